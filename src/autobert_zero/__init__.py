@@ -1,0 +1,1 @@
+"""AutoBERT-Zero: discover language-model backbones from primitive operations, and train what is found."""

@@ -1,0 +1,160 @@
+"""A BERT-style encoder whose token-mixing layers are a backbone."""
+
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from autobert_zero.nn.attention import GraphAttention
+from autobert_zero.nn.convolution import LightConvolution
+from autobert_zero.space import Attention, Backbone, Layer
+
+
+@dataclass(frozen=True)
+class EncoderConfig:
+    """Sizes shared by all layers.
+
+    Attributes:
+        vocab_size: Number of tokens in the vocabulary.
+        width: d, the hidden size.
+        heads: H, of attentions and convolutions.
+        feed_forward: Inner width of the feed-forward block; 0 means 4 d.
+        max_positions: Longest sequence.
+        token_types: Number of segments.
+        dropout: After the embeddings and after every sub-block.
+        norm_epsilon: Of the layer norms.
+
+    Raises:
+        ValueError: d is not divisible by H, or a size is below 1.
+    """
+
+    vocab_size: int
+    width: int = 128
+    heads: int = 4
+    feed_forward: int = 0
+    max_positions: int = 512
+    token_types: int = 2
+    dropout: float = 0.0
+    norm_epsilon: float = 1e-12
+
+    def __post_init__(self) -> None:
+        for name in ("vocab_size", "width", "heads", "max_positions", "token_types"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} is at least 1, not {getattr(self, name)}")
+        if self.width % self.heads:
+            raise ValueError(
+                f"width {self.width} is not divisible by {self.heads} heads; choose a multiple of the heads"
+            )
+        if not 0 <= self.dropout < 1:
+            raise ValueError(f"dropout is in [0, 1), not {self.dropout}")
+
+    @property
+    def inner(self) -> int:
+        """Inner width of the feed-forward block."""
+        return self.feed_forward or 4 * self.width
+
+
+class Embeddings(nn.Module):
+    """Token, position and segment embeddings, normalised, as in BERT."""
+
+    def __init__(self, config: EncoderConfig) -> None:
+        super().__init__()
+        self.token = nn.Embedding(config.vocab_size, config.width)
+        self.position = nn.Embedding(config.max_positions, config.width)
+        self.segment = nn.Embedding(config.token_types, config.width)
+        self.norm = nn.LayerNorm(config.width, eps=config.norm_epsilon)
+        self.dropout = nn.Dropout(config.dropout)
+
+    def forward(self, ids: Tensor, segments: Tensor | None) -> Tensor:
+        tokens = ids.shape[1]
+        if tokens > self.position.num_embeddings:
+            raise ValueError(f"{tokens} tokens are more than the {self.position.num_embeddings} positions")
+        segment = self.segment.weight[0] if segments is None else self.segment(segments)
+        return self.dropout(self.norm(self.token(ids) + self.position.weight[:tokens] + segment))
+
+
+class FeedForward(nn.Module):
+    """d -> inner -> d with GELU."""
+
+    def __init__(self, config: EncoderConfig) -> None:
+        super().__init__()
+        self.up = nn.Linear(config.width, config.inner)
+        self.down = nn.Linear(config.inner, config.width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.down(F.gelu(self.up(x)))
+
+
+class EncoderLayer(nn.Module):
+    """Token mixing, then feed-forward, each with residual and layer norm after it (post-LN).
+
+    The mixing block is called `attention` or `convolution`, which is what the weight bank tells the
+    two branches by.
+    """
+
+    def __init__(self, layer: Layer, config: EncoderConfig) -> None:
+        super().__init__()
+        if isinstance(layer, Attention):
+            self.attention = GraphAttention(layer.graph, config.width, config.heads)
+            self._mix: nn.Module = self.attention
+        else:
+            self.convolution = LightConvolution(layer.kernel, config.width, config.heads)
+            self._mix = self.convolution
+        self.mixing_norm = nn.LayerNorm(config.width, eps=config.norm_epsilon)
+        self.feed_forward = FeedForward(config)
+        self.output_norm = nn.LayerNorm(config.width, eps=config.norm_epsilon)
+        self.dropout = nn.Dropout(config.dropout)
+
+    def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
+        x = self.mixing_norm(x + self.dropout(self._mix(x, mask)))
+        return self.output_norm(x + self.dropout(self.feed_forward(x)))
+
+
+class Encoder(nn.Module):
+    """Embeddings and one layer for each layer of the backbone.
+
+    Args:
+        backbone: The token-mixing layers.
+        config: The sizes.
+    """
+
+    def __init__(self, backbone: Backbone, config: EncoderConfig) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.config = config
+        self.embeddings = Embeddings(config)
+        self.layers = nn.ModuleList(EncoderLayer(layer, config) for layer in backbone.layers)
+
+    def forward(self, ids: Tensor, mask: Tensor | None = None, segments: Tensor | None = None) -> Tensor:
+        """Encodes a batch.
+
+        Args:
+            ids: (B, n) token ids.
+            mask: (B, n) booleans, True at real tokens; None where there is no padding.
+            segments: (B, n) segment ids; None means all 0.
+
+        Returns:
+            (B, n, d) hidden states; those of padded tokens are unspecified.
+
+        Raises:
+            ValueError: n is larger than `max_positions`.
+        """
+        x = self.embeddings(ids, segments)
+        for layer in self.layers:
+            x = layer(x, mask)
+        return x
+
+
+def initialise(module: nn.Module, std: float = 0.02) -> None:
+    """BERT's initialisation: normal weights, zero biases; in place.
+
+    Convolution kernels pass through a softmax, so they start at unit scale: at 0.02 every head would
+    start as the same moving average.
+    """
+    for part in module.modules():
+        if isinstance(part, nn.Linear | nn.Embedding):
+            nn.init.normal_(part.weight, std=std)
+        if isinstance(part, nn.Linear) and part.bias is not None:
+            nn.init.zeros_(part.bias)
+        if isinstance(part, LightConvolution):
+            nn.init.normal_(part.kernel)

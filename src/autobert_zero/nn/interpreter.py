@@ -1,0 +1,42 @@
+"""The plain interpreter: one kernel call for every distinct node of a graph, in order."""
+
+from collections.abc import Mapping
+
+from torch import Tensor
+
+from autobert_zero.nn.kernels import KERNELS, Context
+from autobert_zero.space import Graph
+
+
+class Interpreter:
+    """A graph as a function of its inputs; shared nodes are computed once.
+
+    Args:
+        graph: The attention graph.
+    """
+
+    def __init__(self, graph: Graph) -> None:
+        nodes = graph.nodes
+        self.inputs = graph.inputs
+        self._steps = [
+            (node.code, KERNELS[node.op], [arg.code for arg in node.args], [arg.type for arg in node.args])
+            for node in nodes
+            if node.args
+        ]
+        self._inputs = {node.op: node.code for node in nodes if not node.args}
+        self._output = graph.code
+
+    def __call__(self, inputs: Mapping[str, Tensor], context: Context) -> Tensor:
+        """Computes the graph.
+
+        Args:
+            inputs: For each input of the graph a tensor (B, H, n, d_h).
+            context: Head dimension and mask.
+
+        Returns:
+            The output, (B, H, n, d_h). Rows of padded tokens hold unspecified finite values.
+        """
+        values = {code: inputs[name] for name, code in self._inputs.items()}
+        for code, kernel, args, types in self._steps:
+            values[code] = kernel([values[arg] for arg in args], types, context)
+        return values[self._output]

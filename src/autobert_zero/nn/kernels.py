@@ -1,0 +1,112 @@
+"""What each primitive computes on padded batches, one kernel a primitive, under the same name.
+
+Axes: B batch, H heads, n tokens, d_h head dimension. A value of symbolic type (r, c) is a tensor
+(B, H, r, c). Padding is exact because whatever reduces over the token axis masks it, and nothing else
+does: which axis is the token axis is known from the type.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from autobert_zero.space.types import Type
+
+_EPSILON = 1e-12
+
+
+@dataclass(frozen=True)
+class Context:
+    """What kernels need beside their operands.
+
+    Attributes:
+        head_dim: d_h, for `scale`.
+        mask: (B, n) booleans, True at real tokens; None where there is no padding.
+    """
+
+    head_dim: int
+    mask: Tensor | None
+
+
+Kernel = Callable[[Sequence[Tensor], Sequence[Type], Context], Tensor]
+
+
+def zero_padding(x: Tensor, type_: Type, axis: int, mask: Tensor | None) -> Tensor:
+    """Zeroes padded tokens along `axis` (0 rows, 1 columns) where it is the token axis."""
+    if mask is None or type_[axis] != "n":
+        return x
+    keep = mask[:, None, :, None] if axis == 0 else mask[:, None, None, :]
+    return x.masked_fill(~keep, 0.0)
+
+
+def _neg(args: Sequence[Tensor], types: Sequence[Type], context: Context) -> Tensor:
+    return -args[0]
+
+
+def _transpose(args: Sequence[Tensor], types: Sequence[Type], context: Context) -> Tensor:
+    return args[0].transpose(-1, -2)
+
+
+def _scale(args: Sequence[Tensor], types: Sequence[Type], context: Context) -> Tensor:
+    return args[0] * context.head_dim**-0.5
+
+
+def _softmax(args: Sequence[Tensor], types: Sequence[Type], context: Context) -> Tensor:
+    (x,), (type_,) = args, types
+    if context.mask is not None and type_[1] == "n":
+        # The least finite value, not -inf: a row of padding only then gives numbers, not NaN.
+        x = x.masked_fill(~context.mask[:, None, None, :], torch.finfo(x.dtype).min)
+    return x.softmax(-1)
+
+
+def _logsigmoid(args: Sequence[Tensor], types: Sequence[Type], context: Context) -> Tensor:
+    return F.logsigmoid(args[0])
+
+
+def _softsign(args: Sequence[Tensor], types: Sequence[Type], context: Context) -> Tensor:
+    return F.softsign(args[0])
+
+
+def _add(args: Sequence[Tensor], types: Sequence[Type], context: Context) -> Tensor:
+    return args[0] + args[1]
+
+
+def _matmul(args: Sequence[Tensor], types: Sequence[Type], context: Context) -> Tensor:
+    a = zero_padding(args[0], types[0], 1, context.mask)
+    b = zero_padding(args[1], types[1], 0, context.mask)
+    return a @ b
+
+
+def _cosine(args: Sequence[Tensor], types: Sequence[Type], context: Context) -> Tensor:
+    a, b = (
+        F.normalize(zero_padding(x, type_, 1, context.mask), dim=-1, eps=_EPSILON)
+        for x, type_ in zip(args, types, strict=True)
+    )
+    return a @ b.transpose(-1, -2)
+
+
+def _euclidean(args: Sequence[Tensor], types: Sequence[Type], context: Context) -> Tensor:
+    a, b = (zero_padding(x, type_, 1, context.mask) for x, type_ in zip(args, types, strict=True))
+    # |a|^2 + |b|^2 - 2ab cancels for near rows: never in half precision.
+    with torch.autocast(a.device.type, enabled=False):
+        if a.dtype in (torch.bfloat16, torch.float16) or b.dtype in (torch.bfloat16, torch.float16):
+            a, b = a.float(), b.float()
+        squares = a.square().sum(-1, keepdim=True) + b.square().sum(-1)[..., None, :]
+        # The root's slope is infinite at 0, where equal rows are: hold it flat there.
+        return (squares - 2 * (a @ b.transpose(-1, -2))).clamp_min(_EPSILON).sqrt()
+
+
+KERNELS: dict[str, Kernel] = {
+    "neg": _neg,
+    "transpose": _transpose,
+    "scale": _scale,
+    "softmax": _softmax,
+    "logsigmoid": _logsigmoid,
+    "softsign": _softsign,
+    "add": _add,
+    "matmul": _matmul,
+    "cosine": _cosine,
+    "euclidean": _euclidean,
+}

@@ -1,0 +1,35 @@
+"""What can exist: primitives, typed attention graphs, backbones, and how to sample and mutate them.
+
+Standard library only, so that a search over 10,000 candidates is a unit test of milliseconds.
+"""
+
+from autobert_zero.space.backbone import KERNELS, Attention, Backbone, Convolution, Layer
+from autobert_zero.space.canonical import canonical
+from autobert_zero.space.errors import FormulaError, SpaceError
+from autobert_zero.space.formula import format_node, parse_formula
+from autobert_zero.space.graph import Graph, Node
+from autobert_zero.space.primitives import INPUTS, PRIMITIVES, Primitive
+from autobert_zero.space.sample import Space, count_backbones, count_graphs, sample_backbone, sample_graph
+
+__all__ = [
+    "INPUTS",
+    "KERNELS",
+    "PRIMITIVES",
+    "Attention",
+    "Backbone",
+    "Convolution",
+    "FormulaError",
+    "Graph",
+    "Layer",
+    "Node",
+    "Primitive",
+    "Space",
+    "SpaceError",
+    "canonical",
+    "count_backbones",
+    "count_graphs",
+    "format_node",
+    "parse_formula",
+    "sample_backbone",
+    "sample_graph",
+]

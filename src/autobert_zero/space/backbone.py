@@ -1,0 +1,170 @@
+"""Backbones: a tuple of layers, each an attention with its own graph or a convolution with its own kernel."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from autobert_zero.space.canonical import canonical
+from autobert_zero.space.errors import FormulaError, SpaceError
+from autobert_zero.space.formula import format_node, parse_formula
+from autobert_zero.space.graph import Graph
+
+KERNELS: tuple[int, ...] = (3, 5, 7, 9, 15, 31, 65)
+"""Kernel sizes of the convolution layer (paper, "Search space", inter-layer)."""
+
+
+@dataclass(frozen=True)
+class Attention:
+    """A layer that mixes tokens with an attention graph."""
+
+    graph: Graph
+
+    def __str__(self) -> str:
+        return format_node(self.graph.root)
+
+    @property
+    def code(self) -> str:
+        """Identifies the layer exactly, in prefix notation."""
+        return self.graph.code
+
+    @property
+    def operations(self) -> frozenset[str]:
+        """What OP-NAS keeps statistics of: the primitives in use."""
+        return self.graph.operations
+
+    def canonical(self) -> Attention:
+        """The layer with its graph in canonical form."""
+        return Attention(canonical(self.graph))
+
+
+@dataclass(frozen=True)
+class Convolution:
+    """A layer that mixes tokens with the lightweight convolution of Wu et al. 2019.
+
+    Raises:
+        SpaceError: The kernel is not one of `KERNELS`.
+    """
+
+    kernel: int
+
+    def __post_init__(self) -> None:
+        if self.kernel not in KERNELS:
+            sizes = ", ".join(map(str, KERNELS))
+            raise SpaceError(f"a convolution has a kernel of one of {sizes}, not {self.kernel}")
+
+    def __str__(self) -> str:
+        return f"conv {self.kernel}"
+
+    @property
+    def code(self) -> str:
+        """Identifies the layer exactly."""
+        return f"conv{self.kernel}"
+
+    @property
+    def operations(self) -> frozenset[str]:
+        """What OP-NAS keeps statistics of: the kernel size."""
+        return frozenset({str(self)})
+
+    def canonical(self) -> Convolution:
+        """A convolution has one form only."""
+        return self
+
+
+Layer = Attention | Convolution
+
+
+def parse_layer(text: str) -> Layer:
+    """Reads one layer: `conv 9` or a formula.
+
+    Raises:
+        SpaceError: It is neither.
+    """
+    words = text.split()
+    if words and words[0] == "conv":
+        if len(words) != 2 or not words[1].isdecimal():
+            raise SpaceError(f"write a convolution as `conv 9`, not {text.strip()!r}")
+        return Convolution(int(words[1]))
+    return Attention(parse_formula(text.strip()))
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """The token-mixing layers of an encoder, first to last.
+
+    Raises:
+        SpaceError: There is no layer.
+    """
+
+    layers: tuple[Layer, ...]
+
+    def __post_init__(self) -> None:
+        if not self.layers:
+            raise SpaceError("a backbone has at least one layer; write one a line, `conv 9` or a formula")
+
+    @classmethod
+    def parse(cls, text: str) -> Backbone:
+        """Reads one layer a line; empty lines and what follows a `#` are skipped.
+
+        Raises:
+            SpaceError: A line is not a layer; the message names it.
+        """
+        layers = []
+        for number, line in enumerate(text.splitlines(), start=1):
+            content = line.split("#")[0].rstrip()
+            if content.strip():
+                try:
+                    layers.append(parse_layer(content))
+                except FormulaError as error:
+                    raise FormulaError(f"line {number}: {error.problem}", error.text, error.column) from None
+                except SpaceError as error:
+                    raise SpaceError(f"line {number}: {error}") from None
+        return cls(tuple(layers))
+
+    @classmethod
+    def from_list(cls, layers: Sequence[str]) -> Backbone:
+        """Reads the JSON form: a list with one string a layer.
+
+        Raises:
+            SpaceError: It is not a list of layers.
+        """
+        if isinstance(layers, str) or not all(isinstance(layer, str) for layer in layers):
+            raise SpaceError("a backbone in JSON is a list with one string a layer")
+        return cls.parse("\n".join(layers))
+
+    @classmethod
+    def from_json(cls, text: str) -> Backbone:
+        """Reads what `to_json` wrote.
+
+        Raises:
+            SpaceError: It is not a JSON list of layers.
+        """
+        try:
+            layers = json.loads(text)
+        except json.JSONDecodeError as error:
+            raise SpaceError(f"not JSON: {error}") from None
+        if not isinstance(layers, list):
+            raise SpaceError("a backbone in JSON is a list with one string a layer")
+        return cls.from_list(layers)
+
+    def to_list(self) -> list[str]:
+        """One string a layer: what configs and results store."""
+        return [str(layer) for layer in self.layers]
+
+    def to_json(self) -> str:
+        """A JSON list with one string a layer."""
+        return json.dumps(self.to_list(), indent=2)
+
+    def __str__(self) -> str:
+        return "\n".join(self.to_list())
+
+    def canonical(self) -> Backbone:
+        """The backbone with every layer in canonical form."""
+        return Backbone(tuple(layer.canonical() for layer in self.layers))
+
+    def key(self) -> str:
+        """Sixteen hex digits, equal for backbones that are equal by algebra (see `space.canonical`)."""
+        codes = " ".join(layer.canonical().code for layer in self.layers)
+        return hashlib.blake2b(codes.encode(), digest_size=8).hexdigest()

@@ -1,0 +1,134 @@
+"""The formula syntax: an attention graph as a Python expression, parsed against a white list and never run.
+
+    softmax(scale(Q @ K.T)) @ V
+
+Operators: `@` matmul, `+` add, unary `-` neg, `.T` transpose. Calls: the other primitives by name.
+Names: Q, K, V, P.
+"""
+
+import ast
+
+from autobert_zero.space import types
+from autobert_zero.space.errors import FormulaError, SpaceError
+from autobert_zero.space.graph import INPUT_NODES, Graph, Node, apply
+from autobert_zero.space.primitives import INPUTS, PRIMITIVES
+
+MAX_FORMULA_LENGTH = 4000
+"""Longest formula accepted, in characters; far beyond what a person or the search writes."""
+
+_OPERATORS = {"neg": "-", "transpose": ".T", "add": "+", "matmul": "@"}
+CALLS = tuple(name for name in PRIMITIVES if name not in _OPERATORS)
+
+_SUM, _PRODUCT, _SIGN, _ATOM = range(4)
+
+
+def parse_formula(text: str) -> Graph:
+    """Parses and types a formula.
+
+    Args:
+        text: For example `softmax(scale(Q @ K.T)) @ V`.
+
+    Raises:
+        FormulaError: It does not parse or type; the message points at the column.
+    """
+    start = len(text) - len(text.lstrip())
+    if not text.strip():
+        raise FormulaError("the formula is empty; write for example softmax(scale(Q @ K.T)) @ V", text, 0)
+    if len(text) > MAX_FORMULA_LENGTH:
+        raise FormulaError(
+            f"the formula has {len(text)} characters, more than {MAX_FORMULA_LENGTH}", text[:60] + " ...", 0
+        )
+    try:
+        tree = ast.parse(text.strip(), mode="eval")
+        root = _Reader(text, start).read(tree.body)
+    except SyntaxError as error:
+        column = start + max((error.offset or 1) - 1, 0)
+        raise FormulaError(f"not a formula: {error.msg}", text, min(column, len(text))) from None
+    except (RecursionError, MemoryError):
+        raise FormulaError("the formula is nested too deeply", text[:60], 0) from None
+    except FormulaError:
+        raise
+    except ValueError as error:
+        raise FormulaError(f"not a formula: {error}", repr(text), 0) from None
+    try:
+        return Graph(root)
+    except SpaceError as error:
+        raise FormulaError(str(error), text, start) from None
+
+
+class _Reader:
+    """Turns a syntax tree into nodes; `start` is the column of the tree's first character in `text`."""
+
+    def __init__(self, text: str, start: int) -> None:
+        self.text = text
+        self.start = start
+
+    def read(self, tree: ast.expr) -> Node:
+        match tree:
+            case ast.Name(id=name):
+                if name not in INPUTS:
+                    hint = f"{name} is called with parentheses" if name in CALLS else f"unknown name {name!r}"
+                    raise self.error(f"{hint}; inputs are {', '.join(INPUTS)}", tree)
+                return INPUT_NODES[name]
+            case ast.Attribute(value=value, attr=attribute):
+                if attribute != "T":
+                    raise self.error(f"unknown attribute .{attribute}; only .T (transpose) exists", tree)
+                return self.apply("transpose", tree, self.read(value))
+            case ast.UnaryOp(op=ast.USub(), operand=operand):
+                return self.apply("neg", tree, self.read(operand))
+            case ast.BinOp(left=left, op=ast.MatMult(), right=right):
+                return self.apply("matmul", right, self.read(left), self.read(right))
+            case ast.BinOp(left=left, op=ast.Add(), right=right):
+                return self.apply("add", right, self.read(left), self.read(right))
+            case ast.Call(func=ast.Name(id=name), args=args, keywords=keywords):
+                if name not in CALLS:
+                    raise self.error(f"unknown primitive {name!r}; calls are {', '.join(CALLS)}", tree)
+                if keywords or len(args) != PRIMITIVES[name].arity:
+                    given = len(args) + len(keywords)
+                    raise self.error(f"{name} takes {PRIMITIVES[name].arity} operand(s), got {given}", tree)
+                return self.apply(name, tree, *map(self.read, args))
+        raise self.error(
+            f"{ast.unparse(tree)!r} is not part of the formula syntax; "
+            f"there are @, +, unary -, .T and the calls {', '.join(CALLS)}",
+            tree,
+        )
+
+    def apply(self, op: str, tree: ast.expr, *args: Node) -> Node:
+        try:
+            return apply(op, *args)
+        except SpaceError as error:
+            raise self.error(str(error), tree) from None
+
+    def error(self, problem: str, tree: ast.expr) -> FormulaError:
+        # ast counts columns in UTF-8 bytes of its line; formulas of several lines point at their start.
+        if tree.lineno > 1:
+            return FormulaError(problem, self.text, self.start)
+        line = self.text[self.start :].encode()
+        return FormulaError(problem, self.text, self.start + len(line[: tree.col_offset].decode()))
+
+
+def format_node(node: Node) -> str:
+    """Writes a node as a formula; `parse_formula` reads it back to the equal graph."""
+    return _format(node, _SUM)
+
+
+def _format(node: Node, least: int) -> str:
+    match node.op:
+        case "add":
+            text, level = f"{_format(node.args[0], _SUM)} + {_format(node.args[1], _PRODUCT)}", _SUM
+        case "matmul":
+            text, level = f"{_format(node.args[0], _PRODUCT)} @ {_format(node.args[1], _SIGN)}", _PRODUCT
+        case "neg":
+            text, level = f"-{_format(node.args[0], _SIGN)}", _SIGN
+        case "transpose":
+            text, level = f"{_format(node.args[0], _ATOM)}.T", _ATOM
+        case name if node.args:
+            text, level = f"{name}({', '.join(_format(arg, _SUM) for arg in node.args)})", _ATOM
+        case name:
+            text, level = name, _ATOM
+    return f"({text})" if level < least else text
+
+
+def describe_nodes(graph: Graph) -> list[tuple[str, str]]:
+    """Lists the distinct nodes as (formula, type), operands first; for people."""
+    return [(format_node(node), types.show(node.type)) for node in graph.nodes]

@@ -1,0 +1,211 @@
+"""Mutations, valid by construction: each proposes only what the types of its place allow.
+
+A graph mutation is one entry of `GRAPH_MUTATIONS`: it takes a `Site` and returns the expression to put
+there, or None where it has nothing to offer at that place.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from random import Random
+
+from autobert_zero.space.backbone import KERNELS, Attention, Backbone, Convolution
+from autobert_zero.space.errors import SpaceError
+from autobert_zero.space.graph import INPUT_NODES, Graph, Node, apply
+from autobert_zero.space.primitives import INPUTS, PRIMITIVES
+from autobert_zero.space.sample import Space, sample_graph, sample_node
+from autobert_zero.space.types import Type, swap
+
+Draw = Callable[[Random, Sequence[str]], str]
+"""Chooses one of the primitives that fit a place; OP-NAS draws by priority, see `search.strategies`."""
+
+ATTEMPTS = 64
+"""Bound on the places tried before a mutation gives up and samples anew."""
+
+_COMPARISONS = ("matmul", "cosine", "euclidean")
+
+
+def draw_uniformly(random: Random, operations: Sequence[str]) -> str:
+    """Every operation that fits is as likely as another."""
+    return random.choice(operations)
+
+
+@dataclass(frozen=True)
+class Site:
+    """A place in an attention graph.
+
+    Attributes:
+        node: The expression that stands there.
+        root: The whole graph's expression.
+        room: How many operations may be added.
+    """
+
+    node: Node
+    root: Node
+    room: int
+
+
+def replace_operation(random: Random, site: Site, draw: Draw) -> Node | None:
+    """Another primitive on the same operands.
+
+    Matmul, cosine and euclidean take each other's place with the second operand transposed as needed.
+    """
+    node = site.node
+    options: dict[str, tuple[Node, ...]] = {}
+    for op, primitive in PRIMITIVES.items():
+        if op == node.op or primitive.arity != len(node.args):
+            continue
+        if primitive.rule(*(arg.type for arg in node.args)) == node.type:
+            options[op] = node.args
+        elif op in _COMPARISONS and node.op in _COMPARISONS:
+            options[op] = (node.args[0], _transposed(node.args[1]))
+    if not options:
+        return None
+    op = draw(random, list(options))
+    return apply(op, *options[op])
+
+
+def insert_operation(random: Random, site: Site, draw: Draw) -> Node | None:
+    """A primitive on top of what stands there; a second operand is sampled (at most two operations)."""
+    node = site.node
+    options = [
+        (op, operands)
+        for op, primitive in PRIMITIVES.items()
+        for operands in _partners(op, primitive.arity, node.type)
+    ]
+    op = draw(random, list(dict.fromkeys(op for op, _ in options)))
+    partner = random.choice([partner for name, partner in options if name == op])
+    if partner is None:
+        return apply(op, node)
+    other = sample_node(random, partner, min(2, site.room - 1))
+    if other is None:
+        return None
+    return apply(op, node, other)
+
+
+def delete_operation(random: Random, site: Site, draw: Draw) -> Node | None:
+    """An operand in the place of the operation."""
+    kept = [arg for arg in site.node.args if arg.type == site.node.type]
+    return random.choice(kept) if kept else None
+
+
+def rewire(random: Random, site: Site, draw: Draw) -> Node | None:
+    """Another sub-expression of the same graph and type."""
+    others = {
+        node.code: node
+        for node in site.root.walk()
+        if node.type == site.node.type and node.code != site.node.code
+    }
+    return random.choice(list(others.values())) if others else None
+
+
+def swap_input(random: Random, site: Site, draw: Draw) -> Node | None:
+    """Another input in the place of an input."""
+    if site.node.args:
+        return None
+    return INPUT_NODES[random.choice([name for name in INPUTS if name != site.node.op])]
+
+
+def regrow(random: Random, site: Site, draw: Draw) -> Node | None:
+    """A freshly sampled expression of the same type."""
+    return sample_node(random, site.node.type, site.room + site.node.size)
+
+
+GRAPH_MUTATIONS: dict[str, Callable[[Random, Site, Draw], Node | None]] = {
+    "replace": replace_operation,
+    "insert": insert_operation,
+    "delete": delete_operation,
+    "rewire": rewire,
+    "swap input": swap_input,
+    "regrow": regrow,
+}
+
+
+def mutate_graph(
+    random: Random, graph: Graph, max_ops: int, draw: Draw = draw_uniformly
+) -> tuple[Graph, str]:
+    """Applies one mutation at one place.
+
+    Returns:
+        A different graph of at most `max_ops` operations, and the mutation's name. Where no attempt
+        out of `ATTEMPTS` fits (a graph as tight as `max_ops` allows), a fresh sample.
+    """
+    for _ in range(ATTEMPTS):
+        name = random.choice(list(GRAPH_MUTATIONS))
+        node = random.choice(list(graph.root.walk()))
+        site = Site(node, graph.root, max_ops - graph.root.size)
+        new = GRAPH_MUTATIONS[name](random, site, draw)
+        if new is None or new == node:
+            continue
+        root = _substituted(graph.root, node, new)
+        try:
+            mutated = Graph(root)
+        except SpaceError:
+            continue  # the last but one input went: the only condition that is not local
+        if root.size <= max_ops:
+            return mutated, name
+    return sample_graph(random, max_ops), "sample"
+
+
+def mutate_layer_type(random: Random, backbone: Backbone, space: Space) -> tuple[Backbone, str]:
+    """Changes one layer: a convolution's kernel, or its kind (the paper's inter-layer mutation).
+
+    A layer that becomes an attention takes a copy of another layer's graph or a fresh sample.
+    """
+    index = random.randrange(len(backbone.layers))
+    layer = backbone.layers[index]
+    if isinstance(layer, Attention):
+        new: Attention | Convolution = Convolution(random.choice(KERNELS))
+    elif random.random() < space.attention_share:
+        others = [other for other in backbone.layers if isinstance(other, Attention)]
+        copied = others and random.random() < 0.5
+        new = random.choice(others) if copied else Attention(sample_graph(random, space.max_ops))
+    else:
+        new = Convolution(random.choice([kernel for kernel in KERNELS if kernel != layer.kernel]))
+    return _with_layer(backbone, index, new), f"layer {index + 1}: {layer} -> {new}"
+
+
+def mutate_attention(
+    random: Random, backbone: Backbone, space: Space, draw: Callable[[int], Draw]
+) -> tuple[Backbone, str]:
+    """Mutates the graph of one attention layer (the paper's intra-layer mutation).
+
+    Args:
+        random: The source of every choice.
+        backbone: The parent; returned as it is where it has no attention.
+        space: The bounds.
+        draw: Gives the way to draw operations at a layer position, counted from 0.
+    """
+    places = [index for index, layer in enumerate(backbone.layers) if isinstance(layer, Attention)]
+    if not places:
+        return backbone, ""
+    index = random.choice(places)
+    layer = backbone.layers[index]
+    assert isinstance(layer, Attention)
+    graph, name = mutate_graph(random, layer.graph, space.max_ops, draw(index))
+    new = Attention(graph)
+    return _with_layer(backbone, index, new), f"layer {index + 1}, {name}: {layer} -> {new}"
+
+
+def _with_layer(backbone: Backbone, index: int, layer: Attention | Convolution) -> Backbone:
+    return Backbone((*backbone.layers[:index], layer, *backbone.layers[index + 1 :]))
+
+
+def _transposed(node: Node) -> Node:
+    return node.args[0] if node.op == "transpose" else apply("transpose", node)
+
+
+def _partners(op: str, arity: int, type_: Type) -> list[Type | None]:
+    """Types of a second operand with which `op` keeps the type of the first; None: it needs no second."""
+    if arity == 1:
+        return [None] if PRIMITIVES[op].rule(type_) == type_ else []
+    candidates = (type_, swap(type_), type_[0] * 2, type_[1] * 2)
+    return [other for other in dict.fromkeys(candidates) if PRIMITIVES[op].rule(type_, other) == type_]
+
+
+def _substituted(root: Node, old: Node, new: Node) -> Node:
+    """Replaces every occurrence of `old`: a shared node is one node."""
+    if root == old:
+        return new
+    if not root.args or old.code not in root.code:
+        return root
+    return Node(root.op, tuple([_substituted(arg, old, new) for arg in root.args]), root.type)

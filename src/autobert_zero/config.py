@@ -1,0 +1,203 @@
+"""The config of a search: every setting, its default and its bounds. Unknown keys are errors."""
+
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+
+class ConfigError(ValueError):
+    """A config that cannot be used, in one line."""
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class DataConfig(_Section):
+    """What text, and how it becomes sequences."""
+
+    corpus: str = "kjv"
+    """`kjv` (embedded), a file or folder (txt, txt.gz, jsonl, parquet), or a dataset on the Hub."""
+    tokenizer: str | None = None
+    """A tokenizer.json, a folder with one, or a name on the Hub; None: WordPiece trained on the corpus."""
+    vocab_size: int = Field(4096, ge=64)
+    """Size of the trained vocabulary."""
+    length: int = Field(128, ge=8)
+    """Tokens in a sequence; 128 in the paper's search phase."""
+
+
+class ModelConfig(_Section):
+    """Sizes that all candidates share."""
+
+    layers: int = Field(4, ge=1)
+    """Depth L of the backbone."""
+    width: int = Field(64, ge=1)
+    """Hidden size d."""
+    heads: int = Field(4, ge=1)
+    """Heads H of attentions and convolutions; divides the width."""
+    feed_forward: int = Field(0, ge=0)
+    """Inner width of the feed-forward block; 0 means 4 d."""
+    dropout: float = Field(0.0, ge=0, lt=1)
+    """Off by default: short pre-training does not overfit."""
+
+    @model_validator(mode="after")
+    def _heads_divide_width(self) -> "ModelConfig":
+        if self.width % self.heads:
+            raise ValueError(f"width {self.width} is not divisible by {self.heads} heads")
+        return self
+
+
+class SpaceConfig(_Section):
+    """Bounds of the search space."""
+
+    max_ops: int = Field(12, ge=1, le=64)
+    """Largest number of operations in one attention."""
+    attention_share: float = Field(0.5, ge=0, le=1)
+    """Probability that a sampled layer is an attention."""
+
+
+class StrategyConfig(_Section):
+    """How candidates are proposed."""
+
+    name: str = "op-nas"
+    """`op-nas` or `random`."""
+    population: int = Field(12, ge=1)
+    """Random backbones before evolution begins (M)."""
+    parents: int = Field(4, ge=1)
+    """Best candidates that are parents of a round (K)."""
+    children: int = Field(1, ge=1)
+    """Children of each parent."""
+    alpha: float = Field(0.5, ge=0)
+    """Weight of exploration in the operation priority, in units of standardised scores."""
+
+
+class ProxyConfig(_Section):
+    """How a candidate is evaluated under weight sharing."""
+
+    candidates: int = Field(28, ge=1)
+    """Candidates to score; failed and diverged ones count."""
+    warmup_steps: int = Field(200, ge=0)
+    """Updates of the shared weights with random backbones before the first score."""
+    steps: int = Field(40, ge=1)
+    """Updates of each candidate."""
+    batch_size: int = Field(32, ge=1)
+    """Sequences in a batch."""
+    learning_rate: float = Field(1e-3, gt=0, lt=1)
+    """Peak learning rate."""
+    validation_sequences: int = Field(256, ge=1)
+    """Held-out sequences that a score is measured on."""
+
+
+class FinalConfig(_Section):
+    """The comparison at the end: from scratch, at higher fidelity."""
+
+    finalists: int = Field(4, ge=1)
+    """Best candidates that are screened."""
+    screening_steps: int = Field(200, ge=1)
+    """Updates of each finalist; the best on validation text is trained in full."""
+    steps: int = Field(600, ge=1)
+    """Updates of the found backbone, BERT, the hybrid and convolutions only."""
+    batch_size: int = Field(32, ge=1)
+    """Sequences in a batch."""
+    learning_rate: float = Field(2e-3, gt=0, lt=1)
+    """Peak learning rate."""
+    workers: int = Field(0, ge=0)
+    """Models trained at once, each with its share of the cores; 0: as many as cores, 1 with a GPU."""
+
+
+class SearchConfig(_Section):
+    """A whole run. A run is a function of this config."""
+
+    seed: int = Field(0, ge=0)
+    device: str = "auto"
+    """`auto` (a GPU where there is one), `cpu`, `cuda`, `cuda:1`, `mps`."""
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    """`auto`: bf16 where the hardware multiplies it, else fp32."""
+    data: DataConfig = DataConfig()
+    model: ModelConfig = ModelConfig()
+    space: SpaceConfig = SpaceConfig()
+    strategy: StrategyConfig = StrategyConfig()
+    proxy: ProxyConfig = ProxyConfig()
+    final: FinalConfig = FinalConfig()
+
+    def to_yaml(self) -> str:
+        """The config as a YAML file that `resolve` reads."""
+        return yaml.safe_dump(self.model_dump(), sort_keys=False)
+
+
+def resolve(base: SearchConfig, *changes: dict[str, Any]) -> SearchConfig:
+    """Lays changes over a config, later ones over earlier ones.
+
+    Args:
+        base: For example a preset.
+        changes: Nested dictionaries of the keys to set.
+
+    Raises:
+        ConfigError: A key is unknown, or a value is of the wrong type or out of bounds.
+    """
+    merged = base.model_dump()
+    for change in changes:
+        _lay_over(merged, change)
+    try:
+        return SearchConfig.model_validate(merged)
+    except ValidationError as error:
+        raise ConfigError(_one_line(error)) from None
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """Reads a YAML file of settings.
+
+    Raises:
+        ConfigError: It is missing, not YAML, or not a mapping.
+    """
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"config {path} cannot be read: {error.strerror}") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"config {path} is not YAML: {' '.join(str(error).split())}") from None
+    if content is None:
+        return {}
+    if not isinstance(content, dict):
+        raise ConfigError(f"config {path} is not a mapping of settings")
+    return content
+
+
+def parse_setting(text: str) -> dict[str, Any]:
+    """Reads `model.width=128` into a nested dictionary.
+
+    Raises:
+        ConfigError: There is no `=`, or the value is not YAML.
+    """
+    key, equals, value = text.partition("=")
+    if not equals or not key:
+        raise ConfigError(f"write a setting as key=value, for example model.width=128, not {text!r}")
+    try:
+        setting: Any = yaml.safe_load(value)
+    except yaml.YAMLError:
+        raise ConfigError(f"the value of {key} is not valid: {value!r}") from None
+    for part in reversed(key.split(".")):
+        setting = {part: setting}
+    return dict(setting)
+
+
+def _lay_over(below: dict[str, Any], above: dict[str, Any]) -> None:
+    for key, value in above.items():
+        if isinstance(value, dict) and isinstance(below.get(key), dict):
+            _lay_over(below[key], value)
+        else:
+            below[key] = value
+
+
+def _one_line(error: ValidationError) -> str:
+    parts = []
+    for problem in error.errors():
+        place = ".".join(map(str, problem["loc"]))
+        if problem["type"] == "extra_forbidden":
+            parts.append(f"unknown key {place}")
+        else:
+            message = problem["msg"].removeprefix("Value error, ")
+            parts.append(f"{place}: {message[0].lower()}{message[1:]}")
+    return "config: " + "; ".join(parts)

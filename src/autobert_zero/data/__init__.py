@@ -1,0 +1,1 @@
+"""Text to batches: corpora, tokenizer, packing into a memory-mapped cache, masking."""

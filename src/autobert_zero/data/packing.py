@@ -1,0 +1,101 @@
+"""Tokenised once: a corpus as fixed-length sequences in a memory-mapped file."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from tokenizers import Tokenizer
+
+from autobert_zero.data.cache import cache_path, written_whole
+from autobert_zero.data.corpus import Corpus, CorpusError
+
+Sequences = NDArray[np.uint16] | NDArray[np.uint32]
+
+_HELD_OUT_EVERY = 20
+_LONGEST_BLOCK = 32
+
+
+@dataclass(frozen=True)
+class Splits:
+    """Disjoint parts of a corpus, each (number of sequences, n) token ids.
+
+    Attributes:
+        train: 90 %.
+        validation: 5 %, scores candidates and chooses the winner.
+        holdout: 5 %, seen by neither; final figures are measured on it.
+    """
+
+    train: Sequences
+    validation: Sequences
+    holdout: Sequences
+
+
+def pack(corpus: Corpus, tokenizer: Tokenizer, length: int, at_least: int) -> Sequences:
+    """Tokenises a corpus into sequences `[CLS] ... [SEP]`, paragraphs joined by `[SEP]`.
+
+    The result is cached by the text, the tokenizer and the length.
+
+    Args:
+        corpus: The text.
+        tokenizer: With BERT's special tokens.
+        length: n, tokens in a sequence.
+        at_least: Number of sequences needed.
+
+    Returns:
+        (N, n) token ids, memory-mapped.
+
+    Raises:
+        CorpusError: There are fewer than `at_least` sequences; nothing is written then.
+    """
+    recipe = f"{corpus.identity}\n{tokenizer.to_str()}\n{length}"
+    path = cache_path(recipe, ".npy")
+    if not path.exists():
+        sequences = _tokenised(corpus, tokenizer, length)
+        _check_count(corpus, len(sequences), at_least)
+        with written_whole(path) as partial, partial.open("wb") as stream:
+            np.save(stream, sequences)
+    packed: Sequences = np.load(path, mmap_mode="r")
+    _check_count(corpus, len(packed), at_least)
+    return packed
+
+
+def _check_count(corpus: Corpus, found: int, at_least: int) -> None:
+    if found < at_least:
+        raise CorpusError(
+            f"corpus {corpus.name!r} gives {found} sequences, fewer than the {at_least} needed for one batch "
+            "of training and for validation; use more text, a smaller batch or shorter sequences"
+        )
+
+
+def _tokenised(corpus: Corpus, tokenizer: Tokenizer, length: int) -> Sequences:
+    cls, sep = tokenizer.token_to_id("[CLS]"), tokenizer.token_to_id("[SEP]")
+    kind = np.uint16 if tokenizer.get_vocab_size() <= 1 << 16 else np.uint32
+    # A user's tokenizer may truncate or pad: here neither.
+    tokenizer = Tokenizer.from_str(tokenizer.to_str())
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    parts = []
+    for batch in corpus.batches():
+        texts = [text for text in batch if text]
+        for encoding in tokenizer.encode_batch_fast(texts, add_special_tokens=False):
+            parts.append(np.array([*encoding.ids, sep], dtype=kind))
+    stream = np.concatenate(parts) if parts else np.empty(0, dtype=kind)
+    body = length - 2
+    count = len(stream) // body
+    sequences = np.empty((count, length), dtype=kind)
+    sequences[:, 0] = cls
+    sequences[:, 1:-1] = stream[: count * body].reshape(count, body)  # (N, n - 2)
+    sequences[:, -1] = sep
+    return sequences
+
+
+def split(sequences: Sequences) -> Splits:
+    """Splits by blocks of neighbouring sequences, spread over the whole corpus.
+
+    A cut at the end would test on another book; single sequences would test on the training set's next line.
+    """
+    count = len(sequences)
+    block = min(max(count // (20 * _HELD_OUT_EVERY), 1), _LONGEST_BLOCK)
+    place = np.arange(count) // block % _HELD_OUT_EVERY
+    validation, holdout = place == _HELD_OUT_EVERY // 2, place == _HELD_OUT_EVERY - 1
+    return Splits(sequences[~(validation | holdout)], sequences[validation], sequences[holdout])

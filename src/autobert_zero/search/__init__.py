@@ -1,0 +1,1 @@
+"""The search: strategies know only backbones and scores; one file, `evaluate`, trains."""

@@ -1,0 +1,165 @@
+"""Evaluates candidates under weight sharing: the one file of the search that trains."""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from random import Random
+
+import torch
+from safetensors.torch import load_file, save_file
+
+from autobert_zero.config import ProxyConfig
+from autobert_zero.data.cache import written_whole
+from autobert_zero.data.masking import MaskedBatch, Vocabulary, evaluation_batches, training_batches
+from autobert_zero.data.packing import Splits
+from autobert_zero.nn import EncoderConfig, MaskedLM, WeightBank
+from autobert_zero.search.trial import Outcome, Proposal, Status
+from autobert_zero.space import Backbone, Space, sample_backbone
+from autobert_zero.training.loop import Diverged, Recipe, evaluate, train
+from autobert_zero.training.precision import Precision
+
+_WARMUP_SEGMENT = 10
+"""Steps that one random backbone trains in the warm-up."""
+
+_SNAPSHOTS = 2
+
+OnStep = Callable[[int, int, float], None]
+"""Called with steps done, steps in all, and the loss."""
+
+
+class SharedWeightEvaluator:
+    """Trains each candidate a few steps from the shared weights and scores it by its negative loss.
+
+    What happens is a function of the seed, the numbers of the proposals and the bank.
+
+    Args:
+        model: Sizes.
+        layers: Depth of the candidates.
+        data: The splits; candidates train on `train` and are scored on `validation`.
+        vocabulary: The tokenizer's.
+        proxy: Steps, batch size, rate.
+        seed: Of weights, batches and dropout.
+        device: Where to train.
+        precision: Number format.
+    """
+
+    def __init__(
+        self,
+        model: EncoderConfig,
+        layers: int,
+        data: Splits,
+        vocabulary: Vocabulary,
+        proxy: ProxyConfig,
+        seed: int,
+        device: torch.device,
+        precision: Precision,
+    ) -> None:
+        self.model = model
+        self._data = data
+        self._vocabulary = vocabulary
+        self._proxy = proxy
+        self._seed = seed
+        self._device = device
+        self._precision = precision
+        self._validation = evaluation_batches(
+            data.validation, vocabulary, 2 * proxy.batch_size, proxy.validation_sequences
+        )
+        torch.manual_seed(seed)
+        self.bank = WeightBank(model, layers)
+
+    def warm_up(self, space: Space, on_step: OnStep) -> None:
+        """Trains random backbones in turn, so that the first candidates do not start from noise."""
+        steps = self._proxy.warmup_steps
+        random = Random(f"{self._seed} warm-up")
+        batches = self._batches(0)
+        for start in range(0, steps, _WARMUP_SEGMENT):
+            model = self._inherited(sample_backbone(random, space).canonical())
+            segment = Recipe(
+                steps=min(_WARMUP_SEGMENT, steps - start),
+                batch_size=self._proxy.batch_size,
+                learning_rate=self._proxy.learning_rate,
+                precision=self._precision,
+            )
+            try:
+                train(
+                    model,
+                    batches,
+                    segment,
+                    lambda step, loss, start=start: on_step(start + step, steps, loss),
+                )  # type: ignore[misc]
+            except Diverged:
+                continue  # a random backbone may; its weights are dropped as a candidate's would be
+            self.bank.absorb(model)
+
+    def evaluate(self, proposal: Proposal, on_step: OnStep = lambda done, of, loss: None) -> Outcome:
+        """Inherits, trains, scores, and writes the weights back; a diverged candidate writes nothing."""
+        start = time.perf_counter()
+        steps = self._proxy.steps
+        torch.manual_seed(self._seed * 1_000_003 + proposal.number)
+        try:
+            model = self._inherited(proposal.backbone)
+            recipe = Recipe(
+                steps=steps,
+                batch_size=self._proxy.batch_size,
+                learning_rate=self._proxy.learning_rate,
+                precision=self._precision,
+            )
+            batches = self._batches(proposal.number + 1)
+            train(model, batches, recipe, lambda step, loss: on_step(step, steps, loss))
+            result = evaluate(model, self._validation, self._precision)
+            if not result.loss < float("inf"):
+                raise Diverged(f"validation loss is {result.loss}")
+        except Diverged as error:
+            return Outcome(Status.DIVERGED, reason=str(error), seconds=time.perf_counter() - start)
+        except (MemoryError, torch.OutOfMemoryError) as error:
+            reason = f"out of memory: {str(error).splitlines()[0] if str(error) else 'no detail'}"
+            return Outcome(Status.FAILED, reason=reason, seconds=time.perf_counter() - start)
+        self.bank.absorb(model)
+        metrics = {"val_loss": result.loss, "mlm_accuracy": result.accuracy}
+        return Outcome(Status.COMPLETE, -result.loss, metrics=metrics, seconds=time.perf_counter() - start)
+
+    def rescore(self, backbones: Sequence[Backbone]) -> list[float]:
+        """Scores backbones with the bank as it stands, without training."""
+        return [
+            -evaluate(self._inherited(backbone), self._validation, self._precision).loss
+            for backbone in backbones
+        ]
+
+    def save(self, folder: Path, trials: int) -> None:
+        """Snapshots the bank as it is after so many trials; the two newest are kept."""
+        folder.mkdir(parents=True, exist_ok=True)
+        with written_whole(_snapshot(folder, trials)) as partial:
+            save_file(self.bank.tensors, partial)
+        for old in sorted(folder.glob("*.safetensors"))[:-_SNAPSHOTS]:
+            old.unlink()
+
+    def restore(self, folder: Path, trials: int) -> None:
+        """Loads the snapshot that belongs to a history of so many trials.
+
+        Raises:
+            ValueError: It is missing, damaged, or of other sizes.
+        """
+        path = _snapshot(folder, trials)
+        try:
+            tensors = load_file(path)
+        except Exception as error:  # safetensors raises its own kinds for each damage
+            raise ValueError(
+                f"snapshot {path} cannot be read ({error}); the run cannot be resumed"
+            ) from error
+        sizes = {name: tensor.shape for name, tensor in tensors.items()}
+        if sizes != {name: tensor.shape for name, tensor in self.bank.tensors.items()}:
+            raise ValueError(f"snapshot {path} is of a search with other sizes")
+        self.bank.tensors = tensors
+
+    def _inherited(self, backbone: Backbone) -> MaskedLM:
+        model = MaskedLM(backbone, self.model).to(self._device)
+        self.bank.inherit(model)
+        return model
+
+    def _batches(self, stream: int) -> Iterator[MaskedBatch]:
+        seed = (self._seed, stream)
+        return training_batches(self._data.train, self._vocabulary, self._proxy.batch_size, seed)
+
+
+def _snapshot(folder: Path, trials: int) -> Path:
+    return folder / f"{trials:08}.safetensors"

@@ -1,0 +1,125 @@
+"""The history of a run: an Optuna study with one writer, so that Optuna's tools open it as it is."""
+
+import json
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import optuna
+from optuna.distributions import CategoricalDistribution
+from optuna.trial import FrozenTrial, TrialState
+
+from autobert_zero.search.trial import Outcome, Proposal, Status, Trial
+from autobert_zero.space import KERNELS, Backbone, Convolution, Layer
+
+STUDY = "autobert-zero"
+_KIND = CategoricalDistribution(("attention", *(f"conv {kernel}" for kernel in KERNELS)))
+
+
+class History:
+    """Trials in the order of their numbers.
+
+    Each becomes an Optuna trial in one transaction: its score is the value, the kind of every layer is
+    a parameter, and the rest are user attributes.
+
+    Args:
+        storage: Any Optuna storage URL, for example `sqlite:///run/study.db`.
+    """
+
+    def __init__(self, storage: str) -> None:
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        self._study = optuna.create_study(
+            storage=storage, study_name=STUDY, direction="maximize", load_if_exists=True
+        )
+        self._length = len(self._study.get_trials(deepcopy=False))
+
+    def __len__(self) -> int:
+        return self._length
+
+    def append(self, trial: Trial) -> None:
+        """Records a trial.
+
+        Raises:
+            ValueError: It is not the next one.
+        """
+        if trial.proposal.number != self._length:
+            raise ValueError(
+                f"trial {trial.proposal.number} follows trial {self._length - 1}: one is missing"
+            )
+        self._study.add_trial(_frozen(trial))
+        self._length += 1
+
+    def load(self) -> list[Trial]:
+        """Reads all trials.
+
+        Raises:
+            ValueError: The study holds trials that this package did not write.
+        """
+        return [_thawed(trial) for trial in self._study.get_trials(deepcopy=False)]
+
+
+def _frozen(trial: Trial) -> FrozenTrial:
+    proposal, outcome = trial.proposal, trial.outcome
+    complete = outcome.status is Status.COMPLETE
+    attributes: dict[str, Any] = {
+        "backbone": proposal.backbone.to_list(),
+        "key": proposal.backbone.key(),
+        "round": proposal.round,
+        "parent": proposal.parent,
+        "mutations": list(proposal.mutations),
+        "status": outcome.status.value,
+        "reason": outcome.reason,
+        "seconds": outcome.seconds,
+        "metrics": dict(outcome.metrics),
+        "rescored": {str(number): score for number, score in trial.rescored.items()},
+    }
+    now = datetime.now(tz=UTC).replace(tzinfo=None)
+    frozen = optuna.trial.create_trial(
+        state=TrialState.COMPLETE if complete else TrialState.FAIL,
+        value=outcome.score if complete else None,
+        params={f"layer {index:02}": _kind(layer) for index, layer in enumerate(proposal.backbone.layers, 1)},
+        distributions={f"layer {index:02}": _KIND for index in range(1, len(proposal.backbone.layers) + 1)},
+        user_attrs=json.loads(json.dumps(attributes)),
+    )
+    frozen.datetime_start = frozen.datetime_complete = now
+    return frozen
+
+
+def _thawed(frozen: FrozenTrial) -> Trial:
+    attributes = frozen.user_attrs
+    try:
+        proposal = Proposal(
+            number=frozen.number,
+            backbone=Backbone.from_list(attributes["backbone"]),
+            round=attributes["round"],
+            parent=attributes["parent"],
+            mutations=tuple(attributes["mutations"]),
+        )
+        outcome = Outcome(
+            status=Status(attributes["status"]),
+            score=frozen.value,
+            reason=attributes["reason"],
+            metrics=attributes["metrics"],
+            seconds=attributes["seconds"],
+        )
+        rescored = {int(number): score for number, score in attributes["rescored"].items()}
+    except KeyError as error:
+        raise ValueError(
+            f"trial {frozen.number} of the study has no {error}; it is not of a search"
+        ) from None
+    return Trial(proposal, outcome, rescored)
+
+
+def _kind(layer: Layer) -> str:
+    return str(layer) if isinstance(layer, Convolution) else "attention"
+
+
+def ranked(trials: Sequence[Trial]) -> list[Trial]:
+    """The completed trials, best latest score first: a re-scored trial counts with its newest score."""
+    latest: dict[int, float] = {}
+    for trial in trials:
+        if trial.outcome.status is Status.COMPLETE and trial.outcome.score is not None:
+            latest[trial.proposal.number] = trial.outcome.score
+        latest.update(trial.rescored)
+    order = sorted(latest, key=lambda number: (-latest[number], number))
+    return [trials[number] for number in order]

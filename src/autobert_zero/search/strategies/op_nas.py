@@ -1,0 +1,89 @@
+"""OP-NAS: evolution whose intra-layer mutations draw operations by priority (paper, "OP-NAS")."""
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from random import Random
+from statistics import fmean, pstdev
+
+from autobert_zero.config import StrategyConfig
+from autobert_zero.search.strategies.base import NoveltyKeeper
+from autobert_zero.search.strategies.priority import OperationPriority
+from autobert_zero.search.trial import Proposal, Status, Trial
+from autobert_zero.space import Backbone, Space, sample_backbone
+from autobert_zero.space.mutate import Draw, mutate_attention, mutate_layer_type
+
+
+class OpNas(NoveltyKeeper):
+    """A random first population, then rounds: the best K are parents, each yields children.
+
+    A round's trials enter population and statistics when the round is complete, their rewards
+    standardised within it: under weight sharing later candidates inherit better weights, so raw scores
+    of different rounds do not compare.
+    """
+
+    def __init__(self, space: Space, seed: int, config: StrategyConfig, first: Sequence[Backbone]) -> None:
+        super().__init__(space, seed, config, first)
+        self.priority = OperationPriority(space.layers, config.alpha)
+        self._trials: dict[int, Trial] = {}
+        self._scores: dict[int, float] = {}
+        self._round: list[Trial] = []
+
+    def contenders(self) -> Sequence[Trial]:
+        """The best 2 K of the population, at the start of a round."""
+        place = self._next - self.config.population
+        if place < 0 or place % self._round_size:
+            return ()
+        return [self._trials[number] for number in self._ranked()[: 2 * self.config.parents]]
+
+    def rescore(self, scores: Mapping[int, float]) -> None:
+        self._scores.update(scores)
+
+    def ask(self) -> Proposal:
+        place = self._next - self.config.population
+        parents = self._ranked()[: self.config.parents] if place >= 0 else []
+        round_ = place // self._round_size + 1 if place >= 0 else 0
+        if not parents:
+            return self.propose(lambda random: (sample_backbone(random, self.space), ()), round_, None)
+        parent = parents[place % self._round_size // self.config.children % len(parents)]
+        return self.propose(partial(self._child, self._trials[parent].proposal.backbone), round_, parent)
+
+    def tell(self, trial: Trial) -> None:
+        self.note(trial)
+        self._round.append(trial)
+        size = self._round_size if trial.proposal.round else self.config.population
+        if len(self._round) >= size:
+            self._close_round()
+
+    @property
+    def _round_size(self) -> int:
+        return self.config.parents * self.config.children
+
+    def _ranked(self) -> list[int]:
+        """Numbers of the completed trials of finished rounds, the best first."""
+        return sorted(self._scores, key=lambda number: (-self._scores[number], number))
+
+    def _close_round(self) -> None:
+        scores = [
+            trial.outcome.score
+            for trial in self._round
+            if trial.outcome.status is Status.COMPLETE and trial.outcome.score is not None
+        ]
+        mean, deviation = (fmean(scores), pstdev(scores)) if scores else (0.0, 0.0)
+        for trial in self._round:
+            score = trial.outcome.score if trial.outcome.status is Status.COMPLETE else None
+            reward = None
+            if score is not None:
+                reward = (score - mean) / deviation if deviation else 0.0
+                self._trials[trial.proposal.number] = trial
+                self._scores[trial.proposal.number] = score
+            self.priority.update(trial.proposal.backbone, reward)
+        self._round = []
+
+    def _child(self, parent: Backbone, random: Random) -> tuple[Backbone, tuple[str, ...]]:
+        """An inter-layer mutation at random, then an intra-layer mutation by priority."""
+        child, changed_layer = mutate_layer_type(random, parent, self.space)
+        child, changed_graph = mutate_attention(random, child, self.space, self._draw)
+        return child, tuple(filter(None, (changed_layer, changed_graph)))
+
+    def _draw(self, position: int) -> Draw:
+        return lambda random, operations: self.priority.draw(random, position, operations)

@@ -1,0 +1,77 @@
+"""Operation priority: an upper confidence bound for every operation at every layer position."""
+
+import math
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from random import Random
+
+from autobert_zero.space import Backbone
+
+
+@dataclass
+class Record:
+    """What is known of one operation at one layer position.
+
+    Attributes:
+        plays: Trials that contained it, whatever their end (N_i).
+        completed: Those among them that gave a reward.
+        total: Sum of their rewards; the mean is mu_i.
+    """
+
+    plays: int = 0
+    completed: int = 0
+    total: float = 0.0
+
+    @property
+    def mean(self) -> float:
+        """mu_i; 0, the mean of standardised rewards, where no trial has completed."""
+        return self.total / self.completed if self.completed else 0.0
+
+
+class OperationPriority:
+    """The bandit of OP-NAS: u_i = mu_i + alpha * sqrt(2 ln N / N_i) (paper, "OP-NAS").
+
+    Args:
+        layers: Number of layer positions; each has statistics of its own.
+        alpha: Weight of exploration, on the scale of standardised rewards.
+    """
+
+    def __init__(self, layers: int, alpha: float) -> None:
+        self.alpha = alpha
+        self.records: list[defaultdict[str, Record]] = [defaultdict(Record) for _ in range(layers)]
+
+    def update(self, backbone: Backbone, reward: float | None) -> None:
+        """Counts a play of every operation in the backbone; None as reward: it failed or diverged."""
+        for records, layer in zip(self.records, backbone.layers, strict=True):
+            for operation in sorted(layer.operations):
+                record = records[operation]
+                record.plays += 1
+                if reward is not None:
+                    record.completed += 1
+                    record.total += reward
+
+    def bound(self, position: int, operation: str) -> float:
+        """u_i; infinite for an operation that was never played.
+
+        N counts the plays of all operations at the position.
+        """
+        record = self.records[position].get(operation)
+        if record is None or not record.plays:
+            return math.inf
+        plays = sum(other.plays for other in self.records[position].values())
+        return record.mean + self.alpha * math.sqrt(2 * math.log(plays) / record.plays)
+
+    def probabilities(self, position: int, operations: Sequence[str]) -> list[float]:
+        """softmax(u) over the operations; those never played share everything while there are any."""
+        bounds = [self.bound(position, operation) for operation in operations]
+        if math.inf in bounds:
+            unplayed = [float(bound == math.inf) for bound in bounds]
+            return [share / sum(unplayed) for share in unplayed]
+        highest = max(bounds)
+        weights = [math.exp(bound - highest) for bound in bounds]
+        return [weight / sum(weights) for weight in weights]
+
+    def draw(self, random: Random, position: int, operations: Sequence[str]) -> str:
+        """Draws an operation by priority."""
+        return random.choices(operations, self.probabilities(position, operations))[0]

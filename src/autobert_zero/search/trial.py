@@ -1,0 +1,77 @@
+"""What a strategy proposes and what comes of it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from autobert_zero.space import Backbone
+
+
+class Status(StrEnum):
+    """How a trial ended."""
+
+    COMPLETE = "complete"
+    FAILED = "failed"
+    DIVERGED = "diverged"
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """A candidate to evaluate.
+
+    Attributes:
+        number: Counts the trials of a run from 0.
+        backbone: In canonical form.
+        round: Trials of one round do not depend on each other; round 0 is the first population.
+        parent: Number of the trial it was mutated from, if any.
+        mutations: What was changed, for people.
+    """
+
+    number: int
+    backbone: Backbone
+    round: int = 0
+    parent: int | None = None
+    mutations: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The result of an evaluation.
+
+    Attributes:
+        status: COMPLETE with a score, or FAILED / DIVERGED with a reason.
+        score: Higher is better.
+        reason: Why there is no score.
+        metrics: Further figures, by name.
+        seconds: What the evaluation took.
+
+    Raises:
+        ValueError: COMPLETE without a finite score.
+    """
+
+    status: Status
+    score: float | None = None
+    reason: str = ""
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    seconds: float = 0.0
+
+    def __post_init__(self) -> None:
+        finite = self.score is not None and abs(self.score) < float("inf")
+        if self.status is Status.COMPLETE and not finite:
+            raise ValueError(f"a complete trial has a finite score, not {self.score}")
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A proposal with its outcome.
+
+    Attributes:
+        proposal: What was evaluated.
+        outcome: What came of it.
+        rescored: Fresh scores of earlier trials, by number, which the strategy was told just before it
+            made this proposal; replaying a history repeats them.
+    """
+
+    proposal: Proposal
+    outcome: Outcome
+    rescored: Mapping[int, float] = field(default_factory=dict)

@@ -6,8 +6,10 @@ from typing import Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from autobert_zero.errors import UserError
 
-class ConfigError(ValueError):
+
+class ConfigError(UserError):
     """A config that cannot be used, in one line."""
 
 
@@ -76,9 +78,9 @@ class StrategyConfig(_Section):
 class ProxyConfig(_Section):
     """How a candidate is evaluated under weight sharing."""
 
-    candidates: int = Field(28, ge=1)
+    candidates: int = Field(26, ge=1)
     """Candidates to score; failed and diverged ones count."""
-    warmup_steps: int = Field(200, ge=0)
+    warmup_steps: int = Field(160, ge=0)
     """Updates of the shared weights with random backbones before the first score."""
     steps: int = Field(40, ge=1)
     """Updates of each candidate."""
@@ -97,7 +99,7 @@ class FinalConfig(_Section):
     """Best candidates that are screened."""
     screening_steps: int = Field(200, ge=1)
     """Updates of each finalist; the best on validation text is trained in full."""
-    steps: int = Field(600, ge=1)
+    steps: int = Field(520, ge=1)
     """Updates of the found backbone, BERT, the hybrid and convolutions only."""
     batch_size: int = Field(32, ge=1)
     """Sequences in a batch."""

@@ -12,6 +12,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from autobert_zero.errors import UserError
+
 EMBEDDED = "kjv"
 """Name of the embedded corpus: the King James Bible, 4.2 MB of prose in the public domain."""
 
@@ -19,7 +21,7 @@ _BUILDERS = {".txt": "text", ".txt.gz": "text", ".jsonl": "json", ".jsonl.gz": "
 _PEEK = 1 << 16
 
 
-class CorpusError(ValueError):
+class CorpusError(UserError):
     """A corpus that cannot be read or used; the message says what to do."""
 
 

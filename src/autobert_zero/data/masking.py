@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 from torch import Tensor
 
-from autobert_zero.data.packing import Sequences
+from autobert_zero.data.packing import Part, Sequences
 
 MASKED_SHARE = 0.15
 
@@ -31,8 +31,9 @@ class Vocabulary:
     @classmethod
     def of(cls, tokenizer: Tokenizer) -> "Vocabulary":
         """Reads it off a tokenizer with BERT's special tokens."""
-        never = tuple(tokenizer.token_to_id(token) for token in ("[PAD]", "[CLS]", "[SEP]"))
-        return cls(tokenizer.get_vocab_size(), tokenizer.token_to_id("[MASK]"), never)
+        vocabulary = tokenizer.get_vocab()
+        never = tuple(vocabulary[token] for token in ("[PAD]", "[CLS]", "[SEP]"))
+        return cls(len(vocabulary), vocabulary["[MASK]"], never)
 
 
 @dataclass(frozen=True)
@@ -79,12 +80,12 @@ def mask_batch(random: np.random.Generator, rows: Sequences, vocabulary: Vocabul
 
 
 def training_batches(
-    sequences: Sequences, vocabulary: Vocabulary, batch_size: int, seed: tuple[int, ...]
+    part: Part, vocabulary: Vocabulary, batch_size: int, seed: tuple[int, ...]
 ) -> Iterator[MaskedBatch]:
     """Yields masked batches without end: shuffled passes over the sequences, in full batches.
 
     Args:
-        sequences: (N, n) token ids, N at least `batch_size`.
+        part: At least `batch_size` sequences.
         vocabulary: The tokenizer's.
         batch_size: B.
         seed: The stream is a function of it.
@@ -92,20 +93,18 @@ def training_batches(
     Raises:
         ValueError: There are fewer sequences than one batch.
     """
-    if len(sequences) < batch_size:
-        raise ValueError(f"{len(sequences)} training sequences are fewer than one batch of {batch_size}")
+    if len(part) < batch_size:
+        raise ValueError(f"{len(part)} training sequences are fewer than one batch of {batch_size}")
     random = np.random.default_rng(seed)
     while True:
-        order = random.permutation(len(sequences))
+        order = random.permutation(len(part))
         for start in range(0, len(order) - batch_size + 1, batch_size):
-            yield mask_batch(random, sequences[np.sort(order[start : start + batch_size])], vocabulary)
+            yield mask_batch(random, part.take(np.sort(order[start : start + batch_size])), vocabulary)
 
 
-def evaluation_batches(
-    sequences: Sequences, vocabulary: Vocabulary, batch_size: int, most: int
-) -> list[MaskedBatch]:
+def evaluation_batches(part: Part, vocabulary: Vocabulary, batch_size: int, most: int) -> list[MaskedBatch]:
     """Masks up to `most` sequences, spread over all, the same way every time."""
-    chosen = sequences[:: max(len(sequences) // most, 1)][:most]
+    chosen = part.take(np.arange(len(part))[:: max(len(part) // most, 1)][:most])
     random = np.random.default_rng(0)
     return [
         mask_batch(random, chosen[start : start + batch_size], vocabulary)

@@ -1,6 +1,9 @@
 """Tokenised once: a corpus as fixed-length sequences in a memory-mapped file."""
 
 from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,15 +12,35 @@ from tokenizers import Tokenizer
 from autobert_zero.data.cache import cache_path, written_whole
 from autobert_zero.data.corpus import Corpus, CorpusError
 
-Sequences = NDArray[np.uint16] | NDArray[np.uint32]
+Sequences = NDArray[np.unsignedinteger[Any]]
 
 _HELD_OUT_EVERY = 20
 _LONGEST_BLOCK = 32
 
 
 @dataclass(frozen=True)
+class Part:
+    """Some of the sequences of a file; they stay on disk until they are taken.
+
+    Attributes:
+        path: A `.npy` file of (N, n) token ids.
+        rows: Which of them, in order.
+    """
+
+    path: Path
+    rows: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def take(self, indices: NDArray[np.int64] | slice) -> Sequences:
+        """The sequences at these places of the part, (len(indices), n)."""
+        return np.asarray(_opened(self.path)[self.rows[indices]])
+
+
+@dataclass(frozen=True)
 class Splits:
-    """Disjoint parts of a corpus, each (number of sequences, n) token ids.
+    """Disjoint parts of a corpus.
 
     Attributes:
         train: 90 %.
@@ -25,12 +48,17 @@ class Splits:
         holdout: 5 %, seen by neither; final figures are measured on it.
     """
 
-    train: Sequences
-    validation: Sequences
-    holdout: Sequences
+    train: Part
+    validation: Part
+    holdout: Part
 
 
-def pack(corpus: Corpus, tokenizer: Tokenizer, length: int, at_least: int) -> Sequences:
+@cache
+def _opened(path: Path) -> Sequences:
+    return np.load(path, mmap_mode="r")
+
+
+def pack(corpus: Corpus, tokenizer: Tokenizer, length: int, at_least: int) -> Path:
     """Tokenises a corpus into sequences `[CLS] ... [SEP]`, paragraphs joined by `[SEP]`.
 
     The result is cached by the text, the tokenizer and the length.
@@ -42,7 +70,7 @@ def pack(corpus: Corpus, tokenizer: Tokenizer, length: int, at_least: int) -> Se
         at_least: Number of sequences needed.
 
     Returns:
-        (N, n) token ids, memory-mapped.
+        A `.npy` file of (N, n) token ids.
 
     Raises:
         CorpusError: There are fewer than `at_least` sequences; nothing is written then.
@@ -54,9 +82,8 @@ def pack(corpus: Corpus, tokenizer: Tokenizer, length: int, at_least: int) -> Se
         _check_count(corpus, len(sequences), at_least)
         with written_whole(path) as partial, partial.open("wb") as stream:
             np.save(stream, sequences)
-    packed: Sequences = np.load(path, mmap_mode="r")
-    _check_count(corpus, len(packed), at_least)
-    return packed
+    _check_count(corpus, len(_opened(path)), at_least)
+    return path
 
 
 def _check_count(corpus: Corpus, found: int, at_least: int) -> None:
@@ -89,13 +116,15 @@ def _tokenised(corpus: Corpus, tokenizer: Tokenizer, length: int) -> Sequences:
     return sequences
 
 
-def split(sequences: Sequences) -> Splits:
+def split(path: Path) -> Splits:
     """Splits by blocks of neighbouring sequences, spread over the whole corpus.
 
-    A cut at the end would test on another book; single sequences would test on the training set's next line.
+    A cut at the end would test on another book; single sequences would test on the next line of the
+    training text.
     """
-    count = len(sequences)
+    count = len(_opened(path))
     block = min(max(count // (20 * _HELD_OUT_EVERY), 1), _LONGEST_BLOCK)
     place = np.arange(count) // block % _HELD_OUT_EVERY
     validation, holdout = place == _HELD_OUT_EVERY // 2, place == _HELD_OUT_EVERY - 1
-    return Splits(sequences[~(validation | holdout)], sequences[validation], sequences[holdout])
+    chosen = (~(validation | holdout), validation, holdout)
+    return Splits(*(Part(path, np.flatnonzero(where)) for where in chosen))

@@ -6,6 +6,12 @@ from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers,
 
 from autobert_zero.data.cache import cache_path, written_whole
 from autobert_zero.data.corpus import Corpus
+from autobert_zero.errors import UserError
+
+
+class TokenizerError(UserError):
+    """A tokenizer that cannot be loaded or used."""
+
 
 SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 """BERT's special tokens; a trained tokenizer numbers them 0 to 4."""
@@ -56,15 +62,17 @@ def load_tokenizer(source: str) -> Tokenizer:
     """Loads a `tokenizer.json`, a folder that holds one, or a tokenizer on the Hub.
 
     Raises:
-        ValueError: It cannot be loaded, or lacks one of BERT's special tokens.
+        TokenizerError: It cannot be loaded, or lacks one of BERT's special tokens.
     """
     path = Path(source).expanduser()
     file = path / "tokenizer.json" if path.is_dir() else path
     try:
         tokenizer = Tokenizer.from_file(str(file)) if file.exists() else Tokenizer.from_pretrained(source)
     except Exception as error:  # tokenizers raises bare Exception
-        raise ValueError(f"tokenizer {source!r} cannot be loaded: {str(error).splitlines()[0]}") from error
+        raise TokenizerError(
+            f"tokenizer {source!r} cannot be loaded: {str(error).splitlines()[0]}"
+        ) from error
     missing = [token for token in SPECIAL_TOKENS if tokenizer.token_to_id(token) is None]
     if missing:
-        raise ValueError(f"tokenizer {source!r} has no {', '.join(missing)}; a BERT tokenizer is needed")
+        raise TokenizerError(f"tokenizer {source!r} has no {', '.join(missing)}; a BERT tokenizer is needed")
     return tokenizer

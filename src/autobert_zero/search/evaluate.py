@@ -2,6 +2,8 @@
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from math import isfinite
 from pathlib import Path
 from random import Random
 
@@ -22,6 +24,9 @@ _WARMUP_SEGMENT = 10
 """Steps that one random backbone trains in the warm-up."""
 
 _SNAPSHOTS = 2
+
+_WORST = -1e9
+"""The new score of a candidate whose loss is no longer finite."""
 
 OnStep = Callable[[int, int, float], None]
 """Called with steps done, steps in all, and the loss."""
@@ -81,12 +86,7 @@ class SharedWeightEvaluator:
                 precision=self._precision,
             )
             try:
-                train(
-                    model,
-                    batches,
-                    segment,
-                    lambda step, loss, start=start: on_step(start + step, steps, loss),
-                )  # type: ignore[misc]
+                train(model, batches, segment, partial(_advance, on_step, start, steps))
             except Diverged:
                 continue  # a random backbone may; its weights are dropped as a candidate's would be
             self.bank.absorb(model)
@@ -105,9 +105,9 @@ class SharedWeightEvaluator:
                 precision=self._precision,
             )
             batches = self._batches(proposal.number + 1)
-            train(model, batches, recipe, lambda step, loss: on_step(step, steps, loss))
+            train(model, batches, recipe, partial(_advance, on_step, 0, steps))
             result = evaluate(model, self._validation, self._precision)
-            if not result.loss < float("inf"):
+            if not isfinite(result.loss):
                 raise Diverged(f"validation loss is {result.loss}")
         except Diverged as error:
             return Outcome(Status.DIVERGED, reason=str(error), seconds=time.perf_counter() - start)
@@ -120,10 +120,11 @@ class SharedWeightEvaluator:
 
     def rescore(self, backbones: Sequence[Backbone]) -> list[float]:
         """Scores backbones with the bank as it stands, without training."""
-        return [
-            -evaluate(self._inherited(backbone), self._validation, self._precision).loss
+        losses = [
+            evaluate(self._inherited(backbone), self._validation, self._precision).loss
             for backbone in backbones
         ]
+        return [-loss if isfinite(loss) else _WORST for loss in losses]
 
     def save(self, folder: Path, trials: int) -> None:
         """Snapshots the bank as it is after so many trials; the two newest are kept."""
@@ -159,6 +160,10 @@ class SharedWeightEvaluator:
     def _batches(self, stream: int) -> Iterator[MaskedBatch]:
         seed = (self._seed, stream)
         return training_batches(self._data.train, self._vocabulary, self._proxy.batch_size, seed)
+
+
+def _advance(on_step: OnStep, before: int, steps: int, step: int, loss: float) -> None:
+    on_step(before + step, steps, loss)
 
 
 def _snapshot(folder: Path, trials: int) -> Path:

@@ -1,7 +1,12 @@
 """Errors of the search space: all are `ValueError`s that name the thing, the place and the remedy."""
 
+from autobert_zero.errors import UserError
 
-class SpaceError(ValueError):
+_MARGIN = 80
+"""How many characters of a long formula are shown on either side of the error."""
+
+
+class SpaceError(UserError):
     """Something that is not a member of the search space."""
 
 
@@ -15,7 +20,14 @@ class FormulaError(SpaceError):
     """
 
     def __init__(self, problem: str, text: str, column: int) -> None:
+        super().__init__(problem, text, column)
         self.problem = problem
         self.text = text
         self.column = column
-        super().__init__(f"{problem} (column {column + 1})\n    {text}\n    {' ' * column}^")
+
+    def __str__(self) -> str:
+        begin, end = max(self.column - _MARGIN, 0), self.column + _MARGIN
+        before, after = "... " if begin else "", " ..." if self.text[end:] else ""
+        shown = "".join([symbol if symbol.isprintable() else " " for symbol in self.text[begin:end]])
+        caret = " " * (len(before) + self.column - begin) + "^"
+        return f"{self.problem} (column {self.column + 1})\n    {before}{shown}{after}\n    {caret}"

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 
 from autobert_zero.config import StrategyConfig
+from autobert_zero.errors import UserError
 from autobert_zero.search.strategies.base import SpaceExhausted, Strategy
 from autobert_zero.search.strategies.op_nas import OpNas
 from autobert_zero.search.strategies.random_search import RandomSearch
@@ -26,13 +27,13 @@ def make_strategy(
         first: Backbones of the user, proposed before any other.
 
     Raises:
-        ValueError: The name is unknown, or a backbone is not of the space's depth.
+        UserError: The name is unknown, or a backbone is not of the space's depth.
     """
     if config.name not in STRATEGIES:
-        raise ValueError(f"unknown strategy {config.name!r}; there are {', '.join(STRATEGIES)}")
+        raise UserError(f"unknown strategy {config.name!r}; there are {', '.join(STRATEGIES)}")
     for backbone in first:
         if len(backbone.layers) != space.layers:
-            raise ValueError(
+            raise UserError(
                 f"a seed backbone has {len(backbone.layers)} layers, the search has {space.layers}; "
                 "change the file or model.layers"
             )

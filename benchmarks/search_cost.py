@@ -1,0 +1,117 @@
+"""Seconds per candidate with weight sharing against training it from scratch to the same loss.
+
+    python benchmarks/search_cost.py [--quick]
+
+Runs OP-NAS with the demo preset's proxy on the embedded corpus, then trains a sample of the candidates,
+spread over the search, from scratch until each reaches the validation loss it was scored with. The cost of
+weight sharing includes the warm-up, spread over all candidates. A candidate that needs more than the
+largest number of steps counts with those (`censored`), so `speedup` is then a lower bound.
+Prints one JSON object as its last line.
+"""
+
+import argparse
+import json
+import time
+from statistics import fmean, median
+
+import torch
+
+from autobert_zero.config import resolve
+from autobert_zero.data.masking import evaluation_batches, training_batches
+from autobert_zero.nn import MaskedLM
+from autobert_zero.presets import demo
+from autobert_zero.search.prepare import Setting, prepare
+from autobert_zero.search.strategies import make_strategy
+from autobert_zero.search.trial import Trial
+from autobert_zero.training.loop import Recipe, evaluate, train
+
+CHECK_EVERY = 20
+
+
+class _Reached(Exception):
+    """The model is as good as it was under weight sharing."""
+
+
+def seconds_from_scratch(setting: Setting, trial: Trial, most_steps: int) -> tuple[float, bool]:
+    """Trains from scratch to the trial's loss.
+
+    Returns:
+        Seconds of training, without the checks of the loss, and whether the loss was reached.
+    """
+    proxy, target = setting.config.proxy, trial.outcome.metrics["val_loss"]
+    torch.manual_seed(setting.config.seed)
+    model = MaskedLM(trial.proposal.backbone, setting.model)
+    validation = evaluation_batches(
+        setting.data.validation, setting.vocabulary, 2 * proxy.batch_size, proxy.validation_sequences
+    )
+    # The rate decays over the largest number of steps, so it is near its peak where the loss is reached.
+    recipe = Recipe(most_steps, proxy.batch_size, proxy.learning_rate, warmup=0.02)
+    batches = training_batches(setting.data.train, setting.vocabulary, proxy.batch_size, (1, 1))
+    start, checking = time.perf_counter(), 0.0
+
+    def check(step: int, _: float) -> None:
+        nonlocal checking
+        if step % CHECK_EVERY:
+            return
+        before = time.perf_counter()
+        loss = evaluate(model, validation, recipe.precision).loss
+        model.train()
+        checking += time.perf_counter() - before
+        if loss <= target:
+            raise _Reached
+
+    try:
+        train(model, batches, recipe, check)
+    except _Reached:
+        return time.perf_counter() - start - checking, True
+    return time.perf_counter() - start - checking, False
+
+
+def main() -> None:
+    """Runs both and prints the figures."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument(
+        "--quick", action="store_true", help="12 candidates instead of 40, 3 of them compared"
+    )
+    quick = parser.parse_args().quick
+    candidates, compared, most_steps = (12, 3, 600) if quick else (40, 10, 2000)
+    config = resolve(demo(), {"proxy": {"candidates": candidates}})
+    setting = prepare(config)
+    evaluator = setting.evaluator()
+    strategy = make_strategy(setting.space, config.seed, config.strategy)
+
+    start = time.perf_counter()
+    evaluator.warm_up(setting.space, lambda done, of, loss: None)
+    warmup = time.perf_counter() - start
+    trials = []
+    while len(trials) < candidates:
+        stale = strategy.contenders()
+        scores = evaluator.rescore([trial.proposal.backbone for trial in stale])
+        strategy.rescore({trial.proposal.number: score for trial, score in zip(stale, scores, strict=True)})
+        proposal = strategy.ask()
+        trials.append(Trial(proposal, evaluator.evaluate(proposal)))
+        strategy.tell(trials[-1])
+    shared = (time.perf_counter() - start) / candidates
+
+    complete = [trial for trial in trials if trial.outcome.score is not None]
+    sample = complete[:: max(len(complete) // compared, 1)][:compared]
+    scratch = [seconds_from_scratch(setting, trial, most_steps) for trial in sample]
+    print(
+        json.dumps(
+            {
+                "benchmark": "search_cost",
+                "speedup": round(fmean(seconds for seconds, _ in scratch) / shared, 2),
+                "seconds_shared": round(shared, 3),
+                "seconds_shared_without_warmup": round(shared - warmup / candidates, 3),
+                "seconds_scratch_mean": round(fmean(seconds for seconds, _ in scratch), 2),
+                "seconds_scratch_median": round(median(seconds for seconds, _ in scratch), 2),
+                "censored": sum(not reached for _, reached in scratch),
+                "compared": len(sample),
+                "candidates": candidates,
+            }
+        )
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,138 @@
+"""The command line: parse, make a config, one call. Heavy imports are inside the commands."""
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from autobert_zero.errors import UserError
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="Discover language-model backbones.",
+)
+
+
+@app.callback()
+def _root() -> None:
+    """Discover language-model backbones."""
+
+
+@app.command()
+def search(
+    out: Annotated[Path, typer.Option(help="Run folder; new, or with --resume one of an earlier run.")],
+    preset: Annotated[str, typer.Option(help="demo, small or paper.")] = "demo",
+    config: Annotated[Path | None, typer.Option(help="YAML file of settings, over the preset.")] = None,
+    corpus: Annotated[
+        str | None, typer.Option(help="kjv, a file, a folder, or a dataset on the Hub.")
+    ] = None,
+    tokenizer: Annotated[str | None, typer.Option(help="tokenizer.json, its folder, or a Hub name.")] = None,
+    seed: Annotated[int | None, typer.Option(help="The run is a function of config and seed.")] = None,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", help="Any setting, as key=value, e.g. model.width=128.")
+    ] = None,
+    seed_backbone: Annotated[
+        list[Path] | None, typer.Option(help="File with a backbone for the first population.")
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue the run in --out.")] = False,
+) -> None:
+    """Search for a backbone and compare the winner with BERT, a hybrid and convolutions only."""
+    from rich.console import Console
+
+    from autobert_zero import config as configs
+    from autobert_zero.presets import PRESETS
+    from autobert_zero.search.progress import RunProgress
+    from autobert_zero.search.run import check_new, read_run, run_search
+
+    changed = [config, corpus, tokenizer, seed, *(set_ or []), *(seed_backbone or [])]
+    if resume:
+        if any(value is not None for value in changed) or preset != "demo":
+            raise UserError("a resumed run keeps its config: give --resume and --out only")
+        resolved, first = read_run(out)
+    else:
+        if preset not in PRESETS:
+            raise UserError(f"unknown preset {preset!r}; there are {', '.join(PRESETS)}")
+        options: dict[str, Any] = {"data": {}}
+        if corpus is not None:
+            options["data"]["corpus"] = corpus
+        if tokenizer is not None:
+            options["data"]["tokenizer"] = tokenizer
+        if seed is not None:
+            options["seed"] = seed
+        resolved = configs.resolve(
+            PRESETS[preset](),
+            configs.read_yaml(config) if config else {},
+            *map(configs.parse_setting, set_ or []),
+            options,
+        )
+        check_new(out)
+        first = [_read_backbone(str(path)) for path in seed_backbone or []]
+    console = Console()
+    with RunProgress(console) as progress:
+        run_search(resolved, out, progress, first)
+    console.print(
+        (out / "summary.md").read_text(encoding="utf-8"), markup=False, highlight=False, soft_wrap=True
+    )
+    console.print(f"everything is in {out}", markup=False, highlight=False, soft_wrap=True)
+
+
+@app.command()
+def describe(
+    backbone: Annotated[
+        str, typer.Argument(help="A formula, a file with one layer a line, or a run folder.")
+    ],
+    width: Annotated[int, typer.Option(help="Hidden size d.")] = 768,
+    heads: Annotated[int, typer.Option(help="Heads H.")] = 12,
+    length: Annotated[int, typer.Option(help="Tokens in a sequence.")] = 128,
+    vocab_size: Annotated[int, typer.Option(help="Tokens in the vocabulary.")] = 30522,
+) -> None:
+    """Print the canonical form, the type of every node, parameters and FLOPs."""
+    from autobert_zero.describe import describe_backbone
+
+    typer.echo(describe_backbone(_read_backbone(backbone), width, heads, length, vocab_size))
+
+
+def _read_backbone(source: str) -> Any:
+    """Reads a formula or layer, a file of layers (text or JSON), or a run folder's best."""
+    from autobert_zero.space import Backbone
+
+    path = Path(source)
+    try:
+        exists = path.exists()
+    except OSError:  # a formula too long for a file name
+        exists = False
+    if not exists:
+        if path.suffix in (".txt", ".json") or source.endswith("/"):
+            raise UserError(f"there is no file {source}")
+        return Backbone.parse(source)
+    if path.is_dir():
+        path = path / "best.txt"
+        if not path.exists():
+            raise UserError(f"{path.parent} has no best.txt; it is no finished run")
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} is not a readable text file: {error}") from None
+    try:
+        return Backbone.from_json(text) if path.suffix == ".json" else Backbone.parse(text)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from None
+
+
+def main() -> None:
+    """Runs the command line: a user's mistake is one message and exit code 2, Ctrl-C exits with 130."""
+    try:
+        app()
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("stopped; continue with the same command's --out and --resume", file=sys.stderr)
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,139 @@
+"""The files of a run folder that people read."""
+
+import csv
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from autobert_zero import cost
+from autobert_zero.search.history import ranked
+from autobert_zero.search.trial import Status, Trial
+from autobert_zero.space import Backbone
+
+LEADERBOARD = "leaderboard.csv"
+
+_COLUMNS = (
+    *("rank", "trial", "status", "score", "latest_score", "val_loss", "mlm_accuracy", "parameters"),
+    *("flops", "seconds", "round", "parent", "key", "reason", "backbone"),
+)
+
+
+def write_leaderboard(path: Path, trials: Sequence[Trial], sizes: cost.Sizes, tokens: int) -> None:
+    """Writes one row per candidate: the scored ones best first, then those that failed."""
+    latest: dict[int, float] = {}
+    for trial in trials:
+        latest.update(trial.rescored)
+    best_first = ranked(trials)
+    failed = [trial for trial in trials if trial.outcome.status is not Status.COMPLETE]
+    with path.open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(_COLUMNS)
+        for rank, trial in enumerate((*best_first, *failed), start=1):
+            proposal, outcome = trial.proposal, trial.outcome
+            writer.writerow(
+                [
+                    rank if outcome.status is Status.COMPLETE else "",
+                    proposal.number,
+                    outcome.status.value,
+                    _number(outcome.score),
+                    _number(latest.get(proposal.number, outcome.score)),
+                    _number(outcome.metrics.get("val_loss")),
+                    _number(outcome.metrics.get("mlm_accuracy")),
+                    cost.parameters(proposal.backbone, sizes),
+                    cost.flops(proposal.backbone, sizes, tokens),
+                    f"{outcome.seconds:.2f}",
+                    proposal.round,
+                    "" if proposal.parent is None else proposal.parent,
+                    proposal.backbone.key(),
+                    outcome.reason,
+                    " | ".join(proposal.backbone.to_list()),
+                ]
+            )
+
+
+def write_backbone(folder: Path, name: str, backbone: Backbone) -> None:
+    """Writes `name.txt`, one layer a line, and `name.json`, a list."""
+    (folder / f"{name}.txt").write_text(f"{backbone}\n", encoding="utf-8")
+    (folder / f"{name}.json").write_text(backbone.to_json() + "\n", encoding="utf-8")
+
+
+def write_summary(folder: Path, summary: Mapping[str, Any]) -> None:
+    """Writes `summary.json` and `summary.md`."""
+    (folder / "summary.json").write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
+    (folder / "summary.md").write_text(summary_markdown(summary), encoding="utf-8")
+
+
+def verdict(summary: Mapping[str, Any]) -> str:
+    """Who won by how much, in one or two sentences."""
+    found = summary["best"]["val_loss"]
+    parts = []
+    for name, label in _LABELS.items():
+        if name == "best" or summary[name]["status"] != "complete":
+            continue
+        gain = summary[name]["val_loss"] - found
+        parts.append(f"{label} by {gain:.3f} nats" if gain >= 0 else f"{label} wins by {-gain:.3f} nats")
+    beaten = [part for part in parts if " wins " not in part]
+    lost = [part for part in parts if " wins " in part]
+    sentences = []
+    if beaten:
+        sentences.append(f"The found backbone beats {', '.join(beaten)}.")
+    if lost:
+        sentences.append(f"It is beaten: {', '.join(lost)}.")
+    return " ".join(sentences)
+
+
+_LABELS = {
+    "best": "found",
+    "bert": "BERT",
+    "hybrid": "the hand-made hybrid",
+    "convolution": "convolutions only",
+}
+
+
+def summary_markdown(summary: Mapping[str, Any]) -> str:
+    """The summary for people."""
+    lines = [
+        "# Search summary",
+        "",
+        verdict(summary),
+        "",
+        "All four were trained from scratch at the same depth, width, tokens, batches and recipe; the "
+        "loss is measured on hold-out text that neither the search nor the choice of the winner has seen.",
+        "",
+        "| backbone | val loss | MLM accuracy | parameters | MFLOPs / sequence | tokens/s |",
+        "|---|---|---|---|---|---|",
+    ]
+    for name, label in _LABELS.items():
+        row = summary[name]
+        if row["status"] != "complete":
+            lines.append(f"| {label} | {row['status']}: {row['reason']} | | {row['parameters']:,} | | |")
+            continue
+        lines.append(
+            f"| {label} | {row['val_loss']:.4f} | {row['mlm_accuracy']:.4f} | {row['parameters']:,} "
+            f"| {row['flops'] / 1e6:.1f} | {row['tokens_per_second']:,.0f} |"
+        )
+    lines += ["", "The found backbone, one layer a line:", "", "```"]
+    lines += summary["best"]["backbone"]
+    counts = ", ".join(f"{count} {status}" for status, count in summary["statuses"].items())
+    lines += [
+        "```",
+        "",
+        f"{summary['candidates']} candidates ({counts}) in {summary['search_seconds']:.0f} s of search; "
+        f"{summary['best']['tokens']:,} tokens for each model of the table; "
+        f"{summary['seconds']:.0f} s in all; seed {summary['seed']}.",
+        "",
+        "Screening of the finalists, from scratch, chosen by validation loss:",
+        "",
+        "| trial | shared-weight score | screening loss |",
+        "|---|---|---|",
+    ]
+    for row in summary["screening"]:
+        lines.append(
+            f"| {row['trial']} | {row['score']:.4f} | {_number(row['selection_loss']) or row['status']} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.6f}"

@@ -1,0 +1,99 @@
+"""From a config to what a run needs: text, sizes, device. Everything that can be wrong is found here."""
+
+from dataclasses import dataclass
+
+import torch
+from tokenizers import Tokenizer
+
+from autobert_zero import cost
+from autobert_zero.config import SearchConfig
+from autobert_zero.data.corpus import open_corpus
+from autobert_zero.data.masking import Vocabulary
+from autobert_zero.data.packing import Splits, pack, split
+from autobert_zero.data.tokenizer import corpus_tokenizer, load_tokenizer
+from autobert_zero.errors import UserError
+from autobert_zero.nn import EncoderConfig
+from autobert_zero.search.evaluate import SharedWeightEvaluator
+from autobert_zero.space import Space
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A config made concrete.
+
+    Attributes:
+        config: The config.
+        tokenizer: Trained or loaded.
+        data: The corpus, tokenised and split.
+        vocabulary: The tokenizer's.
+        model: Sizes of every model of the run.
+        space: Bounds of the search.
+        device: Where to train.
+    """
+
+    config: SearchConfig
+    tokenizer: Tokenizer
+    data: Splits
+    vocabulary: Vocabulary
+    model: EncoderConfig
+    space: Space
+    device: torch.device
+
+    @property
+    def sizes(self) -> cost.Sizes:
+        """What costs depend on."""
+        model = self.model
+        return cost.Sizes(
+            model.width, model.heads, model.inner, model.vocab_size, model.max_positions, model.token_types
+        )
+
+    def evaluator(self) -> SharedWeightEvaluator:
+        """A new evaluator, its bank at its random start."""
+        config = self.config
+        return SharedWeightEvaluator(
+            self.model,
+            self.space.layers,
+            self.data,
+            self.vocabulary,
+            config.proxy,
+            config.seed,
+            self.device,
+            config.precision,
+        )
+
+
+def prepare(config: SearchConfig) -> Setting:
+    """Reads and tokenises the corpus (cached) and checks everything that the config names.
+
+    Raises:
+        UserError: The corpus, the tokenizer or the device cannot be used.
+    """
+    device = _device(config.device)
+    space = Space(config.model.layers, config.space.max_ops, config.space.attention_share)
+    corpus = open_corpus(config.data.corpus)
+    source = config.data.tokenizer
+    tokenizer = load_tokenizer(source) if source else corpus_tokenizer(corpus, config.data.vocab_size)
+    batch = max(config.proxy.batch_size, config.final.batch_size)
+    # The training part is nine tenths of the sequences, in blocks of up to a twentieth.
+    path = pack(corpus, tokenizer, config.data.length, at_least=max(20, -(-batch * 10 // 9) + 2))
+    vocabulary = Vocabulary.of(tokenizer)
+    model = EncoderConfig(
+        vocab_size=vocabulary.size,
+        width=config.model.width,
+        heads=config.model.heads,
+        feed_forward=config.model.feed_forward,
+        max_positions=config.data.length,
+        dropout=config.model.dropout,
+    )
+    return Setting(config, tokenizer, split(path), vocabulary, model, space, device)
+
+
+def _device(name: str) -> torch.device:
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise UserError(f"device {name!r} cannot be used: {str(error).splitlines()[0]}") from None
+    return device

@@ -1,0 +1,293 @@
+"""A whole run: data, search, comparison, and the folder that holds them."""
+
+import json
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from autobert_zero import cost
+from autobert_zero.config import SearchConfig, read_yaml, resolve
+from autobert_zero.data.cache import written_whole
+from autobert_zero.errors import UserError
+from autobert_zero.search.evaluate import SharedWeightEvaluator
+from autobert_zero.search.history import History, ranked
+from autobert_zero.search.outputs import LEADERBOARD, write_backbone, write_leaderboard, write_summary
+from autobert_zero.search.prepare import Setting, prepare
+from autobert_zero.search.progress import RunProgress
+from autobert_zero.search.strategies import SpaceExhausted, Strategy, make_strategy
+from autobert_zero.search.trial import Trial
+from autobert_zero.space import Backbone, Space
+from autobert_zero.training.loop import Recipe
+from autobert_zero.training.scratch import Job, Result, default_workers, train_all
+from autobert_zero.zoo import OPPONENTS
+
+_CONFIG = "config.yaml"
+_STUDY = "study.db"
+_SEEDS = "seed_backbones.json"
+_TIMES = "times.json"
+
+
+class RunError(UserError):
+    """A run folder that cannot be used."""
+
+
+def run_search(
+    config: SearchConfig, out: Path, progress: RunProgress, first: Sequence[Backbone] = ()
+) -> dict[str, Any]:
+    """Starts a run, or continues the one in `out` where that was made by `prepare_resume`.
+
+    Args:
+        config: The whole config.
+        out: The run folder; new or empty, or holding a run of the same config.
+        progress: What the user sees.
+        first: Backbones of the user, proposed before any other.
+
+    Returns:
+        The summary, as in `summary.json`.
+
+    Raises:
+        UserError: The corpus, the device, a seed backbone or the folder cannot be used; nothing on disk
+            is changed then.
+        KeyboardInterrupt: Stopped by the user; the folder can be resumed.
+    """
+    start = time.perf_counter()
+    setting = prepare(config)
+    space = setting.space
+    strategy = make_strategy(space, config.seed, config.strategy, first)
+    out.mkdir(parents=True, exist_ok=True)
+    (out / _CONFIG).write_text(config.to_yaml(), encoding="utf-8")
+    (out / _SEEDS).write_text(json.dumps([backbone.to_list() for backbone in first]), encoding="utf-8")
+    setting.tokenizer.save(str(out / "tokenizer.json"))
+
+    evaluator = setting.evaluator()
+    history = History(f"sqlite:///{out / _STUDY}")
+    clock = _Clock(out / _TIMES, start)
+    sizes = setting.sizes
+    try:
+        trials = _search(config, space, strategy, evaluator, history, out, progress)
+    finally:
+        clock.stop("search")
+        write_leaderboard(out / LEADERBOARD, history.load(), sizes, config.data.length)
+    finals = _Finals(setting, out, progress)
+    try:
+        summary = _compare(finals, trials, sizes)
+    finally:
+        clock.stop("final")
+    statuses = Counter(trial.outcome.status.value for trial in trials)
+    summary |= {
+        "candidates": len(trials),
+        "statuses": dict(statuses),
+        "seconds": clock.total,
+        "search_seconds": clock.seconds["search"],
+        "seed": config.seed,
+    }
+    best = Backbone.from_list(summary["best"]["backbone"])
+    write_backbone(out, "best", best)
+    write_summary(out, summary)
+    return summary
+
+
+def check_new(out: Path) -> None:
+    """Checks that a folder is free for a new run.
+
+    Raises:
+        RunError: It holds something.
+    """
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        what = "a run" if (out / _CONFIG).exists() else "other files"
+        raise RunError(f"{out} holds {what} already; continue a run with --resume, or choose another --out")
+
+
+def read_run(out: Path) -> tuple[SearchConfig, list[Backbone]]:
+    """Reads the config and the user's backbones of a run, to resume it.
+
+    Raises:
+        UserError: There is no run in the folder, or it is damaged.
+    """
+    if not (out / _CONFIG).exists():
+        raise RunError(f"{out} holds no run (no {_CONFIG}); start one without --resume")
+    try:
+        first = [Backbone.from_list(layers) for layers in json.loads((out / _SEEDS).read_text("utf-8"))]
+    except (OSError, ValueError, TypeError) as error:
+        raise RunError(f"{out / _SEEDS} is damaged ({error}); start another run") from None
+    return resolve(SearchConfig(), read_yaml(out / _CONFIG)), first
+
+
+def _search(
+    config: SearchConfig,
+    space: Space,
+    strategy: Strategy,
+    evaluator: SharedWeightEvaluator,
+    history: History,
+    out: Path,
+    progress: RunProgress,
+) -> list[Trial]:
+    """Runs the search to its budget and returns its history."""
+    snapshots = out / "bank"
+    trials = history.load()
+    if trials or any(snapshots.glob("*.safetensors")):
+        evaluator.restore(snapshots, len(trials))
+        progress.say(f"resuming after {len(trials)} of {config.proxy.candidates} candidates")
+    else:
+        evaluator.warm_up(
+            space, lambda done, of, loss: progress.update("warm-up", done, of, f"loss {loss:.3f}")
+        )
+        evaluator.save(snapshots, 0)
+    for trial in trials:  # resuming is replaying
+        strategy.rescore(trial.rescored)
+        strategy.tell(trial)
+
+    best = max((t.outcome.score for t in trials if t.outcome.score is not None), default=None)
+    while len(trials) < config.proxy.candidates:
+        stale = strategy.contenders()
+        scores = evaluator.rescore([trial.proposal.backbone for trial in stale])
+        rescored = {trial.proposal.number: score for trial, score in zip(stale, scores, strict=True)}
+        strategy.rescore(rescored)
+        try:
+            proposal = strategy.ask()
+        except SpaceExhausted as end:
+            progress.say(str(end))
+            break
+        outcome = evaluator.evaluate(
+            proposal,
+            lambda done, of, loss: progress.update("candidate", done, of, f"{len(trials)} loss {loss:.3f}"),
+        )
+        trial = Trial(proposal, outcome, rescored)
+        # The snapshot first: a kill between the two leaves a history that an older snapshot matches.
+        evaluator.save(snapshots, len(trials) + 1)
+        history.append(trial)
+        strategy.tell(trial)
+        trials.append(trial)
+        if outcome.score is not None:
+            best = outcome.score if best is None else max(best, outcome.score)
+        progress.candidate(trial, best)
+        note = "" if best is None else f"best {best:.4f}"
+        progress.update("search", len(trials), config.proxy.candidates, note)
+    return trials
+
+
+class _Finals:
+    """Trains models from scratch; a result that is in the folder already is read, not repeated."""
+
+    def __init__(self, setting: Setting, out: Path, progress: RunProgress) -> None:
+        self.config = setting.config
+        self._setting = setting
+        self._folder = out / "final"
+        self.weights = out / "model.safetensors"
+        self._progress = progress
+
+    def train(
+        self, backbones: Mapping[str, Backbone], steps: int, weights: Path | None = None
+    ) -> dict[str, Result]:
+        """Trains each backbone so many steps with the same recipe, seed and batches.
+
+        Args:
+            backbones: By name; results are kept under it.
+            steps: Number of updates.
+            weights: Where to save those of the first backbone.
+        """
+        final = self.config.final
+        recipe = Recipe(steps, final.batch_size, final.learning_rate, precision=self.config.precision)
+        found = {name: self._read(name) for name in backbones}
+        results = {name: result for name, result in found.items() if result is not None}
+        jobs = [
+            Job(
+                name=name,
+                backbone=backbone,
+                model=self._setting.model,
+                data=self._setting.data,
+                vocabulary=self._setting.vocabulary,
+                recipe=recipe,
+                seed=self.config.seed,
+                device=str(self._setting.device),
+                weights=weights if name == next(iter(backbones)) else None,
+            )
+            for name, backbone in backbones.items()
+            if name not in results
+        ]
+
+        def keep(result: Result) -> None:
+            self._folder.mkdir(exist_ok=True)
+            with written_whole(self._folder / f"{result.name}.json") as partial:
+                partial.write_text(json.dumps(result.to_dict(), indent=2) + "\n", encoding="utf-8")
+            results[result.name] = result
+            loss = result.reason if result.val_loss is None else f"val loss {result.val_loss:.4f}"
+            self._progress.say(f"{result.name}: {loss}, {result.tokens_per_second:,.0f} tokens/s")
+
+        if jobs:
+            workers = final.workers or default_workers(self._setting.device)
+            train_all(jobs, workers, self._progress.update, keep)
+        return {name: results[name] for name in backbones}
+
+    def _read(self, name: str) -> Result | None:
+        path = self._folder / f"{name}.json"
+        if not path.exists():
+            return None
+        try:
+            return Result(**json.loads(path.read_text(encoding="utf-8")))
+        except (ValueError, TypeError) as error:
+            raise RunError(f"{path} is damaged ({error}); delete it to train it again") from None
+
+
+def _compare(finals: _Finals, trials: Sequence[Trial], sizes: cost.Sizes) -> dict[str, Any]:
+    """Screens the best candidates, then trains the winner beside its opponents."""
+    config = finals.config
+    best = ranked(trials)[: config.final.finalists]
+    if not best:
+        raise RunError("no candidate completed, so there is nothing to compare; see leaderboard.csv")
+    names = {f"screening-{trial.proposal.number}": trial for trial in best}
+    screened = finals.train(
+        {name: trial.proposal.backbone for name, trial in names.items()}, config.final.screening_steps
+    )
+    complete = [name for name in names if screened[name].selection_loss is not None]
+    if not complete:
+        raise RunError("every finalist diverged when trained from scratch; lower final.learning_rate")
+    winner = names[min(complete, key=lambda name: screened[name].selection_loss or 0.0)]
+    backbones = {"best": winner.proposal.backbone}
+    backbones |= {name: build(config.model.layers) for name, build in OPPONENTS.items()}
+    results = finals.train(backbones, config.final.steps, finals.weights)
+    summary: dict[str, Any] = {
+        name: {
+            "backbone": backbone.to_list(),
+            "parameters": cost.parameters(backbone, sizes),
+            "flops": cost.flops(backbone, sizes, config.data.length),
+            **results[name].to_dict(),
+        }
+        for name, backbone in backbones.items()
+    }
+    summary["best"]["trial"] = winner.proposal.number
+    latest = {t.proposal.number: t for t in best}
+    summary["screening"] = [
+        {
+            "trial": trial.proposal.number,
+            "score": latest[trial.proposal.number].outcome.score,
+            "status": screened[name].status,
+            "selection_loss": screened[name].selection_loss,
+            "backbone": trial.proposal.backbone.to_list(),
+        }
+        for name, trial in names.items()
+    ]
+    return summary
+
+
+class _Clock:
+    """Adds up the time of a run over its interruptions."""
+
+    def __init__(self, path: Path, start: float) -> None:
+        self._path = path
+        self._last = start
+        self.seconds: dict[str, float] = json.loads(path.read_text("utf-8")) if path.exists() else {}
+
+    def stop(self, phase: str) -> None:
+        """Books the time since the last call on a phase."""
+        now = time.perf_counter()
+        self.seconds[phase] = self.seconds.get(phase, 0.0) + now - self._last
+        self._last = now
+        self._path.write_text(json.dumps(self.seconds), encoding="utf-8")
+
+    @property
+    def total(self) -> float:
+        """Seconds of all phases."""
+        return sum(self.seconds.values())

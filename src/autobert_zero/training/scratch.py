@@ -1,0 +1,198 @@
+"""Trains backbones from scratch, several at once: the honest comparison at the end of a search."""
+
+import multiprocessing
+import os
+import queue
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+
+from autobert_zero.data.masking import Vocabulary, evaluation_batches, training_batches
+from autobert_zero.data.packing import Splits
+from autobert_zero.nn import EncoderConfig, MaskedLM
+from autobert_zero.space import Backbone
+from autobert_zero.training.loop import Diverged, Recipe, evaluate, train
+
+_EVALUATED = 4096
+"""Most sequences of validation and hold-out text that a result is measured on."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One model to train.
+
+    Attributes:
+        name: Names it in progress and results.
+        backbone: What to train.
+        model: Sizes.
+        data: Trained on `train`, measured on both others.
+        vocabulary: The tokenizer's.
+        recipe: How. Jobs with the same recipe and seed see the same batches and masks.
+        seed: Of weights and batches.
+        device: Where.
+        weights: File for the trained weights (safetensors), if they are wanted.
+    """
+
+    name: str
+    backbone: Backbone
+    model: EncoderConfig
+    data: Splits
+    vocabulary: Vocabulary
+    recipe: Recipe
+    seed: int
+    device: str
+    weights: Path | None = None
+
+
+@dataclass(frozen=True)
+class Result:
+    """What came of a job.
+
+    Attributes:
+        name: The job's.
+        status: `complete` or `diverged`.
+        reason: Why it diverged.
+        selection_loss: On validation text, which also scored the candidates; chooses among finalists.
+        val_loss: On hold-out text, in nats.
+        mlm_accuracy: On hold-out text.
+        tokens: Tokens trained on.
+        seconds: Time of training.
+        tokens_per_second: Of training, in the conditions of the run (several jobs may share the cores).
+    """
+
+    name: str
+    status: str
+    reason: str = ""
+    selection_loss: float | None = None
+    val_loss: float | None = None
+    mlm_accuracy: float | None = None
+    tokens: int = 0
+    seconds: float = 0.0
+    tokens_per_second: float = 0.0
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data, for JSON."""
+        return asdict(self)
+
+
+OnStep = Callable[[str, int, int], None]
+"""Called with the job's name, steps done and steps in all."""
+
+
+def train_from_scratch(job: Job, on_step: OnStep = lambda name, done, of: None) -> Result:
+    """Trains and measures one model."""
+    device = torch.device(job.device)
+    torch.manual_seed(job.seed)
+    model = MaskedLM(job.backbone, job.model).to(device)
+    recipe = job.recipe
+    batches = training_batches(job.data.train, job.vocabulary, recipe.batch_size, (job.seed, 0))
+    try:
+        seconds = train(model, batches, recipe, lambda step, loss: on_step(job.name, step, recipe.steps))
+    except Diverged as error:
+        return Result(job.name, "diverged", str(error))
+    selection, held_out = (
+        evaluate(
+            model,
+            evaluation_batches(part, job.vocabulary, 2 * recipe.batch_size, _EVALUATED),
+            recipe.precision,
+        )
+        for part in (job.data.validation, job.data.holdout)
+    )
+    if job.weights is not None:
+        job.weights.parent.mkdir(parents=True, exist_ok=True)
+        save_file({name: p.detach().cpu() for name, p in model.named_parameters()}, job.weights)
+    tokens = recipe.steps * recipe.batch_size * job.data.train.take(slice(0, 1)).shape[1]
+    return Result(
+        name=job.name,
+        status="complete",
+        selection_loss=selection.loss,
+        val_loss=held_out.loss,
+        mlm_accuracy=held_out.accuracy,
+        tokens=tokens,
+        seconds=seconds,
+        tokens_per_second=tokens / seconds,
+    )
+
+
+def default_workers(device: torch.device) -> int:
+    """As many as cores on a CPU: two small models with a core each beat one with two. Else one."""
+    if device.type != "cpu":
+        return 1
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def train_all(
+    jobs: Sequence[Job],
+    workers: int,
+    on_step: OnStep,
+    on_result: Callable[[Result], None],
+) -> None:
+    """Trains jobs in processes of their own, `workers` at once.
+
+    Args:
+        jobs: What to train.
+        workers: How many at once; with 1, in this process.
+        on_step: Told the progress, in this process.
+        on_result: Called as each ends, in this process.
+
+    Raises:
+        KeyboardInterrupt: Passed on after the workers have stopped.
+    """
+    workers = min(workers, len(jobs))
+    if workers <= 1:
+        for job in jobs:
+            on_result(train_from_scratch(job, on_step))
+        return
+    context = multiprocessing.get_context("spawn")
+    progress: multiprocessing.Queue[tuple[str, int, int]] = context.Queue()
+    stop = context.Event()
+    threads = max(default_workers(torch.device("cpu")) // workers, 1)
+    with ProcessPoolExecutor(workers, context, _start_worker, (progress, stop, threads)) as pool:
+        running: set[Future[Result]] = {pool.submit(_work, job) for job in jobs}
+        try:
+            while running:
+                done, running = wait(running, timeout=0.2, return_when=FIRST_COMPLETED)
+                _drain(progress, on_step)
+                for future in done:
+                    on_result(future.result())
+        except BaseException:
+            stop.set()
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def _drain(progress: "multiprocessing.Queue[tuple[str, int, int]]", on_step: OnStep) -> None:
+    while True:
+        try:
+            on_step(*progress.get_nowait())
+        except queue.Empty:
+            return
+
+
+_progress: "multiprocessing.Queue[tuple[str, int, int]]"
+_stop: Any
+
+
+def _start_worker(progress: "multiprocessing.Queue[tuple[str, int, int]]", stop: Any, threads: int) -> None:
+    import signal
+
+    global _progress, _stop  # a worker's own, set once at its start
+    _progress, _stop = progress, stop
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides
+    torch.set_num_threads(threads)
+
+
+def _work(job: Job) -> Result:
+    return train_from_scratch(job, _report)
+
+
+def _report(name: str, done: int, of: int) -> None:
+    if _stop.is_set():
+        raise SystemExit(f"{name}: stopped by the parent")
+    if done % 5 == 0 or done == of:
+        _progress.put((name, done, of))

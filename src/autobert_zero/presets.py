@@ -21,10 +21,9 @@ def small() -> SearchConfig:
     """About an hour on two cores; give it a corpus of tens of megabytes."""
     return SearchConfig(
         data=DataConfig(vocab_size=8192),
-        model=ModelConfig(width=96),
-        strategy=StrategyConfig(population=30, parents=5),
-        proxy=ProxyConfig(candidates=80, warmup_steps=1000, steps=80, validation_sequences=384),
-        final=FinalConfig(finalists=6, screening_steps=600, steps=7400),
+        strategy=StrategyConfig(population=20, parents=5),
+        proxy=ProxyConfig(candidates=55, warmup_steps=800, steps=80, validation_sequences=384),
+        final=FinalConfig(finalists=5, screening_steps=800, steps=7400),
     )
 
 

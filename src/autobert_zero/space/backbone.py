@@ -7,7 +7,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from autobert_zero.space.canonical import canonical
+from autobert_zero.space.canonical import canonical, canonical_code
 from autobert_zero.space.errors import FormulaError, SpaceError
 from autobert_zero.space.formula import format_node, parse_formula
 from autobert_zero.space.graph import Graph
@@ -34,6 +34,11 @@ class Attention:
     def operations(self) -> frozenset[str]:
         """What OP-NAS keeps statistics of: the primitives in use."""
         return self.graph.operations
+
+    @property
+    def canonical_code(self) -> str:
+        """The code of the canonical form."""
+        return canonical_code(self.graph)
 
     def canonical(self) -> Attention:
         """The layer with its graph in canonical form."""
@@ -68,6 +73,11 @@ class Convolution:
         """What OP-NAS keeps statistics of: the kernel size."""
         return frozenset({str(self)})
 
+    @property
+    def canonical_code(self) -> str:
+        """The code of the canonical form."""
+        return self.code
+
     def canonical(self) -> Convolution:
         """A convolution has one form only."""
         return self
@@ -84,9 +94,11 @@ def parse_layer(text: str) -> Layer:
     """
     words = text.split()
     if words and words[0] == "conv":
-        if len(words) != 2 or not words[1].isdecimal():
-            raise SpaceError(f"write a convolution as `conv 9`, not {text.strip()!r}")
-        return Convolution(int(words[1]))
+        try:
+            (kernel,) = map(int, words[1:])
+        except ValueError:
+            raise SpaceError(f"write a convolution as `conv 9`, not {text.strip()[:60]!r}") from None
+        return Convolution(kernel)
     return Attention(parse_formula(text.strip()))
 
 
@@ -132,7 +144,10 @@ class Backbone:
         """
         if isinstance(layers, str) or not all(isinstance(layer, str) for layer in layers):
             raise SpaceError("a backbone in JSON is a list with one string a layer")
-        return cls.parse("\n".join(layers))
+        backbone = cls.parse("\n".join(layers))
+        if len(backbone.layers) != len(layers):
+            raise SpaceError("a backbone in JSON is a list with one string a layer, not several or none")
+        return backbone
 
     @classmethod
     def from_json(cls, text: str) -> Backbone:
@@ -143,7 +158,7 @@ class Backbone:
         """
         try:
             layers = json.loads(text)
-        except json.JSONDecodeError as error:
+        except (ValueError, RecursionError) as error:
             raise SpaceError(f"not JSON: {error}") from None
         if not isinstance(layers, list):
             raise SpaceError("a backbone in JSON is a list with one string a layer")
@@ -166,5 +181,9 @@ class Backbone:
 
     def key(self) -> str:
         """Sixteen hex digits, equal for backbones that are equal by algebra (see `space.canonical`)."""
-        codes = " ".join(layer.canonical().code for layer in self.layers)
-        return hashlib.blake2b(codes.encode(), digest_size=8).hexdigest()
+        return hash_codes([layer.canonical_code for layer in self.layers])
+
+
+def hash_codes(codes: Sequence[str]) -> str:
+    """Hashes the codes of layers, the same in every process."""
+    return hashlib.blake2b(" ".join(codes).encode(), digest_size=8).hexdigest()

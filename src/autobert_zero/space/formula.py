@@ -7,6 +7,7 @@ Names: Q, K, V, P.
 """
 
 import ast
+import re
 
 from autobert_zero.space import types
 from autobert_zero.space.errors import FormulaError, SpaceError
@@ -16,10 +17,14 @@ from autobert_zero.space.primitives import INPUTS, PRIMITIVES
 MAX_FORMULA_LENGTH = 4000
 """Longest formula accepted, in characters; far beyond what a person or the search writes."""
 
+MAX_FORMULA_OPS = 200
+"""Most operations accepted: whatever is parsed can also be walked recursively."""
+
 _OPERATORS = {"neg": "-", "transpose": ".T", "add": "+", "matmul": "@"}
 CALLS = tuple(name for name in PRIMITIVES if name not in _OPERATORS)
 
 _SUM, _PRODUCT, _SIGN, _ATOM = range(4)
+_FOREIGN = re.compile(r"[^\t -~]")
 
 
 def parse_formula(text: str) -> Graph:
@@ -31,25 +36,26 @@ def parse_formula(text: str) -> Graph:
     Raises:
         FormulaError: It does not parse or type; the message points at the column.
     """
+    content = text.strip()
     start = len(text) - len(text.lstrip())
-    if not text.strip():
+    if not content:
         raise FormulaError("the formula is empty; write for example softmax(scale(Q @ K.T)) @ V", text, 0)
     if len(text) > MAX_FORMULA_LENGTH:
-        raise FormulaError(
-            f"the formula has {len(text)} characters, more than {MAX_FORMULA_LENGTH}", text[:60] + " ...", 0
-        )
+        raise FormulaError(f"the formula has {len(text)} characters, more than {MAX_FORMULA_LENGTH}", text, 0)
+    # Python would read foreign letters that look like ours as ours, and more than one line.
+    if foreign := _FOREIGN.search(content):
+        problem = f"{foreign[0]!a} is not part of a formula, which is one line of ASCII"
+        raise FormulaError(problem, text, start + foreign.start())
     try:
-        tree = ast.parse(text.strip(), mode="eval")
-        root = _Reader(text, start).read(tree.body)
+        root = _Reader(text, start).read(ast.parse(content, mode="eval").body)
     except SyntaxError as error:
-        column = start + max((error.offset or 1) - 1, 0)
-        raise FormulaError(f"not a formula: {error.msg}", text, min(column, len(text))) from None
+        # No offset: the formula ends where more was expected.
+        column = start + min(error.offset - 1 if error.offset else len(content), len(content))
+        raise FormulaError(f"not a formula: {error.msg}", text, column) from None
     except (RecursionError, MemoryError):
-        raise FormulaError("the formula is nested too deeply", text[:60], 0) from None
-    except FormulaError:
-        raise
-    except ValueError as error:
-        raise FormulaError(f"not a formula: {error}", repr(text), 0) from None
+        raise FormulaError("the formula is nested too deeply", text, 0) from None
+    if root.size > MAX_FORMULA_OPS:
+        raise FormulaError(f"the formula has {root.size} operations, more than {MAX_FORMULA_OPS}", text, 0)
     try:
         return Graph(root)
     except SpaceError as error:
@@ -83,12 +89,14 @@ class _Reader:
             case ast.Call(func=ast.Name(id=name), args=args, keywords=keywords):
                 if name not in CALLS:
                     raise self.error(f"unknown primitive {name!r}; calls are {', '.join(CALLS)}", tree)
-                if keywords or len(args) != PRIMITIVES[name].arity:
-                    given = len(args) + len(keywords)
-                    raise self.error(f"{name} takes {PRIMITIVES[name].arity} operand(s), got {given}", tree)
+                if keywords:
+                    raise self.error(f"{name} takes its operands by position, without keywords", tree)
+                if len(args) != PRIMITIVES[name].arity:
+                    given = f"{PRIMITIVES[name].arity} operand(s), got {len(args)}"
+                    raise self.error(f"{name} takes {given}", tree)
                 return self.apply(name, tree, *map(self.read, args))
         raise self.error(
-            f"{ast.unparse(tree)!r} is not part of the formula syntax; "
+            f"{ast.unparse(tree)[:60]!r} is not part of the formula syntax; "
             f"there are @, +, unary -, .T and the calls {', '.join(CALLS)}",
             tree,
         )
@@ -100,11 +108,7 @@ class _Reader:
             raise self.error(str(error), tree) from None
 
     def error(self, problem: str, tree: ast.expr) -> FormulaError:
-        # ast counts columns in UTF-8 bytes of its line; formulas of several lines point at their start.
-        if tree.lineno > 1:
-            return FormulaError(problem, self.text, self.start)
-        line = self.text[self.start :].encode()
-        return FormulaError(problem, self.text, self.start + len(line[: tree.col_offset].decode()))
+        return FormulaError(problem, self.text, self.start + tree.col_offset)
 
 
 def format_node(node: Node) -> str:

@@ -12,6 +12,7 @@ from autobert_zero.space.types import Type
 
 _SYMBOLS = {name: primitive.symbol for name, primitive in PRIMITIVES.items()}
 _INPUT_CODES = {name: str(index) for index, name in enumerate(INPUTS)}
+_BY_SYMBOL = {primitive.symbol: primitive for primitive in PRIMITIVES.values()}
 
 
 class Node:
@@ -57,12 +58,16 @@ class Node:
 
     def walk(self) -> Iterator[Node]:
         """Yields every node of the expression tree, the root first, shared ones as often as they occur."""
-        yield self
-        for arg in self.args:
-            yield from arg.walk()
+        waiting = [self]
+        while waiting:
+            node = waiting.pop()
+            yield node
+            waiting.extend(reversed(node.args))
 
 
 INPUT_NODES: dict[str, Node] = {name: Node(name, (), types.ND) for name in INPUTS}
+INPUT_CODES: dict[str, Node] = {node.code: node for node in INPUT_NODES.values()}
+"""The input nodes by code, in the order of `INPUTS`."""
 
 
 def apply(op: str, *args: Node) -> Node:
@@ -81,6 +86,26 @@ def apply(op: str, *args: Node) -> Node:
         got = ", ".join(types.show(arg.type) for arg in args)
         raise SpaceError(f"{op} expects {primitive.expects}, got {got}")
     return Node(op, args, result)
+
+
+def decode(code: str) -> Node:
+    """Builds the expression that a code identifies, the inverse of `Node.code`.
+
+    Args:
+        code: What some node has as its code.
+    """
+    done: list[Node] = []
+    for symbol in reversed(code):
+        if symbol in INPUT_CODES:
+            done.append(INPUT_CODES[symbol])
+            continue
+        primitive = _BY_SYMBOL[symbol]
+        args = (done.pop(),) if primitive.arity == 1 else (done.pop(), done.pop())
+        type_ = primitive.rule(*[arg.type for arg in args])
+        assert type_ is not None
+        done.append(Node(primitive.name, args, type_))
+    (root,) = done
+    return root
 
 
 @dataclass(frozen=True)
@@ -113,12 +138,12 @@ class Graph:
     def inputs(self) -> tuple[str, ...]:
         """The inputs in use, in the order Q, K, V, P."""
         code = self.root.code
-        return tuple(name for name in INPUTS if _INPUT_CODES[name] in code)
+        return tuple([node.op for digit, node in INPUT_CODES.items() if digit in code])
 
     @property
     def operations(self) -> frozenset[str]:
         """Names of the primitives that occur."""
-        return frozenset(node.op for node in self.nodes if node.args)
+        return frozenset([_BY_SYMBOL[symbol].name for symbol in set(self.root.code).difference(INPUT_CODES)])
 
     @property
     def nodes(self) -> tuple[Node, ...]:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from random import Random
 
-from autobert_zero.space.backbone import KERNELS, Attention, Backbone, Convolution
+from autobert_zero.space.backbone import KERNELS, Attention, Backbone, Convolution, Layer
 from autobert_zero.space.errors import SpaceError
 from autobert_zero.space.graph import INPUT_NODES, Graph, Node, apply
 from autobert_zero.space.primitives import INPUTS, PRIMITIVES
@@ -149,18 +149,23 @@ def mutate_graph(
 def mutate_layer_type(random: Random, backbone: Backbone, space: Space) -> tuple[Backbone, str]:
     """Changes one layer: a convolution's kernel, or its kind (the paper's inter-layer mutation).
 
-    A layer that becomes an attention takes a copy of another layer's graph or a fresh sample.
+    A convolution becomes an attention with the probability `space.attention_share`, an attention becomes
+    a convolution, but where the space is of attentions only, it gets another graph. A layer that becomes
+    an attention takes a copy of another layer's graph or a fresh sample.
     """
     index = random.randrange(len(backbone.layers))
     layer = backbone.layers[index]
     if isinstance(layer, Attention):
-        new: Attention | Convolution = Convolution(random.choice(KERNELS))
-    elif random.random() < space.attention_share:
-        others = [other for other in backbone.layers if isinstance(other, Attention)]
-        copied = others and random.random() < 0.5
-        new = random.choice(others) if copied else Attention(sample_graph(random, space.max_ops))
+        attends = space.attention_share == 1
     else:
-        new = Convolution(random.choice([kernel for kernel in KERNELS if kernel != layer.kernel]))
+        attends = random.random() < space.attention_share
+    if attends:
+        others = [other for other in backbone.layers if isinstance(other, Attention) and other != layer]
+        copied = others and random.random() < 0.5
+        new: Layer = random.choice(others) if copied else Attention(sample_graph(random, space.max_ops))
+    else:
+        kernels = [Convolution(kernel) for kernel in KERNELS]
+        new = random.choice([kernel for kernel in kernels if kernel != layer])
     return _with_layer(backbone, index, new), f"layer {index + 1}: {layer} -> {new}"
 
 
@@ -186,7 +191,7 @@ def mutate_attention(
     return _with_layer(backbone, index, new), f"layer {index + 1}, {name}: {layer} -> {new}"
 
 
-def _with_layer(backbone: Backbone, index: int, layer: Attention | Convolution) -> Backbone:
+def _with_layer(backbone: Backbone, index: int, layer: Layer) -> Backbone:
     return Backbone((*backbone.layers[:index], layer, *backbone.layers[index + 1 :]))
 
 

@@ -6,23 +6,56 @@ rejection: growing at random from the inputs almost never fits a matmul.
 """
 
 from bisect import bisect
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import accumulate, product
-from math import prod
 from random import Random
+from typing import NamedTuple
 
 from autobert_zero.space import types
 from autobert_zero.space.backbone import KERNELS, Attention, Backbone, Convolution, Layer
 from autobert_zero.space.errors import SpaceError
 from autobert_zero.space.graph import INPUT_NODES, Graph, Node
-from autobert_zero.space.primitives import INPUTS, MIN_INPUTS, PRIMITIVES
+from autobert_zero.space.primitives import INPUTS, PRIMITIVES
 from autobert_zero.space.types import Type
 
-_INPUT_LIST = [INPUT_NODES[name] for name in INPUTS]
+_ALL_INPUTS = tuple(INPUT_NODES.values())
 
-# (type, size, whether at least one binary operation is needed, so that two inputs fit)
-_State = tuple[Type, int, bool]
+# Which inputs an expression uses: any, one that is given, or at least two.
+_ANY, _GIVEN, _SEVERAL = "any", "given", "several"
+
+# How the two operands of a binary operation may share this out, and how many choices of the given
+# inputs there are: several inputs are several in the first operand; or one there, several in the
+# second; or one there and another one in the second.
+_SHARES = {
+    _ANY: ((_ANY, _ANY, 1),),
+    _GIVEN: ((_GIVEN, _GIVEN, 1),),
+    _SEVERAL: (
+        (_SEVERAL, _ANY, 1),
+        (_GIVEN, _SEVERAL, len(INPUTS)),
+        (_GIVEN, _GIVEN, len(INPUTS) * (len(INPUTS) - 1)),
+    ),
+}
+
+_State = tuple[Type, int, str]
+"""A set of expressions: type, number of operations, inputs in use."""
+
+
+class _Production(NamedTuple):
+    """A way to build an expression: a primitive and the states of its operands.
+
+    Attributes:
+        op: The primitive.
+        operands: What its operands are drawn from.
+        names_inputs: Whether given inputs are to be chosen for the operands.
+        weight: How many expressions are built this way.
+    """
+
+    op: str
+    operands: tuple[_State, ...]
+    names_inputs: bool
+    weight: int
 
 
 @dataclass(frozen=True)
@@ -51,63 +84,67 @@ class Space:
             raise SpaceError(f"attention_share is a probability, not {self.attention_share}")
 
 
-def _operand_types(op: str, wanted: Type) -> list[tuple[Type, ...]]:
-    primitive = PRIMITIVES[op]
-    return [
-        operands
+_OPERANDS: dict[Type, list[tuple[str, tuple[Type, ...]]]] = {
+    wanted: [
+        (op, operands)
+        for op, primitive in PRIMITIVES.items()
         for operands in product(types.TYPES, repeat=primitive.arity)
         if primitive.rule(*operands) == wanted
     ]
+    for wanted in types.TYPES
+}
+"""For each type, the primitives that result in it and on what."""
 
 
 @cache
-def _productions(state: _State) -> list[tuple[str, tuple[_State, ...]]]:
-    """The ways to build an expression of this state: a primitive and the states of its operands."""
-    wanted, size, branching = state
-    ways: list[tuple[str, tuple[_State, ...]]] = []
-    for op, primitive in PRIMITIVES.items():
-        for operands in product(types.TYPES, repeat=primitive.arity):
-            if primitive.rule(*operands) != wanted:
-                continue
-            if primitive.arity == 1:
-                ways.append((op, ((operands[0], size - 1, branching),)))
-            else:
-                ways.extend(
-                    (op, ((operands[0], left, False), (operands[1], size - 1 - left, False)))
-                    for left in range(size)
-                )
-    return ways
+def _productions(state: _State) -> list[_Production]:
+    """The ways to build an expression of this state; those that build none are left out."""
+    wanted, size, inputs = state
+    ways = []
+    for op, operands in _OPERANDS[wanted]:
+        if len(operands) == 1:
+            smaller = (operands[0], size - 1, inputs)
+            ways.append(_Production(op, (smaller,), False, _count(smaller)))
+            continue
+        for left in range(size):
+            for first, second, choices in _SHARES[inputs]:
+                a, b = (operands[0], left, first), (operands[1], size - 1 - left, second)
+                ways.append(_Production(op, (a, b), choices > 1, choices * _count(a) * _count(b)))
+    return [way for way in ways if way.weight]
 
 
 @cache
-def _count(state: _State, names: int = len(INPUTS)) -> int:
-    """How many expressions of this state there are over so many inputs."""
-    wanted, size, branching = state
+def _count(state: _State) -> int:
+    """How many expressions of this state there are."""
+    wanted, size, inputs = state
     if size == 0:
-        return names if wanted == types.ND and not branching else 0
-    return sum(_ways(operands, names) for _, operands in _productions(state))
-
-
-def _ways(operands: tuple[_State, ...], names: int = len(INPUTS)) -> int:
-    return prod(_count(operand, names) for operand in operands)
+        return {_ANY: len(INPUTS), _GIVEN: 1, _SEVERAL: 0}[inputs] if wanted == types.ND else 0
+    return sum([way.weight for way in _productions(state)])
 
 
 @cache
-def _wheel(state: _State) -> tuple[list[tuple[str, tuple[_State, ...]]], list[float]]:
-    ways = [way for way in _productions(state) if _ways(way[1])]
-    counts = [_ways(operands) for _, operands in ways]
-    total = sum(counts)
+def _wheel(state: _State) -> tuple[list[_Production], list[float]]:
+    """The productions of a state, and where the share of each but the last ends."""
+    ways, total = _productions(state), _count(state)
     # Shares of exact integers: the counts outgrow floats, their ratios do not.
-    edges = [edge / total for edge in accumulate(counts)]
-    return ways, edges[:-1]
+    return ways, [edge / total for edge in accumulate([way.weight for way in ways])][:-1]
 
 
-def _grow(random: Random, state: _State) -> Node:
-    if state[1] == 0:
-        return _INPUT_LIST[int(random.random() * len(_INPUT_LIST))]
+def _grow(random: Random, state: _State, inputs: Sequence[Node] = _ALL_INPUTS) -> Node:
+    """Samples an expression of a state, each as likely as another."""
+    wanted, size, _ = state
+    if size == 0:
+        return inputs[int(random.random() * len(inputs))]
     ways, edges = _wheel(state)
-    op, operands = ways[bisect(edges, random.random())]
-    return Node(op, tuple([_grow(random, operand) for operand in operands]), state[0])
+    op, operands, names_inputs, _ = ways[bisect(edges, random.random())]
+    if names_inputs:
+        pairs = zip(operands, random.sample(inputs, 2), strict=True)
+        args = [
+            _grow(random, operand, (name,) if operand[2] == _GIVEN else inputs) for operand, name in pairs
+        ]
+    else:
+        args = [_grow(random, operand, inputs) for operand in operands]
+    return Node(op, tuple(args), wanted)
 
 
 def sample_node(random: Random, wanted: Type, max_size: int) -> Node | None:
@@ -116,33 +153,13 @@ def sample_node(random: Random, wanted: Type, max_size: int) -> Node | None:
     Returns:
         The expression, or None where no expression of this type is that small.
     """
-    sizes = [size for size in range(max_size + 1) if _count((wanted, size, False))]
-    return _grow(random, (wanted, random.choice(sizes), False)) if sizes else None
+    sizes = [size for size in range(max_size + 1) if _count((wanted, size, _ANY))]
+    return _grow(random, (wanted, random.choice(sizes), _ANY)) if sizes else None
 
 
 def sample_graph(random: Random, max_ops: int) -> Graph:
-    """Samples an attention graph: uniform over sizes 1 to `max_ops`, then over the formulas of that size.
-
-    Formulas that use one input only are mapped to a neighbour by renaming one occurrence.
-    """
-    root = _grow(random, (types.ND, random.randint(1, max_ops), True))
-    digits = [character for character in root.code if character.isdigit()]
-    if len(set(digits)) < MIN_INPUTS:
-        other = random.choice([name for index, name in enumerate(INPUTS) if str(index) != digits[0]])
-        root = _with_leaf(root, random.randrange(len(digits)), INPUT_NODES[other])
-    return Graph(root)
-
-
-def _with_leaf(node: Node, index: int, leaf: Node) -> Node:
-    """Replaces the index-th input of an expression, counted from the left."""
-    if not node.args:
-        return leaf
-    args = []
-    for arg in node.args:
-        leaves = sum(map(str.isdigit, arg.code))
-        args.append(_with_leaf(arg, index, leaf) if 0 <= index < leaves else arg)
-        index -= leaves
-    return Node(node.op, tuple(args), node.type)
+    """Samples an attention graph: uniform over sizes 1 to `max_ops`, then over the formulas of that size."""
+    return Graph(_grow(random, (types.ND, random.randint(1, max_ops), _SEVERAL)))
 
 
 def sample_layer(random: Random, space: Space) -> Layer:
@@ -162,11 +179,7 @@ def count_graphs(max_ops: int) -> int:
 
     Different formulas may be equal by algebra: this counts what can be written, not what differs.
     """
-    names = len(INPUTS)
-    return sum(
-        _count((types.ND, size, True)) - names * _count((types.ND, size, True), 1)
-        for size in range(1, max_ops + 1)
-    )
+    return sum(_count((types.ND, size, _SEVERAL)) for size in range(1, max_ops + 1))
 
 
 def count_backbones(space: Space) -> int:

@@ -1,0 +1,114 @@
+"""How fast the search space gives candidates, against growing graphs forward and rejecting misfits.
+
+    python benchmarks/sampling.py [--quick]
+
+On one core: a candidate is a graph that is valid, sampled, put in canonical form and hashed, as a search
+does to tell whether it is new. The peer is naive: it grows a graph of as many operations from the inputs,
+each step a primitive at random on nodes at random, and rejects it where shapes do not match, where
+the output is not (n, d), or where fewer than two inputs are used. The last line is one JSON object.
+"""
+
+import argparse
+import json
+import platform
+from collections.abc import Callable
+from random import Random
+from statistics import median, quantiles
+from time import perf_counter, perf_counter_ns
+
+from autobert_zero.space import PRIMITIVES, Graph, Node, canonical, sample_graph
+from autobert_zero.space.backbone import hash_codes
+from autobert_zero.space.graph import INPUT_CODES, INPUT_NODES
+from autobert_zero.space.primitives import MIN_INPUTS
+from autobert_zero.space.types import ND
+
+MAX_OPS = 12
+LIST = list(PRIMITIVES.values())
+
+
+def candidate(random: Random) -> str:
+    """Samples a graph by the table of counts, and returns the key of its canonical form."""
+    return hash_codes([canonical(sample_graph(random, MAX_OPS)).code])
+
+
+def naive_candidate(random: Random) -> str | None:
+    """Grows a graph forward, and returns its key, or None where it is rejected."""
+    graph = naive_graph(random)
+    return hash_codes([canonical(graph).code]) if graph else None
+
+
+def naive_graph(random: Random) -> Graph | None:
+    nodes: list[Node] = list(INPUT_NODES.values())
+    for _ in range(random.randint(1, MAX_OPS)):
+        primitive = random.choice(LIST)
+        args = tuple(random.choices(nodes, k=primitive.arity))
+        type_ = primitive.rule(*[arg.type for arg in args])
+        if type_ is None:
+            return None
+        nodes.append(Node(primitive.name, args, type_))
+    root = nodes[-1]
+    if root.type != ND or len({symbol for symbol in root.code if symbol in INPUT_CODES}) < MIN_INPUTS:
+        return None
+    return Graph(root)
+
+
+def timed(draw: Callable[[Random], str | None], random: Random, count: int) -> tuple[list[str], float]:
+    """Draws so often; returns the keys of valid candidates, and the seconds taken."""
+    start = perf_counter()
+    keys = [draw(random) for _ in range(count)]
+    return [key for key in keys if key is not None], perf_counter() - start
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--quick", action="store_true", help="fewer draws and repetitions")
+    quick = parser.parse_args().quick
+    count, repetitions = (5_000, 5) if quick else (20_000, 15)
+
+    random = Random(0)
+    timed(candidate, random, 1_000)  # fills the table of counts
+    timed(naive_candidate, random, 1_000)
+    rates, naive_rates = [], []
+    keys: list[str] = []
+    naive_keys: list[str] = []
+    for _ in range(repetitions):  # in turn, so that both see the same machine
+        valid, seconds = timed(candidate, random, count)
+        keys += valid
+        rates.append(len(valid) / seconds)
+        valid, seconds = timed(naive_candidate, random, count)
+        naive_keys += valid
+        naive_rates.append(len(valid) / seconds)
+
+    times = []
+    for _ in range(count):
+        start = perf_counter_ns()
+        candidate(random)
+        times.append((perf_counter_ns() - start) / 1000)
+
+    drawn = count * repetitions
+    result = {
+        "benchmark": "sampling",
+        "quick": quick,
+        "python": platform.python_version(),
+        "max_ops": MAX_OPS,
+        "graphs": drawn,
+        "repetitions": repetitions,
+        "graphs_per_second": round(median(rates)),
+        "graphs_per_second_min": round(min(rates)),
+        "graphs_per_second_max": round(max(rates)),
+        "median_us": round(median(times), 1),
+        "p99_us": round(quantiles(times, n=100)[98], 1),
+        "valid_share": len(keys) / drawn,
+        "distinct_share": round(len(set(keys)) / len(keys), 4),
+        "naive_valid_share": round(len(naive_keys) / drawn, 4),
+        "naive_graphs_per_second": round(median(naive_rates)),
+        "naive_distinct_share": round(len(set(naive_keys)) / len(naive_keys), 4),
+        "ratio_to_naive": round(median(rates) / median(naive_rates), 2),
+    }
+    for name, value in result.items():
+        print(f"{name:24}{value}")
+    print(json.dumps(result))
+
+
+if __name__ == "__main__":
+    main()

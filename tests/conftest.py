@@ -1,0 +1,47 @@
+"""Hypothesis profiles: steady, so that a red test stays red; HYPOTHESIS_PROFILE=explore looks further.
+
+Caches are in a temporary folder and the Hub is out of reach: the tests need nothing and leave nothing.
+"""
+
+import os
+import tempfile
+from pathlib import Path
+
+import pytest
+import tiny
+from hypothesis import settings
+
+# Before anything imports torch: tensors are tiny here, and threads that wait for each other cost
+# a hundred times what they compute where tests run in parallel.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+settings.register_profile("steady", deadline=None, derandomize=True, database=None)
+settings.register_profile("explore", deadline=None, max_examples=2000)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "steady"))
+
+_CACHES = tempfile.TemporaryDirectory(prefix="autobert-zero-tests-")
+# Before anything imports `datasets`, which reads them once.
+os.environ["AUTOBERT_ZERO_CACHE"] = f"{_CACHES.name}/prepared"
+os.environ["HF_HOME"] = f"{_CACHES.name}/hub"
+os.environ["HF_DATASETS_CACHE"] = f"{_CACHES.name}/datasets"
+os.environ["HF_HUB_OFFLINE"] = "1"
+
+
+def pytest_unconfigure() -> None:
+    _CACHES.cleanup()
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty cache for prepared data, of this test alone."""
+    folder = tmp_path / "cache"
+    monkeypatch.setenv("AUTOBERT_ZERO_CACHE", str(folder))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def corpus_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file with about 200 sequences of 16 tokens."""
+    path = tmp_path_factory.mktemp("corpus") / "corpus.txt"
+    path.write_text("\n".join(tiny.paragraphs(150)), encoding="utf-8")
+    return path

@@ -1,0 +1,36 @@
+"""The search space enumerated without any of the sampler's arithmetic, for small sizes."""
+
+from collections.abc import Iterator
+from functools import cache
+from itertools import product
+
+from autobert_zero.space import PRIMITIVES, Graph, Node, SpaceError
+from autobert_zero.space.graph import INPUT_NODES, apply
+
+
+@cache
+def expressions(size: int) -> tuple[Node, ...]:
+    """Every well-typed expression of exactly `size` operations, found by trying."""
+    if size == 0:
+        return tuple(INPUT_NODES.values())
+    found = []
+    for op, primitive in PRIMITIVES.items():
+        for sizes in product(range(size), repeat=primitive.arity):
+            if sum(sizes) != size - 1:
+                continue
+            for args in product(*map(expressions, sizes)):
+                try:
+                    found.append(apply(op, *args))
+                except SpaceError:
+                    continue
+    return tuple(found)
+
+
+def all_graphs(max_ops: int) -> Iterator[Graph]:
+    """Every attention graph of 1 to `max_ops` operations."""
+    for size in range(1, max_ops + 1):
+        for node in expressions(size):
+            try:
+                yield Graph(node)
+            except SpaceError:
+                continue

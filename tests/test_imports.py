@@ -1,0 +1,63 @@
+"""Imports go one way, and the search space and the strategies load without torch."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import autobert_zero
+
+ROOT = Path(autobert_zero.__file__).parent
+FILES = [path.relative_to(ROOT).with_suffix("").as_posix() for path in sorted(ROOT.rglob("*.py"))]
+
+# What each unit may import of ours beside itself; the command line may import all.
+MAY_IMPORT = {
+    "errors": set(),
+    "config": {"errors"},
+    "space": {"errors"},
+    "zoo": {"space"},
+    "cost": {"space"},
+    "nn": {"space"},
+    "data": {"errors", "config"},
+    "training": {"errors", "config", "space", "nn", "data"},
+    "search": {"errors", "config", "space", "zoo", "cost"},
+    "presets": {"errors", "config", "space", "zoo"},
+    "report": {"errors", "config", "space", "zoo", "cost", "search"},
+    "hf": {"errors", "space", "zoo", "nn"},
+}
+# Where the search meets the training; the rest of the search knows only backbones and scores.
+ASSEMBLY = {"search/evaluate", "search/prepare", "search/run"}
+LIGHT = {"errors", "config", "space", "zoo", "cost", "search", "presets"}
+HEAVY = {"torch", "numpy", "transformers", "datasets", "safetensors"}
+
+
+def imported(file: str, top_level: bool) -> set[str]:
+    """What a file imports, anywhere or at its top level, as paths such as `autobert_zero/space/Graph`."""
+    tree = ast.parse((ROOT / f"{file}.py").read_text())
+    names = set()
+    for statement in tree.body if top_level else ast.walk(tree):
+        if isinstance(statement, ast.Import):
+            names |= {alias.name for alias in statement.names}
+        elif isinstance(statement, ast.ImportFrom):
+            names |= {f"{statement.module}.{alias.name}" for alias in statement.names}
+    return {name.replace(".", "/") for name in names}
+
+
+@pytest.mark.parametrize("file", [file for file in FILES if file.split("/")[0] in MAY_IMPORT])
+def test_direction(file: str) -> None:
+    unit = file.split("/")[0]
+    ours = {name.removeprefix("autobert_zero/") for name in imported(file, False) if "autobert_zero/" in name}
+    allowed = MAY_IMPORT[unit] | {unit} | ({"nn", "data", "training"} if file in ASSEMBLY else set())
+    assert {name.split("/")[0] for name in ours} <= allowed
+    if unit in LIGHT and file not in ASSEMBLY:
+        assert not {"/".join(name.split("/")[:2]) for name in ours} & ASSEMBLY
+        assert not {name.split("/")[0] for name in imported(file, True)} & HEAVY
+
+
+@pytest.mark.parametrize("module", ["space", "zoo", "config", "search.strategies"])
+def test_loads_without_torch(module: str) -> None:
+    program = f"import sys, autobert_zero.{module}; print({HEAVY} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"

@@ -69,10 +69,17 @@ def search(
             options,
         )
         check_new(out)
+        for path in seed_backbone or []:
+            if not path.exists():
+                raise UserError(f"there is no file {path} for --seed-backbone")
         first = [_read_backbone(str(path)) for path in seed_backbone or []]
     console = Console()
-    with RunProgress(console) as progress:
-        run_search(resolved, out, progress, first)
+    try:
+        with RunProgress(console) as progress:
+            run_search(resolved, out, progress, first)
+    except KeyboardInterrupt:
+        print(f"stopped; continue with: autobert-zero search --out {out} --resume", file=sys.stderr)
+        raise typer.Exit(130) from None
     console.print(
         (out / "summary.md").read_text(encoding="utf-8"), markup=False, highlight=False, soft_wrap=True
     )
@@ -84,10 +91,10 @@ def describe(
     backbone: Annotated[
         str, typer.Argument(help="A formula, a file with one layer a line, or a run folder.")
     ],
-    width: Annotated[int, typer.Option(help="Hidden size d.")] = 768,
-    heads: Annotated[int, typer.Option(help="Heads H.")] = 12,
-    length: Annotated[int, typer.Option(help="Tokens in a sequence.")] = 128,
-    vocab_size: Annotated[int, typer.Option(help="Tokens in the vocabulary.")] = 30522,
+    width: Annotated[int, typer.Option(min=1, help="Hidden size d.")] = 768,
+    heads: Annotated[int, typer.Option(min=1, help="Heads H.")] = 12,
+    length: Annotated[int, typer.Option(min=1, help="Tokens in a sequence.")] = 128,
+    vocab_size: Annotated[int, typer.Option(min=1, help="Tokens in the vocabulary.")] = 30522,
 ) -> None:
     """Print the canonical form, the type of every node, parameters and FLOPs."""
     from autobert_zero.describe import describe_backbone
@@ -101,7 +108,7 @@ def _read_backbone(source: str) -> Any:
 
     path = Path(source)
     try:
-        exists = path.exists()
+        exists = bool(source.strip()) and path.exists()
     except OSError:  # a formula too long for a file name
         exists = False
     if not exists:
@@ -123,15 +130,12 @@ def _read_backbone(source: str) -> Any:
 
 
 def main() -> None:
-    """Runs the command line: a user's mistake is one message and exit code 2, Ctrl-C exits with 130."""
+    """Runs the command line: a user's mistake is one message and exit code 2."""
     try:
         app()
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
-    except KeyboardInterrupt:
-        print("stopped; continue with the same command's --out and --resume", file=sys.stderr)
-        sys.exit(130)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ class ConfigError(UserError):
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class DataConfig(_Section):
@@ -80,13 +80,13 @@ class ProxyConfig(_Section):
 
     candidates: int = Field(26, ge=1)
     """Candidates to score; failed and diverged ones count."""
-    warmup_steps: int = Field(160, ge=0)
+    warmup_steps: int = Field(300, ge=0)
     """Updates of the shared weights with random backbones before the first score."""
-    steps: int = Field(40, ge=1)
+    steps: int = Field(60, ge=1)
     """Updates of each candidate."""
-    batch_size: int = Field(32, ge=1)
+    batch_size: int = Field(16, ge=1)
     """Sequences in a batch."""
-    learning_rate: float = Field(1e-3, gt=0, lt=1)
+    learning_rate: float = Field(2e-3, gt=0, lt=1)
     """Peak learning rate."""
     validation_sequences: int = Field(256, ge=1)
     """Held-out sequences that a score is measured on."""
@@ -95,15 +95,15 @@ class ProxyConfig(_Section):
 class FinalConfig(_Section):
     """The comparison at the end: from scratch, at higher fidelity."""
 
-    finalists: int = Field(4, ge=1)
+    finalists: int = Field(3, ge=1)
     """Best candidates that are screened."""
-    screening_steps: int = Field(200, ge=1)
-    """Updates of each finalist; the best on validation text is trained in full."""
-    steps: int = Field(520, ge=1)
-    """Updates of the found backbone, BERT, the hybrid and convolutions only."""
-    batch_size: int = Field(32, ge=1)
+    screening_steps: int = Field(880, ge=1)
+    """Updates of each finalist; the best on validation text is the winner."""
+    steps: int = Field(880, ge=1)
+    """Updates of the winner, BERT, the hybrid and convolutions only, with another seed."""
+    batch_size: int = Field(16, ge=1)
     """Sequences in a batch."""
-    learning_rate: float = Field(2e-3, gt=0, lt=1)
+    learning_rate: float = Field(3e-3, gt=0, lt=1)
     """Peak learning rate."""
     workers: int = Field(0, ge=0)
     """Models trained at once, each with its share of the cores; 0: as many as cores, 1 with a GPU."""
@@ -112,7 +112,7 @@ class FinalConfig(_Section):
 class SearchConfig(_Section):
     """A whole run. A run is a function of this config."""
 
-    seed: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0, lt=2**32)
     device: str = "auto"
     """`auto` (a GPU where there is one), `cpu`, `cuda`, `cuda:1`, `mps`."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
@@ -158,7 +158,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError(f"config {path} cannot be read: {error.strerror}") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError) as error:  # impossible dates and foreign bytes are ValueErrors
         raise ConfigError(f"config {path} is not YAML: {' '.join(str(error).split())}") from None
     if content is None:
         return {}
@@ -178,7 +178,7 @@ def parse_setting(text: str) -> dict[str, Any]:
         raise ConfigError(f"write a setting as key=value, for example model.width=128, not {text!r}")
     try:
         setting: Any = yaml.safe_load(value)
-    except yaml.YAMLError:
+    except (yaml.YAMLError, ValueError):  # an impossible date is a ValueError
         raise ConfigError(f"the value of {key} is not valid: {value!r}") from None
     for part in reversed(key.split(".")):
         setting = {part: setting}

@@ -3,10 +3,12 @@
 Everything but the embedded corpus is read through `datasets`, which knows the formats.
 """
 
+import glob
 import gzip
 import hashlib
 import logging
-from collections.abc import Iterator, Sequence
+import zlib
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -19,6 +21,14 @@ EMBEDDED = "kjv"
 
 _BUILDERS = {".txt": "text", ".txt.gz": "text", ".jsonl": "json", ".jsonl.gz": "json", ".parquet": "parquet"}
 _PEEK = 1 << 16
+
+
+Watch = Callable[[int, int], None]
+"""Told the paragraphs read so far and in all."""
+
+
+def unwatched(done: int, of: int) -> None:
+    """Watches nothing."""
 
 
 class CorpusError(UserError):
@@ -39,10 +49,12 @@ class Corpus:
     identity: str
     paragraphs: Sequence[str]
 
-    def batches(self, size: int = 2000) -> Iterator[list[str]]:
-        """Yields the paragraphs in order, `size` at a time."""
-        for start in range(0, len(self.paragraphs), size):
+    def batches(self, watch: Watch, size: int = 2000) -> Iterator[list[str]]:
+        """Yields the paragraphs in order, `size` at a time, and tells `watch` how far it is."""
+        count = len(self.paragraphs)
+        for start in range(0, count, size):
             yield list(self.paragraphs[start : start + size])
+            watch(min(start + size, count), count)
 
 
 def open_corpus(source: str) -> Corpus:
@@ -57,6 +69,8 @@ def open_corpus(source: str) -> Corpus:
     """
     if source == EMBEDDED:
         return _embedded()
+    if not source.strip():
+        raise CorpusError("the name of the corpus is empty; name a file, a folder, or a dataset on the Hub")
     path = Path(source).expanduser()
     if path.exists():
         return _local(source, path)
@@ -84,7 +98,7 @@ def _local(source: str, path: Path) -> Corpus:
     empty: list[str] = []
     digest = hashlib.blake2b(digest_size=16)
     for file in files:
-        builder = _BUILDERS.get("".join(file.suffixes[-2:])) or _BUILDERS.get(file.suffix)
+        builder = _builder(file.name)
         if builder is None or not file.is_file():
             continue
         if file.stat().st_size == 0:
@@ -92,7 +106,8 @@ def _local(source: str, path: Path) -> Corpus:
             continue
         if builder != "parquet":
             _check_text(file)
-        groups.setdefault(builder, []).append(str(file.resolve()))
+        # `datasets` takes names as patterns.
+        groups.setdefault(builder, []).append(glob.escape(str(file.resolve())))
         status = file.stat()
         digest.update(f"{file.resolve()} {status.st_size} {status.st_mtime_ns}\n".encode())
     if empty and not groups:
@@ -105,9 +120,14 @@ def _local(source: str, path: Path) -> Corpus:
             loaded = datasets.load_dataset(builder, data_files=names, split="train")
         except Exception as error:  # datasets raises many kinds; all mean that the file is not what it says
             cause = str(error.__cause__ or error).splitlines()[0]
-            raise CorpusError(f"corpus {source!r}: cannot read {names[0]} as {builder}: {cause}") from error
+            raise CorpusError(f"corpus {source!r}: cannot be read as {builder}: {cause}") from error
         parts.append(_text_column(source, loaded))
     return _checked(source, digest.hexdigest(), datasets.concatenate_datasets(parts))
+
+
+def _builder(name: str) -> str | None:
+    """The builder of `datasets` that reads a file of this name."""
+    return next((builder for ending, builder in _BUILDERS.items() if name.lower().endswith(ending)), None)
 
 
 def _hub(source: str) -> Corpus:
@@ -126,13 +146,17 @@ def _hub(source: str) -> Corpus:
 
 
 def _text_column(source: str, loaded: Any) -> Any:
+    import datasets
+
     strings = [name for name, feature in loaded.features.items() if getattr(feature, "dtype", "") in _STRINGS]
     if not strings:
-        raise CorpusError(
-            f"corpus {source!r} has no column of text, only {', '.join(loaded.column_names) or 'nothing'}"
+        found = ", ".join(
+            f"{name} ({getattr(kind, 'dtype', kind)})" for name, kind in loaded.features.items()
         )
+        raise CorpusError(f"corpus {source!r} has no column of text, only {found or 'nothing'}")
     column = "text" if "text" in strings else strings[0]
-    return loaded.select_columns([column]).rename_columns({column: "text"} if column != "text" else {})
+    loaded = loaded.select_columns([column]).rename_columns({column: "text"} if column != "text" else {})
+    return loaded.cast_column("text", datasets.Value("string"))
 
 
 _STRINGS = ("string", "large_string")
@@ -149,7 +173,7 @@ def _empty(source: str) -> CorpusError:
 
 
 class _Column(Sequence[str]):
-    """The text column of a dataset, read slice by slice."""
+    """The text column of a dataset, read slice by slice; a null is an empty paragraph."""
 
     def __init__(self, table: Any) -> None:
         self._table = table
@@ -158,7 +182,8 @@ class _Column(Sequence[str]):
         return len(self._table)
 
     def __getitem__(self, index: Any) -> Any:
-        return self._table[index]["text"]
+        found = self._table[index]["text"]
+        return [text or "" for text in found] if isinstance(index, slice) else found or ""
 
 
 def _check_text(file: Path) -> None:
@@ -167,12 +192,16 @@ def _check_text(file: Path) -> None:
     try:
         with opener(file, "rb") as stream:
             head = stream.read(_PEEK)
+        if not head:
+            raise _empty(str(file))
         if b"\0" in head:
             raise CorpusError(f"corpus file {file} is binary, not text")
         # The cut may split the last character.
         head[: len(head) if len(head) < _PEEK else -4].decode()
     except gzip.BadGzipFile:
         raise CorpusError(f"corpus file {file} ends in .gz but is not a gzip file") from None
+    except (EOFError, zlib.error):
+        raise CorpusError(f"corpus file {file} is a damaged gzip file; copy it again") from None
     except UnicodeDecodeError:
         raise CorpusError(f"corpus file {file} is not UTF-8 text; convert it first") from None
     except OSError as error:

@@ -19,7 +19,7 @@ class Vocabulary:
     """What masking needs to know of a tokenizer.
 
     Attributes:
-        size: Number of tokens.
+        size: Number of token ids.
         mask: Id of `[MASK]`.
         never: Ids that are never masked: `[PAD]`, `[CLS]`, `[SEP]`.
     """
@@ -33,7 +33,7 @@ class Vocabulary:
         """Reads it off a tokenizer with BERT's special tokens."""
         vocabulary = tokenizer.get_vocab()
         never = tuple(vocabulary[token] for token in ("[PAD]", "[CLS]", "[SEP]"))
-        return cls(len(vocabulary), vocabulary["[MASK]"], never)
+        return cls(max(vocabulary.values()) + 1, vocabulary["[MASK]"], never)
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from autobert_zero.data.cache import cache_path, written_whole
-from autobert_zero.data.corpus import Corpus, CorpusError
+from autobert_zero.data.corpus import Corpus, CorpusError, Watch, unwatched
 
 Sequences = NDArray[np.unsignedinteger[Any]]
 
@@ -58,7 +58,7 @@ def _opened(path: Path) -> Sequences:
     return np.load(path, mmap_mode="r")
 
 
-def pack(corpus: Corpus, tokenizer: Tokenizer, length: int, at_least: int) -> Path:
+def pack(corpus: Corpus, tokenizer: Tokenizer, length: int, at_least: int, watch: Watch = unwatched) -> Path:
     """Tokenises a corpus into sequences `[CLS] ... [SEP]`, paragraphs joined by `[SEP]`.
 
     The result is cached by the text, the tokenizer and the length.
@@ -68,6 +68,7 @@ def pack(corpus: Corpus, tokenizer: Tokenizer, length: int, at_least: int) -> Pa
         tokenizer: With BERT's special tokens.
         length: n, tokens in a sequence.
         at_least: Number of sequences needed.
+        watch: Told the progress.
 
     Returns:
         A `.npy` file of (N, n) token ids.
@@ -78,7 +79,7 @@ def pack(corpus: Corpus, tokenizer: Tokenizer, length: int, at_least: int) -> Pa
     recipe = f"{corpus.identity}\n{tokenizer.to_str()}\n{length}"
     path = cache_path(recipe, ".npy")
     if not path.exists():
-        sequences = _tokenised(corpus, tokenizer, length)
+        sequences = _tokenised(corpus, tokenizer, length, watch)
         _check_count(corpus, len(sequences), at_least)
         with written_whole(path) as partial, partial.open("wb") as stream:
             np.save(stream, sequences)
@@ -94,15 +95,15 @@ def _check_count(corpus: Corpus, found: int, at_least: int) -> None:
         )
 
 
-def _tokenised(corpus: Corpus, tokenizer: Tokenizer, length: int) -> Sequences:
+def _tokenised(corpus: Corpus, tokenizer: Tokenizer, length: int, watch: Watch) -> Sequences:
     cls, sep = tokenizer.token_to_id("[CLS]"), tokenizer.token_to_id("[SEP]")
-    kind = np.uint16 if tokenizer.get_vocab_size() <= 1 << 16 else np.uint32
+    kind = np.uint16 if max(tokenizer.get_vocab().values()) < 1 << 16 else np.uint32
     # A user's tokenizer may truncate or pad: here neither.
     tokenizer = Tokenizer.from_str(tokenizer.to_str())
     tokenizer.no_truncation()
     tokenizer.no_padding()
     parts = []
-    for batch in corpus.batches():
+    for batch in corpus.batches(watch):
         texts = [text for text in batch if text]
         for encoding in tokenizer.encode_batch_fast(texts, add_special_tokens=False):
             parts.append(np.array([*encoding.ids, sep], dtype=kind))

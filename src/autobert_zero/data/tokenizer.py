@@ -5,7 +5,7 @@ from pathlib import Path
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
 from autobert_zero.data.cache import cache_path, written_whole
-from autobert_zero.data.corpus import Corpus
+from autobert_zero.data.corpus import Corpus, Watch, unwatched
 from autobert_zero.errors import UserError
 
 
@@ -20,7 +20,7 @@ SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 _START = "\u2581"
 
 
-def train_tokenizer(corpus: Corpus, vocab_size: int) -> Tokenizer:
+def train_tokenizer(corpus: Corpus, vocab_size: int, watch: Watch = unwatched) -> Tokenizer:
     """Trains a lower-casing WordPiece tokenizer, BERT's normalisation and splitting.
 
     The library's own WordPiece trainer numbers `##` pieces in the order of a hash map, so it gives
@@ -33,7 +33,7 @@ def train_tokenizer(corpus: Corpus, vocab_size: int) -> Tokenizer:
         [pre_tokenizers.BertPreTokenizer(), pre_tokenizers.Metaspace(_START, "always", split=False)]
     )
     trainer = trainers.BpeTrainer(vocab_size=vocab_size, show_progress=False)
-    merger.train_from_iterator(corpus.batches(), trainer, length=len(corpus.paragraphs))
+    merger.train_from_iterator(corpus.batches(watch), trainer, length=len(corpus.paragraphs))
     merged = sorted(merger.get_vocab().items(), key=lambda item: item[1])
     characters = [piece for piece, _ in merged if len(piece) == 1 and piece != _START]
     pieces = [piece[1:] if piece.startswith(_START) else f"##{piece}" for piece, _ in merged]
@@ -48,14 +48,25 @@ def train_tokenizer(corpus: Corpus, vocab_size: int) -> Tokenizer:
     return tokenizer
 
 
-def corpus_tokenizer(corpus: Corpus, vocab_size: int) -> Tokenizer:
-    """The tokenizer trained on a corpus; cached, since training takes about half a minute for 60 MB."""
-    recipe = f"{corpus.identity}\n{vocab_size}"
-    path = cache_path(recipe, ".tokenizer.json")
+def corpus_tokenizer(corpus: Corpus, vocab_size: int, watch: Watch = unwatched) -> Tokenizer:
+    """The tokenizer trained on a corpus, or what `keep_tokenizer` has kept of it."""
+    path = _place(corpus, vocab_size)
+    return Tokenizer.from_file(str(path)) if path.exists() else train_tokenizer(corpus, vocab_size, watch)
+
+
+def keep_tokenizer(tokenizer: Tokenizer, corpus: Corpus, vocab_size: int) -> None:
+    """Caches a trained tokenizer: training takes about half a minute for 60 MB.
+
+    A step of its own, for when the corpus has proved to be of use.
+    """
+    path = _place(corpus, vocab_size)
     if not path.exists():
         with written_whole(path) as partial:
-            train_tokenizer(corpus, vocab_size).save(str(partial))
-    return Tokenizer.from_file(str(path))
+            tokenizer.save(str(partial))
+
+
+def _place(corpus: Corpus, vocab_size: int) -> Path:
+    return cache_path(f"{corpus.identity}\n{vocab_size}", ".tokenizer.json")
 
 
 def load_tokenizer(source: str) -> Tokenizer:
@@ -66,6 +77,8 @@ def load_tokenizer(source: str) -> Tokenizer:
     """
     path = Path(source).expanduser()
     file = path / "tokenizer.json" if path.is_dir() else path
+    if not file.exists() and (path.is_dir() or path.suffix or source.startswith((".", "/", "~"))):
+        raise TokenizerError(f"tokenizer {source!r}: there is no file {file}")
     try:
         tokenizer = Tokenizer.from_file(str(file)) if file.exists() else Tokenizer.from_pretrained(source)
     except Exception as error:  # tokenizers raises bare Exception

@@ -2,6 +2,7 @@
 
 from torch import Tensor, nn
 
+from autobert_zero.nn.compiler import Compiled
 from autobert_zero.nn.interpreter import Interpreter
 from autobert_zero.nn.kernels import Context
 from autobert_zero.space import Graph
@@ -11,6 +12,9 @@ class GraphAttention(nn.Module):
     """Projects X to the inputs that the graph uses, computes the graph per head, projects back with W_O.
 
     The projections are one matrix, the inputs in use stacked in the order Q, K, V, P.
+
+    Attributes:
+        compute: The graph as a function; an `Interpreter` may take its place, as a reference.
 
     Args:
         graph: The attention graph.
@@ -25,7 +29,7 @@ class GraphAttention(nn.Module):
         self.inputs = graph.inputs
         self.projection = nn.Linear(width, len(self.inputs) * width)
         self.output = nn.Linear(width, width)
-        self._compute = Interpreter(graph)
+        self.compute: Compiled | Interpreter = Compiled(graph)
 
     def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
         """Mixes tokens.
@@ -42,6 +46,6 @@ class GraphAttention(nn.Module):
         # (inputs, B, H, n, d_h)
         projected = projected.permute(2, 0, 3, 1, 4)
         named = dict(zip(self.inputs, projected.unbind(0), strict=True))
-        mixed = self._compute(named, Context(width // self.heads, mask))
+        mixed = self.compute(named, Context(width // self.heads, mask))
         # (B, H, n, d_h) -> (B, n, d)
         return self.output(mixed.transpose(1, 2).reshape(batch, tokens, width))

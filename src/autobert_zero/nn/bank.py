@@ -17,6 +17,7 @@ from autobert_zero.space import INPUTS, KERNELS, Attention, Backbone, Convolutio
 
 _WIDEST = Attention(parse_formula(" + ".join(INPUTS)))
 _LONGEST = Convolution(max(KERNELS))
+_SIZES = ("vocab_size", "width", "heads", "inner", "max_positions", "token_types")
 
 
 class WeightBank:
@@ -24,6 +25,7 @@ class WeightBank:
 
     Attributes:
         tensors: Name to tensor; the names are those of `MaskedLM`'s parameters.
+        layers: Depth of the candidates.
 
     Args:
         config: Sizes of the candidates.
@@ -32,6 +34,7 @@ class WeightBank:
 
     def __init__(self, config: EncoderConfig, layers: int) -> None:
         self.config = config
+        self.layers = layers
         branches = [MaskedLM(Backbone((layer,) * layers), config) for layer in (_WIDEST, _LONGEST)]
         self.tensors: dict[str, Tensor] = {
             name: parameter.detach().clone()
@@ -41,18 +44,27 @@ class WeightBank:
 
     @torch.no_grad()
     def inherit(self, model: MaskedLM) -> None:
-        """Copies the bank's weights into the candidate."""
+        """Copies the bank's weights into the candidate.
+
+        Raises:
+            ValueError: The candidate has another depth or other sizes.
+        """
         for own, shared in self._pairs(model):
             own.copy_(shared)
 
     @torch.no_grad()
     def absorb(self, model: MaskedLM) -> None:
-        """Copies the candidate's weights back; what it does not use stays untouched, bit by bit."""
+        """Copies the candidate's weights back; what it does not use stays untouched, bit by bit.
+
+        Raises:
+            ValueError: The candidate has another depth or other sizes.
+        """
         for own, shared in self._pairs(model):
             shared.copy_(own)
 
     def _pairs(self, model: MaskedLM) -> Iterator[tuple[Tensor, Tensor]]:
         """Yields parts of the candidate's parameters with the parts of the bank they share."""
+        self._check(model)
         width = self.config.width
         for name, own in model.named_parameters():
             shared = self.tensors[name]
@@ -69,3 +81,12 @@ class WeightBank:
                 yield own, shared.narrow(-1, (shared.shape[-1] - size) // 2, size)
             else:
                 yield own, shared
+
+    def _check(self, model: MaskedLM) -> None:
+        depth = len(model.encoder.layers)
+        if depth != self.layers:
+            raise ValueError(f"the bank holds {self.layers} layers, the candidate has {depth}")
+        for name in _SIZES:
+            own, shared = getattr(model.encoder.config, name), getattr(self.config, name)
+            if own != shared:
+                raise ValueError(f"the bank holds weights for {name} {shared}, the candidate has {own}")

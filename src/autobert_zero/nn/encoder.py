@@ -25,7 +25,7 @@ class EncoderConfig:
         norm_epsilon: Of the layer norms.
 
     Raises:
-        ValueError: d is not divisible by H, or a size is below 1.
+        ValueError: d is not divisible by H, or a value is out of range.
     """
 
     vocab_size: int
@@ -45,8 +45,12 @@ class EncoderConfig:
             raise ValueError(
                 f"width {self.width} is not divisible by {self.heads} heads; choose a multiple of the heads"
             )
+        if self.feed_forward < 0:
+            raise ValueError(f"feed_forward is at least 0, not {self.feed_forward}")
         if not 0 <= self.dropout < 1:
             raise ValueError(f"dropout is in [0, 1), not {self.dropout}")
+        if not self.norm_epsilon > 0:
+            raise ValueError(f"norm_epsilon is above 0, not {self.norm_epsilon}")
 
     @property
     def inner(self) -> int:
@@ -95,18 +99,20 @@ class EncoderLayer(nn.Module):
     def __init__(self, layer: Layer, config: EncoderConfig) -> None:
         super().__init__()
         if isinstance(layer, Attention):
+            self._branch = "attention"
             self.attention = GraphAttention(layer.graph, config.width, config.heads)
-            self._mix: nn.Module = self.attention
         else:
+            self._branch = "convolution"
             self.convolution = LightConvolution(layer.kernel, config.width, config.heads)
-            self._mix = self.convolution
         self.mixing_norm = nn.LayerNorm(config.width, eps=config.norm_epsilon)
         self.feed_forward = FeedForward(config)
         self.output_norm = nn.LayerNorm(config.width, eps=config.norm_epsilon)
         self.dropout = nn.Dropout(config.dropout)
 
     def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
-        x = self.mixing_norm(x + self.dropout(self._mix(x, mask)))
+        # By name: a second attribute for the same module would put its weights into the state dict twice.
+        mixed = getattr(self, self._branch)(x, mask)
+        x = self.mixing_norm(x + self.dropout(mixed))
         return self.output_norm(x + self.dropout(self.feed_forward(x)))
 
 

@@ -89,13 +89,15 @@ def _cosine(args: Sequence[Tensor], types: Sequence[Type], context: Context) -> 
 
 def _euclidean(args: Sequence[Tensor], types: Sequence[Type], context: Context) -> Tensor:
     a, b = (zero_padding(x, type_, 1, context.mask) for x, type_ in zip(args, types, strict=True))
+    dtype = torch.promote_types(a.dtype, b.dtype)
     # |a|^2 + |b|^2 - 2ab cancels for near rows: never in half precision.
     with torch.autocast(a.device.type, enabled=False):
-        if a.dtype in (torch.bfloat16, torch.float16) or b.dtype in (torch.bfloat16, torch.float16):
-            a, b = a.float(), b.float()
+        wide = torch.promote_types(dtype, torch.float32)
+        a, b = a.to(wide), b.to(wide)
         squares = a.square().sum(-1, keepdim=True) + b.square().sum(-1)[..., None, :]
         # The root's slope is infinite at 0, where equal rows are: hold it flat there.
-        return (squares - 2 * (a @ b.transpose(-1, -2))).clamp_min(_EPSILON).sqrt()
+        distances = (squares - 2 * (a @ b.transpose(-1, -2))).clamp_min(_EPSILON).sqrt()
+    return distances.to(dtype)
 
 
 KERNELS: dict[str, Kernel] = {

@@ -14,10 +14,11 @@ from autobert_zero.config import ProxyConfig
 from autobert_zero.data.cache import written_whole
 from autobert_zero.data.masking import MaskedBatch, Vocabulary, evaluation_batches, training_batches
 from autobert_zero.data.packing import Splits
+from autobert_zero.errors import UserError
 from autobert_zero.nn import EncoderConfig, MaskedLM, WeightBank
 from autobert_zero.search.trial import Outcome, Proposal, Status
 from autobert_zero.space import Backbone, Space, sample_backbone
-from autobert_zero.training.loop import Diverged, Recipe, evaluate, train
+from autobert_zero.training.loop import Diverged, Recipe, evaluate, out_of_memory, train
 from autobert_zero.training.precision import Precision
 
 _WARMUP_SEGMENT = 10
@@ -111,7 +112,9 @@ class SharedWeightEvaluator:
                 raise Diverged(f"validation loss is {result.loss}")
         except Diverged as error:
             return Outcome(Status.DIVERGED, reason=str(error), seconds=time.perf_counter() - start)
-        except (MemoryError, torch.OutOfMemoryError) as error:
+        except (MemoryError, RuntimeError) as error:
+            if not out_of_memory(error):
+                raise
             reason = f"out of memory: {str(error).splitlines()[0] if str(error) else 'no detail'}"
             return Outcome(Status.FAILED, reason=reason, seconds=time.perf_counter() - start)
         self.bank.absorb(model)
@@ -138,18 +141,18 @@ class SharedWeightEvaluator:
         """Loads the snapshot that belongs to a history of so many trials.
 
         Raises:
-            ValueError: It is missing, damaged, or of other sizes.
+            UserError: It is missing, damaged, or of other sizes.
         """
         path = _snapshot(folder, trials)
         try:
             tensors = load_file(path)
         except Exception as error:  # safetensors raises its own kinds for each damage
-            raise ValueError(
-                f"snapshot {path} cannot be read ({error}); the run cannot be resumed"
+            raise UserError(
+                f"snapshot {path} cannot be read ({error}); the run cannot be resumed, start another"
             ) from error
         sizes = {name: tensor.shape for name, tensor in tensors.items()}
         if sizes != {name: tensor.shape for name, tensor in self.bank.tensors.items()}:
-            raise ValueError(f"snapshot {path} is of a search with other sizes")
+            raise UserError(f"snapshot {path} is of a search with other sizes; start another run")
         self.bank.tensors = tensors
 
     def _inherited(self, backbone: Backbone) -> MaskedLM:

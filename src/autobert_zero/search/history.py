@@ -9,11 +9,16 @@ import optuna
 from optuna.distributions import CategoricalDistribution
 from optuna.trial import FrozenTrial, TrialState
 
+from autobert_zero.errors import UserError
 from autobert_zero.search.trial import Outcome, Proposal, Status, Trial
 from autobert_zero.space import KERNELS, Backbone, Convolution, Layer
 
 STUDY = "autobert-zero"
 _KIND = CategoricalDistribution(("attention", *(f"conv {kernel}" for kernel in KERNELS)))
+
+
+class HistoryError(UserError):
+    """A study that is damaged or not of a search."""
 
 
 class History:
@@ -24,14 +29,21 @@ class History:
 
     Args:
         storage: Any Optuna storage URL, for example `sqlite:///run/study.db`.
+
+    Raises:
+        HistoryError: It cannot be read.
     """
 
     def __init__(self, storage: str) -> None:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
-        self._study = optuna.create_study(
-            storage=storage, study_name=STUDY, direction="maximize", load_if_exists=True
-        )
-        self._length = len(self._study.get_trials(deepcopy=False))
+        try:
+            self._study = optuna.create_study(
+                storage=storage, study_name=STUDY, direction="maximize", load_if_exists=True
+            )
+            self._length = len(self._study.get_trials(deepcopy=False))
+        except Exception as error:  # every storage has its own kinds
+            cause = str(error).splitlines()[0]
+            raise HistoryError(f"the study {storage} cannot be read: {cause}; start another run") from error
 
     def __len__(self) -> int:
         return self._length
@@ -53,7 +65,7 @@ class History:
         """Reads all trials.
 
         Raises:
-            ValueError: The study holds trials that this package did not write.
+            HistoryError: The study holds trials that this package did not write.
         """
         return [_thawed(trial) for trial in self._study.get_trials(deepcopy=False)]
 
@@ -103,9 +115,9 @@ def _thawed(frozen: FrozenTrial) -> Trial:
             seconds=attributes["seconds"],
         )
         rescored = {int(number): score for number, score in attributes["rescored"].items()}
-    except KeyError as error:
-        raise ValueError(
-            f"trial {frozen.number} of the study has no {error}; it is not of a search"
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise HistoryError(
+            f"trial {frozen.number} of the study was not written by a search ({error!r}); start another run"
         ) from None
     return Trial(proposal, outcome, rescored)
 

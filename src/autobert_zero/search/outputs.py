@@ -67,6 +67,9 @@ def write_summary(folder: Path, summary: Mapping[str, Any]) -> None:
 def verdict(summary: Mapping[str, Any]) -> str:
     """Who won by how much, in one or two sentences."""
     found = summary["best"]["val_loss"]
+    if found is None:
+        best = summary["best"]
+        return f"The found backbone {best['status']} when trained in full: {best['reason']}."
     parts = []
     for name, label in _LABELS.items():
         if name == "best" or summary[name]["status"] != "complete":

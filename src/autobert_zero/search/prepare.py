@@ -1,6 +1,8 @@
 """From a config to what a run needs: text, sizes, device. Everything that can be wrong is found here."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from tokenizers import Tokenizer
@@ -10,7 +12,7 @@ from autobert_zero.config import SearchConfig
 from autobert_zero.data.corpus import open_corpus
 from autobert_zero.data.masking import Vocabulary
 from autobert_zero.data.packing import Splits, pack, split
-from autobert_zero.data.tokenizer import corpus_tokenizer, load_tokenizer
+from autobert_zero.data.tokenizer import corpus_tokenizer, keep_tokenizer, load_tokenizer
 from autobert_zero.errors import UserError
 from autobert_zero.nn import EncoderConfig
 from autobert_zero.search.evaluate import SharedWeightEvaluator
@@ -62,20 +64,38 @@ class Setting:
         )
 
 
-def prepare(config: SearchConfig) -> Setting:
+def space_of(config: SearchConfig) -> Space:
+    """The bounds of the search."""
+    return Space(config.model.layers, config.space.max_ops, config.space.attention_share)
+
+
+def _unwatched(name: str, done: int, of: int) -> None:
+    pass
+
+
+def prepare(config: SearchConfig, watch: Callable[[str, int, int], None] = _unwatched) -> Setting:
     """Reads and tokenises the corpus (cached) and checks everything that the config names.
+
+    Args:
+        config: The config.
+        watch: Told the name of the work, and how much is done, of how much.
 
     Raises:
         UserError: The corpus, the tokenizer or the device cannot be used.
     """
     device = _device(config.device)
-    space = Space(config.model.layers, config.space.max_ops, config.space.attention_share)
     corpus = open_corpus(config.data.corpus)
-    source = config.data.tokenizer
-    tokenizer = load_tokenizer(source) if source else corpus_tokenizer(corpus, config.data.vocab_size)
+    source, vocab_size = config.data.tokenizer, config.data.vocab_size
+    if source:
+        tokenizer = load_tokenizer(source)
+    else:
+        tokenizer = corpus_tokenizer(corpus, vocab_size, partial(watch, "training the tokenizer"))
     batch = max(config.proxy.batch_size, config.final.batch_size)
     # The training part is nine tenths of the sequences, in blocks of up to a twentieth.
-    path = pack(corpus, tokenizer, config.data.length, at_least=max(20, -(-batch * 10 // 9) + 2))
+    at_least = max(20, -(-batch * 10 // 9) + 2)
+    path = pack(corpus, tokenizer, config.data.length, at_least, partial(watch, "tokenising"))
+    if not source:
+        keep_tokenizer(tokenizer, corpus, vocab_size)
     vocabulary = Vocabulary.of(tokenizer)
     model = EncoderConfig(
         vocab_size=vocabulary.size,
@@ -85,7 +105,7 @@ def prepare(config: SearchConfig) -> Setting:
         max_positions=config.data.length,
         dropout=config.model.dropout,
     )
-    return Setting(config, tokenizer, split(path), vocabulary, model, space, device)
+    return Setting(config, tokenizer, split(path), vocabulary, model, space_of(config), device)
 
 
 def _device(name: str) -> torch.device:
@@ -94,6 +114,9 @@ def _device(name: str) -> torch.device:
     try:
         device = torch.device(name)
         torch.empty(1, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise UserError(f"device {name!r} cannot be used: {str(error).splitlines()[0]}") from None
+    except (RuntimeError, AssertionError, ImportError) as error:
+        reason = str(error).splitlines()[0].split(". ")[0]
+        raise UserError(f"device {name!r} cannot be used: {reason}; try auto or cpu") from None
+    if device.type == "meta":
+        raise UserError("device 'meta' cannot be used: it computes nothing; try auto or cpu")
     return device

@@ -14,18 +14,20 @@ from autobert_zero.errors import UserError
 from autobert_zero.search.evaluate import SharedWeightEvaluator
 from autobert_zero.search.history import History, ranked
 from autobert_zero.search.outputs import LEADERBOARD, write_backbone, write_leaderboard, write_summary
-from autobert_zero.search.prepare import Setting, prepare
+from autobert_zero.search.prepare import Setting, prepare, space_of
 from autobert_zero.search.progress import RunProgress
 from autobert_zero.search.strategies import SpaceExhausted, Strategy, make_strategy
 from autobert_zero.search.trial import Trial
-from autobert_zero.space import Backbone, Space
+from autobert_zero.space import Backbone
 from autobert_zero.training.loop import Recipe
 from autobert_zero.training.scratch import Job, Result, default_workers, train_all
 from autobert_zero.zoo import OPPONENTS
 
 _CONFIG = "config.yaml"
 _STUDY = "study.db"
+_BANK = "bank"
 _SEEDS = "seed_backbones.json"
+_SEEDS_OF_RUNS = 2**32  # config.seed is smaller
 _TIMES = "times.json"
 
 
@@ -36,7 +38,7 @@ class RunError(UserError):
 def run_search(
     config: SearchConfig, out: Path, progress: RunProgress, first: Sequence[Backbone] = ()
 ) -> dict[str, Any]:
-    """Starts a run, or continues the one in `out` where that was made by `prepare_resume`.
+    """Starts a run, or continues the one in `out`.
 
     Args:
         config: The whole config.
@@ -48,29 +50,28 @@ def run_search(
         The summary, as in `summary.json`.
 
     Raises:
-        UserError: The corpus, the device, a seed backbone or the folder cannot be used; nothing on disk
-            is changed then.
+        UserError: The corpus, the device, a seed backbone or the folder cannot be used; the folder is as it
+            was then.
         KeyboardInterrupt: Stopped by the user; the folder can be resumed.
     """
     start = time.perf_counter()
-    setting = prepare(config)
-    space = setting.space
-    strategy = make_strategy(space, config.seed, config.strategy, first)
-    out.mkdir(parents=True, exist_ok=True)
-    (out / _CONFIG).write_text(config.to_yaml(), encoding="utf-8")
-    (out / _SEEDS).write_text(json.dumps([backbone.to_list() for backbone in first]), encoding="utf-8")
-    setting.tokenizer.save(str(out / "tokenizer.json"))
-
+    strategy = make_strategy(space_of(config), config.seed, config.strategy, first)
+    setting = prepare(config, progress.update)
     evaluator = setting.evaluator()
-    history = History(f"sqlite:///{out / _STUDY}")
+    # All that a damaged folder can be wrong in is read before anything is written.
+    finals = _Finals(setting, out, progress)
     clock = _Clock(out / _TIMES, start)
+    if not (out / _CONFIG).exists():
+        _establish(setting, out, first)
+    history, trials = _recorded(evaluator, out)
+    if trials:
+        progress.say(f"resuming after {len(trials)} of {config.proxy.candidates} candidates")
     sizes = setting.sizes
     try:
-        trials = _search(config, space, strategy, evaluator, history, out, progress)
+        _search(setting, strategy, evaluator, history, trials, out, progress)
     finally:
         clock.stop("search")
-        write_leaderboard(out / LEADERBOARD, history.load(), sizes, config.data.length)
-    finals = _Finals(setting, out, progress)
+        write_leaderboard(out / LEADERBOARD, trials, sizes, config.data.length)
     try:
         summary = _compare(finals, trials, sizes)
     finally:
@@ -112,27 +113,55 @@ def read_run(out: Path) -> tuple[SearchConfig, list[Backbone]]:
         first = [Backbone.from_list(layers) for layers in json.loads((out / _SEEDS).read_text("utf-8"))]
     except (OSError, ValueError, TypeError) as error:
         raise RunError(f"{out / _SEEDS} is damaged ({error}); start another run") from None
-    return resolve(SearchConfig(), read_yaml(out / _CONFIG)), first
+    try:
+        settings = read_yaml(out / _CONFIG)
+        config = resolve(SearchConfig(), settings)
+        if config.model_dump() != settings:
+            raise RunError("a setting is missing")
+    except UserError as error:
+        raise RunError(f"{out / _CONFIG} is damaged ({error}); start another run") from None
+    return config, first
+
+
+def _establish(setting: Setting, out: Path, first: Sequence[Backbone]) -> None:
+    """Writes what `read_run` reads, the config last: where it is, the folder is a run."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunError(f"{out} cannot be made: {error.strerror}; choose another --out") from None
+    setting.tokenizer.save(str(out / "tokenizer.json"))
+    (out / _SEEDS).write_text(json.dumps([backbone.to_list() for backbone in first]), encoding="utf-8")
+    with written_whole(out / _CONFIG) as partial:
+        partial.write_text(setting.config.to_yaml(), encoding="utf-8")
+
+
+def _recorded(evaluator: SharedWeightEvaluator, out: Path) -> tuple[History, list[Trial]]:
+    """Opens the history, new or of the run so far, and gives the evaluator the bank that belongs to it."""
+    study, snapshots = out / _STUDY, out / _BANK
+    begun = any(snapshots.glob("*.safetensors"))
+    if begun and not (study.exists() and study.stat().st_size):
+        raise RunError(f"{study} is missing or empty, the run cannot be resumed; start another")
+    history = History(f"sqlite:///{study}")
+    trials = history.load()
+    if begun or trials:
+        evaluator.restore(snapshots, len(trials))
+    return history, trials
 
 
 def _search(
-    config: SearchConfig,
-    space: Space,
+    setting: Setting,
     strategy: Strategy,
     evaluator: SharedWeightEvaluator,
     history: History,
+    trials: list[Trial],
     out: Path,
     progress: RunProgress,
-) -> list[Trial]:
-    """Runs the search to its budget and returns its history."""
-    snapshots = out / "bank"
-    trials = history.load()
-    if trials or any(snapshots.glob("*.safetensors")):
-        evaluator.restore(snapshots, len(trials))
-        progress.say(f"resuming after {len(trials)} of {config.proxy.candidates} candidates")
-    else:
+) -> None:
+    """Runs the search from the trials so far to its budget and adds the new ones to them."""
+    config, snapshots = setting.config, out / _BANK
+    if not any(snapshots.glob("*.safetensors")):
         evaluator.warm_up(
-            space, lambda done, of, loss: progress.update("warm-up", done, of, f"loss {loss:.3f}")
+            setting.space, lambda done, of, loss: progress.update("warm-up", done, of, f"loss {loss:.3f}")
         )
         evaluator.save(snapshots, 0)
     for trial in trials:  # resuming is replaying
@@ -165,7 +194,6 @@ def _search(
         progress.candidate(trial, best)
         note = "" if best is None else f"best {best:.4f}"
         progress.update("search", len(trials), config.proxy.candidates, note)
-    return trials
 
 
 class _Finals:
@@ -177,21 +205,21 @@ class _Finals:
         self._folder = out / "final"
         self.weights = out / "model.safetensors"
         self._progress = progress
+        self._results = {path.stem: _read_result(path) for path in sorted(self._folder.glob("*.json"))}
 
     def train(
-        self, backbones: Mapping[str, Backbone], steps: int, weights: Path | None = None
+        self, backbones: Mapping[str, Backbone], steps: int, seed: int, weights: Path | None = None
     ) -> dict[str, Result]:
         """Trains each backbone so many steps with the same recipe, seed and batches.
 
         Args:
             backbones: By name; results are kept under it.
             steps: Number of updates.
+            seed: Of weights and batches.
             weights: Where to save those of the first backbone.
         """
         final = self.config.final
         recipe = Recipe(steps, final.batch_size, final.learning_rate, precision=self.config.precision)
-        found = {name: self._read(name) for name in backbones}
-        results = {name: result for name, result in found.items() if result is not None}
         jobs = [
             Job(
                 name=name,
@@ -200,35 +228,33 @@ class _Finals:
                 data=self._setting.data,
                 vocabulary=self._setting.vocabulary,
                 recipe=recipe,
-                seed=self.config.seed,
+                seed=seed,
                 device=str(self._setting.device),
                 weights=weights if name == next(iter(backbones)) else None,
             )
             for name, backbone in backbones.items()
-            if name not in results
+            if name not in self._results
         ]
 
         def keep(result: Result) -> None:
             self._folder.mkdir(exist_ok=True)
             with written_whole(self._folder / f"{result.name}.json") as partial:
                 partial.write_text(json.dumps(result.to_dict(), indent=2) + "\n", encoding="utf-8")
-            results[result.name] = result
+            self._results[result.name] = result
             loss = result.reason if result.val_loss is None else f"val loss {result.val_loss:.4f}"
             self._progress.say(f"{result.name}: {loss}, {result.tokens_per_second:,.0f} tokens/s")
 
         if jobs:
             workers = final.workers or default_workers(self._setting.device)
             train_all(jobs, workers, self._progress.update, keep)
-        return {name: results[name] for name in backbones}
+        return {name: self._results[name] for name in backbones}
 
-    def _read(self, name: str) -> Result | None:
-        path = self._folder / f"{name}.json"
-        if not path.exists():
-            return None
-        try:
-            return Result(**json.loads(path.read_text(encoding="utf-8")))
-        except (ValueError, TypeError) as error:
-            raise RunError(f"{path} is damaged ({error}); delete it to train it again") from None
+
+def _read_result(path: Path) -> Result:
+    try:
+        return Result(**json.loads(path.read_text(encoding="utf-8")))
+    except (ValueError, TypeError) as error:
+        raise RunError(f"{path} is damaged ({error}); delete it to train it again") from None
 
 
 def _compare(finals: _Finals, trials: Sequence[Trial], sizes: cost.Sizes) -> dict[str, Any]:
@@ -239,7 +265,10 @@ def _compare(finals: _Finals, trials: Sequence[Trial], sizes: cost.Sizes) -> dic
         raise RunError("no candidate completed, so there is nothing to compare; see leaderboard.csv")
     names = {f"screening-{trial.proposal.number}": trial for trial in best}
     screened = finals.train(
-        {name: trial.proposal.backbone for name, trial in names.items()}, config.final.screening_steps
+        {name: trial.proposal.backbone for name, trial in names.items()},
+        config.final.screening_steps,
+        # Another seed than the comparison's: the winner must not be the one with the luckiest start there.
+        config.seed + _SEEDS_OF_RUNS,
     )
     complete = [name for name in names if screened[name].selection_loss is not None]
     if not complete:
@@ -247,7 +276,7 @@ def _compare(finals: _Finals, trials: Sequence[Trial], sizes: cost.Sizes) -> dic
     winner = names[min(complete, key=lambda name: screened[name].selection_loss or 0.0)]
     backbones = {"best": winner.proposal.backbone}
     backbones |= {name: build(config.model.layers) for name, build in OPPONENTS.items()}
-    results = finals.train(backbones, config.final.steps, finals.weights)
+    results = finals.train(backbones, config.final.steps, config.seed, finals.weights)
     summary: dict[str, Any] = {
         name: {
             "backbone": backbone.to_list(),
@@ -278,7 +307,12 @@ class _Clock:
     def __init__(self, path: Path, start: float) -> None:
         self._path = path
         self._last = start
-        self.seconds: dict[str, float] = json.loads(path.read_text("utf-8")) if path.exists() else {}
+        self.seconds: dict[str, float] = {}
+        if path.exists():
+            try:
+                self.seconds.update(json.loads(path.read_text("utf-8")))
+            except (ValueError, TypeError) as error:
+                raise RunError(f"{path} is damaged ({error}); delete it, only the times are lost") from None
 
     def stop(self, phase: str) -> None:
         """Books the time since the last call on a phase."""

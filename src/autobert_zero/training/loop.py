@@ -17,6 +17,11 @@ class Diverged(RuntimeError):
     """The loss left the range in which training makes sense; the message says when and how."""
 
 
+def out_of_memory(error: Exception) -> bool:
+    """Whether an error says that the model is too large; on a CPU, PyTorch says so in words only."""
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+
+
 @dataclass(frozen=True)
 class Recipe:
     """How to train.

@@ -6,6 +6,7 @@ import queue
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from dataclasses import asdict, dataclass
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,10 @@ import torch
 from safetensors.torch import save_file
 
 from autobert_zero.data.masking import Vocabulary, evaluation_batches, training_batches
-from autobert_zero.data.packing import Splits
+from autobert_zero.data.packing import Part, Splits
 from autobert_zero.nn import EncoderConfig, MaskedLM
 from autobert_zero.space import Backbone
-from autobert_zero.training.loop import Diverged, Recipe, evaluate, train
+from autobert_zero.training.loop import Diverged, Evaluation, Recipe, evaluate, train
 
 _EVALUATED = 4096
 """Most sequences of validation and hold-out text that a result is measured on."""
@@ -93,16 +94,11 @@ def train_from_scratch(job: Job, on_step: OnStep = lambda name, done, of: None) 
     batches = training_batches(job.data.train, job.vocabulary, recipe.batch_size, (job.seed, 0))
     try:
         seconds = train(model, batches, recipe, lambda step, loss: on_step(job.name, step, recipe.steps))
+        selection, held_out = (
+            _measured(model, part, job) for part in (job.data.validation, job.data.holdout)
+        )
     except Diverged as error:
         return Result(job.name, "diverged", str(error))
-    selection, held_out = (
-        evaluate(
-            model,
-            evaluation_batches(part, job.vocabulary, 2 * recipe.batch_size, _EVALUATED),
-            recipe.precision,
-        )
-        for part in (job.data.validation, job.data.holdout)
-    )
     if job.weights is not None:
         job.weights.parent.mkdir(parents=True, exist_ok=True)
         save_file({name: p.detach().cpu() for name, p in model.named_parameters()}, job.weights)
@@ -117,6 +113,14 @@ def train_from_scratch(job: Job, on_step: OnStep = lambda name, done, of: None) 
         seconds=seconds,
         tokens_per_second=tokens / seconds,
     )
+
+
+def _measured(model: MaskedLM, part: Part, job: Job) -> Evaluation:
+    batches = evaluation_batches(part, job.vocabulary, 2 * job.recipe.batch_size, _EVALUATED)
+    result = evaluate(model, batches, job.recipe.precision)
+    if not isfinite(result.loss):
+        raise Diverged(f"loss on held-out text is {result.loss}")
+    return result
 
 
 def default_workers(device: torch.device) -> int:
@@ -192,7 +196,8 @@ def _work(job: Job) -> Result:
 
 
 def _report(name: str, done: int, of: int) -> None:
-    if _stop.is_set():
+    parent = multiprocessing.parent_process()
+    if _stop.is_set() or parent is None or not parent.is_alive():
         raise SystemExit(f"{name}: stopped by the parent")
     if done % 5 == 0 or done == of:
         _progress.put((name, done, of))

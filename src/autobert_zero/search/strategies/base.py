@@ -72,16 +72,13 @@ class NoveltyKeeper:
         """
         number = self._next
         random = Random(f"{self._seed} proposal {number}")
-        mutations: tuple[str, ...]
         for attempt in range(ATTEMPTS):
-            if attempt == 0 and number < len(self._first):
-                backbone, mutations = self._first[number], ("given by the user",)
-            else:
-                backbone, mutations = draw(random)
+            given = attempt == 0 and number < len(self._first)
+            backbone, mutations = (self._first[number], ("given by the user",)) if given else draw(random)
             backbone = backbone.canonical()
             key = backbone.key()
             if key not in self._known:
                 self._known.add(key)
                 self._next += 1
-                return Proposal(number, backbone, round_, parent, mutations)
+                return Proposal(number, backbone, round_, None if given else parent, mutations)
         raise SpaceExhausted(f"no new backbone in {ATTEMPTS} draws; the space is used up")

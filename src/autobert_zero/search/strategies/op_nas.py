@@ -1,5 +1,6 @@
 """OP-NAS: evolution whose intra-layer mutations draw operations by priority (paper, "OP-NAS")."""
 
+from bisect import bisect_left, insort
 from collections.abc import Mapping, Sequence
 from functools import partial
 from random import Random
@@ -26,6 +27,7 @@ class OpNas(NoveltyKeeper):
         self.priority = OperationPriority(space.layers, config.alpha)
         self._trials: dict[int, Trial] = {}
         self._scores: dict[int, float] = {}
+        self._ranking: list[tuple[float, int]] = []  # (-score, number) of the population, best first
         self._round: list[Trial] = []
 
     def contenders(self) -> Sequence[Trial]:
@@ -33,14 +35,15 @@ class OpNas(NoveltyKeeper):
         place = self._next - self.config.population
         if place < 0 or place % self._round_size:
             return ()
-        return [self._trials[number] for number in self._ranked()[: 2 * self.config.parents]]
+        return [self._trials[number] for number in self._best(2 * self.config.parents)]
 
     def rescore(self, scores: Mapping[int, float]) -> None:
-        self._scores.update(scores)
+        for number, score in scores.items():
+            self._rank(number, score)
 
     def ask(self) -> Proposal:
         place = self._next - self.config.population
-        parents = self._ranked()[: self.config.parents] if place >= 0 else []
+        parents = self._best(self.config.parents) if place >= 0 else []
         round_ = place // self._round_size + 1 if place >= 0 else 0
         if not parents:
             return self.propose(lambda random: (sample_backbone(random, self.space), ()), round_, None)
@@ -58,9 +61,16 @@ class OpNas(NoveltyKeeper):
     def _round_size(self) -> int:
         return self.config.parents * self.config.children
 
-    def _ranked(self) -> list[int]:
-        """Numbers of the completed trials of finished rounds, the best first."""
-        return sorted(self._scores, key=lambda number: (-self._scores[number], number))
+    def _best(self, count: int) -> list[int]:
+        """Numbers of the best completed trials of finished rounds."""
+        return [number for _, number in self._ranking[:count]]
+
+    def _rank(self, number: int, score: float) -> None:
+        """Puts a trial where it belongs now."""
+        if number in self._scores:
+            del self._ranking[bisect_left(self._ranking, (-self._scores[number], number))]
+        self._scores[number] = score
+        insort(self._ranking, (-score, number))
 
     def _close_round(self) -> None:
         scores = [
@@ -75,7 +85,7 @@ class OpNas(NoveltyKeeper):
             if score is not None:
                 reward = (score - mean) / deviation if deviation else 0.0
                 self._trials[trial.proposal.number] = trial
-                self._scores[trial.proposal.number] = score
+                self._rank(trial.proposal.number, score)
             self.priority.update(trial.proposal.backbone, reward)
         self._round = []
 

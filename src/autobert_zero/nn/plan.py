@@ -1,0 +1,78 @@
+"""A plan: the flat list of steps that a compiled graph runs."""
+
+from dataclasses import dataclass
+
+from autobert_zero.nn.algebra import ONE, Scalar
+from autobert_zero.space.types import Type, show
+
+
+@dataclass(frozen=True)
+class Step:
+    """One operation of a plan.
+
+    Attributes:
+        op: A key of `compiler.OPERATIONS`.
+        args: Registers of the operands. The inputs are the first registers, then every step has its own.
+        type: Symbolic type of the result.
+        scalar: What `scale` multiplies by, `add` its second operand, `attention` its scores.
+        axis: -1 or -2: along which a softmax, a unit or a mask acts.
+    """
+
+    op: str
+    args: tuple[int, ...]
+    type: Type
+    scalar: Scalar = ONE
+    axis: int = -1
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a compiled graph does.
+
+    Attributes:
+        inputs: Names of the inputs, in the order of their registers.
+        steps: The operations, in order.
+        output: Register of the result.
+    """
+
+    inputs: tuple[str, ...]
+    steps: tuple[Step, ...]
+    output: int
+
+
+def describe(plan: Plan) -> str:
+    """Writes a plan for people: one line a step, transpositions as `.T` where they are used.
+
+    `sdpa(A, B, C)` is softmax(A @ B.T) @ C by `scaled_dot_product_attention`.
+    """
+    names = list(plan.inputs)
+    lines: list[str] = []
+    for step in plan.steps:
+        args = [names[arg] for arg in step.args]
+        if step.op == "transpose":
+            names.append(f"{args[0]}.T")
+            continue
+        name = f"v{len(lines) + 1}"
+        names.append(name)
+        lines.append(f"{name} {show(step.type)} = {_written(step, args)}")
+    return "\n".join(lines)
+
+
+def _written(step: Step, args: list[str]) -> str:
+    axis = "rows" if step.axis == -2 else "columns"
+    match step.op:
+        case "scale":
+            return f"{step.scalar} * {args[0]}"
+        case "add":
+            scalar = "" if str(step.scalar) == "1" else f"{step.scalar} * "
+            return f"{args[0]} + {scalar}{args[1]}"
+        case "matmul":
+            return " @ ".join(args)
+        case "mask":
+            return f"{args[0]} without padding in its {axis}"
+        case "attention":
+            bias = f"; bias {args[3]}" if len(args) > 3 else ""
+            return f"sdpa({', '.join(args[:3])}; scale {step.scalar}{bias})"
+        case "softmax" | "unit" if step.axis == -2:
+            return f"{step.op}({args[0]}, down the columns)"
+    return f"{step.op}({', '.join(args)})"

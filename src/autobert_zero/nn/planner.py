@@ -1,0 +1,317 @@
+"""From a graph to its plan: what the compiler decides.
+
+- Chains of products are multiplied in the cheapest order for n > d: (Q @ K.T) @ V becomes Q @ (K.T @ V)
+  and no (n, n) matrix exists.
+- softmax(A @ B.T + bias) @ C becomes one attention step. The scale of the product is the step's own, its
+  sign goes to the smallest factor, what is added to it becomes the step's bias.
+- A scalar multiplies the smallest value of a chain: never an (n, n) where there is a smaller one.
+- A contraction over tokens needs one operand without padding. Nothing is masked where one is clean
+  already (a softmax over tokens gave padding nothing), else the smaller one is.
+Equal steps are one step, so whatever is shared is computed, and masked, once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import lru_cache, reduce
+
+from autobert_zero.nn.algebra import MINUS, ONE, Expression, Scalar, Term, as_term, transposed
+from autobert_zero.nn.chain import (
+    Chains,
+    Product,
+    Tree,
+    attention_of,
+    cheapest,
+    entries,
+    transposed_tree,
+)
+from autobert_zero.nn.plan import Plan, Step
+from autobert_zero.space import Graph
+from autobert_zero.space.types import Type, swap
+
+_NEGATED = {"softsign": "softsign", "softplus": "logsigmoid", "logsigmoid": "softplus"}
+"""-f(x) is g(-x): where x is a product, its smallest factor takes the sign."""
+
+
+@dataclass(frozen=True)
+class _Scores:
+    """The operand of a softmax as scalar * query @ key.T + bias: query and key (n, d), bias (n, n)."""
+
+    query: Tree
+    key: Tree
+    scalar: Scalar
+    bias: tuple[Term, ...]
+
+
+@lru_cache(maxsize=1024)
+def make_plan(graph: Graph) -> Plan:
+    """Plans a graph.
+
+    Raises:
+        ValueError: It is nested too deeply, far beyond what a search writes.
+    """
+    try:
+        root = as_term(graph)
+        planner = _Planner(graph.inputs, root.of)
+        output = planner.value(root)
+    except RecursionError:
+        raise ValueError("the formula is nested too deeply to be compiled; use fewer operations") from None
+    return _pruned(Plan(graph.inputs, tuple(planner.steps), output))
+
+
+def _pruned(plan: Plan) -> Plan:
+    """Drops steps that nothing needs: views of what was masked instead."""
+    first = len(plan.inputs)
+    needed = {plan.output}
+    for register in range(first + len(plan.steps) - 1, first - 1, -1):
+        if register in needed:
+            needed.update(plan.steps[register - first].args)
+    places = {old: new for new, old in enumerate(sorted(needed | set(range(first))))}
+    steps = [
+        replace(step, args=tuple([places[arg] for arg in step.args]))
+        for register, step in enumerate(plan.steps, start=first)
+        if register in needed
+    ]
+    return Plan(plan.inputs, tuple(steps), places[plan.output])
+
+
+class _Planner:
+    """Collects steps; every method that computes something returns its register."""
+
+    def __init__(self, inputs: tuple[str, ...], root: Expression) -> None:
+        self.steps: dict[Step, int] = {}
+        self._types: list[Type] = ["nd"] * len(inputs)
+        self._views: dict[int, int] = {}  # register of a transposition -> of what it views
+        self._registers = {name: register for register, name in enumerate(inputs)}
+        self._chains = Chains(root)
+        self._scores: dict[str, _Scores | None] = {}
+
+    def value(self, term: Term) -> int:
+        """Computes a term."""
+        scalar, x = term.scalar, term.of
+        if x.op == "transpose":
+            return self._transpose(self.value(Term(scalar, x.args[0].of)))
+        # What is needed without its scalar too is computed once and scaled.
+        if scalar != ONE and self._chains.uses(x) == 1:
+            if x.op == "product":
+                return self._tree(self._cheapest(x), scalar)
+            if x.op == "sum":
+                addends = self._operands(x, scalar)
+                if any(term.scalar == ONE or self._is_own_product(term.of) for term in addends):
+                    return self._added(addends)
+            if scalar == MINUS and x.op in _NEGATED and self._is_own_product(x.args[0].of):
+                negated = Term(MINUS * x.args[0].scalar, x.args[0].of)
+                return self._push(_NEGATED[x.op], (self.value(negated),), x.type)
+        return self._scaled(self._expression(x), scalar)
+
+    def _expression(self, x: Expression) -> int:
+        if x.text not in self._registers:
+            self._registers[x.text] = self._computed(x)
+        return self._registers[x.text]
+
+    def _computed(self, x: Expression) -> int:
+        match x.op:
+            case "product":
+                return self._tree(self._cheapest(x), ONE)
+            case "sum":
+                return self._added(self._operands(x, ONE))
+            case "unit":
+                return self._push("unit", (self._clean_value(x.args[0], x.axis),), x.type, axis=x.axis)
+            case "euclidean":
+                return self._push("euclidean", tuple([self._clean_value(arg, -1) for arg in x.args]), x.type)
+        return self._push(x.op, tuple([self.value(arg) for arg in x.args]), x.type, axis=x.axis)
+
+    # -- sums --------------------------------------------------------------------------------------
+
+    def _added(self, addends: list[Term]) -> int:
+        """Adds terms, each scalar once for all terms that have it: its gradient is a pass of its own."""
+        groups: dict[Scalar, list[int]] = {}
+        for term in addends:
+            if self._is_own_product(term.of):
+                groups.setdefault(ONE, []).append(self.value(term))
+            else:
+                groups.setdefault(term.scalar, []).append(self.value(Term(ONE, term.of)))
+        # The first group starts the sum, the addition multiplies the others.
+        ordered = sorted(groups.items(), key=lambda group: group[0] != ONE)
+        result: int | None = None
+        for scalar, registers in ordered:
+            part = reduce(self._add, registers)
+            result = self._scaled(part, scalar) if result is None else self._add(result, part, scalar)
+        assert result is not None
+        return result
+
+    def _add(self, a: int, b: int, scalar: Scalar = ONE) -> int:
+        return self._push("add", (a, b), self._types[a], scalar)
+
+    def _addends(self, term: Term) -> list[Term]:
+        """The addends of a term; a sum that is needed elsewhere too is one."""
+        mirrored = term.of.op == "transpose"
+        natural = transposed(term.of) if mirrored else term.of
+        if natural.op != "sum" or self._chains.uses(natural) > 1:
+            return [term]
+        return self._operands(natural, term.scalar, mirrored)
+
+    def _operands(self, sum_: Expression, scalar: Scalar, mirrored: bool = False) -> list[Term]:
+        return [
+            addend
+            for arg in sum_.args
+            for addend in self._addends(Term(scalar * arg.scalar, transposed(arg.of) if mirrored else arg.of))
+        ]
+
+    def _is_own_product(self, x: Expression) -> bool:
+        """Whether `x` is a product, or a view of one, that is computed for this use only."""
+        natural = transposed(x) if x.op == "transpose" else x
+        return natural.op == "product" and self._chains.uses(x) == 1
+
+    # -- products ----------------------------------------------------------------------------------
+
+    def _cheapest(self, x: Expression) -> Tree:
+        return cheapest(self._chains.factors(x), self._fusable)[0]
+
+    def _tree(self, tree: Tree, scalar: Scalar, clean: int | None = None) -> int:
+        """Computes scalar * tree, with the scalar where the fewest entries are.
+
+        With `clean`, padding along that token axis is zeroed: in a factor where that is smaller.
+        """
+        if clean is not None and (isinstance(tree, Expression) or tree.type != "nn"):
+            result = self._tree(tree, scalar)
+            return result if self._is_clean(tree, clean) else self._masked(result, clean)
+        if isinstance(tree, Expression):
+            return self.value(Term(scalar, tree))
+        left = right = ONE
+        if scalar != ONE and self._lightest(tree) < entries(tree.type):
+            if self._lightest(tree.left) <= self._lightest(tree.right):
+                left, scalar = scalar, ONE
+            else:
+                right, scalar = scalar, ONE
+        softmax = attention_of(tree)
+        if softmax is None or not self._fusable(softmax):
+            result = self._matmul(tree, left, right, clean)
+        elif tree.left == softmax:
+            result = self._attention(softmax, self._tree(tree.right, right))
+        else:
+            result = self._transpose(self._attention(softmax, self._transpose(self._tree(tree.left, left))))
+        return self._scaled(result, scalar)
+
+    def _lightest(self, tree: Tree) -> int:
+        """Entries of the smallest value that is computed for a tree."""
+        if isinstance(tree, Expression):
+            return entries(tree.type)
+        return min(entries(tree.type), self._lightest(tree.left), self._lightest(tree.right))
+
+    def _matmul(self, tree: Product, left: Scalar, right: Scalar, clean: int | None) -> int:
+        a = self._tree(tree.left, left, clean if clean == -2 else None)
+        b = self._tree(tree.right, right, clean if clean == -1 else None)
+        if tree.left.type[1] == "n" and not (self._is_clean(tree.left, -1) or self._is_clean(tree.right, -2)):
+            # Of equal sizes the one that is used more: it may be masked already, or again.
+            if self._mask_order(tree.left) < self._mask_order(tree.right):
+                a = self._masked(a, -1)
+            else:
+                b = self._masked(b, -2)
+        return self._push("matmul", (a, b), tree.type)
+
+    def _mask_order(self, tree: Tree) -> tuple[int, int]:
+        uses = self._chains.uses(tree) if isinstance(tree, Expression) else 0
+        return entries(tree.type), -uses
+
+    # -- attention ---------------------------------------------------------------------------------
+
+    def _attention(self, softmax: Expression, values: int) -> int:
+        """softmax @ values without the (n, n) matrices: the step masks the padding by itself."""
+        scores = self._scores_of(softmax)
+        assert scores is not None
+        # The sign is no part of the step's scale: fused kernels take the maximum of a row before they scale.
+        sign = Scalar(scores.scalar.sign)
+        in_query = self._lightest(scores.query) < self._lightest(scores.key)
+        args = [
+            self._tree(scores.query, sign if in_query else ONE),
+            self._tree(scores.key, ONE if in_query else sign),
+            values,
+        ]
+        if scores.bias:
+            args.append(self._added(list(scores.bias)))
+        return self._push("attention", tuple(args), "nd", Scalar(1, scores.scalar.scales))
+
+    def _fusable(self, softmax: Expression) -> bool:
+        """Whether a softmax exists for one product only, and its operand contains a product over d."""
+        return (
+            softmax.type == "nn" and self._chains.uses(softmax) == 1 and self._scores_of(softmax) is not None
+        )
+
+    def _scores_of(self, softmax: Expression) -> _Scores | None:
+        if softmax.text not in self._scores:
+            self._scores[softmax.text] = self._split(self._addends(softmax.args[0]))
+        return self._scores[softmax.text]
+
+    def _split(self, addends: list[Term]) -> _Scores | None:
+        """Takes the first addend that is a product over d apart; the others are the bias."""
+        for index, addend in enumerate(addends):
+            natural = transposed(addend.of) if addend.of.op == "transpose" else addend.of
+            if natural.op != "product":
+                continue
+            factors = self._chains.factors(addend.of)
+            options = []
+            for middle in range(1, len(factors)):
+                if factors[middle].type[0] == "d":
+                    query, before = cheapest(factors[:middle], self._fusable)
+                    key, after = cheapest(factors[middle:], self._fusable)
+                    options.append((before + after, query, transposed_tree(key)))
+            if options:
+                _, query, key = min(options, key=lambda option: option[0])
+                bias = tuple(addends[:index] + addends[index + 1 :])
+                return _Scores(query, key, addend.scalar, bias)
+        return None
+
+    # -- padding -----------------------------------------------------------------------------------
+
+    def _clean_value(self, term: Term, axis: int) -> int:
+        """Computes a term with padding zeroed along an axis that is about to be summed over."""
+        scalar, x = term.scalar, term.of
+        if x.type[axis] != "n" or self._is_clean(x, axis):
+            return self.value(term)
+        if self._is_own_product(x):
+            tree = cheapest(self._chains.factors(x), self._fusable)[0]
+            return self._tree(tree, scalar, clean=axis)
+        return self._masked(self.value(term), axis)
+
+    def _is_clean(self, tree: Tree, axis: int) -> bool:
+        """Whether padding holds zeros along a token axis anyway."""
+        if isinstance(tree, Product):
+            return self._is_clean(tree.left if axis == -2 else tree.right, axis)
+        args = [arg.of for arg in tree.args]
+        match tree.op:
+            case "transpose":
+                return self._is_clean(args[0], -3 - axis)
+            case "product":
+                return self._is_clean(args[0 if axis == -2 else 1], axis)
+            case "softmax":
+                return axis == tree.axis
+            case "unit":
+                return axis == tree.axis or self._is_clean(args[0], axis)
+            case "softsign" | "sum":
+                return all(self._is_clean(arg, axis) for arg in args)
+        return False
+
+    # -- steps -------------------------------------------------------------------------------------
+
+    def _masked(self, register: int, axis: int) -> int:
+        if register in self._views:
+            return self._transpose(self._masked(self._views[register], -3 - axis))
+        return self._push("mask", (register,), self._types[register], axis=axis)
+
+    def _scaled(self, register: int, scalar: Scalar) -> int:
+        return self._push("scale", (register,), self._types[register], scalar) if scalar != ONE else register
+
+    def _transpose(self, register: int) -> int:
+        if register in self._views:
+            return self._views[register]
+        view = self._push("transpose", (register,), swap(self._types[register]))
+        self._views[view] = register
+        return view
+
+    def _push(self, op: str, args: tuple[int, ...], type_: Type, scalar: Scalar = ONE, axis: int = -1) -> int:
+        step = Step(op, args, type_, scalar, axis)
+        if step not in self.steps:
+            self.steps[step] = len(self._types)
+            self._types.append(type_)
+        return self.steps[step]

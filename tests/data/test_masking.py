@@ -1,0 +1,163 @@
+"""Masking: 15 % of the tokens, 80 / 10 / 10, never a special token, and reproducible."""
+
+import math
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from tokenizers import Tokenizer, models
+
+from autobert_zero.data.masking import (
+    MaskedBatch,
+    Vocabulary,
+    evaluation_batches,
+    mask_batch,
+    training_batches,
+)
+from autobert_zero.data.packing import Part
+
+SIZE, LENGTH = 300, 40
+CLS, SEP, MASK = 2, 3, 4
+VOCABULARY = Vocabulary(SIZE, MASK, (0, CLS, SEP))
+
+
+def sequences(count: int, seed: int = 0, length: int = LENGTH) -> np.ndarray:
+    """Random rows `[CLS] ... [SEP]`, here and there a [SEP] within."""
+    random = np.random.default_rng(seed)
+    rows = random.integers(5, SIZE, (count, length), dtype=np.uint16)
+    rows[random.random(rows.shape) < 0.05] = SEP
+    rows[:, 0], rows[:, -1] = CLS, SEP
+    return rows
+
+
+@pytest.fixture
+def part(tmp_path: Path) -> Part:
+    np.save(tmp_path / "rows.npy", sequences(50))
+    return Part(tmp_path / "rows.npy", np.arange(50))
+
+
+def masked(rows: np.ndarray, seed: int = 0) -> MaskedBatch:
+    return mask_batch(np.random.default_rng(seed), rows, VOCABULARY)
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(1, 6), st.integers(8, 70))
+def test_every_row_has_exactly_its_share(seed: int, count: int, length: int) -> None:
+    rows = sequences(count, seed, length)
+    batch = masked(rows, seed)
+    per_row = np.bincount(batch.positions.numpy() // length, minlength=count)
+    allowed = (~np.isin(rows, VOCABULARY.never)).sum(1)
+    assert per_row.tolist() == np.minimum(allowed, max(round(0.15 * length), 1)).tolist()
+    assert np.all(np.diff(batch.positions.numpy()) > 0)
+
+
+@given(st.integers(0, 2**32 - 1))
+def test_labels_are_the_originals_and_the_rest_is_untouched(seed: int) -> None:
+    rows = sequences(5, seed)
+    original = rows.copy()
+    batch = masked(rows, seed)
+    flat = original.reshape(-1).astype(np.int64)
+    positions = batch.positions.numpy()
+    assert np.array_equal(batch.labels.numpy(), flat[positions])
+    assert not np.isin(batch.labels.numpy(), VOCABULARY.never).any()
+    untouched = np.setdiff1d(np.arange(flat.size), positions)
+    assert np.array_equal(batch.ids.numpy().reshape(-1)[untouched], flat[untouched])
+    assert np.array_equal(rows, original)
+    assert (batch.ids.dtype, batch.ids.shape) == (torch.int64, (5, LENGTH))
+    assert set(batch.ids.reshape(-1).tolist()) <= set(range(SIZE))
+
+
+def test_eighty_ten_ten() -> None:
+    rows = sequences(5000)
+    batch = masked(rows)
+    shown = batch.ids.reshape(-1)[batch.positions]
+    count = len(shown)
+    assert count == 5000 * 6
+    is_mask, is_kept = shown == MASK, shown == batch.labels
+    swapped = shown[~is_mask & ~is_kept]
+    # A swap may hit the mask or the original, each once in SIZE.
+    expected = {"mask": 0.8 + 0.1 / SIZE, "kept": 0.1 + 0.1 / SIZE, "swapped": 0.1 - 0.2 / SIZE}
+    measured = {"mask": is_mask.sum(), "kept": is_kept.sum(), "swapped": len(swapped)}
+    for name, share in expected.items():
+        deviation = math.sqrt(share * (1 - share) / count)
+        assert abs(int(measured[name]) / count - share) < 4 * deviation, name
+    # Swapped tokens are uniform: all ids occur, none much more often than another.
+    occurrences = torch.bincount(swapped, minlength=SIZE).float()
+    assert (occurrences > 0).sum() >= SIZE - 1  # all but the mask
+    assert occurrences.max() < 4 * occurrences.mean()
+
+
+def test_every_place_is_as_likely() -> None:
+    rows = np.full((20_000, 10), 9, dtype=np.uint16)
+    rows[:, 0], rows[:, -1] = CLS, SEP
+    places = masked(rows).positions.numpy() % 10
+    shares = np.bincount(places, minlength=10) / 40_000
+    assert shares[[0, 9]].tolist() == [0, 0]
+    assert np.abs(shares[1:9] - 1 / 8).max() < 4 * math.sqrt(1 / 8 * 7 / 8 / 40_000)
+
+
+def test_a_row_of_special_tokens_is_left_alone() -> None:
+    rows = np.array([[CLS, SEP, SEP, SEP, SEP, SEP, SEP, SEP], [CLS, 9, 9, 9, 9, 9, 9, SEP]], dtype=np.uint16)
+    batch = masked(rows)
+    assert batch.positions.numpy().min() >= 8
+    assert batch.ids[0].tolist() == rows[0].tolist()
+
+
+def same(a: MaskedBatch, b: MaskedBatch) -> bool:
+    return all(
+        torch.equal(x, y) for x, y in ((a.ids, b.ids), (a.positions, b.positions), (a.labels, b.labels))
+    )
+
+
+def test_streams_are_functions_of_their_seed(part: Part) -> None:
+    def stream(*seed: int) -> list[MaskedBatch]:
+        return list(islice(training_batches(part, VOCABULARY, 8, seed), 15))
+
+    assert all(map(same, stream(1, 0), stream(1, 0)))
+    assert not any(map(same, stream(1, 0), stream(1, 1)))
+    assert not any(map(same, stream(1, 0), stream(0, 1)))
+
+
+def test_a_pass_takes_every_sequence_once_and_masks_anew(part: Part) -> None:
+    batches = list(islice(training_batches(part, VOCABULARY, 25, (0,)), 4))
+    original = {tuple(row) for row in part.take(slice(None)).tolist()}
+    for first in (0, 2):
+        rows = [restored(batch) for batch in batches[first : first + 2]]
+        assert {tuple(row) for row in torch.cat(rows).tolist()} == original
+    seen = [tuple(row) for batch in batches for row in batch.ids.tolist()]
+    assert len(set(seen)) == len(seen) == 100
+
+
+def restored(batch: MaskedBatch) -> torch.Tensor:
+    return batch.ids.reshape(-1).scatter(0, batch.positions, batch.labels).reshape(batch.ids.shape)
+
+
+def test_batches_are_full(part: Part) -> None:
+    assert {len(batch.ids) for batch in islice(training_batches(part, VOCABULARY, 16, (0,)), 9)} == {16}
+    assert len(next(training_batches(part, VOCABULARY, 50, (0,))).ids) == 50
+    with pytest.raises(ValueError, match="50 training sequences are fewer than one batch of 51"):
+        next(training_batches(part, VOCABULARY, 51, (0,)))
+
+
+@pytest.mark.parametrize(("most", "expected"), [(1000, 50), (50, 50), (30, 30), (7, 7), (1, 1)])
+def test_evaluation_batches_are_the_same_every_time(part: Part, most: int, expected: int) -> None:
+    batches = evaluation_batches(part, VOCABULARY, 8, most)
+    assert sum(len(batch.ids) for batch in batches) == expected
+    assert all(len(batch.ids) == 8 for batch in batches[:-1])
+    assert all(map(same, batches, evaluation_batches(part, VOCABULARY, 8, most)))
+    # Spread over the part: with few, not the first ones only.
+    rows = [row for batch in batches for row in restored(batch).tolist()]
+    places = [part.take(slice(None)).tolist().index(row) for row in rows]
+    assert places == sorted(set(places))
+    if expected > 1:
+        assert places[-1] >= 50 - 2 * (50 // expected) - expected
+
+
+def test_the_vocabulary_of_a_tokenizer() -> None:
+    names = {"[PAD]": 7, "[UNK]": 1, "[CLS]": 2, "[SEP]": 3, "[MASK]": 0, "a": 11}
+    vocabulary = Vocabulary.of(Tokenizer(models.WordPiece(names, unk_token="[UNK]")))
+    # The ids have gaps: what counts is the largest.
+    assert vocabulary == Vocabulary(size=12, mask=0, never=(7, 2, 3))

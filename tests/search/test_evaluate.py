@@ -1,0 +1,277 @@
+"""Evaluation under weight sharing: what a candidate leaves in the bank, and what it does not."""
+
+import math
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tiny
+import torch
+from torch import Tensor
+
+from autobert_zero.errors import UserError
+from autobert_zero.nn import MaskedLM
+from autobert_zero.search import evaluate as module
+from autobert_zero.search.evaluate import SharedWeightEvaluator
+from autobert_zero.search.prepare import Setting, prepare
+from autobert_zero.search.trial import Outcome, Proposal, Status
+from autobert_zero.space import Backbone
+from autobert_zero.training.loop import Diverged, Evaluation, Recipe, train
+
+HYBRID = Backbone.parse("conv 5\nsoftmax(scale(Q @ K.T)) @ V")
+OTHER = Backbone.parse("cosine(Q, K) @ P\nconv 31")
+
+
+@pytest.fixture(scope="module")
+def setting(corpus_file: Path) -> Setting:
+    return prepare(tiny.config(corpus_file))
+
+
+@pytest.fixture
+def evaluator(setting: Setting) -> SharedWeightEvaluator:
+    return setting.evaluator()
+
+
+def copied(evaluator: SharedWeightEvaluator) -> dict[str, Tensor]:
+    return {name: tensor.clone() for name, tensor in evaluator.bank.tensors.items()}
+
+
+def changed(evaluator: SharedWeightEvaluator, before: dict[str, Tensor]) -> set[str]:
+    assert evaluator.bank.tensors.keys() == before.keys()
+    return {name for name, old in before.items() if not same(evaluator.bank.tensors[name], old)}
+
+
+def same(a: Tensor, b: Tensor) -> bool:
+    """Bit by bit, so that a NaN equals itself."""
+    return torch.equal(a.contiguous().view(torch.int32), b.contiguous().view(torch.int32))
+
+
+def timeless(outcome: Outcome) -> tuple[Any, ...]:
+    return outcome.status, outcome.score, outcome.reason, dict(outcome.metrics)
+
+
+def test_scores_trains_and_writes_back(evaluator: SharedWeightEvaluator) -> None:
+    before = copied(evaluator)
+    steps: list[tuple[int, int, float]] = []
+    outcome = evaluator.evaluate(Proposal(0, HYBRID), lambda *step: steps.append(step))
+    assert outcome.status is Status.COMPLETE
+    assert outcome.score == -outcome.metrics["val_loss"]
+    assert 0 <= outcome.metrics["mlm_accuracy"] <= 1
+    assert outcome.seconds > 0
+    assert [(done, of) for done, of, _ in steps] == [(1, 3), (2, 3), (3, 3)]
+    touched = changed(evaluator, before)
+    assert {
+        "bias",
+        "encoder.layers.0.convolution.kernel",
+        "encoder.layers.1.attention.projection.weight",
+    } <= touched
+    assert not any(".layers.0.attention." in name or ".layers.1.convolution." in name for name in touched)
+
+
+def test_the_score_is_that_of_the_weights_written_back(evaluator: SharedWeightEvaluator) -> None:
+    outcome = evaluator.evaluate(Proposal(0, HYBRID))
+    assert evaluator.rescore([HYBRID]) == [outcome.score]
+
+
+def test_a_function_of_snapshot_and_number(evaluator: SharedWeightEvaluator, setting: Setting) -> None:
+    """With dropout, and whatever random numbers were drawn meanwhile."""
+    assert setting.model.dropout > 0
+    again = setting.evaluator()
+    first = evaluator.evaluate(Proposal(7, HYBRID))
+    torch.rand(13)
+    again.rescore([OTHER, HYBRID])
+    assert timeless(again.evaluate(Proposal(7, HYBRID))) == timeless(first)
+    assert not changed(again, copied(evaluator))
+    other = setting.evaluator()
+    assert timeless(other.evaluate(Proposal(8, HYBRID))) != timeless(first)
+
+
+def test_saved_and_restored_bit_by_bit(
+    evaluator: SharedWeightEvaluator, setting: Setting, tmp_path: Path
+) -> None:
+    evaluator.evaluate(Proposal(0, HYBRID))
+    evaluator.save(tmp_path, 1)
+    kept = copied(evaluator)
+    first = evaluator.evaluate(Proposal(1, OTHER))
+    assert changed(evaluator, kept)
+    evaluator.restore(tmp_path, 1)
+    assert not changed(evaluator, kept)
+    assert timeless(evaluator.evaluate(Proposal(1, OTHER))) == timeless(first)
+    fresh = setting.evaluator()
+    fresh.restore(tmp_path, 1)
+    assert timeless(fresh.evaluate(Proposal(1, OTHER))) == timeless(first)
+    assert not changed(fresh, copied(evaluator))
+
+
+def test_the_two_newest_snapshots_are_kept(evaluator: SharedWeightEvaluator, tmp_path: Path) -> None:
+    folder = tmp_path / "bank"
+    for trials in (0, 1, 2, 3, 3, 4):  # 3 twice, as after a kill
+        evaluator.save(folder, trials)
+        names = sorted(path.name for path in folder.iterdir())
+        assert names == [f"{number:08}.safetensors" for number in (trials - 1, trials) if number >= 0]
+
+
+def test_a_write_that_fails_leaves_the_older_snapshots(
+    evaluator: SharedWeightEvaluator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    evaluator.save(tmp_path, 0)
+    evaluator.save(tmp_path, 1)
+
+    def half(tensors: object, path: Path) -> None:
+        path.write_bytes(b"half")
+        raise OSError("disk full")
+
+    monkeypatch.setattr(module, "save_file", half)
+    with pytest.raises(OSError, match="disk full"):
+        evaluator.save(tmp_path, 2)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "00000000.safetensors",
+        "00000001.safetensors",
+    ]
+    evaluator.restore(tmp_path, 1)
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:1000])
+
+
+def garble(path: Path) -> None:
+    path.write_bytes(b"garbage" * 100)
+
+
+@pytest.mark.parametrize("damage", [Path.unlink, cut, garble])
+def test_a_damaged_snapshot_is_refused(
+    evaluator: SharedWeightEvaluator, tmp_path: Path, damage: Callable[[Path], None]
+) -> None:
+    evaluator.save(tmp_path, 3)
+    damage(tmp_path / "00000003.safetensors")
+    before = copied(evaluator)
+    with pytest.raises(
+        UserError, match=r"00000003\.safetensors cannot be read .*; the run cannot be resumed"
+    ):
+        evaluator.restore(tmp_path, 3)
+    assert not changed(evaluator, before)
+
+
+def test_a_snapshot_of_other_sizes_is_refused(
+    evaluator: SharedWeightEvaluator, corpus_file: Path, tmp_path: Path
+) -> None:
+    prepare(tiny.config(corpus_file, model={"layers": 3})).evaluator().save(tmp_path, 0)
+    with pytest.raises(UserError, match="of a search with other sizes"):
+        evaluator.restore(tmp_path, 0)
+
+
+def diverging(model: MaskedLM, batches: Iterator[Any], recipe: Recipe, on_step: Any = None) -> float:
+    train(model, batches, recipe, on_step)
+    raise Diverged("loss is nan at step 4")
+
+
+def test_a_diverged_candidate_writes_nothing_back(
+    evaluator: SharedWeightEvaluator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = copied(evaluator)
+    monkeypatch.setattr(module, "train", diverging)
+    outcome = evaluator.evaluate(Proposal(0, HYBRID))
+    assert (outcome.status, outcome.score, outcome.reason) == (Status.DIVERGED, None, "loss is nan at step 4")
+    assert outcome.seconds > 0
+    assert not changed(evaluator, before)
+
+
+def test_a_candidate_that_really_diverges_writes_nothing_back(evaluator: SharedWeightEvaluator) -> None:
+    evaluator.bank.tensors["encoder.layers.1.attention.output.weight"].fill_(math.nan)
+    before = copied(evaluator)
+    outcome = evaluator.evaluate(Proposal(0, HYBRID))
+    assert (outcome.status, outcome.reason) == (Status.DIVERGED, "loss is nan at step 1")
+    assert not changed(evaluator, before)
+    # Others are not harmed by the poisoned branch.
+    assert evaluator.evaluate(Proposal(1, OTHER)).status is Status.COMPLETE
+
+
+def test_a_score_that_is_no_number_is_divergence(
+    evaluator: SharedWeightEvaluator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = copied(evaluator)
+    monkeypatch.setattr(module, "evaluate", lambda *rest: Evaluation(math.inf, 0.0))
+    outcome = evaluator.evaluate(Proposal(0, HYBRID))
+    assert (outcome.status, outcome.reason) == (Status.DIVERGED, "validation loss is inf")
+    assert not changed(evaluator, before)
+    assert evaluator.rescore([HYBRID]) == [-1e9]
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"),
+        RuntimeError(
+            "[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"
+        ),
+    ],
+)
+def test_a_candidate_too_large_for_the_memory_fails(
+    evaluator: SharedWeightEvaluator, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def refuse(*rest: object) -> None:
+        raise error
+
+    before = copied(evaluator)
+    monkeypatch.setattr(module, "train", refuse)
+    outcome = evaluator.evaluate(Proposal(0, HYBRID))
+    assert (outcome.status, outcome.score) == (Status.FAILED, None)
+    assert outcome.reason.startswith("out of memory: ")
+    assert "\n" not in outcome.reason
+    assert not changed(evaluator, before)
+
+
+def test_a_bug_is_not_caught(evaluator: SharedWeightEvaluator, monkeypatch: pytest.MonkeyPatch) -> None:
+    def buggy(*rest: object) -> None:
+        raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
+
+    monkeypatch.setattr(module, "train", buggy)
+    with pytest.raises(RuntimeError, match="mat1 and mat2"):
+        evaluator.evaluate(Proposal(0, HYBRID))
+
+
+def test_rescoring_trains_nothing(evaluator: SharedWeightEvaluator) -> None:
+    before = copied(evaluator)
+    scores = evaluator.rescore([HYBRID, OTHER])
+    assert evaluator.rescore([OTHER, HYBRID]) == scores[::-1]
+    assert not changed(evaluator, before)
+    assert evaluator.rescore([]) == []
+    evaluator.evaluate(Proposal(0, HYBRID))
+    assert evaluator.rescore([HYBRID])[0] > scores[0]
+
+
+def test_warm_up_trains_both_branches(evaluator: SharedWeightEvaluator, setting: Setting) -> None:
+    before = copied(evaluator)
+    steps: list[tuple[int, int]] = []
+    evaluator.warm_up(setting.space, lambda done, of, loss: steps.append((done, of)))
+    assert steps == [(done, 14) for done in range(1, 15)]  # a segment of ten and one of four
+    assert changed(evaluator, before)
+    again = setting.evaluator()
+    again.warm_up(setting.space, lambda *rest: None)
+    assert not changed(again, copied(evaluator))
+
+
+def test_warm_up_may_be_skipped(corpus_file: Path) -> None:
+    setting = prepare(tiny.config(corpus_file, proxy={"warmup_steps": 0}))
+    evaluator = setting.evaluator()
+    before = copied(evaluator)
+    evaluator.warm_up(setting.space, lambda *rest: None)
+    assert not changed(evaluator, before)
+
+
+def test_divergence_in_the_warm_up_is_survived(
+    evaluator: SharedWeightEvaluator, setting: Setting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = copied(evaluator)
+    monkeypatch.setattr(module, "train", diverging)
+    evaluator.warm_up(setting.space, lambda *rest: None)
+    assert not changed(evaluator, before)
+
+
+def test_the_seed_decides_on_weights_and_batches(corpus_file: Path) -> None:
+    banks = [copied(prepare(tiny.config(corpus_file, seed=seed)).evaluator()) for seed in (0, 0, 1)]
+    assert all(same(banks[0][name], banks[1][name]) for name in banks[0])
+    assert not same(banks[0]["transform.weight"], banks[2]["transform.weight"])

@@ -1,0 +1,122 @@
+"""The files that people read."""
+
+import csv
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from autobert_zero import cost
+from autobert_zero.search.outputs import summary_markdown, verdict, write_backbone, write_leaderboard
+from autobert_zero.search.trial import Outcome, Proposal, Status, Trial
+from autobert_zero.space import Backbone
+
+SIZES = cost.Sizes(width=8, heads=2, inner=32, vocab_size=23, max_positions=10)
+BERT = Backbone.parse("softmax(scale(Q @ K.T)) @ V\nconv 3")
+PLAIN = Backbone.parse("conv 9\nconv 3")
+
+
+def result(loss: float | None, reason: str = "") -> dict[str, Any]:
+    return {
+        "backbone": BERT.to_list(),
+        "status": "diverged" if loss is None else "complete",
+        "reason": reason,
+        "val_loss": loss,
+        "mlm_accuracy": None if loss is None else 0.25,
+        "parameters": 1234,
+        "flops": 5_000_000,
+        "tokens": 0 if loss is None else 4096,
+        "tokens_per_second": 0.0 if loss is None else 1000.0,
+    }
+
+
+def summary(
+    best: float | None, bert: float | None, hybrid: float | None, other: float | None
+) -> dict[str, Any]:
+    return {
+        "best": result(best, "loss is nan at step 9"),
+        "bert": result(bert, "loss is nan at step 9"),
+        "hybrid": result(hybrid),
+        "convolution": result(other),
+        "screening": [
+            {"trial": 3, "score": -4.5, "status": "complete", "selection_loss": 4.25, "backbone": []},
+            {"trial": 8, "score": -4.75, "status": "diverged", "selection_loss": None, "backbone": []},
+        ],
+        "candidates": 9,
+        "statuses": {"complete": 8, "diverged": 1},
+        "seconds": 20.0,
+        "search_seconds": 12.0,
+        "seed": 3,
+    }
+
+
+@pytest.mark.parametrize(
+    ("losses", "expected"),
+    [
+        (
+            (3.0, 3.5, 3.25, 3.125),
+            "The found backbone beats BERT by 0.500 nats, the hand-made hybrid by 0.250 nats, "
+            "convolutions only by 0.125 nats.",
+        ),
+        (
+            (3.0, 3.5, 2.75, 2.5),
+            "The found backbone beats BERT by 0.500 nats. It is beaten: the hand-made hybrid wins by 0.250 nats, "
+            "convolutions only wins by 0.500 nats.",
+        ),
+        (
+            (3.0, None, 3.25, 3.0),
+            "The found backbone beats the hand-made hybrid by 0.250 nats, convolutions only by 0.000 nats.",
+        ),
+        ((None, 3.0, 3.0, 3.0), "The found backbone diverged when trained in full: loss is nan at step 9."),
+    ],
+)
+def test_the_verdict_names_winner_and_margin(losses: tuple[float | None, ...], expected: str) -> None:
+    assert verdict(summary(*losses)) == expected
+
+
+@pytest.mark.parametrize("losses", [(3.0, 3.5, 3.25, 3.125), (3.0, None, 3.0, 3.0), (None, None, None, None)])
+def test_the_summary_shows_every_model(losses: tuple[float | None, ...]) -> None:
+    text = summary_markdown(summary(*losses))
+    for name, loss in zip(
+        ("found", "BERT", "the hand-made hybrid", "convolutions only"), losses, strict=True
+    ):
+        shown = (
+            f"| {name} | {loss:.4f} | 0.2500 | 1,234 | 5.0 | 1,000 |" if loss else f"| {name} | diverged: "
+        )
+        assert shown in text
+    assert "9 candidates (8 complete, 1 diverged) in 12 s of search" in text
+    assert "seed 3" in text
+    assert "| 3 | -4.5000 | 4.250000 |\n| 8 | -4.7500 | diverged |" in text
+    assert "\n".join(BERT.to_list()) in text
+
+
+def test_the_leaderboard_has_a_row_for_every_candidate(tmp_path: Path) -> None:
+    trials = [
+        Trial(
+            Proposal(0, BERT), Outcome(Status.COMPLETE, -5.0, metrics={"val_loss": 5.0, "mlm_accuracy": 0.5})
+        ),
+        Trial(Proposal(1, PLAIN), Outcome(Status.DIVERGED, reason='loss is nan, "again"')),
+        Trial(Proposal(2, PLAIN, 1, 0), Outcome(Status.COMPLETE, -4.0, seconds=1.234), {0: -3.0}),
+        Trial(Proposal(3, PLAIN), Outcome(Status.FAILED, reason="out of memory")),
+    ]
+    write_leaderboard(tmp_path / "leaderboard.csv", trials, SIZES, tokens=5)
+    with (tmp_path / "leaderboard.csv").open(newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    assert [row["trial"] for row in rows] == ["0", "2", "1", "3"]
+    assert [row["rank"] for row in rows] == ["1", "2", "", ""]
+    assert [row["status"] for row in rows] == ["complete", "complete", "diverged", "failed"]
+    assert [row["score"] for row in rows] == ["-5.000000", "-4.000000", "", ""]
+    assert [row["latest_score"] for row in rows] == ["-3.000000", "-4.000000", "", ""]
+    assert [row["reason"] for row in rows] == ["", "", 'loss is nan, "again"', "out of memory"]
+    assert rows[1]["seconds"] == "1.23"
+    assert (rows[0]["parent"], rows[1]["parent"], rows[1]["round"]) == ("", "0", "1")
+    assert rows[0]["backbone"] == "softmax(scale(Q @ K.T)) @ V | conv 3"
+    assert rows[0]["key"] == BERT.key()
+    assert int(rows[0]["parameters"]) == cost.parameters(BERT, SIZES)
+    assert int(rows[0]["flops"]) == cost.flops(BERT, SIZES, 5)
+
+
+def test_a_backbone_is_read_back_from_both_files(tmp_path: Path) -> None:
+    write_backbone(tmp_path, "best", BERT)
+    assert Backbone.parse((tmp_path / "best.txt").read_text()) == BERT
+    assert Backbone.from_json((tmp_path / "best.json").read_text()) == BERT

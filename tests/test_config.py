@@ -1,0 +1,152 @@
+"""The config: presets, layers of changes, and one line for every mistake."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from autobert_zero.config import ConfigError, SearchConfig, parse_setting, read_yaml, resolve
+from autobert_zero.presets import PRESETS
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_presets_survive_yaml(name: str, tmp_path: Path) -> None:
+    preset = PRESETS[name]()
+    path = tmp_path / "config.yaml"
+    path.write_text(preset.to_yaml())
+    assert resolve(SearchConfig(), read_yaml(path)) == preset
+    assert read_yaml(path) == preset.model_dump()
+
+
+def test_the_demo_scores_enough_candidates() -> None:
+    assert PRESETS["demo"]().proxy.candidates >= 24
+
+
+def test_the_papers_settings() -> None:
+    paper = PRESETS["paper"]()
+    assert (paper.model.layers, paper.model.width, paper.model.heads) == (12, 768, 12)
+    assert (paper.strategy.population, paper.strategy.parents) == (100, 5)
+    assert (paper.proxy.candidates, paper.data.length) == (760, 128)
+
+
+def test_later_changes_win_and_others_stay() -> None:
+    config = resolve(
+        PRESETS["small"](),
+        {"model": {"width": 32, "layers": 3}, "seed": 5},
+        parse_setting("model.width=16"),
+        parse_setting("model.heads=2"),
+    )
+    assert (config.model.width, config.model.layers, config.model.heads, config.seed) == (16, 3, 2, 5)
+    assert config.strategy == PRESETS["small"]().strategy
+
+
+def test_resolving_leaves_the_base_alone() -> None:
+    base = SearchConfig()
+    resolve(base, {"model": {"width": 8}})
+    assert base == SearchConfig()
+
+
+@pytest.mark.parametrize(
+    ("text", "setting"),
+    [
+        ("seed=3", {"seed": 3}),
+        ("model.width=128", {"model": {"width": 128}}),
+        ("proxy.learning_rate=1e-3", {"proxy": {"learning_rate": "1e-3"}}),
+        ("data.corpus=a=b.txt", {"data": {"corpus": "a=b.txt"}}),
+        ("data.tokenizer=null", {"data": {"tokenizer": None}}),
+        ("data.tokenizer=", {"data": {"tokenizer": None}}),
+        ("precision=bf16", {"precision": "bf16"}),
+    ],
+)
+def test_settings(text: str, setting: dict[str, object]) -> None:
+    assert parse_setting(text) == setting
+    resolve(SearchConfig(), setting)
+
+
+def test_numbers_without_a_point() -> None:
+    """YAML 1.1 reads 1e-3 as a string; the config knows better."""
+    assert resolve(SearchConfig(), parse_setting("proxy.learning_rate=1e-3")).proxy.learning_rate == 0.001
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("seed", "write a setting as key=value"),
+        ("=3", "write a setting as key=value"),
+        ("seed=[1", "the value of seed is not valid"),
+        ("data.corpus=2024-13-45", "the value of data.corpus is not valid"),
+    ],
+)
+def test_bad_settings(text: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        parse_setting(text)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"sede": 1}, "unknown key sede"),
+        ({"model": {"wdith": 1}}, "unknown key model.wdith"),
+        ({"model": {"width": 10, "heads": 4}}, "model: width 10 is not divisible by 4 heads"),
+        ({"model": {"width": 0}}, "model.width: input should be greater than or equal to 1"),
+        ({"model": {"width": "wide"}}, "model.width: input should be a valid integer"),
+        ({"model": 3}, "model: input should be a valid dictionary"),
+        ({"model": None}, "model: input should be a valid dictionary"),
+        ({"model": {"dropout": 1}}, "model.dropout: input should be less than 1"),
+        ({"seed": -1}, "seed: input should be greater than or equal to 0"),
+        ({"seed": 2**64}, "seed: input should be less than 4294967296"),
+        ({"precision": "fp8"}, "precision: input should be 'auto', 'fp32' or 'bf16'"),
+        ({"proxy": {"learning_rate": 0}}, "proxy.learning_rate: input should be greater than 0"),
+        ({"strategy": {"alpha": float("inf")}}, "strategy.alpha: input should be a finite number"),
+        ({"proxy": {"learning_rate": float("nan")}}, "proxy.learning_rate: input should be a finite number"),
+        ({"data": {"corpus": None}}, "data.corpus: input should be a valid string"),
+        ({1: 2}, "1: keys should be strings"),
+    ],
+)
+def test_bad_values(change: dict[str, object], message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        resolve(SearchConfig(), change)
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_all_mistakes_are_named_at_once() -> None:
+    with pytest.raises(ConfigError, match=r"unknown key sede") as caught:
+        resolve(SearchConfig(), {"sede": 1, "proxy": {"steps": 0}})
+    assert "proxy.steps" in str(caught.value)
+
+
+def test_a_config_is_a_value() -> None:
+    with pytest.raises(ValueError, match="frozen"):
+        SearchConfig().seed = 3  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "cannot be read: No such file"),
+        (b"a: [", "is not YAML"),
+        (b"\x80\xff", "is not YAML"),
+        (b"when: 2024-13-45", "is not YAML"),
+        (b"just words", "is not a mapping of settings"),
+        (b"- a\n- b\n", "is not a mapping of settings"),
+    ],
+)
+def test_bad_files(tmp_path: Path, content: bytes | None, message: str) -> None:
+    path = tmp_path / "config.yaml"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(ConfigError, match=message) as caught:
+        read_yaml(path)
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_an_empty_file_changes_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_text("# nothing\n")
+    assert read_yaml(path) == {}
+
+
+def test_yaml_lists_every_setting() -> None:
+    assert yaml.safe_load(SearchConfig().to_yaml()) == SearchConfig().model_dump()

@@ -1,0 +1,38 @@
+"""Searches that take a second: a made-up language, and sizes to go with it."""
+
+from pathlib import Path
+from random import Random
+
+from autobert_zero.config import SearchConfig, resolve
+
+
+def paragraphs(count: int, seed: int = 0) -> list[str]:
+    """Made-up text: paragraphs of twelve words out of a hundred or so."""
+    random = Random(seed)
+    words = ["".join(random.choices("abcdefghijklmnop", k=random.randint(1, 6))) for _ in range(120)]
+    return [" ".join(random.choices(words, k=12)) for _ in range(count)]
+
+
+def config(corpus: Path, **changes: object) -> SearchConfig:
+    """Nine candidates: a population of four, then rounds of two, the last one incomplete.
+
+    Dropout is on, so that a resumed run that draws other random numbers shows.
+    """
+    return resolve(
+        SearchConfig(),
+        {
+            "data": {"corpus": str(corpus), "vocab_size": 200, "length": 16},
+            "model": {"layers": 2, "width": 16, "heads": 2, "dropout": 0.1},
+            "space": {"max_ops": 5},
+            "strategy": {"population": 4, "parents": 2},
+            "proxy": {
+                "candidates": 9,
+                "warmup_steps": 14,
+                "steps": 3,
+                "batch_size": 4,
+                "validation_sequences": 8,
+            },
+            "final": {"finalists": 2, "screening_steps": 3, "steps": 4, "batch_size": 4, "workers": 1},
+        },
+        changes,
+    )

@@ -80,13 +80,13 @@ class ProxyConfig(_Section):
 
     candidates: int = Field(26, ge=1)
     """Candidates to score; failed and diverged ones count."""
-    warmup_steps: int = Field(300, ge=0)
+    warmup_steps: int = Field(160, ge=0)
     """Updates of the shared weights with random backbones before the first score."""
-    steps: int = Field(60, ge=1)
+    steps: int = Field(40, ge=1)
     """Updates of each candidate."""
-    batch_size: int = Field(16, ge=1)
+    batch_size: int = Field(32, ge=1)
     """Sequences in a batch."""
-    learning_rate: float = Field(2e-3, gt=0, lt=1)
+    learning_rate: float = Field(1e-3, gt=0, lt=1)
     """Peak learning rate."""
     validation_sequences: int = Field(256, ge=1)
     """Held-out sequences that a score is measured on."""

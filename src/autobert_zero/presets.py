@@ -26,8 +26,6 @@ def small() -> SearchConfig:
             candidates=55,
             warmup_steps=800,
             steps=80,
-            batch_size=32,
-            learning_rate=1e-3,
             validation_sequences=384,
         ),
         final=FinalConfig(finalists=5, screening_steps=800, steps=7400, batch_size=32, learning_rate=2e-3),

@@ -32,6 +32,13 @@ def pytest_unconfigure() -> None:
 
 
 @pytest.fixture
+def shared_cache(monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The cache of the whole session, in which the tiny corpus is prepared already."""
+    monkeypatch.setenv("AUTOBERT_ZERO_CACHE", f"{_CACHES.name}/prepared")
+    return Path(_CACHES.name)
+
+
+@pytest.fixture
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty cache for prepared data, of this test alone."""
     folder = tmp_path / "cache"
@@ -45,3 +52,19 @@ def corpus_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("corpus") / "corpus.txt"
     path.write_text("\n".join(tiny.paragraphs(150)), encoding="utf-8")
     return path
+
+
+@pytest.fixture(scope="session")
+def settings_file(tmp_path_factory: pytest.TempPathFactory, corpus_file: Path) -> Path:
+    """The tiny config as a YAML file."""
+    path = tmp_path_factory.mktemp("settings") / "tiny.yaml"
+    path.write_text(tiny.config(corpus_file).to_yaml(), encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="session")
+def finished_run(tmp_path_factory: pytest.TempPathFactory, settings_file: Path) -> Path:
+    """The folder of a whole run that nobody stopped; not to be changed."""
+    out = tmp_path_factory.mktemp("runs") / "whole"
+    assert tiny.command("search", "--config", settings_file, "--out", out).code == 0
+    return out

@@ -1,8 +1,14 @@
 """Searches that take a second: a made-up language, and sizes to go with it."""
 
+import io
+import sys
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from random import Random
+from typing import NamedTuple
+from unittest import mock
 
+from autobert_zero import cli
 from autobert_zero.config import SearchConfig, resolve
 
 
@@ -36,3 +42,31 @@ def config(corpus: Path, **changes: object) -> SearchConfig:
         },
         changes,
     )
+
+
+class Finished(NamedTuple):
+    """What a command left: its exit code and what it printed."""
+
+    code: int
+    out: str
+    err: str
+
+
+def command(*arguments: object) -> Finished:
+    """Runs `autobert-zero` in this process."""
+    out, err = io.StringIO(), io.StringIO()
+    argv = ["autobert-zero", *map(str, arguments)]
+    with mock.patch.object(sys, "argv", argv), redirect_stdout(out), redirect_stderr(err):
+        try:
+            cli.main()
+        except SystemExit as end:
+            return Finished(int(end.code or 0), out.getvalue(), err.getvalue())
+    return Finished(0, out.getvalue(), err.getvalue())
+
+
+def contents(folder: Path) -> dict[str, bytes | None]:
+    """All files below a folder, with what is in them."""
+    return {
+        str(path.relative_to(folder)): path.read_bytes() if path.is_file() else None
+        for path in sorted(folder.rglob("*"))
+    }

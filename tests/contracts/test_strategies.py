@@ -170,6 +170,17 @@ def test_an_exhausted_space_ends_the_search(name: str) -> None:
             strategy.ask()
 
 
+def test_what_was_tried_before_a_stop_is_not_tried_again(name: str) -> None:
+    space = Space(layers=1, attention_share=0)
+    toy = ToyEvaluator(Backbone.parse("conv 7"))
+    whole = search(made(name, space=space), 7, toy.evaluate)
+    for cut in range(8):
+        resumed = made(name, space=space)
+        assert search(resumed, 7, toy.evaluate, whole[:cut]) == whole
+        with pytest.raises(SpaceExhausted):
+            resumed.ask()
+
+
 @contextmanager
 def counted_calls() -> Iterator[list[int]]:
     """Counts the calls of functions, the builtin ones too, within the block."""

@@ -23,6 +23,10 @@ def records(texts: list[str], column: str = "text") -> bytes:
     return b"".join(json.dumps({"id": i, column: text}).encode() + b"\n" for i, text in enumerate(texts))
 
 
+def zipped(content: bytes) -> bytes:
+    return gzip.compress(content, mtime=0)
+
+
 def parquet(path: Path, **columns: pa.Array) -> Path:
     pq.write_table(pa.table(columns), path)
     return path
@@ -36,9 +40,9 @@ def paragraphs(corpus: Corpus) -> list[str]:
     ("name", "content"),
     [
         ("a.txt", lines(TEXT)),
-        ("a.txt.gz", gzip.compress(lines(TEXT))),
+        ("a.txt.gz", zipped(lines(TEXT))),
         ("a.jsonl", records(TEXT)),
-        ("a.jsonl.gz", gzip.compress(records(TEXT))),
+        ("a.jsonl.gz", zipped(records(TEXT))),
         ("a.content.jsonl", records(TEXT, column="content")),
         ("UPPER.TXT", lines(TEXT)),
         ("b.c.d.txt", lines(TEXT)),
@@ -63,7 +67,7 @@ def test_parquet(tmp_path: Path, kind: pa.DataType) -> None:
 def test_a_folder_of_mixed_kinds(tmp_path: Path) -> None:
     (tmp_path / "deep" / "er").mkdir(parents=True)
     (tmp_path / "a.txt").write_bytes(lines(["one", "two"]))
-    (tmp_path / "deep" / "b.txt.gz").write_bytes(gzip.compress(lines(["three"])))
+    (tmp_path / "deep" / "b.txt.gz").write_bytes(zipped(lines(["three"])))
     (tmp_path / "deep" / "er" / "c.jsonl").write_bytes(records(["four", "five"]))
     parquet(tmp_path / "d.parquet", text=pa.array(["six"], pa.large_string()))
     (tmp_path / "empty.txt").touch()
@@ -121,14 +125,14 @@ def writes(content: bytes) -> Callable[[Path], None]:
     return write
 
 
-COMPRESSED = gzip.compress(random.Random(0).randbytes(3000).hex().encode())
+COMPRESSED = zipped(random.Random(0).randbytes(3000).hex().encode())
 
 BAD = {
     "missing": ("no.txt", nothing, "does not exist; name a file, a folder, or a dataset"),
     "missing folder": ("no/such/", nothing, "does not exist"),
     "empty": ("a.txt", writes(b""), "is empty; it needs text"),
     "blank": ("a.txt", writes(b" \n\t\n\n"), "is empty; it needs text"),
-    "empty gz": ("a.txt.gz", writes(gzip.compress(b"")), "is empty; it needs text"),
+    "empty gz": ("a.txt.gz", writes(zipped(b"")), "is empty; it needs text"),
     "empty records": ("a.jsonl", writes(b'{"text": ""}\n{"text": " "}\n'), "is empty; it needs text"),
     "binary": ("a.txt", writes(b"abc\0\1\2"), "is binary, not text"),
     "binary records": ("a.jsonl", writes(bytes(range(256))), "is binary, not text"),

@@ -60,8 +60,8 @@ def summary(
         ),
         (
             (3.0, 3.5, 2.75, 2.5),
-            "The found backbone beats BERT by 0.500 nats. It is beaten: the hand-made hybrid wins by 0.250 nats, "
-            "convolutions only wins by 0.500 nats.",
+            "The found backbone beats BERT by 0.500 nats. "
+            "It is beaten: the hand-made hybrid wins by 0.250 nats, convolutions only wins by 0.500 nats.",
         ),
         (
             (3.0, None, 3.25, 3.0),

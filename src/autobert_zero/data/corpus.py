@@ -120,7 +120,7 @@ def _local(source: str, path: Path) -> Corpus:
             loaded = datasets.load_dataset(builder, data_files=names, split="train")
         except Exception as error:  # datasets raises many kinds; all mean that the file is not what it says
             cause = str(error.__cause__ or error).splitlines()[0]
-            raise CorpusError(f"corpus {source!r}: cannot be read as {builder}: {cause}") from error
+            raise CorpusError(f"corpus {source!r} cannot be read as {builder}: {cause}") from error
         parts.append(_text_column(source, loaded))
     return _checked(source, digest.hexdigest(), datasets.concatenate_datasets(parts))
 

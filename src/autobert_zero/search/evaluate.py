@@ -134,7 +134,8 @@ class SharedWeightEvaluator:
         folder.mkdir(parents=True, exist_ok=True)
         with written_whole(_snapshot(folder, trials)) as partial:
             save_file(self.bank.tensors, partial)
-        for old in sorted(folder.glob("*.safetensors"))[:-_SNAPSHOTS]:
+        older = sorted(folder.glob("*.safetensors"))[:-_SNAPSHOTS]
+        for old in (*older, *folder.glob("*.partial")):  # a kill may have left half a file
             old.unlink()
 
     def restore(self, folder: Path, trials: int) -> None:

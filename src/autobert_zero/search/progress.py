@@ -25,6 +25,7 @@ class RunProgress:
             TimeLeft(),
             console=console,
             transient=True,
+            disable=not console.is_terminal,
         )
         self._tasks: dict[str, TaskID] = {}
 

@@ -319,7 +319,8 @@ class _Clock:
         now = time.perf_counter()
         self.seconds[phase] = self.seconds.get(phase, 0.0) + now - self._last
         self._last = now
-        self._path.write_text(json.dumps(self.seconds), encoding="utf-8")
+        with written_whole(self._path) as partial:
+            partial.write_text(json.dumps(self.seconds), encoding="utf-8")
 
     @property
     def total(self) -> float:

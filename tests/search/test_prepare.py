@@ -1,0 +1,73 @@
+"""From a config to the data, the sizes and the device of a run."""
+
+from pathlib import Path
+
+import pytest
+import tiny
+
+from autobert_zero.data import packing, tokenizer
+from autobert_zero.data.corpus import CorpusError
+from autobert_zero.data.masking import training_batches
+from autobert_zero.errors import UserError
+from autobert_zero.search.prepare import prepare
+
+
+def test_sizes_are_those_of_the_config(corpus_file: Path) -> None:
+    setting = prepare(tiny.config(corpus_file, model={"feed_forward": 20}))
+    assert (setting.model.width, setting.model.heads, setting.model.inner) == (16, 2, 20)
+    assert (setting.model.max_positions, setting.model.vocab_size, setting.vocabulary.size) == (16, 200, 200)
+    assert (setting.space.layers, setting.space.max_ops) == (2, 5)
+    assert str(setting.device) == "cpu"
+    assert setting.data.train.take(slice(0, 1)).shape == (1, 16)
+
+
+def test_data_is_prepared_once(cache: Path, corpus_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    watched: list[str] = []
+    first = prepare(tiny.config(corpus_file), lambda name, done, of: watched.append(name))
+    assert watched == ["training the tokenizer", "tokenising"]
+    files = tiny.contents(cache)
+    assert len(files) == 2
+    monkeypatch.delattr(tokenizer, "train_tokenizer")
+    monkeypatch.delattr(packing, "_tokenised")
+    again = prepare(tiny.config(corpus_file))
+    assert again.tokenizer.to_str() == first.tokenizer.to_str()
+    assert again.data.train.path == first.data.train.path
+    assert tiny.contents(cache) == files
+
+
+def test_a_tokenizer_that_is_named(cache: Path, corpus_file: Path, tmp_path: Path) -> None:
+    trained = prepare(tiny.config(corpus_file)).tokenizer
+    trained.save(str(tmp_path / "tokenizer.json"))
+    named = prepare(tiny.config(corpus_file, data={"tokenizer": str(tmp_path), "vocab_size": 999}))
+    assert named.tokenizer.to_str() == trained.to_str()
+    assert named.model.vocab_size == 200
+    assert len(tiny.contents(cache)) == 2
+
+
+def test_every_batch_that_is_accepted_can_be_filled(corpus_file: Path) -> None:
+    """The largest batch that passes the check of the corpus is one that training can draw."""
+    refused = []
+    for batch in range(150, 230):
+        config = tiny.config(corpus_file, final={"batch_size": batch})
+        try:
+            setting = prepare(config)
+        except CorpusError:
+            refused.append(batch)
+        else:
+            assert not refused
+            next(training_batches(setting.data.train, setting.vocabulary, batch, (0,)))
+    assert refused
+
+
+def test_a_corpus_that_is_too_small_leaves_no_file(cache: Path, corpus_file: Path) -> None:
+    with pytest.raises(CorpusError, match="use more text, a smaller batch or shorter sequences"):
+        prepare(tiny.config(corpus_file, proxy={"batch_size": 1000}))
+    assert not cache.exists()
+
+
+@pytest.mark.parametrize("device", ["toaster", "hpu", "meta", "cuda:x", "xla"])
+def test_devices_that_cannot_be_used(cache: Path, corpus_file: Path, device: str) -> None:
+    with pytest.raises(UserError, match=f"device '{device}' cannot be used: .*; try auto or cpu") as caught:
+        prepare(tiny.config(corpus_file, device=device))
+    assert "\n" not in str(caught.value)
+    assert not cache.exists()

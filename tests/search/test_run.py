@@ -1,0 +1,393 @@
+"""Whole runs through the command line: what they leave, and that stopping them changes nothing."""
+
+import csv
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tiny
+import torch
+from safetensors.torch import load_file
+from tokenizers import Tokenizer
+
+from autobert_zero import cost
+from autobert_zero.config import SearchConfig, read_yaml, resolve
+from autobert_zero.data.masking import Vocabulary, evaluation_batches
+from autobert_zero.nn import MaskedLM
+from autobert_zero.search import evaluate as evaluation
+from autobert_zero.search import run
+from autobert_zero.search.evaluate import SharedWeightEvaluator
+from autobert_zero.search.history import History
+from autobert_zero.search.prepare import prepare
+from autobert_zero.space import Backbone
+from autobert_zero.training import scratch
+from autobert_zero.training.loop import Diverged, evaluate
+from autobert_zero.training.scratch import Job, Result
+from autobert_zero.zoo import OPPONENTS
+
+FILES = {
+    *("bank", "best.json", "best.txt", "config.yaml", "final", "leaderboard.csv", "model.safetensors"),
+    *("seed_backbones.json", "study.db", "summary.json", "summary.md", "times.json", "tokenizer.json"),
+}
+TIMES = {"seconds", "search_seconds", "tokens_per_second"}
+
+
+def rows(out: Path) -> list[dict[str, str]]:
+    with (out / "leaderboard.csv").open(newline="", encoding="utf-8") as stream:
+        return list(csv.DictReader(stream))
+
+
+def summary(out: Path) -> dict[str, Any]:
+    return json.loads((out / "summary.json").read_text())
+
+
+def timeless(value: Any) -> Any:
+    """Plain data without the times."""
+    if isinstance(value, dict):
+        return {key: timeless(part) for key, part in value.items() if key not in TIMES}
+    return [timeless(part) for part in value] if isinstance(value, list) else value
+
+
+def essence(out: Path) -> dict[str, Any]:
+    """All that a run found, without the times that it took."""
+    trials = History(f"sqlite:///{out / 'study.db'}").load()
+    return {
+        "leaderboard": timeless(rows(out)),
+        "summary": timeless(summary(out)),
+        "best": [(out / name).read_text() for name in ("best.txt", "best.json")],
+        "trials": [(t.proposal, t.outcome.score, t.outcome.reason, dict(t.rescored)) for t in trials],
+        "bank": {path.name: path.read_bytes() for path in (out / "bank").iterdir()},
+        "final": {path.name: timeless(json.loads(path.read_text())) for path in (out / "final").iterdir()},
+        "weights": (out / "model.safetensors").read_bytes(),
+    }
+
+
+def test_a_run_leaves_its_files_and_no_others(finished_run: Path) -> None:
+    assert {path.name for path in finished_run.iterdir()} == FILES
+    assert {path.name for path in (finished_run / "bank").iterdir()} == {
+        "00000008.safetensors",
+        "00000009.safetensors",
+    }
+
+
+def test_the_config_is_the_resolved_one(finished_run: Path, corpus_file: Path) -> None:
+    written = resolve(SearchConfig(), read_yaml(finished_run / "config.yaml"))
+    assert written == tiny.config(corpus_file)
+
+
+def test_the_summary_has_the_promised_keys(finished_run: Path) -> None:
+    found = summary(finished_run)
+    for name in ("best", "bert", "hybrid", "convolution"):
+        model = found[name]
+        assert len(model["backbone"]) == 2
+        assert model["val_loss"] > 0
+        assert 0 <= model["mlm_accuracy"] <= 1
+        assert (model["parameters"] > 0, model["flops"] > 0, model["tokens_per_second"] > 0) == (True,) * 3
+        assert model["tokens"] == 4 * 4 * 16
+    for name, build in OPPONENTS.items():
+        assert found[name]["backbone"] == build(2).to_list()
+    assert (found["candidates"], found["seed"], found["statuses"]) == (9, 0, {"complete": 9})
+    assert found["seconds"] >= found["search_seconds"] > 0
+    assert len(found["screening"]) == 2
+    losses = [row["selection_loss"] for row in found["screening"]]
+    assert found["best"]["trial"] == found["screening"][losses.index(min(losses))]["trial"]
+
+
+def test_the_leaderboard_has_a_row_for_every_candidate(finished_run: Path) -> None:
+    table = rows(finished_run)
+    assert sorted(int(row["trial"]) for row in table) == list(range(9))
+    scores = [float(row["latest_score"]) for row in table]
+    assert scores == sorted(scores, reverse=True)
+    screened = {row["trial"] for row in summary(finished_run)["screening"]}
+    assert screened == {int(row["trial"]) for row in table[:2]}
+
+
+def test_the_best_backbone_is_in_both_files(finished_run: Path) -> None:
+    best = Backbone.from_list(summary(finished_run)["best"]["backbone"])
+    assert Backbone.parse((finished_run / "best.txt").read_text()) == best
+    assert Backbone.from_json((finished_run / "best.json").read_text()) == best
+
+
+def test_the_weights_load_and_have_the_reported_loss(finished_run: Path) -> None:
+    setting = prepare(resolve(SearchConfig(), read_yaml(finished_run / "config.yaml")))
+    best = summary(finished_run)["best"]
+    model = MaskedLM(Backbone.from_list(best["backbone"]), setting.model)
+    model.load_state_dict(load_file(finished_run / "model.safetensors"))
+    result = evaluate(model, evaluation_batches(setting.data.holdout, setting.vocabulary, 8, 4096), "auto")
+    assert result.loss == pytest.approx(best["val_loss"], rel=1e-5)
+    assert result.accuracy == best["mlm_accuracy"]
+    assert best["parameters"] == sum(parameter.numel() for parameter in model.parameters())
+    assert best["flops"] == cost.flops(model.encoder.backbone, setting.sizes, 16)
+
+
+def test_the_tokenizer_is_that_of_the_data(finished_run: Path) -> None:
+    tokenizer = Tokenizer.from_file(str(finished_run / "tokenizer.json"))
+    setting = prepare(resolve(SearchConfig(), read_yaml(finished_run / "config.yaml")))
+    assert tokenizer.to_str() == setting.tokenizer.to_str()
+    assert Vocabulary.of(tokenizer).size == setting.model.vocab_size == 200
+
+
+def test_rounds_are_rescored(finished_run: Path) -> None:
+    """Populations of four, rounds of two: the contenders are scored anew before trials 4, 6 and 8."""
+    trials = History(f"sqlite:///{finished_run / 'study.db'}").load()
+    assert [len(trial.rescored) for trial in trials] == [0, 0, 0, 0, 4, 0, 4, 0, 4]
+    assert [trial.proposal.round for trial in trials] == [0, 0, 0, 0, 1, 1, 2, 2, 3]
+
+
+def test_a_run_is_a_function_of_its_config(finished_run: Path, settings_file: Path, tmp_path: Path) -> None:
+    again, other = tmp_path / "again", tmp_path / "other"
+    done = tiny.command("search", "--config", settings_file, "--out", again)
+    assert done.code == 0
+    assert essence(again) == essence(finished_run)
+    assert tiny.command("search", "--config", settings_file, "--out", other, "--seed", 1).code == 0
+    assert {row["key"] for row in rows(other)} != {row["key"] for row in rows(finished_run)}
+    assert summary(other)["seed"] == 1
+    # One line for every candidate, then the summary and where everything is.
+    lines = done.out.splitlines()
+    for trial in range(9):
+        assert sum(line.startswith(f"    {trial} ") and " score " in line for line in lines) == 1
+    assert (again / "summary.md").read_text().strip() in done.out
+    assert lines[-1] == f"everything is in {again}"
+    assert done.err == ""
+
+
+def stopping(function: Callable[..., Any], calls: Iterator[int], at: int) -> Callable[..., Any]:
+    """The function, but its call number `at` is a Ctrl-C."""
+
+    def stopped(*args: Any, **kwargs: Any) -> Any:
+        if next(calls) == at:
+            raise KeyboardInterrupt
+        return function(*args, **kwargs)
+
+    return stopped
+
+
+# Where a Ctrl-C comes: at which call of which function. The first of each are enough for every day.
+STOPS = [
+    pytest.param(owner, name, at, id=f"{what} {at}", marks=[pytest.mark.slow] if place else [])
+    for what, owner, name, calls in (
+        ("segment of the warm-up", evaluation, "train", (1, 0)),
+        ("candidate", SharedWeightEvaluator, "evaluate", (5, 8, 0, 1, 4)),
+        ("re-scoring of parents", SharedWeightEvaluator, "rescore", (6,)),
+        ("snapshot", SharedWeightEvaluator, "save", (5, 0)),
+        ("record after the snapshot", History, "append", (6, 0)),
+        ("training from scratch", scratch, "train_from_scratch", (1, 4, 0, 2)),
+        ("writing of weights", scratch, "save_file", (0,)),
+        ("writing of the summary", run, "write_summary", (0,)),
+    )
+    for place, at in enumerate(calls)
+]
+
+
+@pytest.mark.parametrize(("owner", "name", "at"), STOPS)
+def test_a_stopped_run_ends_as_the_uninterrupted_one(
+    finished_run: Path, settings_file: Path, tmp_path: Path, owner: Any, name: str, at: int
+) -> None:
+    out = tmp_path / "stopped"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(owner, name, stopping(getattr(owner, name), count(), at))
+        stopped = tiny.command("search", "--config", settings_file, "--out", out)
+    assert stopped.code == 130
+    assert stopped.err == f"stopped; continue with: autobert-zero search --out {out} --resume\n"
+    resumed = tiny.command("search", "--resume", "--out", out)
+    assert resumed.code == 0, resumed.err
+    assert essence(out) == essence(finished_run)
+
+
+def test_stopped_again_and_again(finished_run: Path, settings_file: Path, tmp_path: Path) -> None:
+    out = tmp_path / "stopped"
+    arguments: list[object] = ["search", "--config", settings_file, "--out", out]
+    for _ in range(20):
+        with pytest.MonkeyPatch.context() as patch:
+            stopped = stopping(SharedWeightEvaluator.evaluate, count(), 2)
+            patch.setattr(SharedWeightEvaluator, "evaluate", stopped)
+            if tiny.command(*arguments).code == 0:
+                break
+        arguments = ["search", "--resume", "--out", out]
+    assert essence(out) == essence(finished_run)
+
+
+def test_resuming_a_finished_run_changes_nothing(
+    finished_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "whole"
+    subprocess.run(["cp", "-r", finished_run, out], check=True)
+    for owner, name in ((evaluation, "train"), (scratch, "train")):
+        monkeypatch.delattr(owner, name)
+    assert tiny.command("search", "--resume", "--out", out).code == 0
+    assert essence(out) == essence(finished_run)
+    assert summary(out)["seconds"] >= summary(finished_run)["seconds"]
+
+
+def test_a_stopped_run_has_a_leaderboard(settings_file: Path, tmp_path: Path) -> None:
+    out = tmp_path / "stopped"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(SharedWeightEvaluator, "evaluate", stopping(SharedWeightEvaluator.evaluate, count(), 3))
+        tiny.command("search", "--config", settings_file, "--out", out)
+    assert [row["status"] for row in rows(out)] == ["complete"] * 3
+    assert not (out / "summary.json").exists()
+
+
+def test_candidates_that_fail_are_recorded_and_the_search_goes_on(
+    settings_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train, calls = evaluation.train, count(-2)  # two segments of warm-up, then the candidates
+    accidents = {
+        1: Diverged("loss is nan at step 2"),
+        3: MemoryError("Unable to allocate 7 PiB"),
+        5: Diverged("gradient is inf at step 1"),
+    }
+
+    def unlucky(*args: Any) -> float:
+        if error := accidents.get(next(calls)):
+            raise error
+        return train(*args)
+
+    monkeypatch.setattr(evaluation, "train", unlucky)
+    out = tmp_path / "run"
+    done = tiny.command("search", "--config", settings_file, "--out", out)
+    assert done.code == 0
+    failed = {row["trial"]: (row["status"], row["reason"]) for row in rows(out) if not row["rank"]}
+    assert failed == {
+        "1": ("diverged", "loss is nan at step 2"),
+        "3": ("failed", "out of memory: Unable to allocate 7 PiB"),
+        "5": ("diverged", "gradient is inf at step 1"),
+    }
+    assert summary(out)["candidates"] == 9
+    assert summary(out)["statuses"] == {"complete": 6, "diverged": 2, "failed": 1}
+    assert "    1   diverged: loss is nan at step 2" in done.out
+    trials = History(f"sqlite:///{out / 'study.db'}").load()
+    assert all(trial.proposal.parent not in (1, 3, 5) for trial in trials)
+
+
+def test_a_search_in_which_everything_fails(
+    settings_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def diverge(*args: Any) -> float:
+        raise Diverged("loss is nan at step 1")
+
+    monkeypatch.setattr(evaluation, "train", diverge)
+    out = tmp_path / "run"
+    done = tiny.command("search", "--config", settings_file, "--out", out)
+    assert (done.code, done.err.count("\n")) == (2, 1)
+    assert "no candidate completed" in done.err
+    assert [row["status"] for row in rows(out)] == ["diverged"] * 9
+
+
+def diverging(*names: str) -> Callable[..., Result]:
+    """Training from scratch in which the models of these names diverge."""
+    train = scratch.train_from_scratch
+
+    def train_or_diverge(job: Job, *rest: Any) -> Result:
+        if job.name.startswith(names):
+            return Result(job.name, "diverged", "loss is nan at step 3")
+        return train(job, *rest)
+
+    return train_or_diverge
+
+
+def test_opponents_may_diverge(settings_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scratch, "train_from_scratch", diverging("bert", "convolution"))
+    out = tmp_path / "run"
+    assert tiny.command("search", "--config", settings_file, "--out", out).code == 0
+    assert (summary(out)["bert"]["status"], summary(out)["bert"]["val_loss"]) == ("diverged", None)
+    assert "| BERT | diverged: loss is nan at step 3 |" in (out / "summary.md").read_text()
+
+
+def test_the_winner_may_diverge_in_full(
+    settings_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scratch, "train_from_scratch", diverging("best"))
+    out = tmp_path / "run"
+    assert tiny.command("search", "--config", settings_file, "--out", out).code == 0
+    assert "diverged when trained in full: loss is nan at step 3" in (out / "summary.md").read_text()
+
+
+def test_finalists_that_diverge_are_passed_over(
+    settings_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scratch, "train_from_scratch", diverging("screening"))
+    done = tiny.command("search", "--config", settings_file, "--out", tmp_path / "run")
+    assert done.code == 2
+    assert "every finalist diverged when trained from scratch; lower final.learning_rate" in done.err
+
+
+def test_the_users_backbones_come_first_also_after_a_stop(settings_file: Path, tmp_path: Path) -> None:
+    own = ["softmax(scale(Q @ K.T)) @ V\nconv 3", "# twice the same\nconv 7\n\nconv 7\n"]
+    paths = [tmp_path / "a.txt", tmp_path / "b.txt"]
+    for path, text in zip(paths, own, strict=True):
+        path.write_text(text)
+    out = tmp_path / "run"
+    arguments = [part for path in paths for part in ("--seed-backbone", path)]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(SharedWeightEvaluator, "evaluate", stopping(SharedWeightEvaluator.evaluate, count(), 1))
+        assert tiny.command("search", "--config", settings_file, "--out", out, *arguments).code == 130
+    for path in paths:
+        path.unlink()
+    assert tiny.command("search", "--resume", "--out", out).code == 0
+    trials = History(f"sqlite:///{out / 'study.db'}").load()
+    assert [trial.proposal.backbone for trial in trials[:2]] == [Backbone.parse(text) for text in own]
+    assert all(trial.proposal.mutations == ("given by the user",) for trial in trials[:2])
+
+
+def test_random_search_and_an_exhausted_space(settings_file: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    settings = ("strategy.name=random", "model.layers=1", "space.attention_share=0", "model.dropout=0")
+    arguments = [part for setting in settings for part in ("--set", setting)]
+    done = tiny.command("search", "--config", settings_file, "--out", out, *arguments)
+    assert done.code == 0
+    assert "the space is used up" in done.out
+    assert summary(out)["candidates"] == 7
+    assert sorted(row["backbone"] for row in rows(out)) == sorted(
+        f"conv {kernel}" for kernel in (3, 5, 7, 9, 15, 31, 65)
+    )
+
+
+def test_folders_with_odd_names(settings_file: Path, tmp_path: Path) -> None:
+    out = tmp_path / "größe 1 % #2" / "deep"
+    arguments = ("--set", "proxy.candidates=1", "--set", "final.finalists=1")
+    assert tiny.command("search", "--config", settings_file, "--out", out, *arguments).code == 0
+    assert {path.name for path in out.iterdir()} == FILES
+    assert tiny.command("search", "--resume", "--out", out).code == 0
+
+
+@pytest.mark.slow
+def test_a_real_interrupt(finished_run: Path, settings_file: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    program = [sys.executable, "-m", "autobert_zero.cli", "search", "--out", str(out)]
+    process = subprocess.Popen(
+        [*program, "--config", str(settings_file)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline()  # the first candidate's
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert errors.startswith("stopped; continue with: ")
+    subprocess.run([*program, "--resume"], check=True, capture_output=True, timeout=120)
+    if torch.get_num_threads() == 1:
+        assert essence(out) == essence(finished_run)
+
+
+@pytest.mark.slow
+def test_a_real_kill(finished_run: Path, settings_file: Path, tmp_path: Path) -> None:
+    program = [sys.executable, "-m", "autobert_zero.cli", "search"]
+    for delay in (0.0, 0.05, 0.1, 0.2):
+        out = tmp_path / f"after {delay}"
+        process = subprocess.Popen(
+            [*program, "--config", str(settings_file), "--out", str(out)], stdout=subprocess.PIPE
+        )
+        assert process.stdout is not None
+        assert process.stdout.readline()
+        time.sleep(delay)
+        process.kill()
+        process.communicate()
+        assert tiny.command("search", "--resume", "--out", out).code == 0
+        assert essence(out) == essence(finished_run)

@@ -1,0 +1,229 @@
+"""The training loop: it learns, repeats bit by bit, and stops when it diverges."""
+
+import dataclasses
+import math
+from collections.abc import Iterator
+from itertools import islice
+from unittest import mock
+
+import pytest
+import torch
+from easy import SIZE, VOCABULARY
+from torch.nn import functional as F
+
+from autobert_zero.data.masking import MaskedBatch, evaluation_batches, training_batches
+from autobert_zero.data.packing import Splits
+from autobert_zero.nn import EncoderConfig, MaskedLM
+from autobert_zero.space import Backbone
+from autobert_zero.training.loop import Diverged, Recipe, evaluate, out_of_memory, train
+from autobert_zero.training.precision import Precision, autocast, resolve
+
+SIZES = EncoderConfig(vocab_size=SIZE, width=16, heads=2, max_positions=16)
+HYBRID = Backbone.parse("conv 5\nsoftmax(scale(Q @ K.T)) @ V")
+CPU = torch.device("cpu")
+
+
+def model(seed: int = 0, backbone: Backbone = HYBRID) -> MaskedLM:
+    torch.manual_seed(seed)
+    return MaskedLM(backbone, SIZES)
+
+
+def batches(data: Splits, seed: int = 0) -> Iterator[MaskedBatch]:
+    return training_batches(data.train, VOCABULARY, 8, (seed,))
+
+
+def recipe(steps: int, rate: float = 0.01, precision: Precision = "fp32") -> Recipe:
+    return Recipe(steps, batch_size=8, learning_rate=rate, precision=precision)
+
+
+@pytest.mark.parametrize(
+    ("step", "rate"),
+    # Rises over ceil(0.2 * 10) = 2 steps by thirds of 0.3, then falls by eighths, to reach 0 at step 10.
+    [(0, 0.1), (1, 0.2), (2, 0.3), (3, 0.2625), (6, 0.15), (9, 0.0375)],
+)
+def test_the_rate_by_hand(step: int, rate: float) -> None:
+    assert Recipe(10, learning_rate=0.3, warmup=0.2).rate(step) == pytest.approx(rate)
+
+
+def test_the_rate_without_warm_up_and_of_one_step() -> None:
+    assert Recipe(4, learning_rate=0.4, warmup=0).rate(0) == 0.4
+    assert Recipe(4, learning_rate=0.4, warmup=0).rate(3) == pytest.approx(0.1)
+    assert Recipe(1, learning_rate=0.4).rate(0) == pytest.approx(0.2)
+    assert all(0 < Recipe(steps).rate(step) <= 1e-3 for steps in range(1, 40) for step in range(steps))
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"steps": 0}, "steps and batch_size are at least 1"),
+        ({"batch_size": 0}, "steps and batch_size are at least 1"),
+        ({"learning_rate": 0.0}, "learning_rate is between 0 and 1"),
+        ({"learning_rate": 1.0}, "learning_rate is between 0 and 1"),
+        ({"warmup": 1.0}, "warmup is a share of the steps"),
+    ],
+)
+def test_bad_recipes(wrong: dict[str, float], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Recipe(**{"steps": 5, **wrong})  # type: ignore[arg-type]
+
+
+def test_learns_an_easy_language(text: Splits) -> None:
+    held_out = evaluation_batches(text.holdout, VOCABULARY, 8, 100)
+    learner = model()
+    before = evaluate(learner, held_out, "fp32")
+    assert before.loss == pytest.approx(math.log(SIZE), rel=0.02)
+    seconds = train(learner, batches(text), recipe(160, rate=0.02))
+    after = evaluate(learner, held_out, "fp32")
+    assert after.loss < before.loss / 2
+    assert after.accuracy > 0.3 > before.accuracy
+    assert seconds > 0
+
+
+def test_reports_every_step(text: Splits) -> None:
+    seen: list[tuple[int, float]] = []
+    train(model(), batches(text), recipe(6), lambda step, loss: seen.append((step, loss)))
+    assert [step for step, _ in seen] == [1, 2, 3, 4, 5, 6]
+    assert all(math.isfinite(loss) for _, loss in seen)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_repeats_bit_by_bit(text: Splits, precision: Precision) -> None:
+    def trained(seed: int) -> list[torch.Tensor]:
+        learner = model(seed)
+        train(learner, batches(text, seed), recipe(8, precision=precision))
+        result = evaluate(learner, evaluation_batches(text.holdout, VOCABULARY, 8, 20), precision)
+        return [*learner.parameters(), torch.tensor([result.loss, result.accuracy])]
+
+    first, again, other = trained(0), trained(0), trained(1)
+    assert all(map(torch.equal, first, again))
+    assert not all(map(torch.equal, first, other))
+
+
+def test_precisions_agree_roughly(text: Splits) -> None:
+    held_out = evaluation_batches(text.holdout, VOCABULARY, 8, 20)
+    full, half = (evaluate(model(), held_out, precision).loss for precision in ("fp32", "bf16"))
+    assert full != half
+    assert full == pytest.approx(half, rel=0.01)
+
+
+def test_weights_stay_in_full_precision(text: Splits) -> None:
+    learner = model()
+    train(learner, batches(text), recipe(2, precision="bf16"))
+    assert {parameter.dtype for parameter in learner.parameters()} == {torch.float32}
+
+
+def test_only_matrices_decay(text: Splits) -> None:
+    """With a gradient of zero and no momentum, decay is all that moves a weight."""
+    learner = model()
+    before = {name: parameter.clone() for name, parameter in learner.named_parameters()}
+    decaying = Recipe(1, batch_size=8, learning_rate=0.1, weight_decay=0.5, clip=1e-12, precision="fp32")
+    train(learner, batches(text), decaying)
+    for name, parameter in learner.named_parameters():
+        factor = 1 - 0.05 * 0.5 if parameter.ndim > 1 else 1
+        torch.testing.assert_close(parameter, factor * before[name], atol=1e-5, rtol=1e-5)
+
+
+def test_a_loss_that_is_no_number_is_divergence(text: Splits) -> None:
+    learner = model()
+    with torch.no_grad():
+        learner.encoder.layers[0].feed_forward.up.weight[0, 0] = math.nan
+    with pytest.raises(Diverged, match="loss is nan at step 1"):
+        train(learner, batches(text), recipe(5))
+
+
+def test_an_exploding_loss_is_divergence(text: Splits) -> None:
+    with pytest.raises(Diverged, match=r"loss [0-9.]+ at step \d+ is more than twice a uniform guess's"):
+        train(model(), batches(text), recipe(60, rate=0.99))
+
+
+def test_the_first_tenth_may_be_bad(text: Splits) -> None:
+    """A candidate inherits weights that others left; it gets a moment to recover."""
+    learner = model()
+    with torch.no_grad():
+        learner.bias[7] = 10.0  # a bad guess with great confidence: the loss is about 10
+    losses: list[float] = []
+    with pytest.raises(Diverged, match="at step 4 "):
+        train(learner, batches(text), recipe(20, rate=1e-6), lambda step, loss: losses.append(loss))
+    assert len(losses) == 3
+    assert min(losses) > 2 * math.log(SIZE)
+
+
+def test_a_gradient_that_is_no_number_is_divergence(text: Splits) -> None:
+    learner = model()
+    learner.transform.weight.register_hook(lambda gradient: gradient * math.inf)
+    before = [parameter.clone() for parameter in learner.parameters()]
+    with pytest.raises(Diverged, match=r"gradient is (nan|inf) at step 1"):
+        train(learner, batches(text), recipe(5))
+    assert all(map(torch.equal, before, learner.parameters()))
+
+
+def test_evaluation_weighs_tokens_alike(text: Splits) -> None:
+    learner = model()
+    train(learner, batches(text), recipe(40))
+    rows = evaluation_batches(text.train, VOCABULARY, 1, 30)
+    uneven = [joined(rows[:2]), joined(rows[2:3]), joined(rows[3:])]
+    with torch.no_grad():
+        logits = torch.cat([learner(batch.ids, batch.positions) for batch in rows])
+    labels = torch.cat([batch.labels for batch in rows])
+    result = evaluate(learner, uneven, "fp32")
+    assert result.loss == pytest.approx(F.cross_entropy(logits, labels).item(), rel=1e-5)
+    assert result.accuracy == pytest.approx((logits.argmax(-1) == labels).float().mean().item())
+
+
+def joined(parts: list[MaskedBatch]) -> MaskedBatch:
+    offsets = [index * parts[0].ids.shape[1] for index in range(len(parts))]
+    return MaskedBatch(
+        torch.cat([part.ids for part in parts]),
+        torch.cat([part.positions + offset for part, offset in zip(parts, offsets, strict=True)]),
+        torch.cat([part.labels for part in parts]),
+    )
+
+
+def test_evaluation_is_without_dropout_and_changes_nothing(text: Splits) -> None:
+    torch.manual_seed(0)
+    learner = MaskedLM(HYBRID, dataclasses.replace(SIZES, dropout=0.5))
+    before = [parameter.clone() for parameter in learner.parameters()]
+    held_out = evaluation_batches(text.holdout, VOCABULARY, 8, 20)
+    assert evaluate(learner, held_out, "fp32") == evaluate(learner, held_out, "fp32")
+    assert all(map(torch.equal, before, learner.parameters()))
+    assert all(parameter.grad is None for parameter in learner.parameters())
+
+
+def test_training_takes_the_batches_in_order(text: Splits) -> None:
+    taken: list[MaskedBatch] = []
+
+    def watched() -> Iterator[MaskedBatch]:
+        for batch in batches(text):
+            taken.append(batch)
+            yield batch
+
+    train(model(), watched(), recipe(4))
+    assert len(taken) == 4
+    for own, expected in zip(taken, islice(batches(text), 4), strict=True):
+        assert torch.equal(own.ids, expected.ids)
+
+
+@pytest.mark.parametrize(("fast", "expected"), [(True, "bf16"), (False, "fp32")])
+def test_auto_is_what_the_processor_is_fast_at(fast: bool, expected: Precision) -> None:
+    with mock.patch("autobert_zero.training.precision._cpu_multiplies_bf16", return_value=fast):
+        assert resolve("auto", CPU) == expected
+        assert resolve("fp32", CPU) == "fp32"
+        assert resolve("bf16", CPU) == "bf16"
+    assert resolve("auto", torch.device("mps")) == "fp32"
+
+
+@pytest.mark.parametrize(("precision", "kind"), [("fp32", torch.float32), ("bf16", torch.bfloat16)])
+def test_autocast(precision: Precision, kind: torch.dtype) -> None:
+    x = torch.ones(2, 2)
+    with autocast(precision, CPU):
+        assert (x @ x).dtype == kind
+    assert (x @ x).dtype == torch.float32
+
+
+def test_out_of_memory_is_told_apart_from_bugs() -> None:
+    with pytest.raises(RuntimeError) as refused:
+        torch.empty(10**15)
+    assert out_of_memory(refused.value)
+    assert out_of_memory(MemoryError())
+    assert out_of_memory(torch.OutOfMemoryError("CUDA out of memory"))
+    assert not out_of_memory(RuntimeError("shapes do not match"))

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from autobert_zero import cost
-from autobert_zero.search.history import ranked
+from autobert_zero.search.history import newest_scores, ranked
 from autobert_zero.search.trial import Status, Trial
 from autobert_zero.space import Backbone
 
@@ -21,9 +21,7 @@ _COLUMNS = (
 
 def write_leaderboard(path: Path, trials: Sequence[Trial], sizes: cost.Sizes, tokens: int) -> None:
     """Writes one row per candidate: the scored ones best first, then those that failed."""
-    latest: dict[int, float] = {}
-    for trial in trials:
-        latest.update(trial.rescored)
+    newest = newest_scores(trials)
     best_first = ranked(trials)
     failed = [trial for trial in trials if trial.outcome.status is not Status.COMPLETE]
     with path.open("w", newline="", encoding="utf-8") as stream:
@@ -37,7 +35,7 @@ def write_leaderboard(path: Path, trials: Sequence[Trial], sizes: cost.Sizes, to
                     proposal.number,
                     outcome.status.value,
                     _number(outcome.score),
-                    _number(latest.get(proposal.number, outcome.score)),
+                    _number(newest.get(proposal.number)),
                     _number(outcome.metrics.get("val_loss")),
                     _number(outcome.metrics.get("mlm_accuracy")),
                     cost.parameters(proposal.backbone, sizes),

@@ -12,7 +12,7 @@ from autobert_zero.config import SearchConfig, read_yaml, resolve
 from autobert_zero.data.cache import written_whole
 from autobert_zero.errors import UserError
 from autobert_zero.search.evaluate import SharedWeightEvaluator
-from autobert_zero.search.history import History, ranked
+from autobert_zero.search.history import History, newest_scores, ranked
 from autobert_zero.search.outputs import LEADERBOARD, write_backbone, write_leaderboard, write_summary
 from autobert_zero.search.prepare import Setting, prepare, space_of
 from autobert_zero.search.progress import RunProgress
@@ -287,11 +287,11 @@ def _compare(finals: _Finals, trials: Sequence[Trial], sizes: cost.Sizes) -> dic
         for name, backbone in backbones.items()
     }
     summary["best"]["trial"] = winner.proposal.number
-    latest = {t.proposal.number: t for t in best}
+    newest = newest_scores(trials)
     summary["screening"] = [
         {
             "trial": trial.proposal.number,
-            "score": latest[trial.proposal.number].outcome.score,
+            "score": newest[trial.proposal.number],
             "status": screened[name].status,
             "selection_loss": screened[name].selection_loss,
             "backbone": trial.proposal.backbone.to_list(),

@@ -17,7 +17,7 @@ MAY_IMPORT = {
     "errors": set(),
     "config": {"errors"},
     "space": {"errors"},
-    "zoo": {"space"},
+    "zoo": {"errors", "space", "cost"},
     "cost": {"space"},
     "nn": {"space"},
     "data": {"errors", "config"},

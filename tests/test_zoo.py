@@ -1,12 +1,44 @@
 """Published and reference backbones."""
 
 import pytest
+from typer.testing import CliRunner
 
 from autobert_zero import cost
+from autobert_zero.cli import app
+from autobert_zero.errors import UserError
 from autobert_zero.space import Attention, Backbone, Convolution
-from autobert_zero.zoo import OPPONENTS, autobert_zero_base, bert, convolution, hybrid
+from autobert_zero.zoo import (
+    OPPONENTS,
+    ZOO,
+    attention_only,
+    autobert_zero_base,
+    bert,
+    convolution,
+    convolution_only,
+    efficient_attention,
+    find,
+    hybrid,
+    list_zoo,
+    lite_transformer,
+)
 
 STANDARD = "softmax(scale(Q @ K.T)) @ V"
+# Of the masked language model: BERT's as in `transformers`, which tests/hf/test_from_bert.py counts.
+PARAMETERS = {
+    "bert-tiny": 4_416_698,
+    "bert-mini": 11_201_594,
+    "bert-small": 28_795_194,
+    "bert-medium": 41_404_730,
+    "bert-base": 109_514_298,
+    "bert-large": 335_174_458,
+    "autobert-zero-small": 16_862_130,
+    "autobert-zero-base": 103_609_506,
+    "autobert-zero-large": 314_185_466,
+    "autobert-zero-attention": 104_789_562,
+    "autobert-zero-convolution": 102_429_450,
+    "lite-transformer": 105_972_162,
+    "linear-attention": 109_514_298,
+}
 BASE = cost.Sizes(width=768, heads=12, inner=3072, vocab_size=30522, max_positions=512)
 
 
@@ -40,3 +72,50 @@ def test_sizes_are_those_of_the_paper() -> None:
     """About 104M parameters, against 110M of BERT-base."""
     assert cost.parameters(autobert_zero_base(), BASE) == pytest.approx(104e6, rel=0.005)
     assert cost.parameters(bert(12), BASE) == pytest.approx(110e6, rel=0.005)
+
+
+def test_parameters_of_the_zoo() -> None:
+    assert {name: cost.parameters(entry.backbone, entry.sizes) for name, entry in ZOO.items()} == PARAMETERS
+
+
+def test_sizes_of_the_zoo() -> None:
+    for entry in ZOO.values():
+        assert entry.sizes.width == 64 * entry.sizes.heads
+        assert entry.source
+        assert Backbone.parse(str(entry.backbone)) == entry.backbone
+    small, base, large = (find(f"autobert-zero-{size}").backbone for size in ("small", "base", "large"))
+    assert small == base == autobert_zero_base()
+    assert large.layers == base.layers + base.layers
+
+
+def test_variants_have_one_kind_of_layer_each_twice() -> None:
+    published = autobert_zero_base().layers
+    assert attention_only().layers[::2] == attention_only().layers[1::2] == published[1::2]
+    assert convolution_only().layers[::2] == convolution_only().layers[1::2] == published[::2]
+
+
+def test_lite_transformer_takes_turns_and_its_kernels_grow() -> None:
+    assert lite_transformer(9).to_list()[1::2] == [STANDARD] * 4
+    assert lite_transformer(9).to_list()[::2] == ["conv 3", "conv 7", "conv 15", "conv 31", "conv 31"]
+
+
+def test_linear_attention_costs_twice_for_twice_the_length() -> None:
+    assert cost.flops(efficient_attention(2), BASE, 1024) == 2 * cost.flops(efficient_attention(2), BASE, 512)
+
+
+def test_the_command_lists_and_writes() -> None:
+    listed = CliRunner().invoke(app, ["zoo"])
+    assert listed.exit_code == 0
+    assert listed.output == list_zoo() + "\n"
+    rows = [line.split() for line in list_zoo().splitlines()]
+    assert [row[0] for row in rows] == ["name", *ZOO]
+    assert rows[5][:5] == ["bert-base", "12", "768", "12", "109.5M"]
+    written = CliRunner().invoke(app, ["zoo", "autobert-zero-base"])
+    assert Backbone.parse(written.output) == autobert_zero_base()
+
+
+def test_an_unknown_name() -> None:
+    with pytest.raises(UserError, match=r"no 'bert-huge'; there are bert-tiny, .*, linear-attention"):
+        find("bert-huge")
+    result = CliRunner().invoke(app, ["zoo", "bert-huge"])
+    assert isinstance(result.exception, UserError)

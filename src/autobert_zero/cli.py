@@ -102,6 +102,16 @@ def describe(
     typer.echo(describe_backbone(_read_backbone(backbone), width, heads, length, vocab_size))
 
 
+@app.command()
+def zoo(
+    name: Annotated[str | None, typer.Argument(help="Print this one's backbone, one layer a line.")] = None,
+) -> None:
+    """List the known backbones, or print one."""
+    from autobert_zero.zoo import find, list_zoo
+
+    typer.echo(list_zoo() if name is None else find(name).backbone)
+
+
 def _read_backbone(source: str) -> Any:
     """Reads a formula or layer, a file of layers (text or JSON), or a run folder's best."""
     from autobert_zero.space import Backbone

@@ -6,6 +6,7 @@ from autobert_zero.nn.compiler import Compiled
 from autobert_zero.nn.interpreter import Interpreter
 from autobert_zero.nn.kernels import Context
 from autobert_zero.space import Graph
+from autobert_zero.space.types import NN
 
 
 class GraphAttention(nn.Module):
@@ -41,11 +42,33 @@ class GraphAttention(nn.Module):
         Returns:
             (B, n, d).
         """
-        batch, tokens, width = x.shape
+        # (B, H, n, d_h) -> (B, n, d)
+        mixed = self.compute(self._projected(x), self._context(x, mask))
+        return self.output(mixed.transpose(1, 2).reshape(x.shape))
+
+    def attention_map(self, x: Tensor, mask: Tensor | None) -> Tensor | None:
+        """How much each token takes of every other: for inspection, computed apart from `forward`.
+
+        Args:
+            x: (B, n, d).
+            mask: (B, n) booleans, True at real tokens, or None.
+
+        Returns:
+            (B, H, n, n), rows that sum to 1 over the real tokens: the first softmax over an (n, n) that
+            the formula names. None for a graph without one.
+        """
+        for node in self.graph.root.walk():
+            if node.op == "softmax" and node.type == NN:
+                return Interpreter(self.graph, node)(self._projected(x), self._context(x, mask))
+        return None
+
+    def _projected(self, x: Tensor) -> dict[str, Tensor]:
+        """Each input of the graph, (B, H, n, d_h)."""
+        batch, tokens, _ = x.shape
         projected = self.projection(x).view(batch, tokens, len(self.inputs), self.heads, -1)
         # (inputs, B, H, n, d_h)
         projected = projected.permute(2, 0, 3, 1, 4)
-        named = dict(zip(self.inputs, projected.unbind(0), strict=True))
-        mixed = self.compute(named, Context(width // self.heads, mask))
-        # (B, H, n, d_h) -> (B, n, d)
-        return self.output(mixed.transpose(1, 2).reshape(batch, tokens, width))
+        return dict(zip(self.inputs, projected.unbind(0), strict=True))
+
+    def _context(self, x: Tensor, mask: Tensor | None) -> Context:
+        return Context(x.shape[-1] // self.heads, mask)

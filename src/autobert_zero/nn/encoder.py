@@ -69,12 +69,37 @@ class Embeddings(nn.Module):
         self.norm = nn.LayerNorm(config.width, eps=config.norm_epsilon)
         self.dropout = nn.Dropout(config.dropout)
 
-    def forward(self, ids: Tensor, segments: Tensor | None) -> Tensor:
-        tokens = ids.shape[1]
-        if tokens > self.position.num_embeddings:
-            raise ValueError(f"{tokens} tokens are more than the {self.position.num_embeddings} positions")
+    def forward(
+        self,
+        ids: Tensor | None,
+        segments: Tensor | None = None,
+        positions: Tensor | None = None,
+        embedded: Tensor | None = None,
+    ) -> Tensor:
+        """Embeds a batch.
+
+        Args:
+            ids: (B, n) token ids; None where `embedded` is given.
+            segments: (B, n) segment ids; None means all 0.
+            positions: (B, n) or (1, n) positions; None means 0, 1, 2, ...
+            embedded: (B, n, d) in place of the token embeddings.
+
+        Returns:
+            (B, n, d).
+
+        Raises:
+            ValueError: n is larger than `max_positions`.
+        """
+        x = self.token(ids) if embedded is None else embedded
+        if positions is None:
+            tokens, most = x.shape[1], self.position.num_embeddings
+            if tokens > most:
+                raise ValueError(f"{tokens} tokens are more than the {most} positions; truncate the text")
+            position = self.position.weight[:tokens]
+        else:
+            position = self.position(positions)
         segment = self.segment.weight[0] if segments is None else self.segment(segments)
-        return self.dropout(self.norm(self.token(ids) + self.position.weight[:tokens] + segment))
+        return self.dropout(self.norm(x + position + segment))
 
 
 class FeedForward(nn.Module):
@@ -114,6 +139,10 @@ class EncoderLayer(nn.Module):
         mixed = getattr(self, self._branch)(x, mask)
         x = self.mixing_norm(x + self.dropout(mixed))
         return self.output_norm(x + self.dropout(self.feed_forward(x)))
+
+    def attention_map(self, x: Tensor, mask: Tensor | None) -> Tensor | None:
+        """See `GraphAttention.attention_map`; None for a convolution."""
+        return self.attention.attention_map(x, mask) if self._branch == "attention" else None
 
 
 class Encoder(nn.Module):

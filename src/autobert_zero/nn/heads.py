@@ -8,6 +8,22 @@ from autobert_zero.nn.encoder import Encoder, EncoderConfig, initialise
 from autobert_zero.space import Backbone
 
 
+class Pooler(nn.Module):
+    """BERT's summary of a sequence: a projection of the first token's state.
+
+    Args:
+        width: d.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.dense = nn.Linear(width, width)
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        """(B, n, d) -> (B, d)."""
+        return torch.tanh(self.dense(hidden[:, 0]))
+
+
 class MaskedLM(nn.Module):
     """An encoder with BERT's masked-language-model head, which computes the masked positions only.
 

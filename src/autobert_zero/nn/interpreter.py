@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from torch import Tensor
 
 from autobert_zero.nn.kernels import KERNELS, Context
-from autobert_zero.space import Graph
+from autobert_zero.space import Graph, Node
 
 
 class Interpreter:
@@ -13,10 +13,14 @@ class Interpreter:
 
     Args:
         graph: The attention graph.
+        output: The node to compute, with what it needs; None means the graph's output.
     """
 
-    def __init__(self, graph: Graph) -> None:
+    def __init__(self, graph: Graph, output: Node | None = None) -> None:
         nodes = graph.nodes
+        if output is not None:
+            needed = {node.code for node in output.walk()}
+            nodes = tuple([node for node in nodes if node.code in needed])
         self.inputs = graph.inputs
         self._steps = [
             (node.code, KERNELS[node.op], [arg.code for arg in node.args], [arg.type for arg in node.args])
@@ -24,7 +28,7 @@ class Interpreter:
             if node.args
         ]
         self._inputs = {node.op: node.code for node in nodes if not node.args}
-        self._output = graph.code
+        self._output = graph.code if output is None else output.code
 
     def __call__(self, inputs: Mapping[str, Tensor], context: Context) -> Tensor:
         """Computes the graph.
@@ -34,7 +38,8 @@ class Interpreter:
             context: Head dimension and mask.
 
         Returns:
-            The output, (B, H, n, d_h). Rows of padded tokens hold unspecified finite values.
+            The output, (B, H, n, d_h), or of the type of the node that was asked for. Rows of padded
+            tokens hold unspecified finite values.
         """
         values = {code: inputs[name] for name, code in self._inputs.items()}
         for code, kernel, args, types in self._steps:

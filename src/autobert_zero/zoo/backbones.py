@@ -1,7 +1,7 @@
 """Published and reference backbones, as literals with their source."""
 
 from collections.abc import Callable
-from itertools import cycle, islice
+from itertools import chain, cycle, islice, repeat
 
 from autobert_zero.space import Attention, Backbone, Convolution, Layer, parse_formula
 
@@ -33,6 +33,37 @@ def autobert_zero_base() -> Backbone:
     return Backbone.parse(_AUTOBERT_ZERO_BASE)
 
 
+def attention_only() -> Backbone:
+    """The attentions of the published backbone, each also in the place of the convolution before it."""
+    return _each_twice(Attention)
+
+
+def convolution_only() -> Backbone:
+    """The convolutions of the published backbone, each also in the place of the attention after it."""
+    return _each_twice(Convolution)
+
+
+def lite_transformer(layers: int) -> Backbone:
+    """Short range, then long range: kernels that grow with depth alternate with standard attention.
+
+    Lite Transformer (Wu et al. 2020) has both as parallel branches of one layer, each on half of the
+    channels; a backbone has one mixing a layer, so here they take turns. The kernels are those of its
+    encoder: 3, 7, 15, then 31.
+    """
+    kernels = chain((3, 7, 15), repeat(31))
+    return Backbone(
+        tuple(Convolution(next(kernels)) if index % 2 == 0 else _standard() for index in range(layers))
+    )
+
+
+def efficient_attention(layers: int) -> Backbone:
+    """Linear attention (Shen et al. 2021): keys normalised over the tokens, queries over the channels.
+
+    No (n, n) matrix: the cost grows linearly with the length.
+    """
+    return Backbone((Attention(parse_formula("softmax(Q) @ (softmax(K.T) @ V)")),) * layers)
+
+
 def bert(layers: int) -> Backbone:
     """Standard attention in every layer."""
     return Backbone((_standard(),) * layers)
@@ -57,6 +88,11 @@ OPPONENTS: dict[str, Callable[[int], Backbone]] = {
     "convolution": convolution,
 }
 """What every search compares its winner with, at the same depth."""
+
+
+def _each_twice(kind: type[Attention] | type[Convolution]) -> Backbone:
+    chosen = [layer for layer in autobert_zero_base().layers if isinstance(layer, kind)]
+    return Backbone(tuple(layer for layer in chosen for _ in range(2)))
 
 
 def _standard() -> Layer:

@@ -1,0 +1,34 @@
+"""Backbones as Hugging Face models; importing this makes the Auto classes know them."""
+
+from autobert_zero.hf.auto import register
+from autobert_zero.hf.configuration import AutoBertZeroConfig
+from autobert_zero.hf.from_bert import from_bert
+from autobert_zero.hf.heads import (
+    AutoBertZeroForMaskedLM,
+    AutoBertZeroForMultipleChoice,
+    AutoBertZeroForPreTraining,
+    AutoBertZeroForPreTrainingOutput,
+    AutoBertZeroForQuestionAnswering,
+    AutoBertZeroForSequenceClassification,
+    AutoBertZeroForTokenClassification,
+)
+from autobert_zero.hf.modeling import AutoBertZeroModel, AutoBertZeroPreTrainedModel
+from autobert_zero.hf.sources import from_masked_lm, from_zoo
+
+register()
+
+__all__ = [
+    "AutoBertZeroConfig",
+    "AutoBertZeroForMaskedLM",
+    "AutoBertZeroForMultipleChoice",
+    "AutoBertZeroForPreTraining",
+    "AutoBertZeroForPreTrainingOutput",
+    "AutoBertZeroForQuestionAnswering",
+    "AutoBertZeroForSequenceClassification",
+    "AutoBertZeroForTokenClassification",
+    "AutoBertZeroModel",
+    "AutoBertZeroPreTrainedModel",
+    "from_bert",
+    "from_masked_lm",
+    "from_zoo",
+]

@@ -1,0 +1,33 @@
+"""Makes the Auto classes of `transformers` know ours."""
+
+from transformers import (
+    AutoConfig,
+    AutoModel,
+    AutoModelForMaskedLM,
+    AutoModelForMultipleChoice,
+    AutoModelForPreTraining,
+    AutoModelForQuestionAnswering,
+    AutoModelForSequenceClassification,
+    AutoModelForTokenClassification,
+)
+
+from autobert_zero.hf import heads
+from autobert_zero.hf.configuration import AutoBertZeroConfig
+from autobert_zero.hf.modeling import AutoBertZeroModel
+
+MODELS = {
+    AutoModel: AutoBertZeroModel,
+    AutoModelForMaskedLM: heads.AutoBertZeroForMaskedLM,
+    AutoModelForPreTraining: heads.AutoBertZeroForPreTraining,
+    AutoModelForSequenceClassification: heads.AutoBertZeroForSequenceClassification,
+    AutoModelForTokenClassification: heads.AutoBertZeroForTokenClassification,
+    AutoModelForQuestionAnswering: heads.AutoBertZeroForQuestionAnswering,
+    AutoModelForMultipleChoice: heads.AutoBertZeroForMultipleChoice,
+}
+
+
+def register() -> None:
+    """Registers the configuration and every model; again is harmless."""
+    AutoConfig.register(AutoBertZeroConfig.model_type, AutoBertZeroConfig, exist_ok=True)
+    for auto, model in MODELS.items():
+        auto.register(AutoBertZeroConfig, model, exist_ok=True)

@@ -1,0 +1,127 @@
+# mypy: disallow-subclassing-any=False
+"""The configuration: a backbone as text, and sizes under the names of Hugging Face."""
+
+from typing import Any
+
+from transformers import PreTrainedConfig
+
+from autobert_zero.errors import UserError
+from autobert_zero.nn import EncoderConfig
+from autobert_zero.space import Backbone, SpaceError
+
+_SIZES = (
+    "vocab_size",
+    "hidden_size",
+    "num_attention_heads",
+    "intermediate_size",
+    "max_position_embeddings",
+    "type_vocab_size",
+)
+
+
+class AutoBertZeroConfig(PreTrainedConfig):
+    """What an AutoBERT-Zero model is built from; the sizes default to those of BERT-base.
+
+    There is no dropout on attention maps: most backbones have none that a weight could be dropped from.
+
+    Attributes:
+        backbone: The layers, one string a layer (`conv 9` or a formula). Also taken as one text with a
+            layer a line, or as a `Backbone`; kept as a list.
+        vocab_size: Number of tokens in the vocabulary.
+        hidden_size: d.
+        num_attention_heads: H, of attentions and convolutions; divides d.
+        intermediate_size: Inner width of the feed-forward block.
+        max_position_embeddings: Longest sequence.
+        type_vocab_size: Number of segments.
+        hidden_dropout_prob: Dropout after the embeddings and after every sub-block.
+        classifier_dropout: Dropout before a classifier; None means `hidden_dropout_prob`.
+        layer_norm_eps: Of the layer norms.
+        initializer_range: Standard deviation of new weights.
+        pad_token_id: The padding's token, for tools that pad.
+        tie_word_embeddings: The language model's decoder is the token embedding.
+
+    Raises:
+        UserError: The backbone is missing or invalid, or a size is.
+    """
+
+    model_type = "autobert-zero"
+
+    backbone: list[str] | str | Backbone | None = None
+    vocab_size: int = 30522
+    hidden_size: int = 768
+    num_attention_heads: int = 12
+    intermediate_size: int = 3072
+    max_position_embeddings: int = 512
+    type_vocab_size: int = 2
+    hidden_dropout_prob: float = 0.1
+    classifier_dropout: float | None = None
+    layer_norm_eps: float = 1e-12
+    initializer_range: float = 0.02
+    pad_token_id: int | None = 0
+    tie_word_embeddings: bool = True
+
+    def __post_init__(self, num_hidden_layers: int | None = None, **kwargs: Any) -> None:
+        backbone = self.parse_backbone()
+        self.backbone = backbone.to_list()
+        if num_hidden_layers not in (None, len(backbone.layers)):
+            raise UserError(
+                f"config: num_hidden_layers is {num_hidden_layers}, the backbone has "
+                f"{len(backbone.layers)} layers; leave num_hidden_layers out, the backbone decides"
+            )
+        self.encoder_config()
+        super().__post_init__(**kwargs)
+
+    @property
+    def num_hidden_layers(self) -> int:
+        """Depth of the backbone."""
+        return len(self.parse_backbone().layers)
+
+    def parse_backbone(self) -> Backbone:
+        """Reads the backbone.
+
+        Raises:
+            UserError: It is missing or invalid; the message names the layer and the place in it.
+        """
+        given = self.backbone
+        if isinstance(given, Backbone):
+            return given
+        if given is None:
+            raise UserError(
+                "config: a backbone is needed, a list with one string a layer (`conv 9` or a formula); "
+                "autobert_zero.hf.from_zoo has known ones"
+            )
+        try:
+            return Backbone.parse(given) if isinstance(given, str) else Backbone.from_list(given)
+        except SpaceError as error:
+            raise UserError(f"config: backbone: {error}") from None
+        except TypeError:
+            raise UserError(f"config: backbone is a list of strings, not {type(given).__name__}") from None
+
+    def encoder_config(self) -> EncoderConfig:
+        """The sizes under the names of `autobert_zero.nn`.
+
+        Raises:
+            UserError: A size is out of range.
+        """
+        for name in _SIZES:
+            value = getattr(self, name)
+            if not isinstance(value, int) or value < 1:
+                raise UserError(f"config: {name} is a number of at least 1, not {value!r}")
+        if self.hidden_size % self.num_attention_heads:
+            raise UserError(
+                f"config: hidden_size {self.hidden_size} is not divisible by {self.num_attention_heads} "
+                "heads; choose a multiple of num_attention_heads"
+            )
+        try:
+            return EncoderConfig(
+                vocab_size=self.vocab_size,
+                width=self.hidden_size,
+                heads=self.num_attention_heads,
+                feed_forward=self.intermediate_size,
+                max_positions=self.max_position_embeddings,
+                token_types=self.type_vocab_size,
+                dropout=self.hidden_dropout_prob,
+                norm_epsilon=self.layer_norm_eps,
+            )
+        except ValueError as error:
+            raise UserError(f"config: {error}") from None

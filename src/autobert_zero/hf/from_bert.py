@@ -1,0 +1,132 @@
+"""BERT checkpoints of `transformers` in the BERT backbone: the same outputs."""
+
+import os
+import re
+from collections.abc import Iterator
+
+import torch
+import transformers
+from torch import Tensor
+from transformers import BertConfig, BertPreTrainedModel
+
+from autobert_zero.errors import UserError
+from autobert_zero.hf.auto import MODELS
+from autobert_zero.hf.configuration import AutoBertZeroConfig
+from autobert_zero.hf.modeling import AutoBertZeroModel, AutoBertZeroPreTrainedModel
+
+_BY_BERT = {model.__name__.replace("AutoBertZero", "Bert"): model for model in MODELS.values()}
+
+_RENAMED = [
+    (re.compile(pattern), name)
+    for pattern, name in {
+        r"^bert\.": "encoder.",
+        r"embeddings\.word_embeddings\.": "embeddings.token.",
+        r"embeddings\.position_embeddings\.": "embeddings.position.",
+        r"embeddings\.token_type_embeddings\.": "embeddings.segment.",
+        r"embeddings\.LayerNorm\.": "embeddings.norm.",
+        r"encoder\.layer\.": "layers.",
+        r"attention\.self\.(query|key|value)\.": r"attention.projection.\1.",
+        r"attention\.output\.dense\.": "attention.output.",
+        r"attention\.output\.LayerNorm\.": "mixing_norm.",
+        r"intermediate\.dense\.": "feed_forward.up.",
+        r"(layers\.\d+)\.output\.dense\.": r"\1.feed_forward.down.",
+        r"(layers\.\d+)\.output\.LayerNorm\.": r"\1.output_norm.",
+        r"^cls\.predictions\.transform\.dense\.": "transform.",
+        r"^cls\.predictions\.transform\.LayerNorm\.": "norm.",
+        r"^cls\.(predictions\.)?": "",
+    }.items()
+]
+"""BERT's names to ours, in order."""
+
+_STACKED = ("query", "key", "value")
+"""One matrix in ours, in the order of the inputs Q, K, V."""
+
+_FIXED = {"hidden_act": "gelu", "is_decoder": False, "add_cross_attention": False}
+"""What the BERT backbone computes; a checkpoint with anything else cannot be loaded."""
+
+
+def from_bert(
+    source: BertPreTrainedModel | str | os.PathLike[str],
+    model_class: type[AutoBertZeroPreTrainedModel] | None = None,
+) -> AutoBertZeroPreTrainedModel:
+    """Builds the model that computes what a BERT computes.
+
+    Training differs in one thing: there is no dropout on the attention maps.
+
+    Args:
+        source: A BERT of `transformers`, or the folder or Hub name of one (safetensors).
+        model_class: What to load a checkpoint as; None means the class it was saved from.
+
+    Returns:
+        Our class of the same head, in evaluation mode, with copies of the weights.
+
+    Raises:
+        UserError: It is no BERT, or computes something that the BERT backbone does not.
+    """
+    bert = source if isinstance(source, torch.nn.Module) else _load(str(source), model_class)
+    ours = _BY_BERT.get(type(bert).__name__)
+    if ours is None:
+        raise UserError(f"{type(bert).__name__} has no counterpart; there is one of {', '.join(_BY_BERT)}")
+    if model_class not in (None, ours):
+        raise UserError(f"a {type(bert).__name__} is loaded as {ours.__name__}, not {model_class.__name__}")
+    config = _converted(bert.config)
+    if ours is AutoBertZeroModel:
+        model = AutoBertZeroModel(config, add_pooling_layer=bert.pooler is not None)
+    else:
+        model = ours(config)
+    model.to(bert.dtype).load_state_dict(dict(_renamed(bert.state_dict())))
+    return model.eval()
+
+
+def _load(source: str, model_class: type[AutoBertZeroPreTrainedModel] | None) -> BertPreTrainedModel:
+    if model_class is None:
+        architectures = transformers.AutoConfig.from_pretrained(source).architectures or ["BertModel"]
+        name = architectures[0]
+    else:
+        name = model_class.__name__.replace("AutoBertZero", "Bert")
+    if name not in _BY_BERT:
+        raise UserError(f"{source} holds a {name}; what can be loaded is one of {', '.join(_BY_BERT)}")
+    return getattr(transformers, name).from_pretrained(source, use_safetensors=True)
+
+
+def _converted(config: BertConfig) -> AutoBertZeroConfig:
+    for name, value in _FIXED.items():
+        if getattr(config, name) != value:
+            raise UserError(f"the BERT backbone has {name} {value!r}, this one {getattr(config, name)!r}")
+    kept = (
+        "vocab_size",
+        "hidden_size",
+        "num_attention_heads",
+        "intermediate_size",
+        "max_position_embeddings",
+        "type_vocab_size",
+        "hidden_dropout_prob",
+        "classifier_dropout",
+        "layer_norm_eps",
+        "initializer_range",
+        "pad_token_id",
+        "tie_word_embeddings",
+        "id2label",
+        "label2id",
+        "problem_type",
+    )
+    return AutoBertZeroConfig(
+        backbone=["softmax(scale(Q @ K.T)) @ V"] * config.num_hidden_layers,
+        **{name: getattr(config, name) for name in kept},
+    )
+
+
+def _renamed(state: dict[str, Tensor]) -> Iterator[tuple[str, Tensor]]:
+    """Yields our parameters."""
+    stacks: dict[str, dict[str, Tensor]] = {}
+    for name, tensor in state.items():
+        for pattern, ours in _RENAMED:
+            name = pattern.sub(ours, name)
+        before, projection, after = name.partition(".projection.")
+        if projection:
+            part, kind = after.split(".")
+            stacks.setdefault(f"{before}{projection}{kind}", {})[part] = tensor
+        else:
+            yield name, tensor
+    for name, parts in stacks.items():
+        yield name, torch.cat([parts[part] for part in _STACKED])

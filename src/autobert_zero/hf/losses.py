@@ -1,0 +1,54 @@
+"""The losses of the heads, equal to those of BERT's classes in `transformers`."""
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from autobert_zero.errors import UserError
+
+
+def token_loss(logits: Tensor, labels: Tensor) -> Tensor:
+    """Mean cross-entropy over the tokens with a label.
+
+    Args:
+        logits: (B, n, c).
+        labels: (B, n), -100 where there is none.
+    """
+    return F.cross_entropy(logits.flatten(0, 1), labels.flatten())
+
+
+def span_loss(logits: Tensor, positions: Tensor) -> Tensor:
+    """Mean cross-entropy of one end of a span.
+
+    Args:
+        logits: (B, n).
+        positions: (B,); those past the sequence (the answer was truncated) do not count.
+    """
+    outside = logits.shape[1]
+    return F.cross_entropy(logits, positions.flatten().clamp(0, outside), ignore_index=outside)
+
+
+def classification_loss(logits: Tensor, labels: Tensor, problem: str | None) -> Tensor:
+    """The loss of a problem type.
+
+    Args:
+        logits: (B, c).
+        labels: (B,) or (B, c).
+        problem: `regression`, `single_label_classification` or `multi_label_classification`; None decides:
+            one class is a regression, integers are single labels, anything else is several labels.
+    """
+    if problem is None:
+        if logits.shape[1] == 1:
+            problem = "regression"
+        elif labels.dtype in (torch.int64, torch.int32):
+            problem = "single_label_classification"
+        else:
+            problem = "multi_label_classification"
+    match problem:
+        case "regression":
+            return F.mse_loss(logits, labels.view(logits.shape).to(logits.dtype))
+        case "single_label_classification":
+            return F.cross_entropy(logits, labels.flatten())
+        case "multi_label_classification":
+            return F.binary_cross_entropy_with_logits(logits, labels.to(logits.dtype))
+    raise UserError(f"unknown problem_type {problem!r}")

@@ -1,0 +1,161 @@
+# mypy: disallow-subclassing-any=False, disallow-untyped-decorators=False
+"""The encoder as a Hugging Face model.
+
+The parameters are called as in `autobert_zero.nn`: those of `AutoBertZeroModel` as in `Encoder`, those of
+the models with heads as in `MaskedLM`, where the encoder is `encoder`.
+
+Axes: B batch, n tokens, d hidden size, H heads.
+"""
+
+import os
+from collections.abc import Iterable
+from typing import Any, Self, cast
+
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+from transformers import initialization as init
+from transformers.modeling_outputs import BaseModelOutputWithPooling
+from transformers.utils import can_return_tuple
+
+from autobert_zero.errors import UserError
+from autobert_zero.hf import loading
+from autobert_zero.hf.configuration import AutoBertZeroConfig
+from autobert_zero.nn.convolution import LightConvolution
+from autobert_zero.nn.encoder import Embeddings, EncoderLayer
+from autobert_zero.nn.heads import Pooler
+
+
+class AutoBertZeroPreTrainedModel(PreTrainedModel):
+    """What all models share: loading, saving, initialisation."""
+
+    config_class = AutoBertZeroConfig
+    base_model_prefix = "encoder"
+    supports_gradient_checkpointing = True
+    _supports_sdpa = True  # where a graph has the pattern; the compiler decides
+    _input_embed_layer = "token"
+    _no_split_modules = ("EncoderLayer",)
+
+    def _init_weights(self, module: nn.Module) -> None:
+        super()._init_weights(module)
+        if isinstance(module, LightConvolution):
+            # It passes through a softmax: near 0 every head would start as the same moving average.
+            init.normal_(module.kernel)
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        pretrained_model_name_or_path: str | os.PathLike[str] | None,
+        *args: Any,
+        **kwargs: Any,
+    ) -> Self | tuple[Self, dict[str, Any]]:
+        """Loads a model, as in `PreTrainedModel.from_pretrained`, from safetensors only.
+
+        Raises:
+            UserError: The checkpoint is a pickle, damaged, of another kind of model or of another backbone.
+        """
+        if pretrained_model_name_or_path is None:
+            return super().from_pretrained(None, *args, **kwargs)
+        source = str(pretrained_model_name_or_path)
+        loading.refuse_pickles(source, kwargs)
+        stored = loading.stored_config(source, kwargs)
+        wants_info = kwargs.pop("output_loading_info", False)
+        may_mismatch = kwargs.pop("ignore_mismatched_sizes", False)
+        with loading.damage_named(source):
+            model, info = super().from_pretrained(
+                source,
+                *args,
+                **kwargs,
+                use_safetensors=True,
+                output_loading_info=True,
+                ignore_mismatched_sizes=True,  # checked here, to say more
+            )
+        loading.check_backbone(source, stored, model.config.parse_backbone(), info)
+        if info["mismatched_keys"] and not may_mismatch:
+            raise UserError(
+                f"{source}: tensors of another size: {loading.listed(loading.differences(info))}; with "
+                "ignore_mismatched_sizes=True they start anew"
+            )
+        return (model, info) if wants_info else model
+
+
+class AutoBertZeroModel(AutoBertZeroPreTrainedModel):
+    """The encoder without a head.
+
+    Args:
+        config: Backbone and sizes.
+        add_pooling_layer: Whether to summarise the first token's state, as BERT does.
+    """
+
+    def __init__(self, config: AutoBertZeroConfig, add_pooling_layer: bool = True) -> None:
+        super().__init__(config)
+        sizes = config.encoder_config()
+        self.embeddings = Embeddings(sizes)
+        self.layers = nn.ModuleList(EncoderLayer(layer, sizes) for layer in config.parse_backbone().layers)
+        self.pooler = Pooler(config.hidden_size) if add_pooling_layer else None
+        self.gradient_checkpointing = False
+        self.post_init()
+
+    @can_return_tuple
+    def forward(
+        self,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        inputs_embeds: Tensor | None = None,
+        output_attentions: bool | None = None,
+        output_hidden_states: bool | None = None,
+    ) -> BaseModelOutputWithPooling:
+        """Encodes a batch.
+
+        Args:
+            input_ids: (B, n) token ids.
+            attention_mask: (B, n), 1 at real tokens and 0 at padding; None where there is no padding.
+            token_type_ids: (B, n) segment ids; None means all 0.
+            position_ids: (B, n) or (1, n); None means 0, 1, 2, ...
+            inputs_embeds: (B, n, d) in place of `input_ids`.
+            output_attentions: Whether to return for every layer its map, (B, H, n, n), see
+                `GraphAttention.attention_map`, or None where the layer has none.
+            output_hidden_states: Whether to return the embeddings and the output of every layer.
+
+        Returns:
+            The last hidden states (B, n, d), the pooled state (B, d) if there is a pooler, the hidden states
+            and maps that were asked for. Hidden states of padding are unspecified.
+
+        Raises:
+            UserError: Not exactly one of `input_ids` and `inputs_embeds`, or a mask of another shape.
+            ValueError: n is larger than `max_position_embeddings`.
+        """
+        if (input_ids is None) == (inputs_embeds is None):
+            raise UserError("give either input_ids or inputs_embeds")
+        shape = inputs_embeds.shape[:2] if input_ids is None else input_ids.shape  # type: ignore[union-attr]
+        mask = None
+        if attention_mask is not None:
+            if attention_mask.shape != shape:
+                raise UserError(
+                    f"attention_mask is {tuple(shape)} as the tokens are, with 1 at real ones, "
+                    f"not {tuple(attention_mask.shape)}"
+                )
+            mask = attention_mask.bool()
+        config = self.config
+        with_maps = config.output_attentions if output_attentions is None else output_attentions
+        with_states = config.output_hidden_states if output_hidden_states is None else output_hidden_states
+
+        x = self.embeddings(input_ids, token_type_ids, position_ids, inputs_embeds)
+        states: list[Tensor] = [x] if with_states else []
+        maps: list[Tensor | None] = []
+        for layer in cast(Iterable[EncoderLayer], self.layers):
+            if with_maps:
+                maps.append(layer.attention_map(x, mask))
+            if self.gradient_checkpointing and self.training:
+                x = self._gradient_checkpointing_func(layer, x, mask)
+            else:
+                x = layer(x, mask)
+            if with_states:
+                states.append(x)
+        return BaseModelOutputWithPooling(
+            last_hidden_state=x,
+            pooler_output=None if self.pooler is None else self.pooler(x),
+            hidden_states=tuple(states) if with_states else None,
+            attentions=tuple(maps) if with_maps else None,
+        )

@@ -1,0 +1,58 @@
+"""Models from the zoo, and from what a search or a pre-training made."""
+
+from typing import Any
+
+from autobert_zero import zoo
+from autobert_zero.hf.configuration import AutoBertZeroConfig
+from autobert_zero.hf.heads import AutoBertZeroForMaskedLM
+from autobert_zero.nn import MaskedLM
+
+
+def from_zoo(name: str, **changes: Any) -> AutoBertZeroConfig:
+    """The configuration of a known backbone; a model built from it has new weights.
+
+    Args:
+        name: One of `autobert_zero.zoo.ZOO`.
+        changes: Over the entry's sizes, such as `vocab_size`.
+
+    Raises:
+        UserError: There is no such entry.
+    """
+    entry = zoo.find(name)
+    sizes = {
+        "vocab_size": entry.sizes.vocab_size,
+        "hidden_size": entry.sizes.width,
+        "num_attention_heads": entry.sizes.heads,
+        "intermediate_size": entry.sizes.inner,
+        "max_position_embeddings": entry.sizes.max_positions,
+        "type_vocab_size": entry.sizes.token_types,
+    }
+    return AutoBertZeroConfig(backbone=entry.backbone.to_list(), **sizes | changes)
+
+
+def from_masked_lm(model: MaskedLM, **changes: Any) -> AutoBertZeroForMaskedLM:
+    """The model that computes what a plain `MaskedLM` computes, with copies of its weights.
+
+    Args:
+        model: What was trained.
+        changes: Settings of the configuration that the sizes do not decide, such as `pad_token_id`.
+    """
+    sizes = model.encoder.config
+    config = AutoBertZeroConfig(
+        backbone=model.encoder.backbone.to_list(),
+        vocab_size=sizes.vocab_size,
+        hidden_size=sizes.width,
+        num_attention_heads=sizes.heads,
+        intermediate_size=sizes.inner,
+        max_position_embeddings=sizes.max_positions,
+        type_vocab_size=sizes.token_types,
+        hidden_dropout_prob=sizes.dropout,
+        layer_norm_eps=sizes.norm_epsilon,
+        **changes,
+    )
+    state = model.state_dict()
+    # Ours has the decoder as a module of its own, whose tensors are these.
+    state |= {"decoder.weight": state["encoder.embeddings.token.weight"], "decoder.bias": state["bias"]}
+    ours = AutoBertZeroForMaskedLM(config)
+    ours.to(model.bias.dtype).load_state_dict(state)
+    return ours.eval()

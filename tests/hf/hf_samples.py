@@ -1,0 +1,59 @@
+"""Tiny configurations, batches and models for the tests of `autobert_zero.hf`."""
+
+import torch
+from torch import Tensor, nn
+from transformers import BertConfig
+
+from autobert_zero.hf import AutoBertZeroConfig
+
+STANDARD = "softmax(scale(Q @ K.T)) @ V"
+MIXED = [
+    "conv 5",
+    "softmax(scale(Q @ -logsigmoid(-K).T)) @ (Q + K)",
+    "softmax(Q) @ (softmax(K.T) @ V)",
+    "softmax(scale(Q @ (scale(K) + V).T)) @ V",
+]
+"""A convolution, published attentions, and a linear attention, which has no map."""
+
+VOCABULARY, WIDTH, HEADS, TOKENS = 50, 16, 4, 12
+LENGTHS = (12, 7, 1)
+SIZES = {
+    "vocab_size": VOCABULARY,
+    "hidden_size": WIDTH,
+    "num_attention_heads": HEADS,
+    "intermediate_size": 24,
+    "max_position_embeddings": 20,
+}
+
+
+def config(backbone: list[str] | str | None = None, **changes: object) -> AutoBertZeroConfig:
+    """A tiny configuration; of `MIXED`, if no other backbone is given."""
+    return AutoBertZeroConfig(backbone=MIXED if backbone is None else backbone, **SIZES | changes)
+
+
+def bert_config(**changes: object) -> BertConfig:
+    """A tiny BERT of three layers; eager, so that it returns its maps."""
+    return BertConfig(num_hidden_layers=3, attn_implementation="eager", **SIZES | changes)
+
+
+def randomise(model: nn.Module, seed: int = 0) -> nn.Module:
+    """Draws every weight, norms and biases too, so that none is 0 or 1 by chance; for evaluation."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.copy_(0.3 * torch.randn(parameter.shape, generator=generator))
+    return model.eval()
+
+
+def batch(seed: int = 0) -> dict[str, Tensor]:
+    """Ids, mask and segments, (3, 12) each, with sequences of 12, 7 and 1 tokens."""
+    generator = torch.Generator().manual_seed(seed)
+    ids = torch.randint(VOCABULARY, (len(LENGTHS), TOKENS), generator=generator)
+    segments = torch.randint(2, ids.shape, generator=generator)
+    mask = (torch.arange(TOKENS) < torch.tensor(LENGTHS)[:, None]).long()
+    return {"input_ids": ids, "attention_mask": mask, "token_type_ids": segments}
+
+
+def real(values: Tensor) -> Tensor:
+    """Drops the rows of padding: (3, 12, ...) -> (20, ...)."""
+    return values[batch()["attention_mask"].bool()]

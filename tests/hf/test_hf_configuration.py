@@ -1,0 +1,84 @@
+"""The configuration: text in, valid backbone out, or an error that says what to mend."""
+
+import json
+from pathlib import Path
+
+import pytest
+from hf_samples import MIXED, config
+from transformers import AutoConfig
+
+from autobert_zero.errors import UserError
+from autobert_zero.hf import AutoBertZeroConfig, from_zoo
+from autobert_zero.space import Backbone, FormulaError
+from autobert_zero.zoo import ZOO
+
+
+def test_the_backbone_is_a_list_whatever_it_was_given_as() -> None:
+    text = "\n".join(["# a comment", *MIXED, ""])
+    for given in (MIXED, text, Backbone.parse(text)):
+        made = config(given)
+        assert made.backbone == MIXED
+        assert made.parse_backbone() == Backbone.from_list(MIXED)
+        assert made.num_hidden_layers == 4
+
+
+def test_save_and_load(tmp_path: Path) -> None:
+    made = config(num_labels=3, hidden_dropout_prob=0.2, pad_token_id=5)
+    made.save_pretrained(tmp_path)
+    assert json.loads((tmp_path / "config.json").read_text())["backbone"] == MIXED
+    for loaded in (AutoConfig.from_pretrained(tmp_path), AutoBertZeroConfig.from_pretrained(tmp_path)):
+        assert isinstance(loaded, AutoBertZeroConfig)
+        assert loaded.to_diff_dict() == made.to_diff_dict()
+        assert loaded.num_labels == 3
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"backbone": None}, "a backbone is needed"),
+        ({"backbone": []}, "at least one layer"),
+        ({"backbone": 3}, "list of strings, not int"),
+        ({"backbone": ["conv 9", 3]}, "one string a layer"),
+        ({"backbone": ["conv 9", "conv 4"]}, "line 2: a convolution has a kernel of one of 3, 5"),
+        ({"backbone": "conv 9\nsoftmax(Q @ K) @ V"}, r"line 2: .*\(column 13\)"),
+        ({"backbone": "__import__('os')"}, "column"),
+        ({"num_hidden_layers": 13}, "num_hidden_layers is 13, the backbone has 4 layers"),
+        ({"hidden_size": 18}, "hidden_size 18 is not divisible by 4 heads"),
+        ({"hidden_size": "16"}, "hidden_size is a number of at least 1, not '16'"),
+        ({"intermediate_size": 0}, "intermediate_size is a number of at least 1, not 0"),
+        ({"vocab_size": -1}, "vocab_size is a number of at least 1, not -1"),
+        ({"hidden_dropout_prob": 1.0}, r"dropout is in \[0, 1\), not 1.0"),
+    ],
+)
+def test_bad_values_are_named(changes: dict[str, object], message: str, tmp_path: Path) -> None:
+    values = config().to_dict() | changes
+    with pytest.raises(UserError, match=message):
+        AutoBertZeroConfig(**values)
+    (tmp_path / "config.json").write_text(json.dumps(values))
+    with pytest.raises(UserError, match=message):
+        AutoConfig.from_pretrained(tmp_path)
+
+
+def test_a_formula_that_does_not_type_points_at_the_place() -> None:
+    with pytest.raises(UserError, match="\\^") as raised:
+        config("softmax(Q @ K) @ V")
+    assert not isinstance(raised.value, FormulaError)
+    assert "config: backbone: line 1" in str(raised.value)
+
+
+@pytest.mark.parametrize("name", ZOO)
+def test_configurations_of_the_zoo(name: str) -> None:
+    made = from_zoo(name, vocab_size=77)
+    sizes = ZOO[name].sizes
+    assert made.parse_backbone() == ZOO[name].backbone
+    assert (made.hidden_size, made.num_attention_heads, made.intermediate_size) == (
+        sizes.width,
+        sizes.heads,
+        sizes.inner,
+    )
+    assert made.vocab_size == 77
+
+
+def test_an_unknown_entry_of_the_zoo() -> None:
+    with pytest.raises(UserError, match="no 'bert-huge'; there are bert-tiny, "):
+        from_zoo("bert-huge")

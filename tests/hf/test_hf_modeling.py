@@ -1,0 +1,238 @@
+"""The encoder as a Hugging Face model."""
+
+import inspect
+
+import pytest
+import torch
+from hf_samples import HEADS, MIXED, STANDARD, TOKENS, VOCABULARY, WIDTH, batch, config, randomise, real
+from torch import nn
+
+from autobert_zero.errors import UserError
+from autobert_zero.hf import AutoBertZeroForMaskedLM, AutoBertZeroModel, from_masked_lm
+from autobert_zero.nn import Encoder, MaskedLM
+from autobert_zero.nn.convolution import LightConvolution
+
+
+@pytest.fixture(scope="module")
+def model() -> AutoBertZeroModel:
+    return randomise(AutoBertZeroModel(config()))
+
+
+@torch.no_grad()
+def test_it_is_the_encoder(model: AutoBertZeroModel) -> None:
+    encoder = Encoder(model.config.parse_backbone(), model.config.encoder_config()).eval()
+    names = {name for name, _ in model.named_parameters()}
+    assert {name for name, _ in encoder.named_parameters()} == {n for n in names if "pooler" not in n}
+    encoder.load_state_dict(model.state_dict(), strict=False)
+    inputs = batch()
+    expected = encoder(inputs["input_ids"], inputs["attention_mask"].bool(), inputs["token_type_ids"])
+    assert torch.equal(real(model(**inputs).last_hidden_state), real(expected))
+
+
+@torch.no_grad()
+def test_a_trained_masked_lm_becomes_a_model() -> None:
+    torch.manual_seed(0)
+    trained = MaskedLM(config().parse_backbone(), config().encoder_config()).eval()
+    ours = from_masked_lm(trained, pad_token_id=3)
+    assert {name for name, _ in ours.named_parameters()} == {name for name, _ in trained.named_parameters()}
+    assert ours.config.pad_token_id == 3
+    ids = batch()["input_ids"]
+    expected = trained(ids, torch.arange(ids.numel())).view(*ids.shape, -1)
+    torch.testing.assert_close(ours(ids).logits, expected)
+
+
+def test_the_mask_is_the_second_argument() -> None:
+    for kind in (AutoBertZeroModel, AutoBertZeroForMaskedLM):
+        assert list(inspect.signature(kind.forward).parameters)[1:6] == [
+            "input_ids",
+            "attention_mask",
+            "token_type_ids",
+            "position_ids",
+            "inputs_embeds",
+        ]
+
+
+@torch.no_grad()
+def test_positional_arguments(model: AutoBertZeroModel) -> None:
+    inputs = batch()
+    expected = model(**inputs).last_hidden_state
+    got = model(inputs["input_ids"], inputs["attention_mask"], inputs["token_type_ids"]).last_hidden_state
+    assert torch.equal(got, expected)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("dtype", [torch.bool, torch.int32, torch.float32])
+def test_masks_of_any_type(model: AutoBertZeroModel, dtype: torch.dtype) -> None:
+    inputs = batch()
+    expected = model(**inputs).last_hidden_state
+    inputs["attention_mask"] = inputs["attention_mask"].to(dtype)
+    assert torch.equal(model(**inputs).last_hidden_state, expected)
+
+
+@torch.no_grad()
+def test_padding_changes_nothing(model: AutoBertZeroModel) -> None:
+    """Neither what is in it nor how much of it there is."""
+    model = model.double()
+    inputs = batch()
+    expected = model(**inputs, output_hidden_states=True)
+    changed = dict(inputs)
+    changed["input_ids"] = torch.where(inputs["attention_mask"].bool(), inputs["input_ids"], 7)
+    changed["token_type_ids"] = inputs["token_type_ids"] * inputs["attention_mask"]
+    got = model(**changed, output_hidden_states=True)
+    for ours, theirs in zip(got.hidden_states, expected.hidden_states, strict=True):
+        torch.testing.assert_close(real(ours), real(theirs), rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(got.pooler_output, expected.pooler_output, rtol=1e-12, atol=1e-12)
+    alone = model(inputs["input_ids"][1:2, :7], token_type_ids=inputs["token_type_ids"][1:2, :7])
+    torch.testing.assert_close(
+        alone.last_hidden_state[0], expected.last_hidden_state[1, :7], rtol=1e-12, atol=1e-12
+    )
+    model.float()
+
+
+@torch.no_grad()
+def test_hidden_states_and_maps(model: AutoBertZeroModel) -> None:
+    outputs = model(**batch(), output_hidden_states=True, output_attentions=True)
+    assert [tuple(state.shape) for state in outputs.hidden_states] == [(3, TOKENS, WIDTH)] * (len(MIXED) + 1)
+    assert torch.equal(outputs.hidden_states[-1], outputs.last_hidden_state)
+    convolution, attention, linear, another = outputs.attentions
+    assert convolution is None
+    assert linear is None
+    mask = batch()["attention_mask"].bool()
+    for shown in (attention, another):
+        assert shown.shape == (3, HEADS, TOKENS, TOKENS)
+        rows = shown.transpose(1, 2)[mask]  # (real tokens, H, n)
+        torch.testing.assert_close(rows.sum(-1), torch.ones(rows.shape[:2]))
+        assert not shown.masked_select(~mask[:, None, None]).any()
+    assert torch.equal(model(**batch()).last_hidden_state, outputs.last_hidden_state)
+
+
+@torch.no_grad()
+def test_a_map_is_the_one_that_is_multiplied() -> None:
+    """Recomputes the layer's output from its map."""
+    model = randomise(AutoBertZeroModel(config(["softmax(scale(softmax(K @ V.T) @ Q @ K.T)) @ V"])))
+    attention = model.layers[0].attention
+    x = torch.randn(2, 5, WIDTH, generator=torch.Generator().manual_seed(0))
+    shown = attention.attention_map(x, None)
+    values = attention.projection(x)[..., -WIDTH:].unflatten(-1, (HEADS, -1)).transpose(1, 2)  # V of Q, K, V
+    mixed = (shown @ values).transpose(1, 2).flatten(2)
+    torch.testing.assert_close(attention.output(mixed), attention(x, None))
+
+
+@torch.no_grad()
+def test_tuples_hold_the_hidden_states(model: AutoBertZeroModel) -> None:
+    named = model(**batch(), output_hidden_states=True, output_attentions=True)
+    plain = model(**batch(), output_hidden_states=True, output_attentions=True, return_dict=False)
+    assert isinstance(plain, tuple)
+    last, pooled, states, maps = plain
+    assert torch.equal(last, named.last_hidden_state)
+    assert torch.equal(pooled, named.pooler_output)
+    assert len(states) == 5
+    assert [shown is None for shown in maps] == [True, False, True, False]
+    assert len(model(**batch(), return_dict=False)) == 2
+
+
+@torch.no_grad()
+def test_outputs_asked_for_in_the_config() -> None:
+    model = randomise(AutoBertZeroModel(config(output_hidden_states=True, output_attentions=True)))
+    outputs = model(**batch())
+    assert len(outputs.hidden_states) == 5
+    assert len(outputs.attentions) == 4
+
+
+@torch.no_grad()
+def test_embeddings_and_positions_may_be_given(model: AutoBertZeroModel) -> None:
+    inputs = batch()
+    expected = model(**inputs).last_hidden_state
+    embedded = model.get_input_embeddings()(inputs.pop("input_ids"))
+    positions = torch.arange(TOKENS)[None]
+    for given in (positions, positions.expand(3, -1)):
+        got = model(**inputs, inputs_embeds=embedded, position_ids=given).last_hidden_state
+        torch.testing.assert_close(got, expected)
+    moved = model(**inputs, inputs_embeds=embedded, position_ids=positions + 1).last_hidden_state
+    assert not torch.allclose(moved, expected)
+
+
+def test_bad_inputs_are_named(model: AutoBertZeroModel) -> None:
+    inputs = batch()
+    with pytest.raises(UserError, match="either input_ids or inputs_embeds"):
+        model(attention_mask=inputs["attention_mask"])
+    with pytest.raises(UserError, match="either input_ids or inputs_embeds"):
+        model(inputs["input_ids"], inputs_embeds=torch.zeros(3, TOKENS, WIDTH))
+    with pytest.raises(UserError, match=r"attention_mask is \(3, 12\) .* not \(3, 1, 1, 12\)"):
+        model(inputs["input_ids"], inputs["attention_mask"][:, None, None])
+    with pytest.raises(ValueError, match="21 tokens are more than the 20 positions"):
+        model(torch.zeros(1, 21, dtype=torch.long))
+    with pytest.raises(TypeError, match="mask"):
+        model(inputs["input_ids"], mask=inputs["attention_mask"])
+
+
+def test_gradient_checkpointing_gives_the_same_gradients() -> None:
+    model = randomise(AutoBertZeroForMaskedLM(config(hidden_dropout_prob=0.0))).train()
+    labels = batch(1)["input_ids"]
+
+    def gradients() -> dict[str, torch.Tensor]:
+        model.zero_grad()
+        model(**batch(), labels=labels).loss.backward()
+        return {name: parameter.grad.clone() for name, parameter in model.named_parameters()}
+
+    expected = gradients()
+    model.gradient_checkpointing_enable()
+    assert model.is_gradient_checkpointing
+    calls = []
+    model.encoder.layers[0].register_forward_pre_hook(lambda *_: calls.append(None))
+    for name, gradient in gradients().items():
+        assert torch.equal(gradient, expected[name]), name
+    assert len(calls) == 2  # once more in the backward pass
+    model.gradient_checkpointing_disable()
+    gradients()
+    assert len(calls) == 3
+
+
+@torch.no_grad()
+def test_resizing_the_vocabulary() -> None:
+    model = randomise(AutoBertZeroForMaskedLM(config()))
+    before = model(**batch()).logits
+    for size in (VOCABULARY + 7, VOCABULARY - 1):
+        model.resize_token_embeddings(size)
+        assert model.config.vocab_size == size
+        assert model.get_output_embeddings().weight is model.get_input_embeddings().weight
+        assert model.get_output_embeddings().bias is model.bias
+        assert model.bias.shape == (size,)
+    inputs = batch()
+    inputs["input_ids"].clamp_(max=VOCABULARY - 2)
+    kept = batch()["input_ids"] < VOCABULARY - 1
+    assert kept[0].all()  # the first sequence is as before
+    torch.testing.assert_close(model(**inputs).logits[0], before[0, :, :-1])
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@torch.no_grad()
+def test_half_precision(model: AutoBertZeroModel, dtype: torch.dtype) -> None:
+    half = AutoBertZeroModel(model.config).to(dtype).eval()
+    half.load_state_dict(model.state_dict())
+    got = half(**batch()).last_hidden_state
+    assert got.dtype == dtype
+    torch.testing.assert_close(real(got).float(), real(model(**batch()).last_hidden_state), rtol=0, atol=0.2)
+
+
+def test_new_weights_are_those_of_bert_and_kernels_differ() -> None:
+    torch.manual_seed(0)
+    model = AutoBertZeroForMaskedLM(config([*MIXED, STANDARD], initializer_range=0.05))
+    for name, parameter in model.named_parameters():
+        if name.endswith("bias"):
+            assert not parameter.any()
+        elif "norm" in name:
+            assert (parameter == 1).all()
+        elif not name.endswith("kernel"):
+            assert 0.03 < parameter.std() < 0.07
+    kernels = [part.kernel for part in model.modules() if isinstance(part, LightConvolution)]
+    assert all(kernel.std() > 0.3 for kernel in kernels)
+    assert isinstance(model.encoder.layers, nn.ModuleList)
+
+
+def test_the_encoder_compiles_without_graph_breaks() -> None:
+    model = randomise(AutoBertZeroModel(config()))
+    with torch.no_grad():
+        expected = model(**batch()).last_hidden_state
+        compiled = torch.compile(model, backend="eager", fullgraph=True)
+        torch.testing.assert_close(compiled(**batch()).last_hidden_state, expected)

@@ -103,17 +103,32 @@ def _euclidean(step: Step, args: Sequence[Tensor], context: Context) -> Tensor:
 def _attention(step: Step, args: Sequence[Tensor], context: Context) -> Tensor:
     query, key, value, *rest = args
     scale = step.scalar.value(context.head_dim)
-    if not rest:
-        mask = None if context.mask is None else _over_tokens(context.mask, -1)
-        return F.scaled_dot_product_attention(query, key, value, attn_mask=mask, scale=scale)
-    (bias,) = rest
-    if context.mask is not None:
-        bias = bias + _over_tokens(_additive(context.mask, bias.dtype), -1)
-    if bias.requires_grad and bias.device.type == "cpu":
-        # On CPU, PyTorch has no fused kernel that differentiates its mask; what it does instead is 1.15
-        # times slower than this (forward and backward, n from 32 to 512).
-        return ((query * scale) @ key.mT + bias).softmax(-1) @ value
+    mask, bias = context.mask, rest[0] if rest else None
+    if _plain_is_faster(query, bias):
+        scores = (query * scale) @ key.mT
+        if bias is not None:
+            scores = scores + bias
+        if mask is not None:
+            scores = scores + _over_tokens(_additive(mask, scores.dtype), -1)
+        return scores.softmax(-1) @ value
+    if bias is None:
+        bias = None if mask is None else _over_tokens(mask, -1)
+    elif mask is not None:
+        bias = bias + _over_tokens(_additive(mask, bias.dtype), -1)
     return F.scaled_dot_product_attention(query, key, value, attn_mask=bias, scale=scale)
+
+
+def _plain_is_faster(query: Tensor, bias: Tensor | None) -> bool:
+    """Whether PyTorch's fused attention loses against the plain form, measured forward and backward.
+
+    On CPU it has no fused kernel that differentiates its mask (1.15 times slower, n from 32 to 512), and
+    its backward pass in bf16 without AMX takes 1.4 (n = 512) to 4 times (n = 128) as long.
+    """
+    if query.device.type != "cpu":
+        return False
+    if bias is not None and bias.requires_grad:
+        return True
+    return query.requires_grad and query.dtype in (torch.bfloat16, torch.float16)
 
 
 def _over_tokens(mask: Tensor, axis: int) -> Tensor:

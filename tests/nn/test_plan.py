@@ -165,7 +165,7 @@ def test_a_new_primitive_needs_a_rule() -> None:
         as_term(graph)
 
 
-@pytest.mark.parametrize("primitive", PRIMITIVES.values(), ids=str)
+@pytest.mark.parametrize("primitive", PRIMITIVES.values(), ids=list(PRIMITIVES))
 def test_every_primitive_has_a_rule(primitive: Primitive) -> None:
     found = next(graph for graph in map(graph_of, range(1000)) if primitive.name in graph.operations)
     assert make_plan(found).steps is not None

@@ -41,6 +41,13 @@ def _train_a_step(model: MaskedLM) -> None:
     optimizer.step()
 
 
+def _update(model: MaskedLM, optimizer: torch.optim.Optimizer, step: int) -> None:
+    ids = torch.randint(SMALL.vocab_size, (2, 70), generator=torch.Generator().manual_seed(step))
+    optimizer.zero_grad()
+    model(ids, torch.arange(140)).square().sum().backward()
+    optimizer.step()
+
+
 def test_the_bank_holds_both_branches_at_their_largest() -> None:
     bank = _bank()
     for layer in range(LAYERS):
@@ -101,6 +108,60 @@ def test_what_is_not_used_stays_and_what_is_used_moves(seed: int) -> None:
                 used[:, (65 + kernel) // 2 :] = False
         assert torch.equal(tensor[~used], before[name][~used]), name
         assert not (tensor == before[name])[used].any(), name
+
+
+def test_adam_goes_on_where_another_candidate_left_it() -> None:
+    """Two candidates in turn, of the same backbone, are one model trained without a break."""
+    backbone = backbone_of(11, LAYERS)
+    bank = _bank()
+    whole = MaskedLM(backbone, SMALL)
+    bank.inherit(whole)
+    unbroken = torch.optim.AdamW(whole.parameters(), lr=0.01)
+    for step in range(4):
+        _update(whole, unbroken, step)
+    for start in (0, 2):
+        heir = MaskedLM(backbone, SMALL)
+        optimizer = torch.optim.AdamW(heir.parameters(), lr=0.01)
+        bank.inherit(heir, optimizer)
+        for step in (start, start + 1):
+            _update(heir, optimizer, step)
+        bank.absorb(heir, optimizer)
+    assert bank.updates == 4
+    for name, parameter in whole.named_parameters():
+        assert torch.equal(parameter, dict(heir.named_parameters())[name]), name
+
+
+def test_what_is_not_used_keeps_its_moments() -> None:
+    bank = _bank()
+    for moments in bank.moments.values():
+        for tensor in moments.values():
+            tensor.uniform_(generator=torch.Generator().manual_seed(1))
+    before = {name: tensor.clone() for name, tensor in bank.state().items()}
+    heir = MaskedLM(Backbone.parse("Q + V\nconv 9\nconv 65"), SMALL)
+    optimizer = torch.optim.AdamW(heir.parameters(), lr=0.01)
+    bank.inherit(heir, optimizer)
+    _update(heir, optimizer, 0)
+    bank.absorb(heir, optimizer)
+    for key in ("exp_avg", "exp_avg_sq"):
+        old, new = (
+            state[f"{key}/encoder.layers.0.attention.projection.weight"] for state in (before, bank.state())
+        )
+        assert not (old == new)[:WIDTH].any()  # Q
+        assert torch.equal(old[WIDTH : 2 * WIDTH], new[WIDTH : 2 * WIDTH])  # K
+        assert torch.equal(old[3 * WIDTH :], new[3 * WIDTH :])  # P
+        old, new = (state[f"{key}/encoder.layers.1.convolution.kernel"] for state in (before, bank.state()))
+        assert torch.equal(old[:, :28], new[:, :28])
+        assert not (old == new)[:, 28:37].any()
+
+
+def test_the_state_is_the_bank() -> None:
+    bank, other = _bank(1), _bank(2)
+    bank.updates = 7
+    other.load_state(bank.state())
+    assert other.updates == 7
+    assert all(torch.equal(tensor, other.state()[name]) for name, tensor in bank.state().items())
+    with pytest.raises(ValueError, match="other sizes"):
+        other.load_state(WeightBank(SMALL, LAYERS + 1).state())
 
 
 @pytest.mark.parametrize("kernel", KERNELS)

@@ -34,17 +34,18 @@ def evaluator(setting: Setting) -> SharedWeightEvaluator:
 
 
 def copied(evaluator: SharedWeightEvaluator) -> dict[str, Tensor]:
-    return {name: tensor.clone() for name, tensor in evaluator.bank.tensors.items()}
+    return {name: tensor.clone() for name, tensor in evaluator.bank.state().items()}
 
 
 def changed(evaluator: SharedWeightEvaluator, before: dict[str, Tensor]) -> set[str]:
-    assert evaluator.bank.tensors.keys() == before.keys()
-    return {name for name, old in before.items() if not same(evaluator.bank.tensors[name], old)}
+    now = evaluator.bank.state()
+    assert now.keys() == before.keys()
+    return {name for name, old in before.items() if not same(now[name], old)}
 
 
 def same(a: Tensor, b: Tensor) -> bool:
     """Bit by bit, so that a NaN equals itself."""
-    return torch.equal(a.contiguous().view(torch.int32), b.contiguous().view(torch.int32))
+    return torch.equal(a.contiguous().flatten().view(torch.int32), b.contiguous().flatten().view(torch.int32))
 
 
 def timeless(outcome: Outcome) -> tuple[Any, ...]:
@@ -173,8 +174,8 @@ def test_a_snapshot_of_other_sizes_is_refused(
         evaluator.restore(tmp_path, 0)
 
 
-def diverging(model: MaskedLM, batches: Iterator[Any], recipe: Recipe, on_step: Any = None) -> float:
-    train(model, batches, recipe, on_step)
+def diverging(model: MaskedLM, batches: Iterator[Any], recipe: Recipe, *rest: Any) -> float:
+    train(model, batches, recipe, *rest)
     raise Diverged("loss is nan at step 4")
 
 

@@ -49,6 +49,8 @@ def test_the_rate_without_warm_up_and_of_one_step() -> None:
     assert Recipe(4, learning_rate=0.4, warmup=0).rate(0) == 0.4
     assert Recipe(4, learning_rate=0.4, warmup=0).rate(3) == pytest.approx(0.1)
     assert Recipe(1, learning_rate=0.4).rate(0) == pytest.approx(0.2)
+    steady = Recipe(4, learning_rate=0.4, warmup=0.5, decay=False)
+    assert [steady.rate(step) for step in range(4)] == pytest.approx([0.4 / 3, 0.8 / 3, 0.4, 0.4])
     assert all(0 < Recipe(steps).rate(step) <= 1e-3 for steps in range(1, 40) for step in range(steps))
 
 

@@ -18,7 +18,14 @@ from autobert_zero.errors import UserError
 from autobert_zero.nn import EncoderConfig, MaskedLM, WeightBank
 from autobert_zero.search.trial import Outcome, Proposal, Status
 from autobert_zero.space import Backbone, Space, sample_backbone
-from autobert_zero.training.loop import Diverged, Recipe, evaluate, out_of_memory, train
+from autobert_zero.training.loop import (
+    Diverged,
+    Recipe,
+    evaluate,
+    make_optimizer,
+    out_of_memory,
+    train,
+)
 from autobert_zero.training.precision import Precision
 
 _WARMUP_SEGMENT = 10
@@ -79,18 +86,14 @@ class SharedWeightEvaluator:
         random = Random(f"{self._seed} warm-up")
         batches = self._batches(0)
         for start in range(0, steps, _WARMUP_SEGMENT):
-            model = self._inherited(sample_backbone(random, space).canonical())
-            segment = Recipe(
-                steps=min(_WARMUP_SEGMENT, steps - start),
-                batch_size=self._proxy.batch_size,
-                learning_rate=self._proxy.learning_rate,
-                precision=self._precision,
-            )
+            # The rate rises once, in the first segment: the optimiser's memory goes on from there.
+            recipe = self._recipe(min(_WARMUP_SEGMENT, steps - start), warmup=0.0 if start else 0.9)
+            model, optimizer = self._heir(sample_backbone(random, space).canonical(), recipe)
             try:
-                train(model, batches, segment, partial(_advance, on_step, start, steps))
+                train(model, batches, recipe, partial(_advance, on_step, start, steps), optimizer)
             except Diverged:
                 continue  # a random backbone may; its weights are dropped as a candidate's would be
-            self.bank.absorb(model)
+            self.bank.absorb(model, optimizer)
 
     def evaluate(self, proposal: Proposal, on_step: OnStep = lambda done, of, loss: None) -> Outcome:
         """Inherits, trains, scores, and writes the weights back; a diverged candidate writes nothing."""
@@ -98,15 +101,10 @@ class SharedWeightEvaluator:
         steps = self._proxy.steps
         torch.manual_seed(self._seed * 1_000_003 + proposal.number)
         try:
-            model = self._inherited(proposal.backbone)
-            recipe = Recipe(
-                steps=steps,
-                batch_size=self._proxy.batch_size,
-                learning_rate=self._proxy.learning_rate,
-                precision=self._precision,
-            )
+            recipe = self._recipe(steps)
+            model, optimizer = self._heir(proposal.backbone, recipe)
             batches = self._batches(proposal.number + 1)
-            train(model, batches, recipe, partial(_advance, on_step, 0, steps))
+            train(model, batches, recipe, partial(_advance, on_step, 0, steps), optimizer)
             result = evaluate(model, self._validation, self._precision)
             if not isfinite(result.loss):
                 raise Diverged(f"validation loss is {result.loss}")
@@ -117,23 +115,24 @@ class SharedWeightEvaluator:
                 raise
             reason = f"out of memory: {str(error).splitlines()[0] if str(error) else 'no detail'}"
             return Outcome(Status.FAILED, reason=reason, seconds=time.perf_counter() - start)
-        self.bank.absorb(model)
+        self.bank.absorb(model, optimizer)
         metrics = {"val_loss": result.loss, "mlm_accuracy": result.accuracy}
         return Outcome(Status.COMPLETE, -result.loss, metrics=metrics, seconds=time.perf_counter() - start)
 
     def rescore(self, backbones: Sequence[Backbone]) -> list[float]:
         """Scores backbones with the bank as it stands, without training."""
-        losses = [
-            evaluate(self._inherited(backbone), self._validation, self._precision).loss
-            for backbone in backbones
-        ]
+        losses = []
+        for backbone in backbones:
+            model = self._new(backbone)
+            self.bank.inherit(model)
+            losses.append(evaluate(model, self._validation, self._precision).loss)
         return [-loss if isfinite(loss) else _WORST for loss in losses]
 
     def save(self, folder: Path, trials: int) -> None:
         """Snapshots the bank as it is after so many trials; the two newest are kept."""
         folder.mkdir(parents=True, exist_ok=True)
         with written_whole(_snapshot(folder, trials)) as partial:
-            save_file(self.bank.tensors, partial)
+            save_file(self.bank.state(), partial)
         older = sorted(folder.glob("*.safetensors"))[:-_SNAPSHOTS]
         for old in (*older, *folder.glob("*.partial")):  # a kill may have left half a file
             old.unlink()
@@ -151,15 +150,26 @@ class SharedWeightEvaluator:
             raise UserError(
                 f"snapshot {path} cannot be read ({error}); the run cannot be resumed, start another"
             ) from error
-        sizes = {name: tensor.shape for name, tensor in tensors.items()}
-        if sizes != {name: tensor.shape for name, tensor in self.bank.tensors.items()}:
-            raise UserError(f"snapshot {path} is of a search with other sizes; start another run")
-        self.bank.tensors = tensors
+        try:
+            self.bank.load_state(tensors)
+        except ValueError as error:
+            raise UserError(f"snapshot {path} does not fit: {error}; start another run") from None
 
-    def _inherited(self, backbone: Backbone) -> MaskedLM:
-        model = MaskedLM(backbone, self.model).to(self._device)
-        self.bank.inherit(model)
-        return model
+    def _heir(self, backbone: Backbone, recipe: Recipe) -> tuple[MaskedLM, torch.optim.Optimizer]:
+        """The candidate and its optimiser, which go on where the bank stands."""
+        model = self._new(backbone)
+        optimizer = make_optimizer(model, recipe)
+        self.bank.inherit(model, optimizer)
+        return model, optimizer
+
+    def _new(self, backbone: Backbone) -> MaskedLM:
+        return MaskedLM(backbone, self.model).to(self._device)
+
+    def _recipe(self, steps: int, warmup: float = 0.0) -> Recipe:
+        proxy = self._proxy
+        return Recipe(
+            steps, proxy.batch_size, proxy.learning_rate, warmup, decay=False, precision=self._precision
+        )
 
     def _batches(self, stream: int) -> Iterator[MaskedBatch]:
         seed = (self._seed, stream)

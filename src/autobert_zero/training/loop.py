@@ -29,8 +29,9 @@ class Recipe:
     Attributes:
         steps: Number of updates.
         batch_size: B, sequences in a batch.
-        learning_rate: Peak, after the warm-up; decays linearly to 0.
+        learning_rate: Peak, after the warm-up.
         warmup: Share of the steps in which the rate rises.
+        decay: Whether the rate falls linearly to 0 after the warm-up, or stays.
         weight_decay: AdamW's, on matrices only.
         clip: Largest norm of the gradient.
         precision: Number format of the forward pass.
@@ -40,6 +41,7 @@ class Recipe:
     batch_size: int = 32
     learning_rate: float = 1e-3
     warmup: float = 0.1
+    decay: bool = True
     weight_decay: float = 0.01
     clip: float = 1.0
     precision: Precision = "auto"
@@ -57,7 +59,8 @@ class Recipe:
         rising = math.ceil(self.warmup * self.steps)
         if step < rising:
             return self.learning_rate * (step + 1) / (rising + 1)
-        return self.learning_rate * (self.steps - step) / (self.steps - rising)
+        left = (self.steps - step) / (self.steps - rising) if self.decay else 1.0
+        return self.learning_rate * left
 
 
 @dataclass(frozen=True)
@@ -78,6 +81,7 @@ def train(
     batches: Iterator[MaskedBatch],
     recipe: Recipe,
     on_step: Callable[[int, float], None] | None = None,
+    optimizer: torch.optim.Optimizer | None = None,
 ) -> float:
     """Trains a model in place.
 
@@ -86,6 +90,7 @@ def train(
         batches: At least `recipe.steps` of them.
         recipe: How.
         on_step: Called after every step with the number of steps done and the loss.
+        optimizer: One that has a past, of `make_optimizer`; None starts a new one.
 
     Returns:
         Seconds spent.
@@ -95,7 +100,7 @@ def train(
     """
     device = next(model.parameters()).device
     limit = 2 * math.log(model.encoder.config.vocab_size)
-    optimizer = _optimizer(model, recipe)
+    optimizer = optimizer or make_optimizer(model, recipe)
     model.train()
     start = time.perf_counter()
     for step in range(recipe.steps):
@@ -141,7 +146,8 @@ def _loss(model: MaskedLM, batch: MaskedBatch, precision: Precision) -> torch.Te
     return F.cross_entropy(logits.float(), batch.labels)
 
 
-def _optimizer(model: MaskedLM, recipe: Recipe) -> torch.optim.Optimizer:
+def make_optimizer(model: MaskedLM, recipe: Recipe) -> torch.optim.Optimizer:
+    """AdamW over the model's parameters, with BERT's exemption of vectors from weight decay."""
     parameters = list(model.parameters())
     groups = [
         {"params": [p for p in parameters if p.ndim > 1], "weight_decay": recipe.weight_decay},

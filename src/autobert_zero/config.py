@@ -80,8 +80,11 @@ class ProxyConfig(_Section):
 
     candidates: int = Field(26, ge=1)
     """Candidates to score; failed and diverged ones count."""
-    warmup_steps: int = Field(160, ge=0)
+    warmup_steps: int = Field(240, ge=0)
     """Updates of the shared weights with random backbones before the first score."""
+    warmup_attention_share: float = Field(0.0, ge=0, le=1)
+    """Probability that a layer is an attention in the warm-up. Convolutions leave the plateau of unigram
+    statistics hundreds of steps earlier, and take embeddings and feed-forward blocks with them."""
     steps: int = Field(40, ge=1)
     """Updates of each candidate."""
     batch_size: int = Field(32, ge=1)
@@ -95,7 +98,7 @@ class ProxyConfig(_Section):
 class FinalConfig(_Section):
     """The comparison at the end: from scratch, at higher fidelity."""
 
-    finalists: int = Field(3, ge=1)
+    finalists: int = Field(4, ge=1)
     """Best candidates that are screened."""
     screening_steps: int = Field(880, ge=1)
     """Updates of each finalist; the best on validation text is the winner."""

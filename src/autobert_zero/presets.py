@@ -28,7 +28,7 @@ def small() -> SearchConfig:
             steps=80,
             validation_sequences=384,
         ),
-        final=FinalConfig(finalists=5, screening_steps=800, steps=7400, batch_size=32, learning_rate=2e-3),
+        final=FinalConfig(finalists=4, screening_steps=1600, steps=14_800),
     )
 
 
@@ -41,6 +41,7 @@ def paper() -> SearchConfig:
         proxy=ProxyConfig(
             candidates=760,
             warmup_steps=20_000,
+            warmup_attention_share=0.5,
             steps=1_000,
             batch_size=256,
             learning_rate=1e-4,

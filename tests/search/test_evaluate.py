@@ -255,7 +255,18 @@ def test_rescoring_trains_nothing(evaluator: SharedWeightEvaluator) -> None:
     assert evaluator.rescore([HYBRID])[0] != scores[0]  # as the bank stands now
 
 
-def test_warm_up_trains_both_branches(evaluator: SharedWeightEvaluator, setting: Setting) -> None:
+@pytest.mark.parametrize(("share", "idle"), [(0.0, ".attention."), (1.0, ".convolution.")])
+def test_the_warm_up_has_its_own_share_of_attentions(corpus_file: Path, share: float, idle: str) -> None:
+    setting = prepare(tiny.config(corpus_file, proxy={"warmup_attention_share": share}))
+    evaluator = setting.evaluator()
+    before = copied(evaluator)
+    evaluator.warm_up(setting.space, lambda *rest: None)
+    touched = changed(evaluator, before)
+    assert any(".feed_forward." in name for name in touched)
+    assert not any(idle in name for name in touched)
+
+
+def test_warm_up_is_a_function_of_the_seed(evaluator: SharedWeightEvaluator, setting: Setting) -> None:
     before = copied(evaluator)
     steps: list[tuple[int, int]] = []
     evaluator.warm_up(setting.space, lambda done, of, loss: steps.append((done, of)))

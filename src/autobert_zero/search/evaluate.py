@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from math import isfinite
 from pathlib import Path
@@ -84,6 +85,7 @@ class SharedWeightEvaluator:
         """Trains random backbones in turn, so that the first candidates do not start from noise."""
         steps = self._proxy.warmup_steps
         random = Random(f"{self._seed} warm-up")
+        space = replace(space, attention_share=self._proxy.warmup_attention_share)
         batches = self._batches(0)
         for start in range(0, steps, _WARMUP_SEGMENT):
             # The rate rises once, in the first segment: the optimiser's memory goes on from there.

@@ -112,6 +112,27 @@ def zoo(
     typer.echo(list_zoo() if name is None else find(name).backbone)
 
 
+@app.command()
+def export(
+    source: Annotated[Path, typer.Argument(help="A finished run, or a folder of save_pretrained.")],
+    out: Annotated[Path, typer.Argument(help="New folder for the exported model.")],
+    onnx: Annotated[bool, typer.Option(help="Write model.onnx, checked with onnxruntime.")] = True,
+    program: Annotated[bool, typer.Option(help="Write model.pt2, a torch.export program.")] = True,
+) -> None:
+    """Write a model so that it can be used without this package."""
+    from rich.console import Console
+
+    from autobert_zero.export import export as write
+
+    console = Console()
+    formats = tuple(name for name, wanted in (("torch", program), ("onnx", onnx)) if wanted)
+    with console.status("reading the model") as status:
+        programs = write(source, out, formats, status.update)
+    for each in programs:
+        typer.echo(f"{each.file}: differs from PyTorch by at most {each.difference:.1e}")
+    typer.echo(f"everything is in {out}; it loads with trust_remote_code=True")
+
+
 def _read_backbone(source: str) -> Any:
     """Reads a formula or layer, a file of layers (text or JSON), or a run folder's best."""
     from autobert_zero.space import Backbone

@@ -18,8 +18,15 @@ from transformers.modeling_outputs import BaseModelOutputWithPooling
 from transformers.utils import can_return_tuple
 
 from autobert_zero.errors import UserError
-from autobert_zero.hf import loading
 from autobert_zero.hf.configuration import AutoBertZeroConfig
+from autobert_zero.hf.loading import (
+    check_backbone,
+    damage_named,
+    differences,
+    listed,
+    refuse_pickles,
+    stored_config,
+)
 from autobert_zero.nn.convolution import LightConvolution
 from autobert_zero.nn.encoder import Embeddings, EncoderLayer
 from autobert_zero.nn.heads import Pooler
@@ -56,11 +63,11 @@ class AutoBertZeroPreTrainedModel(PreTrainedModel):
         if pretrained_model_name_or_path is None:
             return super().from_pretrained(None, *args, **kwargs)
         source = str(pretrained_model_name_or_path)
-        loading.refuse_pickles(source, kwargs)
-        stored = loading.stored_config(source, kwargs)
+        refuse_pickles(source, kwargs)
+        stored = stored_config(source, kwargs)
         wants_info = kwargs.pop("output_loading_info", False)
         may_mismatch = kwargs.pop("ignore_mismatched_sizes", False)
-        with loading.damage_named(source):
+        with damage_named(source):
             model, info = super().from_pretrained(
                 source,
                 *args,
@@ -69,10 +76,10 @@ class AutoBertZeroPreTrainedModel(PreTrainedModel):
                 output_loading_info=True,
                 ignore_mismatched_sizes=True,  # checked here, to say more
             )
-        loading.check_backbone(source, stored, model.config.parse_backbone(), info)
+        check_backbone(source, stored, model.config.parse_backbone(), info)
         if info["mismatched_keys"] and not may_mismatch:
             raise UserError(
-                f"{source}: tensors of another size: {loading.listed(loading.differences(info))}; with "
+                f"{source}: tensors of another size: {listed(differences(info))}; with "
                 "ignore_mismatched_sizes=True they start anew"
             )
         return (model, info) if wants_info else model

@@ -53,10 +53,24 @@ def convolve(x: Tensor, kernel: Tensor) -> Tensor:
     Returns:
         (B, n, d).
     """
-    # Measured on CPU, forward and backward: PyTorch's depth-wise conv1d is the slowest of all, above
-    # all for long kernels; shifted sums win for the short ones, matrix products for the rest.
-    algorithm = _shifted_sum if kernel.shape[-1] <= _SHIFTED_UP_TO else _banded_product
+    if torch.compiler.is_exporting():
+        # For any length, as one operation that other runtimes know.
+        algorithm = _depthwise
+    elif kernel.shape[-1] <= _SHIFTED_UP_TO:
+        # Measured on CPU, forward and backward: PyTorch's depth-wise conv1d is the slowest of all, above
+        # all for long kernels; shifted sums win for the short ones, matrix products for the rest.
+        algorithm = _shifted_sum
+    else:
+        algorithm = _banded_product
     return algorithm(x, kernel.to(x.dtype))
+
+
+def _depthwise(x: Tensor, kernel: Tensor) -> Tensor:
+    """PyTorch's own convolution."""
+    width = x.shape[-1]
+    heads, size = kernel.shape
+    weight = kernel.repeat_interleave(width // heads, 0)[:, None]  # (d, 1, k)
+    return F.conv1d(x.mT, weight, padding=size // 2, groups=width).mT
 
 
 def _shifted_sum(x: Tensor, kernel: Tensor) -> Tensor:

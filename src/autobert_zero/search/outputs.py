@@ -102,18 +102,8 @@ def summary_markdown(summary: Mapping[str, Any]) -> str:
         "All four were trained from scratch at the same depth, width, tokens, batches and recipe; the "
         "loss is measured on hold-out text that neither the search nor the choice of the winner has seen.",
         "",
-        "| backbone | val loss | MLM accuracy | parameters | MFLOPs / sequence | tokens/s |",
-        "|---|---|---|---|---|---|",
+        *comparison_table(summary),
     ]
-    for name, label in _LABELS.items():
-        row = summary[name]
-        if row["status"] != "complete":
-            lines.append(f"| {label} | {row['status']}: {row['reason']} | | {row['parameters']:,} | | |")
-            continue
-        lines.append(
-            f"| {label} | {row['val_loss']:.4f} | {row['mlm_accuracy']:.4f} | {row['parameters']:,} "
-            f"| {row['flops'] / 1e6:.1f} | {row['tokens_per_second']:,.0f} |"
-        )
     lines += ["", "The found backbone, one layer a line:", "", "```"]
     lines += summary["best"]["backbone"]
     counts = ", ".join(f"{count} {status}" for status, count in summary["statuses"].items())
@@ -134,6 +124,24 @@ def summary_markdown(summary: Mapping[str, Any]) -> str:
             f"| {row['trial']} | {row['score']:.4f} | {_number(row['selection_loss']) or row['status']} |"
         )
     return "\n".join(lines) + "\n"
+
+
+def comparison_table(summary: Mapping[str, Any]) -> list[str]:
+    """The found backbone and its opponents as the lines of a Markdown table."""
+    lines = [
+        "| backbone | val loss | MLM accuracy | parameters | MFLOPs / sequence | tokens/s |",
+        "|---|---|---|---|---|---|",
+    ]
+    for name, label in _LABELS.items():
+        row = summary[name]
+        if row["status"] != "complete":
+            lines.append(f"| {label} | {row['status']}: {row['reason']} | | {row['parameters']:,} | | |")
+            continue
+        lines.append(
+            f"| {label} | {row['val_loss']:.4f} | {row['mlm_accuracy']:.4f} | {row['parameters']:,} "
+            f"| {row['flops'] / 1e6:.1f} | {row['tokens_per_second']:,.0f} |"
+        )
+    return lines
 
 
 def _number(value: float | None) -> str:

@@ -97,7 +97,13 @@ def prepare(config: SearchConfig, watch: Callable[[str, int, int], None] = _unwa
     if not source:
         keep_tokenizer(tokenizer, corpus, vocab_size)
     vocabulary = Vocabulary.of(tokenizer)
-    model = EncoderConfig(
+    model = encoder_config(config, vocabulary)
+    return Setting(config, tokenizer, split(path), vocabulary, model, space_of(config), device)
+
+
+def encoder_config(config: SearchConfig, vocabulary: Vocabulary) -> EncoderConfig:
+    """The sizes of every model of a run."""
+    return EncoderConfig(
         vocab_size=vocabulary.size,
         width=config.model.width,
         heads=config.model.heads,
@@ -105,7 +111,6 @@ def prepare(config: SearchConfig, watch: Callable[[str, int, int], None] = _unwa
         max_positions=config.data.length,
         dropout=config.model.dropout,
     )
-    return Setting(config, tokenizer, split(path), vocabulary, model, space_of(config), device)
 
 
 def _device(name: str) -> torch.device:

@@ -1,0 +1,135 @@
+"""The model card: what a model is, how it was trained, how to use it."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from autobert_zero import cost
+from autobert_zero.export.programs import Program
+from autobert_zero.export.sources import Source
+from autobert_zero.hf import AutoBertZeroConfig
+from autobert_zero.search.outputs import comparison_table
+
+_AUTO = {
+    "AutoBertZeroModel": ("AutoModel", "feature-extraction"),
+    "AutoBertZeroForMaskedLM": ("AutoModelForMaskedLM", "fill-mask"),
+    "AutoBertZeroForPreTraining": ("AutoModelForPreTraining", None),
+    "AutoBertZeroForSequenceClassification": ("AutoModelForSequenceClassification", "text-classification"),
+    "AutoBertZeroForTokenClassification": ("AutoModelForTokenClassification", "token-classification"),
+    "AutoBertZeroForQuestionAnswering": ("AutoModelForQuestionAnswering", "question-answering"),
+    "AutoBertZeroForMultipleChoice": ("AutoModelForMultipleChoice", None),
+}
+
+
+def model_card(source: Source, code: str, picture: str, programs: Sequence[Program]) -> str:
+    """Writes the card in the Hub's format.
+
+    Args:
+        source: The model.
+        code: Name of the modelling file.
+        picture: Name of the picture of the backbone.
+        programs: What was exported beside.
+    """
+    model, config = source.model, source.model.config
+    auto, task = _AUTO[type(model).__name__]
+    head = ["---", "library_name: transformers", "tags:", "- autobert-zero", "- neural-architecture-search"]
+    head += [f"pipeline_tag: {task}"] if task else []
+    tokenizer = source.tokenizer is not None
+    lines = [
+        *head,
+        "---",
+        "",
+        f"# {source.name}",
+        "",
+        "An encoder whose token-mixing layers were chosen by AutoBERT-Zero from primitive operations: "
+        "attentions with formulas of their own, and convolutions.",
+        "",
+        f"![The backbone, layer by layer]({picture})",
+        "",
+        *_sizes(config, sum(parameter.numel() for parameter in model.parameters())),
+        "",
+        "## Use",
+        "",
+        "```python",
+        f"from transformers import {auto}" + (", AutoTokenizer" if tokenizer else ""),
+        "",
+        f'model = {auto}.from_pretrained("FOLDER_OR_NAME", trust_remote_code=True)',
+        *(['tokenizer = AutoTokenizer.from_pretrained("FOLDER_OR_NAME")'] if tokenizer else []),
+        "```",
+        "",
+        f"`trust_remote_code=True` runs `{code}`, one file that needs `torch`, `transformers` and "
+        "`safetensors` only. With the package `autobert-zero` installed, `import autobert_zero.hf` does the "
+        "same without remote code.",
+        "",
+        *_files(programs),
+        "## Training",
+        "",
+        *_training(source),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _sizes(config: AutoBertZeroConfig, parameters: int) -> list[str]:
+    backbone = config.parse_backbone()
+    tokens = config.max_position_embeddings
+    sizes = cost.Sizes(
+        config.hidden_size, config.num_attention_heads, config.intermediate_size, config.vocab_size, tokens
+    )
+    rows = [
+        ("layers", str(len(backbone.layers))),
+        ("hidden size", str(config.hidden_size)),
+        ("heads", str(config.num_attention_heads)),
+        ("feed-forward", str(config.intermediate_size)),
+        ("vocabulary", f"{config.vocab_size:,}"),
+        ("longest sequence", f"{tokens} tokens"),
+        ("parameters", f"{parameters:,}"),
+        (f"encoder, forward, {tokens} tokens", f"{cost.flops(backbone, sizes, tokens) / 1e9:,.3f} GFLOPs"),
+        ("key of the backbone", f"`{backbone.key()}`"),
+    ]
+    return ["| size | |", "|---|---|", *(f"| {name} | {value} |" for name, value in rows)]
+
+
+def _files(programs: Sequence[Program]) -> list[str]:
+    if not programs:
+        return []
+    lines = ["## Programs", "", "| file | outputs | largest difference from PyTorch |", "|---|---|---|"]
+    for program in programs:
+        outputs = ", ".join(f"`{name}`" for name in program.outputs)
+        lines.append(f"| `{program.file}` | {outputs} | {program.difference:.1e} |")
+    shapes = ", ".join(f"{batch} x {tokens}" for batch, tokens in programs[0].shapes)
+    return [
+        *lines,
+        "",
+        "Inputs: `input_ids`, `attention_mask`, `token_type_ids`, integers (batch, tokens), any batch and "
+        f"length. Checked at {shapes}, with padding; the difference is relative to the largest output where "
+        "that is above 1. Outputs at padding are unspecified.",
+        "",
+    ]
+
+
+def _training(source: Source) -> list[str]:
+    summary, settings = source.summary, source.settings
+    if summary is None or settings is None:
+        return ["This was exported from a saved model, which does not say how it was trained."]
+    final = settings["final"]
+    best: dict[str, Any] = summary["best"]
+    if best["status"] != "complete":
+        return [f"Training {best['status']}: {best['reason']}."]
+    data, model = settings["data"], settings["model"]
+    return [
+        f"Masked language modelling on the corpus `{data['corpus']}`, from scratch: {final['steps']:,} steps "
+        f"of {final['batch_size']} sequences of {data['length']} tokens ({best['tokens']:,} tokens), AdamW, "
+        f"peak rate {final['learning_rate']:g}, dropout {model['dropout']:g}, seed {summary['seed']}.",
+        f"Loss on hold-out text {best['val_loss']:.4f} nats, accuracy {best['mlm_accuracy']:.4f}.",
+        "",
+        f"The backbone is the best of {summary['candidates']} candidates of the strategy "
+        f"`{settings['strategy']['name']}`, {summary['search_seconds']:.0f} s of search. Beside it, trained "
+        "alike:",
+        "",
+        *comparison_table(summary),
+        "",
+        "Its layers:",
+        "",
+        "```",
+        *best["backbone"],
+        "```",
+    ]

@@ -1,0 +1,256 @@
+"""Several modules of the package as one file that needs none of them.
+
+Definitions are copied as they are written, with their comments: those that the wanted names need, directly
+or not, module after module in the order of imports. Where two modules give the same name to different
+things, all but the first get their module's name at the end.
+"""
+
+import ast
+import importlib.util
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from autobert_zero.export.references import Reference, references
+
+_PACKAGE = "autobert_zero"
+
+Place = tuple[str, str]
+"""A module and a name that it defines at its top level."""
+
+
+@dataclass(frozen=True)
+class _Module:
+    """A module's source, taken apart.
+
+    Attributes:
+        name: Its dotted name.
+        lines: Its source.
+        summary: First line of its docstring.
+        definitions: Name to the statement that defines it; several names may have the same.
+        own: Local name to the place in this package that it was imported from; for a module, the name is "".
+        outer: Local name to the line that imports it from elsewhere.
+    """
+
+    name: str
+    lines: tuple[str, ...]
+    summary: str
+    definitions: dict[str, ast.stmt]
+    own: dict[str, Place]
+    outer: dict[str, str]
+
+
+def flatten(wanted: Sequence[Place], header: str) -> str:
+    """Writes one file with the wanted definitions and all that they need of this package.
+
+    Args:
+        wanted: What the file must define.
+        header: Its docstring.
+
+    Returns:
+        The source. Imports of other packages are kept, those of this package are gone.
+
+    Raises:
+        ValueError: A module does something that cannot be copied, such as a call at its top level.
+    """
+    needed = _needed(wanted)
+    modules = _in_order_of_imports([module for module, _ in needed])
+    places = [
+        (module, name) for module in modules for name in _read(module).definitions if (module, name) in needed
+    ]
+    imports = {line for module, _, reference in _uses(places) if (line := _outer(module, reference))}
+    names = _flat_names(places, {line.split()[-1] for line in imports})
+
+    parts = []
+    for module in modules:
+        statements = {
+            id(node): node for of, name in places if of == module and (node := _read(of).definitions[name])
+        }
+        parts.append(f"# {module}: {_read(module).summary}")
+        parts += [_copied(module, statement, names) for statement in statements.values()]
+    top = [f'"""{header}"""', "from __future__ import annotations", "\n".join(_grouped(imports))]
+    return "\n\n".join(top) + "\n\n\n" + "\n\n\n".join(parts) + "\n"
+
+
+def _needed(wanted: Sequence[Place]) -> set[Place]:
+    """The wanted places and all of this package that they refer to, directly or not."""
+    found: set[Place] = set()
+    open_ = [_origin(*place) for place in wanted]
+    while open_:
+        place = open_.pop()
+        if place not in found:
+            found.add(place)
+            open_ += [target for _, target, _ in _uses([place]) if target is not None]
+    return found
+
+
+def _uses(places: Sequence[Place]) -> Iterator[tuple[str, Place | None, Reference]]:
+    """What definitions refer to: their module, the place if it is in this package, and where it is named."""
+    for module, name in places:
+        for reference in references(_read(module).definitions[name]):
+            yield module, _target(module, reference), reference
+
+
+def _target(module: str, reference: Reference) -> Place | None:
+    """The place that a reference means; None if it is not in this package."""
+    source = _read(module)
+    if reference.name in source.definitions:
+        return module, reference.name
+    if reference.name not in source.own:
+        return None
+    of, name = source.own[reference.name]
+    return _origin(of, name or _attribute(reference).attr)
+
+
+def _attribute(reference: Reference) -> ast.Attribute:
+    """What is taken of a module."""
+    if reference.attribute is None:
+        raise ValueError(f"line {reference.node.lineno}: the module {reference.name} is used as a value")
+    return reference.attribute
+
+
+def _origin(module: str, name: str) -> Place:
+    """Follows a name through the modules that pass it on to the one that defines it."""
+    source = _read(module)
+    if name in source.definitions:
+        return module, name
+    if name not in source.own:
+        raise ValueError(f"{module} does not define {name!r}")
+    return _origin(*source.own[name])
+
+
+def _outer(module: str, reference: Reference) -> str | None:
+    """The import line of another package that a reference needs."""
+    source = _read(module)
+    return None if reference.name in source.definitions else source.outer.get(reference.name)
+
+
+def _grouped(imports: set[str]) -> list[str]:
+    """Import lines, those from one package in one."""
+    groups: dict[str, list[str]] = {}
+    for line in sorted(imports):
+        start, _, name = line.rpartition("import ")
+        groups.setdefault(start, []).append(name)
+    plain = [f"import {name}" for name in groups.pop("", [])]
+    return plain + [f"{start}import {', '.join(names)}" for start, names in groups.items()]
+
+
+def _flat_names(places: Sequence[Place], taken: set[str]) -> dict[Place, str]:
+    """A name for every place, all different."""
+    names: dict[Place, str] = {}
+    for module, name in places:
+        suffix = module.rsplit(".", 1)[-1]
+        flat = name if name not in taken else f"{name}_{suffix.upper() if name.isupper() else suffix}"
+        taken.add(flat)
+        names[module, name] = flat
+    return names
+
+
+def _copied(module: str, statement: ast.stmt, names: dict[Place, str]) -> str:
+    """The source of a definition with its comments, its references by their flat names."""
+    source = _read(module)
+    first, last = _extent(source, statement)
+    lines = [line.encode() for line in source.lines]  # columns of the syntax tree count bytes
+    for reference in reversed(references(statement)):
+        target = _target(module, reference)
+        if target is None:
+            continue
+        of_module = source.own.get(reference.name, ("", reference.name))[1] == ""
+        node = _attribute(reference) if of_module else reference.node
+        assert node.end_col_offset is not None
+        if node.lineno != node.end_lineno:
+            raise ValueError(f"{module}, line {node.lineno}: a reference over several lines")
+        line = lines[node.lineno - 1]
+        lines[node.lineno - 1] = (
+            line[: node.col_offset] + names[target].encode() + line[node.end_col_offset :]
+        )
+    text = [line.decode() for line in lines]
+    if isinstance(statement, ast.FunctionDef | ast.ClassDef):
+        flat = names[module, statement.name]
+        place = statement.lineno - 1
+        text[place] = re.sub(rf"^(def|class) {statement.name}\b", rf"\1 {flat}", text[place])
+    return "\n".join(text[first:last])
+
+
+def _extent(source: _Module, statement: ast.stmt) -> tuple[int, int]:
+    """First line and the one after the last: with decorators, comments before and a docstring after."""
+    decorators = getattr(statement, "decorator_list", [])
+    first = min([statement.lineno, *(node.lineno for node in decorators)]) - 1
+    while first and source.lines[first - 1].startswith("#"):
+        first -= 1
+    assert statement.end_lineno is not None
+    last = statement.end_lineno
+    if isinstance(statement, ast.Assign | ast.AnnAssign):
+        while last < len(source.lines) and source.lines[last].startswith('"""'):
+            last += 1
+    return first, last
+
+
+def _in_order_of_imports(modules: Sequence[str]) -> list[str]:
+    """Each module once, after all that it imports, however indirectly."""
+    order: dict[str, None] = {}
+    entered: set[str] = set()
+
+    def visit(module: str) -> None:
+        if module in entered:
+            return
+        entered.add(module)
+        for of, _ in _read(module).own.values():
+            visit(of)
+        order[module] = None
+
+    for module in sorted(set(modules)):
+        visit(module)
+    return [module for module in order if module in set(modules)]
+
+
+@cache
+def _read(module: str) -> _Module:
+    """Parses a module of this package."""
+    spec = importlib.util.find_spec(module)
+    assert spec is not None
+    assert spec.origin is not None
+    text = Path(spec.origin).read_text(encoding="utf-8")
+    tree = ast.parse(text)
+    definitions: dict[str, ast.stmt] = {}
+    own: dict[str, Place] = {}
+    outer: dict[str, str] = {}
+    for statement in tree.body:
+        match statement:
+            case ast.FunctionDef(name=name) | ast.ClassDef(name=name):
+                definitions[name] = statement
+            case ast.Assign() | ast.AnnAssign():
+                targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
+                stored = [
+                    node.id for target in targets for node in ast.walk(target) if isinstance(node, ast.Name)
+                ]
+                definitions |= dict.fromkeys(stored, statement)
+            case ast.Import(names=aliases):
+                outer |= {alias.asname or alias.name: _line("", alias) for alias in aliases}
+            case ast.ImportFrom(module=str(of), names=aliases) if of.split(".")[0] == _PACKAGE:
+                own |= {alias.asname or alias.name: _imported(of, alias.name) for alias in aliases}
+            case ast.ImportFrom(module=str(of), names=aliases) if of != "__future__":
+                outer |= {alias.asname or alias.name: _line(of, alias) for alias in aliases}
+            case ast.ImportFrom() | ast.Expr(value=ast.Constant()):
+                pass
+            case _:
+                raise ValueError(f"{module}, line {statement.lineno}: only definitions can be copied")
+    summary = (ast.get_docstring(tree) or "").split("\n")[0]
+    return _Module(module, tuple(text.splitlines()), summary, definitions, own, outer)
+
+
+def _imported(of: str, name: str) -> Place:
+    """The place of `from of import name`, where name may be a module."""
+    inner = f"{of}.{name}"
+    try:
+        is_module = importlib.util.find_spec(inner) is not None
+    except ModuleNotFoundError:  # `of` is no package
+        is_module = False
+    return (inner, "") if is_module else (of, name)
+
+
+def _line(of: str, alias: ast.alias) -> str:
+    start = f"from {of} import" if of else "import"
+    return f"{start} {alias.name}" + (f" as {alias.asname}" if alias.asname else "")

@@ -1,0 +1,96 @@
+"""The folder of an exported model."""
+
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from autobert_zero.errors import UserError
+from autobert_zero.export.card import model_card
+from autobert_zero.export.flatten import Place, flatten
+from autobert_zero.export.programs import Program, require_onnx, write_programs
+from autobert_zero.export.sources import Source, open_source
+from autobert_zero.hf.auto import MODELS
+from autobert_zero.hf.configuration import AutoBertZeroConfig
+
+_CODE = "modeling_autobert_zero"
+_PICTURE = "backbone.png"
+
+FORMATS = ("torch", "onnx")
+"""Programs that can be written beside the model."""
+
+
+def export(
+    source: Path,
+    out: Path,
+    programs: tuple[str, ...] = FORMATS,
+    watch: Callable[[str], None] = lambda doing: None,
+) -> list[Program]:
+    """Writes a model so that it can be used without this package.
+
+    The folder loads with `trust_remote_code=True`: safetensors, one flat modelling file, the tokenizer, a
+    model card with the backbone drawn, and the programs.
+
+    Args:
+        source: A finished run, or a folder of `save_pretrained`.
+        out: A folder that does not exist or is empty; it appears when all is written.
+        programs: Of `FORMATS`.
+        watch: Told what is being done.
+
+    Returns:
+        The programs, with how far they are from PyTorch.
+
+    Raises:
+        UserError: The source or the folder cannot be used, a package is missing, or a program is not exact.
+    """
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise UserError(f"{out} holds other files already; choose another folder")
+    if "onnx" in programs:
+        require_onnx()
+    try:
+        from autobert_zero.export.drawing import draw_backbone
+    except ImportError as error:
+        raise UserError(f"export needs {error.name}: pip install 'autobert-zero[export]'") from None
+    opened = open_source(source)
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        partial = Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name}-"))
+    except OSError as error:
+        raise UserError(f"{out} cannot be made: {error.strerror}; choose another folder") from None
+    try:
+        watch("weights and code")
+        _write_model(opened, partial)
+        (partial / f"{_CODE}.py").write_text(_code(), encoding="utf-8")
+        (partial / "backbone.txt").write_text(f"{opened.model.config.parse_backbone()}\n", encoding="utf-8")
+        draw_backbone(opened.model.config.parse_backbone(), partial / _PICTURE)
+        written = list(write_programs(opened.model, partial, programs, watch))
+        card = model_card(opened, f"{_CODE}.py", _PICTURE, written)
+        (partial / "README.md").write_text(card, encoding="utf-8")
+        partial.chmod(0o755)  # temporary folders are private
+        if out.exists():
+            out.rmdir()
+        partial.replace(out)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return written
+
+
+def _write_model(source: Source, folder: Path) -> None:
+    model = source.model
+    names = {"AutoConfig": AutoBertZeroConfig.__name__}
+    names |= {auto.__name__: ours.__name__ for auto, ours in MODELS.items()}
+    model.config.auto_map = {auto: f"{_CODE}.{name}" for auto, name in names.items()}
+    model.save_pretrained(folder)
+    if source.tokenizer is not None:
+        source.tokenizer.save_pretrained(folder)
+
+
+def _code() -> str:
+    wanted: list[Place] = [
+        (kind.__module__, kind.__name__) for kind in (AutoBertZeroConfig, *MODELS.values())
+    ]
+    header = (
+        "The models of AutoBERT-Zero in one file, which needs torch, transformers and safetensors only.\n\n"
+        "Written by `autobert-zero export` from the modules named below. Licence: Apache-2.0.\n"
+    )
+    return flatten(wanted, header)

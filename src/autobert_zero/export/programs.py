@@ -1,0 +1,168 @@
+"""Programs of a model that run without its Python code: `torch.export` and ONNX, checked against it."""
+
+import copy
+import logging
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from autobert_zero.errors import UserError
+from autobert_zero.hf import AutoBertZeroForMultipleChoice, AutoBertZeroPreTrainedModel
+
+INPUTS = ("input_ids", "attention_mask", "token_type_ids")
+TOLERANCE = 1e-4
+"""Largest difference of outputs, relative to the largest output where that is above 1."""
+
+_CHOICES = 3
+
+Run = Callable[[Sequence[Tensor]], Sequence[Tensor]]
+
+
+@dataclass(frozen=True)
+class Program:
+    """A program that was written and checked.
+
+    Attributes:
+        file: Its name.
+        outputs: Names of its outputs, in order.
+        difference: The largest difference from PyTorch's outputs at real tokens, over all shapes.
+        shapes: The (batch, tokens) it was checked with.
+    """
+
+    file: str
+    outputs: tuple[str, ...]
+    difference: float
+    shapes: tuple[tuple[int, int], ...]
+
+
+class _Positional(nn.Module):
+    """The model as a function from tensors to tensors."""
+
+    def __init__(self, model: AutoBertZeroPreTrainedModel) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(
+        self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor
+    ) -> tuple[Tensor, ...]:
+        return self.model(input_ids, attention_mask, token_type_ids, return_dict=True).to_tuple()
+
+
+def write_programs(
+    model: AutoBertZeroPreTrainedModel, folder: Path, formats: Sequence[str], watch: Callable[[str], None]
+) -> Iterator[Program]:
+    """Writes `model.pt2` and `model.onnx`, for any batch and any length.
+
+    Args:
+        model: Any; the programs are in single precision.
+        folder: Where to.
+        formats: Which of them: `torch`, `onnx`.
+        watch: Told what is being done.
+
+    Raises:
+        UserError: The ONNX packages are missing, or a program computes something else than the model.
+    """
+    if not formats:
+        return
+    model = copy.deepcopy(model).float().cpu().eval()
+    wrapped = _Positional(model).eval()
+    most = model.config.max_position_embeddings
+    choices = isinstance(model, AutoBertZeroForMultipleChoice)
+    names = ("batch", "choices", "tokens") if choices else ("batch", "tokens")
+    bounds = {"batch": 4096, "choices": 64, "tokens": most}
+    axes = {axis: torch.export.Dim(name, min=1, max=bounds[name]) for axis, name in enumerate(names)}
+    shapes = ((1, 1), (1, most), (2, min(most, 7)), (3, most // 2 + 1), (5, most))
+    batches = [_batch(model.config.vocab_size, batch, tokens, choices) for batch, tokens in shapes]
+    with torch.no_grad():
+        outputs = tuple(model(*batches[0], return_dict=True).keys())
+        # Sizes of 0 and 1 would be taken for constants.
+        sample = tuple(_batch(model.config.vocab_size, 2, min(most, 7), choices))
+        program = torch.export.export(wrapped, sample, dynamic_shapes=dict.fromkeys(INPUTS, axes))
+        for name in formats:
+            watch(f"{name} program")
+            file, write = _WRITERS[name]
+            run = write(program, folder / file, outputs, dict(enumerate(names)))
+            yield Program(file, outputs, _check(file, wrapped, run, batches), shapes)
+
+
+def require_onnx() -> None:
+    """Raises a `UserError` where a package that ONNX needs is missing."""
+    try:
+        import onnxruntime  # noqa: F401
+        import onnxscript  # noqa: F401
+    except ImportError as error:
+        raise UserError(
+            f"ONNX needs {error.name}: pip install 'autobert-zero[export]', or leave it out with --no-onnx"
+        ) from None
+
+
+def _write_torch(
+    program: torch.export.ExportedProgram, path: Path, outputs: Sequence[str], axes: dict[int, str]
+) -> Run:
+    """Writes the program as PyTorch's own archive and opens it."""
+    torch.export.save(program, path)
+    loaded = torch.export.load(path).module()
+    return lambda batch: loaded(*batch)
+
+
+def _write_onnx(
+    program: torch.export.ExportedProgram, path: Path, outputs: Sequence[str], axes: dict[int, str]
+) -> Run:
+    """Writes the program as ONNX and opens it."""
+    import onnxruntime
+
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it reports packages that we do not need
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of the exporter, about itself
+        written = torch.onnx.export(
+            program,
+            input_names=list(INPUTS),
+            output_names=list(outputs),
+            dynamic_shapes=dict.fromkeys(INPUTS, axes),
+            dynamo=True,
+            verbose=False,
+        )
+    assert written is not None
+    written.save(path)
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+
+    def run(batch: Sequence[Tensor]) -> Sequence[Tensor]:
+        arrays = session.run(None, dict(zip(INPUTS, [tensor.numpy() for tensor in batch], strict=True)))
+        return [torch.from_numpy(array) for array in arrays]
+
+    return run
+
+
+_WRITERS = {"torch": ("model.pt2", _write_torch), "onnx": ("model.onnx", _write_onnx)}
+
+
+def _check(file: str, model: nn.Module, run: Run, batches: Sequence[Sequence[Tensor]]) -> float:
+    """The largest difference at real tokens; a `UserError` where it is above the tolerance."""
+    worst = 0.0
+    for batch in batches:
+        mask = batch[1].bool()
+        for ours, theirs in zip(model(*batch), run(batch), strict=True):
+            per_token = ours.shape[: mask.ndim] == mask.shape
+            a, b = (ours[mask], theirs[mask]) if per_token else (ours, theirs)
+            difference = (a - b).abs().max().item() / max(1.0, a.abs().max().item())
+            if not difference <= TOLERANCE:  # a NaN is no match
+                raise UserError(
+                    f"{file} differs from the model by {difference:.1e} at {tuple(mask.shape)}, more "
+                    f"than {TOLERANCE:.0e}; it was not exported"
+                )
+            worst = max(worst, difference)
+    return worst
+
+
+def _batch(vocabulary: int, batch: int, tokens: int, choices: bool) -> list[Tensor]:
+    """Random ids, a mask with padding in the last sequence, and segments."""
+    shape = (batch, _CHOICES, tokens) if choices else (batch, tokens)
+    random = torch.Generator().manual_seed(batch * 1000 + tokens)
+    ids = torch.randint(vocabulary, shape, generator=random)
+    mask = torch.ones_like(ids)
+    mask[-1, ..., tokens // 2 + 1 :] = 0
+    return [ids, mask, torch.randint(2, shape, generator=random)]

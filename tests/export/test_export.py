@@ -1,0 +1,209 @@
+"""The exported folder: what is in it, that it works without the package, and that programs are exact."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import hf_samples
+import matplotlib.image
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import tiny
+import torch
+import transformers
+
+from autobert_zero import hf
+from autobert_zero.errors import UserError
+from autobert_zero.export import export, programs
+from autobert_zero.hf.auto import MODELS
+
+WITHOUT_THE_PACKAGE = """
+import sys
+sys.modules["autobert_zero"] = None  # importing it is an ImportError
+import torch, transformers
+auto, folder, inputs, outputs = sys.argv[1:]
+model = getattr(transformers, auto).from_pretrained(folder, trust_remote_code=True).eval()
+with torch.no_grad():
+    torch.save(list(model(**torch.load(inputs)).to_tuple()), outputs)
+again = folder + "-again"
+model.save_pretrained(again)
+getattr(transformers, auto).from_pretrained(again, trust_remote_code=True)
+"""
+
+
+def without_the_package(auto: str, folder: Path, inputs: dict[str, torch.Tensor]) -> list[torch.Tensor]:
+    """What a fresh process that cannot import the package computes with an exported folder."""
+    torch.save(inputs, folder.parent / "inputs.pt")
+    outputs = folder.parent / "outputs.pt"
+    subprocess.run(
+        [sys.executable, "-c", WITHOUT_THE_PACKAGE, auto, folder, folder.parent / "inputs.pt", outputs],
+        check=True,
+        capture_output=True,
+        env={**os.environ, "HF_MODULES_CACHE": str(folder.parent / "modules"), "HF_HUB_OFFLINE": "1"},
+    )
+    return torch.load(outputs)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory, corpus_file: Path) -> Path:
+    """A finished run of a search."""
+    folder = tmp_path_factory.mktemp("runs") / "found"
+    config = folder.parent / "tiny.yaml"
+    config.write_text(tiny.config(corpus_file, proxy={"candidates": 2}).to_yaml())
+    assert tiny.command("search", "--config", config, "--out", folder).code == 0
+    return folder
+
+
+@pytest.fixture(scope="module")
+def exported(run: Path) -> Path:
+    folder = run.parent / "exported"
+    done = tiny.command("export", run, folder)
+    assert done.code == 0, done.err
+    assert "model.onnx: differs from PyTorch by at most" in done.out
+    return folder
+
+
+def saved(folder: Path, kind: type[transformers.PreTrainedModel]) -> transformers.PreTrainedModel:
+    model = hf_samples.randomise(kind(hf_samples.config()))
+    model.save_pretrained(folder)
+    return model
+
+
+def test_a_run_becomes_a_folder(exported: Path, run: Path) -> None:
+    names = {path.name for path in exported.iterdir()}
+    assert names == {
+        *("README.md", "backbone.png", "backbone.txt", "config.json", "model.onnx", "model.pt2"),
+        *("model.safetensors", "modeling_autobert_zero.py", "tokenizer.json", "tokenizer_config.json"),
+    }
+    assert (exported / "backbone.txt").read_text() == (run / "best.txt").read_text()
+    assert [path.name for path in run.parent.iterdir() if path.name.startswith(".")] == []
+
+
+def test_the_folder_works_without_the_package(exported: Path) -> None:
+    tokenizer = transformers.AutoTokenizer.from_pretrained(exported)
+    inputs = dict(tokenizer(["a b c", "d"], ["e", "f g"], padding=True, return_tensors="pt"))
+    assert sorted(inputs) == ["attention_mask", "input_ids", "token_type_ids"]
+    assert tokenizer.convert_ids_to_tokens(inputs["input_ids"][0])[0] == "[CLS]"
+    assert set(inputs["token_type_ids"].unique().tolist()) == {0, 1}
+    (theirs,) = without_the_package("AutoModelForMaskedLM", exported, inputs)
+    model = hf.AutoBertZeroForMaskedLM.from_pretrained(exported).eval()
+    with torch.no_grad():
+        assert torch.equal(theirs, model(**inputs).logits)
+
+
+def test_the_card_says_what_was_measured(exported: Path, run: Path) -> None:
+    card = (exported / "README.md").read_text()
+    summary = json.loads((run / "summary.json").read_text())
+    assert card.startswith("---\nlibrary_name: transformers\n")
+    assert f"{summary['best']['val_loss']:.4f}" in card
+    assert f"{summary['bert']['val_loss']:.4f}" in card
+    assert f"{summary['best']['parameters']:,}" in card
+    assert "](backbone.png)" in card
+
+
+def test_the_backbone_is_drawn(exported: Path) -> None:
+    picture = matplotlib.image.imread(exported / "backbone.png")
+    assert picture.shape[0] > 300
+    assert picture.shape[1] == 1200
+    assert picture.std() > 0.05  # not blank
+
+
+def test_onnx_takes_any_batch_and_length(exported: Path) -> None:
+    onnx.checker.check_model(onnx.load(exported / "model.onnx"))
+    session = onnxruntime.InferenceSession(exported / "model.onnx")
+    assert [each.shape for each in session.get_inputs()] == [["batch", "tokens"]] * 3
+    model = hf.AutoBertZeroForMaskedLM.from_pretrained(exported).eval()
+    for batch, tokens in ((1, 1), (4, 3), (2, 16)):
+        ids = torch.randint(model.config.vocab_size, (batch, tokens))
+        mask = torch.ones_like(ids)
+        mask[0, tokens // 2 + 1 :] = 0
+        inputs = {"input_ids": ids, "attention_mask": mask, "token_type_ids": torch.zeros_like(ids)}
+        (logits,) = session.run(None, {name: value.numpy() for name, value in inputs.items()})
+        with torch.no_grad():
+            expected = model(**inputs).logits
+        real = mask.bool().numpy()
+        np.testing.assert_allclose(logits[real], expected.numpy()[real], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("auto", [auto for auto in MODELS if auto is not transformers.AutoModelForMaskedLM])
+def test_every_head_is_exported(tmp_path: Path, auto: type) -> None:
+    model = saved(tmp_path / "saved", MODELS[auto])
+    (program,) = export(tmp_path / "saved", tmp_path / "out", ("torch",))
+    assert program.difference <= programs.TOLERANCE
+    loaded = torch.export.load(tmp_path / "out" / "model.pt2").module()
+    inputs = hf_samples.batch()
+    if auto is transformers.AutoModelForMultipleChoice:
+        inputs = {name: value[None] for name, value in inputs.items()}
+    with torch.no_grad():
+        expected = model(**inputs)
+        got = loaded(*[inputs[name] for name in programs.INPUTS])
+    assert tuple(expected.keys()) == program.outputs
+    mask = inputs["attention_mask"].bool()
+    for ours, theirs in zip(expected.to_tuple(), got, strict=True):
+        per_token = ours.shape[: mask.ndim] == mask.shape
+        torch.testing.assert_close(*((x[mask] if per_token else x) for x in (ours, theirs)))
+
+
+def test_a_saved_model_works_without_the_package(tmp_path: Path) -> None:
+    """Of a published backbone, with padding."""
+    model = saved(tmp_path / "saved", hf.AutoBertZeroForQuestionAnswering)
+    assert export(tmp_path / "saved", tmp_path / "out", ()) == []
+    assert "does not say how it was trained" in (tmp_path / "out" / "README.md").read_text()
+    theirs = without_the_package("AutoModelForQuestionAnswering", tmp_path / "out", hf_samples.batch())
+    with torch.no_grad():
+        for ours, other in zip(model(**hf_samples.batch()).to_tuple(), theirs, strict=True):
+            assert torch.equal(hf_samples.real(ours), hf_samples.real(other))
+
+
+def test_a_program_that_computes_something_else_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    saved(tmp_path / "saved", hf.AutoBertZeroForMaskedLM)
+    right = programs._WRITERS["torch"][1]
+
+    def wrong(*given: object) -> programs.Run:
+        run = right(*given)
+        return lambda batch: [output + 0.01 * output.abs().max() for output in run(batch)]
+
+    monkeypatch.setitem(programs._WRITERS, "torch", ("model.pt2", wrong))
+    with pytest.raises(UserError, match=r"model\.pt2 differs from the model by 1\.0e-02 at \(1, 1\)"):
+        export(tmp_path / "saved", tmp_path / "out", ("torch",))
+    assert [path.name for path in tmp_path.iterdir()] == ["saved"]
+
+
+def test_bad_input_is_one_line_and_changes_nothing(run: Path, tmp_path: Path) -> None:
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "file").write_text("mine")
+    (tmp_path / "nothing").mkdir()
+    unfinished = tmp_path / "unfinished"
+    unfinished.mkdir()
+    (unfinished / "config.yaml").write_bytes((run / "config.yaml").read_bytes())
+    transformers.BertModel(hf_samples.bert_config()).save_pretrained(tmp_path / "bert")
+    before = tiny.contents(tmp_path)
+    for source, out, message in (
+        (run, tmp_path / "full", "holds other files already"),
+        (tmp_path / "nothing", tmp_path / "out", "holds neither a run"),
+        (tmp_path / "missing", tmp_path / "out", "holds neither a run"),
+        (unfinished, tmp_path / "out", "is not finished; continue it with: search --out"),
+        (tmp_path / "bert", tmp_path / "out", "holds a model of type bert, not autobert-zero"),
+    ):
+        done = tiny.command("export", source, out)
+        assert (done.code, done.out.strip()) == (2, ""), message
+        assert message in done.err
+        assert done.err.count("\n") == 1
+        assert tiny.contents(tmp_path) == before
+
+
+def test_missing_packages_are_named(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    done = tiny.command("export", run, tmp_path / "out")
+    assert done.code == 2
+    assert (
+        "ONNX needs onnxruntime: pip install 'autobert-zero[export]', or leave it out with --no-onnx"
+        in done.err
+    )
+    assert not (tmp_path / "out").exists()

@@ -1,5 +1,6 @@
 """The command line: `describe`, and one clear line for every mistake, with nothing changed on disk."""
 
+import re
 import shutil
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 import tiny
 
+# Largest value: 12 heads of 128 x 128 are less than 128 x 3,072 in the feed-forward block.
 # FLOPs by hand: projections 603,979,776, products 50,331,648, scale 196,608, softmax 983,040 and
 # feed-forward 1,207,959,552. Weights: 23,835,648 in the embeddings, 1,536 in their norm, 622,650 in the head.
 GOLDEN = """\
@@ -25,7 +27,10 @@ layer 1: softmax(scale(Q @ K.T)) @ V
     softmax(scale(Q @ K.T))      (n, n)
     V                            (n, d)
     softmax(scale(Q @ K.T)) @ V  (n, d)
-    7,087,872 parameters, 1,863.5 MFLOPs at 128 tokens
+    compiled:
+      v1 (n, d) = sdpa(Q, K, V; scale 1/sqrt(d_h))
+    7,087,872 parameters (28.4 MB), 1,863.5 MFLOPs, largest value 1.57 MB a sequence of 128 tokens, \
+in single precision
 
 31,547,706 parameters with embeddings (30,522 tokens) and MLM head, \
 1.863 GFLOPs a sequence of 128 tokens in the encoder
@@ -67,12 +72,32 @@ class TestDescribe:
     def test_inputs_are_renamed(self) -> None:
         assert tiny.command("describe", "softmax(scale(P @ V.T)) @ K").out == GOLDEN
 
+    def test_what_long_sequences_make_large(self) -> None:
+        """An attention that keeps its (n, n) matrix, 2 heads of 1,000 x 1,000 numbers of 4 bytes."""
+        options = ("--width", 8, "--heads", 2, "--length", 1000)
+        assert (
+            "largest value 8.00 MB"
+            in tiny.command("describe", "(Q @ K.T + euclidean(Q, K)) @ V", *options).out
+        )
+        assert (
+            "largest value 0.13 MB" in tiny.command("describe", "softmax(scale(Q @ K.T)) @ V", *options).out
+        )
+
+    def test_measured(self) -> None:
+        options = ("--width", 8, "--heads", 2, "--length", 16, "--batch", 2, "--measure", "--device", "cpu")
+        out = tiny.command("describe", "softmax(scale(Q @ K.T)) @ V", *options).out
+        times = [float(time) for time in re.findall(r"([0-9.]+) ms", out)]
+        assert len(times) == 4  # of the layer and of the sum, each forward and with backward
+        assert all(time > 0 for time in times)
+        assert "(2 x 16 tokens on cpu, threads:" in out
+        assert "MB kept for the backward pass" in out
+
     def test_sizes(self) -> None:
         options = ("--width", 8, "--heads", 2, "--length", 5, "--vocab-size", 23)
         out = tiny.command("describe", "softmax(scale(Q @ K.T)) @ V", *options).out
         # By hand, as in test_cost: 8,780 FLOPs; 872 weights in the layer; 23 + 512 + 2 embeddings of 8.
         assert "d = 4 per head (d_model 8, 2 heads)" in out
-        assert "    872 parameters, 0.0 MFLOPs at 5 tokens" in out
+        assert "    872 parameters (0.0 MB), 0.0 MFLOPs, largest value 0.00 MB a sequence of 5 tokens" in out
         assert (
             f"{(23 + 512 + 2) * 8 + 16 + 872 + 72 + 16 + 23:,} parameters with embeddings (23 tokens)" in out
         )

@@ -19,7 +19,12 @@ MAY_IMPORT = {
     "space": {"errors"},
     "zoo": {"errors", "space", "cost"},
     "cost": {"space"},
-    "nn": {"space"},
+    "compile": {"space"},
+    "nn": {"space", "compile"},
+    "devices": {"errors"},
+    "measure": {"space", "nn", "cost", "devices"},
+    "describe": {"errors", "space", "compile", "cost"},
+    "export": {"errors", "space", "nn", "data", "hf", "cost", "search"},
     "data": {"errors", "config"},
     "training": {"errors", "config", "space", "nn", "data"},
     "search": {"errors", "config", "space", "zoo", "cost"},
@@ -29,7 +34,7 @@ MAY_IMPORT = {
 }
 # Where the search meets the training; the rest of the search knows only backbones and scores.
 ASSEMBLY = {"search/evaluate", "search/prepare", "search/run"}
-LIGHT = {"errors", "config", "space", "zoo", "cost", "search", "presets"}
+LIGHT = {"errors", "config", "space", "compile", "zoo", "cost", "describe", "search", "presets"}
 HEAVY = {"torch", "numpy", "transformers", "datasets", "safetensors"}
 
 
@@ -49,14 +54,16 @@ def imported(file: str, top_level: bool) -> set[str]:
 def test_direction(file: str) -> None:
     unit = file.split("/")[0]
     ours = {name.removeprefix("autobert_zero/") for name in imported(file, False) if "autobert_zero/" in name}
-    allowed = MAY_IMPORT[unit] | {unit} | ({"nn", "data", "training"} if file in ASSEMBLY else set())
+    allowed = (
+        MAY_IMPORT[unit] | {unit} | ({"nn", "data", "training", "devices"} if file in ASSEMBLY else set())
+    )
     assert {name.split("/")[0] for name in ours} <= allowed
     if unit in LIGHT and file not in ASSEMBLY:
         assert not {"/".join(name.split("/")[:2]) for name in ours} & ASSEMBLY
         assert not {name.split("/")[0] for name in imported(file, True)} & HEAVY
 
 
-@pytest.mark.parametrize("module", ["space", "zoo", "config", "search.strategies"])
+@pytest.mark.parametrize("module", ["space", "compile", "zoo", "config", "describe", "search.strategies"])
 def test_loads_without_torch(module: str) -> None:
     program = f"import sys, autobert_zero.{module}; print({HEAVY} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)

@@ -95,11 +95,24 @@ def describe(
     heads: Annotated[int, typer.Option(min=1, help="Heads H.")] = 12,
     length: Annotated[int, typer.Option(min=1, help="Tokens in a sequence.")] = 128,
     vocab_size: Annotated[int, typer.Option(min=1, help="Tokens in the vocabulary.")] = 30522,
+    measure: Annotated[bool, typer.Option("--measure", help="Time every layer on this machine.")] = False,
+    batch: Annotated[int, typer.Option(min=1, help="Sequences in a batch, for --measure.")] = 8,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, ..., for --measure.")] = "auto",
 ) -> None:
-    """Print the canonical form, the type of every node, parameters and FLOPs."""
+    """Print each layer's canonical form, types, what it compiles to, parameters, FLOPs and memory."""
     from autobert_zero.describe import describe_backbone
 
-    typer.echo(describe_backbone(_read_backbone(backbone), width, heads, length, vocab_size))
+    read = _read_backbone(backbone)
+    text = describe_backbone(read, width, heads, length, vocab_size)
+    if measure:
+        from autobert_zero.devices import describe_device, find_device
+        from autobert_zero.measure import measure_backbone
+
+        where = find_device(device)
+        measured = measure_backbone(read, width, heads, length, batch, where)
+        text = describe_backbone(read, width, heads, length, vocab_size, measured)
+        text += f"\n({batch} x {length} tokens on {describe_device(where)}, single precision)"
+    typer.echo(text)
 
 
 @app.command()

@@ -42,6 +42,21 @@ class LayerCost:
     flops: int
 
 
+@dataclass(frozen=True)
+class Measured:
+    """What a layer with its feed-forward block takes on some machine, for one batch.
+
+    Attributes:
+        forward: Seconds of a forward pass.
+        training: Seconds of a forward and a backward pass.
+        kept: Bytes that the forward pass keeps for the backward pass, without weights.
+    """
+
+    forward: float
+    training: float
+    kept: int
+
+
 def layer_cost(layer: Layer, sizes: Sizes, tokens: int) -> LayerCost:
     """Costs of one layer over a sequence of so many tokens."""
     width, inner = sizes.width, sizes.inner

@@ -1,13 +1,24 @@
 """A backbone in words and figures."""
 
-from autobert_zero import cost
+from collections.abc import Mapping
+
+from autobert_zero import compile, cost
 from autobert_zero.errors import UserError
-from autobert_zero.space import Attention, Backbone
+from autobert_zero.space import Attention, Backbone, Layer
 from autobert_zero.space.formula import describe_nodes
 
+_BYTES = 4  # single precision
 
-def describe_backbone(backbone: Backbone, width: int, heads: int, length: int, vocab_size: int) -> str:
-    """Describes every layer: canonical form, types of all nodes, parameters and FLOPs.
+
+def describe_backbone(
+    backbone: Backbone,
+    width: int,
+    heads: int,
+    length: int,
+    vocab_size: int,
+    measured: Mapping[Layer, cost.Measured] | None = None,
+) -> str:
+    """Describes every layer: canonical form, types of all nodes, what it compiles to, and what it costs.
 
     Args:
         backbone: Any backbone.
@@ -15,9 +26,10 @@ def describe_backbone(backbone: Backbone, width: int, heads: int, length: int, v
         heads: Heads H, divides d.
         length: Tokens in a sequence.
         vocab_size: Tokens in the vocabulary.
+        measured: What `measure.measure_backbone` found at these sizes.
 
     Raises:
-        UserError: The sizes do not fit.
+        UserError: The heads do not divide the width.
     """
     if width < 1 or heads < 1 or width % heads:
         raise UserError(f"width {width} is not divisible by {heads} heads")
@@ -27,19 +39,51 @@ def describe_backbone(backbone: Backbone, width: int, heads: int, length: int, v
         f"key {backbone.key()}, n = tokens, d = {width // heads} per head (d_model {width}, {heads} heads)"
     ]
     for number, layer in enumerate(canonical.layers, start=1):
-        spent = cost.layer_cost(layer, sizes, length)
-        lines += ["", f"layer {number}: {layer}"]
-        if isinstance(layer, Attention):
-            nodes = describe_nodes(layer.graph)
-            room = max(len(formula) for formula, _ in nodes)
-            lines += [f"    {formula:<{room}}  {type_}" for formula, type_ in nodes]
-        lines.append(
-            f"    {spent.parameters:,} parameters, {spent.flops / 1e6:,.1f} MFLOPs at {length} tokens"
-        )
+        lines += ["", f"layer {number}: {layer}", *_layer(layer, sizes, length)]
+        if measured is not None:
+            found = measured[layer]
+            lines.append(
+                f"    measured: forward {found.forward * 1e3:,.2f} ms, forward and backward "
+                f"{found.training * 1e3:,.2f} ms, {found.kept / 1e6:,.1f} MB kept for the backward pass"
+            )
     total, flops = cost.parameters(canonical, sizes), cost.flops(canonical, sizes, length)
     lines += [
         "",
         f"{total:,} parameters with embeddings ({vocab_size:,} tokens) and MLM head, "
         f"{flops / 1e9:,.3f} GFLOPs a sequence of {length} tokens in the encoder",
     ]
+    if measured is not None:
+        forward, training, kept = (
+            sum(getattr(measured[layer], name) for layer in canonical.layers)
+            for name in ("forward", "training", "kept")
+        )
+        lines.append(
+            f"measured, sum of the layers: forward {forward * 1e3:,.1f} ms, forward and backward "
+            f"{training * 1e3:,.1f} ms, {kept / 1e6:,.1f} MB kept for the backward pass"
+        )
     return "\n".join(lines)
+
+
+def _layer(layer: Layer, sizes: cost.Sizes, length: int) -> list[str]:
+    spent = cost.layer_cost(layer, sizes, length)
+    lines = []
+    largest = length * sizes.inner
+    if isinstance(layer, Attention):
+        nodes = describe_nodes(layer.graph)
+        room = max(len(formula) for formula, _ in nodes)
+        lines += [f"    {formula:<{room}}  {type_}" for formula, type_ in nodes]
+        plan = compile.make_plan(layer.graph)
+        lines += ["    compiled:", *(f"      {line}" for line in compile.describe(plan).splitlines())]
+        largest = max(largest, sizes.heads * _largest(plan, length, sizes.width // sizes.heads))
+    lines.append(
+        f"    {spent.parameters:,} parameters ({spent.parameters * _BYTES / 1e6:,.1f} MB), "
+        f"{spent.flops / 1e6:,.1f} MFLOPs, largest value {largest * _BYTES / 1e6:,.2f} MB a sequence of "
+        f"{length} tokens, in single precision"
+    )
+    return lines
+
+
+def _largest(plan: compile.Plan, tokens: int, head_dim: int) -> int:
+    """Entries of the largest value that a plan makes, per head."""
+    sizes = {"n": tokens, "d": head_dim}
+    return max(sizes[step.type[0]] * sizes[step.type[1]] for step in plan.steps)

@@ -8,12 +8,12 @@ from hypothesis import given, settings
 from nn_samples import PUBLISHED, SMALL, graph_of, mask_of, seeds, tensors_of
 from torch import Tensor
 
+from autobert_zero.compile.planner import make_plan
 from autobert_zero.nn.attention import GraphAttention
 from autobert_zero.nn.compiler import OPERATIONS, Compiled
 from autobert_zero.nn.encoder import Encoder, initialise
 from autobert_zero.nn.interpreter import Interpreter
 from autobert_zero.nn.kernels import Context
-from autobert_zero.nn.planner import make_plan
 from autobert_zero.space import Backbone, Graph, parse_formula, sample_graph
 from autobert_zero.space.mutate import mutate_graph
 

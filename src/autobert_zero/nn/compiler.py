@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from autobert_zero.compile.plan import Step, describe
+from autobert_zero.compile.planner import make_plan
 from autobert_zero.nn.kernels import KERNELS, Context
-from autobert_zero.nn.plan import Step, describe
-from autobert_zero.nn.planner import make_plan
 from autobert_zero.space import Graph
 
 

@@ -13,7 +13,7 @@ from autobert_zero.data.corpus import open_corpus
 from autobert_zero.data.masking import Vocabulary
 from autobert_zero.data.packing import Splits, pack, split
 from autobert_zero.data.tokenizer import corpus_tokenizer, keep_tokenizer, load_tokenizer
-from autobert_zero.errors import UserError
+from autobert_zero.devices import find_device
 from autobert_zero.nn import EncoderConfig
 from autobert_zero.search.evaluate import SharedWeightEvaluator
 from autobert_zero.space import Space
@@ -83,7 +83,7 @@ def prepare(config: SearchConfig, watch: Callable[[str, int, int], None] = _unwa
     Raises:
         UserError: The corpus, the tokenizer or the device cannot be used.
     """
-    device = _device(config.device)
+    device = find_device(config.device)
     corpus = open_corpus(config.data.corpus)
     source, vocab_size = config.data.tokenizer, config.data.vocab_size
     if source:
@@ -111,17 +111,3 @@ def encoder_config(config: SearchConfig, vocabulary: Vocabulary) -> EncoderConfi
         max_positions=config.data.length,
         dropout=config.model.dropout,
     )
-
-
-def _device(name: str) -> torch.device:
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-        torch.empty(1, device=device)
-    except (RuntimeError, AssertionError, ImportError) as error:
-        reason = str(error).splitlines()[0].split(". ")[0]
-        raise UserError(f"device {name!r} cannot be used: {reason}; try auto or cpu") from None
-    if device.type == "meta":
-        raise UserError("device 'meta' cannot be used: it computes nothing; try auto or cpu")
-    return device

@@ -15,8 +15,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from functools import lru_cache, reduce
 
-from autobert_zero.nn.algebra import MINUS, ONE, Expression, Scalar, Term, as_term, transposed
-from autobert_zero.nn.chain import (
+from autobert_zero.compile.algebra import MINUS, ONE, Expression, Scalar, Term, as_term, transposed
+from autobert_zero.compile.chain import (
     Chains,
     Product,
     Tree,
@@ -25,7 +25,7 @@ from autobert_zero.nn.chain import (
     entries,
     transposed_tree,
 )
-from autobert_zero.nn.plan import Plan, Step
+from autobert_zero.compile.plan import Plan, Step
 from autobert_zero.space import Graph
 from autobert_zero.space.types import Type, swap
 

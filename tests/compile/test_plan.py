@@ -7,10 +7,10 @@ from random import Random
 import pytest
 from nn_samples import PUBLISHED, graph_of
 
-from autobert_zero.nn import algebra, chain
-from autobert_zero.nn.algebra import MINUS, ONE, SCALE, Expression, Scalar, as_term
-from autobert_zero.nn.plan import Plan, describe
-from autobert_zero.nn.planner import make_plan
+from autobert_zero.compile import algebra, chain
+from autobert_zero.compile.algebra import MINUS, ONE, SCALE, Expression, Scalar, as_term
+from autobert_zero.compile.plan import Plan, describe
+from autobert_zero.compile.planner import make_plan
 from autobert_zero.space import PRIMITIVES, Primitive, parse_formula, types
 from autobert_zero.space.graph import INPUT_NODES, Graph, Node
 

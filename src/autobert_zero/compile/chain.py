@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from autobert_zero.nn.algebra import Expression, transposed
+from autobert_zero.compile.algebra import Expression, transposed
 from autobert_zero.space.types import Type
 
 SIZES = {"n": 256, "d": 64}

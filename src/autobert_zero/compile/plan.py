@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from autobert_zero.nn.algebra import ONE, Scalar
+from autobert_zero.compile.algebra import ONE, Scalar
 from autobert_zero.space.types import Type, show
 
 

@@ -1,0 +1,99 @@
+"""Latency and memory of single layers, measured on the machine at hand."""
+
+import time
+from collections.abc import Callable
+from statistics import median
+
+import torch
+from torch import Tensor
+
+from autobert_zero.cost import Measured
+from autobert_zero.nn.encoder import EncoderConfig, EncoderLayer, initialise
+from autobert_zero.space import Backbone, Layer
+
+_RUNS = 20
+_SECONDS = 2.0
+"""A measurement stops early after so long."""
+
+
+def measure_backbone(
+    backbone: Backbone, width: int, heads: int, length: int, batch: int, device: torch.device
+) -> dict[Layer, Measured]:
+    """Measures each distinct layer of the canonical form, in single precision without dropout.
+
+    Args:
+        backbone: Any backbone.
+        width: Hidden size d.
+        heads: Heads H, divides d.
+        length: Tokens in a sequence.
+        batch: Sequences in a batch.
+        device: Where.
+
+    Raises:
+        ValueError: The heads do not divide the width.
+    """
+    config = EncoderConfig(vocab_size=1, width=width, heads=heads)
+    layers = dict.fromkeys(backbone.canonical().layers)
+    return {layer: measure_layer(layer, config, batch, length, device) for layer in layers}
+
+
+def measure_layer(
+    layer: Layer, config: EncoderConfig, batch: int, tokens: int, device: torch.device
+) -> Measured:
+    """Builds a layer with random weights and times it.
+
+    Args:
+        layer: What to measure.
+        config: Sizes; dropout is as it says.
+        batch: Sequences.
+        tokens: In each.
+        device: Where.
+
+    Returns:
+        Medians of the times.
+    """
+    module = EncoderLayer(layer, config)
+    initialise(module)
+    module.to(device).train()
+    x = torch.randn(batch, tokens, config.width, device=device, requires_grad=True)
+    toward = torch.randn_like(x)
+
+    def forward() -> None:
+        with torch.inference_mode():
+            module(x, None)
+
+    def training() -> None:
+        module(x, None).backward(toward)
+
+    return Measured(_median(forward, device), _median(training, device), _kept(module, x))
+
+
+def _median(run: Callable[[], None], device: torch.device) -> float:
+    """Median seconds of some runs after the first, which prepares what the rest use."""
+    times: list[float] = []
+    start = time.perf_counter()
+    while len(times) <= _RUNS and (len(times) < 3 or time.perf_counter() - start < _SECONDS):
+        before = time.perf_counter()
+        run()
+        if device.type != "cpu":
+            torch.accelerator.synchronize(device)
+        times.append(time.perf_counter() - before)
+    return median(times[1:])
+
+
+def _kept(module: EncoderLayer, x: Tensor) -> int:
+    """Bytes of the distinct memory that autograd saves, weights and input apart."""
+    own = {tensor.untyped_storage().data_ptr() for tensor in (*module.parameters(), x)}
+    sizes: dict[int, int] = {}
+
+    def note(tensor: Tensor) -> Tensor:
+        memory = tensor.untyped_storage()
+        if memory.data_ptr() not in own:
+            sizes[memory.data_ptr()] = memory.nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+        output = module(x, None)  # alive, so that no address is used twice
+    total = sum(sizes.values())
+    del output
+    return total

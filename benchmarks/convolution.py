@@ -1,0 +1,152 @@
+"""Which algorithm computes the lightweight convolution fastest, by kernel and length.
+
+    python benchmarks/convolution.py [--quick]
+
+Forward and backward at width 768 with 12 heads, all cores; the algorithms take turns within a round.
+`chosen` is what the package does. `chosen_vs_best` is, for the worst kernel, length and precision, the best
+other algorithm's time over the chosen one's (medians over rounds of the ratio): at 1 or above the choice is
+right everywhere. Prints one JSON object as its last line.
+"""
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Callable
+from statistics import median
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from autobert_zero.nn.convolution import convolve
+from autobert_zero.space.backbone import KERNELS
+
+WIDTH, HEADS = 768, 12
+BATCHES = {128: 8, 512: 2, 2048: 1, 8192: 1}
+
+
+def conv1d(x: Tensor, kernel: Tensor) -> Tensor:
+    """PyTorch's depth-wise convolution."""
+    weight = kernel.repeat_interleave(WIDTH // HEADS, 0)[:, None]
+    return F.conv1d(x.mT, weight, padding=kernel.shape[1] // 2, groups=WIDTH).mT
+
+
+def band(x: Tensor, kernel: Tensor) -> Tensor:
+    """One dense (n, n) band matrix per head."""
+    tokens, size = x.shape[1], kernel.shape[1]
+    span = tokens + size - 1
+    rows = F.pad(kernel, (0, tokens)).repeat(1, tokens)[:, : tokens * span].view(HEADS, tokens, span)
+    matrix = rows[:, :, size // 2 : size // 2 + tokens]
+    return torch.einsum("hts,bshc->bthc", matrix, x.unflatten(2, (HEADS, -1))).flatten(2)
+
+
+def unfold(x: Tensor, kernel: Tensor) -> Tensor:
+    """Windows of the sequence times the kernel."""
+    size = kernel.shape[1]
+    windows = F.pad(x, (0, 0, size // 2, size // 2)).unfold(1, size, 1).unflatten(2, (HEADS, -1))
+    return torch.einsum("bthck,hk->bthc", windows, kernel).flatten(2)
+
+
+def fft(x: Tensor, kernel: Tensor) -> Tensor:
+    """A product of spectra, in single precision."""
+    tokens, size = x.shape[1], kernel.shape[1]
+    length = 1 << (tokens + size - 2).bit_length()
+    weight = torch.fft.rfft(kernel.float().flip(1), length).repeat_interleave(WIDTH // HEADS, 0)
+    spectrum = torch.fft.rfft(x.float().mT, length) * weight
+    return torch.fft.irfft(spectrum, length)[:, :, size // 2 : size // 2 + tokens].mT.to(x.dtype)
+
+
+def winograd(x: Tensor, kernel: Tensor) -> Tensor:
+    """F(2, 3): two outputs of a kernel of 3 with four products instead of six."""
+    tokens = x.shape[1]
+    padded = F.pad(x, (0, 0, 1, 1 + tokens % 2))
+    pairs = (tokens + 1) // 2
+    a, b, c, d = (padded[:, start : start + 2 * pairs - 1 : 2] for start in range(4))
+    g = kernel.repeat_interleave(WIDTH // HEADS, 0)  # (d, 3)
+    even, odd = (g[:, 0] + g[:, 2]) / 2, g[:, 1] / 2
+    first, last = (a - c) * g[:, 0], (b - d) * g[:, 2]
+    plus, minus = (b + c) * (even + odd), (c - b) * (even - odd)
+    outputs = torch.stack((first + plus + minus, plus - minus - last), 2)  # (B, pairs, 2, d)
+    return outputs.flatten(1, 2)[:, :tokens]
+
+
+ALGORITHMS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "chosen": convolve,
+    "conv1d": conv1d,
+    "band": band,
+    "unfold": unfold,
+    "fft": fft,
+    "winograd": winograd,
+}
+
+
+def applies(name: str, size: int, tokens: int) -> bool:
+    """Whether an algorithm exists for a kernel and fits into the memory at a length."""
+    if name == "winograd":
+        return size == 3
+    return tokens <= 2048 if name == "band" else tokens * size <= 2048 * 65 if name == "unfold" else True
+
+
+def timed(algorithm: Callable[[Tensor, Tensor], Tensor], x: Tensor, kernel: Tensor) -> float:
+    x, kernel = x.detach().requires_grad_(), kernel.detach().requires_grad_()
+    start = time.perf_counter()
+    algorithm(x, kernel).sum().backward()
+    return time.perf_counter() - start
+
+
+def main() -> None:
+    """Times all cells and prints them."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="three kernels, two lengths, fewer rounds")
+    quick = parser.parse_args().quick
+    kernels, lengths, rounds = ((3, 9, 65), (128, 512), 3) if quick else (KERNELS, tuple(BATCHES), 7)
+    torch.manual_seed(0)
+    cells: dict[str, dict[str, Any]] = {}
+    for dtype in (torch.float32, torch.bfloat16):
+        for tokens in lengths:
+            for size in kernels:
+                x = torch.randn(BATCHES[tokens], tokens, WIDTH).to(dtype)
+                kernel = torch.randn(HEADS, size).softmax(-1).to(dtype)
+                playing = {name: run for name, run in ALGORITHMS.items() if applies(name, size, tokens)}
+                expected = conv1d(x.float(), kernel.float())
+                for name, run in playing.items():
+                    torch.testing.assert_close(
+                        run(x, kernel).float(), expected, rtol=0.05, atol=0.05, msg=name
+                    )
+                times: dict[str, list[float]] = {name: [] for name in playing}
+                for round_ in range(rounds + 1):
+                    for name, run in playing.items():
+                        seconds = timed(run, x, kernel)
+                        if round_:
+                            times[name].append(seconds)
+                best = min(
+                    (name for name in playing if name != "chosen"), key=lambda name: median(times[name])
+                )
+                gain = median(b / a for a, b in zip(times["chosen"], times[best], strict=True))
+                cell = f"{str(dtype).removeprefix('torch.')} n {tokens} k {size}"
+                cells[cell] = {name: round(median(values) * 1e3, 2) for name, values in times.items()}
+                cells[cell] |= {"best_other": best, "chosen_vs_best": round(gain, 2)}
+                print(cell, cells[cell], file=sys.stderr, flush=True)
+    ratios = [cell["chosen_vs_best"] for cell in cells.values()]
+    print(
+        json.dumps(
+            {
+                "benchmark": "convolution",
+                "quick": quick,
+                "torch": torch.__version__,
+                "threads": torch.get_num_threads(),
+                "chosen_vs_best": min(ratios),
+                "chosen_vs_best_median": median(ratios),
+                "chosen_vs_conv1d_median": round(
+                    median(cell["conv1d"] / cell["chosen"] for cell in cells.values()), 2
+                ),
+                "milliseconds": cells,
+            }
+        )
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,253 @@
+"""Speed of our models against transformers' BERT, autobert 0.0.2, our interpreter, and the machine's peak.
+
+    python benchmarks/model_speed.py [--quick]
+
+Base size (12 layers, width 768, 12 heads), no padding, dropout 0, all cores. The contestants of a case take
+turns within a round; a ratio is the median over the rounds of the other's time over ours, so above 1 ours is
+faster. `bert_vs_transformers` is the worst case; the `zero_*` keys are of forward and backward in the
+precision in which the peer is faster; `compiled_vs_interpreter` is of the attention graphs alone (the median
+over the published ones), `compiled_vs_interpreter_model` of the whole model. The first use makes the
+environment of autobert 0.0.2. Prints one JSON object as its last line.
+"""
+
+import argparse
+import json
+import math
+import sys
+import time
+from collections.abc import Callable, Mapping
+from statistics import linear_regression, median
+from typing import Any
+
+import torch
+from autobert_peer import Peer, environment
+from timing import Case, timed
+from torch import nn
+from transformers import BertConfig, BertModel
+
+from autobert_zero import cost, zoo
+from autobert_zero.hf import AutoBertZeroModel, from_zoo
+from autobert_zero.nn.attention import GraphAttention
+from autobert_zero.nn.compiler import Compiled
+from autobert_zero.nn.interpreter import Interpreter
+from autobert_zero.nn.kernels import Context
+from autobert_zero.space import Attention, Backbone
+
+VOCABULARY = 30522
+MOST_TOKENS = 2048
+BATCHES = {128: 8, 512: 2, 2048: 1}
+PRECISIONS = ("fp32", "bf16")
+MODES = ("forward", "training")
+
+Contestants = Mapping[str, Callable[[Case], float]]
+
+
+def ours(name: str, dropout: float = 0.0) -> AutoBertZeroModel:
+    """A model of the zoo, without pooler."""
+    config = from_zoo(name, max_position_embeddings=MOST_TOKENS, hidden_dropout_prob=dropout)
+    return AutoBertZeroModel(config, add_pooling_layer=False)
+
+
+def berts(hidden_dropout: float = 0.0, map_dropout: float = 0.0) -> BertModel:
+    """BERT-base of transformers, with its fused attention."""
+    config = BertConfig(
+        hidden_dropout_prob=hidden_dropout,
+        attention_probs_dropout_prob=map_dropout,
+        max_position_embeddings=MOST_TOKENS,
+        attn_implementation="sdpa",
+    )
+    return BertModel(config, add_pooling_layer=False)
+
+
+def interpreted(model: AutoBertZeroModel) -> AutoBertZeroModel:
+    """Makes a model run the plain interpreter."""
+    for part in model.modules():
+        if isinstance(part, GraphAttention):
+            part.compute = Interpreter(part.graph)
+    return model
+
+
+def runner(model: nn.Module) -> Callable[[Case], float]:
+    return lambda case: timed(model, lambda ids: model(input_ids=ids)[0], case, VOCABULARY)
+
+
+def play(contestants: Contestants, case: Case, rounds: int) -> dict[str, list[float]]:
+    """Seconds of each contestant in each round; a round before them prepares what the rest use."""
+    times: dict[str, list[float]] = {name: [] for name in contestants}
+    for round_ in range(rounds + 1):
+        for name, run in contestants.items():
+            seconds = run(case)
+            if round_:
+                times[name].append(seconds)
+    shown = ", ".join(f"{name} {median(values) * 1e3:,.0f} ms" for name, values in times.items())
+    print(f"{case.name}: {shown}", file=sys.stderr, flush=True)
+    return times
+
+
+def ratio(times: Mapping[str, list[float]], ours: str, theirs: str) -> float:
+    """How many times as fast ours is."""
+    return round(median(b / a for a, b in zip(times[ours], times[theirs], strict=True)), 3)
+
+
+def peak_flops(precision: str) -> float:
+    """Operations a second of the best of several matrix products of BERT's shapes."""
+    dtype = torch.bfloat16 if precision == "bf16" else torch.float32
+    best = 0.0
+    for rows, inner, columns in (
+        (1024, 768, 3072),
+        (1024, 3072, 768),
+        (2048, 2048, 2048),
+        (4096, 4096, 4096),
+    ):
+        a, b = torch.randn(rows, inner).to(dtype), torch.randn(columns, inner).to(dtype)
+        for _ in range(8):
+            start = time.perf_counter()
+            nn.functional.linear(a, b)
+            best = max(best, 2 * rows * inner * columns / (time.perf_counter() - start))
+    return best
+
+
+def flops(backbone: Backbone, case: Case) -> float:
+    """Operations of a case; a backward pass has twice those of a forward pass."""
+    sizes = cost.Sizes(768, 12, 3072, VOCABULARY, MOST_TOKENS)
+    return cost.flops(backbone, sizes, case.tokens) * case.batch * (3 if case.mode == "training" else 1)
+
+
+def graph_ratios(tokens: int, batch: int, rounds: int) -> dict[str, float]:
+    """Compiled against interpreted attention graphs, forward and backward, without projections."""
+    found = {}
+    layers = [layer for layer in zoo.autobert_zero_base().layers if isinstance(layer, Attention)]
+    for layer in dict.fromkeys([*layers, *zoo.bert(1).layers, *zoo.efficient_attention(1).layers]):
+        assert isinstance(layer, Attention)
+        programs = {"compiled": Compiled(layer.graph), "interpreted": Interpreter(layer.graph)}
+        # As they leave the projection: (B, H, n, d_h), views of (B, n, H, d_h).
+        inputs = {
+            name: torch.randn(batch, tokens, 12, 64).transpose(1, 2).requires_grad_()
+            for name in layer.graph.inputs
+        }
+        toward = torch.randn(batch, 12, tokens, 64)
+        times: dict[str, list[float]] = {name: [] for name in programs}
+        for round_ in range(rounds + 1):
+            for name, program in programs.items():
+                start = time.perf_counter()
+                program(inputs, Context(64, None)).backward(toward)
+                if round_:
+                    times[name].append(time.perf_counter() - start)
+        found[str(layer)] = ratio(times, "compiled", "interpreted")
+    return found
+
+
+def growth(most: int, rounds: int) -> tuple[float, dict[int, float]]:
+    """The exponent with which the linear-attention backbone's forward time grows with the length."""
+    lengths = [most >> shift for shift in (3, 2, 1, 0)]
+    config = from_zoo("linear-attention", max_position_embeddings=most, hidden_dropout_prob=0.0)
+    run = runner(AutoBertZeroModel(config, add_pooling_layer=False))
+    seconds = {}
+    for tokens in lengths:
+        case = Case(1, tokens, "fp32", "forward")
+        seconds[tokens] = median(play({"linear-attention": run}, case, rounds)["linear-attention"])
+    slope, _ = linear_regression([math.log(n) for n in lengths], [math.log(seconds[n]) for n in lengths])
+    return round(slope, 3), {n: round(value, 4) for n, value in seconds.items()}
+
+
+def main() -> None:
+    """Plays all cases and prints the figures."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="less work: up to 512 tokens")
+    quick = parser.parse_args().quick
+    rounds = 2 if quick else 7
+    lengths = (128, 512) if quick else (128, 512, 2048)
+    threads = torch.get_num_threads()
+    torch.manual_seed(0)
+    peaks = {precision: peak_flops(precision) for precision in PRECISIONS}
+    models = {"bert": ours("bert-base"), "zero": ours("autobert-zero-base")}
+    contestants: dict[str, Callable[[Case], float]] = {name: runner(model) for name, model in models.items()}
+    contestants["transformers"] = runner(berts())
+    contestants["interpreted"] = runner(interpreted(ours("autobert-zero-base")))
+
+    result: dict[str, Any] = {}
+    times: dict[Case, dict[str, list[float]]] = {}
+    with Peer(environment(torch.__version__.split("+")[0]), threads) as peer:
+        contestants["autobert"] = peer.timed
+        for tokens in lengths:
+            batch = max(BATCHES[tokens] // (4 if quick else 1), 1)
+            for precision in PRECISIONS:
+                for mode in MODES:
+                    case = Case(batch, tokens, precision, mode)
+                    times[case] = play(contestants, case, rounds if tokens < 2048 else 3)
+
+    pairs = {
+        "bert_vs_transformers": ("bert", "transformers"),
+        "zero_vs_bert": ("zero", "transformers"),
+        "zero_vs_autobert": ("zero", "autobert"),
+        "compiled_vs_interpreter_model": ("zero", "interpreted"),
+    }
+    cases = {
+        key: {case.name: ratio(values, *pair) for case, values in times.items()}
+        for key, pair in pairs.items()
+    }
+
+    def in_best_precision(key: str, tokens: int) -> float | None:
+        """Of forward and backward, in the precision in which the other is faster."""
+        theirs = pairs[key][1]
+        fitting = [case for case in times if (case.tokens, case.mode) == (tokens, "training")]
+        if not fitting:
+            return None
+        return cases[key][min(fitting, key=lambda case: median(times[case][theirs])).name]
+
+    graphs = graph_ratios(512, 1 if quick else 2, rounds)
+    exponent, seconds = growth(2048 if quick else 8192, 1 if quick else 3)
+    published = [graphs[str(layer)] for layer in zoo.autobert_zero_base().layers if str(layer) in graphs]
+    backbones = {"bert": zoo.bert(12), "transformers": zoo.bert(12), "zero": zoo.autobert_zero_base()}
+    result |= {
+        "benchmark": "model_speed",
+        "quick": quick,
+        "torch": torch.__version__,
+        "threads": threads,
+        "bert_vs_transformers": min(cases["bert_vs_transformers"].values()),
+        "zero_vs_bert_128": in_best_precision("zero_vs_bert", 128),
+        "zero_vs_bert_512": in_best_precision("zero_vs_bert", 512),
+        "zero_vs_autobert": in_best_precision("zero_vs_autobert", 512),
+        "zero_vs_autobert_2048": in_best_precision("zero_vs_autobert", 2048),
+        "compiled_vs_interpreter": median(published),
+        "compiled_vs_interpreter_model": cases["compiled_vs_interpreter_model"][
+            next(case.name for case in times if (case.tokens, case.mode) == (512, "training"))
+        ],
+        "linear_growth_exponent": exponent,
+        "peak_fraction": {
+            name: {
+                case.name: round(flops(backbone, case) / median(values[name]) / peaks[case.precision], 3)
+                for case, values in times.items()
+            }
+            for name, backbone in backbones.items()
+        },
+        "peak_gflops": {precision: round(value / 1e9) for precision, value in peaks.items()},
+        "cases": cases,
+        "graphs": graphs,
+        "linear_attention_seconds": seconds,
+        "milliseconds": {
+            case.name: {name: round(median(each) * 1e3, 1) for name, each in values.items()}
+            for case, values in times.items()
+        },
+    }
+    # Dropout of 0.1 on both sides, on hidden states; and transformers' default, on its maps too.
+    dropped = {
+        "bert": runner(ours("bert-base", 0.1)),
+        "zero": runner(ours("autobert-zero-base", 0.1)),
+        "transformers": runner(berts(0.1)),
+        "transformers, maps too": runner(berts(0.1, 0.1)),
+    }
+    result["dropout"] = {}
+    for precision in PRECISIONS:
+        case = Case(2 if quick else 8, 128, precision, "training")
+        values = play(dropped, case, 2 if quick else 5)
+        result["dropout"][case.name] = {
+            f"{mine} vs {theirs}": ratio(values, mine, theirs)
+            for mine in ("bert", "zero")
+            for theirs in ("transformers", "transformers, maps too")
+        }
+    print(json.dumps(result))
+
+
+if __name__ == "__main__":
+    main()

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from typing import Any
 import pytest
 import tiny
 import torch
+from filelock import FileLock
 from safetensors.torch import load_file
 from tokenizers import Tokenizer
 
@@ -33,7 +35,16 @@ from autobert_zero.training.scratch import Job, Result
 from autobert_zero.zoo import OPPONENTS
 
 FILES = {
-    *("bank", "best.json", "best.txt", "config.yaml", "final", "leaderboard.csv", "model.safetensors"),
+    *(
+        ".lock",
+        "bank",
+        "best.json",
+        "best.txt",
+        "config.yaml",
+        "final",
+        "leaderboard.csv",
+        "model.safetensors",
+    ),
     *("seed_backbones.json", "study.db", "summary.json", "summary.md", "times.json", "tokenizer.json"),
 }
 TIMES = {"seconds", "search_seconds", "tokens_per_second"}
@@ -212,6 +223,35 @@ def test_stopped_again_and_again(finished_run: Path, settings_file: Path, tmp_pa
                 break
         arguments = ["search", "--resume", "--out", out]
     assert essence(out) == essence(finished_run)
+
+
+def test_a_second_process_is_turned_away(finished_run: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    shutil.copytree(finished_run, out)
+    before = tiny.contents(out)
+    with FileLock(out / ".lock"):
+        done = tiny.command("search", "--out", out, "--resume")
+    assert done.code == 2
+    assert done.err == (
+        f"error: another process is writing into {out}; wait for it, or choose another --out\n"
+    )
+    assert tiny.contents(out) == before
+    assert tiny.command("search", "--out", out, "--resume").code == 0
+
+
+def test_a_corpus_that_has_changed_is_noticed(tmp_path: Path) -> None:
+    corpus, out = tmp_path / "corpus.txt", tmp_path / "run"
+    corpus.write_text("\n".join(tiny.paragraphs(400)))
+    config = tmp_path / "config.yaml"
+    config.write_text(tiny.config(corpus).to_yaml())
+    assert tiny.command("search", "--config", config, "--out", out).code == 0
+    corpus.write_text("\n".join(tiny.paragraphs(400, seed=1)))
+    before = tiny.contents(out)
+    done = tiny.command("search", "--out", out, "--resume")
+    assert done.code == 2
+    assert "tokenizer.json is not the tokenizer of the corpus as it is now" in done.err
+    assert done.err.count("\n") == 1
+    assert tiny.contents(out) == before
 
 
 def test_resuming_a_finished_run_changes_nothing(

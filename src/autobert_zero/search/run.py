@@ -3,9 +3,12 @@
 import json
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from filelock import FileLock, Timeout
 
 from autobert_zero import cost
 from autobert_zero.config import SearchConfig, read_yaml, resolve
@@ -29,6 +32,7 @@ _BANK = "bank"
 _SEEDS = "seed_backbones.json"
 _SEEDS_OF_RUNS = 2**32  # config.seed is smaller
 _TIMES = "times.json"
+_TOKENIZER = "tokenizer.json"
 
 
 class RunError(UserError):
@@ -61,21 +65,24 @@ def run_search(
     # All that a damaged folder can be wrong in is read before anything is written.
     finals = _Finals(setting, out, progress)
     clock = _Clock(out / _TIMES, start)
-    if not (out / _CONFIG).exists():
+    if (out / _CONFIG).exists():
+        _check_text(setting, out)
+    else:
         _establish(setting, out, first)
-    history, trials = _recorded(evaluator, out)
-    if trials:
-        progress.say(f"resuming after {len(trials)} of {config.proxy.candidates} candidates")
-    sizes = setting.sizes
-    try:
-        _search(setting, strategy, evaluator, history, trials, out, progress)
-    finally:
-        clock.stop("search")
-        write_leaderboard(out / LEADERBOARD, trials, sizes, config.data.length)
-    try:
-        summary = _compare(finals, trials, sizes)
-    finally:
-        clock.stop("final")
+    with _only_writer(out):
+        history, trials = _recorded(evaluator, out)
+        if trials:
+            progress.say(f"resuming after {len(trials)} of {config.proxy.candidates} candidates")
+        sizes = setting.sizes
+        try:
+            _search(setting, strategy, evaluator, history, trials, out, progress)
+        finally:
+            clock.stop("search")
+            write_leaderboard(out / LEADERBOARD, trials, sizes, config.data.length)
+        try:
+            summary = _compare(finals, trials, sizes)
+        finally:
+            clock.stop("final")
     statuses = Counter(trial.outcome.status.value for trial in trials)
     summary |= {
         "candidates": len(trials),
@@ -129,10 +136,32 @@ def _establish(setting: Setting, out: Path, first: Sequence[Backbone]) -> None:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise RunError(f"{out} cannot be made: {error.strerror}; choose another --out") from None
-    setting.tokenizer.save(str(out / "tokenizer.json"))
+    setting.tokenizer.save(str(out / _TOKENIZER))
     (out / _SEEDS).write_text(json.dumps([backbone.to_list() for backbone in first]), encoding="utf-8")
     with written_whole(out / _CONFIG) as partial:
         partial.write_text(setting.config.to_yaml(), encoding="utf-8")
+
+
+def _check_text(setting: Setting, out: Path) -> None:
+    """Checks that a run is resumed on the text that it began with, by the tokenizer trained on it."""
+    path = out / _TOKENIZER
+    if not path.exists() or path.read_text(encoding="utf-8") != setting.tokenizer.to_str(pretty=True):
+        raise RunError(
+            f"{path} is not the tokenizer of the corpus as it is now: the corpus has changed, or the file is "
+            "damaged; start another run"
+        )
+
+
+@contextmanager
+def _only_writer(out: Path) -> Iterator[None]:
+    """Keeps other processes from writing into the run."""
+    try:
+        with FileLock(out / ".lock", timeout=0):
+            yield
+    except Timeout:
+        raise RunError(
+            f"another process is writing into {out}; wait for it, or choose another --out"
+        ) from None
 
 
 def _recorded(evaluator: SharedWeightEvaluator, out: Path) -> tuple[History, list[Trial]]:

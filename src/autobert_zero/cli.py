@@ -146,6 +146,76 @@ def export(
     typer.echo(f"everything is in {out}; it loads with trust_remote_code=True")
 
 
+@app.command()
+def finetune(
+    model: Annotated[str, typer.Option(help="Folder of a saved or exported model, or a Hub name.")],
+    task: Annotated[str, typer.Option(help="A GLUE task, or a YAML file with a task of your own.")],
+    out: Annotated[Path, typer.Option(help="Folder for results; the same call continues what is in it.")],
+    data: Annotated[
+        Path | None, typer.Option(help="Folder with the task's files; else from the Hub.")
+    ] = None,
+    rates: Annotated[str, typer.Option(help="Learning rates to try with the first seed.")] = "3e-4,1e-3,3e-3",
+    seeds: Annotated[int, typer.Option(min=1, help="Number of seeds.")] = 3,
+    epochs: Annotated[int, typer.Option(min=1, help="Most passes over the training data.")] = 3,
+    batch_size: Annotated[int, typer.Option(min=1, help="Sequences in a batch.")] = 32,
+    length: Annotated[int, typer.Option(min=8, help="Most tokens of a sequence.")] = 128,
+) -> None:
+    """Fine-tune a model on a task, with several learning rates and seeds."""
+    from autobert_zero.finetune.suite import finetune as run
+    from autobert_zero.finetune.suite import table
+    from autobert_zero.finetune.tasks import find_task
+    from autobert_zero.finetune.train import Settings
+
+    settings = Settings(epochs=epochs, batch_size=batch_size, length=length)
+    found = find_task(task)
+    score = run(model, found, data, out, _rates(rates), range(seeds), settings, typer.echo)
+    typer.echo("\n" + table([score]))
+
+
+@app.command()
+def glue(
+    model: Annotated[str, typer.Option(help="Folder of a saved or exported model, or a Hub name.")],
+    out: Annotated[Path, typer.Option(help="Folder for results; the same call continues what is in it.")],
+    data: Annotated[
+        Path | None, typer.Option(help="Folder with a folder for each task; else the Hub.")
+    ] = None,
+    tasks: Annotated[str | None, typer.Option(help="Names; else all that there are.")] = None,
+    rates: Annotated[str, typer.Option(help="Learning rates to try with the first seed.")] = "3e-4,1e-3,3e-3",
+    seeds: Annotated[int, typer.Option(min=1, help="Number of seeds.")] = 3,
+    epochs: Annotated[int, typer.Option(min=1, help="Most passes over the training data.")] = 3,
+    batch_size: Annotated[int, typer.Option(min=1, help="Sequences in a batch.")] = 32,
+    length: Annotated[int, typer.Option(min=8, help="Most tokens of a sequence.")] = 128,
+) -> None:
+    """Fine-tune a model on every GLUE task that there is, and print the table with the average."""
+    from autobert_zero.finetune.suite import finetune as run
+    from autobert_zero.finetune.suite import table
+    from autobert_zero.finetune.tasks import TASKS, find_task
+    from autobert_zero.finetune.train import Settings
+
+    names = tasks.split(",") if tasks else [name for name in TASKS if data is None or (data / name).is_dir()]
+    if not names:
+        raise UserError(f"{data} has no folder of a GLUE task; there are {', '.join(TASKS)}")
+    settings = Settings(epochs=epochs, batch_size=batch_size, length=length)
+    scores = []
+    for task in [find_task(name) for name in names]:
+        place = None if data is None else data / task.name
+        chosen = _rates(rates)
+        scores.append(run(model, task, place, out / task.name, chosen, range(seeds), settings, typer.echo))
+    text = table(scores)
+    (out / "table.md").write_text(text + "\n", encoding="utf-8")
+    typer.echo("\n" + text)
+
+
+def _rates(text: str) -> list[float]:
+    try:
+        rates = [float(part) for part in text.split(",")]
+    except ValueError:
+        raise UserError(f"learning rates are numbers with commas between them, not {text!r}") from None
+    if not all(0 < rate < 1 for rate in rates):
+        raise UserError(f"learning rates are between 0 and 1, not {text}")
+    return rates
+
+
 def _read_backbone(source: str) -> Any:
     """Reads a formula or layer, a file of layers (text or JSON), or a run folder's best."""
     from autobert_zero.space import Backbone

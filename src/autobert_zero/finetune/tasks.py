@@ -1,0 +1,112 @@
+"""The table of tasks: a new one is one entry here, or a YAML file of the user."""
+
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from autobert_zero.config import read_yaml
+from autobert_zero.errors import UserError
+from autobert_zero.finetune.metrics import METRICS
+
+
+@dataclass(frozen=True)
+class Task:
+    """A sentence or sentence-pair task.
+
+    Attributes:
+        name: What it is called.
+        columns: The one or two columns with text.
+        labels: Names of the classes in the order of their numbers; empty for a regression.
+        metrics: Of `METRICS`; the first chooses the learning rate and the epoch, all are averaged in a table.
+        label: The column with the number of the class, its name, or the value.
+        validation: The splits that are evaluated; metrics of the first choose.
+        test: The splits that are predicted.
+        hub: Dataset and configuration on the Hub; None for a task that has local files only.
+        submission: File names of the test predictions, one a test split.
+    """
+
+    name: str
+    columns: tuple[str, ...]
+    labels: tuple[str, ...]
+    metrics: tuple[str, ...]
+    label: str = "label"
+    validation: tuple[str, ...] = ("validation",)
+    test: tuple[str, ...] = ("test",)
+    hub: tuple[str, str] | None = None
+    submission: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if len(self.columns) not in (1, 2):
+            raise UserError(
+                f"task {self.name}: columns are one or two columns of text, not {len(self.columns)}"
+            )
+        if len(self.labels) == 1:
+            raise UserError(f"task {self.name}: one label leaves nothing to learn; give several, or none")
+        unknown = [name for name in self.metrics if name not in METRICS]
+        if unknown or not self.metrics:
+            given = ", ".join(unknown) or "none"
+            raise UserError(f"task {self.name}: metrics are some of {', '.join(METRICS)}, not {given}")
+
+    @property
+    def regression(self) -> bool:
+        """Whether labels are values."""
+        return not self.labels
+
+
+def _glue(name: str, columns: tuple[str, ...], labels: tuple[str, ...], *metrics: str, **more: Any) -> Task:
+    return Task(name, columns, labels, metrics, hub=("nyu-mll/glue", name), **more)
+
+
+_PAIR = ("sentence1", "sentence2")
+_ENTAILS = ("entailment", "not_entailment")
+
+TASKS: dict[str, Task] = {
+    task.name: task
+    for task in (
+        _glue("cola", ("sentence",), ("0", "1"), "matthews", submission=("CoLA.tsv",)),
+        _glue("sst2", ("sentence",), ("0", "1"), "accuracy", submission=("SST-2.tsv",)),
+        _glue("mrpc", _PAIR, ("0", "1"), "f1", "accuracy", submission=("MRPC.tsv",)),
+        _glue("stsb", _PAIR, (), "spearman", "pearson", submission=("STS-B.tsv",)),
+        _glue("qqp", ("question1", "question2"), ("0", "1"), "f1", "accuracy", submission=("QQP.tsv",)),
+        _glue(
+            "mnli",
+            ("premise", "hypothesis"),
+            ("entailment", "neutral", "contradiction"),
+            "accuracy",
+            validation=("validation_matched", "validation_mismatched"),
+            test=("test_matched", "test_mismatched"),
+            submission=("MNLI-m.tsv", "MNLI-mm.tsv"),
+        ),
+        _glue("qnli", ("question", "sentence"), _ENTAILS, "accuracy", submission=("QNLI.tsv",)),
+        _glue("rte", _PAIR, _ENTAILS, "accuracy", submission=("RTE.tsv",)),
+        _glue("wnli", _PAIR, ("0", "1"), "accuracy", submission=("WNLI.tsv",)),
+    )
+}
+"""GLUE (Wang et al. 2019). AX has no training set: it is predicted by a model of MNLI."""
+
+
+def find_task(name: str) -> Task:
+    """Finds a task by its name, or reads it from a YAML file.
+
+    Raises:
+        UserError: There is no such task, or the file does not describe one.
+    """
+    if name in TASKS:
+        return TASKS[name]
+    if not name.endswith((".yaml", ".yml")):
+        raise UserError(f"unknown task {name!r}; there are {', '.join(TASKS)}, or a YAML file of your own")
+    content = read_yaml(Path(name))
+    known = {field.name for field in fields(Task)} - {"hub", "submission"}
+    unknown = sorted(set(content) - known)
+    if unknown:
+        raise UserError(f"{name}: unknown key {unknown[0]}; there are {', '.join(sorted(known))}")
+    missing = [key for key in ("columns", "metrics") if key not in content]
+    if missing:
+        raise UserError(f"{name}: {missing[0]} is missing")
+    settings = {"name": Path(name).stem, "labels": (), **content}
+    for key in ("columns", "labels", "metrics", "validation", "test"):
+        if isinstance(settings.get(key), list):
+            settings[key] = tuple(map(str, settings[key]))
+        elif key in settings and not isinstance(settings[key], tuple):
+            raise UserError(f"{name}: {key} is a list")
+    return Task(**settings)

@@ -4,11 +4,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-_SHIFTED_UP_TO = 5
-"""Longest kernel computed as shifted sums."""
-
-_BLOCK = 128
-"""Tokens that one band matrix computes."""
+_SHORT = 128
+"""Longest sequence that one band matrix computes; a longer one is cut into blocks."""
 
 
 class LightConvolution(nn.Module):
@@ -53,12 +50,12 @@ def convolve(x: Tensor, kernel: Tensor) -> Tensor:
     Returns:
         (B, n, d).
     """
+    # Chosen by benchmarks/convolution.py on CPU, forward and backward.
+    shifted_up_to = 5 if x.shape[1] <= _SHORT else 9
     if torch.compiler.is_exporting():
         # For any length, as one operation that other runtimes know.
         algorithm = _depthwise
-    elif kernel.shape[-1] <= _SHIFTED_UP_TO:
-        # Measured on CPU, forward and backward: PyTorch's depth-wise conv1d is the slowest of all, above
-        # all for long kernels; shifted sums win for the short ones, matrix products for the rest.
+    elif kernel.shape[-1] <= shifted_up_to:
         algorithm = _shifted_sum
     else:
         algorithm = _banded_product
@@ -89,7 +86,9 @@ def _banded_product(x: Tensor, kernel: Tensor) -> Tensor:
     """One small band matrix per head, applied to blocks of the sequence: linear in its length."""
     batch, tokens, width = x.shape
     heads, size = kernel.shape
-    block = min(tokens, _BLOCK)
+    block = tokens
+    if tokens > _SHORT:  # small blocks waste less, large ones suit the units for half precision
+        block = 64 if x.dtype == torch.float32 else 128
     blocks = -(-tokens // block)
     span = block + size - 1
     # Rows of period block + size read at a stride one shorter move the kernel by one each row.

@@ -1,6 +1,7 @@
 """The graph compiler: a graph as a short list of fast tensor operations, made once and run at every call."""
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 
 import torch
 from torch import Tensor
@@ -10,6 +11,10 @@ from autobert_zero.compile.plan import Step, describe
 from autobert_zero.compile.planner import make_plan
 from autobert_zero.nn.kernels import KERNELS, Context
 from autobert_zero.space import Graph
+
+
+_LONG = 1024
+"""Tokens from which fused attention wins in half precision without AMX."""
 
 
 class Compiled:
@@ -119,16 +124,25 @@ def _attention(step: Step, args: Sequence[Tensor], context: Context) -> Tensor:
 
 
 def _plain_is_faster(query: Tensor, bias: Tensor | None) -> bool:
-    """Whether PyTorch's fused attention loses against the plain form, measured forward and backward.
+    """Whether PyTorch's fused attention loses against the plain form, measured on CPU.
 
-    On CPU it has no fused kernel that differentiates its mask (1.15 times slower, n from 32 to 512), and
-    its backward pass in bf16 without AMX takes 1.4 (n = 512) to 4 times (n = 128) as long.
+    It has no fused kernel there that differentiates its mask (1.15 times slower, n from 32 to 512). In half
+    precision without AMX it loses twofold forward up to about 1,024 tokens, and 1.2 (n = 2048) to 4 times
+    (n = 128) forward and backward.
     """
     if query.device.type != "cpu":
         return False
     if bias is not None and bias.requires_grad:
         return True
-    return query.requires_grad and query.dtype in (torch.bfloat16, torch.float16)
+    if query.dtype not in (torch.bfloat16, torch.float16):
+        return False
+    return query.requires_grad or (not _has_amx() and query.shape[-2] <= _LONG)
+
+
+@cache
+def _has_amx() -> bool:
+    """Whether the CPU multiplies bf16 matrices as such."""
+    return hasattr(torch.cpu, "_is_amx_tile_supported") and torch.cpu._is_amx_tile_supported()
 
 
 def _over_tokens(mask: Tensor, axis: int) -> Tensor:

@@ -1,0 +1,127 @@
+"""Files of a task: what is read, and what is refused with its place."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from autobert_zero.errors import UserError
+from autobert_zero.finetune.data import load_splits
+from autobert_zero.finetune.tasks import TASKS
+
+
+def lines(*examples: object) -> str:
+    return "".join(json.dumps(example) + "\n" for example in examples)
+
+
+@pytest.fixture
+def cola(tmp_path: Path) -> Path:
+    for split in ("train", "validation"):
+        (tmp_path / f"{split}.jsonl").write_text(
+            lines({"sentence": "a b", "label": 1}, {"sentence": "c", "label": 0})
+        )
+    return tmp_path
+
+
+def test_jsonl(cola: Path) -> None:
+    (cola / "test.jsonl").write_text(lines({"sentence": "hidden", "label": -1}))
+    splits = load_splits(TASKS["cola"], cola)
+    assert splits["train"].to_list() == [{"text": "a b", "label": 1}, {"text": "c", "label": 0}]
+    assert splits["test"].to_list() == [{"text": "hidden"}]
+
+
+def test_csv_with_line_breaks_and_named_labels(tmp_path: Path) -> None:
+    for split in ("train", "validation"):
+        (tmp_path / f"{split}.csv").write_text(
+            'question,sentence,label\n"a, b","two\nlines",entailment\nc,d,not_entailment\n'
+        )
+    assert load_splits(TASKS["qnli"], tmp_path)["train"].to_list() == [
+        {"text": "a, b", "pair": "two\nlines", "label": 0},
+        {"text": "c", "pair": "d", "label": 1},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("task", "files", "first"),
+    [
+        ("cola", {"train": "gj04\t1\t\tA b.\n", "dev": "gj04\t0\t*\tC.\n"}, {"text": "A b.", "label": 1}),
+        (
+            "mrpc",
+            {
+                split: 'Quality\t#1 ID\t#2 ID\t#1 String\t#2 String\n1\t5\t6\tHe said "a\tb\n'
+                for split in ("train", "dev")
+            },
+            {"text": 'He said "a', "pair": "b", "label": 1},
+        ),
+        (
+            "stsb",
+            {
+                split: "index\tgenre\tsentence1\tsentence2\tscore\n0\tx\ta\tb\t3.250\n"
+                for split in ("train", "dev")
+            },
+            {"text": "a", "pair": "b", "label": 3.25},
+        ),
+        (
+            "mnli",
+            {
+                split: "index\tsentence1\tsentence2\tlabel1\tgold_label\n0\ta\tb\tneutral\tcontradiction\n"
+                for split in ("train", "dev_matched", "dev_mismatched")
+            },
+            {"text": "a", "pair": "b", "label": 2},
+        ),
+    ],
+)
+def test_glues_own_files(tmp_path: Path, task: str, files: dict[str, str], first: dict[str, object]) -> None:
+    for split, text in files.items():
+        (tmp_path / f"{split}.tsv").write_text(text)
+    splits = load_splits(TASKS[task], tmp_path)
+    assert splits["train"].to_list() == [first]
+    assert set(splits) == {"train", *TASKS[task].validation}
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("train", '{"sentence": "a", "label": 1}\n{"sentence": \n', r"train\.jsonl, line 2: not JSON"),
+        ("train", "[1]\n", r"train\.jsonl, line 1: not a JSON object"),
+        ("train", "", r"train\.jsonl has no examples"),
+        (
+            "train",
+            '{"text": "a", "label": 1}\n',
+            "line 1: no text in column 'sentence'; there are text, label",
+        ),
+        ("train", '{"sentence": "a"}\n', "line 1: no column 'label'"),
+        (
+            "train",
+            '\n{"sentence": "a", "label": 2}\n',
+            "line 2: label 2 is none of 0, 1, nor a number from 0 to 1",
+        ),
+        (
+            "validation",
+            '{"sentence": "a", "label": "bad"}\n',
+            r"validation\.jsonl, line 1: label 'bad' is none",
+        ),
+    ],
+)
+def test_broken_files(cola: Path, name: str, text: str, message: str) -> None:
+    (cola / f"{name}.jsonl").write_text(text)
+    with pytest.raises(UserError, match=message):
+        load_splits(TASKS["cola"], cola)
+
+
+def test_missing_files(cola: Path) -> None:
+    (cola / "validation.jsonl").unlink()
+    with pytest.raises(UserError, match=r"validation\.jsonl \(or \.csv, \.tsv\) is missing"):
+        load_splits(TASKS["cola"], cola)
+    with pytest.raises(UserError, match="there is no folder"):
+        load_splits(TASKS["cola"], cola / "none")
+
+
+def test_a_short_row_and_a_value_that_is_no_number(tmp_path: Path) -> None:
+    for split in ("train", "validation"):
+        (tmp_path / f"{split}.tsv").write_text("sentence1\tsentence2\tscore\na\tb\n")
+    with pytest.raises(UserError, match="line 2: 2 columns, not 3"):
+        load_splits(TASKS["stsb"], tmp_path)
+    (tmp_path / "train.tsv").write_text("sentence1\tsentence2\tscore\na\tb\tmuch\n")
+    with pytest.raises(UserError, match="label 'much' is not a number"):
+        load_splits(TASKS["stsb"], tmp_path)

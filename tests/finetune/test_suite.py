@@ -1,0 +1,177 @@
+"""Fine-tuning through the command line: what is learned, kept, continued and written."""
+
+import json
+from pathlib import Path
+from random import Random
+
+import hf_samples
+import pytest
+import tiny
+from tokenizers import Tokenizer, models, pre_tokenizers, processors
+from transformers import PreTrainedTokenizerFast
+
+from autobert_zero.finetune import suite
+from autobert_zero.finetune.submission import write_submission
+from autobert_zero.finetune.suite import Score, table
+from autobert_zero.finetune.tasks import TASKS
+from autobert_zero.hf import AutoBertZeroForMaskedLM
+
+WORDS = ["good", "bad", "film", "play", "the", "a", "it", "was"]
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny model with random weights and a tokenizer of eight words."""
+    folder = tmp_path_factory.mktemp("model")
+    AutoBertZeroForMaskedLM(hf_samples.config(hidden_dropout_prob=0.0)).save_pretrained(folder)
+    vocabulary = {word: i for i, word in enumerate(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *WORDS])}
+    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]",
+        pair="[CLS] $A [SEP] $B:1 [SEP]:1",
+        special_tokens=[("[CLS]", 2), ("[SEP]", 3)],
+    )
+    names = {f"{name}_token": f"[{name.upper()}]" for name in ("pad", "unk", "cls", "sep", "mask")}
+    PreTrainedTokenizerFast(tokenizer_object=tokenizer, **names).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """SST-2 in a made-up language: a sentence is good if it says so."""
+    folder = tmp_path_factory.mktemp("data") / "sst2"
+    folder.mkdir()
+    random = Random(0)
+    for split, count in (("train", 256), ("validation", 64), ("test", 8)):
+        examples = []
+        for _ in range(count):
+            label = random.randrange(2)
+            words = [*random.choices(WORDS[2:], k=5), WORDS[1 - label]]
+            random.shuffle(words)
+            examples.append({"sentence": " ".join(words), "label": label})
+        (folder / f"{split}.jsonl").write_text("".join(json.dumps(example) + "\n" for example in examples))
+    return folder
+
+
+def arguments(model: Path, data: Path, out: Path) -> list[object]:
+    options = ("--rates", "1e-5,1e-2", "--seeds", 2, "--epochs", 3, "--batch-size", 16)
+    return ["finetune", "--model", model, "--task", "sst2", "--data", data, "--out", out, *options]
+
+
+@pytest.fixture(scope="module")
+def tuned(model: Path, data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("tuned") / "out"
+    done = tiny.command(*arguments(model, data, out))
+    assert done.code == 0, done.err
+    assert "| sst2 | accuracy | " in done.out
+    return out
+
+
+def test_it_learns_and_chooses_the_rate(tuned: Path) -> None:
+    score = json.loads((tuned / "score.json").read_text())
+    assert score["rate"] == 1e-2
+    assert score["seeds"] == 2
+    assert score["mean"]["validation"]["accuracy"] > 0.95
+
+
+def test_every_run_is_kept_and_no_weights(tuned: Path) -> None:
+    assert {path.name for path in (tuned / "runs").iterdir()} == {
+        *("seed0-rate1e-05.json", "seed0-rate0.01.json", "seed1-rate0.01.json"),
+    }
+    assert not (tuned / "checkpoints").exists()
+
+
+def test_predictions_are_in_glues_format(tuned: Path, data: Path) -> None:
+    lines = (tuned / "SST-2.tsv").read_text().splitlines()
+    assert lines[0] == "index\tprediction"
+    labels = [json.loads(line)["label"] for line in (data / "test.jsonl").read_text().splitlines()]
+    assert lines[1:] == [f"{index}\t{label}" for index, label in enumerate(labels)]
+
+
+def test_the_same_call_continues(
+    tuned: Path, model: Path, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = tiny.contents(tuned)
+    trained = []
+
+    def once(*given: object) -> object:
+        trained.append(given)
+        return real(*given)
+
+    real = suite.finetune_once
+    monkeypatch.setattr(suite, "finetune_once", once)
+    assert tiny.command(*arguments(model, data, tuned)).code == 0
+    assert trained == []
+    (tuned / "runs" / "seed1-rate0.01.json").unlink()
+    assert tiny.command(*arguments(model, data, tuned)).code == 0
+    assert len(trained) == 1
+    after = tiny.contents(tuned)
+    # All but the time that the repeated run took.
+    assert {name for name in before if before[name] != after[name]} <= {"runs/seed1-rate0.01.json"}
+
+
+def test_bad_input_is_one_line_and_changes_nothing(
+    model: Path, data: Path, tuned: Path, tmp_path: Path
+) -> None:
+    bare = tmp_path / "bare"
+    AutoBertZeroForMaskedLM(hf_samples.config()).save_pretrained(bare)
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "file").write_text("mine")
+    good = {"--model": model, "--task": "sst2", "--data": data, "--out": tmp_path / "out"}
+    for option, value, message in (
+        ("--model", bare, "has no tokenizer"),
+        ("--task", "sst3", "unknown task 'sst3'"),
+        ("--data", tmp_path, "train.jsonl (or .csv, .tsv) is missing"),
+        ("--out", tmp_path / "full", "holds other files already"),
+        ("--out", tuned, "holds a fine-tuning with other settings"),
+        ("--rates", "fast", "learning rates are numbers"),
+        ("--rates", "2", "learning rates are between 0 and 1"),
+    ):
+        before = tiny.contents(tmp_path), tiny.contents(tuned)
+        given = [part for pair in (good | {option: value}).items() for part in pair]
+        done = tiny.command("finetune", *given)
+        assert done.code == 2, message
+        assert message in done.err
+        assert (tiny.contents(tmp_path), tiny.contents(tuned)) == before
+
+
+def test_the_glue_table(model: Path, data: Path, tmp_path: Path) -> None:
+    options = ("--rates", "1e-2", "--seeds", 1, "--epochs", 1)
+    done = tiny.command("glue", "--model", model, "--data", data.parent, "--out", tmp_path / "g", *options)
+    assert done.code == 0, done.err
+    text = (tmp_path / "g" / "table.md").read_text()
+    assert text.splitlines()[2].startswith("| sst2 | accuracy | ")
+    assert text.splitlines()[-1].startswith("| average of 1 |")
+    refused = tiny.command("glue", "--model", model, "--data", tmp_path, "--out", tmp_path / "h")
+    assert refused.code == 2
+    assert "has no folder of a GLUE task" in refused.err
+
+
+def test_the_average_is_over_tasks() -> None:
+    """By hand: a task with two metrics counts once."""
+    first = Score(
+        "mrpc",
+        1e-3,
+        2,
+        {"validation": {"f1": 0.8, "accuracy": 0.6}},
+        {"validation": {"f1": 0.1, "accuracy": 0.0}},
+    )
+    second = Score("rte", 1e-3, 1, {"validation": {"accuracy": 0.5}}, {"validation": {"accuracy": 0.0}})
+    lines = table([first, second]).splitlines()
+    assert lines[2:] == [
+        "| mrpc | f1 | 80.0 ± 10.0 | 2 | 0.001 |",
+        "| mrpc | accuracy | 60.0 ± 0.0 | 2 | 0.001 |",
+        "| rte | accuracy | 50.0 | 1 | 0.001 |",
+        "| average of 2 | | 60.0 | | |",
+    ]
+
+
+def test_submissions_by_hand(tmp_path: Path) -> None:
+    path = write_submission(tmp_path, TASKS["mnli"], "test_mismatched", [2, 0])
+    assert path.name == "MNLI-mm.tsv"
+    assert path.read_text() == "index\tprediction\n0\tcontradiction\n1\tentailment\n"
+    path = write_submission(tmp_path, TASKS["stsb"], "test", [5.2, -1.0, 2.3456])
+    assert path.read_text() == "index\tprediction\n0\t5.000\n1\t0.000\n2\t2.346\n"
+    path = write_submission(tmp_path, TASKS["cola"], "test", [1, 0])
+    assert path.read_text() == "index\tprediction\n0\t1\n1\t0\n"

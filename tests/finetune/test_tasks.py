@@ -1,0 +1,72 @@
+"""The table of tasks, tasks of one's own, and the metrics by hand."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from autobert_zero.errors import UserError
+from autobert_zero.finetune.metrics import METRICS
+from autobert_zero.finetune.tasks import TASKS, find_task
+
+
+def test_glue_is_complete() -> None:
+    assert list(TASKS) == ["cola", "sst2", "mrpc", "stsb", "qqp", "mnli", "qnli", "rte", "wnli"]
+    assert all(len(task.submission) == len(task.test) for task in TASKS.values())
+    assert [name for name, task in TASKS.items() if task.regression] == ["stsb"]
+
+
+def test_a_task_of_ones_own(tmp_path: Path) -> None:
+    path = tmp_path / "topics.yaml"
+    path.write_text("columns: [title]\nlabels: [sport, art]\nlabel: topic\nmetrics: [macro_f1]\n")
+    task = find_task(str(path))
+    assert (task.name, task.columns, task.labels, task.label) == (
+        "topics",
+        ("title",),
+        ("sport", "art"),
+        "topic",
+    )
+    assert task.hub is None
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("columns: [a]\nmetrics: [bleu]", "metrics are some of .*, not bleu"),
+        ("columns: [a]\nmetrics: []", "not none"),
+        ("columns: [a, b, c]\nmetrics: [f1]", "columns are one or two, not 3"),
+        ("columns: [a]\nlabels: [x]\nmetrics: [f1]", "one label leaves nothing to learn"),
+        ("columns: [a]\nmetrics: [f1]\ncolour: red", "unknown key colour"),
+        ("metrics: [f1]", "columns is missing"),
+        ("columns: a\nmetrics: [f1]", "columns is a list"),
+    ],
+)
+def test_tasks_that_cannot_be(tmp_path: Path, text: str, message: str) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text(text)
+    with pytest.raises(UserError, match=message):
+        find_task(str(path))
+
+
+def test_an_unknown_task_names_the_known() -> None:
+    with pytest.raises(UserError, match="unknown task 'squab'; there are cola, sst2"):
+        find_task("squab")
+
+
+@pytest.mark.parametrize(
+    ("metric", "predictions", "labels", "expected"),
+    [
+        ("accuracy", [1, 0, 1, 1], [1, 0, 0, 1], 0.75),
+        # Precision 2/3, recall 1.
+        ("f1", [1, 0, 1, 1], [1, 0, 0, 1], 0.8),
+        ("f1", [0, 0], [0, 0], 0.0),
+        ("macro_f1", [1, 0, 1, 1], [1, 0, 0, 1], (0.8 + 2 / 3) / 2),
+        # (TP TN - FP FN) / root of the product of the margins = (2 - 0) / root(3 * 2 * 2 * 1).
+        ("matthews", [1, 0, 1, 1], [1, 0, 0, 1], 2 / 12**0.5),
+        ("pearson", [1.0, 2.0, 4.0], [1.0, 2.0, 3.0], 0.9819805),
+        ("spearman", [1.0, 20.0, 400.0], [1.0, 2.0, 3.0], 1.0),
+        ("pearson", [1.0, 1.0, 1.0], [1.0, 2.0, 3.0], 0.0),
+    ],
+)
+def test_metrics_by_hand(metric: str, predictions: list[float], labels: list[float], expected: float) -> None:
+    assert METRICS[metric](np.array(predictions), np.array(labels)) == pytest.approx(expected)

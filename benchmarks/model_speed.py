@@ -3,7 +3,7 @@
     python benchmarks/model_speed.py [--quick]
 
 Base size (12 layers, width 768, 12 heads), no padding, dropout 0, all cores. The contestants of a case take
-turns within a round, another first in each; a ratio is the median over the rounds of the other's time over
+turns within a round, in random order; a ratio is the median over the rounds of the other's time over
 ours, so above 1 ours is faster. `bert_vs_transformers` is the worst case; the `zero_*` keys are of forward
 and backward in the precision in which the peer is faster; `compiled_vs_interpreter` is of the attention
 graphs alone (the median over the published ones, both modes and precisions), `compiled_vs_interpreter_model`
@@ -17,6 +17,7 @@ import math
 import sys
 import time
 from collections.abc import Callable, Mapping
+from random import Random
 from statistics import linear_regression, median
 from typing import Any
 
@@ -75,13 +76,13 @@ def runner(model: nn.Module) -> Callable[[Case], float]:
 def play(contestants: Contestants, case: Case, rounds: int) -> dict[str, list[float]]:
     """Seconds of each contestant in each round; a round before them prepares what the rest use."""
     times: dict[str, list[float]] = {name: [] for name in contestants}
-    order = list(contestants)
+    random = Random(case.name)
     for round_ in range(rounds + 1):
-        for name in order:
+        # Who comes after whom matters by some per cent.
+        for name in random.sample(list(contestants), len(contestants)):
             seconds = contestants[name](case)
             if round_:
                 times[name].append(seconds)
-        order = [*order[1:], order[0]]  # who comes after whom matters by some per cent
     shown = ", ".join(f"{name} {median(values) * 1e3:,.0f} ms" for name, values in times.items())
     print(f"{case.name}: {shown}", file=sys.stderr, flush=True)
     return times

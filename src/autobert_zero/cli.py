@@ -166,6 +166,7 @@ def finetune(
     from autobert_zero.finetune.tasks import find_task
     from autobert_zero.finetune.train import Settings
 
+    _quiet_transformers()
     settings = Settings(epochs=epochs, batch_size=batch_size, length=length)
     found = find_task(task)
     score = run(model, found, data, out, _rates(rates), range(seeds), settings, typer.echo)
@@ -192,6 +193,7 @@ def glue(
     from autobert_zero.finetune.tasks import TASKS, find_task
     from autobert_zero.finetune.train import Settings
 
+    _quiet_transformers()
     names = tasks.split(",") if tasks else [name for name in TASKS if data is None or (data / name).is_dir()]
     if not names:
         raise UserError(f"{data} has no folder of a GLUE task; there are {', '.join(TASKS)}")
@@ -204,6 +206,13 @@ def glue(
     text = table(scores)
     (out / "table.md").write_text(text + "\n", encoding="utf-8")
     typer.echo("\n" + text)
+
+
+def _quiet_transformers() -> None:
+    """Keeps it from listing, for every run, that the head is new and the old head is not used."""
+    from transformers.utils import logging
+
+    logging.set_verbosity_error()
 
 
 def _rates(text: str) -> list[float]:

@@ -41,32 +41,20 @@ def test_csv_with_line_breaks_and_named_labels(tmp_path: Path) -> None:
     ]
 
 
+MRPC = 'Quality\t#1 ID\t#2 ID\t#1 String\t#2 String\n1\t5\t6\tHe said "a\tb\n'
+STSB = "index\tgenre\tsentence1\tsentence2\tscore\n0\tx\ta\tb\t3.250\n"
+MNLI = "index\tsentence1\tsentence2\tlabel1\tgold_label\n0\ta\tb\tneutral\tcontradiction\n"
+
+
 @pytest.mark.parametrize(
     ("task", "files", "first"),
     [
         ("cola", {"train": "gj04\t1\t\tA b.\n", "dev": "gj04\t0\t*\tC.\n"}, {"text": "A b.", "label": 1}),
-        (
-            "mrpc",
-            {
-                split: 'Quality\t#1 ID\t#2 ID\t#1 String\t#2 String\n1\t5\t6\tHe said "a\tb\n'
-                for split in ("train", "dev")
-            },
-            {"text": 'He said "a', "pair": "b", "label": 1},
-        ),
-        (
-            "stsb",
-            {
-                split: "index\tgenre\tsentence1\tsentence2\tscore\n0\tx\ta\tb\t3.250\n"
-                for split in ("train", "dev")
-            },
-            {"text": "a", "pair": "b", "label": 3.25},
-        ),
+        ("mrpc", {"train": MRPC, "dev": MRPC}, {"text": 'He said "a', "pair": "b", "label": 1}),
+        ("stsb", {"train": STSB, "dev": STSB}, {"text": "a", "pair": "b", "label": 3.25}),
         (
             "mnli",
-            {
-                split: "index\tsentence1\tsentence2\tlabel1\tgold_label\n0\ta\tb\tneutral\tcontradiction\n"
-                for split in ("train", "dev_matched", "dev_mismatched")
-            },
+            {"train": MNLI, "dev_matched": MNLI, "dev_mismatched": MNLI},
             {"text": "a", "pair": "b", "label": 2},
         ),
     ],

@@ -1,11 +1,13 @@
 """One fine-tuning: a model, a task, a seed and a learning rate, by the Trainer of `transformers`."""
 
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from datasets import Dataset
 from transformers import (
     AutoModelForSequenceClassification,
@@ -147,9 +149,11 @@ def finetune_once(
         load_best_model_at_end=True,
         metric_for_best_model=task.metrics[0],
         greater_is_better=True,
-        logging_steps=every,
+        logging_strategy="no",
         seed=seed,
         report_to=[],
+        disable_tqdm=not sys.stderr.isatty(),
+        dataloader_pin_memory=torch.cuda.is_available(),
     )
     trainer = Trainer(
         model=loaded,

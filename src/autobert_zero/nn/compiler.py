@@ -12,7 +12,6 @@ from autobert_zero.compile.planner import make_plan
 from autobert_zero.nn.kernels import KERNELS, Context
 from autobert_zero.space import Graph
 
-
 _LONG = 1024
 """Tokens from which fused attention wins in half precision without AMX."""
 
@@ -127,16 +126,16 @@ def _plain_is_faster(query: Tensor, bias: Tensor | None) -> bool:
     """Whether PyTorch's fused attention loses against the plain form, measured on CPU.
 
     It has no fused kernel there that differentiates its mask (1.15 times slower, n from 32 to 512). In half
-    precision without AMX it loses twofold forward up to about 1,024 tokens, and 1.2 (n = 2048) to 4 times
-    (n = 128) forward and backward.
+    precision without AMX it loses twofold forward, and 1.4 (n = 512) to 4 times (n = 128) forward and
+    backward; from about 2,048 tokens it wins, since the plain form keeps (n, n) matrices.
     """
     if query.device.type != "cpu":
         return False
     if bias is not None and bias.requires_grad:
         return True
-    if query.dtype not in (torch.bfloat16, torch.float16):
+    if query.dtype not in (torch.bfloat16, torch.float16) or query.shape[-2] > _LONG:
         return False
-    return query.requires_grad or (not _has_amx() and query.shape[-2] <= _LONG)
+    return query.requires_grad or not _has_amx()
 
 
 @cache

@@ -24,6 +24,7 @@ MAY_IMPORT = {
     "devices": {"errors"},
     "measure": {"space", "nn", "cost", "devices"},
     "describe": {"errors", "space", "compile", "cost"},
+    "finetune": {"errors", "config", "data", "hf"},
     "export": {"errors", "space", "nn", "data", "hf", "cost", "search"},
     "data": {"errors", "config"},
     "training": {"errors", "config", "space", "nn", "data"},

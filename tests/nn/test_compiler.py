@@ -9,6 +9,7 @@ from nn_samples import PUBLISHED, SMALL, graph_of, mask_of, seeds, tensors_of
 from torch import Tensor
 
 from autobert_zero.compile.planner import make_plan
+from autobert_zero.nn import compiler
 from autobert_zero.nn.attention import GraphAttention
 from autobert_zero.nn.compiler import OPERATIONS, Compiled
 from autobert_zero.nn.encoder import Encoder, initialise
@@ -254,3 +255,28 @@ def test_every_operation_is_in_use() -> None:
     planned = {step.op for seed in range(300) for step in make_plan(graph_of(seed)).steps}
     planned |= {step.op for formula in FORMULAS for step in make_plan(_published_or(formula)).steps}
     assert planned == set(OPERATIONS)
+
+
+@pytest.mark.parametrize(
+    ("tokens", "dtype", "training", "amx", "fused"),
+    [
+        (8, torch.float32, True, False, True),
+        (8, torch.bfloat16, True, True, False),
+        (8, torch.bfloat16, False, False, False),
+        (8, torch.bfloat16, False, True, True),
+        (1025, torch.bfloat16, True, False, True),
+        (1025, torch.float16, False, False, True),
+    ],
+)
+def test_where_attention_is_fused(
+    monkeypatch: pytest.MonkeyPatch, tokens: int, dtype: torch.dtype, training: bool, amx: bool, fused: bool
+) -> None:
+    """The choice that was measured on CPUs, by length, format, gradient and AMX."""
+    calls = []
+    monkeypatch.setattr(compiler, "_has_amx", lambda: amx)
+    monkeypatch.setattr(
+        compiler.F, "scaled_dot_product_attention", lambda q, k, v, **rest: calls.append(rest) or q
+    )
+    inputs = {name: torch.ones(1, 1, tokens, 2, dtype=dtype, requires_grad=training) for name in "QKV"}
+    Compiled(parse_formula("softmax(scale(Q @ K.T)) @ V"))(inputs, Context(2, None))
+    assert bool(calls) == fused

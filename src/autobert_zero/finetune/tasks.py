@@ -37,9 +37,7 @@ class Task:
 
     def __post_init__(self) -> None:
         if len(self.columns) not in (1, 2):
-            raise UserError(
-                f"task {self.name}: columns are one or two columns of text, not {len(self.columns)}"
-            )
+            raise UserError(f"task {self.name}: columns are one or two, not {len(self.columns)}")
         if len(self.labels) == 1:
             raise UserError(f"task {self.name}: one label leaves nothing to learn; give several, or none")
         unknown = [name for name in self.metrics if name not in METRICS]

@@ -168,6 +168,16 @@ def growth(most: int, rounds: int) -> tuple[float, dict[int, float]]:
     return round(slope, 3), {n: round(value, 4) for n, value in seconds.items()}
 
 
+def shares(run: Callable[[Case], float], case: Case) -> dict[str, float]:
+    """What a pass spends its time on: the largest shares by operation."""
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profiled:
+        run(case)
+    spent = {row.key: row.self_cpu_time_total for row in profiled.key_averages()}
+    total = sum(spent.values())
+    largest = sorted(spent, key=lambda key: spent[key], reverse=True)[:8]
+    return {key: round(spent[key] / total, 3) for key in largest}
+
+
 def main() -> None:
     """Plays all cases and prints the figures."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -183,7 +193,6 @@ def main() -> None:
     contestants["transformers"] = runner(berts())
     contestants["interpreted"] = runner(interpreted(ours("autobert-zero-base")))
 
-    result: dict[str, Any] = {}
     times: dict[Case, dict[str, list[float]]] = {}
     with Peer(environment(torch.__version__.split("+")[0]), threads) as peer:
         contestants["autobert"] = peer.timed
@@ -222,7 +231,7 @@ def main() -> None:
         graphs[str(each)] for each in dict.fromkeys(zoo.autobert_zero_base().layers) if str(each) in graphs
     ]
     backbones = {"bert": zoo.bert(12), "transformers": zoo.bert(12), "zero": zoo.autobert_zero_base()}
-    result |= {
+    result: dict[str, Any] = {
         "benchmark": "model_speed",
         "quick": quick,
         "torch": torch.__version__,
@@ -250,6 +259,12 @@ def main() -> None:
             case.name: {name: round(median(each) * 1e3, 1) for name, each in values.items()}
             for case, values in times.items()
         },
+    }
+    result["profile"] = {
+        f"{name}, {case.name}": shares(contestants[name], case)
+        for case in times
+        if case.tokens == 512
+        for name in ("bert", "zero", "transformers")
     }
     # Dropout of 0.1 on both sides, on hidden states; and transformers' default, on its maps too.
     dropped = {

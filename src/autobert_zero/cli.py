@@ -146,19 +146,28 @@ def export(
     typer.echo(f"everything is in {out}; it loads with trust_remote_code=True")
 
 
+_Model = Annotated[str, typer.Option(help="Folder of a saved or exported model, or a Hub name.")]
+_Results = Annotated[Path, typer.Option(help="Folder for results; the same call continues what is in it.")]
+_Rates = Annotated[str, typer.Option(help="Learning rates to try with the first seed.")]
+_Seeds = Annotated[int, typer.Option(min=1, help="Number of seeds.")]
+_Epochs = Annotated[int, typer.Option(min=1, help="Most passes over the training data.")]
+_BatchSize = Annotated[int, typer.Option(min=1, help="Sequences in a batch.")]
+_Length = Annotated[int, typer.Option(min=8, help="Most tokens of a sequence.")]
+
+
 @app.command()
 def finetune(
-    model: Annotated[str, typer.Option(help="Folder of a saved or exported model, or a Hub name.")],
+    model: _Model,
     task: Annotated[str, typer.Option(help="A GLUE task, or a YAML file with a task of your own.")],
-    out: Annotated[Path, typer.Option(help="Folder for results; the same call continues what is in it.")],
+    out: _Results,
     data: Annotated[
         Path | None, typer.Option(help="Folder with the task's files; else from the Hub.")
     ] = None,
-    rates: Annotated[str, typer.Option(help="Learning rates to try with the first seed.")] = "3e-4,1e-3,3e-3",
-    seeds: Annotated[int, typer.Option(min=1, help="Number of seeds.")] = 3,
-    epochs: Annotated[int, typer.Option(min=1, help="Most passes over the training data.")] = 3,
-    batch_size: Annotated[int, typer.Option(min=1, help="Sequences in a batch.")] = 32,
-    length: Annotated[int, typer.Option(min=8, help="Most tokens of a sequence.")] = 128,
+    rates: _Rates = "3e-4,1e-3,3e-3",
+    seeds: _Seeds = 3,
+    epochs: _Epochs = 3,
+    batch_size: _BatchSize = 32,
+    length: _Length = 128,
 ) -> None:
     """Fine-tune a model on a task, with several learning rates and seeds."""
     from autobert_zero.finetune.suite import finetune as run
@@ -175,17 +184,17 @@ def finetune(
 
 @app.command()
 def glue(
-    model: Annotated[str, typer.Option(help="Folder of a saved or exported model, or a Hub name.")],
-    out: Annotated[Path, typer.Option(help="Folder for results; the same call continues what is in it.")],
+    model: _Model,
+    out: _Results,
     data: Annotated[
         Path | None, typer.Option(help="Folder with a folder for each task; else the Hub.")
     ] = None,
     tasks: Annotated[str | None, typer.Option(help="Names; else all that there are.")] = None,
-    rates: Annotated[str, typer.Option(help="Learning rates to try with the first seed.")] = "3e-4,1e-3,3e-3",
-    seeds: Annotated[int, typer.Option(min=1, help="Number of seeds.")] = 3,
-    epochs: Annotated[int, typer.Option(min=1, help="Most passes over the training data.")] = 3,
-    batch_size: Annotated[int, typer.Option(min=1, help="Sequences in a batch.")] = 32,
-    length: Annotated[int, typer.Option(min=8, help="Most tokens of a sequence.")] = 128,
+    rates: _Rates = "3e-4,1e-3,3e-3",
+    seeds: _Seeds = 3,
+    epochs: _Epochs = 3,
+    batch_size: _BatchSize = 32,
+    length: _Length = 128,
 ) -> None:
     """Fine-tune a model on every GLUE task that there is, and print the table with the average."""
     from autobert_zero.finetune.suite import finetune as run

@@ -103,7 +103,7 @@ def describe(
     from autobert_zero.describe import describe_backbone
 
     read = _read_backbone(backbone)
-    text = describe_backbone(read, width, heads, length, vocab_size)
+    text = describe_backbone(read, width, heads, length, vocab_size)  # before measuring: checks the sizes
     if measure:
         from autobert_zero.devices import describe_device, find_device
         from autobert_zero.measure import measure_backbone
@@ -206,11 +206,10 @@ def glue(
     names = tasks.split(",") if tasks else [name for name in TASKS if data is None or (data / name).is_dir()]
     if not names:
         raise UserError(f"{data} has no folder of a GLUE task; there are {', '.join(TASKS)}")
-    settings = Settings(epochs=epochs, batch_size=batch_size, length=length)
+    settings, chosen = Settings(epochs=epochs, batch_size=batch_size, length=length), _rates(rates)
     scores = []
     for task in [find_task(name) for name in names]:
         place = None if data is None else data / task.name
-        chosen = _rates(rates)
         scores.append(run(model, task, place, out / task.name, chosen, range(seeds), settings, typer.echo))
     text = table(scores)
     (out / "table.md").write_text(text + "\n", encoding="utf-8")

@@ -7,16 +7,15 @@ from autobert_zero import cost
 from autobert_zero.export.programs import Program
 from autobert_zero.export.sources import Source
 from autobert_zero.hf import AutoBertZeroConfig
+from autobert_zero.hf.auto import MODELS
 from autobert_zero.search.outputs import comparison_table
 
-_AUTO = {
-    "AutoBertZeroModel": ("AutoModel", "feature-extraction"),
-    "AutoBertZeroForMaskedLM": ("AutoModelForMaskedLM", "fill-mask"),
-    "AutoBertZeroForPreTraining": ("AutoModelForPreTraining", None),
-    "AutoBertZeroForSequenceClassification": ("AutoModelForSequenceClassification", "text-classification"),
-    "AutoBertZeroForTokenClassification": ("AutoModelForTokenClassification", "token-classification"),
-    "AutoBertZeroForQuestionAnswering": ("AutoModelForQuestionAnswering", "question-answering"),
-    "AutoBertZeroForMultipleChoice": ("AutoModelForMultipleChoice", None),
+_PIPELINES = {
+    "AutoModel": "feature-extraction",
+    "AutoModelForMaskedLM": "fill-mask",
+    "AutoModelForSequenceClassification": "text-classification",
+    "AutoModelForTokenClassification": "token-classification",
+    "AutoModelForQuestionAnswering": "question-answering",
 }
 
 
@@ -30,7 +29,8 @@ def model_card(source: Source, code: str, picture: str, programs: Sequence[Progr
         programs: What was exported beside.
     """
     model, config = source.model, source.model.config
-    auto, task = _AUTO[type(model).__name__]
+    auto = next(auto.__name__ for auto, ours in MODELS.items() if type(model) is ours)
+    task = _PIPELINES.get(auto)
     head = ["---", "library_name: transformers", "tags:", "- autobert-zero", "- neural-architecture-search"]
     head += [f"pipeline_tag: {task}"] if task else []
     tokenizer = source.tokenizer is not None
@@ -40,8 +40,8 @@ def model_card(source: Source, code: str, picture: str, programs: Sequence[Progr
         "",
         f"# {source.name}",
         "",
-        "An encoder whose token-mixing layers were chosen by AutoBERT-Zero from primitive operations: "
-        "attentions with formulas of their own, and convolutions.",
+        "An AutoBERT-Zero encoder: each token-mixing layer is an attention with a formula of its own, or a "
+        "convolution.",
         "",
         f"![The backbone, layer by layer]({picture})",
         "",
@@ -99,9 +99,9 @@ def _files(programs: Sequence[Program]) -> list[str]:
     return [
         *lines,
         "",
-        "Inputs: `input_ids`, `attention_mask`, `token_type_ids`, integers (batch, tokens), any batch and "
-        f"length. Checked at {shapes}, with padding; the difference is relative to the largest output where "
-        "that is above 1. Outputs at padding are unspecified.",
+        "Inputs: `input_ids`, `attention_mask`, `token_type_ids`, integers (batch, tokens), any batch, any "
+        f"length up to the longest. Checked at {shapes}, with padding; the difference is relative to the "
+        "largest output where that is above 1. Outputs at padding are unspecified.",
         "",
     ]
 

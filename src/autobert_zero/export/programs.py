@@ -73,8 +73,8 @@ def write_programs(
     most = model.config.max_position_embeddings
     choices = isinstance(model, AutoBertZeroForMultipleChoice)
     names = ("batch", "choices", "tokens") if choices else ("batch", "tokens")
-    bounds = {"batch": 4096, "choices": 64, "tokens": most}
-    axes = {axis: torch.export.Dim(name, min=1, max=bounds[name]) for axis, name in enumerate(names)}
+    bounds = {"tokens": most}
+    axes = {axis: torch.export.Dim(name, min=1, max=bounds.get(name)) for axis, name in enumerate(names)}
     shapes = ((1, 1), (1, most), (2, min(most, 7)), (3, most // 2 + 1), (5, most))
     batches = [_batch(model.config.vocab_size, batch, tokens, choices) for batch, tokens in shapes]
     with torch.no_grad():

@@ -23,7 +23,8 @@ from autobert_zero.presets import demo
 from autobert_zero.search.prepare import Setting, prepare
 from autobert_zero.search.strategies import make_strategy
 from autobert_zero.search.trial import Trial
-from autobert_zero.training.loop import Recipe, evaluate, train
+from autobert_zero.training.language import evaluate, language_objective
+from autobert_zero.training.loop import Recipe, train
 
 CHECK_EVERY = 20
 
@@ -61,7 +62,7 @@ def seconds_from_scratch(setting: Setting, trial: Trial, most_steps: int) -> tup
             raise _Reached
 
     try:
-        train(model, batches, recipe, check)
+        train(model, batches, recipe, language_objective(recipe.precision), check)
     except _Reached:
         return time.perf_counter() - start - checking, True
     return time.perf_counter() - start - checking, False

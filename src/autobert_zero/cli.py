@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from autobert_zero.errors import UserError
+from autobert_zero.progress import Bars
 
 app = typer.Typer(
     add_completion=False,
@@ -144,6 +145,98 @@ def export(
     for each in programs:
         typer.echo(f"{each.file}: differs from PyTorch by at most {each.difference:.1e}")
     typer.echo(f"everything is in {out}; it loads with trust_remote_code=True")
+
+
+@app.command()
+def pretrain(
+    out: Annotated[Path, typer.Option(help="Folder; new, or with --resume one of an earlier training.")],
+    backbone: Annotated[
+        str | None, typer.Option(help="A name of the zoo, a formula, a file with one layer a line, or a run.")
+    ] = None,
+    layers: Annotated[int | None, typer.Option(min=1, help="Depth, for bert, hybrid, convolution.")] = None,
+    preset: Annotated[str, typer.Option(help="demo, small or base.")] = "demo",
+    config: Annotated[Path | None, typer.Option(help="YAML file of settings, over the preset.")] = None,
+    corpus: Annotated[
+        str | None, typer.Option(help="kjv, a file, a folder, or a dataset on the Hub.")
+    ] = None,
+    tokenizer: Annotated[str | None, typer.Option(help="tokenizer.json, its folder, or a Hub name.")] = None,
+    start: Annotated[
+        Path | None, typer.Option(help="Run of a search: start from its shared weights and its sizes.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="The model is a function of config and seed.")] = None,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", help="Any setting, e.g. recipe.learning_rate=1e-3.")
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue the training in --out.")] = False,
+) -> None:
+    """Pre-train a backbone: masked tokens, with or without next sentences."""
+    from rich.console import Console
+
+    from autobert_zero import config as configs
+
+    _quiet_transformers()
+    from autobert_zero.pretrain.presets import PRESETS
+    from autobert_zero.pretrain.run import check_new, launched, read_config, run_pretraining
+
+    changed = [backbone, layers, config, corpus, tokenizer, start, seed, *(set_ or [])]
+    if resume:
+        if any(value is not None for value in changed) or preset != "demo":
+            raise UserError("a resumed training keeps its config: give --resume and --out only")
+        resolved = read_config(out)
+    else:
+        if preset not in PRESETS:
+            raise UserError(f"unknown preset {preset!r}; there are {', '.join(PRESETS)}")
+        if backbone is None and start is None:
+            raise UserError("name a backbone with --backbone, or a search with --start")
+        found = _find_backbone(str(backbone or start), layers)
+        options: dict[str, Any] = {"text": {}}
+        for key, value in (("corpus", corpus), ("tokenizer", tokenizer)):
+            if value is not None:
+                options["text"][key] = value
+        if seed is not None:
+            options["seed"] = seed
+        if start is not None:
+            options |= _sizes_of_search(start)
+        resolved = configs.resolve(
+            PRESETS[preset](found),
+            configs.read_yaml(config) if config else {},
+            options,
+            *map(configs.parse_setting, set_ or []),
+        )
+        check_new(out)
+    follows = (accelerator := launched()) is not None and not accelerator.is_main_process
+    try:
+        with Bars(Console(), quiet=follows) as progress:
+            summary = run_pretraining(resolved, out, progress)
+    except KeyboardInterrupt:
+        typer.echo(f"stopped; continue with: autobert-zero pretrain --out {out} --resume")
+        raise SystemExit(130) from None
+    if not follows:
+        typer.echo(
+            f"loss {summary['holdout_loss']:.4f}, MLM accuracy {summary['holdout_mlm_accuracy']:.4f} on "
+            f"held-out text after {summary['tokens']:,} tokens ({summary['seconds']:.0f} s); "
+            f"the model is in {out}"
+        )
+
+
+def _find_backbone(source: str, layers: int | None) -> Any:
+    """A backbone of the zoo or of the user; the reference ones in the depth that is asked for."""
+    from autobert_zero.zoo import OPPONENTS, ZOO
+
+    if source in OPPONENTS:
+        return OPPONENTS[source](layers or 4)
+    if layers is not None:
+        raise UserError(f"--layers is for {', '.join(OPPONENTS)}; other backbones have their own depth")
+    return ZOO[source].backbone if source in ZOO else _read_backbone(source)
+
+
+def _sizes_of_search(run: Path) -> dict[str, Any]:
+    """What a training that starts from a search's weights has to have in common with it."""
+    from autobert_zero.pretrain.model import search_config
+
+    searched = search_config(run)
+    sizes = searched.model.model_dump(exclude={"layers"})
+    return {"start": str(run), "model": sizes, "text": {"corpus": searched.data.corpus}}
 
 
 _Model = Annotated[str, typer.Option(help="Folder of a saved or exported model, or a Hub name.")]

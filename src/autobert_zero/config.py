@@ -1,7 +1,10 @@
-"""The config of a search: every setting, its default and its bounds. Unknown keys are errors."""
+"""The config of a search: every setting, its default and its bounds. Unknown keys are errors.
+
+Other configs are made of the same parts, see `Section` and `resolve`.
+"""
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -13,11 +16,13 @@ class ConfigError(UserError):
     """A config that cannot be used, in one line."""
 
 
-class _Section(BaseModel):
+class Section(BaseModel):
+    """A group of settings, frozen; unknown keys are errors."""
+
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
-class DataConfig(_Section):
+class DataConfig(Section):
     """What text, and how it becomes sequences."""
 
     corpus: str = "kjv"
@@ -30,7 +35,7 @@ class DataConfig(_Section):
     """Tokens in a sequence; 128 in the paper's search phase."""
 
 
-class ModelConfig(_Section):
+class ModelConfig(Section):
     """Sizes that all candidates share."""
 
     layers: int = Field(4, ge=1)
@@ -51,7 +56,7 @@ class ModelConfig(_Section):
         return self
 
 
-class SpaceConfig(_Section):
+class SpaceConfig(Section):
     """Bounds of the search space."""
 
     max_ops: int = Field(12, ge=1, le=64)
@@ -60,7 +65,7 @@ class SpaceConfig(_Section):
     """Probability that a sampled layer is an attention."""
 
 
-class StrategyConfig(_Section):
+class StrategyConfig(Section):
     """How candidates are proposed."""
 
     name: str = "op-nas"
@@ -75,7 +80,7 @@ class StrategyConfig(_Section):
     """Weight of exploration in the operation priority, in units of standardised scores."""
 
 
-class ProxyConfig(_Section):
+class ProxyConfig(Section):
     """How a candidate is evaluated under weight sharing."""
 
     candidates: int = Field(26, ge=1)
@@ -95,7 +100,7 @@ class ProxyConfig(_Section):
     """Held-out sequences that a score is measured on."""
 
 
-class FinalConfig(_Section):
+class FinalConfig(Section):
     """The comparison at the end: from scratch, at higher fidelity."""
 
     finalists: int = Field(4, ge=1)
@@ -112,7 +117,15 @@ class FinalConfig(_Section):
     """Models trained at once, each with its share of the cores; 0: as many as cores, 1 with a GPU."""
 
 
-class SearchConfig(_Section):
+class RunConfig(Section):
+    """A whole run, which is a function of its config."""
+
+    def to_yaml(self) -> str:
+        """The config as a YAML file that `resolve` reads."""
+        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)
+
+
+class SearchConfig(RunConfig):
     """A whole run. A run is a function of this config."""
 
     seed: int = Field(0, ge=0, lt=2**32)
@@ -127,12 +140,11 @@ class SearchConfig(_Section):
     proxy: ProxyConfig = ProxyConfig()
     final: FinalConfig = FinalConfig()
 
-    def to_yaml(self) -> str:
-        """The config as a YAML file that `resolve` reads."""
-        return yaml.safe_dump(self.model_dump(), sort_keys=False)
+
+C = TypeVar("C", bound=RunConfig)
 
 
-def resolve(base: SearchConfig, *changes: dict[str, Any]) -> SearchConfig:
+def resolve(base: C, *changes: dict[str, Any]) -> C:
     """Lays changes over a config, later ones over earlier ones.
 
     Args:
@@ -142,11 +154,11 @@ def resolve(base: SearchConfig, *changes: dict[str, Any]) -> SearchConfig:
     Raises:
         ConfigError: A key is unknown, or a value is of the wrong type or out of bounds.
     """
-    merged = base.model_dump()
+    merged = base.model_dump(mode="json")
     for change in changes:
         _lay_over(merged, change)
     try:
-        return SearchConfig.model_validate(merged)
+        return type(base).model_validate(merged)
     except ValidationError as error:
         raise ConfigError(_one_line(error)) from None
 

@@ -22,7 +22,7 @@ from autobert_zero.data.packing import Part
 
 SIZE, LENGTH = 300, 40
 CLS, SEP, MASK = 2, 3, 4
-VOCABULARY = Vocabulary(SIZE, MASK, (0, CLS, SEP))
+VOCABULARY = Vocabulary(SIZE, MASK, SEP, (0, CLS, SEP))
 
 
 def sequences(count: int, seed: int = 0, length: int = LENGTH) -> np.ndarray:
@@ -48,10 +48,10 @@ def masked(rows: np.ndarray, seed: int = 0) -> MaskedBatch:
 def test_every_row_has_exactly_its_share(seed: int, count: int, length: int) -> None:
     rows = sequences(count, seed, length)
     batch = masked(rows, seed)
-    per_row = np.bincount(batch.positions.numpy() // length, minlength=count)
+    per_row = np.bincount(batch.rows.numpy() // length, minlength=count)
     allowed = (~np.isin(rows, VOCABULARY.never)).sum(1)
     assert per_row.tolist() == np.minimum(allowed, max(round(0.15 * length), 1)).tolist()
-    assert np.all(np.diff(batch.positions.numpy()) > 0)
+    assert np.all(np.diff(batch.rows.numpy()) > 0)
 
 
 @given(st.integers(0, 2**32 - 1))
@@ -60,7 +60,7 @@ def test_labels_are_the_originals_and_the_rest_is_untouched(seed: int) -> None:
     original = rows.copy()
     batch = masked(rows, seed)
     flat = original.reshape(-1).astype(np.int64)
-    positions = batch.positions.numpy()
+    positions = batch.rows.numpy()
     assert np.array_equal(batch.labels.numpy(), flat[positions])
     assert not np.isin(batch.labels.numpy(), VOCABULARY.never).any()
     untouched = np.setdiff1d(np.arange(flat.size), positions)
@@ -73,7 +73,7 @@ def test_labels_are_the_originals_and_the_rest_is_untouched(seed: int) -> None:
 def test_eighty_ten_ten() -> None:
     rows = sequences(5000)
     batch = masked(rows)
-    shown = batch.ids.reshape(-1)[batch.positions]
+    shown = batch.ids.reshape(-1)[batch.rows]
     count = len(shown)
     assert count == 5000 * 6
     is_mask, is_kept = shown == MASK, shown == batch.labels
@@ -93,7 +93,7 @@ def test_eighty_ten_ten() -> None:
 def test_every_place_is_as_likely() -> None:
     rows = np.full((20_000, 10), 9, dtype=np.uint16)
     rows[:, 0], rows[:, -1] = CLS, SEP
-    places = masked(rows).positions.numpy() % 10
+    places = masked(rows).rows.numpy() % 10
     shares = np.bincount(places, minlength=10) / 40_000
     assert shares[[0, 9]].tolist() == [0, 0]
     assert np.abs(shares[1:9] - 1 / 8).max() < 4 * math.sqrt(1 / 8 * 7 / 8 / 40_000)
@@ -102,14 +102,12 @@ def test_every_place_is_as_likely() -> None:
 def test_a_row_of_special_tokens_is_left_alone() -> None:
     rows = np.array([[CLS, SEP, SEP, SEP, SEP, SEP, SEP, SEP], [CLS, 9, 9, 9, 9, 9, 9, SEP]], dtype=np.uint16)
     batch = masked(rows)
-    assert batch.positions.numpy().min() >= 8
+    assert batch.rows.numpy().min() >= 8
     assert batch.ids[0].tolist() == rows[0].tolist()
 
 
 def same(a: MaskedBatch, b: MaskedBatch) -> bool:
-    return all(
-        torch.equal(x, y) for x, y in ((a.ids, b.ids), (a.positions, b.positions), (a.labels, b.labels))
-    )
+    return all(torch.equal(x, y) for x, y in ((a.ids, b.ids), (a.rows, b.rows), (a.labels, b.labels)))
 
 
 def test_streams_are_functions_of_their_seed(part: Part) -> None:
@@ -132,7 +130,7 @@ def test_a_pass_takes_every_sequence_once_and_masks_anew(part: Part) -> None:
 
 
 def restored(batch: MaskedBatch) -> torch.Tensor:
-    return batch.ids.reshape(-1).scatter(0, batch.positions, batch.labels).reshape(batch.ids.shape)
+    return batch.ids.reshape(-1).scatter(0, batch.rows, batch.labels).reshape(batch.ids.shape)
 
 
 def test_batches_are_full(part: Part) -> None:
@@ -160,4 +158,4 @@ def test_the_vocabulary_of_a_tokenizer() -> None:
     names = {"[PAD]": 7, "[UNK]": 1, "[CLS]": 2, "[SEP]": 3, "[MASK]": 0, "a": 11}
     vocabulary = Vocabulary.of(Tokenizer(models.WordPiece(names, unk_token="[UNK]")))
     # The ids have gaps: what counts is the largest.
-    assert vocabulary == Vocabulary(size=12, mask=0, never=(7, 2, 3))
+    assert vocabulary == Vocabulary(size=12, mask=0, separator=3, never=(7, 2, 3))

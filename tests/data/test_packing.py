@@ -70,7 +70,7 @@ def test_the_cached_file_is_used_again(
     path = pack(CORPUS, tokenizer, LENGTH, 1)
     assert path.parent == cache
     assert [file.name for file in cache.iterdir()] == [path.name]
-    monkeypatch.delattr(packing, "_tokenised")
+    monkeypatch.delattr(packing, "tokenise")
     assert pack(CORPUS, tokenizer, LENGTH, 1) == path
     others = [
         (Corpus("tiny", "tiny 1", CORPUS.paragraphs), tokenizer, LENGTH),

@@ -17,7 +17,8 @@ from autobert_zero.search.evaluate import SharedWeightEvaluator
 from autobert_zero.search.prepare import Setting, prepare
 from autobert_zero.search.trial import Outcome, Proposal, Status
 from autobert_zero.space import Backbone
-from autobert_zero.training.loop import Diverged, Evaluation, Recipe, train
+from autobert_zero.training.language import Evaluation
+from autobert_zero.training.loop import Diverged, Recipe, train
 
 HYBRID = Backbone.parse("conv 5\nsoftmax(scale(Q @ K.T)) @ V")
 OTHER = Backbone.parse("cosine(Q, K) @ P\nconv 31")
@@ -174,8 +175,8 @@ def test_a_snapshot_of_other_sizes_is_refused(
         evaluator.restore(tmp_path, 0)
 
 
-def diverging(model: MaskedLM, batches: Iterator[Any], recipe: Recipe, *rest: Any) -> float:
-    train(model, batches, recipe, *rest)
+def diverging(model: MaskedLM, batches: Iterator[Any], recipe: Recipe, *rest: Any, **options: Any) -> float:
+    train(model, batches, recipe, *rest, **options)
     raise Diverged("loss is nan at step 4")
 
 
@@ -224,7 +225,7 @@ def test_a_score_that_is_no_number_is_divergence(
 def test_a_candidate_too_large_for_the_memory_fails(
     evaluator: SharedWeightEvaluator, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
-    def refuse(*rest: object) -> None:
+    def refuse(*rest: object, **options: object) -> None:
         raise error
 
     before = copied(evaluator)
@@ -237,7 +238,7 @@ def test_a_candidate_too_large_for_the_memory_fails(
 
 
 def test_a_bug_is_not_caught(evaluator: SharedWeightEvaluator, monkeypatch: pytest.MonkeyPatch) -> None:
-    def buggy(*rest: object) -> None:
+    def buggy(*rest: object, **options: object) -> None:
         raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
 
     monkeypatch.setattr(module, "train", buggy)

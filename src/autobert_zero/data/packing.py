@@ -1,5 +1,6 @@
 """Tokenised once: a corpus as fixed-length sequences in a memory-mapped file."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -79,7 +80,7 @@ def pack(corpus: Corpus, tokenizer: Tokenizer, length: int, at_least: int, watch
     recipe = f"{corpus.identity}\n{tokenizer.to_str()}\n{length}"
     path = cache_path(recipe, ".npy")
     if not path.exists():
-        sequences = _tokenised(corpus, tokenizer, length, watch)
+        sequences = tokenise(corpus.batches(watch), tokenizer, length)
         _check_count(corpus, len(sequences), at_least)
         with written_whole(path) as partial, partial.open("wb") as stream:
             np.save(stream, sequences)
@@ -95,7 +96,8 @@ def _check_count(corpus: Corpus, found: int, at_least: int) -> None:
         )
 
 
-def _tokenised(corpus: Corpus, tokenizer: Tokenizer, length: int, watch: Watch) -> Sequences:
+def tokenise(batches: Iterable[list[str]], tokenizer: Tokenizer, length: int) -> Sequences:
+    """Packs paragraphs, batch after batch, into sequences `[CLS] ... [SEP]` of (N, length) token ids."""
     cls, sep = tokenizer.token_to_id("[CLS]"), tokenizer.token_to_id("[SEP]")
     kind = np.uint16 if max(tokenizer.get_vocab().values()) < 1 << 16 else np.uint32
     # A user's tokenizer may truncate or pad: here neither.
@@ -103,7 +105,7 @@ def _tokenised(corpus: Corpus, tokenizer: Tokenizer, length: int, watch: Watch) 
     tokenizer.no_truncation()
     tokenizer.no_padding()
     parts = []
-    for batch in corpus.batches(watch):
+    for batch in batches:
         texts = [text for text in batch if text]
         for encoding in tokenizer.encode_batch_fast(texts, add_special_tokens=False):
             parts.append(np.array([*encoding.ids, sep], dtype=kind))

@@ -6,13 +6,14 @@ from pathlib import Path
 from typing import Any
 
 from safetensors.torch import load_file
-from tokenizers import Tokenizer, processors
-from transformers import AutoConfig, AutoTokenizer, PreTrainedTokenizerBase, PreTrainedTokenizerFast
+from tokenizers import Tokenizer
+from transformers import AutoConfig, AutoTokenizer, PreTrainedTokenizerBase
 
 from autobert_zero.data.masking import Vocabulary
 from autobert_zero.errors import UserError
 from autobert_zero.hf import AutoBertZeroPreTrainedModel, from_masked_lm
 from autobert_zero.hf.auto import MODELS
+from autobert_zero.hf.tokenizer import as_berts
 from autobert_zero.nn import MaskedLM
 from autobert_zero.search.prepare import encoder_config
 from autobert_zero.search.run import read_run
@@ -69,22 +70,9 @@ def _from_run(folder: Path) -> Source:
     return Source(
         name=folder.resolve().name,
         model=from_masked_lm(model, pad_token_id=tokenizer.token_to_id("[PAD]")),
-        tokenizer=_as_berts(tokenizer, config.data.length),
+        tokenizer=as_berts(tokenizer, config.data.length),
         summary=summary,
         settings=config.model_dump(),
-    )
-
-
-def _as_berts(tokenizer: Tokenizer, length: int) -> PreTrainedTokenizerFast:
-    """The tokenizer for `transformers`: a text becomes `[CLS] a [SEP]`, a pair `[CLS] a [SEP] b [SEP]`."""
-    special = [(token, tokenizer.token_to_id(token)) for token in ("[CLS]", "[SEP]")]
-    tokenizer.post_processor = processors.TemplateProcessing(
-        single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1", special_tokens=special
-    )
-    names = {f"{name}_token": f"[{name.upper()}]" for name in ("pad", "unk", "cls", "sep", "mask")}
-    inputs = ["input_ids", "token_type_ids", "attention_mask"]
-    return PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, model_max_length=length, model_input_names=inputs, **names
     )
 
 

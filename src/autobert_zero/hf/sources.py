@@ -1,11 +1,12 @@
 """Models from the zoo, and from what a search or a pre-training made."""
 
+import re
 from typing import Any
 
 from autobert_zero import zoo
 from autobert_zero.hf.configuration import AutoBertZeroConfig
-from autobert_zero.hf.heads import AutoBertZeroForMaskedLM
-from autobert_zero.nn import MaskedLM
+from autobert_zero.hf.heads import AutoBertZeroForMaskedLM, AutoBertZeroForPreTraining
+from autobert_zero.nn import MaskedLM, PreTraining
 
 
 def from_zoo(name: str, **changes: Any) -> AutoBertZeroConfig:
@@ -30,8 +31,8 @@ def from_zoo(name: str, **changes: Any) -> AutoBertZeroConfig:
     return AutoBertZeroConfig(backbone=entry.backbone.to_list(), **sizes | changes)
 
 
-def from_masked_lm(model: MaskedLM, **changes: Any) -> AutoBertZeroForMaskedLM:
-    """The model that computes what a plain `MaskedLM` computes, with copies of its weights.
+def from_masked_lm(model: MaskedLM, **changes: Any) -> AutoBertZeroForMaskedLM | AutoBertZeroForPreTraining:
+    """The model that computes what a plain `MaskedLM` or `PreTraining` computes, with copies of its weights.
 
     Args:
         model: What was trained.
@@ -53,6 +54,8 @@ def from_masked_lm(model: MaskedLM, **changes: Any) -> AutoBertZeroForMaskedLM:
     state = model.state_dict()
     # Ours has the decoder as a module of its own, whose tensors are these.
     state |= {"decoder.weight": state["encoder.embeddings.token.weight"], "decoder.bias": state["bias"]}
-    ours = AutoBertZeroForMaskedLM(config)
+    state = {re.sub(r"^pooler\.", "encoder.pooler.", name): tensor for name, tensor in state.items()}
+    kind = AutoBertZeroForPreTraining if isinstance(model, PreTraining) else AutoBertZeroForMaskedLM
+    ours = kind(config)
     ours.to(model.bias.dtype).load_state_dict(state)
     return ours.eval()

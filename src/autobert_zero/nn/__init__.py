@@ -3,6 +3,6 @@
 from autobert_zero.nn.bank import WeightBank
 from autobert_zero.nn.encoder import Encoder, EncoderConfig
 from autobert_zero.nn.fingerprint import fingerprint
-from autobert_zero.nn.heads import MaskedLM
+from autobert_zero.nn.heads import MaskedLM, PreTraining
 
-__all__ = ["Encoder", "EncoderConfig", "MaskedLM", "WeightBank", "fingerprint"]
+__all__ = ["Encoder", "EncoderConfig", "MaskedLM", "PreTraining", "WeightBank", "fingerprint"]

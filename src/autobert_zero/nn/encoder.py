@@ -1,9 +1,12 @@
 """A BERT-style encoder whose token-mixing layers are a backbone."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
 
 from autobert_zero.nn.attention import GraphAttention
 from autobert_zero.nn.convolution import LightConvolution
@@ -102,6 +105,10 @@ class Embeddings(nn.Module):
         return self.dropout(self.norm(x + position + segment))
 
 
+Documents = Sequence[tuple[Tensor, Tensor]]
+"""Of each group of documents, (documents, longest) indices into B * n, and True where there is a token."""
+
+
 class FeedForward(nn.Module):
     """d -> inner -> d with GELU."""
 
@@ -134,9 +141,31 @@ class EncoderLayer(nn.Module):
         self.output_norm = nn.LayerNorm(config.width, eps=config.norm_epsilon)
         self.dropout = nn.Dropout(config.dropout)
 
-    def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
+    def forward(
+        self,
+        x: Tensor,
+        mask: Tensor | None,
+        documents: Documents | None = None,
+        rows: Tensor | None = None,
+    ) -> Tensor:
+        """Computes the layer.
+
+        Args:
+            x: (B, n, d).
+            mask: (B, n) booleans, True at real tokens, or None.
+            documents: Where each document of packed sequences lies; mixing stays inside of it. None mixes
+                whole sequences.
+            rows: (m,) indices into the flattened (B * n): the only tokens whose output is wanted, since what
+                follows the mixing treats each token alone. None computes all.
+
+        Returns:
+            (B, n, d), or (m, d) for the chosen rows.
+        """
         # By name: a second attribute for the same module would put its weights into the state dict twice.
-        mixed = getattr(self, self._branch)(x, mask)
+        branch = getattr(self, self._branch)
+        mixed = branch(x, mask) if documents is None else _apart(branch, x, documents)
+        if rows is not None:
+            x, mixed = (each.flatten(0, 1).index_select(0, rows) for each in (x, mixed))  # (m, d)
         x = self.mixing_norm(x + self.dropout(mixed))
         return self.output_norm(x + self.dropout(self.feed_forward(x)))
 
@@ -145,8 +174,22 @@ class EncoderLayer(nn.Module):
         return self.attention.attention_map(x, mask) if self._branch == "attention" else None
 
 
+def _apart(branch: nn.Module, x: Tensor, documents: Documents) -> Tensor:
+    """Mixes each document as if it were alone: exact for every graph and kernel, since padding is."""
+    flat = x.flatten(0, 1)  # (B * n, d)
+    mixed = torch.empty_like(flat)
+    for index, real in documents:
+        alone = branch(flat[index], real)  # (documents, longest, d)
+        mixed[index[real]] = alone[real].to(mixed.dtype)
+    return mixed.view(x.shape)
+
+
 class Encoder(nn.Module):
     """Embeddings and one layer for each layer of the backbone.
+
+    Attributes:
+        checkpointing: Whether training keeps the input of each layer only and computes the rest again for
+            the backward pass: less memory, a third more time.
 
     Args:
         backbone: The token-mixing layers.
@@ -157,26 +200,43 @@ class Encoder(nn.Module):
         super().__init__()
         self.backbone = backbone
         self.config = config
+        self.checkpointing = False
         self.embeddings = Embeddings(config)
         self.layers = nn.ModuleList(EncoderLayer(layer, config) for layer in backbone.layers)
 
-    def forward(self, ids: Tensor, mask: Tensor | None = None, segments: Tensor | None = None) -> Tensor:
+    def forward(
+        self,
+        ids: Tensor,
+        mask: Tensor | None = None,
+        segments: Tensor | None = None,
+        positions: Tensor | None = None,
+        documents: Documents | None = None,
+        rows: Tensor | None = None,
+    ) -> Tensor:
         """Encodes a batch.
 
         Args:
             ids: (B, n) token ids.
             mask: (B, n) booleans, True at real tokens; None where there is no padding.
             segments: (B, n) segment ids; None means all 0.
+            positions: (B, n) positions; None means 0, 1, 2, ...
+            documents: The documents of packed sequences, which do not see each other; None: all is one.
+            rows: (m,) indices into the flattened (B * n): the only tokens whose state is wanted, which spares
+                most of the last layer. None: all.
 
         Returns:
-            (B, n, d) hidden states; those of padded tokens are unspecified.
+            (B, n, d) hidden states, or (m, d) for the chosen rows; those of padded tokens are unspecified.
 
         Raises:
             ValueError: n is larger than `max_positions`.
         """
-        x = self.embeddings(ids, segments)
-        for layer in self.layers:
-            x = layer(x, mask)
+        x = self.embeddings(ids, segments, positions)
+        for number, layer in enumerate(self.layers, start=1):
+            arguments = (x, mask, documents, rows if number == len(self.layers) else None)
+            if self.checkpointing and self.training:
+                x = checkpoint(layer, *arguments, use_reentrant=False)
+            else:
+                x = layer(*arguments)
         return x
 
 

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from autobert_zero.nn.encoder import Encoder, EncoderConfig, initialise
+from autobert_zero.nn.encoder import Documents, Encoder, EncoderConfig, initialise
 from autobert_zero.space import Backbone
 
 
@@ -42,19 +42,63 @@ class MaskedLM(nn.Module):
         self.bias = nn.Parameter(torch.zeros(config.vocab_size))
         initialise(self)
 
-    def forward(self, ids: Tensor, positions: Tensor, mask: Tensor | None = None) -> Tensor:
+    def forward(
+        self,
+        ids: Tensor,
+        rows: Tensor,
+        mask: Tensor | None = None,
+        segments: Tensor | None = None,
+        positions: Tensor | None = None,
+        documents: Documents | None = None,
+    ) -> Tensor:
         """Predicts tokens.
 
         Args:
             ids: (B, n) token ids, some of them masked.
-            positions: (m,) indices into the flattened batch (B * n) of the tokens to predict.
+            rows: (m,) indices into the flattened batch (B * n) of the tokens to predict.
             mask: (B, n) booleans, True at real tokens; None where there is no padding.
+            segments: (B, n) segment ids; None means all 0.
+            positions: (B, n) positions; None means 0, 1, 2, ...
+            documents: See `Encoder`.
 
         Returns:
             (m, vocabulary) logits.
         """
-        hidden = self.encoder(ids, mask)
-        chosen = hidden.flatten(0, 1).index_select(0, positions)  # (m, d)
+        return self.predict(self.encoder(ids, mask, segments, positions, documents, rows))
+
+    def predict(self, hidden: Tensor) -> Tensor:
+        """(m, d) -> (m, vocabulary) logits."""
         return F.linear(
-            self.norm(F.gelu(self.transform(chosen))), self.encoder.embeddings.token.weight, self.bias
+            self.norm(F.gelu(self.transform(hidden))), self.encoder.embeddings.token.weight, self.bias
         )
+
+
+class PreTraining(MaskedLM):
+    """A masked language model that also tells whether the second segment follows the first (BERT).
+
+    Args:
+        backbone: The token-mixing layers.
+        config: The sizes.
+    """
+
+    def __init__(self, backbone: Backbone, config: EncoderConfig) -> None:
+        super().__init__(backbone, config)
+        self.pooler = Pooler(config.width)
+        self.seq_relationship = nn.Linear(config.width, 2)
+        initialise(self.pooler)
+        initialise(self.seq_relationship)
+
+    def forward(  # type: ignore[override]
+        self,
+        ids: Tensor,
+        rows: Tensor,
+        mask: Tensor | None = None,
+        segments: Tensor | None = None,
+        positions: Tensor | None = None,
+        documents: Documents | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """As `MaskedLM`, and with the logits (B, 2); class 0: the second segment follows the first."""
+        first = torch.arange(0, ids.numel(), ids.shape[1], device=ids.device)  # (B,)
+        hidden = self.encoder(ids, mask, segments, positions, documents, torch.cat([rows, first]))
+        chosen, summary = hidden[: len(rows)], hidden[len(rows) :]  # (m, d), (B, d)
+        return self.predict(chosen), self.seq_relationship(self.pooler(summary[:, None]))

@@ -19,14 +19,8 @@ from autobert_zero.errors import UserError
 from autobert_zero.nn import EncoderConfig, MaskedLM, WeightBank
 from autobert_zero.search.trial import Outcome, Proposal, Status
 from autobert_zero.space import Backbone, Space, sample_backbone
-from autobert_zero.training.loop import (
-    Diverged,
-    Recipe,
-    evaluate,
-    make_optimizer,
-    out_of_memory,
-    train,
-)
+from autobert_zero.training.language import evaluate, guess_limit, language_objective
+from autobert_zero.training.loop import Diverged, OnStep, Recipe, make_optimizer, out_of_memory, train
 from autobert_zero.training.precision import Precision
 
 _WARMUP_SEGMENT = 10
@@ -37,7 +31,7 @@ _SNAPSHOTS = 2
 _WORST = -1e9
 """The new score of a candidate whose loss is no longer finite."""
 
-OnStep = Callable[[int, int, float], None]
+Watch = Callable[[int, int, float], None]
 """Called with steps done, steps in all, and the loss."""
 
 
@@ -81,7 +75,7 @@ class SharedWeightEvaluator:
         torch.manual_seed(seed)
         self.bank = WeightBank(model, layers)
 
-    def warm_up(self, space: Space, on_step: OnStep) -> None:
+    def warm_up(self, space: Space, on_step: Watch) -> None:
         """Trains random backbones in turn, so that the first candidates do not start from noise."""
         steps = self._proxy.warmup_steps
         random = Random(f"{self._seed} warm-up")
@@ -92,12 +86,12 @@ class SharedWeightEvaluator:
             recipe = self._recipe(min(_WARMUP_SEGMENT, steps - start), warmup=0.0 if start else 0.9)
             model, optimizer = self._heir(sample_backbone(random, space).canonical(), recipe)
             try:
-                train(model, batches, recipe, partial(_advance, on_step, start, steps), optimizer)
+                self._train(model, batches, recipe, partial(_advance, on_step, start, steps), optimizer)
             except Diverged:
                 continue  # a random backbone may; its weights are dropped as a candidate's would be
             self.bank.absorb(model, optimizer)
 
-    def evaluate(self, proposal: Proposal, on_step: OnStep = lambda done, of, loss: None) -> Outcome:
+    def evaluate(self, proposal: Proposal, on_step: Watch = lambda done, of, loss: None) -> Outcome:
         """Inherits, trains, scores, and writes the weights back; a diverged candidate writes nothing."""
         start = time.perf_counter()
         steps = self._proxy.steps
@@ -106,7 +100,7 @@ class SharedWeightEvaluator:
             recipe = self._recipe(steps)
             model, optimizer = self._heir(proposal.backbone, recipe)
             batches = self._batches(proposal.number + 1)
-            train(model, batches, recipe, partial(_advance, on_step, 0, steps), optimizer)
+            self._train(model, batches, recipe, partial(_advance, on_step, 0, steps), optimizer)
             result = evaluate(model, self._validation, self._precision)
             if not isfinite(result.loss):
                 raise Diverged(f"validation loss is {result.loss}")
@@ -157,6 +151,17 @@ class SharedWeightEvaluator:
         except ValueError as error:
             raise UserError(f"snapshot {path} does not fit: {error}; start another run") from None
 
+    def _train(
+        self,
+        model: MaskedLM,
+        batches: Iterator[MaskedBatch],
+        recipe: Recipe,
+        on_step: OnStep,
+        optimizer: torch.optim.Optimizer,
+    ) -> None:
+        objective, limit = language_objective(self._precision), guess_limit(self._vocabulary.size)
+        train(model, batches, recipe, objective, on_step, optimizer, loss_limit=limit)
+
     def _heir(self, backbone: Backbone, recipe: Recipe) -> tuple[MaskedLM, torch.optim.Optimizer]:
         """The candidate and its optimiser, which go on where the bank stands."""
         model = self._new(backbone)
@@ -178,7 +183,7 @@ class SharedWeightEvaluator:
         return training_batches(self._data.train, self._vocabulary, self._proxy.batch_size, seed)
 
 
-def _advance(on_step: OnStep, before: int, steps: int, step: int, loss: float) -> None:
+def _advance(on_step: Watch, before: int, steps: int, step: int, loss: float) -> None:
     on_step(before + step, steps, loss)
 
 

@@ -17,7 +17,8 @@ from autobert_zero.data.masking import Vocabulary, evaluation_batches, training_
 from autobert_zero.data.packing import Part, Splits
 from autobert_zero.nn import EncoderConfig, MaskedLM
 from autobert_zero.space import Backbone
-from autobert_zero.training.loop import Diverged, Evaluation, Recipe, evaluate, train
+from autobert_zero.training.language import Evaluation, evaluate, guess_limit, language_objective
+from autobert_zero.training.loop import Diverged, Recipe, train
 
 _EVALUATED = 4096
 """Most sequences of validation and hold-out text that a result is measured on."""
@@ -93,7 +94,14 @@ def train_from_scratch(job: Job, on_step: OnStep = lambda name, done, of: None) 
     recipe = job.recipe
     batches = training_batches(job.data.train, job.vocabulary, recipe.batch_size, (job.seed, 0))
     try:
-        seconds = train(model, batches, recipe, lambda step, loss: on_step(job.name, step, recipe.steps))
+        seconds = train(
+            model,
+            batches,
+            recipe,
+            language_objective(recipe.precision),
+            lambda step, loss: on_step(job.name, step, recipe.steps),
+            loss_limit=guess_limit(job.vocabulary.size),
+        )
         selection, held_out = (
             _measured(model, part, job) for part in (job.data.validation, job.data.holdout)
         )

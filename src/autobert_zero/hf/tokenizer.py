@@ -1,0 +1,23 @@
+"""A tokenizer of `tokenizers` as one of `transformers`."""
+
+from tokenizers import Tokenizer, processors
+from transformers import PreTrainedTokenizerFast
+
+
+def as_berts(tokenizer: Tokenizer, length: int) -> PreTrainedTokenizerFast:
+    """The tokenizer for `transformers`: a text becomes `[CLS] a [SEP]`, a pair `[CLS] a [SEP] b [SEP]`.
+
+    Args:
+        tokenizer: With BERT's special tokens.
+        length: Most tokens of a sequence.
+    """
+    tokenizer = Tokenizer.from_str(tokenizer.to_str())
+    special = [(token, tokenizer.token_to_id(token)) for token in ("[CLS]", "[SEP]")]
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1", special_tokens=special
+    )
+    names = {f"{name}_token": f"[{name.upper()}]" for name in ("pad", "unk", "cls", "sep", "mask")}
+    inputs = ["input_ids", "token_type_ids", "attention_mask"]
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, model_max_length=length, model_input_names=inputs, **names
+    )

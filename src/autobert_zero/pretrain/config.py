@@ -1,0 +1,138 @@
+"""The config of a pre-training: every setting, its default and its bounds."""
+
+from typing import Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from autobert_zero.config import RunConfig, Section
+from autobert_zero.space import Backbone
+
+
+class TextConfig(Section):
+    """What text, and how it becomes batches."""
+
+    corpus: str = "kjv"
+    """`kjv` (embedded), a file or folder (txt, txt.gz, jsonl, parquet), or a dataset on the Hub."""
+    tokenizer: str | None = None
+    """A tokenizer.json, a folder with one, or a name on the Hub; None: WordPiece trained on the corpus."""
+    vocab_size: int = Field(8192, ge=64)
+    """Size of the trained vocabulary."""
+    streaming: bool = False
+    """Read the corpus while training, in one pass after the other, instead of preparing all of it first."""
+    whole_words: bool = False
+    """Mask all pieces of a word or none."""
+    next_sentence: bool = False
+    """BERT's second objective: does the second segment follow the first?"""
+    isolated: bool = False
+    """Keep the documents (lines or records) of a packed sequence from seeing each other."""
+
+
+class SizesConfig(Section):
+    """Sizes of the model; its depth is the backbone's."""
+
+    width: int = Field(64, ge=1)
+    """Hidden size d."""
+    heads: int = Field(4, ge=1)
+    """Heads H of attentions and convolutions; divides the width."""
+    feed_forward: int = Field(0, ge=0)
+    """Inner width of the feed-forward block; 0 means 4 d."""
+    dropout: float = Field(0.0, ge=0, lt=1)
+    """Off by default: short pre-training does not overfit."""
+
+    @model_validator(mode="after")
+    def _heads_divide_width(self) -> "SizesConfig":
+        if self.width % self.heads:
+            raise ValueError(f"width {self.width} is not divisible by {self.heads} heads")
+        return self
+
+
+class PhaseConfig(Section):
+    """A stretch of the training with sequences of one length."""
+
+    steps: int = Field(ge=1)
+    """Number of updates."""
+    length: int = Field(128, ge=8)
+    """Tokens in a sequence."""
+    batch_size: int = Field(16, ge=1)
+    """Sequences in a batch, over all processes."""
+
+
+class RecipeConfig(Section):
+    """How the weights are updated."""
+
+    learning_rate: float = Field(3e-3, gt=0, lt=1)
+    """Peak, after the warm-up; over all phases it falls linearly to 0."""
+    warmup: float = Field(0.1, ge=0, lt=1)
+    """Share of all steps in which the rate rises."""
+    weight_decay: float = Field(0.01, ge=0)
+    """AdamW's, on matrices only."""
+    clip: float = Field(1.0, gt=0)
+    """Largest norm of the gradient."""
+    accumulation: int = Field(1, ge=1)
+    """Parts that each process's share of a batch is computed in, one after the other."""
+    gradient_checkpointing: bool = False
+    """Keep the inputs of layers only and compute the rest again: less memory, a third more time."""
+    compile: bool = False
+    """Use torch.compile."""
+
+
+class ReportConfig(Section):
+    """How often, in steps."""
+
+    log_every: int = Field(50, ge=1)
+    """A line in metrics.jsonl and TensorBoard."""
+    evaluate_every: int = Field(1000, ge=1)
+    """Loss and accuracy on validation text."""
+    checkpoint_every: int = Field(1000, ge=1)
+    """What --resume continues from."""
+    evaluated_sequences: int = Field(2048, ge=1)
+    """Most sequences of held-out text that an evaluation takes."""
+
+
+class PretrainConfig(RunConfig):
+    """A whole pre-training. The model is a function of this config."""
+
+    seed: int = Field(0, ge=0, lt=2**30)
+    device: str = "auto"
+    """`auto` (a GPU where there is one), `cpu`, `cuda`, `mps`."""
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    """`auto`: bf16 where the hardware multiplies it, else fp32."""
+    backbone: tuple[str, ...] = Field(min_length=1)
+    """One string a layer."""
+    start: str | None = None
+    """Run folder of a search whose shared weights the training starts from; None: from scratch."""
+    text: TextConfig = TextConfig()
+    model: SizesConfig = SizesConfig()
+    phases: tuple[PhaseConfig, ...] = Field((PhaseConfig(steps=3000),), min_length=1)
+    recipe: RecipeConfig = RecipeConfig()
+    report: ReportConfig = ReportConfig()
+
+    @field_validator("backbone")
+    @classmethod
+    def _parses(cls, layers: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(Backbone.from_list(list(layers)).to_list())
+
+    @model_validator(mode="after")
+    def _fits(self) -> "PretrainConfig":
+        if self.text.isolated and self.text.next_sentence:
+            raise ValueError("text.isolated and text.next_sentence exclude each other: pairs see each other")
+        return self
+
+    @property
+    def steps(self) -> int:
+        """Updates in all phases."""
+        return sum(phase.steps for phase in self.phases)
+
+    @property
+    def tokens(self) -> int:
+        """Tokens in all phases."""
+        return sum(phase.steps * phase.batch_size * phase.length for phase in self.phases)
+
+    @property
+    def positions(self) -> int:
+        """The longest sequence."""
+        return max(phase.length for phase in self.phases)
+
+    def layers(self) -> Backbone:
+        """The backbone as such."""
+        return Backbone.from_list(list(self.backbone))

@@ -1,0 +1,49 @@
+"""Presets: functions that return a full config for a backbone."""
+
+from collections.abc import Callable
+
+from autobert_zero.pretrain.config import (
+    PhaseConfig,
+    PretrainConfig,
+    RecipeConfig,
+    ReportConfig,
+    SizesConfig,
+    TextConfig,
+)
+from autobert_zero.space import Backbone
+
+
+def demo(backbone: Backbone) -> PretrainConfig:
+    """A few minutes on two cores, on the embedded corpus."""
+    return PretrainConfig(
+        backbone=tuple(backbone.to_list()),
+        text=TextConfig(vocab_size=4096),
+        phases=(PhaseConfig(steps=2000),),
+        report=ReportConfig(evaluate_every=500, checkpoint_every=500),
+    )
+
+
+def small(backbone: Backbone) -> PretrainConfig:
+    """30 M tokens at width 64: about half an hour on one core; give it tens of megabytes of text."""
+    return PretrainConfig(
+        backbone=tuple(backbone.to_list()),
+        phases=(PhaseConfig(steps=14_800),),
+    )
+
+
+def base(backbone: Backbone) -> PretrainConfig:
+    """BERT-base's recipe, for GPUs: width 768, nine tenths of the steps at 128 tokens and the rest at 512."""
+    return PretrainConfig(
+        backbone=tuple(backbone.to_list()),
+        text=TextConfig(vocab_size=30522, next_sentence=True),
+        model=SizesConfig(width=768, heads=12, dropout=0.1),
+        phases=(
+            PhaseConfig(steps=900_000, length=128, batch_size=256),
+            PhaseConfig(steps=100_000, length=512, batch_size=256),
+        ),
+        recipe=RecipeConfig(learning_rate=1e-4, warmup=0.01),
+        report=ReportConfig(evaluate_every=10_000, checkpoint_every=5_000),
+    )
+
+
+PRESETS: dict[str, Callable[[Backbone], PretrainConfig]] = {"demo": demo, "small": small, "base": base}

@@ -1,0 +1,381 @@
+"""A whole pre-training and its folder: phases, evaluations, checkpoints, resume."""
+
+import json
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from filelock import FileLock, Timeout
+from tokenizers import Tokenizer
+from torch import nn
+
+from autobert_zero.config import read_yaml, resolve
+from autobert_zero.data.cache import written_whole
+from autobert_zero.data.streaming import Place, StreamingBatches
+from autobert_zero.devices import find_device
+from autobert_zero.errors import UserError
+from autobert_zero.pretrain.config import PhaseConfig, PretrainConfig
+from autobert_zero.pretrain.log import Log
+from autobert_zero.pretrain.model import new_model, save_model
+from autobert_zero.pretrain.text import Batches, PhaseText, Text, open_text
+from autobert_zero.progress import Bars
+from autobert_zero.training.checkpoint import (
+    Checkpoint,
+    model_weights,
+    newest_checkpoint,
+    restore,
+    save_checkpoint,
+)
+from autobert_zero.training.language import Evaluation, evaluate, guess_limit, language_objective
+from autobert_zero.training.loop import Diverged, Recipe, make_optimizer, train
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
+CONFIG = "pretrain.yaml"
+SUMMARY = "summary.json"
+_CHECKPOINTS = "checkpoints"
+_DIVERGED = "diverged"
+_TOKENIZER = "tokenizer.json"
+
+
+class Stopped(KeyboardInterrupt):
+    """The user stopped the training; a checkpoint is written."""
+
+
+def run_pretraining(config: PretrainConfig, out: Path, progress: Bars) -> dict[str, Any]:
+    """Starts a pre-training, or continues the one in `out`.
+
+    Args:
+        config: The whole config.
+        out: The folder; new or empty, or holding a training of the same config.
+        progress: What the user sees.
+
+    Returns:
+        The summary, as in `summary.json`.
+
+    Raises:
+        UserError: The corpus, the device or the folder cannot be used, a checkpoint cannot be written, or the
+            training diverged.
+        Stopped: By the user; the folder can be resumed.
+    """
+    accelerator = launched()
+    leads = accelerator is None or accelerator.is_main_process
+    device = accelerator.device if accelerator else find_device(config.device)
+    _check_shares(config, accelerator)
+    done = read_summary(out)
+    if done is not None:
+        progress.say(f"{out} is finished already")
+        return done
+    kept = out / _TOKENIZER
+    tokenizer = Tokenizer.from_file(str(kept)) if kept.exists() else _starting_tokenizer(config)
+    if accelerator is not None:
+        with accelerator.main_process_first():  # it fills the caches
+            text = open_text(config, progress.update, tokenizer)
+    else:
+        text = open_text(config, progress.update, tokenizer)
+    model = new_model(config, text.vocabulary.size).to(device)
+    if leads:
+        _establish(config, text, out)
+    with _only_writer(out, leads):
+        return _Training(config, out, progress, accelerator, text, model).run()
+
+
+class _Training:
+    """The state of a pre-training while it runs."""
+
+    def __init__(
+        self,
+        config: PretrainConfig,
+        out: Path,
+        progress: Bars,
+        accelerator: "Accelerator | None",
+        text: Text,
+        model: nn.Module,
+    ) -> None:
+        self.config = config
+        self.out = out
+        self.progress = progress
+        self.accelerator = accelerator
+        self.text = text
+        self.leads = accelerator is None or accelerator.is_main_process
+        self.recipe = recipe_of(config)
+        self.optimizer = make_optimizer(model, self.recipe)
+        if config.recipe.compile:
+            model.compile()
+        self.model = model
+        if accelerator is not None:
+            self.model, prepared = accelerator.prepare(model, self.optimizer)
+            self.optimizer = prepared.optimizer
+        self.seconds = 0.0
+        self.step = 0
+
+    def run(self) -> dict[str, Any]:
+        """Trains what is left, and writes the model and the summary."""
+        checkpoints = self.out / _CHECKPOINTS
+        found = newest_checkpoint(checkpoints, self.progress.say)
+        if found is not None:
+            restore(found, self.model, self.optimizer)
+            self.step, self.seconds = found.step, found.about["seconds"]
+            self.progress.say(f"resuming after {self.step:,} of {self.config.steps:,} steps")
+        last: Evaluation | None = None
+        if self.leads:
+            with Log(self.out, self.step) as log, _stopping(self.accelerator) as stop:
+                last = self._phases(found, log, stop)
+        else:
+            last = self._phases(found, None, lambda: False)
+        held_out = evaluate(self.model, self.text.phases[-1].holdout, self.config.precision)
+        weights = model_weights(self.model)
+        summary = self._summary(last, held_out)
+        if self.leads:
+            save_model(self.config, weights, self.text.tokenizer, self.out)
+            with written_whole(self.out / SUMMARY) as partial:
+                partial.write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
+        return summary
+
+    def _phases(self, found: Checkpoint | None, log: Log | None, stop: Callable[[], bool]) -> Evaluation:
+        begin, result = 0, None
+        for phase, text in zip(self.config.phases, self.text.phases, strict=True):
+            end = begin + phase.steps
+            if self.step < end:
+                if found is not None and "place" in found.about and begin < self.step:
+                    _go_on_at(text.train, found.about["place"])
+                result = self._phase(phase, text, begin, log, stop)
+            begin = end
+        return result or evaluate(self.model, self.text.phases[-1].validation, self.config.precision)
+
+    def _phase(
+        self, phase: PhaseConfig, text: PhaseText, begin: int, log: Log | None, stop: Callable[[], bool]
+    ) -> Evaluation:
+        """Trains the steps of a phase, which begins at `begin`, that are left."""
+        config, report = self.config, self.config.report
+        steps = range(self.step, begin + phase.steps)
+        tokens = phase.batch_size * phase.length
+        since, losses, result = time.perf_counter(), [], None
+
+        def on_step(step: int, loss: float) -> None:
+            nonlocal since, result
+            self.step = step
+            losses.append(loss)
+            self.progress.update("pre-training", step, config.steps, f"loss {loss:.3f}")
+            ends = step == steps.stop
+            if step % report.log_every == 0 or ends:
+                now = time.perf_counter()
+                self.seconds += now - since
+                if log is not None:
+                    log.write(
+                        step,
+                        loss=sum(losses) / len(losses),
+                        learning_rate=self.recipe.rate(step - 1),
+                        tokens_per_second=tokens * len(losses) / (now - since),
+                    )
+                losses.clear()
+                since = time.perf_counter()
+            if step % report.evaluate_every == 0 or ends:
+                result = self._evaluate(text, step, log)
+                since = time.perf_counter()
+            stopped = stop()
+            if step % report.checkpoint_every == 0 or ends or stopped:
+                self._save(self.out / _CHECKPOINTS, text.train)
+                since = time.perf_counter()
+            if stopped:
+                raise Stopped
+
+        try:
+            train(
+                self.model,
+                text.train.starting(steps.start - begin),
+                self.recipe,
+                language_objective(config.precision),
+                on_step,
+                self.optimizer,
+                steps=steps,
+                loss_limit=guess_limit(self.text.vocabulary.size),
+                seed=config.seed,
+                accelerator=self.accelerator,
+            )
+        except Diverged as error:
+            self._save(self.out / _DIVERGED, text.train)
+            raise UserError(
+                f"the training diverged: {error}. The state before that step is in {self.out / _DIVERGED}; "
+                "try a lower recipe.learning_rate or a longer recipe.warmup in another --out"
+            ) from error
+        assert result is not None
+        return result
+
+    def _evaluate(self, text: PhaseText, step: int, log: Log | None) -> Evaluation:
+        result = evaluate(self.model, text.validation, self.config.precision)
+        self.model.train()
+        figures = {"validation_loss": result.loss, "mlm_accuracy": result.accuracy}
+        if result.order_accuracy is not None:
+            figures["nsp_accuracy"] = result.order_accuracy
+        if log is not None:
+            log.write(step, **figures)
+        shown = ", ".join(f"{name.replace('_', ' ')} {value:.4f}" for name, value in figures.items())
+        self.progress.say(f"step {step:,} of {self.config.steps:,}: {shown}")
+        return result
+
+    def _save(self, folder: Path, batches: Batches) -> None:
+        about: dict[str, Any] = {"seconds": self.seconds}
+        if isinstance(batches, StreamingBatches):
+            about["place"] = asdict(batches.place)
+        save_checkpoint(folder, self.step, self.model, self.optimizer, about, self.accelerator)
+
+    def _summary(self, last: Evaluation, held_out: Evaluation) -> dict[str, Any]:
+        config = self.config
+        return {
+            "backbone": list(config.backbone),
+            "parameters": sum(p.numel() for p in new_model(config, self.text.vocabulary.size).parameters()),
+            "steps": config.steps,
+            "tokens": config.tokens,
+            "validation_loss": last.loss,
+            "validation_mlm_accuracy": last.accuracy,
+            "holdout_loss": held_out.loss,
+            "holdout_mlm_accuracy": held_out.accuracy,
+            "holdout_nsp_accuracy": held_out.order_accuracy,
+            "seconds": self.seconds,
+            "tokens_per_second": config.tokens / self.seconds if self.seconds else 0.0,
+            "seed": config.seed,
+        }
+
+
+def recipe_of(config: PretrainConfig) -> Recipe:
+    """The recipe of the training loop."""
+    recipe = config.recipe
+    return Recipe(
+        steps=config.steps,
+        learning_rate=recipe.learning_rate,
+        warmup=recipe.warmup,
+        weight_decay=recipe.weight_decay,
+        clip=recipe.clip,
+        precision=config.precision,
+        parts=recipe.accumulation,
+    )
+
+
+def launched() -> "Accelerator | None":
+    """Accelerate's view of the processes, where `accelerate launch` or `torchrun` started several."""
+    if int(os.environ.get("WORLD_SIZE", "1")) < 2:
+        return None
+    from accelerate import Accelerator
+
+    return Accelerator()
+
+
+def read_config(out: Path) -> PretrainConfig:
+    """Reads the config of a pre-training, to resume it.
+
+    Raises:
+        UserError: There is none in the folder, or it is damaged.
+    """
+    path = out / CONFIG
+    if not path.exists():
+        raise UserError(f"{out} holds no pre-training (no {CONFIG}); start one without --resume")
+    settings = read_yaml(path)
+    try:
+        base = PretrainConfig(backbone=tuple(settings["backbone"]))
+    except (KeyError, TypeError, ValueError) as error:
+        raise UserError(f"{path} is damaged ({error}); start another run") from None
+    return resolve(base, settings)
+
+
+def read_summary(out: Path) -> dict[str, Any] | None:
+    """The summary of a finished training; None for another folder."""
+    path = out / SUMMARY
+    if not path.exists() or not (out / CONFIG).exists():
+        return None
+    return dict(json.loads(path.read_text(encoding="utf-8")))
+
+
+def check_new(out: Path) -> None:
+    """Checks that a folder is free for a new training.
+
+    Raises:
+        UserError: It holds something.
+    """
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        what = "a pre-training" if (out / CONFIG).exists() else "other files"
+        raise UserError(f"{out} holds {what} already; continue it with --resume, or choose another --out")
+
+
+def _check_shares(config: PretrainConfig, accelerator: "Accelerator | None") -> None:
+    processes = accelerator.num_processes if accelerator else 1
+    parts = processes * config.recipe.accumulation
+    for phase in config.phases:
+        if phase.batch_size % parts:
+            raise UserError(
+                f"a batch_size of {phase.batch_size} cannot be divided evenly over {processes} processes "
+                f"with recipe.accumulation {config.recipe.accumulation}"
+            )
+
+
+def _starting_tokenizer(config: PretrainConfig) -> Tokenizer | None:
+    """The tokenizer of the search that the training starts from."""
+    return Tokenizer.from_file(str(Path(config.start) / _TOKENIZER)) if config.start else None
+
+
+def _establish(config: PretrainConfig, text: Text, out: Path) -> None:
+    """Writes what a resume reads, the config last: where it is, the folder is a training."""
+    if (out / CONFIG).exists():
+        return
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"{out} cannot be made: {error.strerror}; choose another --out") from None
+    text.tokenizer.save(str(out / _TOKENIZER))
+    with written_whole(out / CONFIG) as partial:
+        partial.write_text(config.to_yaml(), encoding="utf-8")
+
+
+def _go_on_at(batches: Batches, place: dict[str, int]) -> None:
+    if isinstance(batches, StreamingBatches):
+        batches.place = Place(**place)
+
+
+@contextmanager
+def _only_writer(out: Path, leads: bool) -> Iterator[None]:
+    """Keeps other trainings from writing into the folder."""
+    if not leads:
+        yield
+        return
+    try:
+        with FileLock(out / ".lock", timeout=0):
+            yield
+    except Timeout:
+        raise UserError(
+            f"another process is writing into {out}; wait for it, or choose another --out"
+        ) from None
+
+
+@contextmanager
+def _stopping(accelerator: "Accelerator | None") -> Iterator[Callable[[], bool]]:
+    """Turns the first Ctrl-C or SIGTERM into a request, which a whole step answers; the second one kills.
+
+    Several processes cannot agree on a step without a word at every one: there the signal does what it does.
+    """
+    asked = False
+
+    def ask(number: int, frame: Any) -> None:
+        nonlocal asked
+        asked = True
+        signal.signal(number, before[signal.Signals(number)])
+
+    signals = (signal.SIGINT, signal.SIGTERM)
+    try:
+        before = {number: signal.getsignal(number) for number in signals}
+        if accelerator is None:
+            for number in signals:
+                signal.signal(number, ask)
+    except ValueError:  # not the main thread
+        yield lambda: False
+        return
+    try:
+        yield lambda: asked
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,138 @@
+"""From a config to batches: tokenizer, training text of each phase, held-out text."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import Protocol
+
+import numpy as np
+from tokenizers import Tokenizer
+
+from autobert_zero.data.corpus import open_corpus
+from autobert_zero.data.masking import (
+    MaskedBatch,
+    Masking,
+    TrainingBatches,
+    Vocabulary,
+    batches_of,
+    evaluation_batches,
+)
+from autobert_zero.data.packing import pack, split
+from autobert_zero.data.streaming import StreamingBatches, first_block, held_out
+from autobert_zero.data.tokenizer import corpus_tokenizer, keep_tokenizer, load_tokenizer
+from autobert_zero.pretrain.config import PhaseConfig, PretrainConfig
+
+Watch = Callable[[str, int, int], None]
+"""Told the name of the work, and how much is done, of how much."""
+
+
+class Batches(Protocol):
+    """A source of training batches."""
+
+    def starting(self, step: int) -> Iterator[MaskedBatch]:
+        """Yields the batches from a step on, counted from 0."""
+        ...
+
+
+@dataclass(frozen=True)
+class PhaseText:
+    """The text of a phase.
+
+    Attributes:
+        train: Batches without end.
+        validation: Watched while training.
+        holdout: For the figures at the end.
+    """
+
+    train: Batches
+    validation: list[MaskedBatch]
+    holdout: list[MaskedBatch]
+
+
+@dataclass(frozen=True)
+class Text:
+    """All that a pre-training reads.
+
+    Attributes:
+        tokenizer: Trained or loaded.
+        vocabulary: The tokenizer's.
+        phases: One for each phase of the config.
+    """
+
+    tokenizer: Tokenizer
+    vocabulary: Vocabulary
+    phases: tuple[PhaseText, ...]
+
+
+def open_text(config: PretrainConfig, watch: Watch, tokenizer: Tokenizer | None = None) -> Text:
+    """Reads and tokenises the corpus (cached), or opens it for streaming.
+
+    Args:
+        config: The config.
+        watch: Told the progress.
+        tokenizer: The one to use; None: what the config says.
+
+    Raises:
+        UserError: The corpus or the tokenizer cannot be used.
+    """
+    return (_streamed if config.text.streaming else _prepared)(config, watch, tokenizer)
+
+
+def _prepared(config: PretrainConfig, watch: Watch, tokenizer: Tokenizer | None) -> Text:
+    text = config.text
+    corpus = open_corpus(text.corpus)
+    given = tokenizer is not None or text.tokenizer is not None
+    if tokenizer is None:
+        if text.tokenizer is not None:
+            tokenizer = load_tokenizer(text.tokenizer)
+        else:
+            tokenizer = corpus_tokenizer(corpus, text.vocab_size, partial(watch, "training the tokenizer"))
+    vocabulary = Vocabulary.of(tokenizer)
+    phases = []
+    for number, phase in enumerate(config.phases):
+        at_least = max(20, -(-phase.batch_size * 10 // 9) + 2)
+        path = pack(corpus, tokenizer, phase.length, at_least, partial(watch, "tokenising"))
+        parts, masking = split(path), _masking(config)
+        most, size = config.report.evaluated_sequences, 2 * phase.batch_size
+        phases.append(
+            PhaseText(
+                TrainingBatches(parts.train, vocabulary, phase.batch_size, (config.seed, number), masking),
+                evaluation_batches(parts.validation, vocabulary, size, most, masking),
+                evaluation_batches(parts.holdout, vocabulary, size, most, masking),
+            )
+        )
+    if not given:
+        keep_tokenizer(tokenizer, corpus, text.vocab_size)
+    return Text(tokenizer, vocabulary, tuple(phases))
+
+
+def _streamed(config: PretrainConfig, watch: Watch, tokenizer: Tokenizer | None) -> Text:
+    text = config.text
+    begin = first_block(text.corpus)
+    if tokenizer is None:
+        if text.tokenizer is not None:
+            tokenizer = load_tokenizer(text.tokenizer)
+        else:
+            tokenizer = corpus_tokenizer(begin, text.vocab_size, partial(watch, "training the tokenizer"))
+    vocabulary = Vocabulary.of(tokenizer)
+
+    def phase_text(number: int, phase: PhaseConfig) -> PhaseText:
+        seed, masking = (config.seed, number), _masking(config)
+        rows = held_out(begin, tokenizer, phase.length)
+        chosen = rows[
+            np.linspace(0, len(rows) - 1, min(len(rows), 2 * config.report.evaluated_sequences), dtype=int)
+        ]
+        halves = (
+            batches_of(half, vocabulary, 2 * phase.batch_size, masking) for half in np.array_split(chosen, 2)
+        )
+        train = StreamingBatches(
+            text.corpus, tokenizer, vocabulary, phase.length, phase.batch_size, seed, masking
+        )
+        return PhaseText(train, *halves)
+
+    return Text(tokenizer, vocabulary, tuple(phase_text(*each) for each in enumerate(config.phases)))
+
+
+def _masking(config: PretrainConfig) -> Masking:
+    text = config.text
+    return Masking(text.whole_words, text.next_sentence, text.isolated)

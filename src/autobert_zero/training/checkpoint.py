@@ -1,0 +1,170 @@
+"""Checkpoints of a training: whole or not at all, safetensors only, the two newest kept.
+
+A checkpoint is a folder named by the number of steps done. It is written under another name, flushed and
+renamed, so that a kill or a full disk leaves the one before it whole. It does not depend on the number of
+processes: what Accelerate has sharded is gathered.
+"""
+
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from torch.distributed.checkpoint.state_dict import (
+    StateDictOptions,
+    get_model_state_dict,
+    get_optimizer_state_dict,
+    set_model_state_dict,
+    set_optimizer_state_dict,
+)
+
+from autobert_zero.errors import UserError
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
+_KEPT = 2
+_MODEL, _OPTIMIZER, _ABOUT = "model.safetensors", "optimizer.safetensors", "checkpoint.json"
+_PARTIAL = ".partial"
+_OF = "/"
+_FULL = StateDictOptions(full_state_dict=True, cpu_offload=True)
+
+
+class CheckpointError(UserError):
+    """A checkpoint that could not be written; the ones before it are whole."""
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A checkpoint in memory.
+
+    Attributes:
+        step: Steps done.
+        model: The weights.
+        optimizer: What the optimiser remembers of each parameter, as `parameter/key`.
+        about: What else the training has to know, plain data.
+    """
+
+    step: int
+    model: dict[str, Tensor]
+    optimizer: dict[str, Tensor]
+    about: dict[str, Any]
+
+
+def save_checkpoint(
+    folder: Path,
+    step: int,
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    about: Mapping[str, Any],
+    accelerator: "Accelerator | None" = None,
+) -> None:
+    """Writes a checkpoint; called by every process, written by the first.
+
+    Args:
+        folder: Of all checkpoints.
+        step: Steps done.
+        model: The model; may be wrapped by Accelerate.
+        optimizer: Its optimiser.
+        about: What else the training has to know, plain data.
+        accelerator: Of a training in several processes.
+
+    Raises:
+        CheckpointError: It could not be written, for example because the disk is full.
+    """
+    weights = model_weights(model)
+    # The rest of the optimiser's state is its settings, which the recipe decides.
+    memory: Any = get_optimizer_state_dict(model, optimizer, options=_FULL)["state"]
+    moments = {
+        f"{name}{_OF}{key}": value.contiguous()
+        for name, values in memory.items()
+        for key, value in values.items()
+    }
+    if accelerator is not None and not accelerator.is_main_process:
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    place = folder / f"{step:08}"
+    partial = place.with_name(place.name + _PARTIAL)
+    shutil.rmtree(partial, ignore_errors=True)
+    try:
+        partial.mkdir()
+        save_file(weights, partial / _MODEL)
+        save_file(moments, partial / _OPTIMIZER)
+        (partial / _ABOUT).write_text(json.dumps({"step": step, **about}), encoding="utf-8")
+        for file in partial.iterdir():
+            with file.open("rb") as stream:
+                os.fsync(stream.fileno())
+        shutil.rmtree(place, ignore_errors=True)
+        partial.rename(place)
+    except (OSError, SafetensorError) as error:
+        shutil.rmtree(partial, ignore_errors=True)
+        whole = _folders(folder)
+        left = f"the one of step {int(whole[0].name)} is whole" if whole else "there is none before it"
+        raise CheckpointError(
+            f"the checkpoint of step {step} could not be written into {folder} ({error}); {left}. "
+            "Free some space and continue with --resume"
+        ) from error
+    for old in (*_folders(folder)[_KEPT:], *folder.glob(f"*{_PARTIAL}")):
+        shutil.rmtree(old)
+
+
+def model_weights(model: nn.Module) -> dict[str, Tensor]:
+    """The weights by the names of the plain model, gathered from wherever they are, each tensor once."""
+    weights: dict[str, Any] = get_model_state_dict(model, options=_FULL)
+    return {name: tensor.contiguous() for name, tensor in weights.items()}
+
+
+def newest_checkpoint(folder: Path, say: Callable[[str], None]) -> Checkpoint | None:
+    """Reads the newest checkpoint that is whole; says which ones are damaged.
+
+    Raises:
+        UserError: There are checkpoints, and none can be read.
+    """
+    damaged = []
+    for place in _folders(folder):
+        try:
+            about = json.loads((place / _ABOUT).read_text(encoding="utf-8"))
+            return Checkpoint(
+                about.pop("step"), load_file(place / _MODEL), load_file(place / _OPTIMIZER), about
+            )
+        except (OSError, SafetensorError, ValueError, KeyError, AttributeError) as error:
+            damaged.append(place)
+            say(f"the checkpoint {place} is damaged ({error}); taking the one before it")
+    if damaged:
+        raise UserError(f"every checkpoint in {folder} is damaged; start another run")
+    return None
+
+
+def restore(checkpoint: Checkpoint, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+    """Puts a checkpoint into a model and its optimiser, which Accelerate may have wrapped and sharded.
+
+    Raises:
+        UserError: It is of another model.
+    """
+    try:
+        set_model_state_dict(model, dict(checkpoint.model), options=_FULL)
+        state: Any = get_optimizer_state_dict(model, optimizer, options=_FULL)
+        state["state"] = {name: {} for name in state["state"]}
+        for name, tensor in checkpoint.optimizer.items():
+            parameter, _, key = name.rpartition(_OF)
+            state["state"][parameter][key] = tensor
+        set_optimizer_state_dict(model, optimizer, state, options=_FULL)
+    except (RuntimeError, KeyError) as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(f"the checkpoint is of another model ({reason}); start another run") from error
+
+
+def _folders(folder: Path) -> list[Path]:
+    """The whole checkpoints, the newest first."""
+    return sorted((path for path in _entries(folder) if path.name.isdigit()), reverse=True)
+
+
+def _entries(folder: Path) -> Iterator[Path]:
+    return folder.iterdir() if folder.is_dir() else iter(())

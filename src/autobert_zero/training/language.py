@@ -1,0 +1,81 @@
+"""What a language model is trained for and measured by: masked tokens, and the order of segments."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from autobert_zero.data.masking import MaskedBatch
+from autobert_zero.nn.documents import layout
+from autobert_zero.training.loop import Objective
+from autobert_zero.training.precision import Precision, autocast
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Quality on held-out text.
+
+    Attributes:
+        loss: Mean cross-entropy of the masked tokens, in nats.
+        accuracy: Share of the masked tokens predicted first.
+        order_accuracy: Share of the pairs of segments told right; None without next sentences.
+    """
+
+    loss: float
+    accuracy: float
+    order_accuracy: float | None = None
+
+
+def language_objective(precision: Precision) -> Objective[MaskedBatch]:
+    """BERT's loss: the mean over the masked tokens, and with segments that over the pairs added to it."""
+    return partial(_loss, precision=precision)
+
+
+def _loss(model: nn.Module, part: MaskedBatch, whole: MaskedBatch, precision: Precision) -> Tensor:
+    logits, order, labels, wanted = _predict(model, part, precision)
+    loss = F.cross_entropy(logits.float(), labels, reduction="sum") / len(whole.labels)
+    if order is not None and wanted is not None:
+        loss = loss + F.cross_entropy(order.float(), wanted, reduction="sum") / len(whole)
+    return loss
+
+
+def guess_limit(vocabulary: int) -> float:
+    """A loss that says divergence: twice that of a uniform guess."""
+    return 2 * math.log(vocabulary)
+
+
+@torch.no_grad()
+def evaluate(model: nn.Module, batches: Sequence[MaskedBatch], precision: Precision) -> Evaluation:
+    """Measures a model on masked batches, each masked token counting alike."""
+    model.eval()
+    loss, hits, count, told, pairs = 0.0, 0, 0, 0, 0
+    for batch in batches:
+        logits, order, labels, wanted = _predict(model, batch, precision)
+        loss += F.cross_entropy(logits.float(), labels, reduction="sum").item()
+        hits += int((logits.argmax(-1) == labels).sum())
+        count += len(labels)
+        if order is not None and wanted is not None:
+            told += int((order.argmax(-1) == wanted).sum())
+            pairs += len(wanted)
+    return Evaluation(loss / count, hits / count, told / pairs if pairs else None)
+
+
+def _predict(
+    model: nn.Module, batch: MaskedBatch, precision: Precision
+) -> tuple[Tensor, Tensor | None, Tensor, Tensor | None]:
+    """Logits of the masked tokens and of the order of segments, with the labels of both."""
+    device = next(model.parameters()).device
+    positions = documents = None
+    if batch.starts is not None:
+        positions, documents = layout(batch.starts)
+        positions = positions.to(device)
+        documents = [(index.to(device), real.to(device)) for index, real in documents]
+    segments = None if batch.segments is None else batch.segments.to(device)
+    with autocast(precision, device):
+        found = model(batch.ids.to(device), batch.rows.to(device), None, segments, positions, documents)
+    logits, order = found if isinstance(found, tuple) else (found, None)
+    return logits, order, batch.labels.to(device), None if batch.order is None else batch.order.to(device)

@@ -25,7 +25,7 @@ MAY_IMPORT = {
     "progress": set(),
     "measure": {"space", "nn", "cost", "devices"},
     "describe": {"errors", "space", "compile", "cost"},
-    "finetune": {"errors", "config", "data", "hf"},
+    "finetune": {"errors", "config", "data", "hf", "training", "devices", "progress"},
     "export": {"errors", "space", "nn", "data", "hf", "cost", "search"},
     "data": {"errors", "config"},
     "training": {"errors", "config", "space", "nn", "data"},

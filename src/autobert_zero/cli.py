@@ -1,6 +1,8 @@
 """The command line: parse, make a config, one call. Heavy imports are inside the commands."""
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -75,12 +77,9 @@ def search(
                 raise UserError(f"there is no file {path} for --seed-backbone")
         first = [_read_backbone(str(path)) for path in seed_backbone or []]
     console = Console()
-    try:
-        with RunProgress(console) as progress:
-            run_search(resolved, out, progress, first)
-    except KeyboardInterrupt:
-        print(f"stopped; continue with: autobert-zero search --out {out} --resume", file=sys.stderr)
-        raise typer.Exit(130) from None
+    how = f"continue with: autobert-zero search --out {out} --resume"
+    with _stop_told(how), RunProgress(console) as progress:
+        run_search(resolved, out, progress, first)
     console.print(
         (out / "summary.md").read_text(encoding="utf-8"), markup=False, highlight=False, soft_wrap=True
     )
@@ -205,12 +204,9 @@ def pretrain(
         )
         check_new(out)
     follows = (accelerator := launched()) is not None and not accelerator.is_main_process
-    try:
-        with Bars(Console(), quiet=follows) as progress:
-            summary = run_pretraining(resolved, out, progress)
-    except KeyboardInterrupt:
-        typer.echo(f"stopped; continue with: autobert-zero pretrain --out {out} --resume")
-        raise SystemExit(130) from None
+    how = f"continue with: autobert-zero pretrain --out {out} --resume"
+    with _stop_told(how), Bars(Console(), quiet=follows) as progress:
+        summary = run_pretraining(resolved, out, progress)
     if not follows:
         typer.echo(
             f"loss {summary['holdout_loss']:.4f}, MLM accuracy {summary['holdout_mlm_accuracy']:.4f} on "
@@ -246,12 +242,13 @@ _Seeds = Annotated[int, typer.Option(min=1, help="Number of seeds.")]
 _Epochs = Annotated[int, typer.Option(min=1, help="Most passes over the training data.")]
 _BatchSize = Annotated[int, typer.Option(min=1, help="Sequences in a batch.")]
 _Length = Annotated[int, typer.Option(min=8, help="Most tokens of a sequence.")]
+_Device = Annotated[str, typer.Option(help="auto, cpu, cuda, ...")]
 
 
 @app.command()
 def finetune(
     model: _Model,
-    task: Annotated[str, typer.Option(help="A GLUE task, or a YAML file with a task of your own.")],
+    task: Annotated[str, typer.Option(help="A GLUE task, squad, squad_v2, or a YAML file of your own.")],
     out: _Results,
     data: Annotated[
         Path | None, typer.Option(help="Folder with the task's files; else from the Hub.")
@@ -261,17 +258,19 @@ def finetune(
     epochs: _Epochs = 3,
     batch_size: _BatchSize = 32,
     length: _Length = 128,
+    device: _Device = "auto",
 ) -> None:
     """Fine-tune a model on a task, with several learning rates and seeds."""
-    from autobert_zero.finetune.suite import finetune as run
-    from autobert_zero.finetune.suite import table
-    from autobert_zero.finetune.tasks import find_task
-    from autobert_zero.finetune.train import Settings
+    from rich.console import Console
 
     _quiet_transformers()
-    settings = Settings(epochs=epochs, batch_size=batch_size, length=length)
-    found = find_task(task)
-    score = run(model, found, data, out, _rates(rates), range(seeds), settings, typer.echo)
+    from autobert_zero.finetune.suite import finetune as run
+    from autobert_zero.finetune.suite import table
+    from autobert_zero.finetune.train import Settings
+
+    settings = Settings(epochs=epochs, batch_size=batch_size, length=length, device=device)
+    with _stop_told("the same call continues"), Bars(Console()) as progress:
+        score = run(model, task, data, out, _rates(rates), range(seeds), settings, progress)
     typer.echo("\n" + table([score]))
 
 
@@ -288,25 +287,40 @@ def glue(
     epochs: _Epochs = 3,
     batch_size: _BatchSize = 32,
     length: _Length = 128,
+    device: _Device = "auto",
 ) -> None:
     """Fine-tune a model on every GLUE task that there is, and print the table with the average."""
+    from rich.console import Console
+
+    _quiet_transformers()
     from autobert_zero.finetune.suite import finetune as run
     from autobert_zero.finetune.suite import table
     from autobert_zero.finetune.tasks import TASKS, find_task
     from autobert_zero.finetune.train import Settings
 
-    _quiet_transformers()
     names = tasks.split(",") if tasks else [name for name in TASKS if data is None or (data / name).is_dir()]
     if not names:
         raise UserError(f"{data} has no folder of a GLUE task; there are {', '.join(TASKS)}")
-    settings, chosen = Settings(epochs=epochs, batch_size=batch_size, length=length), _rates(rates)
-    scores = []
-    for task in [find_task(name) for name in names]:
-        place = None if data is None else data / task.name
-        scores.append(run(model, task, place, out / task.name, chosen, range(seeds), settings, typer.echo))
+    names = [find_task(name).name for name in names]  # before anything is trained
+    settings = Settings(epochs=epochs, batch_size=batch_size, length=length, device=device)
+    chosen, scores = _rates(rates), []
+    with _stop_told("the same call continues"), Bars(Console()) as progress:
+        for name in names:
+            place = None if data is None else data / name
+            scores.append(run(model, name, place, out / name, chosen, range(seeds), settings, progress))
     text = table(scores)
     (out / "table.md").write_text(text + "\n", encoding="utf-8")
     typer.echo("\n" + text)
+
+
+@contextmanager
+def _stop_told(how: str) -> Iterator[None]:
+    """Turns Ctrl-C into one line that says how to go on, and exit code 130."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        print(f"stopped; {how}", file=sys.stderr)
+        raise typer.Exit(130) from None
 
 
 def _quiet_transformers() -> None:
@@ -314,6 +328,7 @@ def _quiet_transformers() -> None:
     from transformers.utils import logging
 
     logging.set_verbosity_error()
+    logging.disable_progress_bar()
 
 
 def _rates(text: str) -> list[float]:

@@ -167,7 +167,7 @@ def _two_segments(
     ends = (ids == separator) & middle
     wish = np.where(ends, 1.0, np.where(middle, 0.0, -1.0)) + random.random(ids.shape) / 2
     cut = wish.argmax(axis=1)[:, None]  # (B, 1): where the [SEP] after a is
-    order: NDArray[np.int64] = random.integers(2, size=batch)
+    order = random.integers(2, size=(batch,))
     if batch == 1:
         order[:] = 0  # there is no other sequence
     ended = np.take_along_axis(ids == separator, cut, axis=1)

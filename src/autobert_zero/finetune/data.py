@@ -21,7 +21,12 @@ _ALIASES = {
 """Columns of GLUE's own files by the names of the Hub."""
 
 _COLA = ("source", "label", "star", "sentence")  # its file has no header
-_STEMS = {"validation": "dev", "validation_matched": "dev_matched", "validation_mismatched": "dev_mismatched"}
+_STEMS = {
+    "validation": "dev",
+    "validation_matched": "dev_matched",
+    "validation_mismatched": "dev_mismatched",
+    "ax": "diagnostic",
+}
 _UNLABELLED = -1  # how the Hub marks the labels of test splits
 
 Example = dict[str, Any]
@@ -77,9 +82,10 @@ def _read(task: Task, folder: Path | None, split: str) -> tuple[str, Iterator[tu
 def _from_hub(task: Task, split: str) -> tuple[str, Iterator[tuple[str, Example]] | None]:
     if task.hub is None:
         raise UserError(f"task {task.name} is not on the Hub: name the folder of its files with --data")
-    place = ":".join((*task.hub, split))
+    dataset, configuration, of_hub = task.elsewhere.get(split, (*task.hub, split))
+    place = ":".join((dataset, configuration, of_hub))
     try:
-        loaded = load_dataset(*task.hub, split=split)
+        loaded = load_dataset(dataset, configuration, split=of_hub)
     except ValueError:  # how datasets says that there is no such split
         return place, None
     except Exception as error:  # of many kinds: no network, no such dataset

@@ -1,23 +1,23 @@
 """Fine-tuning with several seeds and learning rates, kept run by run, and the table over tasks."""
 
 import json
-import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
-from transformers import AutoConfig
+from transformers import AutoConfig, PreTrainedTokenizerBase
 
 from autobert_zero.data.cache import written_whole
 from autobert_zero.errors import UserError
+from autobert_zero.finetune.classification import Classification
 from autobert_zero.finetune.data import load_splits
-from autobert_zero.finetune.submission import write_submission
-from autobert_zero.finetune.tasks import Task
-from autobert_zero.finetune.train import Run, Settings, finetune_once, load_tokenizer, tokenised
-
-Say = Callable[[str], None]
+from autobert_zero.finetune.problem import Problem
+from autobert_zero.finetune.squad import SQUADS, QuestionAnswering, load_questions
+from autobert_zero.finetune.tasks import find_task
+from autobert_zero.finetune.train import Run, Settings, finetune_once, load_tokenizer
+from autobert_zero.progress import Bars
 
 
 @dataclass(frozen=True)
@@ -44,15 +44,34 @@ class Score:
         return fmean(value for split in self.mean.values() for value in split.values())
 
 
+def make_problem(name: str, data: Path | None, tokenizer: PreTrainedTokenizerBase, length: int) -> Problem:
+    """Finds a task and loads its data.
+
+    Args:
+        name: Of `TASKS` or `SQUADS`, or a YAML file of the user.
+        data: Folder with the task's files; None: from the Hub.
+        tokenizer: The model's.
+        length: Most tokens of a sequence.
+
+    Raises:
+        UserError: There is no such task, or its data cannot be used.
+    """
+    if name in SQUADS:
+        squad = SQUADS[name]
+        return QuestionAnswering(squad, load_questions(squad, data), tokenizer, length)
+    task = find_task(name, SQUADS)
+    return Classification(task, load_splits(task, data), tokenizer, length)
+
+
 def finetune(
     model: Path | str,
-    task: Task,
+    task: str,
     data: Path | None,
     out: Path,
     rates: Sequence[float],
     seeds: Sequence[int],
     settings: Settings,
-    say: Say,
+    progress: Bars,
 ) -> Score:
     """Tries the rates with the first seed, then the best of them with the other seeds.
 
@@ -61,13 +80,13 @@ def finetune(
 
     Args:
         model: A folder of a saved or exported model, or a name on the Hub.
-        task: What to train on.
+        task: What to train on; see `make_problem`.
         data: Folder with the task's files; None: from the Hub.
         out: Where runs, scores and predictions are written.
         rates: Learning rates.
         seeds: At least one.
         settings: The rest of the recipe.
-        say: Told each result.
+        progress: Shown each result.
 
     Raises:
         UserError: Model, data or folder cannot be used; nothing was trained then.
@@ -75,33 +94,40 @@ def finetune(
     tokenizer = load_tokenizer(model)
     positions = AutoConfig.from_pretrained(model).max_position_embeddings
     length = min(settings.length or positions, positions)
-    splits = tokenised(load_splits(task, data), tokenizer, length)
-    about = {"model": str(model), "task": task.name, "settings": asdict(settings), "length": length}
+    problem = make_problem(task, data, tokenizer, length)
+    name, validation = problem.name, problem.validation[0]
+    about = {"model": str(model), "task": name, "settings": asdict(settings), "length": length}
     _establish(out, about)
 
     def run(seed: int, rate: float) -> Run:
         path = out / "runs" / f"seed{seed}-rate{rate:g}.json"
         if path.exists():
             return _read(path)
-        scratch = out / "checkpoints"
-        try:
-            done = finetune_once(model, task, splits, tokenizer, settings, seed, rate, scratch)
-        finally:
-            shutil.rmtree(scratch, ignore_errors=True)
+        done = finetune_once(
+            model,
+            problem,
+            settings,
+            seed,
+            rate,
+            out / "diverged",
+            lambda step, of, loss: progress.update(f"{name}, seed {seed}", step, of, f"loss {loss:.3f}"),
+        )
         with written_whole(path) as partial:
             partial.write_text(json.dumps(asdict(done)) + "\n", encoding="utf-8")
-        shown = ", ".join(f"{name} {value:.4f}" for name, value in done.metrics[task.validation[0]].items())
-        say(f"{task.name}, seed {seed}, rate {rate:g}: {shown} ({done.seconds:.0f} s)")
+        shown = ", ".join(f"{metric} {value:.4f}" for metric, value in done.metrics[validation].items())
+        progress.say(f"{name}, seed {seed}, rate {rate:g}: {shown} ({done.seconds:.0f} s)")
         return done
 
+    def merit(done: Run) -> float:
+        return done.metrics[validation][problem.metrics[0]]
+
     tried = {rate: run(seeds[0], rate) for rate in rates}
-    rate = max(tried, key=lambda each: _merit(task, tried[each]))
+    rate = max(tried, key=lambda each: merit(tried[each]))
     runs = [tried[rate], *(run(seed, rate) for seed in seeds[1:])]
-    score = Score(task.name, rate, len(runs), _over(runs, fmean), _over(runs, _spread))
+    score = Score(name, rate, len(runs), _over(runs, fmean), _over(runs, _spread))
     (out / "score.json").write_text(json.dumps(asdict(score), indent=2) + "\n", encoding="utf-8")
-    best = max(runs, key=lambda each: _merit(task, each))
-    for split, values in best.predictions.items():
-        write_submission(out, task, split, values)
+    for split, predictions in max(runs, key=merit).predictions.items():
+        problem.write(out, split, predictions)
     return score
 
 
@@ -140,10 +166,6 @@ def _read(path: Path) -> Run:
         return Run(**json.loads(path.read_text(encoding="utf-8")))
     except (ValueError, TypeError) as error:
         raise UserError(f"{path} is damaged ({error}); delete it to train it again") from None
-
-
-def _merit(task: Task, run: Run) -> float:
-    return run.metrics[task.validation[0]][task.metrics[0]]
 
 
 def _over(runs: Sequence[Run], summary: Callable[[list[float]], float]) -> dict[str, dict[str, float]]:

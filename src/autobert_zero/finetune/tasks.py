@@ -1,6 +1,7 @@
 """The table of tasks: a new one is one entry here, or a YAML file of the user."""
 
-from dataclasses import dataclass, fields
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ class Task:
         validation: The splits that are evaluated; metrics of the first choose.
         test: The splits that are predicted.
         hub: Dataset and configuration on the Hub; None for a task that has local files only.
+        elsewhere: Dataset, configuration and split on the Hub of splits that are not in `hub`.
         submission: File names of the test predictions, one a test split.
     """
 
@@ -33,6 +35,7 @@ class Task:
     validation: tuple[str, ...] = ("validation",)
     test: tuple[str, ...] = ("test",)
     hub: tuple[str, str] | None = None
+    elsewhere: Mapping[str, tuple[str, str, str]] = field(default_factory=dict)
     submission: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -72,19 +75,24 @@ TASKS: dict[str, Task] = {
             ("entailment", "neutral", "contradiction"),
             "accuracy",
             validation=("validation_matched", "validation_mismatched"),
-            test=("test_matched", "test_mismatched"),
-            submission=("MNLI-m.tsv", "MNLI-mm.tsv"),
+            test=("test_matched", "test_mismatched", "ax"),
+            elsewhere={"ax": ("nyu-mll/glue", "ax", "test")},
+            submission=("MNLI-m.tsv", "MNLI-mm.tsv", "AX.tsv"),
         ),
         _glue("qnli", ("question", "sentence"), _ENTAILS, "accuracy", submission=("QNLI.tsv",)),
         _glue("rte", _PAIR, _ENTAILS, "accuracy", submission=("RTE.tsv",)),
         _glue("wnli", _PAIR, ("0", "1"), "accuracy", submission=("WNLI.tsv",)),
     )
 }
-"""GLUE (Wang et al. 2019). AX has no training set: it is predicted by a model of MNLI."""
+"""GLUE (Wang et al. 2019). AX has no training set: it is predicted by the model of MNLI."""
 
 
-def find_task(name: str) -> Task:
+def find_task(name: str, others: Iterable[str] = ()) -> Task:
     """Finds a task by its name, or reads it from a YAML file.
+
+    Args:
+        name: The name, or the path of the file.
+        others: Names of tasks of other kinds, to tell the user of.
 
     Raises:
         UserError: There is no such task, or the file does not describe one.
@@ -92,9 +100,11 @@ def find_task(name: str) -> Task:
     if name in TASKS:
         return TASKS[name]
     if not name.endswith((".yaml", ".yml")):
-        raise UserError(f"unknown task {name!r}; there are {', '.join(TASKS)}, or a YAML file of your own")
+        raise UserError(
+            f"unknown task {name!r}; there are {', '.join((*TASKS, *others))}, or a YAML file of your own"
+        )
     content = read_yaml(Path(name))
-    known = {field.name for field in fields(Task)} - {"hub", "submission"}
+    known = {each.name for each in fields(Task)} - {"hub", "elsewhere", "submission"}
     unknown = sorted(set(content) - known)
     if unknown:
         raise UserError(f"{name}: unknown key {unknown[0]}; there are {', '.join(sorted(known))}")

@@ -1,30 +1,23 @@
-"""One fine-tuning: a model, a task, a seed and a learning rate, by the Trainer of `transformers`."""
+"""One fine-tuning: a model, a task, a seed and a learning rate, by the one training loop."""
 
-import sys
+import copy
+import math
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from datasets import Dataset
-from transformers import (
-    AutoModelForSequenceClassification,
-    AutoTokenizer,
-    DataCollatorWithPadding,
-    EarlyStoppingCallback,
-    EvalPrediction,
-    PreTrainedTokenizerBase,
-    Trainer,
-    TrainingArguments,
-    set_seed,
-)
+from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase, set_seed
 
 import autobert_zero.hf  # noqa: F401 - the Auto classes know ours
+from autobert_zero.devices import find_device
 from autobert_zero.errors import UserError
-from autobert_zero.finetune.metrics import METRICS
-from autobert_zero.finetune.tasks import Task
+from autobert_zero.finetune.features import feature_batches, outputs, task_objective
+from autobert_zero.finetune.problem import Problem
+from autobert_zero.training.loop import Diverged, Recipe, make_optimizer, train
+from autobert_zero.training.precision import Precision
 
 
 @dataclass(frozen=True)
@@ -39,6 +32,9 @@ class Settings:
         evaluations: Evaluations in an epoch.
         weight_decay: AdamW's.
         warmup: Share of the steps in which the rate rises.
+        precision: Number format.
+        device: Where.
+        steps: Most updates; 0 means that the epochs decide.
     """
 
     epochs: int = 3
@@ -48,6 +44,9 @@ class Settings:
     evaluations: int = 1
     weight_decay: float = 0.01
     warmup: float = 0.1
+    precision: Precision = "auto"
+    device: str = "auto"
+    steps: int = 0
 
 
 @dataclass(frozen=True)
@@ -58,30 +57,19 @@ class Run:
         seed: Of the new head, the order of the data and dropout.
         rate: Peak learning rate.
         metrics: By validation split, then by metric, of the weights best by the first split's first metric.
-        predictions: By test split: class numbers or values.
+        predictions: By test split, plain data.
         seconds: Time of training with its evaluations.
     """
 
     seed: int
     rate: float
     metrics: dict[str, dict[str, float]]
-    predictions: dict[str, list[float]]
+    predictions: dict[str, Any]
     seconds: float
 
 
-def tokenised(
-    splits: dict[str, Dataset], tokenizer: PreTrainedTokenizerBase, length: int
-) -> dict[str, Dataset]:
-    """The splits as token ids; texts of more than `length` tokens are cut, the longer of a pair first."""
-
-    def encode(batch: dict[str, list[str]]) -> Any:
-        return tokenizer(batch["text"], batch.get("pair"), truncation=True, max_length=length)
-
-    texts = ["text", "pair"]
-    return {
-        name: split.map(encode, batched=True, remove_columns=[c for c in texts if c in split.column_names])
-        for name, split in splits.items()
-    }
+OnStep = Callable[[int, int, float], None]
+"""Called with steps done, steps in all, and the loss."""
 
 
 def load_tokenizer(model: Path | str) -> PreTrainedTokenizerBase:
@@ -101,96 +89,104 @@ def load_tokenizer(model: Path | str) -> PreTrainedTokenizerBase:
 
 def finetune_once(
     model: Path | str,
-    task: Task,
-    data: dict[str, Dataset],
-    tokenizer: PreTrainedTokenizerBase,
+    problem: Problem,
     settings: Settings,
     seed: int,
     rate: float,
-    scratch: Path,
+    debug: Path,
+    on_step: OnStep = lambda done, of, loss: None,
 ) -> Run:
     """Trains once, evaluates, and predicts the test splits with the best weights.
 
     Args:
         model: A folder of `save_pretrained` or an exported one, or a name on the Hub.
-        task: What to train on.
-        data: Of `tokenised`.
-        tokenizer: Pads the batches.
+        problem: What to train on.
         settings: How.
         seed: Of head, order and dropout.
         rate: Peak learning rate.
-        scratch: Folder for the best weights so far.
+        debug: Folder for the state of a training that diverges.
+        on_step: Told the progress.
 
     Raises:
         UserError: The loss is not a number.
     """
     set_seed(seed)
-    labels = max(len(task.labels), 1)
-    problem = "regression" if task.regression else "single_label_classification"
-    loaded = AutoModelForSequenceClassification.from_pretrained(
-        model, num_labels=labels, problem_type=problem, trust_remote_code=False
-    )
-    steps = -(-len(data["train"]) // settings.batch_size)
-    every = max(steps // settings.evaluations, 1)
-    arguments = TrainingArguments(
-        output_dir=str(scratch),
-        num_train_epochs=settings.epochs,
-        per_device_train_batch_size=settings.batch_size,
-        per_device_eval_batch_size=2 * settings.batch_size,
+    return tune(problem.load(str(model)), problem, settings, seed, rate, debug, on_step)
+
+
+def tune(
+    loaded: PreTrainedModel,
+    problem: Problem,
+    settings: Settings,
+    seed: int,
+    rate: float,
+    debug: Path | None = None,
+    on_step: OnStep = lambda done, of, loss: None,
+) -> Run:
+    """As `finetune_once`, of a model in memory, which ends with its best weights."""
+    start = time.perf_counter()
+    device = find_device(settings.device)
+    loaded = loaded.to(device)
+    per_epoch = math.ceil(len(problem.features["train"]) / settings.batch_size)
+    steps = settings.steps or per_epoch * settings.epochs
+    recipe = Recipe(
+        steps=steps,
+        batch_size=settings.batch_size,
         learning_rate=rate,
+        warmup=settings.warmup,
         weight_decay=settings.weight_decay,
-        warmup_steps=int(settings.warmup * steps * settings.epochs),
-        eval_strategy="steps",
-        eval_steps=every,
-        save_strategy="steps",
-        save_steps=every,
-        save_total_limit=1,
-        save_only_model=True,
-        load_best_model_at_end=True,
-        metric_for_best_model=task.metrics[0],
-        greater_is_better=True,
-        logging_strategy="no",
-        seed=seed,
-        report_to=[],
-        disable_tqdm=not sys.stderr.isatty(),
-        dataloader_pin_memory=torch.cuda.is_available(),
+        precision=settings.precision,
     )
-    trainer = Trainer(
-        model=loaded,
-        args=arguments,
-        train_dataset=data["train"],
-        eval_dataset=data[task.validation[0]],
-        processing_class=tokenizer,
-        data_collator=DataCollatorWithPadding(tokenizer),
-        compute_metrics=_measure(task),
-        callbacks=[EarlyStoppingCallback(settings.patience)],
-    )
-    result = trainer.train()
-    if not np.isfinite(result.training_loss):
-        raise UserError(
-            f"task {task.name}: the loss is {result.training_loss} at rate {rate:g}; choose a lower one"
-        )
-    metrics = {split: _plain(task, trainer.evaluate(data[split])) for split in task.validation}
-    predictions = {
-        split: _decided(task, trainer.predict(data[split]).predictions).tolist()
-        for split in task.test
-        if split in data
+    optimizer = make_optimizer(loaded, recipe)
+    batches = feature_batches(problem.features["train"], settings.batch_size, seed, 0)
+    objective = task_objective(settings.precision)
+    every = max(per_epoch // settings.evaluations, 1)
+    done, best, waited = 0, -math.inf, 0
+    weights: dict[str, torch.Tensor] = {}
+    while done < steps and waited < settings.patience:
+        until = min(done + every, steps)
+        try:
+            train(
+                loaded,
+                batches,
+                recipe,
+                objective,
+                lambda step, loss: on_step(step, steps, loss),
+                optimizer,
+                steps=range(done, until),
+                seed=seed,
+            )
+        except Diverged as error:
+            raise UserError(
+                f"task {problem.name}, seed {seed}, rate {rate:g}: the training diverged: {error}; "
+                f"choose a lower rate{_kept(loaded, debug)}"
+            ) from error
+        done = until
+        predictions = _predicted(loaded, problem, settings, problem.validation[0])
+        merit = problem.measure(problem.validation[0], predictions)[problem.metrics[0]]
+        if merit > best:
+            best, waited = merit, 0
+            weights = copy.deepcopy(loaded.state_dict())
+        else:
+            waited += 1
+    loaded.load_state_dict(weights)
+    measured = {
+        split: problem.measure(split, _predicted(loaded, problem, settings, split))
+        for split in problem.validation
     }
-    return Run(seed, rate, metrics, predictions, result.metrics["train_runtime"])
+    predicted = {split: _predicted(loaded, problem, settings, split) for split in problem.test}
+    on_step(steps, steps, 0.0)  # it may have stopped early
+    return Run(seed, rate, measured, predicted, time.perf_counter() - start)
 
 
-def _measure(task: Task) -> Callable[[EvalPrediction], dict[str, float]]:
-    def measure(given: EvalPrediction) -> dict[str, float]:
-        decided = _decided(task, given.predictions)
-        return {name: METRICS[name](decided, given.label_ids) for name in task.metrics}
-
-    return measure
-
-
-def _decided(task: Task, logits: Any) -> Any:
-    """Classes, or values: (N, c) -> (N,)."""
-    return logits[:, 0] if task.regression else logits.argmax(-1)
+def _kept(loaded: PreTrainedModel, debug: Path | None) -> str:
+    if debug is None:
+        return ""
+    loaded.save_pretrained(debug)
+    return f". The weights before that step are in {debug}"
 
 
-def _plain(task: Task, measured: dict[str, float]) -> dict[str, float]:
-    return {name: measured[f"eval_{name}"] for name in task.metrics}
+def _predicted(loaded: PreTrainedModel, problem: Problem, settings: Settings, split: str) -> Any:
+    features = problem.features[split]
+    said = outputs(loaded, features, 2 * settings.batch_size, problem.outputs, settings.precision)
+    return problem.decide(split, said)

@@ -1,0 +1,70 @@
+"""Sentences and pairs of sentences: classes, or a value."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from datasets import Dataset
+from transformers import AutoModelForSequenceClassification, PreTrainedModel, PreTrainedTokenizerBase
+
+from autobert_zero.finetune.features import Features
+from autobert_zero.finetune.metrics import METRICS
+from autobert_zero.finetune.submission import write_submission
+from autobert_zero.finetune.tasks import Task
+
+
+class Classification:
+    """A task of the table, or of a user's file; a `Problem`.
+
+    Args:
+        task: Which.
+        data: Of `load_splits`.
+        tokenizer: The model's.
+        length: Most tokens; longer texts are cut, the longer of a pair first.
+    """
+
+    outputs: tuple[str, ...] = ("logits",)
+
+    def __init__(
+        self, task: Task, data: Mapping[str, Dataset], tokenizer: PreTrainedTokenizerBase, length: int
+    ) -> None:
+        self._task = task
+        self.name = task.name
+        self.metrics = task.metrics
+        self.validation = task.validation
+        self.test = tuple(split for split in task.test if split in data)
+        self._labels = {split: np.asarray(data[split]["label"]) for split in ("train", *task.validation)}
+        features = {}
+        for split, examples in data.items():
+            pairs = examples["pair"] if "pair" in examples.column_names else None
+            encoded = tokenizer(
+                list(examples["text"]),
+                None if pairs is None else list(pairs),
+                truncation=True,
+                max_length=length,
+            )
+            rows = [dict(zip(encoded, values, strict=True)) for values in zip(*encoded.values(), strict=True)]
+            if split in self._labels:
+                rows = [{**row, "labels": label} for row, label in zip(rows, examples["label"], strict=True)]
+            targets = ("labels",) if split in self._labels else ()
+            features[split] = Features(rows, targets, tokenizer)
+        self.features: Mapping[str, Features] = features
+
+    def load(self, source: str) -> PreTrainedModel:
+        task = self._task
+        problem = "regression" if task.regression else "single_label_classification"
+        return AutoModelForSequenceClassification.from_pretrained(
+            source, num_labels=max(len(task.labels), 1), problem_type=problem, trust_remote_code=False
+        )
+
+    def decide(self, split: str, said: list[list[Any]]) -> list[Any]:
+        logits = np.stack(said[0])  # (N, c)
+        decided = logits[:, 0] if self._task.regression else logits.argmax(-1)
+        return list(decided.tolist())
+
+    def measure(self, split: str, predictions: list[Any]) -> dict[str, float]:
+        return {name: METRICS[name](np.asarray(predictions), self._labels[split]) for name in self.metrics}
+
+    def write(self, folder: Path, split: str, predictions: list[Any]) -> None:
+        write_submission(folder, self._task, split, predictions)

@@ -1,0 +1,142 @@
+"""Tokenised examples, and the batches that the training loop takes."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedTokenizerBase
+
+from autobert_zero.training.loop import Objective
+from autobert_zero.training.precision import Precision, autocast
+
+_POOL = 50
+"""Batches that are sorted by length together, so that little is padded."""
+
+Feature = Mapping[str, Any]
+"""What the tokenizer gave for a text, and the targets: integers or floats under the model's names."""
+
+
+@dataclass(frozen=True)
+class Features:
+    """The features of a split.
+
+    Attributes:
+        rows: In order.
+        targets: The names of the targets among them.
+        tokenizer: Pads the batches.
+    """
+
+    rows: Sequence[Feature]
+    targets: tuple[str, ...]
+    tokenizer: PreTrainedTokenizerBase
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def length(self, index: int) -> int:
+        """Tokens of a feature."""
+        return len(self.rows[index]["input_ids"])
+
+    def batch(self, indices: Sequence[int]) -> "FeatureBatch":
+        """The features at these places, padded to the longest of them."""
+        names = self.tokenizer.model_input_names
+        rows = [{name: self.rows[index][name] for name in names} for index in indices]
+        inputs = dict(self.tokenizer.pad(rows, return_tensors="pt"))
+        targets = {name: torch.tensor([self.rows[index][name] for index in indices]) for name in self.targets}
+        return FeatureBatch(inputs, targets)
+
+
+@dataclass(frozen=True)
+class FeatureBatch:
+    """A padded batch.
+
+    Attributes:
+        inputs: (B, n) each, under the names of the model's arguments.
+        targets: (B,) each, likewise.
+    """
+
+    inputs: dict[str, Tensor]
+    targets: dict[str, Tensor]
+
+    def __len__(self) -> int:
+        return len(self.inputs["input_ids"])
+
+    def part(self, start: int, stop: int) -> "FeatureBatch":
+        """Some of the sequences."""
+        inputs, targets = (
+            {name: tensor[start:stop] for name, tensor in tensors.items()}
+            for tensors in (self.inputs, self.targets)
+        )
+        return FeatureBatch(inputs, targets)
+
+
+def feature_batches(features: Features, size: int, seed: int, step: int) -> Iterator[FeatureBatch]:
+    """Yields batches of like length without end, in the order of the seed.
+
+    Args:
+        features: At least one.
+        size: B; the last batch of a pass may be smaller.
+        seed: The order of every pass is a function of it.
+        step: The first batch, counted from 0.
+    """
+    per_pass = -(-len(features) // size)
+    while True:
+        turn, skip = divmod(step, per_pass)
+        random = np.random.default_rng((seed, turn))
+        order = random.permutation(len(features))
+        pools = [order[start : start + _POOL * size] for start in range(0, len(order), _POOL * size)]
+        batches = []
+        for pool in pools:
+            # The shuffled order breaks ties, so equal lengths meet in other batches in every pass.
+            ordered = sorted(pool.tolist(), key=features.length)
+            batches += [ordered[start : start + size] for start in range(0, len(ordered), size)]
+        for number in random.permutation(len(batches))[skip:]:
+            yield features.batch(batches[number])
+        step = (turn + 1) * per_pass
+
+
+def task_objective(precision: Precision) -> Objective[FeatureBatch]:
+    """The loss of a model of `transformers`: the mean over the sequences of a batch."""
+
+    def objective(model: nn.Module, part: FeatureBatch, whole: FeatureBatch) -> Tensor:
+        device = next(model.parameters()).device
+        given = {name: tensor.to(device) for name, tensor in (part.inputs | part.targets).items()}
+        with autocast(precision, device):
+            loss: Tensor = model(**given).loss
+        return loss.float() * (len(part) / len(whole))
+
+    return objective
+
+
+@torch.inference_mode()
+def outputs(
+    model: nn.Module, features: Features, size: int, names: Sequence[str], precision: Precision
+) -> list[list[np.ndarray[Any, Any]]]:
+    """What a model says of each feature, in order.
+
+    Args:
+        model: A model of `transformers`.
+        features: The features.
+        size: Sequences in a batch.
+        names: Which of its outputs.
+        precision: Number format.
+
+    Returns:
+        For each name an array a feature; those with an axis of tokens may be padded.
+    """
+    model.eval()
+    device = next(model.parameters()).device
+    found: list[list[Any]] = [[None] * len(features) for _ in names]
+    order = sorted(range(len(features)), key=features.length)
+    for start in range(0, len(order), size):
+        places = order[start : start + size]
+        given = {name: tensor.to(device) for name, tensor in features.batch(places).inputs.items()}
+        with autocast(precision, device):
+            said = model(**given)
+        for column, name in zip(found, names, strict=True):
+            for place, values in zip(places, said[name].float().cpu().numpy(), strict=True):
+                column[place] = values
+    return found

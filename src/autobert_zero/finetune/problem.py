@@ -1,0 +1,45 @@
+"""What the fine-tuning needs to know of a task, whatever its kind."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+from transformers import PreTrainedModel
+
+from autobert_zero.finetune.features import Features
+
+
+class Problem(Protocol):
+    """A task with its data, ready for a model.
+
+    Attributes:
+        name: What the task is called.
+        metrics: Names of the metrics; the first one chooses the learning rate and the weights.
+        validation: The splits that are evaluated; metrics of the first choose.
+        test: The splits that are predicted.
+        features: By split; also `train`.
+        outputs: Names of the model's outputs that decide.
+    """
+
+    name: str
+    metrics: tuple[str, ...]
+    validation: tuple[str, ...]
+    test: tuple[str, ...]
+    features: Mapping[str, Features]
+    outputs: tuple[str, ...]
+
+    def load(self, source: str) -> PreTrainedModel:
+        """The pre-trained encoder with a new head."""
+        ...
+
+    def decide(self, split: str, said: list[list[Any]]) -> Any:
+        """From the outputs for each feature to predictions, plain data."""
+        ...
+
+    def measure(self, split: str, predictions: Any) -> dict[str, float]:
+        """The metrics of the predictions of a split."""
+        ...
+
+    def write(self, folder: Path, split: str, predictions: Any) -> None:
+        """Writes the predictions of a split in the format that its benchmark takes."""
+        ...

@@ -80,9 +80,26 @@ class StrategyConfig(Section):
     """Weight of exploration in the operation priority, in units of standardised scores."""
 
 
+class ProxyTasksConfig(Section):
+    """Fine-tuning as a proxy; used where `proxy.score` is `tasks`."""
+
+    names: tuple[str, ...] = ("cola", "mrpc", "rte")
+    """GLUE tasks, squad, squad_v2, or YAML files of the user."""
+    data: str | None = None
+    """Folder with a folder for each task; None: from the Hub."""
+    steps: int = Field(100, ge=1)
+    """Updates on each task."""
+    batch_size: int = Field(32, ge=1)
+    """Sequences in a batch."""
+    learning_rate: float = Field(1e-3, gt=0, lt=1)
+    """Peak learning rate."""
+
+
 class ProxyConfig(Section):
     """How a candidate is evaluated under weight sharing."""
 
+    score: Literal["loss", "accuracy", "tasks"] = "loss"
+    """The negative MLM loss, the MLM accuracy, or the mean over fine-tuned tasks (paper)."""
     candidates: int = Field(26, ge=1)
     """Candidates to score; failed and diverged ones count."""
     warmup_steps: int = Field(240, ge=0)
@@ -98,6 +115,7 @@ class ProxyConfig(Section):
     """Peak learning rate."""
     validation_sequences: int = Field(256, ge=1)
     """Held-out sequences that a score is measured on."""
+    tasks: ProxyTasksConfig = ProxyTasksConfig()
 
 
 class FinalConfig(Section):

@@ -111,7 +111,15 @@ def finetune_once(
         UserError: The loss is not a number.
     """
     set_seed(seed)
-    return tune(problem.load(str(model)), problem, settings, seed, rate, debug, on_step)
+    loaded = problem.load(str(model))
+    try:
+        return tune(loaded, problem, settings, seed, rate, on_step)
+    except Diverged as error:
+        loaded.save_pretrained(debug)
+        raise UserError(
+            f"task {problem.name}, seed {seed}, rate {rate:g}: the training diverged: {error}; choose a "
+            f"lower rate. The weights before that step are in {debug}"
+        ) from error
 
 
 def tune(
@@ -120,10 +128,13 @@ def tune(
     settings: Settings,
     seed: int,
     rate: float,
-    debug: Path | None = None,
     on_step: OnStep = lambda done, of, loss: None,
 ) -> Run:
-    """As `finetune_once`, of a model in memory, which ends with its best weights."""
+    """As `finetune_once`, of a model in memory, which ends with its best weights.
+
+    Raises:
+        Diverged: The loss or the gradient is not finite; the weights are those before that step.
+    """
     start = time.perf_counter()
     device = find_device(settings.device)
     loaded = loaded.to(device)
@@ -145,22 +156,16 @@ def tune(
     weights: dict[str, torch.Tensor] = {}
     while done < steps and waited < settings.patience:
         until = min(done + every, steps)
-        try:
-            train(
-                loaded,
-                batches,
-                recipe,
-                objective,
-                lambda step, loss: on_step(step, steps, loss),
-                optimizer,
-                steps=range(done, until),
-                seed=seed,
-            )
-        except Diverged as error:
-            raise UserError(
-                f"task {problem.name}, seed {seed}, rate {rate:g}: the training diverged: {error}; "
-                f"choose a lower rate{_kept(loaded, debug)}"
-            ) from error
+        train(
+            loaded,
+            batches,
+            recipe,
+            objective,
+            lambda step, loss: on_step(step, steps, loss),
+            optimizer,
+            steps=range(done, until),
+            seed=seed,
+        )
         done = until
         predictions = _predicted(loaded, problem, settings, problem.validation[0])
         merit = problem.measure(problem.validation[0], predictions)[problem.metrics[0]]
@@ -177,13 +182,6 @@ def tune(
     predicted = {split: _predicted(loaded, problem, settings, split) for split in problem.test}
     on_step(steps, steps, 0.0)  # it may have stopped early
     return Run(seed, rate, measured, predicted, time.perf_counter() - start)
-
-
-def _kept(loaded: PreTrainedModel, debug: Path | None) -> str:
-    if debug is None:
-        return ""
-    loaded.save_pretrained(debug)
-    return f". The weights before that step are in {debug}"
 
 
 def _predicted(loaded: PreTrainedModel, problem: Problem, settings: Settings, split: str) -> Any:

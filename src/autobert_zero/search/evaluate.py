@@ -7,6 +7,7 @@ from functools import partial
 from math import isfinite
 from pathlib import Path
 from random import Random
+from statistics import fmean
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -31,12 +32,17 @@ _SNAPSHOTS = 2
 _WORST = -1e9
 """The new score of a candidate whose loss is no longer finite."""
 
+TaskScores = Callable[[MaskedLM, int], dict[str, float]]
+"""From a model and a seed to the model's score on each task; leaves the model as it is."""
+
 Watch = Callable[[int, int, float], None]
 """Called with steps done, steps in all, and the loss."""
 
 
 class SharedWeightEvaluator:
-    """Trains each candidate a few steps from the shared weights and scores it by its negative loss.
+    """Trains each candidate a few steps from the shared weights and scores it.
+
+    The score is the negative loss or the accuracy of masked tokens on held-out text, or the mean over tasks.
 
     What happens is a function of the seed, the numbers of the proposals and the bank.
 
@@ -49,6 +55,7 @@ class SharedWeightEvaluator:
         seed: Of weights, batches and dropout.
         device: Where to train.
         precision: Number format.
+        tasks: From a model and a seed to its score on each task; needed where `proxy.score` is `tasks`.
     """
 
     def __init__(
@@ -61,7 +68,9 @@ class SharedWeightEvaluator:
         seed: int,
         device: torch.device,
         precision: Precision,
+        tasks: TaskScores | None = None,
     ) -> None:
+        self._tasks = tasks
         self.model = model
         self._data = data
         self._vocabulary = vocabulary
@@ -101,9 +110,7 @@ class SharedWeightEvaluator:
             model, optimizer = self._heir(proposal.backbone, recipe)
             batches = self._batches(proposal.number + 1)
             self._train(model, batches, recipe, partial(_advance, on_step, 0, steps), optimizer)
-            result = evaluate(model, self._validation, self._precision)
-            if not isfinite(result.loss):
-                raise Diverged(f"validation loss is {result.loss}")
+            score, metrics = self._scored(model, with_loss=True)
         except Diverged as error:
             return Outcome(Status.DIVERGED, reason=str(error), seconds=time.perf_counter() - start)
         except (MemoryError, RuntimeError) as error:
@@ -112,17 +119,33 @@ class SharedWeightEvaluator:
             reason = f"out of memory: {str(error).splitlines()[0] if str(error) else 'no detail'}"
             return Outcome(Status.FAILED, reason=reason, seconds=time.perf_counter() - start)
         self.bank.absorb(model, optimizer)
-        metrics = {"val_loss": result.loss, "mlm_accuracy": result.accuracy}
-        return Outcome(Status.COMPLETE, -result.loss, metrics=metrics, seconds=time.perf_counter() - start)
+        return Outcome(Status.COMPLETE, score, metrics=metrics, seconds=time.perf_counter() - start)
 
     def rescore(self, backbones: Sequence[Backbone]) -> list[float]:
-        """Scores backbones with the bank as it stands, without training."""
-        losses = []
+        """Scores backbones with the bank as it stands, without training it."""
+        scores = []
         for backbone in backbones:
             model = self._new(backbone)
             self.bank.inherit(model)
-            losses.append(evaluate(model, self._validation, self._precision).loss)
-        return [-loss if isfinite(loss) else _WORST for loss in losses]
+            try:
+                scores.append(self._scored(model, with_loss=False)[0])
+            except Diverged:
+                scores.append(_WORST)
+        return scores
+
+    def _scored(self, model: MaskedLM, with_loss: bool) -> tuple[float, dict[str, float]]:
+        """The score of a model as it is, and its metrics; the loss is left out where the score may do without."""
+        kind, metrics = self._proxy.score, {}
+        if with_loss or kind != "tasks":
+            result = evaluate(model, self._validation, self._precision)
+            if not isfinite(result.loss):
+                raise Diverged(f"validation loss is {result.loss}")
+            metrics = {"val_loss": result.loss, "mlm_accuracy": result.accuracy}
+            if kind != "tasks":
+                return (-result.loss if kind == "loss" else result.accuracy), metrics
+        assert self._tasks is not None
+        on_tasks = self._tasks(model, self._seed)
+        return fmean(on_tasks.values()), metrics | on_tasks
 
     def save(self, folder: Path, trials: int) -> None:
         """Snapshots the bank as it is after so many trials; the two newest are kept."""

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 import torch
 from tokenizers import Tokenizer
@@ -15,7 +16,7 @@ from autobert_zero.data.packing import Splits, pack, split
 from autobert_zero.data.tokenizer import corpus_tokenizer, keep_tokenizer, load_tokenizer
 from autobert_zero.devices import find_device
 from autobert_zero.nn import EncoderConfig
-from autobert_zero.search.evaluate import SharedWeightEvaluator
+from autobert_zero.search.evaluate import SharedWeightEvaluator, TaskScores
 from autobert_zero.space import Space
 
 
@@ -61,7 +62,27 @@ class Setting:
             config.seed,
             self.device,
             config.precision,
+            self._task_scores(),
         )
+
+    def _task_scores(self) -> TaskScores | None:
+        """What fine-tunes candidates, where the proxy is tasks; needs the extra `finetune`."""
+        proxy = self.config.proxy
+        if proxy.score != "tasks":
+            return None
+        from autobert_zero.finetune.proxy import TaskScores as Tuned
+        from autobert_zero.finetune.train import Settings
+
+        tasks, length = proxy.tasks, self.config.data.length
+        settings = Settings(
+            batch_size=tasks.batch_size,
+            length=length,
+            steps=tasks.steps,
+            precision=self.config.precision,
+            device=str(self.device),
+        )
+        folder = None if tasks.data is None else Path(tasks.data)
+        return Tuned(tasks.names, folder, self.tokenizer, length, settings, tasks.learning_rate)
 
 
 def space_of(config: SearchConfig) -> Space:

@@ -1,0 +1,244 @@
+"""Speed of our pre-training against the Trainer of transformers with BertForMaskedLM.
+
+    python benchmarks/pretrain_speed.py [--quick]
+
+Both train the BERT backbone on the same random sequences with the same sizes, precision, batch, masking
+share, dropout and optimiser, on all cores, from the data to the updated weights: theirs with its collator,
+ours with its own batches. They take turns; a ratio is the median over the rounds of our tokens per second
+over theirs in the same round. Then AutoBERT-Zero (the first and the last two layers of the published
+backbone) at the same depth and width, and the share of the measured matmul peak. Prints one JSON object as
+its last line.
+"""
+
+import argparse
+import json
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+from statistics import median
+from typing import Any
+
+import numpy as np
+import torch
+from transformers import (
+    BertConfig,
+    BertForMaskedLM,
+    DataCollatorForLanguageModeling,
+    PreTrainedTokenizerFast,
+    Trainer,
+    TrainerCallback,
+    TrainingArguments,
+)
+
+from autobert_zero import cost, zoo
+from autobert_zero.data.masking import TrainingBatches, Vocabulary
+from autobert_zero.data.packing import Part
+from autobert_zero.data.tokenizer import SPECIAL_TOKENS
+from autobert_zero.hf.tokenizer import as_berts
+from autobert_zero.nn import EncoderConfig, MaskedLM
+from autobert_zero.space import Backbone
+from autobert_zero.training.language import language_objective
+from autobert_zero.training.loop import Recipe, make_optimizer, train
+from autobert_zero.training.precision import Precision, resolve
+
+LAYERS, LENGTH, VOCABULARY = 4, 128, 8192
+WARM = 2
+"""Steps before the clock starts."""
+
+
+@dataclass(frozen=True)
+class Size:
+    """What is trained."""
+
+    name: str
+    width: int
+    heads: int
+    batch: int
+    steps: int
+
+
+SIZES = (Size("tiny", 128, 4, 32, 12), Size("small", 512, 8, 16, 6))
+
+
+def tokenizer() -> PreTrainedTokenizerFast:
+    """One with a vocabulary of the size that is wanted; nothing is tokenised by it."""
+    from tokenizers import Tokenizer, models
+
+    names = [*SPECIAL_TOKENS, *(f"word{number}" for number in range(VOCABULARY - len(SPECIAL_TOKENS)))]
+    vocabulary = {name: number for number, name in enumerate(names)}
+    made = Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]"))
+    made.add_special_tokens(list(SPECIAL_TOKENS))
+    return as_berts(made, LENGTH)
+
+
+def sequences(folder: Path, count: int) -> Path:
+    """Random sequences `[CLS] ... [SEP]` in a file."""
+    rows = np.random.default_rng(0).integers(5, VOCABULARY, (count, LENGTH)).astype(np.uint16)
+    rows[:, 0], rows[:, -1] = 2, 3
+    np.save(folder / "rows.npy", rows)
+    return folder / "rows.npy"
+
+
+class Stopwatch(TrainerCallback):
+    """Times the steps of a Trainer after the first ones."""
+
+    seconds = 0.0
+    _start = 0.0
+
+    def on_step_begin(self, args: Any, state: Any, control: Any, **more: Any) -> None:
+        if state.global_step == WARM:
+            self._start = time.perf_counter()
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **more: Any) -> None:
+        self.seconds = time.perf_counter() - self._start
+
+
+def theirs(size: Size, rows: Path, precision: Precision, dropout: float) -> Callable[[], float]:
+    """Tokens per second of the Trainer."""
+    model = BertForMaskedLM(
+        BertConfig(
+            vocab_size=VOCABULARY,
+            hidden_size=size.width,
+            num_hidden_layers=LAYERS,
+            num_attention_heads=size.heads,
+            intermediate_size=4 * size.width,
+            max_position_embeddings=LENGTH,
+            hidden_dropout_prob=dropout,
+            attention_probs_dropout_prob=dropout,
+        )
+    )
+    data = [{"input_ids": row.tolist()} for row in np.load(rows)]
+    collator = DataCollatorForLanguageModeling(tokenizer(), mlm_probability=0.15)
+
+    def run() -> float:
+        watch = Stopwatch()
+        with tempfile.TemporaryDirectory() as folder:
+            arguments = TrainingArguments(
+                output_dir=folder,
+                max_steps=size.steps + WARM,
+                per_device_train_batch_size=size.batch,
+                learning_rate=1e-4,
+                bf16=precision == "bf16",
+                use_cpu=True,
+                report_to=[],
+                save_strategy="no",
+                logging_strategy="no",
+                disable_tqdm=True,
+            )
+            Trainer(
+                model=model,
+                args=arguments,
+                train_dataset=data,
+                data_collator=collator,
+                callbacks=[watch],
+            ).train()
+        return size.batch * LENGTH * size.steps / watch.seconds
+
+    return run
+
+
+def ours(
+    backbone: Backbone, size: Size, rows: Path, precision: Precision, dropout: float
+) -> Callable[[], float]:
+    """Tokens per second of our loop."""
+    sizes = EncoderConfig(VOCABULARY, size.width, size.heads, max_positions=LENGTH, dropout=dropout)
+    model = MaskedLM(backbone, sizes)
+    part = Part(rows, np.arange(len(np.load(rows))))
+    vocabulary = Vocabulary(VOCABULARY, 4, 3, (0, 2, 3))
+    recipe = Recipe(size.steps + WARM, size.batch, 1e-4, precision=precision)
+
+    def run() -> float:
+        batches = TrainingBatches(part, vocabulary, size.batch, (0,)).starting(0)
+        objective, optimizer = language_objective(precision), make_optimizer(model, recipe)
+        train(model, batches, recipe, objective, optimizer=optimizer, steps=range(WARM))
+        rest = range(WARM, WARM + size.steps)
+        seconds = train(model, batches, recipe, objective, optimizer=optimizer, steps=rest, seed=0)
+        return size.batch * LENGTH * size.steps / seconds
+
+    return run
+
+
+def published() -> Backbone:
+    """The first and the last two layers of the published backbone."""
+    layers = zoo.autobert_zero_base().layers
+    return Backbone((*layers[:2], *layers[-2:]))
+
+
+def flops_per_token(backbone: Backbone, size: Size) -> float:
+    """Operations of an update for one token, as BERT does them: a head over the masked 15 % of tokens."""
+    sizes = cost.Sizes(size.width, size.heads, 4 * size.width, VOCABULARY, LENGTH)
+    head = 0.15 * 2 * size.width * (VOCABULARY + size.width)
+    # The last layer's feed-forward block is computed for the masked tokens only.
+    spared = 0.85 * 2 * 2 * size.width * 4 * size.width
+    return 3 * (cost.flops(backbone, sizes, LENGTH) / LENGTH + head - spared)
+
+
+def peak() -> float:
+    """Single-precision operations a second of the best of several matrix products."""
+    best = 0.0
+    for rows, inner, columns in ((4096, 512, 2048), (2048, 2048, 2048), (4096, 1024, 1024)):
+        a, b = torch.randn(rows, inner), torch.randn(inner, columns)
+        for _ in range(8):
+            start = time.perf_counter()
+            a @ b
+            best = max(best, 2 * rows * inner * columns / (time.perf_counter() - start))
+    return best
+
+
+def main() -> None:
+    """Plays all sizes and prints the figures."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="2 rounds instead of 5")
+    quick = parser.parse_args().quick
+    rounds = 2 if quick else 5
+    torch.manual_seed(0)
+    precision: Precision = resolve("auto", torch.device("cpu"))
+    result: dict[str, Any] = {
+        "benchmark": "pretrain_speed",
+        "quick": quick,
+        "torch": torch.__version__,
+        "threads": torch.get_num_threads(),
+        "precision": precision,
+    }
+    best = peak()
+    with tempfile.TemporaryDirectory() as folder:
+        rows = sequences(Path(folder), 1024)
+        for size in SIZES:
+            for dropout in (0.0, 0.1):
+                contestants = {
+                    "bert": ours(zoo.bert(LAYERS), size, rows, precision, dropout),
+                    "zero": ours(published(), size, rows, precision, dropout),
+                    "trainer": theirs(size, rows, precision, dropout),
+                }
+                speeds: dict[str, list[float]] = {name: [] for name in contestants}
+                for round_ in range(rounds):
+                    for name in Random(round_).sample(list(contestants), len(contestants)):
+                        speeds[name].append(contestants[name]())
+                shown = {name: round(median(values)) for name, values in speeds.items()}
+                print(f"{size.name}, dropout {dropout}: {shown} tokens/s", file=sys.stderr, flush=True)
+                ratios = {
+                    name: [a / b for a, b in zip(speeds[name], speeds["trainer"], strict=True)]
+                    for name in ("bert", "zero")
+                }
+                key = "" if dropout == 0 else "_dropout"
+                result[f"{size.name}_vs_trainer{key}"] = round(median(ratios["bert"]), 3)
+                result[f"{size.name}_vs_trainer{key}_range"] = [
+                    round(each, 3) for each in (min(ratios["bert"]), max(ratios["bert"]))
+                ]
+                result[f"{size.name}_zero_vs_trainer{key}"] = round(median(ratios["zero"]), 3)
+                result[f"{size.name}_tokens_per_second{key}"] = shown
+                if dropout == 0 and precision == "fp32":
+                    result[f"{size.name}_peak_fraction"] = {
+                        name: round(shown[name] * flops_per_token(backbone, size) / best, 3)
+                        for name, backbone in (("bert", zoo.bert(LAYERS)), ("zero", published()))
+                    }
+    result["peak_gflops_fp32"] = round(best / 1e9)
+    print(json.dumps(result))
+
+
+if __name__ == "__main__":
+    main()

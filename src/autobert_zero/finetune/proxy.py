@@ -1,0 +1,62 @@
+"""Tasks as the proxy of a search (paper): a candidate's score is its mean over short fine-tunings."""
+
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import fmean
+
+from tokenizers import Tokenizer
+
+from autobert_zero.finetune.suite import make_problem
+from autobert_zero.finetune.train import Settings, tune
+from autobert_zero.hf import from_masked_lm
+from autobert_zero.hf.tokenizer import as_berts
+from autobert_zero.nn import MaskedLM
+
+
+class TaskScores:
+    """Fine-tunes a copy of a model on tasks; the data are read once.
+
+    Args:
+        names: Tasks, as `make_problem` takes them.
+        data: Folder with a folder for each task; None: from the Hub.
+        tokenizer: Of the search.
+        length: Most tokens of a sequence.
+        settings: How to fine-tune.
+        rate: Peak learning rate.
+
+    Raises:
+        UserError: A task or its data cannot be used.
+    """
+
+    def __init__(
+        self,
+        names: Sequence[str],
+        data: Path | None,
+        tokenizer: Tokenizer,
+        length: int,
+        settings: Settings,
+        rate: float,
+    ) -> None:
+        encoder = as_berts(tokenizer, length)
+        self._problems = [
+            make_problem(name, None if data is None else data / name, encoder, length) for name in names
+        ]
+        self._settings = settings
+        self._rate = rate
+
+    def __call__(self, model: MaskedLM, seed: int) -> dict[str, float]:
+        """The mean of each task's metrics over its validation splits, by the task's name.
+
+        Raises:
+            Diverged: A fine-tuning did.
+        """
+        scores = {}
+        with tempfile.TemporaryDirectory() as folder:
+            from_masked_lm(model).save_pretrained(folder)
+            for problem in self._problems:
+                done = tune(problem.load(folder), problem, self._settings, seed, self._rate)
+                scores[problem.name] = fmean(
+                    value for metrics in done.metrics.values() for value in metrics.values()
+                )
+        return scores

@@ -23,6 +23,10 @@ MAY_IMPORT = {
     "nn": {"space", "compile"},
     "devices": {"errors"},
     "progress": set(),
+    "plan": {
+        *("errors", "config", "space", "zoo", "cost", "nn", "data", "training", "pretrain"),
+        *("devices", "measure"),
+    },
     "measure": {"space", "nn", "cost", "devices"},
     "describe": {"errors", "space", "compile", "cost"},
     "finetune": {"errors", "config", "nn", "data", "hf", "training", "devices", "progress"},

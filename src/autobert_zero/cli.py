@@ -1,7 +1,7 @@
 """The command line: parse, make a config, one call. Heavy imports are inside the commands."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
@@ -17,6 +17,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Discover language-model backbones.",
 )
+
+
+plan_app = typer.Typer(no_args_is_help=True, help="Parameters, FLOPs, memory and time before any run.")
+app.add_typer(plan_app, name="plan")
 
 
 @app.callback()
@@ -243,6 +247,129 @@ _Epochs = Annotated[int, typer.Option(min=1, help="Most passes over the training
 _BatchSize = Annotated[int, typer.Option(min=1, help="Sequences in a batch.")]
 _Length = Annotated[int, typer.Option(min=8, help="Most tokens of a sequence.")]
 _Device = Annotated[str, typer.Option(help="auto, cpu, cuda, ...")]
+_Hardware = Annotated[
+    str | None, typer.Option(help="t4, v100, rtx3090, rtx4090, a100 or h100; else steps measured here.")
+]
+_Devices = Annotated[int, typer.Option(min=1, help="How many devices share the work.")]
+_Config = Annotated[Path | None, typer.Option(help="YAML file of settings, over the preset.")]
+_Set = Annotated[list[str] | None, typer.Option("--set", help="Any setting, as key=value.")]
+
+
+@plan_app.command("search")
+def plan_search(
+    preset: Annotated[str, typer.Option(help="demo, small or paper.")] = "demo",
+    config: _Config = None,
+    set_: _Set = None,
+    hardware: _Hardware = None,
+    devices: _Devices = 1,
+) -> None:
+    """What a search will take, with its comparison at the end."""
+    from autobert_zero import config as configs
+    from autobert_zero.nn import EncoderConfig
+    from autobert_zero.plan import plan, search_parts
+    from autobert_zero.presets import PRESETS
+
+    resolved = _settled(PRESETS, preset, (), config, set_)
+    assert isinstance(resolved, configs.SearchConfig)
+    model = resolved.model
+    sizes = EncoderConfig(
+        resolved.data.vocab_size, model.width, model.heads, model.feed_forward, resolved.data.length
+    )
+    device = _measured_on(resolved.device, hardware)
+    typer.echo(plan(search_parts(resolved), sizes, hardware, devices, resolved.precision, device))
+
+
+@plan_app.command("pretrain")
+def plan_pretrain(
+    backbone: Annotated[
+        str, typer.Option(help="A name of the zoo, a formula, a file with one layer a line, or a run.")
+    ] = "bert",
+    layers: Annotated[int | None, typer.Option(min=1, help="Depth, for bert, hybrid, convolution.")] = None,
+    preset: Annotated[str, typer.Option(help="demo, small or base.")] = "demo",
+    config: _Config = None,
+    set_: _Set = None,
+    hardware: _Hardware = None,
+    devices: _Devices = 1,
+) -> None:
+    """What a pre-training will take."""
+    from autobert_zero.nn import EncoderConfig
+    from autobert_zero.plan import plan, pretrain_parts
+    from autobert_zero.pretrain.config import PretrainConfig
+    from autobert_zero.pretrain.presets import PRESETS
+
+    resolved = _settled(PRESETS, preset, (_find_backbone(backbone, layers),), config, set_)
+    assert isinstance(resolved, PretrainConfig)
+    model = resolved.model
+    sizes = EncoderConfig(
+        resolved.text.vocab_size, model.width, model.heads, model.feed_forward, resolved.positions
+    )
+    device = _measured_on(resolved.device, hardware)
+    typer.echo(plan(pretrain_parts(resolved), sizes, hardware, devices, resolved.precision, device))
+
+
+@plan_app.command("finetune")
+def plan_finetune(
+    model: _Model,
+    task: Annotated[str, typer.Option(help="As finetune takes it.")],
+    data: Annotated[
+        Path | None, typer.Option(help="Folder with the task's files; else from the Hub.")
+    ] = None,
+    rates: _Rates = "3e-4,1e-3,3e-3",
+    seeds: _Seeds = 3,
+    epochs: _Epochs = 3,
+    batch_size: _BatchSize = 32,
+    length: _Length = 128,
+    hardware: _Hardware = None,
+    devices: _Devices = 1,
+) -> None:
+    """What a fine-tuning will take, with all its rates and seeds, if none stops early."""
+    _quiet_transformers()
+    from statistics import fmean
+
+    import transformers
+
+    import autobert_zero.hf
+    from autobert_zero.finetune.suite import make_problem
+    from autobert_zero.finetune.train import load_tokenizer
+    from autobert_zero.plan import Part, plan
+
+    settings = transformers.AutoConfig.from_pretrained(model)
+    if not isinstance(settings, autobert_zero.hf.AutoBertZeroConfig):
+        raise UserError(f"{model} is a model of type {settings.model_type}; plan knows autobert-zero only")
+    sizes = settings.encoder_config()
+    features = make_problem(task, data, load_tokenizer(model), min(length, sizes.max_positions)).features
+    runs = len(_rates(rates)) + seeds - 1
+    train = features["train"]
+    usual = max(round(fmean(train.length(index) for index in range(len(train)))), 1)
+    sequences = runs * epochs * len(train)
+    part = Part(f"{runs} trainings", settings.parse_backbone(), usual, batch_size, sequences)
+    typer.echo(plan([part], sizes, hardware, devices, "auto", _measured_on("auto", hardware)))
+
+
+def _settled(
+    presets: Mapping[str, Callable[..., Any]],
+    preset: str,
+    arguments: tuple[Any, ...],
+    config: Path | None,
+    set_: list[str] | None,
+) -> Any:
+    """A preset with the user's settings laid over it."""
+    from autobert_zero import config as configs
+
+    if preset not in presets:
+        raise UserError(f"unknown preset {preset!r}; there are {', '.join(presets)}")
+    return configs.resolve(
+        presets[preset](*arguments),
+        configs.read_yaml(config) if config else {},
+        *map(configs.parse_setting, set_ or []),
+    )
+
+
+def _measured_on(device: str, hardware: str | None) -> Any:
+    """Where to measure; a planned device need not be at hand where nothing is measured."""
+    from autobert_zero.devices import find_device
+
+    return find_device(device if hardware is None else "cpu")
 
 
 @app.command()

@@ -134,7 +134,7 @@ class SharedWeightEvaluator:
         return scores
 
     def _scored(self, model: MaskedLM, with_loss: bool) -> tuple[float, dict[str, float]]:
-        """The score of a model as it is, and its metrics; the loss is left out where the score may do without."""
+        """The score of a model as it is, and its metrics; the loss is left out where it may be."""
         kind, metrics = self._proxy.score, {}
         if with_loss or kind != "tasks":
             result = evaluate(model, self._validation, self._precision)

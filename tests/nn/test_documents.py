@@ -1,0 +1,59 @@
+"""Documents packed into one sequence: each is computed as if it were alone, for any backbone."""
+
+from itertools import pairwise
+from random import Random
+
+import pytest
+import torch
+from hypothesis import given, settings
+from nn_samples import SMALL, backbone_of, seeds
+
+from autobert_zero.nn import MaskedLM
+from autobert_zero.nn.documents import layout
+from autobert_zero.nn.encoder import Encoder, initialise
+
+
+@given(seeds)
+@settings(max_examples=60)
+def test_a_packed_document_is_computed_as_if_alone(seed: int) -> None:
+    random = Random(seed)
+    torch.manual_seed(0)
+    encoder = Encoder(backbone_of(seed, 2), SMALL).double()
+    initialise(encoder, std=0.3)
+    tokens = random.randint(2, 40)
+    starts = torch.rand(2, tokens, generator=torch.Generator().manual_seed(seed)) < random.random() / 2
+    starts[:, 0] = True
+    ids = torch.randint(SMALL.vocab_size, (2, tokens), generator=torch.Generator().manual_seed(seed))
+    positions, documents = layout(starts)
+    packed = encoder(ids, positions=positions, documents=documents)
+    for row in range(2):
+        bounds = [*starts[row].nonzero()[:, 0].tolist(), tokens]
+        for begin, end in pairwise(bounds):
+            alone = encoder(ids[row : row + 1, begin:end])[0]
+            torch.testing.assert_close(packed[row, begin:end], alone, rtol=1e-8, atol=1e-8)
+
+
+def test_the_layout_by_hand() -> None:
+    starts = torch.tensor([[1, 0, 0, 1, 0, 0, 0, 0], [1, 1, 0, 0, 0, 0, 0, 0]]).bool()
+    positions, documents = layout(starts)
+    assert positions.tolist() == [[0, 1, 2, 0, 1, 2, 3, 4], [0, 0, 1, 2, 3, 4, 5, 6]]
+    # By length: up to an eighth of the row, a quarter, half, all.
+    found = [[row[keep].tolist() for row, keep in zip(*group, strict=True)] for group in documents]
+    assert found == [[[8]], [[0, 1, 2]], [[3, 4, 5, 6, 7], [9, 10, 11, 12, 13, 14, 15]]]
+
+
+@pytest.mark.parametrize("checkpointing", [False, True])
+def test_chosen_rows_are_those_of_the_whole(checkpointing: bool) -> None:
+    """Also in what the weights get as gradient."""
+    torch.manual_seed(0)
+    model = MaskedLM(backbone_of(3, 3), SMALL).double().train()
+    model.encoder.checkpointing = checkpointing
+    ids = torch.randint(SMALL.vocab_size, (3, 12))
+    rows = torch.tensor([0, 5, 13, 35])
+    fast = model(ids, rows)
+    slow = model.predict(model.encoder(ids).flatten(0, 1)[rows])
+    torch.testing.assert_close(fast, slow)
+    weights = list(model.parameters())
+    gradients = (torch.autograd.grad(each.square().sum(), weights) for each in (fast, slow))
+    for one, other in zip(*gradients, strict=True):
+        torch.testing.assert_close(one, other)

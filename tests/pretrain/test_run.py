@@ -1,0 +1,303 @@
+"""Pre-training through the command line: learned, loaded, stopped, killed, continued, refused."""
+
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tiny
+import torch
+import transformers
+from safetensors.torch import load_file
+
+from autobert_zero.config import resolve
+from autobert_zero.nn import EncoderConfig, MaskedLM
+from autobert_zero.pretrain import model as models
+from autobert_zero.pretrain import run as module
+from autobert_zero.pretrain.config import PretrainConfig
+from autobert_zero.pretrain.log import read_log
+from autobert_zero.pretrain.run import read_config
+from autobert_zero.training import checkpoint
+
+PHASES = "phases=[{steps: 7, length: 16, batch_size: 4}, {steps: 5, length: 32, batch_size: 4}]"
+HYBRID = "conv 3\nsoftmax(scale(Q @ K.T)) @ V"
+
+
+def arguments(corpus: Path, out: Path, *more: str) -> list[object]:
+    """A training of 12 steps in two phases, with dropout, so that other random numbers show."""
+    chosen = (PHASES, "text.vocab_size=200", "model.width=16", "model.heads=2", "model.dropout=0.1")
+    every = ("report.log_every=2", "report.evaluate_every=6", "report.checkpoint_every=3")
+    options = [part for setting in (*chosen, *every, *more) for part in ("--set", setting)]
+    return ["pretrain", "--backbone", HYBRID, "--corpus", corpus, "--out", out, *options]
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory, corpus_file: Path) -> Path:
+    """A training that nobody stopped; not to be changed."""
+    out = tmp_path_factory.mktemp("whole") / "out"
+    done = tiny.command(*arguments(corpus_file, out))
+    assert done.code == 0, done.err
+    return out
+
+
+def weights(out: Path) -> dict[str, torch.Tensor]:
+    return load_file(out / "model.safetensors")
+
+
+def same(one: Path, other: Path) -> bool:
+    a, b = weights(one), weights(other)
+    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+
+
+def figures(out: Path) -> list[dict[str, float]]:
+    """The log without times."""
+    return [{key: v for key, v in line.items() if key != "tokens_per_second"} for line in read_log(out)]
+
+
+def test_the_folder(whole: Path) -> None:
+    loaded = transformers.AutoModelForMaskedLM.from_pretrained(whole)
+    tokenizer = transformers.AutoTokenizer.from_pretrained(whole)
+    assert loaded.config.backbone == HYBRID.split("\n")
+    assert loaded.config.max_position_embeddings == 32
+    encoded = tokenizer("abc", "def")["token_type_ids"]
+    assert encoded[0] == 0
+    assert encoded[-1] == 1
+    summary = json.loads((whole / "summary.json").read_text())
+    assert summary["steps"] == 12
+    assert summary["tokens"] == 7 * 4 * 16 + 5 * 4 * 32
+    assert summary["parameters"] == sum(p.numel() for p in loaded.parameters())
+    assert [line["step"] for line in read_log(whole) if "loss" in line] == [2, 4, 6, 7, 8, 10, 12]
+    assert [line["step"] for line in read_log(whole) if "validation_loss" in line] == [6, 7, 12]
+    assert list((whole / "tensorboard").iterdir())
+    assert {path.name for path in (whole / "checkpoints").iterdir()} == {"00000009", "00000012"}
+
+
+def test_it_learns(corpus_file: Path, tmp_path: Path) -> None:
+    longer = "phases=[{steps: 150, length: 16, batch_size: 8}]"
+    rest = ("recipe.learning_rate=0.01", "model.dropout=0", "report.checkpoint_every=100")
+    assert tiny.command(*arguments(corpus_file, tmp_path / "out", longer, *rest)).code == 0
+    losses = [line["loss"] for line in read_log(tmp_path / "out") if "loss" in line]
+    assert losses[-1] < losses[0] - 0.4  # the words are drawn alike: there is little to learn
+
+
+@pytest.mark.parametrize("stop_after", [1, 4, 7, 9, 11])
+def test_stopped_and_continued_is_the_same(
+    whole: Path, corpus_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stop_after: int
+) -> None:
+    real = module._Training._evaluate
+    interrupted = module.train
+
+    def train(*given: Any, **options: Any) -> float:
+        on_step = given[4]
+
+        def watched(step: int, loss: float) -> None:
+            if step == stop_after:
+                signal.raise_signal(signal.SIGINT)
+            on_step(step, loss)
+
+        return interrupted(*given[:4], watched, *given[5:], **options)
+
+    monkeypatch.setattr(module, "train", train)
+    out = tmp_path / "out"
+    done = tiny.command(*arguments(corpus_file, out))
+    assert done.code == 130
+    assert f"--out {out} --resume" in done.err
+    assert (out / "checkpoints" / f"{stop_after:08}").is_dir()
+    monkeypatch.setattr(module, "train", interrupted)
+    assert module._Training._evaluate is real
+    assert tiny.command("pretrain", "--out", out, "--resume").code == 0
+    assert same(whole, out)
+    evaluated = [line for line in figures(out) if "validation_loss" in line]
+    assert evaluated == [line for line in figures(whole) if "validation_loss" in line]
+
+
+def test_a_damaged_checkpoint_falls_back(whole: Path, corpus_file: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    assert tiny.command(*arguments(corpus_file, out)).code == 0
+    for name in ("summary.json", "model.safetensors"):
+        (out / name).unlink()
+    (out / "checkpoints" / "00000012" / "optimizer.safetensors").write_bytes(b"damaged")
+    done = tiny.command("pretrain", "--out", out, "--resume")
+    assert done.code == 0
+    assert "is damaged" in done.out
+    assert "resuming after 9 of 12 steps" in done.out
+    assert same(whole, out)
+    for place in (out / "checkpoints").iterdir():
+        (place / "checkpoint.json").write_text("{")
+    (out / "summary.json").unlink()
+    assert "every checkpoint" in tiny.command("pretrain", "--out", out, "--resume").err
+
+
+def test_a_full_disk_leaves_the_checkpoint_before_it(
+    whole: Path, corpus_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, count = checkpoint.save_file, 0
+
+    def full(tensors: Any, path: Path) -> None:
+        nonlocal count
+        count += 1
+        if count == 4:  # the optimiser's memory of the second checkpoint
+            path.write_bytes(b"half")
+            raise OSError(28, "No space left on device")
+        real(tensors, path)
+
+    monkeypatch.setattr(checkpoint, "save_file", full)
+    out = tmp_path / "out"
+    done = tiny.command(*arguments(corpus_file, out))
+    assert (done.code, done.err.count("\n")) == (2, 1)
+    assert "checkpoint of step 6" in done.err
+    assert "the one of step 3 is whole" in done.err
+    assert [path.name for path in (out / "checkpoints").iterdir()] == ["00000003"]
+    monkeypatch.setattr(checkpoint, "save_file", real)
+    assert tiny.command("pretrain", "--out", out, "--resume").code == 0
+    assert same(whole, out)
+
+
+def test_divergence_names_the_step_and_keeps_the_state(corpus_file: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    done = tiny.command(*arguments(corpus_file, out, "recipe.learning_rate=0.99", "recipe.clip=1e9"))
+    assert (done.code, done.err.count("\n")) == (2, 1)
+    assert "diverged: loss" in done.err
+    assert "step" in done.err
+    (kept,) = (out / "diverged").iterdir()
+    assert load_file(kept / "model.safetensors").keys() >= {"bias"}
+
+
+def test_next_sentences_whole_words_and_memory_for_time(corpus_file: Path, tmp_path: Path) -> None:
+    more = ("text.next_sentence=true", "text.whole_words=true", "model.dropout=0")
+    plain, spared = tmp_path / "plain", tmp_path / "spared"
+    assert tiny.command(*arguments(corpus_file, plain, *more)).code == 0
+    saving = ("recipe.gradient_checkpointing=true", "recipe.accumulation=2")
+    assert tiny.command(*arguments(corpus_file, spared, *more, *saving)).code == 0
+    assert json.loads((plain / "config.json").read_text())["architectures"] == ["AutoBertZeroForPreTraining"]
+    one, other = weights(plain), weights(spared)
+    assert "seq_relationship.weight" in one
+    for name in one:
+        torch.testing.assert_close(one[name], other[name], rtol=1e-3, atol=1e-4)
+    assert "nsp_accuracy" in read_log(plain)[-1]
+
+
+def test_isolated_documents_learn_something_else(whole: Path, corpus_file: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    assert tiny.command(*arguments(corpus_file, out, "text.isolated=true")).code == 0
+    assert not same(whole, out)
+
+
+def test_streaming_continues_where_it_was(
+    corpus_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from autobert_zero.data import streaming
+    from autobert_zero.pretrain import text
+
+    monkeypatch.setattr(streaming.StreamingBatches.__init__, "__defaults__", (20,))
+    monkeypatch.setattr(text, "first_block", lambda source: streaming.first_block(source, 20))
+    one, other = tmp_path / "one", tmp_path / "other"
+    assert tiny.command(*arguments(corpus_file, one, "text.streaming=true")).code == 0
+    asked = ("text.streaming=true", "report.checkpoint_every=5")
+    assert tiny.command(*arguments(corpus_file, other, *asked)).code == 0
+    for name in ("summary.json", "model.safetensors"):
+        (other / name).unlink()
+    for place in sorted((other / "checkpoints").iterdir())[1:]:
+        (place / "model.safetensors").unlink()
+    done = tiny.command("pretrain", "--out", other, "--resume")
+    assert "resuming after 10 of 12" in done.out
+    assert same(one, other)
+
+
+def test_from_the_shared_weights_of_a_search(finished_run: Path, tmp_path: Path, corpus_file: Path) -> None:
+    out = tmp_path / "out"
+    common = ("--set", "phases=[{steps: 2, length: 24, batch_size: 4}]", "--out", out)
+    done = tiny.command("pretrain", "--start", finished_run, *common)
+    assert done.code == 0, done.err
+    config = read_config(out)
+    assert (out / "tokenizer.json").exists()
+    model = models.new_model(config, weights(out)["encoder.embeddings.token.weight"].shape[0])
+    newest = sorted((finished_run / "bank").glob("*.safetensors"))[-1]
+    bank = load_file(newest)
+    name = "encoder.layers.0.feed_forward.up.weight"
+    assert torch.equal(model.state_dict()[name], bank[name])
+    positions = model.encoder.embeddings.position.weight
+    assert torch.equal(positions[:16], bank["encoder.embeddings.position.weight"])
+    refused = tiny.command(
+        *("pretrain", "--start", finished_run, "--backbone", "bert", "--layers", 3, "--out", tmp_path / "no")
+    )
+    assert (refused.code, refused.err.count("\n")) == (2, 1)
+    assert "layers 2, not 3" in refused.err
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("phases=[]", "phases: "),
+        ("phases=[{steps: 3, lenght: 8}]", "unknown key phases.0.lenght"),
+        ("recipe.accumulation=3", "cannot be divided evenly"),
+        ("text.whole_word=true", "unknown key text.whole_word"),
+        ("backbone=[softmax(Q @ K) @ V]", "matmul expects"),
+    ],
+)
+def test_bad_settings_are_one_line(corpus_file: Path, tmp_path: Path, setting: str, message: str) -> None:
+    out = tmp_path / "out"
+    done = tiny.command(*arguments(corpus_file, out, setting))
+    assert done.code == 2
+    assert message in done.err
+    assert not out.exists()
+
+
+def test_both_of_two_that_exclude_each_other(corpus_file: Path, tmp_path: Path) -> None:
+    done = tiny.command(
+        *arguments(corpus_file, tmp_path / "out", "text.isolated=true", "text.next_sentence=true")
+    )
+    assert "exclude each other" in done.err
+
+
+def test_folders_that_cannot_be_used(whole: Path, corpus_file: Path, tmp_path: Path) -> None:
+    assert "holds a pre-training already" in tiny.command(*arguments(corpus_file, whole)).err
+    assert "holds no pre-training" in tiny.command("pretrain", "--out", tmp_path, "--resume").err
+    assert "give --resume and --out only" in tiny.command(*arguments(corpus_file, whole), "--resume").err
+    assert "is finished already" in tiny.command("pretrain", "--out", whole, "--resume").out
+
+
+def test_the_config_survives_its_file(whole: Path) -> None:
+    config = read_config(whole)
+    assert resolve(config, {}) == config
+    assert isinstance(config, PretrainConfig)
+    assert config.positions == 32
+
+
+def test_the_model_is_a_function_of_the_seed() -> None:
+    config = PretrainConfig(backbone=("conv 3",))
+    one, same_seed, other = (
+        models.new_model(config.model_copy(update={"seed": seed}), 50) for seed in (0, 0, 1)
+    )
+    assert all(map(torch.equal, one.parameters(), same_seed.parameters()))
+    assert not all(map(torch.equal, one.parameters(), other.parameters()))
+    assert isinstance(one, MaskedLM)
+    assert one.encoder.config == EncoderConfig(50, 64, 4, max_positions=128)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("sharded", [False, True])
+def test_two_processes_train_as_one(whole: Path, corpus_file: Path, tmp_path: Path, sharded: bool) -> None:
+    """The same loss curve, with whole and with sharded weights (FSDP), over gloo."""
+    one, two = tmp_path / "one", tmp_path / "two"
+    assert tiny.command(*arguments(corpus_file, one, "model.dropout=0")).code == 0
+    shards = (
+        *("--use_fsdp", "--fsdp_version", "2", "--fsdp_auto_wrap_policy", "TRANSFORMER_BASED_WRAP"),
+        *("--fsdp_transformer_layer_cls_to_wrap", "EncoderLayer"),
+    )
+    launch = (
+        *(sys.executable, "-m", "accelerate.commands.launch", "--num_processes", "2", "--cpu"),
+        *("--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no"),
+        *("--main_process_port", "0", *(shards if sharded else ()), "-m", "autobert_zero.cli"),
+    )
+    command = [*launch, *map(str, arguments(corpus_file, two, "model.dropout=0"))]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    curves = ([line["loss"] for line in read_log(out) if "loss" in line] for out in (one, two))
+    for alone, together in zip(*curves, strict=True):
+        assert alone == pytest.approx(together, abs=1e-5)
+    for name, tensor in weights(one).items():
+        torch.testing.assert_close(tensor, weights(two)[name], rtol=1e-3, atol=1e-4)

@@ -35,6 +35,7 @@ _MODEL, _OPTIMIZER, _ABOUT = "model.safetensors", "optimizer.safetensors", "chec
 _PARTIAL = ".partial"
 _OF = "/"
 _FULL = StateDictOptions(full_state_dict=True, cpu_offload=True)
+_EVERYWHERE = StateDictOptions(full_state_dict=True)
 
 
 class CheckpointError(UserError):
@@ -81,7 +82,7 @@ def save_checkpoint(
     """
     weights = model_weights(model)
     # The rest of the optimiser's state is its settings, which the recipe decides.
-    memory: Any = get_optimizer_state_dict(model, optimizer, options=_FULL)["state"]
+    memory: Any = get_optimizer_state_dict(model, optimizer, options=_FULL).get("state", {})
     moments = {
         f"{name}{_OF}{key}": value.contiguous()
         for name, values in memory.items()
@@ -149,13 +150,14 @@ def restore(checkpoint: Checkpoint, model: nn.Module, optimizer: torch.optim.Opt
         UserError: It is of another model.
     """
     try:
-        set_model_state_dict(model, dict(checkpoint.model), options=_FULL)
-        state: Any = get_optimizer_state_dict(model, optimizer, options=_FULL)
+        set_model_state_dict(model, dict(checkpoint.model), options=_EVERYWHERE)
+        # Only for its settings; offloaded to the CPU, the first process alone would get them.
+        state: Any = get_optimizer_state_dict(model, optimizer, options=_EVERYWHERE)
         state["state"] = {name: {} for name in state["state"]}
         for name, tensor in checkpoint.optimizer.items():
             parameter, _, key = name.rpartition(_OF)
             state["state"][parameter][key] = tensor
-        set_optimizer_state_dict(model, optimizer, state, options=_FULL)
+        set_optimizer_state_dict(model, optimizer, state, options=_EVERYWHERE)
     except (RuntimeError, KeyError) as error:
         reason = str(error).splitlines()[0]
         raise UserError(f"the checkpoint is of another model ({reason}); start another run") from error

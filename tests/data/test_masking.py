@@ -1,5 +1,6 @@
 """Masking: 15 % of the tokens, 80 / 10 / 10, never a special token, and reproducible."""
 
+import dataclasses
 import math
 from itertools import islice
 from pathlib import Path
@@ -13,7 +14,9 @@ from tokenizers import Tokenizer, models
 
 from autobert_zero.data.masking import (
     MaskedBatch,
+    Masking,
     Vocabulary,
+    _two_segments,
     evaluation_batches,
     mask_batch,
     training_batches,
@@ -159,3 +162,52 @@ def test_the_vocabulary_of_a_tokenizer() -> None:
     vocabulary = Vocabulary.of(Tokenizer(models.WordPiece(names, unk_token="[UNK]")))
     # The ids have gaps: what counts is the largest.
     assert vocabulary == Vocabulary(size=12, mask=0, separator=3, never=(7, 2, 3))
+
+
+def test_whole_words_are_masked_whole() -> None:
+    pieces = frozenset(range(30, 40))
+    vocabulary = dataclasses.replace(VOCABULARY, continues=pieces)
+    rows = np.random.default_rng(1).integers(20, 40, (50, 40))
+    rows[:, 0], rows[:, -1] = CLS, SEP
+    batch = mask_batch(np.random.default_rng(0), rows, vocabulary, Masking(whole_words=True))
+    chosen = np.zeros(rows.size, dtype=bool)
+    chosen[batch.rows.numpy()] = True
+    chosen = chosen.reshape(rows.shape)
+    continues = np.isin(rows, tuple(pieces))
+    for row, mine, inside in zip(rows, chosen, continues, strict=True):
+        for place in range(2, len(row) - 1):
+            if inside[place]:
+                assert mine[place] == mine[place - 1]
+    counts = chosen.sum(axis=1)
+    assert counts.min() >= 6
+    assert counts.mean() < 9
+    assert torch.equal(batch.labels, torch.from_numpy(rows.reshape(-1))[batch.rows])
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(1, 9), st.integers(8, 40))
+def test_two_segments(seed: int, count: int, length: int) -> None:
+    """`[CLS] a [SEP] b [SEP]`: a is the row's own, b its own or all of it another row's."""
+    random = np.random.default_rng(seed)
+    # Every token tells its row and its place.
+    rows = np.arange(count * length).reshape(count, length) + 100
+    rows = np.where(random.random(rows.shape) < 0.1, SEP, rows)
+    rows[:, 0], rows[:, -1] = CLS, SEP
+    paired, segments, order = _two_segments(random, rows, SEP)
+    assert paired.shape == rows.shape
+    assert np.all(paired[:, -1] == SEP)
+    for number in range(count):
+        cut = int(np.flatnonzero(segments[number])[0]) - 1
+        assert paired[number, cut] == SEP
+        assert np.all(np.diff(segments[number]) >= 0)
+        assert length // 4 <= cut < 3 * length // 4
+        first, second = paired[number, 1:cut], paired[number, cut + 1 : -1]
+        assert np.array_equal(first, rows[number, 1:cut])
+        owners = {(token - 100) // length for token in second.tolist() if token >= 100}
+        assert len(owners) <= 1
+        assert not owners or (owners == {number}) == (order[number] == 0)
+        if order[number] == 0 and rows[number, cut] != SEP:
+            assert np.array_equal(
+                second, rows[number, cut:-2]
+            )  # what the [SEP] took the place of comes first
+        elif order[number] == 0:
+            assert np.array_equal(second, rows[number, cut + 1 : -1])

@@ -11,12 +11,18 @@ import torch
 from easy import SIZE, VOCABULARY
 from torch.nn import functional as F
 
-from autobert_zero.data.masking import MaskedBatch, evaluation_batches, training_batches
+from autobert_zero.data.masking import (
+    MaskedBatch,
+    Masking,
+    TrainingBatches,
+    evaluation_batches,
+    training_batches,
+)
 from autobert_zero.data.packing import Splits
 from autobert_zero.nn import EncoderConfig, MaskedLM
 from autobert_zero.space import Backbone
 from autobert_zero.training.language import evaluate, guess_limit, language_objective
-from autobert_zero.training.loop import Diverged, OnStep, Recipe, out_of_memory
+from autobert_zero.training.loop import Diverged, OnStep, Recipe, make_optimizer, out_of_memory
 from autobert_zero.training.loop import train as train_any
 from autobert_zero.training.precision import Precision, autocast, resolve
 
@@ -238,3 +244,46 @@ def test_out_of_memory_is_told_apart_from_bugs() -> None:
     assert out_of_memory(MemoryError())
     assert out_of_memory(torch.OutOfMemoryError("CUDA out of memory"))
     assert not out_of_memory(RuntimeError("shapes do not match"))
+
+
+@pytest.mark.parametrize("parts", [1, 2, 4])
+def test_parts_of_a_batch_give_the_update_of_the_whole(text: Splits, parts: int) -> None:
+    """Also where the parts have unlike numbers of tokens to predict, as whole words make them."""
+    masking = Masking(whole_words=True)
+    stream = TrainingBatches(text.train, VOCABULARY, 8, (0,), masking)
+    whole, divided = model().double(), model().double()
+    objective = language_objective("fp32")
+    for learner, count in ((whole, 1), (divided, parts)):
+        given = dataclasses.replace(recipe(3), parts=count)
+        train_any(learner, stream.starting(0), given, objective)
+    for one, other in zip(whole.parameters(), divided.parameters(), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
+
+
+def test_a_batch_that_cannot_be_divided(text: Splits) -> None:
+    with pytest.raises(ValueError, match="8 cannot be divided evenly over 1 processes with 3 parts"):
+        train_any(model(), batches(text), dataclasses.replace(recipe(3), parts=3), language_objective("fp32"))
+
+
+def test_steps_can_be_continued_with_the_same_dropout(text: Splits) -> None:
+    sizes = dataclasses.replace(SIZES, dropout=0.3)
+
+    def trained(*pieces: range) -> list[torch.Tensor]:
+        torch.manual_seed(0)
+        learner = MaskedLM(HYBRID, sizes)
+        optimizer = make_optimizer(learner, recipe(6))
+        stream = TrainingBatches(text.train, VOCABULARY, 8, (0,))
+        for piece in pieces:
+            torch.manual_seed(piece.start)  # whatever happened in between
+            train_any(
+                learner,
+                stream.starting(piece.start),
+                recipe(6),
+                language_objective("fp32"),
+                optimizer=optimizer,
+                steps=piece,
+                seed=5,
+            )
+        return list(learner.parameters())
+
+    assert all(map(torch.equal, trained(range(6)), trained(range(2), range(2, 5), range(5, 6))))

@@ -1,0 +1,62 @@
+"""What a run will take: sums by hand, and through the command line."""
+
+import re
+
+import pytest
+import tiny
+
+from autobert_zero.plan import duration, pretrain_parts, search_parts
+from autobert_zero.presets import demo
+from autobert_zero.pretrain.presets import base
+from autobert_zero.zoo import bert
+
+
+def test_the_tokens_of_a_search_by_hand() -> None:
+    config = demo()
+    proxy, final = config.proxy, config.final
+    sequences = (proxy.warmup_steps + proxy.candidates * proxy.steps) * proxy.batch_size
+    sequences += (final.finalists * final.screening_steps + 4 * final.steps) * final.batch_size
+    assert sum(part.tokens for part in search_parts(config)) == sequences * config.data.length
+
+
+def test_the_tokens_of_two_phases_by_hand() -> None:
+    config = base(bert(12))
+    assert [part.tokens for part in pretrain_parts(config)] == [900_000 * 256 * 128, 100_000 * 256 * 512]
+    assert config.tokens == sum(part.tokens for part in pretrain_parts(config))
+
+
+def test_the_time_is_operations_over_what_the_hardware_does() -> None:
+    done = tiny.command(
+        "plan", "pretrain", "--preset", "base", "--backbone", "bert-base", "--hardware", "a100"
+    )
+    assert done.code == 0, done.err
+    assert "109," in done.out.splitlines()[0]  # BERT-base's parameters, in millions
+    operations = sum(float(each) for each in re.findall(r"([\d.e+]+) FLOPs", done.out))
+    hours = operations / (312e12 * 0.4) / 3600
+    (shown,) = re.findall(r"([\d.]+) device-hours", done.out)
+    assert float(shown) == pytest.approx(hours, rel=0.01)
+    # 6 operations a weight and token is the rule of thumb; attention and head come on top of the layers.
+    assert operations == pytest.approx(6 * 85e6 * base(bert(12)).tokens, rel=0.25)
+
+
+def test_measured_here() -> None:
+    small = ("--set", "model.width=16", "--set", "model.heads=2", "--set", "text.vocab_size=100")
+    done = tiny.command("plan", "pretrain", "--backbone", "conv 3", *small)
+    assert done.code == 0, done.err
+    assert "from 3 steps measured on cpu" in done.out
+
+
+def test_unknown_names() -> None:
+    assert (
+        "unknown hardware 'abacus'; there are t4"
+        in tiny.command("plan", "search", "--hardware", "abacus").err
+    )
+    assert "unknown preset 'huge'" in tiny.command("plan", "search", "--preset", "huge").err
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(3, "3 seconds"), (119, "119 seconds"), (120, "2.0 minutes"), (9000, "2.5 hours"), (1e6, "11.6 days")],
+)
+def test_durations(seconds: float, text: str) -> None:
+    assert duration(seconds) == text

@@ -15,7 +15,7 @@ def test_presets_survive_yaml(name: str, tmp_path: Path) -> None:
     path = tmp_path / "config.yaml"
     path.write_text(preset.to_yaml())
     assert resolve(SearchConfig(), read_yaml(path)) == preset
-    assert read_yaml(path) == preset.model_dump()
+    assert read_yaml(path) == preset.model_dump(mode="json")
 
 
 def test_the_demo_scores_enough_candidates() -> None:
@@ -149,4 +149,4 @@ def test_an_empty_file_changes_nothing(tmp_path: Path) -> None:
 
 
 def test_yaml_lists_every_setting() -> None:
-    assert yaml.safe_load(SearchConfig().to_yaml()) == SearchConfig().model_dump()
+    assert yaml.safe_load(SearchConfig().to_yaml()) == SearchConfig().model_dump(mode="json")

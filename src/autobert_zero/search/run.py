@@ -123,7 +123,7 @@ def read_run(out: Path) -> tuple[SearchConfig, list[Backbone]]:
     try:
         settings = read_yaml(out / _CONFIG)
         config = resolve(SearchConfig(), settings)
-        if config.model_dump() != settings:
+        if config.model_dump(mode="json") != settings:
             raise RunError("a setting is missing")
     except UserError as error:
         raise RunError(f"{out / _CONFIG} is damaged ({error}); start another run") from None

@@ -89,7 +89,6 @@ def test_it_learns(corpus_file: Path, tmp_path: Path) -> None:
 def test_stopped_and_continued_is_the_same(
     whole: Path, corpus_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stop_after: int
 ) -> None:
-    real = module._Training._evaluate
     interrupted = module.train
 
     def train(*given: Any, **options: Any) -> float:
@@ -109,7 +108,6 @@ def test_stopped_and_continued_is_the_same(
     assert f"--out {out} --resume" in done.err
     assert (out / "checkpoints" / f"{stop_after:08}").is_dir()
     monkeypatch.setattr(module, "train", interrupted)
-    assert module._Training._evaluate is real
     assert tiny.command("pretrain", "--out", out, "--resume").code == 0
     assert same(whole, out)
     evaluated = [line for line in figures(out) if "validation_loss" in line]

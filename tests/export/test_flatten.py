@@ -118,7 +118,7 @@ def test_what_cannot_be_copied_is_refused() -> None:
 
 def test_a_method_called_like_a_function_is_not_renamed(tmp_path: Path) -> None:
     """`describe` is a function of one module and a method of a class in another."""
-    wanted = [("autobert_zero.cli", "describe"), ("autobert_zero.nn.compiler", "Compiled")]
+    wanted = [("autobert_zero.cli.show", "describe"), ("autobert_zero.nn.compiler", "Compiled")]
     with pytest.raises(ValueError, match="only definitions"):
         flatten(wanted[:1], "")
     module = loaded(

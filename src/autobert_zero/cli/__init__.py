@@ -1,0 +1,19 @@
+"""The command line: parse, make a config, one call. Heavy imports are inside the commands."""
+
+import sys
+
+from autobert_zero.cli import finetune, plan, pretrain, search, show
+from autobert_zero.cli.app import app
+from autobert_zero.errors import UserError
+
+
+def main() -> None:
+    """Runs the command line: a user's mistake is one message and exit code 2."""
+    try:
+        app()
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+
+
+__all__ = ["app", "finetune", "main", "plan", "pretrain", "search", "show"]

@@ -1,0 +1,93 @@
+"""`finetune` and `glue`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from autobert_zero.cli.app import app
+from autobert_zero.cli.common import (
+    parse_rates,
+    quiet_transformers,
+    stop_told,
+)
+from autobert_zero.cli.options import (
+    BatchSize,
+    Device,
+    Epochs,
+    Length,
+    Model,
+    Rates,
+    Results,
+    Seeds,
+)
+from autobert_zero.errors import UserError
+from autobert_zero.progress import Bars
+
+
+@app.command()
+def finetune(
+    model: Model,
+    task: Annotated[str, typer.Option(help="A GLUE task, squad, squad_v2, or a YAML file of your own.")],
+    out: Results,
+    data: Annotated[
+        Path | None, typer.Option(help="Folder with the task's files; else from the Hub.")
+    ] = None,
+    rates: Rates = "3e-4,1e-3,3e-3",
+    seeds: Seeds = 3,
+    epochs: Epochs = 3,
+    batch_size: BatchSize = 32,
+    length: Length = 128,
+    device: Device = "auto",
+) -> None:
+    """Fine-tune a model on a task, with several learning rates and seeds."""
+    from rich.console import Console
+
+    quiet_transformers()
+    from autobert_zero.finetune.suite import finetune as run
+    from autobert_zero.finetune.suite import table
+    from autobert_zero.finetune.train import Settings
+
+    settings = Settings(epochs=epochs, batch_size=batch_size, length=length, device=device)
+    with stop_told("the same call continues"), Bars(Console()) as progress:
+        score = run(model, task, data, out, parse_rates(rates), range(seeds), settings, progress)
+    typer.echo("\n" + table([score]))
+
+
+@app.command()
+def glue(
+    model: Model,
+    out: Results,
+    data: Annotated[
+        Path | None, typer.Option(help="Folder with a folder for each task; else the Hub.")
+    ] = None,
+    tasks: Annotated[str | None, typer.Option(help="Names; else all that there are.")] = None,
+    rates: Rates = "3e-4,1e-3,3e-3",
+    seeds: Seeds = 3,
+    epochs: Epochs = 3,
+    batch_size: BatchSize = 32,
+    length: Length = 128,
+    device: Device = "auto",
+) -> None:
+    """Fine-tune a model on every GLUE task that there is, and print the table with the average."""
+    from rich.console import Console
+
+    quiet_transformers()
+    from autobert_zero.finetune.suite import finetune as run
+    from autobert_zero.finetune.suite import table
+    from autobert_zero.finetune.tasks import TASKS, find_task
+    from autobert_zero.finetune.train import Settings
+
+    names = tasks.split(",") if tasks else [name for name in TASKS if data is None or (data / name).is_dir()]
+    if not names:
+        raise UserError(f"{data} has no folder of a GLUE task; there are {', '.join(TASKS)}")
+    names = [find_task(name).name for name in names]  # before anything is trained
+    settings = Settings(epochs=epochs, batch_size=batch_size, length=length, device=device)
+    chosen, scores = parse_rates(rates), []
+    with stop_told("the same call continues"), Bars(Console()) as progress:
+        for name in names:
+            place = None if data is None else data / name
+            scores.append(run(model, name, place, out / name, chosen, range(seeds), settings, progress))
+    text = table(scores)
+    (out / "table.md").write_text(text + "\n", encoding="utf-8")
+    typer.echo("\n" + text)

@@ -1,0 +1,21 @@
+"""Options that several commands take."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Model = Annotated[str, typer.Option(help="Folder of a saved or exported model, or a Hub name.")]
+Results = Annotated[Path, typer.Option(help="Folder for results; the same call continues what is in it.")]
+Rates = Annotated[str, typer.Option(help="Learning rates to try with the first seed.")]
+Seeds = Annotated[int, typer.Option(min=1, help="Number of seeds.")]
+Epochs = Annotated[int, typer.Option(min=1, help="Most passes over the training data.")]
+BatchSize = Annotated[int, typer.Option(min=1, help="Sequences in a batch.")]
+Length = Annotated[int, typer.Option(min=8, help="Most tokens of a sequence.")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda, ...")]
+Hardware = Annotated[
+    str | None, typer.Option(help="t4, v100, rtx3090, rtx4090, a100 or h100; else steps measured here.")
+]
+Devices = Annotated[int, typer.Option(min=1, help="How many devices share the work.")]
+Config = Annotated[Path | None, typer.Option(help="YAML file of settings, over the preset.")]
+Set = Annotated[list[str] | None, typer.Option("--set", help="Any setting, as key=value.")]

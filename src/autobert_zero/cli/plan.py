@@ -1,0 +1,128 @@
+"""`plan`: what a run will take."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from autobert_zero.cli.app import app
+from autobert_zero.cli.common import (
+    find_backbone,
+    parse_rates,
+    quiet_transformers,
+    settled,
+)
+from autobert_zero.cli.options import (
+    BatchSize,
+    Config,
+    Devices,
+    Epochs,
+    Hardware,
+    Length,
+    Model,
+    Rates,
+    Seeds,
+    Set,
+)
+from autobert_zero.errors import UserError
+
+plan_app = typer.Typer(no_args_is_help=True, help="Parameters, FLOPs, memory and time before any run.")
+app.add_typer(plan_app, name="plan")
+
+
+@plan_app.command("search")
+def plan_search(
+    preset: Annotated[str, typer.Option(help="demo, small or paper.")] = "demo",
+    config: Config = None,
+    set_: Set = None,
+    hardware: Hardware = None,
+    devices: Devices = 1,
+) -> None:
+    """What a search will take, with its comparison at the end."""
+    from autobert_zero import config as configs
+    from autobert_zero.nn import EncoderConfig
+    from autobert_zero.plan import plan, search_parts
+    from autobert_zero.presets import PRESETS
+
+    resolved = settled(PRESETS, preset, (), config, set_)
+    assert isinstance(resolved, configs.SearchConfig)
+    model = resolved.model
+    sizes = EncoderConfig(
+        resolved.data.vocab_size, model.width, model.heads, model.feed_forward, resolved.data.length
+    )
+    device = _measured_on(resolved.device, hardware)
+    typer.echo(plan(search_parts(resolved), sizes, hardware, devices, resolved.precision, device))
+
+
+@plan_app.command("pretrain")
+def plan_pretrain(
+    backbone: Annotated[
+        str, typer.Option(help="A name of the zoo, a formula, a file with one layer a line, or a run.")
+    ] = "bert",
+    layers: Annotated[int | None, typer.Option(min=1, help="Depth, for bert, hybrid, convolution.")] = None,
+    preset: Annotated[str, typer.Option(help="demo, small or base.")] = "demo",
+    config: Config = None,
+    set_: Set = None,
+    hardware: Hardware = None,
+    devices: Devices = 1,
+) -> None:
+    """What a pre-training will take."""
+    from autobert_zero.nn import EncoderConfig
+    from autobert_zero.plan import plan, pretrain_parts
+    from autobert_zero.pretrain.config import PretrainConfig
+    from autobert_zero.pretrain.presets import PRESETS
+
+    resolved = settled(PRESETS, preset, (find_backbone(backbone, layers),), config, set_)
+    assert isinstance(resolved, PretrainConfig)
+    model = resolved.model
+    sizes = EncoderConfig(
+        resolved.text.vocab_size, model.width, model.heads, model.feed_forward, resolved.positions
+    )
+    device = _measured_on(resolved.device, hardware)
+    typer.echo(plan(pretrain_parts(resolved), sizes, hardware, devices, resolved.precision, device))
+
+
+@plan_app.command("finetune")
+def plan_finetune(
+    model: Model,
+    task: Annotated[str, typer.Option(help="As finetune takes it.")],
+    data: Annotated[
+        Path | None, typer.Option(help="Folder with the task's files; else from the Hub.")
+    ] = None,
+    rates: Rates = "3e-4,1e-3,3e-3",
+    seeds: Seeds = 3,
+    epochs: Epochs = 3,
+    batch_size: BatchSize = 32,
+    length: Length = 128,
+    hardware: Hardware = None,
+    devices: Devices = 1,
+) -> None:
+    """What a fine-tuning will take, with all its rates and seeds, if none stops early."""
+    quiet_transformers()
+    from statistics import fmean
+
+    import transformers
+
+    import autobert_zero.hf
+    from autobert_zero.finetune.suite import make_problem
+    from autobert_zero.finetune.train import load_tokenizer
+    from autobert_zero.plan import Part, plan
+
+    settings = transformers.AutoConfig.from_pretrained(model)
+    if not isinstance(settings, autobert_zero.hf.AutoBertZeroConfig):
+        raise UserError(f"{model} is a model of type {settings.model_type}; plan knows autobert-zero only")
+    sizes = settings.encoder_config()
+    features = make_problem(task, data, load_tokenizer(model), min(length, sizes.max_positions)).features
+    runs = len(parse_rates(rates)) + seeds - 1
+    train = features["train"]
+    usual = max(round(fmean(train.length(index) for index in range(len(train)))), 1)
+    sequences = runs * epochs * len(train)
+    part = Part(f"{runs} trainings", settings.parse_backbone(), usual, batch_size, sequences)
+    typer.echo(plan([part], sizes, hardware, devices, "auto", _measured_on("auto", hardware)))
+
+
+def _measured_on(device: str, hardware: str | None) -> Any:
+    """Where to measure; a planned device need not be at hand where nothing is measured."""
+    from autobert_zero.devices import find_device
+
+    return find_device(device if hardware is None else "cpu")

@@ -1,0 +1,63 @@
+"""`search`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from autobert_zero.cli.app import app
+from autobert_zero.cli.common import (
+    check_resumed,
+    options_given,
+    read_backbone,
+    settled,
+    stop_told,
+)
+from autobert_zero.errors import UserError
+
+
+@app.command()
+def search(
+    out: Annotated[Path, typer.Option(help="Run folder; new, or with --resume one of an earlier run.")],
+    preset: Annotated[str, typer.Option(help="demo, small or paper.")] = "demo",
+    config: Annotated[Path | None, typer.Option(help="YAML file of settings, over the preset.")] = None,
+    corpus: Annotated[
+        str | None, typer.Option(help="kjv, a file, a folder, or a dataset on the Hub.")
+    ] = None,
+    tokenizer: Annotated[str | None, typer.Option(help="tokenizer.json, its folder, or a Hub name.")] = None,
+    seed: Annotated[int | None, typer.Option(help="The run is a function of config and seed.")] = None,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", help="Any setting, as key=value, e.g. model.width=128.")
+    ] = None,
+    seed_backbone: Annotated[
+        list[Path] | None, typer.Option(help="File with a backbone for the first population.")
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue the run in --out.")] = False,
+) -> None:
+    """Search for a backbone and compare the winner with BERT, a hybrid and convolutions only."""
+    from rich.console import Console
+
+    from autobert_zero.presets import PRESETS
+    from autobert_zero.search.progress import RunProgress
+    from autobert_zero.search.run import check_new, read_run, run_search
+
+    changed = [config, corpus, tokenizer, seed, *(set_ or []), *(seed_backbone or [])]
+    if resume:
+        check_resumed(preset, changed)
+        resolved, first = read_run(out)
+    else:
+        options = options_given("data", corpus, tokenizer, seed)
+        resolved = settled(PRESETS, preset, (), config, set_, options)
+        check_new(out)
+        for path in seed_backbone or []:
+            if not path.exists():
+                raise UserError(f"there is no file {path} for --seed-backbone")
+        first = [read_backbone(str(path)) for path in seed_backbone or []]
+    console = Console()
+    how = f"continue with: autobert-zero search --out {out} --resume"
+    with stop_told(how), RunProgress(console) as progress:
+        run_search(resolved, out, progress, first)
+    console.print(
+        (out / "summary.md").read_text(encoding="utf-8"), markup=False, highlight=False, soft_wrap=True
+    )
+    console.print(f"everything is in {out}", markup=False, highlight=False, soft_wrap=True)

@@ -1,0 +1,71 @@
+"""`describe`, `zoo` and `export`: what takes no training."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from autobert_zero.cli.app import app
+from autobert_zero.cli.common import (
+    read_backbone,
+)
+
+
+@app.command()
+def describe(
+    backbone: Annotated[
+        str, typer.Argument(help="A formula, a file with one layer a line, or a run folder.")
+    ],
+    width: Annotated[int, typer.Option(min=1, help="Hidden size d.")] = 768,
+    heads: Annotated[int, typer.Option(min=1, help="Heads H.")] = 12,
+    length: Annotated[int, typer.Option(min=1, help="Tokens in a sequence.")] = 128,
+    vocab_size: Annotated[int, typer.Option(min=1, help="Tokens in the vocabulary.")] = 30522,
+    measure: Annotated[bool, typer.Option("--measure", help="Time every layer on this machine.")] = False,
+    batch: Annotated[int, typer.Option(min=1, help="Sequences in a batch, for --measure.")] = 8,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, ..., for --measure.")] = "auto",
+) -> None:
+    """Print each layer's canonical form, types, what it compiles to, parameters, FLOPs and memory."""
+    from autobert_zero.describe import describe_backbone
+
+    read = read_backbone(backbone)
+    text = describe_backbone(read, width, heads, length, vocab_size)  # before measuring: checks the sizes
+    if measure:
+        from autobert_zero.devices import describe_device, find_device
+        from autobert_zero.measure import measure_backbone
+
+        where = find_device(device)
+        measured = measure_backbone(read, width, heads, length, batch, where)
+        text = describe_backbone(read, width, heads, length, vocab_size, measured)
+        text += f"\n({batch} x {length} tokens on {describe_device(where)}, single precision)"
+    typer.echo(text)
+
+
+@app.command()
+def zoo(
+    name: Annotated[str | None, typer.Argument(help="Print this one's backbone, one layer a line.")] = None,
+) -> None:
+    """List the known backbones, or print one."""
+    from autobert_zero.zoo import find, list_zoo
+
+    typer.echo(list_zoo() if name is None else find(name).backbone)
+
+
+@app.command()
+def export(
+    source: Annotated[Path, typer.Argument(help="A finished run, or a folder of save_pretrained.")],
+    out: Annotated[Path, typer.Argument(help="New folder for the exported model.")],
+    onnx: Annotated[bool, typer.Option(help="Write model.onnx, checked with onnxruntime.")] = True,
+    program: Annotated[bool, typer.Option(help="Write model.pt2, a torch.export program.")] = True,
+) -> None:
+    """Write a model so that it can be used without this package."""
+    from rich.console import Console
+
+    from autobert_zero.export import export as write
+
+    console = Console()
+    formats = tuple(name for name, wanted in (("torch", program), ("onnx", onnx)) if wanted)
+    with console.status("reading the model") as status:
+        programs = write(source, out, formats, status.update)
+    for each in programs:
+        typer.echo(f"{each.file}: differs from PyTorch by at most {each.difference:.1e}")
+    typer.echo(f"everything is in {out}; it loads with trust_remote_code=True")

@@ -90,7 +90,10 @@ def main() -> None:
         scores = evaluator.rescore([trial.proposal.backbone for trial in stale])
         strategy.rescore({trial.proposal.number: score for trial, score in zip(stale, scores, strict=True)})
         proposal = strategy.ask()
-        trials.append(Trial(proposal, evaluator.evaluate(proposal)))
+        outcome, trained = evaluator.evaluate(proposal)
+        if trained is not None:
+            evaluator.bank.absorb(trained)
+        trials.append(Trial(proposal, outcome))
         strategy.tell(trials[-1])
     shared = (time.perf_counter() - start) / candidates
 

@@ -115,7 +115,25 @@ class ProxyConfig(Section):
     """Peak learning rate."""
     validation_sequences: int = Field(256, ge=1)
     """Held-out sequences that a score is measured on."""
+    together: int = Field(1, ge=1)
+    """Candidates of a round that train from one state of the shared weights and are merged: what `--workers`
+    and `--ray` divide. On a CPU each then trains on one thread, whatever the number of workers."""
+    rungs: tuple[float, ...] = ()
+    """Shares of the steps after which a candidate is scored and stopped unless it is among the best
+    (successive halving), for example 0.25, 0.5."""
+    rung_share: float = Field(0.5, gt=0, lt=1)
+    """Which share of the recent candidates goes on at a rung."""
+    max_seconds: float | None = Field(None, gt=0)
+    """A candidate that trains for longer fails. Depends on the machine, so such a run is not repeatable."""
+    max_memory_gb: float | None = Field(None, gt=0)
+    """A candidate whose training would take more memory, as estimated, fails before it is trained."""
     tasks: ProxyTasksConfig = ProxyTasksConfig()
+
+    @model_validator(mode="after")
+    def _rungs_rise(self) -> "ProxyConfig":
+        if list(self.rungs) != sorted({share for share in self.rungs if 0 < share < 1}):
+            raise ValueError(f"rungs are shares of the steps between 0 and 1, rising, not {list(self.rungs)}")
+        return self
 
 
 class FinalConfig(Section):
@@ -151,6 +169,10 @@ class SearchConfig(RunConfig):
     """`auto` (a GPU where there is one), `cpu`, `cuda`, `cuda:1`, `mps`."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     """`auto`: bf16 where the hardware multiplies it, else fp32."""
+    storage: str | None = None
+    """Optuna storage URL of the history, for a team's server; None: study.db in the run folder."""
+    study: str = Field("autobert-zero", min_length=1)
+    """Name of the study in the storage."""
     data: DataConfig = DataConfig()
     model: ModelConfig = ModelConfig()
     space: SpaceConfig = SpaceConfig()

@@ -1,5 +1,8 @@
 """Where to compute."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 
 from autobert_zero.errors import UserError
@@ -32,3 +35,14 @@ def describe_device(device: torch.device) -> str:
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     return f"{device}, threads: {torch.get_num_threads()}" if device.type == "cpu" else str(device)
+
+
+@contextmanager
+def threads(number: int | None) -> Iterator[None]:
+    """Lets PyTorch compute with so many threads on the CPU; None leaves it as it is."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(number or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

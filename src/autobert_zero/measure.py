@@ -7,9 +7,14 @@ from statistics import median
 import torch
 from torch import Tensor
 
+from autobert_zero import cost
 from autobert_zero.cost import Measured
+from autobert_zero.data.masking import MASKED_SHARE
 from autobert_zero.nn.encoder import EncoderConfig, EncoderLayer, initialise
 from autobert_zero.space import Backbone, Layer
+
+_BYTES_PER_WEIGHT = 16
+"""A weight, its gradient and Adam's two means."""
 
 _RUNS = 20
 _SECONDS = 2.0
@@ -66,6 +71,32 @@ def measure_layer(
         module(x, None).backward(toward)
 
     return Measured(_median(forward, device), _median(training, device), _kept(module, x))
+
+
+def training_memory(backbone: Backbone, config: EncoderConfig, batch: int, tokens: int) -> int:
+    """Estimates the bytes that training a masked language model takes, in single precision.
+
+    Args:
+        backbone: The token-mixing layers.
+        config: Sizes.
+        batch: Sequences.
+        tokens: In each.
+
+    Returns:
+        Weights, gradients and Adam's means, and what a forward pass keeps for the backward pass: measured
+        of the layers with one sequence, counted of the head.
+    """
+    sizes = cost.Sizes(
+        config.width, config.heads, config.inner, config.vocab_size, config.max_positions, config.token_types
+    )
+    kept = {layer: _layer_kept(layer, config, tokens) for layer in dict.fromkeys(backbone.layers)}
+    logits = 2 * 4 * MASKED_SHARE * tokens * config.vocab_size
+    of_a_sequence = sum(kept[layer] for layer in backbone.layers) + logits
+    return round(_BYTES_PER_WEIGHT * cost.parameters(backbone, sizes) + batch * of_a_sequence)
+
+
+def _layer_kept(layer: Layer, config: EncoderConfig, tokens: int) -> int:
+    return _kept(EncoderLayer(layer, config), torch.randn(1, tokens, config.width, requires_grad=True))
 
 
 def _median(run: Callable[[], None], device: torch.device) -> float:

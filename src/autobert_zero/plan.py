@@ -12,7 +12,7 @@ from autobert_zero.config import SearchConfig
 from autobert_zero.data.masking import MASKED_SHARE, MaskedBatch, Vocabulary, mask_batch
 from autobert_zero.devices import describe_device
 from autobert_zero.errors import UserError
-from autobert_zero.measure import measure_layer
+from autobert_zero.measure import training_memory
 from autobert_zero.nn import EncoderConfig, MaskedLM
 from autobert_zero.pretrain.config import PretrainConfig
 from autobert_zero.space import Backbone
@@ -20,9 +20,6 @@ from autobert_zero.training.language import language_objective
 from autobert_zero.training.loop import Recipe, train
 from autobert_zero.training.precision import Precision
 from autobert_zero.zoo import OPPONENTS, bert
-
-_BYTES_PER_WEIGHT = 16
-"""The weight, its gradient and Adam's two means, in single precision."""
 
 _MEASURED_TOKENS = 2048
 _MEASURED_STEPS = 3
@@ -157,7 +154,7 @@ def plan(
             chosen = HARDWARE[hardware]
             seconds = operations / (chosen.peak * chosen.utilisation * devices)
         total += seconds
-        memory = _BYTES_PER_WEIGHT * weights + part.batch * _kept(part, sizes)
+        memory = training_memory(part.backbone, sizes, part.batch, part.length)
         lines.append(
             f"{part.name}: {part.tokens:,} tokens in batches of {part.batch} x {part.length}, "
             f"{operations:.2e} FLOPs, about {memory / 1e9:.2f} GB of memory, {duration(seconds)}"
@@ -185,16 +182,6 @@ def _training_flops(part: Part, sizes: cost.Sizes) -> float:
     """Operations of an update for one sequence: a backward pass takes twice a forward pass."""
     head = 2 * sizes.width * (sizes.vocab_size + sizes.width) * MASKED_SHARE * part.length
     return 3 * (cost.flops(part.backbone, sizes, part.length) + head)
-
-
-def _kept(part: Part, sizes: EncoderConfig) -> float:
-    """Bytes that a sequence keeps for the backward pass, in single precision."""
-    layers = {
-        layer: measure_layer(layer, sizes, 1, part.length, torch.device("cpu")).kept
-        for layer in dict.fromkeys(part.backbone.layers)
-    }
-    logits = 2 * 4 * MASKED_SHARE * part.length * sizes.vocab_size
-    return sum(layers[layer] for layer in part.backbone.layers) + logits
 
 
 def _tokens_per_second(part: Part, sizes: EncoderConfig, precision: Precision, device: torch.device) -> float:

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from nn_samples import SMALL, backbone_of, seeds
 from torch import Tensor
 
-from autobert_zero.nn import EncoderConfig, MaskedLM, WeightBank
+from autobert_zero.nn import EncoderConfig, MaskedLM, Trained, WeightBank
 from autobert_zero.space import INPUTS, KERNELS, Backbone
 
 LAYERS = 3
@@ -64,7 +64,7 @@ def test_the_bank_holds_both_branches_at_their_largest() -> None:
 def test_inherit_then_absorb_is_the_identity(seed: int) -> None:
     bank = _bank()
     before = _copy(bank)
-    bank.absorb(_candidate(bank, backbone_of(seed, LAYERS)))
+    bank.absorb(Trained.of(_candidate(bank, backbone_of(seed, LAYERS))))
     assert before.keys() == bank.tensors.keys()
     assert all(torch.equal(before[name], bank.tensors[name]) for name in before)
 
@@ -75,7 +75,7 @@ def test_absorb_then_inherit_hands_the_trained_weights_on(seed: int) -> None:
     bank, backbone = _bank(), backbone_of(seed, LAYERS)
     model = _candidate(bank, backbone)
     _train_a_step(model)
-    bank.absorb(model)
+    bank.absorb(Trained.of(model))
     heir = _candidate(bank, backbone)
     theirs = dict(model.named_parameters())
     assert all(torch.equal(parameter, theirs[name]) for name, parameter in heir.named_parameters())
@@ -89,7 +89,7 @@ def test_what_is_not_used_stays_and_what_is_used_moves(seed: int) -> None:
     before = _copy(bank)
     model = _candidate(bank, backbone)
     _train_a_step(model)
-    bank.absorb(model)
+    bank.absorb(Trained.of(model))
     for name, tensor in bank.tensors.items():
         used = torch.ones_like(tensor, dtype=torch.bool)
         if name.startswith("encoder.layers."):
@@ -125,7 +125,7 @@ def test_adam_goes_on_where_another_candidate_left_it() -> None:
         bank.inherit(heir, optimizer)
         for step in (start, start + 1):
             _update(heir, optimizer, step)
-        bank.absorb(heir, optimizer)
+        bank.absorb(Trained.of(heir, optimizer))
     assert bank.updates == 4
     for name, parameter in whole.named_parameters():
         assert torch.equal(parameter, dict(heir.named_parameters())[name]), name
@@ -141,7 +141,7 @@ def test_what_is_not_used_keeps_its_moments() -> None:
     optimizer = torch.optim.AdamW(heir.parameters(), lr=0.01)
     bank.inherit(heir, optimizer)
     _update(heir, optimizer, 0)
-    bank.absorb(heir, optimizer)
+    bank.absorb(Trained.of(heir, optimizer))
     for key in ("exp_avg", "exp_avg_sq"):
         old, new = (
             state[f"{key}/encoder.layers.0.attention.projection.weight"] for state in (before, bank.state())
@@ -238,7 +238,7 @@ def test_two_candidates_share_what_both_use() -> None:
     before = _copy(bank)
     first = _candidate(bank, Backbone.parse("Q + V\nconv 9\nconv 65"))
     _train_a_step(first)
-    bank.absorb(first)
+    bank.absorb(Trained.of(first))
     second = _candidate(bank, Backbone.parse("Q + K\nconv 31\nQ + K"))
     own = second.encoder.layers[0].attention.projection.weight
     assert torch.equal(own[:WIDTH], first.encoder.layers[0].attention.projection.weight[:WIDTH])
@@ -267,13 +267,13 @@ def test_another_depth_or_size_is_named() -> None:
     with pytest.raises(ValueError, match="the bank holds 3 layers, the candidate has 4"):
         bank.inherit(MaskedLM(backbone_of(1, 4), SMALL))
     with pytest.raises(ValueError, match="the bank holds 3 layers, the candidate has 2"):
-        bank.absorb(MaskedLM(backbone_of(1, 2), SMALL))
+        bank.absorb(Trained.of(MaskedLM(backbone_of(1, 2), SMALL)))
     wider = EncoderConfig(vocab_size=23, width=16, heads=2, max_positions=80)
     with pytest.raises(ValueError, match="the bank holds weights for width 8, the candidate has 16"):
         bank.inherit(MaskedLM(backbone_of(1, LAYERS), wider))
     more_heads = EncoderConfig(vocab_size=23, width=8, heads=4, max_positions=80)
     with pytest.raises(ValueError, match="the bank holds weights for heads 2, the candidate has 4"):
-        bank.absorb(MaskedLM(backbone_of(1, LAYERS), more_heads))
+        bank.inherit(MaskedLM(backbone_of(1, LAYERS), more_heads))
     dropping = EncoderConfig(vocab_size=23, width=8, heads=2, max_positions=80, dropout=0.1)
     bank.inherit(MaskedLM(backbone_of(1, LAYERS), dropping))
 
@@ -285,7 +285,46 @@ def test_random_order_of_candidates_keeps_each_others_weights() -> None:
         backbone = backbone_of(random.randrange(2**32), LAYERS)
         model = _candidate(bank, backbone)
         _train_a_step(model)
-        bank.absorb(model)
+        bank.absorb(Trained.of(model))
         check = _candidate(bank, backbone)
         pairs = zip(check.parameters(), model.parameters(), strict=True)
         assert all(torch.equal(a, b) for a, b in pairs)
+
+
+def test_the_mean_over_those_that_used_it() -> None:
+    """Three candidates from one state of the bank: each part is the mean over the candidates that have it."""
+    bank = _bank()
+    before = _copy(bank)
+    models = [
+        _candidate(bank, Backbone.parse(text)) for text in ("Q + V\nconv 9\nK + V", "Q + K\nconv 3\nconv 5")
+    ]
+    models.append(_candidate(bank, Backbone.parse("conv 7\nconv 65\nconv 3")))
+    for step, model in enumerate(models):
+        for _ in range(step + 1):
+            _train_a_step(model)
+    bank.absorb(*map(Trained.of, models))
+    first, second, _ = models
+    name = "encoder.layers.0.attention.projection.weight"
+    rows = bank.tensors[name].split(WIDTH)
+    ours, theirs = (
+        model.encoder.layers[0].attention.projection.weight.split(WIDTH) for model in (first, second)
+    )
+    torch.testing.assert_close(rows[0], (ours[0] + theirs[0]) / 2)  # Q
+    torch.testing.assert_close(rows[1], theirs[1].detach())  # K, of the second alone
+    torch.testing.assert_close(rows[2], ours[1].detach())  # V
+    assert torch.equal(rows[3], before[name].split(WIDTH)[3])  # P, of none
+    kernels = [model.encoder.layers[1].convolution.kernel for model in models]
+    shared = bank.tensors["encoder.layers.1.convolution.kernel"]
+    torch.testing.assert_close(shared[:, 32], sum(k[:, k.shape[-1] // 2] for k in kernels) / 3)
+    torch.testing.assert_close(shared[:, 28], (kernels[0][:, 0] + kernels[2][:, 28]) / 2)
+    torch.testing.assert_close(shared[:, 0], kernels[2][:, 0].detach())
+
+
+def test_the_order_of_those_that_are_averaged_does_not_matter() -> None:
+    banks = [_bank(), _bank()]
+    models = [_candidate(banks[0], backbone_of(seed, LAYERS)) for seed in (1, 2)]
+    for model in models:
+        _train_a_step(model)
+    banks[0].absorb(*map(Trained.of, models))
+    banks[1].absorb(*map(Trained.of, reversed(models)))
+    assert all(torch.equal(tensor, banks[1].tensors[name]) for name, tensor in banks[0].tensors.items())

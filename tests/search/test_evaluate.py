@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import torch
 from torch import Tensor
 
 from autobert_zero.errors import UserError
+from autobert_zero.measure import training_memory
 from autobert_zero.nn import MaskedLM
 from autobert_zero.search import evaluate as module
 from autobert_zero.search.evaluate import SharedWeightEvaluator
@@ -53,10 +55,79 @@ def timeless(outcome: Outcome) -> tuple[Any, ...]:
     return outcome.status, outcome.score, outcome.reason, dict(outcome.metrics)
 
 
+def absorbed(evaluator: SharedWeightEvaluator, proposal: Proposal, *rest: Any) -> Outcome:
+    """Evaluates one candidate and gives its weights to the bank, as the search does."""
+    outcome, trained = evaluator.evaluate(proposal, (), *rest)
+    if trained is not None:
+        evaluator.bank.absorb(trained)
+    return outcome
+
+
+def test_evaluating_leaves_the_bank_alone(evaluator: SharedWeightEvaluator) -> None:
+    before = copied(evaluator)
+    first, trained = evaluator.evaluate(Proposal(0, HYBRID))
+    assert not changed(evaluator, before)
+    again, same_again = evaluator.evaluate(Proposal(0, HYBRID))
+    assert timeless(again) == timeless(first)
+    assert trained is not None
+    assert same_again is not None
+    assert all(torch.equal(tensor, same_again.weights[name]) for name, tensor in trained.weights.items())
+
+
+def with_proxy(setting: Setting, **changes: Any) -> SharedWeightEvaluator:
+    config = setting.config.model_copy(update={"proxy": setting.config.proxy.model_copy(update=changes)})
+    return replace(setting, config=config).evaluator()
+
+
+def test_rungs_change_nothing_for_a_candidate_that_passes(
+    evaluator: SharedWeightEvaluator, setting: Setting
+) -> None:
+    """Training in pieces is training in one go, dropout included."""
+    climbing = with_proxy(setting, rungs=(0.34, 0.67))
+    whole, pieces = absorbed(evaluator, Proposal(0, HYBRID)), absorbed(climbing, Proposal(0, HYBRID))
+    assert pieces.score == whole.score
+    assert not changed(climbing, copied(evaluator))
+    rungs = {name for name in pieces.metrics if name.startswith("rung")}
+    assert rungs == {"rung 1", "rung 2"}
+    assert len({pieces.metrics["rung 1"], pieces.metrics["rung 2"], whole.score}) == 3
+
+
+def test_a_candidate_below_a_bar_is_stopped_there(setting: Setting) -> None:
+    climbing = with_proxy(setting, rungs=(0.34, 0.67))
+    steps: list[int] = []
+    outcome, trained = climbing.evaluate(
+        Proposal(0, HYBRID), (-1e9, 0.0), lambda done, *_: steps.append(done)
+    )
+    assert (outcome.status, outcome.score) == (Status.PRUNED, None)
+    assert outcome.reason == f"{outcome.metrics['rung 2']:.4f} after 2 steps, below 0.0000"
+    assert steps == [1, 2]
+    assert trained is not None
+
+
+def test_a_candidate_over_the_memory_limit_is_not_trained(
+    setting: Setting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    needed = training_memory(HYBRID, setting.model, 4, 16) / 1e9
+    assert absorbed(with_proxy(setting, max_memory_gb=needed * 1.01), Proposal(0, HYBRID)).score is not None
+    monkeypatch.delattr(module, "train")
+    outcome = absorbed(with_proxy(setting, max_memory_gb=needed * 0.99), Proposal(0, HYBRID))
+    assert outcome.status is Status.FAILED
+    assert outcome.reason == f"would take {needed:.3g} GB of memory, more than {needed * 0.99:.3g}"
+
+
+def test_a_candidate_over_the_time_limit_is_stopped(setting: Setting) -> None:
+    hurried = with_proxy(setting, max_seconds=1e-9)
+    before = copied(hurried)
+    outcome = absorbed(hurried, Proposal(0, HYBRID))
+    assert outcome.status is Status.FAILED
+    assert outcome.reason == "trained for more than 1e-09 s after 1 of 3 steps"
+    assert not changed(hurried, before)
+
+
 def test_scores_trains_and_writes_back(evaluator: SharedWeightEvaluator) -> None:
     before = copied(evaluator)
     steps: list[tuple[int, int, float]] = []
-    outcome = evaluator.evaluate(Proposal(0, HYBRID), lambda *step: steps.append(step))
+    outcome = absorbed(evaluator, Proposal(0, HYBRID), lambda *step: steps.append(step))
     assert outcome.status is Status.COMPLETE
     assert outcome.score == -outcome.metrics["val_loss"]
     assert 0 <= outcome.metrics["mlm_accuracy"] <= 1
@@ -72,7 +143,7 @@ def test_scores_trains_and_writes_back(evaluator: SharedWeightEvaluator) -> None
 
 
 def test_the_score_is_that_of_the_weights_written_back(evaluator: SharedWeightEvaluator) -> None:
-    outcome = evaluator.evaluate(Proposal(0, HYBRID))
+    outcome = absorbed(evaluator, Proposal(0, HYBRID))
     assert evaluator.rescore([HYBRID]) == [outcome.score]
 
 
@@ -80,29 +151,29 @@ def test_a_function_of_snapshot_and_number(evaluator: SharedWeightEvaluator, set
     """With dropout, and whatever random numbers were drawn meanwhile."""
     assert setting.model.dropout > 0
     again = setting.evaluator()
-    first = evaluator.evaluate(Proposal(7, HYBRID))
+    first = absorbed(evaluator, Proposal(7, HYBRID))
     torch.rand(13)
     again.rescore([OTHER, HYBRID])
-    assert timeless(again.evaluate(Proposal(7, HYBRID))) == timeless(first)
+    assert timeless(absorbed(again, Proposal(7, HYBRID))) == timeless(first)
     assert not changed(again, copied(evaluator))
     other = setting.evaluator()
-    assert timeless(other.evaluate(Proposal(8, HYBRID))) != timeless(first)
+    assert timeless(absorbed(other, Proposal(8, HYBRID))) != timeless(first)
 
 
 def test_saved_and_restored_bit_by_bit(
     evaluator: SharedWeightEvaluator, setting: Setting, tmp_path: Path
 ) -> None:
-    evaluator.evaluate(Proposal(0, HYBRID))
+    absorbed(evaluator, Proposal(0, HYBRID))
     evaluator.save(tmp_path, 1)
     kept = copied(evaluator)
-    first = evaluator.evaluate(Proposal(1, OTHER))
+    first = absorbed(evaluator, Proposal(1, OTHER))
     assert changed(evaluator, kept)
     evaluator.restore(tmp_path, 1)
     assert not changed(evaluator, kept)
-    assert timeless(evaluator.evaluate(Proposal(1, OTHER))) == timeless(first)
+    assert timeless(absorbed(evaluator, Proposal(1, OTHER))) == timeless(first)
     fresh = setting.evaluator()
     fresh.restore(tmp_path, 1)
-    assert timeless(fresh.evaluate(Proposal(1, OTHER))) == timeless(first)
+    assert timeless(absorbed(fresh, Proposal(1, OTHER))) == timeless(first)
     assert not changed(fresh, copied(evaluator))
 
 
@@ -154,17 +225,40 @@ def garble(path: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", [Path.unlink, cut, garble])
-def test_a_damaged_snapshot_is_refused(
+def test_without_a_whole_snapshot_there_is_nothing_to_resume(
     evaluator: SharedWeightEvaluator, tmp_path: Path, damage: Callable[[Path], None]
 ) -> None:
     evaluator.save(tmp_path, 3)
     damage(tmp_path / "00000003.safetensors")
     before = copied(evaluator)
-    with pytest.raises(
-        UserError, match=r"00000003\.safetensors cannot be read .*; the run cannot be resumed"
-    ):
+    with pytest.raises(UserError, match=r"no whole snapshot .* of 3 trials; the run cannot be resumed"):
         evaluator.restore(tmp_path, 3)
     assert not changed(evaluator, before)
+
+
+@pytest.mark.parametrize("damage", [Path.unlink, cut, garble])
+def test_the_snapshot_before_a_damaged_one_is_taken(
+    evaluator: SharedWeightEvaluator, tmp_path: Path, damage: Callable[[Path], None]
+) -> None:
+    evaluator.save(tmp_path, 2)
+    kept = copied(evaluator)
+    absorbed(evaluator, Proposal(2, HYBRID))
+    evaluator.save(tmp_path, 3)
+    damage(tmp_path / "00000003.safetensors")
+    said: list[str] = []
+    assert evaluator.restore(tmp_path, 3, said.append) == 2
+    assert not changed(evaluator, kept)
+    assert len(said) == (damage is not Path.unlink)
+    assert all("00000003.safetensors cannot be read" in line for line in said)
+
+
+def test_a_snapshot_ahead_of_the_history_is_left_alone(
+    evaluator: SharedWeightEvaluator, tmp_path: Path
+) -> None:
+    """A kill between the snapshot and the records of its trials."""
+    evaluator.save(tmp_path, 2)
+    evaluator.save(tmp_path, 4)
+    assert evaluator.restore(tmp_path, 3) == 2
 
 
 def test_a_snapshot_of_other_sizes_is_refused(
@@ -185,7 +279,7 @@ def test_a_diverged_candidate_writes_nothing_back(
 ) -> None:
     before = copied(evaluator)
     monkeypatch.setattr(module, "train", diverging)
-    outcome = evaluator.evaluate(Proposal(0, HYBRID))
+    outcome = absorbed(evaluator, Proposal(0, HYBRID))
     assert (outcome.status, outcome.score, outcome.reason) == (Status.DIVERGED, None, "loss is nan at step 4")
     assert outcome.seconds > 0
     assert not changed(evaluator, before)
@@ -194,11 +288,11 @@ def test_a_diverged_candidate_writes_nothing_back(
 def test_a_candidate_that_really_diverges_writes_nothing_back(evaluator: SharedWeightEvaluator) -> None:
     evaluator.bank.tensors["encoder.layers.1.attention.output.weight"].fill_(math.nan)
     before = copied(evaluator)
-    outcome = evaluator.evaluate(Proposal(0, HYBRID))
+    outcome = absorbed(evaluator, Proposal(0, HYBRID))
     assert (outcome.status, outcome.reason) == (Status.DIVERGED, "loss is nan at step 1")
     assert not changed(evaluator, before)
     # Others are not harmed by the poisoned branch.
-    assert evaluator.evaluate(Proposal(1, OTHER)).status is Status.COMPLETE
+    assert absorbed(evaluator, Proposal(1, OTHER)).status is Status.COMPLETE
 
 
 def test_a_score_that_is_no_number_is_divergence(
@@ -206,7 +300,7 @@ def test_a_score_that_is_no_number_is_divergence(
 ) -> None:
     before = copied(evaluator)
     monkeypatch.setattr(module, "evaluate", lambda *rest: Evaluation(math.inf, 0.0))
-    outcome = evaluator.evaluate(Proposal(0, HYBRID))
+    outcome = absorbed(evaluator, Proposal(0, HYBRID))
     assert (outcome.status, outcome.reason) == (Status.DIVERGED, "validation loss is inf")
     assert not changed(evaluator, before)
     assert evaluator.rescore([HYBRID]) == [-1e9]
@@ -230,7 +324,7 @@ def test_a_candidate_too_large_for_the_memory_fails(
 
     before = copied(evaluator)
     monkeypatch.setattr(module, "train", refuse)
-    outcome = evaluator.evaluate(Proposal(0, HYBRID))
+    outcome = absorbed(evaluator, Proposal(0, HYBRID))
     assert (outcome.status, outcome.score) == (Status.FAILED, None)
     assert outcome.reason.startswith("out of memory: ")
     assert "\n" not in outcome.reason
@@ -243,7 +337,7 @@ def test_a_bug_is_not_caught(evaluator: SharedWeightEvaluator, monkeypatch: pyte
 
     monkeypatch.setattr(module, "train", buggy)
     with pytest.raises(RuntimeError, match="mat1 and mat2"):
-        evaluator.evaluate(Proposal(0, HYBRID))
+        absorbed(evaluator, Proposal(0, HYBRID))
 
 
 def test_rescoring_trains_nothing(evaluator: SharedWeightEvaluator) -> None:
@@ -252,7 +346,7 @@ def test_rescoring_trains_nothing(evaluator: SharedWeightEvaluator) -> None:
     assert evaluator.rescore([OTHER, HYBRID]) == scores[::-1]
     assert not changed(evaluator, before)
     assert evaluator.rescore([]) == []
-    evaluator.evaluate(Proposal(0, HYBRID))
+    absorbed(evaluator, Proposal(0, HYBRID))
     assert evaluator.rescore([HYBRID])[0] != scores[0]  # as the bank stands now
 
 

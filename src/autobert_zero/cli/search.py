@@ -32,6 +32,15 @@ def search(
     seed_backbone: Annotated[
         list[Path] | None, typer.Option(help="File with a backbone for the first population.")
     ] = None,
+    workers: Annotated[
+        int, typer.Option(min=1, help="Processes that train candidates at once; see proxy.together.")
+    ] = 1,
+    ray: Annotated[
+        str | None, typer.Option(help="Address of a Ray cluster that trains candidates; local starts one.")
+    ] = None,
+    storage: Annotated[
+        str | None, typer.Option(help="Optuna storage URL of the history, for a team's server.")
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run in --out.")] = False,
 ) -> None:
     """Search for a backbone and compare the winner with BERT, a hybrid and convolutions only."""
@@ -41,12 +50,14 @@ def search(
     from autobert_zero.search.progress import RunProgress
     from autobert_zero.search.run import check_new, read_run, run_search
 
-    changed = [config, corpus, tokenizer, seed, *(set_ or []), *(seed_backbone or [])]
+    changed = [config, corpus, tokenizer, seed, storage, *(set_ or []), *(seed_backbone or [])]
     if resume:
         check_resumed(preset, changed)
         resolved, first = read_run(out)
     else:
         options = options_given("data", corpus, tokenizer, seed)
+        if storage is not None:
+            options["storage"] = storage
         resolved = settled(PRESETS, preset, (), config, set_, options)
         check_new(out)
         for path in seed_backbone or []:
@@ -56,7 +67,7 @@ def search(
     console = Console()
     how = f"continue with: autobert-zero search --out {out} --resume"
     with stop_told(how), RunProgress(console) as progress:
-        run_search(resolved, out, progress, first)
+        run_search(resolved, out, progress, first, workers, ray)
     console.print(
         (out / "summary.md").read_text(encoding="utf-8"), markup=False, highlight=False, soft_wrap=True
     )

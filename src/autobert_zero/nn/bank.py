@@ -7,11 +7,11 @@ in the same way, so that a candidate goes on with the training of the weights wh
 """
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from autobert_zero.nn.attention import GraphAttention
 from autobert_zero.nn.encoder import EncoderConfig
 from autobert_zero.nn.heads import MaskedLM
 from autobert_zero.space import INPUTS, KERNELS, Attention, Backbone, Convolution, parse_formula
@@ -20,6 +20,39 @@ _WIDEST = Attention(parse_formula(" + ".join(INPUTS)))
 _LONGEST = Convolution(max(KERNELS))
 _SIZES = ("vocab_size", "width", "heads", "inner", "max_positions", "token_types")
 _MOMENTS = ("exp_avg", "exp_avg_sq")  # as PyTorch's Adams call them
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What a candidate's training left, to be absorbed by the bank it began with.
+
+    Attributes:
+        backbone: The candidate.
+        weights: Its parameters, by their names in `MaskedLM`.
+        moments: Adam's running means of them, by their names in the optimiser; empty: they are not shared.
+        updates: How many updates the weights have had.
+    """
+
+    backbone: Backbone
+    weights: Mapping[str, Tensor]
+    moments: Mapping[str, Mapping[str, Tensor]]
+    updates: int
+
+    @staticmethod
+    def of(model: MaskedLM, optimizer: torch.optim.Optimizer | None = None) -> "Trained":
+        """What a model and its Adam hold; the memory is shared with them."""
+        parameters = dict(model.named_parameters())
+        weights = {name: parameter.detach() for name, parameter in parameters.items()}
+        if optimizer is None:
+            return Trained(model.encoder.backbone, weights, {}, 0)
+        states = {name: optimizer.state[parameter] for name, parameter in parameters.items()}
+        moments = {key: {name: state[key] for name, state in states.items()} for key in _MOMENTS}
+        updates = max(int(state["step"]) for state in states.values())
+        return Trained(model.encoder.backbone, weights, moments, updates)
+
+    def tensors(self, kind: str) -> Mapping[str, Tensor]:
+        """The weights (`""`) or one of the means."""
+        return self.moments.get(kind, {}) if kind else self.weights
 
 
 class WeightBank:
@@ -62,37 +95,48 @@ class WeightBank:
         Raises:
             ValueError: The candidate has another depth or other sizes.
         """
+        self._check(model)
         parameters = dict(model.named_parameters())
-        for own, shared in self._pairs(model, parameters, self.tensors):
+        for own, shared in self._pairs(model.encoder.backbone, parameters, self.tensors):
             own.copy_(shared)
         if optimizer is None:
             return
-        for parameter in parameters.values():
+        for name, parameter in parameters.items():
             optimizer.state[parameter] = {
                 "step": torch.tensor(float(self.updates), device=parameter.device),
                 **{key: torch.zeros_like(parameter) for key in _MOMENTS},
             }
-        for own, shared in self._moments(model, optimizer):
-            own.copy_(shared)
+            for key in _MOMENTS:
+                own_moment = {name: optimizer.state[parameter][key]}
+                for own, shared in self._pairs(model.encoder.backbone, own_moment, self.moments[key]):
+                    own.copy_(shared)
 
     @torch.no_grad()
-    def absorb(self, model: MaskedLM, optimizer: torch.optim.Optimizer | None = None) -> None:
-        """Copies the candidate's weights back; what it does not use stays untouched, bit by bit.
+    def absorb(self, *trained: "Trained") -> None:
+        """Copies trained weights back: the mean of them, tensor by tensor, over the candidates that used it.
+
+        What none of them uses stays untouched, bit by bit.
 
         Args:
-            model: The candidate.
-            optimizer: The Adam that `inherit` prepared, to copy back what it remembers.
+            trained: Of candidates that began with the bank as it is.
 
         Raises:
-            ValueError: The candidate has another depth or other sizes.
+            ValueError: A candidate has another depth.
         """
-        for own, shared in self._pairs(model, dict(model.named_parameters()), self.tensors):
-            shared.copy_(own)
-        if optimizer is None:
-            return
-        for own, shared in self._moments(model, optimizer):
-            shared.copy_(own)
-        self.updates = max(self.updates, *(int(state["step"]) for state in optimizer.state.values()))
+        for one in trained:
+            self._check_depth(one.backbone)
+        for kind, shared in (("", self.tensors), *self.moments.items()):
+            total = {name: torch.zeros_like(tensor) for name, tensor in shared.items()}
+            users = {name: torch.zeros_like(tensor) for name, tensor in shared.items()}
+            for one in trained:
+                for own, target in self._pairs(one.backbone, one.tensors(kind), total):
+                    target.add_(own.to(target.device))
+                ones = {name: torch.ones_like(tensor) for name, tensor in one.tensors(kind).items()}
+                for own, target in self._pairs(one.backbone, ones, users):
+                    target.add_(own.to(target.device))
+            for name, tensor in shared.items():
+                tensor.copy_(torch.where(users[name] > 0, total[name] / users[name].clamp_min(1), tensor))
+        self.updates = max([self.updates, *(one.updates for one in trained)])
 
     def state(self) -> dict[str, Tensor]:
         """Everything as tensors with unique names, for a file; the weights' memory is shared."""
@@ -112,24 +156,17 @@ class WeightBank:
         self.moments = {key: {name: state[f"{key}/{name}"] for name in self.tensors} for key in _MOMENTS}
         self.updates = int(state["updates"])
 
-    def _moments(self, model: MaskedLM, optimizer: torch.optim.Optimizer) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yields parts of what the optimiser remembers with the parts of the bank they share."""
-        for key in _MOMENTS:
-            own = {name: optimizer.state[parameter][key] for name, parameter in model.named_parameters()}
-            yield from self._pairs(model, own, self.moments[key])
-
     def _pairs(
-        self, model: MaskedLM, owned: Mapping[str, Tensor], bank: Mapping[str, Tensor]
+        self, backbone: Backbone, owned: Mapping[str, Tensor], bank: Mapping[str, Tensor]
     ) -> Iterator[tuple[Tensor, Tensor]]:
         """Yields parts of tensors like the candidate's parameters with the parts of the bank they share."""
-        self._check(model)
         width = self.config.width
         for name, own in owned.items():
             shared = bank[name]
             if ".attention.projection." in name:
-                attention = model.get_submodule(name.rsplit(".projection.", 1)[0])
-                assert isinstance(attention, GraphAttention)
-                for index, source in enumerate(attention.inputs):
+                layer = backbone.layers[int(name.split(".")[2])]  # encoder.layers.<index>. ...
+                assert isinstance(layer, Attention)
+                for index, source in enumerate(layer.graph.inputs):
                     yield (
                         own.narrow(0, index * width, width),
                         shared.narrow(0, INPUTS.index(source) * width, width),
@@ -141,10 +178,13 @@ class WeightBank:
                 yield own, shared
 
     def _check(self, model: MaskedLM) -> None:
-        depth = len(model.encoder.layers)
-        if depth != self.layers:
-            raise ValueError(f"the bank holds {self.layers} layers, the candidate has {depth}")
+        self._check_depth(model.encoder.backbone)
         for name in _SIZES:
             own, shared = getattr(model.encoder.config, name), getattr(self.config, name)
             if own != shared:
                 raise ValueError(f"the bank holds weights for {name} {shared}, the candidate has {own}")
+
+    def _check_depth(self, backbone: Backbone) -> None:
+        depth = len(backbone.layers)
+        if depth != self.layers:
+            raise ValueError(f"the bank holds {self.layers} layers, the candidate has {depth}")

@@ -10,14 +10,17 @@ from random import Random
 from statistics import fmean
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors import SafetensorError
+from safetensors.torch import load, load_file, save_file
 
 from autobert_zero.config import ProxyConfig
 from autobert_zero.data.cache import written_whole
 from autobert_zero.data.masking import MaskedBatch, Vocabulary, evaluation_batches, training_batches
 from autobert_zero.data.packing import Splits
+from autobert_zero.devices import threads
 from autobert_zero.errors import UserError
-from autobert_zero.nn import EncoderConfig, MaskedLM, WeightBank
+from autobert_zero.measure import training_memory
+from autobert_zero.nn import EncoderConfig, MaskedLM, Trained, WeightBank
 from autobert_zero.search.trial import Outcome, Proposal, Status
 from autobert_zero.space import Backbone, Space, sample_backbone
 from autobert_zero.training.language import evaluate, guess_limit, language_objective
@@ -32,6 +35,11 @@ _SNAPSHOTS = 2
 _WORST = -1e9
 """The new score of a candidate whose loss is no longer finite."""
 
+
+class _TooSlow(Exception):
+    """A candidate is over the time limit."""
+
+
 TaskScores = Callable[[MaskedLM, int], dict[str, float]]
 """From a model and a seed to the model's score on each task; leaves the model as it is."""
 
@@ -40,7 +48,7 @@ Watch = Callable[[int, int, float], None]
 
 
 class SharedWeightEvaluator:
-    """Trains each candidate a few steps from the shared weights and scores it.
+    """Trains candidates a few steps from the shared weights and scores them.
 
     The score is the negative loss or the accuracy of masked tokens on held-out text, or the mean over tasks.
 
@@ -98,28 +106,81 @@ class SharedWeightEvaluator:
                 self._train(model, batches, recipe, partial(_advance, on_step, start, steps), optimizer)
             except Diverged:
                 continue  # a random backbone may; its weights are dropped as a candidate's would be
-            self.bank.absorb(model, optimizer)
+            self.bank.absorb(Trained.of(model, optimizer))
 
-    def evaluate(self, proposal: Proposal, on_step: Watch = lambda done, of, loss: None) -> Outcome:
-        """Inherits, trains, scores, and writes the weights back; a diverged candidate writes nothing."""
+    def evaluate(
+        self,
+        proposal: Proposal,
+        bars: Sequence[float] = (),
+        on_step: Watch = lambda done, of, loss: None,
+    ) -> tuple[Outcome, Trained | None]:
+        """Inherits, trains and scores; the shared weights stay as they are.
+
+        Args:
+            proposal: The candidate.
+            bars: What it has to reach at each rung to be trained on; missing ones let it pass.
+            on_step: Told the progress.
+
+        Returns:
+            The outcome, and what the bank is to absorb: nothing of a candidate that diverged or failed.
+        """
         start = time.perf_counter()
-        steps = self._proxy.steps
         torch.manual_seed(self._seed * 1_000_003 + proposal.number)
-        try:
-            recipe = self._recipe(steps)
-            model, optimizer = self._heir(proposal.backbone, recipe)
-            batches = self._batches(proposal.number + 1)
-            self._train(model, batches, recipe, partial(_advance, on_step, 0, steps), optimizer)
-            score, metrics = self._scored(model, with_loss=True)
-        except Diverged as error:
-            return Outcome(Status.DIVERGED, reason=str(error), seconds=time.perf_counter() - start)
-        except (MemoryError, RuntimeError) as error:
-            if not out_of_memory(error):
-                raise
-            reason = f"out of memory: {str(error).splitlines()[0] if str(error) else 'no detail'}"
-            return Outcome(Status.FAILED, reason=reason, seconds=time.perf_counter() - start)
-        self.bank.absorb(model, optimizer)
-        return Outcome(Status.COMPLETE, score, metrics=metrics, seconds=time.perf_counter() - start)
+
+        def ended(status: Status, reason: str) -> tuple[Outcome, None]:
+            return Outcome(status, reason=reason, seconds=time.perf_counter() - start), None
+
+        most = self._proxy.max_memory_gb
+        if most is not None and (needed := self._memory(proposal.backbone) / 1e9) > most:
+            return ended(Status.FAILED, f"would take {needed:.3g} GB of memory, more than {most:.3g}")
+        watch = partial(_advance, self._in_time(start, on_step), 0, self._proxy.steps)
+        with threads(1 if self._proxy.together > 1 and self._device.type == "cpu" else None):
+            try:
+                outcome, trained = self._climb(proposal, bars, watch)
+            except Diverged as error:
+                return ended(Status.DIVERGED, str(error))
+            except _TooSlow as error:
+                return ended(Status.FAILED, str(error))
+            except (MemoryError, RuntimeError) as error:
+                if not out_of_memory(error):
+                    raise
+                detail = str(error).splitlines()[0] if str(error) else "no detail"
+                return ended(Status.FAILED, f"out of memory: {detail}")
+        return replace(outcome, seconds=time.perf_counter() - start), trained
+
+    def _climb(self, proposal: Proposal, bars: Sequence[float], on_step: OnStep) -> tuple[Outcome, Trained]:
+        """Trains from rung to rung, as long as the candidate is above the bars."""
+        recipe = self._recipe(self._proxy.steps)
+        model, optimizer = self._heir(proposal.backbone, recipe)
+        batches = self._batches(proposal.number + 1)
+        done, rungs = 0, {}
+        for place, rung in enumerate(rung_steps(self._proxy)):
+            self._train(model, batches, recipe, on_step, optimizer, range(done, rung))
+            done = rung
+            score, _ = self._scored(model, with_loss=False)
+            rungs[f"rung {rung}"] = score
+            if place < len(bars) and score < bars[place]:
+                reason = f"{score:.4f} after {rung} steps, below {bars[place]:.4f}"
+                return Outcome(Status.PRUNED, reason=reason, metrics=rungs), Trained.of(model, optimizer)
+        self._train(model, batches, recipe, on_step, optimizer, range(done, recipe.steps))
+        score, metrics = self._scored(model, with_loss=True)
+        return Outcome(Status.COMPLETE, score, metrics=rungs | metrics), Trained.of(model, optimizer)
+
+    def _memory(self, backbone: Backbone) -> int:
+        length = self._data.train.take(slice(0, 1)).shape[1]
+        return training_memory(backbone, self.model, self._proxy.batch_size, length)
+
+    def _in_time(self, start: float, on_step: Watch) -> Watch:
+        most = self._proxy.max_seconds
+        if most is None:
+            return on_step
+
+        def checked(done: int, of: int, loss: float) -> None:
+            if time.perf_counter() - start > most:
+                raise _TooSlow(f"trained for more than {most:g} s after {done} of {of} steps")
+            on_step(done, of, loss)
+
+        return checked
 
     def rescore(self, backbones: Sequence[Backbone]) -> list[float]:
         """Scores backbones with the bank as it stands, without training it."""
@@ -150,29 +211,52 @@ class SharedWeightEvaluator:
     def save(self, folder: Path, trials: int) -> None:
         """Snapshots the bank as it is after so many trials; the two newest are kept."""
         folder.mkdir(parents=True, exist_ok=True)
-        with written_whole(_snapshot(folder, trials)) as partial:
+        with written_whole(snapshot_path(folder, trials)) as partial:
             save_file(self.bank.state(), partial)
         older = sorted(folder.glob("*.safetensors"))[:-_SNAPSHOTS]
         for old in (*older, *folder.glob("*.partial")):  # a kill may have left half a file
             old.unlink()
 
-    def restore(self, folder: Path, trials: int) -> None:
-        """Loads the snapshot that belongs to a history of so many trials.
+    def restore(self, folder: Path, trials: int, say: Callable[[str], None] = lambda text: None) -> int:
+        """Loads the newest whole snapshot that a history of so many trials contains.
+
+        Args:
+            folder: Of the snapshots.
+            trials: Length of the history.
+            say: Told which snapshots are damaged.
+
+        Returns:
+            How many trials it has absorbed; those after them have to be trained again.
 
         Raises:
-            UserError: It is missing, damaged, or of other sizes.
+            UserError: There is none, or it is of other sizes.
         """
-        path = _snapshot(folder, trials)
-        try:
-            tensors = load_file(path)
-        except Exception as error:  # safetensors raises its own kinds for each damage
-            raise UserError(
-                f"snapshot {path} cannot be read ({error}); the run cannot be resumed, start another"
-            ) from error
+        for path in sorted(folder.glob("*.safetensors"), reverse=True):
+            if int(path.stem) > trials:
+                continue  # written, but its trials were not recorded
+            try:
+                self.load(path)
+            except SafetensorError as error:
+                say(f"snapshot {path} cannot be read ({error}); the one before it is tried")
+                continue
+            return int(path.stem)
+        raise UserError(
+            f"{folder} has no whole snapshot for a history of {trials} trials; the run cannot be resumed, "
+            "start another"
+        )
+
+    def load(self, snapshot: Path | bytes) -> None:
+        """Takes the shared weights of a snapshot: a file, or what is in one.
+
+        Raises:
+            SafetensorError: It is damaged.
+            UserError: It is of other sizes.
+        """
+        tensors = load(snapshot) if isinstance(snapshot, bytes) else load_file(snapshot)
         try:
             self.bank.load_state(tensors)
         except ValueError as error:
-            raise UserError(f"snapshot {path} does not fit: {error}; start another run") from None
+            raise UserError(f"the snapshot does not fit: {error}; start another run") from None
 
     def _train(
         self,
@@ -181,9 +265,10 @@ class SharedWeightEvaluator:
         recipe: Recipe,
         on_step: OnStep,
         optimizer: torch.optim.Optimizer,
+        steps: range | None = None,
     ) -> None:
         objective, limit = language_objective(self._precision), guess_limit(self._vocabulary.size)
-        train(model, batches, recipe, objective, on_step, optimizer, loss_limit=limit)
+        train(model, batches, recipe, objective, on_step, optimizer, steps=steps, loss_limit=limit)
 
     def _heir(self, backbone: Backbone, recipe: Recipe) -> tuple[MaskedLM, torch.optim.Optimizer]:
         """The candidate and its optimiser, which go on where the bank stands."""
@@ -206,9 +291,15 @@ class SharedWeightEvaluator:
         return training_batches(self._data.train, self._vocabulary, self._proxy.batch_size, seed)
 
 
+def rung_steps(proxy: ProxyConfig) -> list[int]:
+    """After how many steps candidates are scored and perhaps stopped, without the last."""
+    return sorted({round(share * proxy.steps) for share in proxy.rungs} - {0, proxy.steps})
+
+
 def _advance(on_step: Watch, before: int, steps: int, step: int, loss: float) -> None:
     on_step(before + step, steps, loss)
 
 
-def _snapshot(folder: Path, trials: int) -> Path:
+def snapshot_path(folder: Path, trials: int) -> Path:
+    """The file with the bank as it is after so many trials."""
     return folder / f"{trials:08}.safetensors"

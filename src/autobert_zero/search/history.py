@@ -1,7 +1,8 @@
 """The history of a run: an Optuna study with one writer, so that Optuna's tools open it as it is."""
 
 import json
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -14,6 +15,8 @@ from autobert_zero.search.trial import Outcome, Proposal, Status, Trial
 from autobert_zero.space import KERNELS, Backbone, Convolution, Layer
 
 STUDY = "autobert-zero"
+_IDENTITY = "identity"
+_STATES = {Status.COMPLETE: TrialState.COMPLETE, Status.PRUNED: TrialState.PRUNED}
 _KIND = CategoricalDistribution(("attention", *(f"conv {kernel}" for kernel in KERNELS)))
 
 
@@ -29,21 +32,34 @@ class History:
 
     Args:
         storage: Any Optuna storage URL, for example `sqlite:///run/study.db`.
+        study: Name of the study in it.
+        identity: Settings that the trials depend on; kept with a new study, compared with an old one's.
 
     Raises:
-        HistoryError: It cannot be read.
+        HistoryError: It cannot be reached or read, or it belongs to a search with other settings.
     """
 
-    def __init__(self, storage: str) -> None:
+    def __init__(self, storage: str, study: str = STUDY, identity: Mapping[str, Any] | None = None) -> None:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
+        shown = re.sub(r"(?<=:)[^:@/]+(?=@)", "***", storage)  # without the password
         try:
             self._study = optuna.create_study(
-                storage=storage, study_name=STUDY, direction="maximize", load_if_exists=True
+                storage=storage, study_name=study, direction="maximize", load_if_exists=True
             )
             self._length = len(self._study.get_trials(deepcopy=False))
+            own = self._study.user_attrs.get(_IDENTITY)
         except Exception as error:  # every storage has its own kinds
             cause = str(error).splitlines()[0]
-            raise HistoryError(f"the study {storage} cannot be read: {cause}; start another run") from error
+            raise HistoryError(f"the study {shown} cannot be read: {cause}; start another run") from error
+        if identity is None:
+            return
+        if own is None and not self._length:
+            self._study.set_user_attr(_IDENTITY, dict(identity))
+        elif own is not None and (other := _differences(own, identity)):
+            raise HistoryError(
+                f"the study {study!r} in {shown} is of a search with another {', '.join(other)}; choose "
+                "another name with --set study=NAME"
+            )
 
     def __len__(self) -> int:
         return self._length
@@ -70,25 +86,45 @@ class History:
         return [_thawed(trial) for trial in self._study.get_trials(deepcopy=False)]
 
 
+def _differences(one: Mapping[str, Any], other: Mapping[str, Any], place: str = "") -> list[str]:
+    """Names of the settings that differ."""
+    names = []
+    for key in one.keys() | other.keys():
+        mine, theirs = one.get(key), other.get(key)
+        if isinstance(mine, Mapping) and isinstance(theirs, Mapping):
+            names += _differences(mine, theirs, f"{place}{key}.")
+        elif mine != theirs:
+            names.append(f"{place}{key}")
+    return sorted(names)
+
+
 def _frozen(trial: Trial) -> FrozenTrial:
     proposal, outcome = trial.proposal, trial.outcome
-    complete = outcome.status is Status.COMPLETE
+    state = _STATES.get(outcome.status, TrialState.FAIL)
+    rungs = {
+        int(name.removeprefix("rung ")): score
+        for name, score in outcome.metrics.items()
+        if name.startswith("rung ")
+    }
     attributes: dict[str, Any] = {
         "backbone": proposal.backbone.to_list(),
         "key": proposal.backbone.key(),
         "round": proposal.round,
         "parent": proposal.parent,
         "mutations": list(proposal.mutations),
+        "repeats": proposal.repeats,
         "status": outcome.status.value,
         "reason": outcome.reason,
         "seconds": outcome.seconds,
+        "same_as": outcome.same_as,
         "metrics": dict(outcome.metrics),
         "rescored": {str(number): score for number, score in trial.rescored.items()},
     }
     now = datetime.now(tz=UTC).replace(tzinfo=None)
     frozen = optuna.trial.create_trial(
-        state=TrialState.COMPLETE if complete else TrialState.FAIL,
-        value=outcome.score if complete else None,
+        state=state,
+        value=outcome.score if state is TrialState.COMPLETE else None,
+        intermediate_values=rungs,
         params={f"layer {index:02}": _kind(layer) for index, layer in enumerate(proposal.backbone.layers, 1)},
         distributions={f"layer {index:02}": _KIND for index in range(1, len(proposal.backbone.layers) + 1)},
         user_attrs=json.loads(json.dumps(attributes)),
@@ -106,13 +142,15 @@ def _thawed(frozen: FrozenTrial) -> Trial:
             round=attributes["round"],
             parent=attributes["parent"],
             mutations=tuple(attributes["mutations"]),
+            repeats=attributes.get("repeats", 0),  # not in studies of earlier versions, nor is same_as
         )
         outcome = Outcome(
             status=Status(attributes["status"]),
-            score=frozen.value,
+            score=frozen.value if frozen.state is TrialState.COMPLETE else None,
             reason=attributes["reason"],
             metrics=attributes["metrics"],
             seconds=attributes["seconds"],
+            same_as=attributes.get("same_as"),
         )
         rescored = {int(number): score for number, score in attributes["rescored"].items()}
     except (KeyError, TypeError, ValueError, AttributeError) as error:

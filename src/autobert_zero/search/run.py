@@ -4,7 +4,7 @@ import json
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +14,13 @@ from autobert_zero import cost
 from autobert_zero.config import SearchConfig, read_yaml, resolve
 from autobert_zero.data.cache import written_whole
 from autobert_zero.errors import UserError
-from autobert_zero.search.evaluate import SharedWeightEvaluator
+from autobert_zero.search.executors import make_executor
 from autobert_zero.search.history import History, newest_scores, ranked
+from autobert_zero.search.loop import Search
 from autobert_zero.search.outputs import LEADERBOARD, write_backbone, write_leaderboard, write_summary
 from autobert_zero.search.prepare import Setting, prepare, space_of
 from autobert_zero.search.progress import RunProgress
-from autobert_zero.search.strategies import SpaceExhausted, Strategy, make_strategy
+from autobert_zero.search.strategies import make_strategy
 from autobert_zero.search.trial import Trial
 from autobert_zero.space import Backbone
 from autobert_zero.training.loop import Recipe
@@ -40,7 +41,12 @@ class RunError(UserError):
 
 
 def run_search(
-    config: SearchConfig, out: Path, progress: RunProgress, first: Sequence[Backbone] = ()
+    config: SearchConfig,
+    out: Path,
+    progress: RunProgress,
+    first: Sequence[Backbone] = (),
+    workers: int = 1,
+    ray: str | None = None,
 ) -> dict[str, Any]:
     """Starts a run, or continues the one in `out`.
 
@@ -49,6 +55,8 @@ def run_search(
         out: The run folder; new or empty, or holding a run of the same config.
         progress: What the user sees.
         first: Backbones of the user, proposed before any other.
+        workers: Processes that train candidates at once; changes the time, not the result.
+        ray: Address of a Ray cluster that trains them instead.
 
     Returns:
         The summary, as in `summary.json`.
@@ -62,31 +70,39 @@ def run_search(
     strategy = make_strategy(space_of(config), config.seed, config.strategy, first)
     setting = prepare(config, progress.update)
     evaluator = setting.evaluator()
-    # All that a damaged folder can be wrong in is read before anything is written.
-    finals = _Finals(setting, out, progress)
-    clock = _Clock(out / _TIMES, start)
-    if (out / _CONFIG).exists():
-        _check_text(setting, out)
-    else:
-        _establish(setting, out, first)
-    with _only_writer(out):
-        history, trials = _recorded(evaluator, out)
-        if trials:
-            progress.say(f"resuming after {len(trials)} of {config.proxy.candidates} candidates")
-        sizes = setting.sizes
-        try:
-            _search(setting, strategy, evaluator, history, trials, out, progress)
-        finally:
-            clock.stop("search")
-            write_leaderboard(out / LEADERBOARD, trials, sizes, config.data.length)
-        try:
-            summary = _compare(finals, trials, sizes)
-        finally:
-            clock.stop("final")
+    with closing(make_executor(config, evaluator, workers, ray)) as executor:
+        # All that a damaged folder can be wrong in is read before anything is written.
+        finals = _Finals(setting, out, progress)
+        clock = _Clock(out / _TIMES, start)
+        if (out / _CONFIG).exists():
+            _check_text(setting, out)
+        else:
+            _establish(setting, out, first)
+        with _only_writer(out):
+            history, trials = _recorded(out, config)
+            if trials:
+                progress.say(f"resuming after {len(trials)} of {config.proxy.candidates} candidates")
+            sizes, snapshots = setting.sizes, out / _BANK
+            search = Search(
+                config, setting.space, strategy, evaluator, executor, history, snapshots, progress, trials
+            )
+            try:
+                search.run()
+            finally:
+                clock.stop("search")
+                write_leaderboard(out / LEADERBOARD, trials, sizes, config.data.length)
+            try:
+                summary = _compare(finals, trials, sizes)
+            finally:
+                clock.stop("final")
     statuses = Counter(trial.outcome.status.value for trial in trials)
     summary |= {
         "candidates": len(trials),
         "statuses": dict(statuses),
+        "saved": {
+            "repeats": sum(trial.proposal.repeats for trial in trials),
+            "twins": sum(trial.outcome.same_as is not None for trial in trials),
+        },
         "seconds": clock.total,
         "search_seconds": clock.seconds["search"],
         "seed": config.seed,
@@ -130,6 +146,11 @@ def read_run(out: Path) -> tuple[SearchConfig, list[Backbone]]:
     return config, first
 
 
+def identity(config: SearchConfig) -> dict[str, Any]:
+    """What a study belongs to: the settings that its trials depend on."""
+    return config.model_dump(mode="json", exclude={"storage", "study", "final"})
+
+
 def _establish(setting: Setting, out: Path, first: Sequence[Backbone]) -> None:
     """Writes what `read_run` reads, the config last: where it is, the folder is a run."""
     try:
@@ -164,65 +185,20 @@ def _only_writer(out: Path) -> Iterator[None]:
         ) from None
 
 
-def _recorded(evaluator: SharedWeightEvaluator, out: Path) -> tuple[History, list[Trial]]:
-    """Opens the history, new or of the run so far, and gives the evaluator the bank that belongs to it."""
-    study, snapshots = out / _STUDY, out / _BANK
-    begun = any(snapshots.glob("*.safetensors"))
-    if begun and not (study.exists() and study.stat().st_size):
+def _recorded(out: Path, config: SearchConfig) -> tuple[History, list[Trial]]:
+    """Opens the history, new or of the run so far."""
+    study = out / _STUDY
+    begun = any((out / _BANK).glob("*.safetensors"))
+    if begun and config.storage is None and not (study.exists() and study.stat().st_size):
         raise RunError(f"{study} is missing or empty, the run cannot be resumed; start another")
-    history = History(f"sqlite:///{study}")
+    history = History(config.storage or f"sqlite:///{study}", config.study, identity(config))
     trials = history.load()
-    if begun or trials:
-        evaluator.restore(snapshots, len(trials))
+    if trials and not begun:
+        raise RunError(
+            f"the study {config.study!r} has trials, but {out} has no snapshot that belongs to them; resume "
+            "the run in its own folder, or choose another name with --set study=NAME"
+        )
     return history, trials
-
-
-def _search(
-    setting: Setting,
-    strategy: Strategy,
-    evaluator: SharedWeightEvaluator,
-    history: History,
-    trials: list[Trial],
-    out: Path,
-    progress: RunProgress,
-) -> None:
-    """Runs the search from the trials so far to its budget and adds the new ones to them."""
-    config, snapshots = setting.config, out / _BANK
-    if not any(snapshots.glob("*.safetensors")):
-        evaluator.warm_up(
-            setting.space, lambda done, of, loss: progress.update("warm-up", done, of, f"loss {loss:.3f}")
-        )
-        evaluator.save(snapshots, 0)
-    for trial in trials:  # resuming is replaying
-        strategy.rescore(trial.rescored)
-        strategy.tell(trial)
-
-    best = max((t.outcome.score for t in trials if t.outcome.score is not None), default=None)
-    while len(trials) < config.proxy.candidates:
-        stale = strategy.contenders()
-        scores = evaluator.rescore([trial.proposal.backbone for trial in stale])
-        rescored = {trial.proposal.number: score for trial, score in zip(stale, scores, strict=True)}
-        strategy.rescore(rescored)
-        try:
-            proposal = strategy.ask()
-        except SpaceExhausted as end:
-            progress.say(str(end))
-            break
-        outcome = evaluator.evaluate(
-            proposal,
-            lambda done, of, loss: progress.update("candidate", done, of, f"{len(trials)} loss {loss:.3f}"),
-        )
-        trial = Trial(proposal, outcome, rescored)
-        # The snapshot first: a kill between the two leaves a history that an older snapshot matches.
-        evaluator.save(snapshots, len(trials) + 1)
-        history.append(trial)
-        strategy.tell(trial)
-        trials.append(trial)
-        if outcome.score is not None:
-            best = outcome.score if best is None else max(best, outcome.score)
-        progress.candidate(trial, best)
-        note = "" if best is None else f"best {best:.4f}"
-        progress.update("search", len(trials), config.proxy.candidates, note)
 
 
 class _Finals:

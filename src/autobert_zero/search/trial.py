@@ -11,6 +11,7 @@ class Status(StrEnum):
     """How a trial ended."""
 
     COMPLETE = "complete"
+    PRUNED = "pruned"
     FAILED = "failed"
     DIVERGED = "diverged"
 
@@ -25,6 +26,7 @@ class Proposal:
         round: Trials of one round do not depend on each other; round 0 is the first population.
         parent: Number of the trial it was mutated from, if any.
         mutations: What was changed, for people.
+        repeats: Draws that were thrown away because their backbone was proposed before.
     """
 
     number: int
@@ -32,6 +34,7 @@ class Proposal:
     round: int = 0
     parent: int | None = None
     mutations: tuple[str, ...] = ()
+    repeats: int = 0
 
 
 @dataclass(frozen=True)
@@ -39,11 +42,12 @@ class Outcome:
     """The result of an evaluation.
 
     Attributes:
-        status: COMPLETE with a score, or FAILED / DIVERGED with a reason.
+        status: COMPLETE with a score, or PRUNED / FAILED / DIVERGED with a reason.
         score: Higher is better.
         reason: Why there is no score.
         metrics: Further figures, by name.
         seconds: What the evaluation took.
+        same_as: Number of the trial that computes the same function and whose outcome this is.
 
     Raises:
         ValueError: COMPLETE without a finite score.
@@ -54,6 +58,7 @@ class Outcome:
     reason: str = ""
     metrics: Mapping[str, float] = field(default_factory=dict)
     seconds: float = 0.0
+    same_as: int | None = None
 
     def __post_init__(self) -> None:
         finite = self.score is not None and abs(self.score) < float("inf")

@@ -1,5 +1,6 @@
 """The protocol of strategies, and what they have in common."""
 
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from random import Random
 from typing import Protocol
@@ -29,6 +30,9 @@ class Strategy(Protocol):
     def rescore(self, scores: Mapping[int, float]) -> None:
         """Replaces scores, by trial number."""
 
+    def independent(self) -> int:
+        """How many proposals may be asked for before the next outcome has to be told."""
+
     def ask(self) -> Proposal:
         """Proposes a backbone that was not proposed before.
 
@@ -57,6 +61,9 @@ class NoveltyKeeper:
     def rescore(self, scores: Mapping[int, float]) -> None:
         pass
 
+    def independent(self) -> int:
+        return sys.maxsize
+
     def note(self, trial: Trial) -> None:
         """Remembers a trial that was told, be it from this process or from a recorded history."""
         self._known.add(trial.proposal.backbone.key())
@@ -80,5 +87,5 @@ class NoveltyKeeper:
             if key not in self._known:
                 self._known.add(key)
                 self._next += 1
-                return Proposal(number, backbone, round_, None if given else parent, mutations)
+                return Proposal(number, backbone, round_, None if given else parent, mutations, attempt)
         raise SpaceExhausted(f"no new backbone in {ATTEMPTS} draws; the space is used up")

@@ -41,6 +41,11 @@ class OpNas(NoveltyKeeper):
         for number, score in scores.items():
             self._rank(number, score)
 
+    def independent(self) -> int:
+        """The rest of the round."""
+        place = self._next - self.config.population
+        return -place if place < 0 else self._round_size - place % self._round_size
+
     def ask(self) -> Proposal:
         place = self._next - self.config.population
         parents = self._best(self.config.parents) if place >= 0 else []

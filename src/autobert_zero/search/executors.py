@@ -1,0 +1,261 @@
+"""Where candidates are trained: in this process, in processes of this machine, or on a Ray cluster.
+
+Candidates that are trained together start from one state of the shared weights, so an executor changes how
+long a search takes and nothing else.
+"""
+
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+
+from autobert_zero.config import SearchConfig, resolve
+from autobert_zero.errors import UserError
+from autobert_zero.nn import Trained
+from autobert_zero.search.evaluate import SharedWeightEvaluator, Watch
+from autobert_zero.search.prepare import prepare
+from autobert_zero.search.trial import Outcome, Proposal, Status
+
+Done = tuple[Outcome, Trained | None]
+_Sent = tuple[Outcome, Any]
+
+_DEATHS = 2
+"""A candidate whose worker died so often while it was alone has failed."""
+
+
+class Executor(Protocol):
+    """Evaluates candidates that start from one state of the shared weights."""
+
+    def run(
+        self, proposals: Sequence[Proposal], bars: Sequence[float], snapshot: Path, on_step: Watch
+    ) -> Iterator[tuple[int, Done]]:
+        """Trains them, in any order.
+
+        Args:
+            proposals: The candidates.
+            bars: What they have to reach at each rung.
+            snapshot: File with the shared weights as they stand.
+            on_step: Told the progress of each where they are trained one after the other.
+
+        Yields:
+            The place of each among the proposals, with its outcome and trained weights.
+        """
+        ...
+
+    def close(self) -> None:
+        """Ends the workers."""
+        ...
+
+
+class InProcess:
+    """One after the other, in this process."""
+
+    def __init__(self, evaluator: SharedWeightEvaluator) -> None:
+        self._evaluator = evaluator
+
+    def run(
+        self, proposals: Sequence[Proposal], bars: Sequence[float], snapshot: Path, on_step: Watch
+    ) -> Iterator[tuple[int, Done]]:
+        for place, proposal in enumerate(proposals):
+            yield place, self._evaluator.evaluate(proposal, bars, on_step)
+
+    def close(self) -> None:
+        pass
+
+
+class Processes:
+    """Several at once, in processes of this machine. One that dies is replaced and its candidate redone.
+
+    Args:
+        config: Of the run; each worker prepares it anew, from the cache of the corpus.
+        workers: How many.
+    """
+
+    def __init__(self, config: SearchConfig, workers: int) -> None:
+        self._config = config.to_yaml()
+        self._workers = workers
+        self._context = multiprocessing.get_context("spawn")
+        self._stop = self._context.Event()
+        self._pool = self._new_pool()
+
+    def _new_pool(self) -> ProcessPoolExecutor:
+        return ProcessPoolExecutor(self._workers, self._context, _start_worker, (self._stop,))
+
+    def run(
+        self, proposals: Sequence[Proposal], bars: Sequence[float], snapshot: Path, on_step: Watch
+    ) -> Iterator[tuple[int, Done]]:
+        left = dict(enumerate(proposals))
+        for place, sent in self._attempt(left, bars, snapshot):
+            del left[place]
+            yield place, _received(sent)
+        # A death takes the whole pool along, whoever died. Alone, the guilty one is found.
+        for place, proposal in sorted(left.items()):
+            for _ in range(_DEATHS):
+                done = next(self._attempt({place: proposal}, bars, snapshot), None)
+                if done is not None:
+                    yield place, _received(done[1])
+                    break
+            else:
+                reason = f"its worker died {_DEATHS} times; it may need more memory than there is"
+                yield place, (Outcome(Status.FAILED, reason=reason), None)
+
+    def _attempt(
+        self, proposals: Mapping[int, Proposal], bars: Sequence[float], snapshot: Path
+    ) -> Iterator[tuple[int, _Sent]]:
+        """Yields what comes back before a worker dies, if one does."""
+        try:
+            running: dict[Future[_Sent], int] = {
+                self._pool.submit(_work, self._config, snapshot, proposal, tuple(bars)): place
+                for place, proposal in proposals.items()
+            }
+        except BrokenProcessPool:  # a worker died while there was nothing to do
+            self._pool = self._new_pool()
+            yield from self._attempt(proposals, bars, snapshot)
+            return
+        broken = False
+        for future in as_completed(running):
+            try:
+                yield running[future], future.result()
+            except BrokenProcessPool:
+                broken = True
+        if broken:
+            self._pool = self._new_pool()
+
+    def close(self) -> None:
+        self._stop.set()  # nobody waits for what is under way
+        self._pool.shutdown(cancel_futures=True)
+
+
+class Ray:
+    """Several at once, as tasks of a Ray cluster, whose nodes have this package and can read the corpus.
+
+    Args:
+        config: Of the run.
+        address: Of the cluster, as `ray.init` takes it; `local` starts one on this machine.
+
+    Raises:
+        UserError: Ray is not installed, or the cluster cannot be reached.
+    """
+
+    def __init__(self, config: SearchConfig, address: str) -> None:
+        try:
+            import ray
+        except ImportError:
+            raise UserError("--ray needs Ray: pip install 'autobert-zero[ray]'") from None
+        self._ray = ray
+        self._config = config.to_yaml()
+        try:
+            ray.init(address=address, log_to_driver=False, logging_level="error")
+        except (ConnectionError, ValueError, RuntimeError) as error:
+            cause = str(error).splitlines()[0] if str(error) else type(error).__name__
+            raise UserError(f"the Ray cluster {address} cannot be reached: {cause}") from None
+        uses_gpu = config.device != "cpu" and ray.cluster_resources().get("GPU", 0) > 0
+        options: dict[str, Any] = {"num_gpus": 1} if uses_gpu else {"num_cpus": 1}
+        self._task = ray.remote(max_retries=_DEATHS, **options)(_work)
+
+    def run(
+        self, proposals: Sequence[Proposal], bars: Sequence[float], snapshot: Path, on_step: Watch
+    ) -> Iterator[tuple[int, Done]]:
+        shared = self._ray.put(snapshot.read_bytes())
+        running = {
+            self._task.remote(self._config, shared, proposal, tuple(bars)): place
+            for place, proposal in enumerate(proposals)
+        }
+        waiting = list(running)
+        while waiting:
+            (first, *_), waiting = self._ray.wait(waiting, num_returns=1)
+            try:
+                yield running[first], _received(self._ray.get(first))
+            except (self._ray.exceptions.WorkerCrashedError, self._ray.exceptions.OutOfMemoryError) as error:
+                reason = f"its worker died {_DEATHS + 1} times: {str(error).splitlines()[0]}"
+                yield running[first], (Outcome(Status.FAILED, reason=reason), None)
+            except (ModuleNotFoundError, self._ray.exceptions.RaySystemError) as error:
+                if "autobert_zero" not in str(error):
+                    raise
+                raise UserError(
+                    "the nodes of the Ray cluster cannot import autobert_zero; install this version of the "
+                    "package on all of them"
+                ) from error
+
+    def close(self) -> None:
+        self._ray.shutdown()
+
+
+def make_executor(
+    config: SearchConfig, evaluator: SharedWeightEvaluator, workers: int = 1, ray: str | None = None
+) -> Executor:
+    """The executor that the user asks for.
+
+    Args:
+        config: Of the run.
+        evaluator: For candidates in this process.
+        workers: Processes of this machine.
+        ray: Address of a Ray cluster.
+
+    Raises:
+        UserError: There is nothing to divide, or the cluster cannot be used.
+    """
+    if workers == 1 and ray is None:
+        return InProcess(evaluator)
+    if config.proxy.together == 1:
+        raise UserError(
+            "proxy.together is 1: each candidate starts from the weights that the one before it left, so "
+            "there is nothing to do in parallel; start a run with --set proxy.together=4, or use one worker"
+        )
+    return Processes(config, workers) if ray is None else Ray(config, ray)
+
+
+def _start_worker(stop: Any) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def end_with_the_search() -> None:
+        while parent.is_alive() and not stop.wait(0.5):
+            pass
+        os._exit(1)  # in the middle of a candidate: a worker leaves nothing behind
+
+    threading.Thread(target=end_with_the_search, daemon=True).start()
+
+
+@lru_cache(maxsize=1)
+def _evaluator(config: str) -> SharedWeightEvaluator:
+    """The evaluator of a worker, prepared once."""
+    import yaml
+
+    return prepare(resolve(SearchConfig(), yaml.safe_load(config))).evaluator()
+
+
+def _work(config: str, snapshot: Path | bytes, proposal: Proposal, bars: tuple[float, ...]) -> _Sent:
+    """What a worker does with a candidate."""
+    evaluator = _evaluator(config)
+    evaluator.load(snapshot)
+    outcome, trained = evaluator.evaluate(proposal, bars)
+    return outcome, None if trained is None else _sent(trained)
+
+
+def _sent(trained: Trained) -> Trained:
+    """With arrays in place of tensors: they travel as plain bytes, not through shared memory."""
+    return _converted(trained, lambda tensor: tensor.detach().cpu().numpy())
+
+
+def _received(sent: _Sent) -> Done:
+    outcome, trained = sent
+    return outcome, None if trained is None else _converted(trained, torch.from_numpy)
+
+
+def _converted(trained: Trained, convert: Callable[[Any], Any]) -> Trained:
+    def each(tensors: Mapping[str, Any]) -> dict[str, Any]:
+        return {name: convert(tensor) for name, tensor in tensors.items()}
+
+    moments = {key: each(tensors) for key, tensors in trained.moments.items()}
+    return replace(trained, weights=each(trained.weights), moments=moments)

@@ -1,0 +1,205 @@
+"""The search itself: proposals in, outcomes recorded, until the budget is spent."""
+
+import errno
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from autobert_zero.config import SearchConfig
+from autobert_zero.errors import UserError
+from autobert_zero.search.evaluate import SharedWeightEvaluator, rung_steps, snapshot_path
+from autobert_zero.search.executors import Done, Executor
+from autobert_zero.search.history import History, newest_scores
+from autobert_zero.search.progress import RunProgress
+from autobert_zero.search.strategies import SpaceExhausted, Strategy
+from autobert_zero.search.trial import Outcome, Proposal, Status, Trial
+from autobert_zero.search.twins import Twins
+from autobert_zero.space import Space
+
+_RECENT = 16
+"""With how many candidates before it a candidate is compared at a rung; older scores are of a worse bank."""
+
+
+@dataclass
+class Search:
+    """A search from where its history stands to the end of its budget.
+
+    Attributes:
+        config: Of the run.
+        space: The bounds.
+        strategy: New; it is told what is recorded.
+        evaluator: Holds the shared weights.
+        executor: Trains candidates.
+        history: What is recorded.
+        snapshots: Folder for the shared weights.
+        progress: What the user sees.
+        trials: The trials so far, in order; grows.
+        best: The best score so far.
+    """
+
+    config: SearchConfig
+    space: Space
+    strategy: Strategy
+    evaluator: SharedWeightEvaluator
+    executor: Executor
+    history: History
+    snapshots: Path
+    progress: RunProgress
+    trials: list[Trial]
+    best: float | None = None
+
+    def run(self) -> None:
+        """Goes on to the budget, or until the space is exhausted.
+
+        Raises:
+            UserError: The disk is full; the run can be resumed.
+        """
+        recorded = self._restore()
+        twins = Twins()
+        for trial in self.trials:  # resuming is replaying
+            twins.note(trial.proposal)
+            self._note_best(trial)
+            self.strategy.rescore(trial.rescored)
+            self.strategy.tell(trial)
+        while len(self.trials) < self.config.proxy.candidates:
+            stale = self.strategy.contenders()
+            scores = self.evaluator.rescore([trial.proposal.backbone for trial in stale])
+            rescored = {trial.proposal.number: score for trial, score in zip(stale, scores, strict=True)}
+            self.strategy.rescore(rescored)
+            proposals = self._ask()
+            if not proposals:
+                break
+            outcomes = self._evaluate(proposals, [twins.note(proposal) for proposal in proposals], rescored)
+            with _disk_told():
+                # The snapshot first: a kill between the two leaves a history that an older snapshot matches.
+                self.evaluator.save(self.snapshots, len(self.trials) + len(proposals))
+            for proposal, outcome in zip(proposals, outcomes, strict=True):
+                trial = Trial(proposal, outcome, rescored)
+                rescored = {}  # told once, before the first of the batch
+                self._take(recorded.get(proposal.number), trial)
+
+    def _restore(self) -> dict[int, Trial]:
+        """Brings the bank to where the trials are; warms it up if the run is new.
+
+        Returns:
+            Trials that are recorded but of which the newest whole snapshot knows nothing: they are trained
+            again, and keep their recorded outcomes.
+        """
+        if not any(self.snapshots.glob("*.safetensors")) and not self.trials:
+            self.evaluator.warm_up(
+                self.space,
+                lambda done, of, loss: self.progress.update("warm-up", done, of, f"loss {loss:.3f}"),
+            )
+            with _disk_told():
+                self.evaluator.save(self.snapshots, 0)
+            return {}
+        absorbed = self.evaluator.restore(self.snapshots, len(self.trials), self.progress.say)
+        later = {trial.proposal.number: trial for trial in self.trials[absorbed:]}
+        del self.trials[absorbed:]
+        return later
+
+    def _ask(self) -> list[Proposal]:
+        """The next proposals that start from one state of the bank; none where the space is exhausted."""
+        room = self.config.proxy.candidates - len(self.trials)
+        proposals: list[Proposal] = []
+        for _ in range(min(self.config.proxy.together, self.strategy.independent(), room)):
+            try:
+                proposals.append(self.strategy.ask())
+            except SpaceExhausted as end:
+                self.progress.say(str(end))
+                break
+        return proposals
+
+    def _evaluate(
+        self, proposals: Sequence[Proposal], twins: Sequence[int | None], rescored: dict[int, float]
+    ) -> list[Outcome]:
+        """Trains those that have no twin, and merges what they learned into the bank."""
+        fresh = [place for place, twin in enumerate(twins) if twin is None]
+        done: dict[int, Done] = {}
+        running = self.executor.run(
+            [proposals[place] for place in fresh],
+            self._bars(),
+            snapshot_path(self.snapshots, len(self.trials)),
+            lambda step, of, loss: self.progress.update("candidate", step, of, f"loss {loss:.3f}"),
+        )
+        for index, result in running:
+            done[fresh[index]] = result
+            if len(proposals) > 1:
+                self.progress.update("together", len(done), len(fresh))
+        trained = [done[place][1] for place in fresh]
+        self.evaluator.bank.absorb(*(one for one in trained if one is not None))
+        outcomes: list[Outcome] = []
+        for place, twin in enumerate(twins):
+            if twin is None:
+                outcomes.append(done[place][0])
+                continue
+            together = twin >= proposals[0].number
+            source = outcomes[twin - proposals[0].number] if together else self.trials[twin].outcome
+            newest = {} if together else newest_scores(self.trials) | rescored
+            outcomes.append(_as_twin(source, twin, newest.get(twin, source.score)))
+        return outcomes
+
+    def _note_best(self, trial: Trial) -> None:
+        score = trial.outcome.score
+        if score is not None and (self.best is None or score > self.best):
+            self.best = score
+
+    def _bars(self) -> list[float]:
+        """What a candidate has to reach at each rung: to be among the best share of the recent ones."""
+        proxy, bars = self.config.proxy, []
+        for rung in rung_steps(proxy):
+            scores = [
+                trial.outcome.metrics[f"rung {rung}"]
+                for trial in self.trials
+                if f"rung {rung}" in trial.outcome.metrics and trial.outcome.same_as is None
+            ][-_RECENT:]
+            if len(scores) * proxy.rung_share < 1:
+                break  # too few to compare with
+            bars.append(sorted(scores, reverse=True)[int(len(scores) * proxy.rung_share) - 1])
+        return bars
+
+    def _take(self, recorded: Trial | None, trial: Trial) -> None:
+        """Records a trial unless it is, and tells it."""
+        if recorded is None:
+            with _disk_told():
+                self.history.append(trial)
+        elif recorded.proposal != trial.proposal:
+            raise UserError(
+                f"trial {trial.proposal.number} is recorded with another backbone than this version of the "
+                "search proposes; start another run"
+            )
+        else:
+            trial = recorded
+        self.strategy.tell(trial)
+        self.trials.append(trial)
+        self._note_best(trial)
+        self.progress.candidate(trial, self.best)
+        note = "" if self.best is None else f"best {self.best:.4f}"
+        self.progress.update("search", len(self.trials), self.config.proxy.candidates, note)
+
+
+def _as_twin(source: Outcome, number: int, score: float | None) -> Outcome:
+    """The outcome of a candidate that computes the same function as an earlier one."""
+    if source.status is not Status.COMPLETE:
+        score = None
+    reason = f"computes the same as trial {number}" + (f": {source.reason}" if source.reason else "")
+    return replace(source, score=score, reason=reason, seconds=0.0, same_as=number)
+
+
+@contextmanager
+def _disk_told() -> Iterator[None]:
+    """Turns a full disk into one line; what was written before is whole."""
+    try:
+        yield
+    except Exception as error:  # the system, safetensors and SQLite each have their own kind
+        full = getattr(error, "errno", None) == errno.ENOSPC or any(
+            sign in str(cause).lower()
+            for cause in (error, error.__cause__)
+            for sign in ("no space left", "disk is full", "disk full")
+        )
+        if not full:
+            raise
+        raise UserError(
+            "the disk is full; all that was recorded is whole: make room, then continue with --resume"
+        ) from error

@@ -24,12 +24,10 @@ from autobert_zero.search.strategies import make_strategy
 from autobert_zero.search.trial import Trial
 from autobert_zero.space import Backbone
 from autobert_zero.training.loop import Recipe
-from autobert_zero.training.scratch import Job, Result, default_workers, train_all
+from autobert_zero.training.scratch import Job, Result, default_workers, read_result, train_all
 from autobert_zero.zoo import OPPONENTS
 
 _CONFIG = "config.yaml"
-_STUDY = "study.db"
-_BANK = "bank"
 _SEEDS = "seed_backbones.json"
 _SEEDS_OF_RUNS = 2**32  # config.seed is smaller
 _TIMES = "times.json"
@@ -75,14 +73,15 @@ def run_search(
         finals = _Finals(setting, out, progress)
         clock = _Clock(out / _TIMES, start)
         if (out / _CONFIG).exists():
-            _check_text(setting, out)
+            check_text(setting, out)
         else:
             _establish(setting, out, first)
         with _only_writer(out):
-            history, trials = _recorded(out, config)
+            history = history_of(out, config)
+            trials = history.load()
             if trials:
                 progress.say(f"resuming after {len(trials)} of {config.proxy.candidates} candidates")
-            sizes, snapshots = setting.sizes, out / _BANK
+            sizes, snapshots = setting.sizes, snapshots_of(out)
             search = Search(
                 config, setting.space, strategy, evaluator, executor, history, snapshots, progress, trials
             )
@@ -163,7 +162,7 @@ def _establish(setting: Setting, out: Path, first: Sequence[Backbone]) -> None:
         partial.write_text(setting.config.to_yaml(), encoding="utf-8")
 
 
-def _check_text(setting: Setting, out: Path) -> None:
+def check_text(setting: Setting, out: Path) -> None:
     """Checks that a run is resumed on the text that it began with, by the tokenizer trained on it."""
     path = out / _TOKENIZER
     if not path.exists() or path.read_text(encoding="utf-8") != setting.tokenizer.to_str(pretty=True):
@@ -185,20 +184,28 @@ def _only_writer(out: Path) -> Iterator[None]:
         ) from None
 
 
-def _recorded(out: Path, config: SearchConfig) -> tuple[History, list[Trial]]:
-    """Opens the history, new or of the run so far."""
-    study = out / _STUDY
-    begun = any((out / _BANK).glob("*.safetensors"))
+def snapshots_of(out: Path) -> Path:
+    """Folder of the shared weights."""
+    return out / "bank"
+
+
+def history_of(out: Path, config: SearchConfig) -> History:
+    """Opens the history, new or of the run so far.
+
+    Raises:
+        UserError: It is missing, or belongs to another run.
+    """
+    study = out / "study.db"
+    begun = any(snapshots_of(out).glob("*.safetensors"))
     if begun and config.storage is None and not (study.exists() and study.stat().st_size):
         raise RunError(f"{study} is missing or empty, the run cannot be resumed; start another")
     history = History(config.storage or f"sqlite:///{study}", config.study, identity(config))
-    trials = history.load()
-    if trials and not begun:
+    if len(history) and not begun:
         raise RunError(
             f"the study {config.study!r} has trials, but {out} has no snapshot that belongs to them; resume "
             "the run in its own folder, or choose another name with --set study=NAME"
         )
-    return history, trials
+    return history
 
 
 class _Finals:
@@ -210,7 +217,7 @@ class _Finals:
         self._folder = out / "final"
         self.weights = out / "model.safetensors"
         self._progress = progress
-        self._results = {path.stem: _read_result(path) for path in sorted(self._folder.glob("*.json"))}
+        self._results = {path.stem: read_result(path) for path in sorted(self._folder.glob("*.json"))}
 
     def train(
         self, backbones: Mapping[str, Backbone], steps: int, seed: int, weights: Path | None = None
@@ -253,13 +260,6 @@ class _Finals:
             workers = final.workers or default_workers(self._setting.device)
             train_all(jobs, workers, self._progress.update, keep)
         return {name: self._results[name] for name in backbones}
-
-
-def _read_result(path: Path) -> Result:
-    try:
-        return Result(**json.loads(path.read_text(encoding="utf-8")))
-    except (ValueError, TypeError) as error:
-        raise RunError(f"{path} is damaged ({error}); delete it to train it again") from None
 
 
 def _compare(finals: _Finals, trials: Sequence[Trial], sizes: cost.Sizes) -> dict[str, Any]:

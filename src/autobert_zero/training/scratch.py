@@ -1,5 +1,6 @@
 """Trains backbones from scratch, several at once: the honest comparison at the end of a search."""
 
+import json
 import multiprocessing
 import os
 import queue
@@ -15,6 +16,7 @@ from safetensors.torch import save_file
 
 from autobert_zero.data.masking import Vocabulary, evaluation_batches, training_batches
 from autobert_zero.data.packing import Part, Splits
+from autobert_zero.errors import UserError
 from autobert_zero.nn import EncoderConfig, MaskedLM
 from autobert_zero.space import Backbone
 from autobert_zero.training.language import Evaluation, evaluate, guess_limit, language_objective
@@ -80,6 +82,18 @@ class Result:
     def to_dict(self) -> dict[str, Any]:
         """Plain data, for JSON."""
         return asdict(self)
+
+
+def read_result(path: Path) -> Result:
+    """Reads what `Result.to_dict` gave, as JSON.
+
+    Raises:
+        UserError: The file is damaged.
+    """
+    try:
+        return Result(**json.loads(path.read_text(encoding="utf-8")))
+    except (ValueError, TypeError) as error:
+        raise UserError(f"{path} is damaged ({error}); delete it to train it again") from None
 
 
 OnStep = Callable[[str, int, int], None]

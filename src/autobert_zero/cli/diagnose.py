@@ -1,0 +1,30 @@
+"""`diagnose`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from autobert_zero.cli.app import app
+from autobert_zero.cli.common import stop_told
+from autobert_zero.progress import Bars
+
+
+@app.command()
+def diagnose(
+    run: Annotated[Path, typer.Argument(help="Folder of a search, finished or not.")],
+    candidates: Annotated[int, typer.Option(min=5, help="How many candidates to train from scratch.")] = 20,
+    longer: Annotated[
+        int, typer.Option(min=4, help="The farther horizon, as a multiple of the nearer one.")
+    ] = 4,
+) -> None:
+    """Train a sample of a run's candidates from scratch: does the ranking under weight sharing hold?"""
+    from rich.console import Console
+
+    from autobert_zero.search.diagnose import diagnose as ask
+    from autobert_zero.search.diagnose import report
+
+    with stop_told("the same call continues"), Bars(Console()) as progress:
+        found = ask(run, candidates, longer, progress)
+    typer.echo(report(found))
+    typer.echo(f"\nall figures are in {run / 'diagnosis.json'}")

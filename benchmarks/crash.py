@@ -1,0 +1,181 @@
+"""Kills a real search at random moments and resumes it: does it end as the uninterrupted one, bit by bit?
+
+    python benchmarks/crash.py [--quick]
+
+A search of two layers on the embedded corpus runs once without a break. Then it runs again and is killed
+(SIGKILL) over and over: a random time after a new candidate, during the start, during the comparison from
+scratch and, at least once, while a snapshot of the shared weights is being written. At one of the kills the
+newest snapshot is damaged as well. `identical` says whether history, leaderboard, snapshots, found backbone
+and trained weights (times apart) are those of the uninterrupted run. Where the user may mount one, the same
+on a small disk that fills up in the middle (`full_disk`). Prints one JSON object as its last line.
+"""
+
+import argparse
+import csv
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from autobert_zero.config import SearchConfig, resolve
+from autobert_zero.search.history import History
+
+CONFIG = {
+    "data": {"vocab_size": 1024, "length": 32},
+    "model": {"layers": 2, "width": 32, "heads": 2, "dropout": 0.1},
+    "strategy": {"population": 6, "parents": 2, "children": 2},
+    "proxy": {"warmup_steps": 20, "steps": 12, "batch_size": 8, "validation_sequences": 64},
+    "final": {"finalists": 2, "screening_steps": 60, "steps": 80, "batch_size": 8, "workers": 1},
+}
+TIMES = {"seconds", "search_seconds", "tokens_per_second"}
+
+
+def started(config: Path, out: Path) -> subprocess.Popen[bytes]:
+    """Starts the search, or resumes it where it is begun."""
+    begun = (out / "config.yaml").exists()
+    given = ["--resume"] if begun else ["--config", str(config)]
+    command = [sys.executable, "-m", "autobert_zero.cli", "search", "--out", str(out), *given]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+
+
+def newest(out: Path) -> int:
+    """Trials in the newest snapshot; -1 without one."""
+    return max((int(path.stem) for path in (out / "bank").glob("*.safetensors")), default=-1)
+
+
+def kill_when(process: subprocess.Popen[bytes], ready: Callable[[], bool], delay: float) -> bool:
+    """Kills a process some time after a condition holds; returns whether it was alive until then."""
+    while process.poll() is None and not ready():
+        time.sleep(0.0005)
+    time.sleep(delay)
+    alive = process.poll() is None
+    process.kill()
+    process.wait()
+    return alive
+
+
+def essence(out: Path) -> dict[str, Any]:
+    """All that a run found, without times."""
+    trials = History(f"sqlite:///{out / 'study.db'}").load()
+    with (out / "leaderboard.csv").open(encoding="utf-8") as stream:
+        leaderboard = [timeless(row) for row in csv.DictReader(stream)]
+    return {
+        "trials": [(t.proposal, t.outcome.status, t.outcome.score, dict(t.rescored)) for t in trials],
+        "leaderboard": leaderboard,
+        "summary": timeless(json.loads((out / "summary.json").read_text())),
+        "bank": {path.name: path.read_bytes() for path in (out / "bank").glob("*.safetensors")},
+        "weights": (out / "model.safetensors").read_bytes(),
+        "best": (out / "best.txt").read_text(),
+    }
+
+
+def timeless(value: Any) -> Any:
+    """Plain data without the times."""
+    if isinstance(value, dict):
+        return {key: timeless(part) for key, part in value.items() if key not in TIMES}
+    return [timeless(part) for part in value] if isinstance(value, list) else value
+
+
+def finish(config: Path, out: Path) -> None:
+    """Lets a run end."""
+    process = started(config, out)
+    _, errors = process.communicate()
+    if process.returncode:
+        raise SystemExit(f"the search ended with {process.returncode}: {errors.decode()}")
+
+
+def killed_often(config: Path, out: Path, kills: int, candidates: int) -> dict[str, int]:
+    """Runs a search and kills it until there were so many kills, then lets it end."""
+    random, counts = Random(0), {"candidate": 0, "start": 0, "snapshot": 0, "final": 0, "damaged": 0}
+    while sum(counts.values()) - counts["damaged"] < kills:
+        done = sum(counts.values()) - counts["damaged"]
+        process, before = started(config, out), newest(out)
+        if before >= candidates:
+            place = "final"
+            alive = kill_when(process, lambda: True, random.uniform(2, 12))
+        elif done % 5 == 1:
+            place = "start"
+            alive = kill_when(process, lambda: True, random.uniform(0, 8))
+        elif counts["snapshot"] < 2:
+            place = "snapshot"
+            partials = out / "bank"
+            alive = kill_when(process, lambda p=partials: any(p.glob("*.partial")), 0)
+            alive = alive and any(partials.glob("*.partial"))  # it may have been renamed meanwhile
+        else:
+            place = "candidate"
+            alive = kill_when(process, lambda b=before: newest(out) > b, random.uniform(0, 0.5))
+        counts[place] += alive
+        if place == "candidate" and not counts["damaged"] and done > kills // 2:
+            path = max((out / "bank").glob("*.safetensors"))
+            path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+            counts["damaged"] = 1
+        if process.returncode == 0:
+            break
+    finish(config, out)
+    return counts
+
+
+def full_disk(config: Path, folder: Path, wanted: dict[str, Any]) -> bool | None:
+    """Whether a run survives a disk that is full for a while; None where no disk can be mounted."""
+    disk = folder / "disk"
+    disk.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=24m", "tmpfs", str(disk)], capture_output=True, check=False
+    )
+    if mounted.returncode:
+        return None
+    out, filler = disk / "run", disk / "filler"
+    try:
+        process = started(config, out)
+        while newest(out) < 3 and process.poll() is None:
+            time.sleep(0.01)
+        with filler.open("wb") as stream:
+            try:
+                while True:
+                    stream.write(bytes(4096))
+                    stream.flush()
+            except OSError:
+                pass  # full
+        _, errors = process.communicate()
+        told = process.returncode == 2 and b"the disk is full" in errors and errors.count(b"\n") == 1
+        filler.unlink()
+        finish(config, out)
+        return told and essence(out) == wanted
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)
+
+
+def main() -> None:
+    """Runs everything and prints the figures."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="5 kills instead of 24")
+    quick = parser.parse_args().quick
+    kills, candidates = (5, 8) if quick else (24, 18)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        config = folder / "config.yaml"
+        settings = resolve(SearchConfig(), CONFIG, {"proxy": {"candidates": candidates}})
+        config.write_text(settings.to_yaml(), encoding="utf-8")
+        finish(config, folder / "whole")
+        wanted = essence(folder / "whole")
+        counts = killed_often(config, folder / "killed", kills, candidates)
+        result = {
+            "benchmark": "crash",
+            "kills": sum(counts.values()) - counts["damaged"],
+            "identical": essence(folder / "killed") == wanted,
+            "kills_by_moment": counts,
+            "full_disk": full_disk(config, folder, wanted),
+            "candidates": candidates,
+        }
+    print(json.dumps(result))
+
+
+if __name__ == "__main__":
+    main()

@@ -114,7 +114,7 @@ def test_damaged_attributes_get_a_clear_error(written: str, damage: dict[str, ob
 def test_what_is_no_database_gets_a_clear_error(tmp_path: Path) -> None:
     file = tmp_path / "study.db"
     file.write_bytes(b"garbage" * 500)
-    with pytest.raises(HistoryError, match=r"study\.db cannot be read: .*file is not a database"):
+    with pytest.raises(HistoryError, match=r"study\.db cannot be reached or read .*file is not a database"):
         History(f"sqlite:///{file}")
     assert file.read_bytes() == b"garbage" * 500
 
@@ -122,7 +122,7 @@ def test_what_is_no_database_gets_a_clear_error(tmp_path: Path) -> None:
 def test_a_database_that_lost_its_end_gets_a_clear_error(written: str, tmp_path: Path) -> None:
     file = tmp_path / "study.db"
     file.write_bytes(file.read_bytes()[:40_000])
-    with pytest.raises(HistoryError, match="cannot be read"):
+    with pytest.raises(HistoryError, match="cannot be reached or read"):
         History(written)
 
 

@@ -49,8 +49,10 @@ class History:
             self._length = len(self._study.get_trials(deepcopy=False))
             own = self._study.user_attrs.get(_IDENTITY)
         except Exception as error:  # every storage has its own kinds
-            cause = str(error).splitlines()[0]
-            raise HistoryError(f"the study {shown} cannot be read: {cause}; start another run") from error
+            cause = str(error).splitlines()[0].replace(storage, shown)
+            raise HistoryError(
+                f"the study {shown} cannot be reached or read ({cause}); check it, or start another run"
+            ) from error
         if identity is None:
             return
         if own is None and not self._length:

@@ -69,15 +69,21 @@ class StrategyConfig(Section):
     """How candidates are proposed."""
 
     name: str = "op-nas"
-    """`op-nas` or `random`."""
+    """`op-nas`, `random`, `regularised-evolution`, `evolution`, `reinforce`, `tpe` or `pareto`."""
     population: int = Field(12, ge=1)
-    """Random backbones before evolution begins (M)."""
+    """Random backbones before evolution begins (M); the size of populations that have one."""
     parents: int = Field(4, ge=1)
     """Best candidates that are parents of a round (K)."""
     children: int = Field(1, ge=1)
     """Children of each parent."""
     alpha: float = Field(0.5, ge=0)
     """Weight of exploration in the operation priority, in units of standardised scores."""
+    tournament: int = Field(5, ge=1)
+    """Trials of the population that a parent is the best of, in `regularised-evolution`."""
+    objectives: tuple[Literal["score", "parameters", "flops", "latency"], ...] = Field(
+        ("score", "parameters"), min_length=1
+    )
+    """What `pareto` weighs: the score is maximised, the costs are minimised."""
 
 
 class ProxyTasksConfig(Section):

@@ -79,6 +79,8 @@ def _frozen(trial: Trial) -> FrozenTrial:
         "round": proposal.round,
         "parent": proposal.parent,
         "mutations": list(proposal.mutations),
+        "repeats": proposal.repeats,
+        "rejected": proposal.rejected,
         "status": outcome.status.value,
         "reason": outcome.reason,
         "seconds": outcome.seconds,
@@ -106,6 +108,8 @@ def _thawed(frozen: FrozenTrial) -> Trial:
             round=attributes["round"],
             parent=attributes["parent"],
             mutations=tuple(attributes["mutations"]),
+            repeats=attributes.get("repeats", 0),  # older studies did not count
+            rejected=attributes.get("rejected", 0),
         )
         outcome = Outcome(
             status=Status(attributes["status"]),

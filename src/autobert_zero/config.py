@@ -86,6 +86,22 @@ class StrategyConfig(Section):
     """What `pareto` weighs: the score is maximised, the costs are minimised."""
 
 
+class LimitsConfig(Section):
+    """Bounds that no candidate may exceed; what is over one is drawn again, not trained. None: no limit."""
+
+    max_params: int | None = Field(None, ge=1)
+    """Most weights of the masked language model."""
+    max_flops: float | None = Field(None, gt=0)
+    """Most operations of the layers' forward pass over one sequence of `data.length` tokens."""
+    max_latency_ms: float | None = Field(None, gt=0)
+    """Most milliseconds of the layers' forward pass, measured on the run's device, without embeddings and
+    head: the sum over layers that are measured one by one."""
+    latency_batch: int = Field(1, ge=1)
+    """Sequences in the batch that latency is measured with."""
+    latency_length: int = Field(128, ge=1)
+    """Tokens in each of them."""
+
+
 class ProxyTasksConfig(Section):
     """Fine-tuning as a proxy; used where `proxy.score` is `tasks`."""
 
@@ -161,6 +177,7 @@ class SearchConfig(RunConfig):
     model: ModelConfig = ModelConfig()
     space: SpaceConfig = SpaceConfig()
     strategy: StrategyConfig = StrategyConfig()
+    limits: LimitsConfig = LimitsConfig()
     proxy: ProxyConfig = ProxyConfig()
     final: FinalConfig = FinalConfig()
 

@@ -26,6 +26,12 @@ def search(
     ] = None,
     tokenizer: Annotated[str | None, typer.Option(help="tokenizer.json, its folder, or a Hub name.")] = None,
     seed: Annotated[int | None, typer.Option(help="The run is a function of config and seed.")] = None,
+    max_params: Annotated[
+        int | None, typer.Option(min=1, help="Most weights of a candidate; more are not trained.")
+    ] = None,
+    max_latency_ms: Annotated[
+        float | None, typer.Option(help="Most milliseconds of a candidate's layers, measured here.")
+    ] = None,
     set_: Annotated[
         list[str] | None, typer.Option("--set", help="Any setting, as key=value, e.g. model.width=128.")
     ] = None,
@@ -41,12 +47,14 @@ def search(
     from autobert_zero.search.progress import RunProgress
     from autobert_zero.search.run import check_new, read_run, run_search
 
-    changed = [config, corpus, tokenizer, seed, *(set_ or []), *(seed_backbone or [])]
+    limits = {"max_params": max_params, "max_latency_ms": max_latency_ms}
+    changed = [config, corpus, tokenizer, seed, *limits.values(), *(set_ or []), *(seed_backbone or [])]
     if resume:
         check_resumed(preset, changed)
         resolved, first = read_run(out)
     else:
         options = options_given("data", corpus, tokenizer, seed)
+        options["limits"] = {key: value for key, value in limits.items() if value is not None}
         resolved = settled(PRESETS, preset, (), config, set_, options)
         check_new(out)
         for path in seed_backbone or []:

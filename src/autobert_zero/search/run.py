@@ -5,6 +5,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,11 @@ from autobert_zero.data.cache import written_whole
 from autobert_zero.errors import UserError
 from autobert_zero.search.evaluate import SharedWeightEvaluator
 from autobert_zero.search.history import History, newest_scores, ranked
+from autobert_zero.search.limits import Costs
 from autobert_zero.search.outputs import LEADERBOARD, write_backbone, write_leaderboard, write_summary
 from autobert_zero.search.prepare import Setting, prepare, space_of
 from autobert_zero.search.progress import RunProgress
-from autobert_zero.search.strategies import SpaceExhausted, Strategy, make_strategy
+from autobert_zero.search.strategies import SpaceExhausted, Strategy, check_strategy, make_strategy
 from autobert_zero.search.trial import Trial
 from autobert_zero.space import Backbone
 from autobert_zero.training.loop import Recipe
@@ -33,6 +35,7 @@ _SEEDS = "seed_backbones.json"
 _SEEDS_OF_RUNS = 2**32  # config.seed is smaller
 _TIMES = "times.json"
 _TOKENIZER = "tokenizer.json"
+_LATENCIES = "latencies.json"
 
 
 class RunError(UserError):
@@ -59,8 +62,10 @@ def run_search(
         KeyboardInterrupt: Stopped by the user; the folder can be resumed.
     """
     start = time.perf_counter()
-    strategy = make_strategy(space_of(config), config.seed, config.strategy, first)
+    check_strategy(space_of(config), config.strategy, first)
     setting = prepare(config, progress.update)
+    limits = setting.limits(out / _LATENCIES)
+    strategy = make_strategy(setting.space, config.seed, config.strategy, first, limits.refusal)
     evaluator = setting.evaluator()
     # All that a damaged folder can be wrong in is read before anything is written.
     finals = _Finals(setting, out, progress)
@@ -68,6 +73,7 @@ def run_search(
     if (out / _CONFIG).exists():
         _check_text(setting, out)
     else:
+        setting.limits().check(setting.space, first)
         _establish(setting, out, first)
     with _only_writer(out):
         history, trials = _recorded(evaluator, out)
@@ -75,7 +81,7 @@ def run_search(
             progress.say(f"resuming after {len(trials)} of {config.proxy.candidates} candidates")
         sizes = setting.sizes
         try:
-            _search(setting, strategy, evaluator, history, trials, out, progress)
+            _search(setting, strategy, evaluator, limits.costs, history, trials, out, progress)
         finally:
             clock.stop("search")
             write_leaderboard(out / LEADERBOARD, trials, sizes, config.data.length)
@@ -181,6 +187,7 @@ def _search(
     setting: Setting,
     strategy: Strategy,
     evaluator: SharedWeightEvaluator,
+    costs: Costs,
     history: History,
     trials: list[Trial],
     out: Path,
@@ -212,6 +219,7 @@ def _search(
             proposal,
             lambda done, of, loss: progress.update("candidate", done, of, f"{len(trials)} loss {loss:.3f}"),
         )
+        outcome = replace(outcome, metrics={**costs.of(proposal.backbone), **outcome.metrics})
         trial = Trial(proposal, outcome, rescored)
         # The snapshot first: a kill between the two leaves a history that an older snapshot matches.
         evaluator.save(snapshots, len(trials) + 1)

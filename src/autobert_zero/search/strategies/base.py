@@ -15,7 +15,7 @@ ATTEMPTS = 200
 REJECTIONS = 20_000
 """Bound on the draws of one proposal that are over a limit; a check is arithmetic."""
 
-PATIENCE = 20
+PATIENCE = 10
 """Draws of a model that were all known, after which `or_sampled` samples."""
 
 Draw = Callable[[Random], tuple[Backbone, tuple[str, ...]]]

@@ -14,7 +14,7 @@ from autobert_zero.search.trial import Proposal, Trial
 from autobert_zero.space import Backbone, Layer, Space
 from autobert_zero.space.sample import sample_layer
 
-RATE = 0.3
+RATE = 0.1
 """Learning rate of the logits."""
 
 ENTROPY = 0.01

@@ -479,9 +479,11 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=2, help="processes of one thread")
     parser.add_argument("--seeds", type=int, help="paired seeds of the real searches")
     parser.add_argument("--evaluations", type=int, help="of each search")
+    parser.add_argument("--steps", type=int, help="updates of an evaluation")
     parser.add_argument("--folder", type=Path, default=Path("runs/search_efficiency"))
     options = parser.parse_args()
     task, plan = QUICK if options.quick else FULL
+    task = replace(task, steps=options.steps or task.steps)
     plan = replace(
         plan,
         seeds=options.seeds or plan.seeds,

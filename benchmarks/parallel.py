@@ -58,7 +58,16 @@ def candidates_per_minute(config: SearchConfig, workers: int) -> tuple[float, fl
         history = History(f"sqlite:///{out / 'study.db'}")
         start = time.perf_counter()
         search = Search(
-            config, setting.space, strategy, evaluator, executor, history, out / "bank", watch, []
+            config=config,
+            space=setting.space,
+            strategy=strategy,
+            evaluator=evaluator,
+            executor=executor,
+            costs=lambda backbone: {},
+            history=history,
+            snapshots=out / "bank",
+            progress=watch,
+            trials=[],
         )
         try:
             search.run()

@@ -51,7 +51,7 @@ ASSEMBLY = {
         "search/prepare",
         "search/run",
     ),
-    "search/twins",
+    *("search/latency", "search/twins"),
 }
 LIGHT = {"errors", "config", "space", "compile", "zoo", "cost", "describe", "search", "presets"}
 HEAVY = {"torch", "numpy", "transformers", "datasets", "safetensors"}

@@ -69,15 +69,37 @@ class StrategyConfig(Section):
     """How candidates are proposed."""
 
     name: str = "op-nas"
-    """`op-nas` or `random`."""
+    """`op-nas`, `random`, `regularised-evolution`, `evolution`, `reinforce`, `tpe` or `pareto`."""
     population: int = Field(12, ge=1)
-    """Random backbones before evolution begins (M)."""
+    """Random backbones before evolution begins (M); the size of populations that have one."""
     parents: int = Field(4, ge=1)
     """Best candidates that are parents of a round (K)."""
     children: int = Field(1, ge=1)
     """Children of each parent."""
     alpha: float = Field(0.5, ge=0)
     """Weight of exploration in the operation priority, in units of standardised scores."""
+    tournament: int = Field(5, ge=1)
+    """Trials of the population that a parent is the best of, in `regularised-evolution`."""
+    objectives: tuple[Literal["score", "parameters", "flops", "latency"], ...] = Field(
+        ("score", "parameters"), min_length=1
+    )
+    """What `pareto` weighs: the score is maximised, the costs are minimised."""
+
+
+class LimitsConfig(Section):
+    """Bounds that no candidate may exceed; what is over one is drawn again, not trained. None: no limit."""
+
+    max_params: int | None = Field(None, ge=1)
+    """Most weights of the masked language model."""
+    max_flops: float | None = Field(None, gt=0)
+    """Most operations of the layers' forward pass over one sequence of `data.length` tokens."""
+    max_latency_ms: float | None = Field(None, gt=0)
+    """Most milliseconds of the layers' forward pass, measured on the run's device, without embeddings and
+    head: the sum over layers that are measured one by one."""
+    latency_batch: int = Field(1, ge=1)
+    """Sequences in the batch that latency is measured with."""
+    latency_length: int = Field(128, ge=1)
+    """Tokens in each of them."""
 
 
 class ProxyTasksConfig(Section):
@@ -177,6 +199,7 @@ class SearchConfig(RunConfig):
     model: ModelConfig = ModelConfig()
     space: SpaceConfig = SpaceConfig()
     strategy: StrategyConfig = StrategyConfig()
+    limits: LimitsConfig = LimitsConfig()
     proxy: ProxyConfig = ProxyConfig()
     final: FinalConfig = FinalConfig()
 

@@ -63,14 +63,39 @@ def measure_layer(
     x = torch.randn(batch, tokens, config.width, device=device, requires_grad=True)
     toward = torch.randn_like(x)
 
+    def training() -> None:
+        module(x, None).backward(toward)
+
+    return Measured(_forward(module, x), _median(training, device), _kept(module, x))
+
+
+def measure_forward(
+    layer: Layer, config: EncoderConfig, batch: int, tokens: int, device: torch.device
+) -> float:
+    """Builds a layer with random weights and times its forward pass, without dropout.
+
+    Args:
+        layer: What to measure.
+        config: Sizes.
+        batch: Sequences.
+        tokens: In each.
+        device: Where.
+
+    Returns:
+        The median in seconds.
+    """
+    module = EncoderLayer(layer, config)
+    initialise(module)
+    module.to(device).eval()
+    return _forward(module, torch.randn(batch, tokens, config.width, device=device))
+
+
+def _forward(module: EncoderLayer, x: Tensor) -> float:
     def forward() -> None:
         with torch.inference_mode():
             module(x, None)
 
-    def training() -> None:
-        module(x, None).backward(toward)
-
-    return Measured(_median(forward, device), _median(training, device), _kept(module, x))
+    return _median(forward, x.device)
 
 
 def training_memory(backbone: Backbone, config: EncoderConfig, batch: int, tokens: int) -> int:

@@ -20,7 +20,10 @@ SPACE = Space(layers=3, max_ops=6)
 TOY = ToyEvaluator(sample_backbone(Random("target"), SPACE).canonical())
 Evaluate = Callable[[Proposal], Outcome]
 
-pytestmark = pytest.mark.parametrize("name", STRATEGIES)
+# Optuna takes some milliseconds for every choice in a proposal.
+pytestmark = pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] * (name == "tpe")) for name in STRATEGIES]
+)
 
 
 def made(name: str, seed: int = 0, space: Space = SPACE, first: Sequence[Backbone] = ()) -> Strategy:
@@ -48,6 +51,25 @@ def search(strategy: Strategy, upto: int, evaluate: Evaluate, recorded: Sequence
         trial = Trial(proposal, evaluate(proposal), rescored)
         strategy.tell(trial)
         trials.append(trial)
+    return trials
+
+
+def search_in_batches(
+    strategy: Strategy, sizes: Sequence[int], evaluate: Evaluate, recorded: Sequence[Trial] = ()
+) -> list[Trial]:
+    """The loop of several workers: asks for a batch, then tells it; recorded batches are only told."""
+    trials = list(recorded)
+    for trial in trials:
+        strategy.rescore(trial.rescored)
+        strategy.tell(trial)
+    for size in sizes:
+        rescored = {trial.proposal.number: drifted(trial, len(trials)) for trial in strategy.contenders()}
+        strategy.rescore(rescored)
+        proposals = [strategy.ask() for _ in range(min(size, strategy.independent()))]
+        for index, proposal in enumerate(proposals):
+            trials.append(Trial(proposal, evaluate(proposal), {} if index else rescored))
+        for trial in trials[len(trials) - len(proposals) :]:
+            strategy.tell(trial)
     return trials
 
 
@@ -87,13 +109,81 @@ def test_rounds_and_parents_point_back(name: str) -> None:
 def test_a_function_of_the_seed(name: str) -> None:
     first, again, other = (search(made(name, seed), 30, toy_with_accidents) for seed in (1, 1, 2))
     assert first == again
-    assert not {t.proposal.backbone for t in first} & {t.proposal.backbone for t in other}
+    # A strategy that learns may meet, of the few small backbones, one that another seed led to.
+    assert len({t.proposal.backbone for t in first} & {t.proposal.backbone for t in other}) < 10
 
 
 def test_replay_goes_on_as_if_never_interrupted(name: str) -> None:
     whole = search(made(name), 24, toy_with_accidents)
     for cut in range(len(whole) + 1):
         assert search(made(name), 24, toy_with_accidents, whole[:cut]) == whole
+
+
+@pytest.mark.parametrize("size", [1, 3])
+def test_batches_are_valid_and_new(name: str, size: int) -> None:
+    trials = search_in_batches(made(name), [size] * 12, toy_with_accidents)
+    assert [trial.proposal.number for trial in trials] == list(range(len(trials)))
+    assert 12 <= len(trials) <= 12 * size
+    assert len({trial.proposal.backbone.key() for trial in trials}) == len(trials)
+    for trial in trials:
+        parent = trial.proposal.parent
+        assert parent is None or trials[parent].proposal.round < trial.proposal.round
+
+
+def test_batches_of_one_are_the_loop_without_batches(name: str) -> None:
+    assert search_in_batches(made(name), [1] * 20, toy_with_accidents) == search(
+        made(name), 20, toy_with_accidents
+    )
+
+
+def test_replay_in_the_same_batches(name: str) -> None:
+    ends = [len(search_in_batches(made(name), [3] * count, toy_with_accidents)) for count in range(8)]
+    whole = search_in_batches(made(name), [3] * 7, toy_with_accidents)
+    for done, end in enumerate(ends):
+        rest = [3] * (7 - done)
+        assert search_in_batches(made(name), rest, toy_with_accidents, whole[:end]) == whole
+
+
+def test_a_round_is_independent_and_its_end_is_awaited(name: str) -> None:
+    """What is independent may be asked for at once; when all of it is told, there is more."""
+    strategy = made(name)
+    for _ in range(5):
+        size = strategy.independent()
+        assert size >= 1
+        proposals = [strategy.ask() for _ in range(min(size, 6))]
+        assert (strategy.independent() == 0) == (size == len(proposals))
+        for proposal in proposals:
+            strategy.tell(Trial(proposal, TOY.evaluate(proposal)))
+
+
+def test_what_is_refused_is_not_proposed(name: str) -> None:
+    def refusal(backbone: Backbone) -> str | None:
+        return "a kernel of 65" if "conv 65" in str(backbone) else None
+
+    config = StrategyConfig(name=name, population=6, parents=2, children=2)
+    trials = search(make_strategy(SPACE, 0, config, (), refusal), 30, toy_with_accidents)
+    assert not any(refusal(trial.proposal.backbone) for trial in trials)
+    assert sum(trial.proposal.rejected for trial in trials) > 0
+
+
+def test_a_space_in_which_all_is_refused_ends_the_search(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("autobert_zero.search.strategies.base.REJECTIONS", 300)
+    config = StrategyConfig(name=name)
+    strategy = make_strategy(SPACE, 0, config, (), lambda backbone: "too many layers")
+    with pytest.raises(SpaceExhausted, match="300 draws were over a limit; the last had too many layers"):
+        strategy.ask()
+
+
+def test_repeats_are_counted(name: str) -> None:
+    strategy = made(name, space=Space(layers=1, attention_share=0))
+    toy = ToyEvaluator(Backbone.parse("conv 7"))
+    repeats = []
+    for _ in range(7):
+        proposal = strategy.ask()
+        strategy.tell(Trial(proposal, toy.evaluate(proposal)))
+        repeats.append(proposal.repeats)
+    assert repeats[0] == 0
+    assert sum(repeats) > 0
 
 
 def test_an_ask_that_was_never_told_is_asked_again(name: str) -> None:
@@ -199,14 +289,15 @@ def counted_calls() -> Iterator[list[int]]:
 
 def test_long_searches_stay_cheap(name: str) -> None:
     """The work of a proposal hardly grows with the number of trials."""
+    length = 600 if name == "tpe" else 2000  # it has forgotten some by then, and takes a minute
     strategy = made(name)
     trials = search(strategy, 100, TOY.evaluate)
     with counted_calls() as early:
         trials += go_on(strategy, 100)
-    trials += go_on(strategy, 1700)
+    trials += go_on(strategy, length - 300)
     with counted_calls() as late:
         trials += go_on(strategy, 100)
-    assert len({trial.proposal.backbone.key() for trial in trials}) == 2000
+    assert len({trial.proposal.backbone.key() for trial in trials}) == length
     assert late[0] < 2 * early[0]
 
 

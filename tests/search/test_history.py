@@ -24,7 +24,7 @@ TRIALS = [
         Proposal(2, ATTENTION, 1, 0), Outcome(Status.FAILED, reason='out of memory: "größer"\nsecond line')
     ),
     Trial(
-        Proposal(3, CONVOLUTION, 1, 0, ("layer 1: conv 5 -> conv 3", "layer 2, insert: a -> b")),
+        Proposal(3, CONVOLUTION, 1, 0, ("layer 1: conv 5 -> conv 3", "layer 2, insert: a -> b"), 2, 71),
         Outcome(Status.COMPLETE, -5.000000000000001),
         {0: -1e9, 2: 1e-300},
     ),

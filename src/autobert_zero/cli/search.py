@@ -26,6 +26,12 @@ def search(
     ] = None,
     tokenizer: Annotated[str | None, typer.Option(help="tokenizer.json, its folder, or a Hub name.")] = None,
     seed: Annotated[int | None, typer.Option(help="The run is a function of config and seed.")] = None,
+    max_params: Annotated[
+        int | None, typer.Option(min=1, help="Most weights of a candidate; more are not trained.")
+    ] = None,
+    max_latency_ms: Annotated[
+        float | None, typer.Option(help="Most milliseconds of a candidate's layers, measured here.")
+    ] = None,
     set_: Annotated[
         list[str] | None, typer.Option("--set", help="Any setting, as key=value, e.g. model.width=128.")
     ] = None,
@@ -50,7 +56,9 @@ def search(
     from autobert_zero.search.progress import RunProgress
     from autobert_zero.search.run import check_new, read_run, run_search
 
-    changed = [config, corpus, tokenizer, seed, storage, *(set_ or []), *(seed_backbone or [])]
+    limits = {"max_params": max_params, "max_latency_ms": max_latency_ms}
+    changed = [config, corpus, tokenizer, seed, storage, *limits.values(), *(set_ or [])]
+    changed += seed_backbone or []
     if resume:
         check_resumed(preset, changed)
         resolved, first = read_run(out)
@@ -58,6 +66,7 @@ def search(
         options = options_given("data", corpus, tokenizer, seed)
         if storage is not None:
             options["storage"] = storage
+        options["limits"] = {key: value for key, value in limits.items() if value is not None}
         resolved = settled(PRESETS, preset, (), config, set_, options)
         check_new(out)
         for path in seed_backbone or []:

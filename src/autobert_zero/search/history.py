@@ -115,6 +115,7 @@ def _frozen(trial: Trial) -> FrozenTrial:
         "parent": proposal.parent,
         "mutations": list(proposal.mutations),
         "repeats": proposal.repeats,
+        "rejected": proposal.rejected,
         "status": outcome.status.value,
         "reason": outcome.reason,
         "seconds": outcome.seconds,

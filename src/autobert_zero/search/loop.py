@@ -1,7 +1,7 @@
 """The search itself: proposals in, outcomes recorded, until the budget is spent."""
 
 import errno
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,7 +15,7 @@ from autobert_zero.search.progress import RunProgress
 from autobert_zero.search.strategies import SpaceExhausted, Strategy
 from autobert_zero.search.trial import Outcome, Proposal, Status, Trial
 from autobert_zero.search.twins import Twins
-from autobert_zero.space import Space
+from autobert_zero.space import Backbone, Space
 
 _RECENT = 16
 """With how many candidates before it a candidate is compared at a rung; older scores are of a worse bank."""
@@ -31,6 +31,7 @@ class Search:
         strategy: New; it is told what is recorded.
         evaluator: Holds the shared weights.
         executor: Trains candidates.
+        costs: What a backbone costs, by name; part of the metrics of every trial.
         history: What is recorded.
         snapshots: Folder for the shared weights.
         progress: What the user sees.
@@ -43,6 +44,7 @@ class Search:
     strategy: Strategy
     evaluator: SharedWeightEvaluator
     executor: Executor
+    costs: Callable[[Backbone], Mapping[str, float]]
     history: History
     snapshots: Path
     progress: RunProgress
@@ -75,6 +77,8 @@ class Search:
                 # The snapshot first: a kill between the two leaves a history that an older snapshot matches.
                 self.evaluator.save(self.snapshots, len(self.trials) + len(proposals))
             for proposal, outcome in zip(proposals, outcomes, strict=True):
+                metrics = {**self.costs(proposal.backbone), **outcome.metrics}
+                outcome = replace(outcome, metrics=metrics)
                 trial = Trial(proposal, outcome, rescored)
                 rescored = {}  # told once, before the first of the batch
                 self._take(recorded.get(proposal.number), trial)

@@ -17,6 +17,8 @@ from autobert_zero.data.tokenizer import corpus_tokenizer, keep_tokenizer, load_
 from autobert_zero.devices import find_device
 from autobert_zero.nn import EncoderConfig
 from autobert_zero.search.evaluate import SharedWeightEvaluator, TaskScores
+from autobert_zero.search.latency import LatencyTable
+from autobert_zero.search.limits import Costs, Limits
 from autobert_zero.space import Space
 
 
@@ -49,6 +51,23 @@ class Setting:
         return cost.Sizes(
             model.width, model.heads, model.inner, model.vocab_size, model.max_positions, model.token_types
         )
+
+    def limits(self, latencies: Path | None = None) -> Limits:
+        """The limits of the run, latency measured where a limit or an objective needs it.
+
+        Args:
+            latencies: File of the measurements; None: they are not kept.
+
+        Raises:
+            UserError: The file is damaged.
+        """
+        config, limits = self.config, self.config.limits
+        weighed = config.strategy.name == "pareto" and "latency" in config.strategy.objectives
+        table = None
+        if weighed or limits.max_latency_ms is not None:
+            batch, length = limits.latency_batch, limits.latency_length
+            table = LatencyTable(self.model, batch, length, self.device, latencies)
+        return Limits(limits, Costs(self.sizes, config.data.length, table))
 
     def evaluator(self) -> SharedWeightEvaluator:
         """A new evaluator, its bank at its random start."""

@@ -20,7 +20,7 @@ from autobert_zero.search.loop import Search
 from autobert_zero.search.outputs import LEADERBOARD, write_backbone, write_leaderboard, write_summary
 from autobert_zero.search.prepare import Setting, prepare, space_of
 from autobert_zero.search.progress import RunProgress
-from autobert_zero.search.strategies import make_strategy
+from autobert_zero.search.strategies import check_strategy, make_strategy
 from autobert_zero.search.trial import Trial
 from autobert_zero.space import Backbone
 from autobert_zero.training.loop import Recipe
@@ -32,6 +32,7 @@ _SEEDS = "seed_backbones.json"
 _SEEDS_OF_RUNS = 2**32  # config.seed is smaller
 _TIMES = "times.json"
 _TOKENIZER = "tokenizer.json"
+_LATENCIES = "latencies.json"
 
 
 class RunError(UserError):
@@ -65,8 +66,10 @@ def run_search(
         KeyboardInterrupt: Stopped by the user; the folder can be resumed.
     """
     start = time.perf_counter()
-    strategy = make_strategy(space_of(config), config.seed, config.strategy, first)
+    check_strategy(space_of(config), config.strategy, first)
     setting = prepare(config, progress.update)
+    limits = setting.limits(out / _LATENCIES)
+    strategy = make_strategy(setting.space, config.seed, config.strategy, first, limits.refusal)
     evaluator = setting.evaluator()
     with closing(make_executor(config, evaluator, workers, ray)) as executor:
         # All that a damaged folder can be wrong in is read before anything is written.
@@ -75,6 +78,7 @@ def run_search(
         if (out / _CONFIG).exists():
             check_text(setting, out)
         else:
+            setting.limits().check(setting.space, first)
             _establish(setting, out, first)
         with _only_writer(out):
             history = history_of(out, config)
@@ -83,7 +87,16 @@ def run_search(
                 progress.say(f"resuming after {len(trials)} of {config.proxy.candidates} candidates")
             sizes, snapshots = setting.sizes, snapshots_of(out)
             search = Search(
-                config, setting.space, strategy, evaluator, executor, history, snapshots, progress, trials
+                config=config,
+                space=setting.space,
+                strategy=strategy,
+                evaluator=evaluator,
+                executor=executor,
+                costs=limits.costs.of,
+                history=history,
+                snapshots=snapshots,
+                progress=progress,
+                trials=trials,
             )
             try:
                 search.run()

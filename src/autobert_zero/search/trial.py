@@ -26,7 +26,8 @@ class Proposal:
         round: Trials of one round do not depend on each other; round 0 is the first population.
         parent: Number of the trial it was mutated from, if any.
         mutations: What was changed, for people.
-        repeats: Draws that were thrown away because their backbone was proposed before.
+        repeats: Draws that were thrown away because they had been proposed before.
+        rejected: Draws that were thrown away because they were over a limit of the run.
     """
 
     number: int
@@ -35,6 +36,7 @@ class Proposal:
     parent: int | None = None
     mutations: tuple[str, ...] = ()
     repeats: int = 0
+    rejected: int = 0
 
 
 @dataclass(frozen=True)

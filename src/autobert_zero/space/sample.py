@@ -84,7 +84,7 @@ class Space:
             raise SpaceError(f"attention_share is a probability, not {self.attention_share}")
 
 
-_OPERANDS: dict[Type, list[tuple[str, tuple[Type, ...]]]] = {
+OPERANDS: dict[Type, list[tuple[str, tuple[Type, ...]]]] = {
     wanted: [
         (op, operands)
         for op, primitive in PRIMITIVES.items()
@@ -101,7 +101,7 @@ def _productions(state: _State) -> list[_Production]:
     """The ways to build an expression of this state; those that build none are left out."""
     wanted, size, inputs = state
     ways = []
-    for op, operands in _OPERANDS[wanted]:
+    for op, operands in OPERANDS[wanted]:
         if len(operands) == 1:
             smaller = (operands[0], size - 1, inputs)
             ways.append(_Production(op, (smaller,), False, _count(smaller)))
@@ -155,6 +155,15 @@ def sample_node(random: Random, wanted: Type, max_size: int) -> Node | None:
     """
     sizes = [size for size in range(max_size + 1) if _count((wanted, size, _ANY))]
     return _grow(random, (wanted, random.choice(sizes), _ANY)) if sizes else None
+
+
+@cache
+def least_size(wanted: Type, several: bool = False) -> int:
+    """The fewest operations of an expression of a type, of any inputs or of several."""
+    size = 0
+    while not _count((wanted, size, _SEVERAL if several else _ANY)):
+        size += 1
+    return size
 
 
 def sample_graph(random: Random, max_ops: int) -> Graph:

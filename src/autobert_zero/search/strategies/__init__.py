@@ -4,27 +4,29 @@ from collections.abc import Callable, Sequence
 
 from autobert_zero.config import StrategyConfig
 from autobert_zero.errors import UserError
-from autobert_zero.search.strategies.base import SpaceExhausted, Strategy
+from autobert_zero.search.strategies.base import Refusal, SpaceExhausted, Strategy, refuse_none
+from autobert_zero.search.strategies.evolution import Evolution
 from autobert_zero.search.strategies.op_nas import OpNas
+from autobert_zero.search.strategies.pareto import ParetoOpNas, pareto_front
 from autobert_zero.search.strategies.random_search import RandomSearch
+from autobert_zero.search.strategies.regularised_evolution import RegularisedEvolution
+from autobert_zero.search.strategies.reinforce import Reinforce
+from autobert_zero.search.strategies.tpe import Tpe
 from autobert_zero.space import Backbone, Space
 
-STRATEGIES: dict[str, Callable[[Space, int, StrategyConfig, Sequence[Backbone]], Strategy]] = {
+STRATEGIES: dict[str, Callable[[Space, int, StrategyConfig, Sequence[Backbone], Refusal], Strategy]] = {
     "op-nas": OpNas,
     "random": RandomSearch,
+    "regularised-evolution": RegularisedEvolution,
+    "evolution": Evolution,
+    "reinforce": Reinforce,
+    "tpe": Tpe,
+    "pareto": ParetoOpNas,
 }
 
 
-def make_strategy(
-    space: Space, seed: int, config: StrategyConfig, first: Sequence[Backbone] = ()
-) -> Strategy:
-    """Makes the strategy that the config names.
-
-    Args:
-        space: The bounds.
-        seed: Every choice is a function of it and of the trials told.
-        config: Name and settings.
-        first: Backbones of the user, proposed before any other.
+def check_strategy(space: Space, config: StrategyConfig, first: Sequence[Backbone] = ()) -> None:
+    """Checks what can be wrong in a strategy's arguments.
 
     Raises:
         UserError: The name is unknown, or a backbone is not of the space's depth.
@@ -37,7 +39,38 @@ def make_strategy(
                 f"a seed backbone has {len(backbone.layers)} layers, the search has {space.layers}; "
                 "change the file or model.layers"
             )
-    return STRATEGIES[config.name](space, seed, config, first)
 
 
-__all__ = ["STRATEGIES", "OpNas", "RandomSearch", "SpaceExhausted", "Strategy", "make_strategy"]
+def make_strategy(
+    space: Space,
+    seed: int,
+    config: StrategyConfig,
+    first: Sequence[Backbone] = (),
+    refusal: Refusal = refuse_none,
+) -> Strategy:
+    """Makes the strategy that the config names.
+
+    Args:
+        space: The bounds.
+        seed: Every choice is a function of it and of the trials told.
+        config: Name and settings.
+        first: Backbones of the user, proposed before any other.
+        refusal: Says why a backbone may not be proposed, for example because it is over a limit.
+
+    Raises:
+        UserError: The name is unknown, or a backbone is not of the space's depth.
+    """
+    check_strategy(space, config, first)
+    return STRATEGIES[config.name](space, seed, config, first, refusal)
+
+
+__all__ = [
+    "STRATEGIES",
+    "OpNas",
+    "RandomSearch",
+    "SpaceExhausted",
+    "Strategy",
+    "check_strategy",
+    "make_strategy",
+    "pareto_front",
+]

@@ -7,10 +7,27 @@ from typing import Protocol
 
 from autobert_zero.config import StrategyConfig
 from autobert_zero.search.trial import Proposal, Trial
-from autobert_zero.space import Backbone, Space
+from autobert_zero.space import Backbone, Space, sample_backbone
 
 ATTEMPTS = 200
 """Bound on the draws made to find a backbone that was not proposed before."""
+
+REJECTIONS = 20_000
+"""Bound on the draws of one proposal that are over a limit; a check is arithmetic."""
+
+PATIENCE = 10
+"""Draws of a model that were all known, after which `or_sampled` samples."""
+
+Draw = Callable[[Random], tuple[Backbone, tuple[str, ...]]]
+"""Makes a backbone, and says what was changed in its parent."""
+
+Refusal = Callable[[Backbone], str | None]
+"""Why a backbone may not be proposed; None where it may. See `search.limits`."""
+
+
+def refuse_none(backbone: Backbone) -> str | None:
+    """A search without limits."""
+    return None
 
 
 class SpaceExhausted(Exception):
@@ -21,7 +38,8 @@ class Strategy(Protocol):
     """Proposes candidates and learns from their outcomes.
 
     The random generator of each proposal is derived from the seed and the trial's number, so a strategy
-    has nothing to save: telling it a recorded history brings it to where it was.
+    has nothing to save: telling it a recorded history brings it to where it was. What was asked for
+    together is told together, in the order of the numbers; a resumed search asks in the same batches.
     """
 
     def contenders(self) -> Sequence[Trial]:
@@ -45,15 +63,32 @@ class Strategy(Protocol):
 
 
 class NoveltyKeeper:
-    """Numbers proposals, derives their generators, and proposes no backbone twice."""
+    """Numbers proposals, derives their generators, and proposes no backbone twice and none that is refused.
 
-    def __init__(self, space: Space, seed: int, config: StrategyConfig, first: Sequence[Backbone]) -> None:
+    Args:
+        space: The bounds.
+        seed: Every choice is a function of it and of the trials told.
+        config: Settings.
+        first: Backbones of the user, proposed before any other, refused or not.
+        refusal: Says why a backbone may not be proposed.
+    """
+
+    def __init__(
+        self,
+        space: Space,
+        seed: int,
+        config: StrategyConfig,
+        first: Sequence[Backbone],
+        refusal: Refusal = refuse_none,
+    ) -> None:
         self.space = space
         self.config = config
         self._seed = seed
         self._first = list({backbone.key(): backbone.canonical() for backbone in first}.values())
+        self._refusal = refusal
         self._known: set[str] = set()
         self._next = 0
+        self._told = 0
 
     def contenders(self) -> Sequence[Trial]:
         return ()
@@ -67,25 +102,49 @@ class NoveltyKeeper:
     def note(self, trial: Trial) -> None:
         """Remembers a trial that was told, be it from this process or from a recorded history."""
         self._known.add(trial.proposal.backbone.key())
-        self._next = max(self._next, trial.proposal.number + 1)
+        self._told = trial.proposal.number + 1
+        self._next = max(self._next, self._told)
 
-    def propose(
-        self, draw: Callable[[Random], tuple[Backbone, tuple[str, ...]]], round_: int, parent: int | None
-    ) -> Proposal:
-        """Draws until the backbone is new.
+    def sampled(self, random: Random) -> tuple[Backbone, tuple[str, ...]]:
+        """A draw without a parent."""
+        return sample_backbone(random, self.space), ()
+
+    def or_sampled(self, draw: Draw) -> Draw:
+        """A draw that samples after `PATIENCE` calls: a model that is sure repeats itself."""
+        calls = 0
+
+        def drawn(random: Random) -> tuple[Backbone, tuple[str, ...]]:
+            nonlocal calls
+            calls += 1
+            return draw(random) if calls <= PATIENCE else self.sampled(random)
+
+        return drawn
+
+    def propose(self, draw: Draw, round_: int, parent: int | None) -> Proposal:
+        """Draws until the backbone is new and not refused.
 
         Raises:
-            SpaceExhausted: None was within `ATTEMPTS` draws.
+            SpaceExhausted: None was within `ATTEMPTS` draws that were known, or `REJECTIONS` refused ones.
         """
         number = self._next
         random = Random(f"{self._seed} proposal {number}")
-        for attempt in range(ATTEMPTS):
-            given = attempt == 0 and number < len(self._first)
+        repeats = rejected = 0
+        reason: str | None = None
+        while repeats < ATTEMPTS and rejected < REJECTIONS:
+            given = number < len(self._first) and not repeats
             backbone, mutations = (self._first[number], ("given by the user",)) if given else draw(random)
             backbone = backbone.canonical()
             key = backbone.key()
-            if key not in self._known:
+            if key in self._known:
+                repeats += 1
+            elif not given and (reason := self._refusal(backbone)):
+                rejected += 1
+            else:
                 self._known.add(key)
                 self._next += 1
-                return Proposal(number, backbone, round_, None if given else parent, mutations, attempt)
+                return Proposal(
+                    number, backbone, round_, None if given else parent, mutations, repeats, rejected
+                )
+        if rejected == REJECTIONS:
+            raise SpaceExhausted(f"{REJECTIONS:,} draws were over a limit; the last had {reason}")
         raise SpaceExhausted(f"no new backbone in {ATTEMPTS} draws; the space is used up")

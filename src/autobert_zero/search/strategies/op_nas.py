@@ -7,10 +7,10 @@ from random import Random
 from statistics import fmean, pstdev
 
 from autobert_zero.config import StrategyConfig
-from autobert_zero.search.strategies.base import NoveltyKeeper
+from autobert_zero.search.strategies.base import NoveltyKeeper, Refusal, refuse_none
 from autobert_zero.search.strategies.priority import OperationPriority
 from autobert_zero.search.trial import Proposal, Status, Trial
-from autobert_zero.space import Backbone, Space, sample_backbone
+from autobert_zero.space import Backbone, Space
 from autobert_zero.space.mutate import Draw, mutate_attention, mutate_layer_type
 
 
@@ -22,8 +22,15 @@ class OpNas(NoveltyKeeper):
     of different rounds do not compare.
     """
 
-    def __init__(self, space: Space, seed: int, config: StrategyConfig, first: Sequence[Backbone]) -> None:
-        super().__init__(space, seed, config, first)
+    def __init__(
+        self,
+        space: Space,
+        seed: int,
+        config: StrategyConfig,
+        first: Sequence[Backbone],
+        refusal: Refusal = refuse_none,
+    ) -> None:
+        super().__init__(space, seed, config, first, refusal)
         self.priority = OperationPriority(space.layers, config.alpha)
         self._trials: dict[int, Trial] = {}
         self._scores: dict[int, float] = {}
@@ -42,16 +49,19 @@ class OpNas(NoveltyKeeper):
             self._rank(number, score)
 
     def independent(self) -> int:
-        """The rest of the round."""
+        """The rest of the round; none at its end, until all of it is told."""
         place = self._next - self.config.population
-        return -place if place < 0 else self._round_size - place % self._round_size
+        if place < 0:
+            return -place
+        rest = self._round_size - place % self._round_size
+        return 0 if rest == self._round_size and self._told < self._next else rest
 
     def ask(self) -> Proposal:
         place = self._next - self.config.population
         parents = self._best(self.config.parents) if place >= 0 else []
         round_ = place // self._round_size + 1 if place >= 0 else 0
         if not parents:
-            return self.propose(lambda random: (sample_backbone(random, self.space), ()), round_, None)
+            return self.propose(self.sampled, round_, None)
         parent = parents[place % self._round_size // self.config.children % len(parents)]
         return self.propose(partial(self._child, self._trials[parent].proposal.backbone), round_, parent)
 
@@ -78,21 +88,22 @@ class OpNas(NoveltyKeeper):
         insort(self._ranking, (-score, number))
 
     def _close_round(self) -> None:
-        scores = [
-            trial.outcome.score
-            for trial in self._round
-            if trial.outcome.status is Status.COMPLETE and trial.outcome.score is not None
-        ]
-        mean, deviation = (fmean(scores), pstdev(scores)) if scores else (0.0, 0.0)
+        completed = [trial for trial in self._round if trial.outcome.status is Status.COMPLETE]
+        merits = self._merits(completed)
+        mean, deviation = (fmean(merits), pstdev(merits)) if merits else (0.0, 0.0)
+        rewards: dict[int, float] = {}
+        for trial, merit in zip(completed, merits, strict=True):
+            number = trial.proposal.number
+            rewards[number] = (merit - mean) / deviation if deviation else 0.0
+            self._trials[number] = trial
+            self._rank(number, _score(trial))
         for trial in self._round:
-            score = trial.outcome.score if trial.outcome.status is Status.COMPLETE else None
-            reward = None
-            if score is not None:
-                reward = (score - mean) / deviation if deviation else 0.0
-                self._trials[trial.proposal.number] = trial
-                self._rank(trial.proposal.number, score)
-            self.priority.update(trial.proposal.backbone, reward)
+            self.priority.update(trial.proposal.backbone, rewards.get(trial.proposal.number))
         self._round = []
+
+    def _merits(self, trials: Sequence[Trial]) -> list[float]:
+        """What the rewards of a round's completed trials are standardised from."""
+        return [_score(trial) for trial in trials]
 
     def _child(self, parent: Backbone, random: Random) -> tuple[Backbone, tuple[str, ...]]:
         """An inter-layer mutation at random, then an intra-layer mutation by priority."""
@@ -102,3 +113,8 @@ class OpNas(NoveltyKeeper):
 
     def _draw(self, position: int) -> Draw:
         return lambda random, operations: self.priority.draw(random, position, operations)
+
+
+def _score(trial: Trial) -> float:
+    assert trial.outcome.score is not None
+    return trial.outcome.score

@@ -1,0 +1,116 @@
+"""Backbones as sequences of choices: what the controller of REINFORCE and TPE decide over.
+
+A layer is its kind and, for an attention, one symbol a node in prefix order. A symbol is an input or a
+way to expand a place of the wanted type; which ones are legal follows from the type, from the operations
+that are left, and from the rule that an attention uses two inputs. Every sequence of legal choices is a
+backbone, and every backbone of the space is a sequence of choices.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from autobert_zero.space import KERNELS, Attention, Backbone, Convolution, Graph, Layer, Node, Space, types
+from autobert_zero.space.graph import INPUT_NODES, apply
+from autobert_zero.space.primitives import INPUTS
+from autobert_zero.space.sample import OPERANDS, least_size
+from autobert_zero.space.types import Type
+
+ATTENTION = "attention"
+KINDS: tuple[str, ...] = (ATTENTION, *(str(Convolution(kernel)) for kernel in KERNELS))
+
+
+def _symbol(op: str, operands: Sequence[Type]) -> str:
+    """The operation, with the axis that its operands share where that may be either."""
+    return f"{op} over {operands[0][1]}" if op in _BY_AXIS else op
+
+
+_BY_AXIS = {op for ways in OPERANDS.values() for op, _ in ways if sum(other == op for other, _ in ways) > 1}
+EXPANSIONS: dict[Type, dict[str, tuple[str, tuple[Type, ...]]]] = {
+    wanted: {_symbol(op, operands): (op, operands) for op, operands in ways}
+    for wanted, ways in OPERANDS.items()
+}
+"""For each type, by symbol: the primitive that results in it and the types of its operands."""
+
+SYMBOLS: tuple[str, ...] = (*INPUTS, *EXPANSIONS[types.ND])
+"""What may stand in an expression; the symbols of the operations are the same for every type."""
+
+
+class Place(NamedTuple):
+    """Where a choice is made.
+
+    Attributes:
+        layer: Position of the layer, from 0.
+        step: How many choices were made in the layer before.
+        wanted: Type of the expression; empty for the kind of the layer.
+        parent: The symbol above, and which operand of it this is; empty at the root.
+    """
+
+    layer: int
+    step: int
+    wanted: Type = ""
+    parent: tuple[str, int] = ("", 0)
+
+
+Choose = Callable[[Place, Sequence[str]], str]
+"""Chooses one of the legal symbols for a place."""
+
+
+def symbols(layer: Layer) -> list[str]:
+    """The choices that make a layer."""
+    if isinstance(layer, Convolution):
+        return [str(layer)]
+    nodes = layer.graph.root.walk()
+    return [ATTENTION, *(_symbol(node.op, [arg.type for arg in node.args]) for node in nodes)]
+
+
+def derive(space: Space, choose: Choose) -> Backbone:
+    """Makes a backbone of the space by choices."""
+    return Backbone(tuple(derive_layer(space, index, choose) for index in range(space.layers)))
+
+
+def derive_layer(space: Space, index: int, choose: Choose) -> Layer:
+    """Makes one layer by choices; the length of an expression is at most 2 `max_ops` + 1 symbols."""
+    kinds = {0.0: KINDS[1:], 1.0: KINDS[:1]}.get(space.attention_share, KINDS)
+    kind = choose(Place(index, 0), kinds)
+    if kind != ATTENTION:
+        return Convolution(int(kind.split()[1]))
+    return Attention(Graph(_Expression(space.max_ops, index, choose).grow()))
+
+
+class _Expression:
+    """Grows one expression, the first open place first."""
+
+    def __init__(self, max_ops: int, layer: int, choose: Choose) -> None:
+        self._layer = layer
+        self._choose = choose
+        self._left = max_ops
+        self._step = 0
+        self._open: list[Type] = []  # wanted elsewhere
+        self._branched = False  # some operation above has two operands
+        self._inputs: set[str] = set()
+
+    def grow(self, wanted: Type = types.ND, parent: tuple[str, int] = ("", 0)) -> Node:
+        self._step += 1
+        symbol = self._choose(Place(self._layer, self._step, wanted, parent), self._legal(wanted))
+        if symbol in INPUT_NODES:
+            self._inputs.add(symbol)
+            return INPUT_NODES[symbol]
+        op, operands = EXPANSIONS[wanted][symbol]
+        self._left -= 1
+        self._branched |= len(operands) > 1
+        self._open.extend(reversed(operands))
+        return apply(op, *[self.grow(self._open.pop(), (symbol, place)) for place in range(len(operands))])
+
+    def _legal(self, wanted: Type) -> list[str]:
+        """The symbols after which the expression can still be finished, with two inputs, within its size."""
+        room = self._left - sum(map(least_size, self._open))
+        legal = []
+        if wanted == types.ND and self._branched:
+            # Where this is the last place, a second input goes there.
+            taken = self._inputs if not self._open and len(self._inputs) == 1 else ()
+            legal += [name for name in INPUTS if name not in taken]
+        for symbol, (_, operands) in EXPANSIONS[wanted].items():
+            several = len(operands) == 1 and not self._branched
+            if 1 + sum([least_size(operand, several) for operand in operands]) <= room:
+                legal.append(symbol)
+        return legal

@@ -1,0 +1,104 @@
+"""Tree-structured Parzen estimator (Bergstra et al. 2011), by Optuna, over derivations of backbones."""
+
+from bisect import insort
+from collections.abc import Sequence
+from random import Random
+from typing import Any
+
+from autobert_zero.config import StrategyConfig
+from autobert_zero.search.strategies.base import NoveltyKeeper, Refusal, refuse_none
+from autobert_zero.search.strategies.derivation import KINDS, SYMBOLS, Place, derive, symbols
+from autobert_zero.search.trial import Proposal, Status, Trial
+from autobert_zero.space import Backbone, Space
+
+BEST, NEWEST, AT_MOST = 25, 100, 250
+"""What is kept of the trials once there are more than `AT_MOST`: Optuna looks at all for every parameter of
+every proposal, and calls at most 25 of them good."""
+
+
+class Tpe(NoveltyKeeper):
+    """Optuna's sampler over one categorical parameter for each choice of a derivation.
+
+    The parameters of a layer are its kind and, where that is an attention, as many symbols as its
+    expression has (`strategies.derivation`): the tree that the method's name speaks of. A symbol that is
+    not legal at its place stands for the next one that is, so that every value decodes to a backbone.
+
+    After the first population, which is sampled, every proposal asks a sampler of its own, seeded by the
+    trial's number, about an in-memory study of the trials told.
+    """
+
+    def __init__(
+        self,
+        space: Space,
+        seed: int,
+        config: StrategyConfig,
+        first: Sequence[Backbone],
+        refusal: Refusal = refuse_none,
+    ) -> None:
+        super().__init__(space, seed, config, first, refusal)
+        self._newest: list[tuple[float, int, Backbone]] = []  # since the last rebuilding, in order
+        self._best: list[tuple[float, int, Backbone]] = []
+        self._study: Any = None
+
+    def ask(self) -> Proposal:
+        round_ = max(self._next - self.config.population + 1, 0)
+        draw = self.or_sampled(self._drawn) if round_ and self._newest else self.sampled
+        return self.propose(draw, round_, None)
+
+    def tell(self, trial: Trial) -> None:
+        self.note(trial)
+        outcome = trial.outcome
+        if outcome.status is not Status.COMPLETE or outcome.score is None:
+            return
+        told = (-outcome.score, trial.proposal.number, trial.proposal.backbone)
+        insort(self._best, told)
+        del self._best[BEST:]
+        self._newest.append(told)
+        if self._study is not None:
+            self._study.add_trial(_frozen(-told[0], told[2]))
+        if len(self._newest) > AT_MOST:
+            kept = {number: (score, number, backbone) for score, number, backbone in self._best}
+            kept |= {number: (score, number, backbone) for score, number, backbone in self._newest[-NEWEST:]}
+            self._newest = [kept[number] for number in sorted(kept)]
+            self._study = None  # made anew from these at the next proposal
+
+    def _drawn(self, random: Random) -> tuple[Backbone, tuple[str, ...]]:
+        import optuna
+
+        if self._study is None:
+            optuna.logging.set_verbosity(optuna.logging.WARNING)
+            self._study = optuna.create_study(direction="maximize")
+            self._study.add_trials([_frozen(-score, backbone) for score, _, backbone in self._newest])
+        sampler = optuna.samplers.TPESampler(n_startup_trials=0, seed=random.getrandbits(32))
+        trial = optuna.trial.create_trial(state=optuna.trial.TrialState.RUNNING)
+
+        def choose(place: Place, legal: Sequence[str]) -> str:
+            name, among = _parameter(place.layer, place.step)
+            value = sampler.sample_independent(self._study, trial, name, _distribution(among))
+            start = among.index(value)
+            return next(symbol for symbol in (*among[start:], *among[:start]) if symbol in legal)
+
+        return derive(self.space, choose), ()
+
+
+def _frozen(score: float, backbone: Backbone) -> Any:
+    """A trial of Optuna with the choices that make the backbone."""
+    import optuna
+
+    parameters, distributions = {}, {}
+    for layer, chosen in enumerate(map(symbols, backbone.layers)):
+        for step, symbol in enumerate(chosen):
+            name, among = _parameter(layer, step)
+            parameters[name], distributions[name] = symbol, _distribution(among)
+    return optuna.trial.create_trial(value=score, params=parameters, distributions=distributions)
+
+
+def _parameter(layer: int, step: int) -> tuple[str, tuple[str, ...]]:
+    """The name of a parameter and its values."""
+    return f"layer {layer} choice {step}", SYMBOLS if step else KINDS
+
+
+def _distribution(among: tuple[str, ...]) -> Any:
+    import optuna
+
+    return optuna.distributions.CategoricalDistribution(among)

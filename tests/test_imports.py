@@ -33,6 +33,7 @@ MAY_IMPORT = {
     "export": {"errors", "space", "nn", "data", "hf", "cost", "search"},
     "data": {"errors", "config"},
     "training": {"errors", "config", "space", "nn", "data"},
+    "proxies": {"space", "cost", "nn", "data", "training"},
     "search": {"errors", "config", "space", "zoo", "cost", "progress"},
     "pretrain": {
         *("errors", "config", "space", "zoo", "nn", "data", "training", "hf", "devices", "progress"),
@@ -66,7 +67,7 @@ def test_direction(file: str) -> None:
     allowed = (
         MAY_IMPORT[unit]
         | {unit}
-        | ({"nn", "data", "training", "devices", "finetune"} if file in ASSEMBLY else set())
+        | ({"nn", "data", "training", "proxies", "devices", "finetune"} if file in ASSEMBLY else set())
     )
     assert {name.split("/")[0] for name in ours} <= allowed
     if unit in LIGHT and file not in ASSEMBLY:

@@ -80,6 +80,15 @@ class StrategyConfig(Section):
     """Weight of exploration in the operation priority, in units of standardised scores."""
 
 
+class PrefilterConfig(Section):
+    """A zero-cost proxy that chooses among several draws of each proposal; costs no training."""
+
+    proxy: str | None = None
+    """Its name (`parameters`, `synflow`, `w_pca`, ...); None: off."""
+    draws: int = Field(4, ge=1)
+    """Draws of each proposal; the one with the highest value is evaluated."""
+
+
 class ProxyTasksConfig(Section):
     """Fine-tuning as a proxy; used where `proxy.score` is `tasks`."""
 
@@ -155,6 +164,7 @@ class SearchConfig(RunConfig):
     model: ModelConfig = ModelConfig()
     space: SpaceConfig = SpaceConfig()
     strategy: StrategyConfig = StrategyConfig()
+    prefilter: PrefilterConfig = PrefilterConfig()
     proxy: ProxyConfig = ProxyConfig()
     final: FinalConfig = FinalConfig()
 

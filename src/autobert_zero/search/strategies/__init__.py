@@ -6,6 +6,7 @@ from autobert_zero.config import StrategyConfig
 from autobert_zero.errors import UserError
 from autobert_zero.search.strategies.base import SpaceExhausted, Strategy
 from autobert_zero.search.strategies.op_nas import OpNas
+from autobert_zero.search.strategies.prefilter import Prefilter
 from autobert_zero.search.strategies.random_search import RandomSearch
 from autobert_zero.space import Backbone, Space
 
@@ -16,7 +17,11 @@ STRATEGIES: dict[str, Callable[[Space, int, StrategyConfig, Sequence[Backbone]],
 
 
 def make_strategy(
-    space: Space, seed: int, config: StrategyConfig, first: Sequence[Backbone] = ()
+    space: Space,
+    seed: int,
+    config: StrategyConfig,
+    first: Sequence[Backbone] = (),
+    prefilter: Prefilter | None = None,
 ) -> Strategy:
     """Makes the strategy that the config names.
 
@@ -25,6 +30,7 @@ def make_strategy(
         seed: Every choice is a function of it and of the trials told.
         config: Name and settings.
         first: Backbones of the user, proposed before any other.
+        prefilter: Chooses among several draws of each proposal.
 
     Raises:
         UserError: The name is unknown, or a backbone is not of the space's depth.
@@ -37,7 +43,17 @@ def make_strategy(
                 f"a seed backbone has {len(backbone.layers)} layers, the search has {space.layers}; "
                 "change the file or model.layers"
             )
-    return STRATEGIES[config.name](space, seed, config, first)
+    strategy = STRATEGIES[config.name](space, seed, config, first)
+    strategy.prefilter = prefilter
+    return strategy
 
 
-__all__ = ["STRATEGIES", "OpNas", "RandomSearch", "SpaceExhausted", "Strategy", "make_strategy"]
+__all__ = [
+    "STRATEGIES",
+    "OpNas",
+    "Prefilter",
+    "RandomSearch",
+    "SpaceExhausted",
+    "Strategy",
+    "make_strategy",
+]

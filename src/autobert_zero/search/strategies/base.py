@@ -1,10 +1,11 @@
 """The protocol of strategies, and what they have in common."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from random import Random
 from typing import Protocol
 
 from autobert_zero.config import StrategyConfig
+from autobert_zero.search.strategies.prefilter import Draw, Prefilter
 from autobert_zero.search.trial import Proposal, Trial
 from autobert_zero.space import Backbone, Space
 
@@ -21,7 +22,12 @@ class Strategy(Protocol):
 
     The random generator of each proposal is derived from the seed and the trial's number, so a strategy
     has nothing to save: telling it a recorded history brings it to where it was.
+
+    Attributes:
+        prefilter: Chooses among several draws of each proposal; None takes the first.
     """
+
+    prefilter: Prefilter | None
 
     def contenders(self) -> Sequence[Trial]:
         """Trials whose scores the next `ask` compares and that may be stale; empty within a round."""
@@ -50,6 +56,7 @@ class NoveltyKeeper:
         self._first = list({backbone.key(): backbone.canonical() for backbone in first}.values())
         self._known: set[str] = set()
         self._next = 0
+        self.prefilter: Prefilter | None = None
 
     def contenders(self) -> Sequence[Trial]:
         return ()
@@ -62,9 +69,7 @@ class NoveltyKeeper:
         self._known.add(trial.proposal.backbone.key())
         self._next = max(self._next, trial.proposal.number + 1)
 
-    def propose(
-        self, draw: Callable[[Random], tuple[Backbone, tuple[str, ...]]], round_: int, parent: int | None
-    ) -> Proposal:
+    def propose(self, draw: Draw, round_: int, parent: int | None) -> Proposal:
         """Draws until the backbone is new.
 
         Raises:
@@ -72,6 +77,8 @@ class NoveltyKeeper:
         """
         number = self._next
         random = Random(f"{self._seed} proposal {number}")
+        if self.prefilter is not None:
+            draw = self.prefilter.best_of(draw, lambda backbone: backbone.key() not in self._known)
         for attempt in range(ATTEMPTS):
             given = attempt == 0 and number < len(self._first)
             backbone, mutations = (self._first[number], ("given by the user",)) if given else draw(random)

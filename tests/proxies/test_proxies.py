@@ -42,7 +42,7 @@ def matrices(model: nn.Module) -> list[nn.Parameter]:
 @pytest.mark.parametrize("name", PROXIES)
 @given(seed=seeds)
 @settings(max_examples=8)
-def test_a_number_that_is_not_noise_and_a_model_that_stays(name: str, seed: int) -> None:
+def test_not_noise_and_nothing_is_left(name: str, seed: int) -> None:
     """The same in both precisions and every time, hardly moved by rounding the weights; nothing is left."""
     model = model_of(backbone_of(seed, layers=3), dropout=0.5).train()
     before = {key: value.clone() for key, value in model.state_dict().items()}

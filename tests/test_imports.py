@@ -33,6 +33,7 @@ MAY_IMPORT = {
     "export": {"errors", "space", "nn", "data", "hf", "cost", "search"},
     "data": {"errors", "config"},
     "training": {"errors", "config", "space", "nn", "data"},
+    "proxies": {"space", "cost", "nn", "data", "training"},
     "search": {"errors", "config", "space", "zoo", "cost", "progress"},
     "pretrain": {
         *("errors", "config", "space", "zoo", "nn", "data", "training", "hf", "devices", "progress"),
@@ -53,6 +54,7 @@ ASSEMBLY = {
     ),
     *("search/latency", "search/twins"),
 }
+FOR_ASSEMBLY = {"nn", "data", "training", "proxies", "devices", "finetune", "measure"}
 LIGHT = {"errors", "config", "space", "compile", "zoo", "cost", "describe", "search", "presets"}
 HEAVY = {"torch", "numpy", "transformers", "datasets", "safetensors"}
 
@@ -73,11 +75,7 @@ def imported(file: str, top_level: bool) -> set[str]:
 def test_direction(file: str) -> None:
     unit = file.split("/")[0]
     ours = {name.removeprefix("autobert_zero/") for name in imported(file, False) if "autobert_zero/" in name}
-    allowed = (
-        MAY_IMPORT[unit]
-        | {unit}
-        | ({"nn", "data", "training", "devices", "finetune", "measure"} if file in ASSEMBLY else set())
-    )
+    allowed = MAY_IMPORT[unit] | {unit} | (FOR_ASSEMBLY if file in ASSEMBLY else set())
     assert {name.split("/")[0] for name in ours} <= allowed
     if unit in LIGHT and file not in ASSEMBLY:
         assert not {"/".join(name.split("/")[:2]) for name in ours} & ASSEMBLY

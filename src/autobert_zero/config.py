@@ -102,6 +102,15 @@ class LimitsConfig(Section):
     """Tokens in each of them."""
 
 
+class PrefilterConfig(Section):
+    """A zero-cost proxy that chooses among several draws of each proposal; costs no training."""
+
+    proxy: str | None = None
+    """Its name (`parameters`, `synflow`, `w_pca`, ...); None: off."""
+    draws: int = Field(4, ge=1)
+    """Draws of each proposal; the one with the highest value is evaluated."""
+
+
 class ProxyTasksConfig(Section):
     """Fine-tuning as a proxy; used where `proxy.score` is `tasks`."""
 
@@ -200,6 +209,7 @@ class SearchConfig(RunConfig):
     space: SpaceConfig = SpaceConfig()
     strategy: StrategyConfig = StrategyConfig()
     limits: LimitsConfig = LimitsConfig()
+    prefilter: PrefilterConfig = PrefilterConfig()
     proxy: ProxyConfig = ProxyConfig()
     final: FinalConfig = FinalConfig()
 

@@ -11,15 +11,21 @@ from tokenizers import Tokenizer
 from autobert_zero import cost
 from autobert_zero.config import SearchConfig
 from autobert_zero.data.corpus import open_corpus
-from autobert_zero.data.masking import Vocabulary
+from autobert_zero.data.masking import Vocabulary, evaluation_batches
 from autobert_zero.data.packing import Splits, pack, split
 from autobert_zero.data.tokenizer import corpus_tokenizer, keep_tokenizer, load_tokenizer
 from autobert_zero.devices import find_device
+from autobert_zero.errors import UserError
 from autobert_zero.nn import EncoderConfig
+from autobert_zero.proxies import PROXIES, Untrained
 from autobert_zero.search.evaluate import SharedWeightEvaluator, TaskScores
 from autobert_zero.search.latency import LatencyTable
 from autobert_zero.search.limits import Costs, Limits
+from autobert_zero.search.strategies import Prefilter
 from autobert_zero.space import Space
+
+_MEASURED = 16
+"""Sequences that a zero-cost proxy is measured on."""
 
 
 @dataclass(frozen=True)
@@ -84,6 +90,18 @@ class Setting:
             self._task_scores(),
         )
 
+    def prefilter(self) -> Prefilter | None:
+        """What chooses among draws, where the config names a proxy; a function of seed and config alone."""
+        config = self.config.prefilter
+        if config.proxy is None:
+            return None
+        return Prefilter(self.untrained(config.proxy), config.draws)
+
+    def untrained(self, proxy: str) -> Untrained:
+        """A zero-cost proxy as a function of the backbone, on training text."""
+        (batch,) = evaluation_batches(self.data.train, self.vocabulary, _MEASURED, _MEASURED)
+        return Untrained(PROXIES[proxy], self.model, batch, self.config.seed)
+
     def _task_scores(self) -> TaskScores | None:
         """What fine-tunes candidates, where the proxy is tasks; needs the extra `finetune`."""
         proxy = self.config.proxy
@@ -121,8 +139,12 @@ def prepare(config: SearchConfig, watch: Callable[[str, int, int], None] = _unwa
         watch: Told the name of the work, and how much is done, of how much.
 
     Raises:
-        UserError: The corpus, the tokenizer or the device cannot be used.
+        UserError: The corpus, the tokenizer or the device cannot be used, or there is no such proxy.
     """
+    if config.prefilter.proxy not in (None, *PROXIES):
+        raise UserError(
+            f"prefilter.proxy: no zero-cost proxy {config.prefilter.proxy!r}; there are {', '.join(PROXIES)}"
+        )
     device = find_device(config.device)
     corpus = open_corpus(config.data.corpus)
     source, vocab_size = config.data.tokenizer, config.data.vocab_size

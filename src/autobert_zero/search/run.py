@@ -69,7 +69,9 @@ def run_search(
     check_strategy(space_of(config), config.strategy, first)
     setting = prepare(config, progress.update)
     limits = setting.limits(out / _LATENCIES)
-    strategy = make_strategy(setting.space, config.seed, config.strategy, first, limits.refusal)
+    strategy = make_strategy(
+        setting.space, config.seed, config.strategy, first, limits.refusal, setting.prefilter()
+    )
     evaluator = setting.evaluator()
     with closing(make_executor(config, evaluator, workers, ray)) as executor:
         # All that a damaged folder can be wrong in is read before anything is written.

@@ -8,6 +8,7 @@ from autobert_zero.search.strategies.base import Refusal, SpaceExhausted, Strate
 from autobert_zero.search.strategies.evolution import Evolution
 from autobert_zero.search.strategies.op_nas import OpNas
 from autobert_zero.search.strategies.pareto import ParetoOpNas, pareto_front
+from autobert_zero.search.strategies.prefilter import Prefilter
 from autobert_zero.search.strategies.random_search import RandomSearch
 from autobert_zero.search.strategies.regularised_evolution import RegularisedEvolution
 from autobert_zero.search.strategies.reinforce import Reinforce
@@ -47,6 +48,7 @@ def make_strategy(
     config: StrategyConfig,
     first: Sequence[Backbone] = (),
     refusal: Refusal = refuse_none,
+    prefilter: Prefilter | None = None,
 ) -> Strategy:
     """Makes the strategy that the config names.
 
@@ -56,17 +58,21 @@ def make_strategy(
         config: Name and settings.
         first: Backbones of the user, proposed before any other.
         refusal: Says why a backbone may not be proposed, for example because it is over a limit.
+        prefilter: Chooses among several draws of each proposal.
 
     Raises:
         UserError: The name is unknown, or a backbone is not of the space's depth.
     """
     check_strategy(space, config, first)
-    return STRATEGIES[config.name](space, seed, config, first, refusal)
+    strategy = STRATEGIES[config.name](space, seed, config, first, refusal)
+    strategy.prefilter = prefilter
+    return strategy
 
 
 __all__ = [
     "STRATEGIES",
     "OpNas",
+    "Prefilter",
     "RandomSearch",
     "SpaceExhausted",
     "Strategy",

@@ -6,6 +6,7 @@ from random import Random
 from typing import Protocol
 
 from autobert_zero.config import StrategyConfig
+from autobert_zero.search.strategies.prefilter import Draw, Prefilter
 from autobert_zero.search.trial import Proposal, Trial
 from autobert_zero.space import Backbone, Space, sample_backbone
 
@@ -17,9 +18,6 @@ REJECTIONS = 20_000
 
 PATIENCE = 10
 """Draws of a model that were all known, after which `or_sampled` samples."""
-
-Draw = Callable[[Random], tuple[Backbone, tuple[str, ...]]]
-"""Makes a backbone, and says what was changed in its parent."""
 
 Refusal = Callable[[Backbone], str | None]
 """Why a backbone may not be proposed; None where it may. See `search.limits`."""
@@ -40,7 +38,12 @@ class Strategy(Protocol):
     The random generator of each proposal is derived from the seed and the trial's number, so a strategy
     has nothing to save: telling it a recorded history brings it to where it was. What was asked for
     together is told together, in the order of the numbers; a resumed search asks in the same batches.
+
+    Attributes:
+        prefilter: Chooses among several draws of each proposal; None takes the first.
     """
+
+    prefilter: Prefilter | None
 
     def contenders(self) -> Sequence[Trial]:
         """Trials whose scores the next `ask` compares and that may be stale; empty within a round."""
@@ -89,6 +92,7 @@ class NoveltyKeeper:
         self._known: set[str] = set()
         self._next = 0
         self._told = 0
+        self.prefilter: Prefilter | None = None
 
     def contenders(self) -> Sequence[Trial]:
         return ()
@@ -120,6 +124,9 @@ class NoveltyKeeper:
 
         return drawn
 
+    def _eligible(self, backbone: Backbone) -> bool:
+        return backbone.key() not in self._known and not self._refusal(backbone.canonical())
+
     def propose(self, draw: Draw, round_: int, parent: int | None) -> Proposal:
         """Draws until the backbone is new and not refused.
 
@@ -130,6 +137,8 @@ class NoveltyKeeper:
         random = Random(f"{self._seed} proposal {number}")
         repeats = rejected = 0
         reason: str | None = None
+        if self.prefilter is not None:
+            draw = self.prefilter.best_of(draw, self._eligible)
         while repeats < ATTEMPTS and rejected < REJECTIONS:
             given = number < len(self._first) and not repeats
             backbone, mutations = (self._first[number], ("given by the user",)) if given else draw(random)

@@ -1,0 +1,39 @@
+"""What any proxy has to beat: plain counts, for which nothing is computed."""
+
+from autobert_zero import cost
+from autobert_zero.data.masking import MaskedBatch
+from autobert_zero.nn import MaskedLM
+from autobert_zero.space import Attention, Layer
+
+
+def parameters(model: MaskedLM, batch: MaskedBatch) -> float:
+    """Number of weights."""
+    return float(sum(weight.numel() for weight in model.parameters()))
+
+
+def flops(model: MaskedLM, batch: MaskedBatch) -> float:
+    """Operations of a forward pass over one sequence of the batch, see `cost.flops`."""
+    config = model.encoder.config
+    sizes = cost.Sizes(config.width, config.heads, config.inner, config.vocab_size, config.max_positions)
+    return float(cost.flops(model.encoder.backbone, sizes, batch.ids.shape[1]))
+
+
+def attention_layers(model: MaskedLM, batch: MaskedBatch) -> float:
+    """Number of layers that are an attention, not a convolution."""
+    return float(sum(isinstance(layer, Attention) for layer in model.encoder.backbone.layers))
+
+
+def mixing_layers(model: MaskedLM, batch: MaskedBatch) -> float:
+    """Number of layers in which tokens see each other: some graphs treat each token alone."""
+    return float(sum(map(_mixes, model.encoder.backbone.layers)))
+
+
+def _mixes(layer: Layer) -> bool:
+    """Whether anything in the layer reduces over the tokens, which only columns of a first operand are."""
+    if not isinstance(layer, Attention):
+        return True
+    return any(
+        node.args[0].type[1] == "n"
+        for node in layer.graph.nodes
+        if node.op in ("matmul", "cosine", "euclidean", "softmax")
+    )

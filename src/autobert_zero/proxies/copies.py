@@ -1,0 +1,37 @@
+"""What proxies have in common: they work on a copy of the model, in double precision."""
+
+import copy
+from collections.abc import Callable
+from functools import wraps
+from math import inf, isfinite
+
+import torch
+from torch.linalg import LinAlgError  # type: ignore[attr-defined]  # documented, not in __all__
+
+from autobert_zero.data.masking import MaskedBatch
+from autobert_zero.nn import MaskedLM
+
+Proxy = Callable[[MaskedLM, MaskedBatch], float]
+"""From a model and one batch to a value, higher is better; leaves the model as it is."""
+
+
+def on_a_copy(proxy: Proxy) -> Proxy:
+    """Hands a proxy a copy of the model, in evaluation mode and float64, every weight with a gradient.
+
+    In single precision the gradients of some graphs are rounding noise: the distance of a row to itself
+    is 0 but for that, and the slope of its root is as large as the noise is small.
+
+    Returns:
+        The proxy, for a model that stays as it is; -inf for what is not finite.
+    """
+
+    @wraps(proxy)
+    def measured(model: MaskedLM, batch: MaskedBatch) -> float:
+        twin = copy.deepcopy(model).to(torch.float64).eval().requires_grad_(True)
+        try:
+            value = proxy(twin, batch)
+        except LinAlgError:  # a matrix that is not finite has no eigenvalues
+            return -inf
+        return value if isfinite(value) else -inf
+
+    return measured

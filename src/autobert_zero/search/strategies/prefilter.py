@@ -1,0 +1,39 @@
+"""The best of several draws by a zero-cost proxy, in the place of each draw of a strategy."""
+
+from collections.abc import Callable
+from random import Random
+
+from autobert_zero.space import Backbone
+
+Draw = Callable[[Random], tuple[Backbone, tuple[str, ...]]]
+"""From a random generator to a backbone and what was changed in it, for people."""
+
+
+class Prefilter:
+    """Draws several times and keeps the draw with the highest rank; the first of equal ones.
+
+    Args:
+        rank: From a backbone in canonical form to a number, higher is better; called once for each key.
+        draws: How many.
+    """
+
+    def __init__(self, rank: Callable[[Backbone], float], draws: int) -> None:
+        self._rank = rank
+        self._draws = draws
+        self._values: dict[str, float] = {}
+
+    def best_of(self, draw: Draw, eligible: Callable[[Backbone], bool]) -> Draw:
+        """A draw that is the best of several eligible ones, or the first where none is eligible."""
+
+        def best(random: Random) -> tuple[Backbone, tuple[str, ...]]:
+            drawn = [draw(random) for _ in range(self._draws)]
+            eligible_ones = [each for each in drawn if eligible(each[0])]
+            return max(eligible_ones, key=lambda each: self._value(each[0]), default=drawn[0])
+
+        return best
+
+    def _value(self, backbone: Backbone) -> float:
+        key = backbone.key()
+        if key not in self._values:
+            self._values[key] = self._rank(backbone.canonical())
+        return self._values[key]

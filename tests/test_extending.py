@@ -157,9 +157,10 @@ def test_mutation(workplace: Workplace, settings_file: Path) -> None:
         "import my_mutation; from random import Random; from autobert_zero.space import parse_formula; "
         "from autobert_zero.space.mutate import mutate_graph; r = Random(0); "
         "g = parse_formula('softmax(Q @ K.T) @ V'); "
-        "made = [mutate_graph(r, g, 6) for _ in range(300)]; "
-        "print({str(new) for new, name in made if name == 'square'} "
-        "== {'softmax(Q @ K.T) @ softmax(Q @ K.T) @ V', 'softmax(Q @ K.T @ (Q @ K.T)) @ V'})"
+        "made = [mutate_graph(r, g, 12) for _ in range(300)]; "
+        "wanted = ('softmax(Q @ K.T) @ softmax(Q @ K.T) @ V', 'softmax((Q @ K.T) @ (Q @ K.T)) @ V'); "
+        "print({new.code for new, name in made if name == 'square'} "
+        "== {parse_formula(text).code for text in wanted})"
     )
     assert workplace.python(grown) == "True", "the squares of the two square nodes, and nothing else"
 

@@ -31,21 +31,29 @@ def test_table_of_primitives_is_that_of_the_code() -> None:
     assert f"<!-- primitives -->\n{primitives_table(pictures=False)}\n<!-- /primitives -->" in page
 
 
-@pytest.mark.parametrize("name", PRIMITIVES)
-def test_pictures_differ(name: str) -> None:
+def test_pictures_show_what_differs() -> None:
     from primitives import picture
 
-    mine = picture(PRIMITIVES[name])
-    assert mine.startswith("<svg")
-    assert [other for other in PRIMITIVES if picture(PRIMITIVES[other]) == mine] == [name]
+    drawn = {name: picture(each).split(">", 1)[1] for name, each in PRIMITIVES.items()}
+    assert drawn["cosine"] == drawn["euclidean"], "both take (n, d), (n, d) to (n, n)"
+    assert len(set(drawn.values())) == len(drawn) - 1
 
 
 def test_every_unit_of_the_package_has_a_page() -> None:
     from build_docs import PACKAGE, api_page, api_units
 
-    assert {"space", "nn", "compile", "zoo", "search", "training", "pretrain", "finetune", "hf", "export"} <= set(
-        api_units()
-    )
+    assert {
+        "space",
+        "nn",
+        "compile",
+        "zoo",
+        "search",
+        "training",
+        "pretrain",
+        "finetune",
+        "hf",
+        "export",
+    } <= set(api_units())
     pages = "".join(map(api_page, api_units()))
     modules = [
         ".".join(path.relative_to(PACKAGE).with_suffix("").parts)

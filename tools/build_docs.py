@@ -44,7 +44,7 @@ def command_line() -> str:
 
 
 def api_page(unit: str) -> str:
-    """A page with what mkdocstrings expands to the docstrings of a module, or of a package and its modules."""
+    """A page that mkdocstrings fills with the docstrings of a module, or of a package and its modules."""
     folder = PACKAGE / unit
     text = f"# autobert_zero.{unit}\n\n::: autobert_zero.{unit}\n"
     if folder.is_dir():

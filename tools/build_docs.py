@@ -5,6 +5,8 @@
 Warnings (broken links and anchors, unknown names in the API) are errors. Nothing is fetched from the network.
 """
 
+import ast
+import json
 import re
 import shutil
 import subprocess
@@ -46,17 +48,28 @@ def command_line() -> str:
 def api_page(unit: str) -> str:
     """A page that mkdocstrings fills with the docstrings of a module, or of a package and its modules."""
     folder = PACKAGE / unit
-    text = f"# autobert_zero.{unit}\n\n::: autobert_zero.{unit}\n"
-    if folder.is_dir():
-        # Names that a package hands on are documented where they are defined.
-        text += "    options: {members: false, show_root_heading: false}\n"
-        found = (path.relative_to(PACKAGE).with_suffix("").parts for path in sorted(folder.rglob("*.py")))
-        for parts in found:
-            if parts[-1] != "__init__":
-                text += f"\n::: autobert_zero.{'.'.join(parts)}\n"
-    else:
-        text += "    options: {show_root_heading: false}\n"
+    text = f"# autobert_zero.{unit}\n"
+    for path in sorted(folder.rglob("*.py")) if folder.is_dir() else [folder.with_suffix(".py")]:
+        parts = path.relative_to(PACKAGE).with_suffix("").parts
+        options: dict[str, Any] = {
+            "show_root_heading": path not in (folder / "__init__.py", folder.with_suffix(".py"))
+        }
+        if parts[-1] == "__init__":
+            parts = parts[:-1]
+            options["members"] = defined(path) or False
+        text += f"\n::: autobert_zero.{'.'.join(parts)}\n    options: {json.dumps(options)}\n"
     return text
+
+
+def defined(path: Path) -> list[str]:
+    """The public names that a file defines; those that it hands on are documented where they are defined."""
+    names = []
+    for statement in ast.parse(path.read_text(encoding="utf-8")).body:
+        if isinstance(statement, ast.FunctionDef | ast.ClassDef):
+            names.append(statement.name)
+        elif isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name):
+            names.append(statement.target.id)
+    return [name for name in names if not name.startswith("_")]
 
 
 def check_links(page: Path) -> None:

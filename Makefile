@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 OUT ?= runs/demo
 
-.PHONY: setup search test test-slow lint
+.PHONY: setup search test test-slow lint docs
 
 setup: $(STAMP)
 
@@ -22,7 +22,10 @@ lint: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-test: lint
+docs: setup
+	$(BIN)/python tools/build_docs.py
+
+test: lint docs
 	$(BIN)/pytest -m "not slow" -n 2
 
 test-slow: setup

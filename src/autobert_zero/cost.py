@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from autobert_zero.space import Attention, Backbone, Layer, Node
+from autobert_zero.space import PRIMITIVES, Attention, Backbone, Layer, Node
 
 _SOFTMAX_FLOPS = 5
 """Operations per entry of a softmax: maximum, difference, exponential, sum, division."""
@@ -95,7 +95,7 @@ def _node_flops(node: Node, dims: dict[str, int]) -> int:
     rows, columns = (dims[axis] for axis in node.type)
     if not node.args or node.op == "transpose":
         return 0
-    if len(node.args) == 2 and node.op != "add":
+    if len(node.args) == 2 and not PRIMITIVES[node.op].elementwise:
         # matmul, cosine and euclidean contract the columns of their first operand.
         return 2 * rows * columns * dims[node.args[0].type[1]]
     return rows * columns * (_SOFTMAX_FLOPS if node.op == "softmax" else 1)

@@ -52,3 +52,11 @@ class Bars:
         self._bars.update(self._tasks[name], completed=done, total=of, description=f"{name} {note}".rstrip())
         if done >= of:
             self._bars.remove_task(self._tasks.pop(name))
+
+
+def quiet_transformers() -> None:
+    """Keeps it from listing, for every run, that the head is new and the old head is not used."""
+    from transformers.utils import logging
+
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()

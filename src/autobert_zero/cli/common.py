@@ -72,14 +72,6 @@ def stop_told(how: str) -> Iterator[None]:
         raise typer.Exit(130) from None
 
 
-def quiet_transformers() -> None:
-    """Keeps it from listing, for every run, that the head is new and the old head is not used."""
-    from transformers.utils import logging
-
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-
-
 def parse_rates(text: str) -> list[float]:
     try:
         rates = [float(part) for part in text.split(",")]

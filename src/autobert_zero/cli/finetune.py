@@ -8,7 +8,6 @@ import typer
 from autobert_zero.cli.app import app
 from autobert_zero.cli.common import (
     parse_rates,
-    quiet_transformers,
     stop_told,
 )
 from autobert_zero.cli.options import (
@@ -22,7 +21,7 @@ from autobert_zero.cli.options import (
     Seeds,
 )
 from autobert_zero.errors import UserError
-from autobert_zero.progress import Bars
+from autobert_zero.progress import Bars, quiet_transformers
 
 
 @app.command()

@@ -9,7 +9,6 @@ from autobert_zero.cli.app import app
 from autobert_zero.cli.common import (
     find_backbone,
     parse_rates,
-    quiet_transformers,
     settled,
 )
 from autobert_zero.cli.options import (
@@ -25,6 +24,7 @@ from autobert_zero.cli.options import (
     Set,
 )
 from autobert_zero.errors import UserError
+from autobert_zero.progress import quiet_transformers
 
 plan_app = typer.Typer(no_args_is_help=True, help="Parameters, FLOPs, memory and time before any run.")
 app.add_typer(plan_app, name="plan")

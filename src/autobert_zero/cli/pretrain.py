@@ -10,12 +10,11 @@ from autobert_zero.cli.common import (
     check_resumed,
     find_backbone,
     options_given,
-    quiet_transformers,
     settled,
     stop_told,
 )
 from autobert_zero.errors import UserError
-from autobert_zero.progress import Bars
+from autobert_zero.progress import Bars, quiet_transformers
 
 
 @app.command()

@@ -9,6 +9,7 @@ rewritten, besides the rules of `space.canonical`:
 - (A @ B.T + C) @ D is A @ B.T @ D + C @ D, where that spares the (n, n) matrix A @ B.T;
 - a transposition moves outward until it is a view of a value: nothing of type (d, n) is computed, only
   views of (n, d) are.
+A primitive without a rule here is left as it is, and its kernel computes it.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from functools import reduce
 
-from autobert_zero.space import Graph, Node
+from autobert_zero.space import PRIMITIVES, Graph, Node
 from autobert_zero.space.types import Type, swap
 
 
@@ -59,7 +60,7 @@ class Expression:
             which order it is multiplied.
         mirror: The text of its transposition.
         op: An input's name, or one of transpose, sum, product, logsigmoid, softplus, softsign, softmax,
-            unit (rows of length 1), euclidean.
+            unit (rows of length 1), euclidean; or a primitive without a rule here.
         args: The operands. Those of a product and a transpose have the scalar 1, those of a unit, a
             softsign, a softplus and a logsigmoid no sign.
         type: Symbolic type of the value.
@@ -122,7 +123,10 @@ def _rewrite(node: Node, args: list[Term]) -> Term:
                 args = [Term(MINUS * arg.scalar, arg.of) for arg in args]
             text = f"euclidean({', '.join(map(_term_text, args))})"
             return Term(ONE, _leaf(text, "euclidean", tuple(args), node.type))
-    raise ValueError(f"the compiler has no rule for the primitive {node.op!r}")
+    if PRIMITIVES[node.op].elementwise and len(args) == 1:
+        return Term(ONE, _elementwise(node.op, x.scalar, x.of))
+    text = f"{node.op}({', '.join(map(_term_text, args))})"
+    return Term(ONE, _leaf(text, node.op, tuple(args), node.type))
 
 
 def transposed(x: Expression) -> Expression:

@@ -11,7 +11,7 @@ class Step:
     """One operation of a plan.
 
     Attributes:
-        op: A key of `compiler.OPERATIONS`.
+        op: A key of `compiler.OPERATIONS`, or a primitive without a rule in `algebra`: its kernel runs.
         args: Registers of the operands. The inputs are the first registers, then every step has its own.
         type: Symbolic type of the result.
         scalar: What `scale` multiplies by, `add` its second operand, `attention` its scores.

@@ -26,6 +26,8 @@ class Compiled:
     def __init__(self, graph: Graph) -> None:
         self.plan = make_plan(graph)
         self.inputs = self.plan.inputs
+        types = ["nd"] * len(self.inputs) + [step.type for step in self.plan.steps]
+        self._types = [[types[arg] for arg in step.args] for step in self.plan.steps]
 
     def __call__(self, inputs: Mapping[str, Tensor], context: Context) -> Tensor:
         """Computes the graph.
@@ -38,8 +40,12 @@ class Compiled:
             The output, (B, H, n, d_h). Rows of padded tokens hold unspecified finite values.
         """
         values = [inputs[name] for name in self.inputs]
-        for step in self.plan.steps:
-            values.append(OPERATIONS[step.op](step, [values[arg] for arg in step.args], context))
+        for step, types in zip(self.plan.steps, self._types, strict=True):
+            args = [values[arg] for arg in step.args]
+            if step.op in OPERATIONS:
+                values.append(OPERATIONS[step.op](step, args, context))
+            else:
+                values.append(KERNELS[step.op](args, types, context))
         return values[self.plan.output]
 
     def describe(self) -> str:

@@ -1,0 +1,51 @@
+"""The examples run from end to end, and the notebook is the script."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+SCRIPT = ROOT / "examples" / "first_steps.py"
+
+
+@pytest.fixture
+def few_steps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where the example writes, and few steps for it."""
+    monkeypatch.setenv("FIRST_STEPS", "2")
+    monkeypatch.setenv("FIRST_STEPS_OUT", str(tmp_path))
+    return tmp_path / "2-steps"
+
+
+def check_results(out: Path, printed: str) -> None:
+    """What the example leaves and says, of both backbones."""
+    for name in ("mine", "BERT"):
+        assert (out / name / "model.safetensors").exists()
+        assert (out / f"{name}-testaments" / "score.json").exists()
+        assert f"{name}: loss " in printed
+        assert f"{name}: accuracy " in printed
+
+
+def test_script(few_steps: Path) -> None:
+    done = subprocess.run([sys.executable, SCRIPT], capture_output=True, text=True, check=False, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+    check_results(few_steps, done.stdout)
+
+
+def test_notebook_is_the_script(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(ROOT / "tools")
+    from notebook import NOTEBOOK, notebook
+
+    assert NOTEBOOK.read_text(encoding="utf-8") == notebook(), "make it again: python tools/notebook.py"
+
+
+@pytest.mark.slow
+def test_notebook(few_steps: Path) -> None:
+    import nbformat
+    from nbclient import NotebookClient
+
+    read = nbformat.read(SCRIPT.with_suffix(".ipynb"), as_version=4)
+    NotebookClient(read, timeout=600, kernel_name="python3").execute(cwd=str(ROOT))
+    outputs = [output for cell in read.cells for output in cell.get("outputs", ())]
+    check_results(few_steps, "".join(output.get("text", "") for output in outputs))

@@ -62,9 +62,7 @@ class Chains:
         if x.op != "product":
             return tuple([arg.of for arg in x.args])
         if x.text not in self._factors:
-            parts = [
-                self.factors(arg.of) if self.dissolves(_viewed(arg.of)) else (arg.of,) for arg in x.args
-            ]
+            parts = [self.factors(arg.of) if self.dissolves(_viewed(arg.of)) else (arg.of,) for arg in x.args]
             if sum(map(len, parts)) > _LONGEST:
                 parts = [(arg.of,) for arg in x.args]
             self._factors[x.text] = tuple([factor for part in parts for factor in part])

@@ -55,9 +55,7 @@ def _above(node: Node, users: Mapping[Node, list[Node]]) -> set[Node]:
     return found
 
 
-def _add_views(
-    node: Node, ops: tuple[str, ...], group: set[Node], users: Mapping[Node, list[Node]]
-) -> None:
+def _add_views(node: Node, ops: tuple[str, ...], group: set[Node], users: Mapping[Node, list[Node]]) -> None:
     """Adds a node of these operations, and such before it, where only the group uses it."""
     while node.op in ops and group.issuperset(users[node]):
         group.add(node)

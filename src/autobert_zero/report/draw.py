@@ -5,22 +5,28 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
+from pathlib import Path
 from string import ascii_uppercase
 from textwrap import wrap
 
 from autobert_zero import compile
+from autobert_zero.errors import UserError
 from autobert_zero.report import graphviz
 from autobert_zero.report.layout import Edge, Placement, Point, layered
 from autobert_zero.report.scene import Box, Curve, Halo, Part, Scene, Shape, Text, text_width
 from autobert_zero.report.svg import written
 from autobert_zero.space import Attention, Backbone, Graph, Layer, Node, format_node
 
+FORMATS = (".svg", ".png", ".pdf")
+"""Suffixes of pictures."""
+
 _TEXT, _SMALL = 12.0, 10.0  # sizes of the font
 _BOX = 24.0  # height of a node and of a layer
 _MARGIN = 16.0
 _LINE = 15.0  # of a formula
-_COLUMN = 136.0  # width of the column of layers
-_PAGE = 940.0  # width that a drawing should have at most
+_COLUMN = 136.0  # least width of the column of layers
+_PAGE = 1000.0  # width that a drawing should have at most
+_NARROWEST = 470.0  # what the legend needs
 _OUTPUT = "O"
 _PORTS = {0: (), 1: (0.0,), 2: (-0.25, 0.25)}  # where on a box its operands arrive, by their number
 
@@ -37,6 +43,33 @@ def svg(backbone: Backbone, use_dot: bool | None = None) -> str:
     return written(scene(backbone, use_dot))
 
 
+def write(backbone: Backbone, path: Path) -> None:
+    """Draws a backbone into a file.
+
+    Args:
+        backbone: Any.
+        path: Its suffix names the format: one of `FORMATS`.
+
+    Raises:
+        UserError: The suffix is another, the package for it is missing, or the file cannot be written.
+    """
+    if path.suffix not in FORMATS:
+        raise UserError(f"{path} has the suffix {path.suffix!r}; a picture ends in {', '.join(FORMATS)}")
+    try:
+        if path.suffix == ".svg":
+            path.write_text(svg(backbone), encoding="utf-8")
+        else:
+            from autobert_zero.report.figure import save
+
+            save(scene(backbone), path)
+    except ImportError as error:
+        raise UserError(
+            f"{path.suffix} needs {error.name}: pip install 'autobert-zero[draw]', or write .svg"
+        ) from None
+    except OSError as error:
+        raise UserError(f"{path} cannot be written: {error.strerror}") from None
+
+
 def scene(backbone: Backbone, use_dot: bool | None = None) -> Scene:
     """Places everything of the drawing of a backbone; see `svg` for the arguments."""
     runs = _runs(backbone)
@@ -51,22 +84,22 @@ def scene(backbone: Backbone, use_dot: bool | None = None) -> Scene:
         _Panel(name, _places(backbone, layer), layer.graph, placement, edges)
         for (layer, name), placement, (_, edges) in zip(names.items(), placements, layouts, strict=True)
     ]
-    parts, column_height = _column(runs, names)
-    left = _MARGIN + _COLUMN + 1.5 * _MARGIN
-    columns = _packed(panels, _PAGE - left)
-    right, bottom = left - 1.5 * _MARGIN, column_height
-    for column in columns:
-        width, y = max(panel.width for panel in column), _MARGIN
-        for panel in column:
-            parts += panel.parts(left, y, width)
-            y += panel.height + _MARGIN
-        left += width + _MARGIN
-        right, bottom = left - _MARGIN, max(bottom, y - _MARGIN)
-    width = right + _MARGIN
-    legend, height = _legend(bottom + _MARGIN, width, any(panel.fused for panel in panels), bool(panels))
+    parts, right, bottom = _column(runs, names)
+    left, y = right + 1.5 * _MARGIN, _MARGIN
+    for row in _rows(panels, _PAGE - left):
+        x = left
+        for panel in row:
+            parts += panel.parts(x, y)
+            x += panel.width + _MARGIN
+        y += max(panel.height for panel in row) + _MARGIN
+        right, bottom = max(right, x - _MARGIN), max(bottom, y - _MARGIN)
+    width = max(right + _MARGIN, _NARROWEST)
+    legend, height = _legend(bottom + _MARGIN, width, panels)
     background = Part((Box(0, 0, width, height, "paper", "paper", 6),))
     kinds = len(names)
-    title = f"Backbone of {len(backbone.layers)} layers, {kinds} distinct attention{'' if kinds == 1 else 's'}"
+    title = (
+        f"Backbone of {len(backbone.layers)} layers, {kinds} distinct attention{'' if kinds == 1 else 's'}"
+    )
     described = [f"Layer {number}: {layer}." for number, layer in enumerate(backbone.layers, start=1)]
     return Scene(width, height, (background, *parts, *legend), title, " ".join(described))
 
@@ -81,6 +114,10 @@ class _Run:
     first: int
     count: int
     layer: Layer
+
+    @property
+    def numbers(self) -> str:
+        return str(self.first) if self.count == 1 else f"{self.first}–{self.first + self.count - 1}"
 
 
 def _runs(backbone: Backbone) -> list[_Run]:
@@ -102,47 +139,49 @@ def _names(backbone: Backbone) -> dict[Attention, str]:
 
 def _places(backbone: Backbone, layer: Layer) -> str:
     """`layers 2, 4-6`."""
-    spans = [
-        str(run.first) if run.count == 1 else f"{run.first}–{run.first + run.count - 1}"
-        for run in _runs(backbone)
-        if run.layer == layer
-    ]
+    spans = [run.numbers for run in _runs(backbone) if run.layer == layer]
     plural = len(spans) > 1 or "–" in spans[0]
     return f"layer{'s' if plural else ''} {', '.join(spans)}"
 
 
-def _column(runs: Sequence[_Run], names: dict[Attention, str]) -> tuple[list[Part], float]:
-    """The blocks from the embeddings at the top to the output at the bottom, and where they end."""
-    x, y, middle = _MARGIN, _MARGIN, _MARGIN + _COLUMN / 2
-    height, gap = _BOX + 4, 16.0
-    parts = []
-    ends = ("embeddings", *runs, "output")
-    for index, run in enumerate(ends):
-        if index:
-            parts.append(Part((Curve(_straight(middle, y - gap, y), "line"),)))
-        centre = y + height / 2
-        if isinstance(run, str):
-            shapes: tuple[Shape, ...] = (
-                Box(x, y, _COLUMN, height, "panel", "rule", height / 2),
-                Text(middle, centre, run, _TEXT, "faint", "middle"),
-            )
-            parts.append(Part(shapes))
-        else:
-            last = run.first + run.count - 1
-            number = str(run.first) if run.count == 1 else f"{run.first}–{last}"
-            attention = isinstance(run.layer, Attention)
-            label = f"attention {names[run.layer]}" if isinstance(run.layer, Attention) else str(run.layer)
-            kind = "attention" if attention else "convolution"
-            shapes = (
-                Box(x, y, _COLUMN, height, kind, "line"),
-                Text(x + 8, centre, number, _TEXT, "faint"),
-                Text(x + 44, centre, label, _TEXT, bold=attention),
-            )
-            if run.count > 1:
-                shapes += (Text(x + _COLUMN - 8, centre, f"× {run.count}", _TEXT, anchor="end"),)
-            parts.append(Part(shapes, str(run.layer), {"layers": number}))
+def _column(runs: Sequence[_Run], names: dict[Attention, str]) -> tuple[list[Part], float, float]:
+    """The blocks from the embeddings at the top to the output at the bottom, and where they end: x and y."""
+    folded = max(text_width(_times(run), _TEXT) for run in runs)
+    width, height, gap = _COLUMN + (folded + 8 if folded else 0), _BOX + 4, 16.0
+    x, y = _MARGIN, _MARGIN
+    parts = [_end("embeddings", x, y, width, height)]
+    for run in runs:
         y += height + gap
-    return parts, y - gap
+        parts += [_down(x + width / 2, y - gap, y), _block(run, names, x, y, width, height)]
+    y += height + gap
+    parts += [_down(x + width / 2, y - gap, y), _end("output", x, y, width, height)]
+    return parts, x + width, y + height
+
+
+def _block(run: _Run, names: dict[Attention, str], x: float, y: float, width: float, height: float) -> Part:
+    middle = y + height / 2
+    attention = isinstance(run.layer, Attention)
+    label = f"attention {names[run.layer]}" if isinstance(run.layer, Attention) else str(run.layer)
+    shapes = (
+        Box(x, y, width, height, "attention" if attention else "convolution", "line"),
+        Text(x + 8, middle, run.numbers, _TEXT, "faint"),
+        Text(x + 46, middle, label, _TEXT, bold=attention),
+        Text(x + width - 8, middle, _times(run), _TEXT, anchor="end"),
+    )
+    return Part(shapes if run.count > 1 else shapes[:-1], str(run.layer), {"layers": run.numbers})
+
+
+def _times(run: _Run) -> str:
+    return f"× {run.count}" if run.count > 1 else ""
+
+
+def _end(name: str, x: float, y: float, width: float, height: float) -> Part:
+    box = Box(x, y, width, height, "panel", "rule", height / 2)
+    return Part((box, Text(x + width / 2, y + height / 2, name, _TEXT, "faint", "middle")))
+
+
+def _down(x: float, top: float, bottom: float) -> Part:
+    return Part((Curve(((x, top), (x, top), (x, bottom), (x, bottom)), "line"),))
 
 
 # -- the graphs ------------------------------------------------------------------------------------
@@ -161,7 +200,7 @@ def _boxes(graph: Graph) -> _Layout:
 
 
 def _width(node: Node) -> float:
-    return text_width(node.op, _TEXT) + text_width(_type(node), _SMALL) + 22
+    return text_width(node.op, _TEXT) + text_width(_type(node), _SMALL) + (16 if node.args else 22)
 
 
 def _type(node: Node) -> str:
@@ -176,25 +215,25 @@ class _Panel:
         self._title = (f"attention {name}", places)
         self.fused = compile.fused_nodes(graph)
         heading = text_width(" ".join(self._title), _TEXT) + 12
-        inner = max(placement.width + 2 * 8, heading, 150.0)
+        inner = max(placement.width, heading, 150.0)
         self._formula = wrap(format_node(graph.root), int(inner / (_SMALL * 0.61)), break_on_hyphens=False)
         self._top = 30 + _LINE * len(self._formula) + 14
         self.width = inner + 2 * 12
         self.height = self._top + placement.height + 18
 
-    def parts(self, x: float, y: float, width: float) -> list[Part]:
+    def parts(self, x: float, y: float) -> list[Part]:
         """Draws it with its upper left corner at (x, y)."""
         name, places = self._title
         head: list[Shape] = [
-            Box(x, y, width, self.height, "panel", "rule", 6),
+            Box(x, y, self.width, self.height, "panel", "rule", 6),
             Text(x + 12, y + 18, name, _TEXT, bold=True),
-            Text(x + 12 + text_width(name, _TEXT) + 8, y + 18, places, _TEXT, "faint"),
+            Text(x + 12 + text_width(name, _TEXT) + 10, y + 18, places, _TEXT, "faint"),
         ]
         head += [
             Text(x + 12, y + 38 + _LINE * index, line, _SMALL, code=True)
             for index, line in enumerate(self._formula)
         ]
-        left, top = x + (width - self._placement.width) / 2, y + self._top
+        left, top = x + (self.width - self._placement.width) / 2, y + self._top
 
         def moved(point: Point) -> Point:
             return point[0] + left, point[1] + top
@@ -228,7 +267,9 @@ class _Panel:
             for edge, route in zip(self._edges, routes, strict=True)
             if edge.tail in codes and edge.head in codes
         ]
-        return Part((Halo(tuple(boxes), tuple(curves)),), f"compiled:\n{compiled}", {"fused": " ".join(codes)})
+        return Part(
+            (Halo(tuple(boxes), tuple(curves)),), f"compiled:\n{compiled}", {"fused": " ".join(codes)}
+        )
 
     def _arrow(self, edge: Edge, route: tuple[Point, ...]) -> Part:
         head = "" if edge.head == _OUTPUT else edge.head
@@ -238,7 +279,9 @@ class _Panel:
         width = _width(node)
         data = {"node": node.code}
         if not node.args:
-            return Part(_pill(node.op, _type(node), centre, width), f"{node.op}: a projection of the input", data)
+            return Part(
+                _pill(node.op, _type(node), centre, width), f"{node.op}: a projection of the input", data
+            )
         x, y = centre[0] - width / 2, centre[1]
         shapes: list[Shape] = [Box(x, y - _BOX / 2, width, _BOX, "node", "line")]
         return Part((*shapes, *_label(node.op, _type(node), centre, width)), format_node(node), data)
@@ -259,43 +302,34 @@ def _pill(name: str, type_: str, centre: Point, width: float) -> tuple[Shape, ..
         return box, Text(x, y, name, _TEXT, "ink", "middle", bold=True)
     return (
         box,
-        Text(x - width / 2 + 9, y, name, _TEXT, bold=True),
-        Text(x + width / 2 - 8, y, type_, _SMALL, "faint", "end"),
+        Text(x - width / 2 + 10, y, name, _TEXT, bold=True),
+        Text(x + width / 2 - 9, y, type_, _SMALL, "faint", "end"),
     )
 
 
-def _packed(panels: Sequence[_Panel], room: float) -> list[list[_Panel]]:
-    """Columns of panels, each panel where least is so far; as many columns as give the least height."""
-
-    def fill(count: int) -> list[list[_Panel]]:
-        columns: list[list[_Panel]] = [[] for _ in range(count)]
-        for panel in panels:
-            min(columns, key=_height).append(panel)
-        return columns
-
-    options = [fill(count) for count in range(1, min(len(panels), 4) + 1)]
-    fitting = [
-        columns
-        for columns in options
-        if sum(max(panel.width for panel in column) + _MARGIN for column in columns) <= room + _MARGIN
-    ]
-    return min(fitting or options[:1], key=lambda columns: max(map(_height, columns)), default=[])
-
-
-def _height(column: Sequence[_Panel]) -> float:
-    return sum(panel.height + _MARGIN for panel in column)
+def _rows(panels: Sequence[_Panel], room: float) -> list[list[_Panel]]:
+    """Rows that fill the page, in order."""
+    rows: list[list[_Panel]] = []
+    free = 0.0
+    for panel in panels:
+        if not rows or panel.width > free:
+            rows.append([])
+            free = room
+        rows[-1].append(panel)
+        free -= panel.width + _MARGIN
+    return rows
 
 
 # -- the legend ------------------------------------------------------------------------------------
 
 
-def _legend(y: float, width: float, fused: bool, graphs: bool) -> tuple[list[Part], float]:
+def _legend(y: float, width: float, panels: Sequence[_Panel]) -> tuple[list[Part], float]:
     """The lines at the bottom, and where the drawing ends."""
     notes = ["each layer is followed by a feed-forward block; both with residual and layer norm"]
-    if graphs:
+    if panels:
         notes.append("n tokens, d dimensions of a head; operands enter from left to right")
-    parts, y = [Part((Box(_MARGIN, y, width - 2 * _MARGIN, 0, "rule", "rule", 0),))], y + 18
-    if fused:
+    parts, y = [], y + 8
+    if any(panel.fused for panel in panels):
         swatch = Halo(((_MARGIN + 8, y - 3, 18, 6),), ())
         text = "runs as one fused attention, scaled_dot_product_attention"
         parts.append(Part((swatch, Text(_MARGIN + 42, y, text, _TEXT))))
@@ -306,7 +340,3 @@ def _legend(y: float, width: float, fused: bool, graphs: bool) -> tuple[list[Par
             parts.append(Part((Text(_MARGIN, y, line, _SMALL, "faint"),)))
             y += 16
     return parts, y + 4
-
-
-def _straight(x: float, top: float, bottom: float) -> tuple[Point, ...]:
-    return ((x, top), (x, top), (x, bottom), (x, bottom))

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from autobert_zero.report.layout import BELOW, BESIDE, Edge, Placement, Point
 
 _INCH = 72.0  # dot's unit of sizes; its coordinates are in points, which are our pixels
+_ROOM = 5.0  # on both sides of a box: dot's curves come close
 
 
 def installed() -> bool:
@@ -38,26 +39,23 @@ def dot(graphs: Sequence[tuple[Mapping[str, Point], Sequence[Edge]]]) -> list[Pl
 def _written(sizes: Mapping[str, Point], edges: Sequence[Edge]) -> str:
     """The graph in dot's language, boxes and edges by their numbers."""
     numbers = {name: number for number, name in enumerate(sizes)}
-    heads = {edge.head for edge in edges}
+    # The ports of a box share its top side evenly, as those of two operands do.
+    ports = {name: sorted({edge.port for edge in edges if edge.head == name}) for name in sizes}
     lines = [
         "digraph {",
-        f"nodesep={BESIDE / _INCH}; ranksep={BELOW / _INCH}; pad=0; margin=0;",
-        "edge [dir=none, tailclip=true];",
+        f"nodesep={(BESIDE - _ROOM) / _INCH}; ranksep={1.3 * BELOW / _INCH}; pad=0; margin=0;",
+        "node [shape=record, fixedsize=true]; edge [dir=none];",
     ]
     for name, (width, height) in sizes.items():
-        ports = sorted({edge.port for edge in edges if edge.head == name})
-        cells = "|".join(f"<p{index}>" for index in range(len(ports)))
-        label = f"{{{{{cells}}}|}}" if len(ports) > 1 else ""
-        lines.append(
-            f"{numbers[name]} [shape=record, fixedsize=true, width={width / _INCH}, height={height / _INCH}, "
-            f'label="{label}"];'
-        )
-    sources = "; ".join(str(numbers[name]) for name in sizes if name not in heads)
+        cells = "|".join(f"<p{index}>" for index in range(len(ports[name])))
+        size = f"width={(width + 2 * _ROOM) / _INCH}, height={height / _INCH}"
+        lines.append(f'{numbers[name]} [{size}, label="{{{{{cells}}}|}}"];')
+    sources = "; ".join(str(numbers[name]) for name in sizes if not ports[name])
     lines.append(f"{{rank=source; {sources}}}")
     for index, edge in enumerate(edges):
-        ports = sorted({other.port for other in edges if other.head == edge.head})
-        port = f":p{ports.index(edge.port)}:n" if len(ports) > 1 else ":n"
-        lines.append(f"{numbers[edge.tail]}:s -> {numbers[edge.head]}{port} [number={index}, weight={1 if edge.port else 3}];")
+        head = f"{numbers[edge.head]}:p{ports[edge.head].index(edge.port)}:n"
+        weight = 1 if edge.port else 3
+        lines.append(f"{numbers[edge.tail]}:s -> {head} [number={index}, weight={weight}];")
     return "\n".join([*lines, "}"])
 
 

@@ -1,7 +1,7 @@
 """Layered drawing of directed acyclic graphs, top to bottom, in the manner of Sugiyama et al. 1981.
 
-Longest-path ranks, orders by barycentres, abscissas by least squares with the gaps between boxes kept. An edge
-that passes a rank has a lane of its own there, and bends only between ranks: it never meets a box.
+Longest-path ranks, orders by barycentres, abscissas by least squares with the gaps between boxes kept. An
+edge that passes a rank has a lane of its own there, and bends only between ranks: it never meets a box.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from itertools import pairwise
 
 Point = tuple[float, float]
 
-BESIDE = 14.0
+BESIDE = 12.0
 """Free space between boxes of one rank, in pixels."""
 
 BELOW = 20.0
@@ -208,9 +208,10 @@ def _abscissas(layers: list[list[str]], links: _Links, widths: Mapping[str, floa
         for layer in layers if sweep % 2 == 0 else reversed(layers):
             wanted, weights = [], []
             for name in layer:
-                total = sum(weight for _, _, weight in pulls[name])
-                wanted.append(sum((x[other] + offset) * weight for other, offset, weight in pulls[name]) / total)
-                weights.append(total)
+                pulling = pulls[name] or [(name, 0.0, 1.0)]
+                weights.append(sum(weight for _, _, weight in pulling))
+                total = sum((x[other] + offset) * weight for other, offset, weight in pulling)
+                wanted.append(total / weights[-1])
             gaps = [(widths[a] + widths[b]) / 2 + BESIDE for a, b in pairwise(layer)]
             x.update(zip(layer, _spaced(wanted, weights, gaps), strict=True))
     return x
@@ -219,22 +220,24 @@ def _abscissas(layers: list[list[str]], links: _Links, widths: Mapping[str, floa
 def _straighten(
     chains: Sequence[_Chain], layers: list[list[str]], x: dict[str, float], widths: Mapping[str, float]
 ) -> None:
-    """Moves the lanes of an edge onto one vertical where their neighbours leave room for it."""
+    """Moves the lanes of an edge onto few verticals, as their neighbours leave room for it."""
     beside = {}
     for layer in layers:
         padded = [None, *layer, None]
         beside.update({name: (padded[index], padded[index + 2]) for index, name in enumerate(layer)})
     for chain in chains:
+        run: list[str] = []
         least, most = -math.inf, math.inf
-        for _, lane in chain.lanes:
-            left, right = beside[lane]
-            if left is not None:
-                least = max(least, x[left] + (widths[left] + _LANE) / 2 + BESIDE)
-            if right is not None:
-                most = min(most, x[right] - (widths[right] + _LANE) / 2 - BESIDE)
-        if chain.lanes and least <= most:
-            mean = sum(x[lane] for _, lane in chain.lanes) / len(chain.lanes)
-            x.update({lane: min(max(mean, least), most) for _, lane in chain.lanes})
+        for _, lane in [*chain.lanes, (0, "")]:
+            left, right = beside.get(lane, (None, None))
+            low = x[left] + (widths[left] + _LANE) / 2 + BESIDE if left is not None else -math.inf
+            high = x[right] - (widths[right] + _LANE) / 2 - BESIDE if right is not None else math.inf
+            if run and (not lane or max(least, low) > min(most, high)):
+                mean = sum(x[member] for member in run) / len(run)
+                x.update(dict.fromkeys(run, min(max(mean, least), most)))
+                run, least, most = [], -math.inf, math.inf
+            run.append(lane)
+            least, most = max(least, low), min(most, high)
 
 
 def _spaced(wanted: Sequence[float], weights: Sequence[float], gaps: Sequence[float]) -> list[float]:

@@ -153,11 +153,13 @@ ARROW = (6.0, 3.0)
 """Length and half the width of the head of an arrow."""
 
 
-_NARROW, _WIDE = frozenset("fijlrt .,()|-"), frozenset("mwMW@—")
+_NARROW, _BROAD, _WIDE = frozenset("fijlrt .,()|-"), frozenset("×ABCDEFGHKNOPQRSUVXYZ"), frozenset("mwMW@")
 
 
 def text_width(text: str, size: float, code: bool = False) -> float:
     """Estimates how wide a line is, in pixels, on the safe side: as in DejaVu, a wide font."""
     if code:
         return 0.61 * size * len(text)
-    return size * sum(0.43 if c in _NARROW else 1.0 if c in _WIDE else 0.66 for c in text)
+    return size * sum(
+        0.42 if c in _NARROW else 0.84 if c in _BROAD else 0.98 if c in _WIDE else 0.66 for c in text
+    )

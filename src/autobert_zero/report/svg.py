@@ -4,7 +4,19 @@ from collections.abc import Iterable
 from xml.sax.saxutils import escape, quoteattr
 
 from autobert_zero.report.layout import Point
-from autobert_zero.report.scene import ARROW, COLOURS, HALO, OUTLINE, Box, Curve, Halo, Part, Scene, Shape, Text
+from autobert_zero.report.scene import (
+    ARROW,
+    COLOURS,
+    HALO,
+    OUTLINE,
+    Box,
+    Curve,
+    Halo,
+    Part,
+    Scene,
+    Shape,
+    Text,
+)
 
 _CLASS = "abz-drawing"
 _SANS = "system-ui, -apple-system, 'Segoe UI', Helvetica, Arial, 'DejaVu Sans', sans-serif"
@@ -36,7 +48,8 @@ def _style() -> str:
         "".join(f"--abz-{name}:{pair[index]};" for name, pair in COLOURS.items()) for index in range(2)
     )
     rules = "".join(
-        f".abz-f-{name}{{fill:var(--abz-{name})}}.abz-s-{name}{{stroke:var(--abz-{name})}}" for name in COLOURS
+        f".abz-f-{name}{{fill:var(--abz-{name})}}.abz-s-{name}{{stroke:var(--abz-{name})}}"
+        for name in COLOURS
     )
     scheme = f"@media (prefers-color-scheme:dark){{.{_CLASS}{{{dark}}}}}"
     return f".{_CLASS}{{{light}max-width:100%;height:auto}}{scheme}{rules}"

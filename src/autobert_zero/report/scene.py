@@ -161,5 +161,5 @@ def text_width(text: str, size: float, code: bool = False) -> float:
     if code:
         return 0.61 * size * len(text)
     return size * sum(
-        0.42 if c in _NARROW else 0.84 if c in _BROAD else 0.98 if c in _WIDE else 0.66 for c in text
+        0.42 if c in _NARROW else 0.86 if c in _BROAD else 0.98 if c in _WIDE else 0.66 for c in text
     )

@@ -14,6 +14,7 @@ from autobert_zero import cost
 from autobert_zero.config import SearchConfig, read_yaml, resolve
 from autobert_zero.data.cache import written_whole
 from autobert_zero.errors import UserError
+from autobert_zero.search.board import open_board
 from autobert_zero.search.evaluate import SharedWeightEvaluator
 from autobert_zero.search.history import History, newest_scores, ranked
 from autobert_zero.search.outputs import LEADERBOARD, write_backbone, write_leaderboard, write_summary
@@ -71,6 +72,7 @@ def run_search(
         _establish(setting, out, first)
     with _only_writer(out):
         history, trials = _recorded(evaluator, out)
+        progress.begin(trials, open_board(out, setting.sizes, config.data.length))
         if trials:
             progress.say(f"resuming after {len(trials)} of {config.proxy.candidates} candidates")
         sizes = setting.sizes

@@ -36,7 +36,7 @@ class Watch(RunProgress):
     """Notes when each candidate was recorded."""
 
     def __init__(self) -> None:
-        super().__init__(Console(), quiet=True)
+        super().__init__(Console(quiet=True))
         self.times: list[float] = []
 
     def candidate(self, trial: Trial, best: float | None) -> None:
@@ -67,6 +67,7 @@ def candidates_per_minute(config: SearchConfig, workers: int) -> tuple[float, fl
             history=history,
             snapshots=out / "bank",
             progress=watch,
+            board=None,
             trials=[],
         )
         try:

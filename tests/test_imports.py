@@ -30,7 +30,7 @@ MAY_IMPORT = {
     "measure": {"space", "nn", "data", "cost", "devices"},
     "describe": {"errors", "space", "compile", "cost"},
     "finetune": {"errors", "config", "nn", "data", "hf", "training", "devices", "progress"},
-    "export": {"errors", "space", "nn", "data", "hf", "cost", "search"},
+    "export": {"errors", "space", "nn", "data", "hf", "cost", "search", "report"},
     "data": {"errors", "config"},
     "training": {"errors", "config", "space", "nn", "data"},
     "proxies": {"space", "cost", "nn", "data", "training"},
@@ -39,7 +39,7 @@ MAY_IMPORT = {
         *("errors", "config", "space", "zoo", "nn", "data", "training", "hf", "devices", "progress"),
     },
     "presets": {"errors", "config", "space", "zoo"},
-    "report": {"errors", "config", "space", "zoo", "cost", "search"},
+    "report": {"errors", "config", "space", "zoo", "cost", "search", "compile"},
     "hf": {"errors", "space", "zoo", "nn"},
 }
 # Where the search meets the training; the rest of the search knows only backbones and scores.

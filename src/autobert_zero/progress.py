@@ -1,10 +1,19 @@
 """What a person sees while something long goes on."""
 
+from collections.abc import Iterable
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.console import Console, RenderableType
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+)
 from rich.progress import TimeRemainingColumn as TimeLeft
 
 
@@ -19,7 +28,8 @@ class Bars:
     def __init__(self, console: Console, quiet: bool = False) -> None:
         self.console = console
         self._quiet = quiet
-        self._bars = Progress(
+        self._bars = _View(
+            self,
             TextColumn("{task.description}"),
             BarColumn(),
             MofNCompleteColumn(),
@@ -39,6 +49,10 @@ class Bars:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._bars.stop()
+
+    def above(self) -> Iterable[RenderableType]:
+        """What stays in view above the bars, on a terminal: here nothing."""
+        return ()
 
     def say(self, text: str) -> None:
         """Prints a line above the bars."""
@@ -60,3 +74,15 @@ def quiet_transformers() -> None:
 
     logging.set_verbosity_error()
     logging.disable_progress_bar()
+
+
+class _View(Progress):
+    """The bars, below what else stays in view."""
+
+    def __init__(self, owner: Bars, *columns: ProgressColumn, **options: Any) -> None:
+        self._owner = owner
+        super().__init__(*columns, **options)
+
+    def get_renderables(self) -> Iterable[RenderableType]:
+        yield from self._owner.above()
+        yield from super().get_renderables()

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from autobert_zero.config import SearchConfig
 from autobert_zero.errors import UserError
+from autobert_zero.search.board import Board
 from autobert_zero.search.evaluate import SharedWeightEvaluator, rung_steps, snapshot_path
 from autobert_zero.search.executors import Done, Executor
 from autobert_zero.search.history import History, newest_scores
@@ -35,6 +36,7 @@ class Search:
         history: What is recorded.
         snapshots: Folder for the shared weights.
         progress: What the user sees.
+        board: Where figures are logged.
         trials: The trials so far, in order; grows.
         best: The best score so far.
     """
@@ -48,6 +50,7 @@ class Search:
     history: History
     snapshots: Path
     progress: RunProgress
+    board: Board | None
     trials: list[Trial]
     best: float | None = None
 
@@ -58,6 +61,7 @@ class Search:
             UserError: The disk is full; the run can be resumed.
         """
         recorded = self._restore()
+        self.progress.begin(self.trials, self.board)
         twins = Twins()
         for trial in self.trials:  # resuming is replaying
             twins.note(trial.proposal)

@@ -1,19 +1,101 @@
 """What a person sees while a search runs."""
 
+from collections import Counter, deque
+from collections.abc import Iterable, Sequence
+from types import TracebackType
+
+from rich.console import Console, Group, RenderableType
+from rich.panel import Panel
+from rich.text import Text
+
 from autobert_zero.progress import Bars
+from autobert_zero.search.board import Board
 from autobert_zero.search.trial import Status, Trial
+
+_LAST = 5
+_AROUND = 13  # lines of the terminal that are not for the best backbone: the rest of the view, the bars
 
 
 class RunProgress(Bars):
-    """Progress bars with the current best, and one line per candidate."""
+    """Progress bars, and one line per candidate.
+
+    On a terminal the best so far, the counts and the last candidates stay in view above the bars, and only
+    the lines of those that were the best so far are printed.
+
+    Args:
+        console: Where to.
+    """
+
+    def __init__(self, console: Console) -> None:
+        self._board: Board | None = None
+        self._counts: Counter[Status] = Counter()
+        self._best: Trial | None = None
+        self._last: deque[str] = deque(maxlen=_LAST)
+        super().__init__(console)  # asks for what is in view
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        super().__exit__(kind, error, trace)
+        if self._board is not None:
+            self._board.close()
+
+    def begin(self, trials: Sequence[Trial], board: Board | None) -> None:
+        """Takes up a run.
+
+        Args:
+            trials: Those of the run so far.
+            board: Where their figures go, and those of the candidates to come.
+        """
+        self._board = board
+        for trial in trials:
+            self._note(trial)
 
     def candidate(self, trial: Trial, best: float | None) -> None:
-        """Prints the line of a candidate."""
+        """Shows a candidate.
+
+        Args:
+            trial: The candidate.
+            best: The best score, this one's included.
+        """
         outcome = trial.outcome
+        leads = outcome.score is not None and (best is None or outcome.score >= best)
         if outcome.status is Status.COMPLETE and outcome.score is not None:
-            mark = "*" if best is None or outcome.score >= best else " "
-            result = f"{mark} score {outcome.score:8.4f}"
+            result = f"{'*' if leads else ' '} score {outcome.score:8.4f}"
         else:
             result = f"  {outcome.status.value}: {outcome.reason}"
         layers = " | ".join(trial.proposal.backbone.to_list())
-        self.say(f"{trial.proposal.number:5d} {result} {outcome.seconds:6.1f} s  {layers}")
+        line = f"{trial.proposal.number:5d} {result} {outcome.seconds:6.1f} s  {layers}"
+        self._note(trial)
+        self._last.append(line)
+        if leads or not self.console.is_terminal:
+            self.say(line)
+
+    def _note(self, trial: Trial) -> None:
+        score = trial.outcome.score
+        self._counts[trial.outcome.status] += 1
+        if score is not None and (self._best is None or score >= (self._best.outcome.score or 0.0)):
+            self._best = trial
+        if self._board is not None:
+            self._board.write(trial)
+
+    def above(self) -> Iterable[RenderableType]:
+        """The best so far with its layers, the counts, the last candidates."""
+        if not self._counts:
+            return
+        lines = []
+        if self._best is not None:
+            lines.append(
+                Text(f"best {self._best.outcome.score:.4f}, candidate {self._best.proposal.number}", "bold")
+            )
+            layers = self._best.proposal.backbone.to_list()
+            shown = max(self.console.height - _AROUND, 1)
+            if len(layers) > shown:
+                layers = [*layers[: shown - 1], f"and {len(layers) - shown + 1} layers more"]
+            lines += [Text(f"  {layer}") for layer in layers]
+        counts = ", ".join(f"{self._counts[status]} {status.value}" for status in Status)
+        lines.append(Text(f"{self._counts.total()} candidates: {counts}"))
+        lines += [Text(line, "dim") for line in self._last]
+        for line in lines:
+            line.no_wrap, line.overflow = True, "ellipsis"
+        yield Panel(Group(*lines), title="search", title_align="left", border_style="dim")

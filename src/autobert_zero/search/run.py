@@ -14,6 +14,7 @@ from autobert_zero import cost
 from autobert_zero.config import SearchConfig, read_yaml, resolve
 from autobert_zero.data.cache import written_whole
 from autobert_zero.errors import UserError
+from autobert_zero.search.board import open_board
 from autobert_zero.search.executors import make_executor
 from autobert_zero.search.history import History, newest_scores, ranked
 from autobert_zero.search.loop import Search
@@ -98,6 +99,7 @@ def run_search(
                 history=history,
                 snapshots=snapshots,
                 progress=progress,
+                board=open_board(out, setting.sizes, config.data.length),
                 trials=trials,
             )
             try:

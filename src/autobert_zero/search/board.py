@@ -1,0 +1,66 @@
+"""What is numeric in a search, for TensorBoard."""
+
+from __future__ import annotations
+
+from collections import Counter
+from importlib.util import find_spec
+from pathlib import Path
+
+from autobert_zero import cost
+from autobert_zero.search.trial import Status, Trial
+
+FOLDER = "tensorboard"
+
+
+def open_board(run: Path, sizes: cost.Sizes, tokens: int) -> Board | None:
+    """Opens the logs of a run, or nothing where TensorBoard is not installed."""
+    return Board(run / FOLDER, sizes, tokens) if find_spec("tensorboard") else None
+
+
+class Board:
+    """Logs of one search; the step is the number of the candidate.
+
+    Logs that are there already are replaced: who continues a run writes its history again, which leaves
+    neither a gap nor a duplicate wherever the run was killed.
+
+    Args:
+        folder: Of the logs.
+        sizes: Of the candidates.
+        tokens: In a sequence, for the FLOPs.
+    """
+
+    def __init__(self, folder: Path, sizes: cost.Sizes, tokens: int) -> None:
+        from torch.utils.tensorboard import SummaryWriter
+
+        for old in folder.glob("events.out.tfevents.*"):
+            old.unlink()
+        # A TensorBoard that is open drops what it has read from step 0 on.
+        self._events = SummaryWriter(str(folder), purge_step=0, flush_secs=10)
+        self._sizes = sizes
+        self._tokens = tokens
+        self._counts: Counter[str] = Counter({status.value: 0 for status in Status})
+        self._best = -float("inf")
+
+    def write(self, trial: Trial) -> None:
+        """Writes the figures of a candidate, which follows all that were written."""
+        proposal, outcome = trial.proposal, trial.outcome
+        self._counts[outcome.status.value] += 1
+        figures: dict[str, float] = {
+            "seconds": outcome.seconds,
+            "round": proposal.round,
+            "cost/parameters": cost.parameters(proposal.backbone, self._sizes),
+            "cost/flops": cost.flops(proposal.backbone, self._sizes, self._tokens),
+        }
+        figures |= {f"count/{status}": count for status, count in self._counts.items()}
+        figures |= {f"metrics/{name}": value for name, value in outcome.metrics.items()}
+        if outcome.score is not None:
+            self._best = max(self._best, outcome.score)
+            figures |= {"score": outcome.score, "best": self._best}
+        if trial.rescored:
+            figures["rescored"] = sum(trial.rescored.values()) / len(trial.rescored)
+        for name, value in figures.items():
+            self._events.add_scalar(name, value, proposal.number)
+
+    def close(self) -> None:
+        """Writes what waits."""
+        self._events.close()

@@ -43,7 +43,7 @@ MAY_IMPORT = {
 }
 # Where the search meets the training; the rest of the search knows only backbones and scores.
 ASSEMBLY = {"search/evaluate", "search/prepare", "search/run"}
-LIGHT = {"errors", "config", "space", "compile", "zoo", "cost", "describe", "search", "presets"}
+LIGHT = {"errors", "config", "space", "compile", "zoo", "cost", "describe", "search", "presets", "report"}
 HEAVY = {"torch", "numpy", "transformers", "datasets", "safetensors"}
 
 
@@ -74,7 +74,9 @@ def test_direction(file: str) -> None:
         assert not {name.split("/")[0] for name in imported(file, True)} & HEAVY
 
 
-@pytest.mark.parametrize("module", ["space", "compile", "zoo", "config", "describe", "search.strategies"])
+@pytest.mark.parametrize(
+    "module", ["space", "compile", "zoo", "config", "describe", "search.strategies", "report.page"]
+)
 def test_loads_without_torch(module: str) -> None:
     program = f"import sys, autobert_zero.{module}; print({HEAVY} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)

@@ -29,7 +29,11 @@ def test_it_is_the_mean_over_all_pairs(model: MaskedLM) -> None:
         states.append(layer(states[-1], None))
     expected = [
         torch.stack(
-            [F.cosine_similarity(row[i], row[j], dim=0) for row in x for i, j in combinations(range(LENGTH), 2)]
+            [
+                F.cosine_similarity(row[i], row[j], dim=0)
+                for row in x
+                for i, j in combinations(range(LENGTH), 2)
+            ]
         ).mean()
         for x in states
     ]

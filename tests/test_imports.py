@@ -30,7 +30,7 @@ MAY_IMPORT = {
     "measure": {"space", "nn", "cost", "devices"},
     "describe": {"errors", "space", "compile", "cost"},
     "finetune": {"errors", "config", "nn", "data", "hf", "training", "devices", "progress"},
-    "export": {"errors", "space", "nn", "data", "hf", "cost", "search"},
+    "export": {"errors", "space", "nn", "data", "hf", "cost", "search", "report"},
     "data": {"errors", "config"},
     "training": {"errors", "config", "space", "nn", "data"},
     "search": {"errors", "config", "space", "zoo", "cost", "progress"},
@@ -38,7 +38,7 @@ MAY_IMPORT = {
         *("errors", "config", "space", "zoo", "nn", "data", "training", "hf", "devices", "progress"),
     },
     "presets": {"errors", "config", "space", "zoo"},
-    "report": {"errors", "config", "space", "zoo", "cost", "search"},
+    "report": {"errors", "config", "space", "zoo", "cost", "search", "compile"},
     "hf": {"errors", "space", "zoo", "nn"},
 }
 # Where the search meets the training; the rest of the search knows only backbones and scores.

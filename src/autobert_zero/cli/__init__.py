@@ -2,7 +2,7 @@
 
 import sys
 
-from autobert_zero.cli import finetune, plan, pretrain, report, search, show
+from autobert_zero.cli import draw, finetune, plan, pretrain, report, search, show
 from autobert_zero.cli.app import app
 from autobert_zero.errors import UserError
 
@@ -16,4 +16,4 @@ def main() -> None:
         sys.exit(2)
 
 
-__all__ = ["app", "finetune", "main", "plan", "pretrain", "report", "search", "show"]
+__all__ = ["app", "draw", "finetune", "main", "plan", "pretrain", "report", "search", "show"]

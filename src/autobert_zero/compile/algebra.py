@@ -84,10 +84,15 @@ class Term:
 
 def as_term(graph: Graph) -> Term:
     """Rewrites a graph."""
-    terms: dict[str, Term] = {}
+    return as_terms(graph)[graph.root]
+
+
+def as_terms(graph: Graph) -> dict[Node, Term]:
+    """Rewrites every node of a graph."""
+    terms: dict[Node, Term] = {}
     for node in graph.nodes:
-        terms[node.code] = _rewrite(node, [terms[arg.code] for arg in node.args])
-    return terms[graph.code]
+        terms[node] = _rewrite(node, [terms[arg] for arg in node.args])
+    return terms
 
 
 def _rewrite(node: Node, args: list[Term]) -> Term:

@@ -62,15 +62,14 @@ class Chains:
         if x.op != "product":
             return tuple([arg.of for arg in x.args])
         if x.text not in self._factors:
-            parts = [
-                self.factors(arg.of) if self._dissolves(_viewed(arg.of)) else (arg.of,) for arg in x.args
-            ]
+            parts = [self.factors(arg.of) if self.dissolves(_viewed(arg.of)) else (arg.of,) for arg in x.args]
             if sum(map(len, parts)) > _LONGEST:
                 parts = [(arg.of,) for arg in x.args]
             self._factors[x.text] = tuple([factor for part in parts for factor in part])
         return self._factors[x.text]
 
-    def _dissolves(self, x: Expression) -> bool:
+    def dissolves(self, x: Expression) -> bool:
+        """Whether a value that is a factor of a product gives it factors of its own."""
         return x.op == "product" and (x.type == "nn" or self._consumers[x.text] == 1)
 
 

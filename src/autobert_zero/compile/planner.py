@@ -34,13 +34,20 @@ _NEGATED = {"softsign": "softsign", "softplus": "logsigmoid", "logsigmoid": "sof
 
 
 @dataclass(frozen=True)
-class _Scores:
-    """The operand of a softmax as scalar * query @ key.T + bias: query and key (n, d), bias (n, n)."""
+class Scores:
+    """The operand of a softmax as scalar * query @ key.T + bias: query and key (n, d), bias (n, n).
+
+    Attributes:
+        product: query @ key.T.
+        split: How many of its factors are the query's.
+    """
 
     query: Tree
     key: Tree
     scalar: Scalar
     bias: tuple[Term, ...]
+    product: Expression
+    split: int
 
 
 @lru_cache(maxsize=1024)
@@ -50,13 +57,22 @@ def make_plan(graph: Graph) -> Plan:
     Raises:
         ValueError: It is nested too deeply, far beyond what a search writes.
     """
+    planner, output = planned(graph)
+    return _pruned(Plan(graph.inputs, tuple(planner.steps), output))
+
+
+def planned(graph: Graph) -> tuple[Planner, int]:
+    """Plans a graph, and returns what was decided on the way with the register of the output.
+
+    Raises:
+        ValueError: As `make_plan`.
+    """
     try:
         root = as_term(graph)
-        planner = _Planner(graph.inputs, root.of)
-        output = planner.value(root)
+        planner = Planner(graph.inputs, root.of)
+        return planner, planner.value(root)
     except RecursionError:
         raise ValueError("the formula is nested too deeply to be compiled; use fewer operations") from None
-    return _pruned(Plan(graph.inputs, tuple(planner.steps), output))
 
 
 def _pruned(plan: Plan) -> Plan:
@@ -75,16 +91,23 @@ def _pruned(plan: Plan) -> Plan:
     return Plan(plan.inputs, tuple(steps), places[plan.output])
 
 
-class _Planner:
-    """Collects steps; every method that computes something returns its register."""
+class Planner:
+    """Collects steps; every method that computes something returns its register.
+
+    Attributes:
+        steps: The steps so far, with their registers.
+        chains: The products of the expression.
+        fused: The softmaxes that run in an attention step, by their text, with the split of their operands.
+    """
 
     def __init__(self, inputs: tuple[str, ...], root: Expression) -> None:
         self.steps: dict[Step, int] = {}
+        self.chains = Chains(root)
+        self.fused: dict[str, Scores] = {}
         self._types: list[Type] = ["nd"] * len(inputs)
         self._views: dict[int, int] = {}  # register of a transposition -> of what it views
         self._registers = {name: register for register, name in enumerate(inputs)}
-        self._chains = Chains(root)
-        self._scores: dict[str, _Scores | None] = {}
+        self._scores: dict[str, Scores | None] = {}
 
     def value(self, term: Term) -> int:
         """Computes a term."""
@@ -92,7 +115,7 @@ class _Planner:
         if x.op == "transpose":
             return self._transpose(self.value(Term(scalar, x.args[0].of)))
         # What is needed without its scalar too is computed once and scaled.
-        if scalar != ONE and self._chains.uses(x) == 1:
+        if scalar != ONE and self.chains.uses(x) == 1:
             if x.op == "product":
                 return self._tree(self._cheapest(x), scalar)
             if x.op == "sum":
@@ -147,7 +170,7 @@ class _Planner:
         """The addends of a term; a sum that is needed elsewhere too is one."""
         mirrored = term.of.op == "transpose"
         natural = transposed(term.of) if mirrored else term.of
-        if natural.op != "sum" or self._chains.uses(natural) > 1:
+        if natural.op != "sum" or self.chains.uses(natural) > 1:
             return [term]
         return self._operands(natural, term.scalar, mirrored)
 
@@ -161,12 +184,12 @@ class _Planner:
     def _is_own_product(self, x: Expression) -> bool:
         """Whether `x` is a product, or a view of one, that is computed for this use only."""
         natural = transposed(x) if x.op == "transpose" else x
-        return natural.op == "product" and self._chains.uses(x) == 1
+        return natural.op == "product" and self.chains.uses(x) == 1
 
     # -- products ----------------------------------------------------------------------------------
 
     def _cheapest(self, x: Expression) -> Tree:
-        return cheapest(self._chains.factors(x), self._fusable)[0]
+        return cheapest(self.chains.factors(x), self._fusable)[0]
 
     def _tree(self, tree: Tree, scalar: Scalar, clean: int | None = None) -> int:
         """Computes scalar * tree, with the scalar where the fewest entries are.
@@ -211,7 +234,7 @@ class _Planner:
         return self._push("matmul", (a, b), tree.type)
 
     def _mask_order(self, tree: Tree) -> tuple[int, int]:
-        uses = self._chains.uses(tree) if isinstance(tree, Expression) else 0
+        uses = self.chains.uses(tree) if isinstance(tree, Expression) else 0
         return entries(tree.type), -uses
 
     # -- attention ---------------------------------------------------------------------------------
@@ -220,6 +243,7 @@ class _Planner:
         """softmax @ values without the (n, n) matrices: the step masks the padding by itself."""
         scores = self._scores_of(softmax)
         assert scores is not None
+        self.fused[softmax.text] = scores
         # The sign is no part of the step's scale: fused kernels take the maximum of a row before they scale.
         sign = Scalar(scores.scalar.sign)
         in_query = self._lightest(scores.query) < self._lightest(scores.key)
@@ -235,31 +259,31 @@ class _Planner:
     def _fusable(self, softmax: Expression) -> bool:
         """Whether a softmax exists for one product only, and its operand contains a product over d."""
         return (
-            softmax.type == "nn" and self._chains.uses(softmax) == 1 and self._scores_of(softmax) is not None
+            softmax.type == "nn" and self.chains.uses(softmax) == 1 and self._scores_of(softmax) is not None
         )
 
-    def _scores_of(self, softmax: Expression) -> _Scores | None:
+    def _scores_of(self, softmax: Expression) -> Scores | None:
         if softmax.text not in self._scores:
             self._scores[softmax.text] = self._split(self._addends(softmax.args[0]))
         return self._scores[softmax.text]
 
-    def _split(self, addends: list[Term]) -> _Scores | None:
+    def _split(self, addends: list[Term]) -> Scores | None:
         """Takes the first addend that is a product over d apart; the others are the bias."""
         for index, addend in enumerate(addends):
             natural = transposed(addend.of) if addend.of.op == "transpose" else addend.of
             if natural.op != "product":
                 continue
-            factors = self._chains.factors(addend.of)
+            factors = self.chains.factors(addend.of)
             options = []
             for middle in range(1, len(factors)):
                 if factors[middle].type[0] == "d":
                     query, before = cheapest(factors[:middle], self._fusable)
                     key, after = cheapest(factors[middle:], self._fusable)
-                    options.append((before + after, query, transposed_tree(key)))
+                    options.append((before + after, middle, query, transposed_tree(key)))
             if options:
-                _, query, key = min(options, key=lambda option: option[0])
+                _, middle, query, key = min(options, key=lambda option: option[0])
                 bias = tuple(addends[:index] + addends[index + 1 :])
-                return _Scores(query, key, addend.scalar, bias)
+                return Scores(query, key, addend.scalar, bias, addend.of, middle)
         return None
 
     # -- padding -----------------------------------------------------------------------------------
@@ -270,7 +294,7 @@ class _Planner:
         if x.type[axis] != "n" or self._is_clean(x, axis):
             return self.value(term)
         if self._is_own_product(x):
-            tree = cheapest(self._chains.factors(x), self._fusable)[0]
+            tree = cheapest(self.chains.factors(x), self._fusable)[0]
             return self._tree(tree, scalar, clean=axis)
         return self._masked(self.value(term), axis)
 

@@ -12,9 +12,10 @@ from autobert_zero.export.programs import Program, require_onnx, write_programs
 from autobert_zero.export.sources import Source, open_source
 from autobert_zero.hf.auto import MODELS
 from autobert_zero.hf.configuration import AutoBertZeroConfig
+from autobert_zero.report.draw import write as write_picture
 
 _CODE = "modeling_autobert_zero"
-_PICTURE = "backbone.png"
+_PICTURE = "backbone.png"  # the Hub shows no SVG of a model card that follows the scheme
 
 FORMATS = ("torch", "onnx")
 """Programs that can be written beside the model."""
@@ -47,10 +48,6 @@ def export(
         raise UserError(f"{out} holds other files already; choose another folder")
     if "onnx" in programs:
         require_onnx()
-    try:
-        from autobert_zero.export.drawing import draw_backbone
-    except ImportError as error:
-        raise UserError(f"export needs {error.name}: pip install 'autobert-zero[export]'") from None
     opened = open_source(source)
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
@@ -62,7 +59,7 @@ def export(
         _write_model(opened, partial)
         (partial / f"{_CODE}.py").write_text(_code(), encoding="utf-8")
         (partial / "backbone.txt").write_text(f"{opened.model.config.parse_backbone()}\n", encoding="utf-8")
-        draw_backbone(opened.model.config.parse_backbone(), partial / _PICTURE)
+        write_picture(opened.model.config.parse_backbone(), partial / _PICTURE)
         written = list(write_programs(opened.model, partial, programs, watch))
         card = model_card(opened, f"{_CODE}.py", _PICTURE, written)
         (partial / "README.md").write_text(card, encoding="utf-8")

@@ -21,10 +21,10 @@ from autobert_zero.space import Layer
 Json = dict[str, Any]
 
 _AXES = (
-    ("parameters", "Parameters", ""),
-    ("flops", "FLOPs a sequence", "FLOPs"),
-    ("latency", "Latency", "s"),
-    ("seconds", "Time of evaluation", "s"),
+    ("parameters", "parameters", ""),
+    ("flops", "FLOPs a sequence", ""),
+    ("latency", "latency", "s"),
+    ("seconds", "time of evaluation", "s"),
 )
 """What the score is drawn against: key, name, unit. Left out where no candidate has it."""
 

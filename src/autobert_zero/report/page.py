@@ -50,7 +50,9 @@ def render(runs: Sequence[Run]) -> str:
     data: dict[str, Any] = {"groups": [asdict(each) for each in groups], "runs": [], "pictures": []}
     for run in runs:
         data["runs"].append(run_data(run))
-        data["pictures"].append({str(number): svg(run.trials[number].proposal.backbone) for number in drawn(run)})
+        data["pictures"].append(
+            {str(number): svg(run.trials[number].proposal.backbone, use_dot=False) for number in drawn(run)}
+        )
     return template.render(
         title=", ".join(run.name for run in runs),
         verdict=_verdict(runs, groups),

@@ -25,6 +25,8 @@ function figure(value, digits = 4) {
   return sign(Number.isInteger(value) ? String(value) : value.toFixed(size >= 100 ? 1 : digits));
 }
 
+const amount = (value, unit) => (unit === "s" ? `${figure(value, 2)} s` : figure(value));
+
 function element(space, name, attributes, children) {
   const made = space ? document.createElementNS(space, name) : document.createElement(name);
   for (const [key, value] of Object.entries(attributes || {})) {
@@ -60,7 +62,7 @@ function frame(host, { label, height, x, y, xName, yName, right = 14, whole = fa
   const width = Math.max(host.clientWidth, 260), box = { left: 58, top: 26, right: width - right, bottom: height - 42 };
   const X = linear(...x, box.left, box.right), Y = linear(...y, box.bottom, box.top);
   const drawing = svg("svg", { width, height, viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": label });
-  const across = ticks(...x, clamp(Math.floor((box.right - box.left) / 90), 2, 8)), up = ticks(...y, 5);
+  const across = ticks(...x, clamp(Math.floor((box.right - box.left) / 90), 3, 8)), up = ticks(...y, 5);
   for (const at of up.at) {
     drawing.append(svg("line", { x1: box.left, x2: box.right, y1: Y(at), y2: Y(at), stroke: "var(--grid)" }),
       svg("text", { x: box.left - 8, y: Y(at) + 4, "text-anchor": "end" }, sign(at.toFixed(up.digits))));
@@ -68,7 +70,7 @@ function frame(host, { label, height, x, y, xName, yName, right = 14, whole = fa
   for (const at of across.at) {
     if (whole && !Number.isInteger(at)) continue;
     drawing.append(svg("text", { x: X(at), y: box.bottom + 18, "text-anchor": "middle" },
-      Math.abs(at) >= 1e4 ? figure(at, 3) : sign(at.toFixed(across.digits))));
+      Math.abs(at) >= 1e4 ? figure(at, 3) : sign(at.toFixed(whole ? 0 : across.digits))));
   }
   drawing.append(svg("line", { x1: box.left, x2: box.right, y1: box.bottom, y2: box.bottom, stroke: "var(--line)" }),
     svg("text", { x: box.right, y: box.bottom + 36, "text-anchor": "end" }, xName), svg("text", { x: 0, y: 12 }, yName));
@@ -110,7 +112,7 @@ function drawCurve() {
   const labels = [];
   for (const { name, score } of means) {
     drawing.append(svg("line", { x1: box.left, x2: box.right, y1: Y(score), y2: Y(score), stroke: "var(--soft)", "stroke-dasharray": "5 4" }));
-    labels.push({ name: wide ? `${name}, in full` : name, y: Y(score), color: "var(--soft)" });
+    labels.push({ name, y: Y(score), color: "var(--soft)" });
   }
   groups.forEach((group, i) => {
     const stroke = `var(--${LINES[i % LINES.length]})`, at = group.counts.map(X);
@@ -129,10 +131,11 @@ function drawCurve() {
     labels.push({ name: groups.length > 1 ? group.label : group.runs.length > 1 ? "mean" : "best so far", y: mean[mean.length - 1][1], color: stroke });
   });
   if (wide) names(drawing, box.right + 8, labels, box);
-  else means.forEach(({ name, score }) => drawing.append(svg("text", { x: box.right - 4, y: Y(score) - 4, "text-anchor": "end" }, name)));
+  else if (means.length) host.append(html("p", { class: "note" }, "Dashed, from the top: " + means.sort((a, b) => b.score - a.score).map(({ name }) => name).join(", ") + "."));
   const rule = svg("line", { y1: box.top, y2: box.bottom, stroke: "var(--soft)", visibility: "hidden" });
   drawing.append(rule);
   const readout = document.getElementById("curve-readout");
+  readout.textContent = "Point at the curve to read it.";
   const tell = (event) => {
     const count = clamp(Math.round(1 + ((event.offsetX - box.left) / (box.right - box.left)) * (longest - 1)), 1, longest);
     rule.setAttribute("x1", X(count)); rule.setAttribute("x2", X(count)); rule.setAttribute("visibility", "visible");
@@ -171,14 +174,14 @@ function runPart(root, run, pictures) {
       : row("score", `${figure(all.newest[trial])}${again}, rank ${place.get(trial)} of ${place.size}`);
     panel.replaceChildren(
       html("h3", {}, `Trial ${trial}${trial === run.winner ? ", the winner" : ""}`),
-      html("dl", {}, ...outcome, ...run.axes.flatMap(({ key, name, unit }) => row(name.toLowerCase(), `${figure(all[key][trial])} ${key === "flops" ? "" : unit}`)),
+      html("dl", {}, ...outcome, ...run.axes.flatMap(({ key, name, unit }) => row(name, amount(all[key][trial], unit))),
         ...row("round", String(all.round[trial])),
         ...row("parent", parent === null ? "none" : html("button", { type: "button", onclick: () => choose(parent) }, `trial ${parent}`))),
       html("ol", { "aria-label": "Layers" }, ...layers.map((text, i) => html("li", { class: text === before[i] ? null : "new" },
         html("span", {}, String(i + 1)), html("code", {}, all.texts[text])))),
-      parent !== null ? html("p", { class: "note" }, "Marked layers differ from the parent's.") : null,
-      pictures[trial] ? picture(trial, pictures[trial])
-        : html("p", { class: "note" }, "No picture: the page holds those of the best candidates and of the winner's ancestors."));
+      ...(parent === null ? [] : [html("p", { class: "note" }, "Marked layers differ from the parent's.")]));
+    find(".drawing").replaceChildren(pictures[trial] ? picture(trial, pictures[trial])
+      : html("p", { class: "note" }, `No picture of trial ${trial}: the page holds those of the best candidates and of the winner's ancestors.`));
     if (show) panel.scrollIntoView({ block: "center", behavior: "auto" });
   }
 
@@ -188,7 +191,7 @@ function runPart(root, run, pictures) {
     if (!shown.length) return host.replaceChildren(html("p", { class: "quiet" }, "No candidate has both a score and a cost."));
     const { drawing, X, Y, box } = frame(host, {
       label: `Score over ${name} of ${shown.length} candidates; the table below has the front`, height: host.clientWidth > 560 ? 420 : 340,
-      x: extent(shown.map((i) => all[key][i])), y: extent(shown.map((i) => all.newest[i])), xName: unit ? `${name.toLowerCase()}${unit === "s" ? ", seconds" : ""}` : name.toLowerCase(), yName: run.score,
+      x: extent(shown.map((i) => all[key][i])), y: extent(shown.map((i) => all.newest[i])), xName: unit ? `${name}, ${unit}` : name, yName: run.score,
     });
     const width = box.right - box.left, height = box.bottom - box.top, dense = window.devicePixelRatio || 1, edge = 8;
     const canvas = html("canvas", { width: (width + 2 * edge) * dense, height: (height + 2 * edge) * dense, tabindex: 0, role: "application",
@@ -238,9 +241,9 @@ function runPart(root, run, pictures) {
     host.append(canvas, over);
     if (chosen !== null) marks[0](chosen);
     find(".front .scroll").replaceChildren(html("table", {},
-      html("thead", {}, html("tr", {}, html("th", { scope: "col" }, "trial"), html("th", { scope: "col", class: "n" }, name.toLowerCase()), html("th", { scope: "col", class: "n" }, "score"))),
+      html("thead", {}, html("tr", {}, html("th", { scope: "col" }, "trial"), html("th", { scope: "col", class: "n" }, name), html("th", { scope: "col", class: "n" }, "score"))),
       html("tbody", {}, ...front.map((trial) => html("tr", {}, html("td", {}, html("button", { type: "button", onclick: () => choose(trial) }, String(trial))),
-        html("td", { class: "n" }, `${figure(all[key][trial])} ${key === "flops" ? "" : unit}`), html("td", { class: "n" }, figure(all.newest[trial])))))));
+        html("td", { class: "n" }, amount(all[key][trial], unit)), html("td", { class: "n" }, figure(all.newest[trial])))))));
     find("[data-legend=mix]").replaceChildren("convolutions only", html("span", { class: "ramp", style: `background:linear-gradient(90deg,${mix(0, dark)},${mix(0.5, dark)},${mix(1, dark)})` }), "attentions only");
   }
 
@@ -274,7 +277,7 @@ function runPart(root, run, pictures) {
     // A few operations played once have bounds far from all others; colours are for the rest.
     const low = values[Math.floor(0.02 * values.length)], high = values[Math.ceil(0.98 * values.length) - 1], bend = key === "plays" ? Math.sqrt : (x) => x;
     const readout = html("p", { class: "readout", "aria-live": "polite" }, "Point at a cell to read it.");
-    const maps = html("div", { class: "maps" });
+    const maps = html("div", { class: data.plays.length % 3 ? "maps two" : "maps" });
     host.replaceChildren(
       html("div", { class: "bar" }, html("label", {}, "Colour ", show), html("span", { class: "legend" }, `${figure(low, 2)} or less`, html("span", { class: "ramp", style: `background:linear-gradient(90deg,${[0, 0.2, 0.4, 0.6, 0.8, 1].map(ramp)})` }), `${figure(high, 2)} or more: ${measures[key][1]}; empty: never played`)),
       readout, maps,
@@ -333,8 +336,8 @@ function runPart(root, run, pictures) {
     data.kinds.forEach((kind, i) => {
       const [best, every] = [mean(data.best[i]), mean(data.all[i])], y = i * row + 2;
       bars.append(svg("text", { x: 0, y: y + 17, class: "name" }, kind),
-        svg("rect", { x: left, y: y + 2, width: Math.max(X(best), 1), height: 11, rx: 2, fill: "var(--a)" }),
-        svg("rect", { x: left, y: y + 14, width: Math.max(X(every), 1), height: 7, rx: 2, fill: "var(--soft)", opacity: 0.55 }),
+        svg("rect", { x: left, y: y + 2, width: X(best), height: 11, rx: 2, fill: "var(--a)" }),
+        svg("rect", { x: left, y: y + 14, width: X(every), height: 7, rx: 2, fill: "var(--soft)", opacity: 0.55 }),
         svg("text", { x: left + Math.max(X(best), X(every)) + 6, y: y + 16 }, `${percent(best)} %`));
     });
     const tint = (best, every) => `color-mix(in srgb, var(--${best >= every ? "a" : "b"}) ${Math.round(Math.min(Math.abs(best - every), 0.6) * 110)}%, transparent)`;

@@ -55,7 +55,7 @@ ASSEMBLY = {
     *("search/latency", "search/twins"),
 }
 FOR_ASSEMBLY = {"nn", "data", "training", "proxies", "devices", "finetune", "measure"}
-LIGHT = {"errors", "config", "space", "compile", "zoo", "cost", "describe", "search", "presets"}
+LIGHT = {"errors", "config", "space", "compile", "zoo", "cost", "describe", "search", "presets", "report"}
 HEAVY = {"torch", "numpy", "transformers", "datasets", "safetensors"}
 
 
@@ -82,7 +82,9 @@ def test_direction(file: str) -> None:
         assert not {name.split("/")[0] for name in imported(file, True)} & HEAVY
 
 
-@pytest.mark.parametrize("module", ["space", "compile", "zoo", "config", "describe", "search.strategies"])
+@pytest.mark.parametrize(
+    "module", ["space", "compile", "zoo", "config", "describe", "search.strategies", "report.page"]
+)
 def test_loads_without_torch(module: str) -> None:
     program = f"import sys, autobert_zero.{module}; print({HEAVY} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)

@@ -166,7 +166,7 @@ def test_a_run_is_a_function_of_its_config(finished_run: Path, settings_file: Pa
     for trial in range(9):
         assert sum(line.startswith(f"    {trial} ") and " score " in line for line in lines) == 1
     assert (again / "summary.md").read_text().strip() in done.out
-    assert lines[-1] == f"everything is in {again}"
+    assert lines[-1] == f"everything is in {again}; to look at it: autobert-zero report {again}"
     assert done.err == ""
 
 

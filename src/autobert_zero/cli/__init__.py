@@ -2,7 +2,7 @@
 
 import sys
 
-from autobert_zero.cli import diagnose, draw, finetune, plan, pretrain, search, show
+from autobert_zero.cli import diagnose, draw, finetune, plan, pretrain, report, search, show
 from autobert_zero.cli.app import app
 from autobert_zero.errors import UserError
 
@@ -16,4 +16,4 @@ def main() -> None:
         sys.exit(2)
 
 
-__all__ = ["app", "diagnose", "draw", "finetune", "main", "plan", "pretrain", "search", "show"]
+__all__ = ["app", "diagnose", "draw", "finetune", "main", "plan", "pretrain", "report", "search", "show"]

@@ -80,4 +80,9 @@ def search(
     console.print(
         (out / "summary.md").read_text(encoding="utf-8"), markup=False, highlight=False, soft_wrap=True
     )
-    console.print(f"everything is in {out}", markup=False, highlight=False, soft_wrap=True)
+    console.print(
+        f"everything is in {out}; to look at it: autobert-zero report {out}",
+        markup=False,
+        highlight=False,
+        soft_wrap=True,
+    )

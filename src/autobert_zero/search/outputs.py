@@ -69,7 +69,7 @@ def verdict(summary: Mapping[str, Any]) -> str:
         best = summary["best"]
         return f"The found backbone {best['status']} when trained in full: {best['reason']}."
     parts = []
-    for name, label in _LABELS.items():
+    for name, label in LABELS.items():
         if name == "best" or summary[name]["status"] != "complete":
             continue
         gain = summary[name]["val_loss"] - found
@@ -84,12 +84,13 @@ def verdict(summary: Mapping[str, Any]) -> str:
     return " ".join(sentences)
 
 
-_LABELS = {
+LABELS = {
     "best": "found",
     "bert": "BERT",
     "hybrid": "the hand-made hybrid",
     "convolution": "convolutions only",
 }
+"""What the models of the comparison are called, by their names in the summary."""
 
 
 def summary_markdown(summary: Mapping[str, Any]) -> str:
@@ -132,7 +133,7 @@ def comparison_table(summary: Mapping[str, Any]) -> list[str]:
         "| backbone | val loss | MLM accuracy | parameters | MFLOPs / sequence | tokens/s |",
         "|---|---|---|---|---|---|",
     ]
-    for name, label in _LABELS.items():
+    for name, label in LABELS.items():
         row = summary[name]
         if row["status"] != "complete":
             lines.append(f"| {label} | {row['status']}: {row['reason']} | | {row['parameters']:,} | | |")

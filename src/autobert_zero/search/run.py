@@ -23,6 +23,7 @@ from autobert_zero.search.prepare import Setting, prepare, space_of
 from autobert_zero.search.progress import RunProgress
 from autobert_zero.search.strategies import check_strategy, make_strategy
 from autobert_zero.search.trial import Trial
+from autobert_zero.search.versions import versions
 from autobert_zero.space import Backbone
 from autobert_zero.training.loop import Recipe
 from autobert_zero.training.scratch import Job, Result, default_workers, read_result, train_all
@@ -122,6 +123,7 @@ def run_search(
         "seconds": clock.total,
         "search_seconds": clock.seconds["search"],
         "seed": config.seed,
+        "versions": versions(),
     }
     best = Backbone.from_list(summary["best"]["backbone"])
     write_backbone(out, "best", best)

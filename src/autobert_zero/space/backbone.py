@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from autobert_zero.space.canonical import canonical, canonical_code
 from autobert_zero.space.errors import FormulaError, SpaceError
@@ -86,6 +87,7 @@ class Convolution:
 Layer = Attention | Convolution
 
 
+@lru_cache(maxsize=1 << 16)  # a history repeats layers: a child has most of its parent's
 def parse_layer(text: str) -> Layer:
     """Reads one layer: `conv 9` or a formula.
 

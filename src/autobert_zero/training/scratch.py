@@ -11,6 +11,7 @@ from math import isfinite
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors.torch import save_file
 
@@ -21,6 +22,10 @@ from autobert_zero.nn import EncoderConfig, MaskedLM
 from autobert_zero.space import Backbone
 from autobert_zero.training.language import Evaluation, evaluate, guess_limit, language_objective
 from autobert_zero.training.loop import Diverged, Recipe, train
+from autobert_zero.training.uniformity import token_uniformity
+
+_COMPARED = 256
+"""Most sequences of hold-out text that token uniformity is measured on."""
 
 _EVALUATED = 4096
 """Most sequences of validation and hold-out text that a result is measured on."""
@@ -67,6 +72,8 @@ class Result:
         tokens: Tokens trained on.
         seconds: Time of training.
         tokens_per_second: Of training, in the conditions of the run (several jobs may share the cores).
+        uniformity: Of the tokens' states after the embeddings and after each layer, on hold-out text as it
+            is; see `token_uniformity`.
     """
 
     name: str
@@ -78,6 +85,7 @@ class Result:
     tokens: int = 0
     seconds: float = 0.0
     tokens_per_second: float = 0.0
+    uniformity: Sequence[float] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data, for JSON."""
@@ -124,6 +132,7 @@ def train_from_scratch(job: Job, on_step: OnStep = lambda name, done, of: None) 
     if job.weights is not None:
         job.weights.parent.mkdir(parents=True, exist_ok=True)
         save_file({name: p.detach().cpu() for name, p in model.named_parameters()}, job.weights)
+    unmasked = torch.from_numpy(job.data.holdout.take(slice(0, _COMPARED)).astype(np.int64))  # (B, n)
     tokens = recipe.steps * recipe.batch_size * job.data.train.take(slice(0, 1)).shape[1]
     return Result(
         name=job.name,
@@ -134,6 +143,7 @@ def train_from_scratch(job: Job, on_step: OnStep = lambda name, done, of: None) 
         tokens=tokens,
         seconds=seconds,
         tokens_per_second=tokens / seconds,
+        uniformity=token_uniformity(model, unmasked),
     )
 
 

@@ -1,0 +1,89 @@
+"""How long the report of a long search takes, and how large it is.
+
+    python benchmarks/report_size.py [--quick] [--run FOLDER]
+
+OP-NAS runs on the toy evaluator and records 10,000 candidates (1,000 with `--quick`), of which a fiftieth
+diverge, in an Optuna study in SQLite, as a search does; `--run` keeps the run folder, and reuses it.
+Recording takes ten minutes or so, since Optuna writes every parameter and attribute by itself; only the
+report is timed. The last line is one JSON object.
+"""
+
+import argparse
+import json
+import tempfile
+from pathlib import Path
+from random import Random
+from time import perf_counter
+
+from autobert_zero.config import ModelConfig, ProxyConfig, SearchConfig, StrategyConfig
+from autobert_zero.report.page import write_report
+from autobert_zero.search.history import History
+from autobert_zero.search.prepare import space_of
+from autobert_zero.search.strategies import make_strategy
+from autobert_zero.search.toy import ToyEvaluator
+from autobert_zero.search.trial import Outcome, Proposal, Status, Trial
+from autobert_zero.space import sample_backbone
+
+DIVERGED = 0.02
+
+
+def record(folder: Path, candidates: int) -> float:
+    """Runs the toy search and records it; returns the seconds that recording took."""
+    config = SearchConfig(
+        model=ModelConfig(layers=6),
+        strategy=StrategyConfig(population=100, parents=5, children=4),
+        proxy=ProxyConfig(candidates=candidates),
+    )
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "config.yaml").write_text(config.to_yaml(), encoding="utf-8")
+    history = History(f"sqlite:///{folder / 'study.db'}")
+    space, luck = space_of(config), Random(0)
+    evaluator = ToyEvaluator(sample_backbone(Random("target"), space).canonical())
+    strategy = make_strategy(space, config.seed, config.strategy)
+    seconds = 0.0
+    for _ in range(candidates):
+        rescored = {trial.proposal.number: trial.outcome.score or 0.0 for trial in strategy.contenders()}
+        strategy.rescore(rescored)
+        proposal = strategy.ask()
+        trial = Trial(proposal, _outcome(evaluator, proposal, luck), rescored)
+        start = perf_counter()
+        history.append(trial)
+        seconds += perf_counter() - start
+        strategy.tell(trial)
+        if len(history) % 500 == 0:
+            print(f"{len(history)} recorded, {seconds / len(history) * 1e3:.1f} ms each", flush=True)
+    return seconds
+
+
+def _outcome(evaluator: ToyEvaluator, proposal: Proposal, luck: Random) -> Outcome:
+    if luck.random() < DIVERGED:
+        return Outcome(Status.DIVERGED, reason=f"loss is nan at step {luck.randrange(1, 40)}", seconds=0.4)
+    found = evaluator.evaluate(proposal)
+    return Outcome(found.status, found.score, seconds=luck.uniform(4, 6))
+
+
+def main() -> None:
+    """Records the run, unless it is there, and times its report."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--quick", action="store_true", help="1,000 candidates")
+    parser.add_argument("--run", type=Path, help="run folder to keep, or one that was kept")
+    arguments = parser.parse_args()
+    candidates = 1_000 if arguments.quick else 10_000
+    with tempfile.TemporaryDirectory() as temporary:
+        run = arguments.run or Path(temporary) / "run"
+        recording = None if (run / "study.db").exists() else record(run, candidates)
+        start = perf_counter()
+        page = write_report([run], Path(temporary) / "report.html")
+        seconds = perf_counter() - start
+        result = {
+            "benchmark": "report_size",
+            "candidates": len(History(f"sqlite:///{run / 'study.db'}")),
+            "seconds": round(seconds, 2),
+            "megabytes": round(page.stat().st_size / 1e6, 2),
+            "recording_ms_each": None if recording is None else round(recording / candidates * 1e3, 1),
+        }
+    print(json.dumps(result))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,173 @@
+"""What the page embeds of a run for its charts: plain data, short where there are many candidates."""
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict
+from functools import cache
+from typing import Any
+
+from autobert_zero import cost
+from autobert_zero.report.frequencies import KINDS, frequencies
+from autobert_zero.report.lineage import lineage
+from autobert_zero.report.pareto import front
+from autobert_zero.report.runs import Run
+from autobert_zero.report.timeline import OPERATIONS, timeline
+from autobert_zero.search.history import newest_scores, ranked
+from autobert_zero.search.outputs import LABELS
+from autobert_zero.search.trial import Trial
+from autobert_zero.space import Layer
+
+Json = dict[str, Any]
+
+_AXES = (
+    ("parameters", "parameters", ""),
+    ("flops", "FLOPs a sequence", ""),
+    ("latency", "latency", "s"),
+    ("seconds", "time of evaluation", "s"),
+)
+"""What the score is drawn against: key, name, unit. Left out where no candidate has it."""
+
+_SCORES = {
+    "loss": "score (minus the loss, nats)",
+    "accuracy": "score (accuracy of masked tokens)",
+    "tasks": "score (mean over the tasks)",
+}
+"""What the scores of candidates are, by the setting `proxy.score`."""
+
+_PICTURES = 24
+"""Best candidates that are drawn; pictures of all would be most of the page."""
+
+
+def run_data(run: Run) -> Json:
+    """Everything of a run that the charts draw."""
+    winner = run.winner
+    columns = candidates(run)
+    return {
+        "name": run.name,
+        "score": _SCORES[run.config.proxy.score] if run.config else "score",
+        "candidates": columns,
+        "axes": [
+            {"key": key, "name": name, "unit": unit, "front": front(columns[key], columns["newest"])}
+            for key, name, unit in _AXES
+            if any(value is not None for value in columns[key])
+        ],
+        "winner": winner,
+        "lineage": []
+        if winner is None
+        else [step.trial.proposal.number for step in lineage(run.trials, winner)],
+        "priority": _priority(run),
+        "frequencies": {"kinds": KINDS, **asdict(frequencies(run.trials))} if run.trials else None,
+        "uniformity": {
+            LABELS[name]: list(row["uniformity"]) for name, row in run.finals.items() if row.get("uniformity")
+        },
+        "baselines": baselines(run),
+    }
+
+
+def candidates(run: Run) -> Json:
+    """The history by columns; `layers` holds for each candidate places in `texts`, the distinct layers."""
+    trials, newest = run.trials, newest_scores(run.trials)
+    texts: dict[Layer, int] = {}
+    layers = [
+        [texts.setdefault(layer, len(texts)) for layer in trial.proposal.backbone.layers] for trial in trials
+    ]
+    parameters, flops = _costs(run)
+    return {
+        "texts": [str(layer) for layer in texts],
+        "layers": layers,
+        "status": [trial.outcome.status.value for trial in trials],
+        "score": [trial.outcome.score for trial in trials],
+        "newest": [newest.get(trial.proposal.number) for trial in trials],
+        "reason": {trial.proposal.number: trial.outcome.reason for trial in trials if trial.outcome.reason},
+        "round": [trial.proposal.round for trial in trials],
+        "parent": [trial.proposal.parent for trial in trials],
+        "parameters": parameters,
+        "flops": flops,
+        "latency": [trial.outcome.metrics.get("latency") for trial in trials],
+        "seconds": [round(trial.outcome.seconds, 3) for trial in trials],
+    }
+
+
+def _costs(run: Run) -> tuple[Sequence[int | None], Sequence[int | None]]:
+    """Parameters and FLOPs of every candidate; a layer that many share is counted once."""
+    sizes, config = run.sizes, run.config
+    if sizes is None or config is None or not run.trials:
+        return [None] * len(run.trials), [None] * len(run.trials)
+    length = config.data.length
+
+    @cache
+    def of_layer(layer: Layer) -> cost.LayerCost:
+        return cost.layer_cost(layer, sizes, length)
+
+    layers = [[of_layer(layer) for layer in trial.proposal.backbone.layers] for trial in run.trials]
+    around = cost.parameters(run.trials[0].proposal.backbone, sizes) - sum(
+        each.parameters for each in layers[0]
+    )
+    return (
+        [around + sum(each.parameters for each in costs) for costs in layers],
+        [sum(each.flops for each in costs) for costs in layers],
+    )
+
+
+def _priority(run: Run) -> Json | None:
+    if run.config is None or not run.trials:
+        return None
+    found = timeline(run.config, run.first, run.trials)
+    return None if found is None else {"operations": OPERATIONS, **asdict(found)}
+
+
+def baselines(run: Run) -> list[Json]:
+    """What the models of the comparison reach, on the scale of the scores; none where those are of tasks."""
+    kind = run.config.proxy.score if run.config else "tasks"
+    column = {"loss": "val_loss", "accuracy": "mlm_accuracy"}.get(kind)
+    sign = -1 if kind == "loss" else 1
+    return [
+        {"name": LABELS[name], "score": sign * row[column]}
+        for name, row in run.finals.items()
+        if column is not None and row.get(column) is not None
+    ]
+
+
+def drawn(run: Run) -> list[int]:
+    """Numbers of the candidates that get a picture: the best, and the winner's ancestors."""
+    best = [trial.proposal.number for trial in ranked(run.trials)[:_PICTURES]]
+    winner = run.winner
+    ancestors = [] if winner is None else [step.trial.proposal.number for step in lineage(run.trials, winner)]
+    return sorted({*best, *ancestors[-2 * _PICTURES :]})
+
+
+def failures(trials: Sequence[Trial]) -> list[Json]:
+    """Candidates without a score by status and reason, whatever figures are in it, the most common first."""
+    groups: dict[tuple[str, str], list[Trial]] = {}
+    for trial in trials:
+        if trial.outcome.score is None:
+            reason = trial.outcome.reason or "no reason recorded"
+            groups.setdefault((trial.outcome.status.value, re.sub(r"\d[\d.e+-]*", "#", reason)), []).append(
+                trial
+            )
+    return [
+        {
+            "status": status,
+            "reason": found[0].outcome.reason or "no reason recorded",
+            "others": len({trial.outcome.reason for trial in found}) - 1,
+            "numbers": [trial.proposal.number for trial in found],
+            "seconds": sum(trial.outcome.seconds for trial in found),
+        }
+        for (status, _), found in sorted(groups.items(), key=lambda item: -len(item[1]))
+    ]
+
+
+def saved(trials: Sequence[Trial]) -> Json:
+    """Evaluations that were spared; None for what the history does not hold."""
+    draws = [getattr(trial.proposal, "repeats", None) for trial in trials]
+    reused = [getattr(trial.outcome, "reused", None) for trial in trials]
+    return {
+        "draws": None if None in draws or not trials else sum(draws),
+        "reused": None if None in reused or not trials else sum(each is not False for each in reused),
+    }
+
+
+def statuses(trials: Sequence[Trial]) -> Counter[str]:
+    """How many trials ended how."""
+    return Counter(trial.outcome.status.value for trial in trials)

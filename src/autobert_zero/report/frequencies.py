@@ -1,0 +1,48 @@
+"""What the best candidates are made of, against all."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import ceil
+
+from autobert_zero.search.history import ranked
+from autobert_zero.search.trial import Trial
+from autobert_zero.space import KERNELS, Convolution
+
+KINDS = ("attention", *(f"conv {kernel}" for kernel in KERNELS))
+"""The kinds of layers, a convolution by its kernel."""
+
+_FEWEST = 5
+
+
+@dataclass(frozen=True)
+class Frequencies:
+    """Shares of the kinds of layers at each position.
+
+    Attributes:
+        best: For each kind, in the order of `KINDS`, for each layer position: the share among the best.
+        all: The same among all candidates, whatever their end.
+        best_count: How many the best are: a tenth of those with a score, at least 5.
+        all_count: How many there are.
+    """
+
+    best: list[list[float]]
+    all: list[list[float]]
+    best_count: int
+    all_count: int
+
+
+def frequencies(trials: Sequence[Trial]) -> Frequencies:
+    """Counts the kinds of layers."""
+    order = ranked(trials)
+    best = order[: max(_FEWEST, ceil(len(order) / 10))]
+    return Frequencies(_shares(best), _shares(trials), len(best), len(trials))
+
+
+def _shares(trials: Sequence[Trial]) -> list[list[float]]:
+    positions = max((len(trial.proposal.backbone.layers) for trial in trials), default=0)
+    counts = [Counter[str]() for _ in range(positions)]
+    for trial in trials:
+        for counter, layer in zip(counts, trial.proposal.backbone.layers, strict=False):
+            counter[str(layer) if isinstance(layer, Convolution) else "attention"] += 1
+    return [[counter[kind] / max(counter.total(), 1) for counter in counts] for kind in KINDS]

@@ -1,0 +1,223 @@
+"""Reads run folders, whole, half-finished or damaged; what cannot be read is said, not guessed."""
+
+import csv
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from autobert_zero import cost
+from autobert_zero.config import SearchConfig, read_yaml, resolve
+from autobert_zero.errors import UserError
+from autobert_zero.search.history import STUDY, History, HistoryError, newest_scores, ranked, read_trials
+from autobert_zero.search.outputs import LABELS, LEADERBOARD, verdict
+from autobert_zero.search.trial import Outcome, Proposal, Status, Trial
+from autobert_zero.space import Backbone
+
+_SIGNS = ("config.yaml", "study.db", "summary.json", LEADERBOARD)
+"""A folder with one of these is, or was, a run."""
+
+
+class ReportError(UserError):
+    """A report that cannot be made."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """What is left of a run.
+
+    Attributes:
+        name: What the page calls it.
+        config: None where it is missing.
+        first: Backbones of the user.
+        trials: In the order of their numbers.
+        finals: Results of the models trained from scratch, by name (`best`, `bert`, ...).
+        summary: None while the run is not finished.
+        vocabulary: Tokens in the vocabulary, None where the tokenizer is missing.
+        missing: What could not be read and what the report lacks for it, a sentence each.
+    """
+
+    name: str
+    config: SearchConfig | None = None
+    first: tuple[Backbone, ...] = ()
+    trials: tuple[Trial, ...] = ()
+    finals: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    summary: Mapping[str, Any] | None = None
+    vocabulary: int | None = None
+    missing: tuple[str, ...] = ()
+
+    @property
+    def winner(self) -> int | None:
+        """Number of the trial that the comparison was made with; before it, of the best one so far."""
+        if self.summary is not None and self.summary["best"]["trial"] < len(self.trials):
+            return int(self.summary["best"]["trial"])
+        best = ranked(self.trials)
+        return best[0].proposal.number if best else None
+
+    @property
+    def sizes(self) -> cost.Sizes | None:
+        """What costs depend on; None without a config."""
+        if self.config is None:
+            return None
+        model, data = self.config.model, self.config.data
+        inner = model.feed_forward or 4 * model.width
+        return cost.Sizes(model.width, model.heads, inner, self.vocabulary or data.vocab_size, data.length)
+
+    @property
+    def verdict(self) -> str:
+        """The run in one sentence or two."""
+        if self.summary is not None:
+            return verdict(self.summary)
+        of = f" of {self.config.proxy.candidates}" if self.config else ""
+        best = ranked(self.trials)
+        if not best:
+            return f"Not finished: {len(self.trials)}{of} candidates, none with a score yet."
+        number = best[0].proposal.number
+        score = f"{newest_scores(self.trials)[number]:.4f}".replace("-", "−")
+        return (
+            f"Not finished: {len(self.trials)}{of} candidates; the best so far is trial {number} "
+            f"with a score of {score}."
+        )
+
+
+def read_run(folder: Path) -> Run:
+    """Reads what is there.
+
+    Raises:
+        ReportError: It is no run at all.
+    """
+    if not any((folder / sign).exists() for sign in _SIGNS):
+        what = f"has none of {', '.join(_SIGNS)}" if folder.is_dir() else "is not there"
+        raise ReportError(f"{folder} is no run: it {what}; give the --out of a search")
+    missing: list[str] = []
+    config = _config(folder, missing)
+    trials = _trials(folder, config, missing)
+    summary = _summary(folder, missing)
+    return Run(
+        name=folder.resolve().name,
+        config=config,
+        first=_first(folder, missing),
+        trials=trials,
+        finals=_finals(folder, summary),
+        summary=summary,
+        vocabulary=_vocabulary(folder, missing),
+        missing=tuple(missing),
+    )
+
+
+def _config(folder: Path, missing: list[str]) -> SearchConfig | None:
+    try:
+        return resolve(SearchConfig(), read_yaml(folder / "config.yaml"))
+    except UserError as error:
+        missing.append(
+            f"The config cannot be read ({error}): no parameters and FLOPs of candidates, no operation "
+            "priority, and no command that repeats the run."
+        )
+        return None
+
+
+def _trials(folder: Path, config: SearchConfig | None, missing: list[str]) -> tuple[Trial, ...]:
+    leaderboard = folder / LEADERBOARD
+    if not leaderboard.exists():
+        missing.append(
+            f"{LEADERBOARD} is missing: the search is going on, or was killed. Nothing here depends on it."
+        )
+    study = folder / "study.db"
+    try:
+        if config is not None and config.storage is not None:
+            return tuple(History(config.storage, config.study).load())
+        if not study.exists():
+            raise HistoryError("study.db, the history, is missing")
+        return tuple(read_trials(study, STUDY if config is None else config.study))
+    except HistoryError as error:
+        reason = str(error)
+    try:
+        trials = _from_leaderboard(leaderboard)
+    except (OSError, AttributeError, KeyError, TypeError, ValueError):  # rows and cells may be missing
+        missing.append(f"{reason}; {LEADERBOARD} cannot stand in for it: no candidate is shown.")
+        return ()
+    missing.append(
+        f"{reason}: the candidates are those of {LEADERBOARD}, without the names of the mutations, and gains "
+        "compare first scores, since later ones are not in it."
+    )
+    return trials
+
+
+def _from_leaderboard(path: Path) -> tuple[Trial, ...]:
+    with path.open(newline="", encoding="utf-8") as stream:
+        rows = sorted(csv.DictReader(stream), key=lambda row: int(row["trial"]))
+    if [int(row["trial"]) for row in rows] != list(range(len(rows))):
+        raise ValueError("rows are missing")
+    return tuple(
+        Trial(
+            Proposal(
+                number=int(row["trial"]),
+                backbone=Backbone.from_list(row["backbone"].split(" | ")),
+                round=int(row["round"]),
+                parent=int(row["parent"]) if row["parent"] else None,
+            ),
+            Outcome(
+                status=Status(row["status"]),
+                score=float(row["score"]) if row["score"] else None,
+                reason=row["reason"],
+                seconds=float(row["seconds"]),
+            ),
+        )
+        for row in rows
+    )
+
+
+def _summary(folder: Path, missing: list[str]) -> Mapping[str, Any] | None:
+    path = folder / "summary.json"
+    if not path.exists():
+        missing.append("summary.json is missing: the final comparison is not finished.")
+        return None
+    try:
+        summary: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        verdict(summary)
+        int(summary["best"]["trial"])
+    except (OSError, ValueError, KeyError, TypeError):
+        missing.append("summary.json is damaged: there is no final comparison.")
+        return None
+    if "versions" not in summary:
+        missing.append("The versions of the packages were not recorded.")
+    return summary
+
+
+def _finals(folder: Path, summary: Mapping[str, Any] | None) -> dict[str, Mapping[str, Any]]:
+    """The rows of the summary, or, before there is one, those models that are trained."""
+    if summary is not None:
+        return {name: summary[name] for name in LABELS}
+    found: dict[str, Mapping[str, Any]] = {}
+    for name in LABELS:
+        try:
+            row = json.loads((folder / "final" / f"{name}.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            continue
+        if isinstance(row, dict) and "status" in row:
+            found[name] = row
+    return found
+
+
+def _first(folder: Path, missing: list[str]) -> tuple[Backbone, ...]:
+    path = folder / "seed_backbones.json"
+    if not path.exists():
+        return ()
+    try:
+        return tuple(Backbone.from_list(layers) for layers in json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        missing.append("seed_backbones.json is damaged: the command that repeats the run lacks them.")
+        return ()
+
+
+def _vocabulary(folder: Path, missing: list[str]) -> int | None:
+    try:
+        tokenizer = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))
+        added = [int(token["id"]) for token in tokenizer["added_tokens"]]
+        return max([*tokenizer["model"]["vocab"].values(), *added]) + 1
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        missing.append(
+            "tokenizer.json cannot be read: parameters are counted with the vocabulary of the config."
+        )
+        return None

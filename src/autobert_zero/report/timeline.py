@@ -1,0 +1,60 @@
+"""How OP-NAS came to prefer operations: its statistics over time, a function of the history."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import inf
+
+from autobert_zero.config import SearchConfig
+from autobert_zero.search.strategies import OpNas, make_strategy
+from autobert_zero.search.trial import Trial
+from autobert_zero.space import KERNELS, PRIMITIVES, Backbone, Space
+
+OPERATIONS = (*PRIMITIVES, *(f"conv {kernel}" for kernel in KERNELS))
+
+_COLUMNS = 60
+"""Most points in time."""
+
+
+@dataclass(frozen=True)
+class Timeline:
+    """The operation priority at some points in time.
+
+    Attributes:
+        times: Numbers of candidates that the strategy had been told of.
+        plays: N_i, [layer position][operation in the order of `OPERATIONS`][time].
+        mean: mu_i, of the same shape; None where no trial with the operation has completed.
+        bound: u_i, of the same shape; None where the operation was never played and comes first.
+    """
+
+    times: list[int]
+    plays: list[list[list[int]]]
+    mean: list[list[list[float | None]]]
+    bound: list[list[list[float | None]]]
+
+
+def timeline(config: SearchConfig, first: Sequence[Backbone], trials: Sequence[Trial]) -> Timeline | None:
+    """Tells the recorded trials to the strategy again; None where it keeps no operation priority."""
+    space = Space(config.model.layers, config.space.max_ops, config.space.attention_share)
+    strategy = make_strategy(space, config.seed, config.strategy, first)
+    if not isinstance(strategy, OpNas):
+        return None
+    columns = min(_COLUMNS, len(trials))
+    times = [round((column + 1) * len(trials) / columns) for column in range(columns)]
+    layers = range(config.model.layers)
+    plays: list[list[list[int]]] = [[[] for _ in OPERATIONS] for _ in layers]
+    mean: list[list[list[float | None]]] = [[[] for _ in OPERATIONS] for _ in layers]
+    bound: list[list[list[float | None]]] = [[[] for _ in OPERATIONS] for _ in layers]
+    told = 0
+    for time in times:
+        for trial in trials[told:time]:
+            strategy.rescore(trial.rescored)
+            strategy.tell(trial)
+        told = time
+        for layer in layers:
+            for row, operation in enumerate(OPERATIONS):
+                record = strategy.priority.records[layer].get(operation)
+                plays[layer][row].append(record.plays if record else 0)
+                mean[layer][row].append(round(record.mean, 4) if record and record.completed else None)
+                upper = strategy.priority.bound(layer, operation)
+                bound[layer][row].append(None if upper == inf else round(upper, 4))
+    return Timeline(times, plays, mean, bound)

@@ -38,6 +38,7 @@ from autobert_zero.zoo import OPPONENTS
 FILES = {
     *(
         ".lock",
+        "artifacts",
         "bank",
         "best.json",
         "best.txt",
@@ -46,7 +47,15 @@ FILES = {
         "leaderboard.csv",
         "model.safetensors",
     ),
-    *("seed_backbones.json", "study.db", "summary.json", "summary.md", "times.json", "tokenizer.json"),
+    *(
+        "seed_backbones.json",
+        "study.db",
+        "summary.json",
+        "summary.md",
+        "tensorboard",
+        "times.json",
+        "tokenizer.json",
+    ),
 }
 TIMES = {"seconds", "search_seconds", "tokens_per_second"}
 

@@ -34,7 +34,7 @@ def draw(
         from autobert_zero.report.artifacts import attach_pictures
 
         new = attach_pictures(Path(backbone), artifacts)
-        typer.echo(f"{new} new pictures; see them with: {dashboard(Path(backbone))}")
+        typer.echo(f"new pictures: {new}; see them with: {dashboard(Path(backbone))}")
 
 
 def dashboard(run: Path) -> str:

@@ -15,6 +15,8 @@ from autobert_zero.cli.common import (
 )
 from autobert_zero.errors import UserError
 
+_PICTURES = 10  # of the best candidates, for optuna-dashboard
+
 
 @app.command()
 def search(
@@ -53,6 +55,7 @@ def search(
     from rich.console import Console
 
     from autobert_zero.presets import PRESETS
+    from autobert_zero.report.artifacts import attach_pictures
     from autobert_zero.search.progress import RunProgress
     from autobert_zero.search.run import check_new, read_run, run_search
 
@@ -77,6 +80,7 @@ def search(
     how = f"continue with: autobert-zero search --out {out} --resume"
     with stop_told(how), RunProgress(console) as progress:
         run_search(resolved, out, progress, first, workers, ray)
+    attach_pictures(out, _PICTURES)
     console.print(
         (out / "summary.md").read_text(encoding="utf-8"), markup=False, highlight=False, soft_wrap=True
     )

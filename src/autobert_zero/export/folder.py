@@ -15,7 +15,7 @@ from autobert_zero.hf.configuration import AutoBertZeroConfig
 from autobert_zero.report.draw import write as write_picture
 
 _CODE = "modeling_autobert_zero"
-_PICTURE = "backbone.png"  # the Hub shows no SVG of a model card that follows the scheme
+_PICTURE = "backbone.png"
 
 FORMATS = ("torch", "onnx")
 """Programs that can be written beside the model."""

@@ -63,9 +63,7 @@ def write(backbone: Backbone, path: Path) -> None:
 
             save(scene(backbone), path)
     except ImportError as error:
-        raise UserError(
-            f"{path.suffix} needs {error.name}: pip install 'autobert-zero[draw]', or write .svg"
-        ) from None
+        raise UserError(f"{path.suffix} needs {error.name}: pip install 'autobert-zero[draw]'") from None
     except OSError as error:
         raise UserError(f"{path} cannot be written: {error.strerror}") from None
 

@@ -1,10 +1,14 @@
 """The examples run from end to end, and the notebook is the script."""
 
+import dataclasses
+import runpy
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from autobert_zero.data import corpus
 
 ROOT = Path(__file__).parent.parent
 SCRIPT = ROOT / "examples" / "first_steps.py"
@@ -27,6 +31,20 @@ def check_results(out: Path, printed: str) -> None:
         assert f"{name}: accuracy " in printed
 
 
+def test_cells_on_a_twentieth_of_the_text(
+    few_steps: Path, cache: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole = corpus.open_corpus("kjv")
+    matthew = [text for text in whole.paragraphs if text.startswith("The book of the generation of Jesus")]
+    after = list(whole.paragraphs).index(*matthew)
+    paragraphs = [*whole.paragraphs[:after:20], *matthew, *whole.paragraphs[after + 1 :: 20]]
+    part = dataclasses.replace(whole, identity="a twentieth", paragraphs=paragraphs)
+    monkeypatch.setattr(corpus, "_embedded", lambda: part)
+    runpy.run_path(str(SCRIPT))
+    check_results(few_steps, capsys.readouterr().out)
+
+
+@pytest.mark.slow
 def test_script(few_steps: Path) -> None:
     done = subprocess.run([sys.executable, SCRIPT], capture_output=True, text=True, check=False, cwd=ROOT)
     assert done.returncode == 0, done.stderr

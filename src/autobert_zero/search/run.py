@@ -17,7 +17,7 @@ from autobert_zero.errors import UserError
 from autobert_zero.search.evaluate import SharedWeightEvaluator
 from autobert_zero.search.history import History, newest_scores, ranked
 from autobert_zero.search.outputs import LEADERBOARD, write_backbone, write_leaderboard, write_summary
-from autobert_zero.search.prepare import Setting, prepare
+from autobert_zero.search.prepare import Setting, prepare, space_of
 from autobert_zero.search.progress import RunProgress
 from autobert_zero.search.strategies import SpaceExhausted, Strategy, make_strategy
 from autobert_zero.search.trial import Trial
@@ -59,8 +59,9 @@ def run_search(
         KeyboardInterrupt: Stopped by the user; the folder can be resumed.
     """
     start = time.perf_counter()
+    strategy = make_strategy(space_of(config), config.seed, config.strategy, first)
     setting = prepare(config, progress.update)
-    strategy = make_strategy(setting.space, config.seed, config.strategy, first, setting.prefilter())
+    strategy.prefilter = setting.prefilter()
     evaluator = setting.evaluator()
     # All that a damaged folder can be wrong in is read before anything is written.
     finals = _Finals(setting, out, progress)

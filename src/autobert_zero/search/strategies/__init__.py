@@ -17,11 +17,7 @@ STRATEGIES: dict[str, Callable[[Space, int, StrategyConfig, Sequence[Backbone]],
 
 
 def make_strategy(
-    space: Space,
-    seed: int,
-    config: StrategyConfig,
-    first: Sequence[Backbone] = (),
-    prefilter: Prefilter | None = None,
+    space: Space, seed: int, config: StrategyConfig, first: Sequence[Backbone] = ()
 ) -> Strategy:
     """Makes the strategy that the config names.
 
@@ -30,7 +26,6 @@ def make_strategy(
         seed: Every choice is a function of it and of the trials told.
         config: Name and settings.
         first: Backbones of the user, proposed before any other.
-        prefilter: Chooses among several draws of each proposal.
 
     Raises:
         UserError: The name is unknown, or a backbone is not of the space's depth.
@@ -43,9 +38,7 @@ def make_strategy(
                 f"a seed backbone has {len(backbone.layers)} layers, the search has {space.layers}; "
                 "change the file or model.layers"
             )
-    strategy = STRATEGIES[config.name](space, seed, config, first)
-    strategy.prefilter = prefilter
-    return strategy
+    return STRATEGIES[config.name](space, seed, config, first)
 
 
 __all__ = [

@@ -24,7 +24,9 @@ class Strategy(Protocol):
     has nothing to save: telling it a recorded history brings it to where it was.
 
     Attributes:
-        prefilter: Chooses among several draws of each proposal; None takes the first.
+        prefilter: Chooses among several draws of each proposal; None, as at the start, takes the first.
+            It is set later than the rest because it needs text and sizes, which are read when the strategy is
+            known to be right.
     """
 
     prefilter: Prefilter | None

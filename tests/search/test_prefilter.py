@@ -34,7 +34,9 @@ def made(
     name: str, draws: int, first: Sequence[Backbone] = (), space: Space = SPACE, seed: int = 0
 ) -> Strategy:
     config = StrategyConfig(name=name, population=6, parents=2, children=2)
-    return make_strategy(space, seed, config, first, Prefilter(length, draws))
+    strategy = make_strategy(space, seed, config, first)
+    strategy.prefilter = Prefilter(length, draws)
+    return strategy
 
 
 def search(

@@ -31,12 +31,7 @@ def draw(
 
         write(find_backbone(backbone, layers), out)
     if artifacts is not None:
-        from autobert_zero.report.artifacts import attach_pictures
+        from autobert_zero.report.artifacts import attach_pictures, dashboard
 
         new = attach_pictures(Path(backbone), artifacts)
         typer.echo(f"new pictures: {new}; see them with: {dashboard(Path(backbone))}")
-
-
-def dashboard(run: Path) -> str:
-    """The command that shows a run with its pictures."""
-    return f"optuna-dashboard sqlite:///{run / 'study.db'} --artifact-dir {run / 'artifacts'}"

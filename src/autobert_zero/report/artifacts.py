@@ -6,9 +6,10 @@ from pathlib import Path
 import optuna
 from optuna.artifacts import FileSystemArtifactStore, get_all_artifact_meta, upload_artifact
 
+from autobert_zero.config import SearchConfig, read_yaml, resolve
 from autobert_zero.errors import UserError
 from autobert_zero.report.draw import svg
-from autobert_zero.search.history import STUDY, History, ranked
+from autobert_zero.search.history import History, ranked, storage_of
 
 FOLDER = "artifacts"
 
@@ -29,11 +30,10 @@ def attach_pictures(run: Path, count: int) -> int:
     Raises:
         UserError: There is no run in the folder, or its study is damaged.
     """
-    path = run / "study.db"
-    if not path.exists():
-        raise UserError(f"{run} holds no run (no {path.name})")
-    best = ranked(History(f"sqlite:///{path}").load())[:count]
-    study = optuna.load_study(study_name=STUDY, storage=f"sqlite:///{path}")
+    config = _config(run)
+    storage = storage_of(run, config)
+    best = ranked(History(storage, config.study).load())[:count]
+    study = optuna.load_study(study_name=config.study, storage=storage)
     known = {each.filename for each in get_all_artifact_meta(study)}
     wanted = {f"candidate-{trial.proposal.number}.svg": trial.proposal.backbone for trial in best}
     new = {name: backbone for name, backbone in wanted.items() if name not in known}
@@ -46,3 +46,15 @@ def attach_pictures(run: Path, count: int) -> int:
             picture.write_text(svg(backbone), encoding="utf-8")
             upload_artifact(artifact_store=store, file_path=str(picture), study_or_trial=study)
     return len(new)
+
+
+def dashboard(run: Path) -> str:
+    """The command that shows a run with its pictures."""
+    return f"optuna-dashboard {storage_of(run, _config(run))} --artifact-dir {run / FOLDER}"
+
+
+def _config(run: Path) -> SearchConfig:
+    path = run / "config.yaml"
+    if not path.exists():
+        raise UserError(f"{run} holds no run (no {path.name})")
+    return resolve(SearchConfig(), read_yaml(path))

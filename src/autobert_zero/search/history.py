@@ -14,11 +14,13 @@ import optuna
 from optuna.distributions import CategoricalDistribution
 from optuna.trial import FrozenTrial, TrialState
 
+from autobert_zero.config import SearchConfig
 from autobert_zero.errors import UserError
 from autobert_zero.search.trial import Outcome, Proposal, Status, Trial
 from autobert_zero.space import KERNELS, Backbone, Convolution, Layer
 
 STUDY = "autobert-zero"
+STUDY_FILE = "study.db"
 _IDENTITY = "identity"
 _STATES = {Status.COMPLETE: TrialState.COMPLETE, Status.PRUNED: TrialState.PRUNED}
 _KIND = CategoricalDistribution(("attention", *(f"conv {kernel}" for kernel in KERNELS)))
@@ -26,6 +28,11 @@ _KIND = CategoricalDistribution(("attention", *(f"conv {kernel}" for kernel in K
 
 class HistoryError(UserError):
     """A study that is damaged or not of a search."""
+
+
+def storage_of(out: Path, config: SearchConfig) -> str:
+    """The Optuna storage of the run in a folder."""
+    return config.storage or f"sqlite:///{out / STUDY_FILE}"
 
 
 class History:

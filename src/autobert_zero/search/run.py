@@ -16,7 +16,7 @@ from autobert_zero.data.cache import written_whole
 from autobert_zero.errors import UserError
 from autobert_zero.search.board import open_board
 from autobert_zero.search.executors import make_executor
-from autobert_zero.search.history import History, newest_scores, ranked
+from autobert_zero.search.history import STUDY_FILE, History, newest_scores, ranked, storage_of
 from autobert_zero.search.loop import Search
 from autobert_zero.search.outputs import LEADERBOARD, write_backbone, write_leaderboard, write_summary
 from autobert_zero.search.prepare import Setting, prepare, space_of
@@ -71,9 +71,8 @@ def run_search(
     check_strategy(space_of(config), config.strategy, first)
     setting = prepare(config, progress.update)
     limits = setting.limits(out / _LATENCIES)
-    strategy = make_strategy(
-        setting.space, config.seed, config.strategy, first, limits.refusal, setting.prefilter()
-    )
+    strategy = make_strategy(setting.space, config.seed, config.strategy, first, limits.refusal)
+    strategy.prefilter = setting.prefilter()
     evaluator = setting.evaluator()
     with closing(make_executor(config, evaluator, workers, ray)) as executor:
         # All that a damaged folder can be wrong in is read before anything is written.
@@ -214,11 +213,11 @@ def history_of(out: Path, config: SearchConfig) -> History:
     Raises:
         UserError: It is missing, or belongs to another run.
     """
-    study = out / "study.db"
+    study = out / STUDY_FILE
     begun = any(snapshots_of(out).glob("*.safetensors"))
     if begun and config.storage is None and not (study.exists() and study.stat().st_size):
         raise RunError(f"{study} is missing or empty, the run cannot be resumed; start another")
-    history = History(config.storage or f"sqlite:///{study}", config.study, identity(config))
+    history = History(storage_of(out, config), config.study, identity(config))
     if len(history) and not begun:
         raise RunError(
             f"the study {config.study!r} has trials, but {out} has no snapshot that belongs to them; resume "

@@ -48,7 +48,6 @@ def make_strategy(
     config: StrategyConfig,
     first: Sequence[Backbone] = (),
     refusal: Refusal = refuse_none,
-    prefilter: Prefilter | None = None,
 ) -> Strategy:
     """Makes the strategy that the config names.
 
@@ -58,15 +57,12 @@ def make_strategy(
         config: Name and settings.
         first: Backbones of the user, proposed before any other.
         refusal: Says why a backbone may not be proposed, for example because it is over a limit.
-        prefilter: Chooses among several draws of each proposal.
 
     Raises:
         UserError: The name is unknown, or a backbone is not of the space's depth.
     """
     check_strategy(space, config, first)
-    strategy = STRATEGIES[config.name](space, seed, config, first, refusal)
-    strategy.prefilter = prefilter
-    return strategy
+    return STRATEGIES[config.name](space, seed, config, first, refusal)
 
 
 __all__ = [

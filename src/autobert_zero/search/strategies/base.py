@@ -40,7 +40,9 @@ class Strategy(Protocol):
     together is told together, in the order of the numbers; a resumed search asks in the same batches.
 
     Attributes:
-        prefilter: Chooses among several draws of each proposal; None takes the first.
+        prefilter: Chooses among several draws of each proposal; None, as at the start, takes the first.
+            It is set later than the rest because it needs text and sizes, which are read when the strategy is
+            known to be right.
     """
 
     prefilter: Prefilter | None

@@ -189,6 +189,10 @@ BAD_SETTINGS = {
         ["--set", "strategy.name=luck"],
         "unknown strategy 'luck'; there are op-nas, random",
     ),
+    "limit that nothing meets": (
+        ["--max-params", "100"],
+        "limits.max_params = 100 cannot be met: the least of",
+    ),
     "unknown device": (["--set", "device=toaster"], "device 'toaster' cannot be used"),
     "absent device": (["--set", "device=hpu"], "device 'hpu' cannot be used"),
     "device that computes nothing": (["--set", "device=meta"], "device 'meta' cannot be used"),

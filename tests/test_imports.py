@@ -83,7 +83,7 @@ def test_direction(file: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "module", ["space", "compile", "zoo", "config", "describe", "search.strategies", "report.page"]
+    "module", ["space", "compile", "zoo", "config", "describe", "search.strategies"]
 )
 def test_loads_without_torch(module: str) -> None:
     program = f"import sys, autobert_zero.{module}; print({HEAVY} & set(sys.modules))"

@@ -72,7 +72,7 @@ def test_a_click_shows_the_formula(page: Any) -> None:
     shown = page.locator(".run:not([hidden]) .panel li code").all_inner_texts()
     assert shown == [candidates["texts"][place] for place in candidates["layers"][trial]]
     assert shown == RUNS[0].trials[trial].proposal.backbone.to_list()
-    assert page.evaluate("document.querySelector('.drawing img').naturalWidth") > 0
+    page.wait_for_function("document.querySelector('.drawing img').naturalWidth > 0")
 
 
 def test_keys_move_from_point_to_point(page: Any) -> None:

@@ -65,6 +65,8 @@ def test_the_data_are_the_history() -> None:
     assert not page.problems
     for run, data, pictures in zip(runs, page.data["runs"], page.data["pictures"], strict=True):
         numbers = {trial.proposal.number for trial in ranked(run.trials)[:24]}
+        for axis in data["axes"]:
+            numbers |= set(axis["front"])
         assert {str(number) for number in numbers | set(data["lineage"])} == set(pictures)
         assert data["lineage"][-1] == data["winner"] == ranked(run.trials)[0].proposal.number
 

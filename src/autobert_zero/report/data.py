@@ -36,7 +36,7 @@ _SCORES = {
 """What the scores of candidates are, by the setting `proxy.score`."""
 
 _PICTURES = 24
-"""Best candidates that are drawn; pictures of all would be most of the page."""
+"""Best candidates that are drawn, beside others; pictures of all would be most of the page."""
 
 
 def run_data(run: Run) -> Json:
@@ -129,12 +129,13 @@ def baselines(run: Run) -> list[Json]:
     ]
 
 
-def drawn(run: Run) -> list[int]:
-    """Numbers of the candidates that get a picture: the best, and the winner's ancestors."""
+def drawn(run: Run, axes: Sequence[Json]) -> list[int]:
+    """Numbers of the candidates that get a picture: the best, the Pareto fronts, the winner's ancestors."""
     best = [trial.proposal.number for trial in ranked(run.trials)[:_PICTURES]]
     winner = run.winner
     ancestors = [] if winner is None else [step.trial.proposal.number for step in lineage(run.trials, winner)]
-    return sorted({*best, *ancestors[-2 * _PICTURES :]})
+    fronts = [number for axis in axes for number in axis["front"]]
+    return sorted({*best, *fronts, *ancestors[-2 * _PICTURES :]})
 
 
 def failures(trials: Sequence[Trial]) -> list[Json]:

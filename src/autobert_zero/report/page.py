@@ -50,8 +50,10 @@ def render(runs: Sequence[Run]) -> str:
     data: dict[str, Any] = {"groups": [asdict(each) for each in groups], "runs": [], "pictures": []}
     for run in runs:
         data["runs"].append(run_data(run))
+        numbers = drawn(run, data["runs"][-1]["axes"])
+        # Not by Graphviz: the page does not depend on what is installed, and is made sooner.
         data["pictures"].append(
-            {str(number): svg(run.trials[number].proposal.backbone, use_dot=False) for number in drawn(run)}
+            {str(n): svg(run.trials[n].proposal.backbone, use_dot=False) for n in numbers}
         )
     return template.render(
         title=", ".join(run.name for run in runs),

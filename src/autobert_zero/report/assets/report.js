@@ -181,7 +181,7 @@ function runPart(root, run, pictures) {
         html("span", {}, String(i + 1)), html("code", {}, all.texts[text])))),
       ...(parent === null ? [] : [html("p", { class: "note" }, "Marked layers differ from the parent's.")]));
     find(".drawing").replaceChildren(pictures[trial] ? picture(trial, pictures[trial])
-      : html("p", { class: "note" }, `No picture of trial ${trial}: the page holds those of the best candidates and of the winner's ancestors.`));
+      : html("p", { class: "note" }, `No picture of trial ${trial}: the page holds those of the best candidates, of the Pareto fronts and of the winner's ancestors.`));
     if (show) panel.scrollIntoView({ block: "center", behavior: "auto" });
   }
 
@@ -189,9 +189,12 @@ function runPart(root, run, pictures) {
     const host = find(".scatter"), select = find(".axis"), { key, name, unit, front } = run.axes[Number(select.value)] || {};
     const shown = key ? [...place.keys()].filter((i) => all[key][i] !== null) : [];
     if (!shown.length) return host.replaceChildren(html("p", { class: "quiet" }, "No candidate has both a score and a cost."));
+    const ordered = shown.map((i) => all.newest[i]).sort((a, b) => a - b), quarter = ordered[Math.floor(ordered.length / 4)];
+    const floor = quarter - 1.5 * (ordered[ordered.length - 1] - quarter); // a single bad one would press the rest together
+    const shownAt = (trial) => Math.max(all.newest[trial], floor);
     const { drawing, X, Y, box } = frame(host, {
       label: `Score over ${name} of ${shown.length} candidates; the table below has the front`, height: host.clientWidth > 560 ? 420 : 340,
-      x: extent(shown.map((i) => all[key][i])), y: extent(shown.map((i) => all.newest[i])), xName: unit ? `${name}, ${unit}` : name, yName: run.score,
+      x: extent(shown.map((i) => all[key][i])), y: extent(shown.map(shownAt)), xName: unit ? `${name}, ${unit}` : name, yName: run.score,
     });
     const width = box.right - box.left, height = box.bottom - box.top, dense = window.devicePixelRatio || 1, edge = 8;
     const canvas = html("canvas", { width: (width + 2 * edge) * dense, height: (height + 2 * edge) * dense, tabindex: 0, role: "application",
@@ -199,7 +202,7 @@ function runPart(root, run, pictures) {
       style: `position:absolute;left:${box.left - edge}px;top:${box.top - edge}px;width:${width + 2 * edge}px;height:${height + 2 * edge}px;max-width:none;cursor:crosshair` });
     const context = canvas.getContext("2d");
     context.scale(dense, dense);
-    const px = shown.map((i) => X(all[key][i]) - box.left + edge), py = shown.map((i) => Y(all.newest[i]) - box.top + edge);
+    const px = shown.map((i) => X(all[key][i]) - box.left + edge), py = shown.map((i) => Y(shownAt(i)) - box.top + edge);
     const radius = shown.length > 2000 ? 2.2 : shown.length > 200 ? 3.5 : 5;
     const dark = matchMedia("(prefers-color-scheme: dark)").matches;
     context.globalAlpha = shown.length > 2000 ? 0.55 : 0.9;
@@ -211,7 +214,7 @@ function runPart(root, run, pictures) {
       context.fill();
       if (radius > 3) context.stroke();
     });
-    const line = front.map((i) => [X(all[key][i]), Y(all.newest[i])]);
+    const line = front.map((i) => [X(all[key][i]), Y(shownAt(i))]);
     const over = svg("svg", { width: host.clientWidth, height: drawing.getAttribute("height"), "aria-hidden": true, style: "position:absolute;left:0;top:0;pointer-events:none" });
     over.append(path(steps(line), { stroke: "var(--ink)", "stroke-width": 1.5 }),
       ...line.map(([x, y]) => svg("circle", { cx: x, cy: y, r: radius + 1.5, fill: "none", stroke: "var(--ink)", "stroke-width": 1.5 })));
@@ -220,7 +223,7 @@ function runPart(root, run, pictures) {
     marks[0] = (trial) => {
       const visible = all.newest[trial] !== null && all[key][trial] !== null;
       ring.setAttribute("visibility", visible ? "visible" : "hidden");
-      if (visible) { ring.setAttribute("cx", X(all[key][trial])); ring.setAttribute("cy", Y(all.newest[trial])); }
+      if (visible) { ring.setAttribute("cx", X(all[key][trial])); ring.setAttribute("cy", Y(shownAt(trial))); }
     };
     canvas.addEventListener("click", (event) => {
       let nearest = 0, least = Infinity;
@@ -244,6 +247,8 @@ function runPart(root, run, pictures) {
       html("thead", {}, html("tr", {}, html("th", { scope: "col" }, "trial"), html("th", { scope: "col", class: "n" }, name), html("th", { scope: "col", class: "n" }, "score"))),
       html("tbody", {}, ...front.map((trial) => html("tr", {}, html("td", {}, html("button", { type: "button", onclick: () => choose(trial) }, String(trial))),
         html("td", { class: "n" }, amount(all[key][trial], unit)), html("td", { class: "n" }, figure(all.newest[trial])))))));
+    const below = ordered.filter((score) => score < floor).length;
+    find(".below").textContent = below ? `Points at the lower edge are further down: ${below}.` : "";
     find("[data-legend=mix]").replaceChildren("convolutions only", html("span", { class: "ramp", style: `background:linear-gradient(90deg,${mix(0, dark)},${mix(0.5, dark)},${mix(1, dark)})` }), "attentions only");
   }
 

@@ -25,6 +25,7 @@ from autobert_zero.finetune.train import Settings
 from autobert_zero.pretrain.presets import demo
 from autobert_zero.pretrain.run import run_pretraining
 from autobert_zero.progress import Bars, quiet_transformers
+from autobert_zero.report.draw import svg
 from autobert_zero.space import Backbone
 from autobert_zero.zoo import bert
 
@@ -117,13 +118,8 @@ for name, score in scores.items():
 # ## The picture
 
 # %%
-try:
-    from autobert_zero.report.draw import svg
-except ImportError:
-    print(mine)
-else:
-    (OUT / "mine.svg").write_text(svg(mine), encoding="utf-8")
-    print(f"the picture is {OUT / 'mine.svg'}")
+(OUT / "mine.svg").write_text(svg(mine), encoding="utf-8")
+print(f"the picture is {OUT / 'mine.svg'}")
 
 # %% [markdown]
 # Next: let the search find a backbone (`autobert-zero search --out runs/demo`), or put yours into its first

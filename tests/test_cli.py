@@ -189,10 +189,6 @@ BAD_SETTINGS = {
         ["--set", "strategy.name=luck"],
         "unknown strategy 'luck'; there are op-nas, random",
     ),
-    "limit that nothing meets": (
-        ["--max-params", "100"],
-        "limits.max_params = 100 cannot be met: the least of",
-    ),
     "unknown device": (["--set", "device=toaster"], "device 'toaster' cannot be used"),
     "absent device": (["--set", "device=hpu"], "device 'hpu' cannot be used"),
     "device that computes nothing": (["--set", "device=meta"], "device 'meta' cannot be used"),
@@ -217,6 +213,14 @@ BAD_SETTINGS = {
 @pytest.mark.parametrize(("arguments", "message"), BAD_SETTINGS.values(), ids=BAD_SETTINGS)
 def test_bad_settings(settings_file: Path, arguments: list[str], message: str) -> None:
     assert message in refused_search(settings_file, *arguments)
+
+
+def test_a_limit_that_nothing_meets(settings_file: Path) -> None:
+    """The size of the vocabulary is needed, so the corpus is tokenised (and cached), but no run begins."""
+    done = tiny.command("search", "--config", settings_file, "--out", "run", "--max-params", 100)
+    assert done.code == 2
+    assert done.err.startswith("error: limits.max_params = 100 cannot be met: the least of")
+    assert not Path("run").exists()
 
 
 @pytest.mark.parametrize(

@@ -48,6 +48,7 @@ def test_every_figure_is_at_its_candidate(tmp_path: Path) -> None:
         "cost/parameters": [(step, parameters) for step in range(5)],
         "cost/flops": [(step, flops) for step in range(5)],
         "count/complete": [(0, 1), (1, 1), (2, 2), (3, 3), (4, 3)],
+        "count/pruned": [(step, 0) for step in range(5)],
         "count/failed": [(0, 0), (1, 0), (2, 0), (3, 0), (4, 1)],
         "count/diverged": [(0, 0), (1, 1), (2, 1), (3, 1), (4, 1)],
         "metrics/val_loss": [(0, 5.5), (2, 4.5), (3, 4.75)],

@@ -65,7 +65,7 @@ def test_a_terminal_keeps_in_view_what_matters() -> None:
         "best -4.0000, candidate 1",
         "conv 7",
         "softmax(scale(Q @ K.T)) @ V",
-        "9 candidates: 8 complete, 0 failed, 1 diverged",
+        "9 candidates: 8 complete, 0 pruned, 0 failed, 1 diverged",
     ]
     assert [line.split()[0] for line in seen[4:]] == ["4", "5", "6", "7", "8"]
 
@@ -73,7 +73,7 @@ def test_a_terminal_keeps_in_view_what_matters() -> None:
 def test_a_resumed_run_shows_the_best_of_the_whole() -> None:
     progress = run(Console(file=io.StringIO(), height=40, force_terminal=True), begun=3)
     assert view(progress)[0] == "best -4.0000, candidate 1"
-    assert view(progress)[3] == "9 candidates: 8 complete, 0 failed, 1 diverged"
+    assert view(progress)[3] == "9 candidates: 8 complete, 0 pruned, 0 failed, 1 diverged"
 
 
 def test_the_view_fits_the_terminal() -> None:

@@ -186,7 +186,8 @@ def _thawed(frozen: FrozenTrial) -> Trial:
             round=attributes["round"],
             parent=attributes["parent"],
             mutations=tuple(attributes["mutations"]),
-            repeats=attributes.get("repeats", 0),  # not in studies of earlier versions, nor is same_as
+            repeats=attributes.get("repeats", 0),  # studies of earlier versions know neither, nor same_as
+            rejected=attributes.get("rejected", 0),
         )
         outcome = Outcome(
             status=Status(attributes["status"]),

@@ -50,5 +50,5 @@ def test_the_best_are_attached_once(run: Path) -> None:
 
 def test_a_damaged_study_is_named(tmp_path: Path) -> None:
     (tmp_path / "study.db").write_text("nothing of the kind")
-    with pytest.raises(HistoryError, match="cannot be read"):
+    with pytest.raises(HistoryError, match="cannot be reached or read"):
         attach_pictures(tmp_path, 3)

@@ -9,7 +9,7 @@ from optuna.artifacts import FileSystemArtifactStore, get_all_artifact_meta, upl
 from autobert_zero.config import SearchConfig, read_yaml, resolve
 from autobert_zero.errors import UserError
 from autobert_zero.report.draw import svg
-from autobert_zero.search.history import History, ranked, storage_of
+from autobert_zero.search.history import STUDY_FILE, History, ranked, storage_of
 
 FOLDER = "artifacts"
 
@@ -56,5 +56,7 @@ def dashboard(run: Path) -> str:
 def _config(run: Path) -> SearchConfig:
     path = run / "config.yaml"
     if not path.exists():
+        if (run / STUDY_FILE).exists():
+            return SearchConfig()  # a history alone can be drawn
         raise UserError(f"{run} holds no run (no {path.name})")
     return resolve(SearchConfig(), read_yaml(path))

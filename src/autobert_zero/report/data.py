@@ -23,7 +23,7 @@ Json = dict[str, Any]
 _AXES = (
     ("parameters", "parameters", ""),
     ("flops", "FLOPs a sequence", ""),
-    ("latency", "latency", "s"),
+    ("latency", "latency", "ms"),
     ("seconds", "time of evaluation", "s"),
 )
 """What the score is drawn against: key, name, unit. Left out where no candidate has it."""
@@ -84,7 +84,7 @@ def candidates(run: Run) -> Json:
         "parent": [trial.proposal.parent for trial in trials],
         "parameters": parameters,
         "flops": flops,
-        "latency": [trial.outcome.metrics.get("latency") for trial in trials],
+        "latency": [trial.outcome.metrics.get("latency_ms") for trial in trials],
         "seconds": [round(trial.outcome.seconds, 3) for trial in trials],
     }
 
@@ -161,11 +161,9 @@ def failures(trials: Sequence[Trial]) -> list[Json]:
 
 def saved(trials: Sequence[Trial]) -> Json:
     """Evaluations that were spared; None for what the history does not hold."""
-    draws = [getattr(trial.proposal, "repeats", None) for trial in trials]
-    reused = [getattr(trial.outcome, "reused", None) for trial in trials]
     return {
-        "draws": None if None in draws or not trials else sum(draws),
-        "reused": None if None in reused or not trials else sum(each is not False for each in reused),
+        "draws": sum(trial.proposal.repeats for trial in trials) if trials else None,
+        "reused": sum(trial.outcome.same_as is not None for trial in trials) if trials else None,
     }
 
 

@@ -18,8 +18,9 @@ Proxy = Callable[[MaskedLM, MaskedBatch], float]
 def on_a_copy(proxy: Proxy) -> Proxy:
     """Hands a proxy a copy of the model, in evaluation mode and float64, every weight with a gradient.
 
-    In single precision the gradients of some graphs are rounding noise: the distance of a row to itself
-    is 0 but for that, and the slope of its root is as large as the noise is small.
+    In single precision the small eigenvalues that `jacov` takes the logarithm and the reciprocal of are
+    rounding noise (its value was wrong by up to 160 % over 60 random backbones), and the distance of a row to
+    itself is not 0 and has a steep slope (gradients wrong by 0.002 %).
 
     Returns:
         The proxy, for a model that stays as it is; -inf for what is not finite.

@@ -74,9 +74,7 @@ def test_direction(file: str) -> None:
         assert not {name.split("/")[0] for name in imported(file, True)} & HEAVY
 
 
-@pytest.mark.parametrize(
-    "module", ["space", "compile", "zoo", "config", "describe", "search.strategies"]
-)
+@pytest.mark.parametrize("module", ["space", "compile", "zoo", "config", "describe", "search.strategies"])
 def test_loads_without_torch(module: str) -> None:
     program = f"import sys, autobert_zero.{module}; print({HEAVY} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)

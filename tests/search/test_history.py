@@ -7,7 +7,7 @@ from pathlib import Path
 import optuna
 import pytest
 
-from autobert_zero.search.history import STUDY, History, HistoryError, ranked
+from autobert_zero.search.history import STUDY, History, HistoryError, ranked, read_trials
 from autobert_zero.search.trial import Outcome, Proposal, Status, Trial
 from autobert_zero.space import Backbone
 
@@ -56,6 +56,17 @@ def test_round_trip_is_exact(written: str) -> None:
     history = History(written)
     assert len(history) == 4
     assert history.load() == TRIALS
+
+
+def test_reading_alone_gives_the_same_and_writes_nothing(template: Path, tmp_path: Path) -> None:
+    file = tmp_path / "a study? 100%#1.db"
+    shutil.copy(template, file)
+    before = file.read_bytes()
+    assert read_trials(file) == TRIALS
+    assert file.read_bytes() == before
+    with pytest.raises(HistoryError, match="cannot be read"):
+        read_trials(tmp_path / "none.db")
+    assert [path.name for path in tmp_path.iterdir()] == [file.name]
 
 
 def test_goes_on_where_it_ended(written: str) -> None:

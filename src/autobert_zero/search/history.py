@@ -3,12 +3,12 @@
 import gc
 import json
 import re
+import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import optuna
 from optuna.distributions import CategoricalDistribution
@@ -119,9 +119,12 @@ def read_trials(file: Path, name: str = STUDY) -> list[Trial]:
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     try:
-        study = optuna.load_study(
-            study_name=name, storage=f"sqlite:///file:{quote(str(file.resolve()))}?mode=ro&uri=true"
+        # A connection of our own: a file's name in a URL of SQLAlchemy cannot hold every sign.
+        address = f"{file.resolve().as_uri()}?mode=ro"
+        storage = optuna.storages.RDBStorage(
+            "sqlite://", engine_kwargs={"creator": lambda: sqlite3.connect(address, uri=True)}
         )
+        study = optuna.load_study(study_name=name, storage=storage)
         with _no_garbage_collection():
             found = study.get_trials(deepcopy=False)
     except Exception as error:  # SQLite, SQLAlchemy and Optuna have their own kinds

@@ -39,7 +39,7 @@ class Watch(RunProgress):
         super().__init__(Console(quiet=True))
         self.times: list[float] = []
 
-    def candidate(self, trial: Trial, best: float | None) -> None:
+    def candidate(self, trial: Trial) -> None:
         self.times.append(time.perf_counter())
 
 

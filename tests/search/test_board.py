@@ -5,13 +5,11 @@ from pathlib import Path
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from autobert_zero import cost
 from autobert_zero.search import board
 from autobert_zero.search.board import Board, open_board
 from autobert_zero.search.trial import Outcome, Proposal, Status, Trial
 from autobert_zero.space import Backbone
 
-SIZES = cost.Sizes(64, 4, 256, 1000, 512)
 BACKBONE = Backbone.parse("conv 3\nsoftmax(scale(Q @ K.T)) @ V")
 OUTCOMES = [
     Outcome(Status.COMPLETE, -5.0, metrics={"val_loss": 5.5}, seconds=2.0),
@@ -33,20 +31,17 @@ def curves(folder: Path) -> dict[str, list[tuple[int, float]]]:
 
 
 def test_every_figure_is_at_its_candidate(tmp_path: Path) -> None:
-    log = Board(tmp_path, SIZES, 16)
+    log = Board(tmp_path)
     for trial in TRIALS:
         log.write(trial)
     log.close()
     found = curves(tmp_path)
-    flops, parameters = cost.flops(BACKBONE, SIZES, 16), cost.parameters(BACKBONE, SIZES)
     assert found == {
         "score": [(0, -5.0), (2, -4.0), (3, -4.5)],
         "best": [(0, -5.0), (2, -4.0), (3, -4.0)],
         "rescored": [(3, -5.5)],
         "seconds": [(0, 2.0), (1, 1.0), (2, 2.5), (3, 2.5), (4, 0.0)],
         "round": [(0, 0.0), (1, 0.0), (2, 1.0), (3, 1.0), (4, 2.0)],
-        "cost/parameters": [(step, parameters) for step in range(5)],
-        "cost/flops": [(step, flops) for step in range(5)],
         "count/complete": [(0, 1), (1, 1), (2, 2), (3, 3), (4, 3)],
         "count/pruned": [(step, 0) for step in range(5)],
         "count/failed": [(0, 0), (1, 0), (2, 0), (3, 0), (4, 1)],
@@ -59,7 +54,7 @@ def test_a_resumed_run_has_the_curves_of_a_whole_one(tmp_path: Path) -> None:
     """The killed one had logged a candidate that its history had not, and which came out otherwise again."""
     lost = Trial(TRIALS[2].proposal, Outcome(Status.COMPLETE, -1.0, metrics={"other": 1.0}))
     for folder, logged in (("whole", TRIALS), ("resumed", [*TRIALS[:2], lost]), ("resumed", TRIALS)):
-        log = Board(tmp_path / folder, SIZES, 16)
+        log = Board(tmp_path / folder)
         for trial in logged:
             log.write(trial)
         log.close()
@@ -68,5 +63,5 @@ def test_a_resumed_run_has_the_curves_of_a_whole_one(tmp_path: Path) -> None:
 
 def test_there_are_no_logs_without_tensorboard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(board, "find_spec", lambda name: None)
-    assert open_board(tmp_path, SIZES, 16) is None
+    assert open_board(tmp_path) is None
     assert list(tmp_path.iterdir()) == []

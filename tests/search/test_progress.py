@@ -26,12 +26,8 @@ def run(console: Console, begun: int = 0) -> RunProgress:
     """A search of the trials above, of which so many are known at its start."""
     progress = RunProgress(console)
     progress.begin(TRIALS[:begun], None)
-    best = -5.0 if begun else None
     for trial in TRIALS[begun:]:
-        score = trial.outcome.score
-        if score is not None:
-            best = score if best is None else max(best, score)
-        progress.candidate(trial, best)
+        progress.candidate(trial)
     return progress
 
 
@@ -81,7 +77,7 @@ def test_the_view_fits_the_terminal() -> None:
     progress = RunProgress(Console(file=io.StringIO(), width=40, height=24, force_terminal=True))
     progress.begin([], None)
     for number in range(9):
-        progress.candidate(Trial(Proposal(number, deep), Outcome(Status.COMPLETE, float(number))), number)
+        progress.candidate(Trial(Proposal(number, deep), Outcome(Status.COMPLETE, float(number))))
     seen = view(progress, width=40)
     assert len(seen) + 2 + 3 <= 24  # the frame, and three bars
     assert "and 14 layers more" in seen

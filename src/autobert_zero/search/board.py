@@ -6,15 +6,14 @@ from collections import Counter
 from importlib.util import find_spec
 from pathlib import Path
 
-from autobert_zero import cost
 from autobert_zero.search.trial import Status, Trial
 
 FOLDER = "tensorboard"
 
 
-def open_board(run: Path, sizes: cost.Sizes, tokens: int) -> Board | None:
+def open_board(run: Path) -> Board | None:
     """Opens the logs of a run, or nothing where TensorBoard is not installed."""
-    return Board(run / FOLDER, sizes, tokens) if find_spec("tensorboard") else None
+    return Board(run / FOLDER) if find_spec("tensorboard") else None
 
 
 class Board:
@@ -25,19 +24,15 @@ class Board:
 
     Args:
         folder: Of the logs.
-        sizes: Of the candidates.
-        tokens: In a sequence, for the FLOPs.
     """
 
-    def __init__(self, folder: Path, sizes: cost.Sizes, tokens: int) -> None:
+    def __init__(self, folder: Path) -> None:
         from torch.utils.tensorboard import SummaryWriter
 
         for old in folder.glob("events.out.tfevents.*"):
             old.unlink()
         # A TensorBoard that is open drops what it has read from step 0 on.
         self._events = SummaryWriter(str(folder), purge_step=0, flush_secs=10)
-        self._sizes = sizes
-        self._tokens = tokens
         self._counts: Counter[str] = Counter({status.value: 0 for status in Status})
         self._best = -float("inf")
 
@@ -48,8 +43,6 @@ class Board:
         figures: dict[str, float] = {
             "seconds": outcome.seconds,
             "round": proposal.round,
-            "cost/parameters": cost.parameters(proposal.backbone, self._sizes),
-            "cost/flops": cost.flops(proposal.backbone, self._sizes, self._tokens),
         }
         figures |= {f"count/{status}": count for status, count in self._counts.items()}
         figures |= {f"metrics/{name}": value for name, value in outcome.metrics.items()}

@@ -18,7 +18,7 @@ from typing import Any, Protocol
 
 import torch
 
-from autobert_zero.config import SearchConfig, resolve
+from autobert_zero.config import SearchConfig
 from autobert_zero.errors import UserError
 from autobert_zero.nn import Trained
 from autobert_zero.search.evaluate import SharedWeightEvaluator, Watch
@@ -81,7 +81,7 @@ class Processes:
     """
 
     def __init__(self, config: SearchConfig, workers: int) -> None:
-        self._config = config.to_yaml()
+        self._config = config
         self._workers = workers
         self._context = multiprocessing.get_context("spawn")
         self._stop = self._context.Event()
@@ -152,7 +152,7 @@ class Ray:
         except ImportError:
             raise UserError("--ray needs Ray: pip install 'autobert-zero[ray]'") from None
         self._ray = ray
-        self._config = config.to_yaml()
+        self._config = config
         try:
             ray.init(address=address, log_to_driver=False, logging_level="error")
         except (ConnectionError, ValueError, RuntimeError) as error:
@@ -228,14 +228,12 @@ def _start_worker(stop: Any) -> None:
 
 
 @lru_cache(maxsize=1)
-def _evaluator(config: str) -> SharedWeightEvaluator:
+def _evaluator(config: SearchConfig) -> SharedWeightEvaluator:
     """The evaluator of a worker, prepared once."""
-    import yaml
-
-    return prepare(resolve(SearchConfig(), yaml.safe_load(config))).evaluator()
+    return prepare(config).evaluator()
 
 
-def _work(config: str, snapshot: Path | bytes, proposal: Proposal, bars: tuple[float, ...]) -> _Sent:
+def _work(config: SearchConfig, snapshot: Path | bytes, proposal: Proposal, bars: tuple[float, ...]) -> _Sent:
     """What a worker does with a candidate."""
     evaluator = _evaluator(config)
     evaluator.load(snapshot)

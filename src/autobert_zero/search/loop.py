@@ -38,7 +38,6 @@ class Search:
         progress: What the user sees.
         board: Where figures are logged.
         trials: The trials so far, in order; grows.
-        best: The best score so far.
     """
 
     config: SearchConfig
@@ -52,7 +51,6 @@ class Search:
     progress: RunProgress
     board: Board | None
     trials: list[Trial]
-    best: float | None = None
 
     def run(self) -> None:
         """Goes on to the budget, or until the space is exhausted.
@@ -65,7 +63,6 @@ class Search:
         twins = Twins()
         for trial in self.trials:  # resuming is replaying
             twins.note(trial.proposal)
-            self._note_best(trial)
             self.strategy.rescore(trial.rescored)
             self.strategy.tell(trial)
         while len(self.trials) < self.config.proxy.candidates:
@@ -148,11 +145,6 @@ class Search:
             outcomes.append(_as_twin(source, twin, newest.get(twin, source.score)))
         return outcomes
 
-    def _note_best(self, trial: Trial) -> None:
-        score = trial.outcome.score
-        if score is not None and (self.best is None or score > self.best):
-            self.best = score
-
     def _bars(self) -> list[float]:
         """What a candidate has to reach at each rung: to be among the best share of the recent ones."""
         proxy, bars = self.config.proxy, []
@@ -181,10 +173,8 @@ class Search:
             trial = recorded
         self.strategy.tell(trial)
         self.trials.append(trial)
-        self._note_best(trial)
-        self.progress.candidate(trial, self.best)
-        note = "" if self.best is None else f"best {self.best:.4f}"
-        self.progress.update("search", len(self.trials), self.config.proxy.candidates, note)
+        self.progress.candidate(trial)
+        self.progress.update("search", len(self.trials), self.config.proxy.candidates, self.progress.best)
 
 
 def _as_twin(source: Outcome, number: int, score: float | None) -> Outcome:

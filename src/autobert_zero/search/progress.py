@@ -51,22 +51,21 @@ class RunProgress(Bars):
         for trial in trials:
             self._note(trial)
 
-    def candidate(self, trial: Trial, best: float | None) -> None:
-        """Shows a candidate.
+    @property
+    def best(self) -> str:
+        """The best score so far in words; nothing without one."""
+        return "" if self._best is None else f"best {self._best.outcome.score:.4f}"
 
-        Args:
-            trial: The candidate.
-            best: The best score, this one's included.
-        """
-        outcome = trial.outcome
-        leads = outcome.score is not None and (best is None or outcome.score >= best)
+    def candidate(self, trial: Trial) -> None:
+        """Shows a candidate."""
+        self._note(trial)
+        outcome, leads = trial.outcome, self._best is trial
         if outcome.status is Status.COMPLETE and outcome.score is not None:
             result = f"{'*' if leads else ' '} score {outcome.score:8.4f}"
         else:
             result = f"  {outcome.status.value}: {outcome.reason}"
         layers = " | ".join(trial.proposal.backbone.to_list())
         line = f"{trial.proposal.number:5d} {result} {outcome.seconds:6.1f} s  {layers}"
-        self._note(trial)
         self._last.append(line)
         if leads or not self.console.is_terminal:
             self.say(line)
@@ -85,9 +84,7 @@ class RunProgress(Bars):
             return
         lines = []
         if self._best is not None:
-            lines.append(
-                Text(f"best {self._best.outcome.score:.4f}, candidate {self._best.proposal.number}", "bold")
-            )
+            lines.append(Text(f"{self.best}, candidate {self._best.proposal.number}", "bold"))
             layers = self._best.proposal.backbone.to_list()
             shown = max(self.console.height - _AROUND, 1)
             if len(layers) > shown:

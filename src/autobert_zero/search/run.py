@@ -99,7 +99,7 @@ def run_search(
                 history=history,
                 snapshots=snapshots,
                 progress=progress,
-                board=open_board(out, setting.sizes, config.data.length),
+                board=open_board(out),
                 trials=trials,
             )
             try:

@@ -95,6 +95,10 @@ class NoveltyKeeper:
         self._next = 0
         self._told = 0
         self.prefilter: Prefilter | None = None
+        self.begin()
+
+    def begin(self) -> None:
+        """Sets the state before the first trial, where a strategy has one of its own."""
 
     def contenders(self) -> Sequence[Trial]:
         return ()

@@ -6,11 +6,10 @@ from functools import partial
 from random import Random
 from statistics import fmean, pstdev
 
-from autobert_zero.config import StrategyConfig
-from autobert_zero.search.strategies.base import NoveltyKeeper, Refusal, refuse_none
+from autobert_zero.search.strategies.base import NoveltyKeeper
 from autobert_zero.search.strategies.priority import OperationPriority
 from autobert_zero.search.trial import Proposal, Status, Trial
-from autobert_zero.space import Backbone, Space
+from autobert_zero.space import Backbone
 from autobert_zero.space.mutate import Draw, mutate_attention, mutate_layer_type
 
 
@@ -22,16 +21,8 @@ class OpNas(NoveltyKeeper):
     of different rounds do not compare.
     """
 
-    def __init__(
-        self,
-        space: Space,
-        seed: int,
-        config: StrategyConfig,
-        first: Sequence[Backbone],
-        refusal: Refusal = refuse_none,
-    ) -> None:
-        super().__init__(space, seed, config, first, refusal)
-        self.priority = OperationPriority(space.layers, config.alpha)
+    def begin(self) -> None:
+        self.priority = OperationPriority(self.space.layers, self.config.alpha)
         self._trials: dict[int, Trial] = {}
         self._scores: dict[int, float] = {}
         self._ranking: list[tuple[float, int]] = []  # (-score, number) of the population, best first

@@ -2,11 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 
-from autobert_zero.config import StrategyConfig
-from autobert_zero.search.strategies.base import Refusal, refuse_none
 from autobert_zero.search.strategies.op_nas import OpNas
 from autobert_zero.search.trial import Status, Trial
-from autobert_zero.space import Backbone, Space
 
 COSTS = {"parameters": "parameters", "flops": "flops", "latency": "latency_ms"}
 """The metric of a trial that each objective beside the score minimises."""
@@ -22,15 +19,8 @@ class ParetoOpNas(OpNas):
     operation is how early the front is, within its round, that a trial with it belongs to.
     """
 
-    def __init__(
-        self,
-        space: Space,
-        seed: int,
-        config: StrategyConfig,
-        first: Sequence[Backbone],
-        refusal: Refusal = refuse_none,
-    ) -> None:
-        super().__init__(space, seed, config, first, refusal)
+    def begin(self) -> None:
+        super().begin()
         self._survivors: list[int] = []
         self._order: list[int] = []  # the survivors, best first
 

@@ -2,14 +2,12 @@
 Architecture Search", AAAI 2019, Algorithm 1)."""
 
 from collections import deque
-from collections.abc import Sequence
 from functools import partial
 from random import Random
 
-from autobert_zero.config import StrategyConfig
-from autobert_zero.search.strategies.base import NoveltyKeeper, Refusal, refuse_none
+from autobert_zero.search.strategies.base import NoveltyKeeper
 from autobert_zero.search.trial import Proposal, Status, Trial
-from autobert_zero.space import Backbone, Space
+from autobert_zero.space import Backbone
 from autobert_zero.space.mutate import draw_uniformly, mutate_attention, mutate_layer_type
 
 
@@ -20,16 +18,8 @@ class RegularisedEvolution(NoveltyKeeper):
     proposal after the first population is a round of its own.
     """
 
-    def __init__(
-        self,
-        space: Space,
-        seed: int,
-        config: StrategyConfig,
-        first: Sequence[Backbone],
-        refusal: Refusal = refuse_none,
-    ) -> None:
-        super().__init__(space, seed, config, first, refusal)
-        self._population: deque[Trial] = deque(maxlen=config.population)
+    def begin(self) -> None:
+        self._population: deque[Trial] = deque(maxlen=self.config.population)
 
     def ask(self) -> Proposal:
         round_ = max(self._next - self.config.population + 1, 0)

@@ -7,8 +7,7 @@ from functools import cache
 from random import Random
 from typing import NamedTuple
 
-from autobert_zero.config import StrategyConfig
-from autobert_zero.search.strategies.base import NoveltyKeeper, Refusal, refuse_none
+from autobert_zero.search.strategies.base import NoveltyKeeper
 from autobert_zero.search.strategies.derivation import Place, derive, derive_layer, symbols
 from autobert_zero.search.trial import Proposal, Trial
 from autobert_zero.space import Backbone, Layer, Space
@@ -49,16 +48,8 @@ class Reinforce(NoveltyKeeper):
     canonical form, so equal backbones teach the same, and a history is enough to replay the policy.
     """
 
-    def __init__(
-        self,
-        space: Space,
-        seed: int,
-        config: StrategyConfig,
-        first: Sequence[Backbone],
-        refusal: Refusal = refuse_none,
-    ) -> None:
-        super().__init__(space, seed, config, first, refusal)
-        self._changes: list[dict[Context, dict[str, float]]] = [{} for _ in range(space.layers)]
+    def begin(self) -> None:
+        self._changes: list[dict[Context, dict[str, float]]] = [{} for _ in range(self.space.layers)]
         self._mean: float | None = None
         self._variance = 0.0
 

@@ -5,11 +5,10 @@ from collections.abc import Sequence
 from random import Random
 from typing import Any
 
-from autobert_zero.config import StrategyConfig
-from autobert_zero.search.strategies.base import NoveltyKeeper, Refusal, refuse_none
+from autobert_zero.search.strategies.base import NoveltyKeeper
 from autobert_zero.search.strategies.derivation import KINDS, SYMBOLS, Place, derive, symbols
 from autobert_zero.search.trial import Proposal, Status, Trial
-from autobert_zero.space import Backbone, Space
+from autobert_zero.space import Backbone
 
 BEST, NEWEST, AT_MOST = 25, 100, 250
 """What is kept of the trials once there are more than `AT_MOST`: Optuna looks at all for every parameter of
@@ -27,15 +26,7 @@ class Tpe(NoveltyKeeper):
     trial's number, about an in-memory study of the trials told.
     """
 
-    def __init__(
-        self,
-        space: Space,
-        seed: int,
-        config: StrategyConfig,
-        first: Sequence[Backbone],
-        refusal: Refusal = refuse_none,
-    ) -> None:
-        super().__init__(space, seed, config, first, refusal)
+    def begin(self) -> None:
         self._newest: list[tuple[float, int, Backbone]] = []  # since the last rebuilding, in order
         self._best: list[tuple[float, int, Backbone]] = []
         self._study: Any = None

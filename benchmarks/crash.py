@@ -122,6 +122,16 @@ def killed_often(config: Path, out: Path, kills: int, candidates: int) -> dict[s
     return counts
 
 
+def fill(file: Path) -> None:
+    """Writes until nothing more fits."""
+    with file.open("wb", buffering=0) as stream:
+        try:
+            while stream.write(bytes(4096)):
+                pass
+        except OSError:
+            return
+
+
 def full_disk(config: Path, folder: Path, wanted: dict[str, Any]) -> bool | None:
     """Whether a run survives a disk that is full for a while; None where no disk can be mounted."""
     disk = folder / "disk"
@@ -132,23 +142,19 @@ def full_disk(config: Path, folder: Path, wanted: dict[str, Any]) -> bool | None
     if mounted.returncode:
         return None
     out, filler = disk / "run", disk / "filler"
+    process = started(config, out)
     try:
-        process = started(config, out)
         while newest(out) < 3 and process.poll() is None:
             time.sleep(0.01)
-        with filler.open("wb") as stream:
-            try:
-                while True:
-                    stream.write(bytes(4096))
-                    stream.flush()
-            except OSError:
-                pass  # full
+        fill(filler)
         _, errors = process.communicate()
         told = process.returncode == 2 and b"the disk is full" in errors and errors.count(b"\n") == 1
         filler.unlink()
         finish(config, out)
         return told and essence(out) == wanted
     finally:
+        process.kill()
+        process.wait()
         subprocess.run(["umount", str(disk)], check=True)
 
 

@@ -7,6 +7,7 @@ long a search takes and nothing else.
 import multiprocessing
 import os
 import signal
+import socket
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
@@ -15,6 +16,7 @@ from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Protocol
+from urllib.parse import urlsplit
 
 import torch
 
@@ -30,6 +32,10 @@ _Sent = tuple[Outcome, Any]
 
 _DEATHS = 2
 """A candidate whose worker died so often while it was alone has failed."""
+
+
+_PATIENCE = 10.0
+"""Seconds in which a cluster has to answer."""
 
 
 class Executor(Protocol):
@@ -154,8 +160,9 @@ class Ray:
         self._ray = ray
         self._config = config
         try:
+            _check_answers(address)
             ray.init(address=address, log_to_driver=False, logging_level="error")
-        except (ConnectionError, ValueError, RuntimeError) as error:
+        except (OSError, ValueError, RuntimeError) as error:
             cause = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise UserError(f"the Ray cluster {address} cannot be reached: {cause}") from None
         uses_gpu = config.device != "cpu" and ray.cluster_resources().get("GPU", 0) > 0
@@ -188,6 +195,17 @@ class Ray:
 
     def close(self) -> None:
         self._ray.shutdown()
+
+
+def _check_answers(address: str) -> None:
+    """Connects to an address of the form host:port: Ray itself waits for minutes where nobody answers.
+
+    Raises:
+        OSError: Nobody does.
+    """
+    parts = urlsplit(address if "://" in address else f"//{address}")
+    if parts.hostname and parts.port:
+        socket.create_connection((parts.hostname, parts.port), timeout=_PATIENCE).close()
 
 
 def make_executor(
@@ -248,7 +266,7 @@ def _sent(trained: Trained) -> Trained:
 
 def _received(sent: _Sent) -> Done:
     outcome, trained = sent
-    return outcome, None if trained is None else _converted(trained, torch.from_numpy)
+    return outcome, None if trained is None else _converted(trained, torch.tensor)
 
 
 def _converted(trained: Trained, convert: Callable[[Any], Any]) -> Trained:

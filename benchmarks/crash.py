@@ -155,7 +155,8 @@ def full_disk(config: Path, folder: Path, wanted: dict[str, Any]) -> bool | None
     finally:
         process.kill()
         process.wait()
-        subprocess.run(["umount", str(disk)], check=True)
+        # Lazily: this process still has the study open, which it compared.
+        subprocess.run(["umount", "--lazy", str(disk)], check=True)
 
 
 def main() -> None:

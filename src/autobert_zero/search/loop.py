@@ -1,8 +1,6 @@
 """The search itself: proposals in, outcomes recorded, until the budget is spent."""
 
-import errno
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -53,11 +51,7 @@ class Search:
     trials: list[Trial]
 
     def run(self) -> None:
-        """Goes on to the budget, or until the space is exhausted.
-
-        Raises:
-            UserError: The disk is full; the run can be resumed.
-        """
+        """Goes on to the budget, or until the space is exhausted."""
         recorded = self._restore()
         self.progress.begin(self.trials, self.board)
         twins = Twins()
@@ -74,9 +68,8 @@ class Search:
             if not proposals:
                 break
             outcomes = self._evaluate(proposals, [twins.note(proposal) for proposal in proposals], rescored)
-            with _disk_told():
-                # The snapshot first: a kill between the two leaves a history that an older snapshot matches.
-                self.evaluator.save(self.snapshots, len(self.trials) + len(proposals))
+            # The snapshot first: a kill between the two leaves a history that an older snapshot matches.
+            self.evaluator.save(self.snapshots, len(self.trials) + len(proposals))
             for proposal, outcome in zip(proposals, outcomes, strict=True):
                 metrics = {**self.costs(proposal.backbone), **outcome.metrics}
                 outcome = replace(outcome, metrics=metrics)
@@ -96,8 +89,7 @@ class Search:
                 self.space,
                 lambda done, of, loss: self.progress.update("warm-up", done, of, f"loss {loss:.3f}"),
             )
-            with _disk_told():
-                self.evaluator.save(self.snapshots, 0)
+            self.evaluator.save(self.snapshots, 0)
             return {}
         absorbed = self.evaluator.restore(self.snapshots, len(self.trials), self.progress.say)
         later = {trial.proposal.number: trial for trial in self.trials[absorbed:]}
@@ -162,8 +154,7 @@ class Search:
     def _take(self, recorded: Trial | None, trial: Trial) -> None:
         """Records a trial unless it is, and tells it."""
         if recorded is None:
-            with _disk_told():
-                self.history.append(trial)
+            self.history.append(trial)
         elif recorded.proposal != trial.proposal:
             raise UserError(
                 f"trial {trial.proposal.number} is recorded with another backbone than this version of the "
@@ -183,21 +174,3 @@ def _as_twin(source: Outcome, number: int, score: float | None) -> Outcome:
         score = None
     reason = f"computes the same as trial {number}" + (f": {source.reason}" if source.reason else "")
     return replace(source, score=score, reason=reason, seconds=0.0, same_as=number)
-
-
-@contextmanager
-def _disk_told() -> Iterator[None]:
-    """Turns a full disk into one line; what was written before is whole."""
-    try:
-        yield
-    except Exception as error:  # the system, safetensors and SQLite each have their own kind
-        full = getattr(error, "errno", None) == errno.ENOSPC or any(
-            sign in str(cause).lower()
-            for cause in (error, error.__cause__)
-            for sign in ("no space left", "disk is full", "disk full")
-        )
-        if not full:
-            raise
-        raise UserError(
-            "the disk is full; all that was recorded is whole: make room, then continue with --resume"
-        ) from error

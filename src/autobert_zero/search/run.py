@@ -1,5 +1,6 @@
 """A whole run: data, search, comparison, and the folder that holds them."""
 
+import errno
 import json
 import time
 from collections import Counter
@@ -64,7 +65,7 @@ def run_search(
 
     Raises:
         UserError: The corpus, the device, a seed backbone or the folder cannot be used; the folder is as it
-            was then.
+            was then. Or the disk is full; the run can be resumed then.
         KeyboardInterrupt: Stopped by the user; the folder can be resumed.
     """
     start = time.perf_counter()
@@ -83,7 +84,7 @@ def run_search(
         else:
             setting.limits().check(setting.space, first)
             _establish(setting, out, first)
-        with _only_writer(out):
+        with _only_writer(out), _disk_told():
             history = history_of(out, config)
             trials = history.load()
             if trials:
@@ -200,6 +201,24 @@ def _only_writer(out: Path) -> Iterator[None]:
         raise RunError(
             f"another process is writing into {out}; wait for it, or choose another --out"
         ) from None
+
+
+@contextmanager
+def _disk_told() -> Iterator[None]:
+    """Turns a full disk into one line; what was written before is whole."""
+    try:
+        yield
+    except Exception as error:  # the system, safetensors, SQLite and TensorBoard have their own kinds
+        full = getattr(error, "errno", None) == errno.ENOSPC or any(
+            sign in str(cause).lower()
+            for cause in (error, error.__cause__)
+            for sign in ("no space left", "disk is full", "disk full")
+        )
+        if not full:
+            raise
+        raise UserError(
+            "the disk is full; all that was recorded is whole: make room, then continue with --resume"
+        ) from error
 
 
 def snapshots_of(out: Path) -> Path:

@@ -164,7 +164,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="5 kills instead of 24")
     quick = parser.parse_args().quick
-    kills, candidates = (5, 8) if quick else (24, 18)
+    kills, candidates = (5, 8) if quick else (24, 24)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         config = folder / "config.yaml"

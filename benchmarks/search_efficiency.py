@@ -44,7 +44,8 @@ from autobert_zero.space import KERNELS, Attention, Backbone, Space, sample_back
 Curves = dict[str, NDArray[np.float64]]
 """Best score so far by strategy, (seeds, evaluations)."""
 
-SIZES = cost.Sizes(width=32, heads=2, inner=128, vocab_size=1024, max_positions=64)
+SIZES = cost.Sizes(width=32, heads=2, inner=128, vocab_size=256, max_positions=64)
+"""Pieces of a letter or two: with these the local order is learned within seconds, so that scores differ."""
 NOISE_BACKBONES, NOISE_SEEDS = 16, 3
 
 
@@ -61,7 +62,7 @@ class Task:
         max_ops: Largest attention.
     """
 
-    steps: int = 150
+    steps: int = 300
     batch_size: int = 16
     learning_rate: float = 5e-3
     validation: int = 256
@@ -77,8 +78,8 @@ class Task:
 class Plan:
     """How much is run: evaluations of each search, its first population, paired seeds of both kinds."""
 
-    evaluations: int = 150
-    population: int = 20
+    evaluations: int = 60
+    population: int = 10
     seeds: int = 10
     surrogate_seeds: int = 100
     folds: int = 5
@@ -88,7 +89,7 @@ class Plan:
 
 
 FULL = Task(), Plan()
-QUICK = Task(steps=60), Plan(evaluations=30, population=10, seeds=2, surrogate_seeds=5)
+QUICK = Task(steps=100), Plan(evaluations=30, population=10, seeds=2, surrogate_seeds=5)
 
 
 # Evaluations, in worker processes of one thread each.

@@ -69,7 +69,8 @@ class StrategyConfig(Section):
     """How candidates are proposed."""
 
     name: str = "op-nas"
-    """`op-nas`, `random`, `regularised-evolution`, `evolution`, `reinforce`, `tpe` or `pareto`."""
+    """`op-nas`, `op-nas-paper`, `random`, `regularised-evolution`, `evolution`, `reinforce`, `tpe` or
+    `pareto`."""
     population: int = Field(12, ge=1)
     """Random backbones before evolution begins (M); the size of populations that have one."""
     parents: int = Field(4, ge=1)

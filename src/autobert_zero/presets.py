@@ -37,7 +37,7 @@ def paper() -> SearchConfig:
     return SearchConfig(
         data=DataConfig(vocab_size=30522),
         model=ModelConfig(layers=12, width=768, heads=12, dropout=0.1),
-        strategy=StrategyConfig(population=100, parents=5, children=4, alpha=0.5),
+        strategy=StrategyConfig(name="op-nas-paper", population=100, parents=5, children=4, alpha=0.5),
         proxy=ProxyConfig(
             candidates=760,
             warmup_steps=20_000,

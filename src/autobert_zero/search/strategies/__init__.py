@@ -6,7 +6,7 @@ from autobert_zero.config import StrategyConfig
 from autobert_zero.errors import UserError
 from autobert_zero.search.strategies.base import Refusal, SpaceExhausted, Strategy, refuse_none
 from autobert_zero.search.strategies.evolution import Evolution
-from autobert_zero.search.strategies.op_nas import OpNas
+from autobert_zero.search.strategies.op_nas import OpNas, PaperOpNas
 from autobert_zero.search.strategies.pareto import ParetoOpNas, pareto_front
 from autobert_zero.search.strategies.prefilter import Prefilter
 from autobert_zero.search.strategies.random_search import RandomSearch
@@ -17,6 +17,7 @@ from autobert_zero.space import Backbone, Space
 
 STRATEGIES: dict[str, Callable[[Space, int, StrategyConfig, Sequence[Backbone], Refusal], Strategy]] = {
     "op-nas": OpNas,
+    "op-nas-paper": PaperOpNas,
     "random": RandomSearch,
     "regularised-evolution": RegularisedEvolution,
     "evolution": Evolution,
@@ -68,6 +69,7 @@ def make_strategy(
 __all__ = [
     "STRATEGIES",
     "OpNas",
+    "PaperOpNas",
     "Prefilter",
     "RandomSearch",
     "SpaceExhausted",

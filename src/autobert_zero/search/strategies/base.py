@@ -6,7 +6,8 @@ from random import Random
 from typing import Protocol
 
 from autobert_zero.config import StrategyConfig
-from autobert_zero.search.strategies.prefilter import Draw, Prefilter
+from autobert_zero.search.strategies.draws import Draw
+from autobert_zero.search.strategies.prefilter import Prefilter
 from autobert_zero.search.trial import Proposal, Trial
 from autobert_zero.space import Backbone, Space, sample_backbone
 

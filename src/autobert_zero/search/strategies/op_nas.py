@@ -1,4 +1,4 @@
-"""OP-NAS: evolution whose intra-layer mutations draw operations by priority (paper, "OP-NAS")."""
+"""OP-NAS: evolution led by operation priority; the paper's, and ours, which asks it about whole children."""
 
 from bisect import bisect_left, insort
 from collections.abc import Mapping, Sequence
@@ -7,14 +7,22 @@ from random import Random
 from statistics import fmean, pstdev
 
 from autobert_zero.search.strategies.base import NoveltyKeeper
+from autobert_zero.search.strategies.draws import Draw as BackboneDraw
+from autobert_zero.search.strategies.draws import best_of
 from autobert_zero.search.strategies.priority import OperationPriority
 from autobert_zero.search.trial import Proposal, Status, Trial
 from autobert_zero.space import Backbone
 from autobert_zero.space.mutate import Draw, mutate_attention, mutate_layer_type
 
+DRAWS = 16
+"""Mutations of a parent that `OpNas` chooses a child from."""
 
-class OpNas(NoveltyKeeper):
+
+class PaperOpNas(NoveltyKeeper):
     """A random first population, then rounds: the best K are parents, each yields children.
+
+    A child is a parent after an inter-layer mutation at random and an intra-layer mutation whose operations
+    are drawn by priority (paper, "OP-NAS").
 
     A round's trials enter population and statistics when the round is complete, their rewards
     standardised within it: under weight sharing later candidates inherit better weights, so raw scores
@@ -54,7 +62,7 @@ class OpNas(NoveltyKeeper):
         if not parents:
             return self.propose(self.sampled, round_, None)
         parent = parents[place % self._round_size // self.config.children % len(parents)]
-        return self.propose(partial(self._child, self._trials[parent].proposal.backbone), round_, parent)
+        return self.propose(self._birth(self._trials[parent].proposal.backbone), round_, parent)
 
     def tell(self, trial: Trial) -> None:
         self.note(trial)
@@ -96,6 +104,10 @@ class OpNas(NoveltyKeeper):
         """What the rewards of a round's completed trials are standardised from."""
         return [_score(trial) for trial in trials]
 
+    def _birth(self, parent: Backbone) -> BackboneDraw:
+        """How a child is drawn."""
+        return partial(self._child, parent)
+
     def _child(self, parent: Backbone, random: Random) -> tuple[Backbone, tuple[str, ...]]:
         """An inter-layer mutation at random, then an intra-layer mutation by priority."""
         child, changed_layer = mutate_layer_type(random, parent, self.space)
@@ -104,6 +116,20 @@ class OpNas(NoveltyKeeper):
 
     def _draw(self, position: int) -> Draw:
         return lambda random, operations: self.priority.draw(random, position, operations)
+
+
+class OpNas(PaperOpNas):
+    """The paper's, but a child is the one of `DRAWS` mutations that priority promises most of.
+
+    So priority decides on kernels, on the kind of a layer and on which layer changes, too, not on the
+    operations of some mutations alone.
+    """
+
+    def _birth(self, parent: Backbone) -> BackboneDraw:
+        return best_of(DRAWS, super()._birth(parent), self._eligible, self._promise)
+
+    def _promise(self, backbone: Backbone) -> float:
+        return self.priority.promise(backbone.canonical())
 
 
 def _score(trial: Trial) -> float:

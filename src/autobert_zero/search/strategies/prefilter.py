@@ -1,12 +1,9 @@
 """The best of several draws by a zero-cost proxy, in the place of each draw of a strategy."""
 
 from collections.abc import Callable
-from random import Random
 
+from autobert_zero.search.strategies.draws import Draw, best_of
 from autobert_zero.space import Backbone
-
-Draw = Callable[[Random], tuple[Backbone, tuple[str, ...]]]
-"""From a random generator to a backbone and what was changed in it, for people."""
 
 
 class Prefilter:
@@ -24,13 +21,7 @@ class Prefilter:
 
     def best_of(self, draw: Draw, eligible: Callable[[Backbone], bool]) -> Draw:
         """A draw that is the best of several eligible ones, or the first where none is eligible."""
-
-        def best(random: Random) -> tuple[Backbone, tuple[str, ...]]:
-            drawn = [draw(random) for _ in range(self._draws)]
-            eligible_ones = [each for each in drawn if eligible(each[0])]
-            return max(eligible_ones, key=lambda each: self._value(each[0]), default=drawn[0])
-
-        return best
+        return best_of(self._draws, draw, eligible, self._value)
 
     def _value(self, backbone: Backbone) -> float:
         key = backbone.key()

@@ -5,6 +5,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from random import Random
+from statistics import fmean
 
 from autobert_zero.space import Backbone
 
@@ -51,6 +52,15 @@ class OperationPriority:
                     record.completed += 1
                     record.total += reward
 
+    def promise(self, backbone: Backbone) -> float:
+        """Sum over the layers of the mean u_i of their operations; never played counts as played once."""
+        total = 0.0
+        for position, layer in enumerate(backbone.layers):
+            untried = self._exploration(position, 1)
+            bounds = [self.bound(position, operation) for operation in sorted(layer.operations)]
+            total += fmean(untried if bound == math.inf else bound for bound in bounds)
+        return total
+
     def bound(self, position: int, operation: str) -> float:
         """u_i; infinite for an operation that was never played.
 
@@ -59,8 +69,12 @@ class OperationPriority:
         record = self.records[position].get(operation)
         if record is None or not record.plays:
             return math.inf
-        plays = sum(other.plays for other in self.records[position].values())
-        return record.mean + self.alpha * math.sqrt(2 * math.log(plays) / record.plays)
+        return record.mean + self._exploration(position, record.plays)
+
+    def _exploration(self, position: int, plays: int) -> float:
+        """alpha * sqrt(2 ln N / N_i); 0 where nothing was played."""
+        total = sum(record.plays for record in self.records[position].values())
+        return self.alpha * math.sqrt(2 * math.log(max(total, 1)) / plays)
 
     def probabilities(self, position: int, operations: Sequence[str]) -> list[float]:
         """softmax(u) over the operations; those never played share everything while there are any."""

@@ -1,0 +1,29 @@
+"""Draws of backbones, and the best of several."""
+
+from collections.abc import Callable
+from random import Random
+
+from autobert_zero.space import Backbone
+
+Draw = Callable[[Random], tuple[Backbone, tuple[str, ...]]]
+"""From a random generator to a backbone and what was changed in it, for people."""
+
+
+def best_of(
+    draws: int, draw: Draw, eligible: Callable[[Backbone], bool], value: Callable[[Backbone], float]
+) -> Draw:
+    """A draw that is the best of several eligible ones; the first of equal ones, or where none is eligible.
+
+    Args:
+        draws: How many.
+        draw: Each of them.
+        eligible: Whether a backbone may be proposed.
+        value: Higher is better.
+    """
+
+    def best(random: Random) -> tuple[Backbone, tuple[str, ...]]:
+        drawn = [draw(random) for _ in range(draws)]
+        eligible_ones = [each for each in drawn if eligible(each[0])]
+        return max(eligible_ones, key=lambda each: value(each[0]), default=drawn[0])
+
+    return best

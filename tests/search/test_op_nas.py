@@ -1,9 +1,12 @@
 """OP-NAS with hand-made scores: rewards, parents and rounds."""
 
+from random import Random
+
 import pytest
 
 from autobert_zero.config import StrategyConfig
-from autobert_zero.search.strategies import OpNas
+from autobert_zero.search.strategies import OpNas, PaperOpNas
+from autobert_zero.search.strategies.op_nas import DRAWS
 from autobert_zero.search.trial import Outcome, Proposal, Status, Trial
 from autobert_zero.space import Backbone, Space
 
@@ -165,3 +168,32 @@ def test_operations_are_drawn_by_priority() -> None:
         return sum("softsign" in str(child.backbone) for child in children) / len(children)
 
     assert share_of_softsign(1.0) > 1.3 * share_of_softsign(-1.0)
+
+
+def test_a_child_is_the_most_promising_of_the_draws() -> None:
+    """It is one of those that the paper's version would draw from the same generator, and none is better."""
+    ours = made(parents=1, children=1)
+    papers = PaperOpNas(ours.space, 0, ours.config, FIRST)
+    for strategy in (ours, papers):
+        tell(strategy, 1, 2, 3, 6)
+    child = ours.ask()
+    random = Random(f"0 proposal {child.number}")
+    drawn = [papers._child(FIRST[3].canonical(), random)[0].canonical() for _ in range(DRAWS)]
+    promises = [papers.priority.promise(each) for each in drawn if each not in FIRST]
+    assert child.backbone in drawn
+    assert papers.priority.promise(child.backbone) == max(promises)
+    assert len(set(promises)) > 1
+
+
+def test_kernels_follow_priority() -> None:
+    """A kernel that was rewarded stays, or comes back, more often than with the signs exchanged."""
+
+    def share(sign: float) -> float:
+        first = [Backbone.parse(f"conv {kernel}\nconv 3\nconv 5\nconv 7") for kernel in (65, 31, 15, 9)]
+        config = StrategyConfig(population=4, parents=4, children=10, alpha=0.1)
+        strategy = OpNas(Space(layers=4, max_ops=6, attention_share=0), 0, config, first)
+        tell(strategy, 10 * sign, -sign, 0, 0)
+        children = [strategy.ask().backbone for _ in range(40)]
+        return sum(str(child.layers[0]) == "conv 65" for child in children) / len(children)
+
+    assert share(1.0) > 2 * share(-1.0)

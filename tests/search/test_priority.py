@@ -100,3 +100,16 @@ def test_draws_follow_the_probabilities(priority: OperationPriority) -> None:
 def test_a_backbone_of_another_depth_is_an_error(priority: OperationPriority) -> None:
     with pytest.raises(ValueError, match="zip"):
         priority.update(Backbone.parse("conv 3"), 1.0)
+
+
+def test_the_promise_is_the_sum_over_layers_of_mean_bounds(priority: OperationPriority) -> None:
+    # Layer 1: add and scale have the bounds of the table; layer 2: conv 9 as in the test of positions.
+    second = 0.25 + 0.5 * math.sqrt(2 * math.log(4) / 4)
+    promise = priority.promise(Backbone.parse("scale(Q + K)\nconv 9"))
+    assert promise == pytest.approx((0.819490 + 1.697479) / 2 + second, abs=1e-6)
+    # Never played there: a mean of 0 after one play, 0.5 sqrt(2 ln 7 / 1) and 0.5 sqrt(2 ln 4 / 1).
+    assert priority.promise(Backbone.parse("conv 7\nconv 3")) == pytest.approx(0.986385 + 0.832555, abs=1e-6)
+
+
+def test_without_a_trial_nothing_is_promised() -> None:
+    assert OperationPriority(1, 0.5).promise(Backbone.parse("Q + K")) == 0

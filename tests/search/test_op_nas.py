@@ -189,7 +189,9 @@ def test_kernels_follow_priority() -> None:
     """A kernel that was rewarded stays, or comes back, more often than with the signs exchanged."""
 
     def share(sign: float) -> float:
-        first = [Backbone.parse(f"conv {kernel}\nconv 3\nconv 5\nconv 7") for kernel in (65, 31, 15, 9)]
+        # The second layers differ, so that another parent with conv 65 is new.
+        tops = ("65\nconv 3", "31\nconv 5", "15\nconv 7", "9\nconv 9")
+        first = [Backbone.parse(f"conv {top}\nconv 5\nconv 7") for top in tops]
         config = StrategyConfig(population=4, parents=4, children=10, alpha=0.1)
         strategy = OpNas(Space(layers=4, max_ops=6, attention_share=0), 0, config, first)
         tell(strategy, 10 * sign, -sign, 0, 0)

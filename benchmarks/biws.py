@@ -35,7 +35,7 @@ from autobert_zero.training.scratch import Job, train_all
 
 FOLDER = Path(__file__).parent / ".biws"
 BASE = {
-    "data": {"vocab_size": 2048, "length": 64},
+    "data": {"vocab_size": 256, "length": 64},
     "model": {"layers": 3, "width": 32, "heads": 4},
     "space": {"max_ops": 8},
     "proxy": {"warmup_steps": 240, "steps": 40, "batch_size": 32, "learning_rate": 2e-3},

@@ -187,7 +187,7 @@ BAD_SETTINGS = {
     "unknown preset": (["--preset", "huge"], "unknown preset 'huge'; there are demo, small, paper"),
     "unknown strategy": (
         ["--set", "strategy.name=luck"],
-        "unknown strategy 'luck'; there are op-nas, random",
+        "unknown strategy 'luck'; there are op-nas, op-nas-paper, random",
     ),
     "unknown device": (["--set", "device=toaster"], "device 'toaster' cannot be used"),
     "absent device": (["--set", "device=hpu"], "device 'hpu' cannot be used"),

@@ -167,7 +167,8 @@ def test_divergence_names_the_step_and_keeps_the_state(corpus_file: Path, tmp_pa
 
 
 def test_next_sentences_whole_words_and_memory_for_time(corpus_file: Path, tmp_path: Path) -> None:
-    more = ("text.next_sentence=true", "text.whole_words=true", "model.dropout=0")
+    # In bf16, where the processor has it, sums in another order differ by more.
+    more = ("text.next_sentence=true", "text.whole_words=true", "model.dropout=0", "precision=fp32")
     plain, spared = tmp_path / "plain", tmp_path / "spared"
     assert tiny.command(*arguments(corpus_file, plain, *more)).code == 0
     saving = ("recipe.gradient_checkpointing=true", "recipe.accumulation=2")

@@ -9,8 +9,8 @@ write their weights back, and all are scored with the bank as it stands at the e
 tau with the truth, for weight sharing the mean over three seeds. `speedup` is the cost of the training from
 scratch that ranks as well (between the horizons measured, tau is taken to rise with the logarithm of the
 cost), over the cost of a candidate under weight sharing: warm-up, training and both scorings, in seconds of
-the same machine, two processes of one thread at a time in both cases. It is that of the fastest way of sharing with
-a tau of 0.6 or more; if there is none, of the one with the highest tau. Everything is kept in
+the same machine, two processes of one thread at a time in both cases. It is that of the fastest way of
+sharing with a tau of 0.6 or more; if there is none, of the one with the highest tau. Everything is kept in
 benchmarks/.biws, so that a stopped run continues. Prints one JSON object as its last line.
 """
 

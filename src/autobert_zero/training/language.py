@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from autobert_zero.data.masking import MaskedBatch
 from autobert_zero.nn.documents import layout
+from autobert_zero.training.cross_entropy import token_cross_entropy
 from autobert_zero.training.loop import Objective
 from autobert_zero.training.precision import Precision, autocast
 
@@ -37,7 +38,7 @@ def language_objective(precision: Precision) -> Objective[MaskedBatch]:
 
 def _loss(model: nn.Module, part: MaskedBatch, whole: MaskedBatch, precision: Precision) -> Tensor:
     logits, order, labels, wanted = _predict(model, part, precision)
-    loss = F.cross_entropy(logits.float(), labels, reduction="sum") / len(whole.labels)
+    loss = token_cross_entropy(logits, labels, len(whole.labels))
     if order is not None and wanted is not None:
         loss = loss + F.cross_entropy(order.float(), wanted, reduction="sum") / len(whole)
     return loss

@@ -33,12 +33,40 @@ def test_a_packed_document_is_computed_as_if_alone(seed: int) -> None:
             torch.testing.assert_close(packed[row, begin:end], alone, rtol=1e-8, atol=1e-8)
 
 
+@given(seeds)
+@settings(max_examples=30)
+def test_gradients_are_those_of_the_documents_alone(seed: int) -> None:
+    """Padding, which is laid out beside a document, gives and gets none."""
+    torch.manual_seed(0)
+    model = MaskedLM(backbone_of(seed, 2), SMALL).double()
+    initialise(model, std=0.3)
+    generator = torch.Generator().manual_seed(seed)
+    starts = torch.rand(2, 13, generator=generator) < 0.3
+    starts[:, 0] = True
+    ids = torch.randint(SMALL.vocab_size, (2, 13), generator=generator)
+    positions, documents = layout(starts)
+    weights = list(model.encoder.parameters())
+    packed = model.encoder(ids, positions=positions, documents=documents).square().sum()
+    alone = torch.zeros((), dtype=torch.float64)
+    for row in range(2):
+        for begin, end in pairwise([*starts[row].nonzero()[:, 0].tolist(), 13]):
+            alone = alone + model.encoder(ids[row : row + 1, begin:end]).square().sum()
+    for found, expected in zip(
+        *(torch.autograd.grad(each, weights) for each in (packed, alone)), strict=True
+    ):
+        torch.testing.assert_close(found, expected, rtol=1e-6, atol=1e-7)
+
+
 def test_the_layout_by_hand() -> None:
     starts = torch.tensor([[1, 0, 0, 1, 0, 0, 0, 0], [1, 1, 0, 0, 0, 0, 0, 0]]).bool()
     positions, documents = layout(starts)
     assert positions.tolist() == [[0, 1, 2, 0, 1, 2, 3, 4], [0, 0, 1, 2, 3, 4, 5, 6]]
     # By length: up to an eighth of the row, a quarter, half, all.
-    found = [[row[keep].tolist() for row, keep in zip(*group, strict=True)] for group in documents]
+    groups = documents.tokens.split([real.numel() for real in documents.real])
+    found = [
+        [row[keep].tolist() for row, keep in zip(group.view(real.shape), real, strict=True)]
+        for group, real in zip(groups, documents.real, strict=True)
+    ]
     assert found == [[[8]], [[0, 1, 2]], [[3, 4, 5, 6, 7], [9, 10, 11, 12, 13, 14, 15]]]
 
 

@@ -1,12 +1,84 @@
 """Where the documents of packed sequences lie, so that each can be mixed as if it were alone."""
 
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
 import torch
 from torch import Tensor
 
-from autobert_zero.nn.encoder import Documents
-
 _GROUPS = 4
 """Groups of documents: each is padded to at most twice the length of its shortest, but the first."""
+
+
+@dataclass(frozen=True)
+class Documents:
+    """The documents of a batch of packed sequences, laid out as padded rows in groups of like length.
+
+    Attributes:
+        real: Of each group, (documents, longest) booleans, True where there is a token.
+        tokens: (padded,) the token, an index into B * n, at each place of all groups one after the other.
+        places: (B * n,) the place of each token.
+    """
+
+    real: tuple[Tensor, ...]
+    tokens: Tensor
+    places: Tensor
+
+    def to(self, device: torch.device) -> "Documents":
+        """The same on a device."""
+        real = tuple(each.to(device) for each in self.real)
+        return Documents(real, self.tokens.to(device), self.places.to(device))
+
+    def apart(self, mix: Callable[[Tensor, Tensor], Tensor], x: Tensor) -> Tensor:
+        """Mixes each document as if it were alone: exact for every graph and kernel, since padding is.
+
+        Args:
+            mix: From (documents, longest, d) and the mask of the same group to (documents, longest, d).
+            x: (B, n, d).
+
+        Returns:
+            (B, n, d).
+        """
+        rows: Tensor = _LayOut.apply(x.flatten(0, 1), self.tokens, self.places)  # (padded, d)
+        groups = rows.split([real.numel() for real in self.real])
+        mixed = [
+            mix(group.view(*real.shape, -1), real).flatten(0, 1)  # (documents * longest, d)
+            for group, real in zip(groups, self.real, strict=True)
+        ]
+        real = torch.cat([each.flatten() for each in self.real])  # (padded,)
+        packed: Tensor = _Pack.apply(torch.cat(mixed), self.tokens, self.places, real)  # (B * n, d)
+        return packed.view(x.shape)
+
+
+class _LayOut(torch.autograd.Function):
+    """From tokens to places. What flows back to padding is 0, so a token's gradient is that of its place."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, tokens: Tensor, places: Tensor) -> Tensor:
+        ctx.save_for_backward(places)
+        return x.index_select(0, tokens)
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, above: Tensor) -> tuple[Tensor, None, None]:
+        (places,) = ctx.saved_tensors
+        return above.index_select(0, places), None, None
+
+
+class _Pack(torch.autograd.Function):
+    """From places to tokens."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, tokens: Tensor, places: Tensor, real: Tensor) -> Tensor:
+        ctx.save_for_backward(tokens, real)
+        return x.index_select(0, places)
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, above: Tensor) -> tuple[Tensor, None, None, None]:
+        tokens, real = ctx.saved_tensors
+        return above.index_select(0, tokens).masked_fill_(~real[:, None], 0.0), None, None, None
 
 
 def layout(starts: Tensor) -> tuple[Tensor, Documents]:
@@ -16,13 +88,13 @@ def layout(starts: Tensor) -> tuple[Tensor, Documents]:
         starts: (B, n) booleans on the CPU, True where a document starts; the first of each row is True.
 
     Returns:
-        The position of each token in its document, (B, n), and the documents in groups of like length.
+        The position of each token in its document, (B, n), and the documents.
     """
     flat = starts.flatten()  # (B * n,)
     first = flat.nonzero()[:, 0]  # (documents,)
     lengths = torch.diff(first, append=torch.tensor([len(flat)]))
     positions = torch.arange(len(flat)) - first.repeat_interleave(lengths)
-    groups = []
+    indices, masks = [], []
     below, tokens = 0, starts.shape[1]
     for shift in reversed(range(_GROUPS)):
         most = tokens >> shift
@@ -32,5 +104,9 @@ def layout(starts: Tensor) -> tuple[Tensor, Documents]:
             continue
         place = torch.arange(int(lengths[chosen].max()))  # (longest,)
         real = place < lengths[chosen, None]  # (documents, longest)
-        groups.append((first[chosen, None] + place * real, real))
-    return positions.view(starts.shape), groups
+        masks.append(real)
+        indices.append((first[chosen, None] + place * real).flatten())  # (documents * longest,)
+    index, real = torch.cat(indices), torch.cat([each.flatten() for each in masks])
+    places = torch.empty_like(positions)
+    places[index[real]] = real.nonzero()[:, 0]
+    return positions.view(starts.shape), Documents(tuple(masks), index, places)

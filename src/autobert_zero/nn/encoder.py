@@ -1,15 +1,14 @@
 """A BERT-style encoder whose token-mixing layers are a backbone."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 from autobert_zero.nn.attention import GraphAttention
 from autobert_zero.nn.convolution import LightConvolution
+from autobert_zero.nn.documents import Documents
 from autobert_zero.space import Attention, Backbone, Layer
 
 
@@ -105,10 +104,6 @@ class Embeddings(nn.Module):
         return self.dropout(self.norm(x + position + segment))
 
 
-Documents = Sequence[tuple[Tensor, Tensor]]
-"""Of each group of documents, (documents, longest) indices into B * n, and True where there is a token."""
-
-
 class FeedForward(nn.Module):
     """d -> inner -> d with GELU."""
 
@@ -163,7 +158,7 @@ class EncoderLayer(nn.Module):
         """
         # By name: a second attribute for the same module would put its weights into the state dict twice.
         branch = getattr(self, self._branch)
-        mixed = branch(x, mask) if documents is None else _apart(branch, x, documents)
+        mixed = branch(x, mask) if documents is None else documents.apart(branch, x)
         if rows is not None:
             x, mixed = (each.flatten(0, 1).index_select(0, rows) for each in (x, mixed))  # (m, d)
         x = self.mixing_norm(x + self.dropout(mixed))
@@ -172,16 +167,6 @@ class EncoderLayer(nn.Module):
     def attention_map(self, x: Tensor, mask: Tensor | None) -> Tensor | None:
         """See `GraphAttention.attention_map`; None for a convolution."""
         return self.attention.attention_map(x, mask) if self._branch == "attention" else None
-
-
-def _apart(branch: nn.Module, x: Tensor, documents: Documents) -> Tensor:
-    """Mixes each document as if it were alone: exact for every graph and kernel, since padding is."""
-    flat = x.flatten(0, 1)  # (B * n, d)
-    mixed = torch.empty_like(flat)
-    for index, real in documents:
-        alone = branch(flat[index], real)  # (documents, longest, d)
-        mixed[index[real]] = alone[real].to(mixed.dtype)
-    return mixed.view(x.shape)
 
 
 class Encoder(nn.Module):

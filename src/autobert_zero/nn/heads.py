@@ -4,7 +4,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from autobert_zero.nn.encoder import Documents, Encoder, EncoderConfig, initialise
+from autobert_zero.nn.documents import Documents
+from autobert_zero.nn.encoder import Encoder, EncoderConfig, initialise
 from autobert_zero.space import Backbone
 
 

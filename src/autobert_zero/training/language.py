@@ -73,8 +73,7 @@ def _predict(
     positions = documents = None
     if batch.starts is not None:
         positions, documents = layout(batch.starts)
-        positions = positions.to(device)
-        documents = [(index.to(device), real.to(device)) for index, real in documents]
+        positions, documents = positions.to(device), documents.to(device)
     segments = None if batch.segments is None else batch.segments.to(device)
     with autocast(precision, device):
         found = model(batch.ids.to(device), batch.rows.to(device), None, segments, positions, documents)

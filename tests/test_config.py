@@ -88,6 +88,10 @@ def test_bad_settings(text: str, message: str) -> None:
         ({"sede": 1}, "unknown key sede"),
         ({"model": {"wdith": 1}}, "unknown key model.wdith"),
         ({"model": {"width": 10, "heads": 4}}, "model: width 10 is not divisible by 4 heads"),
+        (
+            {"data": {"length": 40}, "final": {"short_share": 0.5}},
+            "config: final.short_length 16 does not divide data.length 40",
+        ),
         ({"model": {"width": 0}}, "model.width: input should be greater than or equal to 1"),
         ({"model": {"width": "wide"}}, "model.width: input should be a valid integer"),
         ({"model": 3}, "model: input should be a valid dictionary"),

@@ -181,6 +181,11 @@ class FinalConfig(Section):
     """Sequences in a batch."""
     learning_rate: float = Field(3e-3, gt=0, lt=1)
     """Peak learning rate."""
+    short_share: float = Field(0.0, ge=0, le=1)
+    """Share of the steps, the first ones, in which sequences are cut into short ones: without them backbones
+    of attentions only stay on the plateau of unigram statistics for tens of millions of tokens."""
+    short_length: int = Field(16, ge=8)
+    """Tokens in each of those; divides `data.length`."""
     workers: int = Field(0, ge=0)
     """Models trained at once, each with its share of the cores; 0: as many as cores, 1 with a GPU."""
 
@@ -213,6 +218,14 @@ class SearchConfig(RunConfig):
     prefilter: PrefilterConfig = PrefilterConfig()
     proxy: ProxyConfig = ProxyConfig()
     final: FinalConfig = FinalConfig()
+
+    @model_validator(mode="after")
+    def _short_divides_length(self) -> "SearchConfig":
+        if self.final.short_share and self.data.length % self.final.short_length:
+            raise ValueError(
+                f"final.short_length {self.final.short_length} does not divide data.length {self.data.length}"
+            )
+        return self
 
 
 C = TypeVar("C", bound=RunConfig)
@@ -290,5 +303,6 @@ def _one_line(error: ValidationError) -> str:
             parts.append(f"unknown key {place}")
         else:
             message = problem["msg"].removeprefix("Value error, ")
-            parts.append(f"{place}: {message[0].lower()}{message[1:]}")
+            message = f"{message[0].lower()}{message[1:]}"
+            parts.append(f"{place}: {message}" if place else message)
     return "config: " + "; ".join(parts)

@@ -164,6 +164,25 @@ def test_the_vocabulary_of_a_tokenizer() -> None:
     assert vocabulary == Vocabulary(size=12, mask=0, separator=3, never=(7, 2, 3))
 
 
+def test_a_cut_batch_predicts_the_same_tokens_at_the_same_places() -> None:
+    batch = masked(sequences(3))
+    short = batch.cut(8)
+    assert short.ids.shape == (15, 8)
+    assert len(short) == 15
+    assert torch.equal(short.ids.flatten(), batch.ids.flatten())
+    assert torch.equal(short.rows, batch.rows)
+    # The parts of the cut batch are those of the whole: 5 short sequences are a long one.
+    assert torch.equal(short.part(5, 10).rows, batch.part(1, 2).rows)
+    assert torch.equal(short.part(5, 10).labels, batch.part(1, 2).labels)
+
+
+def test_batches_that_have_bounds_of_their_own_are_not_cut() -> None:
+    random = np.random.default_rng(0)
+    for masking in (Masking(next_sentence=True), Masking(isolated=True)):
+        with pytest.raises(ValueError, match="cannot be cut"):
+            mask_batch(random, sequences(3), VOCABULARY, masking).cut(8)
+
+
 def test_whole_words_are_masked_whole() -> None:
     pieces = frozenset(range(30, 40))
     vocabulary = dataclasses.replace(VOCABULARY, continues=pieces)

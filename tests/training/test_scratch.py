@@ -1,20 +1,23 @@
 """The comparison at the end: every model on the same batches, in one process or in several."""
 
 import dataclasses
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
+from unittest import mock
 
 import pytest
 import torch
 from easy import LENGTH, SIZE, VOCABULARY
 from safetensors.torch import load_file
 
-from autobert_zero.data.masking import evaluation_batches
+from autobert_zero.data.masking import MaskedBatch, evaluation_batches
 from autobert_zero.data.packing import Splits
 from autobert_zero.nn import EncoderConfig, MaskedLM
 from autobert_zero.space import Backbone
 from autobert_zero.training import scratch
 from autobert_zero.training.language import Evaluation, evaluate
-from autobert_zero.training.loop import Recipe
+from autobert_zero.training.loop import Recipe, train
 from autobert_zero.training.scratch import Job, Result, train_all, train_from_scratch
 
 SIZES = EncoderConfig(vocab_size=SIZE, width=16, heads=2, max_positions=LENGTH)
@@ -62,6 +65,23 @@ def test_a_function_of_the_seed(text: Splits) -> None:
     assert first == again
     other = train_from_scratch(dataclasses.replace(job(text), seed=1))
     assert other.val_loss != first.val_loss
+
+
+def test_the_first_steps_are_on_short_sequences(text: Splits) -> None:
+    shapes: list[tuple[int, ...]] = []
+
+    def watched(model: MaskedLM, batches: Iterator[MaskedBatch], *rest: Any, **more: Any) -> float:
+        def seen() -> Iterator[MaskedBatch]:
+            for batch in batches:
+                shapes.append(tuple(batch.ids.shape))
+                yield batch
+
+        return train(model, seen(), *rest, **more)
+
+    with mock.patch.object(scratch, "train", watched):
+        result = train_from_scratch(dataclasses.replace(job(text), short_share=0.3, short_length=4))
+    assert shapes == [(8 * LENGTH // 4, 4)] * 6 + [(8, LENGTH)] * 14
+    assert result.tokens == 20 * 8 * LENGTH
 
 
 def test_progress_is_told(text: Splits) -> None:

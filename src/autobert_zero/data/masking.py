@@ -1,7 +1,7 @@
 """Masked language modelling batches (BERT): 15 % of the tokens, 80 / 10 / 10, drawn anew each time."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -92,6 +92,19 @@ class MaskedBatch:
             None if each is None else each[start:stop] for each in (self.segments, self.order, self.starts)
         )
         return MaskedBatch(self.ids[start:stop], rows, labels, *rest)
+
+    def cut(self, length: int) -> "MaskedBatch":
+        """The same tokens in shorter sequences, which do not see each other.
+
+        Args:
+            length: Tokens in each; divides n.
+
+        Raises:
+            ValueError: The batch has segments or documents, whose bounds the cuts would not respect.
+        """
+        if self.segments is not None or self.starts is not None:
+            raise ValueError("a batch with segments or isolated documents cannot be cut")
+        return replace(self, ids=self.ids.view(-1, length))  # (B * n / length, length)
 
 
 def mask_batch(

@@ -190,6 +190,8 @@ def _train(
             recipe=recipe,
             seed=setting.config.seed,
             device=str(setting.device),
+            short_share=final.short_share,
+            short_length=final.short_length,
         )
         for name, trial in zip(files, sample, strict=True)
         if name not in results

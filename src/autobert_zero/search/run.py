@@ -280,6 +280,8 @@ class _Finals:
                 seed=seed,
                 device=str(self._setting.device),
                 weights=weights if name == next(iter(backbones)) else None,
+                short_share=final.short_share,
+                short_length=final.short_length,
             )
             for name, backbone in backbones.items()
             if name not in self._results

@@ -1,13 +1,13 @@
 """Trains backbones from scratch, several at once: the honest comparison at the end of a search."""
 
 import json
+import math
 import multiprocessing
 import os
 import queue
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from dataclasses import asdict, dataclass
-from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +45,10 @@ class Job:
         seed: Of weights and batches.
         device: Where.
         weights: File for the trained weights (safetensors), if they are wanted.
+        short_share: Share of the steps, the first ones, in which sequences are cut into short ones.
+            Attention finds its neighbours in them many times sooner, and so leaves the plateau of unigram
+            statistics.
+        short_length: Tokens in each of those; divides n.
     """
 
     name: str
@@ -56,6 +60,8 @@ class Job:
     seed: int
     device: str
     weights: Path | None = None
+    short_share: float = 0.0
+    short_length: int = 16
 
 
 @dataclass(frozen=True)
@@ -114,7 +120,9 @@ def train_from_scratch(job: Job, on_step: OnStep = lambda name, done, of: None) 
     torch.manual_seed(job.seed)
     model = MaskedLM(job.backbone, job.model).to(device)
     recipe = job.recipe
-    batches = training_batches(job.data.train, job.vocabulary, recipe.batch_size, (job.seed, 0))
+    short = math.ceil(job.short_share * recipe.steps)
+    whole = training_batches(job.data.train, job.vocabulary, recipe.batch_size, (job.seed, 0))
+    batches = (batch.cut(job.short_length) if step < short else batch for step, batch in enumerate(whole))
     try:
         seconds = train(
             model,
@@ -150,7 +158,7 @@ def train_from_scratch(job: Job, on_step: OnStep = lambda name, done, of: None) 
 def _measured(model: MaskedLM, part: Part, job: Job) -> Evaluation:
     batches = evaluation_batches(part, job.vocabulary, 2 * job.recipe.batch_size, _EVALUATED)
     result = evaluate(model, batches, job.recipe.precision)
-    if not isfinite(result.loss):
+    if not math.isfinite(result.loss):
         raise Diverged(f"loss on held-out text is {result.loss}")
     return result
 

@@ -4,12 +4,11 @@
 
 BOOKS is tens of megabytes of text; GLUE holds a folder for each task, as `autobert-zero glue` takes them.
 The backbones: BERT; the hand-made hybrid; convolutions only; the first and the last two layers of the
-published AutoBERT-Zero-base; the best that our search found with the small preset. 4 layers, vocabulary
-8,192, 30.3 M tokens each: the first 4.1 M in sequences of 16 tokens, without which BERT stays on the plateau
-of unigram statistics, the rest of 128. Every task: the rates with the first seed, the best of them with the
-other seeds. Beside SST-2, a logistic regression on bags of words and pairs of words. What is in OUT already
-is read, not trained again: the script continues where it was stopped. Prints one JSON object as its last
-line.
+published AutoBERT-Zero-base; the best that our search found with the small preset. 4 layers, width 128,
+otherwise the small preset of pre-training: 30.3 M tokens each, the first 4.1 M in sequences of 16 tokens,
+the rest of 128. Every task: the rates with the first seed, the best of them with the other seeds. Beside
+SST-2, a logistic regression on bags of words and pairs of words. What is in OUT already is read, not trained
+again: the script continues where it was stopped. Prints one JSON object as its last line.
 """
 
 import argparse
@@ -32,10 +31,6 @@ from autobert_zero.space import Backbone
 from autobert_zero.zoo import OPPONENTS, ZOO
 
 DEPTH, WIDTH = 4, 128
-PHASES: tuple[dict[str, int], ...] = (
-    {"steps": 2000, "length": 16, "batch_size": 128},
-    {"steps": 12_800, "length": 128, "batch_size": 16},
-)
 RATE = 2e-3
 """Of pre-training: the one of 1e-3, 2e-3 and 3e-3 that is best for BERT. The others have no choice."""
 PUBLISHED = ZOO["autobert-zero-base"].backbone.layers
@@ -65,16 +60,15 @@ def bag_of_words(folder: Path) -> float:
 
 def pretrained(name: str, corpus: str, out: Path, quick: bool, progress: Bars) -> dict[str, Any]:
     """The summary of a pre-training, which is done if it is not."""
-    phases = [{**phase, "steps": 150} for phase in PHASES] if quick else list(PHASES)
-    config = resolve(
-        small(BACKBONES[name]),
-        {
-            "text": {"corpus": corpus},
-            "model": {"width": WIDTH},
-            "phases": phases,
-            "recipe": {"learning_rate": RATE},
-        },
-    )
+    preset = small(BACKBONES[name])
+    changes: dict[str, Any] = {
+        "text": {"corpus": corpus},
+        "model": {"width": WIDTH},
+        "recipe": {"learning_rate": RATE},
+    }
+    if quick:
+        changes["phases"] = [{**phase.model_dump(), "steps": 150} for phase in preset.phases]
+    config = resolve(preset, changes)
     return run_pretraining(config, out / name, progress)
 
 

@@ -223,7 +223,8 @@ class SearchConfig(RunConfig):
     def _short_divides_length(self) -> "SearchConfig":
         if self.final.short_share and self.data.length % self.final.short_length:
             raise ValueError(
-                f"final.short_length {self.final.short_length} does not divide data.length {self.data.length}"
+                f"final.short_length {self.final.short_length} does not divide data.length "
+                f"{self.data.length}; choose another, or final.short_share 0"
             )
         return self
 

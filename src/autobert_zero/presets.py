@@ -14,7 +14,7 @@ from autobert_zero.config import (
 
 def demo() -> SearchConfig:
     """What `make search` runs: the whole system in about eight minutes on two cores."""
-    return SearchConfig()
+    return SearchConfig(final=FinalConfig(short_share=0.5))
 
 
 def small() -> SearchConfig:
@@ -28,7 +28,7 @@ def small() -> SearchConfig:
             steps=80,
             validation_sequences=384,
         ),
-        final=FinalConfig(finalists=4, screening_steps=1600, steps=14_800),
+        final=FinalConfig(finalists=4, screening_steps=1600, steps=14_800, short_share=0.25),
     )
 
 

@@ -24,10 +24,14 @@ def demo(backbone: Backbone) -> PretrainConfig:
 
 
 def small(backbone: Backbone) -> PretrainConfig:
-    """30 M tokens at width 64: about half an hour on one core; give it tens of megabytes of text."""
+    """30 M tokens at width 64: about half an hour on one core; give it tens of megabytes of text.
+
+    The first 4 M are in short sequences, without which attention alone stays on the plateau of unigram
+    statistics.
+    """
     return PretrainConfig(
         backbone=tuple(backbone.to_list()),
-        phases=(PhaseConfig(steps=14_800),),
+        phases=(PhaseConfig(steps=2000, length=16, batch_size=128), PhaseConfig(steps=12_800)),
     )
 
 

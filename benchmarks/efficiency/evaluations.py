@@ -1,0 +1,104 @@
+"""Evaluations: trainings from scratch in worker processes of one thread each, kept in a file."""
+
+import hashlib
+import json
+import time
+from collections.abc import Mapping, Sequence
+from math import isfinite
+from pathlib import Path
+from typing import Any
+
+from autobert_zero import cost
+from autobert_zero.config import DataConfig, ModelConfig, SearchConfig, SpaceConfig
+from autobert_zero.search.trial import Outcome, Status
+from autobert_zero.space import Backbone
+from efficiency.task import SIZES, Task
+
+
+def start_worker(task: Task) -> None:
+    global _setting, _task  # a worker's own, set once at its start
+    import signal
+
+    import torch
+
+    from autobert_zero.search.prepare import prepare
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides
+    torch.set_num_threads(1)
+    config = SearchConfig(
+        device="cpu",
+        precision="fp32",
+        data=DataConfig(vocab_size=SIZES.vocab_size, length=SIZES.max_positions),
+        model=ModelConfig(layers=task.layers, width=SIZES.width, heads=SIZES.heads),
+        space=SpaceConfig(max_ops=task.max_ops),
+    )
+    _setting, _task = prepare(config), task
+
+
+def evaluate(layers: Sequence[str], seed: int) -> dict[str, Any]:
+    """Trains a backbone from scratch; a function of the backbone and the seed."""
+    import torch
+
+    from autobert_zero.data.masking import evaluation_batches, training_batches
+    from autobert_zero.nn import MaskedLM
+    from autobert_zero.training import language
+    from autobert_zero.training.loop import Diverged, Recipe, train
+
+    start = time.perf_counter()
+    data, vocabulary, task = _setting.data, _setting.vocabulary, _task
+    recipe = Recipe(task.steps, task.batch_size, task.learning_rate, precision="fp32")
+    torch.manual_seed(seed)
+    model = MaskedLM(Backbone.from_list(layers), _setting.model)
+    loss: float | None = None
+    reason = ""
+    try:
+        train(
+            model,
+            training_batches(data.train, vocabulary, task.batch_size, (seed, 0)),
+            recipe,
+            language.language_objective("fp32"),
+            loss_limit=language.guess_limit(vocabulary.size),
+        )
+        measured = language.evaluate(
+            model, evaluation_batches(data.validation, vocabulary, 64, task.validation), "fp32"
+        )
+        loss = measured.loss if isfinite(measured.loss) else None
+        reason = "" if loss is not None else f"validation loss is {measured.loss}"
+    except Diverged as error:
+        reason = str(error)
+    return {
+        "key": Backbone.from_list(layers).key(),
+        "seed": seed,
+        "loss": loss,
+        "reason": reason,
+        "seconds": time.perf_counter() - start,
+        "backbone": list(layers),
+    }
+
+
+class Evaluations:
+    """All evaluations of a task by backbone key and seed, in a file of one JSON object a line."""
+
+    def __init__(self, task: Task, folder: Path) -> None:
+        identity = hashlib.blake2b(repr((task, SIZES)).encode(), digest_size=4).hexdigest()
+        self.path = folder / f"evaluations-{identity}.jsonl"
+        self.records: dict[tuple[str, int], dict[str, Any]] = {}
+        if self.path.exists():
+            lines = self.path.read_text(encoding="utf-8").split("\n")
+            if lines[-1]:  # a kill while the line was written
+                self.path.write_text("\n".join([*lines[:-1], ""]), encoding="utf-8")
+            for line in lines[:-1]:
+                record = json.loads(line)
+                self.records[record["key"], record["seed"]] = record
+
+    def add(self, record: dict[str, Any]) -> None:
+        self.records[record["key"], record["seed"]] = record
+        with self.path.open("a", encoding="utf-8") as stream:
+            stream.write(json.dumps(record) + "\n")
+
+
+def outcome_of(record: Mapping[str, Any], backbone: Backbone) -> Outcome:
+    costs = {"parameters": float(cost.parameters(backbone, SIZES))}
+    if record["loss"] is None:
+        return Outcome(Status.DIVERGED, reason=record["reason"], metrics=costs)
+    return Outcome(Status.COMPLETE, -record["loss"], metrics=costs)

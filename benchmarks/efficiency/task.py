@@ -1,0 +1,53 @@
+"""What an evaluation is, and how many are made."""
+
+from dataclasses import dataclass
+
+from autobert_zero import cost
+from autobert_zero.config import StrategyConfig
+from autobert_zero.space import Space
+
+SIZES = cost.Sizes(width=32, heads=2, inner=128, vocab_size=256, max_positions=64)
+"""Pieces of a letter or two: with these the local order is learned within seconds, so that scores differ."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """What an evaluation is; another task has another file of evaluations.
+
+    Attributes:
+        steps: Updates from scratch.
+        batch_size: Sequences in a batch.
+        learning_rate: Peak.
+        validation: Sequences that the score is measured on.
+        layers: Depth.
+        max_ops: Largest attention.
+    """
+
+    steps: int = 300
+    batch_size: int = 16
+    learning_rate: float = 5e-3
+    validation: int = 256
+    layers: int = 3
+    max_ops: int = 10
+
+    @property
+    def space(self) -> Space:
+        return Space(self.layers, self.max_ops)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How much is run: evaluations of each search, its first population, paired seeds of both kinds."""
+
+    evaluations: int = 60
+    population: int = 10
+    seeds: int = 10
+    surrogate_seeds: int = 100
+    folds: int = 5
+
+    def strategy(self, name: str) -> StrategyConfig:
+        return StrategyConfig(name=name, population=self.population, parents=5, children=1)
+
+
+FULL = Task(), Plan()
+QUICK = Task(steps=100), Plan(evaluations=30, population=10, seeds=2, surrogate_seeds=5)

@@ -16,6 +16,7 @@ from autobert_zero.cli.options import (
     Epochs,
     Length,
     Model,
+    Pooling,
     Rates,
     Results,
     Seeds,
@@ -38,6 +39,7 @@ def finetune(
     batch_size: BatchSize = 32,
     length: Length = 128,
     device: Device = "auto",
+    pooling: Pooling = None,
 ) -> None:
     """Fine-tune a model on a task, with several learning rates and seeds."""
     from rich.console import Console
@@ -47,7 +49,7 @@ def finetune(
     from autobert_zero.finetune.suite import table
     from autobert_zero.finetune.train import Settings
 
-    settings = Settings(epochs=epochs, batch_size=batch_size, length=length, device=device)
+    settings = Settings(epochs=epochs, batch_size=batch_size, length=length, device=device, pooling=pooling)
     with stop_told("the same call continues"), Bars(Console()) as progress:
         score = run(model, task, data, out, parse_rates(rates), range(seeds), settings, progress)
     typer.echo("\n" + table([score]))
@@ -67,6 +69,7 @@ def glue(
     batch_size: BatchSize = 32,
     length: Length = 128,
     device: Device = "auto",
+    pooling: Pooling = None,
 ) -> None:
     """Fine-tune a model on every GLUE task that there is, and print the table with the average."""
     from rich.console import Console
@@ -81,7 +84,7 @@ def glue(
     if not names:
         raise UserError(f"{data} has no folder of a GLUE task; there are {', '.join(TASKS)}")
     names = [find_task(name).name for name in names]  # before anything is trained
-    settings = Settings(epochs=epochs, batch_size=batch_size, length=length, device=device)
+    settings = Settings(epochs=epochs, batch_size=batch_size, length=length, device=device, pooling=pooling)
     chosen, scores = parse_rates(rates), []
     with stop_told("the same call continues"), Bars(Console()) as progress:
         for name in names:

@@ -1,7 +1,7 @@
 """Options that several commands take."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -12,6 +12,10 @@ Seeds = Annotated[int, typer.Option(min=1, help="Number of seeds.")]
 Epochs = Annotated[int, typer.Option(min=1, help="Most passes over the training data.")]
 BatchSize = Annotated[int, typer.Option(min=1, help="Sequences in a batch.")]
 Length = Annotated[int, typer.Option(min=8, help="Most tokens of a sequence.")]
+Pooling = Annotated[
+    Literal["cls", "mean"] | None,
+    typer.Option(help="What a classifier is given: the first token's state or the mean; else as the model."),
+]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, ...")]
 Hardware = Annotated[
     str | None, typer.Option(help="t4, v100, rtx3090, rtx4090, a100 or h100; else steps measured here.")

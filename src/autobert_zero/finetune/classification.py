@@ -51,11 +51,15 @@ class Classification:
             features[split] = Features(rows, targets, tokenizer)
         self.features: Mapping[str, Features] = features
 
-    def load(self, source: str) -> PreTrainedModel:
+    def load(self, source: str, **changes: Any) -> PreTrainedModel:
         task = self._task
         problem = "regression" if task.regression else "single_label_classification"
         return AutoModelForSequenceClassification.from_pretrained(
-            source, num_labels=max(len(task.labels), 1), problem_type=problem, trust_remote_code=False
+            source,
+            num_labels=max(len(task.labels), 1),
+            problem_type=problem,
+            trust_remote_code=False,
+            **changes,
         )
 
     def decide(self, split: str, said: list[list[Any]]) -> list[Any]:

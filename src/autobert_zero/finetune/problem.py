@@ -28,8 +28,8 @@ class Problem(Protocol):
     features: Mapping[str, Features]
     outputs: tuple[str, ...]
 
-    def load(self, source: str) -> PreTrainedModel:
-        """The pre-trained encoder with a new head."""
+    def load(self, source: str, **changes: Any) -> PreTrainedModel:
+        """The pre-trained encoder with a new head, after changes to its config."""
         ...
 
     def decide(self, split: str, said: list[list[Any]]) -> Any:

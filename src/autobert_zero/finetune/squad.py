@@ -180,8 +180,8 @@ class QuestionAnswering:
         self._windows: dict[str, list[_Window]] = {}
         self.features: Mapping[str, Features] = {split: self._encoded(split) for split in data}
 
-    def load(self, source: str) -> PreTrainedModel:
-        return AutoModelForQuestionAnswering.from_pretrained(source, trust_remote_code=False)
+    def load(self, source: str, **changes: Any) -> PreTrainedModel:
+        return AutoModelForQuestionAnswering.from_pretrained(source, trust_remote_code=False, **changes)
 
     def _encoded(self, split: str) -> Features:
         questions = self._questions[split]

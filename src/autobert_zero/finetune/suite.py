@@ -92,7 +92,10 @@ def finetune(
         UserError: Model, data or folder cannot be used; nothing was trained then.
     """
     tokenizer = load_tokenizer(model)
-    positions = AutoConfig.from_pretrained(model).max_position_embeddings
+    config = AutoConfig.from_pretrained(model)
+    if settings.pooling is not None and not hasattr(config, "classifier_pooling"):
+        raise UserError(f"{model} is not an AutoBERT-Zero: how it pools cannot be chosen")
+    positions = config.max_position_embeddings
     length = min(settings.length or positions, positions)
     problem = make_problem(task, data, tokenizer, length)
     name, validation = problem.name, problem.validation[0]

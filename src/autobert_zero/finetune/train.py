@@ -35,6 +35,8 @@ class Settings:
         precision: Number format.
         device: Where.
         steps: Most updates; 0 means that the epochs decide.
+        pooling: What a classifier is given, see `AutoBertZeroConfig.classifier_pooling`; None: as the model
+            says.
     """
 
     epochs: int = 3
@@ -47,6 +49,7 @@ class Settings:
     precision: Precision = "auto"
     device: str = "auto"
     steps: int = 0
+    pooling: str | None = None
 
 
 @dataclass(frozen=True)
@@ -111,7 +114,8 @@ def finetune_once(
         UserError: The loss is not a number.
     """
     set_seed(seed)
-    loaded = problem.load(str(model))
+    changes = {} if settings.pooling is None else {"classifier_pooling": settings.pooling}
+    loaded = problem.load(str(model), **changes)
     try:
         return tune(loaded, problem, settings, seed, rate, on_step)
     except Diverged as error:

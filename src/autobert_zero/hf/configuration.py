@@ -18,6 +18,8 @@ _SIZES = (
     "type_vocab_size",
 )
 
+POOLINGS = ("cls", "mean")
+
 
 class AutoBertZeroConfig(PreTrainedConfig):
     """What an AutoBERT-Zero model is built from; the sizes default to those of BERT-base.
@@ -35,6 +37,8 @@ class AutoBertZeroConfig(PreTrainedConfig):
         type_vocab_size: Number of segments.
         hidden_dropout_prob: Dropout after the embeddings and after every sub-block.
         classifier_dropout: Dropout before a classifier; None means `hidden_dropout_prob`.
+        classifier_pooling: What a classifier of sequences, or of pairs, is given: `cls`, the first token's
+            state (BERT), or `mean`, that of all tokens. Backbones without attention do better with the mean.
         layer_norm_eps: Of the layer norms.
         initializer_range: Standard deviation of new weights.
         pad_token_id: The padding's token, for tools that pad.
@@ -55,6 +59,7 @@ class AutoBertZeroConfig(PreTrainedConfig):
     type_vocab_size: int = 2
     hidden_dropout_prob: float = 0.1
     classifier_dropout: float | None = None
+    classifier_pooling: str = "cls"
     layer_norm_eps: float = 1e-12
     initializer_range: float = 0.02
     pad_token_id: int | None = 0
@@ -69,6 +74,10 @@ class AutoBertZeroConfig(PreTrainedConfig):
                 f"{len(backbone.layers)} layers; leave num_hidden_layers out, the backbone decides"
             )
         self.encoder_config()
+        if self.classifier_pooling not in POOLINGS:
+            raise UserError(
+                f"config: classifier_pooling is {' or '.join(POOLINGS)}, not {self.classifier_pooling!r}"
+            )
         super().__post_init__(**kwargs)
 
     @property

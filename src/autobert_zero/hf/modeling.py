@@ -90,7 +90,7 @@ class AutoBertZeroModel(AutoBertZeroPreTrainedModel):
 
     Args:
         config: Backbone and sizes.
-        add_pooling_layer: Whether to summarise the first token's state, as BERT does.
+        add_pooling_layer: Whether to summarise the sequence, as `classifier_pooling` says.
     """
 
     def __init__(self, config: AutoBertZeroConfig, add_pooling_layer: bool = True) -> None:
@@ -98,7 +98,8 @@ class AutoBertZeroModel(AutoBertZeroPreTrainedModel):
         sizes = config.encoder_config()
         self.embeddings = Embeddings(sizes)
         self.layers = nn.ModuleList(EncoderLayer(layer, sizes) for layer in config.parse_backbone().layers)
-        self.pooler = Pooler(config.hidden_size) if add_pooling_layer else None
+        mean = config.classifier_pooling == "mean"
+        self.pooler = Pooler(config.hidden_size, mean) if add_pooling_layer else None
         self.gradient_checkpointing = False
         self.post_init()
 
@@ -162,7 +163,7 @@ class AutoBertZeroModel(AutoBertZeroPreTrainedModel):
                 states.append(x)
         return BaseModelOutputWithPooling(
             last_hidden_state=x,
-            pooler_output=None if self.pooler is None else self.pooler(x),
+            pooler_output=None if self.pooler is None else self.pooler(x, mask),
             hidden_states=tuple(states) if with_states else None,
             attentions=tuple(maps) if with_maps else None,
         )

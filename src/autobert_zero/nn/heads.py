@@ -10,19 +10,38 @@ from autobert_zero.space import Backbone
 
 
 class Pooler(nn.Module):
-    """BERT's summary of a sequence: a projection of the first token's state.
+    """A summary of a sequence: a projection of the first token's state (BERT), or of the mean of all.
 
     Args:
         width: d.
+        mean: Whether of the mean. Without an attention that spans the sequence, the first token has only
+            seen the tokens that the kernels reach.
     """
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, width: int, mean: bool = False) -> None:
         super().__init__()
+        self.mean = mean
         self.dense = nn.Linear(width, width)
 
-    def forward(self, hidden: Tensor) -> Tensor:
-        """(B, n, d) -> (B, d)."""
-        return torch.tanh(self.dense(hidden[:, 0]))
+    def forward(self, hidden: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Summarises.
+
+        Args:
+            hidden: (B, n, d).
+            mask: (B, n) booleans, True at real tokens; None where there is no padding.
+
+        Returns:
+            (B, d).
+        """
+        if not self.mean:
+            summary = hidden[:, 0]
+        elif mask is None:
+            summary = hidden.mean(1)
+        else:
+            # States of padding are unspecified, so they are replaced, not multiplied by 0.
+            real = hidden.masked_fill(~mask[..., None], 0.0)
+            summary = real.sum(1) / mask.sum(1, keepdim=True)
+        return torch.tanh(self.dense(summary))
 
 
 class MaskedLM(nn.Module):

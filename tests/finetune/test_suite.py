@@ -1,6 +1,7 @@
 """Fine-tuning through the command line: what is learned, kept, continued and written."""
 
 import json
+import shutil
 from pathlib import Path
 from random import Random
 
@@ -8,7 +9,7 @@ import hf_samples
 import pytest
 import tiny
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
-from transformers import PreTrainedTokenizerFast
+from transformers import BertForMaskedLM, PreTrainedTokenizerFast
 
 from autobert_zero.finetune import suite
 from autobert_zero.finetune.submission import write_submission
@@ -134,6 +135,31 @@ def test_bad_input_is_one_line_and_changes_nothing(
         assert done.code == 2, message
         assert message in done.err
         assert (tiny.contents(tmp_path), tiny.contents(tuned)) == before
+
+
+def test_pooling_is_the_models_unless_it_is_chosen(model: Path, data: Path, tmp_path: Path) -> None:
+    """One kernel of 3: the first token sees one other, so only the mean can tell the sentence."""
+    near = tmp_path / "near"
+    shutil.copytree(model, near)
+    AutoBertZeroForMaskedLM(hf_samples.config("conv 3", hidden_dropout_prob=0.0)).save_pretrained(near)
+    means = {}
+    for pooling in ("cls", "mean"):
+        out = tmp_path / pooling
+        done = tiny.command(*arguments(near, data, out), "--pooling", pooling)
+        assert done.code == 0, done.err
+        means[pooling] = json.loads((out / "score.json").read_text())["mean"]["validation"]["accuracy"]
+    assert means["cls"] < 0.8
+    assert means["mean"] > 0.95
+
+
+def test_pooling_cannot_be_chosen_for_another_architecture(model: Path, data: Path, tmp_path: Path) -> None:
+    bert = tmp_path / "bert"
+    shutil.copytree(model, bert)
+    BertForMaskedLM(hf_samples.bert_config()).save_pretrained(bert)
+    done = tiny.command(*arguments(bert, data, tmp_path / "out"), "--pooling", "mean")
+    assert done.code == 2
+    assert "is not an AutoBERT-Zero: how it pools cannot be chosen" in done.err
+    assert not (tmp_path / "out").exists()
 
 
 def test_the_glue_table(model: Path, data: Path, tmp_path: Path) -> None:

@@ -44,6 +44,7 @@ def test_save_and_load(tmp_path: Path) -> None:
         ({"backbone": "__import__('os')"}, "column"),
         ({"num_hidden_layers": 13}, "num_hidden_layers is 13, the backbone has 4 layers"),
         ({"hidden_size": 18}, "hidden_size 18 is not divisible by 4 heads"),
+        ({"classifier_pooling": "max"}, "classifier_pooling is cls or mean, not 'max'"),
         ({"hidden_size": "16"}, "hidden_size is a number of at least 1, not '16'"),
         ({"intermediate_size": 0}, "intermediate_size is a number of at least 1, not 0"),
         ({"vocab_size": -1}, "vocab_size is a number of at least 1, not -1"),

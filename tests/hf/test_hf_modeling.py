@@ -4,7 +4,19 @@ import inspect
 
 import pytest
 import torch
-from hf_samples import HEADS, MIXED, STANDARD, TOKENS, VOCABULARY, WIDTH, batch, config, randomise, real
+from hf_samples import (
+    HEADS,
+    LENGTHS,
+    MIXED,
+    STANDARD,
+    TOKENS,
+    VOCABULARY,
+    WIDTH,
+    batch,
+    config,
+    randomise,
+    real,
+)
 from torch import nn
 
 from autobert_zero.errors import UserError
@@ -87,6 +99,20 @@ def test_padding_changes_nothing(model: AutoBertZeroModel) -> None:
         alone.last_hidden_state[0], expected.last_hidden_state[1, :7], rtol=1e-12, atol=1e-12
     )
     model.float()
+
+
+@torch.no_grad()
+def test_the_mean_is_over_real_tokens_only() -> None:
+    model = randomise(AutoBertZeroModel(config(classifier_pooling="mean"))).double()
+    inputs = batch()
+    got = model(**inputs)
+    assert model.pooler is not None
+    for number, length in enumerate(LENGTHS):
+        mean = got.last_hidden_state[number, :length].mean(0)
+        expected = torch.tanh(model.pooler.dense(mean))
+        torch.testing.assert_close(got.pooler_output[number], expected, rtol=1e-12, atol=1e-12)
+    alone = model(inputs["input_ids"][1:2, :7], token_type_ids=inputs["token_type_ids"][1:2, :7])
+    torch.testing.assert_close(alone.pooler_output[0], got.pooler_output[1], rtol=1e-12, atol=1e-12)
 
 
 @torch.no_grad()

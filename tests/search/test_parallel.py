@@ -1,11 +1,13 @@
 """Candidates trained together: the result is that of one worker, whoever trains them and whoever dies."""
 
+import errno
 import json
 import multiprocessing
 import os
 import signal
 import threading
 import time
+from multiprocessing.popen_spawn_posix import Popen
 from pathlib import Path
 from typing import Any
 
@@ -141,6 +143,52 @@ def test_a_worker_that_dies_is_replaced(setting: Setting, tmp_path: Path) -> Non
         thread.join()
         pool.close()
     assert len(killed) == 1
+
+
+def test_a_worker_that_dies_while_another_starts_is_replaced(
+    setting: Setting, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    evaluator = setting.evaluator()
+    evaluator.save(tmp_path, 0)
+    snapshot = tmp_path / "00000000.safetensors"
+    wanted = outcomes(InProcess(evaluator), snapshot)
+    pool = Processes(setting.config, 2)
+    first = pool._pool
+    real, started = Popen._launch, []
+
+    def launch(self: Popen, process: Any) -> None:
+        started.append(process)
+        if len(started) == 2:
+            started[0].kill()
+            for _ in range(200):  # until the pool knows; where it waits for this start instead, not at all
+                if first._broken:
+                    break
+                time.sleep(0.01)
+            time.sleep(0.1)
+        real(self, process)
+
+    monkeypatch.setattr(Popen, "_launch", launch)
+    try:
+        assert outcomes(pool, snapshot) == wanted
+    finally:
+        pool.close()
+    assert len(started) > 2
+    assert pool._pool is not first
+
+
+def test_an_error_of_the_system_is_not_taken_for_a_death(
+    setting: Setting, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_room(*rest: Any) -> None:
+        raise OSError(errno.EAGAIN, "no room for another process")
+
+    monkeypatch.setattr(Popen, "_launch", no_room)
+    pool = Processes(setting.config, 2)
+    try:
+        with pytest.raises(OSError, match="no room for another process"):
+            outcomes(pool, tmp_path / "00000000.safetensors")
+    finally:
+        pool.close()
 
 
 def test_a_candidate_that_kills_every_worker_fails_alone(

@@ -123,7 +123,11 @@ class Processes:
                 self._pool.submit(_work, self._config, snapshot, proposal, tuple(bars)): place
                 for place, proposal in proposals.items()
             }
-        except BrokenProcessPool:  # a worker died while there was nothing to do
+        except (BrokenProcessPool, OSError) as error:  # a worker died before all candidates were handed out
+            # Up to Python 3.11 the pool closes its queue under a worker that is just being started: an
+            # OSError without the number of an error of the system.
+            if isinstance(error, OSError) and error.errno is not None:
+                raise
             self._pool = self._new_pool()
             yield from self._attempt(proposals, bars, snapshot)
             return

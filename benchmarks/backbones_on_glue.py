@@ -1,19 +1,20 @@
 """Five backbones of one depth and width, pre-trained with one recipe, then fine-tuned on tasks of GLUE.
 
-    python benchmarks/backbones_on_glue.py --corpus BOOKS --glue GLUE --out OUT [--quick]
+    python benchmarks/backbones_on_glue.py --corpus BOOKS --glue GLUE --out OUT [--repeats 1] [--quick]
 
 BOOKS is tens of megabytes of text; GLUE holds a folder for each task, as `autobert-zero glue` takes them.
 The backbones: BERT; the hand-made hybrid; convolutions only; the first and the last two layers of the
 published AutoBERT-Zero-base; the best that our search found with the small preset. 4 layers, width 128,
 otherwise the small preset of pre-training: 30.3 M tokens each, the first 4.1 M in sequences of 16 tokens,
 the rest of 128. Every task: the rates with the first seed, the best of them with the other seeds. Beside
-SST-2, a logistic regression on bags of words and pairs of words. What is in OUT already is read, not trained
-again: the script continues where it was stopped. Prints one JSON object as its last line.
+SST-2, a logistic regression on bags of words and pairs of words. Each repeat pre-trains the backbone with
+another seed, for the spread of the loss and of two tasks over pre-trainings. What is in OUT already is read,
+not trained again: the script continues where it was stopped. Prints one JSON object as its last line.
 """
 
 import argparse
 import json
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.linear_model import LogisticRegression
 
 from autobert_zero.config import resolve
-from autobert_zero.finetune.suite import finetune
+from autobert_zero.finetune.suite import Score, finetune
 from autobert_zero.finetune.train import Settings
 from autobert_zero.pretrain.presets import small
 from autobert_zero.pretrain.run import run_pretraining
@@ -60,18 +61,83 @@ def bag_of_words(folder: Path) -> float:
     return float(model.score(counts.transform(texts["validation"]), labels["validation"]))
 
 
-def pretrained(name: str, corpus: str, out: Path, quick: bool, progress: Bars) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Setting:
+    """What all rows share: the data, the folder for the results, and whether it is done on less work."""
+
+    corpus: str
+    glue: Path
+    out: Path
+    quick: bool
+
+    @property
+    def rates(self) -> tuple[float, ...]:
+        return RATES[-1:] if self.quick else RATES
+
+    @property
+    def seeds(self) -> range:
+        return range(2 if self.quick else 3)
+
+
+def folder(name: str, seed: int) -> str:
+    """Where a pre-training and its tasks are kept."""
+    return name if seed == 0 else f"{name}-{seed}"
+
+
+def pretrained(name: str, seed: int, setting: Setting, progress: Bars) -> dict[str, Any]:
     """The summary of a pre-training, which is done if it is not."""
     preset = small(BACKBONES[name])
     changes: dict[str, Any] = {
-        "text": {"corpus": corpus},
+        "seed": seed,
+        "text": {"corpus": setting.corpus},
         "model": {"width": WIDTH},
         "recipe": {"learning_rate": RATE},
     }
-    if quick:
+    if setting.quick:
         changes["phases"] = [{**phase.model_dump(), "steps": 150} for phase in preset.phases]
-    config = resolve(preset, changes)
-    return run_pretraining(config, out / name, progress)
+    return run_pretraining(resolve(preset, changes), setting.out / folder(name, seed), progress)
+
+
+def scored(name: str, seed: int, task: str, pooling: str, setting: Setting, progress: Bars) -> Score:
+    """The score of a pre-trained model on a task, fine-tuned if it is not."""
+    steps = 50 if setting.quick else SST2_STEPS if task == "sst2" else 0
+    return finetune(
+        setting.out / folder(name, seed),
+        task,
+        setting.glue / task,
+        setting.out / "glue" / folder(name, seed) / key(task, pooling),
+        setting.rates if pooling == "cls" else RATES[-1:],
+        setting.seeds,
+        replace(SETTINGS, steps=steps, pooling=pooling),
+        progress,
+    )
+
+
+def key(task: str, pooling: str) -> str:
+    """Name of a task in the results."""
+    return task if pooling == "cls" else f"{task}-{pooling}"
+
+
+def row(name: str, seed: int, setting: Setting, progress: Bars) -> dict[str, Any]:
+    """A backbone's figures. Repeats are for the tasks that say something, with the better pooling."""
+    summary = pretrained(name, seed, setting, progress)
+    tasks: list[tuple[str, str]] = [(task, "mean") for task in POOLED]
+    if seed == 0:
+        tasks = [*((task, "cls") for task in TASKS), *tasks]
+    scores = {
+        key(task, pooling): scored(name, seed, task, pooling, setting, progress) for task, pooling in tasks
+    }
+    return {
+        "backbone": BACKBONES[name].to_list(),
+        "parameters": summary["parameters"],
+        "tokens": summary["tokens"],
+        "loss": summary["holdout_loss"],
+        "mlm_accuracy": summary["holdout_mlm_accuracy"],
+        "tasks": {
+            task: {"rate": score.rate, "mean": score.mean, "spread": score.spread}
+            for task, score in scores.items()
+        },
+    }
 
 
 def main() -> None:
@@ -81,47 +147,26 @@ def main() -> None:
     parser.add_argument("--glue", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--only", nargs="*", default=list(BACKBONES), choices=list(BACKBONES))
+    parser.add_argument("--repeats", type=int, default=0, help="further pre-trainings of each, other seeds")
     parser.add_argument(
         "--quick", action="store_true", help="300 steps of pre-training, 50 on each task, 2 seeds, 1 rate"
     )
     arguments = parser.parse_args()
-    quick, out = arguments.quick, arguments.out
-    rates, seeds = (RATES[-1:], range(2)) if quick else (RATES, range(3))
-    rows: dict[str, Any] = {}
+    setting = Setting(arguments.corpus, arguments.glue, arguments.out, arguments.quick)
     with Bars(Console(stderr=True)) as progress:
-        for name in arguments.only:
-            summary = pretrained(name, arguments.corpus, out, quick, progress)
-            row: dict[str, Any] = {
-                "backbone": BACKBONES[name].to_list(),
-                "parameters": summary["parameters"],
-                "tokens": summary["tokens"],
-                "loss": summary["holdout_loss"],
-                "mlm_accuracy": summary["holdout_mlm_accuracy"],
-                "tasks": {},
-            }
-            for task, pooling in (*((task, "cls") for task in TASKS), *((task, "mean") for task in POOLED)):
-                steps = 50 if quick else SST2_STEPS if task == "sst2" else 0
-                key = task if pooling == "cls" else f"{task}-{pooling}"
-                score = finetune(
-                    out / name,
-                    task,
-                    arguments.glue / task,
-                    out / "glue" / name / key,
-                    rates if pooling == "cls" else RATES[-1:],
-                    seeds,
-                    replace(SETTINGS, steps=steps, pooling=pooling),
-                    progress,
-                )
-                row["tasks"][key] = {"rate": score.rate, "mean": score.mean, "spread": score.spread}
-            rows[name] = row
+        rows = {
+            folder(name, seed): row(name, seed, setting, progress)
+            for seed in range(arguments.repeats + 1)
+            for name in arguments.only
+        }
     print(
         json.dumps(
             {
                 "benchmark": "backbones_on_glue",
                 "rows": rows,
-                "sst2_bag_of_words": round(bag_of_words(arguments.glue / "sst2"), 4),
-                "seeds": len(seeds),
-                "rates": list(rates),
+                "sst2_bag_of_words": round(bag_of_words(setting.glue / "sst2"), 4),
+                "seeds": len(setting.seeds),
+                "rates": list(setting.rates),
             }
         )
     )

@@ -5,10 +5,12 @@ import sys
 from autobert_zero.cli import diagnose, draw, finetune, plan, pretrain, report, search, show
 from autobert_zero.cli.app import app
 from autobert_zero.errors import UserError
+from autobert_zero.memory import keep_freed_memory
 
 
 def main() -> None:
     """Runs the command line: a user's mistake is one message and exit code 2."""
+    keep_freed_memory()
     try:
         app()
     except UserError as error:

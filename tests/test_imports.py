@@ -23,6 +23,7 @@ MAY_IMPORT = {
     "nn": {"space", "compile"},
     "devices": {"errors"},
     "progress": set(),
+    "memory": set(),
     "plan": {
         *("errors", "config", "space", "zoo", "cost", "nn", "data", "training", "pretrain"),
         *("devices", "measure"),
@@ -54,7 +55,7 @@ ASSEMBLY = {
     ),
     *("search/latency", "search/twins"),
 }
-FOR_ASSEMBLY = {"nn", "data", "training", "proxies", "devices", "finetune", "measure"}
+FOR_ASSEMBLY = {"nn", "data", "training", "proxies", "devices", "finetune", "measure", "memory"}
 LIGHT = {"errors", "config", "space", "compile", "zoo", "cost", "describe", "search", "presets", "report"}
 HEAVY = {"torch", "numpy", "transformers", "datasets", "safetensors"}
 

@@ -9,11 +9,13 @@ import os
 import signal
 import socket
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
 from functools import lru_cache
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import urlsplit
@@ -22,6 +24,7 @@ import torch
 
 from autobert_zero.config import SearchConfig
 from autobert_zero.errors import UserError
+from autobert_zero.memory import keep_freed_memory
 from autobert_zero.nn import Trained
 from autobert_zero.search.evaluate import SharedWeightEvaluator, Watch
 from autobert_zero.search.prepare import prepare
@@ -88,61 +91,67 @@ class Processes:
 
     def __init__(self, config: SearchConfig, workers: int) -> None:
         self._config = config
-        self._workers = workers
         self._context = multiprocessing.get_context("spawn")
-        self._stop = self._context.Event()
-        self._pool = self._new_pool()
+        # Workers wait for the end of this pipe: it comes when the search closes it and when the search dies.
+        # An event would not do: to set one waits for a worker that died waiting for it.
+        self._end, self._open = self._context.Pipe(duplex=False)
+        # One pool for each worker: one that dies breaks its own, and takes no other's candidate along.
+        self._pools = [self._new_pool() for _ in range(workers)]
 
     def _new_pool(self) -> ProcessPoolExecutor:
-        return ProcessPoolExecutor(self._workers, self._context, _start_worker, (self._stop,))
+        return ProcessPoolExecutor(1, self._context, _start_worker, (self._end,))
 
     def run(
         self, proposals: Sequence[Proposal], bars: Sequence[float], snapshot: Path, on_step: Watch
     ) -> Iterator[tuple[int, Done]]:
-        left = dict(enumerate(proposals))
-        for place, sent in self._attempt(left, bars, snapshot):
-            del left[place]
-            yield place, _received(sent)
-        # A death takes the whole pool along, whoever died. Alone, the guilty one is found.
-        for place, proposal in sorted(left.items()):
+        def start(worker: int, place: int) -> Future[_Sent]:
+            return self._submit(worker, self._config, snapshot, proposals[place], tuple(bars))
+
+        waiting, idle = deque(range(len(proposals))), deque(range(len(self._pools)))
+        running: dict[Future[_Sent], tuple[int, int]] = {}
+        alone: list[int] = []
+        while waiting or running:
+            while waiting and idle:
+                worker, place = idle.popleft(), waiting.popleft()
+                running[start(worker, place)] = worker, place
+            for future in wait(running, return_when=FIRST_COMPLETED).done:
+                worker, place = running.pop(future)
+                idle.append(worker)
+                sent = self._result(worker, future)
+                if sent is None:
+                    alone.append(place)
+                else:
+                    yield place, _received(sent)
+        # Where memory ran out, the system may have ended another's worker. Alone, the guilty one is found.
+        for place in sorted(alone):
             for _ in range(_DEATHS):
-                done = next(self._attempt({place: proposal}, bars, snapshot), None)
-                if done is not None:
-                    yield place, _received(done[1])
+                sent = self._result(0, start(0, place))
+                if sent is not None:
+                    yield place, _received(sent)
                     break
             else:
                 reason = f"its worker died {_DEATHS} times; it may need more memory than there is"
                 yield place, (Outcome(Status.FAILED, reason=reason), None)
 
-    def _attempt(
-        self, proposals: Mapping[int, Proposal], bars: Sequence[float], snapshot: Path
-    ) -> Iterator[tuple[int, _Sent]]:
-        """Yields what comes back before a worker dies, if one does."""
+    def _submit(self, worker: int, *work: Any) -> Future[_Sent]:
         try:
-            running: dict[Future[_Sent], int] = {
-                self._pool.submit(_work, self._config, snapshot, proposal, tuple(bars)): place
-                for place, proposal in proposals.items()
-            }
-        except (BrokenProcessPool, OSError) as error:  # a worker died before all candidates were handed out
-            # Up to Python 3.11 the pool closes its queue under a worker that is just being started: an
-            # OSError without the number of an error of the system.
-            if isinstance(error, OSError) and error.errno is not None:
-                raise
-            self._pool = self._new_pool()
-            yield from self._attempt(proposals, bars, snapshot)
-            return
-        broken = False
-        for future in as_completed(running):
-            try:
-                yield running[future], future.result()
-            except BrokenProcessPool:
-                broken = True
-        if broken:
-            self._pool = self._new_pool()
+            return self._pools[worker].submit(_work, *work)
+        except BrokenProcessPool:  # it died while there was nothing to do
+            self._pools[worker] = self._new_pool()
+            return self._pools[worker].submit(_work, *work)
+
+    def _result(self, worker: int, future: Future[_Sent]) -> _Sent | None:
+        """None: the worker died; there is a new one."""
+        try:
+            return future.result()
+        except BrokenProcessPool:
+            self._pools[worker] = self._new_pool()
+            return None
 
     def close(self) -> None:
-        self._stop.set()  # nobody waits for what is under way
-        self._pool.shutdown(cancel_futures=True)
+        self._open.close()  # nobody waits for what is under way
+        for pool in self._pools:
+            pool.shutdown(cancel_futures=True)
 
 
 class Ray:
@@ -236,14 +245,12 @@ def make_executor(
     return Processes(config, workers) if ray is None else Ray(config, ray)
 
 
-def _start_worker(stop: Any) -> None:
+def _start_worker(end: Connection) -> None:
+    keep_freed_memory()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides
-    parent = multiprocessing.parent_process()
-    assert parent is not None
 
     def end_with_the_search() -> None:
-        while parent.is_alive() and not stop.wait(0.5):
-            pass
+        end.poll(None)
         os._exit(1)  # in the middle of a candidate: a worker leaves nothing behind
 
     threading.Thread(target=end_with_the_search, daemon=True).start()

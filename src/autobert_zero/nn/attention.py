@@ -33,7 +33,7 @@ class GraphAttention(nn.Module):
         self.compute: Compiled | Interpreter = Compiled(graph)
 
     def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
-        """Mixes tokens.
+        """Mixes tokens and projects the result.
 
         Args:
             x: (B, n, d).
@@ -42,9 +42,21 @@ class GraphAttention(nn.Module):
         Returns:
             (B, n, d).
         """
-        # (B, H, n, d_h) -> (B, n, d)
+        return self.output(self.mix(x, mask))
+
+    def mix(self, x: Tensor, mask: Tensor | None) -> Tensor:
+        """What `forward` computes before W_O, which treats each token alone.
+
+        Args:
+            x: (B, n, d).
+            mask: (B, n) booleans, True at real tokens, or None.
+
+        Returns:
+            (B, n, d).
+        """
         mixed = self.compute(self._projected(x), self._context(x, mask))
-        return self.output(mixed.transpose(1, 2).reshape(x.shape))
+        # (B, H, n, d_h) -> (B, n, d)
+        return mixed.transpose(1, 2).reshape(x.shape)
 
     def attention_map(self, x: Tensor, mask: Tensor | None) -> Tensor | None:
         """How much each token takes of every other: for inspection, computed apart from `forward`.

@@ -25,7 +25,19 @@ class LightConvolution(nn.Module):
         self.output = nn.Linear(width, width)
 
     def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
-        """Mixes tokens.
+        """Mixes tokens and projects the result.
+
+        Args:
+            x: (B, n, d).
+            mask: (B, n) booleans, True at real tokens, or None.
+
+        Returns:
+            (B, n, d).
+        """
+        return self.output(self.mix(x, mask))
+
+    def mix(self, x: Tensor, mask: Tensor | None) -> Tensor:
+        """What `forward` computes before the last projection, which treats each token alone.
 
         Args:
             x: (B, n, d).
@@ -37,7 +49,7 @@ class LightConvolution(nn.Module):
         gated = F.glu(self.projection(x), dim=-1)
         if mask is not None:
             gated = gated.masked_fill(~mask[:, :, None], 0.0)
-        return self.output(convolve(gated, self.kernel.softmax(-1)))
+        return convolve(gated, self.kernel.softmax(-1))
 
 
 def convolve(x: Tensor, kernel: Tensor) -> Tensor:

@@ -158,10 +158,10 @@ class EncoderLayer(nn.Module):
         """
         # By name: a second attribute for the same module would put its weights into the state dict twice.
         branch = getattr(self, self._branch)
-        mixed = branch(x, mask) if documents is None else documents.apart(branch, x)
+        mixed = branch.mix(x, mask) if documents is None else documents.apart(branch.mix, x)
         if rows is not None:
             x, mixed = (each.flatten(0, 1).index_select(0, rows) for each in (x, mixed))  # (m, d)
-        x = self.mixing_norm(x + self.dropout(mixed))
+        x = self.mixing_norm(x + self.dropout(branch.output(mixed)))
         return self.output_norm(x + self.dropout(self.feed_forward(x)))
 
     def attention_map(self, x: Tensor, mask: Tensor | None) -> Tensor | None:

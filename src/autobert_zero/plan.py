@@ -103,14 +103,14 @@ def search_parts(config: SearchConfig) -> list[Part]:
     return parts
 
 
-def pretrain_parts(config: PretrainConfig) -> list[Part]:
-    """The phases of a pre-training."""
+def pretrain_parts(config: PretrainConfig, devices: int = 1) -> list[Part]:
+    """The phases of a pre-training, in the parts of a batch that one of several devices holds at once."""
     return [
         Part(
             f"phase {number}",
             config.layers(),
             phase.length,
-            max(phase.batch_size // config.recipe.accumulation, 1),
+            max(phase.batch_size // (config.recipe.accumulation * devices), 1),
             phase.steps * phase.batch_size,
         )
         for number, phase in enumerate(config.phases, start=1)

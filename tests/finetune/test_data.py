@@ -7,7 +7,7 @@ import pytest
 
 from autobert_zero.errors import UserError
 from autobert_zero.finetune.data import load_splits
-from autobert_zero.finetune.tasks import TASKS
+from autobert_zero.finetune.tasks import TASKS, Task
 
 
 def lines(*examples: object) -> str:
@@ -84,6 +84,9 @@ def test_glues_own_files(tmp_path: Path, task: str, files: dict[str, str], first
             '\n{"sentence": "a", "label": 2}\n',
             "line 2: label 2 is none of 0, 1, nor a number from 0 to 1",
         ),
+        ("train", '{"sentence": "a", "label": 0.5}\n', "line 1: label 0.5 is none"),
+        ("train", '{"sentence": "a", "label": true}\n', "line 1: label True is none"),
+        ("train", '{"sentence": "a", "label": Infinity}\n', "line 1: label inf is none"),
         (
             "validation",
             '{"sentence": "a", "label": "bad"}\n',
@@ -113,3 +116,54 @@ def test_a_short_row_and_a_value_that_is_no_number(tmp_path: Path) -> None:
     (tmp_path / "train.tsv").write_text("sentence1\tsentence2\tscore\na\tb\tmuch\n")
     with pytest.raises(UserError, match="label 'much' is not a number"):
         load_splits(TASKS["stsb"], tmp_path)
+    (tmp_path / "train.tsv").write_text("sentence1\tsentence2\tscore\na\tb\tnan\n")
+    with pytest.raises(UserError, match="label 'nan' is not a number"):
+        load_splits(TASKS["stsb"], tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("sentence,label\nhello, world,1\n", "line 2: 3 columns, not 2; quote the text"),
+        ("sentence,label,label\na,0,1\n", "has two columns 'label'"),
+        ('sentence,label\na,1\n"b,0\nc,1\n', "line 3: 1 columns, not 2"),
+    ],
+)
+def test_broken_tables(cola: Path, text: str, message: str) -> None:
+    (cola / "train.jsonl").unlink()
+    (cola / "train.csv").write_text(text)
+    with pytest.raises(UserError, match=message):
+        load_splits(TASKS["cola"], cola)
+
+
+def test_long_fields_and_byte_order_marks(cola: Path) -> None:
+    (cola / "train.jsonl").unlink()
+    (cola / "train.csv").write_text(f"sentence,label\n{'a' * 200_000},1\n", encoding="utf-8-sig")
+    (cola / "validation.jsonl").write_text(lines({"sentence": "a", "label": 0}), encoding="utf-8-sig")
+    splits = load_splits(TASKS["cola"], cola)
+    assert len(splits["train"][0]["text"]) == 200_000
+    assert splits["validation"].to_list() == [{"text": "a", "label": 0}]
+
+
+def test_short_lines_of_qqp_are_left_out(tmp_path: Path) -> None:
+    text = "id\tquestion1\tquestion2\tis_duplicate\n1\ta\tb\t1\n2\tc\n3\td\te\t0\n"
+    for split in ("train", "dev"):
+        (tmp_path / f"{split}.tsv").write_text(text)
+    assert [row["text"] for row in load_splits(TASKS["qqp"], tmp_path)["train"]] == ["a", "d"]
+
+
+def test_numbers_that_are_names_of_labels(tmp_path: Path) -> None:
+    """The name counts before the place."""
+    task = Task("stars", ("sentence",), ("2", "1"), ("accuracy",))
+    for split in ("train", "validation"):
+        (tmp_path / f"{split}.jsonl").write_text(
+            lines(*({"sentence": "a", "label": label} for label in (1, 2, "1", 0)))
+        )
+    assert [row["label"] for row in load_splits(task, tmp_path)["train"]] == [1, 0, 1, 0]
+
+
+def test_folders_of_glues_archives(tmp_path: Path) -> None:
+    for folder in ("SST-2", "MNLI", "rte"):
+        (tmp_path / folder).mkdir()
+    found = {name: task.folder(tmp_path).name for name, task in TASKS.items()}
+    assert (found["sst2"], found["mnli"], found["rte"], found["cola"]) == ("SST-2", "MNLI", "rte", "cola")

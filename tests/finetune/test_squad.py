@@ -151,6 +151,12 @@ def test_bad_files_are_named(tmp_path: Path) -> None:
     assert "has no questions" in refused('{"data": []}')
     moved = file_of([Question("q7", "?", "red blue", (("blue", 3),))])
     assert "question q7: the answer 'blue' does not stand at character 3" in refused(json.dumps(moved))
+    for start in ("4", 4.0, True, -4, 400):
+        odd = file_of([Question("q7", "?", "red blue", (("blue", start),))])  # type: ignore[arg-type]
+        assert f"the answer 'blue' at answer_start {start!r} is not inside" in refused(json.dumps(odd))
+    silent = file_of([Question("q7", "?", None, ())])  # type: ignore[arg-type]
+    assert "question q7: question, context or answer is no text" in refused(json.dumps(silent), "squad_v2")
+    assert "has 2 questions with the id" in refused(json.dumps(file_of([question("red blue", "blue")] * 2)))
     empty = json.dumps(file_of([question("red")]))
     assert "has no answer; squad_v2 allows that" in refused(empty)
     (tmp_path / "validation.json").write_text(empty)

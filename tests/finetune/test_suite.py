@@ -1,5 +1,6 @@
 """Fine-tuning through the command line: what is learned, kept, continued and written."""
 
+import errno
 import json
 import shutil
 from pathlib import Path
@@ -112,6 +113,50 @@ def test_the_same_call_continues(
     assert {name for name in before if before[name] != after[name]} <= {"runs/seed1-rate0.01.json"}
 
 
+def test_other_data_or_another_model_is_not_answered_from_old_runs(
+    tuned: Path, model: Path, data: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(data, tmp_path / "data")
+    shutil.copytree(model, tmp_path / "model")
+    with (tmp_path / "data" / "train.jsonl").open("a") as file:
+        file.write('{"sentence": "more", "label": 1}\n')
+    (tmp_path / "model" / "model.safetensors").write_bytes(b"cut")
+    before = tiny.contents(tuned)
+    for given in ((model, tmp_path / "data"), (tmp_path / "model", data)):
+        done = tiny.command(*arguments(*given, tuned))
+        assert (done.code, done.err.count("\n")) == (2, 1)
+        assert "another model, other data or other settings" in done.err
+    assert tiny.contents(tuned) == before
+
+
+def test_weights_and_configs_that_cannot_be_read(model: Path, data: Path, tmp_path: Path) -> None:
+    shutil.copytree(model, tmp_path / "model")
+    (tmp_path / "model" / "model.safetensors").unlink()
+    done = tiny.command(*arguments(tmp_path / "model", data, tmp_path / "out"))
+    assert (done.code, done.err.count("\n")) == (2, 1)
+    assert f"the weights of {tmp_path / 'model'} cannot be read" in done.err
+    (tmp_path / "model" / "config.json").write_text("{")
+    done = tiny.command(*arguments(tmp_path / "model", data, tmp_path / "other"))
+    assert (done.code, done.err.count("\n")) == (2, 1)
+    (tmp_path / "model" / "tokenizer.json").write_text("{}")
+    done = tiny.command(*arguments(tmp_path / "model", data, tmp_path / "other"))
+    assert (done.code, done.err.count("\n")) == (2, 1)
+
+
+def test_a_full_disk_is_one_line(
+    model: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*given: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", "runs")
+
+    monkeypatch.setattr(suite, "_establish", full)
+    done = tiny.command(*arguments(model, data, tmp_path / "out"))
+    assert (done.code, done.err) == (
+        2,
+        "error: No space left on device (runs); make room, then go on where it stopped\n",
+    )
+
+
 def test_bad_input_is_one_line_and_changes_nothing(
     model: Path, data: Path, tuned: Path, tmp_path: Path
 ) -> None:
@@ -125,7 +170,7 @@ def test_bad_input_is_one_line_and_changes_nothing(
         ("--task", "sst3", "unknown task 'sst3'"),
         ("--data", tmp_path, "train.jsonl (or .csv, .tsv) is missing"),
         ("--out", tmp_path / "full", "holds other files already"),
-        ("--out", tuned, "holds a fine-tuning with other settings"),
+        ("--out", tuned, "holds a fine-tuning with another model"),
         ("--rates", "fast", "learning rates are numbers"),
         ("--rates", "2", "learning rates are between 0 and 1"),
     ):

@@ -38,7 +38,19 @@ def test_a_task_of_ones_own(tmp_path: Path) -> None:
         ("columns: [a]\nlabels: [x]\nmetrics: [f1]", "one label leaves nothing to learn"),
         ("columns: [a]\nmetrics: [f1]\ncolour: red", "unknown key colour"),
         ("metrics: [f1]", "columns is missing"),
-        ("columns: a\nmetrics: [f1]", "columns is a list"),
+        ("columns: a\nmetrics: [f1]", "columns must be a list"),
+        ("columns: [a]\nmetrics: [f1]", "f1 does not fit a regression .* there are pearson, spearman"),
+        (
+            "columns: [a]\nlabels: [x, y, z]\nmetrics: [f1]",
+            "f1 does not fit 3 labels; there are accuracy",
+        ),
+        ("columns: [a]\nlabels: [x, y]\nmetrics: [pearson]", "pearson does not fit 2 labels"),
+        ("columns: [a]\nlabels: [x, x]\nmetrics: [f1]", "a label is there twice: x, x"),
+        ("columns: [a]\nmetrics: [pearson]\nvalidation: []", "validation is one or more splits"),
+        ("columns: [a]\nmetrics: [pearson]\nvalidation: [test]", "validation is one or more splits"),
+        ("columns: [a]\nmetrics: [pearson]\nlabel: [l]", "label must be a text"),
+        ("columns: [a]\nmetrics: [pearson]\nname: a/b", "name must do as the name of a file"),
+        ("columns: [a]\nmetrics: [pearson]\n1: x", "unknown key 1"),
     ],
 )
 def test_tasks_that_cannot_be(tmp_path: Path, text: str, message: str) -> None:

@@ -1,5 +1,6 @@
 """The command line: parse, make a config, one call. Heavy imports are inside the commands."""
 
+import errno
 import sys
 
 from autobert_zero.cli import diagnose, draw, finetune, plan, pretrain, report, search, show
@@ -9,12 +10,18 @@ from autobert_zero.memory import keep_freed_memory
 
 
 def main() -> None:
-    """Runs the command line: a user's mistake is one message and exit code 2."""
+    """Runs the command line: a user's mistake, or a full disk, is one message and exit code 2."""
     keep_freed_memory()
     try:
         app()
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        where = f" ({error.filename})" if error.filename else ""
+        print(f"error: {error.strerror}{where}; make room, then go on where it stopped", file=sys.stderr)
         sys.exit(2)
 
 

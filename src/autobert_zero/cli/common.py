@@ -100,7 +100,7 @@ def read_backbone(source: str) -> Any:
         if not path.exists():
             raise UserError(f"{path.parent} has no best.txt; it is no finished run")
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path} is not a readable text file: {error}") from None
     try:

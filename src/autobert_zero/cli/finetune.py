@@ -80,16 +80,18 @@ def glue(
     from autobert_zero.finetune.tasks import TASKS, find_task
     from autobert_zero.finetune.train import Settings
 
-    names = tasks.split(",") if tasks else [name for name in TASKS if data is None or (data / name).is_dir()]
-    if not names:
+    chosen = [name.strip() for name in tasks.split(",")] if tasks else list(TASKS)
+    found = {name: find_task(name) for name in chosen}  # before anything is trained
+    if data is not None and not tasks:
+        found = {name: task for name, task in found.items() if task.folder(data).is_dir()}
+    if not found:
         raise UserError(f"{data} has no folder of a GLUE task; there are {', '.join(TASKS)}")
-    names = [find_task(name).name for name in names]  # before anything is trained
     settings = Settings(epochs=epochs, batch_size=batch_size, length=length, device=device, pooling=pooling)
-    chosen, scores = parse_rates(rates), []
+    tried, scores = parse_rates(rates), []
     with stop_told("the same call continues"), Bars(Console()) as progress:
-        for name in names:
-            place = None if data is None else data / name
-            scores.append(run(model, name, place, out / name, chosen, range(seeds), settings, progress))
+        for name, each in found.items():
+            place = None if data is None else each.folder(data)
+            scores.append(run(model, name, place, out / each.name, tried, range(seeds), settings, progress))
     text = table(scores)
     (out / "table.md").write_text(text + "\n", encoding="utf-8")
     typer.echo("\n" + text)

@@ -57,8 +57,8 @@ def plan_search(
 @plan_app.command("pretrain")
 def plan_pretrain(
     backbone: Annotated[
-        str, typer.Option(help="A name of the zoo, a formula, a file with one layer a line, or a run.")
-    ] = "bert",
+        str | None, typer.Option(help="As pretrain takes it; bert, or the config's, if none is named.")
+    ] = None,
     layers: Annotated[int | None, typer.Option(min=1, help="Depth, for bert, hybrid, convolution.")] = None,
     preset: Annotated[str, typer.Option(help="demo, small or base.")] = "demo",
     config: Config = None,
@@ -72,14 +72,16 @@ def plan_pretrain(
     from autobert_zero.pretrain.config import PretrainConfig
     from autobert_zero.pretrain.presets import PRESETS
 
-    resolved = settled(PRESETS, preset, (find_backbone(backbone, layers),), config, set_)
+    found = find_backbone(backbone or "bert", layers)
+    options = {} if backbone is None else {"backbone": found.to_list()}
+    resolved = settled(PRESETS, preset, (found,), config, set_, options)
     assert isinstance(resolved, PretrainConfig)
     model = resolved.model
     sizes = EncoderConfig(
         resolved.text.vocab_size, model.width, model.heads, model.feed_forward, resolved.positions
     )
     device = _measured_on(resolved.device, hardware)
-    typer.echo(plan(pretrain_parts(resolved), sizes, hardware, devices, resolved.precision, device))
+    typer.echo(plan(pretrain_parts(resolved, devices), sizes, hardware, devices, resolved.precision, device))
 
 
 @plan_app.command("finetune")
@@ -101,14 +103,12 @@ def plan_finetune(
     quiet_transformers()
     from statistics import fmean
 
-    import transformers
-
     import autobert_zero.hf
     from autobert_zero.finetune.suite import make_problem
-    from autobert_zero.finetune.train import load_tokenizer
+    from autobert_zero.finetune.train import load_config, load_tokenizer
     from autobert_zero.plan import Part, plan
 
-    settings = transformers.AutoConfig.from_pretrained(model)
+    settings = load_config(model)
     if not isinstance(settings, autobert_zero.hf.AutoBertZeroConfig):
         raise UserError(f"{model} is a model of type {settings.model_type}; plan knows autobert-zero only")
     sizes = settings.encoder_config()

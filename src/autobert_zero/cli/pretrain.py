@@ -53,11 +53,15 @@ def pretrain(
     else:
         if backbone is None and start is None:
             raise UserError("name a backbone with --backbone, or a search with --start")
-        found = find_backbone(str(backbone or start), layers)
+        if start is not None and tokenizer is not None:
+            raise UserError("--start brings the search's tokenizer with it: leave --tokenizer out")
         options = options_given("text", corpus, tokenizer, seed)
         if start is not None:
             searched = _sizes_of_search(start)
             options |= searched | {"text": searched["text"] | options["text"]}
+        found = find_backbone(str(backbone or start), layers)
+        if backbone is not None:
+            options["backbone"] = found.to_list()
         resolved = settled(PRESETS, preset, (found,), config, set_, options)
         check_new(out)
     follows = (accelerator := launched()) is not None and not accelerator.is_main_process

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,7 @@ _STEMS = {
     "validation_mismatched": "dev_mismatched",
     "ax": "diagnostic",
 }
-_UNLABELLED = -1  # how the Hub marks the labels of test splits
+_LONGEST_FIELD = 2**31 - 1  # of a table; the csv module's own limit is 128 KiB
 
 Example = dict[str, Any]
 
@@ -97,7 +98,7 @@ def _from_hub(task: Task, split: str) -> tuple[str, Iterator[tuple[str, Example]
 
 
 def _jsonl(path: Path, task: Task) -> Iterator[tuple[str, Example]]:
-    with path.open(encoding="utf-8") as lines:
+    with path.open(encoding="utf-8-sig") as lines:
         for number, line in enumerate(_decoded(path, lines), start=1):
             if not line.strip():
                 continue
@@ -111,27 +112,47 @@ def _jsonl(path: Path, task: Task) -> Iterator[tuple[str, Example]]:
 
 
 def _csv(path: Path, task: Task) -> Iterator[tuple[str, Example]]:
-    with path.open(encoding="utf-8", newline="") as lines:
-        reader = csv.reader(_decoded(path, lines))
-        yield from _table(path, reader, next(reader, []))
+    with path.open(encoding="utf-8-sig", newline="") as lines:
+        rows = _rows(path, csv.reader(_decoded(path, lines)))
+        _, names = next(rows, (0, []))
+        for line, row in rows:
+            if len(row) > len(names):
+                raise UserError(f"{path}, line {line}: {len(row)} columns, not {len(names)}; quote the text")
+            yield _named(path, line, row, names)
 
 
 def _tsv(path: Path, task: Task) -> Iterator[tuple[str, Example]]:
-    with path.open(encoding="utf-8", newline="") as lines:
+    with path.open(encoding="utf-8-sig", newline="") as lines:
         reader = csv.reader(_decoded(path, lines), delimiter="\t", quoting=csv.QUOTE_NONE)
-        if task.name == "cola" and path.stem != "test":
-            yield from _table(path, reader, _COLA)
-        else:
-            yield from _table(path, reader, next(reader, []))
+        rows = _rows(path, reader)
+        headless = task.name == "cola" and path.stem != "test"
+        _, names = (0, _COLA) if headless else next(rows, (0, []))
+        for line, row in rows:
+            if task.name == "qqp" and len(row) < len(names):
+                continue  # its own file has some such lines; nobody counts them
+            yield _named(path, line, row, names)
 
 
-def _table(path: Path, rows: Any, names: Sequence[str]) -> Iterator[tuple[str, Example]]:
-    for row in rows:
-        if not row:
-            continue
-        if len(row) < len(names):
-            raise UserError(f"{path}, line {rows.line_num}: {len(row)} columns, not {len(names)}")
-        yield f"line {rows.line_num}", dict(zip(names, row, strict=False))
+def _rows(path: Path, reader: Any) -> Iterator[tuple[int, list[str]]]:
+    """The rows that are not empty, each with the number of its first line."""
+    csv.field_size_limit(_LONGEST_FIELD)
+    line = 1
+    try:
+        for row in reader:
+            if row:
+                yield line, row
+            line = reader.line_num + 1
+    except csv.Error as error:
+        raise UserError(f"{path}, line {line}: {error}; is a quote left open?") from None
+
+
+def _named(path: Path, line: int, row: Sequence[str], names: Sequence[str]) -> tuple[str, Example]:
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise UserError(f"{path} has two columns {twice!r}")
+    if len(row) < len(names):
+        raise UserError(f"{path}, line {line}: {len(row)} columns, not {len(names)}")
+    return f"line {line}", dict(zip(names, row, strict=False))
 
 
 def _decoded(path: Path, lines: Iterator[str] | Any) -> Iterator[str]:
@@ -165,19 +186,25 @@ def _label(task: Task, value: Any, where: str) -> int | float:
     if value is None:
         raise UserError(f"task {task.name}: {where}: no column {task.label!r}")
     if task.regression:
-        try:
-            return float(value)
-        except (TypeError, ValueError):
-            raise UserError(f"task {task.name}: {where}: label {value!r} is not a number") from None
-    if value in task.labels:
-        return task.labels.index(value)
-    try:
-        number = int(value)
-    except (TypeError, ValueError):
-        number = _UNLABELLED
-    if not 0 <= number < len(task.labels):
+        number = _number(value)
+        if number is None:
+            raise UserError(f"task {task.name}: {where}: label {value!r} is not a number")
+        return number
+    if str(value) in task.labels:
+        return task.labels.index(str(value))
+    number = _number(value)
+    if number is None or number not in range(len(task.labels)):
         raise UserError(
             f"task {task.name}: {where}: label {value!r} is none of {', '.join(task.labels)}, "
             f"nor a number from 0 to {len(task.labels) - 1}"
         )
-    return number
+    return int(number)
+
+
+def _number(value: Any) -> float | None:
+    """None for what is no number, or not a finite one."""
+    try:
+        number = float("nan") if isinstance(value, bool) else float(value)
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return number if math.isfinite(number) else None

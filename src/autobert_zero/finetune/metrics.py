@@ -22,6 +22,9 @@ def _correlation(function: Callable[[Values, Values], tuple[float, float]]) -> M
     return metric
 
 
+OF_VALUES = ("pearson", "spearman")
+"""Metrics of regressions; the others are of classes."""
+
 METRICS: dict[str, Metric] = {
     "accuracy": lambda predictions, labels: float(metrics.accuracy_score(labels, predictions)),
     "f1": lambda predictions, labels: float(metrics.f1_score(labels, predictions, zero_division=0.0)),

@@ -105,7 +105,17 @@ def _questions(task: Squad, folder: Path | None, split: str) -> list[Question]:
     for record in records:
         answers = record["answers"]
         pairs = tuple(zip(answers["text"], answers["answer_start"], strict=True))
+        texts = (record["question"], record["context"], *answers["text"])
+        if not all(isinstance(text, str) for text in texts):
+            raise UserError(
+                f"task {task.name}: {place}, question {record['id']}: question, context or answer is no text"
+            )
         for text, start in pairs:
+            if type(start) is not int or not 0 <= start < len(record["context"]) or not text:
+                raise UserError(
+                    f"task {task.name}: {place}, question {record['id']}: the answer {text!r} at "
+                    f"answer_start {start!r} is not inside of its context"
+                )
             if record["context"][start : start + len(text)] != text:
                 raise UserError(
                     f"task {task.name}: {place}, question {record['id']}: the answer {text!r} does not stand "
@@ -119,13 +129,16 @@ def _questions(task: Squad, folder: Path | None, split: str) -> list[Question]:
         found.append(Question(str(record["id"]), record["question"].strip(), record["context"], pairs))
     if not found:
         raise UserError(f"task {task.name}: {place} has no questions")
+    twice, times = Counter(question.key for question in found).most_common(1)[0]
+    if times > 1:
+        raise UserError(f"task {task.name}: {place} has {times} questions with the id {twice}")
     return found
 
 
 def _records(path: Path) -> list[dict[str, Any]]:
     """Reads SQuAD's own format as records like the Hub's."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8-sig"))
     except ValueError as error:  # JSON, or the encoding
         raise UserError(f"{path} is not JSON: {error}") from None
     try:

@@ -1,5 +1,6 @@
 """Fine-tuning with several seeds and learning rates, kept run by run, and the table over tasks."""
 
+import hashlib
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -7,7 +8,7 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
-from transformers import AutoConfig, PreTrainedTokenizerBase
+from transformers import PreTrainedTokenizerBase
 
 from autobert_zero.data.cache import written_whole
 from autobert_zero.errors import UserError
@@ -16,8 +17,11 @@ from autobert_zero.finetune.data import load_splits
 from autobert_zero.finetune.problem import Problem
 from autobert_zero.finetune.squad import SQUADS, QuestionAnswering, load_questions
 from autobert_zero.finetune.tasks import find_task
-from autobert_zero.finetune.train import Run, Settings, finetune_once, load_tokenizer
+from autobert_zero.finetune.train import Run, Settings, finetune_once, load_config, load_tokenizer
 from autobert_zero.progress import Bars
+
+_CONTENTS = {".safetensors", ".bin", ".json", ".jsonl", ".csv", ".tsv", ".yaml", ".yml"}
+"""Files that a result depends on."""
 
 
 @dataclass(frozen=True)
@@ -92,14 +96,20 @@ def finetune(
         UserError: Model, data or folder cannot be used; nothing was trained then.
     """
     tokenizer = load_tokenizer(model)
-    config = AutoConfig.from_pretrained(model)
+    config = load_config(model)
     if settings.pooling is not None and not hasattr(config, "classifier_pooling"):
         raise UserError(f"{model} is not an AutoBERT-Zero: how it pools cannot be chosen")
     positions = config.max_position_embeddings
     length = min(settings.length or positions, positions)
     problem = make_problem(task, data, tokenizer, length)
     name, validation = problem.name, problem.validation[0]
-    about = {"model": str(model), "task": name, "settings": asdict(settings), "length": length}
+    about = {
+        "model": str(model),
+        "task": name,
+        "settings": asdict(settings),
+        "length": length,
+        "contents": {"model": _contents(model), "data": _contents(data), "task": _contents(task)},
+    }
     _establish(out, about)
 
     def run(seed: int, rate: float) -> Run:
@@ -152,8 +162,15 @@ def _establish(out: Path, about: dict[str, Any]) -> None:
     """Makes the folder, or checks that it is of the same fine-tuning."""
     path = out / "finetune.json"
     if path.exists():
-        if json.loads(path.read_text(encoding="utf-8")) != about:
-            raise UserError(f"{out} holds a fine-tuning with other settings; choose another --out")
+        try:
+            before = json.loads(path.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise UserError(f"{path} is damaged ({error}); choose another --out") from None
+        if before != about:
+            raise UserError(
+                f"{out} holds a fine-tuning with another model, other data or other settings; choose "
+                "another --out"
+            )
         return
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UserError(f"{out} holds other files already; choose another --out")
@@ -161,7 +178,22 @@ def _establish(out: Path, about: dict[str, Any]) -> None:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"{out} cannot be made: {error.strerror}; choose another --out") from None
-    path.write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
+    with written_whole(path) as partial:
+        partial.write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
+
+
+def _contents(source: Path | str | None) -> str | None:
+    """A digest of the files of a model, of data or of a task; None for what is not on this disk."""
+    path = Path(source or "")
+    if source is None or not path.exists():
+        return None
+    digest = hashlib.sha256()
+    for each in sorted(path.iterdir()) if path.is_dir() else [path]:
+        if each.suffix in _CONTENTS and each.is_file():
+            digest.update(each.name.encode())
+            with each.open("rb") as file:
+                digest.update(hashlib.file_digest(file, "sha256").digest())
+    return digest.hexdigest()
 
 
 def _read(path: Path) -> Run:

@@ -7,7 +7,7 @@ from typing import Any
 
 from autobert_zero.config import read_yaml
 from autobert_zero.errors import UserError
-from autobert_zero.finetune.metrics import METRICS
+from autobert_zero.finetune.metrics import METRICS, OF_VALUES
 
 
 @dataclass(frozen=True)
@@ -41,12 +41,35 @@ class Task:
     def __post_init__(self) -> None:
         if len(self.columns) not in (1, 2):
             raise UserError(f"task {self.name}: columns are one or two, not {len(self.columns)}")
+        if len(set(self.labels)) < len(self.labels):
+            raise UserError(f"task {self.name}: a label is there twice: {', '.join(self.labels)}")
+        if not self.validation or set(self.validation) & {"train", *self.test}:
+            raise UserError(
+                f"task {self.name}: validation is one or more splits, none of train and those of test"
+            )
         if len(self.labels) == 1:
             raise UserError(f"task {self.name}: one label leaves nothing to learn; give several, or none")
         unknown = [name for name in self.metrics if name not in METRICS]
         if unknown or not self.metrics:
             given = ", ".join(unknown) or "none"
             raise UserError(f"task {self.name}: metrics are some of {', '.join(METRICS)}, not {given}")
+        fitting = [name for name in METRICS if self._fits(name)]
+        unfit = [name for name in self.metrics if name not in fitting]
+        if unfit:
+            kind = f"{len(self.labels)} labels" if self.labels else "a regression (no labels)"
+            raise UserError(
+                f"task {self.name}: {unfit[0]} does not fit {kind}; there are {', '.join(fitting)}"
+            )
+
+    def _fits(self, metric: str) -> bool:
+        if metric == "f1":
+            return len(self.labels) == 2
+        return self.regression == (metric in OF_VALUES)
+
+    def folder(self, data: Path) -> Path:
+        """Where the task's files are in a folder of tasks: under its name, or that of GLUE's archive."""
+        archives = [data / Path(name).stem.removesuffix("-m") for name in self.submission[:1]]
+        return next((place for place in archives if place.is_dir()), data / self.name)
 
     @property
     def regression(self) -> bool:
@@ -103,7 +126,7 @@ def find_task(name: str, others: Iterable[str] = ()) -> Task:
         raise UserError(
             f"unknown task {name!r}; there are {', '.join((*TASKS, *others))}, or a YAML file of your own"
         )
-    content = read_yaml(Path(name))
+    content = {str(key): value for key, value in read_yaml(Path(name)).items()}
     known = {each.name for each in fields(Task)} - {"hub", "elsewhere", "submission"}
     unknown = sorted(set(content) - known)
     if unknown:
@@ -116,5 +139,10 @@ def find_task(name: str, others: Iterable[str] = ()) -> Task:
         if isinstance(settings.get(key), list):
             settings[key] = tuple(map(str, settings[key]))
         elif key in settings and not isinstance(settings[key], tuple):
-            raise UserError(f"{name}: {key} is a list")
+            raise UserError(f"{name}: {key} must be a list")
+    for key in ("name", "label"):
+        if not isinstance(settings.get(key, ""), str):
+            raise UserError(f"{name}: {key} must be a text, not {settings[key]!r}")
+    if Path(settings["name"]).name != settings["name"]:
+        raise UserError(f"{name}: name must do as the name of a file, not {settings['name']!r}")
     return Task(**settings)

@@ -9,7 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase, set_seed
+from safetensors import SafetensorError
+from transformers import (
+    AutoConfig,
+    AutoTokenizer,
+    PreTrainedConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+    set_seed,
+)
 
 import autobert_zero.hf  # noqa: F401 - the Auto classes know ours
 from autobert_zero.devices import find_device
@@ -83,11 +91,28 @@ def load_tokenizer(model: Path | str) -> PreTrainedTokenizerBase:
     """
     try:
         return AutoTokenizer.from_pretrained(model)
-    except (OSError, ValueError) as error:
-        reason = str(error).splitlines()[0]
+    except Exception as error:  # tokenizers has no kind of its own
+        reason = _first_line(error)
         raise UserError(
             f"{model} has no tokenizer ({reason}); export the run, or save the tokenizer beside it"
         ) from None
+
+
+def load_config(model: Path | str) -> PreTrainedConfig:
+    """The config of a model.
+
+    Raises:
+        UserError: It has none, or one that nobody can read.
+    """
+    try:
+        config: PreTrainedConfig = AutoConfig.from_pretrained(model)
+    except (OSError, ValueError, KeyError) as error:
+        raise UserError(f"{model} is not a model: {_first_line(error)}") from None
+    return config
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error) or type(error).__name__).splitlines()[0]
 
 
 def finetune_once(
@@ -115,7 +140,10 @@ def finetune_once(
     """
     set_seed(seed)
     changes = {} if settings.pooling is None else {"classifier_pooling": settings.pooling}
-    loaded = problem.load(str(model), **changes)
+    try:
+        loaded = problem.load(str(model), **changes)
+    except (OSError, SafetensorError) as error:
+        raise UserError(f"the weights of {model} cannot be read: {_first_line(error)}") from None
     try:
         return tune(loaded, problem, settings, seed, rate, on_step)
     except Diverged as error:

@@ -227,6 +227,46 @@ def test_from_the_shared_weights_of_a_search(finished_run: Path, tmp_path: Path,
     )
     assert (refused.code, refused.err.count("\n")) == (2, 1)
     assert "layers 2, not 3" in refused.err
+    for options, message in (
+        (("--start", tmp_path / "typo"), "holds no search"),
+        (("--start", finished_run, "--tokenizer", "other.json"), "leave --tokenizer out"),
+    ):
+        refused = tiny.command("pretrain", *options, "--out", tmp_path / "no")
+        assert (refused.code, refused.err.count("\n")) == (2, 1)
+        assert message in refused.err
+
+
+def test_it_goes_on_without_the_search_it_started_from(finished_run: Path, tmp_path: Path) -> None:
+    search, out = tmp_path / "search", tmp_path / "out"
+    shutil.copytree(finished_run, search)
+    common = ("--set", "phases=[{steps: 2, length: 24, batch_size: 4}]", "--set", "report.checkpoint_every=1")
+    assert tiny.command("pretrain", "--start", search, *common, "--out", out).code == 0
+    before = weights(out)
+    for name in ("summary.json", "model.safetensors"):
+        (out / name).unlink()
+    shutil.rmtree(search)
+    done = tiny.command("pretrain", "--out", out, "--resume")
+    assert done.code == 0, done.err
+    assert all(torch.equal(value, before[name]) for name, value in weights(out).items())
+
+
+def test_a_backbone_that_is_named_counts_before_the_files(tmp_path: Path, corpus_file: Path) -> None:
+    config = tmp_path / "config.yaml"
+    config.write_text("backbone: [conv 3, conv 3]\n")
+    given = arguments(corpus_file, tmp_path / "out")
+    assert tiny.command(*given, "--config", config).code == 0
+    assert list(read_config(tmp_path / "out").backbone) == HYBRID.split("\n")
+
+
+def test_ctrl_c_before_there_is_a_training(
+    tmp_path: Path, corpus_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stopped(*given: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(module, "open_text", stopped)
+    done = tiny.command(*arguments(corpus_file, tmp_path / "out"))
+    assert (done.code, done.err) == (130, "stopped; nothing was trained yet: give the same call again\n")
 
 
 @pytest.mark.parametrize(

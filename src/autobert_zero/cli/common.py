@@ -63,12 +63,12 @@ def find_backbone(source: str, layers: int | None) -> Any:
 
 
 @contextmanager
-def stop_told(how: str) -> Iterator[None]:
-    """Turns Ctrl-C into one line that says how to go on, and exit code 130."""
+def stop_told(how: Callable[[], str]) -> Iterator[None]:
+    """Turns Ctrl-C into one line that says how to go on, which is asked for then, and exit code 130."""
     try:
         yield
     except KeyboardInterrupt:
-        print(f"stopped; {how}", file=sys.stderr)
+        print(f"stopped; {how()}", file=sys.stderr)
         raise typer.Exit(130) from None
 
 

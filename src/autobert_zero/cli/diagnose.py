@@ -24,7 +24,7 @@ def diagnose(
     from autobert_zero.search.diagnose import diagnose as ask
     from autobert_zero.search.diagnose import report
 
-    with stop_told("the same call continues"), Bars(Console()) as progress:
+    with stop_told(lambda: "the same call continues"), Bars(Console()) as progress:
         found = ask(run, candidates, longer, progress)
     typer.echo(report(found))
     typer.echo(f"\nall figures are in {run / 'diagnosis.json'}")

@@ -50,7 +50,7 @@ def finetune(
     from autobert_zero.finetune.train import Settings
 
     settings = Settings(epochs=epochs, batch_size=batch_size, length=length, device=device, pooling=pooling)
-    with stop_told("the same call continues"), Bars(Console()) as progress:
+    with stop_told(lambda: "the same call continues"), Bars(Console()) as progress:
         score = run(model, task, data, out, parse_rates(rates), range(seeds), settings, progress)
     typer.echo("\n" + table([score]))
 
@@ -88,7 +88,7 @@ def glue(
         raise UserError(f"{data} has no folder of a GLUE task; there are {', '.join(TASKS)}")
     settings = Settings(epochs=epochs, batch_size=batch_size, length=length, device=device, pooling=pooling)
     tried, scores = parse_rates(rates), []
-    with stop_told("the same call continues"), Bars(Console()) as progress:
+    with stop_told(lambda: "the same call continues"), Bars(Console()) as progress:
         for name, each in found.items():
             place = None if data is None else each.folder(data)
             scores.append(run(model, name, place, out / each.name, tried, range(seeds), settings, progress))

@@ -44,7 +44,7 @@ def pretrain(
 
     quiet_transformers()
     from autobert_zero.pretrain.presets import PRESETS
-    from autobert_zero.pretrain.run import check_new, launched, read_config, run_pretraining
+    from autobert_zero.pretrain.run import check_new, is_training, launched, read_config, run_pretraining
 
     changed = [backbone, layers, config, corpus, tokenizer, start, seed, *(set_ or [])]
     if resume:
@@ -65,7 +65,12 @@ def pretrain(
         resolved = settled(PRESETS, preset, (found,), config, set_, options)
         check_new(out)
     follows = (accelerator := launched()) is not None and not accelerator.is_main_process
-    how = f"continue with: autobert-zero pretrain --out {out} --resume"
+
+    def how() -> str:
+        if not is_training(out):
+            return "nothing was trained yet: give the same call again"
+        return f"continue with: autobert-zero pretrain --out {out} --resume"
+
     with stop_told(how), Bars(Console(), quiet=follows) as progress:
         summary = run_pretraining(resolved, out, progress)
     if not follows:

@@ -78,7 +78,7 @@ def search(
         first = [read_backbone(str(path)) for path in seed_backbone or []]
     console = Console()
     how = f"continue with: autobert-zero search --out {out} --resume"
-    with stop_told(how), RunProgress(console) as progress:
+    with stop_told(lambda: how), RunProgress(console) as progress:
         run_search(resolved, out, progress, first, workers, ray)
     attach_pictures(out, _PICTURES)
     console.print(

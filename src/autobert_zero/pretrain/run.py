@@ -26,6 +26,7 @@ from autobert_zero.pretrain.text import Batches, PhaseText, Text, open_text
 from autobert_zero.progress import Bars
 from autobert_zero.training.checkpoint import (
     Checkpoint,
+    checkpoints,
     model_weights,
     newest_checkpoint,
     restore,
@@ -79,7 +80,9 @@ def run_pretraining(config: PretrainConfig, out: Path, progress: Bars) -> dict[s
             text = open_text(config, progress.update, tokenizer)
     else:
         text = open_text(config, progress.update, tokenizer)
-    model = new_model(config, text.vocabulary.size).to(device)
+    # A resumed training has its weights from a checkpoint; what it started from may be gone.
+    fresh = _from_scratch(config) if checkpoints(out / _CHECKPOINTS) else config
+    model = new_model(fresh, text.vocabulary.size).to(device)
     if leads:
         _establish(config, text, out)
     with _only_writer(out, leads):
@@ -117,8 +120,7 @@ class _Training:
 
     def run(self) -> dict[str, Any]:
         """Trains what is left, and writes the model and the summary."""
-        checkpoints = self.out / _CHECKPOINTS
-        found = newest_checkpoint(checkpoints, self.progress.say)
+        found = newest_checkpoint(self.out / _CHECKPOINTS, self.progress.say)
         if found is not None:
             restore(found, self.model, self.optimizer)
             self.step, self.seconds = found.step, found.about["seconds"]
@@ -228,9 +230,10 @@ class _Training:
 
     def _summary(self, last: Evaluation, held_out: Evaluation) -> dict[str, Any]:
         config = self.config
+        counted = new_model(_from_scratch(config), self.text.vocabulary.size)
         return {
             "backbone": list(config.backbone),
-            "parameters": sum(p.numel() for p in new_model(config, self.text.vocabulary.size).parameters()),
+            "parameters": sum(p.numel() for p in counted.parameters()),
             "steps": config.steps,
             "tokens": config.tokens,
             "validation_loss": last.loss,
@@ -303,6 +306,11 @@ def check_new(out: Path) -> None:
         raise UserError(f"{out} holds {what} already; continue it with --resume, or choose another --out")
 
 
+def is_training(out: Path) -> bool:
+    """Whether a folder holds a pre-training, finished or not."""
+    return (out / CONFIG).exists()
+
+
 def _check_shares(config: PretrainConfig, accelerator: "Accelerator | None") -> None:
     processes = accelerator.num_processes if accelerator else 1
     parts = processes * config.recipe.accumulation
@@ -312,6 +320,11 @@ def _check_shares(config: PretrainConfig, accelerator: "Accelerator | None") -> 
                 f"a batch_size of {phase.batch_size} cannot be divided evenly over {processes} processes "
                 f"with recipe.accumulation {config.recipe.accumulation}"
             )
+
+
+def _from_scratch(config: PretrainConfig) -> PretrainConfig:
+    """The same model without the weights of a search."""
+    return config.model_copy(update={"start": None})
 
 
 def _starting_tokenizer(config: PretrainConfig) -> Tokenizer | None:

@@ -106,13 +106,13 @@ def save_checkpoint(
         partial.rename(place)
     except (OSError, SafetensorError) as error:
         shutil.rmtree(partial, ignore_errors=True)
-        whole = _folders(folder)
+        whole = checkpoints(folder)
         left = f"the one of step {int(whole[0].name)} is whole" if whole else "there is none before it"
         raise CheckpointError(
             f"the checkpoint of step {step} could not be written into {folder} ({error}); {left}. "
             "Free some space and continue with --resume"
         ) from error
-    for old in (*_folders(folder)[_KEPT:], *folder.glob(f"*{_PARTIAL}")):
+    for old in (*checkpoints(folder)[_KEPT:], *folder.glob(f"*{_PARTIAL}")):
         shutil.rmtree(old)
 
 
@@ -122,6 +122,11 @@ def model_weights(model: nn.Module) -> dict[str, Tensor]:
     return {name: tensor.contiguous() for name, tensor in weights.items()}
 
 
+def checkpoints(folder: Path) -> list[Path]:
+    """The whole checkpoints, the newest first."""
+    return sorted((path for path in _entries(folder) if path.name.isdigit()), reverse=True)
+
+
 def newest_checkpoint(folder: Path, say: Callable[[str], None]) -> Checkpoint | None:
     """Reads the newest checkpoint that is whole; says which ones are damaged.
 
@@ -129,7 +134,7 @@ def newest_checkpoint(folder: Path, say: Callable[[str], None]) -> Checkpoint | 
         UserError: There are checkpoints, and none can be read.
     """
     damaged = []
-    for place in _folders(folder):
+    for place in checkpoints(folder):
         try:
             about = json.loads((place / _ABOUT).read_text(encoding="utf-8"))
             return Checkpoint(
@@ -161,11 +166,6 @@ def restore(checkpoint: Checkpoint, model: nn.Module, optimizer: torch.optim.Opt
     except (RuntimeError, KeyError) as error:
         reason = str(error).splitlines()[0]
         raise UserError(f"the checkpoint is of another model ({reason}); start another run") from error
-
-
-def _folders(folder: Path) -> list[Path]:
-    """The whole checkpoints, the newest first."""
-    return sorted((path for path in _entries(folder) if path.name.isdigit()), reverse=True)
 
 
 def _entries(folder: Path) -> Iterator[Path]:

@@ -229,7 +229,7 @@ def test_from_the_shared_weights_of_a_search(finished_run: Path, tmp_path: Path,
     assert "layers 2, not 3" in refused.err
     for options, message in (
         (("--start", tmp_path / "typo"), "holds no search"),
-        (("--start", finished_run, "--tokenizer", "other.json"), "leave --tokenizer out"),
+        (("--start", finished_run, "--tokenizer", "other.json"), "leave text.tokenizer out"),
     ):
         refused = tiny.command("pretrain", *options, "--out", tmp_path / "no")
         assert (refused.code, refused.err.count("\n")) == (2, 1)
@@ -350,3 +350,17 @@ def test_two_processes_train_as_one(whole: Path, corpus_file: Path, tmp_path: Pa
         assert alone == pytest.approx(together, abs=1e-5)
     for name, tensor in weights(one).items():
         torch.testing.assert_close(tensor, weights(two)[name], rtol=1e-3, atol=1e-4)
+
+
+def test_the_time_is_that_of_all_steps(corpus_file: Path, tmp_path: Path) -> None:
+    """Also of those between the last line of the log and an evaluation or a checkpoint."""
+    out = tmp_path / "out"
+    odd = ("report.log_every=5", "report.evaluate_every=4", "report.checkpoint_every=4")
+    slow = ("phases=[{steps: 20, length: 32, batch_size: 16}]",)
+    assert tiny.command(*arguments(corpus_file, out, *odd, *slow)).code == 0
+    logged = [line for line in read_log(out) if "tokens_per_second" in line]
+    told = json.loads((out / "summary.json").read_text())["seconds"]
+    assert told == pytest.approx(sum(5 * 16 * 32 / line["tokens_per_second"] for line in logged))
+    kept = [json.loads(path.read_text()) for path in sorted((out / "checkpoints").glob("*/*.json"))]
+    assert [each["step"] for each in kept] == [16, 20]
+    assert 0.5 * told < kept[0]["seconds"] < told

@@ -53,8 +53,6 @@ def pretrain(
     else:
         if backbone is None and start is None:
             raise UserError("name a backbone with --backbone, or a search with --start")
-        if start is not None and tokenizer is not None:
-            raise UserError("--start brings the search's tokenizer with it: leave --tokenizer out")
         options = options_given("text", corpus, tokenizer, seed)
         if start is not None:
             searched = _sizes_of_search(start)

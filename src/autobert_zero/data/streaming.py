@@ -76,7 +76,7 @@ class StreamingBatches:
         """Yields the batches from a step on; `place` must be of that step or before it."""
         place = self.place
         while True:
-            found = False
+            found, whole = False, place.block == 1
             paragraphs = stream_paragraphs(self._source, place.block * self._block)
             while texts := list(islice(paragraphs, self._block)):
                 rows = tokenise([texts], self._tokenizer, self._length)
@@ -92,7 +92,7 @@ class StreamingBatches:
                         random, rows[order[start : start + self._size]], self._vocabulary, self._masking
                     )
                 place = Place(place.turn, place.block + 1, place.step + len(rows) // self._size)
-            if not found and place.block <= 1:
+            if whole and not found:
                 raise CorpusError(
                     f"corpus {self._source!r} has not enough text after its first {self._block:,} paragraphs "
                     f"for one batch of {self._size} x {self._length} tokens; train without streaming"

@@ -116,6 +116,8 @@ class PretrainConfig(RunConfig):
     def _fits(self) -> "PretrainConfig":
         if self.text.isolated and self.text.next_sentence:
             raise ValueError("text.isolated and text.next_sentence exclude each other: pairs see each other")
+        if self.start is not None and self.text.tokenizer is not None:
+            raise ValueError("start brings the tokenizer of its search: leave text.tokenizer out")
         return self
 
     @property

@@ -84,6 +84,8 @@ def run_pretraining(config: PretrainConfig, out: Path, progress: Bars) -> dict[s
     fresh = _from_scratch(config) if checkpoints(out / _CHECKPOINTS) else config
     model = new_model(fresh, text.vocabulary.size).to(device)
     if leads:
+        if not is_training(out):
+            _draw_first(text)
         _establish(config, text, out)
     with _only_writer(out, leads):
         return _Training(config, out, progress, accelerator, text, model).run()
@@ -179,12 +181,14 @@ class _Training:
                 losses.clear()
                 since = time.perf_counter()
             if step % report.evaluate_every == 0 or ends:
+                paused = time.perf_counter()
                 result = self._evaluate(text, step, log)
-                since = time.perf_counter()
+                since += time.perf_counter() - paused
             stopped = stop()
             if step % report.checkpoint_every == 0 or ends or stopped:
-                self._save(self.out / _CHECKPOINTS, text.train)
-                since = time.perf_counter()
+                paused = time.perf_counter()
+                self._save(self.out / _CHECKPOINTS, text.train, self.seconds + paused - since)
+                since += time.perf_counter() - paused
             if stopped:
                 raise Stopped
 
@@ -202,7 +206,7 @@ class _Training:
                 accelerator=self.accelerator,
             )
         except Diverged as error:
-            self._save(self.out / _DIVERGED, text.train)
+            self._save(self.out / _DIVERGED, text.train, self.seconds)
             raise UserError(
                 f"the training diverged: {error}. The state before that step is in {self.out / _DIVERGED}; "
                 "try a lower recipe.learning_rate or a longer recipe.warmup in another --out"
@@ -222,8 +226,8 @@ class _Training:
         self.progress.say(f"step {step:,} of {self.config.steps:,}: {shown}")
         return result
 
-    def _save(self, folder: Path, batches: Batches) -> None:
-        about: dict[str, Any] = {"seconds": self.seconds}
+    def _save(self, folder: Path, batches: Batches, seconds: float) -> None:
+        about: dict[str, Any] = {"seconds": seconds}
         if isinstance(batches, StreamingBatches):
             about["place"] = asdict(batches.place)
         save_checkpoint(folder, self.step, self.model, self.optimizer, about, self.accelerator)
@@ -267,7 +271,7 @@ def launched() -> "Accelerator | None":
         return None
     from accelerate import Accelerator
 
-    return Accelerator()
+    return Accelerator(mixed_precision="no")  # the config's precision decides, not the launcher's
 
 
 def read_config(out: Path) -> PretrainConfig:
@@ -343,6 +347,17 @@ def _establish(config: PretrainConfig, text: Text, out: Path) -> None:
     text.tokenizer.save(str(out / _TOKENIZER))
     with written_whole(out / CONFIG) as partial:
         partial.write_text(config.to_yaml(), encoding="utf-8")
+
+
+def _draw_first(text: Text) -> None:
+    """Finds out that a streamed corpus is too short before the folder is taken.
+
+    Raises:
+        UserError: It is.
+    """
+    for phase in text.phases:
+        if isinstance(phase.train, StreamingBatches):
+            next(phase.train.starting(0))
 
 
 def _go_on_at(batches: Batches, place: dict[str, int]) -> None:

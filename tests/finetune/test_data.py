@@ -167,3 +167,9 @@ def test_folders_of_glues_archives(tmp_path: Path) -> None:
         (tmp_path / folder).mkdir()
     found = {name: task.folder(tmp_path).name for name, task in TASKS.items()}
     assert (found["sst2"], found["mnli"], found["rte"], found["cola"]) == ("SST-2", "MNLI", "rte", "cola")
+
+
+def test_colas_file_with_a_header(tmp_path: Path) -> None:
+    for split in ("train", "validation"):
+        (tmp_path / f"{split}.tsv").write_text("sentence\tlabel\na b\t1\n")
+    assert load_splits(TASKS["cola"], tmp_path)["train"].to_list() == [{"text": "a b", "label": 1}]

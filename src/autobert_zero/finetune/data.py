@@ -4,6 +4,7 @@ import csv
 import json
 import math
 from collections.abc import Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -87,9 +88,9 @@ def _from_hub(task: Task, split: str) -> tuple[str, Iterator[tuple[str, Example]
     place = ":".join((dataset, configuration, of_hub))
     try:
         loaded = load_dataset(dataset, configuration, split=of_hub)
-    except ValueError:  # how datasets says that there is no such split
-        return place, None
     except Exception as error:  # of many kinds: no network, no such dataset
+        if str(error).startswith("Unknown split"):
+            return place, None
         reason = str(error).splitlines()[0]
         raise UserError(
             f"task {task.name} cannot be loaded from the Hub ({reason}); name a folder with --data"
@@ -125,9 +126,10 @@ def _tsv(path: Path, task: Task) -> Iterator[tuple[str, Example]]:
     with path.open(encoding="utf-8-sig", newline="") as lines:
         reader = csv.reader(_decoded(path, lines), delimiter="\t", quoting=csv.QUOTE_NONE)
         rows = _rows(path, reader)
-        headless = task.name == "cola" and path.stem != "test"
-        _, names = (0, _COLA) if headless else next(rows, (0, []))
-        for line, row in rows:
+        first = next(rows, (0, []))
+        headless = task.name == "cola" and "sentence" not in first[1]
+        names = _COLA if headless else first[1]
+        for line, row in chain([first], rows) if headless else rows:
             if task.name == "qqp" and len(row) < len(names):
                 continue  # its own file has some such lines; nobody counts them
             yield _named(path, line, row, names)

@@ -6,8 +6,9 @@ from pathlib import Path
 from statistics import fmean
 
 from tokenizers import Tokenizer
+from transformers import set_seed
 
-from autobert_zero.finetune.suite import make_problem
+from autobert_zero.finetune.suite import folder_of, make_problem
 from autobert_zero.finetune.train import Settings, tune
 from autobert_zero.hf import from_masked_lm
 from autobert_zero.hf.tokenizer import as_berts
@@ -40,7 +41,8 @@ class TaskScores:
     ) -> None:
         encoder = as_berts(tokenizer, length)
         self._problems = [
-            make_problem(name, None if data is None else data / name, encoder, length) for name in names
+            make_problem(name, None if data is None else folder_of(name, data), encoder, length)
+            for name in names
         ]
         self._settings = settings
         self._rate = rate
@@ -55,6 +57,7 @@ class TaskScores:
         with tempfile.TemporaryDirectory() as folder:
             from_masked_lm(model).save_pretrained(folder)
             for problem in self._problems:
+                set_seed(seed)  # of the new head: the score is a function of model and seed
                 done = tune(problem.load(folder), problem, self._settings, seed, self._rate)
                 scores[problem.name] = fmean(
                     value for metrics in done.metrics.values() for value in metrics.values()

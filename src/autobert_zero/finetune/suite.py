@@ -67,6 +67,11 @@ def make_problem(name: str, data: Path | None, tokenizer: PreTrainedTokenizerBas
     return Classification(task, load_splits(task, data), tokenizer, length)
 
 
+def folder_of(name: str, data: Path) -> Path:
+    """Where a task's files are in a folder of tasks; see `make_problem` for its name."""
+    return data / name if name in SQUADS else find_task(name, SQUADS).folder(data)
+
+
 def finetune(
     model: Path | str,
     task: str,
@@ -103,12 +108,13 @@ def finetune(
     length = min(settings.length or positions, positions)
     problem = make_problem(task, data, tokenizer, length)
     name, validation = problem.name, problem.validation[0]
+    own = task if task.endswith((".yaml", ".yml")) else None
     about = {
         "model": str(model),
         "task": name,
         "settings": asdict(settings),
         "length": length,
-        "contents": {"model": _contents(model), "data": _contents(data), "task": _contents(task)},
+        "contents": {"model": _contents(model), "data": _contents(data), "task": _contents(own)},
     }
     _establish(out, about)
 

@@ -201,6 +201,8 @@ def tune(
         done = until
         predictions = _predicted(loaded, problem, settings, problem.validation[0])
         merit = problem.measure(problem.validation[0], predictions)[problem.metrics[0]]
+        if not math.isfinite(merit):
+            raise Diverged(f"{problem.metrics[0]} is {merit} after step {done}")
         if merit > best:
             best, waited = merit, 0
             weights = copy.deepcopy(loaded.state_dict())

@@ -115,6 +115,7 @@ class Setting:
             batch_size=tasks.batch_size,
             length=length,
             steps=tasks.steps,
+            patience=tasks.steps,  # the same updates for every candidate
             precision=self.config.precision,
             device=str(self.device),
         )

@@ -39,6 +39,18 @@ def test_the_time_is_operations_over_what_the_hardware_does() -> None:
     assert operations == pytest.approx(6 * 85e6 * base(bert(12)).tokens, rel=0.25)
 
 
+@pytest.mark.parametrize(
+    ("hardware", "precision", "peak"),
+    [("a100", "auto", 312e12 * 0.4), ("a100", "fp32", 19.5e12 * 0.4), ("v100", "auto", 15.7e12 * 0.5)],
+)
+def test_the_peak_is_of_the_format_that_runs_there(hardware: str, precision: str, peak: float) -> None:
+    done = tiny.command("plan", "search", "--hardware", hardware, "--set", f"precision={precision}")
+    assert done.code == 0, done.err
+    operations = sum(float(each) for each in re.findall(r"([\d.e+]+) FLOPs", done.out))
+    (shown,) = re.findall(r"in all about ([\d.]+) seconds", done.out)
+    assert float(shown) == pytest.approx(operations / peak, abs=0.51)
+
+
 def test_measured_here() -> None:
     small = ("--set", "model.width=16", "--set", "model.heads=2", "--set", "text.vocab_size=100")
     done = tiny.command("plan", "pretrain", "--backbone", "conv 3", *small)

@@ -31,24 +31,32 @@ class Hardware:
 
     Attributes:
         name: What it is called.
-        peak: Operations a second of dense half-precision matrix products, from its data sheet.
-        utilisation: The share of it that training an encoder is assumed to reach.
+        single: Operations a second of dense matrix products in single precision, from its data sheet.
+        bf16: In bf16; None where it has none.
+        utilisation: The share that training an encoder is assumed to reach.
     """
 
     name: str
-    peak: float
+    single: float
+    bf16: float | None
     utilisation: float
+
+    def peak(self, precision: Precision) -> tuple[str, float]:
+        """The format that a run with this precision computes in here, and its peak."""
+        if precision == "fp32" or self.bf16 is None:
+            return "single precision", self.single
+        return "bf16", self.bf16
 
 
 HARDWARE = {
     each.name: each
     for each in (
-        Hardware("t4", 65e12, 0.30),
-        Hardware("v100", 125e12, 0.30),
-        Hardware("rtx3090", 71e12, 0.40),
-        Hardware("rtx4090", 165e12, 0.40),
-        Hardware("a100", 312e12, 0.40),
-        Hardware("h100", 989e12, 0.35),
+        Hardware("t4", 8.1e12, None, 0.50),
+        Hardware("v100", 15.7e12, None, 0.50),
+        Hardware("rtx3090", 35.6e12, 71e12, 0.40),
+        Hardware("rtx4090", 82.6e12, 165e12, 0.40),
+        Hardware("a100", 19.5e12, 312e12, 0.40),
+        Hardware("h100", 67e12, 989e12, 0.35),
     )
 }
 """Peaks of data sheets, without sparsity; utilisations are assumptions, not measurements."""
@@ -152,7 +160,7 @@ def plan(
             seconds = part.tokens / _tokens_per_second(part, sizes, precision, device) / devices
         else:
             chosen = HARDWARE[hardware]
-            seconds = operations / (chosen.peak * chosen.utilisation * devices)
+            seconds = operations / (chosen.peak(precision)[1] * chosen.utilisation * devices)
         total += seconds
         memory = training_memory(part.backbone, sizes, part.batch, part.length)
         lines.append(
@@ -163,9 +171,11 @@ def plan(
     if hardware is None:
         lines.append(f"(from {_MEASURED_STEPS} steps measured on {describe_device(device)})")
     else:
+        chosen = HARDWARE[hardware]
+        number_format, peak = chosen.peak(precision)
         lines.append(
             f"(assuming {devices} x {hardware}: {chosen.utilisation:.0%} of a peak of "
-            f"{chosen.peak / 1e12:,.0f} TFLOP/s)"
+            f"{peak / 1e12:,.1f} TFLOP/s in {number_format})"
         )
     return "\n".join(lines)
 

@@ -31,6 +31,18 @@ HYBRID = Backbone.parse("conv 5\nsoftmax(scale(Q @ K.T)) @ V")
 CPU = torch.device("cpu")
 
 
+def test_no_steps_are_no_steps(text: Splits) -> None:
+    learner = MaskedLM(HYBRID, SIZES)
+    done: list[int] = []
+    train_any(
+        *(learner, training_batches(text.train, VOCABULARY, 4, (0,)), Recipe(5, 4)),
+        language_objective("fp32"),
+        lambda step, loss: done.append(step),
+        steps=range(3, 3),
+    )
+    assert done == []
+
+
 def train(
     learner: MaskedLM, batches: Iterator[MaskedBatch], recipe: Recipe, on_step: OnStep | None = None
 ) -> float:

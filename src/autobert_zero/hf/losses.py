@@ -46,7 +46,7 @@ def classification_loss(logits: Tensor, labels: Tensor, problem: str | None) -> 
             problem = "multi_label_classification"
     match problem:
         case "regression":
-            return F.mse_loss(logits, labels.view(logits.shape).to(logits.dtype))
+            return F.mse_loss(logits.float(), labels.view(logits.shape).float())
         case "single_label_classification":
             return F.cross_entropy(logits, labels.flatten())
         case "multi_label_classification":

@@ -132,7 +132,7 @@ def train(
     optimizer = optimizer or make_optimizer(model, recipe)
     model.train()
     start = time.perf_counter()
-    for step in steps or range(recipe.steps):
+    for step in range(recipe.steps) if steps is None else steps:
         for group in optimizer.param_groups:
             group["lr"] = recipe.rate(step)
         if seed is not None:

@@ -25,30 +25,22 @@ def test_the_tokens_of_two_phases_by_hand() -> None:
     assert config.tokens == sum(part.tokens for part in pretrain_parts(config))
 
 
-def test_the_time_is_operations_over_what_the_hardware_does() -> None:
-    done = tiny.command(
-        "plan", "pretrain", "--preset", "base", "--backbone", "bert-base", "--hardware", "a100"
-    )
+@pytest.mark.parametrize(
+    ("hardware", "precision", "speed"),
+    [("a100", "auto", 312e12 * 0.4), ("a100", "fp32", 19.5e12 * 0.4), ("v100", "auto", 15.7e12 * 0.5)],
+)
+def test_the_time_is_operations_over_what_the_hardware_does_in_that_format(
+    hardware: str, precision: str, speed: float
+) -> None:
+    given = ("--preset", "base", "--backbone", "bert-base", "--set", f"precision={precision}")
+    done = tiny.command("plan", "pretrain", *given, "--hardware", hardware)
     assert done.code == 0, done.err
     assert "109," in done.out.splitlines()[0]  # BERT-base's parameters, in millions
     operations = sum(float(each) for each in re.findall(r"([\d.e+]+) FLOPs", done.out))
-    hours = operations / (312e12 * 0.4) / 3600
-    (shown,) = re.findall(r"([\d.]+) device-hours", done.out)
-    assert float(shown) == pytest.approx(hours, rel=0.01)
+    (shown,) = re.findall(r"([\d.,]+) device-hours", done.out)
+    assert float(shown.replace(",", "")) == pytest.approx(operations / speed / 3600, rel=0.01)
     # 6 operations a weight and token is the rule of thumb; attention and head come on top of the layers.
     assert operations == pytest.approx(6 * 85e6 * base(bert(12)).tokens, rel=0.25)
-
-
-@pytest.mark.parametrize(
-    ("hardware", "precision", "peak"),
-    [("a100", "auto", 312e12 * 0.4), ("a100", "fp32", 19.5e12 * 0.4), ("v100", "auto", 15.7e12 * 0.5)],
-)
-def test_the_peak_is_of_the_format_that_runs_there(hardware: str, precision: str, peak: float) -> None:
-    done = tiny.command("plan", "search", "--hardware", hardware, "--set", f"precision={precision}")
-    assert done.code == 0, done.err
-    operations = sum(float(each) for each in re.findall(r"([\d.e+]+) FLOPs", done.out))
-    (shown,) = re.findall(r"in all about ([\d.]+) seconds", done.out)
-    assert float(shown) == pytest.approx(operations / peak, abs=0.51)
 
 
 def test_measured_here() -> None:

@@ -115,7 +115,7 @@ def _jsonl(path: Path, task: Task) -> Iterator[tuple[str, Example]]:
 def _csv(path: Path, task: Task) -> Iterator[tuple[str, Example]]:
     with path.open(encoding="utf-8-sig", newline="") as lines:
         rows = _rows(path, csv.reader(_decoded(path, lines)))
-        _, names = next(rows, (0, []))
+        names = _once_each(path, next(rows, (0, []))[1])
         for line, row in rows:
             if len(row) > len(names):
                 raise UserError(f"{path}, line {line}: {len(row)} columns, not {len(names)}; quote the text")
@@ -128,7 +128,7 @@ def _tsv(path: Path, task: Task) -> Iterator[tuple[str, Example]]:
         rows = _rows(path, reader)
         first = next(rows, (0, []))
         headless = task.name == "cola" and "sentence" not in first[1]
-        names = _COLA if headless else first[1]
+        names = _COLA if headless else _once_each(path, first[1])
         for line, row in chain([first], rows) if headless else rows:
             if task.name == "qqp" and len(row) < len(names):
                 continue  # its own file has some such lines; nobody counts them
@@ -148,10 +148,15 @@ def _rows(path: Path, reader: Any) -> Iterator[tuple[int, list[str]]]:
         raise UserError(f"{path}, line {line}: {error}; is a quote left open?") from None
 
 
-def _named(path: Path, line: int, row: Sequence[str], names: Sequence[str]) -> tuple[str, Example]:
+def _once_each(path: Path, names: Sequence[str]) -> Sequence[str]:
+    """The names of the columns, none of which is there twice."""
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
         raise UserError(f"{path} has two columns {twice!r}")
+    return names
+
+
+def _named(path: Path, line: int, row: Sequence[str], names: Sequence[str]) -> tuple[str, Example]:
     if len(row) < len(names):
         raise UserError(f"{path}, line {line}: {len(row)} columns, not {len(names)}")
     return f"line {line}", dict(zip(names, row, strict=False))

@@ -190,9 +190,9 @@ def _establish(out: Path, about: dict[str, Any]) -> None:
 
 def _contents(source: Path | str | None) -> str | None:
     """A digest of the files of a model, of data or of a task; None for what is not on this disk."""
-    path = Path(source or "")
-    if source is None or not path.exists():
+    if source is None or not Path(source).exists():
         return None
+    path = Path(source)
     digest = hashlib.sha256()
     for each in sorted(path.iterdir()) if path.is_dir() else [path]:
         if each.suffix in _CONTENTS and each.is_file():

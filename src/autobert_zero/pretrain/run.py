@@ -83,9 +83,9 @@ def run_pretraining(config: PretrainConfig, out: Path, progress: Bars) -> dict[s
     # A resumed training has its weights from a checkpoint; what it started from may be gone.
     fresh = _from_scratch(config) if checkpoints(out / _CHECKPOINTS) else config
     model = new_model(fresh, text.vocabulary.size).to(device)
+    if not is_training(out):
+        _draw_first(text)  # in every process: all of them fail alike
     if leads:
-        if not is_training(out):
-            _draw_first(text)
         _establish(config, text, out)
     with _only_writer(out, leads):
         return _Training(config, out, progress, accelerator, text, model).run()
@@ -294,7 +294,7 @@ def read_config(out: Path) -> PretrainConfig:
 def read_summary(out: Path) -> dict[str, Any] | None:
     """The summary of a finished training; None for another folder."""
     path = out / SUMMARY
-    if not path.exists() or not (out / CONFIG).exists():
+    if not path.exists() or not is_training(out):
         return None
     return dict(json.loads(path.read_text(encoding="utf-8")))
 
@@ -306,7 +306,7 @@ def check_new(out: Path) -> None:
         UserError: It holds something.
     """
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        what = "a pre-training" if (out / CONFIG).exists() else "other files"
+        what = "a pre-training" if is_training(out) else "other files"
         raise UserError(f"{out} holds {what} already; continue it with --resume, or choose another --out")
 
 
@@ -338,7 +338,7 @@ def _starting_tokenizer(config: PretrainConfig) -> Tokenizer | None:
 
 def _establish(config: PretrainConfig, text: Text, out: Path) -> None:
     """Writes what a resume reads, the config last: where it is, the folder is a training."""
-    if (out / CONFIG).exists():
+    if is_training(out):
         return
     try:
         out.mkdir(parents=True, exist_ok=True)

@@ -152,6 +152,7 @@ class Processes:
         self._open.close()  # nobody waits for what is under way
         for pool in self._pools:
             pool.shutdown(cancel_futures=True)
+        self._end.close()
 
 
 class Ray:

@@ -18,6 +18,7 @@ import torch
 
 from autobert_zero.config import resolve
 from autobert_zero.data.masking import evaluation_batches, training_batches
+from autobert_zero.data.packing import spread
 from autobert_zero.nn import MaskedLM
 from autobert_zero.presets import demo
 from autobert_zero.search.prepare import Setting, prepare
@@ -98,7 +99,7 @@ def main() -> None:
     shared = (time.perf_counter() - start) / candidates
 
     complete = [trial for trial in trials if trial.outcome.score is not None]
-    sample = complete[:: max(len(complete) // compared, 1)][:compared]
+    sample = [complete[index] for index in spread(len(complete), compared)]
     scratch = [seconds_from_scratch(setting, trial, most_steps) for trial in sample]
     print(
         json.dumps(

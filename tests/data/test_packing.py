@@ -11,7 +11,7 @@ from tokenizers import Tokenizer
 
 from autobert_zero.data import packing
 from autobert_zero.data.corpus import Corpus, CorpusError
-from autobert_zero.data.packing import Part, pack, split
+from autobert_zero.data.packing import Part, pack, split, spread
 from autobert_zero.data.tokenizer import train_tokenizer
 
 LENGTH = 16
@@ -128,6 +128,25 @@ def test_splits_are_disjoint_and_cover_everything(
             assert part.rows[-1] > count * 19 / 20
             assert (np.diff(part.rows) > 1).sum() <= len(part) / 20
     path.unlink()
+
+
+@given(st.integers(1, 5000), st.integers(1, 5000))
+def test_chosen_rows_are_spread_evenly_over_all(count: int, limit: int) -> None:
+    chosen = spread(count, limit)
+    assert len(chosen) == min(count, limit)
+    assert chosen[0] == 0
+    if len(chosen) > 1:
+        gaps = np.diff(chosen)
+        assert chosen[-1] == count - 1
+        assert gaps.min() >= 1
+        assert gaps.max() - gaps.min() <= 1
+        # Every quarter of the rows gives its share.
+        quarter = np.bincount(chosen * 4 // count, minlength=4)
+        assert quarter.max() - quarter.min() <= 2
+
+
+def test_no_row_of_none() -> None:
+    assert spread(0, 5).tolist() == []
 
 
 def test_a_part_takes_its_own_rows(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 from torch import Tensor
 
-from autobert_zero.data.packing import Part, Sequences
+from autobert_zero.data.packing import Part, Sequences, spread
 
 MASKED_SHARE = 0.15
 
@@ -249,11 +249,10 @@ def training_batches(
 
 
 def evaluation_batches(
-    part: Part, vocabulary: Vocabulary, batch_size: int, most: int, masking: Masking | None = None
+    part: Part, vocabulary: Vocabulary, batch_size: int, limit: int, masking: Masking | None = None
 ) -> list[MaskedBatch]:
-    """Masks up to `most` sequences, spread over all, the same way every time."""
-    chosen = part.take(np.arange(len(part))[:: max(len(part) // most, 1)][:most])
-    return batches_of(chosen, vocabulary, batch_size, masking)
+    """Masks up to `limit` sequences, spread evenly over all, the same way every time."""
+    return batches_of(part.take(spread(len(part), limit)), vocabulary, batch_size, masking)
 
 
 def batches_of(

@@ -119,6 +119,12 @@ def tokenise(batches: Iterable[list[str]], tokenizer: Tokenizer, length: int) ->
     return sequences
 
 
+def spread(count: int, limit: int) -> NDArray[np.int64]:
+    """Up to `limit` different indices of `count` rows, evenly spaced from the first to the last."""
+    chosen = min(count, limit)
+    return np.arange(chosen) * (count - 1) // max(chosen - 1, 1)  # exact, where np.linspace rounds
+
+
 def split(path: Path) -> Splits:
     """Splits by blocks of neighbouring sequences, spread over the whole corpus.
 

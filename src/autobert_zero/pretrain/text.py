@@ -17,7 +17,7 @@ from autobert_zero.data.masking import (
     batches_of,
     evaluation_batches,
 )
-from autobert_zero.data.packing import pack, split
+from autobert_zero.data.packing import pack, split, spread
 from autobert_zero.data.streaming import StreamingBatches, first_block, held_out
 from autobert_zero.data.tokenizer import corpus_tokenizer, keep_tokenizer, load_tokenizer
 from autobert_zero.pretrain.config import PhaseConfig, PretrainConfig
@@ -93,12 +93,12 @@ def _prepared(config: PretrainConfig, watch: Watch, tokenizer: Tokenizer | None)
         at_least = max(20, -(-phase.batch_size * 10 // 9) + 2)
         path = pack(corpus, tokenizer, phase.length, at_least, partial(watch, "tokenising"))
         parts, masking = split(path), _masking(config)
-        most, size = config.report.evaluated_sequences, 2 * phase.batch_size
+        limit, size = config.report.evaluated_sequences, 2 * phase.batch_size
         phases.append(
             PhaseText(
                 TrainingBatches(parts.train, vocabulary, phase.batch_size, (config.seed, number), masking),
-                evaluation_batches(parts.validation, vocabulary, size, most, masking),
-                evaluation_batches(parts.holdout, vocabulary, size, most, masking),
+                evaluation_batches(parts.validation, vocabulary, size, limit, masking),
+                evaluation_batches(parts.holdout, vocabulary, size, limit, masking),
             )
         )
     if not given:
@@ -119,9 +119,7 @@ def _streamed(config: PretrainConfig, watch: Watch, tokenizer: Tokenizer | None)
     def phase_text(number: int, phase: PhaseConfig) -> PhaseText:
         seed, masking = (config.seed, number), _masking(config)
         rows = held_out(begin, tokenizer, phase.length)
-        chosen = rows[
-            np.linspace(0, len(rows) - 1, min(len(rows), 2 * config.report.evaluated_sequences), dtype=int)
-        ]
+        chosen = rows[spread(len(rows), 2 * config.report.evaluated_sequences)]
         halves = (
             batches_of(half, vocabulary, 2 * phase.batch_size, masking) for half in np.array_split(chosen, 2)
         )

@@ -62,7 +62,7 @@ def _opened(path: Path) -> Sequences:
 def pack(corpus: Corpus, tokenizer: Tokenizer, length: int, at_least: int, watch: Watch = unwatched) -> Path:
     """Tokenises a corpus into sequences `[CLS] ... [SEP]`, paragraphs joined by `[SEP]`.
 
-    The result is cached by the text, the tokenizer and the length.
+    The result is cached by the text, the tokenizer, the length and the code of this module.
 
     Args:
         corpus: The text.
@@ -78,7 +78,7 @@ def pack(corpus: Corpus, tokenizer: Tokenizer, length: int, at_least: int, watch
         CorpusError: There are fewer than `at_least` sequences; nothing is written then.
     """
     recipe = f"{corpus.identity}\n{tokenizer.to_str()}\n{length}"
-    path = cache_path(recipe, ".npy")
+    path = cache_path(recipe, ".npy", __file__)
     if not path.exists():
         sequences = tokenise(corpus.batches(watch), tokenizer, length)
         _check_count(corpus, len(sequences), at_least)

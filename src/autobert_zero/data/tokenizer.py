@@ -66,7 +66,8 @@ def keep_tokenizer(tokenizer: Tokenizer, corpus: Corpus, vocab_size: int) -> Non
 
 
 def _place(corpus: Corpus, vocab_size: int) -> Path:
-    return cache_path(f"{corpus.identity}\n{vocab_size}", ".tokenizer.json")
+    # Modules that training is spread over have to be listed here.
+    return cache_path(f"{corpus.identity}\n{vocab_size}", ".tokenizer.json", __file__)
 
 
 def load_tokenizer(source: str) -> Tokenizer:

@@ -22,8 +22,8 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
-class DataConfig(Section):
-    """What text, and how it becomes sequences."""
+class CorpusConfig(Section):
+    """What text, and which tokenizer: what searches and pre-trainings have in common."""
 
     corpus: str = "kjv"
     """`kjv` (embedded), a file or folder (txt, txt.gz, jsonl, parquet), or a dataset on the Hub."""
@@ -31,6 +31,11 @@ class DataConfig(Section):
     """A tokenizer.json, a folder with one, or a name on the Hub; None: WordPiece trained on the corpus."""
     vocab_size: int = Field(4096, ge=64)
     """Size of the trained vocabulary."""
+
+
+class DataConfig(CorpusConfig):
+    """The text of a search."""
+
     length: int = Field(128, ge=8)
     """Tokens in a sequence; 128 in the paper's search phase."""
 

@@ -4,17 +4,13 @@ from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from autobert_zero.config import RunConfig, Section
+from autobert_zero.config import CorpusConfig, RunConfig, Section
 from autobert_zero.space import Backbone
 
 
-class TextConfig(Section):
-    """What text, and how it becomes batches."""
+class TextConfig(CorpusConfig):
+    """The text of a pre-training, and how it becomes batches."""
 
-    corpus: str = "kjv"
-    """`kjv` (embedded), a file or folder (txt, txt.gz, jsonl, parquet), or a dataset on the Hub."""
-    tokenizer: str | None = None
-    """A tokenizer.json, a folder with one, or a name on the Hub; None: WordPiece trained on the corpus."""
     vocab_size: int = Field(8192, ge=64)
     """Size of the trained vocabulary."""
     streaming: bool = False

@@ -23,6 +23,7 @@ MAY_IMPORT = {
     "nn": {"space", "compile"},
     "devices": {"errors"},
     "progress": set(),
+    "signals": set(),
     "memory": set(),
     "plan": {
         *("errors", "config", "space", "zoo", "cost", "nn", "data", "training", "pretrain"),
@@ -33,11 +34,12 @@ MAY_IMPORT = {
     "finetune": {"errors", "config", "nn", "data", "hf", "training", "devices", "progress"},
     "export": {"errors", "space", "nn", "data", "hf", "cost", "search", "report"},
     "data": {"errors", "config"},
-    "training": {"errors", "config", "space", "nn", "data"},
+    "training": {"errors", "config", "space", "nn", "data", "signals"},
     "proxies": {"space", "cost", "nn", "data", "training"},
-    "search": {"errors", "config", "space", "zoo", "cost", "progress"},
+    "search": {"errors", "config", "space", "zoo", "cost", "progress", "signals"},
     "pretrain": {
         *("errors", "config", "space", "zoo", "nn", "data", "training", "hf", "devices", "progress"),
+        "signals",
     },
     "presets": {"errors", "config", "space", "zoo"},
     "report": {"errors", "config", "space", "zoo", "cost", "search", "compile"},

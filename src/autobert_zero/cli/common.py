@@ -9,6 +9,7 @@ from typing import Any
 import typer
 
 from autobert_zero.errors import UserError
+from autobert_zero.signals import interrupting
 
 
 def settled(
@@ -63,13 +64,21 @@ def find_backbone(source: str, layers: int | None) -> Any:
 
 
 @contextmanager
-def stop_told(how: Callable[[], str]) -> Iterator[None]:
-    """Turns Ctrl-C into one line that says how to go on, which is asked for then, and exit code 130."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        print(f"stopped; {how()}", file=sys.stderr)
-        raise typer.Exit(130) from None
+def stop_told(how: Callable[[], str], quiet: bool = False) -> Iterator[None]:
+    """Turns Ctrl-C, and a scheduler's signals, into one line that says how to go on, and exit code 130.
+
+    Args:
+        how: Returns how to go on; called after the stop.
+        quiet: Prints nothing, as in all but one of several processes.
+    """
+    with interrupting():
+        try:
+            yield
+        except KeyboardInterrupt as stop:
+            cause = f" (the signal was {stop})" if str(stop) not in ("", "SIGINT") else ""
+            if not quiet:
+                print(f"stopped; {how()}{cause}", file=sys.stderr)
+            raise typer.Exit(130) from None
 
 
 def parse_rates(text: str) -> list[float]:

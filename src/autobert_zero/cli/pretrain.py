@@ -43,8 +43,9 @@ def pretrain(
     from rich.console import Console
 
     quiet_transformers()
+    from autobert_zero.pretrain.launch import launched
     from autobert_zero.pretrain.presets import PRESETS
-    from autobert_zero.pretrain.run import check_new, is_training, launched, read_config, run_pretraining
+    from autobert_zero.pretrain.run import check_new, is_training, read_config, run_pretraining
 
     changed = [backbone, layers, config, corpus, tokenizer, start, seed, *(set_ or [])]
     if resume:
@@ -62,14 +63,15 @@ def pretrain(
             options["backbone"] = found.to_list()
         resolved = settled(PRESETS, preset, (found,), config, set_, options)
         check_new(out)
-    follows = (accelerator := launched()) is not None and not accelerator.is_main_process
+    accelerator = launched(resolved.device)
+    follows = accelerator is not None and not accelerator.is_main_process
 
     def how() -> str:
         if not is_training(out):
             return "nothing was trained yet: give the same call again"
         return f"continue with: autobert-zero pretrain --out {out} --resume"
 
-    with stop_told(how), Bars(Console(), quiet=follows) as progress:
+    with stop_told(how, quiet=follows), Bars(Console(), quiet=follows) as progress:
         summary = run_pretraining(resolved, out, progress)
     if not follows:
         typer.echo(

@@ -1,9 +1,12 @@
-"""The figures of a training: one JSON object a line, and TensorBoard's events."""
+"""The figures of a training: one JSON object per line, and TensorBoard's events."""
 
 import json
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from autobert_zero.data.cache import written_whole
 
@@ -44,6 +47,57 @@ class Log:
         self._file.flush()
         for name, value in figures.items():
             self._events.add_scalar(name, value, step)
+
+
+class Meter:
+    """Losses and time since the last line of the log, and the time of all training.
+
+    A checkpoint keeps the state, so that the first line after a resume is that of an uninterrupted training.
+
+    Attributes:
+        seconds: Of training so far, without evaluations and checkpoints.
+    """
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+        self._losses: list[float] = []
+        self._since_line = 0.0
+        self._mark = time.perf_counter()
+
+    def start(self) -> None:
+        """Begins to measure."""
+        self._mark = time.perf_counter()
+
+    def add(self, loss: float) -> None:
+        """Counts a step that has just ended."""
+        now = time.perf_counter()
+        self.seconds += now - self._mark
+        self._since_line += now - self._mark
+        self._mark = now
+        self._losses.append(loss)
+
+    def line(self) -> tuple[float, float]:
+        """Returns the mean loss and the seconds per step since the last call, and begins anew."""
+        count = len(self._losses)
+        mean, pace = sum(self._losses) / count, self._since_line / count
+        self._losses, self._since_line = [], 0.0
+        return mean, pace
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Leaves the time of the block out."""
+        yield
+        self._mark = time.perf_counter()
+
+    def state(self) -> dict[str, Any]:
+        """What a checkpoint keeps."""
+        return {"seconds": self.seconds, "losses": self._losses, "seconds_since_line": self._since_line}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Goes on from the state of a checkpoint; older ones hold the time only."""
+        self.seconds = state["seconds"]
+        self._losses = list(state.get("losses", ()))
+        self._since_line = state.get("seconds_since_line", 0.0)
 
 
 def read_log(folder: Path) -> list[dict[str, float]]:

@@ -1,15 +1,13 @@
 """A whole pre-training and its folder: phases, evaluations, checkpoints, resume."""
 
 import json
-import os
-import signal
-import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import torch
 from filelock import FileLock, Timeout
 from tokenizers import Tokenizer
 from torch import nn
@@ -20,12 +18,15 @@ from autobert_zero.data.streaming import Place, StreamingBatches
 from autobert_zero.devices import find_device
 from autobert_zero.errors import UserError
 from autobert_zero.pretrain.config import PhaseConfig, PretrainConfig
-from autobert_zero.pretrain.log import Log
+from autobert_zero.pretrain.launch import launched
+from autobert_zero.pretrain.log import Log, Meter
 from autobert_zero.pretrain.model import new_model, save_model
 from autobert_zero.pretrain.text import Batches, PhaseText, Text, open_text
 from autobert_zero.progress import Bars
+from autobert_zero.signals import Stopped, requests
 from autobert_zero.training.checkpoint import (
     Checkpoint,
+    CheckpointError,
     checkpoints,
     model_weights,
     newest_checkpoint,
@@ -44,9 +45,8 @@ _CHECKPOINTS = "checkpoints"
 _DIVERGED = "diverged"
 _TOKENIZER = "tokenizer.json"
 
-
-class Stopped(KeyboardInterrupt):
-    """The user stopped the training; a checkpoint is written."""
+_Asked = Callable[[], int | None]
+"""Returns the signal that asked for a stop."""
 
 
 def run_pretraining(config: PretrainConfig, out: Path, progress: Bars) -> dict[str, Any]:
@@ -65,7 +65,7 @@ def run_pretraining(config: PretrainConfig, out: Path, progress: Bars) -> dict[s
             training diverged.
         Stopped: By the user; the folder can be resumed.
     """
-    accelerator = launched()
+    accelerator = launched(config.device)
     leads = accelerator is None or accelerator.is_main_process
     device = accelerator.device if accelerator else find_device(config.device)
     _check_shares(config, accelerator)
@@ -76,7 +76,7 @@ def run_pretraining(config: PretrainConfig, out: Path, progress: Bars) -> dict[s
     kept = out / _TOKENIZER
     tokenizer = Tokenizer.from_file(str(kept)) if kept.exists() else _starting_tokenizer(config)
     if accelerator is not None:
-        with accelerator.main_process_first():  # it fills the caches
+        with accelerator.local_main_process_first():  # it fills the caches of its machine
             text = open_text(config, progress.update, tokenizer)
     else:
         text = open_text(config, progress.update, tokenizer)
@@ -117,7 +117,7 @@ class _Training:
         if accelerator is not None:
             self.model, prepared = accelerator.prepare(model, self.optimizer)
             self.optimizer = prepared.optimizer
-        self.seconds = 0.0
+        self.meter = Meter()
         self.step = 0
 
     def run(self) -> dict[str, Any]:
@@ -125,14 +125,14 @@ class _Training:
         found = newest_checkpoint(self.out / _CHECKPOINTS, self.progress.say)
         if found is not None:
             restore(found, self.model, self.optimizer)
-            self.step, self.seconds = found.step, found.about["seconds"]
+            self.step = found.step
+            self.meter.restore(found.about)
             self.progress.say(f"resuming after {self.step:,} of {self.config.steps:,} steps")
-        last: Evaluation | None = None
-        if self.leads:
-            with Log(self.out, self.step) as log, _stopping(self.accelerator) as stop:
-                last = self._phases(found, log, stop)
-        else:
-            last = self._phases(found, None, lambda: False)
+        with (
+            requests(patient=self.accelerator is not None) as asked,
+            Log(self.out, self.step) if self.leads else nullcontext() as log,
+        ):
+            last = self._phases(found, log, asked)
         held_out = evaluate(self.model, self.text.phases[-1].holdout, self.config.precision)
         weights = model_weights(self.model)
         summary = self._summary(last, held_out)
@@ -142,56 +142,55 @@ class _Training:
                 partial.write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
         return summary
 
-    def _phases(self, found: Checkpoint | None, log: Log | None, stop: Callable[[], bool]) -> Evaluation:
+    def _phases(self, found: Checkpoint | None, log: Log | None, asked: _Asked) -> Evaluation:
         begin, result = 0, None
         for phase, text in zip(self.config.phases, self.text.phases, strict=True):
             end = begin + phase.steps
             if self.step < end:
                 if found is not None and "place" in found.about and begin < self.step:
                     _go_on_at(text.train, found.about["place"])
-                result = self._phase(phase, text, begin, log, stop)
+                result = self._phase(phase, text, begin, log, asked)
             begin = end
         return result or evaluate(self.model, self.text.phases[-1].validation, self.config.precision)
 
     def _phase(
-        self, phase: PhaseConfig, text: PhaseText, begin: int, log: Log | None, stop: Callable[[], bool]
+        self,
+        phase: PhaseConfig,
+        text: PhaseText,
+        begin: int,
+        log: Log | None,
+        asked: _Asked,
     ) -> Evaluation:
         """Trains the steps of a phase, which begins at `begin`, that are left."""
         config, report = self.config, self.config.report
         steps = range(self.step, begin + phase.steps)
         tokens = phase.batch_size * phase.length
-        since, losses, result = time.perf_counter(), [], None
+        result: Evaluation | None = None
 
         def on_step(step: int, loss: float) -> None:
-            nonlocal since, result
+            nonlocal result
             self.step = step
-            losses.append(loss)
+            self.meter.add(loss)
             self.progress.update("pre-training", step, config.steps, f"loss {loss:.3f}")
             ends = step == steps.stop
             if step % report.log_every == 0 or ends:
-                now = time.perf_counter()
-                self.seconds += now - since
+                mean, seconds = self.meter.line()
                 if log is not None:
-                    log.write(
-                        step,
-                        loss=sum(losses) / len(losses),
-                        learning_rate=self.recipe.rate(step - 1),
-                        tokens_per_second=tokens * len(losses) / (now - since),
-                    )
-                losses.clear()
-                since = time.perf_counter()
-            if step % report.evaluate_every == 0 or ends:
-                paused = time.perf_counter()
-                result = self._evaluate(text, step, log)
-                since += time.perf_counter() - paused
-            stopped = stop()
-            if step % report.checkpoint_every == 0 or ends or stopped:
-                paused = time.perf_counter()
-                self._save(self.out / _CHECKPOINTS, text.train, self.seconds + paused - since)
-                since += time.perf_counter() - paused
-            if stopped:
-                raise Stopped
+                    rate = self.recipe.rate(step - 1)
+                    log.write(step, loss=mean, learning_rate=rate, tokens_per_second=tokens / seconds)
+            evaluated = step % report.evaluate_every == 0 or ends
+            with self.meter.paused():
+                if evaluated:
+                    result = self._evaluate(text, step, log)
+                stopped = self._agreed(asked())
+                if step % report.checkpoint_every == 0 or ends or stopped is not None:
+                    self._save(self.out / _CHECKPOINTS, text.train)
+                if evaluated and result is not None:  # said when it is saved: there may be nobody to hear it
+                    self.progress.say(f"step {step:,} of {config.steps:,}: {_in_words(result)}")
+            if stopped is not None:
+                raise Stopped(stopped)
 
+        self.meter.start()
         try:
             train(
                 self.model,
@@ -206,28 +205,36 @@ class _Training:
                 accelerator=self.accelerator,
             )
         except Diverged as error:
-            self._save(self.out / _DIVERGED, text.train, self.seconds)
+            self._save(self.out / _DIVERGED, text.train)
             raise UserError(
                 f"the training diverged: {error}. The state before that step is in {self.out / _DIVERGED}; "
                 "try a lower recipe.learning_rate or a longer recipe.warmup in another --out"
             ) from error
+        except CheckpointError:
+            raise
+        except UserError:  # the text cannot be read on
+            if self.accelerator is None and self.step > steps.start:  # several would have to fail together
+                self._save(self.out / _CHECKPOINTS, text.train)
+            raise
         assert result is not None
         return result
+
+    def _agreed(self, asked: int | None) -> int | None:
+        """The signal that any of the processes was sent: all of them stop after the same step."""
+        if self.accelerator is None:
+            return asked
+        sent = torch.tensor([asked or 0], device=self.accelerator.device)
+        return int(self.accelerator.gather(sent).max()) or None
 
     def _evaluate(self, text: PhaseText, step: int, log: Log | None) -> Evaluation:
         result = evaluate(self.model, text.validation, self.config.precision)
         self.model.train()
-        figures = {"validation_loss": result.loss, "mlm_accuracy": result.accuracy}
-        if result.order_accuracy is not None:
-            figures["nsp_accuracy"] = result.order_accuracy
         if log is not None:
-            log.write(step, **figures)
-        shown = ", ".join(f"{name.replace('_', ' ')} {value:.4f}" for name, value in figures.items())
-        self.progress.say(f"step {step:,} of {self.config.steps:,}: {shown}")
+            log.write(step, **_figures(result))
         return result
 
-    def _save(self, folder: Path, batches: Batches, seconds: float) -> None:
-        about: dict[str, Any] = {"seconds": seconds}
+    def _save(self, folder: Path, batches: Batches) -> None:
+        about = self.meter.state()
         if isinstance(batches, StreamingBatches):
             about["place"] = asdict(batches.place)
         save_checkpoint(folder, self.step, self.model, self.optimizer, about, self.accelerator)
@@ -245,8 +252,8 @@ class _Training:
             "holdout_loss": held_out.loss,
             "holdout_mlm_accuracy": held_out.accuracy,
             "holdout_nsp_accuracy": held_out.order_accuracy,
-            "seconds": self.seconds,
-            "tokens_per_second": config.tokens / self.seconds if self.seconds else 0.0,
+            "seconds": self.meter.seconds,
+            "tokens_per_second": config.tokens / self.meter.seconds if self.meter.seconds else 0.0,
             "seed": config.seed,
         }
 
@@ -263,15 +270,6 @@ def recipe_of(config: PretrainConfig) -> Recipe:
         precision=config.precision,
         parts=recipe.accumulation,
     )
-
-
-def launched() -> "Accelerator | None":
-    """Accelerate's view of the processes, where `accelerate launch` or `torchrun` started several."""
-    if int(os.environ.get("WORLD_SIZE", "1")) < 2:
-        return None
-    from accelerate import Accelerator
-
-    return Accelerator(mixed_precision="no")  # the config's precision decides, not the launcher's
 
 
 def read_config(out: Path) -> PretrainConfig:
@@ -326,6 +324,18 @@ def _check_shares(config: PretrainConfig, accelerator: "Accelerator | None") -> 
             )
 
 
+def _figures(result: Evaluation) -> dict[str, float]:
+    """An evaluation on validation text, by the names that the log has for it."""
+    figures = {"validation_loss": result.loss, "mlm_accuracy": result.accuracy}
+    if result.order_accuracy is not None:
+        figures["nsp_accuracy"] = result.order_accuracy
+    return figures
+
+
+def _in_words(result: Evaluation) -> str:
+    return ", ".join(f"{name.replace('_', ' ')} {value:.4f}" for name, value in _figures(result).items())
+
+
 def _from_scratch(config: PretrainConfig) -> PretrainConfig:
     """The same model without the weights of a search."""
     return config.model_copy(update={"start": None})
@@ -378,32 +388,3 @@ def _only_writer(out: Path, leads: bool) -> Iterator[None]:
         raise UserError(
             f"another process is writing into {out}; wait for it, or choose another --out"
         ) from None
-
-
-@contextmanager
-def _stopping(accelerator: "Accelerator | None") -> Iterator[Callable[[], bool]]:
-    """Turns the first Ctrl-C or SIGTERM into a request, which a whole step answers; the second one kills.
-
-    Several processes cannot agree on a step without a word at every one: there the signal does what it does.
-    """
-    asked = False
-
-    def ask(number: int, frame: Any) -> None:
-        nonlocal asked
-        asked = True
-        signal.signal(number, before[signal.Signals(number)])
-
-    signals = (signal.SIGINT, signal.SIGTERM)
-    try:
-        before = {number: signal.getsignal(number) for number in signals}
-        if accelerator is None:
-            for number in signals:
-                signal.signal(number, ask)
-    except ValueError:  # not the main thread
-        yield lambda: False
-        return
-    try:
-        yield lambda: asked
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

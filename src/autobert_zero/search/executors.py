@@ -6,7 +6,6 @@ long a search takes and nothing else.
 
 import multiprocessing
 import os
-import signal
 import socket
 import threading
 from collections import deque
@@ -29,6 +28,7 @@ from autobert_zero.nn import Trained
 from autobert_zero.search.evaluate import SharedWeightEvaluator, Watch
 from autobert_zero.search.prepare import prepare
 from autobert_zero.search.trial import Outcome, Proposal, Status
+from autobert_zero.signals import leave_to_parent
 
 Done = tuple[Outcome, Trained | None]
 _Sent = tuple[Outcome, Any]
@@ -248,7 +248,7 @@ def make_executor(
 
 def _start_worker(end: Connection) -> None:
     keep_freed_memory()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides
+    leave_to_parent()
 
     def end_with_the_search() -> None:
         end.poll(None)

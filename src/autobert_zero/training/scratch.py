@@ -19,6 +19,7 @@ from autobert_zero.data.masking import Vocabulary, evaluation_batches, training_
 from autobert_zero.data.packing import Part, Splits
 from autobert_zero.errors import UserError
 from autobert_zero.nn import EncoderConfig, MaskedLM
+from autobert_zero.signals import leave_to_parent
 from autobert_zero.space import Backbone
 from autobert_zero.training.language import Evaluation, evaluate, guess_limit, language_objective
 from autobert_zero.training.loop import Diverged, Recipe, train
@@ -223,11 +224,9 @@ _stop: Any
 
 
 def _start_worker(progress: "multiprocessing.Queue[tuple[str, int, int]]", stop: Any, threads: int) -> None:
-    import signal
-
     global _progress, _stop  # a worker's own, set once at its start
     _progress, _stop = progress, stop
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides
+    leave_to_parent()
     torch.set_num_threads(threads)
 
 

@@ -1,0 +1,73 @@
+"""Several processes that train one model: who started them, and what Accelerate makes of it."""
+
+import os
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from autobert_zero.devices import find_device
+from autobert_zero.errors import UserError
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
+_COUNTS = ("WORLD_SIZE", "PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE")
+"""Where torchrun, `accelerate launch` and the kinds of mpirun write how many processes they start."""
+
+_PATIENCE = timedelta(hours=12)
+"""How long processes wait for each other; the first of a machine tokenises the corpus meanwhile."""
+
+
+def launched(device: str) -> "Accelerator | None":
+    """Accelerate's view of the processes; None where there is one.
+
+    Args:
+        device: As `find_device` takes it; on CPUs the processes talk over gloo.
+
+    Raises:
+        UserError: The environment is inconsistent, Accelerate does not see the processes that were started,
+            or its configuration asks for what a pre-training cannot do.
+    """
+    count = _started()
+    if count < 2:
+        if os.environ.get("ACCELERATE_USE_CPU", "").lower() in ("1", "true") and "MASTER_ADDR" in os.environ:
+            raise UserError(
+                "accelerate launch started one process where several were asked for: on CPUs it needs "
+                "--mpirun_hostfile; use torchrun --nproc-per-node N -m autobert_zero.cli pretrain ..."
+            )
+        return None
+    from accelerate import Accelerator
+    from accelerate.utils import DistributedType, InitProcessGroupKwargs
+
+    kind = find_device(device).type
+    accelerator = Accelerator(
+        cpu=kind == "cpu",
+        mixed_precision="no",  # the config's precision decides, not the launcher's
+        kwargs_handlers=[InitProcessGroupKwargs(timeout=_PATIENCE)],
+    )
+    if accelerator.num_processes != count:
+        raise UserError(
+            f"{count} processes were started, but Accelerate sees {accelerator.num_processes} on device "
+            f"{kind!r}; start them with torchrun --nproc-per-node {count} -m autobert_zero.cli pretrain ..., "
+            "or choose another device"
+        )
+    chosen = accelerator.distributed_type
+    if chosen in (DistributedType.DEEPSPEED, DistributedType.MEGATRON_LM):
+        raise UserError(
+            f"a pre-training cannot use {chosen.value}; choose FSDP, version 2, in Accelerate's config"
+        )
+    plugin = accelerator.state.fsdp_plugin if chosen == DistributedType.FSDP else None
+    if plugin is not None and plugin.fsdp_version != 2:
+        raise UserError("a pre-training needs FSDP version 2; set fsdp_version: 2 in Accelerate's config")
+    return accelerator
+
+
+def _started() -> int:
+    """The number of processes that a launcher started, 1 without one."""
+    for name in _COUNTS:
+        text = os.environ.get(name, "").strip()
+        if not text:
+            continue
+        if not text.isdecimal() or int(text) < 1:
+            raise UserError(f"{name} is {text!r} in the environment, not a number of processes; unset it")
+        return int(text)
+    return 1

@@ -1,0 +1,106 @@
+"""Signals that stop a run."""
+
+import signal
+import threading
+from collections.abc import Iterator
+
+import pytest
+import typer
+
+from autobert_zero.cli.common import stop_told
+from autobert_zero.signals import Stopped, interrupting, leave_to_parent, requests
+
+SENT = [signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGXCPU]
+ALL = [signal.SIGINT, *SENT]
+
+
+@pytest.fixture(autouse=True)
+def _as_before() -> Iterator[None]:
+    """Puts the handlers back that a test leaves changed."""
+    before = {number: signal.getsignal(number) for number in ALL}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.parametrize("number", SENT)
+def test_what_a_scheduler_sends_interrupts_as_ctrl_c_does(
+    number: signal.Signals, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(typer.Exit) as left, stop_told(lambda: "the same call continues"):
+        signal.raise_signal(number)
+    assert left.value.exit_code == 130
+    message = f"stopped; the same call continues (the signal was {number.name})\n"
+    assert capsys.readouterr().err == message
+    assert signal.getsignal(number) == signal.SIG_DFL
+
+
+def test_ctrl_c_needs_no_name(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(typer.Exit), stop_told(lambda: "the same call continues"):
+        signal.raise_signal(signal.SIGINT)
+    assert capsys.readouterr().err == "stopped; the same call continues\n"
+
+
+def test_one_process_of_several_speaks(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(typer.Exit), stop_told(lambda: "", quiet=True):
+        signal.raise_signal(signal.SIGTERM)
+    assert capsys.readouterr().err == ""
+
+
+def test_a_second_signal_does_not_interrupt_the_clean_up() -> None:
+    cleaned = False
+    with pytest.raises(Stopped, match="SIGHUP"), interrupting():
+        try:
+            signal.raise_signal(signal.SIGHUP)
+        finally:
+            signal.raise_signal(signal.SIGHUP)
+            signal.raise_signal(signal.SIGTERM)
+            cleaned = True
+    assert cleaned
+
+
+def test_what_is_ignored_stays_ignored() -> None:
+    """As SIGHUP is under nohup."""
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    with interrupting(), requests() as asked:
+        signal.raise_signal(signal.SIGHUP)
+        assert asked() is None
+    assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+
+
+@pytest.mark.parametrize("number", ALL)
+def test_a_request_waits_to_be_answered(number: signal.Signals) -> None:
+    with requests() as asked:
+        assert asked() is None
+        signal.raise_signal(number)
+        signal.raise_signal(signal.SIGTERM)
+        assert asked() == number
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+
+
+def test_several_processes_are_patient() -> None:
+    with requests(patient=True) as asked:
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
+        assert asked() == signal.SIGINT
+
+
+def test_outside_the_main_thread_nothing_is_installed() -> None:
+    answers: list[object] = []
+
+    def work() -> None:
+        with interrupting(), requests() as asked:
+            answers.append(asked())
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert answers == [None]
+
+
+def test_workers_leave_it_to_the_parent() -> None:
+    leave_to_parent()
+    for number in ALL:
+        expected = signal.SIG_DFL if number == signal.SIGTERM else signal.SIG_IGN
+        assert signal.getsignal(number) == expected

@@ -48,15 +48,19 @@ def test_one_process_of_several_speaks(capsys: pytest.CaptureFixture[str]) -> No
 
 
 def test_a_second_signal_does_not_interrupt_the_clean_up() -> None:
-    cleaned = False
-    with pytest.raises(Stopped, match="SIGHUP"), interrupting():
+    steps = []
+
+    def work() -> None:
         try:
             signal.raise_signal(signal.SIGHUP)
         finally:
             signal.raise_signal(signal.SIGHUP)
             signal.raise_signal(signal.SIGTERM)
-            cleaned = True
-    assert cleaned
+            steps.append("cleaned")
+
+    with interrupting(), pytest.raises(Stopped, match="SIGHUP"):
+        work()
+    assert steps == ["cleaned"]
 
 
 def test_what_is_ignored_stays_ignored() -> None:

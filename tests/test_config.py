@@ -74,7 +74,7 @@ def test_numbers_without_a_point() -> None:
         ("seed", "write a setting as key=value"),
         ("=3", "write a setting as key=value"),
         ("seed=[1", "the value of seed is not valid"),
-        ("data.corpus=2024-13-45", "the value of data.corpus is not valid"),
+        ("seed=1: 2: 3", "the value of seed is not valid"),
     ],
 )
 def test_bad_settings(text: str, message: str) -> None:
@@ -131,7 +131,8 @@ def test_a_config_is_a_value() -> None:
         (None, "cannot be read: No such file"),
         (b"a: [", "is not YAML"),
         (b"\x80\xff", "is not YAML"),
-        (b"when: 2024-13-45", "is not YAML"),
+        (b"seed: 1\nseed: 2\n", "is not YAML: line 2: the key 'seed' is given twice"),
+        (b"seed: 1\nstudy: gr\xfcn\n", "is not YAML: line 2: not UTF-8 text"),
         (b"just words", "is not a mapping of settings"),
         (b"- a\n- b\n", "is not a mapping of settings"),
     ],

@@ -10,6 +10,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from autobert_zero.errors import UserError
+from autobert_zero.strict_yaml import parse_yaml
 
 
 class ConfigError(UserError):
@@ -256,22 +257,30 @@ def resolve(base: C, *changes: dict[str, Any]) -> C:
         raise ConfigError(_one_line(error)) from None
 
 
-def read_yaml(path: Path) -> dict[str, Any]:
+def read_yaml(path: Path, kind: str = "config", *, words: bool = False) -> dict[str, Any]:
     """Reads a YAML file of settings.
 
+    Args:
+        path: The file.
+        kind: What the file is, for messages.
+        words: Take every value as the text that is written, see `parse_yaml`.
+
     Raises:
-        ConfigError: It is missing, not YAML, or not a mapping.
+        ConfigError: It is missing, not YAML, not a mapping, or has a key twice.
     """
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = parse_yaml(path.read_bytes().decode("utf-8-sig"), words=words)
     except OSError as error:
-        raise ConfigError(f"config {path} cannot be read: {error.strerror}") from None
-    except (yaml.YAMLError, ValueError) as error:  # impossible dates and foreign bytes are ValueErrors
-        raise ConfigError(f"config {path} is not YAML: {' '.join(str(error).split())}") from None
+        raise ConfigError(f"{kind} {path} cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        line = error.object[: error.start].count(b"\n") + 1
+        raise ConfigError(f"{kind} {path} is not YAML: line {line}: not UTF-8 text") from None
+    except ValueError as error:  # not YAML, or a path with NUL
+        raise ConfigError(f"{kind} {path} is not YAML: {error}") from None
     if content is None:
         return {}
     if not isinstance(content, dict):
-        raise ConfigError(f"config {path} is not a mapping of settings")
+        raise ConfigError(f"{kind} {path} is not a mapping of settings")
     return content
 
 
@@ -285,8 +294,8 @@ def parse_setting(text: str) -> dict[str, Any]:
     if not equals or not key:
         raise ConfigError(f"write a setting as key=value, for example model.width=128, not {text!r}")
     try:
-        setting: Any = yaml.safe_load(value)
-    except (yaml.YAMLError, ValueError):  # an impossible date is a ValueError
+        setting: Any = parse_yaml(value)
+    except ValueError:
         raise ConfigError(f"the value of {key} is not valid: {value!r}") from None
     for part in reversed(key.split(".")):
         setting = {part: setting}

@@ -115,7 +115,7 @@ def test_number_format(saved: Path) -> None:
 @pytest.mark.parametrize("implementation", ["eager", "sdpa"])
 def test_attention_implementations_are_the_compilers_choice(saved: Path, implementation: str) -> None:
     model = AutoModel.from_pretrained(saved, attn_implementation=implementation)
-    assert model(**batch(), output_attentions=True).attentions[1] is not None
+    assert len(model(**batch(), output_attentions=True).attentions) == 2
 
 
 def test_another_backbone_of_other_sizes_is_refused(saved: Path) -> None:

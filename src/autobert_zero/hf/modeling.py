@@ -8,12 +8,12 @@ Axes: B batch, n tokens, d hidden size, H heads.
 """
 
 import os
-from collections.abc import Iterable
-from typing import Any, Self, cast
+from typing import Any, Self
 
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 from transformers import initialization as init
+from transformers.modeling_layers import GradientCheckpointingLayer
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 from transformers.utils import can_return_tuple
 
@@ -40,7 +40,7 @@ class AutoBertZeroPreTrainedModel(PreTrainedModel):
     supports_gradient_checkpointing = True
     _supports_sdpa = True  # where a graph has the pattern; the compiler decides
     _input_embed_layer = "token"
-    _no_split_modules = ("EncoderLayer",)
+    _no_split_modules = ("AutoBertZeroLayer",)
 
     def _init_weights(self, module: nn.Module) -> None:
         super()._init_weights(module)
@@ -85,6 +85,10 @@ class AutoBertZeroPreTrainedModel(PreTrainedModel):
         return (model, info) if wants_info else model
 
 
+class AutoBertZeroLayer(GradientCheckpointingLayer, EncoderLayer):
+    """An `EncoderLayer` whose activations `transformers` can have computed again for the backward pass."""
+
+
 class AutoBertZeroModel(AutoBertZeroPreTrainedModel):
     """The encoder without a head.
 
@@ -97,10 +101,10 @@ class AutoBertZeroModel(AutoBertZeroPreTrainedModel):
         super().__init__(config)
         sizes = config.encoder_config()
         self.embeddings = Embeddings(sizes)
-        self.layers = nn.ModuleList(EncoderLayer(layer, sizes) for layer in config.parse_backbone().layers)
+        backbone = config.parse_backbone()
+        self.layers = nn.ModuleList(AutoBertZeroLayer(layer, sizes) for layer in backbone.layers)
         mean = config.classifier_pooling == "mean"
         self.pooler = Pooler(config.hidden_size, mean) if add_pooling_layer else None
-        self.gradient_checkpointing = False
         self.post_init()
 
     @can_return_tuple
@@ -122,8 +126,8 @@ class AutoBertZeroModel(AutoBertZeroPreTrainedModel):
             token_type_ids: (B, n) segment ids; None means all 0.
             position_ids: (B, n) or (1, n); None means 0, 1, 2, ...
             inputs_embeds: (B, n, d) in place of `input_ids`.
-            output_attentions: Whether to return for every layer its map, (B, H, n, n), see
-                `GraphAttention.attention_map`, or None where the layer has none.
+            output_attentions: Whether to return the maps, (B, H, n, n), of the layers that have one, in
+                their order: attentions whose formula names a softmax over tokens. See `GraphAttention`.
             output_hidden_states: Whether to return the embeddings and the output of every layer.
 
         Returns:
@@ -151,12 +155,12 @@ class AutoBertZeroModel(AutoBertZeroPreTrainedModel):
 
         x = self.embeddings(input_ids, token_type_ids, position_ids, inputs_embeds)
         states: list[Tensor] = [x] if with_states else []
-        maps: list[Tensor | None] = []
-        for layer in cast(Iterable[EncoderLayer], self.layers):
+        maps: list[Tensor] = []
+        for layer in self.layers:
+            # Positional arguments, since gradient checkpointing looks for tensors among them.
             if with_maps:
-                maps.append(layer.attention_map(x, mask))
-            if self.gradient_checkpointing and self.training:
-                x = self._gradient_checkpointing_func(layer, x, mask)
+                x, weights = layer(x, mask, None, None, True)
+                maps += [] if weights is None else [weights]
             else:
                 x = layer(x, mask)
             if with_states:

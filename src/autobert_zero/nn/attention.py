@@ -3,8 +3,10 @@
 from torch import Tensor, nn
 
 from autobert_zero.nn.compiler import Compiled
+from autobert_zero.nn.documents import Documents
 from autobert_zero.nn.interpreter import Interpreter
 from autobert_zero.nn.kernels import Context
+from autobert_zero.nn.rows import select_rows
 from autobert_zero.space import Graph
 from autobert_zero.space.types import NN
 
@@ -31,48 +33,49 @@ class GraphAttention(nn.Module):
         self.projection = nn.Linear(width, len(self.inputs) * width)
         self.output = nn.Linear(width, width)
         self.compute: Compiled | Interpreter = Compiled(graph)
+        maps = (node.code for node in graph.root.walk() if node.op == "softmax" and node.type == NN)
+        self._map = next(maps, None)
 
-    def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
+    def forward(
+        self,
+        x: Tensor,
+        mask: Tensor | None,
+        documents: Documents | None = None,
+        rows: Tensor | None = None,
+        with_map: bool = False,
+    ) -> Tensor | tuple[Tensor, Tensor | None]:
         """Mixes tokens and projects the result.
 
         Args:
             x: (B, n, d).
             mask: (B, n) booleans, True at real tokens, or None.
+            documents: The documents of packed sequences, each mixed as if it were alone; None mixes whole
+                sequences.
+            rows: (m,) indices into the flattened (B * n): the only tokens to project, since W_O treats each
+                token alone. None projects all.
+            with_map: Whether to compute with the interpreter and return the attention map too. Excludes
+                `documents`.
 
         Returns:
-            (B, n, d).
+            (B, n, d), or (m, d) for the chosen rows. With `with_map` also the map from which that was
+            computed, (B, H, n, n), how much each token takes of every other: the first softmax over an
+            (n, n) that the formula names, rows that sum to 1 over the real tokens; None for a formula
+            without one.
         """
-        return self.output(self.mix(x, mask))
+        weights = None
+        if documents is not None:
+            mixed = documents.apart(self._mix, x)
+        elif with_map and self._map is not None:
+            values = Interpreter(self.graph).values(self._projected(x), self._context(x, mask))
+            mixed, weights = _joined(values[self.graph.code]), values[self._map]
+        else:
+            mixed = self._mix(x, mask)
+        output = self.output(select_rows(mixed, rows))
+        return (output, weights) if with_map else output
 
-    def mix(self, x: Tensor, mask: Tensor | None) -> Tensor:
-        """What `forward` computes before W_O, which treats each token alone.
-
-        Args:
-            x: (B, n, d).
-            mask: (B, n) booleans, True at real tokens, or None.
-
-        Returns:
-            (B, n, d).
-        """
-        mixed = self.compute(self._projected(x), self._context(x, mask))
-        # (B, H, n, d_h) -> (B, n, d)
-        return mixed.transpose(1, 2).reshape(x.shape)
-
-    def attention_map(self, x: Tensor, mask: Tensor | None) -> Tensor | None:
-        """How much each token takes of every other: for inspection, computed apart from `forward`.
-
-        Args:
-            x: (B, n, d).
-            mask: (B, n) booleans, True at real tokens, or None.
-
-        Returns:
-            (B, H, n, n), rows that sum to 1 over the real tokens: the first softmax over an (n, n) that
-            the formula names. None for a graph without one.
-        """
-        for node in self.graph.root.walk():
-            if node.op == "softmax" and node.type == NN:
-                return Interpreter(self.graph, node)(self._projected(x), self._context(x, mask))
-        return None
+    def _mix(self, x: Tensor, mask: Tensor | None) -> Tensor:
+        """(B, n, d) and a mask to (B, n, d): all but the last projection."""
+        return _joined(self.compute(self._projected(x), self._context(x, mask)))
 
     def _projected(self, x: Tensor) -> dict[str, Tensor]:
         """Each input of the graph, (B, H, n, d_h)."""
@@ -84,3 +87,8 @@ class GraphAttention(nn.Module):
 
     def _context(self, x: Tensor, mask: Tensor | None) -> Context:
         return Context(x.shape[-1] // self.heads, mask)
+
+
+def _joined(heads: Tensor) -> Tensor:
+    """(B, H, n, d_h) -> (B, n, d)."""
+    return heads.transpose(1, 2).flatten(2)

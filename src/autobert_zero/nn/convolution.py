@@ -4,6 +4,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from autobert_zero.nn.documents import Documents
+from autobert_zero.nn.rows import select_rows
+
 _SHORT = 128
 """Longest sequence that one band matrix computes; a longer one is cut into blocks."""
 
@@ -24,28 +27,31 @@ class LightConvolution(nn.Module):
         self.kernel = nn.Parameter(torch.empty(heads, kernel))
         self.output = nn.Linear(width, width)
 
-    def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
+    def forward(
+        self,
+        x: Tensor,
+        mask: Tensor | None,
+        documents: Documents | None = None,
+        rows: Tensor | None = None,
+    ) -> Tensor:
         """Mixes tokens and projects the result.
 
         Args:
             x: (B, n, d).
             mask: (B, n) booleans, True at real tokens, or None.
+            documents: The documents of packed sequences, each mixed as if it were alone; None mixes whole
+                sequences.
+            rows: (m,) indices into the flattened (B * n): the only tokens to project, since the projection
+                treats each token alone. None projects all.
 
         Returns:
-            (B, n, d).
+            (B, n, d), or (m, d) for the chosen rows.
         """
-        return self.output(self.mix(x, mask))
+        mixed = self._mix(x, mask) if documents is None else documents.apart(self._mix, x)
+        return self.output(select_rows(mixed, rows))
 
-    def mix(self, x: Tensor, mask: Tensor | None) -> Tensor:
-        """What `forward` computes before the last projection, which treats each token alone.
-
-        Args:
-            x: (B, n, d).
-            mask: (B, n) booleans, True at real tokens, or None.
-
-        Returns:
-            (B, n, d).
-        """
+    def _mix(self, x: Tensor, mask: Tensor | None) -> Tensor:
+        """(B, n, d) and a mask to (B, n, d): all but the last projection."""
         gated = F.glu(self.projection(x), dim=-1)
         if mask is not None:
             gated = gated.masked_fill(~mask[:, :, None], 0.0)
@@ -62,16 +68,14 @@ def convolve(x: Tensor, kernel: Tensor) -> Tensor:
     Returns:
         (B, n, d).
     """
+    kernel = kernel.to(x.dtype)
+    if torch.compiler.is_exporting():
+        # One operation that other runtimes know; a program has no length to choose by.
+        return _depthwise(x, kernel)
     # Chosen by benchmarks/convolution.py on CPU, forward and backward.
     shifted_up_to = 5 if x.shape[1] <= _SHORT else 9
-    if torch.compiler.is_exporting():
-        # For any length, as one operation that other runtimes know.
-        algorithm = _depthwise
-    elif kernel.shape[-1] <= shifted_up_to:
-        algorithm = _shifted_sum
-    else:
-        algorithm = _banded_product
-    return algorithm(x, kernel.to(x.dtype))
+    algorithm = _shifted_sum if kernel.shape[-1] <= shifted_up_to else _banded_product
+    return algorithm(x, kernel)
 
 
 def _depthwise(x: Tensor, kernel: Tensor) -> Tensor:

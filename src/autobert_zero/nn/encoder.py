@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
@@ -9,6 +10,7 @@ from torch.utils.checkpoint import checkpoint
 from autobert_zero.nn.attention import GraphAttention
 from autobert_zero.nn.convolution import LightConvolution
 from autobert_zero.nn.documents import Documents
+from autobert_zero.nn.rows import select_rows
 from autobert_zero.space import Attention, Backbone, Layer
 
 
@@ -94,14 +96,14 @@ class Embeddings(nn.Module):
         """
         x = self.token(ids) if embedded is None else embedded
         if positions is None:
-            tokens, most = x.shape[1], self.position.num_embeddings
-            if tokens > most:
-                raise ValueError(f"{tokens} tokens are more than the {most} positions; truncate the text")
-            position = self.position.weight[:tokens]
-        else:
-            position = self.position(positions)
-        segment = self.segment.weight[0] if segments is None else self.segment(segments)
-        return self.dropout(self.norm(x + position + segment))
+            tokens, limit = x.shape[1], self.position.num_embeddings
+            if tokens > limit:
+                raise ValueError(f"{tokens} tokens are more than the {limit} positions; truncate the text")
+            positions = torch.arange(tokens, device=x.device)[None]  # (1, n)
+        if segments is None:
+            segments = torch.zeros(1, 1, dtype=torch.long, device=x.device)  # one for all tokens
+        # Modules are called, never read: hooks, adapters and offloaded weights act on calls only.
+        return self.dropout(self.norm(x + self.position(positions) + self.segment(segments)))
 
 
 class FeedForward(nn.Module):
@@ -142,7 +144,8 @@ class EncoderLayer(nn.Module):
         mask: Tensor | None,
         documents: Documents | None = None,
         rows: Tensor | None = None,
-    ) -> Tensor:
+        with_map: bool = False,
+    ) -> Tensor | tuple[Tensor, Tensor | None]:
         """Computes the layer.
 
         Args:
@@ -153,20 +156,22 @@ class EncoderLayer(nn.Module):
             rows: (m,) indices into the flattened (B * n): the only tokens whose output is wanted, since what
                 follows the mixing treats each token alone. None computes all.
 
-        Returns:
-            (B, n, d), or (m, d) for the chosen rows.
-        """
-        # By name: a second attribute for the same module would put its weights into the state dict twice.
-        branch = getattr(self, self._branch)
-        mixed = branch.mix(x, mask) if documents is None else documents.apart(branch.mix, x)
-        if rows is not None:
-            x, mixed = (each.flatten(0, 1).index_select(0, rows) for each in (x, mixed))  # (m, d)
-        x = self.mixing_norm(x + self.dropout(branch.output(mixed)))
-        return self.output_norm(x + self.dropout(self.feed_forward(x)))
+            with_map: Whether to return the attention's map too, see `GraphAttention`; excludes `documents`.
 
-    def attention_map(self, x: Tensor, mask: Tensor | None) -> Tensor | None:
-        """See `GraphAttention.attention_map`; None for a convolution."""
-        return self.attention.attention_map(x, mask) if self._branch == "attention" else None
+        Returns:
+            (B, n, d), or (m, d) for the chosen rows; with `with_map` also the map (B, H, n, n), or None
+            where the layer has none.
+        """
+        weights = None
+        if self._branch == "convolution":
+            mixed = self.convolution(x, mask, documents, rows)
+        elif with_map:
+            mixed, weights = self.attention(x, mask, documents, rows, with_map)
+        else:
+            mixed = self.attention(x, mask, documents, rows)
+        x = self.mixing_norm(select_rows(x, rows) + self.dropout(mixed))
+        x = self.output_norm(x + self.dropout(self.feed_forward(x)))
+        return (x, weights) if with_map else x
 
 
 class Encoder(nn.Module):

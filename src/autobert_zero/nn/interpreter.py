@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from torch import Tensor
 
 from autobert_zero.nn.kernels import KERNELS, Context
-from autobert_zero.space import Graph, Node
+from autobert_zero.space import Graph
 
 
 class Interpreter:
@@ -13,22 +13,17 @@ class Interpreter:
 
     Args:
         graph: The attention graph.
-        output: The node to compute, with what it needs; None means the graph's output.
     """
 
-    def __init__(self, graph: Graph, output: Node | None = None) -> None:
-        nodes = graph.nodes
-        if output is not None:
-            needed = {node.code for node in output.walk()}
-            nodes = tuple([node for node in nodes if node.code in needed])
+    def __init__(self, graph: Graph) -> None:
         self.inputs = graph.inputs
         self._steps = [
             (node.code, KERNELS[node.op], [arg.code for arg in node.args], [arg.type for arg in node.args])
-            for node in nodes
+            for node in graph.nodes
             if node.args
         ]
-        self._inputs = {node.op: node.code for node in nodes if not node.args}
-        self._output = graph.code if output is None else output.code
+        self._inputs = {node.op: node.code for node in graph.nodes if not node.args}
+        self._output = graph.code
 
     def __call__(self, inputs: Mapping[str, Tensor], context: Context) -> Tensor:
         """Computes the graph.
@@ -38,10 +33,17 @@ class Interpreter:
             context: Head dimension and mask.
 
         Returns:
-            The output, (B, H, n, d_h), or of the type of the node that was asked for. Rows of padded
-            tokens hold unspecified finite values.
+            The output, (B, H, n, d_h). Rows of padded tokens hold unspecified finite values.
+        """
+        return self.values(inputs, context)[self._output]
+
+    def values(self, inputs: Mapping[str, Tensor], context: Context) -> dict[str, Tensor]:
+        """Computes every node of the graph; see `__call__`.
+
+        Returns:
+            Each node's value by the node's code.
         """
         values = {code: inputs[name] for name, code in self._inputs.items()}
         for code, kernel, args, types in self._steps:
             values[code] = kernel([values[arg] for arg in args], types, context)
-        return values[self._output]
+        return values

@@ -16,6 +16,7 @@ FILES = [path.relative_to(ROOT).with_suffix("").as_posix() for path in sorted(RO
 MAY_IMPORT = {
     "errors": set(),
     "strict_yaml": set(),
+    "sources": {"errors"},
     "config": {"errors", "strict_yaml"},
     "space": {"errors"},
     "zoo": {"errors", "space", "cost"},
@@ -32,9 +33,9 @@ MAY_IMPORT = {
     },
     "measure": {"space", "nn", "data", "cost", "devices"},
     "describe": {"errors", "space", "compile", "cost"},
-    "finetune": {"errors", "config", "nn", "data", "hf", "training", "devices", "progress"},
-    "export": {"errors", "space", "nn", "data", "hf", "cost", "search", "report"},
-    "data": {"errors", "config"},
+    "finetune": {"errors", "config", "sources", "nn", "data", "hf", "training", "devices", "progress"},
+    "export": {"errors", "sources", "space", "nn", "data", "hf", "cost", "search", "report"},
+    "data": {"errors", "config", "sources"},
     "training": {"errors", "config", "space", "nn", "data", "signals"},
     "proxies": {"space", "cost", "nn", "data", "training"},
     "search": {"errors", "config", "space", "zoo", "cost", "progress", "signals"},
@@ -44,7 +45,7 @@ MAY_IMPORT = {
     },
     "presets": {"errors", "config", "space", "zoo"},
     "report": {"errors", "config", "space", "zoo", "cost", "search", "compile"},
-    "hf": {"errors", "space", "zoo", "nn"},
+    "hf": {"errors", "sources", "space", "zoo", "nn"},
 }
 # Where the search meets the training; the rest of the search knows only backbones and scores.
 ASSEMBLY = {

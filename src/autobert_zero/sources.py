@@ -1,0 +1,95 @@
+"""Where a source that the user names is: on this disk, or on the Hugging Face Hub.
+
+One decision for models, corpora and tokenizers: what exists is local; what is written as a path and does not
+exist is an error at once; the rest can only be a name on the Hub.
+"""
+
+import errno
+import re
+from pathlib import Path
+from typing import Literal
+
+from autobert_zero.errors import UserError
+
+_HUB_NAME = re.compile(r"(?=.{1,96}$)(?!.*(--|\.\.))\w([\w.-]*\w)?(/\w([\w.-]*\w)?)?", re.ASCII)
+"""The Hub's rule: `name` or `owner/name` of letters, digits, `_`, `-` and `.`."""
+
+_ENDINGS = frozenset(
+    [
+        *(".txt", ".md", ".log", ".html", ".xml", ".json", ".jsonl", ".yaml", ".yml", ".csv", ".tsv"),
+        *(".parquet", ".arrow", ".gz", ".bz2", ".xz", ".zst", ".zip", ".tar"),
+        *(".safetensors", ".bin", ".pt", ".onnx"),
+    ]
+)
+"""Endings of files: a name with one of these is meant as a path."""
+
+
+def find_local(source: str, what: str, *, configuration: bool = False) -> Path | None:
+    """Finds a source on this disk, or decides that it is a name on the Hub. Asks nobody.
+
+    Args:
+        source: A path, `name` or `owner/name`.
+        what: What it is of, for messages: `model`, `corpus`, `tokenizer`.
+        configuration: Whether a name on the Hub may go on with `:configuration`.
+
+    Returns:
+        The existing path, or None for a name on the Hub.
+
+    Raises:
+        UserError: The source is empty, cannot be accessed, or is a path to nothing.
+    """
+    if not source.strip():
+        raise UserError(f"the name of the {what} is empty; name a path or a repository on the Hub")
+    try:
+        path = Path(source).expanduser()
+        if path.exists():
+            return path
+        nothing = path.is_symlink()
+        inside = path.parent != Path() and path.parent.is_dir()
+    except RuntimeError as error:  # ~ without a home
+        raise UserError(f"{what} {source!r}: {error}") from None
+    except OSError as error:
+        if error.errno != errno.ENAMETOOLONG:
+            raise UserError(f"{what} {source!r} cannot be read: {error.strerror}") from None
+        nothing = inside = False
+    if nothing:
+        raise UserError(f"{what} {source!r} is a link to {path.readlink()}, which does not exist")
+    name = source.partition(":")[0] if configuration else source
+    if inside or path.suffix.lower() in _ENDINGS or not _HUB_NAME.fullmatch(name):
+        raise UserError(f"{what} {source!r} does not exist; check the path, or name a repository on the Hub")
+    return None
+
+
+def check_hub(name: str, what: str, kind: Literal["model", "dataset"]) -> None:
+    """Asks the Hub once whether it has a repository; one that was downloaded before is not asked for.
+
+    The libraries that download try again and again, for half a minute, before they give up.
+
+    Args:
+        name: Of `find_local`, without configuration.
+        what: What it is of, for messages.
+        kind: Kind of repository.
+
+    Raises:
+        UserError: The Hub has no such repository, does not show it, or cannot be reached.
+    """
+    from huggingface_hub import HfApi, constants
+    from huggingface_hub.errors import GatedRepoError, OfflineModeIsEnabled, RepositoryNotFoundError
+    from huggingface_hub.file_download import repo_folder_name
+
+    if (Path(constants.HF_HUB_CACHE) / repo_folder_name(repo_id=name, repo_type=kind) / "snapshots").is_dir():
+        return
+    start = f"{what} {name!r} is not on this disk"
+    try:
+        HfApi().repo_info(name, repo_type=kind, timeout=constants.HF_HUB_ETAG_TIMEOUT)
+    except GatedRepoError:
+        raise UserError(
+            f"{what} {name!r} is gated: ask for access on its page, then `hf auth login`"
+        ) from None
+    except RepositoryNotFoundError:
+        raise UserError(f"{start}, and the Hub has no {kind} of that name; check the spelling") from None
+    except OfflineModeIsEnabled:
+        raise UserError(f"{start}, and HF_HUB_OFFLINE keeps it from being downloaded") from None
+    except Exception as error:  # of many kinds: the network has its own
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise UserError(f"{start}, and the Hub cannot be asked for it: {reason}") from None

@@ -28,6 +28,7 @@ from torch import nn
 from transformers import BertConfig, BertModel
 
 from autobert_zero import cost, zoo
+from autobert_zero.encoder_config import EncoderConfig
 from autobert_zero.hf import AutoBertZeroModel, from_zoo
 from autobert_zero.nn.attention import GraphAttention
 from autobert_zero.nn.compiler import Compiled
@@ -113,7 +114,7 @@ def peak_flops(precision: str) -> float:
 
 def flops(backbone: Backbone, case: Case) -> float:
     """Operations of a case; a backward pass has twice those of a forward pass."""
-    sizes = cost.Sizes(768, 12, 3072, VOCABULARY, MOST_TOKENS)
+    sizes = EncoderConfig(VOCABULARY, 768, 12, max_positions=MOST_TOKENS)
     return cost.flops(backbone, sizes, case.tokens) * case.batch * (3 if case.mode == "training" else 1)
 
 

@@ -220,7 +220,7 @@ def tournament(given: Round, rounds: int) -> dict[str, list[float]]:
 
 def flops_per_token(backbone: Backbone, size: Size) -> float:
     """Operations of an update for one token, as BERT does them: a head over the masked 15 % of tokens."""
-    sizes = cost.Sizes(size.width, size.heads, 4 * size.width, VOCABULARY, LENGTH)
+    sizes = EncoderConfig(VOCABULARY, size.width, size.heads, max_positions=LENGTH)
     head = 0.15 * 2 * size.width * (VOCABULARY + size.width)
     # The last layer's feed-forward block and the projection before it are for the masked tokens only.
     spared = 0.85 * 2 * (2 * 4 + 1) * size.width**2

@@ -4,9 +4,11 @@ Hypothesis draws the seed, the project's own sampler does the rest, so the tests
 """
 
 from random import Random
+from typing import Any, get_args
 
 from hypothesis import strategies as st
 
+from autobert_zero.encoder_config import EncoderConfig, FeedForwardKind, Norm, Positions
 from autobert_zero.space import Backbone, Graph, Space, sample_backbone, sample_graph
 from autobert_zero.space.mutate import draw_uniformly, mutate_attention, mutate_graph, mutate_layer_type
 
@@ -34,3 +36,16 @@ def backbones(draw: st.DrawFn) -> Backbone:
         backbone, _ = mutate_layer_type(random, backbone, space)
         backbone, _ = mutate_attention(random, backbone, space, lambda index: draw_uniformly)
     return backbone
+
+
+@st.composite
+def trunks(draw: st.DrawFn, **sizes: Any) -> EncoderConfig:
+    """Every trunk, at the given sizes."""
+    return EncoderConfig(
+        **sizes,
+        feed_forward=draw(st.sampled_from([0, 5])),
+        norm=draw(st.sampled_from(get_args(Norm))),
+        feed_forward_kind=draw(st.sampled_from(get_args(FeedForwardKind))),
+        positions=draw(st.sampled_from(get_args(Positions))),
+        biases=draw(st.booleans()),
+    )

@@ -1,9 +1,11 @@
 """Costs are those of the real model."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from hypothesis import given, settings
-from strategies import backbones
+from strategies import backbones, trunks
 from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -14,27 +16,26 @@ from autobert_zero.nn.kernels import Context
 from autobert_zero.space import Attention, Backbone, Convolution, Node, parse_formula
 from autobert_zero.zoo import STANDARD, autobert_zero_base
 
-SMALL = cost.Sizes(width=8, heads=2, inner=32, vocab_size=23, max_positions=10)
+SMALL = EncoderConfig(vocab_size=23, width=8, heads=2, max_positions=10)
 BERT = Attention(parse_formula(STANDARD))
 
 
-def sizes_of(config: EncoderConfig) -> cost.Sizes:
-    return cost.Sizes(
-        config.width, config.heads, config.inner, config.vocab_size, config.max_positions, config.token_types
-    )
+@settings(max_examples=60)
+@given(backbones(), trunks(vocab_size=7, width=12, heads=3, max_positions=70))
+def test_parameters_are_those_of_the_model(backbone: Backbone, config: EncoderConfig) -> None:
+    model = MaskedLM(backbone, config)
+    assert cost.parameters(backbone, config) == sum(p.numel() for p in model.parameters())
 
 
-@settings(max_examples=40)
-@given(backbones())
-def test_parameters_are_those_of_the_model(backbone: Backbone) -> None:
-    for config in (
-        EncoderConfig(vocab_size=23, width=8, heads=2, max_positions=10),
-        EncoderConfig(
-            vocab_size=7, width=12, heads=3, feed_forward=5, max_positions=70, token_types=1, dropout=0.1
-        ),
-    ):
-        model = MaskedLM(backbone, config)
-        assert cost.parameters(backbone, sizes_of(config)) == sum(p.numel() for p in model.parameters())
+def test_parameters_of_the_two_trunks() -> None:
+    base = EncoderConfig(vocab_size=30522, width=768, heads=12)
+    bert = Backbone((BERT,) * 12)
+    assert cost.parameters(bert, base) == 109_514_298
+    modern = replace(base, norm="pre", feed_forward_kind="geglu", positions="none", biases=False)
+    embeddings = (30522 + 2) * 768 + 768
+    layers = 12 * (4 * 768 * 768 + 3 * 768 * 2048 + 2 * 768)  # geglu: two thirds of 3,072 inside
+    head = 768 * 768 + 768 + 30522
+    assert cost.parameters(bert, modern) == embeddings + layers + head
 
 
 def test_flops_of_berts_layer_by_hand() -> None:
@@ -104,7 +105,7 @@ def test_shared_nodes_are_counted_once() -> None:
 
 
 def test_flops_grow_with_the_square_of_the_tokens_in_attention_only() -> None:
-    base = cost.Sizes(768, 12, 3072, 30522, 512)
+    base = EncoderConfig(vocab_size=30522, width=768, heads=12)
     per_token = [cost.layer_cost(Convolution(9), base, tokens).flops / tokens for tokens in (128, 512)]
     assert per_token[0] == per_token[1]
     attention = [cost.layer_cost(BERT, base, tokens).flops / tokens for tokens in (128, 512)]

@@ -5,6 +5,7 @@ from typer.testing import CliRunner
 
 from autobert_zero import cost
 from autobert_zero.cli import app
+from autobert_zero.encoder_config import EncoderConfig
 from autobert_zero.errors import UserError
 from autobert_zero.space import Attention, Backbone, Convolution
 from autobert_zero.zoo import (
@@ -39,7 +40,7 @@ PARAMETERS = {
     "lite-transformer": 105_972_162,
     "linear-attention": 109_514_298,
 }
-BASE = cost.Sizes(width=768, heads=12, inner=3072, vocab_size=30522, max_positions=512)
+BASE = EncoderConfig(vocab_size=30522, width=768, heads=12)
 
 
 @pytest.mark.parametrize("layers", [1, 2, 4, 7, 12])

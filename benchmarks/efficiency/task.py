@@ -2,11 +2,11 @@
 
 from dataclasses import dataclass
 
-from autobert_zero import cost
 from autobert_zero.config import StrategyConfig
+from autobert_zero.encoder_config import EncoderConfig
 from autobert_zero.space import Space
 
-SIZES = cost.Sizes(width=32, heads=2, inner=128, vocab_size=256, max_positions=64)
+SIZES = EncoderConfig(vocab_size=256, width=32, heads=2, max_positions=64)
 """Pieces of a letter or two: with these the local order is learned within seconds, so that scores differ."""
 
 

@@ -4,11 +4,12 @@ Other configs are made of the same parts, see `Section` and `resolve`.
 """
 
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, Self, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from autobert_zero.encoder_config import EncoderConfig, FeedForwardKind, Norm, Positions
 from autobert_zero.errors import UserError
 from autobert_zero.strict_yaml import parse_yaml
 
@@ -41,11 +42,9 @@ class DataConfig(CorpusConfig):
     """Tokens in a sequence; 128 in the paper's search phase."""
 
 
-class ModelConfig(Section):
-    """Sizes that all candidates share."""
+class SizesConfig(Section):
+    """Sizes and trunk of a model, whatever its backbone."""
 
-    layers: int = Field(4, ge=1)
-    """Depth L of the backbone."""
     width: int = Field(64, ge=1)
     """Hidden size d."""
     heads: int = Field(4, ge=1)
@@ -54,12 +53,34 @@ class ModelConfig(Section):
     """Inner width of the feed-forward block; 0 means 4 d."""
     dropout: float = Field(0.0, ge=0, lt=1)
     """Off by default: short pre-training does not overfit."""
+    norm: Norm = "post"
+    """Layer norms after each residual sum (`post`, BERT), or before each sub-block (`pre`)."""
+    feed_forward_kind: FeedForwardKind = "gelu"
+    """`gelu` (BERT), or the gated `geglu`, of the same number of weights unless `feed_forward` is set."""
+    positions: Positions = "learned"
+    """A table of learned positions (BERT), or `none`: for backbones that know the order by themselves."""
+    biases: bool = True
+    """Whether linear layers and layer norms have biases."""
 
     @model_validator(mode="after")
-    def _heads_divide_width(self) -> "ModelConfig":
+    def _heads_divide_width(self) -> Self:
         if self.width % self.heads:
             raise ValueError(f"width {self.width} is not divisible by {self.heads} heads")
         return self
+
+    def encoder_config(self, vocab_size: int, max_positions: int) -> EncoderConfig:
+        """The sizes of an encoder for a vocabulary and a longest sequence."""
+        return EncoderConfig(vocab_size=vocab_size, max_positions=max_positions, **self._shared())
+
+    def _shared(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in SizesConfig.model_fields}
+
+
+class ModelConfig(SizesConfig):
+    """Sizes and trunk that all candidates share."""
+
+    layers: int = Field(4, ge=1)
+    """Depth L of the backbone."""
 
 
 class SpaceConfig(Section):

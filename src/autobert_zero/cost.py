@@ -2,31 +2,11 @@
 
 from dataclasses import dataclass
 
+from autobert_zero.encoder_config import EncoderConfig
 from autobert_zero.space import PRIMITIVES, Attention, Backbone, Layer, Node
 
 _SOFTMAX_FLOPS = 5
 """Operations per entry of a softmax: maximum, difference, exponential, sum, division."""
-
-
-@dataclass(frozen=True)
-class Sizes:
-    """The sizes that costs depend on.
-
-    Attributes:
-        width: d.
-        heads: H.
-        inner: Inner width of the feed-forward block.
-        vocab_size: Tokens in the vocabulary.
-        max_positions: Longest sequence.
-        token_types: Number of segments.
-    """
-
-    width: int
-    heads: int
-    inner: int
-    vocab_size: int
-    max_positions: int
-    token_types: int = 2
 
 
 @dataclass(frozen=True)
@@ -57,38 +37,46 @@ class Measured:
     kept: int
 
 
-def layer_cost(layer: Layer, sizes: Sizes, tokens: int) -> LayerCost:
+def layer_cost(layer: Layer, sizes: EncoderConfig, tokens: int) -> LayerCost:
     """Costs of one layer over a sequence of so many tokens."""
-    width, inner = sizes.width, sizes.inner
-    parameters = _linear(width, inner) + _linear(inner, width) + 4 * width  # feed-forward, two norms
-    flops = 4 * tokens * width * inner
+    width, inner, biases = sizes.width, sizes.inner, sizes.biases
+    up = inner if sizes.feed_forward_kind == "gelu" else 2 * inner
+    parameters = _linear(width, up, biases) + _linear(inner, width, biases) + 2 * _norm(sizes)
+    flops = 2 * tokens * width * (up + inner)
     if isinstance(layer, Attention):
         inputs = len(layer.graph.inputs)
-        parameters += _linear(width, inputs * width) + _linear(width, width)
+        parameters += _linear(width, inputs * width, biases) + _linear(width, width, biases)
         flops += 2 * tokens * width * width * (inputs + 1)
         dims = {"n": tokens, "d": width // sizes.heads}
         flops += sizes.heads * sum(_node_flops(node, dims) for node in layer.graph.nodes)
     else:
-        parameters += _linear(width, 2 * width) + _linear(width, width) + sizes.heads * layer.kernel
+        parameters += _linear(width, 2 * width, biases) + _linear(width, width, biases)
+        parameters += sizes.heads * layer.kernel
         flops += 2 * tokens * width * width * 3 + 2 * tokens * width * layer.kernel
     return LayerCost(parameters, flops)
 
 
-def parameters(backbone: Backbone, sizes: Sizes) -> int:
+def parameters(backbone: Backbone, sizes: EncoderConfig) -> int:
     """Number of weights of the masked language model; the decoder shares the token embedding."""
-    width = sizes.width
-    embeddings = (sizes.vocab_size + sizes.max_positions + sizes.token_types) * width + 2 * width
-    head = _linear(width, width) + 2 * width + sizes.vocab_size
-    return embeddings + head + sum(layer_cost(layer, sizes, 1).parameters for layer in backbone.layers)
+    width, norm = sizes.width, _norm(sizes)
+    embeddings = (sizes.vocab_size + (sizes.length_limit or 0) + sizes.token_types) * width + norm
+    head = _linear(width, width, sizes.biases) + norm + sizes.vocab_size
+    layers = sum(layer_cost(layer, sizes, 1).parameters for layer in backbone.layers)
+    # With norms before the sub-blocks the first layer has none before its mixing, and one follows the last.
+    return embeddings + head + layers
 
 
-def flops(backbone: Backbone, sizes: Sizes, tokens: int) -> int:
+def flops(backbone: Backbone, sizes: EncoderConfig, tokens: int) -> int:
     """Operations of the encoder's forward pass over one sequence, without embeddings, norms and head."""
     return sum(layer_cost(layer, sizes, tokens).flops for layer in backbone.layers)
 
 
-def _linear(inputs: int, outputs: int) -> int:
-    return inputs * outputs + outputs
+def _linear(inputs: int, outputs: int, bias: bool) -> int:
+    return inputs * outputs + bias * outputs
+
+
+def _norm(sizes: EncoderConfig) -> int:
+    return sizes.width * (1 + sizes.biases)
 
 
 def _node_flops(node: Node, dims: dict[str, int]) -> int:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 from autobert_zero import compile, cost
+from autobert_zero.encoder_config import EncoderConfig
 from autobert_zero.errors import UserError
 from autobert_zero.space import Attention, Backbone, Layer
 from autobert_zero.space.formula import describe_nodes
@@ -33,7 +34,7 @@ def describe_backbone(
     """
     if width < 1 or heads < 1 or width % heads:
         raise UserError(f"width {width} is not divisible by {heads} heads")
-    sizes = cost.Sizes(width, heads, 4 * width, vocab_size, max(length, 512))
+    sizes = EncoderConfig(vocab_size, width, heads, max_positions=max(length, 512))
     canonical = backbone.canonical()
     lines = [
         f"key {backbone.key()}, n = tokens, d = {width // heads} per head (d_model {width}, {heads} heads)"
@@ -64,7 +65,7 @@ def describe_backbone(
     return "\n".join(lines)
 
 
-def _layer(layer: Layer, sizes: cost.Sizes, length: int) -> list[str]:
+def _layer(layer: Layer, sizes: EncoderConfig, length: int) -> list[str]:
     spent = cost.layer_cost(layer, sizes, length)
     lines = []
     largest = length * sizes.inner

@@ -10,7 +10,8 @@ from torch import Tensor
 from autobert_zero import cost
 from autobert_zero.cost import Measured
 from autobert_zero.data.masking import MASKED_SHARE
-from autobert_zero.nn.encoder import EncoderConfig, EncoderLayer, initialise
+from autobert_zero.encoder_config import EncoderConfig
+from autobert_zero.nn.encoder import EncoderLayer, initialise
 from autobert_zero.space import Backbone, Layer
 
 _BYTES_PER_WEIGHT = 16
@@ -111,13 +112,10 @@ def training_memory(backbone: Backbone, config: EncoderConfig, batch: int, token
         Weights, gradients and Adam's means, and what a forward pass keeps for the backward pass: measured
         of the layers with one sequence, counted of the head.
     """
-    sizes = cost.Sizes(
-        config.width, config.heads, config.inner, config.vocab_size, config.max_positions, config.token_types
-    )
     kept = {layer: _layer_kept(layer, config, tokens) for layer in dict.fromkeys(backbone.layers)}
     logits = 2 * 4 * MASKED_SHARE * tokens * config.vocab_size
     of_a_sequence = sum(kept[layer] for layer in backbone.layers) + logits
-    return round(_BYTES_PER_WEIGHT * cost.parameters(backbone, sizes) + batch * of_a_sequence)
+    return round(_BYTES_PER_WEIGHT * cost.parameters(backbone, config) + batch * of_a_sequence)
 
 
 def _layer_kept(layer: Layer, config: EncoderConfig, tokens: int) -> int:

@@ -148,14 +148,11 @@ def plan(
     """
     if hardware is not None and hardware not in HARDWARE:
         raise UserError(f"unknown hardware {hardware!r}; there are {', '.join(HARDWARE)}")
-    of_cost = cost.Sizes(
-        sizes.width, sizes.heads, sizes.inner, sizes.vocab_size, sizes.max_positions, sizes.token_types
-    )
-    weights = max(cost.parameters(part.backbone, of_cost) for part in parts)
+    weights = max(cost.parameters(part.backbone, sizes) for part in parts)
     lines = [f"{weights:,} parameters"]
     total = 0.0
     for part in parts:
-        operations = part.sequences * _training_flops(part, of_cost)
+        operations = part.sequences * _training_flops(part, sizes)
         if hardware is None:
             seconds = part.tokens / _tokens_per_second(part, sizes, precision, device) / devices
         else:
@@ -188,7 +185,7 @@ def duration(seconds: float) -> str:
     return f"{seconds:.0f} seconds"
 
 
-def _training_flops(part: Part, sizes: cost.Sizes) -> float:
+def _training_flops(part: Part, sizes: EncoderConfig) -> float:
     """Operations of an update for one sequence: a backward pass takes twice a forward pass."""
     head = 2 * sizes.width * (sizes.vocab_size + sizes.width) * MASKED_SHARE * part.length
     return 3 * (cost.flops(part.backbone, sizes, part.length) + head)

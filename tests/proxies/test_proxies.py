@@ -96,7 +96,7 @@ def test_synflow_of_a_deep_stack_of_cubes() -> None:
 def test_counts(seed: int) -> None:
     backbone = sample_backbone(Random(seed), Space(layers=4))
     model, batch = model_of(backbone), batch_of(tokens=11)
-    sizes = cost.Sizes(SMALL.width, SMALL.heads, SMALL.inner, SMALL.vocab_size, 80)
+    sizes = model.encoder.config
     assert PROXIES["parameters"](model, batch) == cost.parameters(backbone, sizes)
     assert PROXIES["flops"](model, batch) == cost.flops(backbone, sizes, 11)
     named = sum(not str(layer).startswith("conv") for layer in backbone.layers)

@@ -6,11 +6,12 @@ import pytest
 
 from autobert_zero import cost
 from autobert_zero.config import LimitsConfig
+from autobert_zero.encoder_config import EncoderConfig
 from autobert_zero.errors import UserError
 from autobert_zero.search.limits import Costs, Limits
 from autobert_zero.space import Backbone, Layer, Space, sample_backbone
 
-SIZES = cost.Sizes(width=32, heads=2, inner=128, vocab_size=500, max_positions=64)
+SIZES = EncoderConfig(vocab_size=500, width=32, heads=2, max_positions=64)
 SPACE = Space(layers=3, max_ops=6)
 SMALL = Backbone.parse("Q + K\nQ + K\nQ + K").canonical()
 

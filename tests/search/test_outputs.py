@@ -7,11 +7,12 @@ from typing import Any
 import pytest
 
 from autobert_zero import cost
+from autobert_zero.encoder_config import EncoderConfig
 from autobert_zero.search.outputs import summary_markdown, verdict, write_backbone, write_leaderboard
 from autobert_zero.search.trial import Outcome, Proposal, Status, Trial
 from autobert_zero.space import Backbone
 
-SIZES = cost.Sizes(width=8, heads=2, inner=32, vocab_size=23, max_positions=10)
+SIZES = EncoderConfig(vocab_size=23, width=8, heads=2, max_positions=10)
 BERT = Backbone.parse("softmax(scale(Q @ K.T)) @ V\nconv 3")
 PLAIN = Backbone.parse("conv 9\nconv 3")
 

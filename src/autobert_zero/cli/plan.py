@@ -40,16 +40,12 @@ def plan_search(
 ) -> None:
     """What a search will take, with its comparison at the end."""
     from autobert_zero import config as configs
-    from autobert_zero.nn import EncoderConfig
     from autobert_zero.plan import plan, search_parts
     from autobert_zero.presets import PRESETS
 
     resolved = settled(PRESETS, preset, (), config, set_)
     assert isinstance(resolved, configs.SearchConfig)
-    model = resolved.model
-    sizes = EncoderConfig(
-        resolved.data.vocab_size, model.width, model.heads, model.feed_forward, resolved.data.length
-    )
+    sizes = resolved.model.encoder_config(resolved.data.vocab_size, resolved.data.length)
     device = _measured_on(resolved.device, hardware)
     typer.echo(plan(search_parts(resolved), sizes, hardware, devices, resolved.precision, device))
 
@@ -67,7 +63,6 @@ def plan_pretrain(
     devices: Devices = 1,
 ) -> None:
     """What a pre-training will take."""
-    from autobert_zero.nn import EncoderConfig
     from autobert_zero.plan import plan, pretrain_parts
     from autobert_zero.pretrain.config import PretrainConfig
     from autobert_zero.pretrain.presets import PRESETS
@@ -76,10 +71,7 @@ def plan_pretrain(
     options = {} if backbone is None else {"backbone": found.to_list()}
     resolved = settled(PRESETS, preset, (found,), config, set_, options)
     assert isinstance(resolved, PretrainConfig)
-    model = resolved.model
-    sizes = EncoderConfig(
-        resolved.text.vocab_size, model.width, model.heads, model.feed_forward, resolved.positions
-    )
+    sizes = resolved.model.encoder_config(resolved.text.vocab_size, resolved.positions)
     device = _measured_on(resolved.device, hardware)
     typer.echo(plan(pretrain_parts(resolved, devices), sizes, hardware, devices, resolved.precision, device))
 
@@ -112,7 +104,9 @@ def plan_finetune(
     if not isinstance(settings, autobert_zero.hf.AutoBertZeroConfig):
         raise UserError(f"{model} is a model of type {settings.model_type}; plan knows autobert-zero only")
     sizes = settings.encoder_config()
-    features = make_problem(task, data, load_tokenizer(model), min(length, sizes.max_positions)).features
+    features = make_problem(
+        task, data, load_tokenizer(model), min(length, sizes.length_limit or length)
+    ).features
     runs = len(parse_rates(rates)) + seeds - 1
     train = features["train"]
     usual = max(round(fmean(train.length(index) for index in range(len(train)))), 1)

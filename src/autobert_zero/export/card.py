@@ -71,16 +71,14 @@ def model_card(source: Source, code: str, picture: str, programs: Sequence[Progr
 def _sizes(config: AutoBertZeroConfig, parameters: int) -> list[str]:
     backbone = config.parse_backbone()
     tokens = config.max_position_embeddings
-    sizes = cost.Sizes(
-        config.hidden_size, config.num_attention_heads, config.intermediate_size, config.vocab_size, tokens
-    )
+    sizes = config.encoder_config()
     rows = [
         ("layers", str(len(backbone.layers))),
         ("hidden size", str(config.hidden_size)),
         ("heads", str(config.num_attention_heads)),
         ("feed-forward", str(config.intermediate_size)),
         ("vocabulary", f"{config.vocab_size:,}"),
-        ("longest sequence", f"{tokens} tokens"),
+        ("longest sequence", f"{sizes.length_limit} tokens" if sizes.length_limit else "no limit"),
         ("parameters", f"{parameters:,}"),
         (f"encoder, forward, {tokens} tokens", f"{cost.flops(backbone, sizes, tokens) / 1e9:,.3f} GFLOPs"),
         ("key of the backbone", f"`{backbone.key()}`"),

@@ -70,17 +70,19 @@ def write_programs(
         return
     model = copy.deepcopy(model).float().cpu().eval()
     wrapped = _Positional(model).eval()
-    most = model.config.max_position_embeddings
+    limit = model.config.encoder_config().length_limit
+    # Without a limit the programs are checked beyond the length of the training.
+    longest = limit or 4 * model.config.max_position_embeddings
     choices = isinstance(model, AutoBertZeroForMultipleChoice)
     names = ("batch", "choices", "tokens") if choices else ("batch", "tokens")
-    bounds = {"tokens": most}
+    bounds = {"tokens": limit}
     axes = {axis: torch.export.Dim(name, min=1, max=bounds.get(name)) for axis, name in enumerate(names)}
-    shapes = ((1, 1), (1, most), (2, min(most, 7)), (3, most // 2 + 1), (5, most))
+    shapes = ((1, 1), (1, longest), (2, min(longest, 7)), (3, longest // 2 + 1), (5, longest))
     batches = [_batch(model.config.vocab_size, batch, tokens, choices) for batch, tokens in shapes]
     with torch.no_grad():
         outputs = tuple(model(*batches[0], return_dict=True).keys())
         # Sizes of 0 and 1 would be taken for constants.
-        sample = tuple(_batch(model.config.vocab_size, 2, min(most, 7), choices))
+        sample = tuple(_batch(model.config.vocab_size, 2, min(longest, 7), choices))
         program = torch.export.export(wrapped, sample, dynamic_shapes=dict.fromkeys(INPUTS, axes))
         for name in formats:
             watch(f"{name} program")

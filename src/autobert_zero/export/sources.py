@@ -15,7 +15,6 @@ from autobert_zero.hf import AutoBertZeroPreTrainedModel, from_masked_lm
 from autobert_zero.hf.auto import MODELS
 from autobert_zero.hf.tokenizer import as_berts
 from autobert_zero.nn import MaskedLM
-from autobert_zero.search.prepare import encoder_config
 from autobert_zero.search.run import read_run
 from autobert_zero.space import Backbone
 
@@ -63,14 +62,15 @@ def _from_run(folder: Path) -> Source:
         summary = json.loads(summary_path.read_text(encoding="utf-8"))
         backbone = Backbone.from_list(summary["best"]["backbone"])
         tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
-        model = MaskedLM(backbone, encoder_config(config, Vocabulary.of(tokenizer)))
+        vocabulary = Vocabulary.of(tokenizer).size
+        model = MaskedLM(backbone, config.model.encoder_config(vocabulary, config.data.length))
         model.load_state_dict(load_file(weights))
     except Exception as error:  # each library has its own kinds for each damage
         raise UserError(f"the run in {folder} is damaged: {str(error).splitlines()[0]}") from error
     return Source(
         name=folder.resolve().name,
         model=from_masked_lm(model, pad_token_id=tokenizer.token_to_id("[PAD]")),
-        tokenizer=as_berts(tokenizer, config.data.length),
+        tokenizer=as_berts(tokenizer, model.encoder.config.length_limit),
         summary=summary,
         settings=config.model_dump(),
     )

@@ -1,12 +1,12 @@
 # mypy: disallow-subclassing-any=False
 """The configuration: a backbone as text, and sizes under the names of Hugging Face."""
 
-from typing import Any
+from typing import Any, Self
 
 from transformers import PreTrainedConfig
 
+from autobert_zero.encoder_config import TRUNK, EncoderConfig
 from autobert_zero.errors import UserError
-from autobert_zero.nn import EncoderConfig
 from autobert_zero.space import Backbone, SpaceError
 
 _SIZES = (
@@ -40,6 +40,10 @@ class AutoBertZeroConfig(PreTrainedConfig):
         classifier_pooling: What a classifier of sequences, or of pairs, is given: `cls`, the first token's
             state (BERT), or `mean`, that of all tokens. Backbones without attention do better with the mean.
         layer_norm_eps: Of the layer norms.
+        norm: `post` or `pre`; this and the next three are the trunk, see `autobert_zero.nn.EncoderConfig`.
+        feed_forward_kind: `gelu` or `geglu`.
+        positions: `learned`, or `none`: then `max_position_embeddings` limits nothing.
+        biases: Whether linear layers and layer norms have biases.
         initializer_range: Standard deviation of new weights.
         pad_token_id: The padding's token, for tools that pad.
         tie_word_embeddings: The language model's decoder is the token embedding.
@@ -61,6 +65,10 @@ class AutoBertZeroConfig(PreTrainedConfig):
     classifier_dropout: float | None = None
     classifier_pooling: str = "cls"
     layer_norm_eps: float = 1e-12
+    norm: str = "post"
+    feed_forward_kind: str = "gelu"
+    positions: str = "learned"
+    biases: bool = True
     initializer_range: float = 0.02
     pad_token_id: int | None = 0
     tie_word_embeddings: bool = True
@@ -131,6 +139,29 @@ class AutoBertZeroConfig(PreTrainedConfig):
                 token_types=self.type_vocab_size,
                 dropout=self.hidden_dropout_prob,
                 norm_epsilon=self.layer_norm_eps,
+                **{name: getattr(self, name) for name in TRUNK},
             )
         except ValueError as error:
             raise UserError(f"config: {error}") from None
+
+    @classmethod
+    def from_encoder_config(cls, backbone: Backbone, sizes: EncoderConfig, **changes: Any) -> Self:
+        """The configuration of a backbone with the sizes and the trunk of `autobert_zero.nn`.
+
+        Args:
+            backbone: The layers.
+            sizes: Sizes and trunk.
+            changes: Settings over them, under the names of Hugging Face.
+        """
+        named = {
+            "vocab_size": sizes.vocab_size,
+            "hidden_size": sizes.width,
+            "num_attention_heads": sizes.heads,
+            "intermediate_size": sizes.inner,
+            "max_position_embeddings": sizes.max_positions,
+            "type_vocab_size": sizes.token_types,
+            "hidden_dropout_prob": sizes.dropout,
+            "layer_norm_eps": sizes.norm_epsilon,
+            **{name: getattr(sizes, name) for name in TRUNK},
+        }
+        return cls(backbone=backbone.to_list(), **named | changes)

@@ -22,6 +22,7 @@ from transformers.utils import ModelOutput, can_return_tuple
 from autobert_zero.hf.configuration import AutoBertZeroConfig
 from autobert_zero.hf.losses import classification_loss, span_loss, token_loss
 from autobert_zero.hf.modeling import AutoBertZeroModel, AutoBertZeroPreTrainedModel
+from autobert_zero.nn.encoder import layer_norm
 
 
 class _LanguageModel(AutoBertZeroPreTrainedModel):
@@ -35,8 +36,8 @@ class _LanguageModel(AutoBertZeroPreTrainedModel):
     def __init__(self, config: AutoBertZeroConfig, add_pooling_layer: bool) -> None:
         super().__init__(config)
         self.encoder = AutoBertZeroModel(config, add_pooling_layer)
-        self.transform = nn.Linear(config.hidden_size, config.hidden_size)
-        self.norm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
+        self.transform = nn.Linear(config.hidden_size, config.hidden_size, bias=config.biases)
+        self.norm = layer_norm(config.encoder_config())
         self.decoder = nn.Linear(config.hidden_size, config.vocab_size)
         self.bias = nn.Parameter(torch.zeros(config.vocab_size))
 

@@ -28,7 +28,7 @@ from autobert_zero.hf.loading import (
     stored_config,
 )
 from autobert_zero.nn.convolution import LightConvolution
-from autobert_zero.nn.encoder import Embeddings, EncoderLayer
+from autobert_zero.nn.encoder import Embeddings, EncoderLayer, final_norm, make_layers
 from autobert_zero.nn.heads import Pooler
 
 
@@ -101,8 +101,8 @@ class AutoBertZeroModel(AutoBertZeroPreTrainedModel):
         super().__init__(config)
         sizes = config.encoder_config()
         self.embeddings = Embeddings(sizes)
-        backbone = config.parse_backbone()
-        self.layers = nn.ModuleList(AutoBertZeroLayer(layer, sizes) for layer in backbone.layers)
+        self.layers = make_layers(config.parse_backbone(), sizes, AutoBertZeroLayer)
+        self.final_norm = final_norm(sizes)
         mean = config.classifier_pooling == "mean"
         self.pooler = Pooler(config.hidden_size, mean) if add_pooling_layer else None
         self.post_init()
@@ -136,7 +136,7 @@ class AutoBertZeroModel(AutoBertZeroPreTrainedModel):
 
         Raises:
             UserError: Not exactly one of `input_ids` and `inputs_embeds`, or a mask of another shape.
-            ValueError: n is larger than `max_position_embeddings`.
+            ValueError: n is larger than `max_position_embeddings`, with learned positions.
         """
         if (input_ids is None) == (inputs_embeds is None):
             raise UserError("give either input_ids or inputs_embeds")
@@ -165,6 +165,9 @@ class AutoBertZeroModel(AutoBertZeroPreTrainedModel):
                 x = layer(x, mask)
             if with_states:
                 states.append(x)
+        x = self.final_norm(x)
+        if with_states:
+            states[-1] = x
         return BaseModelOutputWithPooling(
             last_hidden_state=x,
             pooler_output=None if self.pooler is None else self.pooler(x, mask),

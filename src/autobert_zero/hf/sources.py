@@ -20,15 +20,8 @@ def from_zoo(name: str, **changes: Any) -> AutoBertZeroConfig:
         UserError: There is no such entry.
     """
     entry = zoo.find(name)
-    sizes = {
-        "vocab_size": entry.sizes.vocab_size,
-        "hidden_size": entry.sizes.width,
-        "num_attention_heads": entry.sizes.heads,
-        "intermediate_size": entry.sizes.inner,
-        "max_position_embeddings": entry.sizes.max_positions,
-        "type_vocab_size": entry.sizes.token_types,
-    }
-    return AutoBertZeroConfig(backbone=entry.backbone.to_list(), **sizes | changes)
+    dropout = {"hidden_dropout_prob": AutoBertZeroConfig.hidden_dropout_prob}
+    return AutoBertZeroConfig.from_encoder_config(entry.backbone, entry.sizes, **dropout | changes)
 
 
 def from_masked_lm(model: MaskedLM, **changes: Any) -> AutoBertZeroForMaskedLM | AutoBertZeroForPreTraining:
@@ -38,19 +31,8 @@ def from_masked_lm(model: MaskedLM, **changes: Any) -> AutoBertZeroForMaskedLM |
         model: What was trained.
         changes: Settings of the configuration that the sizes do not decide, such as `pad_token_id`.
     """
-    sizes = model.encoder.config
-    config = AutoBertZeroConfig(
-        backbone=model.encoder.backbone.to_list(),
-        vocab_size=sizes.vocab_size,
-        hidden_size=sizes.width,
-        num_attention_heads=sizes.heads,
-        intermediate_size=sizes.inner,
-        max_position_embeddings=sizes.max_positions,
-        type_vocab_size=sizes.token_types,
-        hidden_dropout_prob=sizes.dropout,
-        layer_norm_eps=sizes.norm_epsilon,
-        **changes,
-    )
+    encoder = model.encoder
+    config = AutoBertZeroConfig.from_encoder_config(encoder.backbone, encoder.config, **changes)
     state = model.state_dict()
     # Ours has the decoder as a module of its own, whose tensors are these.
     state |= {"decoder.weight": state["encoder.embeddings.token.weight"], "decoder.bias": state["bias"]}

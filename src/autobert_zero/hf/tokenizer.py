@@ -4,12 +4,12 @@ from tokenizers import Tokenizer, processors
 from transformers import PreTrainedTokenizerFast
 
 
-def as_berts(tokenizer: Tokenizer, length: int) -> PreTrainedTokenizerFast:
+def as_berts(tokenizer: Tokenizer, length: int | None) -> PreTrainedTokenizerFast:
     """The tokenizer for `transformers`: a text becomes `[CLS] a [SEP]`, a pair `[CLS] a [SEP] b [SEP]`.
 
     Args:
         tokenizer: With BERT's special tokens.
-        length: Most tokens of a sequence.
+        length: Maximum number of tokens in a sequence; None: no limit.
     """
     tokenizer = Tokenizer.from_str(tokenizer.to_str())
     special = [(token, tokenizer.token_to_id(token)) for token in ("[CLS]", "[SEP]")]

@@ -23,15 +23,16 @@ class GraphAttention(nn.Module):
         graph: The attention graph.
         width: d.
         heads: H; divides d.
+        bias: Whether the projections have biases.
     """
 
-    def __init__(self, graph: Graph, width: int, heads: int) -> None:
+    def __init__(self, graph: Graph, width: int, heads: int, bias: bool = True) -> None:
         super().__init__()
         self.graph = graph
         self.heads = heads
         self.inputs = graph.inputs
-        self.projection = nn.Linear(width, len(self.inputs) * width)
-        self.output = nn.Linear(width, width)
+        self.projection = nn.Linear(width, len(self.inputs) * width, bias=bias)
+        self.output = nn.Linear(width, width, bias=bias)
         self.compute: Compiled | Interpreter = Compiled(graph)
         maps = (node.code for node in graph.root.walk() if node.op == "softmax" and node.type == NN)
         self._map = next(maps, None)

@@ -12,13 +12,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from autobert_zero.nn.encoder import EncoderConfig
+from autobert_zero.encoder_config import TRUNK, EncoderConfig
 from autobert_zero.nn.heads import MaskedLM
 from autobert_zero.space import INPUTS, KERNELS, Attention, Backbone, Convolution, parse_formula
 
 _WIDEST = Attention(parse_formula(" + ".join(INPUTS)))
 _LONGEST = Convolution(max(KERNELS))
-_SIZES = ("vocab_size", "width", "heads", "inner", "max_positions", "token_types")
+_SIZES = ("vocab_size", "width", "heads", "inner", "length_limit", "token_types", *TRUNK)
 _MOMENTS = ("exp_avg", "exp_avg_sq")  # as PyTorch's Adams call them
 
 
@@ -151,7 +151,7 @@ class WeightBank:
         """
         shapes = {name: tensor.shape for name, tensor in state.items()}
         if shapes != {name: tensor.shape for name, tensor in self.state().items()}:
-            raise ValueError("it is of a search with other sizes")
+            raise ValueError("it is of a search with other sizes or another trunk")
         self.tensors = {name: state[name] for name in self.tensors}
         self.moments = {key: {name: state[f"{key}/{name}"] for name in self.tensors} for key in _MOMENTS}
         self.updates = int(state["updates"])

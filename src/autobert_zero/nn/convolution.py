@@ -18,14 +18,15 @@ class LightConvolution(nn.Module):
         kernel: Odd kernel size k.
         width: d.
         heads: H; divides d.
+        bias: Whether the projections have biases.
     """
 
-    def __init__(self, kernel: int, width: int, heads: int) -> None:
+    def __init__(self, kernel: int, width: int, heads: int, bias: bool = True) -> None:
         super().__init__()
         self.heads = heads
-        self.projection = nn.Linear(width, 2 * width)
+        self.projection = nn.Linear(width, 2 * width, bias=bias)
         self.kernel = nn.Parameter(torch.empty(heads, kernel))
-        self.output = nn.Linear(width, width)
+        self.output = nn.Linear(width, width, bias=bias)
 
     def forward(
         self,

@@ -1,12 +1,11 @@
 """A BERT-style encoder whose token-mixing layers are a backbone."""
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
+from autobert_zero.encoder_config import EncoderConfig
 from autobert_zero.nn.attention import GraphAttention
 from autobert_zero.nn.convolution import LightConvolution
 from autobert_zero.nn.documents import Documents
@@ -14,63 +13,17 @@ from autobert_zero.nn.rows import select_rows
 from autobert_zero.space import Attention, Backbone, Layer
 
 
-@dataclass(frozen=True)
-class EncoderConfig:
-    """Sizes shared by all layers.
-
-    Attributes:
-        vocab_size: Number of tokens in the vocabulary.
-        width: d, the hidden size.
-        heads: H, of attentions and convolutions.
-        feed_forward: Inner width of the feed-forward block; 0 means 4 d.
-        max_positions: Longest sequence.
-        token_types: Number of segments.
-        dropout: After the embeddings and after every sub-block.
-        norm_epsilon: Of the layer norms.
-
-    Raises:
-        ValueError: d is not divisible by H, or a value is out of range.
-    """
-
-    vocab_size: int
-    width: int = 128
-    heads: int = 4
-    feed_forward: int = 0
-    max_positions: int = 512
-    token_types: int = 2
-    dropout: float = 0.0
-    norm_epsilon: float = 1e-12
-
-    def __post_init__(self) -> None:
-        for name in ("vocab_size", "width", "heads", "max_positions", "token_types"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} is at least 1, not {getattr(self, name)}")
-        if self.width % self.heads:
-            raise ValueError(
-                f"width {self.width} is not divisible by {self.heads} heads; choose a multiple of the heads"
-            )
-        if self.feed_forward < 0:
-            raise ValueError(f"feed_forward is at least 0, not {self.feed_forward}")
-        if not 0 <= self.dropout < 1:
-            raise ValueError(f"dropout is in [0, 1), not {self.dropout}")
-        if not self.norm_epsilon > 0:
-            raise ValueError(f"norm_epsilon is above 0, not {self.norm_epsilon}")
-
-    @property
-    def inner(self) -> int:
-        """Inner width of the feed-forward block."""
-        return self.feed_forward or 4 * self.width
-
-
 class Embeddings(nn.Module):
-    """Token, position and segment embeddings, normalised, as in BERT."""
+    """Token, segment and, where the trunk has them, position embeddings, normalised, as in BERT."""
 
     def __init__(self, config: EncoderConfig) -> None:
         super().__init__()
         self.token = nn.Embedding(config.vocab_size, config.width)
-        self.position = nn.Embedding(config.max_positions, config.width)
+        self.position = (
+            nn.Embedding(config.max_positions, config.width) if config.positions == "learned" else None
+        )
         self.segment = nn.Embedding(config.token_types, config.width)
-        self.norm = nn.LayerNorm(config.width, eps=config.norm_epsilon)
+        self.norm = layer_norm(config)
         self.dropout = nn.Dropout(config.dropout)
 
     def forward(
@@ -85,57 +38,74 @@ class Embeddings(nn.Module):
         Args:
             ids: (B, n) token ids; None where `embedded` is given.
             segments: (B, n) segment ids; None means all 0.
-            positions: (B, n) or (1, n) positions; None means 0, 1, 2, ...
+            positions: (B, n) or (1, n) positions; None means 0, 1, 2, ... Unused without a table of them.
             embedded: (B, n, d) in place of the token embeddings.
 
         Returns:
             (B, n, d).
 
         Raises:
-            ValueError: n is larger than `max_positions`.
+            ValueError: n is larger than `max_positions`, with learned positions.
         """
         x = self.token(ids) if embedded is None else embedded
-        if positions is None:
-            tokens, limit = x.shape[1], self.position.num_embeddings
-            if tokens > limit:
-                raise ValueError(f"{tokens} tokens are more than the {limit} positions; truncate the text")
-            positions = torch.arange(tokens, device=x.device)[None]  # (1, n)
+        if self.position is not None:
+            if positions is None:
+                tokens, limit = x.shape[1], self.position.num_embeddings
+                if tokens > limit:
+                    raise ValueError(
+                        f"{tokens} tokens are more than the {limit} positions; truncate the text"
+                    )
+                positions = torch.arange(tokens, device=x.device)[None]  # (1, n)
+            x = x + self.position(positions)
         if segments is None:
             segments = torch.zeros(1, 1, dtype=torch.long, device=x.device)  # one for all tokens
         # Modules are called, never read: hooks, adapters and offloaded weights act on calls only.
-        return self.dropout(self.norm(x + self.position(positions) + self.segment(segments)))
+        return self.dropout(self.norm(x + self.segment(segments)))
 
 
 class FeedForward(nn.Module):
-    """d -> inner -> d with GELU."""
+    """d -> inner -> d with GELU, which GeGLU multiplies by a second projection (Shazeer 2020)."""
 
     def __init__(self, config: EncoderConfig) -> None:
         super().__init__()
-        self.up = nn.Linear(config.width, config.inner)
-        self.down = nn.Linear(config.inner, config.width)
+        self.gated = config.feed_forward_kind == "geglu"
+        self.up = nn.Linear(config.width, config.inner * (1 + self.gated), bias=config.biases)
+        self.down = nn.Linear(config.inner, config.width, bias=config.biases)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.down(F.gelu(self.up(x)))
+        if not self.gated:
+            return self.down(F.gelu(self.up(x)))
+        x, gate = self.up(x).chunk(2, dim=-1)
+        return self.down(F.gelu(x) * gate)
 
 
 class EncoderLayer(nn.Module):
-    """Token mixing, then feed-forward, each with residual and layer norm after it (post-LN).
+    """Token mixing, then feed-forward, each with a residual and a layer norm.
+
+    The norms follow the residual sums (post-norm, BERT) or precede the sub-blocks (pre-norm), in which case
+    the first layer has none before its mixing: the embeddings are normalised already (ModernBERT).
 
     The mixing block is called `attention` or `convolution`, which is what the weight bank tells the
     two branches by.
+
+    Args:
+        layer: The token mixing.
+        config: Sizes and trunk.
+        first: Whether it is the first layer of its encoder.
     """
 
-    def __init__(self, layer: Layer, config: EncoderConfig) -> None:
+    def __init__(self, layer: Layer, config: EncoderConfig, first: bool = False) -> None:
         super().__init__()
         if isinstance(layer, Attention):
             self._branch = "attention"
-            self.attention = GraphAttention(layer.graph, config.width, config.heads)
+            self.attention = GraphAttention(layer.graph, config.width, config.heads, config.biases)
         else:
             self._branch = "convolution"
-            self.convolution = LightConvolution(layer.kernel, config.width, config.heads)
-        self.mixing_norm = nn.LayerNorm(config.width, eps=config.norm_epsilon)
+            self.convolution = LightConvolution(layer.kernel, config.width, config.heads, config.biases)
+        self.pre_norm = config.norm == "pre"
+        self.mixing_norm = nn.Identity() if self.pre_norm and first else layer_norm(config)
         self.feed_forward = FeedForward(config)
-        self.output_norm = nn.LayerNorm(config.width, eps=config.norm_epsilon)
+        self.output_norm = layer_norm(config)
         self.dropout = nn.Dropout(config.dropout)
 
     def forward(
@@ -155,7 +125,6 @@ class EncoderLayer(nn.Module):
                 whole sequences.
             rows: (m,) indices into the flattened (B * n): the only tokens whose output is wanted, since what
                 follows the mixing treats each token alone. None computes all.
-
             with_map: Whether to return the attention's map too, see `GraphAttention`; excludes `documents`.
 
         Returns:
@@ -163,14 +132,19 @@ class EncoderLayer(nn.Module):
             where the layer has none.
         """
         weights = None
+        source = self.mixing_norm(x) if self.pre_norm else x
         if self._branch == "convolution":
-            mixed = self.convolution(x, mask, documents, rows)
+            mixed = self.convolution(source, mask, documents, rows)
         elif with_map:
-            mixed, weights = self.attention(x, mask, documents, rows, with_map)
+            mixed, weights = self.attention(source, mask, documents, rows, with_map)
         else:
-            mixed = self.attention(x, mask, documents, rows)
-        x = self.mixing_norm(select_rows(x, rows) + self.dropout(mixed))
-        x = self.output_norm(x + self.dropout(self.feed_forward(x)))
+            mixed = self.attention(source, mask, documents, rows)
+        x = select_rows(x, rows) + self.dropout(mixed)
+        if self.pre_norm:
+            x = x + self.dropout(self.feed_forward(self.output_norm(x)))
+        else:
+            x = self.mixing_norm(x)
+            x = self.output_norm(x + self.dropout(self.feed_forward(x)))
         return (x, weights) if with_map else x
 
 
@@ -192,7 +166,8 @@ class Encoder(nn.Module):
         self.config = config
         self.checkpointing = False
         self.embeddings = Embeddings(config)
-        self.layers = nn.ModuleList(EncoderLayer(layer, config) for layer in backbone.layers)
+        self.layers = make_layers(backbone, config)
+        self.final_norm = final_norm(config)
 
     def forward(
         self,
@@ -218,7 +193,7 @@ class Encoder(nn.Module):
             (B, n, d) hidden states, or (m, d) for the chosen rows; those of padded tokens are unspecified.
 
         Raises:
-            ValueError: n is larger than `max_positions`.
+            ValueError: n is larger than `max_positions`, with learned positions.
         """
         x = self.embeddings(ids, segments, positions)
         for number, layer in enumerate(self.layers, start=1):
@@ -227,7 +202,24 @@ class Encoder(nn.Module):
                 x = checkpoint(layer, *arguments, use_reentrant=False)
             else:
                 x = layer(*arguments)
-        return x
+        return self.final_norm(x)
+
+
+def make_layers(
+    backbone: Backbone, config: EncoderConfig, kind: type[EncoderLayer] = EncoderLayer
+) -> nn.ModuleList:
+    """Builds one layer of a kind for each layer of the backbone."""
+    return nn.ModuleList(kind(layer, config, first=index == 0) for index, layer in enumerate(backbone.layers))
+
+
+def final_norm(config: EncoderConfig) -> nn.Module:
+    """Builds what follows the last layer: a layer norm where the layers have theirs before the sub-blocks."""
+    return layer_norm(config) if config.norm == "pre" else nn.Identity()
+
+
+def layer_norm(config: EncoderConfig) -> nn.LayerNorm:
+    """Builds a layer norm of the trunk."""
+    return nn.LayerNorm(config.width, eps=config.norm_epsilon, bias=config.biases)
 
 
 def initialise(module: nn.Module, std: float = 0.02) -> None:

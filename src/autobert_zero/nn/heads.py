@@ -4,8 +4,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from autobert_zero.encoder_config import EncoderConfig
 from autobert_zero.nn.documents import Documents
-from autobert_zero.nn.encoder import Encoder, EncoderConfig, initialise
+from autobert_zero.nn.encoder import Encoder, initialise, layer_norm
 from autobert_zero.space import Backbone
 
 
@@ -57,8 +58,8 @@ class MaskedLM(nn.Module):
     def __init__(self, backbone: Backbone, config: EncoderConfig) -> None:
         super().__init__()
         self.encoder = Encoder(backbone, config)
-        self.transform = nn.Linear(config.width, config.width)
-        self.norm = nn.LayerNorm(config.width, eps=config.norm_epsilon)
+        self.transform = nn.Linear(config.width, config.width, bias=config.biases)
+        self.norm = layer_norm(config)
         self.bias = nn.Parameter(torch.zeros(config.vocab_size))
         initialise(self)
 

@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from autobert_zero.config import CorpusConfig, RunConfig, Section
+from autobert_zero.config import CorpusConfig, RunConfig, Section, SizesConfig
 from autobert_zero.space import Backbone
 
 
@@ -21,25 +21,6 @@ class TextConfig(CorpusConfig):
     """BERT's second objective: does the second segment follow the first?"""
     isolated: bool = False
     """Keep the documents (lines or records) of a packed sequence from seeing each other."""
-
-
-class SizesConfig(Section):
-    """Sizes of the model; its depth is the backbone's."""
-
-    width: int = Field(64, ge=1)
-    """Hidden size d."""
-    heads: int = Field(4, ge=1)
-    """Heads H of attentions and convolutions; divides the width."""
-    feed_forward: int = Field(0, ge=0)
-    """Inner width of the feed-forward block; 0 means 4 d."""
-    dropout: float = Field(0.0, ge=0, lt=1)
-    """Off by default: short pre-training does not overfit."""
-
-    @model_validator(mode="after")
-    def _heads_divide_width(self) -> "SizesConfig":
-        if self.width % self.heads:
-            raise ValueError(f"width {self.width} is not divisible by {self.heads} heads")
-        return self
 
 
 class PhaseConfig(Section):

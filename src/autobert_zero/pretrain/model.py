@@ -8,10 +8,11 @@ from tokenizers import Tokenizer
 from torch import Tensor
 
 from autobert_zero.config import SearchConfig, read_yaml, resolve
+from autobert_zero.encoder_config import TRUNK
 from autobert_zero.errors import UserError
 from autobert_zero.hf import from_masked_lm
 from autobert_zero.hf.tokenizer import as_berts
-from autobert_zero.nn import EncoderConfig, MaskedLM, PreTraining, WeightBank
+from autobert_zero.nn import MaskedLM, PreTraining, WeightBank
 from autobert_zero.pretrain.config import PretrainConfig
 
 _POSITIONS = "encoder.embeddings.position.weight"
@@ -29,14 +30,7 @@ def new_model(config: PretrainConfig, vocabulary: int) -> MaskedLM:
     """
     torch.manual_seed(config.seed)
     kind = PreTraining if config.text.next_sentence else MaskedLM
-    sizes = EncoderConfig(
-        vocab_size=vocabulary,
-        width=config.model.width,
-        heads=config.model.heads,
-        feed_forward=config.model.feed_forward,
-        max_positions=config.positions,
-        dropout=config.model.dropout,
-    )
+    sizes = config.model.encoder_config(vocabulary, config.positions)
     model = kind(config.layers(), sizes)
     if config.start is not None:
         _inherit(model, Path(config.start))
@@ -51,13 +45,8 @@ def _inherit(model: MaskedLM, run: Path) -> None:
     if not snapshots:
         raise UserError(f"{run} has no shared weights in {run / 'bank'}; choose another run to start from")
     own = model.encoder.config
-    sizes = EncoderConfig(
-        vocab_size=Tokenizer.from_file(str(run / "tokenizer.json")).get_vocab_size(),
-        width=searched.model.width,
-        heads=searched.model.heads,
-        feed_forward=searched.model.feed_forward,
-        max_positions=searched.data.length,
-    )
+    vocabulary = Tokenizer.from_file(str(run / "tokenizer.json")).get_vocab_size()
+    sizes = searched.model.encoder_config(vocabulary, searched.data.length)
     depth = len(model.encoder.layers)
     wrong = [
         f"{name} {theirs}, not {ours}"
@@ -65,7 +54,7 @@ def _inherit(model: MaskedLM, run: Path) -> None:
             ("layers", searched.model.layers, depth),
             *(
                 (name, getattr(sizes, name), getattr(own, name))
-                for name in ("vocab_size", "width", "heads", "inner")
+                for name in ("vocab_size", "width", "heads", "inner", *TRUNK)
             ),
         )
         if theirs != ours
@@ -80,12 +69,13 @@ def _inherit(model: MaskedLM, run: Path) -> None:
     heir = MaskedLM(model.encoder.backbone, sizes)
     bank.inherit(heir)
     weights = heir.state_dict()
-    known = weights.pop(_POSITIONS)
+    known = weights.pop(_POSITIONS, None)
     model.load_state_dict(weights, strict=False)
-    positions = model.encoder.embeddings.position.weight
-    count = min(len(positions), len(known))
-    with torch.no_grad():
-        positions[:count] = known[:count]
+    table = model.encoder.embeddings.position
+    if table is not None:
+        count = min(table.num_embeddings, len(known))
+        with torch.no_grad():
+            table.weight[:count] = known[:count]
 
 
 def search_config(run: Path) -> SearchConfig:
@@ -112,4 +102,4 @@ def save_model(config: PretrainConfig, weights: dict[str, Tensor], tokenizer: To
     model = new_model(config.model_copy(update={"start": None}), vocabulary)
     model.load_state_dict(weights)
     from_masked_lm(model, pad_token_id=tokenizer.token_to_id("[PAD]")).save_pretrained(out)
-    as_berts(tokenizer, config.positions).save_pretrained(out)
+    as_berts(tokenizer, model.encoder.config.length_limit).save_pretrained(out)

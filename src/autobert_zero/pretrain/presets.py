@@ -2,12 +2,12 @@
 
 from collections.abc import Callable
 
+from autobert_zero.config import SizesConfig
 from autobert_zero.pretrain.config import (
     PhaseConfig,
     PretrainConfig,
     RecipeConfig,
     ReportConfig,
-    SizesConfig,
     TextConfig,
 )
 from autobert_zero.space import Backbone

@@ -13,9 +13,7 @@ def parameters(model: MaskedLM, batch: MaskedBatch) -> float:
 
 def flops(model: MaskedLM, batch: MaskedBatch) -> float:
     """Operations of a forward pass over one sequence of the batch, see `cost.flops`."""
-    config = model.encoder.config
-    sizes = cost.Sizes(config.width, config.heads, config.inner, config.vocab_size, config.max_positions)
-    return float(cost.flops(model.encoder.backbone, sizes, batch.ids.shape[1]))
+    return float(cost.flops(model.encoder.backbone, model.encoder.config, batch.ids.shape[1]))
 
 
 def attention_layers(model: MaskedLM, batch: MaskedBatch) -> float:

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from autobert_zero import cost
 from autobert_zero.config import SearchConfig, read_yaml, resolve
+from autobert_zero.encoder_config import EncoderConfig
 from autobert_zero.errors import UserError
 from autobert_zero.search.history import STUDY, History, HistoryError, newest_scores, ranked, read_trials
 from autobert_zero.search.outputs import LABELS, LEADERBOARD, verdict
@@ -56,13 +56,12 @@ class Run:
         return best[0].proposal.number if best else None
 
     @property
-    def sizes(self) -> cost.Sizes | None:
+    def sizes(self) -> EncoderConfig | None:
         """What costs depend on; None without a config."""
         if self.config is None:
             return None
         model, data = self.config.model, self.config.data
-        inner = model.feed_forward or 4 * model.width
-        return cost.Sizes(model.width, model.heads, inner, self.vocabulary or data.vocab_size, data.length)
+        return model.encoder_config(self.vocabulary or data.vocab_size, data.length)
 
     @property
     def verdict(self) -> str:

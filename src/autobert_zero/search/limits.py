@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from autobert_zero import cost
 from autobert_zero.config import LimitsConfig
+from autobert_zero.encoder_config import EncoderConfig
 from autobert_zero.errors import UserError
 from autobert_zero.space import KERNELS, Attention, Backbone, Convolution, Layer, Space
 from autobert_zero.space.formula import parse_formula
@@ -23,7 +24,7 @@ class Costs:
         latency: Milliseconds of a layer's forward pass, measured; None where no run needs it.
     """
 
-    sizes: cost.Sizes
+    sizes: EncoderConfig
     tokens: int
     latency: Callable[[Layer], float] | None = None
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from autobert_zero import cost
+from autobert_zero.encoder_config import EncoderConfig
 from autobert_zero.search.history import newest_scores, ranked
 from autobert_zero.search.trial import Status, Trial
 from autobert_zero.space import Backbone
@@ -19,7 +20,7 @@ _COLUMNS = (
 )
 
 
-def write_leaderboard(path: Path, trials: Sequence[Trial], sizes: cost.Sizes, tokens: int) -> None:
+def write_leaderboard(path: Path, trials: Sequence[Trial], sizes: EncoderConfig, tokens: int) -> None:
     """Writes one row per candidate: the scored ones best first, then those that failed."""
     newest = newest_scores(trials)
     best_first = ranked(trials)

@@ -8,7 +8,6 @@ from pathlib import Path
 import torch
 from tokenizers import Tokenizer
 
-from autobert_zero import cost
 from autobert_zero.config import SearchConfig
 from autobert_zero.data.corpus import open_corpus
 from autobert_zero.data.masking import Vocabulary, evaluation_batches
@@ -50,14 +49,6 @@ class Setting:
     space: Space
     device: torch.device
 
-    @property
-    def sizes(self) -> cost.Sizes:
-        """What costs depend on."""
-        model = self.model
-        return cost.Sizes(
-            model.width, model.heads, model.inner, model.vocab_size, model.max_positions, model.token_types
-        )
-
     def limits(self, latencies: Path | None = None) -> Limits:
         """The limits of the run, latency measured where a limit or an objective needs it.
 
@@ -73,7 +64,7 @@ class Setting:
         if weighed or limits.max_latency_ms is not None:
             batch, length = limits.latency_batch, limits.latency_length
             table = LatencyTable(self.model, batch, length, self.device, latencies)
-        return Limits(limits, Costs(self.sizes, config.data.length, table))
+        return Limits(limits, Costs(self.model, config.data.length, table))
 
     def evaluator(self) -> SharedWeightEvaluator:
         """A new evaluator, its bank at its random start."""
@@ -160,17 +151,5 @@ def prepare(config: SearchConfig, watch: Callable[[str, int, int], None] = _unwa
     if not source:
         keep_tokenizer(tokenizer, corpus, vocab_size)
     vocabulary = Vocabulary.of(tokenizer)
-    model = encoder_config(config, vocabulary)
+    model = config.model.encoder_config(vocabulary.size, config.data.length)
     return Setting(config, tokenizer, split(path), vocabulary, model, space_of(config), device)
-
-
-def encoder_config(config: SearchConfig, vocabulary: Vocabulary) -> EncoderConfig:
-    """The sizes of every model of a run."""
-    return EncoderConfig(
-        vocab_size=vocabulary.size,
-        width=config.model.width,
-        heads=config.model.heads,
-        feed_forward=config.model.feed_forward,
-        max_positions=config.data.length,
-        dropout=config.model.dropout,
-    )

@@ -14,6 +14,7 @@ from filelock import FileLock, Timeout
 from autobert_zero import cost
 from autobert_zero.config import SearchConfig, read_yaml, resolve
 from autobert_zero.data.cache import written_whole
+from autobert_zero.encoder_config import EncoderConfig
 from autobert_zero.errors import UserError
 from autobert_zero.search.board import open_board
 from autobert_zero.search.executors import make_executor
@@ -89,7 +90,7 @@ def run_search(
             trials = history.load()
             if trials:
                 progress.say(f"resuming after {len(trials)} of {config.proxy.candidates} candidates")
-            sizes, snapshots = setting.sizes, snapshots_of(out)
+            sizes, snapshots = setting.model, snapshots_of(out)
             search = Search(
                 config=config,
                 space=setting.space,
@@ -301,7 +302,7 @@ class _Finals:
         return {name: self._results[name] for name in backbones}
 
 
-def _compare(finals: _Finals, trials: Sequence[Trial], sizes: cost.Sizes) -> dict[str, Any]:
+def _compare(finals: _Finals, trials: Sequence[Trial], sizes: EncoderConfig) -> dict[str, Any]:
     """Screens the best candidates, then trains the winner beside its opponents."""
     config = finals.config
     best = ranked(trials)[: config.final.finalists]

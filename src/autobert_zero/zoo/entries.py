@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from autobert_zero.cost import Sizes
+from autobert_zero.encoder_config import EncoderConfig
 from autobert_zero.errors import UserError
 from autobert_zero.space import Backbone
 from autobert_zero.zoo import backbones
@@ -19,13 +19,13 @@ class Entry:
     """
 
     backbone: Backbone
-    sizes: Sizes
+    sizes: EncoderConfig
     source: str
 
 
-def _sizes(width: int) -> Sizes:
+def _sizes(width: int) -> EncoderConfig:
     """Sizes as Google's BERTs have them: heads of 64, four times the width inside, their vocabulary."""
-    return Sizes(width=width, heads=width // 64, inner=4 * width, vocab_size=30522, max_positions=512)
+    return EncoderConfig(vocab_size=30522, width=width, heads=width // 64)
 
 
 _DEVLIN = "Devlin et al. 2019, BERT"

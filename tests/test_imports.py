@@ -12,6 +12,8 @@ import autobert_zero
 ROOT = Path(autobert_zero.__file__).parent
 FILES = [path.relative_to(ROOT).with_suffix("").as_posix() for path in sorted(ROOT.rglob("*.py"))]
 
+# How files and run folders are written and named.
+FOLDERS = {"files", "urls", "provenance", "run_folder"}
 # What each unit may import of ours beside itself; the command line may import all.
 FOUNDATIONS = {"errors", "encoder_config"}
 """What every unit may import beside that: pure Python that imports nothing of ours."""
@@ -21,6 +23,10 @@ MAY_IMPORT = {
     "strict_yaml": set(),
     "sources": {"errors"},
     "config": {"errors", "strict_yaml"},
+    "files": set(),
+    "urls": set(),
+    "provenance": {"urls"},
+    "run_folder": {"errors", "files", "provenance"},
     "space": {"errors"},
     "zoo": {"errors", "space", "cost"},
     "cost": {"space"},
@@ -50,6 +56,8 @@ MAY_IMPORT = {
     "report": {"errors", "config", "space", "zoo", "cost", "search", "compile"},
     "hf": {"errors", "sources", "space", "zoo", "nn"},
 }
+for unit in ("finetune", "export", "data", "training", "search", "pretrain", "report"):
+    MAY_IMPORT[unit] |= FOLDERS
 # Where the search meets the training; the rest of the search knows only backbones and scores.
 ASSEMBLY = {
     *(

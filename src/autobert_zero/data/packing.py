@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
-from autobert_zero.data.cache import cache_path, written_whole
+from autobert_zero.data.cache import cache_path
 from autobert_zero.data.corpus import Corpus, CorpusError, Watch, unwatched
+from autobert_zero.files import written_whole
 
 Sequences = NDArray[np.unsignedinteger[Any]]
 

@@ -4,9 +4,10 @@ from pathlib import Path
 
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
-from autobert_zero.data.cache import cache_path, written_whole
+from autobert_zero.data.cache import cache_path
 from autobert_zero.data.corpus import Corpus, Watch, unwatched
 from autobert_zero.errors import UserError
+from autobert_zero.files import written_whole
 
 
 class TokenizerError(UserError):

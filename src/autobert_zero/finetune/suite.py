@@ -10,8 +10,8 @@ from typing import Any
 
 from transformers import PreTrainedTokenizerBase
 
-from autobert_zero.data.cache import written_whole
 from autobert_zero.errors import UserError
+from autobert_zero.files import written_whole
 from autobert_zero.finetune.classification import Classification
 from autobert_zero.finetune.data import load_splits
 from autobert_zero.finetune.problem import Problem

@@ -8,7 +8,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from autobert_zero.data.cache import written_whole
+from autobert_zero.files import written_whole
 
 METRICS = "metrics.jsonl"
 

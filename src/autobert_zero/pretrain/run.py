@@ -13,10 +13,10 @@ from tokenizers import Tokenizer
 from torch import nn
 
 from autobert_zero.config import read_yaml, resolve
-from autobert_zero.data.cache import written_whole
 from autobert_zero.data.streaming import Place, StreamingBatches
 from autobert_zero.devices import find_device
 from autobert_zero.errors import UserError
+from autobert_zero.files import written_whole
 from autobert_zero.pretrain.config import PhaseConfig, PretrainConfig
 from autobert_zero.pretrain.launch import launched
 from autobert_zero.pretrain.log import Log, Meter

@@ -10,8 +10,8 @@ from typing import Any
 
 import scipy.stats
 
-from autobert_zero.data.cache import written_whole
 from autobert_zero.errors import UserError
+from autobert_zero.files import written_whole
 from autobert_zero.progress import Bars
 from autobert_zero.search.prepare import Setting, prepare
 from autobert_zero.search.run import check_text, history_of, read_run, snapshots_of

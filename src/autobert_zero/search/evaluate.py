@@ -14,11 +14,11 @@ from safetensors import SafetensorError
 from safetensors.torch import load, load_file, save_file
 
 from autobert_zero.config import ProxyConfig
-from autobert_zero.data.cache import written_whole
 from autobert_zero.data.masking import MaskedBatch, Vocabulary, evaluation_batches, training_batches
 from autobert_zero.data.packing import Splits
 from autobert_zero.devices import threads
 from autobert_zero.errors import UserError
+from autobert_zero.files import written_whole
 from autobert_zero.measure import training_memory
 from autobert_zero.nn import EncoderConfig, MaskedLM, Trained, WeightBank
 from autobert_zero.search.trial import Outcome, Proposal, Status

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import torch
 
-from autobert_zero.data.cache import written_whole
 from autobert_zero.errors import UserError
+from autobert_zero.files import written_whole
 from autobert_zero.measure import measure_forward
 from autobert_zero.nn import EncoderConfig
 from autobert_zero.space import Layer

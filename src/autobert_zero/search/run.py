@@ -13,9 +13,9 @@ from filelock import FileLock, Timeout
 
 from autobert_zero import cost
 from autobert_zero.config import SearchConfig, read_yaml, resolve
-from autobert_zero.data.cache import written_whole
 from autobert_zero.encoder_config import EncoderConfig
 from autobert_zero.errors import UserError
+from autobert_zero.files import written_whole
 from autobert_zero.search.board import open_board
 from autobert_zero.search.executors import make_executor
 from autobert_zero.search.history import STUDY_FILE, History, newest_scores, ranked, storage_of

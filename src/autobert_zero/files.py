@@ -1,0 +1,78 @@
+"""Files that are written whole or not at all."""
+
+import os
+import secrets
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+_PARTIAL = ".partial"
+
+
+@contextmanager
+def written_whole(path: Path, mode: int | None = None) -> Iterator[Path]:
+    """Yields a temporary file beside `path`, flushed to disk and renamed when the block ends well.
+
+    Its name is unique among all processes and machines that share the folder. Whoever writes into it, the
+    file ends with the rights that the umask gives to any new file; safetensors alone would make it 0600.
+
+    Args:
+        path: The file to write; its folder is made if it is missing.
+        mode: Rights of the file in place of the umask's, for example 0o600 for what only its owner may read.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f"{path.name}.{secrets.token_hex(8)}{_PARTIAL}")
+    try:
+        partial.touch(mode=0o666 if mode is None else mode, exist_ok=False)
+        rights = partial.stat().st_mode & 0o777
+        yield partial
+        partial.chmod(rights)
+        with partial.open("rb") as stream:
+            os.fsync(stream.fileno())
+        partial.replace(path)
+        _flush_folder(path.parent)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str, mode: int | None = None) -> None:
+    """Writes a text file (UTF-8) whole."""
+    with written_whole(path, mode) as partial:
+        partial.write_text(text, encoding="utf-8")
+
+
+def remove_partial(folder: Path) -> None:
+    """Removes what writers that were killed left below a folder: files and folders named `*.partial`.
+
+    Call it only where no other process writes.
+    """
+    for path in sorted(folder.rglob(f"*{_PARTIAL}")):
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+
+
+def follow_umask(folder: Path) -> None:
+    """Gives the files directly in a folder the rights that the umask gives to a new file.
+
+    For libraries that write files of their own, of which safetensors' are readable for their owner only.
+    """
+    probe = folder / f"{secrets.token_hex(8)}{_PARTIAL}"
+    probe.touch(exist_ok=False)
+    rights = probe.stat().st_mode & 0o777
+    probe.unlink()
+    for path in folder.iterdir():
+        if path.is_file() and not path.is_symlink():
+            path.chmod(rights)
+
+
+def _flush_folder(folder: Path) -> None:
+    """Flushes a rename to disk, where the system lets a folder be opened."""
+    if hasattr(os, "O_DIRECTORY"):
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

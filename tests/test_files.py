@@ -1,0 +1,75 @@
+"""Files are written whole, by names of their own, with the rights that the umask gives."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from autobert_zero.files import follow_umask, remove_partial, write_text, written_whole
+
+
+def rights(path: Path) -> int:
+    return path.stat().st_mode & 0o777
+
+
+@pytest.fixture(params=[0o022, 0o027, 0o077])
+def umask(request: pytest.FixtureRequest) -> Iterator[int]:
+    before = os.umask(request.param)
+    yield request.param
+    os.umask(before)
+
+
+def test_a_file_is_whole_or_as_it_was(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "file.txt"
+    write_text(path, "one")
+
+    def fail() -> None:
+        with written_whole(path) as partial:
+            partial.write_text("tw")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fail()
+    assert path.read_text() == "one"
+    write_text(path, "three")
+    assert path.read_text() == "three"
+    assert [each.name for each in path.parent.iterdir()] == ["file.txt"]
+
+
+def test_two_writers_of_one_file_do_not_meet(tmp_path: Path) -> None:
+    """Processes in two containers may have the same number."""
+    path = tmp_path / "file.txt"
+    with written_whole(path) as one:
+        with written_whole(path) as other:
+            one.write_text("first")
+            other.write_text("second")
+        assert path.read_text() == "second"
+    assert path.read_text() == "first"
+
+
+def test_files_follow_the_umask(tmp_path: Path, umask: int) -> None:
+    with written_whole(tmp_path / "model.safetensors") as partial:
+        save_file({"weight": torch.zeros(3)}, partial)
+    write_text(tmp_path / "secret.yaml", "password", mode=0o600)
+    assert rights(tmp_path / "model.safetensors") == 0o666 & ~umask
+    assert rights(tmp_path / "secret.yaml") == 0o600
+
+
+def test_files_of_libraries_follow_the_umask(tmp_path: Path, umask: int) -> None:
+    save_file({"weight": torch.zeros(3)}, tmp_path / "model.safetensors")
+    (tmp_path / "folder").mkdir()
+    follow_umask(tmp_path)
+    assert rights(tmp_path / "model.safetensors") == 0o666 & ~umask
+    assert {path.name for path in tmp_path.iterdir()} == {"model.safetensors", "folder"}
+
+
+def test_what_killed_writers_left_is_removed(tmp_path: Path) -> None:
+    (tmp_path / "checkpoints" / "00000007.partial").mkdir(parents=True)
+    (tmp_path / "checkpoints" / "00000007.partial" / "model.safetensors").write_bytes(b"half")
+    (tmp_path / "bank.12.partial").write_bytes(b"half")
+    (tmp_path / "partial").write_bytes(b"whole")
+    remove_partial(tmp_path)
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["checkpoints", "partial"]

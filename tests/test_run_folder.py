@@ -1,0 +1,249 @@
+"""One home for what searches, pre-trainings and fine-tunings share about their folders."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tiny
+from filelock import FileLock
+
+from autobert_zero import run_folder
+from autobert_zero.run_folder import (
+    FINETUNING,
+    KINDS,
+    PRETRAINING,
+    RECORD,
+    SEARCH,
+    Input,
+    Kind,
+    RunError,
+    check_new,
+    check_outside,
+    check_run,
+    kind_of,
+    open_run,
+    read_record,
+    started_by_this_code,
+)
+
+TEXT = {"text": Input("a" * 40, "books/")}
+
+
+@pytest.fixture
+def out(tmp_path: Path) -> Path:
+    return tmp_path / "new" / "run"
+
+
+def start(out: Path, kind: Kind = SEARCH, inputs: dict[str, Input] = TEXT, result: str = "bank") -> list[str]:
+    """Starts or continues a run, and leaves a result; returns the lines for the user."""
+    said: list[str] = []
+    with open_run(out, kind, inputs, lambda: tiny_start(out, kind), said.append):
+        (out / result).write_text("trained")
+    return said
+
+
+def tiny_start(out: Path, kind: Kind) -> None:
+    (out / "tokenizer.json").write_text("{}")
+    (out / kind.marker).write_text("a config")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_run_is_started_and_continued(out: Path, kind: Kind) -> None:
+    check_new(out)
+    assert kind_of(out) is None
+    assert start(out, kind) == []
+    assert kind_of(out) is kind
+    check_run(out, kind)
+    assert start(out, kind, result="more") == []
+    assert {path.name for path in out.iterdir()} == {
+        *(".lock", "run.json", "tokenizer.json", kind.marker, "bank", "more")
+    }
+    record = read_record(out)
+    assert record is not None
+    assert (record.kind, record.inputs, len(record.sessions)) == (kind.name, TEXT, 2)
+    assert started_by_this_code(out)
+    with pytest.raises(RunError, match=f"holds a {kind.name} already; "):
+        check_new(out)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_run_of_another_kind_is_left_alone(out: Path, kind: Kind) -> None:
+    start(out, kind)
+    before = tiny.contents(out)
+    for other in set(KINDS) - {kind}:
+        with pytest.raises(RunError, match=f"holds a {kind.name} already"):
+            start(out, other)
+        with pytest.raises(RunError, match=f"holds no {other.name} .*; it holds a {kind.name}"):
+            check_run(out, other)
+    assert tiny.contents(out) == before
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        (),
+        (".lock",),
+        (".lock", "run.json"),
+        ("run.json.12.partial",),
+        (".lock", "run.json", "tokenizer.json", "config.yaml.12.partial"),
+        ("tokenizer.json", "seed_backbones.json"),
+        # As a search left it whose storage could not be reached.
+        (".lock", "config.yaml", "seed_backbones.json", "tokenizer.json"),
+        (".lock", "run.json", "pretrain.yaml", "tokenizer.json"),
+    ],
+)
+def test_a_folder_that_a_start_left_is_free(out: Path, names: tuple[str, ...]) -> None:
+    out.mkdir(parents=True)
+    for name in names:
+        (out / name).write_text("half")
+    check_new(out)
+    start(out, FINETUNING)
+    assert {path.name for path in out.iterdir()} == {
+        *(".lock", "run.json", "tokenizer.json", "finetune.json", "bank")
+    }
+
+
+@pytest.mark.parametrize("at", range(3))
+def test_a_kill_at_any_write_of_the_start_leaves_a_free_folder(
+    out: Path, monkeypatch: pytest.MonkeyPatch, at: int
+) -> None:
+    real, calls = run_folder.write_text, iter(range(9))
+
+    def stopping(*rest: Any) -> None:
+        if next(calls) == at:
+            raise KeyboardInterrupt
+        real(*rest)
+
+    def write() -> None:
+        for name in ("tokenizer.json", PRETRAINING.marker):
+            run_folder.write_text(out / name, "")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(run_folder, "write_text", stopping)
+        with pytest.raises(KeyboardInterrupt), open_run(out, PRETRAINING, TEXT, write):
+            pass
+    check_new(out)
+    start(out, PRETRAINING, {"text": Input("b" * 40, "other/")})
+    record = read_record(out)
+    assert record is not None
+    assert record.inputs["text"].name == "other/"
+
+
+@pytest.mark.parametrize("name", ["thesis.tex", "config.yaml", "tokenizer.json"])
+def test_files_of_the_user_are_not_overwritten(out: Path, name: str) -> None:
+    out.mkdir(parents=True)
+    (out / name).write_text("mine")
+    before = tiny.contents(out)
+    with pytest.raises(RunError, match="holds"):
+        start(out, PRETRAINING)
+    assert tiny.contents(out) == before
+
+
+def test_other_inputs_are_refused(out: Path) -> None:
+    start(out, inputs={**TEXT, "seed backbones": Input("s1", "mine")})
+    before = tiny.contents(out)
+    changed = {"text": Input("b" * 40, "books/"), "seed backbones": Input("s1", "mine")}
+    with pytest.raises(RunError) as caught:
+        start(out, inputs=changed)
+    assert str(caught.value) == (
+        f"{out} was started on other text: books/ was aaaaaaaaaaaa, books/ is bbbbbbbbbbbb; put it back "
+        "as it was, or start another run"
+    )
+    with pytest.raises(RunError, match="on other seed backbones: mine was s1, none is s0"):
+        start(out, inputs={**TEXT, "seed backbones": Input("s0", "none")})
+    assert tiny.contents(out) == before
+    # What one of the versions does not know is not compared.
+    assert start(out, inputs={**TEXT, "tokenizer": Input("t", "tokenizer.json")}) == []
+
+
+def test_a_run_of_before_records_is_taken_up(out: Path) -> None:
+    start(out)
+    (out / RECORD).unlink()
+    assert not started_by_this_code(out)
+    (said,) = start(out)
+    assert said.startswith("the run was started by autobert-zero unknown and goes on with autobert-zero ")
+    assert not started_by_this_code(out)
+    with pytest.raises(RunError, match="was started on other text"):
+        start(out, inputs={"text": Input("b" * 40, "books/")})
+
+
+def edited(change: Callable[[dict[str, Any]], None]) -> Callable[[str], str]:
+    def edit(text: str) -> str:
+        content = json.loads(text)
+        change(content)
+        return json.dumps(content)
+
+    return edit
+
+
+def test_another_version_is_said(out: Path) -> None:
+    start(out)
+    record = out / RECORD
+    other = edited(lambda content: content["sessions"][0]["versions"].update({"autobert-zero": "0.0.9"}))
+    record.write_text(other(record.read_text()))
+    (said,) = start(out)
+    assert said.startswith("the run was started by autobert-zero 0.0.9")
+
+
+def test_an_incompatible_version_is_refused(out: Path) -> None:
+    start(out)
+    record = out / RECORD
+    record.write_text(edited(lambda content: content.update(format=99))(record.read_text()))
+    before = tiny.contents(out)
+    with pytest.raises(RunError, match=r"was started by autobert-zero .* cannot continue; continue it with"):
+        start(out)
+    assert tiny.contents(out) == before
+
+
+@pytest.mark.parametrize("damage", ["", "[]", "{", '{"kind": "run"}', '{"inputs": {}, "sessions": [1]}'])
+def test_a_damaged_record(out: Path, damage: str) -> None:
+    start(out)
+    (out / RECORD).write_text(damage)
+    with pytest.raises(RunError, match=r"run\.json is damaged .*delete it, only the record"):
+        start(out)
+
+
+def test_one_writer(out: Path) -> None:
+    start(out)
+    before = tiny.contents(out)
+    with FileLock(out / ".lock"), pytest.raises(RunError, match="another process is writing into"):
+        start(out)
+    assert tiny.contents(out) == before
+    start(out)
+
+
+def test_leftovers_are_removed(out: Path) -> None:
+    start(out)
+    (out / "final").mkdir()
+    (out / "final" / "bert.json.77.partial").write_text("half")
+    start(out)
+    assert not list(out.rglob("*.partial"))
+
+
+def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(RunError, match="cannot be made: Not a directory"):
+        start(tmp_path / "file" / "run")
+    with pytest.raises(RunError, match="holds other files already"):
+        start(tmp_path / "file")
+
+
+def test_a_folder_that_cannot_be_written_into(out: Path) -> None:
+    (out / ".lock").mkdir(parents=True)
+    with pytest.raises(RunError, match="cannot be written into: Is a directory"):
+        start(out)
+
+
+def test_a_run_inside_of_its_corpus_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "books").mkdir()
+    (tmp_path / "books" / "a.txt").write_text("text")
+    monkeypatch.chdir(tmp_path)
+    for out in ("books", "books/run", str(tmp_path / "books" / "deep" / "run")):
+        with pytest.raises(RunError, match="is inside of the corpus"):
+            check_outside(Path(out), "books")
+    for out, corpus in (("run", "books"), ("books-run", "books"), ("run", "kjv"), ("x", "books/a.txt")):
+        check_outside(Path(out), corpus)
+    for corpus in ("a\0b", "n" * 5000, "~nobody-of-this-name/x"):
+        check_outside(Path("run"), corpus)

@@ -35,6 +35,7 @@ MAY_IMPORT = {
     "devices": {"errors"},
     "progress": set(),
     "signals": set(),
+    "streams": set(),
     "memory": set(),
     "plan": {
         *("errors", "config", "space", "zoo", "cost", "nn", "data", "training", "pretrain"),

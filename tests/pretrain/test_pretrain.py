@@ -1,11 +1,11 @@
 """Pre-training through the command line: learned, loaded, stopped, killed, continued, refused."""
 
 import json
-import os
 import shutil
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import pytest
 import tiny
 import torch
 import transformers
+from runs import HYBRID, arguments, figures, same, weights
 from safetensors.torch import load_file
 
 from autobert_zero.config import resolve
@@ -24,17 +25,6 @@ from autobert_zero.pretrain.log import read_log
 from autobert_zero.pretrain.run import read_config
 from autobert_zero.training import checkpoint
 
-PHASES = "phases=[{steps: 7, length: 16, batch_size: 4}, {steps: 5, length: 32, batch_size: 4}]"
-HYBRID = "conv 3\nsoftmax(scale(Q @ K.T)) @ V"
-
-
-def arguments(corpus: Path, out: Path, *more: str) -> list[object]:
-    """A training of 12 steps in two phases, with dropout, so that other random numbers show."""
-    chosen = (PHASES, "text.vocab_size=200", "model.width=16", "model.heads=2", "model.dropout=0.1")
-    every = ("report.log_every=2", "report.evaluate_every=6", "report.checkpoint_every=3")
-    options = [part for setting in (*chosen, *every, *more) for part in ("--set", setting)]
-    return ["pretrain", "--backbone", HYBRID, "--corpus", corpus, "--out", out, *options]
-
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory, corpus_file: Path) -> Path:
@@ -43,20 +33,6 @@ def whole(tmp_path_factory: pytest.TempPathFactory, corpus_file: Path) -> Path:
     done = tiny.command(*arguments(corpus_file, out))
     assert done.code == 0, done.err
     return out
-
-
-def weights(out: Path) -> dict[str, torch.Tensor]:
-    return load_file(out / "model.safetensors")
-
-
-def same(one: Path, other: Path) -> bool:
-    a, b = weights(one), weights(other)
-    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
-
-
-def figures(out: Path) -> list[dict[str, float]]:
-    """The log without times."""
-    return [{key: v for key, v in line.items() if key != "tokens_per_second"} for line in read_log(out)]
 
 
 def test_the_folder(whole: Path) -> None:
@@ -319,39 +295,6 @@ def test_the_model_is_a_function_of_the_seed() -> None:
     assert one.encoder.config == EncoderConfig(50, 64, 4, max_positions=128)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("sharded", [False, True])
-def test_two_processes_train_as_one(whole: Path, corpus_file: Path, tmp_path: Path, sharded: bool) -> None:
-    """The same loss curve, with whole and with sharded weights (FSDP), over gloo."""
-    steady = ("model.dropout=0", "report.log_every=1", "precision=fp32")  # bf16 would show the order of sums
-    one, two = tmp_path / "one", tmp_path / "two"
-    assert tiny.command(*arguments(corpus_file, one, *steady)).code == 0
-    environment = {**os.environ, "ACCELERATE_USE_CPU": "true"}
-    if sharded:  # as `accelerate launch` sets them from its config; its command line has no FSDP without GPUs
-        environment |= {
-            "ACCELERATE_USE_FSDP": "true",
-            "FSDP_VERSION": "2",
-            "FSDP_AUTO_WRAP_POLICY": "TRANSFORMER_BASED_WRAP",
-            "FSDP_TRANSFORMER_CLS_TO_WRAP": "EncoderLayer",
-        }
-    launch = (*(sys.executable, "-m", "torch.distributed.run"), *("--nproc-per-node", "2", "--standalone"))
-    chosen = arguments(corpus_file, two, *steady)
-    for given in (chosen, ["pretrain", "--out", two, "--resume"]):
-        command = [*launch, "-m", "autobert_zero.cli", *map(str, given)]
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stderr[-4000:]
-        if given is chosen:  # continue the last three steps, too
-            for path in (*two.glob("*.safetensors"), two / "summary.json"):
-                path.unlink()
-            shutil.rmtree(two / "checkpoints" / "00000012")
-    assert "resuming after 9 of 12" in done.stdout
-    curves = ([line["loss"] for line in read_log(out) if "loss" in line] for out in (one, two))
-    for alone, together in zip(*curves, strict=True):
-        assert alone == pytest.approx(together, abs=1e-5)
-    for name, tensor in weights(one).items():
-        torch.testing.assert_close(tensor, weights(two)[name], rtol=1e-3, atol=1e-4)
-
-
 def test_the_time_is_that_of_all_steps(corpus_file: Path, tmp_path: Path) -> None:
     """Also of those between the last line of the log and an evaluation or a checkpoint."""
     out = tmp_path / "out"
@@ -364,3 +307,25 @@ def test_the_time_is_that_of_all_steps(corpus_file: Path, tmp_path: Path) -> Non
     kept = [json.loads(path.read_text()) for path in sorted((out / "checkpoints").glob("*/*.json"))]
     assert [each["step"] for each in kept] == [16, 20]
     assert 0.5 * told < kept[0]["seconds"] < told
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGXCPU])
+def test_a_real_signal_while_nobody_reads(corpus_file: Path, tmp_path: Path, number: signal.Signals) -> None:
+    """A scheduler's signal, after the pipes of output and errors have been closed."""
+    out = tmp_path / "out"
+    long = ("phases=[{steps: 100000, length: 16, batch_size: 4}]", "report.evaluate_every=5")
+    command = [sys.executable, "-m", "autobert_zero.cli", *map(str, arguments(corpus_file, out, *long))]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert process.stdout is not None
+    assert process.stderr is not None
+    assert b"validation loss" in b"".join(process.stdout.readline() for _ in range(20))
+    process.stdout.close()
+    process.stderr.close()
+    before = max(line["step"] for line in read_log(out))
+    while max(line["step"] for line in read_log(out)) < before + 20:
+        time.sleep(0.05)
+    process.send_signal(number)
+    assert process.wait(timeout=60) == 130
+    newest = max(int(path.name) for path in (out / "checkpoints").iterdir())
+    assert newest >= max(line["step"] for line in read_log(out))

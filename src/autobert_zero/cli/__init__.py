@@ -7,11 +7,17 @@ from autobert_zero.cli import diagnose, draw, finetune, plan, pretrain, report, 
 from autobert_zero.cli.app import app
 from autobert_zero.errors import UserError
 from autobert_zero.memory import keep_freed_memory
+from autobert_zero.streams import lasting_streams
 
 
 def main() -> None:
     """Runs the command line: a user's mistake, or a full disk, is one message and exit code 2."""
     keep_freed_memory()
+    with lasting_streams():
+        _run()
+
+
+def _run() -> None:
     try:
         app()
     except UserError as error:

@@ -1,0 +1,64 @@
+"""Standard output and error that may lose their reader, as with `| head` or a terminal that closes."""
+
+import errno
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, TextIO
+
+_NOBODY_READS = {errno.EPIPE, errno.EIO}
+"""Of a pipe whose reader is gone, and of a terminal that is."""
+
+
+@contextmanager
+def lasting_streams() -> Iterator[None]:
+    """Lets the block go on when nobody reads what it prints any more: that is no reason to lose work."""
+    before = sys.stdout, sys.stderr
+    sys.stdout, sys.stderr = _lasting(sys.stdout), _lasting(sys.stderr)
+    try:
+        yield
+    finally:
+        sys.stdout, sys.stderr = before
+
+
+def _lasting(stream: TextIO | None) -> Any:
+    """None, which Python has for a stream that was closed before it started, takes prints as it is."""
+    return None if stream is None else _Lasting(stream)
+
+
+class _Lasting:
+    """A text stream that drops what cannot be written because its reader is gone.
+
+    Args:
+        stream: What is written to.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        """Writes, or drops the text."""
+        try:
+            return self._stream.write(text)
+        except OSError as error:
+            self._drop(error)
+            return len(text)
+
+    def flush(self) -> None:
+        """Flushes, or drops what is not written yet."""
+        try:
+            self._stream.flush()
+        except OSError as error:
+            self._drop(error)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def _drop(self, error: OSError) -> None:
+        """Directs the stream to where all is dropped; what it has in store would fail at the end else."""
+        if error.errno not in _NOBODY_READS:
+            raise error
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, self._stream.fileno())
+        os.close(nowhere)

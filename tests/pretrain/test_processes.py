@@ -1,0 +1,141 @@
+"""Several real processes over gloo, started by the commands of docs/pretraining.md; killed and stopped."""
+
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+import pytest
+import tiny
+import torch
+from runs import arguments, weights
+
+from autobert_zero.pretrain.log import read_log
+from autobert_zero.training.checkpoint import checkpoints
+
+pytestmark = pytest.mark.slow
+
+TORCHRUN = (sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone")
+ACCELERATE = (sys.executable, "-m", "accelerate.commands.accelerate_cli", "launch", "--config_file")
+FSDP = """
+compute_environment: LOCAL_MACHINE
+distributed_type: FSDP
+use_cpu: true
+num_machines: 1
+num_processes: 2
+mixed_precision: 'no'
+main_process_port: 0
+fsdp_config:
+  fsdp_version: 2
+  fsdp_auto_wrap_policy: TRANSFORMER_BASED_WRAP
+  fsdp_transformer_layer_cls_to_wrap: EncoderLayer
+"""
+LONG = ("phases=[{steps: 100000, length: 16, batch_size: 4}]", "report.checkpoint_every=50")
+
+
+def launcher(kind: str, folder: Path) -> list[str]:
+    if kind == "torchrun":
+        return [*TORCHRUN, "-m", "autobert_zero.cli"]
+    (folder / "fsdp.yaml").write_text(FSDP)
+    return [*ACCELERATE, str(folder / "fsdp.yaml"), "-m", "autobert_zero.cli"]
+
+
+@pytest.mark.parametrize("kind", ["torchrun", "accelerate with FSDP"])
+def test_two_processes_train_as_one(corpus_file: Path, tmp_path: Path, kind: str) -> None:
+    """The same loss curve and weights, and a checkpoint of two processes continues."""
+    steady = ("model.dropout=0", "report.log_every=1", "precision=fp32")  # bf16 would show the order of sums
+    one, two = tmp_path / "one", tmp_path / "two"
+    assert tiny.command(*arguments(corpus_file, one, *steady)).code == 0
+    chosen = arguments(corpus_file, two, *steady)
+    for given in (chosen, ["pretrain", "--out", two, "--resume"]):
+        command = [*launcher(kind, tmp_path), *map(str, given)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr[-4000:]
+        assert done.stdout.count("held-out text") == 1
+        if given is chosen:  # continue the last three steps, too
+            for path in (*two.glob("*.safetensors"), two / "summary.json"):
+                path.unlink()
+            shutil.rmtree(two / "checkpoints" / "00000012")
+    assert "resuming after 9 of 12" in done.stdout
+    curves = ([line["loss"] for line in read_log(out) if "loss" in line] for out in (one, two))
+    for alone, together in zip(*curves, strict=True):
+        assert alone == pytest.approx(together, abs=1e-5)
+    for name, tensor in weights(one).items():
+        torch.testing.assert_close(tensor, weights(two)[name], rtol=1e-3, atol=1e-4)
+
+
+@contextmanager
+def training(command: list[str], out: Path) -> Iterator["subprocess.Popen[str]"]:
+    """Yields a running training when it has its first checkpoint."""
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        deadline = time.monotonic() + 200
+        while not checkpoints(out / "checkpoints"):
+            assert process.poll() is None, process.communicate()
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        yield process
+    finally:
+        for child in psutil.Process(process.pid).children(recursive=True) if process.poll() is None else ():
+            child.kill()
+        process.kill()
+        process.wait()
+
+
+@pytest.mark.parametrize("kind", ["torchrun", "accelerate with FSDP"])
+def test_one_killed_process_ends_all_and_nothing_is_lost(
+    corpus_file: Path, tmp_path: Path, kind: str
+) -> None:
+    out = tmp_path / "out"
+    command = [*launcher(kind, tmp_path), *map(str, arguments(corpus_file, out, *LONG))]
+    with training(command, out) as process:
+        ranks = [each for each in psutil.Process(process.pid).children(recursive=True) if is_rank(each)]
+        assert len(ranks) == 2
+        ranks[-1].kill()
+        process.communicate(timeout=120)
+        assert process.returncode != 0
+        assert not any(each.is_running() for each in ranks)
+    kept = [int(path.name) for path in checkpoints(out / "checkpoints")]
+    assert kept[0] % 50 == 0
+    check_that_it_goes_on(command[: command.index("pretrain")], out, kept[0])
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_to_the_launcher_stops_all_after_the_same_step(
+    corpus_file: Path, tmp_path: Path, number: signal.Signals
+) -> None:
+    out = tmp_path / "out"
+    given = arguments(corpus_file, out, *LONG, "report.log_every=1")
+    command = [*launcher("torchrun", tmp_path), *map(str, given)]
+    with training(command, out) as process:
+        process.send_signal(number)
+        _, errors = process.communicate(timeout=120)
+        assert process.returncode != 0
+    assert errors.count("stopped; continue with") == 1
+    step = int(checkpoints(out / "checkpoints")[0].name)
+    assert step == max(line["step"] for line in read_log(out))
+    check_that_it_goes_on(command[: command.index("pretrain")], out, step)
+
+
+def is_rank(process: psutil.Process) -> bool:
+    return "RANK" in process.environ()
+
+
+def check_that_it_goes_on(launch: list[str], out: Path, step: int) -> None:
+    """Resumes with two processes, which are stopped again after a checkpoint."""
+    command = [*launch, "pretrain", "--out", str(out), "--resume"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 200
+    while int(checkpoints(out / "checkpoints")[0].name) <= step and time.monotonic() < deadline:
+        time.sleep(0.1)
+    process.terminate()
+    shown, errors = process.communicate(timeout=120)
+    assert f"resuming after {step:,} of 100,000 steps" in shown, errors[-3000:]
+    newest = checkpoints(out / "checkpoints")[0]
+    assert json.loads((newest / "checkpoint.json").read_text())["step"] > step

@@ -155,17 +155,20 @@ class ProxyTasksConfig(Section):
 
 
 class ProxyConfig(Section):
-    """How a candidate is evaluated under weight sharing."""
+    """How a candidate is evaluated."""
 
+    sharing: Literal["biws", "none"] = "biws"
+    """`biws`: candidates train a few steps from shared weights (paper). `none`: from new weights, so that
+    `rungs` decide who goes on; scores do not depend on what was trained before."""
     score: Literal["loss", "accuracy", "tasks"] = "loss"
     """The negative MLM loss, the MLM accuracy, or the mean over fine-tuned tasks (paper)."""
     candidates: int = Field(26, ge=1)
     """Candidates to score; failed and diverged ones count."""
     warmup_steps: int = Field(240, ge=0)
-    """Updates of the shared weights with random backbones before the first score."""
+    """Updates of the shared weights before the first score, with known and random layers by turns."""
     warmup_attention_share: float = Field(0.0, ge=0, le=1)
-    """Probability that a layer is an attention in the warm-up. Convolutions leave the plateau of unigram
-    statistics hundreds of steps earlier, and take embeddings and feed-forward blocks with them."""
+    """Probability that a random layer of the warm-up is an attention. Convolutions leave the plateau of
+    unigram statistics hundreds of steps earlier, and take embeddings and feed-forward blocks with them."""
     steps: int = Field(40, ge=1)
     """Updates of each candidate."""
     batch_size: int = Field(32, ge=1)

@@ -14,7 +14,7 @@ from autobert_zero.data.tokenizer import SPECIAL_TOKENS
 from autobert_zero.finetune.proxy import TaskScores
 from autobert_zero.finetune.train import Settings
 from autobert_zero.nn import EncoderConfig, MaskedLM
-from autobert_zero.search.evaluate import SharedWeightEvaluator
+from autobert_zero.search.evaluate import ProxyEvaluator
 from autobert_zero.search.history import History
 from autobert_zero.space import Backbone
 
@@ -64,14 +64,14 @@ def test_a_search_by_tasks_goes_on_where_it_was(corpus_file: Path, data: Path, t
     done = tiny.command("search", "--config", config, "--out", whole)
     assert done.code == 0, done.err
     with pytest.MonkeyPatch.context() as patch:
-        real, calls = SharedWeightEvaluator.evaluate, iter(range(99))
+        real, calls = ProxyEvaluator.evaluate, iter(range(99))
 
         def stopping(*rest: Any) -> Any:
             if next(calls) == 6:
                 raise KeyboardInterrupt
             return real(*rest)
 
-        patch.setattr(SharedWeightEvaluator, "evaluate", stopping)
+        patch.setattr(ProxyEvaluator, "evaluate", stopping)
         assert tiny.command("search", "--config", config, "--out", resumed).code == 130
     torch.manual_seed(1)  # as another process would
     assert tiny.command("search", "--out", resumed, "--resume").code == 0

@@ -15,7 +15,7 @@ from autobert_zero.errors import UserError
 from autobert_zero.measure import training_memory
 from autobert_zero.nn import MaskedLM
 from autobert_zero.search import evaluate as module
-from autobert_zero.search.evaluate import SharedWeightEvaluator
+from autobert_zero.search.evaluate import ProxyEvaluator
 from autobert_zero.search.prepare import Setting, prepare
 from autobert_zero.search.trial import Outcome, Proposal, Status
 from autobert_zero.space import Backbone
@@ -32,15 +32,15 @@ def setting(corpus_file: Path) -> Setting:
 
 
 @pytest.fixture
-def evaluator(setting: Setting) -> SharedWeightEvaluator:
+def evaluator(setting: Setting) -> ProxyEvaluator:
     return setting.evaluator()
 
 
-def copied(evaluator: SharedWeightEvaluator) -> dict[str, Tensor]:
+def copied(evaluator: ProxyEvaluator) -> dict[str, Tensor]:
     return {name: tensor.clone() for name, tensor in evaluator.bank.state().items()}
 
 
-def changed(evaluator: SharedWeightEvaluator, before: dict[str, Tensor]) -> set[str]:
+def changed(evaluator: ProxyEvaluator, before: dict[str, Tensor]) -> set[str]:
     now = evaluator.bank.state()
     assert now.keys() == before.keys()
     return {name for name, old in before.items() if not same(now[name], old)}
@@ -55,7 +55,7 @@ def timeless(outcome: Outcome) -> tuple[Any, ...]:
     return outcome.status, outcome.score, outcome.reason, dict(outcome.metrics)
 
 
-def absorbed(evaluator: SharedWeightEvaluator, proposal: Proposal, *rest: Any) -> Outcome:
+def absorbed(evaluator: ProxyEvaluator, proposal: Proposal, *rest: Any) -> Outcome:
     """Evaluates one candidate and gives its weights to the bank, as the search does."""
     outcome, trained = evaluator.evaluate(proposal, (), *rest)
     if trained is not None:
@@ -63,7 +63,7 @@ def absorbed(evaluator: SharedWeightEvaluator, proposal: Proposal, *rest: Any) -
     return outcome
 
 
-def test_evaluating_leaves_the_bank_alone(evaluator: SharedWeightEvaluator) -> None:
+def test_evaluating_leaves_the_bank_alone(evaluator: ProxyEvaluator) -> None:
     before = copied(evaluator)
     first, trained = evaluator.evaluate(Proposal(0, HYBRID))
     assert not changed(evaluator, before)
@@ -74,13 +74,32 @@ def test_evaluating_leaves_the_bank_alone(evaluator: SharedWeightEvaluator) -> N
     assert all(torch.equal(tensor, same_again.weights[name]) for name, tensor in trained.weights.items())
 
 
-def with_proxy(setting: Setting, **changes: Any) -> SharedWeightEvaluator:
+def with_proxy(setting: Setting, **changes: Any) -> ProxyEvaluator:
     config = setting.config.model_copy(update={"proxy": setting.config.proxy.model_copy(update=changes)})
     return replace(setting, config=config).evaluator()
 
 
+def test_without_sharing_a_score_depends_on_nothing_trained_before(setting: Setting) -> None:
+    alone, later = (with_proxy(setting, sharing="none", learning_rate=0.01) for _ in range(2))
+    later.warm_up(setting.space, lambda done, of, loss: pytest.fail("there is nothing to warm up"))
+    for number, backbone in enumerate((OTHER, HYBRID, OTHER)):
+        outcome, trained = later.evaluate(Proposal(number, backbone))
+        assert trained is None
+    assert timeless(alone.evaluate(Proposal(0, OTHER))[0]) == timeless(outcome)
+    assert set(later.bank.state()) == {"updates"}
+
+
+def test_without_sharing_snapshots_hold_no_weights(setting: Setting, tmp_path: Path) -> None:
+    evaluator = with_proxy(setting, sharing="none")
+    evaluator.save(tmp_path, 3)
+    assert evaluator.restore(tmp_path, 3) == 3
+    with_proxy(setting).save(tmp_path, 4)
+    with pytest.raises(UserError, match="this search shares none"):
+        evaluator.restore(tmp_path, 4)
+
+
 def test_rungs_change_nothing_for_a_candidate_that_passes(
-    evaluator: SharedWeightEvaluator, setting: Setting
+    evaluator: ProxyEvaluator, setting: Setting
 ) -> None:
     """Training in pieces is training in one go, dropout included."""
     climbing = with_proxy(setting, rungs=(0.34, 0.67))
@@ -124,7 +143,7 @@ def test_a_candidate_over_the_time_limit_is_stopped(setting: Setting) -> None:
     assert not changed(hurried, before)
 
 
-def test_scores_trains_and_writes_back(evaluator: SharedWeightEvaluator) -> None:
+def test_scores_trains_and_writes_back(evaluator: ProxyEvaluator) -> None:
     before = copied(evaluator)
     steps: list[tuple[int, int, float]] = []
     outcome = absorbed(evaluator, Proposal(0, HYBRID), lambda *step: steps.append(step))
@@ -142,12 +161,12 @@ def test_scores_trains_and_writes_back(evaluator: SharedWeightEvaluator) -> None
     assert not any(".layers.0.attention." in name or ".layers.1.convolution." in name for name in touched)
 
 
-def test_the_score_is_that_of_the_weights_written_back(evaluator: SharedWeightEvaluator) -> None:
+def test_the_score_is_that_of_the_weights_written_back(evaluator: ProxyEvaluator) -> None:
     outcome = absorbed(evaluator, Proposal(0, HYBRID))
     assert evaluator.rescore([HYBRID]) == [outcome.score]
 
 
-def test_a_function_of_snapshot_and_number(evaluator: SharedWeightEvaluator, setting: Setting) -> None:
+def test_a_function_of_snapshot_and_number(evaluator: ProxyEvaluator, setting: Setting) -> None:
     """With dropout, and whatever random numbers were drawn meanwhile."""
     assert setting.model.dropout > 0
     again = setting.evaluator()
@@ -160,9 +179,7 @@ def test_a_function_of_snapshot_and_number(evaluator: SharedWeightEvaluator, set
     assert timeless(absorbed(other, Proposal(8, HYBRID))) != timeless(first)
 
 
-def test_saved_and_restored_bit_by_bit(
-    evaluator: SharedWeightEvaluator, setting: Setting, tmp_path: Path
-) -> None:
+def test_saved_and_restored_bit_by_bit(evaluator: ProxyEvaluator, setting: Setting, tmp_path: Path) -> None:
     absorbed(evaluator, Proposal(0, HYBRID))
     evaluator.save(tmp_path, 1)
     kept = copied(evaluator)
@@ -177,7 +194,7 @@ def test_saved_and_restored_bit_by_bit(
     assert not changed(fresh, copied(evaluator))
 
 
-def test_the_two_newest_snapshots_are_kept(evaluator: SharedWeightEvaluator, tmp_path: Path) -> None:
+def test_the_two_newest_snapshots_are_kept(evaluator: ProxyEvaluator, tmp_path: Path) -> None:
     folder = tmp_path / "bank"
     for trials in (0, 1, 2, 3, 3, 4):  # 3 twice, as after a kill
         evaluator.save(folder, trials)
@@ -185,7 +202,7 @@ def test_the_two_newest_snapshots_are_kept(evaluator: SharedWeightEvaluator, tmp
         assert names == [f"{number:08}.safetensors" for number in (trials - 1, trials) if number >= 0]
 
 
-def test_half_a_snapshot_of_a_killed_process_goes(evaluator: SharedWeightEvaluator, tmp_path: Path) -> None:
+def test_half_a_snapshot_of_a_killed_process_goes(evaluator: ProxyEvaluator, tmp_path: Path) -> None:
     for trials in (0, 1):
         evaluator.save(tmp_path, trials)
     (tmp_path / "00000002.safetensors.123.partial").write_bytes(b"half")
@@ -197,7 +214,7 @@ def test_half_a_snapshot_of_a_killed_process_goes(evaluator: SharedWeightEvaluat
 
 
 def test_a_write_that_fails_leaves_the_older_snapshots(
-    evaluator: SharedWeightEvaluator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    evaluator: ProxyEvaluator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     evaluator.save(tmp_path, 0)
     evaluator.save(tmp_path, 1)
@@ -226,7 +243,7 @@ def garble(path: Path) -> None:
 
 @pytest.mark.parametrize("damage", [Path.unlink, cut, garble])
 def test_without_a_whole_snapshot_there_is_nothing_to_resume(
-    evaluator: SharedWeightEvaluator, tmp_path: Path, damage: Callable[[Path], None]
+    evaluator: ProxyEvaluator, tmp_path: Path, damage: Callable[[Path], None]
 ) -> None:
     evaluator.save(tmp_path, 3)
     damage(tmp_path / "00000003.safetensors")
@@ -238,7 +255,7 @@ def test_without_a_whole_snapshot_there_is_nothing_to_resume(
 
 @pytest.mark.parametrize("damage", [Path.unlink, cut, garble])
 def test_the_snapshot_before_a_damaged_one_is_taken(
-    evaluator: SharedWeightEvaluator, tmp_path: Path, damage: Callable[[Path], None]
+    evaluator: ProxyEvaluator, tmp_path: Path, damage: Callable[[Path], None]
 ) -> None:
     evaluator.save(tmp_path, 2)
     kept = copied(evaluator)
@@ -252,9 +269,7 @@ def test_the_snapshot_before_a_damaged_one_is_taken(
     assert all("00000003.safetensors cannot be read" in line for line in said)
 
 
-def test_a_snapshot_ahead_of_the_history_is_left_alone(
-    evaluator: SharedWeightEvaluator, tmp_path: Path
-) -> None:
+def test_a_snapshot_ahead_of_the_history_is_left_alone(evaluator: ProxyEvaluator, tmp_path: Path) -> None:
     """A kill between the snapshot and the records of its trials."""
     evaluator.save(tmp_path, 2)
     evaluator.save(tmp_path, 4)
@@ -262,7 +277,7 @@ def test_a_snapshot_ahead_of_the_history_is_left_alone(
 
 
 def test_a_snapshot_of_other_sizes_is_refused(
-    evaluator: SharedWeightEvaluator, corpus_file: Path, tmp_path: Path
+    evaluator: ProxyEvaluator, corpus_file: Path, tmp_path: Path
 ) -> None:
     prepare(tiny.config(corpus_file, model={"layers": 3})).evaluator().save(tmp_path, 0)
     with pytest.raises(UserError, match="of a search with other sizes"):
@@ -275,7 +290,7 @@ def diverging(model: MaskedLM, batches: Iterator[Any], recipe: Recipe, *rest: An
 
 
 def test_a_diverged_candidate_writes_nothing_back(
-    evaluator: SharedWeightEvaluator, monkeypatch: pytest.MonkeyPatch
+    evaluator: ProxyEvaluator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = copied(evaluator)
     monkeypatch.setattr(module, "train", diverging)
@@ -285,7 +300,7 @@ def test_a_diverged_candidate_writes_nothing_back(
     assert not changed(evaluator, before)
 
 
-def test_a_candidate_that_really_diverges_writes_nothing_back(evaluator: SharedWeightEvaluator) -> None:
+def test_a_candidate_that_really_diverges_writes_nothing_back(evaluator: ProxyEvaluator) -> None:
     evaluator.bank.tensors["encoder.layers.1.attention.output.weight"].fill_(math.nan)
     before = copied(evaluator)
     outcome = absorbed(evaluator, Proposal(0, HYBRID))
@@ -296,7 +311,7 @@ def test_a_candidate_that_really_diverges_writes_nothing_back(evaluator: SharedW
 
 
 def test_a_score_that_is_no_number_is_divergence(
-    evaluator: SharedWeightEvaluator, monkeypatch: pytest.MonkeyPatch
+    evaluator: ProxyEvaluator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = copied(evaluator)
     monkeypatch.setattr(module, "evaluate", lambda *rest: Evaluation(math.inf, 0.0))
@@ -317,7 +332,7 @@ def test_a_score_that_is_no_number_is_divergence(
     ],
 )
 def test_a_candidate_too_large_for_the_memory_fails(
-    evaluator: SharedWeightEvaluator, monkeypatch: pytest.MonkeyPatch, error: Exception
+    evaluator: ProxyEvaluator, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
     def refuse(*rest: object, **options: object) -> None:
         raise error
@@ -331,7 +346,7 @@ def test_a_candidate_too_large_for_the_memory_fails(
     assert not changed(evaluator, before)
 
 
-def test_a_bug_is_not_caught(evaluator: SharedWeightEvaluator, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_bug_is_not_caught(evaluator: ProxyEvaluator, monkeypatch: pytest.MonkeyPatch) -> None:
     def buggy(*rest: object, **options: object) -> None:
         raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
 
@@ -340,7 +355,7 @@ def test_a_bug_is_not_caught(evaluator: SharedWeightEvaluator, monkeypatch: pyte
         absorbed(evaluator, Proposal(0, HYBRID))
 
 
-def test_rescoring_trains_nothing(evaluator: SharedWeightEvaluator) -> None:
+def test_rescoring_trains_nothing(evaluator: ProxyEvaluator) -> None:
     before = copied(evaluator)
     scores = evaluator.rescore([HYBRID, OTHER])
     assert evaluator.rescore([OTHER, HYBRID]) == scores[::-1]
@@ -361,7 +376,7 @@ def test_the_warm_up_has_its_own_share_of_attentions(corpus_file: Path, share: f
     assert not any(idle in name for name in touched)
 
 
-def test_warm_up_is_a_function_of_the_seed(evaluator: SharedWeightEvaluator, setting: Setting) -> None:
+def test_warm_up_is_a_function_of_the_seed(evaluator: ProxyEvaluator, setting: Setting) -> None:
     before = copied(evaluator)
     steps: list[tuple[int, int]] = []
     evaluator.warm_up(setting.space, lambda done, of, loss: steps.append((done, of)))
@@ -381,7 +396,7 @@ def test_warm_up_may_be_skipped(corpus_file: Path) -> None:
 
 
 def test_divergence_in_the_warm_up_is_survived(
-    evaluator: SharedWeightEvaluator, setting: Setting, monkeypatch: pytest.MonkeyPatch
+    evaluator: ProxyEvaluator, setting: Setting, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = copied(evaluator)
     monkeypatch.setattr(module, "train", diverging)

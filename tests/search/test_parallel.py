@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import tiny
 
-from autobert_zero.search.evaluate import SharedWeightEvaluator
+from autobert_zero.search.evaluate import ProxyEvaluator
 from autobert_zero.search.executors import InProcess, Processes
 from autobert_zero.search.history import History
 from autobert_zero.search.prepare import Setting, prepare
@@ -68,7 +68,7 @@ def test_rounds_end_before_their_children_are_parents(one_worker: Path) -> None:
 def test_a_kill_within_a_batch_changes_nothing(
     one_worker: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str
 ) -> None:
-    owner: Any = {"save": SharedWeightEvaluator, "append": History}[place]
+    owner: Any = {"save": ProxyEvaluator, "append": History}[place]
     real, calls = getattr(owner, place), iter(range(99))
 
     def stopping(*rest: Any) -> Any:
@@ -90,14 +90,14 @@ def test_a_damaged_snapshot_costs_its_candidates_only(one_worker: Path, tmp_path
     out = tmp_path / "run"
     config = one_worker / "config.yaml"
     with pytest.MonkeyPatch.context() as patch:
-        real, calls = SharedWeightEvaluator.evaluate, iter(range(99))
+        real, calls = ProxyEvaluator.evaluate, iter(range(99))
 
         def stopping(*rest: Any) -> Any:
             if next(calls) == 7:
                 raise KeyboardInterrupt
             return real(*rest)
 
-        patch.setattr(SharedWeightEvaluator, "evaluate", stopping)
+        patch.setattr(ProxyEvaluator, "evaluate", stopping)
         assert tiny.command("search", "--config", config, "--out", out).code == 130
     for path in sorted((out / "bank").iterdir())[-damaged:]:
         path.write_bytes(path.read_bytes()[:1000])

@@ -12,7 +12,7 @@ from autobert_zero.config import StrategyConfig
 from autobert_zero.errors import UserError
 from autobert_zero.proxies import PROXIES
 from autobert_zero.search import outputs
-from autobert_zero.search.evaluate import SharedWeightEvaluator
+from autobert_zero.search.evaluate import ProxyEvaluator
 from autobert_zero.search.history import History
 from autobert_zero.search.prepare import prepare
 from autobert_zero.search.strategies import STRATEGIES, Prefilter, SpaceExhausted, Strategy, make_strategy
@@ -133,15 +133,15 @@ def test_a_stopped_run_ends_as_the_uninterrupted_one(corpus_file: Path, tmp_path
     settings.write_text(tiny.config(corpus_file, prefilter={"proxy": "snip", "draws": 3}).to_yaml())
     whole, stopped = tmp_path / "whole", tmp_path / "stopped"
     assert tiny.command("search", "--config", settings, "--out", whole).code == 0
-    evaluate = SharedWeightEvaluator.evaluate
+    evaluate = ProxyEvaluator.evaluate
 
-    def interrupted(self: SharedWeightEvaluator, proposal: object, *rest: object) -> object:
+    def interrupted(self: ProxyEvaluator, proposal: object, *rest: object) -> object:
         if getattr(proposal, "number", None) == 5:
             raise KeyboardInterrupt
         return evaluate(self, proposal, *rest)  # type: ignore[arg-type]
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(SharedWeightEvaluator, "evaluate", interrupted)
+        patch.setattr(ProxyEvaluator, "evaluate", interrupted)
         assert tiny.command("search", "--config", settings, "--out", stopped).code == 130
     assert tiny.command("search", "--resume", "--out", stopped).code == 0
     first, second = (

@@ -25,7 +25,7 @@ from autobert_zero.data.masking import Vocabulary, evaluation_batches
 from autobert_zero.nn import MaskedLM
 from autobert_zero.search import evaluate as evaluation
 from autobert_zero.search import run
-from autobert_zero.search.evaluate import SharedWeightEvaluator
+from autobert_zero.search.evaluate import ProxyEvaluator
 from autobert_zero.search.history import History
 from autobert_zero.search.prepare import prepare
 from autobert_zero.space import Backbone
@@ -145,7 +145,7 @@ def test_the_weights_load_and_have_the_reported_loss(finished_run: Path) -> None
     assert result.loss == pytest.approx(best["val_loss"], rel=1e-5)
     assert result.accuracy == best["mlm_accuracy"]
     assert best["parameters"] == sum(parameter.numel() for parameter in model.parameters())
-    assert best["flops"] == cost.flops(model.encoder.backbone, setting.sizes, 16)
+    assert best["flops"] == cost.flops(model.encoder.backbone, setting.model, 16)
 
 
 def test_the_tokenizer_is_that_of_the_data(finished_run: Path) -> None:
@@ -195,9 +195,9 @@ STOPS = [
     pytest.param(owner, name, at, id=f"{what} {at}", marks=[pytest.mark.slow] if place else [])
     for what, owner, name, calls in (
         ("segment of the warm-up", evaluation, "train", (1, 0)),
-        ("candidate", SharedWeightEvaluator, "evaluate", (5, 8, 0, 1, 4)),
-        ("re-scoring of parents", SharedWeightEvaluator, "rescore", (6,)),
-        ("snapshot", SharedWeightEvaluator, "save", (5, 0)),
+        ("candidate", ProxyEvaluator, "evaluate", (5, 8, 0, 1, 4)),
+        ("re-scoring of parents", ProxyEvaluator, "rescore", (6,)),
+        ("snapshot", ProxyEvaluator, "save", (5, 0)),
         ("record after the snapshot", History, "append", (6, 0)),
         ("training from scratch", scratch, "train_from_scratch", (1, 4, 0, 2)),
         ("writing of weights", scratch, "save_file", (0,)),
@@ -227,8 +227,8 @@ def test_stopped_again_and_again(finished_run: Path, settings_file: Path, tmp_pa
     arguments: list[object] = ["search", "--config", settings_file, "--out", out]
     for _ in range(20):
         with pytest.MonkeyPatch.context() as patch:
-            stopped = stopping(SharedWeightEvaluator.evaluate, count(), 2)
-            patch.setattr(SharedWeightEvaluator, "evaluate", stopped)
+            stopped = stopping(ProxyEvaluator.evaluate, count(), 2)
+            patch.setattr(ProxyEvaluator, "evaluate", stopped)
             if tiny.command(*arguments).code == 0:
                 break
         arguments = ["search", "--resume", "--out", out]
@@ -279,7 +279,7 @@ def test_resuming_a_finished_run_changes_nothing(
 def test_a_stopped_run_has_a_leaderboard(settings_file: Path, tmp_path: Path) -> None:
     out = tmp_path / "stopped"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(SharedWeightEvaluator, "evaluate", stopping(SharedWeightEvaluator.evaluate, count(), 3))
+        patch.setattr(ProxyEvaluator, "evaluate", stopping(ProxyEvaluator.evaluate, count(), 3))
         tiny.command("search", "--config", settings_file, "--out", out)
     assert [row["status"] for row in rows(out)] == ["complete"] * 3
     assert not (out / "summary.json").exists()
@@ -377,7 +377,7 @@ def test_the_users_backbones_come_first_also_after_a_stop(settings_file: Path, t
     out = tmp_path / "run"
     arguments = [part for path in paths for part in ("--seed-backbone", path)]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(SharedWeightEvaluator, "evaluate", stopping(SharedWeightEvaluator.evaluate, count(), 1))
+        patch.setattr(ProxyEvaluator, "evaluate", stopping(ProxyEvaluator.evaluate, count(), 1))
         assert tiny.command("search", "--config", settings_file, "--out", out, *arguments).code == 130
     for path in paths:
         path.unlink()

@@ -104,10 +104,10 @@ def _is_root() -> bool:
 @pytest.mark.slow
 def test_a_real_server(server: str, finished_run: Path, settings_file: Path, tmp_path: Path) -> None:
     """A search that is stopped and resumed, with its history in PostgreSQL."""
-    from autobert_zero.search.evaluate import SharedWeightEvaluator
+    from autobert_zero.search.evaluate import ProxyEvaluator
 
     out, given = tmp_path / "run", ("--storage", server, "--set", "study=team-1")
-    real, calls = SharedWeightEvaluator.evaluate, iter(range(99))
+    real, calls = ProxyEvaluator.evaluate, iter(range(99))
 
     def stopping(*rest: Any) -> Any:
         if next(calls) == 5:
@@ -115,7 +115,7 @@ def test_a_real_server(server: str, finished_run: Path, settings_file: Path, tmp
         return real(*rest)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(SharedWeightEvaluator, "evaluate", stopping)
+        patch.setattr(ProxyEvaluator, "evaluate", stopping)
         assert tiny.command("search", "--config", settings_file, *given, "--out", out).code == 130
     assert len(History(server, "team-1")) == 5
     assert tiny.command("search", "--out", out, "--resume").code == 0

@@ -1,9 +1,18 @@
 """How a backbone computes: graphs and convolutions as PyTorch modules, and the weights they share."""
 
 from autobert_zero.encoder_config import EncoderConfig
-from autobert_zero.nn.bank import Trained, WeightBank
+from autobert_zero.nn.bank import NoSharing, Trained, WeightBank
 from autobert_zero.nn.encoder import Encoder
 from autobert_zero.nn.fingerprint import fingerprint
 from autobert_zero.nn.heads import MaskedLM, PreTraining
 
-__all__ = ["Encoder", "EncoderConfig", "MaskedLM", "PreTraining", "Trained", "WeightBank", "fingerprint"]
+__all__ = [
+    "Encoder",
+    "EncoderConfig",
+    "MaskedLM",
+    "NoSharing",
+    "PreTraining",
+    "Trained",
+    "WeightBank",
+    "fingerprint",
+]

@@ -188,3 +188,26 @@ class WeightBank:
         depth = len(backbone.layers)
         if depth != self.layers:
             raise ValueError(f"the bank holds {self.layers} layers, the candidate has {depth}")
+
+
+class NoSharing:
+    """In place of a bank: every candidate starts from new weights, and what it learns is dropped."""
+
+    def inherit(self, model: MaskedLM, optimizer: torch.optim.Optimizer | None = None) -> None:
+        """Leaves the candidate as it is."""
+
+    def absorb(self, *trained: Trained) -> None:
+        """Keeps nothing."""
+
+    def state(self) -> dict[str, Tensor]:
+        """What a snapshot holds: no weights."""
+        return {"updates": torch.tensor(0)}
+
+    def load_state(self, state: Mapping[str, Tensor]) -> None:
+        """Takes what `state` gave.
+
+        Raises:
+            ValueError: It has weights.
+        """
+        if set(state) != {"updates"}:
+            raise ValueError("it has shared weights, and this search shares none")

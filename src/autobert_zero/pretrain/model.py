@@ -41,6 +41,8 @@ def new_model(config: PretrainConfig, vocabulary: int) -> MaskedLM:
 def _inherit(model: MaskedLM, run: Path) -> None:
     """Copies a backbone's part of the shared weights of a search; positions past the search's stay new."""
     searched = search_config(run)
+    if searched.proxy.sharing == "none":
+        raise UserError(f"the search in {run} shared no weights (proxy.sharing: none); leave --start out")
     snapshots = sorted((run / "bank").glob("*.safetensors"))
     if not snapshots:
         raise UserError(f"{run} has no shared weights in {run / 'bank'}; choose another run to start from")

@@ -1,4 +1,4 @@
-"""Evaluates candidates under weight sharing: the one file of the search that trains."""
+"""Evaluates candidates, from shared or from new weights: the one file of the search that trains."""
 
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -20,7 +20,7 @@ from autobert_zero.devices import threads
 from autobert_zero.errors import UserError
 from autobert_zero.files import written_whole
 from autobert_zero.measure import training_memory
-from autobert_zero.nn import EncoderConfig, MaskedLM, Trained, WeightBank
+from autobert_zero.nn import EncoderConfig, MaskedLM, NoSharing, Trained, WeightBank
 from autobert_zero.search.trial import Outcome, Proposal, Status
 from autobert_zero.space import Backbone, Space, sample_backbone
 from autobert_zero.training.language import evaluate, guess_limit, language_objective
@@ -29,6 +29,9 @@ from autobert_zero.training.precision import Precision
 
 _WARMUP_SEGMENT = 10
 """Steps that one random backbone trains in the warm-up."""
+
+_WARMUP_OF_NEW = 0.05
+"""Share of a candidate's steps in which the rate of new weights rises."""
 
 _SNAPSHOTS = 2
 
@@ -47,8 +50,8 @@ Watch = Callable[[int, int, float], None]
 """Called with steps done, steps in all, and the loss."""
 
 
-class SharedWeightEvaluator:
-    """Trains candidates a few steps from the shared weights and scores them.
+class ProxyEvaluator:
+    """Trains candidates a few steps, from the shared weights or from new ones, and scores them.
 
     The score is the negative loss or the accuracy of masked tokens on held-out text, or the mean over tasks.
 
@@ -90,10 +93,12 @@ class SharedWeightEvaluator:
             data.validation, vocabulary, 2 * proxy.batch_size, proxy.validation_sequences
         )
         torch.manual_seed(seed)
-        self.bank = WeightBank(model, layers)
+        self.bank = WeightBank(model, layers) if proxy.sharing == "biws" else NoSharing()
 
     def warm_up(self, space: Space, on_step: Watch) -> None:
         """Trains random backbones in turn, so that the first candidates do not start from noise."""
+        if not self._shares:
+            return
         steps = self._proxy.warmup_steps
         random = Random(f"{self._seed} warm-up")
         space = replace(space, attention_share=self._proxy.warmup_attention_share)
@@ -122,10 +127,13 @@ class SharedWeightEvaluator:
             on_step: Told the progress.
 
         Returns:
-            The outcome, and what the bank is to absorb: nothing of a candidate that diverged or failed.
+            The outcome, and what the bank is to absorb: nothing of a candidate that diverged or failed, or
+            where no weights are shared.
         """
         start = time.perf_counter()
-        torch.manual_seed(self._seed * 1_000_003 + proposal.number)
+        # New weights are paired: all candidates have the same seed and batches, and differ less by luck.
+        stream = proposal.number if self._shares else 0
+        torch.manual_seed(self._seed * 1_000_003 + stream)
 
         def ended(status: Status, reason: str) -> tuple[Outcome, None]:
             return Outcome(status, reason=reason, seconds=time.perf_counter() - start), None
@@ -136,7 +144,7 @@ class SharedWeightEvaluator:
         watch = partial(_advance, self._in_time(start, on_step), 0, self._proxy.steps)
         with threads(1 if self._proxy.together > 1 and self._device.type == "cpu" else None):
             try:
-                outcome, trained = self._climb(proposal, bars, watch)
+                outcome, trained = self._climb(proposal.backbone, stream, bars, watch)
             except Diverged as error:
                 return ended(Status.DIVERGED, str(error))
             except _TooSlow as error:
@@ -148,11 +156,15 @@ class SharedWeightEvaluator:
                 return ended(Status.FAILED, f"out of memory: {detail}")
         return replace(outcome, seconds=time.perf_counter() - start), trained
 
-    def _climb(self, proposal: Proposal, bars: Sequence[float], on_step: OnStep) -> tuple[Outcome, Trained]:
+    def _climb(
+        self, backbone: Backbone, stream: int, bars: Sequence[float], on_step: OnStep
+    ) -> tuple[Outcome, Trained | None]:
         """Trains from rung to rung, as long as the candidate is above the bars."""
-        recipe = self._recipe(self._proxy.steps)
-        model, optimizer = self._heir(proposal.backbone, recipe)
-        batches = self._batches(proposal.number + 1)
+        # Shared weights go on at the rate where they are; new ones need a rise.
+        warmup = 0.0 if self._shares else _WARMUP_OF_NEW
+        recipe = self._recipe(self._proxy.steps, warmup)
+        model, optimizer = self._heir(backbone, recipe)
+        batches = self._batches(stream + 1)
         done, rungs = 0, {}
         for place, rung in enumerate(rung_steps(self._proxy)):
             self._train(model, batches, recipe, on_step, optimizer, range(done, rung))
@@ -161,10 +173,18 @@ class SharedWeightEvaluator:
             rungs[f"rung {rung}"] = score
             if place < len(bars) and score < bars[place]:
                 reason = f"{score:.4f} after {rung} steps, below {bars[place]:.4f}"
-                return Outcome(Status.PRUNED, reason=reason, metrics=rungs), Trained.of(model, optimizer)
+                return Outcome(Status.PRUNED, reason=reason, metrics=rungs), self._learned(model, optimizer)
         self._train(model, batches, recipe, on_step, optimizer, range(done, recipe.steps))
         score, metrics = self._scored(model, with_loss=True)
-        return Outcome(Status.COMPLETE, score, metrics=rungs | metrics), Trained.of(model, optimizer)
+        return Outcome(Status.COMPLETE, score, metrics=rungs | metrics), self._learned(model, optimizer)
+
+    @property
+    def _shares(self) -> bool:
+        return self._proxy.sharing == "biws"
+
+    def _learned(self, model: MaskedLM, optimizer: torch.optim.Optimizer) -> Trained | None:
+        """What the bank is to absorb; nothing where there is none."""
+        return Trained.of(model, optimizer) if self._shares else None
 
     def _memory(self, backbone: Backbone) -> int:
         length = self._data.train.take(slice(0, 1)).shape[1]

@@ -25,7 +25,7 @@ from autobert_zero.config import SearchConfig
 from autobert_zero.errors import UserError
 from autobert_zero.memory import keep_freed_memory
 from autobert_zero.nn import Trained
-from autobert_zero.search.evaluate import SharedWeightEvaluator, Watch
+from autobert_zero.search.evaluate import ProxyEvaluator, Watch
 from autobert_zero.search.prepare import prepare
 from autobert_zero.search.trial import Outcome, Proposal, Status
 from autobert_zero.signals import leave_to_parent
@@ -68,7 +68,7 @@ class Executor(Protocol):
 class InProcess:
     """One after the other, in this process."""
 
-    def __init__(self, evaluator: SharedWeightEvaluator) -> None:
+    def __init__(self, evaluator: ProxyEvaluator) -> None:
         self._evaluator = evaluator
 
     def run(
@@ -223,7 +223,7 @@ def _check_answers(address: str) -> None:
 
 
 def make_executor(
-    config: SearchConfig, evaluator: SharedWeightEvaluator, workers: int = 1, ray: str | None = None
+    config: SearchConfig, evaluator: ProxyEvaluator, workers: int = 1, ray: str | None = None
 ) -> Executor:
     """The executor that the user asks for.
 
@@ -258,7 +258,7 @@ def _start_worker(end: Connection) -> None:
 
 
 @lru_cache(maxsize=1)
-def _evaluator(config: SearchConfig) -> SharedWeightEvaluator:
+def _evaluator(config: SearchConfig) -> ProxyEvaluator:
     """The evaluator of a worker, prepared once."""
     return prepare(config).evaluator()
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from autobert_zero.config import SearchConfig
 from autobert_zero.errors import UserError
 from autobert_zero.search.board import Board
-from autobert_zero.search.evaluate import SharedWeightEvaluator, rung_steps, snapshot_path
+from autobert_zero.search.evaluate import ProxyEvaluator, rung_steps, snapshot_path
 from autobert_zero.search.executors import Done, Executor
 from autobert_zero.search.history import History, newest_scores
 from autobert_zero.search.progress import RunProgress
@@ -41,7 +41,7 @@ class Search:
     config: SearchConfig
     space: Space
     strategy: Strategy
-    evaluator: SharedWeightEvaluator
+    evaluator: ProxyEvaluator
     executor: Executor
     costs: Callable[[Backbone], Mapping[str, float]]
     history: History
@@ -60,7 +60,8 @@ class Search:
             self.strategy.rescore(trial.rescored)
             self.strategy.tell(trial)
         while len(self.trials) < self.config.proxy.candidates:
-            stale = self.strategy.contenders()
+            shares = self.config.proxy.sharing != "none"  # scores from new weights do not age
+            stale = self.strategy.contenders() if shares else ()
             scores = self.evaluator.rescore([trial.proposal.backbone for trial in stale])
             rescored = {trial.proposal.number: score for trial, score in zip(stale, scores, strict=True)}
             self.strategy.rescore(rescored)

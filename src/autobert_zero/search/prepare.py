@@ -17,7 +17,7 @@ from autobert_zero.devices import find_device
 from autobert_zero.errors import UserError
 from autobert_zero.nn import EncoderConfig
 from autobert_zero.proxies import PROXIES, Untrained
-from autobert_zero.search.evaluate import SharedWeightEvaluator, TaskScores
+from autobert_zero.search.evaluate import ProxyEvaluator, TaskScores
 from autobert_zero.search.latency import LatencyTable
 from autobert_zero.search.limits import Costs, Limits
 from autobert_zero.search.strategies import Prefilter
@@ -66,10 +66,10 @@ class Setting:
             table = LatencyTable(self.model, batch, length, self.device, latencies)
         return Limits(limits, Costs(self.model, config.data.length, table))
 
-    def evaluator(self) -> SharedWeightEvaluator:
+    def evaluator(self) -> ProxyEvaluator:
         """A new evaluator, its bank at its random start."""
         config = self.config
-        return SharedWeightEvaluator(
+        return ProxyEvaluator(
             self.model,
             self.space.layers,
             self.data,

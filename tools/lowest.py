@@ -2,10 +2,10 @@
 
 Usage: python tools/lowest.py FOLDER [pytest arguments]
 
-In a new environment at FOLDER every dependency `name>=version` of the package and of its extras `hf`, `pretrain`,
-`finetune` and `export` is installed as `name==version`; then the tests run there, all but the slow ones. Torch is
-the one exception: it is taken at the version of requirements.lock, because older builds for CPUs are not on every
-package index. Exits with the code of pip or pytest.
+In a new environment at FOLDER every dependency `name>=version` of the package and of its extras `hf`,
+`pretrain`, `finetune`, `draw` and `export` is installed as `name==version`; then the tests run there, all
+but the slow ones. Torch is the one exception: it is taken at the version of requirements.lock, because older
+builds for CPUs are not on every package index. Exits with the code of pip or pytest.
 """
 
 import os
@@ -21,7 +21,15 @@ EXTRAS = ("hf", "pretrain", "finetune", "draw", "export")
 RUNNERS = ("hypothesis", "pytest", "pytest-xdist", "jupytext", "nbclient", "ipykernel")
 """What the tests need beside; any version."""
 
-TESTS = ("tests/hf", "tests/nn", "tests/data", "tests/search", "tests/pretrain", "tests/finetune", "tests/export")
+TESTS = (
+    "tests/hf",
+    "tests/nn",
+    "tests/data",
+    "tests/search",
+    "tests/pretrain",
+    "tests/finetune",
+    "tests/export",
+)
 
 
 def lowest_versions() -> list[str]:
@@ -52,7 +60,11 @@ def main() -> int:
     requirements = lowest_versions()
     print("lowest versions:", *requirements, sep="\n  ", flush=True)
     install = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    for packages in (requirements, ["--constraint", _constraints(folder, requirements), *RUNNERS], ["--no-deps", ROOT]):
+    for packages in (
+        requirements,
+        ["--constraint", _constraints(folder, requirements), *RUNNERS],
+        ["--no-deps", ROOT],
+    ):
         code = subprocess.run([*install, *packages]).returncode
         if code:
             return code

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 from hf_samples import MIXED, config
-from transformers import AutoConfig
+from transformers import AutoConfig, AutoModelForMaskedLM
 
 from autobert_zero.errors import UserError
-from autobert_zero.hf import AutoBertZeroConfig, from_zoo
+from autobert_zero.hf import AutoBertZeroConfig, AutoBertZeroForMaskedLM, from_zoo
 from autobert_zero.space import Backbone, FormulaError
 from autobert_zero.zoo import ZOO
 
@@ -48,7 +48,12 @@ def test_save_and_load(tmp_path: Path) -> None:
         ({"hidden_size": "16"}, "hidden_size is a number of at least 1, not '16'"),
         ({"intermediate_size": 0}, "intermediate_size is a number of at least 1, not 0"),
         ({"vocab_size": -1}, "vocab_size is a number of at least 1, not -1"),
-        ({"hidden_dropout_prob": 1.0}, r"dropout is in \[0, 1\), not 1.0"),
+        ({"vocab_size": True}, "vocab_size is a number of at least 1, not True"),
+        ({"hidden_dropout_prob": 1.0}, r"hidden_dropout_prob is a number in \[0, 1\), not 1.0"),
+        ({"hidden_dropout_prob": None}, r"hidden_dropout_prob is a number in \[0, 1\), not None"),
+        ({"classifier_dropout": "0.1"}, r"classifier_dropout is a number in \[0, 1\), not '0.1'"),
+        ({"layer_norm_eps": 0}, "layer_norm_eps is a number above 0, not 0"),
+        ({"initializer_range": [0.02]}, r"initializer_range is a number above 0, not \[0.02\]"),
     ],
 )
 def test_bad_values_are_named(changes: dict[str, object], message: str, tmp_path: Path) -> None:
@@ -58,6 +63,49 @@ def test_bad_values_are_named(changes: dict[str, object], message: str, tmp_path
     (tmp_path / "config.json").write_text(json.dumps(values))
     with pytest.raises(UserError, match=message):
         AutoConfig.from_pretrained(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"classifier_pooling": "avg"}, "classifier_pooling is cls or mean, not 'avg'"),
+        ({"hidden_size": 18}, "hidden_size 18 is not divisible by 4 heads"),
+        ({"backbone": ["conv 4"]}, "line 1: a convolution has a kernel of one of"),
+        ({"norm": "before"}, "norm is post or pre"),
+    ],
+)
+def test_changes_after_the_making_are_checked(
+    changes: dict[str, object], message: str, tmp_path: Path
+) -> None:
+    """By `from_pretrained` with keywords, and before anything is saved or built."""
+    model = AutoBertZeroForMaskedLM(config())
+    model.save_pretrained(tmp_path / "good")
+    for kind in (AutoConfig, AutoBertZeroConfig, AutoModelForMaskedLM, AutoBertZeroForMaskedLM):
+        with pytest.raises(UserError, match=message):
+            kind.from_pretrained(tmp_path / "good", **changes)
+    for name, value in changes.items():
+        setattr(model.config, name, value)
+    for save in (model.save_pretrained, model.config.save_pretrained):
+        with pytest.raises(UserError, match=message):
+            save(tmp_path / "bad")
+    assert not (tmp_path / "bad").exists()
+    with pytest.raises(UserError, match=message):
+        AutoBertZeroForMaskedLM(model.config)
+
+
+def test_the_depth_can_be_set_to_what_it_is_only(tmp_path: Path) -> None:
+    made = config(num_hidden_layers=4)
+    made.num_hidden_layers = 4
+    assert made.num_hidden_layers == 4
+    made.save_pretrained(tmp_path)
+    for change in (
+        lambda: setattr(made, "num_hidden_layers", 2),
+        lambda: AutoConfig.from_pretrained(tmp_path, num_hidden_layers=2),
+    ):
+        with pytest.raises(UserError, match="num_hidden_layers is 2, the backbone has 4 layers; leave"):
+            change()
+    made.backbone = "conv 3\nconv 5"
+    assert made.num_hidden_layers == 2
 
 
 def test_a_formula_that_does_not_type_points_at_the_place() -> None:

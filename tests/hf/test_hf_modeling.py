@@ -192,12 +192,67 @@ def test_bad_inputs_are_named(model: AutoBertZeroModel) -> None:
         model(attention_mask=inputs["attention_mask"])
     with pytest.raises(UserError, match="either input_ids or inputs_embeds"):
         model(inputs["input_ids"], inputs_embeds=torch.zeros(3, TOKENS, WIDTH))
-    with pytest.raises(UserError, match=r"attention_mask is \(3, 12\) .* not \(3, 1, 1, 12\)"):
-        model(inputs["input_ids"], inputs["attention_mask"][:, None, None])
+    with pytest.raises(UserError, match=r"attention_mask is \(3, 12\) .* not \(3, 12, 1\)"):
+        model(inputs["input_ids"], inputs["attention_mask"][:, :, None])
     with pytest.raises(ValueError, match="21 tokens are more than the 20 positions"):
         model(torch.zeros(1, 21, dtype=torch.long))
     with pytest.raises(TypeError, match="mask"):
         model(inputs["input_ids"], mask=inputs["attention_mask"])
+
+
+@torch.no_grad()
+def test_masks_of_pairs_that_hide_padding_only(model: AutoBertZeroModel) -> None:
+    inputs = batch()
+    expected = real(model(**inputs).last_hidden_state)
+    mask = inputs["attention_mask"]
+    for pairs in (
+        mask[:, None, :].expand(-1, TOKENS, -1),
+        mask[:, :, None] * mask[:, None, :],
+        (mask[:, :, None] * mask[:, None, :]).bool()[:, None],
+        mask[:, None, None, :].expand(-1, 1, TOKENS, -1).float(),
+    ):
+        got = model(**inputs | {"attention_mask": pairs}).last_hidden_state
+        assert torch.equal(real(got), expected)
+    triangle = torch.ones(TOKENS, TOKENS).tril().expand(3, -1, -1)
+    for pairs in (triangle, triangle[:, None]):
+        with pytest.raises(UserError, match="a backbone knows padding only"):
+            model(**inputs | {"attention_mask": pairs})
+    with pytest.raises(UserError, match=r"attention_mask is \(3, 12\) .* not \(3, 12, 12\)"):
+        model(**inputs | {"attention_mask": (triangle - 1) * 1e9})
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("kind", [AutoBertZeroModel, AutoBertZeroForMaskedLM])
+def test_unset_arguments_of_decoders_are_tolerated(kind: type[AutoBertZeroModel]) -> None:
+    model = randomise(kind(config()))
+    expected = model(**batch())[0]
+    unset = {"head_mask": None, "past_key_values": None, "encoder_hidden_states": None}
+    for use_cache in (None, False, True):
+        assert torch.equal(model(**batch(), use_cache=use_cache, **unset)[0], expected)
+    for name in unset:
+        with pytest.raises(UserError, match=f"is an encoder and takes no {name}; leave it out"):
+            model(**batch(), **{name: torch.ones(4)})
+
+
+@torch.no_grad()
+def test_the_mean_of_an_empty_row_is_finite() -> None:
+    model = randomise(AutoBertZeroModel(config(classifier_pooling="mean")))
+    inputs = batch()
+    expected = model(**inputs).pooler_output
+    inputs["attention_mask"][1] = 0
+    pooled = model(**inputs).pooler_output
+    assert pooled.isfinite().all()
+    torch.testing.assert_close(pooled[[0, 2]], expected[[0, 2]])
+
+
+@pytest.mark.skipif(
+    "every_n_layers" not in inspect.signature(AutoBertZeroModel._set_gradient_checkpointing).parameters,
+    reason="this release of transformers has no every_n_layers",
+)
+def test_every_second_layer_is_checkpointed() -> None:
+    model = randomise(AutoBertZeroForMaskedLM(config())).train()
+    model.gradient_checkpointing_enable(every_n_layers=2)
+    assert [layer.gradient_checkpointing for layer in model.encoder.layers] == [True, False, True, False]
 
 
 def test_gradient_checkpointing_gives_the_same_gradients() -> None:

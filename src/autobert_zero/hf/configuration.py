@@ -1,6 +1,7 @@
 # mypy: disallow-subclassing-any=False
 """The configuration: a backbone as text, and sizes under the names of Hugging Face."""
 
+import os
 from typing import Any, Self
 
 from transformers import PreTrainedConfig
@@ -17,6 +18,11 @@ _SIZES = (
     "max_position_embeddings",
     "type_vocab_size",
 )
+
+_SHARES = ("hidden_dropout_prob", "classifier_dropout")
+"""Dropouts, in [0, 1); None where the class says so."""
+
+_POSITIVE = ("layer_norm_eps", "initializer_range")
 
 POOLINGS = ("cls", "mean")
 
@@ -73,25 +79,63 @@ class AutoBertZeroConfig(PreTrainedConfig):
     pad_token_id: int | None = 0
     tie_word_embeddings: bool = True
 
+    # Older releases of `transformers` compare with a configuration without arguments when they save.
+    has_no_defaults_at_init = True
+
     def __post_init__(self, num_hidden_layers: int | None = None, **kwargs: Any) -> None:
-        backbone = self.parse_backbone()
-        self.backbone = backbone.to_list()
-        if num_hidden_layers not in (None, len(backbone.layers)):
+        if num_hidden_layers is not None:
+            self.num_hidden_layers = num_hidden_layers
+        self.check()
+        super().__post_init__(**kwargs)
+
+    @classmethod
+    def from_dict(cls, config_dict: dict[str, Any], **kwargs: Any) -> Self | tuple[Self, dict[str, Any]]:
+        """As in `PreTrainedConfig`; changes given as keywords are checked too."""
+        result = super().from_dict(config_dict, **kwargs)
+        (result[0] if isinstance(result, tuple) else result).check()
+        return result
+
+    def save_pretrained(self, save_directory: str | os.PathLike[str], *args: Any, **kwargs: Any) -> None:
+        """As in `PreTrainedConfig`; what could not be loaded again is not saved."""
+        self.check()
+        super().save_pretrained(save_directory, *args, **kwargs)
+
+    @property
+    def num_hidden_layers(self) -> int:
+        """Depth of the backbone; can be set to that only."""
+        return len(self.parse_backbone().layers)
+
+    @num_hidden_layers.setter
+    def num_hidden_layers(self, value: int) -> None:
+        if value != self.num_hidden_layers:
             raise UserError(
-                f"config: num_hidden_layers is {num_hidden_layers}, the backbone has "
-                f"{len(backbone.layers)} layers; leave num_hidden_layers out, the backbone decides"
+                f"config: num_hidden_layers is {value}, the backbone has {self.num_hidden_layers} layers; "
+                "leave num_hidden_layers out, the backbone decides"
             )
+
+    def check(self) -> None:
+        """Checks all settings, each of which may have been set after the configuration was made.
+
+        The backbone becomes a list.
+
+        Raises:
+            UserError: A setting is out of range or of another type, or the backbone is missing or invalid.
+        """
+        self.backbone = self.parse_backbone().to_list()
+        for name in _SHARES:
+            value = getattr(self, name)
+            optional = value is None and name == "classifier_dropout"
+            if not optional and not (_is_number(value) and 0 <= value < 1):
+                raise UserError(f"config: {name} is a number in [0, 1), not {value!r}")
+        for name in _POSITIVE:
+            value = getattr(self, name)
+            if not (_is_number(value) and value > 0):
+                raise UserError(f"config: {name} is a number above 0, not {value!r}")
         self.encoder_config()
         if self.classifier_pooling not in POOLINGS:
             raise UserError(
                 f"config: classifier_pooling is {' or '.join(POOLINGS)}, not {self.classifier_pooling!r}"
             )
-        super().__post_init__(**kwargs)
-
-    @property
-    def num_hidden_layers(self) -> int:
-        """Depth of the backbone."""
-        return len(self.parse_backbone().layers)
 
     def parse_backbone(self) -> Backbone:
         """Reads the backbone.
@@ -122,7 +166,7 @@ class AutoBertZeroConfig(PreTrainedConfig):
         """
         for name in _SIZES:
             value = getattr(self, name)
-            if not isinstance(value, int) or value < 1:
+            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
                 raise UserError(f"config: {name} is a number of at least 1, not {value!r}")
         if self.hidden_size % self.num_attention_heads:
             raise UserError(
@@ -141,7 +185,7 @@ class AutoBertZeroConfig(PreTrainedConfig):
                 norm_epsilon=self.layer_norm_eps,
                 **{name: getattr(self, name) for name in TRUNK},
             )
-        except ValueError as error:
+        except (ValueError, TypeError) as error:
             raise UserError(f"config: {error}") from None
 
     @classmethod
@@ -165,3 +209,7 @@ class AutoBertZeroConfig(PreTrainedConfig):
             **{name: getattr(sizes, name) for name in TRUNK},
         }
         return cls(backbone=backbone.to_list(), **named | changes)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)

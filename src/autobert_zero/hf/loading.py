@@ -16,6 +16,10 @@ _SHOWN = 5
 """Tensors named in a message."""
 
 
+class SizeError(UserError, RuntimeError):
+    """Tensors of another size than the model's; a `RuntimeError` too, as in `transformers`."""
+
+
 def refuse_pickles(source: str, options: dict[str, Any]) -> None:
     """Raises a `UserError` where pickled weights are asked for, or are all that a folder has.
 

@@ -20,6 +20,7 @@ from transformers.utils import can_return_tuple
 from autobert_zero.errors import UserError
 from autobert_zero.hf.configuration import AutoBertZeroConfig
 from autobert_zero.hf.loading import (
+    SizeError,
     check_backbone,
     damage_named,
     differences,
@@ -27,9 +28,18 @@ from autobert_zero.hf.loading import (
     refuse_pickles,
     stored_config,
 )
+from autobert_zero.hf.masks import padding_mask
 from autobert_zero.nn.convolution import LightConvolution
 from autobert_zero.nn.encoder import Embeddings, EncoderLayer, final_norm, make_layers
 from autobert_zero.nn.heads import Pooler
+
+_OF_DECODERS = {
+    "use_cache",
+    "head_mask",
+    "past_key_values",
+    "encoder_hidden_states",
+    "encoder_attention_mask",
+}
 
 
 class AutoBertZeroPreTrainedModel(PreTrainedModel):
@@ -41,6 +51,22 @@ class AutoBertZeroPreTrainedModel(PreTrainedModel):
     _supports_sdpa = True  # where a graph has the pattern; the compiler decides
     _input_embed_layer = "token"
     _no_split_modules = ("AutoBertZeroLayer",)
+
+    def __init__(self, config: AutoBertZeroConfig, *args: Any, **kwargs: Any) -> None:
+        config.check()
+        super().__init__(config, *args, **kwargs)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Computes the model; arguments of decoders, which tools pass to any model, are left out if unset."""
+        for name in _OF_DECODERS & kwargs.keys():
+            if kwargs.pop(name) is not None and name != "use_cache":
+                raise UserError(f"{type(self).__name__} is an encoder and takes no {name}; leave it out")
+        return super().__call__(*args, **kwargs)
+
+    def save_pretrained(self, save_directory: str | os.PathLike[str], *args: Any, **kwargs: Any) -> None:
+        """As in `PreTrainedModel`; what could not be loaded again is not saved."""
+        self.config.check()
+        super().save_pretrained(save_directory, *args, **kwargs)
 
     def _init_weights(self, module: nn.Module) -> None:
         super()._init_weights(module)
@@ -78,7 +104,7 @@ class AutoBertZeroPreTrainedModel(PreTrainedModel):
             )
         check_backbone(source, stored, model.config.parse_backbone(), info)
         if info["mismatched_keys"] and not may_mismatch:
-            raise UserError(
+            raise SizeError(
                 f"{source}: tensors of another size: {listed(differences(info))}; with "
                 "ignore_mismatched_sizes=True they start anew"
             )
@@ -122,7 +148,8 @@ class AutoBertZeroModel(AutoBertZeroPreTrainedModel):
 
         Args:
             input_ids: (B, n) token ids.
-            attention_mask: (B, n), 1 at real tokens and 0 at padding; None where there is no padding.
+            attention_mask: (B, n), 1 at real tokens and 0 at padding; None where there is no padding. Also
+                (B, n, n) or (B, 1, n, n) of ones and zeros, if it hides padding and nothing else.
             token_type_ids: (B, n) segment ids; None means all 0.
             position_ids: (B, n) or (1, n); None means 0, 1, 2, ...
             inputs_embeds: (B, n, d) in place of `input_ids`.
@@ -143,12 +170,7 @@ class AutoBertZeroModel(AutoBertZeroPreTrainedModel):
         shape = inputs_embeds.shape[:2] if input_ids is None else input_ids.shape  # type: ignore[union-attr]
         mask = None
         if attention_mask is not None:
-            if attention_mask.shape != shape:
-                raise UserError(
-                    f"attention_mask is {tuple(shape)} as the tokens are, with 1 at real ones, "
-                    f"not {tuple(attention_mask.shape)}"
-                )
-            mask = attention_mask.bool()
+            mask = padding_mask(attention_mask, shape)
         config = self.config
         with_maps = config.output_attentions if output_attentions is None else output_attentions
         with_states = config.output_hidden_states if output_hidden_states is None else output_hidden_states

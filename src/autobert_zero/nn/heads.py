@@ -41,7 +41,7 @@ class Pooler(nn.Module):
         else:
             # States of padding are unspecified, so they are replaced, not multiplied by 0.
             real = hidden.masked_fill(~mask[..., None], 0.0)
-            summary = real.sum(1) / mask.sum(1, keepdim=True)
+            summary = real.sum(1) / mask.sum(1, keepdim=True).clamp_min(1)  # an empty row's is 0
         return torch.tanh(self.dense(summary))
 
 

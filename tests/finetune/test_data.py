@@ -7,7 +7,8 @@ import pytest
 
 from autobert_zero.errors import UserError
 from autobert_zero.finetune.data import load_splits
-from autobert_zero.finetune.tasks import TASKS, Task
+from autobert_zero.finetune.task import Task
+from autobert_zero.finetune.tasks import TASKS
 
 
 def lines(*examples: object) -> str:
@@ -49,7 +50,7 @@ MNLI = "index\tsentence1\tsentence2\tlabel1\tgold_label\n0\ta\tb\tneutral\tcontr
 @pytest.mark.parametrize(
     ("task", "files", "first"),
     [
-        ("cola", {"train": "gj04\t1\t\tA b.\n", "dev": "gj04\t0\t*\tC.\n"}, {"text": "A b.", "label": 1}),
+        ("cola", {"train": "gj04\t1\t\tA b.\n", "dev": "gj04\t1\t\tC.\n"}, {"text": "A b.", "label": 1}),
         ("mrpc", {"train": MRPC, "dev": MRPC}, {"text": 'He said "a', "pair": "b", "label": 1}),
         ("stsb", {"train": STSB, "dev": STSB}, {"text": "a", "pair": "b", "label": 3.25}),
         (
@@ -82,7 +83,7 @@ def test_glues_own_files(tmp_path: Path, task: str, files: dict[str, str], first
         (
             "train",
             '\n{"sentence": "a", "label": 2}\n',
-            "line 2: label 2 is none of 0, 1, nor a number from 0 to 1",
+            "line 2: label 2 is none of 0, 1$",
         ),
         ("train", '{"sentence": "a", "label": 0.5}\n', "line 1: label 0.5 is none"),
         ("train", '{"sentence": "a", "label": true}\n', "line 1: label True is none"),
@@ -126,7 +127,7 @@ def test_a_short_row_and_a_value_that_is_no_number(tmp_path: Path) -> None:
     [
         ("sentence,label\nhello, world,1\n", "line 2: 3 columns, not 2; quote the text"),
         ("sentence,label,label\na,0,1\n", "has two columns 'label'"),
-        ('sentence,label\na,1\n"b,0\nc,1\n', "line 3: 1 columns, not 2"),
+        ('sentence,label\na,1\n"b,0\nc,1\n', "line 3: unexpected end of data; is a quote left open"),
     ],
 )
 def test_broken_tables(cola: Path, text: str, message: str) -> None:
@@ -139,10 +140,10 @@ def test_broken_tables(cola: Path, text: str, message: str) -> None:
 def test_long_fields_and_byte_order_marks(cola: Path) -> None:
     (cola / "train.jsonl").unlink()
     (cola / "train.csv").write_text(f"sentence,label\n{'a' * 200_000},1\n", encoding="utf-8-sig")
-    (cola / "validation.jsonl").write_text(lines({"sentence": "a", "label": 0}), encoding="utf-8-sig")
+    (cola / "validation.jsonl").write_text(lines({"sentence": "a", "label": 1}), encoding="utf-8-sig")
     splits = load_splits(TASKS["cola"], cola)
     assert len(splits["train"][0]["text"]) == 200_000
-    assert splits["validation"].to_list() == [{"text": "a", "label": 0}]
+    assert splits["validation"].to_list() == [{"text": "a", "label": 1}]
 
 
 def test_short_lines_of_qqp_are_left_out(tmp_path: Path) -> None:
@@ -150,16 +151,6 @@ def test_short_lines_of_qqp_are_left_out(tmp_path: Path) -> None:
     for split in ("train", "dev"):
         (tmp_path / f"{split}.tsv").write_text(text)
     assert [row["text"] for row in load_splits(TASKS["qqp"], tmp_path)["train"]] == ["a", "d"]
-
-
-def test_numbers_that_are_names_of_labels(tmp_path: Path) -> None:
-    """The name counts before the place."""
-    task = Task("stars", ("sentence",), ("2", "1"), ("accuracy",))
-    for split in ("train", "validation"):
-        (tmp_path / f"{split}.jsonl").write_text(
-            lines(*({"sentence": "a", "label": label} for label in (1, 2, "1", 0)))
-        )
-    assert [row["label"] for row in load_splits(task, tmp_path)["train"]] == [1, 0, 1, 0]
 
 
 def test_folders_of_glues_archives(tmp_path: Path) -> None:
@@ -173,3 +164,82 @@ def test_colas_file_with_a_header(tmp_path: Path) -> None:
     for split in ("train", "validation"):
         (tmp_path / f"{split}.tsv").write_text("sentence\tlabel\na b\t1\n")
     assert load_splits(TASKS["cola"], tmp_path)["train"].to_list() == [{"text": "a b", "label": 1}]
+
+
+STARS = Task("stars", ("sentence",), ("1", "2", "3", "4", "5"), ("accuracy",))
+TOPICS = Task("topics", ("sentence",), ("sport", "art", "film"), ("accuracy",))
+
+
+def classes(folder: Path, task: Task, texts: dict[str, str], ending: str) -> list[int]:
+    """The classes of the training split of a made-up task."""
+    for split, text in texts.items():
+        (folder / f"{split}.{ending}").write_text(text)
+    return list(load_splits(task, folder)["train"]["label"])
+
+
+@pytest.mark.parametrize("labels", [["1.0", "4.0"], ["1", "4"], ["1", "04"]])
+@pytest.mark.parametrize("ending", ["csv", "tsv"])
+def test_stars_in_tables(tmp_path: Path, labels: list[str], ending: str) -> None:
+    mark = {"csv": ",", "tsv": "\t"}[ending]
+    text = "".join(f"{cell}{mark}{label}\n" for cell, label in zip("sab", ["label", *labels], strict=True))
+    text = text.replace("s", "sentence", 1)
+    assert classes(tmp_path, STARS, {"train": text, "validation": text}, ending) == [0, 3]
+
+
+def test_stars_in_json(tmp_path: Path) -> None:
+    text = lines(*({"sentence": "a", "label": label} for label in (1, 2.0, "3", "4.0", 5)))
+    assert classes(tmp_path, STARS, {"train": text, "validation": text}, "jsonl") == [0, 1, 2, 3, 4]
+
+
+def test_a_star_too_few_or_too_many(tmp_path: Path) -> None:
+    for label in (0, 6, 1.5):
+        text = lines({"sentence": "a", "label": 1}, {"sentence": "a", "label": label})
+        with pytest.raises(UserError, match=rf"line 2: label {label} is none of 1, 2, 3, 4, 5$"):
+            classes(tmp_path, STARS, {"train": text, "validation": text}, "jsonl")
+
+
+def test_numbers_that_seem_to_count_from_one(tmp_path: Path) -> None:
+    text = lines({"sentence": "a", "label": 2}, {"sentence": "a", "label": 1})
+    with pytest.raises(UserError, match=r"line 1: numbers stand for classes, .* 0 \(sport\) never occurs"):
+        classes(tmp_path, TOPICS, {"train": text, "validation": text}, "jsonl")
+    more = text + lines({"sentence": "a", "label": 0})
+    assert classes(tmp_path, TOPICS, {"train": more, "validation": text}, "jsonl") == [2, 1, 0]
+
+
+def test_a_class_that_cannot_be_learned(tmp_path: Path) -> None:
+    train = lines(*({"sentence": "a", "label": label} for label in ("sport", "art")))
+    validation = train + lines({"sentence": "a", "label": "film"})
+    with pytest.raises(UserError, match=r"validation\.jsonl, line 3: label 'film' does not occur in train"):
+        classes(tmp_path, TOPICS, {"train": train, "validation": validation}, "jsonl")
+    # The other way round nothing is wrong.
+    assert classes(tmp_path, TOPICS, {"train": validation, "validation": train}, "jsonl") == [0, 1, 2]
+
+
+def test_columns_of_glue_are_not_taken_for_those_of_others(tmp_path: Path) -> None:
+    task = Task("mine", ("sentence1",), (), ("pearson",))
+    for split in ("train", "validation"):
+        (tmp_path / f"{split}.csv").write_text("sentence1,score\na,1\n")
+    with pytest.raises(UserError, match="line 2: no column 'label'; there are sentence1, score"):
+        load_splits(task, tmp_path)
+
+
+def test_two_files_of_one_split(cola: Path) -> None:
+    (cola / "train.csv").write_text("sentence,label\na,1\n")
+    with pytest.raises(UserError, match=r"has train\.jsonl and train\.csv for the split train; keep one"):
+        load_splits(TASKS["cola"], cola)
+    (cola / "train.csv").unlink()
+    (cola / "dev.tsv").write_text("sentence\tlabel\na\t1\n")
+    with pytest.raises(UserError, match=r"has validation\.jsonl and dev\.tsv"):
+        load_splits(TASKS["cola"], cola)
+
+
+def test_half_characters_and_repeated_keys(cola: Path) -> None:
+    (cola / "train.jsonl").write_text('{"sentence": "a", "label": 1}\n{"sentence": "\\ud800", "label": 1}\n')
+    with pytest.raises(UserError, match="line 2: column 'sentence' has half a character"):
+        load_splits(TASKS["cola"], cola)
+    (cola / "train.jsonl").write_text('{"sentence": "a", "label": 1, "label": 0}\n')
+    with pytest.raises(UserError, match="line 1: not JSON: the key 'label' is given twice"):
+        load_splits(TASKS["cola"], cola)
+    (cola / "train.jsonl").write_text("[" * 100_000 + "\n")
+    with pytest.raises(UserError, match="line 1: nested too deeply"):
+        load_splits(TASKS["cola"], cola)

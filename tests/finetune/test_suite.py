@@ -15,6 +15,7 @@ from transformers import BertForMaskedLM, PreTrainedTokenizerFast
 from autobert_zero.finetune import suite
 from autobert_zero.finetune.submission import write_submission
 from autobert_zero.finetune.suite import Score, table
+from autobert_zero.finetune.task import Task
 from autobert_zero.finetune.tasks import TASKS
 from autobert_zero.hf import AutoBertZeroForMaskedLM
 
@@ -236,6 +237,15 @@ def test_the_average_is_over_tasks() -> None:
         "| rte | accuracy | 50.0 | 1 | 0.001 |",
         "| average of 2 | | 60.0 | | |",
     ]
+
+
+def test_submissions_of_ones_own_tasks_are_not_glues(tmp_path: Path) -> None:
+    """Whatever their names are: values are kept, classes are named."""
+    values = Task("stsb", ("a",), (), ("pearson",))
+    assert write_submission(tmp_path, values, "test", [7.25]).read_text().splitlines()[1] == "0\t7.250"
+    topics = Task("cola", ("a",), ("sport", "art"), ("accuracy",))
+    path = write_submission(tmp_path, topics, "test", [1])
+    assert (path.name, path.read_text().splitlines()[1]) == ("cola-test.tsv", "0\tart")
 
 
 def test_submissions_by_hand(tmp_path: Path) -> None:

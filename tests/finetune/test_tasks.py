@@ -45,12 +45,40 @@ def test_a_task_of_ones_own(tmp_path: Path) -> None:
             "f1 does not fit 3 labels; there are accuracy",
         ),
         ("columns: [a]\nlabels: [x, y]\nmetrics: [pearson]", "pearson does not fit 2 labels"),
-        ("columns: [a]\nlabels: [x, x]\nmetrics: [f1]", "a label is there twice: x, x"),
+        ("columns: [a]\nlabels: [x, x]\nmetrics: [f1]", "a label is there twice: x"),
         ("columns: [a]\nmetrics: [pearson]\nvalidation: []", "validation is one or more splits"),
         ("columns: [a]\nmetrics: [pearson]\nvalidation: [test]", "validation is one or more splits"),
         ("columns: [a]\nmetrics: [pearson]\nlabel: [l]", "label must be a text"),
         ("columns: [a]\nmetrics: [pearson]\nname: a/b", "name must do as the name of a file"),
         ("columns: [a]\nmetrics: [pearson]\n1: x", "unknown key 1"),
+        ("columns: [a]\nmetrics: [pearson]\nlabls: [x, y]", "unknown key labls; .*did you mean labels"),
+        ("columns: [a]\nmetrics: [pearson]\ncolumns: [b]", "line 3: the key 'columns' is given twice"),
+        ("columns: [a]\nmetrics: [pearson]\nlabels: {x: y}", "labels must be a list"),
+        ("columns: [a]\nmetrics: [pearson]\nlabels: [[x], [y]]", "labels must be a list"),
+        ("columns: [a]\nmetrics: [pearson]\nlabels:", "labels must be a list"),
+        ("columns: [a, a]\nmetrics: [pearson]", "a column is there twice: a"),
+        ("columns: [label]\nmetrics: [pearson]", "a column is there twice: label"),
+        ("columns: ['']\nmetrics: [pearson]", "a column is empty"),
+        ("columns: [a]\nlabels: [x, '']\nmetrics: [accuracy]", "a label is empty"),
+        ("columns: [a]\nmetrics: [pearson, pearson]", "a metric is there twice: pearson"),
+        ("columns: [a]\nmetrics: [pearson]\ntest: [train]", "a split is there twice: train"),
+        ("columns: [a]\nmetrics: [pearson]\nvalidation: [v, v]", "a split is there twice: v"),
+        ("columns: " + "[" * 500, "nested more than 50 levels deep"),
+        ("- a\n- b\n", "is not a mapping"),
+        ("", "columns is missing"),
+        ("columns: [a]\nmetrics: [pearson]\nname: ..", "the name must do as the name of a file"),
+        ("columns: [a]\nmetrics: [pearson]\nname: .", "the name must do as the name of a file"),
+        ("columns: [a]\nmetrics: [pearson]\nname: ''", "the name must do as the name of a file"),
+        ('columns: [a]\nmetrics: [pearson]\nname: "\\0"', "the name must do as the name of a file"),
+        ('columns: [a]\nmetrics: [pearson]\nname: "a\\nb"', "the name must do as the name of a file"),
+        ('columns: [a]\nmetrics: [pearson]\nname: " "', "the name must do as the name of a file"),
+        ("columns: [a]\nmetrics: [pearson]\nname: /x", "the name must do as the name of a file"),
+        ("columns: [a]\nmetrics: [pearson]\nname: a\\b", "the name must do as the name of a file"),
+        ("columns: [a]\nmetrics: [pearson]\nvalidation: [../v]", "a split must do as the name of a file"),
+        ("columns: [a]\nmetrics: [pearson]\ntest: [../../t]", "a split must do as the name of a file"),
+        ("columns: [a]\nmetrics: [pearson]\ntest: ['..']", "a split must do as the name of a file"),
+        ("columns: [a]\nmetrics: [pearson]\nvalidation: ['']", "a split must do as the name of a file"),
+        ('columns: [a]\nmetrics: [pearson]\ntest: ["a\\0"]', "a split must do as the name of a file"),
     ],
 )
 def test_tasks_that_cannot_be(tmp_path: Path, text: str, message: str) -> None:
@@ -58,6 +86,32 @@ def test_tasks_that_cannot_be(tmp_path: Path, text: str, message: str) -> None:
     path.write_text(text)
     with pytest.raises(UserError, match=message):
         find_task(str(path))
+
+
+def test_values_are_taken_as_written(tmp_path: Path) -> None:
+    """YAML's own `no` is a boolean, and its `01` and `1.0` are numbers."""
+    path = tmp_path / "answers.yaml"
+    path.write_text("name: 2024\ncolumns: [no]\nlabels: [no, yes, 01, 1.0, null]\nmetrics: [accuracy]\n")
+    task = find_task(str(path))
+    assert (task.name, task.columns) == ("2024", ("no",))
+    assert task.labels == ("no", "yes", "01", "1.0", "null")
+
+
+@pytest.mark.parametrize("content", [b"\x89PNG\r\n\0", b"columns: [gr\xfcn]", b"\xff\xfec\0", b"columns: ["])
+def test_damaged_files(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=r"task .*mine\.yaml is not YAML: ") as caught:
+        find_task(str(path))
+    assert "\n" not in str(caught.value)
+
+
+def test_missing_files_and_folders(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"task .*none\.yaml cannot be read: No such file"):
+        find_task(str(tmp_path / "none.yaml"))
+    (tmp_path / "folder.yaml").mkdir()
+    with pytest.raises(UserError, match=r"task .*folder\.yaml cannot be read: Is a directory"):
+        find_task(str(tmp_path / "folder.yaml"))
 
 
 def test_an_unknown_task_names_the_known() -> None:
@@ -73,6 +127,10 @@ def test_an_unknown_task_names_the_known() -> None:
         ("f1", [1, 0, 1, 1], [1, 0, 0, 1], 0.8),
         ("f1", [0, 0], [0, 0], 0.0),
         ("macro_f1", [1, 0, 1, 1], [1, 0, 0, 1], (0.8 + 2 / 3) / 2),
+        # Three of class 1, all right but for one that is 0's: F1 of 6/7 and 0; every class counts the same.
+        ("macro_f1", [1, 1, 1, 1], [1, 1, 1, 0], 3 / 7),
+        # Class 2 never occurs and is never predicted: the mean is over the classes that do.
+        ("macro_f1", [0, 1, 1, 1, 1], [0, 0, 1, 1, 1], (2 / 3 + 6 / 7) / 2),
         # (TP TN - FP FN) / root of the product of the margins = (2 - 0) / root(3 * 2 * 2 * 1).
         ("matthews", [1, 0, 1, 1], [1, 0, 0, 1], 2 / 12**0.5),
         ("pearson", [1.0, 2.0, 4.0], [1.0, 2.0, 3.0], 0.9819805),

@@ -11,7 +11,7 @@ from transformers import AutoModelForSequenceClassification, PreTrainedModel, Pr
 from autobert_zero.finetune.features import Features
 from autobert_zero.finetune.metrics import METRICS
 from autobert_zero.finetune.submission import write_submission
-from autobert_zero.finetune.tasks import Task
+from autobert_zero.finetune.task import Task
 
 
 class Classification:

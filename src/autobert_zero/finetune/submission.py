@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from autobert_zero.finetune.tasks import Task
+from autobert_zero.data.cache import written_whole
+from autobert_zero.finetune.task import Task
 
-_NAMED = {"mnli", "qnli", "rte"}  # the server wants names of classes for these, numbers for the others
+_NUMBERED = {"cola", "sst2", "mrpc", "qqp", "wnli"}  # the server wants numbers of classes for these
 
 
 def write_submission(folder: Path, task: Task, split: str, predictions: Sequence[float]) -> Path:
@@ -23,14 +24,15 @@ def write_submission(folder: Path, task: Task, split: str, predictions: Sequence
     index = task.test.index(split)
     name = task.submission[index] if task.submission else f"{task.name}-{split}.tsv"
     path = folder / name
+    glue = task.name if task.submission else None
     lines = ["index\tprediction"]
     for number, value in enumerate(predictions):
         if task.regression:
-            low, high = (0.0, 5.0) if task.name == "stsb" else (float("-inf"), float("inf"))
+            low, high = (0.0, 5.0) if glue == "stsb" else (float("-inf"), float("inf"))
             text = f"{min(max(value, low), high):.3f}"
         else:
-            named = task.name in _NAMED or not task.submission
-            text = task.labels[int(value)] if named else str(int(value))
+            text = str(int(value)) if glue in _NUMBERED else task.labels[int(value)]
         lines.append(f"{number}\t{text}")
-    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    with written_whole(path) as partial:
+        partial.write_text("\n".join(lines) + "\n", encoding="utf-8")
     return path

@@ -1,80 +1,13 @@
 """The table of tasks: a new one is one entry here, or a YAML file of the user."""
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, fields
+from collections.abc import Iterable
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 from autobert_zero.config import read_yaml
 from autobert_zero.errors import UserError
-from autobert_zero.finetune.metrics import METRICS, OF_VALUES
-
-
-@dataclass(frozen=True)
-class Task:
-    """A sentence or sentence-pair task.
-
-    Attributes:
-        name: What it is called.
-        columns: The one or two columns with text.
-        labels: Names of the classes in the order of their numbers; empty for a regression.
-        metrics: Of `METRICS`; the first chooses the learning rate and the epoch, all are averaged in a table.
-        label: The column with the number of the class, its name, or the value.
-        validation: The splits that are evaluated; metrics of the first choose.
-        test: The splits that are predicted.
-        hub: Dataset and configuration on the Hub; None for a task that has local files only.
-        elsewhere: Dataset, configuration and split on the Hub of splits that are not in `hub`.
-        submission: File names of the test predictions, one a test split.
-    """
-
-    name: str
-    columns: tuple[str, ...]
-    labels: tuple[str, ...]
-    metrics: tuple[str, ...]
-    label: str = "label"
-    validation: tuple[str, ...] = ("validation",)
-    test: tuple[str, ...] = ("test",)
-    hub: tuple[str, str] | None = None
-    elsewhere: Mapping[str, tuple[str, str, str]] = field(default_factory=dict)
-    submission: tuple[str, ...] = ()
-
-    def __post_init__(self) -> None:
-        if len(self.columns) not in (1, 2):
-            raise UserError(f"task {self.name}: columns are one or two, not {len(self.columns)}")
-        if len(set(self.labels)) < len(self.labels):
-            raise UserError(f"task {self.name}: a label is there twice: {', '.join(self.labels)}")
-        if not self.validation or set(self.validation) & {"train", *self.test}:
-            raise UserError(
-                f"task {self.name}: validation is one or more splits, none of train and those of test"
-            )
-        if len(self.labels) == 1:
-            raise UserError(f"task {self.name}: one label leaves nothing to learn; give several, or none")
-        unknown = [name for name in self.metrics if name not in METRICS]
-        if unknown or not self.metrics:
-            given = ", ".join(unknown) or "none"
-            raise UserError(f"task {self.name}: metrics are some of {', '.join(METRICS)}, not {given}")
-        fitting = [name for name in METRICS if self._fits(name)]
-        unfit = [name for name in self.metrics if name not in fitting]
-        if unfit:
-            kind = f"{len(self.labels)} labels" if self.labels else "a regression (no labels)"
-            raise UserError(
-                f"task {self.name}: {unfit[0]} does not fit {kind}; there are {', '.join(fitting)}"
-            )
-
-    def _fits(self, metric: str) -> bool:
-        if metric == "f1":
-            return len(self.labels) == 2
-        return self.regression == (metric in OF_VALUES)
-
-    def folder(self, data: Path) -> Path:
-        """Where the task's files are in a folder of tasks: under its name, or that of GLUE's archive."""
-        archives = [data / Path(name).stem.removesuffix("-m") for name in self.submission[:1]]
-        return next((place for place in archives if place.is_dir()), data / self.name)
-
-    @property
-    def regression(self) -> bool:
-        """Whether labels are values."""
-        return not self.labels
+from autobert_zero.finetune.task import Task
 
 
 def _glue(name: str, columns: tuple[str, ...], labels: tuple[str, ...], *metrics: str, **more: Any) -> Task:
@@ -122,27 +55,41 @@ def find_task(name: str, others: Iterable[str] = ()) -> Task:
     """
     if name in TASKS:
         return TASKS[name]
-    if not name.endswith((".yaml", ".yml")):
-        raise UserError(
-            f"unknown task {name!r}; there are {', '.join((*TASKS, *others))}, or a YAML file of your own"
-        )
-    content = {str(key): value for key, value in read_yaml(Path(name)).items()}
-    known = {each.name for each in fields(Task)} - {"hub", "elsewhere", "submission"}
-    unknown = sorted(set(content) - known)
-    if unknown:
-        raise UserError(f"{name}: unknown key {unknown[0]}; there are {', '.join(sorted(known))}")
+    if not is_task_file(name):
+        close = get_close_matches(name, (*TASKS, *others), 1)
+        hint = f"; did you mean {close[0]}?" if close else ""
+        known = ", ".join((*TASKS, *others))
+        raise UserError(f"unknown task {name!r}; there are {known}, or a YAML file of your own{hint}")
+    return _read_task(Path(name))
+
+
+def is_task_file(name: str) -> bool:
+    """Whether a task is named by a file of the user."""
+    return name.endswith((".yaml", ".yml"))
+
+
+_LISTS = ("columns", "labels", "metrics", "validation", "test")
+_TEXTS = ("name", "label")
+
+
+def _read_task(path: Path) -> Task:
+    """Reads a task of the user; every value is the text that is written, `no` and `01` too."""
+    content = read_yaml(path, "task", words=True)
+    for key, value in content.items():
+        if key not in (*_LISTS, *_TEXTS):
+            known = ", ".join(sorted((*_LISTS, *_TEXTS)))
+            close = get_close_matches(key, (*_LISTS, *_TEXTS), 1)
+            hint = f"; did you mean {close[0]}?" if close else ""
+            raise UserError(f"{path}: unknown key {key}; there are {known}{hint}")
+        if key in _TEXTS and not isinstance(value, str):
+            raise UserError(f"{path}: {key} must be a text, not {type(value).__name__}")
+        if key in _LISTS and not (isinstance(value, list) and all(isinstance(each, str) for each in value)):
+            raise UserError(f"{path}: {key} must be a list of texts, for example [{key[0]}1, {key[0]}2]")
     missing = [key for key in ("columns", "metrics") if key not in content]
     if missing:
-        raise UserError(f"{name}: {missing[0]} is missing")
-    settings = {"name": Path(name).stem, "labels": (), **content}
-    for key in ("columns", "labels", "metrics", "validation", "test"):
-        if isinstance(settings.get(key), list):
-            settings[key] = tuple(map(str, settings[key]))
-        elif key in settings and not isinstance(settings[key], tuple):
-            raise UserError(f"{name}: {key} must be a list")
-    for key in ("name", "label"):
-        if not isinstance(settings.get(key, ""), str):
-            raise UserError(f"{name}: {key} must be a text, not {settings[key]!r}")
-    if Path(settings["name"]).name != settings["name"]:
-        raise UserError(f"{name}: name must do as the name of a file, not {settings['name']!r}")
-    return Task(**settings)
+        raise UserError(f"{path}: {missing[0]} is missing")
+    lists = {key: tuple(content[key]) for key in _LISTS if key in content}
+    try:
+        return Task(**{"name": path.stem, "labels": (), **content, **lists})
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from None

@@ -1,0 +1,149 @@
+"""Tables of examples: .jsonl, .csv and .tsv files, read line by line, each example with its line.
+
+Read here and not by a library because every error has to name its line, and because GLUE's own .tsv files
+have quotes that quote nothing.
+"""
+
+import csv
+import json
+import re
+from collections.abc import Callable, Iterator, Sequence
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+from autobert_zero.errors import UserError
+
+_LONGEST_FIELD = 2**31 - 1  # of a table; the csv module's own limit is 128 KiB
+_LINE = re.compile(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+")
+_UTF16 = (b"\xff\xfe", b"\xfe\xff")
+
+Example = dict[str, Any]
+Examples = Iterator[tuple[int, Example]]
+"""Examples, each with the number of the line where it begins."""
+
+
+def read_json_lines(path: Path) -> Examples:
+    """Reads a .jsonl file: one JSON object per line.
+
+    Raises:
+        UserError: A line is not a JSON object, or repeats a key.
+    """
+    for number, line in enumerate(read_lines(path), start=1):
+        if not line.strip():
+            continue
+        try:
+            example = json.loads(line, object_pairs_hook=unique_pairs)
+        except ValueError as error:
+            raise UserError(f"{path}, line {number}: not JSON: {error}") from None
+        except RecursionError:
+            raise UserError(f"{path}, line {number}: nested too deeply") from None
+        if not isinstance(example, dict):
+            raise UserError(f"{path}, line {number}: not a JSON object")
+        yield number, example
+
+
+def read_csv(path: Path) -> Examples:
+    """Reads a .csv file with a header; quoted cells may hold commas, quotes and line breaks.
+
+    Raises:
+        UserError: A row has another number of cells than the header, or a quote is out of place.
+    """
+    rows = _rows(path, csv.reader(read_lines(path), strict=True))
+    return _named(path, next(rows, (1, []))[1], rows, "quote the text")
+
+
+def read_tsv(
+    path: Path,
+    header: Callable[[Sequence[str]], Sequence[str] | None] = lambda first: None,
+    skip_ragged: bool = False,
+) -> Examples:
+    """Reads a .tsv file, in which quotes are characters like others.
+
+    Args:
+        path: The file.
+        header: Given the cells of the first line; returns the names of the columns if the file has no header.
+        skip_ragged: Leave rows with another number of cells than the header out.
+
+    Raises:
+        UserError: A row has another number of cells than the header.
+    """
+    rows = _rows(path, csv.reader(read_lines(path), delimiter="\t", quoting=csv.QUOTE_NONE))
+    first = next(rows, (1, []))
+    names = header(first[1])
+    if names is None:
+        names = first[1]
+    else:
+        rows = chain([first], rows)
+    if skip_ragged:
+        rows = ((line, row) for line, row in rows if len(row) == len(names))
+    return _named(path, names, rows, "cells with tabs or line breaks need a .csv")
+
+
+def read_lines(path: Path) -> Iterator[str]:
+    """Yields the lines of a UTF-8 file with their ends, without a byte order mark.
+
+    Raises:
+        UserError: The file is of another encoding, or binary; the message names the place and the remedy.
+    """
+    try:
+        with path.open("rb") as file:
+            number = 0
+            # No character of UTF-8 contains the byte of a line feed: each line can be decoded alone.
+            for raw in file:
+                if number == 0 and raw.startswith(_UTF16):
+                    raise UserError(
+                        f"{path} is UTF-16, not UTF-8; convert it: iconv -f UTF-16 -t UTF-8 {path.name}"
+                    )
+                if b"\0" in raw:
+                    raise UserError(f"{path}, line {number + 1}: a NUL byte; the file is not UTF-8 text")
+                try:
+                    text = raw.decode("utf-8-sig" if number == 0 else "utf-8")
+                except UnicodeDecodeError as error:
+                    raise UserError(
+                        f"{path}, line {number + 1}: byte {raw[error.start]:#04x} is not UTF-8; convert the "
+                        f"file, for example: iconv -f LATIN1 -t UTF-8 {path.name}"
+                    ) from None
+                for line in _LINE.findall(text):
+                    number += 1
+                    yield line
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror}") from None
+
+
+def unique_pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object of its pairs.
+
+    Raises:
+        ValueError: A key is given twice.
+    """
+    content = dict(pairs)
+    if len(content) < len(pairs):
+        keys = [key for key, _ in pairs]
+        raise ValueError(f"the key {next(key for key in keys if keys.count(key) > 1)!r} is given twice")
+    return content
+
+
+def _rows(path: Path, reader: Any) -> Iterator[tuple[int, list[str]]]:
+    """The rows that are not empty, each with the number of its first line."""
+    csv.field_size_limit(_LONGEST_FIELD)
+    line = 1
+    try:
+        for row in reader:
+            if row:
+                yield line, row
+            line = reader.line_num + 1
+    except csv.Error as error:
+        raise UserError(f"{path}, line {line}: {error}; is a quote left open, or not doubled?") from None
+
+
+def _named(path: Path, names: Sequence[str], rows: Iterator[tuple[int, list[str]]], remedy: str) -> Examples:
+    """The rows under the names of the columns; empty cells beyond the last column are left out."""
+    twice = next((name for name in names if name and names.count(name) > 1), None)
+    if twice is not None:
+        raise UserError(f"{path} has two columns {twice!r}")
+    for line, row in rows:
+        kept = row[: len(names)] if not any(row[len(names) :]) else row
+        if len(kept) != len(names):
+            raise UserError(f"{path}, line {line}: {len(row)} columns, not {len(names)}; {remedy}")
+        yield line, dict(zip(names, kept, strict=True))

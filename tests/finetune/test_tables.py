@@ -1,0 +1,84 @@
+"""Tables of examples: what is read, and what is refused with its file, its line and what to do."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from autobert_zero.errors import UserError
+from autobert_zero.finetune.tables import Example, read_csv, read_json_lines, read_lines, read_tsv
+
+READERS = {"csv": read_csv, "tsv": read_tsv, "jsonl": read_json_lines}
+
+
+def read(path: Path, content: bytes) -> list[tuple[int, Example]]:
+    path.write_bytes(content)
+    return list(READERS[path.suffix[1:]](path))
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "examples"),
+    [
+        ("a.csv", b'a,b\n"x\ny",1\nz,2\n', [(2, {"a": "x\ny", "b": "1"}), (4, {"a": "z", "b": "2"})]),
+        ("a.csv", b'a,b\r\n"x\r\ny",1\r\nz,2', [(2, {"a": "x\r\ny", "b": "1"}), (4, {"a": "z", "b": "2"})]),
+        ("a.csv", b"a,b\rx,1\ry,2\r", [(2, {"a": "x", "b": "1"}), (3, {"a": "y", "b": "2"})]),
+        ("a.csv", b'\xef\xbb\xbfa,b\n"say ""x"", y",1\n', [(2, {"a": 'say "x", y', "b": "1"})]),
+        ("a.csv", b'\xef\xbb\xbf"a",b\nx,1\n', [(2, {"a": "x", "b": "1"})]),
+        ("a.csv", b"a,b\n\nx,1\n\n\n", [(3, {"a": "x", "b": "1"})]),
+        ("a.csv", b"a,b\nx,1,\ny,2,,\n", [(2, {"a": "x", "b": "1"}), (3, {"a": "y", "b": "2"})]),
+        ("a.csv", b',a\n0,5" nail\n', [(2, {"": "0", "a": '5" nail'})]),
+        ("a.tsv", b'a\tb\n"x\t1\n', [(2, {"a": '"x', "b": "1"})]),
+        ("a.tsv", b"\xef\xbb\xbfa\tb\nx, y\t1\n", [(2, {"a": "x, y", "b": "1"})]),
+        ("a.jsonl", b'\xef\xbb\xbf{"a": "x"}\r\n\r\n{"a": 1}', [(1, {"a": "x"}), (3, {"a": 1})]),
+        ("a.jsonl", '{"a": "x\u2028y"}'.encode(), [(1, {"a": "x\u2028y"})]),
+        ("a.csv", b"", []),
+        ("a.csv", b"a,b\n", []),
+        ("a.tsv", b"\n\n", []),
+        ("a.jsonl", b"\xef\xbb\xbf", []),
+    ],
+)
+def test_good_tables(tmp_path: Path, name: str, content: bytes, examples: list[tuple[int, Example]]) -> None:
+    assert read(tmp_path / name, content) == examples
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("a.csv", b"a,b\nx,1\ny\n", "line 3: 1 columns, not 2; quote the text"),
+        ("a.csv", b"a,b\nx,y,1\n", "line 2: 3 columns, not 2; quote the text"),
+        ("a.csv", b'a,b\n"x\ny",1\nz,2,3\n', "line 4: 3 columns, not 2"),
+        ("a.tsv", b"a\tb\nx\ty\t1\n", "line 2: 3 columns, not 2; cells with tabs or line breaks need a .csv"),
+        ("a.tsv", b'a\tb\n"x\ny"\t1\n', "line 2: 1 columns, not 2; cells with tabs or line breaks"),
+        ("a.csv", b"a,b,a\nx,1,2\n", "has two columns 'a'"),
+        ("a.csv", b'a,b\n"x" y,1\n', "line 2: ',' expected after '\"'; is a quote left open, or not doubled"),
+        ("a.csv", b'a,b\nx,1\n"y,2\n', "line 3: unexpected end of data"),
+        ("a.csv", b"a,b\n" + b"x,1\n" * 3000 + b"gr\xfcn,1\n", "line 3002: byte 0xfc is not UTF-8; .*iconv"),
+        ("a.tsv", b"a\tb\ngr\xfcn\t1\n", "line 2: byte 0xfc is not UTF-8"),
+        ("a.jsonl", b'{"a": "\xff"}\n', "line 1: byte 0xff is not UTF-8"),
+        ("a.csv", "a,b\nx,1\n".encode("utf-16"), "is UTF-16, not UTF-8; convert it: iconv -f UTF-16"),
+        ("a.csv", "a,b\nx,1\n".encode("utf-16-be"), "line 1: a NUL byte; the file is not UTF-8 text"),
+        ("a.jsonl", b"\x1f\x8b\x08\x00", "line 1: a NUL byte"),
+        ("a.csv", "a,b\ngrün,1\n".encode("cp1252"), "line 2: byte 0xfc is not UTF-8"),
+    ],
+)
+def test_bad_tables(tmp_path: Path, name: str, content: bytes, message: str) -> None:
+    with pytest.raises(UserError, match=message) as caught:
+        read(tmp_path / name, content)
+    assert str(tmp_path / name) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_files_that_cannot_be_opened(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").mkdir()
+    with pytest.raises(UserError, match=r"a\.csv cannot be read: Is a directory"):
+        list(read_csv(tmp_path / "a.csv"))
+
+
+@given(text=st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"])))
+def test_lines_are_those_of_python(text: str, tmp_path_factory: pytest.TempPathFactory) -> None:
+    path = tmp_path_factory.getbasetemp() / "lines.txt"
+    path.write_bytes(text.encode())
+    expected = path.open(encoding="utf-8-sig", newline="")
+    with expected:
+        assert list(read_lines(path)) == list(expected)

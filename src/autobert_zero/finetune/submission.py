@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from autobert_zero.data.cache import written_whole
+from autobert_zero.files import write_text
 from autobert_zero.finetune.task import Task
 
 _NUMBERED = {"cola", "sst2", "mrpc", "qqp", "wnli"}  # the server wants numbers of classes for these
@@ -33,6 +33,5 @@ def write_submission(folder: Path, task: Task, split: str, predictions: Sequence
         else:
             text = str(int(value)) if glue in _NUMBERED else task.labels[int(value)]
         lines.append(f"{number}\t{text}")
-    with written_whole(path) as partial:
-        partial.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    write_text(path, "\n".join(lines) + "\n")
     return path

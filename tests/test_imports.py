@@ -37,13 +37,23 @@ MAY_IMPORT = {
     "signals": set(),
     "streams": set(),
     "memory": set(),
-    "plan": {
-        *("errors", "config", "space", "zoo", "cost", "nn", "data", "training", "pretrain"),
-        *("devices", "measure"),
-    },
+    "announce": {"nn", "data", "training", "devices", "estimate", "progress"},
+    "estimate": {"space", "nn", "data", "training"},
+    "plan": {"errors", "cost", "nn", "data", "training", "devices", "estimate", "measure", "progress"},
     "measure": {"space", "nn", "data", "cost", "devices"},
     "describe": {"errors", "space", "compile", "cost"},
-    "finetune": {"errors", "config", "sources", "nn", "data", "hf", "training", "devices", "progress"},
+    "finetune": {
+        "errors",
+        "config",
+        "sources",
+        "nn",
+        "data",
+        "hf",
+        "training",
+        "devices",
+        "progress",
+        "announce",
+    },
     "export": {"errors", "sources", "space", "nn", "data", "hf", "cost", "search", "report"},
     "data": {"errors", "config", "sources"},
     "training": {"errors", "config", "space", "nn", "data", "signals"},
@@ -52,6 +62,7 @@ MAY_IMPORT = {
     "pretrain": {
         *("errors", "config", "space", "zoo", "nn", "data", "training", "hf", "devices", "progress"),
         "signals",
+        *("announce", "estimate"),
     },
     "presets": {"errors", "config", "space", "zoo"},
     "report": {"errors", "config", "space", "zoo", "cost", "search", "compile"},
@@ -69,9 +80,12 @@ ASSEMBLY = {
         "search/prepare",
         "search/run",
     ),
-    *("search/latency", "search/twins"),
+    *("search/latency", "search/parts", "search/twins"),
 }
-FOR_ASSEMBLY = {"nn", "data", "training", "proxies", "devices", "finetune", "measure", "memory"}
+FOR_ASSEMBLY = {
+    *("nn", "data", "training", "proxies", "devices", "finetune", "measure", "memory"),
+    *("announce", "estimate"),
+}
 LIGHT = {*FOUNDATIONS, "config", "space", "compile", "zoo", "cost", "describe", "search", "presets", "report"}
 HEAVY = {"torch", "numpy", "transformers", "datasets", "safetensors"}
 

@@ -5,9 +5,11 @@ import re
 import pytest
 import tiny
 
-from autobert_zero.plan import duration, pretrain_parts, search_parts
 from autobert_zero.presets import demo
+from autobert_zero.pretrain.parts import pretrain_parts
 from autobert_zero.pretrain.presets import base
+from autobert_zero.progress import duration
+from autobert_zero.search.parts import search_parts
 from autobert_zero.zoo import bert
 
 

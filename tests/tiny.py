@@ -1,6 +1,7 @@
 """Searches that take a second: a made-up language, and sizes to go with it."""
 
 import io
+import re
 import sys
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
@@ -45,11 +46,19 @@ def config(corpus: Path, **changes: object) -> SearchConfig:
 
 
 class Finished(NamedTuple):
-    """What a command left: its exit code and what it printed."""
+    """What a command left.
+
+    Attributes:
+        code: Its exit code.
+        out: Its standard output: results.
+        err: Its standard error from the message that ends it on; nothing where it succeeded.
+        log: Its standard error before that: progress.
+    """
 
     code: int
     out: str
     err: str
+    log: str = ""
 
 
 def command(*arguments: object) -> Finished:
@@ -59,9 +68,12 @@ def command(*arguments: object) -> Finished:
     with mock.patch.object(sys, "argv", argv), redirect_stdout(out), redirect_stderr(err):
         try:
             cli.main()
+            code = 0
         except SystemExit as end:
-            return Finished(int(end.code or 0), out.getvalue(), err.getvalue())
-    return Finished(0, out.getvalue(), err.getvalue())
+            code = int(end.code or 0)
+    end = re.search(r"^(error: |stopped|Usage)", err.getvalue(), re.MULTILINE) if code else None
+    begin = len(err.getvalue()) if end is None else end.start()
+    return Finished(code, out.getvalue(), err.getvalue()[begin:], err.getvalue()[:begin])
 
 
 def contents(folder: Path) -> dict[str, bytes | None]:

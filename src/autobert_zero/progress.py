@@ -1,6 +1,8 @@
-"""What a person sees while something long goes on."""
+"""The progress of something that takes long: bars on a terminal, log lines elsewhere."""
 
-from collections.abc import Iterable
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
 
@@ -16,18 +18,61 @@ from rich.progress import (
 )
 from rich.progress import TimeRemainingColumn as TimeLeft
 
+_FIRST_LOG = 5.0
+"""Seconds after which a kind of work is logged for the first time; what is done sooner needs no line."""
 
-class Bars:
-    """Progress bars, and lines above them. Where the output is not a terminal, only the lines are printed.
+_SHORTEST_SILENCE, _LONGEST_SILENCE = 30.0, 600.0
+"""Bounds of the seconds between two log lines of the same work: a twentieth of what it has taken so far."""
 
-    Args:
-        console: Where to.
-        quiet: Prints nothing at all, as in all but one of several processes.
+
+def log_console() -> Console:
+    """Where progress and log lines go: the standard error, so that standard output holds results only."""
+    return Console(stderr=True)
+
+
+def duration(seconds: float) -> str:
+    """A time in the unit that suits it."""
+    for unit, size in (("days", 86400), ("hours", 3600), ("minutes", 60)):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.1f} {unit}"
+    return f"{seconds:.0f} seconds"
+
+
+@dataclass
+class _Stage:
+    """A piece of work.
+
+    Attributes:
+        start: When its first step was reported.
+        first: Which step that was.
+        logged: When it was logged last; at first its start.
+        task: The bar that shows it.
     """
 
-    def __init__(self, console: Console, quiet: bool = False) -> None:
+    start: float
+    first: int
+    logged: float
+    task: TaskID | None = None
+
+
+class Bars:
+    """Progress bars, and lines above them.
+
+    Where the output is not a terminal there are no bars: work that takes long is logged, in a line every half
+    minute at first and every ten minutes at last.
+
+    Args:
+        console: Where to print; see `log_console`.
+        quiet: Prints nothing at all, as in all but one of several processes.
+        clock: Seconds since some moment.
+    """
+
+    def __init__(
+        self, console: Console, quiet: bool = False, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self.console = console
         self._quiet = quiet
+        self._clock = clock
         self._bars = _View(
             self,
             TextColumn("{task.description}"),
@@ -39,7 +84,8 @@ class Bars:
             transient=True,
             disable=quiet or not console.is_terminal,
         )
-        self._tasks: dict[str, TaskID] = {}
+        self._stages: dict[str, _Stage] = {}
+        self._logged: set[str] = set()
 
     def __enter__(self) -> Self:
         self._bars.start()
@@ -59,13 +105,42 @@ class Bars:
         if not self._quiet:
             self.console.print(text, markup=False, highlight=False, soft_wrap=True)
 
-    def update(self, name: str, done: int, of: int, note: str = "") -> None:
-        """Moves the bar of this name, which appears with the first step and goes with the last."""
-        if name not in self._tasks:
-            self._tasks[name] = self._bars.add_task(name, total=of)
-        self._bars.update(self._tasks[name], completed=done, total=of, description=f"{name} {note}".rstrip())
-        if done >= of:
-            self._bars.remove_task(self._tasks.pop(name))
+    def update(self, name: str, done: int, total: int, note: str = "") -> None:
+        """Reports progress: moves the bar of this name, which is gone after the last step, or logs a line.
+
+        Args:
+            name: The work.
+            done: Steps done.
+            total: Steps in all.
+            note: More to show, for example the loss.
+        """
+        stage = self._stages.get(name)
+        if stage is None:
+            now = self._clock()
+            stage = self._stages[name] = _Stage(now, done, now)
+        if not self.console.is_terminal:
+            self._log(stage, name, done, total, note)
+        else:
+            if stage.task is None:
+                stage.task = self._bars.add_task(name, total=total)
+            self._bars.update(stage.task, completed=done, total=total, description=f"{name} {note}".rstrip())
+            if done >= total:
+                self._bars.remove_task(stage.task)
+        if done >= total:
+            del self._stages[name]
+
+    def _log(self, stage: _Stage, name: str, done: int, total: int, note: str) -> None:
+        now = self._clock()
+        elapsed, advanced = now - stage.start, done - stage.first
+        silence = min(max(elapsed / 20, _SHORTEST_SILENCE), _LONGEST_SILENCE)
+        if now - stage.logged < (silence if name in self._logged else _FIRST_LOG):
+            return
+        self._logged.add(name)
+        stage.logged = now
+        parts = [f"{name}: {done:,} of {total:,}", note]
+        if advanced > 0 and done < total:
+            parts.append(f"about {duration(elapsed / advanced * (total - done))} left")
+        self.say(", ".join(filter(None, parts)))
 
 
 def quiet_transformers() -> None:

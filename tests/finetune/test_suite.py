@@ -68,6 +68,10 @@ def tuned(model: Path, data: Path, tmp_path_factory: pytest.TempPathFactory) -> 
     done = tiny.command(*arguments(model, data, out))
     assert done.code == 0, done.err
     assert "| sst2 | accuracy | " in done.out
+    task, trainings, machine = done.log.splitlines()[:3]
+    assert task.startswith("task sst2 (train ")
+    assert trainings.startswith("3 trainings of at most ")
+    assert machine.startswith("device cpu")
     return out
 
 

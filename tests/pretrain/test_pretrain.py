@@ -32,6 +32,13 @@ def whole(tmp_path_factory: pytest.TempPathFactory, corpus_file: Path) -> Path:
     out = tmp_path_factory.mktemp("whole") / "out"
     done = tiny.command(*arguments(corpus_file, out))
     assert done.code == 0, done.err
+    first = done.log.splitlines()
+    assert "corpus.txt: 150 documents, " in first[0]
+    assert "% [UNK]; vocabulary of " in first[0]
+    assert any("parameters; seed 0" in line for line in first[:4])
+    assert any(line.startswith("device cpu") for line in first[:5])
+    assert any(line.startswith("estimate: ") for line in first[:6])
+    assert done.out.startswith("loss ")
     return out
 
 
@@ -98,8 +105,8 @@ def test_a_damaged_checkpoint_falls_back(whole: Path, corpus_file: Path, tmp_pat
     (out / "checkpoints" / "00000012" / "optimizer.safetensors").write_bytes(b"damaged")
     done = tiny.command("pretrain", "--out", out, "--resume")
     assert done.code == 0
-    assert "is damaged" in done.out
-    assert "resuming after 9 of 12 steps" in done.out
+    assert "is damaged" in done.log
+    assert "resuming after 9 of 12 steps" in done.log
     assert same(whole, out)
     for place in (out / "checkpoints").iterdir():
         (place / "checkpoint.json").write_text("{")
@@ -180,7 +187,7 @@ def test_streaming_continues_where_it_was(
     for place in sorted((other / "checkpoints").iterdir())[1:]:
         (place / "model.safetensors").unlink()
     done = tiny.command("pretrain", "--out", other, "--resume")
-    assert "resuming after 10 of 12" in done.out
+    assert "resuming after 10 of 12" in done.log
     assert same(one, other)
 
 
@@ -274,7 +281,7 @@ def test_folders_that_cannot_be_used(whole: Path, corpus_file: Path, tmp_path: P
     assert "holds a pre-training already" in tiny.command(*arguments(corpus_file, whole)).err
     assert "holds no pre-training" in tiny.command("pretrain", "--out", tmp_path, "--resume").err
     assert "give --resume and --out only" in tiny.command(*arguments(corpus_file, whole), "--resume").err
-    assert "is finished already" in tiny.command("pretrain", "--out", whole, "--resume").out
+    assert "is finished already" in tiny.command("pretrain", "--out", whole, "--resume").log
 
 
 def test_the_config_survives_its_file(whole: Path) -> None:

@@ -107,7 +107,7 @@ def test_a_damaged_snapshot_costs_its_candidates_only(one_worker: Path, tmp_path
         assert "no whole snapshot" in done.err
         return
     assert done.code == 0, done.err
-    assert "00000006.safetensors cannot be read" in done.out
+    assert "00000006.safetensors cannot be read" in done.log
     assert found(out) == found(one_worker / "run")
 
 

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import shutil
 import signal
 import subprocess
@@ -170,13 +171,26 @@ def test_a_run_is_a_function_of_its_config(finished_run: Path, settings_file: Pa
     assert tiny.command("search", "--config", settings_file, "--out", other, "--seed", 1).code == 0
     assert {row["key"] for row in rows(other)} != {row["key"] for row in rows(finished_run)}
     assert summary(other)["seed"] == 1
-    # One line for every candidate, then the summary and where everything is.
-    lines = done.out.splitlines()
+    # The standard output holds the summary and where everything is; one line for every candidate is a log.
+    lines = done.log.splitlines()
     for trial in range(9):
         assert sum(line.startswith(f"    {trial} ") and " score " in line for line in lines) == 1
-    assert (again / "summary.md").read_text().strip() in done.out
-    assert lines[-1] == f"everything is in {again}; to look at it: autobert-zero report {again}"
+    assert done.out == (
+        (again / "summary.md").read_text()
+        + f"\neverything is in {again}; to look at it: autobert-zero report {again}\n"
+    )
     assert done.err == ""
+
+
+def test_the_first_lines_say_what_is_searched_on_what(settings_file: Path, tmp_path: Path) -> None:
+    done = tiny.command("search", "--config", settings_file, "--out", tmp_path / "run", "--seed", 3)
+    text, model, strategy, machine, estimate = done.log.splitlines()[:5]
+    assert re.search(r"corpus\.txt: 150 documents, 3,136 tokens in sequences of 16 \(177 for training", text)
+    assert text.endswith("% [UNK]; vocabulary of 200 tokens")
+    assert model.startswith("model of 2 layers, width 16, 2 heads, feed-forward 64")
+    assert strategy == "strategy op-nas: 9 candidates of 3 steps each; seed 3"
+    assert re.fullmatch(r"device cpu, threads: \d+; precision (fp32|bf16)", machine)
+    assert re.fullmatch(r"estimate: [\d,]+ tokens, about \d+ seconds of training \(3 steps .*\)", estimate)
 
 
 def stopping(function: Callable[..., Any], calls: Iterator[int], at: int) -> Callable[..., Any]:
@@ -312,7 +326,7 @@ def test_candidates_that_fail_are_recorded_and_the_search_goes_on(
     }
     assert summary(out)["candidates"] == 9
     assert summary(out)["statuses"] == {"complete": 6, "diverged": 2, "failed": 1}
-    assert "    1   diverged: loss is nan at step 2" in done.out
+    assert "    1   diverged: loss is nan at step 2" in done.log
     trials = History(f"sqlite:///{out / 'study.db'}").load()
     assert all(trial.proposal.parent not in (1, 3, 5) for trial in trials)
 
@@ -393,7 +407,7 @@ def test_random_search_and_an_exhausted_space(settings_file: Path, tmp_path: Pat
     arguments = [part for setting in settings for part in ("--set", setting)]
     done = tiny.command("search", "--config", settings_file, "--out", out, *arguments)
     assert done.code == 0
-    assert "the space is used up" in done.out
+    assert "the space is used up" in done.log
     assert summary(out)["candidates"] == 7
     assert sorted(row["backbone"] for row in rows(out)) == sorted(
         f"conv {kernel}" for kernel in (3, 5, 7, 9, 15, 31, 65)

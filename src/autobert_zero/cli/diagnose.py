@@ -7,7 +7,7 @@ import typer
 
 from autobert_zero.cli.app import app
 from autobert_zero.cli.common import stop_told
-from autobert_zero.progress import Bars
+from autobert_zero.progress import Bars, log_console
 
 
 @app.command()
@@ -19,12 +19,10 @@ def diagnose(
     ] = 4,
 ) -> None:
     """Train a sample of a run's candidates from scratch: does the ranking under weight sharing hold?"""
-    from rich.console import Console
-
     from autobert_zero.search.diagnose import diagnose as ask
     from autobert_zero.search.diagnose import report
 
-    with stop_told(lambda: "the same call continues"), Bars(Console()) as progress:
+    with stop_told(lambda: "the same call continues"), Bars(log_console()) as progress:
         found = ask(run, candidates, longer, progress)
     typer.echo(report(found))
     typer.echo(f"\nall figures are in {run / 'diagnosis.json'}")

@@ -22,7 +22,7 @@ from autobert_zero.cli.options import (
     Seeds,
 )
 from autobert_zero.errors import UserError
-from autobert_zero.progress import Bars, quiet_transformers
+from autobert_zero.progress import Bars, log_console, quiet_transformers
 
 
 @app.command()
@@ -42,15 +42,13 @@ def finetune(
     pooling: Pooling = None,
 ) -> None:
     """Fine-tune a model on a task, with several learning rates and seeds."""
-    from rich.console import Console
-
     quiet_transformers()
     from autobert_zero.finetune.suite import finetune as run
     from autobert_zero.finetune.suite import table
     from autobert_zero.finetune.train import Settings
 
     settings = Settings(epochs=epochs, batch_size=batch_size, length=length, device=device, pooling=pooling)
-    with stop_told(lambda: "the same call continues"), Bars(Console()) as progress:
+    with stop_told(lambda: "the same call continues"), Bars(log_console()) as progress:
         score = run(model, task, data, out, parse_rates(rates), range(seeds), settings, progress)
     typer.echo("\n" + table([score]))
 
@@ -72,8 +70,6 @@ def glue(
     pooling: Pooling = None,
 ) -> None:
     """Fine-tune a model on every GLUE task that there is, and print the table with the average."""
-    from rich.console import Console
-
     quiet_transformers()
     from autobert_zero.finetune.suite import finetune as run
     from autobert_zero.finetune.suite import table
@@ -88,7 +84,7 @@ def glue(
         raise UserError(f"{data} has no folder of a GLUE task; there are {', '.join(TASKS)}")
     settings = Settings(epochs=epochs, batch_size=batch_size, length=length, device=device, pooling=pooling)
     tried, scores = parse_rates(rates), []
-    with stop_told(lambda: "the same call continues"), Bars(Console()) as progress:
+    with stop_told(lambda: "the same call continues"), Bars(log_console()) as progress:
         for name, each in found.items():
             place = None if data is None else each.folder(data)
             scores.append(run(model, name, place, out / each.name, tried, range(seeds), settings, progress))

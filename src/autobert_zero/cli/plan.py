@@ -40,8 +40,9 @@ def plan_search(
 ) -> None:
     """What a search will take, with its comparison at the end."""
     from autobert_zero import config as configs
-    from autobert_zero.plan import plan, search_parts
+    from autobert_zero.plan import plan
     from autobert_zero.presets import PRESETS
+    from autobert_zero.search.parts import search_parts
 
     resolved = settled(PRESETS, preset, (), config, set_)
     assert isinstance(resolved, configs.SearchConfig)
@@ -63,8 +64,9 @@ def plan_pretrain(
     devices: Devices = 1,
 ) -> None:
     """What a pre-training will take."""
-    from autobert_zero.plan import plan, pretrain_parts
+    from autobert_zero.plan import plan
     from autobert_zero.pretrain.config import PretrainConfig
+    from autobert_zero.pretrain.parts import pretrain_parts
     from autobert_zero.pretrain.presets import PRESETS
 
     found = find_backbone(backbone or "bert", layers)
@@ -96,9 +98,10 @@ def plan_finetune(
     from statistics import fmean
 
     import autobert_zero.hf
+    from autobert_zero.estimate import Part
     from autobert_zero.finetune.suite import make_problem
     from autobert_zero.finetune.train import load_config, load_tokenizer
-    from autobert_zero.plan import Part, plan
+    from autobert_zero.plan import plan
 
     settings = load_config(model)
     if not isinstance(settings, autobert_zero.hf.AutoBertZeroConfig):

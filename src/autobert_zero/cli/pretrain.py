@@ -14,7 +14,7 @@ from autobert_zero.cli.common import (
     stop_told,
 )
 from autobert_zero.errors import UserError
-from autobert_zero.progress import Bars, quiet_transformers
+from autobert_zero.progress import Bars, log_console, quiet_transformers
 
 
 @app.command()
@@ -40,8 +40,6 @@ def pretrain(
     resume: Annotated[bool, typer.Option("--resume", help="Continue the training in --out.")] = False,
 ) -> None:
     """Pre-train a backbone: masked tokens, with or without next sentences."""
-    from rich.console import Console
-
     quiet_transformers()
     from autobert_zero.pretrain.launch import launched
     from autobert_zero.pretrain.presets import PRESETS
@@ -71,7 +69,7 @@ def pretrain(
             return "nothing was trained yet: give the same call again"
         return f"continue with: autobert-zero pretrain --out {out} --resume"
 
-    with stop_told(how, quiet=follows), Bars(Console(), quiet=follows) as progress:
+    with stop_told(how, quiet=follows), Bars(log_console(), quiet=follows) as progress:
         summary = run_pretraining(resolved, out, progress)
     if not follows:
         typer.echo(

@@ -14,6 +14,7 @@ from autobert_zero.cli.common import (
     stop_told,
 )
 from autobert_zero.errors import UserError
+from autobert_zero.progress import log_console
 
 _PICTURES = 10  # of the best candidates, for optuna-dashboard
 
@@ -52,8 +53,6 @@ def search(
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run in --out.")] = False,
 ) -> None:
     """Search for a backbone and compare the winner with BERT, a hybrid and convolutions only."""
-    from rich.console import Console
-
     from autobert_zero.presets import PRESETS
     from autobert_zero.report.artifacts import attach_pictures
     from autobert_zero.search.progress import RunProgress
@@ -76,17 +75,9 @@ def search(
             if not path.exists():
                 raise UserError(f"there is no file {path} for --seed-backbone")
         first = [read_backbone(str(path)) for path in seed_backbone or []]
-    console = Console()
     how = f"continue with: autobert-zero search --out {out} --resume"
-    with stop_told(lambda: how), RunProgress(console) as progress:
+    with stop_told(lambda: how), RunProgress(log_console()) as progress:
         run_search(resolved, out, progress, first, workers, ray)
     attach_pictures(out, _PICTURES)
-    console.print(
-        (out / "summary.md").read_text(encoding="utf-8"), markup=False, highlight=False, soft_wrap=True
-    )
-    console.print(
-        f"everything is in {out}; to look at it: autobert-zero report {out}",
-        markup=False,
-        highlight=False,
-        soft_wrap=True,
-    )
+    typer.echo((out / "summary.md").read_text(encoding="utf-8"))
+    typer.echo(f"everything is in {out}; to look at it: autobert-zero report {out}")

@@ -6,9 +6,8 @@ from typing import Annotated
 import typer
 
 from autobert_zero.cli.app import app
-from autobert_zero.cli.common import (
-    read_backbone,
-)
+from autobert_zero.cli.common import read_backbone
+from autobert_zero.progress import log_console
 
 
 @app.command()
@@ -58,13 +57,10 @@ def export(
     program: Annotated[bool, typer.Option(help="Write model.pt2, a torch.export program.")] = True,
 ) -> None:
     """Write a model so that it can be used without this package."""
-    from rich.console import Console
-
     from autobert_zero.export import export as write
 
-    console = Console()
     formats = tuple(name for name, wanted in (("torch", program), ("onnx", onnx)) if wanted)
-    with console.status("reading the model") as status:
+    with log_console().status("reading the model") as status:
         programs = write(source, out, formats, status.update)
     for each in programs:
         typer.echo(f"{each.file}: differs from PyTorch by at most {each.difference:.1e}")

@@ -10,6 +10,8 @@ from typing import Any
 
 from transformers import PreTrainedTokenizerBase
 
+from autobert_zero.announce import machine_line
+from autobert_zero.devices import find_device
 from autobert_zero.errors import UserError
 from autobert_zero.files import written_whole
 from autobert_zero.finetune.classification import Classification
@@ -117,6 +119,8 @@ def finetune(
         "contents": {"model": _contents(model), "data": _contents(data), "task": _contents(own)},
     }
     _establish(out, about)
+    for line in _announcement(model, problem, rates, seeds, settings, length):
+        progress.say(line)
 
     def run(seed: int, rate: float) -> Run:
         path = out / "runs" / f"seed{seed}-rate{rate:g}.json"
@@ -148,6 +152,30 @@ def finetune(
     for split, predictions in max(runs, key=merit).predictions.items():
         problem.write(out, split, predictions)
     return score
+
+
+def _announcement(
+    model: Path | str,
+    problem: Problem,
+    rates: Sequence[float],
+    seeds: Sequence[int],
+    settings: Settings,
+    length: int,
+) -> list[str]:
+    """The first lines: model, data, trainings and device."""
+    train = len(problem.features["train"])
+    splits = ", ".join(f"{split} {len(features):,}" for split, features in problem.features.items())
+    runs = len(rates) + len(seeds) - 1
+    if settings.steps:
+        updates = settings.steps
+    else:
+        updates = settings.epochs * -(-train // settings.batch_size)
+    return [
+        f"task {problem.name} ({splits} features of at most {length} tokens), model {model}",
+        f"{runs} trainings of at most {updates:,} updates with batches of {settings.batch_size}: "
+        f"{len(rates)} learning rates with the first seed, the best of them with {len(seeds) - 1} more",
+        machine_line(find_device(settings.device), settings.precision),
+    ]
 
 
 def table(scores: Sequence[Score]) -> str:

@@ -12,15 +12,18 @@ from filelock import FileLock, Timeout
 from tokenizers import Tokenizer
 from torch import nn
 
+from autobert_zero.announce import estimate_line, machine_line, model_line
 from autobert_zero.config import read_yaml, resolve
 from autobert_zero.data.streaming import Place, StreamingBatches
 from autobert_zero.devices import find_device
 from autobert_zero.errors import UserError
 from autobert_zero.files import written_whole
+from autobert_zero.nn import MaskedLM
 from autobert_zero.pretrain.config import PhaseConfig, PretrainConfig
 from autobert_zero.pretrain.launch import launched
 from autobert_zero.pretrain.log import Log, Meter
 from autobert_zero.pretrain.model import new_model, save_model
+from autobert_zero.pretrain.parts import pretrain_parts
 from autobert_zero.pretrain.text import Batches, PhaseText, Text, open_text
 from autobert_zero.progress import Bars
 from autobert_zero.signals import Stopped, requests
@@ -88,7 +91,29 @@ def run_pretraining(config: PretrainConfig, out: Path, progress: Bars) -> dict[s
     if leads:
         _establish(config, text, out)
     with _only_writer(out, leads):
+        for line in _announcement(config, text, model, device, accelerator):
+            progress.say(line)
         return _Training(config, out, progress, accelerator, text, model).run()
+
+
+def _announcement(
+    config: PretrainConfig,
+    text: Text,
+    model: MaskedLM,
+    device: torch.device,
+    accelerator: "Accelerator | None",
+) -> list[str]:
+    """The first lines: text, model, device, and how long the training will take."""
+    sizes = model.encoder.config
+    lines = [
+        *text.lines,
+        f"{model_line(len(config.backbone), sizes)}: {sum(p.numel() for p in model.parameters()):,} "
+        f"parameters; seed {config.seed}",
+        machine_line(device, config.precision),
+    ]
+    if accelerator is not None:  # a model may be too large for one process, and the others wait
+        return [*lines, f"{accelerator.num_processes} processes; {config.tokens:,} tokens"]
+    return [*lines, estimate_line(pretrain_parts(config), sizes, config.precision, device)]
 
 
 class _Training:

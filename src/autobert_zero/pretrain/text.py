@@ -8,6 +8,7 @@ from typing import Protocol
 import numpy as np
 from tokenizers import Tokenizer
 
+from autobert_zero.announce import streamed_line, text_line
 from autobert_zero.data.corpus import open_corpus
 from autobert_zero.data.masking import (
     MaskedBatch,
@@ -57,11 +58,13 @@ class Text:
         tokenizer: Trained or loaded.
         vocabulary: The tokenizer's.
         phases: One for each phase of the config.
+        lines: The text in words, for the first lines of a training.
     """
 
     tokenizer: Tokenizer
     vocabulary: Vocabulary
     phases: tuple[PhaseText, ...]
+    lines: tuple[str, ...]
 
 
 def open_text(config: PretrainConfig, watch: Watch, tokenizer: Tokenizer | None = None) -> Text:
@@ -88,11 +91,12 @@ def _prepared(config: PretrainConfig, watch: Watch, tokenizer: Tokenizer | None)
         else:
             tokenizer = corpus_tokenizer(corpus, text.vocab_size, partial(watch, "training the tokenizer"))
     vocabulary = Vocabulary.of(tokenizer)
-    phases = []
+    phases, lines = [], []
     for number, phase in enumerate(config.phases):
         at_least = max(20, -(-phase.batch_size * 10 // 9) + 2)
         path = pack(corpus, tokenizer, phase.length, at_least, partial(watch, "tokenising"))
         parts, masking = split(path), _masking(config)
+        lines.append(text_line(corpus, parts, tokenizer))
         limit, size = config.report.evaluated_sequences, 2 * phase.batch_size
         phases.append(
             PhaseText(
@@ -103,7 +107,7 @@ def _prepared(config: PretrainConfig, watch: Watch, tokenizer: Tokenizer | None)
         )
     if not given:
         keep_tokenizer(tokenizer, corpus, text.vocab_size)
-    return Text(tokenizer, vocabulary, tuple(phases))
+    return Text(tokenizer, vocabulary, tuple(phases), tuple(dict.fromkeys(lines)))
 
 
 def _streamed(config: PretrainConfig, watch: Watch, tokenizer: Tokenizer | None) -> Text:
@@ -128,7 +132,8 @@ def _streamed(config: PretrainConfig, watch: Watch, tokenizer: Tokenizer | None)
         )
         return PhaseText(train, *halves)
 
-    return Text(tokenizer, vocabulary, tuple(phase_text(*each) for each in enumerate(config.phases)))
+    phases = tuple(phase_text(*each) for each in enumerate(config.phases))
+    return Text(tokenizer, vocabulary, phases, (streamed_line(begin, tokenizer),))
 
 
 def _masking(config: PretrainConfig) -> Masking:

@@ -10,7 +10,9 @@ from typing import Any
 
 import scipy.stats
 
+from autobert_zero.announce import estimate_line, machine_line, model_line
 from autobert_zero.errors import UserError
+from autobert_zero.estimate import Part
 from autobert_zero.files import written_whole
 from autobert_zero.progress import Bars
 from autobert_zero.search.prepare import Setting, prepare
@@ -18,6 +20,7 @@ from autobert_zero.search.run import check_text, history_of, read_run, snapshots
 from autobert_zero.search.trial import Status, Trial
 from autobert_zero.training.loop import Recipe
 from autobert_zero.training.scratch import Job, Result, default_workers, read_result, train_all
+from autobert_zero.zoo import bert
 
 _RESAMPLES = 2000
 _FEWEST = 5
@@ -88,7 +91,22 @@ def diagnose(out: Path, candidates: int, longer: int, progress: Bars) -> dict[st
     sample = _sample(trials, candidates)
     shared = evaluator.rescore([trial.proposal.backbone for trial in sample])
     proxy, final = config.proxy, config.final
+    for line in (setting.text, model_line(config.model.layers, setting.model)):
+        progress.say(line)
+    progress.say(machine_line(setting.device, config.precision))
     near = max(round((proxy.warmup_steps + proxy.steps) * proxy.batch_size / final.batch_size), 1)
+    parts = [
+        Part(
+            f"{steps} steps",
+            bert(config.model.layers),
+            config.data.length,
+            final.batch_size,
+            len(sample) * steps * final.batch_size,
+        )
+        for steps in (near, longer * near)
+    ]
+    progress.say(f"{len(sample)} candidates from scratch, {near:,} and {longer * near:,} steps each")
+    progress.say(estimate_line(parts, setting.model, config.precision, setting.device))
     horizons: dict[int, dict[str, Any]] = {}
     for steps in (near, longer * near):
         results = _train(setting, out / "diagnosis", sample, steps, progress)

@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 from tokenizers import Tokenizer
 
+from autobert_zero.announce import estimate_line, machine_line, model_line, text_line
 from autobert_zero.config import SearchConfig
 from autobert_zero.data.corpus import open_corpus
 from autobert_zero.data.masking import Vocabulary, evaluation_batches
@@ -20,6 +21,7 @@ from autobert_zero.proxies import PROXIES, Untrained
 from autobert_zero.search.evaluate import ProxyEvaluator, TaskScores
 from autobert_zero.search.latency import LatencyTable
 from autobert_zero.search.limits import Costs, Limits
+from autobert_zero.search.parts import search_parts
 from autobert_zero.search.strategies import Prefilter
 from autobert_zero.space import Space
 
@@ -39,6 +41,7 @@ class Setting:
         model: Sizes of every model of the run.
         space: Bounds of the search.
         device: Where to train.
+        text: The prepared text in a line.
     """
 
     config: SearchConfig
@@ -48,6 +51,19 @@ class Setting:
     model: EncoderConfig
     space: Space
     device: torch.device
+    text: str
+
+    def announcement(self) -> list[str]:
+        """The first lines of a search: text, models, strategy, device, and how long it will take."""
+        config, precision = self.config, self.config.precision
+        return [
+            self.text,
+            model_line(config.model.layers, self.model),
+            f"strategy {config.strategy.name}: {config.proxy.candidates} candidates of {config.proxy.steps} "
+            f"steps each; seed {config.seed}",
+            machine_line(self.device, precision),
+            estimate_line(search_parts(config), self.model, precision, self.device),
+        ]
 
     def limits(self, latencies: Path | None = None) -> Limits:
         """The limits of the run, latency measured where a limit or an objective needs it.
@@ -151,5 +167,19 @@ def prepare(config: SearchConfig, watch: Callable[[str, int, int], None] = _unwa
     if not source:
         keep_tokenizer(tokenizer, corpus, vocab_size)
     vocabulary = Vocabulary.of(tokenizer)
-    model = config.model.encoder_config(vocabulary.size, config.data.length)
-    return Setting(config, tokenizer, split(path), vocabulary, model, space_of(config), device)
+    model = encoder_config(config, vocabulary)
+    data = split(path)
+    text = text_line(corpus, data, tokenizer)
+    return Setting(config, tokenizer, data, vocabulary, model, space_of(config), device, text)
+
+
+def encoder_config(config: SearchConfig, vocabulary: Vocabulary) -> EncoderConfig:
+    """The sizes of every model of a run."""
+    return EncoderConfig(
+        vocab_size=vocabulary.size,
+        width=config.model.width,
+        heads=config.model.heads,
+        feed_forward=config.model.feed_forward,
+        max_positions=config.data.length,
+        dropout=config.model.dropout,
+    )

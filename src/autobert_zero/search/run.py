@@ -88,6 +88,8 @@ def run_search(
         with _only_writer(out), _disk_told():
             history = history_of(out, config)
             trials = history.load()
+            for line in setting.announcement():
+                progress.say(line)
             if trials:
                 progress.say(f"resuming after {len(trials)} of {config.proxy.candidates} candidates")
             sizes, snapshots = setting.model, snapshots_of(out)
@@ -293,8 +295,8 @@ class _Finals:
             with written_whole(self._folder / f"{result.name}.json") as partial:
                 partial.write_text(json.dumps(result.to_dict(), indent=2) + "\n", encoding="utf-8")
             self._results[result.name] = result
-            loss = result.reason if result.val_loss is None else f"val loss {result.val_loss:.4f}"
-            self._progress.say(f"{result.name}: {loss}, {result.tokens_per_second:,.0f} tokens/s")
+            loss = result.reason if result.val_loss is None else f"held-out loss {result.val_loss:.4f}"
+            self._progress.say(f"{result.name}: {loss}")
 
         if jobs:
             workers = final.workers or default_workers(self._setting.device)

@@ -1,0 +1,18 @@
+"""The parts of a pre-training, for an estimate of what it takes."""
+
+from autobert_zero.estimate import Part
+from autobert_zero.pretrain.config import PretrainConfig
+
+
+def pretrain_parts(config: PretrainConfig, devices: int = 1) -> list[Part]:
+    """The phases of a pre-training, in the parts of a batch that one of several devices holds at once."""
+    return [
+        Part(
+            f"phase {number}",
+            config.layers(),
+            phase.length,
+            max(phase.batch_size // (config.recipe.accumulation * devices), 1),
+            phase.steps * phase.batch_size,
+        )
+        for number, phase in enumerate(config.phases, start=1)
+    ]

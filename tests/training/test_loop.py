@@ -218,6 +218,29 @@ def test_evaluation_is_without_dropout_and_changes_nothing(text: Splits) -> None
     assert all(parameter.grad is None for parameter in learner.parameters())
 
 
+def test_a_model_that_was_evaluated_trains_with_dropout(text: Splits) -> None:
+    """Also one that was just loaded: `from_pretrained` leaves it as for an evaluation."""
+    torch.manual_seed(0)
+    learner = MaskedLM(HYBRID, dataclasses.replace(SIZES, dropout=0.5)).eval()
+    modes: list[bool] = []
+    train(learner, batches(text), recipe(2), lambda step, loss: modes.append(learner.training))
+    assert modes == [True, True]
+
+
+def test_the_gradient_of_an_update_is_clipped(text: Splits, monkeypatch: pytest.MonkeyPatch) -> None:
+    learner = model()
+    optimizer = make_optimizer(learner, recipe(3))
+    norms: list[float] = []
+
+    def step(*given: object) -> None:
+        norms.append(torch.stack([p.grad.norm() for p in learner.parameters() if p.grad is not None]).norm())
+
+    monkeypatch.setattr(optimizer, "step", step)
+    clipped = dataclasses.replace(recipe(3), clip=0.01)
+    train_any(learner, batches(text), clipped, language_objective("fp32"), optimizer=optimizer)
+    assert norms == pytest.approx([0.01] * 3, rel=1e-3)
+
+
 def test_training_takes_the_batches_in_order(text: Splits) -> None:
     taken: list[MaskedBatch] = []
 

@@ -26,6 +26,7 @@ from torch.distributed.checkpoint.state_dict import (
 )
 
 from autobert_zero.errors import UserError
+from autobert_zero.files import follow_umask, remove_partial
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -78,7 +79,8 @@ def save_checkpoint(
         accelerator: Of a training in several processes.
 
     Raises:
-        CheckpointError: It could not be written, for example because the disk is full.
+        CheckpointError: It could not be written, for example because the disk is full, or there is nothing to
+            write.
     """
     weights = model_weights(model)
     # The rest of the optimiser's state is its settings, which the recipe decides.
@@ -90,6 +92,11 @@ def save_checkpoint(
     }
     if accelerator is not None and not accelerator.is_main_process:
         return
+    if not weights:
+        raise CheckpointError(
+            f"the checkpoint of step {step} would hold no weights: this process was given none of the model, "
+            "which is divided over processes that it does not know; see docs/pretraining.md"
+        )
     folder.mkdir(parents=True, exist_ok=True)
     place = folder / f"{step:08}"
     partial = place.with_name(place.name + _PARTIAL)
@@ -99,6 +106,7 @@ def save_checkpoint(
         save_file(weights, partial / _MODEL)
         save_file(moments, partial / _OPTIMIZER)
         (partial / _ABOUT).write_text(json.dumps({"step": step, **about}), encoding="utf-8")
+        follow_umask(partial)
         for file in partial.iterdir():
             with file.open("rb") as stream:
                 os.fsync(stream.fileno())
@@ -112,8 +120,9 @@ def save_checkpoint(
             f"the checkpoint of step {step} could not be written into {folder} ({error}); {left}. "
             "Free some space and continue with --resume"
         ) from error
-    for old in (*checkpoints(folder)[_KEPT:], *folder.glob(f"*{_PARTIAL}")):
+    for old in checkpoints(folder)[_KEPT:]:
         shutil.rmtree(old)
+    remove_partial(folder)
 
 
 def model_weights(model: nn.Module) -> dict[str, Tensor]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal, Self, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from autobert_zero.encoder_config import EncoderConfig, FeedForwardKind, Norm, Positions
 from autobert_zero.errors import UserError
@@ -211,6 +211,11 @@ class FinalConfig(Section):
     """Sequences in a batch."""
     learning_rate: float = Field(3e-3, gt=0, lt=1)
     """Peak learning rate."""
+    rates: tuple[float, ...] = ()
+    """Peak learning rates that are tried for every model of the comparison, at the screening's length: each
+    is trained with its best. Empty: all are trained with `learning_rate`."""
+    equal_time: bool = True
+    """Whether the opponents are also trained for as long as the winner takes, at their own speeds."""
     short_share: float = Field(0.0, ge=0, le=1)
     """Share of the steps, the first ones, in which sequences are cut into short ones: without them backbones
     of attentions only stay on the plateau of unigram statistics for tens of millions of tokens."""
@@ -218,6 +223,13 @@ class FinalConfig(Section):
     """Tokens in each of those; divides `data.length`."""
     workers: int = Field(0, ge=0)
     """Models trained at once, each with its share of the cores; 0: as many as cores, 1 with a GPU."""
+
+    @field_validator("rates")
+    @classmethod
+    def _rates_are_rates(cls, rates: tuple[float, ...]) -> tuple[float, ...]:
+        if not all(0 < rate < 1 for rate in rates) or len(set(rates)) < len(rates):
+            raise ValueError(f"rates are different numbers between 0 and 1, not {list(rates)}")
+        return rates
 
 
 class RunConfig(Section):

@@ -1,0 +1,235 @@
+"""The comparison at the end of a search: what is trained, at which rate, for how long, and what is reported.
+
+It knows models by name and results by number; who trains them is `search.finals`.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+from autobert_zero import cost
+from autobert_zero.config import FinalConfig
+from autobert_zero.encoder_config import EncoderConfig
+from autobert_zero.errors import UserError
+from autobert_zero.space import Backbone
+
+_SAME_SIZE = 0.01
+"""Numbers of weights that differ by a smaller share count as equal."""
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model that may be trained.
+
+    Attributes:
+        backbone: The layers.
+        sizes: Sizes and trunk.
+    """
+
+    backbone: Backbone
+    sizes: EncoderConfig
+
+    @property
+    def parameters(self) -> int:
+        """Number of weights."""
+        return cost.parameters(self.backbone, self.sizes)
+
+
+@dataclass(frozen=True)
+class Training:
+    """A training from scratch; trainings with the same steps and seed see the same batches.
+
+    Attributes:
+        name: Names it in progress and results.
+        model: What is trained.
+        steps: Number of updates.
+        learning_rate: Peak.
+        seed: Of weights and batches.
+        keep_weights: Whether its weights are the run's model.
+    """
+
+    name: str
+    model: Model
+    steps: int
+    learning_rate: float
+    seed: int
+    keep_weights: bool = False
+
+
+class Result(Protocol):
+    """What came of a training; see `training.scratch.Result`."""
+
+    @property
+    def selection_loss(self) -> float | None:
+        """On validation text, which choices are made by; None where it diverged."""
+        ...
+
+    @property
+    def val_loss(self) -> float | None:
+        """On held-out text, which is reported."""
+        ...
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data, for JSON."""
+        ...
+
+
+Train = Callable[[Sequence[Training]], Mapping[str, Result]]
+"""Trains, or reads what was trained before; results by the names of the trainings."""
+
+Speed = Callable[[str, Model], float]
+"""Tokens per second that a model trains at, measured alone on the machine."""
+
+
+def compare(
+    models: Mapping[str, Model],
+    final: FinalConfig,
+    seed: int,
+    screening_seed: int,
+    tokens: int,
+    train: Train,
+    speed: Speed,
+) -> dict[str, Any]:
+    """Trains the winner and its opponents at equal tokens and at equal time, each at its own best rate.
+
+    Args:
+        models: By name; the winner is `best`.
+        final: Steps and rates.
+        seed: Of the reported trainings.
+        screening_seed: Of those that choose the rates.
+        tokens: Length of a sequence, for FLOPs.
+        train: Trains.
+        speed: Measures.
+
+    Returns:
+        For each model, by name, its backbone, costs, rate, speed, results at equal tokens, and the held-out
+        loss at equal time (None where it diverged, or equal time was not asked for). Under `strongest`, the
+        name of the opponent with the lowest held-out loss, and under `equal_weights` that opponent with its
+        inner width changed to the winner's number of weights; both None where every opponent diverged.
+    """
+    rates = best_rates(models, final, screening_seed, train)
+    results = train(
+        [
+            Training(name, model, final.steps, rates[name], seed, keep_weights=name == "best")
+            for name, model in models.items()
+        ]
+    )
+    speeds = {name: speed(name, model) for name, model in models.items()}
+    timed = _at_equal_time(models, final, rates, speeds, seed, train) if final.equal_time else {}
+    timed["best"] = results["best"].val_loss
+    summary: dict[str, Any] = {
+        name: {
+            "backbone": model.backbone.to_list(),
+            "parameters": model.parameters,
+            "flops": cost.flops(model.backbone, model.sizes, tokens),
+            **results[name].to_dict(),
+            "learning_rate": rates[name],
+            "tokens_per_second": speeds[name],
+            "val_loss_equal_time": timed.get(name),
+        }
+        for name, model in models.items()
+    }
+    whole = {name: loss for name in models if name != "best" and (loss := results[name].val_loss) is not None}
+    summary["strongest"] = strongest = min(whole, key=whole.__getitem__) if whole else None
+    summary["equal_weights"] = None
+    if strongest is not None:
+        summary["equal_weights"] = _at_equal_weights(models, strongest, final, rates, seed, train)
+    return summary
+
+
+def best_rates(models: Mapping[str, Model], final: FinalConfig, seed: int, train: Train) -> dict[str, float]:
+    """Each model's best learning rate, tried at the length of the screening."""
+    rates = final.rates or (final.learning_rate,)
+    if len(rates) == 1:
+        return dict.fromkeys(models, rates[0])
+    trials = {
+        (name, rate): Training(f"rate-{name}-{rate:g}", model, final.screening_steps, rate, seed)
+        for name, model in models.items()
+        for rate in rates
+    }
+    results = train(list(trials.values()))
+    losses = {key: results[training.name].selection_loss for key, training in trials.items()}
+    return {name: _best_rate([(losses[name, rate], rate) for rate in rates]) for name in models}
+
+
+def _best_rate(tried: list[tuple[float | None, float]]) -> float:
+    """The rate with the lowest loss; the lowest rate where all diverged."""
+    whole = [(loss, rate) for loss, rate in tried if loss is not None]
+    return min(whole)[1] if whole else min(rate for _, rate in tried)
+
+
+def _at_equal_time(
+    models: Mapping[str, Model],
+    final: FinalConfig,
+    rates: Mapping[str, float],
+    speeds: Mapping[str, float],
+    seed: int,
+    train: Train,
+) -> dict[str, float | None]:
+    """Held-out losses of the opponents after as long a training as the winner's, at their speeds."""
+    trainings = {
+        name: Training(
+            f"equal-time-{name}",
+            model,
+            max(round(final.steps * speeds[name] / speeds["best"]), 1),
+            rates[name],
+            seed,
+        )
+        for name, model in models.items()
+        if name != "best"
+    }
+    results = train(list(trainings.values()))
+    return {name: results[training.name].val_loss for name, training in trainings.items()}
+
+
+def _at_equal_weights(
+    models: Mapping[str, Model],
+    name: str,
+    final: FinalConfig,
+    rates: Mapping[str, float],
+    seed: int,
+    train: Train,
+) -> dict[str, Any]:
+    """An opponent with its feed-forward blocks made wider or narrower, to the winner's number of weights."""
+    model = with_parameters(models[name], models["best"].parameters)
+    training = Training(f"equal-weights-{name}", model, final.steps, rates[name], seed)
+    result = train([training])[training.name]
+    return {"opponent": name, "parameters": model.parameters, "inner": model.sizes.inner, **result.to_dict()}
+
+
+def with_parameters(model: Model, target: int) -> Model:
+    """The model with the inner width that brings its number of weights nearest to a target."""
+    if abs(model.parameters - target) <= _SAME_SIZE * target:
+        return model
+
+    def widened(inner: int) -> Model:
+        return replace(model, sizes=replace(model.sizes, feed_forward=inner))
+
+    per_unit = widened(2).parameters - widened(1).parameters
+    inner = max(model.sizes.inner + round((target - model.parameters) / per_unit), 1)
+    return widened(inner)
+
+
+def choose_finalists(scores: Sequence[tuple[int, float]], given: set[int], count: int) -> list[int]:
+    """The candidates that are screened from scratch.
+
+    Args:
+        scores: Numbers and scores of the completed candidates, best first.
+        given: Numbers of those that the search was given: known backbones and the user's.
+        count: How many to choose.
+
+    Returns:
+        The best ones, and the best given one if it is not among them: a search reports nothing worse than
+        what it was given.
+
+    Raises:
+        UserError: No candidate completed.
+    """
+    if not scores:
+        raise UserError("no candidate completed, so there is nothing to compare; see leaderboard.csv")
+    numbers = [number for number, _ in scores]
+    chosen = numbers[:count]
+    best_given = next((number for number in numbers if number in given), None)
+    if best_given is not None and best_given not in chosen:
+        chosen.append(best_given)
+    return chosen

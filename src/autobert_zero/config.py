@@ -27,12 +27,30 @@ class Section(BaseModel):
 class CorpusConfig(Section):
     """What text, and which tokenizer: what searches and pre-trainings have in common."""
 
-    corpus: str = "kjv"
-    """`kjv` (embedded), a file or folder (txt, txt.gz, jsonl, parquet), or a dataset on the Hub."""
+    corpus: str | tuple[str, ...] = "kjv"
+    """`kjv` (embedded), a file, a folder of files, or a dataset on the Hub; or a list of these."""
+    text_column: str | None = None
+    """Which column of records is the text; None: guessed where it leaves no doubt."""
+    document: Literal["line", "paragraph", "file"] = "line"
+    """What a document is in a text file: a line, lines up to a blank one (hard-wrapped text), or the file. A
+    record is always one document."""
     tokenizer: str | None = None
     """A tokenizer.json, a folder with one, or a name on the Hub; None: WordPiece trained on the corpus."""
     vocab_size: int = Field(4096, ge=64)
     """Size of the trained vocabulary."""
+
+    @field_validator("corpus", mode="before")
+    @classmethod
+    def _names_of_corpora(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            return value
+        if (
+            not isinstance(value, list | tuple)
+            or not value
+            or not all(isinstance(name, str) for name in value)
+        ):
+            raise ValueError("input should be a valid string, or a list of strings")
+        return value[0] if len(value) == 1 else tuple(value)
 
 
 class DataConfig(CorpusConfig):

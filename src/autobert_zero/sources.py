@@ -24,13 +24,20 @@ _ENDINGS = frozenset(
 """Endings of files: a name with one of these is meant as a path."""
 
 
-def find_local(source: str, what: str, *, configuration: bool = False) -> Path | None:
+def find_local(
+    source: str,
+    what: str,
+    *,
+    configuration: bool = False,
+    remedy: str = "check the path, or name a repository on the Hub",
+) -> Path | None:
     """Finds a source on this disk, or decides that it is a name on the Hub. Asks nobody.
 
     Args:
         source: A path, `name` or `owner/name`.
         what: What it is of, for messages: `model`, `corpus`, `tokenizer`.
         configuration: Whether a name on the Hub may go on with `:configuration`.
+        remedy: What to do about a path to nothing.
 
     Returns:
         The existing path, or None for a name on the Hub.
@@ -56,7 +63,7 @@ def find_local(source: str, what: str, *, configuration: bool = False) -> Path |
         raise UserError(f"{what} {source!r} is a link to {path.readlink()}, which does not exist")
     name = source.partition(":")[0] if configuration else source
     if inside or path.suffix.lower() in _ENDINGS or not _HUB_NAME.fullmatch(name):
-        raise UserError(f"{what} {source!r} does not exist; check the path, or name a repository on the Hub")
+        raise UserError(f"{what} {source!r} does not exist; {remedy}")
     return None
 
 

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import os
 import random
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from autobert_zero.config import CorpusConfig
 from autobert_zero.data.corpus import Corpus, CorpusError, open_corpus, unwatched
 
 TEXT = ["In the beginning", "", "the Earth was würst 大地", "  and void  "]
@@ -105,6 +107,43 @@ def test_the_identity_follows_the_text(tmp_path: Path) -> None:
     assert paragraphs(changed) == ["another"]
 
 
+def test_the_identity_is_of_the_content_alone(tmp_path: Path) -> None:
+    """Old time stamps do not hide new text, and other names do not make other text."""
+    path = tmp_path / "a.txt"
+    path.write_text("one two")
+    stamp = path.stat()
+    first = open_corpus(str(path))
+    path.write_text("two one")
+    os.utime(path, ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
+    other = open_corpus(str(path))
+    assert paragraphs(other) == ["two one"]
+    assert other.identity != first.identity
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "b.jsonl.gz").write_bytes(zipped(records(["one two"])))
+    assert open_corpus(str(tmp_path / "folder")).identity == first.identity
+    path.write_text("one\ntwo")
+    assert (
+        open_corpus(str(path)).identity
+        != open_corpus(CorpusConfig(corpus=str(path), document="file")).identity
+    )
+
+
+def test_a_corpus_that_changes_while_it_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    path.write_text("one\ntwo")
+    corpus = open_corpus(str(path))
+    assert (corpus.paragraphs[1], corpus.paragraphs[-1], len(corpus.paragraphs)) == ("two", "two", 2)
+    assert corpus.paragraphs[::-1] == ["two", "one"]
+    path.write_text("one\nthree")
+    with pytest.raises(CorpusError, match="changed while it was read"):
+        paragraphs(corpus)
+
+
+def test_batches_of_long_documents_are_small() -> None:
+    corpus = Corpus("long", "0", ["x" * 3_000_000] * 5)
+    assert [len(batch) for batch in corpus.batches(unwatched)] == [2, 2, 1]
+
+
 def test_batches_tell_how_far_they_are(tmp_path: Path) -> None:
     path = tmp_path / "a.txt"
     path.write_text("\n".join("abcdefg"))
@@ -191,7 +230,7 @@ def test_an_empty_name(name: str) -> None:
         open_corpus(name)
 
 
-@pytest.mark.parametrize("name", ["nobody/nothing", "nothing", "nobody/nothing:half", "a/b/c/d"])
+@pytest.mark.parametrize("name", ["nobody/nothing", "nothing", "nobody/nothing:half", "some/no.1:2023.en"])
 def test_a_dataset_that_cannot_be_loaded(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(CorpusError, match=r"is no local file, and as a dataset .* cannot be loaded"):

@@ -34,10 +34,14 @@ def settled(
 
 
 def options_given(
-    section: str, corpus: str | None, tokenizer: str | None, seed: int | None
+    section: str,
+    corpus: list[str] | None,
+    text_column: str | None,
+    tokenizer: str | None,
+    seed: int | None,
 ) -> dict[str, Any]:
     """Settings that have options of their own; `section` holds those of the text."""
-    text = {"corpus": corpus, "tokenizer": tokenizer}
+    text = {"corpus": corpus or None, "text_column": text_column, "tokenizer": tokenizer}
     given: dict[str, Any] = {section: {key: value for key, value in text.items() if value is not None}}
     return given if seed is None else given | {"seed": seed}
 

@@ -23,3 +23,10 @@ Hardware = Annotated[
 Devices = Annotated[int, typer.Option(min=1, help="How many devices share the work.")]
 Config = Annotated[Path | None, typer.Option(help="YAML file of settings, over the preset.")]
 Set = Annotated[list[str] | None, typer.Option("--set", help="Any setting, as key=value.")]
+Corpus = Annotated[
+    list[str] | None,
+    typer.Option(help="kjv, a file, a folder, or a dataset on the Hub; can be given several times."),
+]
+TextColumn = Annotated[
+    str | None, typer.Option(help="Column of tables and records that is the text; else guessed.")
+]

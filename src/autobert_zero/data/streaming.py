@@ -1,5 +1,7 @@
 """A corpus too large to prepare: read, tokenised and shuffled block by block while training."""
 
+import hashlib
+import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -7,9 +9,18 @@ from itertools import islice
 import numpy as np
 from tokenizers import Tokenizer
 
-from autobert_zero.data.corpus import Corpus, CorpusError, stream_paragraphs
+from autobert_zero.config import CorpusConfig
+from autobert_zero.data.corpus import EMBEDDED, Corpus, empty, name_of, open_parts
+from autobert_zero.data.lines import CorpusError, Damage
 from autobert_zero.data.masking import MaskedBatch, Masking, Vocabulary, mask_batch
 from autobert_zero.data.packing import Sequences, tokenise
+
+_LOG = logging.getLogger(__name__)
+
+_TOLERATED = 100
+"""Damaged records that are skipped, however few others there are."""
+_SAID = 10
+"""Damaged records that are named, in each pass."""
 
 BLOCK = 20_000
 """Paragraphs that are tokenised and shuffled together."""
@@ -41,7 +52,7 @@ class StreamingBatches:
             no tokenising of what was before.
 
     Args:
-        source: As `open_corpus` takes it, but for the embedded corpus.
+        source: As `open_corpus` takes it, except for the embedded corpus.
         tokenizer: With BERT's special tokens.
         vocabulary: The tokenizer's.
         length: n.
@@ -53,7 +64,7 @@ class StreamingBatches:
 
     def __init__(
         self,
-        source: str,
+        source: str | CorpusConfig,
         tokenizer: Tokenizer,
         vocabulary: Vocabulary,
         length: int,
@@ -62,7 +73,7 @@ class StreamingBatches:
         masking: Masking,
         block: int = BLOCK,
     ) -> None:
-        self._source = source
+        self._source = CorpusConfig(corpus=source) if isinstance(source, str) else source
         self._tokenizer = tokenizer
         self._vocabulary = vocabulary
         self._length = length
@@ -77,7 +88,7 @@ class StreamingBatches:
         place = self.place
         while True:
             found, whole = False, place.block == 1
-            paragraphs = stream_paragraphs(self._source, place.block * self._block)
+            paragraphs = stream_documents(self._source, place.block * self._block)
             while texts := list(islice(paragraphs, self._block)):
                 rows = tokenise([texts], self._tokenizer, self._length)
                 order = np.random.default_rng((*self._seed, place.turn, place.block)).permutation(len(rows))
@@ -94,22 +105,63 @@ class StreamingBatches:
                 place = Place(place.turn, place.block + 1, place.step + len(rows) // self._size)
             if whole and not found:
                 raise CorpusError(
-                    f"corpus {self._source!r} has not enough text after its first {self._block:,} paragraphs "
-                    f"for one batch of {self._size} x {self._length} tokens; train without streaming"
+                    f"corpus {name_of(self._source)!r} has not enough text after its first {self._block:,} "
+                    f"paragraphs for one batch of {self._size} x {self._length} tokens; train without "
+                    "streaming"
                 )
             place = Place(place.turn + 1, 1, place.step)
 
 
-def first_block(source: str, block: int = BLOCK) -> Corpus:
+def first_block(source: str | CorpusConfig, block: int = BLOCK) -> Corpus:
     """The first block of a corpus: what is held out, and what a tokenizer is trained on.
 
     Raises:
         CorpusError: It has no text.
     """
-    texts = list(islice(stream_paragraphs(source, 0), block))
-    if not any(texts):
-        raise CorpusError(f"corpus {source!r} is empty; it needs text, one paragraph a line or record")
-    return Corpus(source, f"the first {len(texts)} of {source}", texts)
+    text = CorpusConfig(corpus=source) if isinstance(source, str) else source
+    texts = list(islice(stream_documents(text, 0), block))
+    if not any(each.strip() for each in texts):
+        raise empty(name_of(text))
+    digest = hashlib.blake2b(digest_size=16)
+    for each in texts:
+        encoded = each.encode()
+        digest.update(b"%d\n%b" % (len(encoded), encoded))
+    return Corpus(name_of(text), digest.hexdigest(), texts)
+
+
+def stream_documents(text: CorpusConfig, skip: int) -> Iterator[str]:
+    """Reads a corpus in passing. What is damaged is skipped, and said in the log.
+
+    Args:
+        text: Names the corpus; not the embedded one.
+        skip: Documents to leave out at the beginning.
+
+    Raises:
+        CorpusError: It is missing, nothing of it can be read, or more than a hundredth is damaged.
+    """
+    if EMBEDDED in ((text.corpus,) if isinstance(text.corpus, str) else text.corpus):
+        raise CorpusError("the embedded corpus is small: it is not streamed")
+    number = damaged = 0
+    for part in open_parts(text, streaming=True).parts:
+        for each in part():
+            if isinstance(each, Damage):
+                damaged += 1
+                if damaged <= _SAID:
+                    _LOG.warning("skipped: %s", each)
+                if damaged > max(_TOLERATED, number // 100):
+                    raise CorpusError(
+                        f"corpus {name_of(text)!r}: {damaged:,} records cannot be read, {number:,} can; "
+                        f"the last that cannot: {each}"
+                    )
+                last = each
+            else:
+                number += 1
+                if number > skip:
+                    yield each
+    if damaged and not number:
+        raise CorpusError(last.message)
+    if damaged > _SAID:
+        _LOG.warning("skipped %s damaged records of %s", f"{damaged:,}", f"{number + damaged:,}")
 
 
 def held_out(corpus: Corpus, tokenizer: Tokenizer, length: int) -> Sequences:

@@ -83,7 +83,7 @@ def open_text(config: PretrainConfig, watch: Watch, tokenizer: Tokenizer | None 
 
 def _prepared(config: PretrainConfig, watch: Watch, tokenizer: Tokenizer | None) -> Text:
     text = config.text
-    corpus = open_corpus(text.corpus)
+    corpus = open_corpus(text)
     given = tokenizer is not None or text.tokenizer is not None
     if tokenizer is None:
         if text.tokenizer is not None:
@@ -112,7 +112,7 @@ def _prepared(config: PretrainConfig, watch: Watch, tokenizer: Tokenizer | None)
 
 def _streamed(config: PretrainConfig, watch: Watch, tokenizer: Tokenizer | None) -> Text:
     text = config.text
-    begin = first_block(text.corpus)
+    begin = first_block(text)
     if tokenizer is None:
         if text.tokenizer is not None:
             tokenizer = load_tokenizer(text.tokenizer)
@@ -127,9 +127,7 @@ def _streamed(config: PretrainConfig, watch: Watch, tokenizer: Tokenizer | None)
         halves = (
             batches_of(half, vocabulary, 2 * phase.batch_size, masking) for half in np.array_split(chosen, 2)
         )
-        train = StreamingBatches(
-            text.corpus, tokenizer, vocabulary, phase.length, phase.batch_size, seed, masking
-        )
+        train = StreamingBatches(text, tokenizer, vocabulary, phase.length, phase.batch_size, seed, masking)
         return PhaseText(train, *halves)
 
     phases = tuple(phase_text(*each) for each in enumerate(config.phases))

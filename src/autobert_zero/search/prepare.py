@@ -154,7 +154,7 @@ def prepare(config: SearchConfig, watch: Callable[[str, int, int], None] = _unwa
             f"prefilter.proxy: no zero-cost proxy {config.prefilter.proxy!r}; there are {', '.join(PROXIES)}"
         )
     device = find_device(config.device)
-    corpus = open_corpus(config.data.corpus)
+    corpus = open_corpus(config.data)
     source, vocab_size = config.data.tokenizer, config.data.vocab_size
     if source:
         tokenizer = load_tokenizer(source)

@@ -1,0 +1,152 @@
+"""Files as lines of UTF-8 text: decoded line by line, so that a wrong byte is found wherever it is."""
+
+import gzip
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, NamedTuple
+
+from autobert_zero.errors import UserError
+
+
+class CorpusError(UserError):
+    """A corpus that cannot be read or used; the message says what to do."""
+
+
+_UTF_16 = {b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16"}
+_UTF_32 = {b"\xff\xfe\x00\x00": "UTF-32", b"\x00\x00\xfe\xff": "UTF-32"}
+_GZIP = b"\x1f\x8b"
+_HEAD = 1024
+
+
+@dataclass(frozen=True)
+class Damage:
+    """Something that cannot be read: a record, or the rest of a file.
+
+    Attributes:
+        message: Names the file, the place and what to do, in one line.
+    """
+
+    message: str
+
+    def __str__(self) -> str:
+        return self.message
+
+
+Documents = Callable[[], Iterator[str | Damage]]
+"""Reads a part of a corpus from its beginning."""
+
+
+class Line(NamedTuple):
+    """A line of text without its end.
+
+    Attributes:
+        number: Counted from 1.
+        text: Decoded.
+    """
+
+    number: int
+    text: str
+
+
+def is_compressed(path: Path) -> bool:
+    """Whether the name says gzip."""
+    return path.suffix.lower() == ".gz"
+
+
+@contextmanager
+def open_bytes(path: Path) -> Iterator[IO[bytes]]:
+    """Opens a file for reading, decompressed where its name ends in `.gz`."""
+    if is_compressed(path):
+        with gzip.open(path, "rb") as unpacked:
+            yield unpacked  # type: ignore[misc]  # GzipFile reads as IO[bytes] does
+    else:
+        with path.open("rb") as stream:
+            yield stream
+
+
+def reading_failed(path: Path, error: Exception) -> Damage:
+    """What an exception says that came while a file was opened or read."""
+    if isinstance(error, gzip.BadGzipFile):
+        return Damage(f"corpus file {path} ends in .gz but is not a gzip file")
+    if isinstance(error, EOFError | zlib.error):
+        return Damage(f"corpus file {path} is a damaged gzip file; copy it again")
+    reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return Damage(f"corpus file {path} cannot be read: {reason}")
+
+
+READING_ERRORS = (OSError, EOFError, zlib.error)
+"""What reading a file raises, compressed or not."""
+
+
+def read_lines(path: Path) -> Iterator[Line | Damage]:
+    """Yields the lines of a text file (UTF-8, with or without a byte order mark; any line ends).
+
+    A line that is not UTF-8 is a `Damage`. So is a file that cannot be read on, or that is no text at all;
+    nothing follows then.
+    """
+    try:
+        with open_bytes(path) as stream:
+            head = stream.read(_HEAD)
+            damage = _not_text(path, head)
+            if damage is not None:
+                yield damage
+                return
+            stream.seek(0)
+            offset = number = 0
+            for raw in stream:
+                try:
+                    text = raw.decode()
+                except UnicodeDecodeError as error:
+                    number += 1
+                    yield _wrong_byte(path, number, offset + error.start, raw[error.start])
+                else:
+                    if b"\0" in raw:
+                        place = f"byte {offset + raw.index(0):,} is zero"
+                        yield Damage(f"corpus file {path} is binary, not text (line {number + 1:,}, {place})")
+                        return
+                    if offset == 0:
+                        text = text.removeprefix("\ufeff")
+                    for part in _without_ends(text):
+                        number += 1
+                        yield Line(number, part)
+                offset += len(raw)
+    except READING_ERRORS as error:
+        yield reading_failed(path, error)
+
+
+def _without_ends(text: str) -> list[str]:
+    """A line without its end; several where old Macintosh line ends are inside."""
+    text = text.removesuffix("\n").removesuffix("\r")
+    return text.split("\r") if "\r" in text else [text]
+
+
+def _not_text(path: Path, head: bytes) -> Damage | None:
+    """Recognises what is no UTF-8 text by its first bytes."""
+    encoding = _UTF_32.get(head[:4]) or _UTF_16.get(head[:2]) or _unmarked(head)
+    if encoding:
+        return Damage(
+            f"corpus file {path} is binary, not text in UTF-8: it is {encoding}; convert it: "
+            f"iconv -f {encoding} -t UTF-8"
+        )
+    if head.startswith(_GZIP) and not is_compressed(path):
+        return Damage(f"corpus file {path} is binary, not text: it is a gzip file; let its name end in .gz")
+    return None
+
+
+def _unmarked(head: bytes) -> str | None:
+    """UTF-16 without a mark: every other byte of Latin letters, spaces and digits is zero."""
+    even, odd = head[0::2], head[1::2]
+    for zeros, others, name in ((odd, even, "UTF-16LE"), (even, odd, "UTF-16BE")):
+        if len(zeros) > 1 and zeros.count(0) > len(zeros) // 2 and not others.count(0):
+            return name
+    return None
+
+
+def _wrong_byte(path: Path, line: int, offset: int, byte: int) -> Damage:
+    return Damage(
+        f"corpus file {path} is not UTF-8 text; convert it first, with its own encoding in place of LATIN1: "
+        f"iconv -f LATIN1 -t UTF-8 (line {line:,}, byte {offset:,}: 0x{byte:02x} cannot be read as text)"
+    )

@@ -1,0 +1,136 @@
+"""Files of records (JSON lines, JSON, tables, parquet), read record by record."""
+
+import csv
+import json
+from collections.abc import Callable, Iterator, Mapping
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+from autobert_zero.data.lines import READING_ERRORS, Damage, open_bytes, read_lines, reading_failed
+
+Record = Mapping[str, Any]
+
+Reader = Callable[[Path, str | None], Iterator[Record | Damage]]
+"""Reads the records of a file; given a column, at least that one of each."""
+
+_LONGEST_FIELD = 2**31 - 1  # of a table; the csv module's own limit is 128 KiB
+_DELIMITERS = ",;\t|"
+_ROWS = 1000  # of a parquet file, read at once
+
+
+def json_lines(path: Path, column: str | None) -> Iterator[Record | Damage]:
+    """One JSON object per line; blank lines are skipped."""
+    for line in read_lines(path):
+        if isinstance(line, Damage):
+            yield line
+        elif line.text and not line.text.isspace():
+            try:
+                record = json.loads(line.text)
+            except (ValueError, RecursionError) as error:
+                yield Damage(f"corpus file {path}, line {line.number:,} cannot be read as json: {error}")
+                continue
+            yield _record(path, f"line {line.number:,}", record)
+
+
+def json_file(path: Path, column: str | None) -> Iterator[Record | Damage]:
+    """A JSON file: a list of objects or of strings, one object, or (under a wrong name) JSON lines."""
+    try:
+        with open_bytes(path) as stream:
+            content = json.loads(stream.read().decode("utf-8-sig"))
+    except READING_ERRORS as error:
+        yield reading_failed(path, error)
+        return
+    except (ValueError, RecursionError):
+        # Lines of JSON, or text that is damaged: reading by lines names the place.
+        yield from json_lines(path, column)
+        return
+    for number, record in enumerate(content if isinstance(content, list) else [content], start=1):
+        yield _record(path, f"record {number:,}", {"text": record} if isinstance(record, str) else record)
+
+
+def _record(path: Path, place: str, record: Any) -> Record | Damage:
+    if isinstance(record, dict):
+        return record
+    return Damage(f"corpus file {path}, {place} cannot be read as json: it is no object with named values")
+
+
+def csv_file(path: Path, column: str | None) -> Iterator[Record | Damage]:
+    """A table with the names of its columns in the first line, separated by `,`, `;`, `|` or tabs."""
+    return _table(path, None)
+
+
+def tsv_file(path: Path, column: str | None) -> Iterator[Record | Damage]:
+    """A table separated by tabs; quotes are part of the text."""
+    return _table(path, "\t")
+
+
+def _table(path: Path, tab: str | None) -> Iterator[Record | Damage]:
+    csv.field_size_limit(_LONGEST_FIELD)
+    damaged: list[Damage] = []
+
+    def texts() -> Iterator[str]:
+        for line in read_lines(path):
+            if isinstance(line, Damage):
+                damaged.append(line)
+            else:
+                yield f"{line.text}\n"
+
+    lines = texts()
+    header = next(lines, None)
+    if header is not None:
+        rows = csv.reader(
+            chain([header], lines),
+            delimiter=tab or max(_DELIMITERS, key=header.count),
+            quoting=csv.QUOTE_NONE if tab else csv.QUOTE_MINIMAL,
+            strict=True,
+        )
+        names = next(rows)
+        twice = next((name for name in names if names.count(name) > 1), None)
+        if twice is not None:
+            yield Damage(f"corpus file {path} has two columns {twice!r}")
+            return
+        while True:
+            place = f"corpus file {path}, line {rows.line_num + 1:,}"
+            try:
+                row = next(rows, None)
+            except csv.Error as error:
+                yield Damage(f"{place} cannot be read as csv: {error}; is a quote left open?")
+                continue
+            yield from damaged
+            damaged.clear()
+            if row is None:
+                break
+            if row and len(row) != len(names):
+                yield Damage(f"{place} cannot be read as csv: {len(row)} fields, not {len(names)}")
+            elif row:
+                yield dict(zip(names, row, strict=True))
+    yield from damaged
+
+
+def parquet_file(path: Path, column: str | None) -> Iterator[Record | Damage]:
+    """A parquet file; a row group that is damaged is left out."""
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    try:
+        file = parquet.ParquetFile(path)
+    except (pa.ArrowException, OSError) as error:
+        yield Damage(f"corpus file {path} cannot be read as parquet: {_first_line(error)}")
+        return
+    with file:
+        known = file.schema_arrow.names
+        columns = None if column is None else [name for name in (column,) if name in known]
+        for group in range(file.num_row_groups):
+            try:
+                for batch in file.iter_batches(_ROWS, row_groups=[group], columns=columns):
+                    yield from batch.to_pylist() if batch.num_columns else [{}] * batch.num_rows
+            except (pa.ArrowException, OSError, ValueError) as error:
+                yield Damage(
+                    f"corpus file {path}, row group {group + 1:,} of {file.num_row_groups:,} cannot be read "
+                    f"as parquet: {_first_line(error)}"
+                )
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]

@@ -81,7 +81,7 @@ def write_records(path: Path, *records: dict[str, Any]) -> Path:
 
 def test_a_choice_and_its_account(tmp_path: Path) -> None:
     path = write_records(tmp_path / "a.jsonl", {"question": "why?", "answer": "so."}, {"question": "who?"})
-    with pytest.raises(CorpusError, match=r"a\.jsonl has several columns"):
+    with pytest.raises(CorpusError, match=r"a\.jsonl' has several columns"):
         open_corpus(str(path))
     corpus = open_corpus(CorpusConfig(corpus=str(path), text_column="answer"))
     assert list(corpus.paragraphs) == ["so.", ""]

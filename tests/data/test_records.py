@@ -49,13 +49,13 @@ def test_formats(tmp_path: Path, name: str, packed: bool, mark: str) -> None:
 
 
 DAMAGED = {
-    "a.jsonl": ('{"text": "a"}\n{"text": "b"\n', "line 2 cannot be read as json: "),
-    "b.jsonl": ('{"text": "a"}\n["b"]\n', "line 2 cannot be read as json: it is no object"),
+    "a.jsonl": ('{"text": "a"}\n{"text": "b"\n', "cannot be read as json: line 2: "),
+    "b.jsonl": ('{"text": "a"}\n["b"]\n', "cannot be read as json: line 2 is no object"),
     "c.jsonl": ('{"text": "a"}\n{"text": 5}\n', "record 2: column 'text' holds no text but 5"),
-    "d.json": ('[{"text": "a"}, {"text"', "line 1 cannot be read as json: "),
-    "e.csv": ('text,id\n"a,1\nb,2\n', "cannot be read as csv: unexpected end of data; is a quote left open?"),
-    "f.csv": ("text,id\na,1\nb,2,3\n", "line 3 cannot be read as csv: 3 fields, not 2"),
-    "g.tsv": ("text\tid\nb\n", "line 2 cannot be read as csv: 1 fields, not 2"),
+    "d.json": ('[{"text": "a"}, {"text"', "cannot be read as json: line 1: "),
+    "e.csv": ('text,id\n"a,1\nb,2\n', "line 2: unexpected end of data; is a quote left open?"),
+    "f.csv": ("text,id\na,1\nb,2,3\n", "cannot be read as csv: line 3: 3 fields, not 2"),
+    "g.tsv": ("text\tid\nb\n", "cannot be read as csv: line 2: 1 fields, not 2"),
     "h.csv": ("text,id,text\na,1,b\n", "has two columns 'text'"),
 }
 
@@ -84,7 +84,7 @@ def damage_group(path: Path, texts: list[str]) -> None:
 def test_a_damaged_row_group_is_named(tmp_path: Path) -> None:
     path = tmp_path / "a.parquet"
     damage_group(path, [f"text {number}" for number in range(40)])
-    with pytest.raises(CorpusError, match=r"a\.parquet, row group 2 of 4 cannot be read as parquet"):
+    with pytest.raises(CorpusError, match=r"a\.parquet' cannot be read as parquet: row group 2 of 4"):
         open_corpus(str(path))
 
 

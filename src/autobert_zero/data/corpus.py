@@ -244,7 +244,7 @@ def _read_file(
         lines = (line.text if isinstance(line, Line) else line for line in read_lines(path))
         yield from _documents(lines, document)
         return
-    reader, place = READERS[kind], f"corpus file {path}"
+    reader, place = READERS[kind], f"corpus {str(path)!r}"
     sample = list(islice((each for each in reader(path, None) if not isinstance(each, Damage)), _SAMPLE))
     try:
         column = text_column(place, sample, chosen, taken) if sample else "text"

@@ -28,7 +28,7 @@ def json_lines(path: Path, column: str | None) -> Iterator[Record | Damage]:
             try:
                 record = json.loads(line.text)
             except (ValueError, RecursionError) as error:
-                yield Damage(f"corpus file {path}, line {line.number:,} cannot be read as json: {error}")
+                yield Damage(f"corpus {str(path)!r} cannot be read as json: line {line.number:,}: {error}")
                 continue
             yield _record(path, f"line {line.number:,}", record)
 
@@ -52,7 +52,7 @@ def json_file(path: Path, column: str | None) -> Iterator[Record | Damage]:
 def _record(path: Path, place: str, record: Any) -> Record | Damage:
     if isinstance(record, dict):
         return record
-    return Damage(f"corpus file {path}, {place} cannot be read as json: it is no object with named values")
+    return Damage(f"corpus {str(path)!r} cannot be read as json: {place} is no object with named values")
 
 
 def csv_file(path: Path, column: str | None) -> Iterator[Record | Damage]:
@@ -88,21 +88,21 @@ def _table(path: Path, tab: str | None) -> Iterator[Record | Damage]:
         names = next(rows)
         twice = next((name for name in names if names.count(name) > 1), None)
         if twice is not None:
-            yield Damage(f"corpus file {path} has two columns {twice!r}")
+            yield Damage(f"corpus {str(path)!r} has two columns {twice!r}")
             return
         while True:
-            place = f"corpus file {path}, line {rows.line_num + 1:,}"
+            place = f"corpus {str(path)!r} cannot be read as csv: line {rows.line_num + 1:,}"
             try:
                 row = next(rows, None)
             except csv.Error as error:
-                yield Damage(f"{place} cannot be read as csv: {error}; is a quote left open?")
+                yield Damage(f"{place}: {error}; is a quote left open?")
                 continue
             yield from damaged
             damaged.clear()
             if row is None:
                 break
             if row and len(row) != len(names):
-                yield Damage(f"{place} cannot be read as csv: {len(row)} fields, not {len(names)}")
+                yield Damage(f"{place}: {len(row)} fields, not {len(names)}")
             elif row:
                 yield dict(zip(names, row, strict=True))
     yield from damaged
@@ -116,7 +116,7 @@ def parquet_file(path: Path, column: str | None) -> Iterator[Record | Damage]:
     try:
         file = parquet.ParquetFile(path)
     except (pa.ArrowException, OSError) as error:
-        yield Damage(f"corpus file {path} cannot be read as parquet: {_first_line(error)}")
+        yield Damage(f"corpus {str(path)!r} cannot be read as parquet: {_first_line(error)}")
         return
     with file:
         known = file.schema_arrow.names
@@ -127,8 +127,8 @@ def parquet_file(path: Path, column: str | None) -> Iterator[Record | Damage]:
                     yield from batch.to_pylist() if batch.num_columns else [{}] * batch.num_rows
             except (pa.ArrowException, OSError, ValueError) as error:
                 yield Damage(
-                    f"corpus file {path}, row group {group + 1:,} of {file.num_row_groups:,} cannot be read "
-                    f"as parquet: {_first_line(error)}"
+                    f"corpus {str(path)!r} cannot be read as parquet: row group {group + 1:,} of "
+                    f"{file.num_row_groups:,}: {_first_line(error)}"
                 )
 
 

@@ -7,7 +7,17 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from autobert_zero.nn.encoder import EncoderConfig
-from autobert_zero.space import INPUTS, Backbone, Graph, Space, parse_formula, sample_backbone, sample_graph
+from autobert_zero.space import (
+    INPUTS,
+    PAPER,
+    SETS,
+    Backbone,
+    Graph,
+    Space,
+    parse_formula,
+    sample_backbone,
+    sample_graph,
+)
 
 BERT = parse_formula("softmax(scale(Q @ K.T)) @ V")
 
@@ -32,13 +42,14 @@ SMALL = EncoderConfig(vocab_size=23, width=8, heads=2, max_positions=80)
 
 
 def graph_of(seed: int, max_ops: int = 12) -> Graph:
-    """A random graph."""
-    return sample_graph(Random(seed), max_ops)
+    """A random graph: of the paper's primitives where the seed is even, else of all."""
+    return sample_graph(Random(seed), max_ops, SETS["modern"] if seed % 2 else PAPER)
 
 
 def backbone_of(seed: int, layers: int = 2) -> Backbone:
-    """A random backbone of small graphs and convolutions."""
-    return sample_backbone(Random(seed), Space(layers, max_ops=8))
+    """A random backbone of small graphs and convolutions, its primitives as in `graph_of`."""
+    primitives = SETS["modern"] if seed % 2 else PAPER
+    return sample_backbone(Random(seed), Space(layers, max_ops=8, primitives=primitives))
 
 
 def tensors_of(seed: int, tokens: int, width: int, batch: int = 2, heads: int = 2) -> dict[str, Tensor]:
@@ -52,3 +63,9 @@ def tensors_of(seed: int, tokens: int, width: int, batch: int = 2, heads: int = 
 def mask_of(lengths: list[int], tokens: int) -> Tensor:
     """(B, n) booleans, True at the first `lengths[b]` tokens of row b."""
     return torch.arange(tokens)[None] < torch.tensor(lengths)[:, None]
+
+
+def padded_at_either_end(random: Random, tokens: int) -> Tensor:
+    """(2, n) booleans, False at up to n - 1 tokens of each row, all at its end or all at its start."""
+    mask = mask_of([random.randint(1, tokens), random.randint(1, tokens)], tokens)
+    return mask if random.random() < 0.5 else mask.flip(-1)

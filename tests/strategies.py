@@ -9,7 +9,7 @@ from typing import Any, get_args
 from hypothesis import strategies as st
 
 from autobert_zero.encoder_config import EncoderConfig, FeedForwardKind, Norm, Positions
-from autobert_zero.space import Backbone, Graph, Space, sample_backbone, sample_graph
+from autobert_zero.space import SETS, Backbone, Graph, Space, sample_backbone, sample_graph
 from autobert_zero.space.mutate import draw_uniformly, mutate_attention, mutate_graph, mutate_layer_type
 
 seeds = st.integers(0, 2**32 - 1)
@@ -18,11 +18,11 @@ randoms = st.builds(Random, seeds)
 
 @st.composite
 def graphs(draw: st.DrawFn, max_ops: int = 14) -> Graph:
-    """Attention graphs of up to `max_ops` operations."""
-    random = Random(draw(seeds))
-    graph = sample_graph(random, max_ops)
+    """Attention graphs of up to `max_ops` operations, of the paper's primitives or of all."""
+    random, primitives = Random(draw(seeds)), SETS[draw(st.sampled_from(sorted(SETS)))]
+    graph = sample_graph(random, max_ops, primitives)
     for _ in range(draw(st.integers(0, 3))):
-        graph, _ = mutate_graph(random, graph, max_ops)
+        graph, _ = mutate_graph(random, graph, max_ops, draw_uniformly, primitives)
     return graph
 
 
@@ -30,7 +30,7 @@ def graphs(draw: st.DrawFn, max_ops: int = 14) -> Graph:
 def backbones(draw: st.DrawFn) -> Backbone:
     """Backbones of up to six layers."""
     random = Random(draw(seeds))
-    space = Space(layers=random.randint(1, 6))
+    space = Space(layers=random.randint(1, 6), primitives=SETS[draw(st.sampled_from(sorted(SETS)))])
     backbone = sample_backbone(random, space)
     for _ in range(draw(st.integers(0, 3))):
         backbone, _ = mutate_layer_type(random, backbone, space)

@@ -22,7 +22,7 @@ MAY_IMPORT = {
     "encoder_config": set(),
     "strict_yaml": set(),
     "sources": {"errors"},
-    "config": {"errors", "strict_yaml"},
+    "config": {"errors", "strict_yaml", "space"},
     "files": set(),
     "urls": set(),
     "provenance": {"urls"},

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from autobert_zero.encoder_config import EncoderConfig, FeedForwardKind, Norm, Positions
 from autobert_zero.errors import UserError
+from autobert_zero.space import check_head_dim, choose_primitives
 from autobert_zero.strict_yaml import parse_yaml
 
 
@@ -108,6 +109,14 @@ class SpaceConfig(Section):
     """Largest number of operations in one attention."""
     attention_share: float = Field(0.5, ge=0, le=1)
     """Probability that a sampled layer is an attention."""
+    primitives: str | tuple[str, ...] = "paper"
+    """Operations that attentions are made of: `paper`, `modern` (all that there are), or a list of names."""
+
+    @field_validator("primitives")
+    @classmethod
+    def _primitives_exist(cls, value: str | tuple[str, ...]) -> str | tuple[str, ...]:
+        chosen = choose_primitives(value)
+        return value if isinstance(value, str) else chosen
 
 
 class StrategyConfig(Section):
@@ -286,6 +295,12 @@ class SearchConfig(RunConfig):
                 f"final.short_length {self.final.short_length} does not divide data.length "
                 f"{self.data.length}; choose another, or final.short_share 0"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _primitives_fit_heads(self) -> "SearchConfig":
+        if self.space.attention_share:
+            check_head_dim(choose_primitives(self.space.primitives), self.model.width, self.model.heads)
         return self
 
 

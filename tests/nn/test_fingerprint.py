@@ -82,11 +82,11 @@ def test_published_graphs_differ() -> None:
 
 def _outputs(graph: Graph) -> list[Tensor]:
     """Outputs on inputs other than the fingerprint's own, one for each naming of the inputs."""
-    inputs, mask = tensors_of(99, 6, 5), mask_of([6, 4], 6)
+    inputs, mask = tensors_of(99, 5, 6), mask_of([5, 3], 5)
     program = Interpreter(graph)
     return [
-        program(dict(zip(program.inputs, order, strict=True)), Context(5, mask))[
-            mask[:, None].expand(2, 2, 6)
+        program(dict(zip(program.inputs, order, strict=True)), Context(6, mask))[
+            mask[:, None].expand(2, 2, 5)
         ]
         for order in permutations(list(inputs.values())[: len(program.inputs)])
     ]

@@ -10,7 +10,7 @@ from autobert_zero.nn.kernels import KERNELS, Context
 from autobert_zero.space import PRIMITIVES
 from autobert_zero.space.types import TYPES, swap
 
-SIZES = {"n": 5, "d": 3}
+SIZES = {"n": 5, "d": 4}
 
 
 def _value(seed: int, type_: str) -> Tensor:
@@ -42,7 +42,7 @@ def test_shapes_follow_the_types(op: str) -> None:
     ("op", "function"),
     [
         ("neg", lambda x: -x),
-        ("scale", lambda x: x / 3**0.5),
+        ("scale", lambda x: x / 4**0.5),
         ("logsigmoid", lambda x: torch.log(1 / (1 + torch.exp(-x)))),
         ("softsign", lambda x: x / (1 + x.abs())),
         ("softmax", lambda x: x.exp() / x.exp().sum(-1, keepdim=True)),

@@ -11,7 +11,7 @@ from strategies import graphs, randoms
 
 from autobert_zero.nn.interpreter import Interpreter
 from autobert_zero.nn.kernels import Context
-from autobert_zero.space import INPUTS, Attention, Backbone, Graph, Node, canonical, parse_formula
+from autobert_zero.space import INPUTS, PRIMITIVES, Attention, Backbone, Graph, Node, canonical, parse_formula
 from autobert_zero.space.canonical import canonical_code
 from autobert_zero.space.graph import INPUT_NODES, apply
 
@@ -33,9 +33,9 @@ def test_idempotent(graph: Graph) -> None:
 @given(graph=graphs())
 def test_computes_the_same_function_up_to_the_names_of_inputs(graph: Graph, real: tuple[int, int]) -> None:
     generator = torch.Generator().manual_seed(0)
-    inputs = {name: torch.randn(2, 1, 5, 3, generator=generator, dtype=torch.float64) for name in INPUTS}
+    inputs = {name: torch.randn(2, 1, 5, 4, generator=generator, dtype=torch.float64) for name in INPUTS}
     mask = torch.arange(5) < torch.tensor(real)[:, None]
-    context = Context(3, None if mask.all() else mask)
+    context = Context(4, None if mask.all() else mask)
 
     def outputs(graph: Graph, order: tuple[str, ...]) -> torch.Tensor:
         named = {new: inputs[old] for old, new in zip(order, graph.inputs, strict=True)}
@@ -59,7 +59,9 @@ def disguised(random: Random, node: Node, naming: dict[str, str]) -> Node:
         result = apply("transpose", apply("matmul", transposed(args[1]), transposed(args[0])))
     elif node.op in ("cosine", "euclidean") and random.random() < 0.3:
         result = apply("transpose", apply(node.op, args[1], args[0]))
-    elif node.op in ("neg", "scale", "logsigmoid", "softsign") and random.random() < 0.3:
+    elif node.op in ("multiply",) and random.random() < 0.5:
+        result = apply("multiply", args[1], args[0])
+    elif len(args) == 1 and PRIMITIVES[node.op].elementwise and random.random() < 0.3:
         result = apply("transpose", apply(node.op, transposed(args[0])))
     else:
         result = apply(node.op, *args)

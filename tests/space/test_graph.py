@@ -12,7 +12,7 @@ from autobert_zero.space import INPUTS, PRIMITIVES, Graph, SpaceError, format_no
 from autobert_zero.space.formula import describe_nodes
 from autobert_zero.space.graph import INPUT_NODES, apply, decode
 
-SIZES = [(5, 3), (3, 5), (4, 4), (1, 2), (2, 1), (1, 1)]
+SIZES = [(5, 4), (3, 6), (4, 4), (1, 2), (2, 2)]
 
 
 @settings(max_examples=300)

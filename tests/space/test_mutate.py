@@ -10,7 +10,7 @@ from strategies import backbones, graphs, randoms
 
 from autobert_zero.space import (
     KERNELS,
-    PRIMITIVES,
+    PAPER,
     Attention,
     Backbone,
     Convolution,
@@ -105,7 +105,7 @@ def test_operations_are_drawn_as_told() -> None:
         mutated, name = mutate_graph(random, graph, 8, softsign_if_it_fits)
         if name == "insert":
             assert "softsign" in mutated.operations
-    assert offered == set(PRIMITIVES)
+    assert offered == set(PAPER)
 
 
 def test_a_shared_expression_is_mutated_as_one() -> None:
@@ -130,7 +130,7 @@ def test_a_walk_over_graphs_reaches_every_primitive_and_returns() -> None:
         assert_valid(graph)
         seen |= graph.operations
         forms.add(graph.code)
-    assert seen == set(PRIMITIVES)
+    assert seen == set(PAPER)
     assert len(forms) > 2500
     # Small enough to come by again.
     graph, visited = start, set()
@@ -213,7 +213,7 @@ def test_an_attention_mutation_changes_one_graph(backbone: Backbone, random: Ran
 
 def test_a_walk_over_backbones_reaches_everything_from_either_end() -> None:
     space = Space(layers=3)
-    everything = {*PRIMITIVES, *(f"conv {kernel}" for kernel in KERNELS)}
+    everything = {*PAPER, *(f"conv {kernel}" for kernel in KERNELS)}
     for start in (f"{STANDARD}\n" * 3, "conv 3\n" * 3):
         random = Random(0)
         backbone = Backbone.parse(start)

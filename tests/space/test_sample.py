@@ -12,7 +12,7 @@ from strategies import randoms
 from autobert_zero.space import (
     INPUTS,
     KERNELS,
-    PRIMITIVES,
+    PAPER,
     Attention,
     Backbone,
     Graph,
@@ -66,7 +66,7 @@ def test_sampling_reaches_everything() -> None:
     backbones = [sample_backbone(random, Space(layers=6)) for _ in range(300)]
     layers = [layer for backbone in backbones for layer in backbone.layers]
     operations = frozenset().union(*(layer.operations for layer in layers))
-    assert operations == {*PRIMITIVES, *(f"conv {kernel}" for kernel in KERNELS)}
+    assert operations == {*PAPER, *(f"conv {kernel}" for kernel in KERNELS)}
     attentions = [layer for layer in layers if isinstance(layer, Attention)]
     assert abs(len(attentions) / len(layers) - 0.5) < 0.05
     assert {layer.graph.root.size for layer in attentions} == set(range(1, 13))

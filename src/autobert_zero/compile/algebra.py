@@ -3,8 +3,9 @@
 Pulling signs and scales out of everything that is linear leaves one scalar where there were several
 passes over (n, n) matrices, and lets chains of products be multiplied in the cheapest order. What is
 rewritten, besides the rules of `space.canonical`:
-- neg and scale become the scalar of a term; a softsign gives the sign of its operand away (it is odd),
-  and -logsigmoid(-x) is softplus(x);
+- neg, scale and amplify become the scalar of a term, and it passes through what is linear (rotary,
+  previous, next) and out of a product entry by entry; a softsign gives the sign of its operand away (it is
+  odd), and -logsigmoid(-x) is softplus(x);
 - cosine(A, B) is unit(A) @ unit(B).T with rows of length 1, so it is a product like any other;
 - (A @ B.T + C) @ D is A @ B.T @ D + C @ D, where that spares the (n, n) matrix A @ B.T;
 - a transposition moves outward until it is a view of a value: nothing of type (d, n) is computed, only
@@ -23,11 +24,11 @@ from autobert_zero.space.types import Type, swap
 
 @dataclass(frozen=True)
 class Scalar:
-    """sign * d_h ** (-halvings / 2): what neg and scale multiply by.
+    """sign * d_h ** (-scales / 2): what neg, scale and amplify multiply by.
 
     Attributes:
         sign: 1 or -1.
-        scales: How many times `scale` was applied.
+        scales: How many times `scale` was applied, less how many times `amplify` was.
     """
 
     sign: int = 1
@@ -42,13 +43,14 @@ class Scalar:
 
     def __str__(self) -> str:
         sign = "-" if self.sign < 0 else ""
-        names = {0: "1", 1: "1/sqrt(d_h)", 2: "1/d_h"}
-        return sign + names.get(self.scales, f"d_h^(-{self.scales}/2)")
+        names = {-2: "d_h", -1: "sqrt(d_h)", 0: "1", 1: "1/sqrt(d_h)", 2: "1/d_h"}
+        return sign + names.get(self.scales, f"d_h^({-self.scales}/2)")
 
 
 ONE = Scalar()
 MINUS = Scalar(sign=-1)
 SCALE = Scalar(scales=1)
+AMPLIFY = Scalar(scales=-1)
 
 
 @dataclass(frozen=True)
@@ -59,10 +61,10 @@ class Expression:
         text: The expression as a person writes it; a product without the parentheses that only say in
             which order it is multiplied.
         mirror: The text of its transposition.
-        op: An input's name, or one of transpose, sum, product, logsigmoid, softplus, softsign, softmax,
-            unit (rows of length 1), euclidean; or a primitive without a rule here.
-        args: The operands. Those of a product and a transpose have the scalar 1, those of a unit, a
-            softsign, a softplus and a logsigmoid no sign.
+        op: An input's name, or one of transpose, sum, product, multiply, logsigmoid, softplus, softsign,
+            softmax, unit (rows of length 1), euclidean; or a primitive without a rule here.
+        args: The operands. Those of a product, a transpose, a multiply and of what is linear have the scalar
+            1, those of a unit, a softsign, a softplus and a logsigmoid no sign.
         type: Symbolic type of the value.
         axis: -1 or -2: along which a softmax or a unit normalises.
     """
@@ -105,8 +107,12 @@ def _rewrite(node: Node, args: list[Term]) -> Term:
             return Term(MINUS * x.scalar, x.of)
         case "scale":
             return Term(SCALE * x.scalar, x.of)
+        case "amplify":
+            return Term(AMPLIFY * x.scalar, x.of)
         case "transpose":
             return Term(x.scalar, transposed(x.of))
+        case "multiply":
+            return Term(x.scalar * args[1].scalar, _multiply(x.of, args[1].of))
         case "logsigmoid" if x.scalar.sign < 0:
             return Term(MINUS, _elementwise("softplus", MINUS * x.scalar, x.of))
         case "logsigmoid":
@@ -128,6 +134,8 @@ def _rewrite(node: Node, args: list[Term]) -> Term:
                 args = [Term(MINUS * arg.scalar, arg.of) for arg in args]
             text = f"euclidean({', '.join(map(_term_text, args))})"
             return Term(ONE, _leaf(text, "euclidean", tuple(args), node.type))
+    if PRIMITIVES[node.op].linear:
+        return Term(x.scalar, _leaf(f"{node.op}({x.of.text})", node.op, (Term(ONE, x.of),), node.type))
     if PRIMITIVES[node.op].elementwise and len(args) == 1:
         return Term(ONE, _elementwise(node.op, x.scalar, x.of))
     text = f"{node.op}({', '.join(map(_term_text, args))})"
@@ -175,6 +183,15 @@ def _sum(a: Term, b: Term) -> Term:
     a, b = sorted((a, b), key=_term_text)
     text = f"{_term_text(a)} + {_term_text(b)}"
     return Term(common, Expression(text, f"({text}).T", "sum", (a, b), a.of.type))
+
+
+def _multiply(a: Expression, b: Expression) -> Expression:
+    """The product entry by entry; a transposition that both have is pulled out."""
+    if a.op == b.op == "transpose":
+        return transposed(_multiply(transposed(a), transposed(b)))
+    a, b = sorted((a, b), key=lambda x: x.text)
+    text = " * ".join(f"({x.text})" if x.op in ("sum", "product", "multiply") else x.text for x in (a, b))
+    return Expression(text, f"({text}).T", "multiply", (Term(ONE, a), Term(ONE, b)), a.type)
 
 
 def _matmul(a: Term, b: Term) -> Term:
@@ -233,4 +250,4 @@ def _term_text(term: Term) -> str:
 
 
 def _factor_text(x: Expression) -> str:
-    return f"({x.text})" if x.op == "sum" else x.text
+    return f"({x.text})" if x.op in ("sum", "multiply") else x.text

@@ -8,6 +8,9 @@ from autobert_zero.compile.chain import Chains
 from autobert_zero.compile.planner import Scores, planned
 from autobert_zero.space import Graph, Node
 
+_FOLDED = ("neg", "scale", "amplify", "transpose")
+"""What an attention step does to its scores on the way: a number, a view."""
+
 
 def fused_nodes(graph: Graph) -> list[frozenset[Node]]:
     """Finds what each attention step of a plan stands for.
@@ -41,7 +44,7 @@ def fused_nodes(graph: Graph) -> list[frozenset[Node]]:
         for node in (arg for member in tuple(group) for arg in member.args):
             _add_views(node, ("transpose",), group, users)
         for node in (arg for member in meeting for arg in member.args):
-            _add_views(node, ("transpose", "scale"), group, users)
+            _add_views(node, ("transpose", "scale", "amplify"), group, users)
         groups.append(frozenset(group))
     return groups
 
@@ -87,7 +90,7 @@ class _Below:
             across = self._across(node, self._scores.split, flipped)
             self.meeting |= across
             return across
-        if node.op not in ("add", "neg", "scale", "transpose"):
+        if node.op not in ("add", *_FOLDED):
             return set()
         flipped ^= node.op == "transpose"
         found = set().union(*(self.of(arg, flipped) for arg in node.args))
@@ -96,7 +99,7 @@ class _Below:
     def _across(self, node: Node, split: int, flipped: bool) -> set[Node]:
         """The products of factors on both sides of the split, `split` factors from the left of a product."""
         if node.op != "matmul":
-            args = node.args if node.op in ("neg", "scale", "transpose") else ()
+            args = node.args if node.op in _FOLDED else ()
             flipped ^= node.op == "transpose"
             return {node}.union(*(self._across(arg, split, flipped) for arg in args))
         found = {node}

@@ -68,6 +68,8 @@ def _written(step: Step, args: list[str]) -> str:
             return f"{args[0]} + {scalar}{args[1]}"
         case "matmul":
             return " @ ".join(args)
+        case "multiply":
+            return " * ".join(args)
         case "mask":
             return f"{args[0]} without padding in its {axis}"
         case "attention":

@@ -32,6 +32,9 @@ from autobert_zero.space.types import Type, swap
 _NEGATED = {"softsign": "softsign", "softplus": "logsigmoid", "logsigmoid": "softplus"}
 """-f(x) is g(-x): where x is a product, its smallest factor takes the sign."""
 
+_HOMOGENEOUS = ("multiply", "rotary")
+"""c f(x) is f(c x), or f(c x, y): where x is a product, its smallest factor takes the number."""
+
 
 @dataclass(frozen=True)
 class Scores:
@@ -122,6 +125,12 @@ class Planner:
                 addends = self._operands(x, scalar)
                 if any(term.scalar == ONE or self._is_own_product(term.of) for term in addends):
                     return self._added(addends)
+            if x.op in _HOMOGENEOUS and (place := self._own_product_in(x)) is not None:
+                args = [
+                    self.value(Term(scalar, arg.of) if index == place else arg)
+                    for index, arg in enumerate(x.args)
+                ]
+                return self._push(x.op, tuple(args), x.type)
             if scalar == MINUS and x.op in _NEGATED and self._is_own_product(x.args[0].of):
                 negated = Term(MINUS * x.args[0].scalar, x.args[0].of)
                 return self._push(_NEGATED[x.op], (self.value(negated),), x.type)
@@ -140,6 +149,8 @@ class Planner:
                 return self._added(self._operands(x, ONE))
             case "unit":
                 return self._push("unit", (self._clean_value(x.args[0], x.axis),), x.type, axis=x.axis)
+            case "previous" | "next":
+                return self._push(x.op, (self._clean_value(x.args[0], -2),), x.type)
             case "euclidean":
                 return self._push("euclidean", tuple([self._clean_value(arg, -1) for arg in x.args]), x.type)
         return self._push(x.op, tuple([self.value(arg) for arg in x.args]), x.type, axis=x.axis)
@@ -185,6 +196,10 @@ class Planner:
         """Whether `x` is a product, or a view of one, that is computed for this use only."""
         natural = transposed(x) if x.op == "transpose" else x
         return natural.op == "product" and self.chains.uses(x) == 1
+
+    def _own_product_in(self, x: Expression) -> int | None:
+        """Which operand is a product for this use only; None: there is none."""
+        return next((index for index, arg in enumerate(x.args) if self._is_own_product(arg.of)), None)
 
     # -- products ----------------------------------------------------------------------------------
 
@@ -312,8 +327,10 @@ class Planner:
                 return axis == tree.axis
             case "unit":
                 return axis == tree.axis or self._is_clean(args[0], axis)
-            case "softsign" | "sum":
+            case "softsign" | "sum" | "rotary":
                 return all(self._is_clean(arg, axis) for arg in args)
+            case "multiply":
+                return any(self._is_clean(arg, axis) for arg in args)
         return False
 
     # -- steps -------------------------------------------------------------------------------------

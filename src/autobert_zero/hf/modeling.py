@@ -181,10 +181,10 @@ class AutoBertZeroModel(AutoBertZeroPreTrainedModel):
         for layer in self.layers:
             # Positional arguments, since gradient checkpointing looks for tensors among them.
             if with_maps:
-                x, weights = layer(x, mask, None, None, True)
+                x, weights = layer(x, mask, None, None, True, position_ids)
                 maps += [] if weights is None else [weights]
             else:
-                x = layer(x, mask)
+                x = layer(x, mask, None, None, False, position_ids)
             if with_states:
                 states.append(x)
         x = self.final_norm(x)

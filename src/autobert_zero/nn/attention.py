@@ -7,7 +7,7 @@ from autobert_zero.nn.documents import Documents
 from autobert_zero.nn.interpreter import Interpreter
 from autobert_zero.nn.kernels import Context
 from autobert_zero.nn.rows import select_rows
-from autobert_zero.space import Graph
+from autobert_zero.space import Graph, check_head_dim
 from autobert_zero.space.types import NN
 
 
@@ -24,10 +24,14 @@ class GraphAttention(nn.Module):
         width: d.
         heads: H; divides d.
         bias: Whether the projections have biases.
+
+    Raises:
+        SpaceError: The graph needs an even head dimension, and it is odd.
     """
 
     def __init__(self, graph: Graph, width: int, heads: int, bias: bool = True) -> None:
         super().__init__()
+        check_head_dim(graph.operations, width, heads)
         self.graph = graph
         self.heads = heads
         self.inputs = graph.inputs
@@ -44,6 +48,7 @@ class GraphAttention(nn.Module):
         documents: Documents | None = None,
         rows: Tensor | None = None,
         with_map: bool = False,
+        positions: Tensor | None = None,
     ) -> Tensor | tuple[Tensor, Tensor | None]:
         """Mixes tokens and projects the result.
 
@@ -56,6 +61,8 @@ class GraphAttention(nn.Module):
                 token alone. None projects all.
             with_map: Whether to compute with the interpreter and return the attention map too. Excludes
                 `documents`.
+            positions: (B, n) or (1, n) positions of the tokens; None means 0, 1, 2, ..., as in each of
+                several documents.
 
         Returns:
             (B, n, d), or (m, d) for the chosen rows. With `with_map` also the map from which that was
@@ -67,16 +74,16 @@ class GraphAttention(nn.Module):
         if documents is not None:
             mixed = documents.apart(self._mix, x)
         elif with_map and self._map is not None:
-            values = Interpreter(self.graph).values(self._projected(x), self._context(x, mask))
+            values = Interpreter(self.graph).values(self._projected(x), self._context(x, mask, positions))
             mixed, weights = _joined(values[self.graph.code]), values[self._map]
         else:
-            mixed = self._mix(x, mask)
+            mixed = self._mix(x, mask, positions)
         output = self.output(select_rows(mixed, rows))
         return (output, weights) if with_map else output
 
-    def _mix(self, x: Tensor, mask: Tensor | None) -> Tensor:
+    def _mix(self, x: Tensor, mask: Tensor | None, positions: Tensor | None = None) -> Tensor:
         """(B, n, d) and a mask to (B, n, d): all but the last projection."""
-        return _joined(self.compute(self._projected(x), self._context(x, mask)))
+        return _joined(self.compute(self._projected(x), self._context(x, mask, positions)))
 
     def _projected(self, x: Tensor) -> dict[str, Tensor]:
         """Each input of the graph, (B, H, n, d_h)."""
@@ -86,8 +93,8 @@ class GraphAttention(nn.Module):
         projected = projected.permute(2, 0, 3, 1, 4)
         return dict(zip(self.inputs, projected.unbind(0), strict=True))
 
-    def _context(self, x: Tensor, mask: Tensor | None) -> Context:
-        return Context(x.shape[-1] // self.heads, mask)
+    def _context(self, x: Tensor, mask: Tensor | None, positions: Tensor | None) -> Context:
+        return Context(x.shape[-1] // self.heads, mask, positions)
 
 
 def _joined(heads: Tensor) -> Tensor:

@@ -9,7 +9,8 @@ from torch.nn import functional as F
 
 from autobert_zero.compile.plan import Step, describe
 from autobert_zero.compile.planner import make_plan
-from autobert_zero.nn.kernels import KERNELS, Context
+from autobert_zero.nn.kernels import KERNELS, Context, shifted
+from autobert_zero.nn.rotary import turn
 from autobert_zero.space import Graph
 
 _LONG = 1024
@@ -28,6 +29,12 @@ class Compiled:
         self.inputs = self.plan.inputs
         types = ["nd"] * len(self.inputs) + [step.type for step in self.plan.steps]
         self._types = [[types[arg] for arg in step.args] for step in self.plan.steps]
+        # Rotations of inputs are computed together, in one pass.
+        self._turned = [
+            step.args[0]
+            for step in self.plan.steps
+            if step.op == "rotary" and step.args[0] < len(self.inputs)
+        ]
 
     def __call__(self, inputs: Mapping[str, Tensor], context: Context) -> Tensor:
         """Computes the graph.
@@ -40,9 +47,15 @@ class Compiled:
             The output, (B, H, n, d_h). Rows of padded tokens hold unspecified finite values.
         """
         values = [inputs[name] for name in self.inputs]
+        turned: dict[int, Tensor] = {}
+        if self._turned:
+            rotations = turn([values[register] for register in self._turned], context.positions)
+            turned = dict(zip(self._turned, rotations, strict=True))
         for step, types in zip(self.plan.steps, self._types, strict=True):
             args = [values[arg] for arg in step.args]
-            if step.op in OPERATIONS:
+            if step.op == "rotary" and step.args[0] in turned:
+                values.append(turned[step.args[0]])
+            elif step.op in OPERATIONS:
                 values.append(OPERATIONS[step.op](step, args, context))
             else:
                 values.append(KERNELS[step.op](args, types, context))
@@ -103,6 +116,27 @@ def _softsign(step: Step, args: Sequence[Tensor], context: Context) -> Tensor:
 
 def _unit(step: Step, args: Sequence[Tensor], context: Context) -> Tensor:
     return F.normalize(args[0], dim=step.axis, eps=1e-12)
+
+
+def _rotary(step: Step, args: Sequence[Tensor], context: Context) -> Tensor:
+    return turn(args, context.positions)[0]
+
+
+def _multiply(step: Step, args: Sequence[Tensor], context: Context) -> Tensor:
+    return args[0] * args[1]
+
+
+def _sigmoid(step: Step, args: Sequence[Tensor], context: Context) -> Tensor:
+    return args[0].sigmoid()
+
+
+def _previous(step: Step, args: Sequence[Tensor], context: Context) -> Tensor:
+    # The plan has masked the operand.
+    return shifted(args[0], 1, context.positions)
+
+
+def _next(step: Step, args: Sequence[Tensor], context: Context) -> Tensor:
+    return shifted(args[0], -1, context.positions)
 
 
 def _euclidean(step: Step, args: Sequence[Tensor], context: Context) -> Tensor:
@@ -172,5 +206,10 @@ OPERATIONS: dict[str, Operation] = {
     "softsign": _softsign,
     "unit": _unit,
     "euclidean": _euclidean,
+    "rotary": _rotary,
+    "multiply": _multiply,
+    "sigmoid": _sigmoid,
+    "previous": _previous,
+    "next": _next,
     "attention": _attention,
 }

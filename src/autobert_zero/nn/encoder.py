@@ -115,6 +115,7 @@ class EncoderLayer(nn.Module):
         documents: Documents | None = None,
         rows: Tensor | None = None,
         with_map: bool = False,
+        positions: Tensor | None = None,
     ) -> Tensor | tuple[Tensor, Tensor | None]:
         """Computes the layer.
 
@@ -126,6 +127,7 @@ class EncoderLayer(nn.Module):
             rows: (m,) indices into the flattened (B * n): the only tokens whose output is wanted, since what
                 follows the mixing treats each token alone. None computes all.
             with_map: Whether to return the attention's map too, see `GraphAttention`; excludes `documents`.
+            positions: (B, n) or (1, n) positions of the tokens, for attentions; None means 0, 1, 2, ...
 
         Returns:
             (B, n, d), or (m, d) for the chosen rows; with `with_map` also the map (B, H, n, n), or None
@@ -136,9 +138,9 @@ class EncoderLayer(nn.Module):
         if self._branch == "convolution":
             mixed = self.convolution(source, mask, documents, rows)
         elif with_map:
-            mixed, weights = self.attention(source, mask, documents, rows, with_map)
+            mixed, weights = self.attention(source, mask, documents, rows, with_map, positions)
         else:
-            mixed = self.attention(source, mask, documents, rows)
+            mixed = self.attention(source, mask, documents, rows, positions=positions)
         x = select_rows(x, rows) + self.dropout(mixed)
         if self.pre_norm:
             x = x + self.dropout(self.feed_forward(self.output_norm(x)))
@@ -197,7 +199,8 @@ class Encoder(nn.Module):
         """
         x = self.embeddings(ids, segments, positions)
         for number, layer in enumerate(self.layers, start=1):
-            arguments = (x, mask, documents, rows if number == len(self.layers) else None)
+            wanted = rows if number == len(self.layers) else None
+            arguments = (x, mask, documents, wanted, False, positions)
             if self.checkpointing and self.training:
                 x = checkpoint(layer, *arguments, use_reentrant=False)
             else:

@@ -11,7 +11,7 @@ from autobert_zero.nn.interpreter import Interpreter
 from autobert_zero.nn.kernels import Context
 from autobert_zero.space import INPUTS, Graph
 
-_SIZES = ((5, 4, False), (7, 3, True))  # (n, d_h, masked)
+_SIZES = ((5, 4, False), (7, 6, True))  # (n, d_h, masked)
 _DIGITS = 6
 
 

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from autobert_zero.nn.rotary import turn
 from autobert_zero.space.types import Type
 
 _EPSILON = 1e-12
@@ -22,12 +23,14 @@ class Context:
     """What kernels need beside their operands.
 
     Attributes:
-        head_dim: d_h, for `scale`.
+        head_dim: d_h, for `scale` and `amplify`.
         mask: (B, n) booleans, True at real tokens; None where there is no padding.
+        positions: (B, n) or (1, n) positions of the tokens; None means 0, 1, 2, ...
     """
 
     head_dim: int
     mask: Tensor | None
+    positions: Tensor | None = None
 
 
 Kernel = Callable[[Sequence[Tensor], Sequence[Type], Context], Tensor]
@@ -100,6 +103,49 @@ def _euclidean(args: Sequence[Tensor], types: Sequence[Type], context: Context) 
     return distances.to(dtype)
 
 
+def _rotary(args: Sequence[Tensor], types: Sequence[Type], context: Context) -> Tensor:
+    return turn(args, context.positions)[0]
+
+
+def _multiply(args: Sequence[Tensor], types: Sequence[Type], context: Context) -> Tensor:
+    return args[0] * args[1]
+
+
+def _sigmoid(args: Sequence[Tensor], types: Sequence[Type], context: Context) -> Tensor:
+    return args[0].sigmoid()
+
+
+def _previous(args: Sequence[Tensor], types: Sequence[Type], context: Context) -> Tensor:
+    return shifted(zero_padding(args[0], types[0], 0, context.mask), 1, context.positions)
+
+
+def _next(args: Sequence[Tensor], types: Sequence[Type], context: Context) -> Tensor:
+    return shifted(zero_padding(args[0], types[0], 0, context.mask), -1, context.positions)
+
+
+def _amplify(args: Sequence[Tensor], types: Sequence[Type], context: Context) -> Tensor:
+    return args[0] * context.head_dim**0.5
+
+
+def shifted(x: Tensor, offset: int, positions: Tensor | None) -> Tensor:
+    """The row of the token `offset` positions before; 0 where there is none.
+
+    Args:
+        x: (B, H, n, d_h), 0 at padding.
+        offset: 1 or -1.
+        positions: As in `Context`. Tokens side by side whose positions are not are of different documents.
+
+    Returns:
+        (B, H, n, d_h).
+    """
+    rows = F.pad(x.transpose(1, 2), (0, 0, 0, 0, offset, -offset))  # (B, n, H, d_h)
+    if positions is not None:
+        # Filled with what no position follows: the token at the end has no neighbour.
+        neighbours = F.pad(positions, (offset, -offset), value=torch.iinfo(positions.dtype).min)
+        rows = rows.masked_fill((neighbours + offset != positions)[..., None, None], 0.0)
+    return rows.transpose(1, 2)
+
+
 KERNELS: dict[str, Kernel] = {
     "neg": _neg,
     "transpose": _transpose,
@@ -111,4 +157,10 @@ KERNELS: dict[str, Kernel] = {
     "matmul": _matmul,
     "cosine": _cosine,
     "euclidean": _euclidean,
+    "rotary": _rotary,
+    "multiply": _multiply,
+    "sigmoid": _sigmoid,
+    "previous": _previous,
+    "next": _next,
+    "amplify": _amplify,
 }

@@ -23,7 +23,7 @@ from autobert_zero.search.latency import LatencyTable
 from autobert_zero.search.limits import Costs, Limits
 from autobert_zero.search.parts import search_parts
 from autobert_zero.search.strategies import Prefilter
-from autobert_zero.space import Space
+from autobert_zero.space import Space, choose_primitives
 
 _MEASURED = 16
 """Sequences that a zero-cost proxy is measured on."""
@@ -132,7 +132,9 @@ class Setting:
 
 def space_of(config: SearchConfig) -> Space:
     """The bounds of the search."""
-    return Space(config.model.layers, config.space.max_ops, config.space.attention_share)
+    space = config.space
+    primitives = choose_primitives(space.primitives)
+    return Space(config.model.layers, space.max_ops, space.attention_share, primitives)
 
 
 def _unwatched(name: str, done: int, of: int) -> None:

@@ -8,13 +8,23 @@ from autobert_zero.space.canonical import canonical
 from autobert_zero.space.errors import FormulaError, SpaceError
 from autobert_zero.space.formula import format_node, parse_formula
 from autobert_zero.space.graph import Graph, Node
-from autobert_zero.space.primitives import INPUTS, PRIMITIVES, Primitive
+from autobert_zero.space.primitives import (
+    INPUTS,
+    PAPER,
+    PRIMITIVES,
+    SETS,
+    Primitive,
+    check_head_dim,
+    choose_primitives,
+)
 from autobert_zero.space.sample import Space, count_backbones, count_graphs, sample_backbone, sample_graph
 
 __all__ = [
     "INPUTS",
     "KERNELS",
+    "PAPER",
     "PRIMITIVES",
+    "SETS",
     "Attention",
     "Backbone",
     "Convolution",
@@ -26,6 +36,8 @@ __all__ = [
     "Space",
     "SpaceError",
     "canonical",
+    "check_head_dim",
+    "choose_primitives",
     "count_backbones",
     "count_graphs",
     "format_node",

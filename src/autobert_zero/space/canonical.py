@@ -4,6 +4,8 @@ Rules, each of which leaves the function computed as it is:
 - double neg is removed; a transposition is pushed inward, through elementwise operations, through
   matmul ((A @ B).T = B.T @ A.T) and through the pairwise comparisons (cosine(A, B).T = cosine(B, A)),
   until it meets an input, a softmax, or another transposition, which it cancels;
+- numbers pass through what is linear: rotary(-A) is -rotary(A), -A * B is -(A * B), and A + B under the same
+  linear operation is one; amplify and scale cancel;
 - the operands of commutative operations are ordered;
 - inputs are renamed: they are interchangeable projections of the same X.
 Dead nodes cannot occur (a graph is what its output reaches) and equal nodes are one node already.
@@ -23,6 +25,12 @@ from autobert_zero.space.primitives import PRIMITIVES
 _DIGITS = "".join(INPUT_CODES)
 _BLIND = str.maketrans(dict.fromkeys(_DIGITS, "0"))
 _ARITY = {primitive.symbol: primitive.arity for primitive in PRIMITIVES.values()}
+_LINEAR = frozenset([primitive.symbol for primitive in PRIMITIVES.values() if primitive.linear])
+_NEG, _SCALE, _AMPLIFY = (PRIMITIVES[name].symbol for name in ("neg", "scale", "amplify"))
+_NUMBERS = _NEG + _SCALE + _AMPLIFY
+"""What multiplies by a number."""
+
+_INVERSE = {_SCALE: _AMPLIFY, _AMPLIFY: _SCALE}
 
 _TIE = "~"
 """Stands before a commutative operation whose operands differ by the names of their inputs only."""
@@ -69,8 +77,14 @@ def _simplified(node: Node, flip: bool) -> str:
     if len(args) == 1:
         through = flip and primitive.elementwise
         arg = _simplified(args[0], through)
-        if op == "neg" and arg[0] == symbol:
-            return arg[1:]
+        if arg[0] in _NUMBERS:
+            if op == "neg" and arg[0] == symbol:
+                return arg[1:]
+            if symbol in _INVERSE and _INVERSE[symbol] in (run := _leading(arg)):
+                return run.replace(_INVERSE[symbol], "", 1).replace(_NEG * 2, "") + arg[len(run) :]
+            if primitive.linear:
+                run = _leading(arg)
+                return _merged(run) + ("t" if flip else "") + symbol + arg[len(run) :]
         return "t" + symbol + arg if flip and not through else symbol + arg
     a, b = args
     if flip and not primitive.elementwise:
@@ -78,13 +92,40 @@ def _simplified(node: Node, flip: bool) -> str:
         product = op == "matmul"
         return symbol + _simplified(b, product) + _simplified(a, product)
     first, second = _simplified(a, flip), _simplified(b, flip)
+    lead = ""
+    if op == "multiply" and (first[0] in _NUMBERS or second[0] in _NUMBERS):
+        runs = _leading(first), _leading(second)
+        lead = _merged("".join(runs))
+        first, second = first[len(runs[0]) :], second[len(runs[1]) :]
+    elif op == "add":
+        while common := _common_linear(first, second):
+            lead += common
+            first, second = first[len(common) :], second[len(common) :]
     if primitive.commutative and first != second:
         blind_first, blind_second = first.translate(_BLIND), second.translate(_BLIND)
         if (blind_second, second) < (blind_first, first):
             first, second = second, first
         if blind_first == blind_second:
             symbol = _TIE + symbol
-    return symbol + first + second
+    return lead + symbol + first + second
+
+
+def _leading(code: str) -> str:
+    """The numbers that a code begins with."""
+    return code[: len(code) - len(code.lstrip(_NUMBERS))]
+
+
+def _merged(run: str) -> str:
+    """One way to write a product of numbers."""
+    power = run.count(_AMPLIFY) - run.count(_SCALE)
+    return _NEG * (run.count(_NEG) % 2) + (_AMPLIFY * power if power > 0 else _SCALE * -power)
+
+
+def _common_linear(first: str, second: str) -> str:
+    """The linear operation, transposed or not, that both codes begin with; empty: there is none."""
+    length = 2 if first[0] == "t" else 1
+    start = first[:length]
+    return start if start[-1] in _LINEAR and second.startswith(start) else ""
 
 
 @cache

@@ -2,8 +2,8 @@
 
     softmax(scale(Q @ K.T)) @ V
 
-Operators: `@` matmul, `+` add, unary `-` neg, `.T` transpose. Calls: the other primitives by name.
-Names: Q, K, V, P.
+Operators: `@` matmul, `*` multiply, `+` add, unary `-` neg, `.T` transpose. Calls: the other primitives
+by name. Names: Q, K, V, P.
 """
 
 import ast
@@ -20,7 +20,7 @@ MAX_FORMULA_LENGTH = 4000
 MAX_FORMULA_OPS = 200
 """Most operations accepted: whatever is parsed can also be walked recursively."""
 
-_OPERATORS = {"neg": "-", "transpose": ".T", "add": "+", "matmul": "@"}
+_OPERATORS = {"neg": "-", "transpose": ".T", "add": "+", "multiply": "*", "matmul": "@"}
 CALLS = tuple(name for name in PRIMITIVES if name not in _OPERATORS)
 
 _SUM, _PRODUCT, _SIGN, _ATOM = range(4)
@@ -84,6 +84,8 @@ class _Reader:
                 return self.apply("neg", tree, self.read(operand))
             case ast.BinOp(left=left, op=ast.MatMult(), right=right):
                 return self.apply("matmul", right, self.read(left), self.read(right))
+            case ast.BinOp(left=left, op=ast.Mult(), right=right):
+                return self.apply("multiply", right, self.read(left), self.read(right))
             case ast.BinOp(left=left, op=ast.Add(), right=right):
                 return self.apply("add", right, self.read(left), self.read(right))
             case ast.Call(func=ast.Name(id=name), args=args, keywords=keywords):
@@ -97,7 +99,7 @@ class _Reader:
                 return self.apply(name, tree, *map(self.read, args))
         raise self.error(
             f"{ast.unparse(tree)[:60]!r} is not part of the formula syntax; "
-            f"there are @, +, unary -, .T and the calls {', '.join(CALLS)}",
+            f"there are @, *, +, unary -, .T and the calls {', '.join(CALLS)}",
             tree,
         )
 
@@ -120,8 +122,9 @@ def _format(node: Node, least: int) -> str:
     match node.op:
         case "add":
             text, level = f"{_format(node.args[0], _SUM)} + {_format(node.args[1], _PRODUCT)}", _SUM
-        case "matmul":
-            text, level = f"{_format(node.args[0], _PRODUCT)} @ {_format(node.args[1], _SIGN)}", _PRODUCT
+        case "matmul" | "multiply":
+            sign = _OPERATORS[node.op]
+            text, level = f"{_format(node.args[0], _PRODUCT)} {sign} {_format(node.args[1], _SIGN)}", _PRODUCT
         case "neg":
             text, level = f"-{_format(node.args[0], _SIGN)}", _SIGN
         case "transpose":

@@ -11,7 +11,7 @@ from random import Random
 from autobert_zero.space.backbone import KERNELS, Attention, Backbone, Convolution, Layer
 from autobert_zero.space.errors import SpaceError
 from autobert_zero.space.graph import INPUT_NODES, Graph, Node, apply
-from autobert_zero.space.primitives import INPUTS, PRIMITIVES
+from autobert_zero.space.primitives import INPUTS, PAPER, PRIMITIVES
 from autobert_zero.space.sample import Space, sample_graph, sample_node
 from autobert_zero.space.types import Type, swap
 
@@ -37,11 +37,13 @@ class Site:
         node: The expression that stands there.
         root: The whole graph's expression.
         room: How many operations may be added.
+        primitives: Names of those that may be put there.
     """
 
     node: Node
     root: Node
     room: int
+    primitives: tuple[str, ...] = PAPER
 
 
 def replace_operation(random: Random, site: Site, draw: Draw) -> Node | None:
@@ -51,13 +53,16 @@ def replace_operation(random: Random, site: Site, draw: Draw) -> Node | None:
     """
     node = site.node
     options: dict[str, tuple[Node, ...]] = {}
-    for op, primitive in PRIMITIVES.items():
+    for op in site.primitives:
+        primitive = PRIMITIVES[op]
         if op == node.op or primitive.arity != len(node.args):
             continue
         if primitive.rule(*(arg.type for arg in node.args)) == node.type:
             options[op] = node.args
         elif op in _COMPARISONS and node.op in _COMPARISONS:
-            options[op] = (node.args[0], _transposed(node.args[1]))
+            second = node.args[1]
+            if second.op == "transpose" or "transpose" in site.primitives:
+                options[op] = (node.args[0], _transposed(second))
     if not options:
         return None
     op = draw(random, list(options))
@@ -69,14 +74,16 @@ def insert_operation(random: Random, site: Site, draw: Draw) -> Node | None:
     node = site.node
     options = [
         (op, operands)
-        for op, primitive in PRIMITIVES.items()
-        for operands in _partners(op, primitive.arity, node.type)
+        for op in site.primitives
+        for operands in _partners(op, PRIMITIVES[op].arity, node.type)
     ]
+    if not options:
+        return None
     op = draw(random, list(dict.fromkeys(op for op, _ in options)))
     partner = random.choice([partner for name, partner in options if name == op])
     if partner is None:
         return apply(op, node)
-    other = sample_node(random, partner, min(2, site.room - 1))
+    other = sample_node(random, partner, min(2, site.room - 1), site.primitives)
     if other is None:
         return None
     return apply(op, node, other)
@@ -107,7 +114,7 @@ def swap_input(random: Random, site: Site, draw: Draw) -> Node | None:
 
 def regrow(random: Random, site: Site, draw: Draw) -> Node | None:
     """A freshly sampled expression of the same type."""
-    return sample_node(random, site.node.type, site.room + site.node.size)
+    return sample_node(random, site.node.type, site.room + site.node.size, site.primitives)
 
 
 GRAPH_MUTATIONS: dict[str, Callable[[Random, Site, Draw], Node | None]] = {
@@ -121,9 +128,20 @@ GRAPH_MUTATIONS: dict[str, Callable[[Random, Site, Draw], Node | None]] = {
 
 
 def mutate_graph(
-    random: Random, graph: Graph, max_ops: int, draw: Draw = draw_uniformly
+    random: Random,
+    graph: Graph,
+    max_ops: int,
+    draw: Draw = draw_uniformly,
+    primitives: tuple[str, ...] = PAPER,
 ) -> tuple[Graph, str]:
     """Applies one mutation at one place.
+
+    Args:
+        random: The source of every choice.
+        graph: The parent; operations that it has from elsewhere may stay.
+        max_ops: Largest number of operations.
+        draw: Chooses among the operations that fit a place.
+        primitives: Those that may be put anywhere, as in `Space`.
 
     Returns:
         A different graph of at most `max_ops` operations, and the mutation's name. Where no attempt
@@ -132,7 +150,7 @@ def mutate_graph(
     for _ in range(ATTEMPTS):
         name = random.choice(list(GRAPH_MUTATIONS))
         node = random.choice(list(graph.root.walk()))
-        site = Site(node, graph.root, max_ops - graph.root.size)
+        site = Site(node, graph.root, max_ops - graph.root.size, primitives)
         new = GRAPH_MUTATIONS[name](random, site, draw)
         if new is None or new == node:
             continue
@@ -143,7 +161,7 @@ def mutate_graph(
             continue  # the last but one input went: the only condition that is not local
         if root.size <= max_ops:
             return mutated, name
-    return sample_graph(random, max_ops), "sample"
+    return sample_graph(random, max_ops, primitives), "sample"
 
 
 def mutate_layer_type(random: Random, backbone: Backbone, space: Space) -> tuple[Backbone, str]:
@@ -162,7 +180,11 @@ def mutate_layer_type(random: Random, backbone: Backbone, space: Space) -> tuple
     if attends:
         others = [other for other in backbone.layers if isinstance(other, Attention) and other != layer]
         copied = others and random.random() < 0.5
-        new: Layer = random.choice(others) if copied else Attention(sample_graph(random, space.max_ops))
+        new: Layer = (
+            random.choice(others)
+            if copied
+            else Attention(sample_graph(random, space.max_ops, space.primitives))
+        )
     else:
         kernels = [Convolution(kernel) for kernel in KERNELS]
         new = random.choice([kernel for kernel in kernels if kernel != layer])
@@ -186,7 +208,7 @@ def mutate_attention(
     index = random.choice(places)
     layer = backbone.layers[index]
     assert isinstance(layer, Attention)
-    graph, name = mutate_graph(random, layer.graph, space.max_ops, draw(index))
+    graph, name = mutate_graph(random, layer.graph, space.max_ops, draw(index), space.primitives)
     new = Attention(graph)
     return _with_layer(backbone, index, new), f"layer {index + 1}, {name}: {layer} -> {new}"
 

@@ -1,8 +1,8 @@
 """Sampling that is valid by construction, and the exact size of the space.
 
-A table counts the expressions of every type and size. Drawing each production with the probability
-of its share of that count gives a uniform sample of the expressions of one size, top down, without
-rejection: growing at random from the inputs almost never fits a matmul.
+A table counts the expressions of every type and size that a set of primitives makes. Drawing each
+production with the probability of its share of that count gives a uniform sample of the expressions of one
+size, top down, without rejection: growing at random from the inputs almost never fits a matmul.
 """
 
 from bisect import bisect
@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import accumulate, product
+from math import inf
 from random import Random
 from typing import NamedTuple
 
@@ -17,7 +18,7 @@ from autobert_zero.space import types
 from autobert_zero.space.backbone import KERNELS, Attention, Backbone, Convolution, Layer
 from autobert_zero.space.errors import SpaceError
 from autobert_zero.space.graph import INPUT_NODES, Graph, Node
-from autobert_zero.space.primitives import INPUTS, PRIMITIVES
+from autobert_zero.space.primitives import INPUTS, PAPER, PRIMITIVES, choose_primitives
 from autobert_zero.space.types import Type
 
 _ALL_INPUTS = tuple(INPUT_NODES.values())
@@ -66,14 +67,17 @@ class Space:
         layers: Depth of every backbone.
         max_ops: Largest number of operations in one attention; the published ones have at most 11.
         attention_share: Probability that a sampled layer is an attention.
+        primitives: Names of the operations that sampling and mutation draw from; `paper`, `modern` or a list
+            in any order, resolved.
 
     Raises:
-        SpaceError: A bound is out of range.
+        SpaceError: A bound is out of range, a primitive is unknown, or they make no attention.
     """
 
     layers: int
     max_ops: int = 12
     attention_share: float = 0.5
+    primitives: tuple[str, ...] = PAPER
 
     def __post_init__(self) -> None:
         if self.layers < 1:
@@ -82,99 +86,179 @@ class Space:
             raise SpaceError(f"max_ops is between 1 and 64, not {self.max_ops}")
         if not 0 <= self.attention_share <= 1:
             raise SpaceError(f"attention_share is a probability, not {self.attention_share}")
+        object.__setattr__(self, "primitives", choose_primitives(self.primitives))
+        if self.attention_share and not self.table.graph_sizes(self.max_ops):
+            names = ", ".join(self.primitives) or "none"
+            least = self.table.least_size(types.ND, several=True)
+            remedy = "add for example add or matmul" if least == inf else f"raise max_ops to {least} or more"
+            raise SpaceError(
+                f"no attention of up to {self.max_ops} operations can be built of these primitives: {names}; "
+                f"an attention makes (n, d) from two inputs at least: {remedy}"
+            )
+
+    @property
+    def table(self) -> "Table":
+        """The expressions that the primitives make."""
+        return table_of(self.primitives)
 
 
-OPERANDS: dict[Type, list[tuple[str, tuple[Type, ...]]]] = {
-    wanted: [
-        (op, operands)
-        for op, primitive in PRIMITIVES.items()
-        for operands in product(types.TYPES, repeat=primitive.arity)
-        if primitive.rule(*operands) == wanted
-    ]
-    for wanted in types.TYPES
-}
-"""For each type, the primitives that result in it and on what."""
+class Table:
+    """The expressions that a set of primitives makes, counted by type and size.
+
+    Attributes:
+        primitives: Names of the primitives, in the order of `PRIMITIVES`.
+        operands: For each type, the primitives that result in it and on what.
+
+    Args:
+        primitives: As the attribute.
+    """
+
+    def __init__(self, primitives: tuple[str, ...]) -> None:
+        self.primitives = primitives
+        self.operands: dict[Type, list[tuple[str, tuple[Type, ...]]]] = {
+            wanted: [
+                (op, operands)
+                for op in primitives
+                for operands in product(types.TYPES, repeat=PRIMITIVES[op].arity)
+                if PRIMITIVES[op].rule(*operands) == wanted
+            ]
+            for wanted in types.TYPES
+        }
+        self._ways: dict[_State, list[_Production]] = {}
+        self._counts: dict[_State, int] = {}
+        self._wheels: dict[_State, tuple[list[_Production], list[float]]] = {}
+        self._sizes: dict[tuple[Type, int, str], list[int]] = {}
+        self._least = self._least_sizes()
+
+    def grow(self, random: Random, state: _State, inputs: Sequence[Node] = _ALL_INPUTS) -> Node:
+        """Samples an expression of a state, each as likely as another."""
+        wanted, size, _ = state
+        if size == 0:
+            return inputs[int(random.random() * len(inputs))]
+        ways, edges = self._wheels.get(state) or self._wheel(state)
+        op, operands, names_inputs, _ = ways[bisect(edges, random.random())]
+        if names_inputs:
+            pairs = zip(operands, random.sample(inputs, 2), strict=True)
+            args = [
+                self.grow(random, operand, (name,) if operand[2] == _GIVEN else inputs)
+                for operand, name in pairs
+            ]
+        else:
+            args = [self.grow(random, operand, inputs) for operand in operands]
+        return Node(op, tuple(args), wanted)
+
+    def graph_sizes(self, max_ops: int) -> list[int]:
+        """The sizes up to `max_ops` of which there are attention graphs."""
+        return self._nonempty(types.ND, max_ops, _SEVERAL)
+
+    def sizes(self, wanted: Type, max_size: int) -> list[int]:
+        """The sizes up to `max_size` of which there are expressions of a type, inputs among them."""
+        return self._nonempty(wanted, max_size, _ANY)
+
+    def count_graphs(self, max_ops: int) -> int:
+        """How many attention graphs of up to `max_ops` operations can be written."""
+        return sum(self._count((types.ND, size, _SEVERAL)) for size in range(1, max_ops + 1))
+
+    def least_size(self, wanted: Type, several: bool = False) -> float:
+        """The fewest operations of an expression of a type, of any or several inputs; inf: there is none."""
+        return self._least[wanted, several]
+
+    def _nonempty(self, wanted: Type, most: int, inputs: str) -> list[int]:
+        key = (wanted, most, inputs)
+        if key not in self._sizes:
+            self._sizes[key] = [size for size in range(most + 1) if self._count((wanted, size, inputs))]
+        return self._sizes[key]
+
+    def _productions(self, state: _State) -> list[_Production]:
+        """The ways to build an expression of this state; those that build none are left out."""
+        if state not in self._ways:
+            wanted, size, inputs = state
+            ways = []
+            for op, operands in self.operands[wanted]:
+                if len(operands) == 1:
+                    smaller = (operands[0], size - 1, inputs)
+                    ways.append(_Production(op, (smaller,), False, self._count(smaller)))
+                    continue
+                for left in range(size):
+                    for first, second, choices in _SHARES[inputs]:
+                        a, b = (operands[0], left, first), (operands[1], size - 1 - left, second)
+                        weight = choices * self._count(a) * self._count(b)
+                        ways.append(_Production(op, (a, b), choices > 1, weight))
+            self._ways[state] = [way for way in ways if way.weight]
+        return self._ways[state]
+
+    def _count(self, state: _State) -> int:
+        """How many expressions of this state there are."""
+        wanted, size, inputs = state
+        if size == 0:
+            return {_ANY: len(INPUTS), _GIVEN: 1, _SEVERAL: 0}[inputs] if wanted == types.ND else 0
+        if state not in self._counts:
+            self._counts[state] = sum([way.weight for way in self._productions(state)])
+        return self._counts[state]
+
+    def _wheel(self, state: _State) -> tuple[list[_Production], list[float]]:
+        """The productions of a state, and where the share of each but the last ends."""
+        ways, total = self._productions(state), self._count(state)
+        # Shares of exact integers: the counts outgrow floats, their ratios do not.
+        wheel = ways, [edge / total for edge in accumulate([way.weight for way in ways])][:-1]
+        self._wheels[state] = wheel
+        return wheel
+
+    def _least_sizes(self) -> dict[tuple[Type, bool], float]:
+        """Shortest derivations: every pass makes expressions of what the pass before has made."""
+        least: dict[tuple[Type, bool], float] = {
+            (type_, several): inf for type_ in types.TYPES for several in (False, True)
+        }
+        least[types.ND, False] = 0
+        while True:
+            before = dict(least)
+            for wanted, ways in self.operands.items():
+                for _, operands in ways:
+                    size = 1 + sum([least[operand, False] for operand in operands])
+                    least[wanted, False] = min(least[wanted, False], size)
+                    # Two operands may take different inputs; one has to have several itself.
+                    several = size if len(operands) > 1 else 1 + least[operands[0], True]
+                    least[wanted, True] = min(least[wanted, True], several)
+            if least == before:
+                return least
 
 
 @cache
-def _productions(state: _State) -> list[_Production]:
-    """The ways to build an expression of this state; those that build none are left out."""
-    wanted, size, inputs = state
-    ways = []
-    for op, operands in OPERANDS[wanted]:
-        if len(operands) == 1:
-            smaller = (operands[0], size - 1, inputs)
-            ways.append(_Production(op, (smaller,), False, _count(smaller)))
-            continue
-        for left in range(size):
-            for first, second, choices in _SHARES[inputs]:
-                a, b = (operands[0], left, first), (operands[1], size - 1 - left, second)
-                ways.append(_Production(op, (a, b), choices > 1, choices * _count(a) * _count(b)))
-    return [way for way in ways if way.weight]
+def table_of(primitives: tuple[str, ...]) -> Table:
+    """The table of a set of primitives, filled as it is used and kept."""
+    return Table(primitives)
 
 
-@cache
-def _count(state: _State) -> int:
-    """How many expressions of this state there are."""
-    wanted, size, inputs = state
-    if size == 0:
-        return {_ANY: len(INPUTS), _GIVEN: 1, _SEVERAL: 0}[inputs] if wanted == types.ND else 0
-    return sum([way.weight for way in _productions(state)])
-
-
-@cache
-def _wheel(state: _State) -> tuple[list[_Production], list[float]]:
-    """The productions of a state, and where the share of each but the last ends."""
-    ways, total = _productions(state), _count(state)
-    # Shares of exact integers: the counts outgrow floats, their ratios do not.
-    return ways, [edge / total for edge in accumulate([way.weight for way in ways])][:-1]
-
-
-def _grow(random: Random, state: _State, inputs: Sequence[Node] = _ALL_INPUTS) -> Node:
-    """Samples an expression of a state, each as likely as another."""
-    wanted, size, _ = state
-    if size == 0:
-        return inputs[int(random.random() * len(inputs))]
-    ways, edges = _wheel(state)
-    op, operands, names_inputs, _ = ways[bisect(edges, random.random())]
-    if names_inputs:
-        pairs = zip(operands, random.sample(inputs, 2), strict=True)
-        args = [
-            _grow(random, operand, (name,) if operand[2] == _GIVEN else inputs) for operand, name in pairs
-        ]
-    else:
-        args = [_grow(random, operand, inputs) for operand in operands]
-    return Node(op, tuple(args), wanted)
-
-
-def sample_node(random: Random, wanted: Type, max_size: int) -> Node | None:
+def sample_node(
+    random: Random, wanted: Type, max_size: int, primitives: tuple[str, ...] = PAPER
+) -> Node | None:
     """Samples an expression of a type, its size uniform among those that exist up to `max_size`.
 
     Returns:
         The expression, or None where no expression of this type is that small.
     """
-    sizes = [size for size in range(max_size + 1) if _count((wanted, size, _ANY))]
-    return _grow(random, (wanted, random.choice(sizes), _ANY)) if sizes else None
+    table = table_of(primitives)
+    sizes = table.sizes(wanted, max_size)
+    return table.grow(random, (wanted, random.choice(sizes), _ANY)) if sizes else None
 
 
-@cache
-def least_size(wanted: Type, several: bool = False) -> int:
-    """The fewest operations of an expression of a type, of any inputs or of several."""
-    size = 0
-    while not _count((wanted, size, _SEVERAL if several else _ANY)):
-        size += 1
-    return size
+def sample_graph(random: Random, max_ops: int, primitives: tuple[str, ...] = PAPER) -> Graph:
+    """Samples an attention graph: uniform over the sizes up to `max_ops`, then over that size's formulas.
 
-
-def sample_graph(random: Random, max_ops: int) -> Graph:
-    """Samples an attention graph: uniform over sizes 1 to `max_ops`, then over the formulas of that size."""
-    return Graph(_grow(random, (types.ND, random.randint(1, max_ops), _SEVERAL)))
+    Args:
+        random: The source of every choice.
+        max_ops: Largest number of operations.
+        primitives: What to draw from, as in `Space`; at least one graph must exist.
+    """
+    table = table_of(primitives)
+    size = random.choice(table.graph_sizes(max_ops))
+    return Graph(table.grow(random, (types.ND, size, _SEVERAL)))
 
 
 def sample_layer(random: Random, space: Space) -> Layer:
     """Samples an attention or a convolution."""
     if random.random() < space.attention_share:
-        return Attention(sample_graph(random, space.max_ops))
+        return Attention(sample_graph(random, space.max_ops, space.primitives))
     return Convolution(random.choice(KERNELS))
 
 
@@ -183,14 +267,15 @@ def sample_backbone(random: Random, space: Space) -> Backbone:
     return Backbone(tuple(sample_layer(random, space) for _ in range(space.layers)))
 
 
-def count_graphs(max_ops: int) -> int:
+def count_graphs(max_ops: int, primitives: tuple[str, ...] = PAPER) -> int:
     """Counts the well-typed formulas of up to `max_ops` operations and at least two inputs, exactly.
 
     Different formulas may be equal by algebra: this counts what can be written, not what differs.
     """
-    return sum(_count((types.ND, size, _SEVERAL)) for size in range(1, max_ops + 1))
+    return table_of(primitives).count_graphs(max_ops)
 
 
 def count_backbones(space: Space) -> int:
     """Counts the backbones that can be written within the bounds, exactly."""
-    return (count_graphs(space.max_ops) + len(KERNELS)) ** space.layers
+    graphs = count_graphs(space.max_ops, space.primitives)
+    return (graphs + len(KERNELS)) ** space.layers

@@ -23,6 +23,11 @@ def keep(a: Type) -> Type:
     return a
 
 
+def keep_tokens(a: Type) -> Type | None:
+    """(n, d) -> (n, d): operations that follow the order of the tokens, row by row."""
+    return a if a == ND else None
+
+
 def swap(a: Type) -> Type:
     """(a, b) -> (b, a)."""
     return a[1] + a[0]

@@ -7,12 +7,24 @@ backbone, and every backbone of the space is a sequence of choices.
 """
 
 from collections.abc import Callable, Sequence
+from functools import cache
 from typing import NamedTuple
 
-from autobert_zero.space import KERNELS, Attention, Backbone, Convolution, Graph, Layer, Node, Space, types
+from autobert_zero.space import (
+    KERNELS,
+    PRIMITIVES,
+    Attention,
+    Backbone,
+    Convolution,
+    Graph,
+    Layer,
+    Node,
+    Space,
+    types,
+)
 from autobert_zero.space.graph import INPUT_NODES, apply
 from autobert_zero.space.primitives import INPUTS
-from autobert_zero.space.sample import OPERANDS, least_size
+from autobert_zero.space.sample import table_of
 from autobert_zero.space.types import Type
 
 ATTENTION = "attention"
@@ -24,15 +36,40 @@ def _symbol(op: str, operands: Sequence[Type]) -> str:
     return f"{op} over {operands[0][1]}" if op in _BY_AXIS else op
 
 
-_BY_AXIS = {op for ways in OPERANDS.values() for op, _ in ways if sum(other == op for other, _ in ways) > 1}
-EXPANSIONS: dict[Type, dict[str, tuple[str, tuple[Type, ...]]]] = {
-    wanted: {_symbol(op, operands): (op, operands) for op, operands in ways}
-    for wanted, ways in OPERANDS.items()
+_EVERYTHING = table_of(tuple(PRIMITIVES))
+_BY_AXIS = {
+    op
+    for ways in _EVERYTHING.operands.values()
+    for op, _ in ways
+    if sum(other == op for other, _ in ways) > 1
 }
-"""For each type, by symbol: the primitive that results in it and the types of its operands."""
 
-SYMBOLS: tuple[str, ...] = (*INPUTS, *EXPANSIONS[types.ND])
-"""What may stand in an expression; the symbols of the operations are the same for every type."""
+
+@cache
+def expansions(space: Space) -> dict[Type, dict[str, tuple[str, tuple[Type, ...]]]]:
+    """For each type, by symbol: the primitive that results in it and the types of its operands."""
+    return {
+        wanted: {_symbol(op, operands): (op, operands) for op, operands in ways}
+        for wanted, ways in space.table.operands.items()
+    }
+
+
+SYMBOLS: tuple[str, ...] = tuple(
+    dict.fromkeys(
+        [
+            *INPUTS,
+            *(_symbol(op, operands) for ways in _EVERYTHING.operands.values() for op, operands in ways),
+        ]
+    )
+)
+"""What may stand in an expression of any type, of all primitives that there are."""
+
+
+@cache
+def alphabet(space: Space) -> tuple[str, ...]:
+    """The symbols that may stand in an expression of a space."""
+    own = {*INPUTS, *(symbol for ways in expansions(space).values() for symbol in ways)}
+    return tuple([symbol for symbol in SYMBOLS if symbol in own])
 
 
 class Place(NamedTuple):
@@ -74,16 +111,18 @@ def derive_layer(space: Space, index: int, choose: Choose) -> Layer:
     kind = choose(Place(index, 0), kinds)
     if kind != ATTENTION:
         return Convolution(int(kind.split()[1]))
-    return Attention(Graph(_Expression(space.max_ops, index, choose).grow()))
+    return Attention(Graph(_Expression(space, index, choose).grow()))
 
 
 class _Expression:
     """Grows one expression, the first open place first."""
 
-    def __init__(self, max_ops: int, layer: int, choose: Choose) -> None:
+    def __init__(self, space: Space, layer: int, choose: Choose) -> None:
         self._layer = layer
         self._choose = choose
-        self._left = max_ops
+        self._expansions = expansions(space)
+        self._least_size = space.table.least_size
+        self._left = space.max_ops
         self._step = 0
         self._open: list[Type] = []  # wanted elsewhere
         self._branched = False  # some operation above has two operands
@@ -95,7 +134,7 @@ class _Expression:
         if symbol in INPUT_NODES:
             self._inputs.add(symbol)
             return INPUT_NODES[symbol]
-        op, operands = EXPANSIONS[wanted][symbol]
+        op, operands = self._expansions[wanted][symbol]
         self._left -= 1
         self._branched |= len(operands) > 1
         self._open.extend(reversed(operands))
@@ -103,14 +142,14 @@ class _Expression:
 
     def _legal(self, wanted: Type) -> list[str]:
         """The symbols after which the expression can still be finished, with two inputs, within its size."""
-        room = self._left - sum(map(least_size, self._open))
+        room = self._left - sum(map(self._least_size, self._open))
         legal = []
         if wanted == types.ND and self._branched:
             # Where this is the last place, a second input goes there.
             taken = self._inputs if not self._open and len(self._inputs) == 1 else ()
             legal += [name for name in INPUTS if name not in taken]
-        for symbol, (_, operands) in EXPANSIONS[wanted].items():
+        for symbol, (_, operands) in self._expansions[wanted].items():
             several = len(operands) == 1 and not self._branched
-            if 1 + sum([least_size(operand, several) for operand in operands]) <= room:
+            if 1 + sum([self._least_size(operand, several) for operand in operands]) <= room:
                 legal.append(symbol)
         return legal

@@ -6,9 +6,9 @@ from random import Random
 from typing import Any
 
 from autobert_zero.search.strategies.base import NoveltyKeeper
-from autobert_zero.search.strategies.derivation import KINDS, SYMBOLS, Place, derive, symbols
+from autobert_zero.search.strategies.derivation import KINDS, Place, alphabet, derive, symbols
 from autobert_zero.search.trial import Proposal, Status, Trial
-from autobert_zero.space import Backbone
+from autobert_zero.space import Backbone, Space
 
 BEST, NEWEST, AT_MOST = 25, 100, 250
 """What is kept of the trials once there are more than `AT_MOST`: Optuna looks at all for every parameter of
@@ -46,7 +46,7 @@ class Tpe(NoveltyKeeper):
         del self._best[BEST:]
         self._newest.append(told)
         if self._study is not None:
-            self._study.add_trial(_frozen(-told[0], told[2]))
+            self._study.add_trial(_frozen(-told[0], told[2], self.space))
         if len(self._newest) > AT_MOST:
             kept = {number: (score, number, backbone) for score, number, backbone in self._best}
             kept |= {number: (score, number, backbone) for score, number, backbone in self._newest[-NEWEST:]}
@@ -59,12 +59,14 @@ class Tpe(NoveltyKeeper):
         if self._study is None:
             optuna.logging.set_verbosity(optuna.logging.WARNING)
             self._study = optuna.create_study(direction="maximize")
-            self._study.add_trials([_frozen(-score, backbone) for score, _, backbone in self._newest])
+            self._study.add_trials(
+                [_frozen(-score, backbone, self.space) for score, _, backbone in self._newest]
+            )
         sampler = optuna.samplers.TPESampler(n_startup_trials=0, seed=random.getrandbits(32))
         trial = optuna.trial.create_trial(state=optuna.trial.TrialState.RUNNING)
 
         def choose(place: Place, legal: Sequence[str]) -> str:
-            name, among = _parameter(place.layer, place.step)
+            name, among = _parameter(place.layer, place.step, self.space)
             value = sampler.sample_independent(self._study, trial, name, _distribution(among))
             start = among.index(value)
             return next(symbol for symbol in (*among[start:], *among[:start]) if symbol in legal)
@@ -72,21 +74,25 @@ class Tpe(NoveltyKeeper):
         return derive(self.space, choose), ()
 
 
-def _frozen(score: float, backbone: Backbone) -> Any:
-    """A trial of Optuna with the choices that make the backbone."""
+def _frozen(score: float, backbone: Backbone, space: Space) -> Any:
+    """A trial of Optuna with the choices that make the backbone.
+
+    A backbone of the user may hold operations that the space does not have: these choices are left out.
+    """
     import optuna
 
     parameters, distributions = {}, {}
     for layer, chosen in enumerate(map(symbols, backbone.layers)):
         for step, symbol in enumerate(chosen):
-            name, among = _parameter(layer, step)
-            parameters[name], distributions[name] = symbol, _distribution(among)
+            name, among = _parameter(layer, step, space)
+            if symbol in among:
+                parameters[name], distributions[name] = symbol, _distribution(among)
     return optuna.trial.create_trial(value=score, params=parameters, distributions=distributions)
 
 
-def _parameter(layer: int, step: int) -> tuple[str, tuple[str, ...]]:
+def _parameter(layer: int, step: int, space: Space) -> tuple[str, tuple[str, ...]]:
     """The name of a parameter and its values."""
-    return f"layer {layer} choice {step}", SYMBOLS if step else KINDS
+    return f"layer {layer} choice {step}", alphabet(space) if step else KINDS
 
 
 def _distribution(among: tuple[str, ...]) -> Any:

@@ -1,0 +1,105 @@
+"""Rotary position embedding (Su et al. 2021): pairs of channels, turned by angles that grow with position.
+
+Channel i is paired with channel i + d_h / 2 and turned by position * 10000^(-2 i / d_h), the convention of
+Llama and ModernBERT in `transformers`. With both halves exchanged, y(x), the rotation is
+
+    x * [cos, cos] + y(x) * [-sin, sin]
+
+which is computed for all heads of a token as one row: rows of a few entries are slow on CPUs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any
+
+import torch
+from torch import Tensor
+
+_BASE = 10_000.0
+_SHORTEST = 64
+"""Positions of the smallest table that is kept."""
+
+
+def turn(xs: Sequence[Tensor], positions: Tensor | None) -> tuple[Tensor, ...]:
+    """Turns the channels of values of one shape by the angles of their positions.
+
+    Args:
+        xs: Values (B, H, n, d_h), d_h even.
+        positions: (B, n) or (1, n) integers; None means 0, 1, 2, ...
+
+    Returns:
+        As many values of the same shape.
+    """
+    xs = [x.transpose(1, 2) for x in xs]  # (B, n, H, d_h)
+    cos, sin = _angles(xs[0], positions)
+    if torch.compiler.is_compiling():
+        turned = [x * cos + torch.cat(x.chunk(2, -1)[::-1], -1) * sin for x in xs]
+    else:
+        turned = _Turn.apply(cos, sin, 1, *xs)
+    return tuple([x.transpose(1, 2) for x in turned])
+
+
+def _angles(x: Tensor, positions: Tensor | None) -> tuple[Tensor, Tensor]:
+    """[cos, cos] and [-sin, sin] for values (B, n, H, d_h), to be broadcast over what is alike.
+
+    What is worked out is kept, but not for programs of any length, for tensors that only stand for others,
+    nor where the largest position would have to be waited for.
+    """
+    tokens, heads, width = x.shape[1:]
+    eager = type(x) is Tensor and not torch.compiler.is_compiling()
+    if positions is None:
+        if eager:
+            cos, sin = _kept(_rounded_up(tokens), heads, width, x.dtype, x.device)
+            return cos[:tokens], sin[:tokens]
+        return _computed(torch.arange(tokens, device=x.device), width, x.dtype)
+    if eager and x.device.type == "cpu":
+        least, largest = (int(end) for end in positions.aminmax())
+        if least >= 0:
+            cos, sin = _kept(_rounded_up(largest + 1), 1, width, x.dtype, x.device)
+            return cos[positions], sin[positions]
+    return _computed(positions, width, x.dtype)
+
+
+def _computed(positions: Tensor, width: int, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    """[cos, cos] and [-sin, sin] at positions of any shape, (..., 1, d_h)."""
+    exact = torch.float64 if dtype == torch.float64 else torch.float32
+    steps = torch.arange(0, width, 2, device=positions.device, dtype=exact)  # (d_h / 2,)
+    angles = positions[..., None, None].to(exact) * _BASE ** (-steps / width)  # (..., 1, d_h / 2)
+    cos, sin = angles.cos().to(dtype), angles.sin().to(dtype)
+    return torch.cat([cos, cos], -1), torch.cat([-sin, sin], -1)
+
+
+def _rounded_up(tokens: int) -> int:
+    """The next power of two: few tables serve every length."""
+    return max(_SHORTEST, 1 << (tokens - 1).bit_length())
+
+
+@lru_cache(maxsize=32)
+def _kept(
+    tokens: int, heads: int, width: int, dtype: torch.dtype, device: torch.device
+) -> tuple[Tensor, Tensor]:
+    """The table of the first positions, repeated for each head, (n, H, d_h)."""
+    # Not as inference tensors: the next call may train.
+    with torch.inference_mode(False), torch.no_grad():
+        cos, sin = _computed(torch.arange(tokens, device=device), width, dtype)
+        return cos.repeat(1, heads, 1), sin.repeat(1, heads, 1)
+
+
+class _Turn(torch.autograd.Function):
+    """The rotation, or with the sign -1 its inverse, which is its gradient: no value has to be kept."""
+
+    @staticmethod
+    def forward(cos: Tensor, sin: Tensor, sign: int, *xs: Tensor) -> tuple[Tensor, ...]:
+        half = cos.shape[-1] // 2
+        return tuple([(x * cos).addcmul_(x.roll(half, -1), sin, value=sign) for x in xs])
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
+        cos, sin, ctx.sign, *_ = inputs
+        ctx.save_for_backward(cos, sin)
+
+    @staticmethod
+    def backward(ctx: Any, *above: Tensor) -> tuple[Tensor | None, ...]:
+        return None, None, None, *_Turn.apply(*ctx.saved_tensors, -ctx.sign, *above)

@@ -5,13 +5,15 @@ import re
 import torch
 
 from autobert_zero.nn.kernels import KERNELS, Context
-from autobert_zero.space import PRIMITIVES, Primitive
+from autobert_zero.space import PRIMITIVES, Primitive, types
 from autobert_zero.space.types import TYPES, Type, show
 
-_WRITTEN = {"neg": "-A", "transpose": "A.T", "add": "A + B", "matmul": "A @ B"}
+_WRITTEN = {"neg": "-A", "transpose": "A.T", "add": "A + B", "multiply": "A * B", "matmul": "A @ B"}
 _HEADINGS = ("primitive", "written", "type rule", "computes")
 _SIDES = {"n": 30, "d": 18}
 """Pixels of a matrix's side; tokens are drawn longer than the head dimension."""
+_SIGNS = {"add": "M{} 18h8m-4 -4v8", "multiply": "M{} 15l6 6m0 -6l-6 6"}
+"""Paths between two operands of one shape, from their left end on."""
 _HEIGHT = 36
 
 
@@ -33,10 +35,15 @@ def picture(primitive: Primitive) -> str:
     """What a primitive does, as inline SVG in the colour of the text.
 
     An elementwise function of one operand is drawn as its curve over -3 to 3, as the kernel computes it;
-    softmax as a row before and after; the others as the matrices that go in and come out.
+    softmax as a row before and after; a shift as one channel of four tokens before and after; rotary as the
+    hand that it turns, for the first four tokens; the others as the matrices that go in and come out.
     """
     if primitive.name == "softmax":
-        return _bars(primitive.name)
+        return _bars(primitive.name, "a row of values")
+    if primitive.name in ("previous", "next"):
+        return _bars(primitive.name, "one channel of four tokens")
+    if primitive.name == "rotary":
+        return _hands()
     if primitive.elementwise and primitive.arity == 1:
         return _curve(primitive.name)
     return _shapes(primitive)
@@ -56,8 +63,9 @@ def _rule(primitive: Primitive) -> str:
 
 
 def _computed(name: str, values: torch.Tensor) -> list[float]:
-    """What the kernel makes of one row of d values."""
-    result = KERNELS[name]([values[None, None, None, :]], ["nd"], Context(head_dim=4, mask=None))
+    """What the kernel makes of one row of d values, or of one column of n where it looks at tokens."""
+    shape = (1, 1, -1, 1) if PRIMITIVES[name].rule(types.NN) is None else (1, 1, 1, -1)
+    result = KERNELS[name]([values.view(shape)], [types.ND], Context(head_dim=4, mask=None))
     return [float(value) for value in result.flatten()]
 
 
@@ -70,10 +78,22 @@ def _curve(name: str) -> str:
     return _svg(80, f'{axes}<polyline points="{points}"/>', f"curve of {name} from -3 to 3")
 
 
-def _bars(name: str) -> str:
+def _bars(name: str, what: str) -> str:
     before = torch.tensor([0.5, 2.0, 1.0, 0.2])
-    parts = [*_row(0, before.tolist(), 14), _arrow(44), *_row(64, _computed(name, before), 30)]
-    return _svg(104, "".join(parts), f"a row of values before and after {name}")
+    after = _computed(name, before)
+    parts = [*_row(0, before.tolist(), 14), _arrow(44), *_row(64, after, 14 if max(after) > 1 else 30)]
+    return _svg(104, "".join(parts), f"{what} before and after {name}")
+
+
+def _hands() -> str:
+    pointing_right = torch.tensor([1.0, 0.0]).repeat(1, 1, 4, 1)  # (1, 1, n, d)
+    turned = KERNELS["rotary"]([pointing_right], [types.ND], Context(head_dim=2, mask=None))
+    parts = []
+    for place, (x, y) in enumerate(turned[0, 0].tolist()):
+        middle = 14 + 26 * place
+        parts.append(f'<circle cx="{middle}" cy="18" r="11" class="thin"/>')
+        parts.append(f'<path d="M{middle} 18l{11 * x:.1f} {-11 * y:.1f}"/>')
+    return _svg(106, "".join(parts), "a pair of channels as a hand, turned further at each of four tokens")
 
 
 def _row(left: int, values: list[float], unit: float) -> list[str]:
@@ -88,6 +108,9 @@ def _shapes(primitive: Primitive) -> str:
         if number == len(operands):
             parts.append(_arrow(left))
             left += 20
+        if number == 1 and primitive.name in _SIGNS:
+            parts.append(f'<path d="{_SIGNS[primitive.name].format(left)}"/>')
+            left += 14
         parts.append(_matrix(left, type_))
         left += _SIDES[type_[1]] + 8
     shown = ", ".join(map(show, operands))

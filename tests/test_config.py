@@ -1,12 +1,15 @@
 """The config: presets, layers of changes, and one line for every mistake."""
 
+import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 
 from autobert_zero.config import ConfigError, SearchConfig, parse_setting, read_yaml, resolve
 from autobert_zero.presets import PRESETS
+from autobert_zero.pretrain.config import PretrainConfig, TextConfig
 
 
 @pytest.mark.parametrize("name", PRESETS)
@@ -155,3 +158,50 @@ def test_an_empty_file_changes_nothing(tmp_path: Path) -> None:
 
 def test_yaml_lists_every_setting() -> None:
     assert yaml.safe_load(SearchConfig().to_yaml()) == SearchConfig().model_dump(mode="json")
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({"data": {"corpus": "books"}}, ("data", "corpus", "{here}/books")),
+        ({"data": {"corpus": "books/a.txt"}}, ("data", "corpus", "{here}/books/a.txt")),
+        ({"data": {"corpus": "kjv"}}, ("data", "corpus", "kjv")),  # although there is a folder of this name
+        ({"data": {"corpus": "user/data-v1.1"}}, ("data", "corpus", "user/data-v1.1")),
+        ({"data": {"tokenizer": "books"}}, ("data", "tokenizer", "{here}/books")),
+        ({"data": {"tokenizer": "bert-base-uncased"}}, ("data", "tokenizer", "bert-base-uncased")),
+        ({"proxy": {"tasks": {"data": "books"}}}, ("proxy", "tasks", "data", "{here}/books")),
+        (
+            {"proxy": {"tasks": {"names": ["rte", "mine.yaml"]}}},
+            ("proxy", "tasks", "names", ["rte", "{here}/mine.yaml"]),
+        ),
+        ({"storage": "sqlite:///team.db"}, ("storage", "sqlite:///{here}/team.db")),
+        ({"storage": "sqlite:////srv/team.db"}, ("storage", "sqlite:////srv/team.db")),
+        ({"storage": "sqlite:///:memory:"}, ("storage", "sqlite:///:memory:")),
+        ({"storage": "postgresql://me@host/db"}, ("storage", "postgresql://me@host/db")),
+        ({"data": {"corpus": "n" * 5000}}, ("data", "corpus", "n" * 5000)),
+        ({"data": {"corpus": ""}}, ("data", "corpus", "")),
+    ],
+)
+def test_local_paths_are_absolute(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settings: dict[str, Any], expected: tuple[Any, ...]
+) -> None:
+    (tmp_path / "books").mkdir()
+    (tmp_path / "kjv").mkdir()
+    (tmp_path / "books" / "a.txt").write_text("text")
+    (tmp_path / "mine.yaml").write_text("")
+    monkeypatch.chdir(tmp_path)
+    config = resolve(SearchConfig(), settings)
+    found: Any = config.absolute().model_dump(mode="json")
+    *keys, wanted = expected
+    for key in keys:
+        found = found[key]
+    assert json.dumps(found) == json.dumps(wanted).replace("{here}", str(tmp_path))
+    assert str(tmp_path) not in config.to_yaml()  # messages name the paths as the user did
+
+
+def test_local_paths_of_a_pretraining_are_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "books").mkdir()
+    (tmp_path / "run").mkdir()
+    monkeypatch.chdir(tmp_path)
+    config = PretrainConfig(backbone=("conv 3",), start="run", text=TextConfig(corpus="books")).absolute()
+    assert (config.start, config.text.corpus) == (str(tmp_path / "run"), str(tmp_path / "books"))

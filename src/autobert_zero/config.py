@@ -3,14 +3,25 @@
 Other configs are made of the same parts, see `Section` and `resolve`.
 """
 
+import re
 from pathlib import Path
-from typing import Any, Literal, Self, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from autobert_zero.encoder_config import EncoderConfig, FeedForwardKind, Norm, Positions
 from autobert_zero.errors import UserError
+from autobert_zero.sources import absolute
 from autobert_zero.space import check_head_dim, choose_primitives
 from autobert_zero.strict_yaml import parse_yaml
 
@@ -25,17 +36,29 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
+EMBEDDED = "kjv"
+"""Name of the embedded corpus, also where a file has this name."""
+
+
+def _source(source: str, info: ValidationInfo) -> str:
+    return absolute(source) if info.context and source != EMBEDDED else source
+
+
+Source = Annotated[str, AfterValidator(_source)]
+"""A path or a name on the Hub; see `RunConfig.absolute`."""
+
+
 class CorpusConfig(Section):
     """What text, and which tokenizer: what searches and pre-trainings have in common."""
 
-    corpus: str | tuple[str, ...] = "kjv"
+    corpus: Source | tuple[Source, ...] = EMBEDDED
     """`kjv` (embedded), a file, a folder of files, or a dataset on the Hub; or a list of these."""
     text_column: str | None = None
     """Which column of records is the text; None: guessed where it leaves no doubt."""
     document: Literal["line", "paragraph", "file"] = "line"
     """What a document is in a text file: a line, lines up to a blank one (hard-wrapped text), or the file. A
     record is always one document."""
-    tokenizer: str | None = None
+    tokenizer: Source | None = None
     """A tokenizer.json, a folder with one, or a name on the Hub; None: WordPiece trained on the corpus."""
     vocab_size: int = Field(4096, ge=64)
     """Size of the trained vocabulary."""
@@ -169,9 +192,9 @@ class PrefilterConfig(Section):
 class ProxyTasksConfig(Section):
     """Fine-tuning as a proxy; used where `proxy.score` is `tasks`."""
 
-    names: tuple[str, ...] = ("cola", "mrpc", "rte")
+    names: tuple[Source, ...] = ("cola", "mrpc", "rte")
     """GLUE tasks, squad, squad_v2, or YAML files of the user."""
-    data: str | None = None
+    data: Source | None = None
     """Folder with a folder for each task; None: from the Hub."""
     steps: int = Field(100, ge=1)
     """Updates on each task."""
@@ -259,12 +282,27 @@ class FinalConfig(Section):
         return rates
 
 
+_ABSOLUTE = {"paths": "absolute"}
+"""Context of a validation that makes paths absolute."""
+
+
 class RunConfig(Section):
     """A whole run, which is a function of its config."""
 
     def to_yaml(self) -> str:
         """The config as a YAML file that `resolve` reads."""
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)
+
+    def absolute(self) -> Self:
+        """The config with all paths that exist made absolute, so that it holds in any working directory."""
+        return type(self).model_validate(self.model_dump(mode="json"), context=_ABSOLUTE)
+
+
+def _storage(url: str, info: ValidationInfo) -> str:
+    if not info.context:
+        return url
+    relative = re.fullmatch(r"(sqlite(?:\+\w+)?:///)(?!/|:memory:)(.+)", url)
+    return f"{relative[1]}{Path(relative[2]).absolute()}" if relative else url
 
 
 class SearchConfig(RunConfig):
@@ -275,7 +313,7 @@ class SearchConfig(RunConfig):
     """`auto` (a GPU where there is one), `cpu`, `cuda`, `cuda:1`, `mps`."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     """`auto`: bf16 where the hardware multiplies it, else fp32."""
-    storage: str | None = None
+    storage: Annotated[str, AfterValidator(_storage)] | None = None
     """Optuna storage URL of the history, for a team's server; None: study.db in the run folder."""
     study: str = Field("autobert-zero", min_length=1)
     """Name of the study in the storage."""

@@ -125,28 +125,6 @@ def check_run(folder: Path, kind: Kind) -> None:
     raise RunError(f"{folder} holds no {kind.name} (no {kind.marker}); {what}")
 
 
-def check_outside(folder: Path, corpus: str) -> None:
-    """Checks that a run folder is not part of a corpus, which would grow by the run's own files.
-
-    Args:
-        folder: Of the run.
-        corpus: As the config names it.
-
-    Raises:
-        RunError: It is.
-    """
-    try:
-        source = Path(corpus).expanduser().resolve()
-        inside = source.is_dir() and folder.resolve().is_relative_to(source)
-    except (OSError, ValueError, RuntimeError):  # a name of the Hub may be no path
-        return
-    if inside:
-        raise RunError(
-            f"{folder} is inside of the corpus {corpus}: the run's files would become text; choose "
-            "another --out"
-        )
-
-
 def read_record(folder: Path) -> Record | None:
     """Reads `run.json`; None for a run of before there was one.
 
@@ -166,6 +144,45 @@ def read_record(folder: Path) -> Record | None:
         raise RunError(
             f"{path} is damaged ({error}); delete it, only the record of how the run was started is lost"
         ) from None
+    return record
+
+
+def begun(folder: Path, kind: Kind) -> bool:
+    """Whether a folder holds a run of a kind that would be continued; False where one would be started.
+
+    Raises:
+        RunError: It holds something else.
+    """
+    if kind_of(folder) is kind and not _free(folder):
+        return True
+    check_new(folder)
+    return False
+
+
+def check_inputs(folder: Path, inputs: Mapping[str, Input]) -> Record | None:
+    """Checks that a run is continued by code and on inputs that fit how it was started.
+
+    Returns:
+        How it was started; None for a run of before this was recorded.
+
+    Raises:
+        RunError: They do not fit.
+    """
+    record = read_record(folder)
+    if record is None:
+        return None
+    if record.format != _FORMAT:
+        raise RunError(
+            f"{folder} was started by {_name(record.code)}, whose runs {_name(_code(provenance()))} cannot "
+            "continue; continue it with that version, or start another run"
+        )
+    for what, before in record.inputs.items():
+        now = inputs.get(what, before)
+        if now.identity != before.identity:
+            raise RunError(
+                f"{folder} was started on other {what}: {before.name} was {_short(before.identity)}, "
+                f"{now.name} is {_short(now.identity)}; put it back as it was, or start another run"
+            )
     return record
 
 
@@ -190,18 +207,18 @@ def open_run(
         RunError: The folder holds something else, the run was started on other inputs or by other code, or
             another process writes into it; the folder is as it was then.
     """
-    begun = _begun(folder, kind)
-    if begun:
-        _check_inputs(folder, inputs)
+    started = begun(folder, kind)
+    if started:
+        check_inputs(folder, inputs)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise RunError(f"{folder} cannot be made: {error.strerror}; choose another --out") from None
     with _only_writer(folder):
-        if _begun(folder, kind) != begun:
+        if begun(folder, kind) != started:
             raise RunError(f"another process has written into {folder}; choose another --out")
         remove_partial(folder)
-        if begun:
+        if started:
             _note_session(folder, kind, inputs, say)
         else:
             for name in _STARTED - {LOCK}:
@@ -240,42 +257,14 @@ def _free(folder: Path) -> bool:
     return not names or (whole <= _STARTED and bool(whole & _OURS or names - whole))
 
 
-def _begun(folder: Path, kind: Kind) -> bool:
-    """Whether a folder holds a run of a kind in which something was done.
-
-    Raises:
-        RunError: It holds something else.
-    """
-    if kind_of(folder) is kind and not _free(folder):
-        return True
-    check_new(folder)
-    return False
-
-
-def _check_inputs(folder: Path, inputs: Mapping[str, Input]) -> Record | None:
-    record = read_record(folder)
-    if record is None:
-        return None
-    if record.format != _FORMAT:
-        raise RunError(
-            f"{folder} was started by {_name(record.code)}, whose runs {_name(_code(provenance()))} cannot "
-            "continue; continue it with that version, or start another run"
-        )
-    for what, before in record.inputs.items():
-        now = inputs.get(what, before)
-        if now.identity != before.identity:
-            raise RunError(
-                f"{folder} was started on other {what}: {before.name} was {_short(before.identity)}, "
-                f"{now.name} is {_short(now.identity)}; put it back as it was, or start another run"
-            )
-    return record
-
-
 def _note_session(folder: Path, kind: Kind, inputs: Mapping[str, Input], say: Callable[[str], None]) -> None:
     """Adds this session to the record; a run of before there were records gets one."""
-    record = _check_inputs(folder, inputs) or Record(kind.name, _FORMAT, {}, (_BEFORE_RECORDS,))
+    record = check_inputs(folder, inputs)
     now = provenance()
-    if record.code != _code(now):
+    if record is None:
+        say(f"{folder} has no {RECORD}: whether the run goes on with what it was started on is not known")
+        record = Record(kind.name, _FORMAT, {}, (_BEFORE_RECORDS,))
+    elif record.code != _code(now):
         say(f"the run was started by {_name(record.code)} and goes on with {_name(_code(now))}")
     known = {**inputs, **record.inputs}
     _write_record(folder, Record(record.kind, _FORMAT, known, (*record.sessions, now)))

@@ -67,6 +67,18 @@ def find_local(
     return None
 
 
+def absolute(source: str) -> str:
+    """A source whose meaning does not depend on the working directory: an existing path becomes absolute.
+
+    What does not exist is left as it is: a name on the Hub, or a mistake that its reader tells.
+    """
+    try:
+        path = Path(source).expanduser()
+        return str(path.absolute()) if source.strip() and path.exists() else source
+    except (OSError, ValueError, RuntimeError):  # too long, NUL, ~ without a home: no path
+        return source
+
+
 def check_hub(name: str, what: str, kind: Literal["model", "dataset"]) -> None:
     """Asks the Hub once whether it has a repository; one that was downloaded before is not asked for.
 

@@ -47,6 +47,7 @@ FILES = {
         "final",
         "leaderboard.csv",
         "model.safetensors",
+        "run.json",
     ),
     *(
         "seed_backbones.json",
@@ -273,7 +274,7 @@ def test_a_corpus_that_has_changed_is_noticed(tmp_path: Path) -> None:
     before = tiny.contents(out)
     done = tiny.command("search", "--out", out, "--resume")
     assert done.code == 2
-    assert "tokenizer.json is not the tokenizer of the corpus as it is now" in done.err
+    assert f"{out} was started on other text: {corpus} was " in done.err
     assert done.err.count("\n") == 1
     assert tiny.contents(out) == before
 

@@ -55,8 +55,9 @@ def search(
     """Search for a backbone and compare the winner with BERT, a hybrid and convolutions only."""
     from autobert_zero.presets import PRESETS
     from autobert_zero.report.artifacts import attach_pictures
+    from autobert_zero.run_folder import check_new
     from autobert_zero.search.progress import RunProgress
-    from autobert_zero.search.run import check_new, read_run, run_search
+    from autobert_zero.search.run import read_run, run_search
 
     limits = {"max_params": max_params, "max_latency_ms": max_latency_ms}
     changed = [

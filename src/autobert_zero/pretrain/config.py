@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from autobert_zero.config import CorpusConfig, RunConfig, Section, SizesConfig
+from autobert_zero.config import CorpusConfig, RunConfig, Section, SizesConfig, Source
 from autobert_zero.space import Backbone
 
 
@@ -76,7 +76,7 @@ class PretrainConfig(RunConfig):
     """`auto`: bf16 where the hardware multiplies it, else fp32."""
     backbone: tuple[str, ...] = Field(min_length=1)
     """One string a layer."""
-    start: str | None = None
+    start: Source | None = None
     """Run folder of a search whose shared weights the training starts from; None: from scratch."""
     text: TextConfig = TextConfig()
     model: SizesConfig = SizesConfig()

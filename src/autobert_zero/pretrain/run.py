@@ -381,7 +381,7 @@ def _establish(config: PretrainConfig, text: Text, out: Path) -> None:
         raise UserError(f"{out} cannot be made: {error.strerror}; choose another --out") from None
     text.tokenizer.save(str(out / _TOKENIZER))
     with written_whole(out / CONFIG) as partial:
-        partial.write_text(config.to_yaml(), encoding="utf-8")
+        partial.write_text(config.absolute().to_yaml(), encoding="utf-8")
 
 
 def _draw_first(text: Text) -> None:

@@ -15,8 +15,8 @@ from autobert_zero.errors import UserError
 from autobert_zero.estimate import Part
 from autobert_zero.files import written_whole
 from autobert_zero.progress import Bars
-from autobert_zero.search.prepare import Setting, prepare
-from autobert_zero.search.run import check_text, history_of, read_run, snapshots_of
+from autobert_zero.search.prepare import Setting
+from autobert_zero.search.run import history_of, read_run, setting_of_run, snapshots_of
 from autobert_zero.search.trial import Status, Trial
 from autobert_zero.training.loop import Recipe
 from autobert_zero.training.scratch import Job, Result, default_workers, read_result, train_all
@@ -83,9 +83,8 @@ def diagnose(out: Path, candidates: int, longer: int, progress: Bars) -> dict[st
         UserError: There is no such run, or it has too few scored candidates.
     """
     config, _ = read_run(out)
-    setting = prepare(config, progress.update)
-    check_text(setting, out)
-    trials = history_of(out, config).load()
+    setting = setting_of_run(out, config, progress.update)
+    trials = history_of(out, setting).load()
     evaluator = setting.evaluator()
     evaluator.restore(snapshots_of(out), len(trials), progress.say)
     sample = _sample(trials, candidates)

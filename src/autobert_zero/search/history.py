@@ -14,7 +14,7 @@ import optuna
 from optuna.distributions import CategoricalDistribution
 from optuna.trial import FrozenTrial, TrialState
 
-from autobert_zero.config import SearchConfig
+from autobert_zero.config import SearchConfig, resolve
 from autobert_zero.errors import UserError
 from autobert_zero.search.trial import Outcome, Proposal, Status, Trial
 from autobert_zero.space import KERNELS, Backbone, Convolution, Layer
@@ -68,7 +68,7 @@ class History:
             return
         if own is None and not self._length:
             self._study.set_user_attr(_IDENTITY, dict(identity))
-        elif own is not None and (other := _differences(own, identity)):
+        elif own is not None and (other := _other_settings(own, identity)):
             raise HistoryError(
                 f"the study {study!r} in {shown} is of a search with another {', '.join(other)}; choose "
                 "another name with --set study=NAME"
@@ -99,13 +99,29 @@ class History:
         return [_thawed(trial) for trial in self._study.get_trials(deepcopy=False)]
 
 
-def _differences(one: Mapping[str, Any], other: Mapping[str, Any], place: str = "") -> list[str]:
-    """Names of the settings that differ."""
+def _other_settings(own: Mapping[str, Any], identity: Mapping[str, Any]) -> list[str]:
+    """Names of the settings in which a study's identity differs from a search's."""
+    own, identity = dict(own), dict(identity)
+    known, text = own.pop("text", None), identity.pop("text", None)
+    try:
+        completed = resolve(SearchConfig(), own).absolute().model_dump(mode="json")
+        own = {key: completed[key] for key in identity}  # with the settings that are newer than the study
+    except UserError:
+        pass  # it has settings that are gone, which differ
+    names = settings_that_differ(own, identity)
+    if known is not None and text is not None:
+        # The text itself says more than the path that it had.
+        names = [name for name in names if name != "data.corpus"] + ["text"] * (known != text)
+    return names
+
+
+def settings_that_differ(one: Mapping[str, Any], other: Mapping[str, Any], place: str = "") -> list[str]:
+    """Names of the settings that differ, `section.name`."""
     names = []
     for key in one.keys() | other.keys():
         mine, theirs = one.get(key), other.get(key)
         if isinstance(mine, Mapping) and isinstance(theirs, Mapping):
-            names += _differences(mine, theirs, f"{place}{key}.")
+            names += settings_that_differ(mine, theirs, f"{place}{key}.")
         elif mine != theirs:
             names.append(f"{place}{key}")
     return sorted(names)

@@ -8,6 +8,7 @@ from typing import Any
 
 from autobert_zero import cost
 from autobert_zero.encoder_config import EncoderConfig
+from autobert_zero.files import write_text, written_whole
 from autobert_zero.search.history import newest_scores, ranked
 from autobert_zero.search.trial import Status, Trial
 from autobert_zero.space import Backbone
@@ -25,7 +26,7 @@ def write_leaderboard(path: Path, trials: Sequence[Trial], sizes: EncoderConfig,
     newest = newest_scores(trials)
     best_first = ranked(trials)
     failed = [trial for trial in trials if trial.outcome.status is not Status.COMPLETE]
-    with path.open("w", newline="", encoding="utf-8") as stream:
+    with written_whole(path) as partial, partial.open("w", newline="", encoding="utf-8") as stream:
         writer = csv.writer(stream)
         writer.writerow(_COLUMNS)
         for rank, trial in enumerate((*best_first, *failed), start=1):
@@ -53,14 +54,14 @@ def write_leaderboard(path: Path, trials: Sequence[Trial], sizes: EncoderConfig,
 
 def write_backbone(folder: Path, name: str, backbone: Backbone) -> None:
     """Writes `name.txt`, one layer a line, and `name.json`, a list."""
-    (folder / f"{name}.txt").write_text(f"{backbone}\n", encoding="utf-8")
-    (folder / f"{name}.json").write_text(backbone.to_json() + "\n", encoding="utf-8")
+    write_text(folder / f"{name}.txt", f"{backbone}\n")
+    write_text(folder / f"{name}.json", backbone.to_json() + "\n")
 
 
 def write_summary(folder: Path, summary: Mapping[str, Any]) -> None:
     """Writes `summary.json` and `summary.md`."""
-    (folder / "summary.json").write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
-    (folder / "summary.md").write_text(summary_markdown(summary), encoding="utf-8")
+    write_text(folder / "summary.md", summary_markdown(summary))
+    write_text(folder / "summary.json", json.dumps(summary, indent=2) + "\n")
 
 
 def verdict(summary: Mapping[str, Any]) -> str:

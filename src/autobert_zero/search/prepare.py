@@ -18,6 +18,7 @@ from autobert_zero.devices import find_device
 from autobert_zero.errors import UserError
 from autobert_zero.nn import EncoderConfig
 from autobert_zero.proxies import PROXIES, Untrained
+from autobert_zero.run_folder import Input
 from autobert_zero.search.evaluate import ProxyEvaluator, TaskScores
 from autobert_zero.search.latency import LatencyTable
 from autobert_zero.search.limits import Costs, Limits
@@ -35,6 +36,7 @@ class Setting:
 
     Attributes:
         config: The config.
+        corpus: The corpus as it is now.
         tokenizer: Trained or loaded.
         data: The corpus, tokenised and split.
         vocabulary: The tokenizer's.
@@ -45,6 +47,7 @@ class Setting:
     """
 
     config: SearchConfig
+    corpus: Input
     tokenizer: Tokenizer
     data: Splits
     vocabulary: Vocabulary
@@ -141,12 +144,17 @@ def _unwatched(name: str, done: int, of: int) -> None:
     pass
 
 
-def prepare(config: SearchConfig, watch: Callable[[str, int, int], None] = _unwatched) -> Setting:
+def prepare(
+    config: SearchConfig,
+    watch: Callable[[str, int, int], None] = _unwatched,
+    tokenizer: Tokenizer | None = None,
+) -> Setting:
     """Reads and tokenises the corpus (cached) and checks everything that the config names.
 
     Args:
         config: The config.
         watch: Told the name of the work, and how much is done, of how much.
+        tokenizer: The one of the run that is continued; None: what the config says.
 
     Raises:
         UserError: The corpus, the tokenizer or the device cannot be used, or there is no such proxy.
@@ -158,30 +166,20 @@ def prepare(config: SearchConfig, watch: Callable[[str, int, int], None] = _unwa
     device = find_device(config.device)
     corpus = open_corpus(config.data)
     source, vocab_size = config.data.tokenizer, config.data.vocab_size
-    if source:
+    trained = tokenizer is None and source is None
+    if tokenizer is None and source is not None:
         tokenizer = load_tokenizer(source)
-    else:
+    elif tokenizer is None:
         tokenizer = corpus_tokenizer(corpus, vocab_size, partial(watch, "training the tokenizer"))
     batch = max(config.proxy.batch_size, config.final.batch_size)
     # The training part is nine tenths of the sequences, in blocks of up to a twentieth.
     at_least = max(20, -(-batch * 10 // 9) + 2)
     path = pack(corpus, tokenizer, config.data.length, at_least, partial(watch, "tokenising"))
-    if not source:
+    if trained:
         keep_tokenizer(tokenizer, corpus, vocab_size)
     vocabulary = Vocabulary.of(tokenizer)
-    model = encoder_config(config, vocabulary)
+    model = config.model.encoder_config(vocabulary.size, config.data.length)
     data = split(path)
     text = text_line(corpus, data, tokenizer)
-    return Setting(config, tokenizer, data, vocabulary, model, space_of(config), device, text)
-
-
-def encoder_config(config: SearchConfig, vocabulary: Vocabulary) -> EncoderConfig:
-    """The sizes of every model of a run."""
-    return EncoderConfig(
-        vocab_size=vocabulary.size,
-        width=config.model.width,
-        heads=config.model.heads,
-        feed_forward=config.model.feed_forward,
-        max_positions=config.data.length,
-        dropout=config.model.dropout,
-    )
+    known = Input(corpus.identity, corpus.name)
+    return Setting(config, known, tokenizer, data, vocabulary, model, space_of(config), device, text)

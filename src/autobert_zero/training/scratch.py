@@ -18,6 +18,7 @@ from safetensors.torch import save_file
 from autobert_zero.data.masking import Vocabulary, evaluation_batches, training_batches
 from autobert_zero.data.packing import Part, Splits
 from autobert_zero.errors import UserError
+from autobert_zero.files import written_whole
 from autobert_zero.nn import EncoderConfig, MaskedLM
 from autobert_zero.signals import leave_to_parent
 from autobert_zero.space import Backbone
@@ -139,8 +140,8 @@ def train_from_scratch(job: Job, on_step: OnStep = lambda name, done, of: None) 
     except Diverged as error:
         return Result(job.name, "diverged", str(error))
     if job.weights is not None:
-        job.weights.parent.mkdir(parents=True, exist_ok=True)
-        save_file({name: p.detach().cpu() for name, p in model.named_parameters()}, job.weights)
+        with written_whole(job.weights) as partial:
+            save_file({name: p.detach().cpu() for name, p in model.named_parameters()}, partial)
     unmasked = torch.from_numpy(job.data.holdout.take(slice(0, _COMPARED)).astype(np.int64))  # (B, n)
     tokens = recipe.steps * recipe.batch_size * job.data.train.take(slice(0, 1)).shape[1]
     return Result(

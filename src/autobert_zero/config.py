@@ -37,7 +37,7 @@ class Section(BaseModel):
 
 
 EMBEDDED = "kjv"
-"""Name of the embedded corpus, also where a file has this name."""
+"""Name of the embedded corpus (the King James Bible, 4.2 MB of prose), also where a file has this name."""
 
 
 def _source(source: str, info: ValidationInfo) -> str:

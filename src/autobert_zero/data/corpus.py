@@ -9,7 +9,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
-from autobert_zero.config import CorpusConfig
+from autobert_zero.config import EMBEDDED, CorpusConfig
 from autobert_zero.data.columns import text_column, text_of
 from autobert_zero.data.folder import NAMED, PROSE, ending, is_run, is_text, text_files
 from autobert_zero.data.hub import hub_documents
@@ -25,9 +25,6 @@ from autobert_zero.data.records import (
 )
 from autobert_zero.errors import UserError
 from autobert_zero.sources import find_local
-
-EMBEDDED = "kjv"
-"""Name of the embedded corpus: the King James Bible, 4.2 MB of prose in the public domain."""
 
 READERS: dict[str, Reader] = {
     ".jsonl": json_lines,

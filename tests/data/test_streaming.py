@@ -1,23 +1,165 @@
-"""Streamed corpora that are too short for a batch."""
+"""Streamed corpora: what is damaged is skipped, what breaks off is tried again, what is too short is said."""
 
+import gzip
+import json
+import logging
+from collections.abc import Iterator
 from pathlib import Path
 
+import datasets
 import pytest
 import tiny
+from test_records import damage_group
 
+from autobert_zero.config import CorpusConfig
+from autobert_zero.data import hub, streaming
 from autobert_zero.data.corpus import CorpusError, open_corpus
 from autobert_zero.data.masking import Masking, Vocabulary
-from autobert_zero.data.streaming import StreamingBatches
-from autobert_zero.data.tokenizer import corpus_tokenizer
+from autobert_zero.data.streaming import StreamingBatches, first_block, stream_documents
+from autobert_zero.data.tokenizer import train_tokenizer
 
 
 @pytest.mark.parametrize("count", [20, 25])
 def test_too_little_text_after_the_first_block_is_said(tmp_path: Path, count: int) -> None:
     path = tmp_path / "corpus.txt"
     path.write_text("\n".join(tiny.paragraphs(count)) + "\n")
-    tokenizer = corpus_tokenizer(open_corpus(str(path)), 200, lambda done, of: None)
+    tokenizer = train_tokenizer(open_corpus(str(path)), 200, lambda done, of: None)
     batches = StreamingBatches(
         str(path), tokenizer, Vocabulary.of(tokenizer), 16, 64, (0,), Masking(), block=20
     )
     with pytest.raises(CorpusError, match="has not enough text after its first 20 paragraphs"):
         next(batches.starting(0))
+
+
+def stream(path: Path | str, skip: int = 0) -> list[str]:
+    return list(stream_documents(CorpusConfig(corpus=str(path)), skip))
+
+
+def texts(count: int) -> list[str]:
+    return [f"text {number}" for number in range(count)]
+
+
+def damaged_folder(folder: Path) -> list[str]:
+    """One file of each kind, each damaged in its own way; returns what can be read."""
+    lines = [json.dumps({"text": text, "id": 1}) for text in texts(30)]
+    lines[10], lines[20] = '{"text": ', '{"text": 7}'
+    (folder / "a.jsonl").write_text("\n".join(lines))
+    (folder / "b.txt").write_bytes(b"one\ngr\xfcn\ntwo\n")
+    (folder / "c.txt.gz").write_bytes(gzip.compress("\n".join(texts(5000)).upper().encode())[:-2000])
+    damage_group(folder / "d.parquet", texts(40))
+    (folder / "e.txt").write_text("the end")
+    kept = [text for number, text in enumerate(texts(30)) if number not in (10, 20)] + ["one", "two"]
+    return [*kept, *(text for number, text in enumerate(texts(40)) if number not in range(10, 20)), "the end"]
+
+
+def test_damaged_records_are_skipped_and_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    expected = damaged_folder(tmp_path)
+    with caplog.at_level(logging.WARNING):
+        read = stream(tmp_path)
+    assert [text for text in read if not text.isupper()] == expected
+    assert 1000 < sum(text.isupper() for text in read) < 5000  # the file that was cut short
+    said = [record.getMessage() for record in caplog.records]
+    assert len(said) == 5
+    for start in ("a.jsonl' cannot be read as json: line 11", "a.jsonl', record 21: column 'text'"):
+        assert any(start in line for line in said)
+    for start in ("b.txt is not UTF-8", "c.txt.gz is a damaged gzip file", "row group 2 of 4"):
+        assert any(start in line for line in said)
+
+
+@pytest.mark.parametrize("skip", [0, 5, 25, 33])
+def test_a_resume_passes_the_damage(tmp_path: Path, skip: int) -> None:
+    damaged_folder(tmp_path)
+    assert stream(tmp_path, skip) == stream(tmp_path)[skip:]
+
+
+@pytest.mark.parametrize(("bad", "good"), [(101, 200), (150, 14_000)])
+def test_too_much_damage_is_an_error(tmp_path: Path, bad: int, good: int) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"text": "x"}\n' * good + "{\n" * bad)
+    with pytest.raises(CorpusError, match=r"records cannot be read, .* can; the last that cannot: corpus"):
+        stream(path)
+    path.write_text('{"text": "x"}\n' * 100 * bad + "{\n" * bad)
+    assert len(stream(path)) == 100 * bad
+
+
+def test_nothing_that_can_be_read(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text("{\n")
+    with pytest.raises(CorpusError, match=r"a\.jsonl' cannot be read as json: line 1"):
+        first_block(str(tmp_path))
+    (tmp_path / "a.jsonl").write_text('{"text": " "}\n')
+    with pytest.raises(CorpusError, match="is empty; it needs text"):
+        first_block(str(tmp_path))
+    with pytest.raises(CorpusError, match="is not streamed"):
+        first_block("kjv")
+
+
+def test_the_first_block_has_an_identity_of_its_own(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("one\ntwo\nthree")
+    (tmp_path / "b.jsonl").write_text('{"text": "one"}\n{"text": "two"}\n')
+    both = first_block(str(tmp_path / "a.txt"), 2), first_block(str(tmp_path / "b.jsonl"), 2)
+    assert both[0].identity == both[1].identity
+    (tmp_path / "a.txt").write_text("one\nten\nthree")
+    assert first_block(str(tmp_path / "a.txt"), 2).identity != both[0].identity
+
+
+class Flaky:
+    """Two shards of ten records; each of the errors is raised once, after the fifth record of the second."""
+
+    def __init__(self, *errors: Exception) -> None:
+        self.errors = list(errors)
+
+    def load(self, *arguments: object, **options: object) -> datasets.IterableDataset:
+        def records(shards: list[int]) -> Iterator[dict[str, object]]:
+            for shard in shards:
+                for number in range(10):
+                    if (shard, number) == (1, 5) and self.errors:
+                        raise self.errors.pop(0)
+                    yield {"id": "a-1", "text": f"{shard} {number}"}
+
+        return datasets.IterableDataset.from_generator(records, gen_kwargs={"shards": [0, 1]})
+
+
+def on_the_hub(monkeypatch: pytest.MonkeyPatch, flaky: Flaky) -> list[float]:
+    waited: list[float] = []
+    monkeypatch.setattr(hub, "_SAMPLE", 3)
+    monkeypatch.setattr(hub, "check_hub", lambda *arguments: None)
+    monkeypatch.setattr(datasets, "load_dataset", flaky.load)
+    monkeypatch.setattr(hub.time, "sleep", waited.append)
+    return waited
+
+
+ALL = [f"{shard} {number}" for shard in range(2) for number in range(10)]
+
+
+def test_a_connection_that_drops_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    waited = on_the_hub(monkeypatch, Flaky(ConnectionError("reset"), TimeoutError(), OSError("x")))
+    assert stream("user/data") == ALL
+    assert waited == [1, 2, 4]
+
+
+def test_a_connection_that_stays_away_ends_the_stream_with_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    waited = on_the_hub(monkeypatch, Flaky(*[ConnectionError("no route\nto host")] * 99))
+    with pytest.raises(CorpusError, match=r"shard 2 of 2 cannot be reached, after 8 tries: no route$"):
+        stream("user/data")
+    assert len(waited) == 8
+
+
+def test_a_damaged_shard_is_passed(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    waited = on_the_hub(monkeypatch, Flaky(*[ValueError("not JSON")] * 9))
+    assert stream("user/data:part.1") == ALL[:15]
+    assert waited == []
+    assert "shard 2 of 2 cannot be read after record 5: not JSON" in caplog.text
+
+
+def test_a_run_says_and_survives_damage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = [json.dumps({"text": text}) for text in tiny.paragraphs(150)]
+    lines[5] = lines[70] = "{"
+    path = tmp_path / "a.jsonl"
+    path.write_text("\n".join(lines))
+    monkeypatch.setattr(streaming.StreamingBatches.__init__, "__defaults__", (20,))
+    done = tiny.command(
+        *("pretrain", "--backbone", "conv 3", "--corpus", path, "--out", tmp_path / "out"),
+        *("--set", "phases=[{steps: 40, length: 16, batch_size: 4}]"),
+        *("--set", "text.vocab_size=200", "--set", "text.streaming=true"),
+    )
+    assert done.code == 0, done.err

@@ -3,7 +3,7 @@
 import errno
 import sys
 
-from autobert_zero.cli import diagnose, draw, finetune, plan, pretrain, report, search, show
+from autobert_zero.cli import cache, diagnose, draw, finetune, plan, pretrain, report, search, show
 from autobert_zero.cli.app import app
 from autobert_zero.errors import UserError
 from autobert_zero.memory import keep_freed_memory
@@ -31,4 +31,16 @@ def _run() -> None:
         sys.exit(2)
 
 
-__all__ = ["app", "diagnose", "draw", "finetune", "main", "plan", "pretrain", "report", "search", "show"]
+__all__ = [
+    "app",
+    "cache",
+    "diagnose",
+    "draw",
+    "finetune",
+    "main",
+    "plan",
+    "pretrain",
+    "report",
+    "search",
+    "show",
+]

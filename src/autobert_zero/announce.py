@@ -2,54 +2,40 @@
 
 from collections.abc import Sequence
 
-import numpy as np
 import torch
-from tokenizers import Tokenizer
 
 from autobert_zero.data.corpus import Corpus
-from autobert_zero.data.packing import Part as Rows
 from autobert_zero.data.packing import Splits
+from autobert_zero.data.tokenizer import ChosenTokenizer
 from autobert_zero.devices import describe_device
 from autobert_zero.encoder_config import TRUNK, EncoderConfig
 from autobert_zero.estimate import MEASURED_STEPS, Part, training_seconds
 from autobert_zero.progress import duration
 from autobert_zero.training.precision import Precision, resolve
 
-_COUNTED = 4096
-"""Sequences, spread over the training text, in which unknown tokens are counted."""
 
-
-def text_line(corpus: Corpus, splits: Splits, tokenizer: Tokenizer) -> str:
-    """The prepared text: documents, tokens, sequences of each split, unknown tokens, vocabulary."""
+def text_line(corpus: Corpus, splits: Splits, chosen: ChosenTokenizer, unknown_share: float) -> str:
+    """The prepared text: documents, tokens, sequences of each split, unknown tokens, tokenizer."""
     counts = [len(part) for part in (splits.train, splits.validation, splits.holdout)]
     length = splits.train.take(slice(0, 1)).shape[1]
-    share = unknown_share(splits.train, tokenizer.token_to_id("[UNK]"))
     return (
         f"corpus {corpus.name}: {len(corpus.paragraphs):,} documents, {sum(counts) * length:,} tokens in "
         f"sequences of {length} ({counts[0]:,} for training, {counts[1]:,} for validation, {counts[2]:,} "
-        f"held out), {share:.2%} [UNK]; vocabulary of {tokenizer.get_vocab_size():,} tokens"
+        f"held out); {_tokenizer(chosen, unknown_share)}"
     )
 
 
-def streamed_line(corpus: Corpus, tokenizer: Tokenizer) -> str:
+def streamed_line(corpus: Corpus, chosen: ChosenTokenizer, unknown_share: float) -> str:
     """The first block of streamed text, which is all that is known of it at the start."""
     return (
         f"corpus {corpus.name}: streamed; the first {len(corpus.paragraphs):,} documents are held out; "
-        f"vocabulary of {tokenizer.get_vocab_size():,} tokens"
+        f"{_tokenizer(chosen, unknown_share)}"
     )
 
 
-def unknown_share(rows: Rows, unknown: int | None) -> float:
-    """The share of unknown tokens among all but the first and last of each sequence.
-
-    Args:
-        rows: Sequences; where there are many, some of them are counted.
-        unknown: Id of `[UNK]`; None where the tokenizer has none.
-    """
-    if unknown is None:
-        return 0.0
-    chosen = np.linspace(0, len(rows) - 1, min(len(rows), _COUNTED), dtype=np.int64)
-    return float((rows.take(chosen)[:, 1:-1] == unknown).mean())
+def _tokenizer(chosen: ChosenTokenizer, unknown_share: float) -> str:
+    size = chosen.tokenizer.get_vocab_size()
+    return f"tokenizer {chosen.reason}; {unknown_share:.2%} [UNK]; vocabulary of {size:,} tokens"
 
 
 def machine_line(device: torch.device, precision: Precision) -> str:

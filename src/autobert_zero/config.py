@@ -59,9 +59,17 @@ class CorpusConfig(Section):
     """What a document is in a text file: a line, lines up to a blank one (hard-wrapped text), or the file. A
     record is always one document."""
     tokenizer: Source | None = None
-    """A tokenizer.json, a folder with one, or a name on the Hub; None: WordPiece trained on the corpus."""
+    """A tokenizer.json, a folder with one, or a name on the Hub; None: one is trained on the corpus."""
     vocab_size: int = Field(4096, ge=64)
     """Size of the trained vocabulary."""
+    tokenizer_kind: Literal["auto", "wordpiece", "bpe", "unigram", "character"] = "auto"
+    """Kind of the trained tokenizer; `bpe` and `unigram` are of bytes. `auto` looks at the text: WordPiece
+    where words stand between spaces and the alphabet fits, characters where there are no words and few
+    symbols, else BPE."""
+    cased: bool | None = None
+    """Keep upper and lower case apart; None: WordPiece folds case, as BERT's uncased does, others keep it."""
+    strip_accents: bool = False
+    """Drop the accents of Latin, Greek and Cyrillic letters; signs of other scripts stay."""
 
     @field_validator("corpus", mode="before")
     @classmethod
@@ -75,6 +83,17 @@ class CorpusConfig(Section):
         ):
             raise ValueError("input should be a valid string, or a list of strings")
         return value[0] if len(value) == 1 else tuple(value)
+
+    @model_validator(mode="after")
+    def _trained_or_named(self) -> "CorpusConfig":
+        if self.tokenizer is not None:
+            names = ("tokenizer_kind", "cased", "strip_accents")
+            idle = [name for name in names if getattr(self, name) != type(self).model_fields[name].default]
+            if idle:
+                raise ValueError(
+                    f"{', '.join(idle)} can only be set for a tokenizer that is trained: leave tokenizer out"
+                )
+        return self
 
 
 class DataConfig(CorpusConfig):

@@ -164,7 +164,20 @@ def test_the_vocabulary_of_a_tokenizer() -> None:
     names = {"[PAD]": 7, "[UNK]": 1, "[CLS]": 2, "[SEP]": 3, "[MASK]": 0, "a": 11}
     vocabulary = Vocabulary.of(Tokenizer(models.WordPiece(names, unk_token="[UNK]")))
     # The ids have gaps: what counts is the largest.
-    assert vocabulary == Vocabulary(size=12, mask=0, separator=3, never=(7, 2, 3))
+    assert vocabulary == Vocabulary(size=12, mask=0, separator=3, never=(7, 1, 2, 3))
+
+
+@pytest.mark.parametrize("masking", [Masking(), Masking(whole_words=True), Masking(next_sentence=True)])
+def test_what_the_tokenizer_could_not_spell_is_not_predicted(masking: Masking) -> None:
+    unknown = 1
+    vocabulary = dataclasses.replace(VOCABULARY, never=(0, unknown, CLS, SEP), continues=frozenset({unknown}))
+    rows = sequences(30)
+    rows[np.random.default_rng(1).random(rows.shape) < 0.7] = unknown
+    batch = mask_batch(np.random.default_rng(0), rows, vocabulary, masking)
+    assert len(batch.labels)
+    assert unknown not in batch.labels
+    none = mask_batch(np.random.default_rng(0), np.full_like(rows, unknown), vocabulary, masking)
+    assert len(none.labels) == 0
 
 
 def test_a_cut_batch_predicts_the_same_tokens_at_the_same_places() -> None:

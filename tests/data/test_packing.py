@@ -7,11 +7,12 @@ import pytest
 import tiny
 from hypothesis import given
 from hypothesis import strategies as st
-from tokenizers import Tokenizer
+from tokenizers import Tokenizer, models, pre_tokenizers
 
 from autobert_zero.data import packing
 from autobert_zero.data.corpus import Corpus, CorpusError
-from autobert_zero.data.packing import Part, pack, split, spread
+from autobert_zero.data.kinds import Spelling
+from autobert_zero.data.packing import Part, pack, split, spread, unknown_share
 from autobert_zero.data.tokenizer import train_tokenizer
 
 LENGTH = 16
@@ -40,6 +41,58 @@ def test_the_stream_of_tokens_is_preserved(cache: Path, tokenizer: Tokenizer) ->
         assert sequences[:, 1:-1].reshape(-1).tolist() == stream[: count * (length - 2)]
         assert (sequences[:, 0] == CLS).all()
         assert (sequences[:, -1] == SEP).all()
+
+
+def test_special_tokens_in_the_text_are_text(cache: Path) -> None:
+    text = "well [SEP] then [MASK] and [UNK] or [PAD] [CLS]"
+    corpus = Corpus("brackets", "brackets", [text] * 30)
+    for kind in ("wordpiece", "bpe", "unigram", "character"):
+        trained = train_tokenizer(corpus, 300, spelling=Spelling(kind))
+        body = packed(trained, 200, corpus)[:, 1:-1]
+        assert set(body[body < 5].tolist()) == {SEP}
+        paragraph = body.reshape(-1).tolist()
+        shown = trained.decode(paragraph[: paragraph.index(SEP)])
+        assert shown.replace(" ", "").lower() == text.replace(" ", "").lower()
+
+
+@pytest.mark.parametrize("blank", [" ", "   ", "\t", "\u3000"])
+def test_paragraphs_without_tokens_are_left_out(cache: Path, tokenizer: Tokenizer, blank: str) -> None:
+    paragraphs = [each for text in CORPUS.paragraphs for each in (text, blank)]
+    np.testing.assert_array_equal(
+        packed(tokenizer, LENGTH, Corpus("blanks", f"blanks {blank}", paragraphs)), packed(tokenizer)
+    )
+    empty = Corpus("nothing", f"nothing {blank}", [blank] * 5000)
+    with pytest.raises(CorpusError, match="corpus 'nothing' has no tokens: nothing but spaces"):
+        pack(empty, tokenizer, LENGTH, 1)
+
+
+@pytest.mark.parametrize("cached", [False, True])
+def test_text_that_the_tokenizer_cannot_spell(
+    cache: Path, tokenizer: Tokenizer, cached: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mixed = [f"{text} {'мир ' * (n % 8)}" for n, text in enumerate(CORPUS.paragraphs)]
+    corpus = Corpus("mixed", "mixed", mixed)
+    if cached:  # by a version with another limit
+        with monkeypatch.context() as patch:
+            patch.setattr(packing, "UNKNOWN_LIMIT", 1.0)
+            pack(corpus, tokenizer, LENGTH, 1)
+    before = sorted(cache.iterdir()) if cache.exists() else []
+    message = r"corpus 'mixed': the tokenizer cannot spell 1\d\.\d% of its tokens \('мир'\), and above 10%"
+    with pytest.raises(CorpusError, match=message):
+        pack(corpus, tokenizer, LENGTH, 1)
+    assert (sorted(cache.iterdir()) if cache.exists() else []) == before
+    fitting = Corpus("fits", "fits", [*CORPUS.paragraphs, *["мир"] * 20])
+    share = unknown_share(packed(tokenizer, LENGTH, fitting), tokenizer)
+    assert 0.005 < share < packing.UNKNOWN_LIMIT
+
+
+@given(st.lists(st.lists(st.integers(0, 9), min_size=4, max_size=4), max_size=20))
+def test_the_share_of_unknown_tokens(rows: list[list[int]]) -> None:
+    names = {"[PAD]": 0, "[UNK]": 1, "[CLS]": 2, "[SEP]": 3, "[MASK]": 4, "a": 9}
+    named = Tokenizer(models.WordPiece(names, unk_token="[UNK]"))
+    tokens = [token for row in rows for token in row if token not in (0, 2, 3)]
+    expected = tokens.count(1) / len(tokens) if tokens else 0.0
+    assert unknown_share(np.array(rows, dtype=np.uint16).reshape(-1, 4), named) == pytest.approx(expected)
 
 
 def test_long_corpora_are_read_in_batches(cache: Path, tokenizer: Tokenizer) -> None:
@@ -158,8 +211,6 @@ def test_a_part_takes_its_own_rows(tmp_path: Path) -> None:
 
 
 def test_large_vocabularies_are_not_cut(cache: Path) -> None:
-    from tokenizers import models, pre_tokenizers
-
     vocabulary = {"[PAD]": 0, "[UNK]": 1, "[CLS]": 2, "[SEP]": 3, "[MASK]": 4, "far": 70_000}
     large = Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]"))
     large.pre_tokenizer = pre_tokenizers.Whitespace()

@@ -188,6 +188,7 @@ def test_the_first_lines_say_what_is_searched_on_what(settings_file: Path, tmp_p
     text, model, strategy, machine, estimate = done.log.splitlines()[:5]
     assert re.search(r"corpus\.txt: 150 documents, 3,136 tokens in sequences of 16 \(177 for training", text)
     assert text.endswith("% [UNK]; vocabulary of 200 tokens")
+    assert "; tokenizer wordpiece: words between spaces, 16 different characters; 0.00% [UNK]" in text
     assert model.startswith("model of 2 layers, width 16, 2 heads, feed-forward 64")
     assert strategy == "strategy op-nas: 9 candidates of 3 steps each; seed 3"
     assert re.fullmatch(r"device cpu, threads: \d+; precision (fp32|bf16)", machine)

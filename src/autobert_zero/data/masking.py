@@ -25,7 +25,7 @@ class Vocabulary:
         size: Number of token ids.
         mask: Id of `[MASK]`.
         separator: Id of `[SEP]`, which ends a document.
-        never: Ids that are never masked: `[PAD]`, `[CLS]`, `[SEP]`.
+        never: Ids that are never masked, and so never count in a loss: `[PAD]`, `[UNK]`, `[CLS]`, `[SEP]`.
         continues: Ids of pieces that continue a word (`##ing`).
     """
 
@@ -39,7 +39,7 @@ class Vocabulary:
     def of(cls, tokenizer: Tokenizer) -> "Vocabulary":
         """Reads it off a tokenizer with BERT's special tokens."""
         vocabulary = tokenizer.get_vocab()
-        never = tuple(vocabulary[token] for token in ("[PAD]", "[CLS]", "[SEP]"))
+        never = tuple(vocabulary[token] for token in ("[PAD]", "[UNK]", "[CLS]", "[SEP]"))
         continues = frozenset(index for piece, index in vocabulary.items() if piece.startswith("##"))
         return cls(max(vocabulary.values()) + 1, vocabulary["[MASK]"], vocabulary["[SEP]"], never, continues)
 

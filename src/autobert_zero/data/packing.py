@@ -1,5 +1,6 @@
 """Tokenised once: a corpus as fixed-length sequences in a memory-mapped file."""
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
@@ -19,6 +20,11 @@ Sequences = NDArray[np.unsignedinteger[Any]]
 
 _HELD_OUT_EVERY = 20
 _LONGEST_BLOCK = 32
+_SAMPLED = 16_384
+
+UNKNOWN_LIMIT = 0.1
+"""Share of `[UNK]` among the tokens above which text is refused: a sequence of 128 then has a dozen holes,
+mostly where the meaning is."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +44,7 @@ class Part:
 
     def take(self, indices: NDArray[np.int64] | slice) -> Sequences:
         """The sequences at these places of the part, (len(indices), n)."""
-        return np.asarray(_opened(self.path)[self.rows[indices]])
+        return np.asarray(opened(self.path)[self.rows[indices]])
 
 
 @dataclass(frozen=True)
@@ -57,7 +63,8 @@ class Splits:
 
 
 @cache
-def _opened(path: Path) -> Sequences:
+def opened(path: Path) -> Sequences:
+    """The (N, n) token ids of a file, on disk until they are taken."""
     return np.load(path, mmap_mode="r")
 
 
@@ -77,40 +84,98 @@ def pack(corpus: Corpus, tokenizer: Tokenizer, length: int, at_least: int, watch
         A `.npy` file of (N, n) token ids.
 
     Raises:
-        CorpusError: There are fewer than `at_least` sequences; nothing is written then.
+        CorpusError: There are fewer than `at_least` sequences, or the tokenizer cannot spell the text;
+            nothing is written then.
     """
     recipe = f"{corpus.identity}\n{tokenizer.to_str()}\n{length}"
     path = cache_path(recipe, ".npy", __file__)
     if not path.exists():
         sequences = tokenise(corpus.batches(watch), tokenizer, length)
-        _check_count(corpus, len(sequences), at_least)
+        _check(corpus, tokenizer, sequences, at_least)
         with written_whole(path) as partial, partial.open("wb") as stream:
             np.save(stream, sequences)
-    _check_count(corpus, len(_opened(path)), at_least)
+    _check(corpus, tokenizer, opened(path), at_least)
     return path
 
 
-def _check_count(corpus: Corpus, found: int, at_least: int) -> None:
-    if found < at_least:
+def _check(corpus: Corpus, tokenizer: Tokenizer, sequences: Sequences, at_least: int) -> None:
+    if not len(sequences) and not _has_tokens(corpus, tokenizer):
+        raise CorpusError(f"corpus {corpus.name!r} has no tokens: nothing but spaces and empty lines")
+    check_unknown(corpus, tokenizer, sequences)
+    if len(sequences) < at_least:
         raise CorpusError(
-            f"corpus {corpus.name!r} gives {found} sequences, fewer than the {at_least} needed for one batch "
-            "of training and for validation; use more text, a smaller batch or shorter sequences"
+            f"corpus {corpus.name!r} gives {len(sequences)} sequences, fewer than the {at_least} needed for "
+            "one batch of training and for validation; use more text, a smaller batch or shorter sequences"
         )
+
+
+def _has_tokens(corpus: Corpus, tokenizer: Tokenizer) -> bool:
+    encoder = _text_only(tokenizer)
+    return any(
+        encoding.ids
+        for batch in corpus.batches(unwatched)
+        for encoding in encoder.encode_batch_fast(batch, add_special_tokens=False)
+    )
+
+
+def check_unknown(corpus: Corpus, tokenizer: Tokenizer, sequences: Sequences) -> None:
+    """Refuses text that a tokenizer cannot spell.
+
+    Raises:
+        CorpusError: More than a tenth of the tokens are `[UNK]`.
+    """
+    share = unknown_share(sequences, tokenizer)
+    if share > UNKNOWN_LIMIT:
+        examples = ", ".join(map(repr, _unknown_words(corpus, tokenizer)))
+        raise CorpusError(
+            f"corpus {corpus.name!r}: the tokenizer cannot spell {share:.1%} of its tokens ({examples}), and "
+            f"above {UNKNOWN_LIMIT:.0%} training is useless; use a tokenizer of the text's script, "
+            "a larger vocab_size, or tokenizer_kind bpe, which spells everything"
+        )
+
+
+def unknown_share(sequences: Sequences, tokenizer: Tokenizer) -> float:
+    """The share of `[UNK]` among the tokens of text, of up to 16,384 sequences spread over all."""
+    sample = np.asarray(sequences[spread(len(sequences), _SAMPLED)])
+    vocabulary = tokenizer.get_vocab()
+    bounds = np.isin(sample, [vocabulary[token] for token in ("[PAD]", "[CLS]", "[SEP]")])
+    return int((sample == vocabulary["[UNK]"]).sum()) / max(int((~bounds).sum()), 1)
+
+
+def _unknown_words(corpus: Corpus, tokenizer: Tokenizer) -> list[str]:
+    """The most frequent strings of the first paragraphs that become `[UNK]`."""
+    batch = next(corpus.batches(unwatched), [])
+    unknown = tokenizer.token_to_id("[UNK]")
+    found = Counter(
+        text[start:end]
+        for text, encoding in zip(
+            batch, _text_only(tokenizer).encode_batch(batch, add_special_tokens=False), strict=True
+        )
+        for token, (start, end) in zip(encoding.ids, encoding.offsets, strict=True)
+        if token == unknown
+    )
+    return [text if len(text) <= 20 else f"{text[:20]}..." for text, _ in found.most_common(3)]
+
+
+def _text_only(tokenizer: Tokenizer) -> Tokenizer:
+    """A copy that turns all text into tokens of text: none cut off, added, or read as a special token."""
+    copy = Tokenizer.from_str(tokenizer.to_str())
+    copy.no_truncation()
+    copy.no_padding()
+    copy.encode_special_tokens = True  # "[SEP]" in the text is five characters
+    return copy
 
 
 def tokenise(batches: Iterable[list[str]], tokenizer: Tokenizer, length: int) -> Sequences:
     """Packs paragraphs, batch after batch, into sequences `[CLS] ... [SEP]` of (N, length) token ids."""
     cls, sep = tokenizer.token_to_id("[CLS]"), tokenizer.token_to_id("[SEP]")
     kind = np.uint16 if max(tokenizer.get_vocab().values()) < 1 << 16 else np.uint32
-    # A user's tokenizer may truncate or pad: here neither.
-    tokenizer = Tokenizer.from_str(tokenizer.to_str())
-    tokenizer.no_truncation()
-    tokenizer.no_padding()
+    encoder = _text_only(tokenizer)
     parts = []
     for batch in batches:
-        texts = [text for text in batch if text]
-        for encoding in tokenizer.encode_batch_fast(texts, add_special_tokens=False):
-            parts.append(np.array([*encoding.ids, sep], dtype=kind))
+        for encoding in encoder.encode_batch_fast(batch, add_special_tokens=False):
+            if ids := encoding.ids:
+                parts.append(np.array([*ids, sep], dtype=kind))
     stream = np.concatenate(parts) if parts else np.empty(0, dtype=kind)
     body = length - 2
     count = len(stream) // body
@@ -133,7 +198,7 @@ def split(path: Path) -> Splits:
     A cut at the end would test on another book; single sequences would test on the next line of the
     training text.
     """
-    count = len(_opened(path))
+    count = len(opened(path))
     block = min(max(count // (20 * _HELD_OUT_EVERY), 1), _LONGEST_BLOCK)
     place = np.arange(count) // block % _HELD_OUT_EVERY
     validation, holdout = place == _HELD_OUT_EVERY // 2, place == _HELD_OUT_EVERY - 1

@@ -1,74 +1,87 @@
-"""WordPiece tokenizers: trained on the corpus, or named by the user."""
+"""The tokenizer of a run: trained on its corpus, or named by the user."""
 
+import json
+from dataclasses import dataclass
 from pathlib import Path
 
-from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
+from tokenizers import Tokenizer
 
+from autobert_zero.config import CorpusConfig
+from autobert_zero.data import kinds
 from autobert_zero.data.cache import cache_path
 from autobert_zero.data.corpus import Corpus, Watch, unwatched
-from autobert_zero.errors import UserError
+from autobert_zero.data.kinds import SPECIAL_TOKENS, Spelling, TokenizerError, train_kind
 from autobert_zero.files import written_whole
 
 
-class TokenizerError(UserError):
-    """A tokenizer that cannot be loaded or used."""
+@dataclass(frozen=True)
+class ChosenTokenizer:
+    """A tokenizer, and where it is from.
 
-
-SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
-"""BERT's special tokens; a trained tokenizer numbers them 0 to 4."""
-
-
-_START = "\u2581"
-
-
-def train_tokenizer(corpus: Corpus, vocab_size: int, watch: Watch = unwatched) -> Tokenizer:
-    """Trains a lower-casing WordPiece tokenizer, BERT's normalisation and splitting.
-
-    The library's own WordPiece trainer numbers `##` pieces in the order of a hash map, so it gives
-    another vocabulary in every process. Its pair-merging (BPE) trainer is deterministic: words get a
-    start mark, and afterwards a piece with the mark begins a word and a piece without continues one.
+    Attributes:
+        tokenizer: With BERT's special tokens.
+        reason: Its kind and why it is of this kind, or its name; for people.
+        trained: Whether it was trained on the corpus.
     """
-    merger = Tokenizer(models.BPE())
-    merger.normalizer = normalizers.BertNormalizer(lowercase=True)
-    merger.pre_tokenizer = pre_tokenizers.Sequence(
-        [pre_tokenizers.BertPreTokenizer(), pre_tokenizers.Metaspace(_START, "always", split=False)]
-    )
-    trainer = trainers.BpeTrainer(vocab_size=vocab_size, show_progress=False)
-    merger.train_from_iterator(corpus.batches(watch), trainer, length=len(corpus.paragraphs))
-    merged = sorted(merger.get_vocab().items(), key=lambda item: item[1])
-    characters = [piece for piece, _ in merged if len(piece) == 1 and piece != _START]
-    pieces = [piece[1:] if piece.startswith(_START) else f"##{piece}" for piece, _ in merged]
-    ordered = dict.fromkeys((*SPECIAL_TOKENS, *characters, *filter(None, pieces)))
-    vocabulary = {piece: index for index, piece in enumerate(list(ordered)[:vocab_size])}
 
-    tokenizer = Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]"))
-    tokenizer.normalizer = merger.normalizer
-    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    tokenizer.decoder = decoders.WordPiece()
-    tokenizer.add_special_tokens(list(SPECIAL_TOKENS))
-    return tokenizer
+    tokenizer: Tokenizer
+    reason: str
+    trained: bool
 
 
-def corpus_tokenizer(corpus: Corpus, vocab_size: int, watch: Watch = unwatched) -> Tokenizer:
-    """The tokenizer trained on a corpus, or what `keep_tokenizer` has kept of it."""
-    path = _place(corpus, vocab_size)
-    return Tokenizer.from_file(str(path)) if path.exists() else train_tokenizer(corpus, vocab_size, watch)
+def train_tokenizer(
+    corpus: Corpus, vocab_size: int, watch: Watch = unwatched, spelling: Spelling | None = None
+) -> Tokenizer:
+    """Trains a tokenizer on a corpus, see `train_kind`."""
+    return train_kind(corpus, vocab_size, watch, spelling)[0]
 
 
-def keep_tokenizer(tokenizer: Tokenizer, corpus: Corpus, vocab_size: int) -> None:
+def choose_tokenizer(
+    settings: CorpusConfig, corpus: Corpus, watch: Watch = unwatched, kept: Tokenizer | None = None
+) -> ChosenTokenizer:
+    """The tokenizer of an earlier run, the one that settings name, or one that is trained on the corpus.
+
+    Args:
+        settings: The section of a config.
+        corpus: The text.
+        watch: Told the progress of training.
+        kept: The one of an earlier run that goes on or is built on.
+
+    Raises:
+        TokenizerError: It cannot be loaded or trained.
+    """
+    if kept is not None:
+        return ChosenTokenizer(kept, "kept from an earlier run", False)
+    if settings.tokenizer is not None:
+        return ChosenTokenizer(load_tokenizer(settings.tokenizer), f"given: {settings.tokenizer}", False)
+    path = _place(settings, corpus)
+    if path.exists():
+        record = json.loads(path.read_text(encoding="utf-8"))
+        return ChosenTokenizer(Tokenizer.from_str(record["tokenizer"]), record["reason"], True)
+    tokenizer, kind, reason = train_kind(corpus, settings.vocab_size, watch, _spelling(settings))
+    return ChosenTokenizer(tokenizer, f"{kind}: {reason}", True)
+
+
+def keep_tokenizer(chosen: ChosenTokenizer, settings: CorpusConfig, corpus: Corpus) -> None:
     """Caches a trained tokenizer: training takes about half a minute for 60 MB.
 
     A step of its own, for when the corpus has proved to be of use.
     """
-    path = _place(corpus, vocab_size)
-    if not path.exists():
+    path = _place(settings, corpus)
+    if chosen.trained and not path.exists():
+        content = {"reason": chosen.reason, "tokenizer": chosen.tokenizer.to_str()}
         with written_whole(path) as partial:
-            tokenizer.save(str(partial))
+            partial.write_text(json.dumps(content), encoding="utf-8")
 
 
-def _place(corpus: Corpus, vocab_size: int) -> Path:
+def _place(settings: CorpusConfig, corpus: Corpus) -> Path:
     # Modules that training is spread over have to be listed here.
-    return cache_path(f"{corpus.identity}\n{vocab_size}", ".tokenizer.json", __file__)
+    recipe = f"{corpus.identity}\n{settings.vocab_size}\n{_spelling(settings)}"
+    return cache_path(recipe, ".tokenizer.json", __file__, kinds.__file__)
+
+
+def _spelling(settings: CorpusConfig) -> Spelling:
+    return Spelling(settings.tokenizer_kind, settings.cased, settings.strip_accents)
 
 
 def load_tokenizer(source: str) -> Tokenizer:

@@ -18,9 +18,9 @@ from autobert_zero.data.masking import (
     batches_of,
     evaluation_batches,
 )
-from autobert_zero.data.packing import pack, split, spread
+from autobert_zero.data.packing import check_unknown, opened, pack, split, spread, unknown_share
 from autobert_zero.data.streaming import StreamingBatches, first_block, held_out
-from autobert_zero.data.tokenizer import corpus_tokenizer, keep_tokenizer, load_tokenizer
+from autobert_zero.data.tokenizer import choose_tokenizer, keep_tokenizer
 from autobert_zero.pretrain.config import PhaseConfig, PretrainConfig
 
 Watch = Callable[[str, int, int], None]
@@ -84,19 +84,14 @@ def open_text(config: PretrainConfig, watch: Watch, tokenizer: Tokenizer | None 
 def _prepared(config: PretrainConfig, watch: Watch, tokenizer: Tokenizer | None) -> Text:
     text = config.text
     corpus = open_corpus(text)
-    given = tokenizer is not None or text.tokenizer is not None
-    if tokenizer is None:
-        if text.tokenizer is not None:
-            tokenizer = load_tokenizer(text.tokenizer)
-        else:
-            tokenizer = corpus_tokenizer(corpus, text.vocab_size, partial(watch, "training the tokenizer"))
-    vocabulary = Vocabulary.of(tokenizer)
+    chosen = choose_tokenizer(text, corpus, partial(watch, "training the tokenizer"), tokenizer)
+    vocabulary = Vocabulary.of(chosen.tokenizer)
     phases, lines = [], []
     for number, phase in enumerate(config.phases):
         at_least = max(20, -(-phase.batch_size * 10 // 9) + 2)
-        path = pack(corpus, tokenizer, phase.length, at_least, partial(watch, "tokenising"))
+        path = pack(corpus, chosen.tokenizer, phase.length, at_least, partial(watch, "tokenising"))
         parts, masking = split(path), _masking(config)
-        lines.append(text_line(corpus, parts, tokenizer))
+        lines.append(text_line(corpus, parts, chosen, unknown_share(opened(path), chosen.tokenizer)))
         limit, size = config.report.evaluated_sequences, 2 * phase.batch_size
         phases.append(
             PhaseText(
@@ -105,33 +100,33 @@ def _prepared(config: PretrainConfig, watch: Watch, tokenizer: Tokenizer | None)
                 evaluation_batches(parts.holdout, vocabulary, size, limit, masking),
             )
         )
-    if not given:
-        keep_tokenizer(tokenizer, corpus, text.vocab_size)
-    return Text(tokenizer, vocabulary, tuple(phases), tuple(dict.fromkeys(lines)))
+    keep_tokenizer(chosen, text, corpus)
+    return Text(chosen.tokenizer, vocabulary, tuple(phases), tuple(dict.fromkeys(lines)))
 
 
 def _streamed(config: PretrainConfig, watch: Watch, tokenizer: Tokenizer | None) -> Text:
     text = config.text
     begin = first_block(text)
-    if tokenizer is None:
-        if text.tokenizer is not None:
-            tokenizer = load_tokenizer(text.tokenizer)
-        else:
-            tokenizer = corpus_tokenizer(begin, text.vocab_size, partial(watch, "training the tokenizer"))
-    vocabulary = Vocabulary.of(tokenizer)
+    chosen = choose_tokenizer(text, begin, partial(watch, "training the tokenizer"), tokenizer)
+    vocabulary = Vocabulary.of(chosen.tokenizer)
+    rows = held_out(begin, chosen.tokenizer, config.positions)
+    check_unknown(begin, chosen.tokenizer, rows)
+    share = unknown_share(rows, chosen.tokenizer)
 
     def phase_text(number: int, phase: PhaseConfig) -> PhaseText:
         seed, masking = (config.seed, number), _masking(config)
-        rows = held_out(begin, tokenizer, phase.length)
-        chosen = rows[spread(len(rows), 2 * config.report.evaluated_sequences)]
+        rows = held_out(begin, chosen.tokenizer, phase.length)
+        rows = rows[spread(len(rows), 2 * config.report.evaluated_sequences)]
         halves = (
-            batches_of(half, vocabulary, 2 * phase.batch_size, masking) for half in np.array_split(chosen, 2)
+            batches_of(half, vocabulary, 2 * phase.batch_size, masking) for half in np.array_split(rows, 2)
         )
-        train = StreamingBatches(text, tokenizer, vocabulary, phase.length, phase.batch_size, seed, masking)
+        train = StreamingBatches(
+            text, chosen.tokenizer, vocabulary, phase.length, phase.batch_size, seed, masking
+        )
         return PhaseText(train, *halves)
 
     phases = tuple(phase_text(*each) for each in enumerate(config.phases))
-    return Text(tokenizer, vocabulary, phases, (streamed_line(begin, tokenizer),))
+    return Text(chosen.tokenizer, vocabulary, phases, (streamed_line(begin, chosen, share),))
 
 
 def _masking(config: PretrainConfig) -> Masking:

@@ -12,8 +12,8 @@ from autobert_zero.announce import estimate_line, machine_line, model_line, text
 from autobert_zero.config import SearchConfig
 from autobert_zero.data.corpus import open_corpus
 from autobert_zero.data.masking import Vocabulary, evaluation_batches
-from autobert_zero.data.packing import Splits, pack, split
-from autobert_zero.data.tokenizer import corpus_tokenizer, keep_tokenizer, load_tokenizer
+from autobert_zero.data.packing import Splits, opened, pack, split, unknown_share
+from autobert_zero.data.tokenizer import choose_tokenizer, keep_tokenizer
 from autobert_zero.devices import find_device
 from autobert_zero.errors import UserError
 from autobert_zero.nn import EncoderConfig
@@ -165,21 +165,15 @@ def prepare(
         )
     device = find_device(config.device)
     corpus = open_corpus(config.data)
-    source, vocab_size = config.data.tokenizer, config.data.vocab_size
-    trained = tokenizer is None and source is None
-    if tokenizer is None and source is not None:
-        tokenizer = load_tokenizer(source)
-    elif tokenizer is None:
-        tokenizer = corpus_tokenizer(corpus, vocab_size, partial(watch, "training the tokenizer"))
+    chosen = choose_tokenizer(config.data, corpus, partial(watch, "training the tokenizer"), tokenizer)
     batch = max(config.proxy.batch_size, config.final.batch_size)
     # The training part is nine tenths of the sequences, in blocks of up to a twentieth.
     at_least = max(20, -(-batch * 10 // 9) + 2)
-    path = pack(corpus, tokenizer, config.data.length, at_least, partial(watch, "tokenising"))
-    if trained:
-        keep_tokenizer(tokenizer, corpus, vocab_size)
-    vocabulary = Vocabulary.of(tokenizer)
+    path = pack(corpus, chosen.tokenizer, config.data.length, at_least, partial(watch, "tokenising"))
+    keep_tokenizer(chosen, config.data, corpus)
+    vocabulary = Vocabulary.of(chosen.tokenizer)
     model = config.model.encoder_config(vocabulary.size, config.data.length)
     data = split(path)
-    text = text_line(corpus, data, tokenizer)
+    text = text_line(corpus, data, chosen, unknown_share(opened(path), chosen.tokenizer))
     known = Input(corpus.identity, corpus.name)
-    return Setting(config, known, tokenizer, data, vocabulary, model, space_of(config), device, text)
+    return Setting(config, known, chosen.tokenizer, data, vocabulary, model, space_of(config), device, text)

@@ -66,7 +66,8 @@ MAY_IMPORT = {
     },
     "presets": {"errors", "config", "space", "zoo"},
     "report": {"errors", "config", "space", "zoo", "cost", "search", "compile"},
-    "hf": {"errors", "sources", "space", "zoo", "nn"},
+    "flatten": set(),
+    "hf": {"errors", "sources", "space", "zoo", "nn", "flatten"},
 }
 for unit in ("finetune", "export", "data", "training", "search", "pretrain", "report"):
     MAY_IMPORT[unit] |= FOLDERS

@@ -161,6 +161,37 @@ def test_a_saved_model_works_without_the_package(tmp_path: Path) -> None:
             assert torch.equal(hf_samples.real(ours), hf_samples.real(other))
 
 
+@pytest.mark.parametrize("how", ["save_pretrained", "Trainer"])
+def test_a_saved_copy_of_an_exported_model_works_without_the_package(how: str, tmp_path: Path) -> None:
+    """It has the code that its config.json names; a plain model has none."""
+    saved(tmp_path / "saved", hf.AutoBertZeroForSequenceClassification)
+    assert not list((tmp_path / "saved").glob("*.py"))
+    export(tmp_path / "saved", tmp_path / "out", ())
+    model = transformers.AutoModelForSequenceClassification.from_pretrained(tmp_path / "out").eval()
+    assert isinstance(model, hf.AutoBertZeroForSequenceClassification)
+    copy = tmp_path / "copies" / "copy"
+    if how == "Trainer":
+        options = transformers.TrainingArguments(str(tmp_path / "trained"), report_to=[], use_cpu=True)
+        transformers.Trainer(model, options).save_model(str(copy))
+    else:
+        model.save_pretrained(copy)
+    code = "modeling_autobert_zero.py"
+    assert (copy / code).read_text() == (tmp_path / "out" / code).read_text()
+    (theirs,) = without_the_package("AutoModelForSequenceClassification", copy, hf_samples.batch())
+    with torch.no_grad():
+        assert torch.equal(model(**hf_samples.batch()).logits, theirs)
+
+
+@pytest.mark.parametrize("kernel", [5, 65])
+def test_convolutions_of_long_sequences_are_exported(kernel: int, tmp_path: Path) -> None:
+    """Beyond the lengths at which the convolution changes its algorithm."""
+    config = hf_samples.config([f"conv {kernel}", hf_samples.STANDARD], max_position_embeddings=512)
+    hf_samples.randomise(hf.AutoBertZeroForMaskedLM(config)).save_pretrained(tmp_path / "saved")
+    written = export(tmp_path / "saved", tmp_path / "out")
+    assert [program.file for program in written] == ["model.pt2", "model.onnx"]
+    assert all((5, 512) in program.shapes for program in written)
+
+
 def test_a_program_that_computes_something_else_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -58,7 +58,9 @@ def export(
 ) -> None:
     """Write a model so that it can be used without this package."""
     from autobert_zero.export import export as write
+    from autobert_zero.progress import quiet_transformers
 
+    quiet_transformers()
     formats = tuple(name for name, wanted in (("torch", program), ("onnx", onnx)) if wanted)
     with log_console().status("reading the model") as status:
         programs = write(source, out, formats, status.update)

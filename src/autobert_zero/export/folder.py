@@ -7,14 +7,11 @@ from pathlib import Path
 
 from autobert_zero.errors import UserError
 from autobert_zero.export.card import model_card
-from autobert_zero.export.flatten import Place, flatten
 from autobert_zero.export.programs import Program, require_onnx, write_programs
 from autobert_zero.export.sources import Source, open_source
-from autobert_zero.hf.auto import MODELS
-from autobert_zero.hf.configuration import AutoBertZeroConfig
+from autobert_zero.hf.code import AUTO_MAP, CODE
 from autobert_zero.report.draw import write as write_picture
 
-_CODE = "modeling_autobert_zero"
 _PICTURE = "backbone.png"
 
 FORMATS = ("torch", "onnx")
@@ -57,11 +54,10 @@ def export(
     try:
         watch("weights and code")
         _write_model(opened, partial)
-        (partial / f"{_CODE}.py").write_text(_code(), encoding="utf-8")
         (partial / "backbone.txt").write_text(f"{opened.model.config.parse_backbone()}\n", encoding="utf-8")
         write_picture(opened.model.config.parse_backbone(), partial / _PICTURE)
         written = list(write_programs(opened.model, partial, programs, watch))
-        card = model_card(opened, f"{_CODE}.py", _PICTURE, written)
+        card = model_card(opened, f"{CODE}.py", _PICTURE, written)
         (partial / "README.md").write_text(card, encoding="utf-8")
         partial.chmod(0o755)  # temporary folders are private
         if out.exists():
@@ -74,20 +70,7 @@ def export(
 
 def _write_model(source: Source, folder: Path) -> None:
     model = source.model
-    names = {"AutoConfig": AutoBertZeroConfig.__name__}
-    names |= {auto.__name__: ours.__name__ for auto, ours in MODELS.items()}
-    model.config.auto_map = {auto: f"{_CODE}.{name}" for auto, name in names.items()}
+    model.config.auto_map = AUTO_MAP
     model.save_pretrained(folder)
     if source.tokenizer is not None:
         source.tokenizer.save_pretrained(folder)
-
-
-def _code() -> str:
-    wanted: list[Place] = [
-        (kind.__module__, kind.__name__) for kind in (AutoBertZeroConfig, *MODELS.values())
-    ]
-    header = (
-        "The models of AutoBERT-Zero in one file, which needs torch, transformers and safetensors only.\n\n"
-        "Written by `autobert-zero export` from the modules named below. Licence: Apache-2.0.\n"
-    )
-    return flatten(wanted, header)

@@ -1,18 +1,20 @@
 """What can be exported: the winner of a run, or a saved model."""
 
-import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from safetensors.torch import load_file
 from tokenizers import Tokenizer
-from transformers import AutoConfig, AutoTokenizer, PreTrainedTokenizerBase
+from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from autobert_zero.data.masking import Vocabulary
 from autobert_zero.errors import UserError
-from autobert_zero.hf import AutoBertZeroPreTrainedModel, from_masked_lm
+from autobert_zero.hf import AutoBertZeroConfig, AutoBertZeroPreTrainedModel, from_masked_lm
 from autobert_zero.hf.auto import MODELS
+from autobert_zero.hf.loading import differences, listed, read_json
 from autobert_zero.hf.tokenizer import as_berts
 from autobert_zero.nn import MaskedLM
 from autobert_zero.search.run import read_run
@@ -39,10 +41,10 @@ class Source:
 
 
 def open_source(folder: Path) -> Source:
-    """Reads a finished run or a model that `save_pretrained` wrote.
+    """Reads a finished run or a model that `save_pretrained` wrote; runs no code that lies in it.
 
     Raises:
-        UserError: The folder is neither, or it is damaged.
+        UserError: The folder is neither, or it is damaged; the message names the file.
     """
     if (folder / "config.yaml").exists():
         return _from_run(folder)
@@ -58,15 +60,15 @@ def _from_run(folder: Path) -> Source:
             f"the run in {folder} is not finished; continue it with: search --out {folder} --resume"
         )
     config, _ = read_run(folder)
-    try:
-        summary = json.loads(summary_path.read_text(encoding="utf-8"))
+    summary = read_json(summary_path)
+    with _damage_named(summary_path):
         backbone = Backbone.from_list(summary["best"]["backbone"])
+    with _damage_named(folder / "tokenizer.json"):
         tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
         vocabulary = Vocabulary.of(tokenizer).size
-        model = MaskedLM(backbone, config.model.encoder_config(vocabulary, config.data.length))
+    model = MaskedLM(backbone, config.model.encoder_config(vocabulary, config.data.length))
+    with _damage_named(weights):
         model.load_state_dict(load_file(weights))
-    except Exception as error:  # each library has its own kinds for each damage
-        raise UserError(f"the run in {folder} is damaged: {str(error).splitlines()[0]}") from error
     return Source(
         name=folder.resolve().name,
         model=from_masked_lm(model, pad_token_id=tokenizer.token_to_id("[PAD]")),
@@ -77,21 +79,44 @@ def _from_run(folder: Path) -> Source:
 
 
 def _from_model(folder: Path) -> Source:
-    config = AutoConfig.from_pretrained(folder)
-    if config.model_type != "autobert-zero":
-        raise UserError(f"{folder} holds a model of type {config.model_type}, not autobert-zero")
+    stored = read_json(folder / "config.json")
+    kind = stored.get("model_type")
+    if kind != AutoBertZeroConfig.model_type:
+        raise UserError(f"{folder} holds a model of type {kind}, not {AutoBertZeroConfig.model_type}")
     known = {model.__name__: model for model in MODELS.values()}
-    named = (config.architectures or ["AutoBertZeroForMaskedLM"])[0]
-    if named not in known:
+    architectures = stored.get("architectures") or ["AutoBertZeroForMaskedLM"]
+    named = architectures[0] if isinstance(architectures, list) else architectures
+    if not isinstance(named, str) or named not in known:
         raise UserError(f"{folder} holds a {named}; there are {', '.join(known)}")
+    with _damage_named(folder):
+        model, info = known[named].from_pretrained(folder, output_loading_info=True)
+    if info["missing_keys"]:
+        raise UserError(f"{folder} lacks weights of its {named}: {listed(differences(info))}")
+    tokenizer = _tokenizer(folder)
+    if tokenizer is not None and len(tokenizer) > model.config.vocab_size:
+        raise UserError(
+            f"the tokenizer in {folder} has {len(tokenizer)} tokens, its model {model.config.vocab_size}; "
+            "it is of another model"
+        )
+    return Source(name=folder.resolve().name, model=model.eval(), tokenizer=tokenizer)
+
+
+def _tokenizer(folder: Path) -> PreTrainedTokenizerBase | None:
+    """The tokenizer beside a model; None where there is none."""
+    if not any((folder / name).exists() for name in ("tokenizer.json", "tokenizer_config.json", "vocab.txt")):
+        return None
+    with _damage_named(folder, "the tokenizer"):
+        return AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+
+
+@contextmanager
+def _damage_named(path: Path, part: str = "") -> Iterator[None]:
+    """Turns every error of reading a file or a folder into a `UserError`: libraries have many for damage."""
     try:
-        model = known[named].from_pretrained(folder)
-    except OSError as error:
-        raise UserError(f"{folder}: {str(error).splitlines()[0]}") from None
-    assert isinstance(model, AutoBertZeroPreTrainedModel)
-    has_tokenizer = (folder / "tokenizer.json").exists() or (folder / "vocab.txt").exists()
-    return Source(
-        name=folder.resolve().name,
-        model=model.eval(),
-        tokenizer=AutoTokenizer.from_pretrained(folder) if has_tokenizer else None,
-    )
+        yield
+    except UserError:
+        raise
+    except Exception as error:
+        reason = f"{error} is missing" if isinstance(error, KeyError) else str(error) or type(error).__name__
+        place = f"{part} in {path}" if part else str(path)
+        raise UserError(f"{place} is damaged: {reason.splitlines()[0]}") from error

@@ -1,6 +1,7 @@
 """Backbones as Hugging Face models; importing this makes the Auto classes know them."""
 
 from autobert_zero.hf.auto import register
+from autobert_zero.hf.code import flat_code
 from autobert_zero.hf.configuration import AutoBertZeroConfig
 from autobert_zero.hf.from_bert import from_bert
 from autobert_zero.hf.heads import (
@@ -16,6 +17,7 @@ from autobert_zero.hf.modeling import AutoBertZeroModel, AutoBertZeroPreTrainedM
 from autobert_zero.hf.sources import from_masked_lm, from_zoo
 
 register()
+AutoBertZeroPreTrainedModel.code = staticmethod(flat_code)  # type: ignore[method-assign]
 
 __all__ = [
     "AutoBertZeroConfig",

@@ -151,12 +151,12 @@ class AutoBertZeroConfig(PreTrainedConfig):
                 "config: a backbone is needed, a list with one string a layer (`conv 9` or a formula); "
                 "autobert_zero.hf.from_zoo has known ones"
             )
+        if not isinstance(given, str | list | tuple):
+            raise UserError(f"config: backbone is a list of strings, not {type(given).__name__}")
         try:
             return Backbone.parse(given) if isinstance(given, str) else Backbone.from_list(given)
         except SpaceError as error:
             raise UserError(f"config: backbone: {error}") from None
-        except TypeError:
-            raise UserError(f"config: backbone is a list of strings, not {type(given).__name__}") from None
 
     def encoder_config(self) -> EncoderConfig:
         """The sizes under the names of `autobert_zero.nn`.

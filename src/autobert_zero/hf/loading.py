@@ -1,17 +1,19 @@
 """Checks around loading a checkpoint: what it is, and whether its weights are of the backbone."""
 
-from collections.abc import Iterator, Sequence
+import json
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from transformers import PreTrainedConfig
 
 from autobert_zero.errors import UserError
 from autobert_zero.space import Backbone, SpaceError
 
 _HUB = ("cache_dir", "force_download", "local_files_only", "proxies", "revision", "subfolder", "token")
+_PICKLES = (".bin", ".pt", ".pth", ".pkl", ".ckpt")
 _SHOWN = 5
 """Tensors named in a message."""
 
@@ -21,7 +23,7 @@ class SizeError(UserError, RuntimeError):
 
 
 def refuse_pickles(source: str, options: dict[str, Any]) -> None:
-    """Raises a `UserError` where pickled weights are asked for, or are all that a folder has.
+    """Raises a `UserError` where pickled weights are asked for, or are all that there is.
 
     Args:
         source: A folder or a name on the Hub.
@@ -29,14 +31,96 @@ def refuse_pickles(source: str, options: dict[str, Any]) -> None:
     """
     if options.pop("use_safetensors", None) is False:
         raise UserError("weights are loaded from safetensors only: leave use_safetensors out")
-    folder = Path(source) / (options.get("subfolder") or "")
+    if options.get("gguf_file") is not None:
+        raise UserError("weights are loaded from safetensors only: leave gguf_file out")
+    path = Path(source)
+    if path.is_file():
+        check_files([source])
+    folder = path / (options.get("subfolder") or "")
     if folder.is_dir() and not any(folder.glob("*.safetensors")):
-        pickles = sorted(path.name for path in folder.iterdir() if path.suffix in (".bin", ".pt", ".pth"))
+        pickles = sorted(file.name for file in folder.iterdir() if file.suffix in _PICKLES)
         if pickles:
             raise UserError(
                 f"{source} has {', '.join(pickles)} and no safetensors; a pickle can run code when it is "
                 "loaded, so it is not: save the weights as model.safetensors"
             )
+
+
+def check_files(files: Sequence[str]) -> None:
+    """Checks the files of weights that are about to be read.
+
+    Raises:
+        UserError: One is not of safetensors, whose reader could be that of pickles, or does not exist.
+    """
+    for file in map(Path, files):
+        if file.suffix != ".safetensors":
+            raise UserError(f"{file} is no file of safetensors; weights are loaded from those only")
+        if not file.is_file():
+            raise UserError(f"{file} is missing; copy the model's files again")
+
+
+def check_folder(source: str, options: dict[str, Any]) -> None:
+    """Checks what a folder of `save_pretrained` holds: config.json, and whole weights of safetensors.
+
+    Args:
+        source: A folder; nothing is checked of a name on the Hub.
+        options: Of `from_pretrained`.
+
+    Raises:
+        UserError: A file is missing or damaged; the message names it.
+    """
+    folder = Path(source) / (options.get("subfolder") or "")
+    if not folder.is_dir():
+        return
+    if (folder / "config.json").exists():
+        read_json(folder / "config.json")
+    variant = f".{options['variant']}" if options.get("variant") else ""
+    weights = folder / f"model{variant}.safetensors"
+    index = folder / f"model.safetensors.index{variant}.json"
+    files = [weights]
+    if not weights.exists() and index.exists():
+        files = [folder / name for name in _shards(index)]
+    elif not weights.exists():
+        return  # an adapter's folder, or weights given as `state_dict`
+    check_files([str(file) for file in files])
+    for file in files:
+        try:
+            with safe_open(file, framework="pt"):
+                pass
+        except (SafetensorError, OSError) as error:
+            raise UserError(
+                f"{file} is no safetensors, or damaged ({error}); save or copy it again"
+            ) from None
+
+
+def _shards(index: Path) -> list[str]:
+    """The files that an index names, each beside it."""
+    content = read_json(index)
+    places = content.get("weight_map")
+    if not places or not isinstance(places, dict) or not isinstance(content.get("metadata"), dict):
+        raise UserError(f"{index} is damaged: it lacks weight_map or metadata; save or copy it again")
+    names = sorted({str(name) for name in places.values()})
+    for name in names:
+        if Path(name).name != name:
+            raise UserError(f"{index} names {name!r}, which is no file of its folder; it is not read")
+    return names
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Reads an object from a file.
+
+    Raises:
+        UserError: It cannot be read, or is something else.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror}") from None
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{path} is no JSON: {error}; save or copy it again") from None
+    if not isinstance(content, dict):
+        raise UserError(f"{path} holds no JSON object; save or copy it again")
+    return content
 
 
 def stored_config(source: str, options: dict[str, Any]) -> dict[str, Any]:
@@ -62,6 +146,20 @@ def stored_config(source: str, options: dict[str, Any]) -> dict[str, Any]:
             "BERT's are loaded with autobert_zero.hf.from_bert"
         )
     return stored
+
+
+def save_code(config: PreTrainedConfig, folder: Path, code: Callable[[], str]) -> None:
+    """Writes the modelling code that the configuration names, unless it lies in a repository of the Hub.
+
+    Args:
+        config: With `auto_map` where it names any.
+        folder: Of the saved model.
+        code: Gives the source.
+    """
+    named = (getattr(config, "auto_map", None) or {}).values()
+    modules = {str(name).partition(".")[0] for name in named if "--" not in str(name)}
+    for module in filter(str.isidentifier, modules):
+        (folder / f"{module}.py").write_text(code(), encoding="utf-8")
 
 
 @contextmanager
@@ -97,6 +195,21 @@ def check_backbone(source: str, stored: dict[str, Any], wanted: Backbone, info: 
     wrong = [text for text in differences(info) if "layers." in text]
     tensors = listed(wrong) if wrong else "none, all have the same names and sizes"
     raise UserError(f"{source} holds {about}. Tensors that differ: {tensors}")
+
+
+def check_encoder(source: str, info: dict[str, Any]) -> None:
+    """Checks that a checkpoint has the whole encoder; heads, and the pooler, may start anew.
+
+    Args:
+        source: Where it is.
+        info: What loading said about missing, unexpected and mismatched tensors.
+
+    Raises:
+        UserError: It lacks tensors of the encoder, or has more than the encoder takes.
+    """
+    names = {*info["missing_keys"], *info["unexpected_keys"]}
+    if any("embeddings." in name or "final_norm." in name for name in names):
+        raise UserError(f"{source} holds weights of another encoder: {listed(differences(info))}")
 
 
 def differences(info: dict[str, Any]) -> list[str]:

@@ -8,6 +8,7 @@ Axes: B batch, n tokens, d hidden size, H heads.
 """
 
 import os
+from pathlib import Path
 from typing import Any, Self
 
 from torch import Tensor, nn
@@ -22,10 +23,14 @@ from autobert_zero.hf.configuration import AutoBertZeroConfig
 from autobert_zero.hf.loading import (
     SizeError,
     check_backbone,
+    check_encoder,
+    check_files,
+    check_folder,
     damage_named,
     differences,
     listed,
     refuse_pickles,
+    save_code,
     stored_config,
 )
 from autobert_zero.hf.masks import padding_mask
@@ -64,9 +69,19 @@ class AutoBertZeroPreTrainedModel(PreTrainedModel):
         return super().__call__(*args, **kwargs)
 
     def save_pretrained(self, save_directory: str | os.PathLike[str], *args: Any, **kwargs: Any) -> None:
-        """As in `PreTrainedModel`; what could not be loaded again is not saved."""
+        """As in `PreTrainedModel`; what could not be loaded again is not saved.
+
+        Where config.json names the modelling code (`auto_map`, of an exported model), the code is saved too.
+        """
         self.config.check()
         super().save_pretrained(save_directory, *args, **kwargs)
+        if kwargs.get("is_main_process", True):
+            save_code(self.config, Path(save_directory), type(self).code)
+
+    @staticmethod
+    def code() -> str:
+        """The source of a module with all models; here, in the module of all, it is the file itself."""
+        return Path(__file__).read_text(encoding="utf-8")
 
     def _init_weights(self, module: nn.Module) -> None:
         super()._init_weights(module)
@@ -90,6 +105,7 @@ class AutoBertZeroPreTrainedModel(PreTrainedModel):
             return super().from_pretrained(None, *args, **kwargs)
         source = str(pretrained_model_name_or_path)
         refuse_pickles(source, kwargs)
+        check_folder(source, kwargs)
         stored = stored_config(source, kwargs)
         wants_info = kwargs.pop("output_loading_info", False)
         may_mismatch = kwargs.pop("ignore_mismatched_sizes", False)
@@ -103,12 +119,21 @@ class AutoBertZeroPreTrainedModel(PreTrainedModel):
                 ignore_mismatched_sizes=True,  # checked here, to say more
             )
         check_backbone(source, stored, model.config.parse_backbone(), info)
+        check_encoder(source, info)
         if info["mismatched_keys"] and not may_mismatch:
             raise SizeError(
                 f"{source}: tensors of another size: {listed(differences(info))}; with "
                 "ignore_mismatched_sizes=True they start anew"
             )
         return (model, info) if wants_info else model
+
+    @staticmethod
+    def _load_pretrained_model(
+        model: PreTrainedModel, state_dict: Any, checkpoint_files: list[str] | None, *args: Any, **kwargs: Any
+    ) -> Any:
+        """Loads from files, where all ways to find some (folder, Hub, index, variant) meet."""
+        check_files(checkpoint_files or [])
+        return PreTrainedModel._load_pretrained_model(model, state_dict, checkpoint_files, *args, **kwargs)
 
 
 class AutoBertZeroLayer(GradientCheckpointingLayer, EncoderLayer):

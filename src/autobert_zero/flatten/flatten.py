@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from autobert_zero.export.references import Reference, references
+from autobert_zero.flatten.references import Reference, references
 
 _PACKAGE = "autobert_zero"
 

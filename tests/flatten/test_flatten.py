@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from autobert_zero import zoo
-from autobert_zero.export.flatten import flatten
-from autobert_zero.export.references import references
+from autobert_zero.flatten.flatten import flatten
+from autobert_zero.flatten.references import references
 from autobert_zero.nn.attention import GraphAttention
 from autobert_zero.nn.compiler import Compiled
 from autobert_zero.nn.kernels import KERNELS

@@ -1,0 +1,1 @@
+"""Modules of this package as one file that needs nothing of it."""

@@ -4,7 +4,13 @@ import re
 
 import pytest
 import tiny
+import torch
 
+from autobert_zero import cost
+from autobert_zero.encoder_config import EncoderConfig
+from autobert_zero.estimate import Part
+from autobert_zero.measure import training_memory
+from autobert_zero.plan import plan
 from autobert_zero.presets import demo
 from autobert_zero.pretrain.parts import pretrain_parts
 from autobert_zero.pretrain.presets import base
@@ -50,6 +56,48 @@ def test_measured_here() -> None:
     done = tiny.command("plan", "pretrain", "--backbone", "conv 3", *small)
     assert done.code == 0, done.err
     assert "from 3 steps measured on cpu" in done.out
+
+
+OPTIONS = {
+    "search": ["--out", "--corpus", "--text-column", "--tokenizer", "--seed", "--max-params", "--workers"],
+    "pretrain": ["--out", "--corpus", "--text-column", "--tokenizer", "--seed", "--start", "--resume"],
+    "finetune": ["--out", "--device", "--pooling", "--rates", "--data"],
+}
+
+
+@pytest.mark.parametrize("command", OPTIONS)
+def test_plan_takes_the_options_of_the_command(command: str) -> None:
+    import typer
+
+    from autobert_zero.cli import app
+
+    commands = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+    own = {option for each in commands[command].params for option in each.opts}
+    planned = commands["plan"].commands[command].params
+    assert {option for each in planned for option in each.opts} == own | {"--hardware", "--devices"}
+    assert own >= set(OPTIONS[command])
+    assert [each.name for each in planned if each.required and each.name == "out"] == []
+
+
+def test_a_command_with_plan_before_it() -> None:
+    given = ("--out", "run", "--seed", 3, "--workers", 2, "--max-params", 10**6, "--set", "model.width=128")
+    done = tiny.command("plan", "search", *given, "--hardware", "t4", "--seed-backbone", "bert")
+    assert done.code == 0, done.err
+    assert "4 models compared" in done.out
+
+
+def test_fine_tuning_has_no_language_head() -> None:
+    sizes, backbone = EncoderConfig(1000, width=32, heads=2), bert(2)
+    head = 32 * 33 + 2 * 32 + 1000
+    whole = cost.parameters(backbone, sizes)
+    assert whole - cost.parameters(backbone, sizes, with_head=False) == head
+    memory = [training_memory(backbone, sizes, 4, 16, with_head) for with_head in (True, False)]
+    assert memory[0] - memory[1] == pytest.approx(16 * head + 4 * 2 * 4 * 0.15 * 16 * 1000, rel=1e-3)
+    parts = [Part("", backbone, 16, 4, 100, with_head) for with_head in (True, False)]
+    texts = [plan([part], sizes, "t4", 1, "fp32", torch.device("cpu")) for part in parts]
+    assert texts[0].startswith(f"{whole:,} parameters")
+    assert texts[1].startswith(f"{whole - head:,} parameters")
+    assert plan(parts[1:], sizes, None, 1, "fp32", torch.device("cpu")).count("measured") == 1
 
 
 def test_unknown_names() -> None:

@@ -4,8 +4,9 @@ Other configs are made of the same parts, see `Section` and `resolve`.
 """
 
 import re
+from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeVar, get_args
 
 import yaml
 from pydantic import (
@@ -380,7 +381,7 @@ def resolve(base: C, *changes: dict[str, Any]) -> C:
     try:
         return type(base).model_validate(merged)
     except ValidationError as error:
-        raise ConfigError(_one_line(error)) from None
+        raise ConfigError(_one_line(error, type(base))) from None
 
 
 def read_yaml(path: Path, kind: str = "config", *, words: bool = False) -> dict[str, Any]:
@@ -436,14 +437,42 @@ def _lay_over(below: dict[str, Any], above: dict[str, Any]) -> None:
             below[key] = value
 
 
-def _one_line(error: ValidationError) -> str:
+def _one_line(error: ValidationError, kind: type[BaseModel]) -> str:
+    """All problems of a config in one line; what only follows from another problem is left out."""
+    problems = error.errors()
+    places = [problem["loc"] for problem in problems]
     parts = []
-    for problem in error.errors():
-        place = ".".join(map(str, problem["loc"]))
+    for problem in problems:
+        loc = problem["loc"]
+        place = ".".join(map(str, loc))
         if problem["type"] == "extra_forbidden":
-            parts.append(f"unknown key {place}")
-        else:
+            parts.append(f"unknown key {place}{_suggestion(place, kind)}")
+        elif not any(len(other) > len(loc) and other[: len(loc)] == loc for other in places):
             message = problem["msg"].removeprefix("Value error, ")
             message = f"{message[0].lower()}{message[1:]}"
             parts.append(f"{place}: {message}" if place else message)
     return "config: " + "; ".join(parts)
+
+
+def _suggestion(place: str, kind: type[BaseModel]) -> str:
+    """The setting that an unknown key was perhaps meant for: of a similar name, or of another section."""
+    # Positions in lists are in the key, and not in the names of settings.
+    key = ".".join(part for part in place.split(".") if not part.isdigit())
+    names = _names(kind)
+    leaves = [name.rpartition(".")[2] for name in names]
+    leaf = key.rpartition(".")[2]
+    alike = [leaf] if leaf in leaves else get_close_matches(key, names, n=1, cutoff=0.75)
+    alike = alike or get_close_matches(leaf, leaves, n=1, cutoff=0.75)
+    close = [name for name, last in zip(names, leaves, strict=True) if alike and alike[0] in (name, last)]
+    return f" (did you mean {' or '.join(close)}?)" if close else ""
+
+
+def _names(kind: type[BaseModel], prefix: str = "") -> list[str]:
+    """All settings, sections and what is in them, with dots between."""
+    names = []
+    for name, field in kind.model_fields.items():
+        names.append(f"{prefix}{name}")
+        for each in (field.annotation, *get_args(field.annotation)):
+            if isinstance(each, type) and issubclass(each, BaseModel):
+                names += _names(each, f"{prefix}{name}.")
+    return names

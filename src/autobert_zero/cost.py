@@ -56,14 +56,20 @@ def layer_cost(layer: Layer, sizes: EncoderConfig, tokens: int) -> LayerCost:
     return LayerCost(parameters, flops)
 
 
-def parameters(backbone: Backbone, sizes: EncoderConfig) -> int:
-    """Number of weights of the masked language model; the decoder shares the token embedding."""
+def parameters(backbone: Backbone, sizes: EncoderConfig, with_head: bool = True) -> int:
+    """Number of weights of the masked language model; the decoder shares the token embedding.
+
+    Args:
+        backbone: The token-mixing layers.
+        sizes: Sizes and trunk.
+        with_head: Whether the head that predicts tokens is counted.
+    """
     width, norm = sizes.width, _norm(sizes)
     embeddings = (sizes.vocab_size + (sizes.length_limit or 0) + sizes.token_types) * width + norm
     head = _linear(width, width, sizes.biases) + norm + sizes.vocab_size
     layers = sum(layer_cost(layer, sizes, 1).parameters for layer in backbone.layers)
     # With norms before the sub-blocks the first layer has none before its mixing, and one follows the last.
-    return embeddings + head + layers
+    return embeddings + with_head * head + layers
 
 
 def flops(backbone: Backbone, sizes: EncoderConfig, tokens: int) -> int:

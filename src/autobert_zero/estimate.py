@@ -26,6 +26,7 @@ class Part:
         length: Tokens in a sequence.
         batch: Sequences in a batch that is computed at once.
         sequences: Sequences in all.
+        with_head: Whether tokens are predicted, as in pre-training; a classifier's head hardly counts.
     """
 
     name: str
@@ -33,6 +34,7 @@ class Part:
     length: int
     batch: int
     sequences: int
+    with_head: bool = True
 
     @property
     def tokens(self) -> int:
@@ -54,14 +56,21 @@ def training_seconds(
     Returns:
         The seconds of training that each part takes.
     """
-    speeds: dict[tuple[Backbone, int, int], float] = {}
+    speeds: dict[tuple[Backbone, int, int, bool], float] = {}
     seconds = []
     for part in parts:
         batch = max(min(part.batch, _MEASURED_TOKENS // part.length), 1)
-        key = (part.backbone, batch, part.length)
+        key = (part.backbone, batch, part.length, part.with_head)
         if key not in speeds:
             speeds[key] = training_speed(
-                part.backbone, sizes, batch, part.length, precision, device, MEASURED_STEPS
+                part.backbone,
+                sizes,
+                batch,
+                part.length,
+                precision,
+                device,
+                MEASURED_STEPS,
+                part.with_head,
             )
         seconds.append(part.tokens / speeds[key])
     return seconds

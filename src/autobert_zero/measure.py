@@ -99,7 +99,9 @@ def _forward(module: EncoderLayer, x: Tensor) -> float:
     return _median(forward, x.device)
 
 
-def training_memory(backbone: Backbone, config: EncoderConfig, batch: int, tokens: int) -> int:
+def training_memory(
+    backbone: Backbone, config: EncoderConfig, batch: int, tokens: int, with_head: bool = True
+) -> int:
     """Estimates the bytes that training a masked language model takes, in single precision.
 
     Args:
@@ -107,15 +109,16 @@ def training_memory(backbone: Backbone, config: EncoderConfig, batch: int, token
         config: Sizes.
         batch: Sequences.
         tokens: In each.
+        with_head: Whether there is a head that predicts tokens.
 
     Returns:
         Weights, gradients and Adam's means, and what a forward pass keeps for the backward pass: measured
         of the layers with one sequence, counted of the head.
     """
     kept = {layer: _layer_kept(layer, config, tokens) for layer in dict.fromkeys(backbone.layers)}
-    logits = 2 * 4 * MASKED_SHARE * tokens * config.vocab_size
+    logits = with_head * 2 * 4 * MASKED_SHARE * tokens * config.vocab_size
     of_a_sequence = sum(kept[layer] for layer in backbone.layers) + logits
-    return round(_BYTES_PER_WEIGHT * cost.parameters(backbone, config) + batch * of_a_sequence)
+    return round(_BYTES_PER_WEIGHT * cost.parameters(backbone, config, with_head) + batch * of_a_sequence)
 
 
 def _layer_kept(layer: Layer, config: EncoderConfig, tokens: int) -> int:

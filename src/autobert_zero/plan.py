@@ -75,7 +75,7 @@ def plan(
     """
     if hardware is not None and hardware not in HARDWARE:
         raise UserError(f"unknown hardware {hardware!r}; there are {', '.join(HARDWARE)}")
-    weights = max(cost.parameters(part.backbone, sizes) for part in parts)
+    weights = max(cost.parameters(part.backbone, sizes, part.with_head) for part in parts)
     lines = [f"{weights:,} parameters"]
     measured = training_seconds(parts, sizes, precision, device) if hardware is None else []
     total = 0.0
@@ -87,7 +87,7 @@ def plan(
             chosen = HARDWARE[hardware]
             seconds = operations / (chosen.peak(precision)[1] * chosen.utilisation * devices)
         total += seconds
-        memory = training_memory(part.backbone, sizes, part.batch, part.length)
+        memory = training_memory(part.backbone, sizes, part.batch, part.length, part.with_head)
         lines.append(
             f"{part.name}: {part.tokens:,} tokens in batches of {part.batch} x {part.length}, "
             f"{operations:.2e} FLOPs, about {memory / 1e9:.2f} GB of memory, {duration(seconds)}"
@@ -108,4 +108,4 @@ def plan(
 def _training_flops(part: Part, sizes: EncoderConfig) -> float:
     """Operations of an update for one sequence: a backward pass takes twice a forward pass."""
     head = 2 * sizes.width * (sizes.vocab_size + sizes.width) * MASKED_SHARE * part.length
-    return 3 * (cost.flops(part.backbone, sizes, part.length) + head)
+    return 3 * (cost.flops(part.backbone, sizes, part.length) + part.with_head * head)

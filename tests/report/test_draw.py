@@ -1,5 +1,6 @@
 """Pictures of backbones: what is in them, that nothing overlaps, and the formats."""
 
+import io
 import sys
 import xml.etree.ElementTree as ElementTree
 from collections import Counter
@@ -252,7 +253,8 @@ def test_the_command_writes_every_format(tmp_path: Path) -> None:
     names = ("picture.svg", "picture.png", "picture.pdf", "again.pdf")
     for name, start in zip(names, (b"<svg ", b"\x89PNG", b"%PDF", b"%PDF"), strict=True):
         done = tiny.command("draw", "bert-tiny", "-o", tmp_path / name)
-        assert (done.code, done.out, done.err) == (0, "", "")
+        size = (tmp_path / name).stat().st_size
+        assert (done.code, done.out, done.err) == (0, f"{tmp_path / name}: {size / 1e3:.0f} kB\n", "")
         assert (tmp_path / name).read_bytes().startswith(start)
     drawing = scene(bert(2))
     pixels = matplotlib.image.imread(tmp_path / "picture.png")
@@ -260,6 +262,14 @@ def test_the_command_writes_every_format(tmp_path: Path) -> None:
     shaded = (abs(pixels[..., :3] - [0xF7 / 255, 0xD9 / 255, 0xA8 / 255]).max(-1) < 0.01).mean()
     assert 0.02 < shaded < 0.1
     assert (tmp_path / "again.pdf").read_bytes() == (tmp_path / "picture.pdf").read_bytes()
+
+
+def test_standard_input_and_output(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.stdin", io.StringIO("conv 3\nQ + K\n"))
+    done = tiny.command("draw", "-", "-o", "-")
+    assert (done.code, done.out, done.err) == (0, svg(Backbone.parse("conv 3\nQ + K")), "")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_command_takes_what_describe_takes(tmp_path: Path) -> None:

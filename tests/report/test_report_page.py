@@ -278,6 +278,17 @@ def test_command(finished_run: Path, tmp_path: Path) -> None:
     assert len(Page(out.read_text(encoding="utf-8")).data["runs"]) == 2
 
 
+def test_the_page_on_the_standard_output(
+    finished_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    done = tiny.command("report", finished_run, "-o", "-")
+    assert (done.code, done.err) == (0, "")
+    assert done.out.startswith("<!DOCTYPE html>")
+    assert Page(done.out).problems == []
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize("make", [False, True])
 def test_no_run_is_one_line(tmp_path: Path, make: bool) -> None:
     folder = tmp_path / "nothing"

@@ -1,7 +1,7 @@
 """What several commands do before and after their one call."""
 
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -33,38 +33,25 @@ def settled(
     )
 
 
-def options_given(
-    section: str,
-    corpus: list[str] | None,
-    text_column: str | None,
-    tokenizer: str | None,
-    seed: int | None,
-) -> dict[str, Any]:
+def given(options: Mapping[str, Any], *names: str) -> dict[str, Any]:
+    """Those of the named options that the user gave."""
+    return {name: options[name] for name in names if options[name] not in (None, [], ())}
+
+
+def settings_given(options: Mapping[str, Any], section: str) -> dict[str, Any]:
     """Settings that have options of their own; `section` holds those of the text."""
-    text = {"corpus": corpus or None, "text_column": text_column, "tokenizer": tokenizer}
-    given: dict[str, Any] = {section: {key: value for key, value in text.items() if value is not None}}
-    return given if seed is None else given | {"seed": seed}
+    return {section: given(options, "corpus", "text_column", "tokenizer"), **given(options, "seed")}
 
 
-def check_resumed(preset: str, changed: Sequence[Any]) -> None:
-    """Checks that nothing but the folder is given to a resumed run.
+def check_resumed(options: Mapping[str, Any]) -> None:
+    """Checks that nothing but the folder, and who does the work, is given to a resumed run.
 
     Raises:
         UserError: Something is.
     """
-    if any(value is not None for value in changed) or preset != "demo":
+    changed = given(options, *(options.keys() - {"out", "resume", "workers", "ray", "preset"}))
+    if changed or options["preset"] != "demo":
         raise UserError("a resumed run keeps its config: give --resume and --out only")
-
-
-def find_backbone(source: str, layers: int | None) -> Any:
-    """A backbone of the zoo or of the user; the reference ones in the depth that is asked for."""
-    from autobert_zero.zoo import OPPONENTS, ZOO
-
-    if source in OPPONENTS:
-        return OPPONENTS[source](layers or 4)
-    if layers is not None:
-        raise UserError(f"--layers is for {', '.join(OPPONENTS)}; other backbones have their own depth")
-    return ZOO[source].backbone if source in ZOO else read_backbone(source)
 
 
 @contextmanager
@@ -93,30 +80,3 @@ def parse_rates(text: str) -> list[float]:
     if not all(0 < rate < 1 for rate in rates):
         raise UserError(f"learning rates are between 0 and 1, not {text}")
     return rates
-
-
-def read_backbone(source: str) -> Any:
-    """Reads a formula or layer, a file of layers (text or JSON), or a run folder's best."""
-    from autobert_zero.space import Backbone
-
-    path = Path(source)
-    try:
-        exists = bool(source.strip()) and path.exists()
-    except OSError:  # a formula too long for a file name
-        exists = False
-    if not exists:
-        if path.suffix in (".txt", ".json") or source.endswith("/"):
-            raise UserError(f"there is no file {source}")
-        return Backbone.parse(source)
-    if path.is_dir():
-        path = path / "best.txt"
-        if not path.exists():
-            raise UserError(f"{path.parent} has no best.txt; it is no finished run")
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} is not a readable text file: {error}") from None
-    try:
-        return Backbone.from_json(text) if path.suffix == ".json" else Backbone.parse(text)
-    except UserError as error:
-        raise UserError(f"{path}: {error}") from None

@@ -1,35 +1,43 @@
 """`draw`."""
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from autobert_zero.cli.app import app
-from autobert_zero.cli.common import find_backbone
+from autobert_zero.cli.backbones import HELP as BACKBONE
+from autobert_zero.cli.backbones import STDIN, find_backbone
+from autobert_zero.cli.options import Layers
 from autobert_zero.errors import UserError
 
 
 @app.command()
 def draw(
-    backbone: Annotated[
-        str,
-        typer.Argument(help="A formula, a file with one layer a line, a run folder, or a name of the zoo."),
-    ],
-    out: Annotated[Path | None, typer.Option("--out", "-o", help="The picture: .svg, .png or .pdf.")] = None,
-    layers: Annotated[int | None, typer.Option(min=1, help="Depth of bert, hybrid and convolution.")] = None,
+    backbone: Annotated[str, typer.Argument(help=BACKBONE)],
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", help="The picture: .svg, .png or .pdf; - for SVG on standard output."),
+    ] = None,
+    layers: Layers = None,
     artifacts: Annotated[
         int | None,
-        typer.Option(min=1, help="Of a run: attach pictures of so many candidates for optuna-dashboard."),
+        typer.Option(min=1, help="Attach pictures of the N best candidates of a run for optuna-dashboard."),
     ] = None,
 ) -> None:
     """Draw a backbone: its layers, and each attention as its graph with the fused part shaded."""
     if (out is None) == (artifacts is None):
         raise UserError("draw needs --out FILE for a picture, or --artifacts N for those of a run")
     if out is not None:
-        from autobert_zero.report.draw import write
+        from autobert_zero.report.draw import svg, write
 
-        write(find_backbone(backbone, layers), out)
+        found = find_backbone(backbone, layers)
+        if str(out) == STDIN:
+            sys.stdout.write(svg(found))
+            return
+        write(found, out)
+        typer.echo(f"{out}: {out.stat().st_size / 1e3:.0f} kB")
     if artifacts is not None:
         from autobert_zero.report.artifacts import attach_pictures, dashboard
 

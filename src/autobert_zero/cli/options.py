@@ -21,6 +21,9 @@ Hardware = Annotated[
     str | None, typer.Option(help="t4, v100, rtx3090, rtx4090, a100 or h100; else steps measured here.")
 ]
 Devices = Annotated[int, typer.Option(min=1, help="How many devices share the work.")]
+Layers = Annotated[
+    int | None, typer.Option(min=1, help="Number of layers of bert, hybrid and convolution; default: 4.")
+]
 Config = Annotated[Path | None, typer.Option(help="YAML file of settings, over the preset.")]
 Set = Annotated[list[str] | None, typer.Option("--set", help="Any setting, as key=value.")]
 Corpus = Annotated[

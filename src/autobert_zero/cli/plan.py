@@ -1,99 +1,92 @@
-"""`plan`: what a run will take."""
+"""`plan`: what a run will take. Each command takes the options of the one that it plans."""
 
+import inspect
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from autobert_zero.cli.app import app
-from autobert_zero.cli.common import (
-    find_backbone,
-    parse_rates,
-    settled,
-)
-from autobert_zero.cli.options import (
-    BatchSize,
-    Config,
-    Devices,
-    Epochs,
-    Hardware,
-    Length,
-    Model,
-    Rates,
-    Seeds,
-    Set,
-)
+from autobert_zero.cli.app import HELP_OPTIONS, app
+from autobert_zero.cli.common import parse_rates
+from autobert_zero.cli.finetune import finetune
+from autobert_zero.cli.options import Devices, Hardware
+from autobert_zero.cli.pretrain import pretrain, pretrain_settings
+from autobert_zero.cli.search import search, search_settings
 from autobert_zero.errors import UserError
 from autobert_zero.progress import quiet_transformers
 
-plan_app = typer.Typer(no_args_is_help=True, help="Parameters, FLOPs, memory and time before any run.")
+plan_app = typer.Typer(
+    no_args_is_help=True,
+    context_settings=HELP_OPTIONS,
+    help="Estimate parameters, FLOPs, memory and time before a run.",
+)
 app.add_typer(plan_app, name="plan")
 
+_Plan = Callable[[Mapping[str, Any], str | None, int], None]
 
-@plan_app.command("search")
-def plan_search(
-    preset: Annotated[str, typer.Option(help="demo, small or paper.")] = "demo",
-    config: Config = None,
-    set_: Set = None,
-    hardware: Hardware = None,
-    devices: Devices = 1,
-) -> None:
-    """What a search will take, with its comparison at the end."""
-    from autobert_zero import config as configs
+
+def _plans(command: Callable[..., None]) -> Callable[[_Plan], _Plan]:
+    """Adds a function to `plan` that takes the options of a command as a mapping.
+
+    Args:
+        command: What is planned; it names the new command too.
+    """
+
+    def register(function: _Plan) -> _Plan:
+        def planned(hardware: str | None, devices: int, **options: Any) -> None:
+            function(options, hardware, devices)
+
+        parameters = [
+            each.replace(annotation=_Out, default=None) if each.name == "out" else each
+            for each in inspect.signature(command).parameters.values()
+        ]
+        own = partial(inspect.Parameter, kind=inspect.Parameter.POSITIONAL_OR_KEYWORD)
+        parameters += [
+            own("hardware", annotation=Hardware, default=None),
+            own("devices", annotation=Devices, default=1),
+        ]
+        # Typer reads the signature; required options come before others, as Python wants it.
+        parameters.sort(key=lambda each: each.default is not inspect.Parameter.empty)
+        planned.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        planned.__annotations__ = {each.name: each.annotation for each in parameters}
+        plan_app.command(command.__name__, help=function.__doc__)(planned)
+        return function
+
+    return register
+
+
+_Out = Annotated[Path | None, typer.Option(help="Not needed: nothing is written.")]
+
+
+@_plans(search)
+def plan_search(options: Mapping[str, Any], hardware: str | None, devices: int) -> None:
+    """Estimate what a search takes, with the comparison at its end."""
     from autobert_zero.plan import plan
-    from autobert_zero.presets import PRESETS
     from autobert_zero.search.parts import search_parts
 
-    resolved = settled(PRESETS, preset, (), config, set_)
-    assert isinstance(resolved, configs.SearchConfig)
-    sizes = resolved.model.encoder_config(resolved.data.vocab_size, resolved.data.length)
-    device = _measured_on(resolved.device, hardware)
-    typer.echo(plan(search_parts(resolved), sizes, hardware, devices, resolved.precision, device))
+    config, _ = search_settings(options)
+    sizes = config.model.encoder_config(_vocabulary(config.data), config.data.length)
+    device = _measured_on(config.device, hardware)
+    typer.echo(plan(search_parts(config), sizes, hardware, devices, config.precision, device))
 
 
-@plan_app.command("pretrain")
-def plan_pretrain(
-    backbone: Annotated[
-        str | None, typer.Option(help="As pretrain takes it; bert, or the config's, if none is named.")
-    ] = None,
-    layers: Annotated[int | None, typer.Option(min=1, help="Depth, for bert, hybrid, convolution.")] = None,
-    preset: Annotated[str, typer.Option(help="demo, small or base.")] = "demo",
-    config: Config = None,
-    set_: Set = None,
-    hardware: Hardware = None,
-    devices: Devices = 1,
-) -> None:
-    """What a pre-training will take."""
+@_plans(pretrain)
+def plan_pretrain(options: Mapping[str, Any], hardware: str | None, devices: int) -> None:
+    """Estimate what a pre-training takes; without --backbone that of BERT."""
     from autobert_zero.plan import plan
-    from autobert_zero.pretrain.config import PretrainConfig
     from autobert_zero.pretrain.parts import pretrain_parts
-    from autobert_zero.pretrain.presets import PRESETS
 
-    found = find_backbone(backbone or "bert", layers)
-    options = {} if backbone is None else {"backbone": found.to_list()}
-    resolved = settled(PRESETS, preset, (found,), config, set_, options)
-    assert isinstance(resolved, PretrainConfig)
-    sizes = resolved.model.encoder_config(resolved.text.vocab_size, resolved.positions)
-    device = _measured_on(resolved.device, hardware)
-    typer.echo(plan(pretrain_parts(resolved, devices), sizes, hardware, devices, resolved.precision, device))
+    config = pretrain_settings(options)
+    sizes = config.model.encoder_config(_vocabulary(config.text), config.positions)
+    device = _measured_on(config.device, hardware)
+    typer.echo(plan(pretrain_parts(config, devices), sizes, hardware, devices, config.precision, device))
 
 
-@plan_app.command("finetune")
-def plan_finetune(
-    model: Model,
-    task: Annotated[str, typer.Option(help="As finetune takes it.")],
-    data: Annotated[
-        Path | None, typer.Option(help="Folder with the task's files; else from the Hub.")
-    ] = None,
-    rates: Rates = "3e-4,1e-3,3e-3",
-    seeds: Seeds = 3,
-    epochs: Epochs = 3,
-    batch_size: BatchSize = 32,
-    length: Length = 128,
-    hardware: Hardware = None,
-    devices: Devices = 1,
-) -> None:
-    """What a fine-tuning will take, with all its rates and seeds, if none stops early."""
+@_plans(finetune)
+def plan_finetune(options: Mapping[str, Any], hardware: str | None, devices: int) -> None:
+    """Estimate what a fine-tuning takes, with all its rates and seeds, if none stops early."""
     quiet_transformers()
     from statistics import fmean
 
@@ -103,19 +96,27 @@ def plan_finetune(
     from autobert_zero.finetune.train import load_config, load_tokenizer
     from autobert_zero.plan import plan
 
+    model, length = options["model"], options["length"]
     settings = load_config(model)
     if not isinstance(settings, autobert_zero.hf.AutoBertZeroConfig):
         raise UserError(f"{model} is a model of type {settings.model_type}; plan knows autobert-zero only")
     sizes = settings.encoder_config()
-    features = make_problem(
-        task, data, load_tokenizer(model), min(length, sizes.length_limit or length)
-    ).features
-    runs = len(parse_rates(rates)) + seeds - 1
-    train = features["train"]
+    limit = min(length, sizes.length_limit or length)
+    train = make_problem(options["task"], options["data"], load_tokenizer(model), limit).features["train"]
+    runs = len(parse_rates(options["rates"])) + options["seeds"] - 1
     usual = max(round(fmean(train.length(index) for index in range(len(train)))), 1)
-    sequences = runs * epochs * len(train)
-    part = Part(f"{runs} trainings", settings.parse_backbone(), usual, batch_size, sequences)
-    typer.echo(plan([part], sizes, hardware, devices, "auto", _measured_on("auto", hardware)))
+    sequences = runs * options["epochs"] * len(train)
+    backbone = settings.parse_backbone()
+    part = Part(f"{runs} trainings", backbone, usual, options["batch_size"], sequences, with_head=False)
+    device = _measured_on(options["device"], hardware)
+    typer.echo(plan([part], sizes, hardware, devices, "auto", device))
+
+
+def _vocabulary(text: Any) -> int:
+    """The size of the vocabulary: of the tokenizer that is named, or of the one that will be trained."""
+    from autobert_zero.data.tokenizer import load_tokenizer
+
+    return text.vocab_size if text.tokenizer is None else load_tokenizer(text.tokenizer).get_vocab_size()
 
 
 def _measured_on(device: str, hardware: str | None) -> Any:

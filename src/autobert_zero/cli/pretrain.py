@@ -1,30 +1,28 @@
 """`pretrain`."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from autobert_zero.cli.app import app
-from autobert_zero.cli.common import (
-    check_resumed,
-    find_backbone,
-    options_given,
-    settled,
-    stop_told,
-)
-from autobert_zero.cli.options import Corpus, TextColumn
+from autobert_zero.cli.backbones import HELP as BACKBONE
+from autobert_zero.cli.backbones import find_backbone
+from autobert_zero.cli.common import check_resumed, settings_given, settled, stop_told
+from autobert_zero.cli.options import Corpus, Layers, TextColumn
 from autobert_zero.errors import UserError
 from autobert_zero.progress import Bars, log_console, quiet_transformers
+
+if TYPE_CHECKING:
+    from autobert_zero.pretrain.config import PretrainConfig
 
 
 @app.command()
 def pretrain(
     out: Annotated[Path, typer.Option(help="Folder; new, or with --resume one of an earlier training.")],
-    backbone: Annotated[
-        str | None, typer.Option(help="A name of the zoo, a formula, a file with one layer a line, or a run.")
-    ] = None,
-    layers: Annotated[int | None, typer.Option(min=1, help="Depth, for bert, hybrid, convolution.")] = None,
+    backbone: Annotated[str | None, typer.Option(help=BACKBONE)] = None,
+    layers: Layers = None,
     preset: Annotated[str, typer.Option(help="demo, small or base.")] = "demo",
     config: Annotated[Path | None, typer.Option(help="YAML file of settings, over the preset.")] = None,
     corpus: Corpus = None,
@@ -40,27 +38,15 @@ def pretrain(
     resume: Annotated[bool, typer.Option("--resume", help="Continue the training in --out.")] = False,
 ) -> None:
     """Pre-train a backbone: masked tokens, with or without next sentences."""
+    options = dict(locals())  # all options by their names
     quiet_transformers()
     from autobert_zero.pretrain.launch import launched
-    from autobert_zero.pretrain.presets import PRESETS
-    from autobert_zero.pretrain.run import check_new, is_training, read_config, run_pretraining
+    from autobert_zero.pretrain.run import check_new, is_training, run_pretraining
 
-    changed = [backbone, layers, config, *(corpus or []), text_column, tokenizer, start, seed, *(set_ or [])]
-    if resume:
-        check_resumed(preset, changed)
-        resolved = read_config(out)
-    else:
-        if backbone is None and start is None:
-            raise UserError("name a backbone with --backbone, or a search with --start")
-        options = options_given("text", corpus, text_column, tokenizer, seed)
-        if start is not None:
-            searched = _sizes_of_search(start)
-            text = {} if corpus else searched["text"]
-            options |= searched | {"text": text | options["text"]}
-        found = find_backbone(str(backbone or start), layers)
-        if backbone is not None:
-            options["backbone"] = found.to_list()
-        resolved = settled(PRESETS, preset, (found,), config, set_, options)
+    if not resume and backbone is None and start is None:
+        raise UserError("name a backbone with --backbone, or a search with --start")
+    resolved = pretrain_settings(options)
+    if not resume:
         check_new(out)
     accelerator = launched(resolved.device)
     follows = accelerator is not None and not accelerator.is_main_process
@@ -78,6 +64,30 @@ def pretrain(
             f"held-out text after {summary['tokens']:,} tokens ({summary['seconds']:.0f} s); "
             f"the model is in {out}"
         )
+
+
+def pretrain_settings(options: Mapping[str, Any]) -> "PretrainConfig":
+    """The config: of the training that is continued, or as the options say; without a backbone BERT's.
+
+    Args:
+        options: Those of the command, by name.
+    """
+    from autobert_zero.pretrain.presets import PRESETS
+    from autobert_zero.pretrain.run import read_config
+
+    if options["resume"]:
+        check_resumed(options)
+        return read_config(options["out"])
+    settings = settings_given(options, "text")
+    start = options["start"]
+    if start is not None:
+        searched = _sizes_of_search(start)
+        text = {} if options["corpus"] else searched["text"]
+        settings |= searched | {"text": text | settings["text"]}
+    backbone = find_backbone(str(options["backbone"] or start or "bert"), options["layers"])
+    if options["backbone"] is not None:
+        settings["backbone"] = backbone.to_list()
+    return settled(PRESETS, options["preset"], (backbone,), options["config"], options["set_"], settings)
 
 
 def _sizes_of_search(run: Path) -> dict[str, Any]:

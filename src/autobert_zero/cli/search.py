@@ -1,21 +1,21 @@
 """`search`."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from autobert_zero.cli.app import app
-from autobert_zero.cli.common import (
-    check_resumed,
-    options_given,
-    read_backbone,
-    settled,
-    stop_told,
-)
+from autobert_zero.cli.backbones import HELP as BACKBONE
+from autobert_zero.cli.backbones import find_backbone
+from autobert_zero.cli.common import check_resumed, given, settings_given, settled, stop_told
 from autobert_zero.cli.options import Corpus, TextColumn
-from autobert_zero.errors import UserError
 from autobert_zero.progress import log_console
+
+if TYPE_CHECKING:
+    from autobert_zero.config import SearchConfig
+    from autobert_zero.space import Backbone
 
 _PICTURES = 10  # of the best candidates, for optuna-dashboard
 
@@ -39,7 +39,8 @@ def search(
         list[str] | None, typer.Option("--set", help="Any setting, as key=value, e.g. model.width=128.")
     ] = None,
     seed_backbone: Annotated[
-        list[Path] | None, typer.Option(help="File with a backbone for the first population.")
+        list[str] | None,
+        typer.Option(help=f"A backbone for the first population; may be repeated. {BACKBONE}"),
     ] = None,
     workers: Annotated[
         int, typer.Option(min=1, help="Processes that train candidates at once; see proxy.together.")
@@ -53,41 +54,42 @@ def search(
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run in --out.")] = False,
 ) -> None:
     """Search for a backbone and compare the winner with BERT, a hybrid and convolutions only."""
-    from autobert_zero.presets import PRESETS
+    options = dict(locals())  # all options by their names
     from autobert_zero.report.artifacts import attach_pictures
     from autobert_zero.run_folder import check_new
     from autobert_zero.search.progress import RunProgress
-    from autobert_zero.search.run import read_run, run_search
+    from autobert_zero.search.run import run_search
 
-    limits = {"max_params": max_params, "max_latency_ms": max_latency_ms}
-    changed = [
-        config,
-        *(corpus or []),
-        text_column,
-        tokenizer,
-        seed,
-        storage,
-        *limits.values(),
-        *(set_ or []),
-    ]
-    changed += seed_backbone or []
-    if resume:
-        check_resumed(preset, changed)
-        resolved, first = read_run(out)
-    else:
-        options = options_given("data", corpus, text_column, tokenizer, seed)
-        if storage is not None:
-            options["storage"] = storage
-        options["limits"] = {key: value for key, value in limits.items() if value is not None}
-        resolved = settled(PRESETS, preset, (), config, set_, options)
+    resolved, first = search_settings(options)
+    if not resume:
         check_new(out)
-        for path in seed_backbone or []:
-            if not path.exists():
-                raise UserError(f"there is no file {path} for --seed-backbone")
-        first = [read_backbone(str(path)) for path in seed_backbone or []]
     how = f"continue with: autobert-zero search --out {out} --resume"
     with stop_told(lambda: how), RunProgress(log_console()) as progress:
         run_search(resolved, out, progress, first, workers, ray)
     attach_pictures(out, _PICTURES)
     typer.echo((out / "summary.md").read_text(encoding="utf-8"))
     typer.echo(f"everything is in {out}; to look at it: autobert-zero report {out}")
+
+
+def search_settings(options: Mapping[str, Any]) -> "tuple[SearchConfig, list[Backbone]]":
+    """The config and the user's backbones: of the run that is continued, or as the options say.
+
+    Args:
+        options: Those of the command, by name.
+    """
+    from autobert_zero.presets import PRESETS
+    from autobert_zero.search.run import read_run
+    from autobert_zero.zoo import OPPONENTS
+
+    if options["resume"]:
+        check_resumed(options)
+        return read_run(options["out"])
+    settings = settings_given(options, "data") | given(options, "storage")
+    settings["limits"] = given(options, "max_params", "max_latency_ms")
+    config = settled(PRESETS, options["preset"], (), options["config"], options["set_"], settings)
+    depth = config.model.layers
+    first = [
+        find_backbone(source, depth if source in OPPONENTS else None, " for --seed-backbone")
+        for source in options["seed_backbone"] or []
+    ]
+    return config, first

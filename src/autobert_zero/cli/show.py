@@ -6,15 +6,16 @@ from typing import Annotated
 import typer
 
 from autobert_zero.cli.app import app
-from autobert_zero.cli.common import read_backbone
+from autobert_zero.cli.backbones import HELP as BACKBONE
+from autobert_zero.cli.backbones import find_backbone
+from autobert_zero.cli.options import Layers
 from autobert_zero.progress import log_console
 
 
 @app.command()
 def describe(
-    backbone: Annotated[
-        str, typer.Argument(help="A formula, a file with one layer a line, or a run folder.")
-    ],
+    backbone: Annotated[str, typer.Argument(help=BACKBONE)],
+    layers: Layers = None,
     width: Annotated[int, typer.Option(min=1, help="Hidden size d.")] = 768,
     heads: Annotated[int, typer.Option(min=1, help="Heads H.")] = 12,
     length: Annotated[int, typer.Option(min=1, help="Tokens in a sequence.")] = 128,
@@ -26,7 +27,7 @@ def describe(
     """Print each layer's canonical form, types, what it compiles to, parameters, FLOPs and memory."""
     from autobert_zero.describe import describe_backbone
 
-    read = read_backbone(backbone)
+    read = find_backbone(backbone, layers)
     text = describe_backbone(read, width, heads, length, vocab_size)  # before measuring: checks the sizes
     if measure:
         from autobert_zero.devices import describe_device, find_device

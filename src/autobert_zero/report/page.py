@@ -31,13 +31,22 @@ def write_report(folders: Sequence[Path], out: Path) -> Path:
     Raises:
         ReportError: A folder is no run, or the file cannot be written.
     """
-    html = render([read_run(folder) for folder in folders])
+    html = read_page(folders)
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         out.write_text(html, encoding="utf-8")
     except OSError as error:
         raise ReportError(f"{out} cannot be written: {error.strerror}; choose another -o") from None
     return out
+
+
+def read_page(folders: Sequence[Path]) -> str:
+    """The page of one run or of several, as text.
+
+    Raises:
+        ReportError: A folder is no run.
+    """
+    return render([read_run(folder) for folder in folders])
 
 
 def render(runs: Sequence[Run]) -> str:

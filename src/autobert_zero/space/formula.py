@@ -98,10 +98,14 @@ class _Reader:
                     raise self.error(f"{name} takes {given}", tree)
                 return self.apply(name, tree, *map(self.read, args))
         raise self.error(
-            f"{ast.unparse(tree)[:60]!r} is not part of the formula syntax; "
+            f"{self.source(tree)[:60]!r} is not part of the formula syntax; "
             f"there are @, *, +, unary -, .T and the calls {', '.join(CALLS)}",
             tree,
         )
+
+    def source(self, tree: ast.expr) -> str:
+        """The text of a part; `ast.unparse` fails at hexadecimal numbers too long for Python's decimals."""
+        return self.text[self.start + tree.col_offset : self.start + (tree.end_col_offset or 0)]
 
     def apply(self, op: str, tree: ast.expr, *args: Node) -> Node:
         try:

@@ -3,17 +3,19 @@
 import itertools
 import time
 from collections.abc import Iterator
+from functools import partial
 from statistics import median
 
 import numpy as np
 import torch
+from torch import Tensor, nn
 
 from autobert_zero.data.masking import MaskedBatch, Vocabulary, mask_batch
 from autobert_zero.nn import EncoderConfig, MaskedLM
 from autobert_zero.space import Backbone
 from autobert_zero.training.language import language_objective
 from autobert_zero.training.loop import Recipe, train
-from autobert_zero.training.precision import Precision
+from autobert_zero.training.precision import Precision, autocast
 
 
 def training_speed(
@@ -24,6 +26,7 @@ def training_speed(
     precision: Precision,
     device: torch.device,
     steps: int,
+    with_head: bool = True,
 ) -> float:
     """Trains a model with new weights on random tokens, and measures each step after the first.
 
@@ -37,6 +40,7 @@ def training_speed(
         precision: Number format.
         device: Where.
         steps: How many steps to measure.
+        with_head: Whether tokens are predicted; else the encoder alone is trained.
 
     Returns:
         Tokens per second in the median step.
@@ -45,7 +49,8 @@ def training_speed(
     with torch.random.fork_rng(devices=cuda):
         model = MaskedLM(backbone, sizes).to(device)
         recipe = Recipe(steps + 1, batch, 1e-6, precision=precision)
-        batches, objective = _random_batches(batch, length, sizes.vocab_size), language_objective(precision)
+        batches = _random_batches(batch, length, sizes.vocab_size)
+        objective = language_objective(precision) if with_head else partial(_states, precision=precision)
         ends: list[float] = []
 
         def note(step: int, loss: float) -> None:
@@ -55,6 +60,15 @@ def training_speed(
 
         train(model, batches, recipe, objective, note)
     return batch * length / median(end - start for start, end in itertools.pairwise(ends))
+
+
+def _states(model: nn.Module, part: MaskedBatch, whole: MaskedBatch, precision: Precision) -> Tensor:
+    """A loss that takes the encoder alone."""
+    device = next(model.parameters()).device
+    with autocast(precision, device):
+        encoder = model.get_submodule("encoder")
+        states: Tensor = encoder(part.ids.to(device))  # (B, n, d)
+    return states.float().square().mean() * len(part) / len(whole)
 
 
 def _random_batches(batch: int, length: int, vocabulary: int) -> Iterator[MaskedBatch]:

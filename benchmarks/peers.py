@@ -1,0 +1,216 @@
+"""What others build by hand, from `transformers`, against our opponents and what a search found.
+
+    python benchmarks/peers.py --corpus BOOKS --out OUT [--backbone FOUND] [--tokens 20e6] [--quick]
+
+Masked language models of 6.9 to 7.2 M weights (6 layers of width 256, vocabulary 8,192): ModernBERT,
+DeBERTa-v2 with a convolution of 3, ConvBERT and NomicBERT of `transformers`; rotary attention, its hybrids
+with narrow and wide convolutions, gated convolutions, and the backbone in the file FOUND, in our modern
+trunk. All see the same tokens and masks. Each tries three rates on a tenth of the tokens and goes through
+all of them with its best.
+Results are kept in OUT: the script continues where it was stopped. Prints one JSON object as its last line:
+under `rows`, for each, weights, rate, held-out loss, and tokens per second (measured alone, at the end).
+`--quick` takes 16 steps and one rate: it shows that all build, train and are measured, not their order.
+"""
+
+import argparse
+import itertools
+import json
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import torch
+import transformers
+from torch import Tensor, nn
+
+from autobert_zero.cli.common import find_backbone
+from autobert_zero.config import SearchConfig, resolve
+from autobert_zero.data.masking import evaluation_batches, training_batches
+from autobert_zero.encoder_config import EncoderConfig
+from autobert_zero.files import write_text
+from autobert_zero.nn import MaskedLM
+from autobert_zero.search.comparison import Model, with_parameters
+from autobert_zero.search.prepare import Setting, prepare
+from autobert_zero.training.language import evaluate, guess_limit, language_objective
+from autobert_zero.training.loop import Diverged, Recipe, train
+from autobert_zero.zoo import gated_convolution, rotary, rotary_hybrid, wide_hybrid
+
+LAYERS, WIDTH, HEADS, VOCABULARY, LENGTH, BATCH = 6, 256, 4, 8192, 128, 16
+WEIGHTS = 7_000_000
+RATES = (5e-4, 1e-3, 2e-3)
+EVALUATED = 2048
+
+
+class Peer(nn.Module):
+    """A masked language model of `transformers`, called as ours are; predicts the wanted rows only."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, ids: Tensor, rows: Tensor, *rest: Tensor | None) -> Tensor:
+        """(B, n) ids and (m,) rows to (m, vocabulary) logits."""
+        return self.model(input_ids=ids).logits.flatten(0, 1)[rows]
+
+
+def peers(vocabulary: int) -> dict[str, Callable[[], nn.Module]]:
+    """The models of `transformers`, with new weights."""
+    sizes = {
+        "vocab_size": vocabulary,
+        "hidden_size": WIDTH,
+        "num_hidden_layers": LAYERS,
+        "num_attention_heads": HEADS,
+        "max_position_embeddings": LENGTH,
+        "pad_token_id": 0,
+    }
+    no_dropout = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
+    special = {"bos_token_id": 2, "eos_token_id": 3, "cls_token_id": 2, "sep_token_id": 3}
+    return {
+        "ModernBERT": lambda: transformers.ModernBertForMaskedLM(
+            transformers.ModernBertConfig(**sizes, **special, intermediate_size=688)
+        ),
+        "DeBERTa-v2": lambda: transformers.DebertaV2ForMaskedLM(
+            transformers.DebertaV2Config(
+                **sizes,
+                **no_dropout,
+                intermediate_size=4 * WIDTH,
+                relative_attention=True,
+                position_buckets=32,
+                norm_rel_ebd="layer_norm",
+                share_att_key=True,
+                pos_att_type="p2c|c2p",
+                conv_kernel_size=3,
+                conv_act="gelu",
+            )
+        ),
+        "ConvBERT": lambda: transformers.ConvBertForMaskedLM(
+            transformers.ConvBertConfig(
+                **sizes, **no_dropout, intermediate_size=4 * WIDTH, embedding_size=WIDTH
+            )
+        ),
+        "NomicBERT": lambda: transformers.NomicBertForMaskedLM(
+            transformers.NomicBertConfig(**sizes, **no_dropout, intermediate_size=680)
+        ),
+    }
+
+
+def ours(vocabulary: int, found: Path | None) -> dict[str, Callable[[], nn.Module]]:
+    """Our stacks in the modern trunk, their inner width changed to the common number of weights."""
+    sizes = EncoderConfig(
+        vocabulary, WIDTH, HEADS, norm="pre", feed_forward_kind="geglu", positions="none", biases=False
+    )
+    stacks = {
+        "rotary": rotary(LAYERS),
+        "hybrid": rotary_hybrid(LAYERS),
+        "wide-hybrid": wide_hybrid(LAYERS),
+        "gated-convolution": gated_convolution(LAYERS),
+    }
+    if found is not None:
+        stacks["found"] = find_backbone(str(found), None)
+
+    def build(model: Model) -> Callable[[], nn.Module]:
+        return lambda: MaskedLM(model.backbone, model.sizes)
+
+    return {name: build(with_parameters(Model(each, sizes), WEIGHTS)) for name, each in stacks.items()}
+
+
+def trained(
+    build: Callable[[], nn.Module], steps: int, rate: float, seed: int, setting: Setting
+) -> dict[str, Any]:
+    """Trains a model with new weights; the losses on validation and held-out text, None where it diverged."""
+    torch.manual_seed(seed)
+    model = build().to(setting.device)
+    batches = training_batches(setting.data.train, setting.vocabulary, BATCH, (seed, 0))
+    objective, limit = language_objective("auto"), guess_limit(setting.vocabulary.size)
+    try:
+        seconds = train(model, batches, Recipe(steps, BATCH, rate), objective, loss_limit=limit)
+    except Diverged as error:
+        return {"validation": None, "held_out": None, "reason": str(error)}
+
+    def loss(part: Any) -> float:
+        return evaluate(
+            model, evaluation_batches(part, setting.vocabulary, 2 * BATCH, EVALUATED), "auto"
+        ).loss
+
+    return {
+        "validation": loss(setting.data.validation),
+        "held_out": loss(setting.data.holdout),
+        "seconds": round(seconds, 1),
+    }
+
+
+def speed(build: Callable[[], nn.Module], setting: Setting, steps: int = 12) -> float:
+    """Tokens per second of training, in the median step."""
+    model = build().to(setting.device)
+    ends: list[float] = []
+
+    def note(step: int, loss: float) -> None:
+        if setting.device.type != "cpu":
+            torch.accelerator.synchronize(setting.device)
+        ends.append(time.perf_counter())
+
+    batches: Any = training_batches(setting.data.train, setting.vocabulary, BATCH, (0, 0))
+    objective: Any = language_objective("auto")
+    train(model, batches, Recipe(steps, BATCH, 1e-6), objective, note)
+    taken = [later - earlier for earlier, later in itertools.pairwise(ends)]
+    return BATCH * LENGTH / median(taken)
+
+
+def main() -> None:
+    """Trains and measures all of them, and prints the figures."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--corpus", default="kjv", help="as search takes it")
+    parser.add_argument("--out", type=Path, required=True, help="folder where results are kept")
+    parser.add_argument("--backbone", type=Path, help="file with the found backbone, of 6 layers")
+    parser.add_argument("--tokens", type=float, default=20e6, help="tokens of each training")
+    parser.add_argument("--quick", action="store_true", help="16 steps, one rate")
+    options = parser.parse_args()
+    rates = RATES[1:2] if options.quick else RATES
+    steps = 16 if options.quick else round(options.tokens / (BATCH * LENGTH))
+    transformers.logging.set_verbosity_error()
+    text = {"corpus": options.corpus, "vocab_size": VOCABULARY, "length": LENGTH}
+    setting = prepare(resolve(SearchConfig(), {"data": text}))
+    vocabulary = setting.vocabulary.size
+    wrapped = {name: (lambda build=build: Peer(build())) for name, build in peers(vocabulary).items()}
+
+    def kept(name: str, compute: Callable[[], Any]) -> Any:
+        path = options.out / f"{name}.json"
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_text(path, json.dumps(compute()))
+            print(f"{name}: {path.read_text('utf-8')}", file=sys.stderr, flush=True)
+        return json.loads(path.read_text("utf-8"))
+
+    rows: dict[str, Any] = {}
+    for name, build in {**wrapped, **ours(vocabulary, options.backbone)}.items():
+        tries = {
+            rate: kept(
+                f"{name}-{steps}-rate{rate:g}",
+                lambda build=build, rate=rate: trained(build, max(steps // 10, 1), rate, 1, setting),
+            )["validation"]
+            for rate in rates
+        }
+        whole = {rate: loss for rate, loss in tries.items() if loss is not None}
+        rate = min(whole, key=whole.__getitem__) if whole else min(rates)
+        result = kept(
+            f"{name}-{steps}", lambda build=build, rate=rate: trained(build, steps, rate, 0, setting)
+        )
+        weights = sum(weight.numel() for weight in build().parameters())
+        rows[name] = {"parameters": weights, "rate": rate, "rates": tries, **result}
+    for name, build in {**wrapped, **ours(vocabulary, options.backbone)}.items():
+        rows[name]["tokens_per_second"] = round(speed(build, setting))
+    figures = {
+        "benchmark": "peers",
+        "quick": options.quick,
+        "corpus": options.corpus.rsplit("/", 1)[-1],
+        "tokens": steps * BATCH * LENGTH,
+        "rows": rows,
+    }
+    print(json.dumps(figures))
+
+
+if __name__ == "__main__":
+    main()

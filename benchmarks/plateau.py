@@ -1,0 +1,101 @@
+"""Who leaves the plateau of unigram statistics, and when: positions, norms and gates at equal tokens.
+
+    python benchmarks/plateau.py [--corpus BOOKS] [--seeds 3] [--workers 2] [--quick]
+
+Trains stacks of 4 layers of width 128 from scratch, 2,000 steps of 16 x 128 tokens (4.1 M), at a rate of
+2e-3 that falls to 0, with vocabulary 8,192 and without short sequences: BERT as published (post-norm, GELU,
+learned positions), and in the modern trunk (pre-norm, GeGLU, no position table) rotary attention,
+convolutions that alternate with it, gated rotary attention, and two gated convolutions to each rotary
+attention. Every seed gives all of them the same batches. The corpus is the embedded one where none is
+named; the figures of the documentation are of 60 MB of books. Prints one JSON object as its last line: the
+mean held-out losses, and under `runs` each loss with its number of weights. `--quick` takes 200 steps of
+one seed: most are on the plateau that long, so it shows that everything runs and says nothing about the
+order.
+"""
+
+import argparse
+import json
+import sys
+from statistics import fmean, stdev
+from typing import Any
+
+from autobert_zero.config import SearchConfig, resolve
+from autobert_zero.search.comparison import Model
+from autobert_zero.search.prepare import prepare
+from autobert_zero.space import Backbone
+from autobert_zero.training.loop import Recipe
+from autobert_zero.training.scratch import Job, Result, default_workers, train_all
+from autobert_zero.zoo import bert, gated_convolution, rotary, rotary_hybrid
+from autobert_zero.zoo.opponents import BERTS_TRUNK, GATED_ROTARY
+
+LAYERS, WIDTH, STEPS, RATE = 4, 128, 2000, 2e-3
+MODERN = {"norm": "pre", "feed_forward_kind": "geglu", "positions": "none", "biases": False}
+STACKS: dict[str, tuple[Backbone, dict[str, Any]]] = {
+    "bert": (bert(LAYERS), BERTS_TRUNK),
+    "rotary": (rotary(LAYERS), MODERN),
+    "hybrid_rotary": (rotary_hybrid(LAYERS), MODERN),
+    "gated_rotary": (Backbone.from_list([GATED_ROTARY] * LAYERS), MODERN),
+    "gated_convolution": (gated_convolution(LAYERS), MODERN),
+}
+
+
+def main() -> None:
+    """Trains all of them and prints the figures."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--corpus", default="kjv", help="as search takes it")
+    parser.add_argument("--seeds", type=int, default=3, help="how many")
+    parser.add_argument("--workers", type=int, default=0, help="models trained at once; 0: one per core")
+    parser.add_argument("--quick", action="store_true", help="200 steps of one seed")
+    options = parser.parse_args()
+    steps, seeds = (200, 1) if options.quick else (STEPS, options.seeds)
+
+    config = resolve(SearchConfig(), {"data": {"corpus": options.corpus, "vocab_size": 8192}})
+    setting = prepare(config)
+    models = {}
+    for name, (backbone, trunk) in STACKS.items():
+        sizes = resolve(config, {"model": {"width": WIDTH, **trunk}}).model
+        models[name] = Model(backbone, sizes.encoder_config(setting.vocabulary.size, config.data.length))
+    jobs = [
+        Job(
+            name=f"{name}, seed {seed}",
+            backbone=model.backbone,
+            model=model.sizes,
+            data=setting.data,
+            vocabulary=setting.vocabulary,
+            recipe=Recipe(steps, 16, RATE),
+            seed=seed,
+            device=str(setting.device),
+        )
+        for seed in range(seeds)
+        for name, model in models.items()
+    ]
+    results: dict[str, Result] = {}
+
+    def note(result: Result) -> None:
+        results[result.name] = result
+        loss = result.reason if result.val_loss is None else f"{result.val_loss:.4f}"
+        print(f"{result.name}: {loss}, {result.seconds:.0f} s", file=sys.stderr, flush=True)
+
+    train_all(jobs, options.workers or default_workers(setting.device), lambda *progress: None, note)
+
+    figures: dict[str, Any] = {
+        "benchmark": "plateau",
+        "quick": options.quick,
+        "corpus": options.corpus.rsplit("/", 1)[-1],
+        "tokens": steps * 16 * config.data.length,
+    }
+    runs = {}
+    for name, model in models.items():
+        losses = [results[f"{name}, seed {seed}"].val_loss for seed in range(seeds)]
+        whole = [loss for loss in losses if loss is not None]
+        figures[name] = round(fmean(whole), 4) if whole else None
+        runs[name] = {
+            "losses": losses,
+            "deviation": round(stdev(whole), 4) if len(whole) > 1 else None,
+            "parameters": model.parameters,
+        }
+    print(json.dumps({**figures, "runs": runs}))
+
+
+if __name__ == "__main__":
+    main()

@@ -29,14 +29,14 @@ from autobert_zero.pretrain.presets import small
 from autobert_zero.pretrain.run import run_pretraining
 from autobert_zero.progress import Bars
 from autobert_zero.space import Backbone
-from autobert_zero.zoo import OPPONENTS, ZOO
+from autobert_zero.zoo import STACKS, ZOO
 
 DEPTH, WIDTH = 4, 128
 RATE = 2e-3
 """Of pre-training: the one of 1e-3, 2e-3 and 3e-3 that is best for BERT. The others have no choice."""
 PUBLISHED = ZOO["autobert-zero-base"].backbone.layers
 BACKBONES = {
-    **{name: build(DEPTH) for name, build in OPPONENTS.items()},
+    **{name: STACKS[name](DEPTH) for name in ("bert", "hybrid", "convolution")},
     "published": Backbone((*PUBLISHED[:2], *PUBLISHED[-2:])),
     "found": Backbone.parse("conv 5\nconv 15\nconv 31\nconv 3"),
 }

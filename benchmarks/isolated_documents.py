@@ -21,7 +21,7 @@ from autobert_zero.pretrain.run import recipe_of
 from autobert_zero.pretrain.text import open_text
 from autobert_zero.training.language import language_objective
 from autobert_zero.training.loop import make_optimizer, train
-from autobert_zero.zoo import OPPONENTS
+from autobert_zero.zoo import STACKS
 
 TOKENS = 4096
 """In a batch."""
@@ -35,12 +35,12 @@ def main() -> None:
     rounds, steps = (2, 4) if quick else (5, 8)
     result: dict[str, Any] = {"benchmark": "isolated_documents", "quick": quick, "cost": {}}
     for length in (128, 512):
-        for name, build in OPPONENTS.items():
+        for name in ("bert", "hybrid", "convolution"):
             seconds: dict[bool, list[float]] = {False: [], True: []}
             runs = {}
             for isolated in seconds:
                 config = resolve(
-                    demo(build(4)),
+                    demo(STACKS[name](4)),
                     {
                         "model": {"width": 128},
                         "text": {"isolated": isolated},

@@ -26,7 +26,7 @@ import torch
 import transformers
 from torch import Tensor, nn
 
-from autobert_zero.cli.common import find_backbone
+from autobert_zero.cli.backbones import find_backbone
 from autobert_zero.config import SearchConfig, resolve
 from autobert_zero.data.masking import evaluation_batches, training_batches
 from autobert_zero.encoder_config import EncoderConfig
@@ -109,7 +109,7 @@ def ours(vocabulary: int, found: Path | None) -> dict[str, Callable[[], nn.Modul
         "gated-convolution": gated_convolution(LAYERS),
     }
     if found is not None:
-        stacks["found"] = find_backbone(str(found), None)
+        stacks["found"] = find_backbone(str(found))
 
     def build(model: Model) -> Callable[[], nn.Module]:
         return lambda: MaskedLM(model.backbone, model.sizes)

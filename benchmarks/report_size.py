@@ -18,7 +18,7 @@ from time import perf_counter, process_time
 from autobert_zero.config import ModelConfig, ProxyConfig, SearchConfig, StrategyConfig
 from autobert_zero.report.page import write_report
 from autobert_zero.search.history import History
-from autobert_zero.search.prepare import space_of
+from autobert_zero.search.spaces import space_of
 from autobert_zero.search.strategies import make_strategy
 from autobert_zero.search.toy import ToyEvaluator
 from autobert_zero.search.trial import Outcome, Proposal, Status, Trial

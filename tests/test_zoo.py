@@ -9,7 +9,7 @@ from autobert_zero.encoder_config import EncoderConfig
 from autobert_zero.errors import UserError
 from autobert_zero.space import Attention, Backbone, Convolution
 from autobert_zero.zoo import (
-    OPPONENTS,
+    STACKS,
     ZOO,
     attention_only,
     autobert_zero_base,
@@ -45,7 +45,7 @@ BASE = EncoderConfig(vocab_size=30522, width=768, heads=12)
 
 @pytest.mark.parametrize("layers", [1, 2, 4, 7, 12])
 def test_opponents_have_the_depth_of_the_search(layers: int) -> None:
-    for build in OPPONENTS.values():
+    for build in STACKS.values():
         assert len(build(layers).layers) == layers
     assert bert(layers).to_list() == [STANDARD] * layers
     assert all(isinstance(layer, Convolution) for layer in convolution(layers).layers)

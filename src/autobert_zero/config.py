@@ -20,7 +20,7 @@ from pydantic import (
     model_validator,
 )
 
-from autobert_zero.encoder_config import EncoderConfig, FeedForwardKind, Norm, Positions
+from autobert_zero.encoder_config import ROTARY_BASE, EncoderConfig, FeedForwardKind, Norm, Positions
 from autobert_zero.errors import UserError
 from autobert_zero.sources import absolute
 from autobert_zero.space import check_head_dim, choose_primitives
@@ -123,6 +123,8 @@ class SizesConfig(Section):
     """A table of learned positions (BERT), or `none`: for backbones that know the order by themselves."""
     biases: bool = True
     """Whether linear layers and layer norms have biases."""
+    rotary_base: float = Field(ROTARY_BASE, gt=1)
+    """Base of the angles of `rotary`; larger ones suit longer texts."""
 
     @model_validator(mode="after")
     def _heads_divide_width(self) -> Self:

@@ -7,7 +7,10 @@ Norm = Literal["post", "pre"]
 FeedForwardKind = Literal["gelu", "geglu"]
 Positions = Literal["learned", "none"]
 
-TRUNK = ("norm", "feed_forward_kind", "positions", "biases")
+ROTARY_BASE = 10_000.0
+"""Base of rotary angles (Su et al. 2021)."""
+
+TRUNK = ("norm", "feed_forward_kind", "positions", "biases", "rotary_base")
 """The settings of `EncoderConfig` that make the trunk, apart from its sizes."""
 
 _INNER_MULTIPLE = 8
@@ -38,6 +41,7 @@ class EncoderConfig:
             know the order of tokens, and no length is too long.
         biases: Whether linear layers and layer norms have biases; the language-model head's decoder always
             has one.
+        rotary_base: Of the angles of the primitive `rotary`; larger ones suit longer texts.
 
     Raises:
         ValueError: d is not divisible by H, or a value is out of range.
@@ -55,6 +59,7 @@ class EncoderConfig:
     feed_forward_kind: FeedForwardKind = "gelu"
     positions: Positions = "learned"
     biases: bool = True
+    rotary_base: float = ROTARY_BASE
 
     def __post_init__(self) -> None:
         for name in ("vocab_size", "width", "heads", "max_positions", "token_types"):
@@ -79,6 +84,8 @@ class EncoderConfig:
                 raise ValueError(f"{name} is {' or '.join(choices)}, not {getattr(self, name)!r}")
         if not isinstance(self.biases, bool):
             raise ValueError(f"biases is true or false, not {self.biases!r}")
+        if not self.rotary_base > 1:
+            raise ValueError(f"rotary_base is above 1, not {self.rotary_base}")
 
     @property
     def inner(self) -> int:

@@ -17,7 +17,7 @@ from autobert_zero.data.masking import MaskedBatch
 from autobert_zero.nn import EncoderConfig, MaskedLM
 from autobert_zero.proxies import PROXIES, Untrained
 from autobert_zero.space import Backbone, Space, sample_backbone
-from autobert_zero.zoo import OPPONENTS
+from autobert_zero.zoo import STACKS
 
 EXACT = 1e-9
 
@@ -69,7 +69,7 @@ def test_not_noise_and_nothing_is_left(name: str, seed: int) -> None:
 
 @pytest.mark.parametrize("name", PROXIES)
 def test_weights_that_are_frozen(name: str) -> None:
-    model = model_of(OPPONENTS["hybrid"](2))
+    model = model_of(STACKS["hybrid"](2))
     value = PROXIES[name](model, batch_of())
     assert PROXIES[name](model.requires_grad_(False), batch_of()) == value
     assert not any(weight.requires_grad for weight in model.parameters())
@@ -77,7 +77,7 @@ def test_weights_that_are_frozen(name: str) -> None:
 
 @pytest.mark.parametrize("name", [name for name, proxy in PROXIES.items() if hasattr(proxy, "__wrapped__")])
 def test_what_is_not_finite_is_the_lowest(name: str) -> None:
-    model = model_of(OPPONENTS["hybrid"](2))
+    model = model_of(STACKS["hybrid"](2))
     nn.init.constant_(model.encoder.layers[0].feed_forward.up.weight, math.nan)
     assert PROXIES[name](model, batch_of()) == -math.inf
 
@@ -134,7 +134,7 @@ def test_gradients_as_by_a_backward_pass(seed: int) -> None:
 
 def test_synflow_is_a_derivative_where_all_is_positive() -> None:
     """Of convolutions only, the sum of weight * dR/dweight is the slope of R as the weights grow together."""
-    model = model_of(OPPONENTS["convolution"](3)).double()
+    model = model_of(STACKS["convolution"](3)).double()
 
     def flow(growth: float) -> float:
         positive = copy.deepcopy(model)
@@ -154,7 +154,7 @@ def test_synflow_is_a_derivative_where_all_is_positive() -> None:
 
 
 def test_synflow_does_not_see_the_text() -> None:
-    model = model_of(OPPONENTS["hybrid"](2))
+    model = model_of(STACKS["hybrid"](2))
     assert PROXIES["synflow"](model, batch_of(0)) == PROXIES["synflow"](model, batch_of(1))
 
 
@@ -163,9 +163,9 @@ def test_jacov_of_equal_sequences_is_known() -> None:
     ids = torch.arange(7).repeat(4, 1)
     batch = MaskedBatch(ids, torch.arange(2), torch.arange(2))
     wanted = -(math.log(4 + 1e-5) + 1 / (4 + 1e-5) + 3 * (math.log(1e-5) + 1e5))
-    found = PROXIES["jacov"](model_of(OPPONENTS["hybrid"](2)), batch)
+    found = PROXIES["jacov"](model_of(STACKS["hybrid"](2)), batch)
     assert found == pytest.approx(wanted, rel=1e-6)
-    assert PROXIES["jacov"](model_of(OPPONENTS["hybrid"](2)), batch_of()) > found
+    assert PROXIES["jacov"](model_of(STACKS["hybrid"](2)), batch_of()) > found
 
 
 @given(seed=seeds)
@@ -208,7 +208,7 @@ def test_w_pca_by_singular_values(sequences: int, tokens: int, seed: int) -> Non
 
 
 def test_untrained_is_a_function_of_the_backbone_and_the_seed() -> None:
-    backbone, batch = OPPONENTS["hybrid"](2), batch_of()
+    backbone, batch = STACKS["hybrid"](2), batch_of()
     measured = Untrained(PROXIES["snip"], SMALL, batch, seed=3)
     torch.manual_seed(1)
     expected_next = torch.rand(3)

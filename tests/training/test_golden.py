@@ -15,13 +15,13 @@ from autobert_zero.nn import MaskedLM
 from autobert_zero.space import Backbone
 from autobert_zero.training.language import language_objective
 from autobert_zero.training.loop import Recipe, train
-from autobert_zero.zoo import OPPONENTS, ZOO
+from autobert_zero.zoo import STACKS, ZOO
 
 RECIPE = Recipe(20, batch_size=8, learning_rate=0.02, warmup=0.2, clip=0.5, precision="fp32")
 BACKBONES = {
-    "bert": OPPONENTS["bert"](2),
-    "hybrid": OPPONENTS["hybrid"](2),
-    "convolution": OPPONENTS["convolution"](2),
+    "bert": STACKS["bert"](2),
+    "hybrid": STACKS["hybrid"](2),
+    "convolution": STACKS["convolution"](2),
     "published": Backbone(ZOO["autobert-zero-base"].backbone.layers[:4]),
 }
 LOSSES = {

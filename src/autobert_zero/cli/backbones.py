@@ -31,12 +31,12 @@ def find_backbone(source: str, layers: int | None = None, purpose: str = "") -> 
     Raises:
         UserError: It is none of these, or `layers` is given for a backbone that has its own depth.
     """
-    from autobert_zero.zoo import OPPONENTS, ZOO
+    from autobert_zero.zoo import STACKS, ZOO
 
-    if source in OPPONENTS:
-        return OPPONENTS[source](layers or 4)
+    if source in STACKS:
+        return STACKS[source](layers or 4)
     if layers is not None:
-        raise UserError(f"--layers is for {', '.join(OPPONENTS)}; other backbones have their own depth")
+        raise UserError(f"--layers is for {', '.join(STACKS)}; other backbones have their own depth")
     if source in ZOO:
         return ZOO[source].backbone
     if source == STDIN:
@@ -65,7 +65,7 @@ def _existing(source: str) -> Path | None:
 def _formula(source: str, purpose: str) -> "Backbone":
     from autobert_zero.space import Backbone
     from autobert_zero.space.primitives import INPUTS
-    from autobert_zero.zoo import OPPONENTS, ZOO
+    from autobert_zero.zoo import STACKS, ZOO
 
     try:
         return Backbone.parse(source)
@@ -73,7 +73,7 @@ def _formula(source: str, purpose: str) -> "Backbone":
         if re.search(r"[/\\]|^[~.]", source) or re.fullmatch(r"[^@+()]*\.[A-Za-z][A-Za-z0-9]{1,5}", source):
             raise UserError(f"there is no file {source}{purpose}") from None
         if re.fullmatch(r"[A-Za-z][\w-]*", source, re.ASCII) and source not in (*INPUTS, "conv"):
-            close = get_close_matches(source, [*OPPONENTS, *ZOO], n=1)
+            close = get_close_matches(source, [*STACKS, *ZOO], n=1)
             meant = f"; did you mean {close[0]}?" if close else " (autobert-zero zoo lists them)"
             raise UserError(
                 f"there is no file {source}{purpose}, and no backbone of that name in the zoo{meant}"

@@ -79,7 +79,7 @@ def search_settings(options: Mapping[str, Any]) -> "tuple[SearchConfig, list[Bac
     """
     from autobert_zero.presets import PRESETS
     from autobert_zero.search.run import read_run
-    from autobert_zero.zoo import OPPONENTS
+    from autobert_zero.zoo import STACKS
 
     if options["resume"]:
         check_resumed(options)
@@ -89,7 +89,7 @@ def search_settings(options: Mapping[str, Any]) -> "tuple[SearchConfig, list[Bac
     config = settled(PRESETS, options["preset"], (), options["config"], options["set_"], settings)
     depth = config.model.layers
     first = [
-        find_backbone(source, depth if source in OPPONENTS else None, " for --seed-backbone")
+        find_backbone(source, depth if source in STACKS else None, " for --seed-backbone")
         for source in options["seed_backbone"] or []
     ]
     return config, first

@@ -4,6 +4,7 @@ from autobert_zero.hf.auto import register
 from autobert_zero.hf.code import flat_code
 from autobert_zero.hf.configuration import AutoBertZeroConfig
 from autobert_zero.hf.from_bert import from_bert
+from autobert_zero.hf.from_modernbert import from_modernbert
 from autobert_zero.hf.heads import (
     AutoBertZeroForMaskedLM,
     AutoBertZeroForMultipleChoice,
@@ -32,5 +33,6 @@ __all__ = [
     "AutoBertZeroPreTrainedModel",
     "from_bert",
     "from_masked_lm",
+    "from_modernbert",
     "from_zoo",
 ]

@@ -6,7 +6,7 @@ from typing import Any, Self
 
 from transformers import PreTrainedConfig
 
-from autobert_zero.encoder_config import TRUNK, EncoderConfig
+from autobert_zero.encoder_config import ROTARY_BASE, TRUNK, EncoderConfig
 from autobert_zero.errors import UserError
 from autobert_zero.space import Backbone, SpaceError
 
@@ -46,10 +46,11 @@ class AutoBertZeroConfig(PreTrainedConfig):
         classifier_pooling: What a classifier of sequences, or of pairs, is given: `cls`, the first token's
             state (BERT), or `mean`, that of all tokens. Backbones without attention do better with the mean.
         layer_norm_eps: Of the layer norms.
-        norm: `post` or `pre`; this and the next three are the trunk, see `autobert_zero.nn.EncoderConfig`.
+        norm: `post` or `pre`; this and the next four are the trunk, see `autobert_zero.nn.EncoderConfig`.
         feed_forward_kind: `gelu` or `geglu`.
         positions: `learned`, or `none`: then `max_position_embeddings` limits nothing.
         biases: Whether linear layers and layer norms have biases.
+        rotary_base: Of the angles of `rotary`.
         initializer_range: Standard deviation of new weights.
         pad_token_id: The padding's token, for tools that pad.
         tie_word_embeddings: The language model's decoder is the token embedding.
@@ -75,6 +76,7 @@ class AutoBertZeroConfig(PreTrainedConfig):
     feed_forward_kind: str = "gelu"
     positions: str = "learned"
     biases: bool = True
+    rotary_base: float = ROTARY_BASE
     initializer_range: float = 0.02
     pad_token_id: int | None = 0
     tie_word_embeddings: bool = True

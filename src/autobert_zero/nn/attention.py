@@ -2,6 +2,7 @@
 
 from torch import Tensor, nn
 
+from autobert_zero.encoder_config import ROTARY_BASE
 from autobert_zero.nn.compiler import Compiled
 from autobert_zero.nn.documents import Documents
 from autobert_zero.nn.interpreter import Interpreter
@@ -24,16 +25,20 @@ class GraphAttention(nn.Module):
         width: d.
         heads: H; divides d.
         bias: Whether the projections have biases.
+        rotary_base: Of the angles of `rotary`.
 
     Raises:
         SpaceError: The graph needs an even head dimension, and it is odd.
     """
 
-    def __init__(self, graph: Graph, width: int, heads: int, bias: bool = True) -> None:
+    def __init__(
+        self, graph: Graph, width: int, heads: int, bias: bool = True, rotary_base: float = ROTARY_BASE
+    ) -> None:
         super().__init__()
         check_head_dim(graph.operations, width, heads)
         self.graph = graph
         self.heads = heads
+        self.rotary_base = rotary_base
         self.inputs = graph.inputs
         self.projection = nn.Linear(width, len(self.inputs) * width, bias=bias)
         self.output = nn.Linear(width, width, bias=bias)
@@ -94,7 +99,7 @@ class GraphAttention(nn.Module):
         return dict(zip(self.inputs, projected.unbind(0), strict=True))
 
     def _context(self, x: Tensor, mask: Tensor | None, positions: Tensor | None) -> Context:
-        return Context(x.shape[-1] // self.heads, mask, positions)
+        return Context(x.shape[-1] // self.heads, mask, positions, self.rotary_base)
 
 
 def _joined(heads: Tensor) -> Tensor:

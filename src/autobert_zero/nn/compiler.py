@@ -49,7 +49,9 @@ class Compiled:
         values = [inputs[name] for name in self.inputs]
         turned: dict[int, Tensor] = {}
         if self._turned:
-            rotations = turn([values[register] for register in self._turned], context.positions)
+            rotations = turn(
+                [values[register] for register in self._turned], context.positions, context.rotary_base
+            )
             turned = dict(zip(self._turned, rotations, strict=True))
         for step, types in zip(self.plan.steps, self._types, strict=True):
             args = [values[arg] for arg in step.args]
@@ -119,7 +121,7 @@ def _unit(step: Step, args: Sequence[Tensor], context: Context) -> Tensor:
 
 
 def _rotary(step: Step, args: Sequence[Tensor], context: Context) -> Tensor:
-    return turn(args, context.positions)[0]
+    return turn(args, context.positions, context.rotary_base)[0]
 
 
 def _multiply(step: Step, args: Sequence[Tensor], context: Context) -> Tensor:

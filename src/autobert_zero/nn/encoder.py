@@ -98,7 +98,9 @@ class EncoderLayer(nn.Module):
         super().__init__()
         if isinstance(layer, Attention):
             self._branch = "attention"
-            self.attention = GraphAttention(layer.graph, config.width, config.heads, config.biases)
+            self.attention = GraphAttention(
+                layer.graph, config.width, config.heads, config.biases, config.rotary_base
+            )
         else:
             self._branch = "convolution"
             self.convolution = LightConvolution(layer.kernel, config.width, config.heads, config.biases)

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from autobert_zero.encoder_config import ROTARY_BASE
 from autobert_zero.nn.rotary import turn
 from autobert_zero.space.types import Type
 
@@ -26,11 +27,13 @@ class Context:
         head_dim: d_h, for `scale` and `amplify`.
         mask: (B, n) booleans, True at real tokens; None where there is no padding.
         positions: (B, n) or (1, n) positions of the tokens; None means 0, 1, 2, ...
+        rotary_base: Of the angles of `rotary`.
     """
 
     head_dim: int
     mask: Tensor | None
     positions: Tensor | None = None
+    rotary_base: float = ROTARY_BASE
 
 
 Kernel = Callable[[Sequence[Tensor], Sequence[Type], Context], Tensor]
@@ -104,7 +107,7 @@ def _euclidean(args: Sequence[Tensor], types: Sequence[Type], context: Context) 
 
 
 def _rotary(args: Sequence[Tensor], types: Sequence[Type], context: Context) -> Tensor:
-    return turn(args, context.positions)[0]
+    return turn(args, context.positions, context.rotary_base)[0]
 
 
 def _multiply(args: Sequence[Tensor], types: Sequence[Type], context: Context) -> Tensor:

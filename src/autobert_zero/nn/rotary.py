@@ -1,6 +1,6 @@
 """Rotary position embedding (Su et al. 2021): pairs of channels, turned by angles that grow with position.
 
-Channel i is paired with channel i + d_h / 2 and turned by position * 10000^(-2 i / d_h), the convention of
+Channel i is paired with channel i + d_h / 2 and turned by position * base^(-2 i / d_h), the convention of
 Llama and ModernBERT in `transformers`. With both halves exchanged, y(x), the rotation is
 
     x * [cos, cos] + y(x) * [-sin, sin]
@@ -17,23 +17,23 @@ from typing import Any
 import torch
 from torch import Tensor
 
-_BASE = 10_000.0
 _SHORTEST = 64
 """Positions of the smallest table that is kept."""
 
 
-def turn(xs: Sequence[Tensor], positions: Tensor | None) -> tuple[Tensor, ...]:
+def turn(xs: Sequence[Tensor], positions: Tensor | None, base: float) -> tuple[Tensor, ...]:
     """Turns the channels of values of one shape by the angles of their positions.
 
     Args:
         xs: Values (B, H, n, d_h), d_h even.
         positions: (B, n) or (1, n) integers; None means 0, 1, 2, ...
+        base: Sets how fast the angles grow; the pairs turn by 1 to almost 1 / base per position.
 
     Returns:
         As many values of the same shape.
     """
     xs = [x.transpose(1, 2) for x in xs]  # (B, n, H, d_h)
-    cos, sin = _angles(xs[0], positions)
+    cos, sin = _angles(xs[0], positions, base)
     if torch.compiler.is_compiling():
         turned = [x * cos + torch.cat(x.chunk(2, -1)[::-1], -1) * sin for x in xs]
     else:
@@ -41,7 +41,7 @@ def turn(xs: Sequence[Tensor], positions: Tensor | None) -> tuple[Tensor, ...]:
     return tuple([x.transpose(1, 2) for x in turned])
 
 
-def _angles(x: Tensor, positions: Tensor | None) -> tuple[Tensor, Tensor]:
+def _angles(x: Tensor, positions: Tensor | None, base: float) -> tuple[Tensor, Tensor]:
     """[cos, cos] and [-sin, sin] for values (B, n, H, d_h), to be broadcast over what is alike.
 
     What is worked out is kept, but not for programs of any length, for tensors that only stand for others,
@@ -51,22 +51,22 @@ def _angles(x: Tensor, positions: Tensor | None) -> tuple[Tensor, Tensor]:
     eager = type(x) is Tensor and not torch.compiler.is_compiling()
     if positions is None:
         if eager:
-            cos, sin = _kept(_rounded_up(tokens), heads, width, x.dtype, x.device)
+            cos, sin = _kept(_rounded_up(tokens), heads, width, base, x.dtype, x.device)
             return cos[:tokens], sin[:tokens]
-        return _computed(torch.arange(tokens, device=x.device), width, x.dtype)
+        return _computed(torch.arange(tokens, device=x.device), width, base, x.dtype)
     if eager and x.device.type == "cpu":
         least, largest = (int(end) for end in positions.aminmax())
         if least >= 0:
-            cos, sin = _kept(_rounded_up(largest + 1), 1, width, x.dtype, x.device)
+            cos, sin = _kept(_rounded_up(largest + 1), 1, width, base, x.dtype, x.device)
             return cos[positions], sin[positions]
-    return _computed(positions, width, x.dtype)
+    return _computed(positions, width, base, x.dtype)
 
 
-def _computed(positions: Tensor, width: int, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+def _computed(positions: Tensor, width: int, base: float, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
     """[cos, cos] and [-sin, sin] at positions of any shape, (..., 1, d_h)."""
     exact = torch.float64 if dtype == torch.float64 else torch.float32
     steps = torch.arange(0, width, 2, device=positions.device, dtype=exact)  # (d_h / 2,)
-    angles = positions[..., None, None].to(exact) * _BASE ** (-steps / width)  # (..., 1, d_h / 2)
+    angles = positions[..., None, None].to(exact) * base ** (-steps / width)  # (..., 1, d_h / 2)
     cos, sin = angles.cos().to(dtype), angles.sin().to(dtype)
     return torch.cat([cos, cos], -1), torch.cat([-sin, sin], -1)
 
@@ -78,12 +78,12 @@ def _rounded_up(tokens: int) -> int:
 
 @lru_cache(maxsize=32)
 def _kept(
-    tokens: int, heads: int, width: int, dtype: torch.dtype, device: torch.device
+    tokens: int, heads: int, width: int, base: float, dtype: torch.dtype, device: torch.device
 ) -> tuple[Tensor, Tensor]:
     """The table of the first positions, repeated for each head, (n, H, d_h)."""
     # Not as inference tensors: the next call may train.
     with torch.inference_mode(False), torch.no_grad():
-        cos, sin = _computed(torch.arange(tokens, device=device), width, dtype)
+        cos, sin = _computed(torch.arange(tokens, device=device), width, base, dtype)
         return cos.repeat(1, heads, 1), sin.repeat(1, heads, 1)
 
 

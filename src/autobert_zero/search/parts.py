@@ -2,7 +2,8 @@
 
 from autobert_zero.config import SearchConfig
 from autobert_zero.estimate import Part
-from autobert_zero.zoo import OPPONENTS, bert
+from autobert_zero.search.spaces import space_of
+from autobert_zero.zoo import bert, opponents
 
 
 def search_parts(config: SearchConfig) -> list[Part]:
@@ -25,6 +26,6 @@ def search_parts(config: SearchConfig) -> list[Part]:
     parts.append(
         part(f"{final.finalists} finalists", final.finalists * final.screening_steps, final.batch_size)
     )
-    models = 1 + len(OPPONENTS)
+    models = 1 + len(opponents(space_of(config)))
     parts.append(part(f"{models} models compared", models * final.steps, final.batch_size))
     return parts

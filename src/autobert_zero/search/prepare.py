@@ -23,8 +23,9 @@ from autobert_zero.search.evaluate import ProxyEvaluator, TaskScores
 from autobert_zero.search.latency import LatencyTable
 from autobert_zero.search.limits import Costs, Limits
 from autobert_zero.search.parts import search_parts
+from autobert_zero.search.spaces import space_of
 from autobert_zero.search.strategies import Prefilter
-from autobert_zero.space import Space, choose_primitives
+from autobert_zero.space import Space
 
 _MEASURED = 16
 """Sequences that a zero-cost proxy is measured on."""
@@ -131,13 +132,6 @@ class Setting:
         )
         folder = None if tasks.data is None else Path(tasks.data)
         return Tuned(tasks.names, folder, self.tokenizer, length, settings, tasks.learning_rate)
-
-
-def space_of(config: SearchConfig) -> Space:
-    """The bounds of the search."""
-    space = config.space
-    primitives = choose_primitives(space.primitives)
-    return Space(config.model.layers, space.max_ops, space.attention_share, primitives)
 
 
 def _unwatched(name: str, done: int, of: int) -> None:

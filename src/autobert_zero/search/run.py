@@ -33,8 +33,9 @@ from autobert_zero.search.finals import Finals, compare
 from autobert_zero.search.history import STUDY_FILE, History, settings_that_differ, storage_of
 from autobert_zero.search.loop import Search
 from autobert_zero.search.outputs import LEADERBOARD, write_backbone, write_leaderboard, write_summary
-from autobert_zero.search.prepare import Setting, prepare, space_of
+from autobert_zero.search.prepare import Setting, prepare
 from autobert_zero.search.progress import RunProgress
+from autobert_zero.search.spaces import space_of
 from autobert_zero.search.strategies import check_strategy, make_strategy
 from autobert_zero.space import Backbone
 from autobert_zero.urls import secrets_of

@@ -1,7 +1,6 @@
 """Published and reference backbones, with their sizes and sources."""
 
 from autobert_zero.zoo.backbones import (
-    OPPONENTS,
     STANDARD,
     attention_only,
     autobert_zero_base,
@@ -14,12 +13,26 @@ from autobert_zero.zoo.backbones import (
 )
 from autobert_zero.zoo.entries import ZOO, Entry, find
 from autobert_zero.zoo.listing import list_zoo
+from autobert_zero.zoo.opponents import (
+    OPPONENTS,
+    STACKS,
+    Opponent,
+    gated_convolution,
+    known_backbones,
+    known_layers,
+    opponents,
+    rotary,
+    rotary_hybrid,
+    wide_hybrid,
+)
 
 __all__ = [
     "OPPONENTS",
+    "STACKS",
     "STANDARD",
     "ZOO",
     "Entry",
+    "Opponent",
     "attention_only",
     "autobert_zero_base",
     "bert",
@@ -27,7 +40,14 @@ __all__ = [
     "convolution_only",
     "efficient_attention",
     "find",
+    "gated_convolution",
     "hybrid",
+    "known_backbones",
+    "known_layers",
     "list_zoo",
     "lite_transformer",
+    "opponents",
+    "rotary",
+    "rotary_hybrid",
+    "wide_hybrid",
 ]

@@ -1,6 +1,5 @@
 """Published and reference backbones, as literals with their source."""
 
-from collections.abc import Callable
 from itertools import chain, cycle, islice, repeat
 
 from autobert_zero.space import Attention, Backbone, Convolution, Layer, parse_formula
@@ -80,14 +79,6 @@ def hybrid(layers: int) -> Backbone:
 def convolution(layers: int) -> Backbone:
     """Convolutions only, of 9, 7, 3, ..."""
     return Backbone(tuple(Convolution(kernel) for kernel in islice(cycle((9, 7, 3)), layers)))
-
-
-OPPONENTS: dict[str, Callable[[int], Backbone]] = {
-    "bert": bert,
-    "hybrid": hybrid,
-    "convolution": convolution,
-}
-"""What every search compares its winner with, at the same depth."""
 
 
 def _each_twice(kind: type[Attention] | type[Convolution]) -> Backbone:

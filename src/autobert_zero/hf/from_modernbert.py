@@ -1,0 +1,119 @@
+"""ModernBERT checkpoints of `transformers` with global attention only, in the rotary backbone."""
+
+import os
+import re
+
+import torch
+import transformers
+from transformers import ModernBertConfig, ModernBertForMaskedLM, ModernBertModel, ModernBertPreTrainedModel
+
+from autobert_zero.errors import UserError
+from autobert_zero.hf.configuration import AutoBertZeroConfig
+from autobert_zero.hf.heads import AutoBertZeroForMaskedLM
+from autobert_zero.hf.modeling import AutoBertZeroModel, AutoBertZeroPreTrainedModel
+from autobert_zero.zoo import rotary
+
+_RENAMED = [
+    (re.compile(pattern), name)
+    for pattern, name in {
+        r"^model\.": "encoder.",
+        r"embeddings\.tok_embeddings\.": "embeddings.token.",
+        r"\.attn_norm\.": ".mixing_norm.",
+        r"\.attn\.Wqkv\.": ".attention.projection.",
+        r"\.attn\.Wo\.": ".attention.output.",
+        r"\.mlp_norm\.": ".output_norm.",
+        r"\.mlp\.Wi\.": ".feed_forward.up.",
+        r"\.mlp\.Wo\.": ".feed_forward.down.",
+        r"^head\.dense\.": "transform.",
+        r"^head\.norm\.": "norm.",
+    }.items()
+]
+"""ModernBERT's names to ours, in order. Q, K and V are one matrix in both, in this order."""
+
+_FIXED = {"hidden_activation": "gelu", "classifier_activation": "gelu", "decoder_bias": True}
+"""What our trunk computes; a checkpoint with anything else cannot be loaded."""
+
+_BIASES = ("attention_bias", "mlp_bias", "norm_bias", "classifier_bias")
+"""One setting in our trunk: all or none."""
+
+
+def from_modernbert(
+    source: ModernBertPreTrainedModel | str | os.PathLike[str],
+) -> AutoBertZeroModel | AutoBertZeroForMaskedLM:
+    """Builds the model that computes what a ModernBERT without local attention computes.
+
+    Args:
+        source: A `ModernBertModel` or `ModernBertForMaskedLM`, or the folder or Hub name of one
+            (safetensors). Its other heads have a projection that ours lack.
+
+    Returns:
+        Our class of the same kind, in evaluation mode, with copies of the weights. ModernBERT has no
+        segments: their embeddings are 0.
+
+    Raises:
+        UserError: It is no ModernBERT, has local attention, or computes something else that ours does not.
+    """
+    theirs = source if isinstance(source, ModernBertPreTrainedModel) else _load(str(source))
+    kinds: dict[str, type[AutoBertZeroPreTrainedModel]] = {
+        "ModernBertModel": AutoBertZeroModel,
+        "ModernBertForMaskedLM": AutoBertZeroForMaskedLM,
+    }
+    kind = kinds.get(type(theirs).__name__)
+    if kind is None:
+        raise UserError(f"{type(theirs).__name__} has no counterpart; there is one of {', '.join(kinds)}")
+    config = _converted(theirs.config)
+    model = AutoBertZeroModel(config, False) if kind is AutoBertZeroModel else AutoBertZeroForMaskedLM(config)
+    state: dict[str, torch.Tensor] = {}
+    for name, tensor in theirs.state_dict().items():
+        for pattern, ours in _RENAMED:
+            name = pattern.sub(ours, name)
+        state[name] = tensor
+    segments = f"{'' if kind is AutoBertZeroModel else 'encoder.'}embeddings.segment.weight"
+    state[segments] = torch.zeros(config.type_vocab_size, config.hidden_size)
+    if kind is AutoBertZeroForMaskedLM:
+        state["bias"] = state["decoder.bias"]
+    model.to(theirs.dtype).load_state_dict(state)
+    return model.eval()
+
+
+def _load(source: str) -> ModernBertPreTrainedModel:
+    config = transformers.AutoConfig.from_pretrained(source)
+    if config.model_type != "modernbert":
+        raise UserError(f"{source} holds a model of type {config.model_type}, not modernbert")
+    masked = "ModernBertForMaskedLM" in (config.architectures or [])
+    kind = ModernBertForMaskedLM if masked else ModernBertModel
+    return kind.from_pretrained(source, use_safetensors=True)
+
+
+def _converted(config: ModernBertConfig) -> AutoBertZeroConfig:
+    for name, value in _FIXED.items():
+        if getattr(config, name) != value:
+            raise UserError(f"our trunk has {name} {value!r}, this ModernBERT {getattr(config, name)!r}")
+    local = [number for number, kind in enumerate(config.layer_types, 1) if kind != "full_attention"]
+    if local:
+        raise UserError(
+            f"layers {', '.join(map(str, local))} of this ModernBERT attend locally; what can be loaded has "
+            "global attention in all layers"
+        )
+    biases = {name: getattr(config, name) for name in _BIASES}
+    if len(set(biases.values())) > 1:
+        given = ", ".join(f"{name} {value}" for name, value in biases.items())
+        raise UserError(f"our trunk has all biases or none, this ModernBERT has {given}")
+    rope = config.rope_parameters["full_attention"]
+    if rope.get("rope_type", "default") != "default":
+        raise UserError(f"our rotary positions are not scaled, those of this ModernBERT are: {dict(rope)}")
+    kept = (
+        *("vocab_size", "hidden_size", "num_attention_heads", "intermediate_size", "initializer_range"),
+        *("max_position_embeddings", "pad_token_id", "tie_word_embeddings", "id2label", "label2id"),
+    )
+    return AutoBertZeroConfig(
+        backbone=rotary(config.num_hidden_layers),
+        hidden_dropout_prob=config.mlp_dropout,
+        layer_norm_eps=config.norm_eps,
+        norm="pre",
+        feed_forward_kind="geglu",
+        positions="none",
+        biases=biases["norm_bias"],
+        rotary_base=rope["rope_theta"],
+        **{name: getattr(config, name) for name in kept},
+    )

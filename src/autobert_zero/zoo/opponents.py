@@ -1,0 +1,138 @@
+"""What people build by hand: the layers that a search may start from, and the stacks that it has to beat."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from itertools import cycle
+from typing import Any
+
+from autobert_zero.space import Attention, Backbone, Convolution, Layer, Space, parse_formula
+from autobert_zero.zoo.backbones import STANDARD, bert, convolution, hybrid
+
+ROTARY = "softmax(scale(rotary(Q) @ rotary(K).T)) @ V"
+"""Attention with rotary positions (Su et al. 2021): the layer of ModernBERT (Warner et al. 2024)."""
+
+GATED_ROTARY = f"{ROTARY} * sigmoid(P)"
+"""The same with a sigmoid gate on its result (Qiu et al. 2025, Gated Attention)."""
+
+NORMALISED_ROTARY = "softmax(amplify(cosine(rotary(Q), rotary(K)))) @ V"
+"""The same with normalised queries and keys (Henry et al. 2020)."""
+
+GATED_CONVOLUTION = "P * (previous(Q) + K + next(V))"
+"""A gated convolution over three tokens whose taps are full matrices, after LFM2 (Liquid AI 2025)."""
+
+LINEAR = "softmax(Q) @ (softmax(K.T) @ V)"
+"""Linear attention (Shen et al. 2021)."""
+
+_KNOWN = {
+    "standard attention": STANDARD,
+    "rotary attention": ROTARY,
+    "gated rotary attention": GATED_ROTARY,
+    "normalised rotary attention": NORMALISED_ROTARY,
+    "gated convolution": GATED_CONVOLUTION,
+    "linear attention": LINEAR,
+}
+
+BERTS_TRUNK = {"norm": "post", "feed_forward_kind": "gelu", "positions": "learned", "biases": True}
+"""Settings of `EncoderConfig` that BERT was published with."""
+
+
+@dataclass(frozen=True)
+class Opponent:
+    """A stack that a search compares its winner with.
+
+    Attributes:
+        build: From the depth to the backbone.
+        trunk: Settings of `EncoderConfig` where it has others than the run.
+    """
+
+    build: Callable[[int], Backbone]
+    trunk: Mapping[str, Any] = field(default_factory=dict)
+
+
+def known_layers(primitives: tuple[str, ...]) -> dict[str, Attention]:
+    """The known attention layers that a set of primitives can express, by name."""
+    layers = {name: Attention(parse_formula(formula)) for name, formula in _KNOWN.items()}
+    allowed = set(primitives)
+    return {name: layer for name, layer in layers.items() if operations(layer) <= allowed}
+
+
+def operations(layer: Layer) -> set[str]:
+    """The primitives that a layer uses."""
+    return {node.op for node in layer.graph.nodes if node.args} if isinstance(layer, Attention) else set()
+
+
+def rotary(layers: int) -> Backbone:
+    """Rotary attention in every layer: in a modern trunk, ModernBERT with all layers global."""
+    return Backbone((_layer(ROTARY),) * layers)
+
+
+def rotary_hybrid(layers: int) -> Backbone:
+    """Convolutions of 9, 7, 3, ... alternate with rotary attention."""
+    return _alternating(layers, (9, 7, 3))
+
+
+def wide_hybrid(layers: int) -> Backbone:
+    """Convolutions of 15, 31, ... alternate with rotary attention."""
+    return _alternating(layers, (15, 31))
+
+
+def gated_convolution(layers: int) -> Backbone:
+    """Two gated convolutions, then one rotary attention, and so on: about LFM2's ratio."""
+    return Backbone(tuple(_layer(ROTARY if index % 3 == 2 else GATED_CONVOLUTION) for index in range(layers)))
+
+
+STACKS: dict[str, Callable[[int], Backbone]] = {
+    "bert": bert,
+    "hybrid": hybrid,
+    "convolution": convolution,
+    "rotary": rotary,
+    "rotary-hybrid": rotary_hybrid,
+    "wide-hybrid": wide_hybrid,
+    "gated-convolution": gated_convolution,
+}
+"""Reference backbones of any depth, by the names that commands take."""
+
+
+def opponents(space: Space) -> dict[str, Opponent]:
+    """What the winner of a search is compared with: where rotary attention is in the space, stacks of it."""
+    if "rotary" not in space.primitives:
+        return {"bert": Opponent(bert), "hybrid": Opponent(hybrid), "convolution": Opponent(convolution)}
+    return {
+        "bert": Opponent(bert, BERTS_TRUNK),
+        "rotary": Opponent(rotary),
+        "hybrid": Opponent(rotary_hybrid),
+        "wide-hybrid": Opponent(wide_hybrid),
+        "gated-convolution": Opponent(gated_convolution),
+        "convolution": Opponent(convolution),
+    }
+
+
+def known_backbones(space: Space) -> dict[str, Backbone]:
+    """What a search may begin with: its opponents in the run's trunk, and each known layer in all places.
+
+    Returns:
+        Different backbones, by name.
+    """
+    built = {name: each.build(space.layers) for name, each in opponents(space).items() if not each.trunk}
+    built |= {
+        f"{name} only": Backbone((layer,) * space.layers)
+        for name, layer in known_layers(space.primitives).items()
+    }
+    first: dict[str, str] = {}
+    for name, backbone in built.items():
+        first.setdefault(backbone.key(), name)
+    return {name: built[name] for name in first.values()}
+
+
+def _alternating(layers: int, kernels: tuple[int, ...]) -> Backbone:
+    chosen = cycle(kernels)
+    return Backbone(
+        tuple(Convolution(next(chosen)) if index % 2 == 0 else _layer(ROTARY) for index in range(layers))
+    )
+
+
+def _layer(formula: str) -> Attention:
+    return Attention(parse_formula(formula))
+
+
+OPPONENTS = {name: STACKS[name] for name in ("bert", "hybrid", "convolution")}

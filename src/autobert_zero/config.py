@@ -323,7 +323,7 @@ class RunConfig(Section):
 def _storage(url: str, info: ValidationInfo) -> str:
     if not info.context:
         return url
-    relative = re.fullmatch(r"(sqlite(?:\+\w+)?:///)(?!/|:memory:)(.+)", url)
+    relative = re.fullmatch(r"((?:sqlite(?:\+\w+)?|journal):///)(?!/|:memory:)(.+)", url)
     return f"{relative[1]}{Path(relative[2]).absolute()}" if relative else url
 
 
@@ -336,7 +336,8 @@ class SearchConfig(RunConfig):
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     """`auto`: bf16 where the hardware multiplies it, else fp32."""
     storage: Annotated[str, AfterValidator(_storage)] | None = None
-    """Optuna storage URL of the history, for a team's server; None: study.db in the run folder."""
+    """Optuna storage URL of the history, for a team: a database server, `redis://`, or `journal:///file` on
+    a shared disk; None: study.db in the run folder."""
     study: str = Field("autobert-zero", min_length=1)
     """Name of the study in the storage."""
     data: DataConfig = DataConfig()

@@ -5,7 +5,7 @@ from pathlib import Path
 import optuna
 import pytest
 import tiny
-from optuna.artifacts import get_all_artifact_meta
+from optuna.artifacts import FileSystemArtifactStore, get_all_artifact_meta
 
 from autobert_zero.report.artifacts import attach_pictures
 from autobert_zero.report.draw import svg
@@ -50,5 +50,41 @@ def test_the_best_are_attached_once(run: Path) -> None:
 
 def test_a_damaged_study_is_named(tmp_path: Path) -> None:
     (tmp_path / "study.db").write_text("nothing of the kind")
-    with pytest.raises(HistoryError, match="cannot be reached or read"):
+    with pytest.raises(HistoryError, match=r"cannot be read: .*file is not a database"):
         attach_pictures(tmp_path, 3)
+
+
+def test_a_picture_that_a_kill_kept_from_its_folder_comes_with_the_next_call(run: Path) -> None:
+    """Optuna notes an artifact in the study before it writes the file."""
+    real = FileSystemArtifactStore.write
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            FileSystemArtifactStore, "write", lambda *rest: (_ for _ in ()).throw(KeyboardInterrupt)
+        )
+        with pytest.raises(KeyboardInterrupt):
+            attach_pictures(run, 2)
+    assert FileSystemArtifactStore.write is real
+    assert attach_pictures(run, 2) == 2
+    assert pictures(run) == {"candidate-2.svg": svg(BACKBONES[2]), "candidate-3.svg": svg(BACKBONES[3])}
+
+
+def test_nothing_is_created_where_there_is_no_study(tmp_path: Path) -> None:
+    """Neither a database nor a study: in the folder, in SQLite's file of a team, in a journal."""
+    out = tmp_path / "run"
+    out.mkdir()
+    for storage in ("null", f"sqlite:///{tmp_path}/team.db", f"journal:///{tmp_path}/team.log"):
+        (out / "config.yaml").write_text(f"storage: {storage}\n")
+        for command in (("draw", out, "--artifacts", 3), ("report", out, "-o", tmp_path / "report.html")):
+            done = tiny.command(*command)
+            assert "Traceback" not in done.err
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["config.yaml", "report.html", "run"]
+
+
+def test_the_report_shows_no_password(run: Path) -> None:
+    (run / "config.yaml").write_text("storage: postgresql://me:se/cret:x@127.0.0.1:1/db?sslpassword=other\n")
+    page = run / "report.html"
+    done = tiny.command("report", run, "-o", page)
+    assert done.code == 0, done.err
+    text = page.read_text() + done.out + done.err
+    assert "postgresql://me:***@127.0.0.1:1/db?sslpassword=***" in page.read_text()
+    assert not [secret for secret in ("se/cret", "cret:x", "sslpassword=other") if secret in text]

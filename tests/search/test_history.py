@@ -97,6 +97,60 @@ def test_optuna_opens_it_as_it_is(written: str) -> None:
     assert all(trial.datetime_start and trial.datetime_complete for trial in study.trials)
 
 
+def test_optunas_tools_plot_times_and_metrics(written: str) -> None:
+    History(written, identity={})
+    study = optuna.load_study(study_name=STUDY, storage=written)
+    assert study.metric_names == ["score"]
+    times = [(trial.datetime_start, trial.datetime_complete) for trial in study.trials]
+    assert [(end - start).total_seconds() for start, end in times if start and end] == [0.0, 2.5, 0.0, 0.0]
+    assert study.trials[0].user_attrs["val_loss"] == 1 / 3
+    assert study.trials[0].user_attrs["mlm_accuracy"] == 0.0
+
+
+def test_a_search_for_a_front_is_a_study_of_several_objectives(storage: str) -> None:
+    def costly(number: int, score: float, parameters: int) -> Trial:
+        metrics = {"parameters": parameters, "flops": 7.0}
+        return Trial(Proposal(number, CONVOLUTION), Outcome(Status.COMPLETE, score, metrics=metrics))
+
+    trials = [costly(0, -5.0, 10), costly(1, -4.0, 20), costly(2, -6.0, 30)]
+    trials.append(Trial(Proposal(3, ATTENTION), Outcome(Status.DIVERGED, reason="loss is nan")))
+    history = History(storage, identity={}, costs=["parameters"])
+    for trial in trials:
+        history.append(trial)
+    assert History(storage, costs=["parameters"]).load() == trials
+    study = optuna.load_study(study_name=STUDY, storage=storage)
+    assert study.metric_names == ["score", "parameters"]
+    assert sorted(trial.number for trial in study.best_trials) == [0, 1]
+
+
+def test_a_study_for_a_front_of_earlier_versions_goes_on(written: str) -> None:
+    following = Trial(Proposal(4, ATTENTION), Outcome(Status.COMPLETE, 0.0, metrics={"parameters": 3}))
+    History(written, costs=["parameters"]).append(following)
+    assert History(written, costs=["parameters"]).load() == [*TRIALS, following]
+
+
+@pytest.mark.parametrize("name", ["what?", "50%20x", "a#b", "{x}", "größe & co", "a@b:c"])
+def test_any_file_name(tmp_path: Path, name: str) -> None:
+    file = tmp_path / name / "study.db"
+    file.parent.mkdir()
+    History(file).append(TRIALS[0])
+    assert read_trials(file) == History(file).load() == TRIALS[:1]
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+    assert [path.name for path in file.parent.iterdir()] == ["study.db"]
+
+
+def test_a_journal_on_a_shared_disk(tmp_path: Path) -> None:
+    storage = f"journal:///{tmp_path / 'team.log'}"
+    with pytest.raises(HistoryError, match="there is no file"):
+        read_trials(storage)
+    history = History(storage, identity={"seed": 1})
+    for trial in TRIALS:
+        history.append(trial)
+    assert read_trials(storage) == History(storage).load() == TRIALS
+    with pytest.raises(HistoryError, match="is of a search with another seed"):
+        History(storage, identity={"seed": 2})
+
+
 def test_foreign_trials_get_a_clear_error(storage: str) -> None:
     study = optuna.create_study(storage=storage, study_name=STUDY, direction="maximize")
     study.add_trial(optuna.trial.create_trial(value=1.0))

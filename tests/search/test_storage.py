@@ -3,14 +3,20 @@
 import shutil
 import socket
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import tiny
+from optuna.exceptions import StorageInternalError
+from sqlalchemy.exc import OperationalError
 
+from autobert_zero.errors import UserError
+from autobert_zero.search import storage
 from autobert_zero.search.history import History, HistoryError
+from autobert_zero.search.trial import Outcome, Proposal, Status, Trial
+from autobert_zero.space import Backbone
 
 
 def essence(history: History) -> list[Any]:
@@ -53,11 +59,97 @@ def test_a_storage_that_cannot_be_reached(settings_file: Path, tmp_path: Path) -
     assert "cannot be reached or read" in done.err
 
 
-def test_a_password_is_not_shown() -> None:
+@pytest.mark.parametrize(
+    "place",
+    [
+        "nonsense+driver://somebody:secret@host:1/team",
+        "nonsense+driver://somebody:sec/ret:x@host:1/team",
+        "nonsense+driver://host:1/team?password=secret",
+        "redis://:secret@127.0.0.1:1/0",
+    ],
+)
+def test_a_password_is_not_shown(place: str) -> None:
     with pytest.raises(HistoryError) as caught:
-        History("nonsense+driver://somebody:secret@host:1/team")
-    assert "secret" not in str(caught.value)
-    assert "somebody:***@host:1/team" in str(caught.value)
+        History(place)
+    assert "***" in str(caught.value)
+    assert not [part for part in ("secret", "sec/ret", "ret:x") if part in str(caught.value)]
+
+
+@pytest.fixture
+def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """A clock that only the pauses between attempts move; their lengths."""
+    waited: list[float] = []
+    monkeypatch.setattr(storage.time, "sleep", waited.append)
+    monkeypatch.setattr(storage.time, "monotonic", lambda: sum(waited))
+    return waited
+
+
+TRIAL = Trial(Proposal(0, Backbone.parse("conv 3")), Outcome(Status.COMPLETE, 1.0))
+LOCKED = OperationalError("insert", {}, Exception("database is locked"))
+
+
+def failing(history: History, times: int, *, after: bool = False) -> Callable[..., None]:
+    """Recording that fails a few times, before or after the storage has taken the trial."""
+    real, left = history._study.add_trial, [times]
+
+    def add(trial: Any) -> None:
+        if after:
+            real(trial)
+        left[0] -= 1
+        if left[0] >= 0:
+            raise StorageInternalError("an exception in the backend") from LOCKED
+        if not after:
+            real(trial)
+
+    return add
+
+
+@pytest.mark.parametrize("after", [False, True])
+def test_a_storage_that_stops_is_waited_for(
+    tmp_path: Path, pauses: list[float], monkeypatch: pytest.MonkeyPatch, after: bool
+) -> None:
+    said: list[str] = []
+    history = History(tmp_path / "study.db", say=said.append)
+    monkeypatch.setattr(history._study, "add_trial", failing(history, 1 if after else 3, after=after))
+    history.append(TRIAL)
+    assert pauses == ([1.0] if after else [1.0, 2.0, 4.0])
+    assert [line.split("study.db ")[1] for line in said] == [
+        "does not answer (an exception in the backend); trying again for 5 minutes",
+        "answers again",
+    ]
+    assert History(tmp_path / "study.db").load() == [TRIAL]
+
+
+def test_a_storage_that_does_not_come_back_ends_with_a_line(
+    tmp_path: Path, pauses: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    history = History(tmp_path / "study.db")
+    monkeypatch.setattr(history._study, "add_trial", failing(history, 10**6))
+    with pytest.raises(UserError, match=r"has not answered for 5 minutes .*then continue with --resume"):
+        history.append(TRIAL)
+    assert 270 < sum(pauses) <= 300
+    assert History(tmp_path / "study.db").load() == []
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OperationalError("insert", {}, Exception("database or disk is full")),
+        OperationalError("insert", {}, Exception("disk I/O error")),
+        ValueError("a bug"),
+    ],
+)
+def test_what_waiting_does_not_mend_is_not_waited_for(
+    tmp_path: Path, pauses: list[float], monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def add(trial: Any) -> None:
+        raise error
+
+    history = History(tmp_path / "study.db")
+    monkeypatch.setattr(history._study, "add_trial", add)
+    with pytest.raises(type(error)):
+        history.append(TRIAL)
+    assert pauses == []
 
 
 def free_port() -> int:
@@ -67,8 +159,14 @@ def free_port() -> int:
 
 
 @pytest.fixture
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def server(stoppable: tuple[str, Callable[[str], None]]) -> str:
     """A PostgreSQL server of this test alone."""
+    return stoppable[0]
+
+
+@pytest.fixture
+def stoppable() -> Iterator[tuple[str, Callable[[str], None]]]:
+    """A PostgreSQL server of this test alone, and what starts and stops it."""
     pytest.importorskip("psycopg2", reason="psycopg2 is not installed")
     folders = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
     found = shutil.which("initdb") or (folders and folders[-1] / "initdb")
@@ -86,11 +184,18 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         subprocess.run(made, check=True, capture_output=True)
         options = f"-p {port} -k {folder} -c listen_addresses=127.0.0.1"
         begin = [*user, str(programs / "pg_ctl"), "-D", data, "-o", options, "-l", f"{folder}/log", "-w"]
-        subprocess.run([*begin, "start"], check=True, capture_output=True)
+
+        def control(command: str) -> None:
+            mode = ["-m", "fast"] if command == "stop" else []
+            subprocess.run(
+                [*begin, command, *mode], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+            )
+
+        control("start")
         try:
-            yield f"postgresql+psycopg2://team@127.0.0.1:{port}/postgres"
+            yield f"postgresql+psycopg2://team@127.0.0.1:{port}/postgres", control
         finally:
-            subprocess.run([*begin, "stop", "-m", "fast"], check=True, capture_output=True)
+            control("stop")
     finally:
         shutil.rmtree(folder)
 
@@ -131,3 +236,25 @@ def test_a_server_that_is_down(settings_file: Path, tmp_path: Path) -> None:
     assert (done.code, done.err.count("\n")) == (2, 1)
     assert "cannot be reached or read" in done.err
     assert "secret" not in done.err
+
+
+@pytest.mark.slow
+def test_a_server_that_is_restarted(
+    stoppable: tuple[str, Callable[[str], None]], pauses: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It stops between two candidates, and comes back at the third attempt."""
+    server, control = stoppable
+    history = History(server, "restart")
+    history.append(TRIAL)
+    control("stop")
+    waited = pauses.append
+
+    def sleep(seconds: float) -> None:
+        waited(seconds)
+        if len(pauses) == 3:
+            control("start")
+
+    monkeypatch.setattr(storage.time, "sleep", sleep)
+    second = Trial(Proposal(1, Backbone.parse("conv 5")), Outcome(Status.COMPLETE, 2.0))
+    history.append(second)
+    assert History(server, "restart").load() == [TRIAL, second]

@@ -9,8 +9,8 @@ from itertools import islice
 import numpy as np
 from tokenizers import Tokenizer
 
-from autobert_zero.config import CorpusConfig
-from autobert_zero.data.corpus import EMBEDDED, Corpus, empty, name_of, open_parts
+from autobert_zero.config import EMBEDDED, CorpusConfig
+from autobert_zero.data.corpus import Corpus, empty, name_of, open_parts
 from autobert_zero.data.lines import CorpusError, Damage
 from autobert_zero.data.masking import MaskedBatch, Masking, Vocabulary, mask_batch
 from autobert_zero.data.packing import Sequences, tokenise

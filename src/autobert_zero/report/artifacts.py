@@ -1,6 +1,8 @@
 """Pictures of the best candidates as artifacts of the Optuna study, where optuna-dashboard shows them."""
 
+import shlex
 import tempfile
+from io import BytesIO
 from pathlib import Path
 
 import optuna
@@ -9,7 +11,8 @@ from optuna.artifacts import FileSystemArtifactStore, get_all_artifact_meta, upl
 from autobert_zero.config import SearchConfig, read_yaml, resolve
 from autobert_zero.errors import UserError
 from autobert_zero.report.draw import svg
-from autobert_zero.search.history import STUDY_FILE, History, ranked, storage_of
+from autobert_zero.search.history import STUDY_FILE, dashboard_url, ranked, read_trials, storage_of
+from autobert_zero.search.storage import open_storage
 
 FOLDER = "artifacts"
 
@@ -32,25 +35,32 @@ def attach_pictures(run: Path, count: int) -> int:
     """
     config = _config(run)
     storage = storage_of(run, config)
-    best = ranked(History(storage, config.study).load())[:count]
-    study = optuna.load_study(study_name=config.study, storage=storage)
-    known = {each.filename for each in get_all_artifact_meta(study)}
+    best = ranked(read_trials(storage, config.study))[:count]
+    study = optuna.load_study(study_name=config.study, storage=open_storage(storage))
+    known = {each.filename: each.artifact_id for each in get_all_artifact_meta(study)}
     wanted = {f"candidate-{trial.proposal.number}.svg": trial.proposal.backbone for trial in best}
-    new = {name: backbone for name, backbone in wanted.items() if name not in known}
     folder = run / FOLDER
     folder.mkdir(exist_ok=True)
-    store = FileSystemArtifactStore(folder)
+    store, new = FileSystemArtifactStore(folder), 0
     with tempfile.TemporaryDirectory() as scratch:
-        for name, backbone in new.items():
-            picture = Path(scratch) / name
-            picture.write_text(svg(backbone), encoding="utf-8")
-            upload_artifact(artifact_store=store, file_path=str(picture), study_or_trial=study)
-    return len(new)
+        for name, backbone in wanted.items():
+            if name in known and (folder / known[name]).exists():
+                continue
+            picture = svg(backbone).encode()
+            if name in known:  # a kill came between the study's note and the file
+                store.write(known[name], BytesIO(picture))
+            else:
+                path = Path(scratch) / name
+                path.write_bytes(picture)
+                upload_artifact(artifact_store=store, file_path=str(path), study_or_trial=study)
+            new += 1
+    return new
 
 
 def dashboard(run: Path) -> str:
     """The command that shows a run with its pictures."""
-    return f"optuna-dashboard {storage_of(run, _config(run))} --artifact-dir {run / FOLDER}"
+    storage = dashboard_url(storage_of(run, _config(run)))
+    return shlex.join(["optuna-dashboard", storage, "--artifact-dir", str(run / FOLDER)])
 
 
 def _config(run: Path) -> SearchConfig:

@@ -16,6 +16,7 @@ from autobert_zero.report.draw import svg
 from autobert_zero.report.lineage import lineage
 from autobert_zero.report.runs import ReportError, Run, read_run
 from autobert_zero.search.outputs import LABELS
+from autobert_zero.urls import hide_passwords
 
 
 def write_report(folders: Sequence[Path], out: Path) -> Path:
@@ -120,7 +121,7 @@ def _facts(run: Run) -> dict[str, Any]:
         "steps": [] if run.winner is None else lineage(run.trials, run.winner),
         "failures": failures(run.trials),
         "saved": saved(run.trials),
-        "config": run.config.to_yaml() if run.config else None,
+        "config": hide_passwords(run.config.to_yaml()) if run.config else None,
         "command": _command(run),
         "versions": (run.summary or {}).get("versions"),
     }

@@ -10,7 +10,7 @@ from typing import Any
 from autobert_zero.config import SearchConfig, read_yaml, resolve
 from autobert_zero.encoder_config import EncoderConfig
 from autobert_zero.errors import UserError
-from autobert_zero.search.history import STUDY, History, HistoryError, newest_scores, ranked, read_trials
+from autobert_zero.search.history import STUDY, HistoryError, newest_scores, ranked, read_trials
 from autobert_zero.search.outputs import LABELS, LEADERBOARD, verdict
 from autobert_zero.search.trial import Outcome, Proposal, Status, Trial
 from autobert_zero.space import Backbone
@@ -125,7 +125,7 @@ def _trials(folder: Path, config: SearchConfig | None, missing: list[str]) -> tu
     study = folder / "study.db"
     try:
         if config is not None and config.storage is not None:
-            return tuple(History(config.storage, config.study).load())
+            return tuple(read_trials(config.storage, config.study))
         if not study.exists():
             raise HistoryError("study.db, the history, is missing")
         return tuple(read_trials(study, STUDY if config is None else config.study))

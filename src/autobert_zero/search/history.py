@@ -2,22 +2,24 @@
 
 import gc
 import json
-import re
-import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import optuna
 from optuna.distributions import CategoricalDistribution
 from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy import URL
 
 from autobert_zero.config import SearchConfig, resolve
 from autobert_zero.errors import UserError
+from autobert_zero.search.storage import Storage, cause_of, open_storage, open_to_read, persistently, shown
 from autobert_zero.search.trial import Outcome, Proposal, Status, Trial
 from autobert_zero.space import KERNELS, Backbone, Convolution, Layer
+from autobert_zero.urls import hide_password
 
 STUDY = "autobert-zero"
 STUDY_FILE = "study.db"
@@ -30,49 +32,72 @@ class HistoryError(UserError):
     """A study that is damaged or not of a search."""
 
 
-def storage_of(out: Path, config: SearchConfig) -> str:
+def storage_of(out: Path, config: SearchConfig) -> Storage:
     """The Optuna storage of the run in a folder."""
-    return config.storage or f"sqlite:///{out / STUDY_FILE}"
+    return config.storage or out / STUDY_FILE
+
+
+def dashboard_url(storage: Storage) -> str:
+    """The storage as `optuna-dashboard` takes it, without its password."""
+    if isinstance(storage, Path):
+        return URL.create("sqlite", database=str(storage)).render_as_string()
+    return hide_password(storage)
 
 
 class History:
     """Trials in the order of their numbers.
 
     Each becomes an Optuna trial in one transaction: its score is the value, the kind of every layer is
-    a parameter, and the rest are user attributes.
+    a parameter, and the rest are user attributes. A search for a Pareto front has its costs as further
+    values. A storage that stops in between is waited for.
 
     Args:
-        storage: Any Optuna storage URL, for example `sqlite:///run/study.db`.
+        storage: The file of a run folder or any Optuna storage URL, for example `sqlite:///run/study.db`.
         study: Name of the study in it.
         identity: Settings that the trials depend on; kept with a new study, compared with an old one's.
+        costs: Names of the costs that the search minimises beside the score, among the trials' metrics.
+        say: Called with a line for the user where the storage does not answer.
 
     Raises:
         HistoryError: It cannot be reached or read, or it belongs to a search with other settings.
     """
 
-    def __init__(self, storage: str, study: str = STUDY, identity: Mapping[str, Any] | None = None) -> None:
-        optuna.logging.set_verbosity(optuna.logging.WARNING)
-        shown = re.sub(r"(?<=:)[^:@/]+(?=@)", "***", storage)  # without the password
+    def __init__(
+        self,
+        storage: Storage,
+        study: str = STUDY,
+        identity: Mapping[str, Any] | None = None,
+        costs: Sequence[str] = (),
+        say: Callable[[str], None] = lambda line: None,
+    ) -> None:
+        self._storage = storage
+        self._say = say
         try:
             self._study = optuna.create_study(
-                storage=storage, study_name=study, direction="maximize", load_if_exists=True
+                storage=open_storage(storage),
+                study_name=study,
+                directions=["maximize", *("minimize" for _ in costs)],
+                load_if_exists=True,
             )
             self._length = len(self._study.get_trials(deepcopy=False))
             own = self._study.user_attrs.get(_IDENTITY)
         except Exception as error:  # every storage has its own kinds
-            cause = str(error).splitlines()[0].replace(storage, shown)
             raise HistoryError(
-                f"the study {shown} cannot be reached or read ({cause}); check it, or start another run"
+                f"the study {shown(storage)} cannot be reached or read ({cause_of(error, storage)}); check "
+                "it, or start another run"
             ) from error
+        # Studies of earlier versions have the score as their only value.
+        self._costs = tuple(costs)[: len(self._study.directions) - 1]
         if identity is None:
             return
         if own is None and not self._length:
             self._study.set_user_attr(_IDENTITY, dict(identity))
         elif own is not None and (other := _other_settings(own, identity)):
             raise HistoryError(
-                f"the study {study!r} in {shown} is of a search with another {', '.join(other)}; choose "
-                "another name with --set study=NAME"
+                f"the study {study!r} in {shown(storage)} is of a search with another {', '.join(other)}; "
+                "choose another name with --set study=NAME"
             )
+        self._name_values()
 
     def __len__(self) -> int:
         return self._length
@@ -82,12 +107,22 @@ class History:
 
         Raises:
             ValueError: It is not the next one.
+            UserError: The storage stopped and did not come back.
         """
         if trial.proposal.number != self._length:
             raise ValueError(
                 f"trial {trial.proposal.number} follows trial {self._length - 1}: one is missing"
             )
-        self._study.add_trial(_frozen(trial))
+        frozen, attempted = _frozen(trial, self._costs), False
+
+        def record() -> None:
+            nonlocal attempted
+            # The storage may have taken it before it stopped.
+            if not attempted or len(self._study.get_trials(deepcopy=False)) == self._length:
+                attempted = True
+                self._study.add_trial(frozen)
+
+        persistently(record, self._storage, self._say)
         self._length += 1
 
     def load(self) -> list[Trial]:
@@ -97,6 +132,13 @@ class History:
             HistoryError: The study holds trials that this package did not write.
         """
         return [_thawed(trial) for trial in self._study.get_trials(deepcopy=False)]
+
+    def _name_values(self) -> None:
+        """Gives the values their names in Optuna's plots."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            if self._study.metric_names is None:
+                self._study.set_metric_names(["score", *self._costs])
 
 
 def _other_settings(own: Mapping[str, Any], identity: Mapping[str, Any]) -> list[str]:
@@ -127,24 +169,24 @@ def settings_that_differ(one: Mapping[str, Any], other: Mapping[str, Any], place
     return sorted(names)
 
 
-def read_trials(file: Path, name: str = STUDY) -> list[Trial]:
-    """Reads the trials of a SQLite study without writing into it, also while a search does.
+def read_trials(storage: Storage, name: str = STUDY) -> list[Trial]:
+    """Reads the trials of a study without writing into it, also while a search does.
+
+    Args:
+        storage: A file or a URL; it is never created.
+        name: Of the study in it.
 
     Raises:
-        HistoryError: There is no study in the file, it is damaged, or another program wrote it.
+        HistoryError: There is no study in it, it is damaged, or another program wrote it.
     """
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
     try:
-        # A connection of our own: a file's name in a URL of SQLAlchemy cannot hold every sign.
-        address = f"{file.resolve().as_uri()}?mode=ro"
-        storage = optuna.storages.RDBStorage(
-            "sqlite://", engine_kwargs={"creator": lambda: sqlite3.connect(address, uri=True)}
-        )
-        study = optuna.load_study(study_name=name, storage=storage)
+        study = optuna.load_study(study_name=name, storage=open_to_read(storage))
         with _no_garbage_collection():
             found = study.get_trials(deepcopy=False)
     except Exception as error:  # SQLite, SQLAlchemy and Optuna have their own kinds
-        raise HistoryError(f"the study {file} cannot be read: {str(error).splitlines()[0]}") from error
+        raise HistoryError(
+            f"the study {shown(storage)} cannot be read: {cause_of(error, storage)}"
+        ) from error
     return [_thawed(trial) for trial in found]
 
 
@@ -160,7 +202,7 @@ def _no_garbage_collection() -> Iterator[None]:
             gc.enable()
 
 
-def _frozen(trial: Trial) -> FrozenTrial:
+def _frozen(trial: Trial, costs: Sequence[str] = ()) -> FrozenTrial:
     proposal, outcome = trial.proposal, trial.outcome
     state = _STATES.get(outcome.status, TrialState.FAIL)
     rungs = {
@@ -169,6 +211,7 @@ def _frozen(trial: Trial) -> FrozenTrial:
         if name.startswith("rung ")
     }
     attributes: dict[str, Any] = {
+        **outcome.metrics,  # each as a number of its own, which Optuna's tools can plot
         "backbone": proposal.backbone.to_list(),
         "key": proposal.backbone.key(),
         "round": proposal.round,
@@ -183,16 +226,21 @@ def _frozen(trial: Trial) -> FrozenTrial:
         "metrics": dict(outcome.metrics),
         "rescored": {str(number): score for number, score in trial.rescored.items()},
     }
+    values = None
+    if state is TrialState.COMPLETE and outcome.score is not None:
+        values = [outcome.score, *(float(outcome.metrics[cost]) for cost in costs)]
     now = datetime.now(tz=UTC).replace(tzinfo=None)
     frozen = optuna.trial.create_trial(
         state=state,
-        value=outcome.score if state is TrialState.COMPLETE else None,
+        values=values,
         intermediate_values=rungs,
         params={f"layer {index:02}": _kind(layer) for index, layer in enumerate(proposal.backbone.layers, 1)},
         distributions={f"layer {index:02}": _KIND for index in range(1, len(proposal.backbone.layers) + 1)},
         user_attrs=json.loads(json.dumps(attributes)),
     )
-    frozen.datetime_start = frozen.datetime_complete = now
+    # Recorded when its batch has ended: the difference is what counts.
+    frozen.datetime_start = now - timedelta(seconds=outcome.seconds)
+    frozen.datetime_complete = now
     return frozen
 
 
@@ -210,7 +258,7 @@ def _thawed(frozen: FrozenTrial) -> Trial:
         )
         outcome = Outcome(
             status=Status(attributes["status"]),
-            score=frozen.value if frozen.state is TrialState.COMPLETE else None,
+            score=frozen.values[0] if frozen.state is TrialState.COMPLETE else None,
             reason=attributes["reason"],
             metrics=attributes["metrics"],
             seconds=attributes["seconds"],

@@ -37,6 +37,7 @@ from autobert_zero.search.prepare import Setting, prepare
 from autobert_zero.search.progress import RunProgress
 from autobert_zero.search.spaces import space_of
 from autobert_zero.search.strategies import check_strategy, make_strategy
+from autobert_zero.search.strategies.pareto import COSTS
 from autobert_zero.space import Backbone
 from autobert_zero.urls import secrets_of
 
@@ -99,7 +100,7 @@ def run_search(
             _write_start(setting, out, first)
 
         with _disk_told(), open_run(out, SEARCH, _inputs(setting, first), write_start, progress.say):
-            history = history_of(out, setting)
+            history = history_of(out, setting, progress.say)
             trials = history.load()
             for line in setting.announcement():
                 progress.say(line)
@@ -259,7 +260,7 @@ def identity(setting: Setting) -> dict[str, Any]:
     return settings | {"text": setting.corpus.identity}
 
 
-def history_of(out: Path, setting: Setting) -> History:
+def history_of(out: Path, setting: Setting, say: Callable[[str], None] = lambda line: None) -> History:
     """Opens the history, new or of the run so far.
 
     Raises:
@@ -269,7 +270,9 @@ def history_of(out: Path, setting: Setting) -> History:
     begun = any(snapshots_of(out).glob("*.safetensors"))
     if begun and config.storage is None and not (study.exists() and study.stat().st_size):
         raise RunError(f"{study} is missing or empty, the run cannot be resumed; start another")
-    history = History(storage_of(out, config), config.study, identity(setting))
+    weighed = config.strategy.objectives if config.strategy.name == "pareto" else ()
+    costs = [COSTS[name] for name in weighed if name != "score"]
+    history = History(storage_of(out, config), config.study, identity(setting), costs, say)
     if len(history) and not begun:
         raise RunError(
             f"the study {config.study!r} has trials, but {out} has no snapshot that belongs to them; resume "

@@ -1,0 +1,165 @@
+"""Optuna's storages: the file of a run folder, a database server, or a journal; opened, read, waited for."""
+
+import sqlite3
+import time
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+import optuna
+from optuna.storages import BaseStorage, JournalStorage, RDBStorage
+from optuna.storages.journal import JournalFileBackend, JournalRedisBackend
+from sqlalchemy import inspect, make_url
+from sqlalchemy.exc import InterfaceError, OperationalError
+
+from autobert_zero.errors import UserError
+from autobert_zero.urls import hide_password, hide_secrets
+
+Storage = str | Path
+"""A URL, or the SQLite file of a run folder, whose name no URL has to hold."""
+
+_JOURNAL = "journal:///"
+_PATIENCE = 300.0
+"""Seconds in which a storage that stopped may come back."""
+
+_LONGEST_PAUSE = 15.0
+"""Seconds between two attempts."""
+
+T = TypeVar("T")
+
+
+class StorageError(UserError):
+    """A storage that cannot be reached or read."""
+
+
+def shown(storage: Storage) -> str:
+    """The storage for messages, without its password."""
+    return hide_password(storage) if isinstance(storage, str) else str(storage)
+
+
+def cause_of(error: BaseException, storage: Storage) -> str:
+    """The first line of a driver's error, without passwords."""
+    line = (str(error).splitlines() or [""])[0].strip() or type(error).__name__
+    return hide_secrets(line, storage) if isinstance(storage, str) else line
+
+
+def open_storage(storage: Storage) -> BaseStorage:
+    """Opens a storage for writing; a database without Optuna's tables gets them.
+
+    Args:
+        storage: A file, a URL of SQLAlchemy, `redis://...` or `journal:///file`.
+    """
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    if isinstance(storage, Path):
+        return _sqlite(str(storage))
+    if storage.startswith(("redis://", "rediss://", _JOURNAL)):
+        return _journal(storage)
+    # A connection that a restarted server has dropped is noticed and made again.
+    options = {} if storage.startswith("sqlite") else {"engine_kwargs": {"pool_pre_ping": True}}
+    return RDBStorage(storage, **options)
+
+
+def open_to_read(storage: Storage) -> BaseStorage:
+    """Opens a storage that holds studies already; nothing is created.
+
+    Raises:
+        StorageError: There is no such file, or no study in the database.
+    """
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    if isinstance(storage, str) and storage.startswith("sqlite"):
+        database = make_url(storage).database
+        storage = Path(database) if database not in (None, "", ":memory:") else storage
+    if isinstance(storage, Path):
+        if not storage.is_file():
+            raise StorageError(f"there is no file {storage}")
+        return _sqlite(f"{storage.resolve().as_uri()}?mode=ro")
+    if storage.startswith(_JOURNAL):
+        if not Path(storage.removeprefix(_JOURNAL)).is_file():
+            raise StorageError(f"there is no file {storage.removeprefix(_JOURNAL)}")
+        return _journal(storage)
+    if storage.startswith(("redis://", "rediss://")):
+        return _journal(storage)
+    from sqlalchemy import create_engine
+
+    engine = create_engine(storage)
+    try:
+        if not inspect(engine).has_table("studies"):
+            raise StorageError(f"{shown(storage)} holds no studies")
+    finally:
+        engine.dispose()
+    return RDBStorage(storage)
+
+
+def persistently(work: Callable[[], T], storage: Storage, say: Callable[[str], None]) -> T:
+    """Does work on a storage; where it does not answer, tries again for minutes.
+
+    Args:
+        work: May be called again after it failed.
+        storage: The storage, for messages.
+        say: Called with a line for the user.
+
+    Raises:
+        StorageError: It did not come back.
+    """
+    end, pause, failed = time.monotonic() + _PATIENCE, 1.0, False
+    while True:
+        try:
+            result = work()
+        except Exception as error:
+            if not _temporary(error, storage):
+                raise
+            cause = cause_of(error, storage)
+            if time.monotonic() + pause > end:
+                raise StorageError(
+                    f"the storage {shown(storage)} has not answered for {_PATIENCE / 60:.0f} minutes "
+                    f"({cause}); all that was recorded is whole: start it, then continue with --resume"
+                ) from error
+            if not failed:
+                say(
+                    f"the storage {shown(storage)} does not answer ({cause}); trying again for "
+                    f"{_PATIENCE / 60:.0f} minutes"
+                )
+            failed = True
+            time.sleep(pause)
+            pause = min(2 * pause, _LONGEST_PAUSE)
+            continue
+        if failed:
+            say(f"the storage {shown(storage)} answers again")
+        return result
+
+
+def _temporary(error: BaseException, storage: Storage) -> bool:
+    """Whether an error may pass: a server that is away, a database that another process has locked."""
+    causes: list[BaseException] = []
+    cause: BaseException | None = error
+    while cause is not None and cause not in causes:
+        causes.append(cause)
+        cause = cause.__cause__ or cause.__context__
+    if isinstance(storage, Path) or storage.startswith(("sqlite", _JOURNAL)):
+        # Beside a lock, what a file's database raises is about the file: full, damaged, gone.
+        return any(isinstance(each, OperationalError) and "locked" in str(each) for each in causes)
+    network = (OperationalError, InterfaceError, ConnectionError, TimeoutError)
+    return any(
+        isinstance(each, network) or (type(each).__module__ or "").startswith("redis.exceptions")
+        for each in causes
+    )
+
+
+def _sqlite(address: str) -> RDBStorage:
+    """The database in a file; a connection of our own, since a URL cannot hold every file name."""
+    from sqlalchemy.pool import NullPool
+
+    is_uri = address.startswith("file:")
+    return RDBStorage(
+        "sqlite://",
+        engine_kwargs={"creator": lambda: sqlite3.connect(address, uri=is_uri), "poolclass": NullPool},
+    )
+
+
+def _journal(storage: str) -> JournalStorage:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        if storage.startswith(_JOURNAL):
+            return JournalStorage(JournalFileBackend(storage.removeprefix(_JOURNAL)))
+        return JournalStorage(JournalRedisBackend(storage))

@@ -89,7 +89,7 @@ class Space:
         object.__setattr__(self, "primitives", choose_primitives(self.primitives))
         if self.attention_share and not self.table.graph_sizes(self.max_ops):
             names = ", ".join(self.primitives) or "none"
-            least = self.table.least_size(types.ND, several=True)
+            least = self.table.least[types.ND, True]
             remedy = "add for example add or matmul" if least == inf else f"raise max_ops to {least} or more"
             raise SpaceError(
                 f"no attention of up to {self.max_ops} operations can be built of these primitives: {names}; "
@@ -108,6 +108,8 @@ class Table:
     Attributes:
         primitives: Names of the primitives, in the order of `PRIMITIVES`.
         operands: For each type, the primitives that result in it and on what.
+        least: The fewest operations of an expression, by its type and whether it uses several inputs; inf:
+            there is none.
 
     Args:
         primitives: As the attribute.
@@ -128,7 +130,7 @@ class Table:
         self._counts: dict[_State, int] = {}
         self._wheels: dict[_State, tuple[list[_Production], list[float]]] = {}
         self._sizes: dict[tuple[Type, int, str], list[int]] = {}
-        self._least = self._least_sizes()
+        self.least = self._least_sizes()
 
     def grow(self, random: Random, state: _State, inputs: Sequence[Node] = _ALL_INPUTS) -> Node:
         """Samples an expression of a state, each as likely as another."""
@@ -158,10 +160,6 @@ class Table:
     def count_graphs(self, max_ops: int) -> int:
         """How many attention graphs of up to `max_ops` operations can be written."""
         return sum(self._count((types.ND, size, _SEVERAL)) for size in range(1, max_ops + 1))
-
-    def least_size(self, wanted: Type, several: bool = False) -> float:
-        """The fewest operations of an expression of a type, of any or several inputs; inf: there is none."""
-        return self._least[wanted, several]
 
     def _nonempty(self, wanted: Type, most: int, inputs: str) -> list[int]:
         key = (wanted, most, inputs)

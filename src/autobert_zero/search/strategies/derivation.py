@@ -46,11 +46,11 @@ _BY_AXIS = {
 
 
 @cache
-def expansions(space: Space) -> dict[Type, dict[str, tuple[str, tuple[Type, ...]]]]:
+def expansions(primitives: tuple[str, ...]) -> dict[Type, dict[str, tuple[str, tuple[Type, ...]]]]:
     """For each type, by symbol: the primitive that results in it and the types of its operands."""
     return {
         wanted: {_symbol(op, operands): (op, operands) for op, operands in ways}
-        for wanted, ways in space.table.operands.items()
+        for wanted, ways in table_of(primitives).operands.items()
     }
 
 
@@ -66,9 +66,9 @@ SYMBOLS: tuple[str, ...] = tuple(
 
 
 @cache
-def alphabet(space: Space) -> tuple[str, ...]:
-    """The symbols that may stand in an expression of a space."""
-    own = {*INPUTS, *(symbol for ways in expansions(space).values() for symbol in ways)}
+def alphabet(primitives: tuple[str, ...]) -> tuple[str, ...]:
+    """The symbols that may stand in an expression of these primitives."""
+    own = {*INPUTS, *(symbol for ways in expansions(primitives).values() for symbol in ways)}
     return tuple([symbol for symbol in SYMBOLS if symbol in own])
 
 
@@ -120,8 +120,8 @@ class _Expression:
     def __init__(self, space: Space, layer: int, choose: Choose) -> None:
         self._layer = layer
         self._choose = choose
-        self._expansions = expansions(space)
-        self._least_size = space.table.least_size
+        self._expansions = expansions(space.primitives)
+        self._least = space.table.least
         self._left = space.max_ops
         self._step = 0
         self._open: list[Type] = []  # wanted elsewhere
@@ -142,7 +142,7 @@ class _Expression:
 
     def _legal(self, wanted: Type) -> list[str]:
         """The symbols after which the expression can still be finished, with two inputs, within its size."""
-        room = self._left - sum(map(self._least_size, self._open))
+        room = self._left - sum([self._least[type_, False] for type_ in self._open])
         legal = []
         if wanted == types.ND and self._branched:
             # Where this is the last place, a second input goes there.
@@ -150,6 +150,6 @@ class _Expression:
             legal += [name for name in INPUTS if name not in taken]
         for symbol, (_, operands) in self._expansions[wanted].items():
             several = len(operands) == 1 and not self._branched
-            if 1 + sum([self._least_size(operand, several) for operand in operands]) <= room:
+            if 1 + sum([self._least[operand, several] for operand in operands]) <= room:
                 legal.append(symbol)
         return legal

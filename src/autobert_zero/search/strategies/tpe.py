@@ -8,7 +8,7 @@ from typing import Any
 from autobert_zero.search.strategies.base import NoveltyKeeper
 from autobert_zero.search.strategies.derivation import KINDS, Place, alphabet, derive, symbols
 from autobert_zero.search.trial import Proposal, Status, Trial
-from autobert_zero.space import Backbone, Space
+from autobert_zero.space import Backbone
 
 BEST, NEWEST, AT_MOST = 25, 100, 250
 """What is kept of the trials once there are more than `AT_MOST`: Optuna looks at all for every parameter of
@@ -46,7 +46,7 @@ class Tpe(NoveltyKeeper):
         del self._best[BEST:]
         self._newest.append(told)
         if self._study is not None:
-            self._study.add_trial(_frozen(-told[0], told[2], self.space))
+            self._study.add_trial(_frozen(-told[0], told[2], self.space.primitives))
         if len(self._newest) > AT_MOST:
             kept = {number: (score, number, backbone) for score, number, backbone in self._best}
             kept |= {number: (score, number, backbone) for score, number, backbone in self._newest[-NEWEST:]}
@@ -60,13 +60,13 @@ class Tpe(NoveltyKeeper):
             optuna.logging.set_verbosity(optuna.logging.WARNING)
             self._study = optuna.create_study(direction="maximize")
             self._study.add_trials(
-                [_frozen(-score, backbone, self.space) for score, _, backbone in self._newest]
+                [_frozen(-score, backbone, self.space.primitives) for score, _, backbone in self._newest]
             )
         sampler = optuna.samplers.TPESampler(n_startup_trials=0, seed=random.getrandbits(32))
         trial = optuna.trial.create_trial(state=optuna.trial.TrialState.RUNNING)
 
         def choose(place: Place, legal: Sequence[str]) -> str:
-            name, among = _parameter(place.layer, place.step, self.space)
+            name, among = _parameter(place.layer, place.step, self.space.primitives)
             value = sampler.sample_independent(self._study, trial, name, _distribution(among))
             start = among.index(value)
             return next(symbol for symbol in (*among[start:], *among[:start]) if symbol in legal)
@@ -74,7 +74,7 @@ class Tpe(NoveltyKeeper):
         return derive(self.space, choose), ()
 
 
-def _frozen(score: float, backbone: Backbone, space: Space) -> Any:
+def _frozen(score: float, backbone: Backbone, primitives: tuple[str, ...]) -> Any:
     """A trial of Optuna with the choices that make the backbone.
 
     A backbone of the user may hold operations that the space does not have: these choices are left out.
@@ -84,15 +84,15 @@ def _frozen(score: float, backbone: Backbone, space: Space) -> Any:
     parameters, distributions = {}, {}
     for layer, chosen in enumerate(map(symbols, backbone.layers)):
         for step, symbol in enumerate(chosen):
-            name, among = _parameter(layer, step, space)
+            name, among = _parameter(layer, step, primitives)
             if symbol in among:
                 parameters[name], distributions[name] = symbol, _distribution(among)
     return optuna.trial.create_trial(value=score, params=parameters, distributions=distributions)
 
 
-def _parameter(layer: int, step: int, space: Space) -> tuple[str, tuple[str, ...]]:
+def _parameter(layer: int, step: int, primitives: tuple[str, ...]) -> tuple[str, tuple[str, ...]]:
     """The name of a parameter and its values."""
-    return f"layer {layer} choice {step}", alphabet(space) if step else KINDS
+    return f"layer {layer} choice {step}", alphabet(primitives) if step else KINDS
 
 
 def _distribution(among: tuple[str, ...]) -> Any:

@@ -103,8 +103,8 @@ def test_every_section_is_tried() -> None:
 def test_primitive(workplace: Workplace) -> None:
     (describe,) = workplace.apply("A primitive")
     assert "relu(Q @ K.T)" in workplace.run(describe)
-    drawn = "from random import Random; from autobert_zero.space import sample_graph as s; "
-    drawn += "r = Random(0); print(any('relu' in s(r, 6).operations for _ in range(100)))"
+    drawn = "from random import Random; from autobert_zero.space import SETS, sample_graph as s; "
+    drawn += "r = Random(0); print(any('relu' in s(r, 6, SETS['modern']).operations for _ in range(100)))"
     assert workplace.python(drawn) == "True"
 
 
@@ -115,14 +115,14 @@ import torch
 from autobert_zero.nn.compiler import Compiled
 from autobert_zero.nn.interpreter import Interpreter
 from autobert_zero.nn.kernels import Context
-from autobert_zero.space import INPUTS, sample_graph
+from autobert_zero.space import INPUTS, SETS, sample_graph
 random, count, worst = Random(0), 0, 0.0
 torch.manual_seed(0)
 inputs = {name: torch.randn(2, 2, 5, 4, dtype=torch.float64) for name in INPUTS}
 mask = torch.tensor([[True] * 5, [True] * 3 + [False] * 2])
 while count < 60:
-    graph = sample_graph(random, 8)
-    if {"relu", "times"} & graph.operations:
+    graph = sample_graph(random, 8, SETS['modern'])
+    if {"relu", "least"} & graph.operations:
         count += 1
         results = [kind(graph)(inputs, Context(4, mask)) for kind in (Compiled, Interpreter)]
         a, b = (torch.cat([result[0], result[1, :, :3]], 1) for result in results)
@@ -134,9 +134,9 @@ print(worst)
 def test_new_primitives_compile(workplace: Workplace) -> None:
     workplace.apply("A primitive")
     entry = '        Primitive("relu", "r", 1, types.keep, "(a, b)", "max(x, 0)", elementwise=True),'
-    binary = '"times", "*", 2, types.same, "(a, b), (a, b)", "x y", elementwise=True, commutative=True'
+    binary = '"least", "m", 2, types.same, "(a, b), (a, b)", "min(x, y)", elementwise=True, commutative=True'
     workplace.change("space/primitives.py", [f" {entry}", f"+        Primitive({binary}),"])
-    kernel = '    "times": lambda args, types, context: args[0] * args[1],'
+    kernel = '    "least": lambda args, types, context: args[0].minimum(args[1]),'
     workplace.change("nn/kernels.py", [" KERNELS: dict[str, Kernel] = {", f"+{kernel}"])
     assert float(workplace.python(_COMPARED)) < 1e-9
 

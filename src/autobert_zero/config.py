@@ -23,7 +23,7 @@ from pydantic import (
 from autobert_zero.encoder_config import ROTARY_BASE, EncoderConfig, FeedForwardKind, Norm, Positions
 from autobert_zero.errors import UserError
 from autobert_zero.sources import absolute
-from autobert_zero.space import check_head_dim, choose_primitives
+from autobert_zero.space import SETS, Space, check_head_dim, choose_primitives
 from autobert_zero.strict_yaml import parse_yaml
 
 
@@ -161,7 +161,7 @@ class SpaceConfig(Section):
     @classmethod
     def _primitives_exist(cls, value: str | tuple[str, ...]) -> str | tuple[str, ...]:
         chosen = choose_primitives(value)
-        return value if isinstance(value, str) else chosen
+        return next((name for name, names in SETS.items() if names == chosen), chosen)
 
 
 class StrategyConfig(Section):
@@ -359,10 +359,16 @@ class SearchConfig(RunConfig):
         return self
 
     @model_validator(mode="after")
-    def _primitives_fit_heads(self) -> "SearchConfig":
-        if self.space.attention_share:
-            check_head_dim(choose_primitives(self.space.primitives), self.model.width, self.model.heads)
+    def _space_is_usable(self) -> "SearchConfig":
+        if self.bounds.attention_share:
+            check_head_dim(self.bounds.primitives, self.model.width, self.model.heads)
         return self
+
+    @property
+    def bounds(self) -> Space:
+        """The space that is searched."""
+        primitives = choose_primitives(self.space.primitives)
+        return Space(self.model.layers, self.space.max_ops, self.space.attention_share, primitives)
 
 
 C = TypeVar("C", bound=RunConfig)

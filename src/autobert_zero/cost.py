@@ -5,8 +5,12 @@ from dataclasses import dataclass
 from autobert_zero.encoder_config import EncoderConfig
 from autobert_zero.space import PRIMITIVES, Attention, Backbone, Layer, Node
 
-_SOFTMAX_FLOPS = 5
-"""Operations per entry of a softmax: maximum, difference, exponential, sum, division."""
+_FLOPS = {"softmax": 5, "rotary": 3}
+"""Operations per entry where they are not one: maximum, difference, exponential, sum, division of a softmax;
+two products and a sum of a rotation."""
+
+_VIEWS = ("transpose", "previous", "next")
+"""What moves entries and computes nothing."""
 
 
 @dataclass(frozen=True)
@@ -87,9 +91,9 @@ def _norm(sizes: EncoderConfig) -> int:
 
 def _node_flops(node: Node, dims: dict[str, int]) -> int:
     rows, columns = (dims[axis] for axis in node.type)
-    if not node.args or node.op == "transpose":
+    if not node.args or node.op in _VIEWS:
         return 0
     if len(node.args) == 2 and not PRIMITIVES[node.op].elementwise:
         # matmul, cosine and euclidean contract the columns of their first operand.
         return 2 * rows * columns * dims[node.args[0].type[1]]
-    return rows * columns * (_SOFTMAX_FLOPS if node.op == "softmax" else 1)
+    return rows * columns * _FLOPS.get(node.op, 1)

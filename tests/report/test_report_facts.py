@@ -16,7 +16,7 @@ from autobert_zero.report.frequencies import KINDS, frequencies
 from autobert_zero.report.lineage import gains, lineage
 from autobert_zero.report.pareto import front
 from autobert_zero.report.runs import Run
-from autobert_zero.report.timeline import OPERATIONS, timeline
+from autobert_zero.report.timeline import timeline
 from autobert_zero.search.strategies import OpNas
 from autobert_zero.search.trial import Outcome, Proposal, Status, Trial
 from autobert_zero.space import Backbone, Space
@@ -94,7 +94,7 @@ def test_timeline_is_what_the_strategy_knew() -> None:
         strategy.rescore(trial.rescored)
         strategy.tell(trial)
         for layer in range(LAYERS):
-            for row, operation in enumerate(OPERATIONS):
+            for row, operation in enumerate(found.operations):
                 record = strategy.priority.records[layer].get(operation)
                 assert found.plays[layer][row][time] == (record.plays if record else 0)
                 if record and record.completed:
@@ -105,7 +105,7 @@ def test_timeline_is_what_the_strategy_knew() -> None:
                     assert found.mean[layer][row][time] is None
     closed = [trial for trial in run.trials if trial.proposal.round <= 10]
     for layer in range(LAYERS):
-        for row, operation in enumerate(OPERATIONS):
+        for row, operation in enumerate(found.operations):
             used = sum(operation in trial.proposal.backbone.layers[layer].operations for trial in closed)
             assert found.plays[layer][row][-1] == used
 

@@ -12,7 +12,7 @@ from autobert_zero.report.frequencies import KINDS, frequencies
 from autobert_zero.report.lineage import lineage
 from autobert_zero.report.pareto import front
 from autobert_zero.report.runs import Run
-from autobert_zero.report.timeline import OPERATIONS, timeline
+from autobert_zero.report.timeline import timeline
 from autobert_zero.search.history import newest_scores, ranked
 from autobert_zero.search.outputs import LABELS
 from autobert_zero.search.trial import Trial
@@ -114,7 +114,7 @@ def _priority(run: Run) -> Json | None:
     if run.config is None or not run.trials:
         return None
     found = timeline(run.config, run.first, run.trials)
-    return None if found is None else {"operations": OPERATIONS, **asdict(found)}
+    return None if found is None else asdict(found)
 
 
 def baselines(run: Run) -> list[Json]:

@@ -7,9 +7,7 @@ from math import inf
 from autobert_zero.config import SearchConfig
 from autobert_zero.search.strategies import OpNas, make_strategy
 from autobert_zero.search.trial import Trial
-from autobert_zero.space import KERNELS, PRIMITIVES, Backbone, Space
-
-OPERATIONS = (*PRIMITIVES, *(f"conv {kernel}" for kernel in KERNELS))
+from autobert_zero.space import KERNELS, PRIMITIVES, Backbone
 
 _COLUMNS = 60
 """Most points in time."""
@@ -20,12 +18,14 @@ class Timeline:
     """The operation priority at some points in time.
 
     Attributes:
+        operations: Names: the primitives of the space, those that backbones of the user brought, the kernels.
         times: Numbers of candidates that the strategy had been told of.
-        plays: N_i, [layer position][operation in the order of `OPERATIONS`][time].
+        plays: N_i, [layer position][operation in the order of `operations`][time].
         mean: mu_i, of the same shape; None where no trial with the operation has completed.
         bound: u_i, of the same shape; None where the operation was never played and comes first.
     """
 
+    operations: list[str]
     times: list[int]
     plays: list[list[list[int]]]
     mean: list[list[list[float | None]]]
@@ -34,16 +34,20 @@ class Timeline:
 
 def timeline(config: SearchConfig, first: Sequence[Backbone], trials: Sequence[Trial]) -> Timeline | None:
     """Tells the recorded trials to the strategy again; None where it keeps no operation priority."""
-    space = Space(config.model.layers, config.space.max_ops, config.space.attention_share)
-    strategy = make_strategy(space, config.seed, config.strategy, first)
+    strategy = make_strategy(config.bounds, config.seed, config.strategy, first)
     if not isinstance(strategy, OpNas):
         return None
+    played = {
+        name for trial in trials for layer in trial.proposal.backbone.layers for name in layer.operations
+    }
+    operations = [name for name in PRIMITIVES if name in played.union(config.bounds.primitives)]
+    operations += [f"conv {kernel}" for kernel in KERNELS]
     columns = min(_COLUMNS, len(trials))
     times = [round((column + 1) * len(trials) / columns) for column in range(columns)]
     layers = range(config.model.layers)
-    plays: list[list[list[int]]] = [[[] for _ in OPERATIONS] for _ in layers]
-    mean: list[list[list[float | None]]] = [[[] for _ in OPERATIONS] for _ in layers]
-    bound: list[list[list[float | None]]] = [[[] for _ in OPERATIONS] for _ in layers]
+    plays: list[list[list[int]]] = [[[] for _ in operations] for _ in layers]
+    mean: list[list[list[float | None]]] = [[[] for _ in operations] for _ in layers]
+    bound: list[list[list[float | None]]] = [[[] for _ in operations] for _ in layers]
     told = 0
     for time in times:
         for trial in trials[told:time]:
@@ -51,10 +55,10 @@ def timeline(config: SearchConfig, first: Sequence[Backbone], trials: Sequence[T
             strategy.tell(trial)
         told = time
         for layer in layers:
-            for row, operation in enumerate(OPERATIONS):
+            for row, operation in enumerate(operations):
                 record = strategy.priority.records[layer].get(operation)
                 plays[layer][row].append(record.plays if record else 0)
                 mean[layer][row].append(round(record.mean, 4) if record and record.completed else None)
                 upper = strategy.priority.bound(layer, operation)
                 bound[layer][row].append(None if upper == inf else round(upper, 4))
-    return Timeline(times, plays, mean, bound)
+    return Timeline(operations, times, plays, mean, bound)

@@ -153,19 +153,25 @@ def _other_settings(own: Mapping[str, Any], identity: Mapping[str, Any]) -> list
     names = settings_that_differ(own, identity)
     if known is not None and text is not None:
         # The text itself says more than the path that it had.
-        names = [name for name in names if name != "data.corpus"] + ["text"] * (known != text)
+        names = [name for name in names if name.split()[0] != "data.corpus"] + ["text"] * (known != text)
     return names
 
 
+def _listed(choice: str | list[str]) -> str:
+    return choice if isinstance(choice, str) else ", ".join(map(str, choice)) or "none"
+
+
 def settings_that_differ(one: Mapping[str, Any], other: Mapping[str, Any], place: str = "") -> list[str]:
-    """Names of the settings that differ, `section.name`."""
+    """Names of the settings that differ, `section.name`; choices by name with both, of `one` and of `other`."""
     names = []
     for key in one.keys() | other.keys():
         mine, theirs = one.get(key), other.get(key)
         if isinstance(mine, Mapping) and isinstance(theirs, Mapping):
             names += settings_that_differ(mine, theirs, f"{place}{key}.")
         elif mine != theirs:
-            names.append(f"{place}{key}")
+            named = all(isinstance(each, str | list) for each in (mine, theirs))
+            sides = f" ({_listed(mine)} there, {_listed(theirs)} here)" if named else ""
+            names.append(f"{place}{key}{sides}")
     return sorted(names)
 
 

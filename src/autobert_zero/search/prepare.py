@@ -170,4 +170,4 @@ def prepare(
     data = split(path)
     text = text_line(corpus, data, chosen, unknown_share(opened(path), chosen.tokenizer))
     known = Input(corpus.identity, corpus.name)
-    return Setting(config, known, chosen.tokenizer, data, vocabulary, model, space_of(config), device, text)
+    return Setting(config, known, chosen.tokenizer, data, vocabulary, model, config.bounds, device, text)

@@ -35,10 +35,9 @@ from autobert_zero.search.loop import Search
 from autobert_zero.search.outputs import LEADERBOARD, write_backbone, write_leaderboard, write_summary
 from autobert_zero.search.prepare import Setting, prepare
 from autobert_zero.search.progress import RunProgress
-from autobert_zero.search.spaces import space_of
-from autobert_zero.search.strategies import check_strategy, make_strategy
+from autobert_zero.search.strategies import check_strategy, foreign_operations, make_strategy
 from autobert_zero.search.strategies.pareto import COSTS
-from autobert_zero.space import Backbone
+from autobert_zero.space import Backbone, check_head_dim
 from autobert_zero.urls import secrets_of
 
 _SEEDS = "seed_backbones.json"
@@ -79,7 +78,9 @@ def run_search(
         first = _check_same(config, first, out)
         setting = setting_of_run(out, config, progress.update)
     else:
-        check_strategy(space_of(config), config.strategy, first)
+        check_strategy(config.bounds, config.strategy, first)
+        for backbone in first:
+            check_head_dim(backbone.operations, config.model.width, config.model.heads)
         setting = prepare(config, progress.update)
         setting.limits().check(setting.space, first)
         # From here on: mistakes so far were told by the names that the user gave.
@@ -104,6 +105,8 @@ def run_search(
             trials = history.load()
             for line in setting.announcement():
                 progress.say(line)
+            if foreign := foreign_operations(setting.space, first):
+                progress.say(foreign)
             if trials:
                 progress.say(f"resuming after {len(trials)} of {config.proxy.candidates} candidates")
             sizes, snapshots = setting.model, snapshots_of(out)
@@ -190,7 +193,13 @@ def setting_of_run(out: Path, config: SearchConfig, watch: Callable[[str, int, i
 def _inputs(setting: Setting, first: Sequence[Backbone] | None = None) -> dict[str, Input]:
     """What a run depends on beside its config; None: the user's backbones are not known."""
     tokenizer = setting.tokenizer.to_str()
-    inputs = {"text": setting.corpus, "tokenizer": Input(_digest(tokenizer), _TOKENIZER)}
+    primitives = ", ".join(setting.space.primitives)
+    inputs = {
+        "text": setting.corpus,
+        "tokenizer": Input(_digest(tokenizer), _TOKENIZER),
+        # By name too: what a set of them is called may mean more in another version.
+        "primitives": Input(_digest(primitives), primitives),
+    }
     if first is not None:
         name = f"{len(first)} given" if first else "none given"
         inputs["seed backbones"] = Input(_digest(_seeds_text(first)), name)

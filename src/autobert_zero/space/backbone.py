@@ -118,6 +118,11 @@ class Backbone:
         if not self.layers:
             raise SpaceError("a backbone has at least one layer; write one a line, `conv 9` or a formula")
 
+    @property
+    def operations(self) -> frozenset[str]:
+        """The operations of all layers."""
+        return frozenset[str]().union(*(layer.operations for layer in self.layers))
+
     @classmethod
     def parse(cls, text: str) -> Backbone:
         """Reads one layer a line; empty lines and what follows a `#` are skipped.

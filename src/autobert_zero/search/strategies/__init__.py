@@ -13,7 +13,7 @@ from autobert_zero.search.strategies.random_search import RandomSearch
 from autobert_zero.search.strategies.regularised_evolution import RegularisedEvolution
 from autobert_zero.search.strategies.reinforce import Reinforce
 from autobert_zero.search.strategies.tpe import Tpe
-from autobert_zero.space import Backbone, Space
+from autobert_zero.space import PRIMITIVES, Backbone, Space
 
 STRATEGIES: dict[str, Callable[[Space, int, StrategyConfig, Sequence[Backbone], Refusal], Strategy]] = {
     "op-nas": OpNas,
@@ -41,6 +41,18 @@ def check_strategy(space: Space, config: StrategyConfig, first: Sequence[Backbon
                 f"a seed backbone has {len(backbone.layers)} layers, the search has {space.layers}; "
                 "change the file or model.layers"
             )
+
+
+def foreign_operations(space: Space, first: Sequence[Backbone]) -> str | None:
+    """Says which operations backbones of the user bring into a space without them; None: they bring none."""
+    operations = frozenset[str]().union(*(backbone.operations for backbone in first))
+    foreign = [name for name in PRIMITIVES if name in operations.difference(space.primitives)]
+    if not foreign:
+        return None
+    return (
+        f"seed backbones hold {', '.join(foreign)}, which space.primitives does not: they are evaluated as they "
+        "are, and passed on to children, but put nowhere else"
+    )
 
 
 def make_strategy(
@@ -75,6 +87,7 @@ __all__ = [
     "SpaceExhausted",
     "Strategy",
     "check_strategy",
+    "foreign_operations",
     "make_strategy",
     "pareto_front",
 ]

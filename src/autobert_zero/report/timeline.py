@@ -37,9 +37,7 @@ def timeline(config: SearchConfig, first: Sequence[Backbone], trials: Sequence[T
     strategy = make_strategy(config.bounds, config.seed, config.strategy, first)
     if not isinstance(strategy, OpNas):
         return None
-    played = {
-        name for trial in trials for layer in trial.proposal.backbone.layers for name in layer.operations
-    }
+    played = frozenset[str]().union(*(trial.proposal.backbone.operations for trial in trials))
     operations = [name for name in PRIMITIVES if name in played.union(config.bounds.primitives)]
     operations += [f"conv {kernel}" for kernel in KERNELS]
     columns = min(_COLUMNS, len(trials))

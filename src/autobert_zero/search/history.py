@@ -162,15 +162,16 @@ def _listed(choice: str | list[str]) -> str:
 
 
 def settings_that_differ(one: Mapping[str, Any], other: Mapping[str, Any], place: str = "") -> list[str]:
-    """Names of the settings that differ, `section.name`; choices by name with both, of `one` and of `other`."""
+    """Names of the settings that differ, `section.name`; where they choose by name, with both choices."""
     names = []
     for key in one.keys() | other.keys():
         mine, theirs = one.get(key), other.get(key)
         if isinstance(mine, Mapping) and isinstance(theirs, Mapping):
             names += settings_that_differ(mine, theirs, f"{place}{key}.")
         elif mine != theirs:
-            named = all(isinstance(each, str | list) for each in (mine, theirs))
-            sides = f" ({_listed(mine)} there, {_listed(theirs)} here)" if named else ""
+            sides = ""
+            if isinstance(mine, str | list) and isinstance(theirs, str | list):
+                sides = f" ({_listed(mine)} there, {_listed(theirs)} here)"
             names.append(f"{place}{key}{sides}")
     return sorted(names)
 

@@ -50,8 +50,8 @@ def foreign_operations(space: Space, first: Sequence[Backbone]) -> str | None:
     if not foreign:
         return None
     return (
-        f"seed backbones hold {', '.join(foreign)}, which space.primitives does not: they are evaluated as they "
-        "are, and passed on to children, but put nowhere else"
+        f"seed backbones hold {', '.join(foreign)}, which space.primitives does not: they are evaluated as "
+        "they are, and passed on to children, but put nowhere else"
     )
 
 

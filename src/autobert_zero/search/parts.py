@@ -2,7 +2,6 @@
 
 from autobert_zero.config import SearchConfig
 from autobert_zero.estimate import Part
-from autobert_zero.search.spaces import space_of
 from autobert_zero.zoo import bert, opponents
 
 
@@ -26,6 +25,6 @@ def search_parts(config: SearchConfig) -> list[Part]:
     parts.append(
         part(f"{final.finalists} finalists", final.finalists * final.screening_steps, final.batch_size)
     )
-    models = 1 + len(opponents(space_of(config)))
+    models = 1 + len(opponents(config.bounds))
     parts.append(part(f"{models} models compared", models * final.steps, final.batch_size))
     return parts

@@ -23,7 +23,6 @@ from autobert_zero.search.evaluate import ProxyEvaluator, TaskScores
 from autobert_zero.search.latency import LatencyTable
 from autobert_zero.search.limits import Costs, Limits
 from autobert_zero.search.parts import search_parts
-from autobert_zero.search.spaces import space_of
 from autobert_zero.search.strategies import Prefilter
 from autobert_zero.space import Space
 

@@ -27,7 +27,6 @@ from autobert_zero.config import ModelConfig, ProxyConfig, SearchConfig, Strateg
 from autobert_zero.search.history import History
 from autobert_zero.search.loop import Search
 from autobert_zero.search.progress import RunProgress
-from autobert_zero.search.spaces import space_of
 from autobert_zero.search.strategies import make_strategy
 from autobert_zero.search.toy import ToyEvaluator
 from autobert_zero.search.trial import Outcome, Proposal, Trial
@@ -86,7 +85,7 @@ def main() -> None:
         strategy=StrategyConfig(population=100, parents=5, children=4),
         proxy=ProxyConfig(candidates=candidates),
     )
-    space = space_of(config)
+    space = config.bounds
     toy: Any = Toy(ToyEvaluator(sample_backbone(Random("target"), space).canonical()))
     watch = Watch()
     with tempfile.TemporaryDirectory() as name:

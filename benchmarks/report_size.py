@@ -18,7 +18,6 @@ from time import perf_counter, process_time
 from autobert_zero.config import ModelConfig, ProxyConfig, SearchConfig, StrategyConfig
 from autobert_zero.report.page import write_report
 from autobert_zero.search.history import History
-from autobert_zero.search.spaces import space_of
 from autobert_zero.search.strategies import make_strategy
 from autobert_zero.search.toy import ToyEvaluator
 from autobert_zero.search.trial import Outcome, Proposal, Status, Trial
@@ -37,7 +36,7 @@ def record(folder: Path, candidates: int) -> float:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "config.yaml").write_text(config.to_yaml(), encoding="utf-8")
     history = History(f"sqlite:///{folder / 'study.db'}")
-    space, luck = space_of(config), Random(0)
+    space, luck = config.bounds, Random(0)
     evaluator = ToyEvaluator(sample_backbone(Random("target"), space).canonical())
     strategy = make_strategy(space, config.seed, config.strategy)
     seconds = 0.0

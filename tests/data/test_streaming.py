@@ -93,13 +93,24 @@ def test_nothing_that_can_be_read(tmp_path: Path) -> None:
         first_block("kjv")
 
 
-def test_the_first_block_has_an_identity_of_its_own(tmp_path: Path) -> None:
-    (tmp_path / "a.txt").write_text("one\ntwo\nthree")
-    (tmp_path / "b.jsonl").write_text('{"text": "one"}\n{"text": "two"}\n')
-    both = first_block(str(tmp_path / "a.txt"), 2), first_block(str(tmp_path / "b.jsonl"), 2)
-    assert both[0].identity == both[1].identity
-    (tmp_path / "a.txt").write_text("one\nten\nthree")
-    assert first_block(str(tmp_path / "a.txt"), 2).identity != both[0].identity
+def test_the_identity_is_of_the_first_block_and_all_sizes(tmp_path: Path) -> None:
+    files = tmp_path / "a.txt", tmp_path / "b.txt"
+    seen = set()
+    for number, contents in enumerate(
+        [
+            ("one\ntwo\nthree", "x"),
+            ("one\nten\nthree", "x"),
+            ("one\nten\nthree", "xy"),
+            ("one\nten\nthree\n", "x"),
+        ]
+    ):
+        for path, content in zip(files, contents, strict=True):
+            path.write_text(content)
+        block = first_block(str(tmp_path), 2)
+        assert block.identity == first_block(str(tmp_path), 2).identity
+        assert block.account.files == 2
+        seen.add(block.identity)
+        assert len(seen) == number + 1
 
 
 class Flaky:

@@ -133,15 +133,7 @@ def open_corpus(source: str | CorpusConfig) -> Corpus:
     opened = open_parts(text, streaming=False)
     paragraphs = _Paragraphs(opened.parts)
     identity, documents, characters = paragraphs.read_all(name_of(text))
-    columns = tuple(opened.columns)
-    account = Account(
-        documents,
-        characters,
-        opened.files,
-        columns,
-        bool(columns) and text.text_column is None,
-        opened.skipped,
-    )
+    account = opened.account(text, documents, characters)
     return Corpus(name_of(text), identity, paragraphs, account)
 
 
@@ -168,6 +160,12 @@ class Parts:
     skipped: Counter[str] = field(default_factory=Counter)
     sizes: list[int] = field(default_factory=list)
 
+    def account(self, text: CorpusConfig, documents: int, characters: int) -> Account:
+        """What was read, when so many documents of so many characters were."""
+        columns = tuple(self.columns)
+        guessed = bool(columns) and text.text_column is None
+        return Account(documents, characters, self.files, columns, guessed, self.skipped)
+
 
 def open_parts(text: CorpusConfig, streaming: bool) -> Parts:
     """Finds the files and datasets of a corpus.
@@ -183,6 +181,8 @@ def open_parts(text: CorpusConfig, streaming: bool) -> Parts:
                 "the name of the corpus is empty; name a file, a folder, or a dataset on the Hub"
             )
         if name == EMBEDDED:
+            if streaming:
+                raise CorpusError("the embedded corpus is small: it is not streamed")
             opened.parts.append(partial(_embedded, text.document))
             continue
         try:

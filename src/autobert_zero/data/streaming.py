@@ -9,8 +9,8 @@ from itertools import islice
 import numpy as np
 from tokenizers import Tokenizer
 
-from autobert_zero.config import EMBEDDED, CorpusConfig
-from autobert_zero.data.corpus import Corpus, empty, name_of, open_parts
+from autobert_zero.config import CorpusConfig
+from autobert_zero.data.corpus import Corpus, Parts, empty, name_of, open_parts
 from autobert_zero.data.lines import CorpusError, Damage
 from autobert_zero.data.masking import MaskedBatch, Masking, Vocabulary, mask_batch
 from autobert_zero.data.packing import Sequences, tokenise
@@ -115,18 +115,22 @@ class StreamingBatches:
 def first_block(source: str | CorpusConfig, block: int = BLOCK) -> Corpus:
     """The first block of a corpus: what is held out, and what a tokenizer is trained on.
 
+    Its identity stands for the whole corpus: a digest of the block and of the sizes of all files.
+
     Raises:
         CorpusError: It has no text.
     """
     text = CorpusConfig(corpus=source) if isinstance(source, str) else source
-    texts = list(islice(stream_documents(text, 0), block))
+    opened = open_parts(text, streaming=True)
+    texts = list(islice(_read(text, opened, 0), block))
     if not any(each.strip() for each in texts):
         raise empty(name_of(text))
-    digest = hashlib.blake2b(digest_size=16)
+    digest = hashlib.blake2b(repr(opened.sizes).encode(), digest_size=16)
     for each in texts:
         encoded = each.encode()
         digest.update(b"%d\n%b" % (len(encoded), encoded))
-    return Corpus(name_of(text), digest.hexdigest(), texts)
+    account = opened.account(text, len(texts), sum(map(len, texts)))
+    return Corpus(name_of(text), digest.hexdigest(), texts, account)
 
 
 def stream_documents(text: CorpusConfig, skip: int) -> Iterator[str]:
@@ -139,10 +143,12 @@ def stream_documents(text: CorpusConfig, skip: int) -> Iterator[str]:
     Raises:
         CorpusError: It is missing, nothing of it can be read, or more than a hundredth is damaged.
     """
-    if EMBEDDED in ((text.corpus,) if isinstance(text.corpus, str) else text.corpus):
-        raise CorpusError("the embedded corpus is small: it is not streamed")
+    return _read(text, open_parts(text, streaming=True), skip)
+
+
+def _read(text: CorpusConfig, opened: Parts, skip: int) -> Iterator[str]:
     number = damaged = 0
-    for part in open_parts(text, streaming=True).parts:
+    for part in opened.parts:
         for each in part():
             if isinstance(each, Damage):
                 damaged += 1

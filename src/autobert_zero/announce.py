@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 
 from autobert_zero.data.corpus import Corpus
-from autobert_zero.data.packing import Splits
+from autobert_zero.data.prepare import PreparedSplits
 from autobert_zero.data.tokenizer import ChosenTokenizer
 from autobert_zero.devices import describe_device
 from autobert_zero.encoder_config import TRUNK, EncoderConfig
@@ -14,14 +14,15 @@ from autobert_zero.progress import duration
 from autobert_zero.training.precision import Precision, resolve
 
 
-def text_line(corpus: Corpus, splits: Splits, chosen: ChosenTokenizer, unknown_share: float) -> str:
-    """The prepared text: documents, tokens, sequences of each split, unknown tokens, tokenizer."""
+def text_line(corpus: Corpus, data: PreparedSplits, chosen: ChosenTokenizer) -> str:
+    """The prepared text: what was read, tokens, sequences of each split, tokenizer, unknown tokens."""
+    splits = data.splits
     counts = [len(part) for part in (splits.train, splits.validation, splits.holdout)]
     length = splits.train.take(slice(0, 1)).shape[1]
     return (
         f"corpus {corpus.name}: {len(corpus.paragraphs):,} documents, {sum(counts) * length:,} tokens in "
         f"sequences of {length} ({counts[0]:,} for training, {counts[1]:,} for validation, {counts[2]:,} "
-        f"held out); {_tokenizer(chosen, unknown_share)}"
+        f"held out); read: {corpus.account}; {_tokenizer(chosen, data.unknown_share)}"
     )
 
 
@@ -29,6 +30,7 @@ def streamed_line(corpus: Corpus, chosen: ChosenTokenizer, unknown_share: float)
     """The first block of streamed text, which is all that is known of it at the start."""
     return (
         f"corpus {corpus.name}: streamed; the first {len(corpus.paragraphs):,} documents are held out; "
+        f"read of them: {corpus.account}; "
         f"{_tokenizer(chosen, unknown_share)}"
     )
 

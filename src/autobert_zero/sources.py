@@ -24,6 +24,10 @@ _ENDINGS = frozenset(
 """Endings of files: a name with one of these is meant as a path."""
 
 
+class MissingSource(UserError):
+    """A path to nothing."""
+
+
 def find_local(
     source: str,
     what: str,
@@ -43,7 +47,8 @@ def find_local(
         The existing path, or None for a name on the Hub.
 
     Raises:
-        UserError: The source is empty, cannot be accessed, or is a path to nothing.
+        MissingSource: The source is a path to nothing.
+        UserError: It is empty or cannot be accessed.
     """
     if not source.strip():
         raise UserError(f"the name of the {what} is empty; name a path or a repository on the Hub")
@@ -60,10 +65,10 @@ def find_local(
             raise UserError(f"{what} {source!r} cannot be read: {error.strerror}") from None
         nothing = inside = False
     if nothing:
-        raise UserError(f"{what} {source!r} is a link to {path.readlink()}, which does not exist")
+        raise MissingSource(f"{what} {source!r} is a link to {path.readlink()}, which does not exist")
     name = source.partition(":")[0] if configuration else source
     if inside or path.suffix.lower() in _ENDINGS or not _HUB_NAME.fullmatch(name):
-        raise UserError(f"{what} {source!r} does not exist; {remedy}")
+        raise MissingSource(f"{what} {source!r} does not exist; {remedy}")
     return None
 
 

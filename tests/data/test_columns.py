@@ -96,8 +96,7 @@ def test_a_guess_is_said(tmp_path: Path) -> None:
     corpus = open_corpus(str(path))
     assert list(corpus.paragraphs) == [PROSE]
     assert str(corpus.account) == (
-        f"1 file, 1 documents of {len(PROSE)} characters, "
-        "text from column content (guessed; --text-column chooses)"
+        f"1 file, {len(PROSE)} characters, text from column content (guessed; --text-column chooses)"
     )
 
 

@@ -38,7 +38,7 @@ def test_what_is_hidden_or_of_another_kind_is_skipped_and_counted(tmp_path: Path
         "without an ending": 1,
         "no regular files": 1,
     }
-    assert "2 files, 2 documents" in str(corpus.account)
+    assert "2 files, 6 characters; skipped" in str(corpus.account)
     assert "; skipped: 1 .csv, 1 .md, 1 .pdf, 1 empty, 4 hidden" in str(corpus.account)
 
 

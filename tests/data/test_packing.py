@@ -135,6 +135,22 @@ def test_the_cached_file_is_used_again(
             pack(*other, 1)
 
 
+@pytest.mark.parametrize("content", ["", "half", "garbage", "other"])
+def test_a_damaged_file_is_made_again(cache: Path, tokenizer: Tokenizer, content: str) -> None:
+    path = pack(CORPUS, tokenizer, LENGTH, 1)
+    whole = path.read_bytes()
+    np.testing.assert_array_equal(packing.opened(path), np.load(path))
+    if content == "half":
+        path.write_bytes(whole[: len(whole) // 2])
+    elif content == "other":
+        np.save(path, np.zeros((5, LENGTH + 1), dtype=np.uint16))
+    else:
+        path.write_text(content)
+    assert pack(CORPUS, tokenizer, LENGTH, 1) == path
+    assert path.read_bytes() == whole
+    assert packing.opened(path).tolist() == np.load(path).tolist()
+
+
 @pytest.mark.parametrize("cached", [False, True])
 def test_too_small_a_corpus(cache: Path, tokenizer: Tokenizer, cached: bool) -> None:
     found = len(np.load(pack(CORPUS, tokenizer, LENGTH, 1))) if cached else len(packed(tokenizer))

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import Tokenizer
 
-from autobert_zero.config import ConfigError, DataConfig, SearchConfig, resolve
+from autobert_zero.config import ConfigError, CorpusConfig, DataConfig, SearchConfig, resolve
 from autobert_zero.data import tokenizer as module
 from autobert_zero.data.corpus import Corpus
 from autobert_zero.data.kinds import SPECIAL_TOKENS, Spelling, TokenizerError, train_kind
@@ -352,3 +352,37 @@ def test_a_tokenizer_without_berts_special_tokens(tmp_path: Path) -> None:
 def test_a_name_out_of_reach() -> None:
     with pytest.raises(TokenizerError, match="cannot be loaded"):
         load_tokenizer("nobody/nothing")
+
+
+def test_names_that_are_of_the_hub_or_of_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr(
+        "autobert_zero.data.tokenizer.check_hub", lambda name, *kinds: asked.append(name) or _no_hub()
+    )
+    for name in ("user/model-v1.1", "bert-base-uncased", "a/b.c"):
+        with pytest.raises(TokenizerError, match="cannot be loaded: no network"):
+            load_tokenizer(name)
+    assert asked == ["user/model-v1.1", "bert-base-uncased", "a/b.c"]
+    for name in ("x" * 5000, "books/tokenizer.json", "~nobody-here/x", "a\0b", ""):
+        with pytest.raises(TokenizerError) as caught:
+            load_tokenizer(name)
+        assert "\n" not in str(caught.value)
+    assert len(asked) == 3
+
+
+def _no_hub() -> None:
+    raise ConnectionError("no network")
+
+
+@pytest.mark.parametrize("content", ["", "{", "{}", '{"tokenizer": "{}", "reason": ""}'])
+def test_a_damaged_cached_tokenizer_is_trained_again(cache: Path, content: str) -> None:
+    settings = CorpusConfig(vocab_size=200)
+    chosen = choose_tokenizer(settings, CORPUS)
+    keep_tokenizer(chosen, settings, CORPUS)
+    (path,) = cache.iterdir()
+    whole = path.read_bytes()
+    path.write_text(content)
+    again = choose_tokenizer(settings, CORPUS)
+    assert again.tokenizer.to_str() == chosen.tokenizer.to_str()
+    keep_tokenizer(again, settings, CORPUS)
+    assert path.read_bytes() == whole

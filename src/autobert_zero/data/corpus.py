@@ -73,9 +73,9 @@ class Account:
     skipped: Counter[str] = field(default_factory=Counter)
 
     def __str__(self) -> str:
-        """One line."""
+        """What was read beside the number of documents, in a line."""
         parts = [f"{self.files:,} file{'s' * (self.files != 1)}"] if self.files else []
-        parts.append(f"{self.documents:,} documents of {self.characters:,} characters")
+        parts.append(f"{self.characters:,} characters")
         if self.columns:
             how = " (guessed; --text-column chooses)" if self.guessed else ""
             parts.append(f"text from column {', '.join(self.columns)}{how}")

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
-from autobert_zero.data.cache import cache_path
+from autobert_zero.data.cache import cache_path, check_writable, read_cached, write_cached
 from autobert_zero.data.corpus import Corpus, Watch, unwatched
 from autobert_zero.data.lines import CorpusError
-from autobert_zero.files import written_whole
 
 Sequences = NDArray[np.unsignedinteger[Any]]
 
@@ -86,16 +85,33 @@ def pack(corpus: Corpus, tokenizer: Tokenizer, length: int, at_least: int, watch
     Raises:
         CorpusError: There are fewer than `at_least` sequences, or the tokenizer cannot spell the text;
             nothing is written then.
+        CacheError: The result cannot be kept.
     """
     recipe = f"{corpus.identity}\n{tokenizer.to_str()}\n{length}"
     path = cache_path(recipe, ".npy", __file__)
-    if not path.exists():
+    sequences = read_cached(path, partial(_whole, length=length))
+    if sequences is None:
+        check_writable()
         sequences = tokenise(corpus.batches(watch), tokenizer, length)
         _check(corpus, tokenizer, sequences, at_least)
-        with written_whole(path) as partial, partial.open("wb") as stream:
+        with write_cached(path) as file, file.open("wb") as stream:
             np.save(stream, sequences)
-    _check(corpus, tokenizer, opened(path), at_least)
+        opened.cache_clear()  # of a file that was damaged
+    else:
+        _check(corpus, tokenizer, sequences, at_least)
     return path
+
+
+def _whole(path: Path, length: int) -> Sequences:
+    """The sequences of a cached file.
+
+    Raises:
+        ValueError: It is damaged.
+    """
+    sequences: Sequences = np.load(path, mmap_mode="r")
+    if sequences.ndim != 2 or sequences.shape[1] != length or sequences.dtype.kind != "u":
+        raise ValueError(f"{path} does not hold sequences of {length} tokens")
+    return sequences
 
 
 def _check(corpus: Corpus, tokenizer: Tokenizer, sequences: Sequences, at_least: int) -> None:

@@ -8,10 +8,11 @@ from tokenizers import Tokenizer
 
 from autobert_zero.config import CorpusConfig
 from autobert_zero.data import kinds
-from autobert_zero.data.cache import cache_path
+from autobert_zero.data.cache import cache_path, check_writable, read_cached, write_cached
 from autobert_zero.data.corpus import Corpus, Watch, unwatched
 from autobert_zero.data.kinds import SPECIAL_TOKENS, Spelling, TokenizerError, train_kind
-from autobert_zero.files import written_whole
+from autobert_zero.errors import UserError
+from autobert_zero.sources import MissingSource, check_hub, find_local
 
 
 @dataclass(frozen=True)
@@ -54,10 +55,10 @@ def choose_tokenizer(
         return ChosenTokenizer(kept, "kept from an earlier run", False)
     if settings.tokenizer is not None:
         return ChosenTokenizer(load_tokenizer(settings.tokenizer), f"given: {settings.tokenizer}", False)
-    path = _place(settings, corpus)
-    if path.exists():
-        record = json.loads(path.read_text(encoding="utf-8"))
-        return ChosenTokenizer(Tokenizer.from_str(record["tokenizer"]), record["reason"], True)
+    cached = read_cached(_place(settings, corpus), _read_chosen)
+    if cached is not None:
+        return cached
+    check_writable()
     tokenizer, kind, reason = train_kind(corpus, settings.vocab_size, watch, _spelling(settings))
     return ChosenTokenizer(tokenizer, f"{kind}: {reason}", True)
 
@@ -68,10 +69,15 @@ def keep_tokenizer(chosen: ChosenTokenizer, settings: CorpusConfig, corpus: Corp
     A step of its own, for when the corpus has proved to be of use.
     """
     path = _place(settings, corpus)
-    if chosen.trained and not path.exists():
+    if chosen.trained and read_cached(path, _read_chosen) is None:
         content = {"reason": chosen.reason, "tokenizer": chosen.tokenizer.to_str()}
-        with written_whole(path) as partial:
-            partial.write_text(json.dumps(content), encoding="utf-8")
+        with write_cached(path) as file:
+            file.write_text(json.dumps(content), encoding="utf-8")
+
+
+def _read_chosen(path: Path) -> ChosenTokenizer:
+    record = json.loads(path.read_text(encoding="utf-8"))
+    return ChosenTokenizer(Tokenizer.from_str(record["tokenizer"]), record["reason"], True)
 
 
 def _place(settings: CorpusConfig, corpus: Corpus) -> Path:
@@ -90,12 +96,19 @@ def load_tokenizer(source: str) -> Tokenizer:
     Raises:
         TokenizerError: It cannot be loaded, or lacks one of BERT's special tokens.
     """
-    path = Path(source).expanduser()
-    file = path / "tokenizer.json" if path.is_dir() else path
-    if not file.exists() and (path.is_dir() or path.suffix or source.startswith((".", "/", "~"))):
+    try:
+        path = find_local(source, "tokenizer")
+    except MissingSource:
+        raise TokenizerError(f"tokenizer {source!r}: there is no file {source}") from None
+    except UserError as error:
+        raise TokenizerError(str(error)) from None
+    file = path / "tokenizer.json" if path is not None and path.is_dir() else path
+    if file is not None and not file.exists():
         raise TokenizerError(f"tokenizer {source!r}: there is no file {file}")
     try:
-        tokenizer = Tokenizer.from_file(str(file)) if file.exists() else Tokenizer.from_pretrained(source)
+        if file is None:
+            check_hub(source, "tokenizer", "model")
+        tokenizer = Tokenizer.from_file(str(file)) if file else Tokenizer.from_pretrained(source)
     except Exception as error:  # tokenizers raises bare Exception
         raise TokenizerError(
             f"tokenizer {source!r} cannot be loaded: {str(error).splitlines()[0]}"

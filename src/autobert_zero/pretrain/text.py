@@ -9,7 +9,6 @@ import numpy as np
 from tokenizers import Tokenizer
 
 from autobert_zero.announce import streamed_line, text_line
-from autobert_zero.data.corpus import open_corpus
 from autobert_zero.data.masking import (
     MaskedBatch,
     Masking,
@@ -18,9 +17,10 @@ from autobert_zero.data.masking import (
     batches_of,
     evaluation_batches,
 )
-from autobert_zero.data.packing import check_unknown, opened, pack, split, spread, unknown_share
+from autobert_zero.data.packing import check_unknown, spread, unknown_share
+from autobert_zero.data.prepare import prepare_text
 from autobert_zero.data.streaming import StreamingBatches, first_block, held_out
-from autobert_zero.data.tokenizer import choose_tokenizer, keep_tokenizer
+from autobert_zero.data.tokenizer import choose_tokenizer
 from autobert_zero.pretrain.config import PhaseConfig, PretrainConfig
 
 Watch = Callable[[str, int, int], None]
@@ -83,15 +83,13 @@ def open_text(config: PretrainConfig, watch: Watch, tokenizer: Tokenizer | None 
 
 def _prepared(config: PretrainConfig, watch: Watch, tokenizer: Tokenizer | None) -> Text:
     text = config.text
-    corpus = open_corpus(text)
-    chosen = choose_tokenizer(text, corpus, partial(watch, "training the tokenizer"), tokenizer)
-    vocabulary = Vocabulary.of(chosen.tokenizer)
-    phases, lines = [], []
-    for number, phase in enumerate(config.phases):
-        at_least = max(20, -(-phase.batch_size * 10 // 9) + 2)
-        path = pack(corpus, chosen.tokenizer, phase.length, at_least, partial(watch, "tokenising"))
-        parts, masking = split(path), _masking(config)
-        lines.append(text_line(corpus, parts, chosen, unknown_share(opened(path), chosen.tokenizer)))
+    sizes = [(phase.length, phase.batch_size) for phase in config.phases]
+    prepared = prepare_text(text, sizes, watch, tokenizer)
+    chosen = prepared.chosen
+    vocabulary, masking = Vocabulary.of(chosen.tokenizer), _masking(config)
+    phases = []
+    for number, (phase, data) in enumerate(zip(config.phases, prepared.lengths, strict=True)):
+        parts = data.splits
         limit, size = config.report.evaluated_sequences, 2 * phase.batch_size
         phases.append(
             PhaseText(
@@ -100,8 +98,8 @@ def _prepared(config: PretrainConfig, watch: Watch, tokenizer: Tokenizer | None)
                 evaluation_batches(parts.holdout, vocabulary, size, limit, masking),
             )
         )
-    keep_tokenizer(chosen, text, corpus)
-    return Text(chosen.tokenizer, vocabulary, tuple(phases), tuple(dict.fromkeys(lines)))
+    lines = dict.fromkeys(text_line(prepared.corpus, data, chosen) for data in prepared.lengths)
+    return Text(chosen.tokenizer, vocabulary, tuple(phases), tuple(lines))
 
 
 def _streamed(config: PretrainConfig, watch: Watch, tokenizer: Tokenizer | None) -> Text:

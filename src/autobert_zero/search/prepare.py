@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import torch
@@ -10,10 +9,9 @@ from tokenizers import Tokenizer
 
 from autobert_zero.announce import estimate_line, machine_line, model_line, text_line
 from autobert_zero.config import SearchConfig
-from autobert_zero.data.corpus import open_corpus
 from autobert_zero.data.masking import Vocabulary, evaluation_batches
-from autobert_zero.data.packing import Splits, opened, pack, split, unknown_share
-from autobert_zero.data.tokenizer import choose_tokenizer, keep_tokenizer
+from autobert_zero.data.packing import Splits
+from autobert_zero.data.prepare import prepare_text
 from autobert_zero.devices import find_device
 from autobert_zero.errors import UserError
 from autobert_zero.nn import EncoderConfig
@@ -157,16 +155,11 @@ def prepare(
             f"prefilter.proxy: no zero-cost proxy {config.prefilter.proxy!r}; there are {', '.join(PROXIES)}"
         )
     device = find_device(config.device)
-    corpus = open_corpus(config.data)
-    chosen = choose_tokenizer(config.data, corpus, partial(watch, "training the tokenizer"), tokenizer)
     batch = max(config.proxy.batch_size, config.final.batch_size)
-    # The training part is nine tenths of the sequences, in blocks of up to a twentieth.
-    at_least = max(20, -(-batch * 10 // 9) + 2)
-    path = pack(corpus, chosen.tokenizer, config.data.length, at_least, partial(watch, "tokenising"))
-    keep_tokenizer(chosen, config.data, corpus)
+    prepared = prepare_text(config.data, [(config.data.length, batch)], watch, tokenizer)
+    corpus, chosen, (data,) = prepared.corpus, prepared.chosen, prepared.lengths
     vocabulary = Vocabulary.of(chosen.tokenizer)
     model = config.model.encoder_config(vocabulary.size, config.data.length)
-    data = split(path)
-    text = text_line(corpus, data, chosen, unknown_share(opened(path), chosen.tokenizer))
-    known = Input(corpus.identity, corpus.name)
-    return Setting(config, known, chosen.tokenizer, data, vocabulary, model, config.bounds, device, text)
+    text = text_line(corpus, data, chosen)
+    known, space = Input(corpus.identity, corpus.name), config.bounds
+    return Setting(config, known, chosen.tokenizer, data.splits, vocabulary, model, space, device, text)

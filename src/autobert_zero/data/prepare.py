@@ -1,0 +1,77 @@
+"""From names to sequences: corpus, tokenizer and splits of a search or a pre-training."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+from tokenizers import Tokenizer
+
+from autobert_zero.config import CorpusConfig
+from autobert_zero.data.corpus import Corpus, open_corpus
+from autobert_zero.data.packing import Splits, opened, pack, split, unknown_share
+from autobert_zero.data.tokenizer import ChosenTokenizer, choose_tokenizer, keep_tokenizer
+
+Progress = Callable[[str, int, int], None]
+"""Called with the name of the work, how much is done, and how much it is in all."""
+
+
+@dataclass(frozen=True)
+class PreparedSplits:
+    """A corpus as sequences of one length.
+
+    Attributes:
+        splits: For training, validation and hold-out.
+        unknown_share: Share of `[UNK]` among the tokens.
+    """
+
+    splits: Splits
+    unknown_share: float
+
+
+@dataclass(frozen=True)
+class PreparedText:
+    """A corpus that is ready to train on.
+
+    Attributes:
+        corpus: The text.
+        chosen: Its tokenizer.
+        lengths: One for each length that was asked for.
+    """
+
+    corpus: Corpus
+    chosen: ChosenTokenizer
+    lengths: tuple[PreparedSplits, ...]
+
+
+def prepare_text(
+    settings: CorpusConfig,
+    sizes: Sequence[tuple[int, int]],
+    progress: Progress,
+    tokenizer: Tokenizer | None = None,
+) -> PreparedText:
+    """Reads, tokenises and splits a corpus; what was done before is in the cache.
+
+    Args:
+        settings: Name the corpus and the tokenizer.
+        sizes: The length of sequences and the size of the largest batch, for each use of the text.
+        progress: What the user sees.
+        tokenizer: The one of an earlier run that goes on or is built on; None: what the settings say.
+
+    Raises:
+        UserError: The corpus or the tokenizer cannot be used, or the cache cannot be written.
+    """
+    corpus = open_corpus(settings)
+    chosen = choose_tokenizer(settings, corpus, partial(progress, "training the tokenizer"), tokenizer)
+    lengths = []
+    for length, batch_size in sizes:
+        at_least = _sequences_for(batch_size)
+        path = pack(corpus, chosen.tokenizer, length, at_least, partial(progress, "tokenising"))
+        lengths.append(PreparedSplits(split(path), unknown_share(opened(path), chosen.tokenizer)))
+    keep_tokenizer(chosen, settings, corpus)
+    return PreparedText(corpus, chosen, tuple(lengths))
+
+
+def _sequences_for(batch_size: int) -> int:
+    """Sequences that a corpus needs for one batch of training: nine tenths, less a block, and ten per cent
+    for validation and hold-out."""
+    return max(20, -(-batch_size * 10 // 9) + 2)

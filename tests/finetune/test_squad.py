@@ -9,7 +9,7 @@ import hf_samples
 import numpy as np
 import pytest
 import tiny
-from tokenizers import Tokenizer, models, pre_tokenizers
+from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
 from autobert_zero.errors import UserError
 from autobert_zero.finetune.squad import (
@@ -106,6 +106,125 @@ def test_no_answer_where_the_first_token_wins() -> None:
     assert problem.decide("validation", [[flat, sharp], [flat, sharp]]) == {"q": "", "p": "blue"}
 
 
+def lone(problem: QuestionAnswering, split: str = "validation") -> list[np.ndarray[Any, Any]]:
+    """Zeros for every token of every window of a split."""
+    return [np.zeros(len(row["input_ids"])) for row in problem.features[split].rows]
+
+
+def several_windows() -> QuestionAnswering:
+    """One question on a text of three windows of `[CLS] where is it [SEP] ... [SEP]`, as SQuAD 2.0."""
+    context = " ".join(WORDS[4:] * 4)
+    asked = [question(context, "red")]
+    problem = QuestionAnswering(SQUADS["squad_v2"], {"train": asked, "validation": asked}, tokenizer(), 20)
+    assert len(problem.features["validation"]) == 3
+    return problem
+
+
+def test_no_answer_has_to_win_in_every_window() -> None:
+    """The score of no answer is the least over the windows: where the answer stands it is low."""
+    problem = several_windows()
+    start, end = lone(problem), lone(problem)
+    for window, (none, span) in enumerate(((9.0, 0.0), (1.0, 4.0), (9.0, 0.0))):
+        start[window][0] = none
+        start[window][6] = span
+        end[window][6] = span
+    (answer,) = problem.decide("validation", [start, end]).values()
+    assert answer != ""
+    for each in start:
+        each[0] = 9.0
+    assert problem.decide("validation", [start, end]) == {"q": ""}
+
+
+def test_no_answer_wins_ties() -> None:
+    problem = several_windows()
+    start, end = lone(problem), lone(problem)
+    assert problem.decide("validation", [start, end]) == {"q": ""}
+    end[1][7] = 1e-3
+    assert problem.decide("validation", [start, end]) != {"q": ""}
+
+
+def long_window(words: int) -> QuestionAnswering:
+    """SQuAD 1.1, one window with a text of so many different words."""
+    context = " ".join(f"{WORDS[number % 6 + 4]}" for number in range(words))
+    asked = [question(context, context.split()[0])]
+    return QuestionAnswering(SQUADS["squad"], {"train": asked, "validation": asked}, tokenizer(100), 100)
+
+
+@pytest.mark.parametrize(("tokens", "allowed"), [(29, True), (30, True), (31, False), (32, False)])
+def test_answers_have_at_most_thirty_tokens(tokens: int, allowed: bool) -> None:
+    problem = long_window(60)
+    start, end = lone(problem), lone(problem)
+    first = 5  # after [CLS] where is it [SEP]
+    start[0][first] = 5.0
+    end[0][first + tokens - 1] = 5.0
+    (answer,) = problem.decide("validation", [start, end]).values()
+    assert (len(answer.split()) == tokens) == allowed
+
+
+def test_the_best_pair_need_not_have_the_best_start_and_the_best_end() -> None:
+    """The best end stands before the best start."""
+    problem = long_window(20)
+    words = " ".join(f"{WORDS[number % 6 + 4]}" for number in range(20)).split()
+    start, end = lone(problem), lone(problem)
+    start[0][5 + 10], start[0][5 + 2] = 9.0, 8.0
+    end[0][5 + 1], end[0][5 + 12], end[0][5 + 4] = 9.0, 3.0, 7.0
+    # 8 + 7 from 2 to 4; 9 + 3 from 10 to 12; 9 + 9 would run backwards.
+    (answer,) = problem.decide("validation", [start, end]).values()
+    assert answer == " ".join(words[2:5])
+
+
+def test_the_twentieth_start_is_still_tried() -> None:
+    """Nineteen better starts, all behind every good end."""
+    problem = long_window(60)
+    start, end = lone(problem), lone(problem)
+    start[0][5 + 30 : 5 + 49] = 9.0
+    start[0][5] = 8.0
+    end[0][6] = 20.0
+    end[0][5 + 30 :] = -50.0
+    (answer,) = problem.decide("validation", [start, end]).values()
+    assert answer == " ".join(WORDS[4:6])
+
+
+def test_long_questions_are_cut_and_counted() -> None:
+    asked = [Question("q", " ".join(WORDS[4:] * 5), "red blue green " * 9, (("red", 0),))]
+    for length in (8, 9, 20):
+        problem = QuestionAnswering(SQUADS["squad"], {"train": asked}, tokenizer(), length)
+        assert problem.cut == 1
+        rows = problem.features["train"].rows
+        assert max(len(row["input_ids"]) for row in rows) <= length
+        assert len(rows) > 1
+
+
+def test_no_answer_stands_where_the_tokenizer_puts_cls() -> None:
+    """XLNet's comes last; there is no answer to the second question."""
+    last = tokenizer()
+    last.backend_tokenizer.post_processor = processors.TemplateProcessing(
+        single="$A [SEP] [CLS]",
+        pair="$A [SEP] $B:1 [SEP]:1 [CLS]:2",
+        special_tokens=[("[CLS]", 2), ("[SEP]", 3)],
+    )
+    last.padding_side = "left"
+    asked = [question("red blue", "blue", key="p"), question("red blue green")]
+    problem = QuestionAnswering(SQUADS["squad_v2"], {"train": asked, "validation": asked}, last, 20)
+    features = problem.features["train"]
+    targets = [(row["start_positions"], row["end_positions"]) for row in features.rows]
+    assert targets == [(5, 5), (8, 8)]  # where is it [SEP] red blue [SEP] [CLS]
+    batch = features.batch([0, 1])
+    assert batch.inputs["input_ids"][0, 5] == 4 + 1 + WORDS.index("blue")  # padded on the right
+    start, end = lone(problem), lone(problem)
+    for window, place in ((0, 5), (1, 8)):
+        start[window][place] = end[window][place] = 1.0
+    assert problem.decide("validation", [start, end]) == {"p": "blue", "q": ""}
+
+
+def test_tokenizers_that_cannot_answer() -> None:
+    mute = tokenizer()
+    mute.cls_token = None
+    with pytest.raises(UserError, match=r"squad_v2 needs a tokenizer with \[CLS\]"):
+        QuestionAnswering(SQUADS["squad_v2"], {"train": [question("red")]}, mute, 20)
+    QuestionAnswering(SQUADS["squad"], {"train": [question("red", "red")]}, mute, 20)
+
+
 def test_it_learns_through_the_command_line(tmp_path: Path) -> None:
     """The answer is the word after `here`."""
     data, model, out = tmp_path / "data", tmp_path / "model", tmp_path / "out"
@@ -157,7 +276,58 @@ def test_bad_files_are_named(tmp_path: Path) -> None:
     silent = file_of([Question("q7", "?", None, ())])  # type: ignore[arg-type]
     assert "question q7: question, context or answer is no text" in refused(json.dumps(silent), "squad_v2")
     assert "has 2 questions with the id" in refused(json.dumps(file_of([question("red blue", "blue")] * 2)))
+    repeated = json.dumps(good).replace('"id": "q"', '"id": "p", "id": "q"')
+    assert "is not JSON: the key 'id' is given twice" in refused(repeated)
+    assert "nested too deeply" in refused("[" * 100_000)
+    (tmp_path / "validation.json").write_bytes(json.dumps(good).encode("utf-16"))
+    with pytest.raises(UserError, match="is UTF-16, not UTF-8"):
+        load_questions(SQUADS["squad"], tmp_path)
     empty = json.dumps(file_of([question("red")]))
     assert "has no answer; squad_v2 allows that" in refused(empty)
     (tmp_path / "validation.json").write_text(empty)
     assert load_questions(SQUADS["squad_v2"], tmp_path)["validation"][0].answers == ()
+
+
+@pytest.mark.parametrize(
+    ("task", "answers", "impossible", "message"),
+    [
+        ("squad_v2", (), True, None),
+        ("squad_v2", (), None, None),
+        ("squad_v2", ("blue",), False, None),
+        ("squad", ("blue",), False, None),
+        ("squad_v2", ("blue",), True, "question q: is_impossible is true, but there is the answer 'blue'"),
+        ("squad", ("blue",), True, "question q: is_impossible is true, but there is the answer 'blue'"),
+        ("squad_v2", (), False, "question q has no answer, but is_impossible is false"),
+        ("squad", (), True, "question q has no answer; squad_v2 allows that"),
+        ("squad_v2", (), "yes", "question q: is_impossible is true or false, not 'yes'"),
+        ("squad_v2", ("blue",), 0, "question q: is_impossible is true or false, not 0"),
+    ],
+)
+def test_is_impossible_and_the_answers_agree(
+    tmp_path: Path, task: str, answers: tuple[str, ...], impossible: object, message: str | None
+) -> None:
+    content = file_of([question("red blue", *answers)])
+    if impossible is not None:
+        content["data"][0]["paragraphs"][0]["qas"][0]["is_impossible"] = impossible
+    for split in ("train", "validation"):
+        (tmp_path / f"{split}.json").write_text(json.dumps(content))
+    if message is None:
+        assert (
+            load_questions(SQUADS[task], tmp_path)["train"][0].answers
+            == question("red blue", *answers).answers
+        )
+        return
+    with pytest.raises(UserError, match=message):
+        load_questions(SQUADS[task], tmp_path)
+
+
+def test_plausible_answers_are_none(tmp_path: Path) -> None:
+    """SQuAD 2.0 notes them beside questions without an answer."""
+    content = file_of([question("red blue")])
+    content["data"][0]["paragraphs"][0]["qas"][0] |= {
+        "is_impossible": True,
+        "plausible_answers": [{"text": "red", "answer_start": 0}],
+    }
+    for split in ("train", "validation"):
+        (tmp_path / f"{split}.json").write_text(json.dumps(content))
+    assert load_questions(SQUADS["squad_v2"], tmp_path)["train"][0].answers == ()

@@ -2,6 +2,7 @@
 
 import errno
 import json
+import os
 import shutil
 from pathlib import Path
 from random import Random
@@ -13,6 +14,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import BertForMaskedLM, PreTrainedTokenizerFast
 
 from autobert_zero.finetune import suite
+from autobert_zero.finetune.folder import contents
 from autobert_zero.finetune.submission import write_submission
 from autobert_zero.finetune.suite import Score, table
 from autobert_zero.finetune.task import Task
@@ -114,8 +116,14 @@ def test_the_same_call_continues(
     assert tiny.command(*arguments(model, data, tuned)).code == 0
     assert len(trained) == 1
     after = tiny.contents(tuned)
-    # All but the time that the repeated run took.
-    assert {name for name in before if before[name] != after[name]} <= {"runs/seed1-rate0.01.json"}
+    # All but the time that the repeated run took, and the record of the calls.
+    assert {name for name in before if before[name] != after[name]} <= {
+        "runs/seed1-rate0.01.json",
+        "run.json",
+    }
+    sessions = json.loads((tuned / "run.json").read_text())["sessions"]
+    assert len(sessions) == 3
+    assert all("finetune --model" in session["command"] for session in sessions)
 
 
 def test_other_data_or_another_model_is_not_answered_from_old_runs(
@@ -127,11 +135,63 @@ def test_other_data_or_another_model_is_not_answered_from_old_runs(
         file.write('{"sentence": "more", "label": 1}\n')
     (tmp_path / "model" / "model.safetensors").write_bytes(b"cut")
     before = tiny.contents(tuned)
-    for given in ((model, tmp_path / "data"), (tmp_path / "model", data)):
+    for given, what in (((model, tmp_path / "data"), "data"), ((tmp_path / "model", data), "model")):
         done = tiny.command(*arguments(*given, tuned))
         assert (done.code, done.err.count("\n")) == (2, 1)
-        assert "another model, other data or other settings" in done.err
+        assert f"{tuned} was started on other {what}" in done.err
     assert tiny.contents(tuned) == before
+
+
+def test_a_copy_of_the_model_and_the_data_is_the_same(
+    tuned: Path, model: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Contents count, not places."""
+    shutil.copytree(data, tmp_path / "data" / "sst2")
+    shutil.copytree(model, tmp_path / "model")
+    monkeypatch.setattr(suite, "finetune_once", None)
+    assert tiny.command(*arguments(tmp_path / "model", tmp_path / "data" / "sst2", tuned)).code == 0
+
+
+def test_a_folder_without_a_record_goes_on(
+    tuned: Path, model: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of before there was run.json: digests are in finetune.json, with the length that was asked for."""
+    old = tmp_path / "old"
+    shutil.copytree(tuned, old)
+    (old / "run.json").unlink()
+    about = json.loads((old / "finetune.json").read_text())
+    about["model"] = str(model)
+    about["settings"]["length"] = 128
+    about["contents"] = {"model": contents(model), "data": contents(data), "task": None}
+    (old / "finetune.json").write_text(json.dumps(about))
+    monkeypatch.setattr(suite, "finetune_once", None)
+    done = tiny.command(*arguments(model, data, old))
+    assert done.code == 0, done.err
+    about["contents"]["data"] = "0" * 64
+    (old / "run.json").unlink()
+    (old / "finetune.json").write_text(json.dumps(about))
+    done = tiny.command(*arguments(model, data, old))
+    assert (done.code, done.err.count("\n")) == (2, 1)
+    assert "holds a fine-tuning with other data" in done.err
+
+
+def test_a_half_made_folder_is_started_again(model: Path, data: Path, tmp_path: Path) -> None:
+    """Killed between making the folder and the first training; settings may change then."""
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / ".lock").touch()
+    (out / "run.json").write_text("{}")
+    (out / "finetune.json.0a.partial").write_text("{")
+    done = tiny.command(*arguments(model, data, out)[:-6], "--rates", "1e-2", "--seeds", 1, "--epochs", 1)
+    assert done.code == 0, done.err
+    assert not list(out.glob("*.partial"))
+
+
+def test_every_file_follows_the_umask(tuned: Path) -> None:
+    umask = os.umask(0)
+    os.umask(umask)
+    files = [path for path in tuned.rglob("*") if path.is_file() and path.name != ".lock"]
+    assert {path.stat().st_mode & 0o777 for path in files} == {0o666 & ~umask}
 
 
 def test_weights_and_configs_that_cannot_be_read(model: Path, data: Path, tmp_path: Path) -> None:
@@ -154,7 +214,7 @@ def test_a_full_disk_is_one_line(
     def full(*given: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device", "runs")
 
-    monkeypatch.setattr(suite, "_establish", full)
+    monkeypatch.setattr(suite, "open_folder", full)
     done = tiny.command(*arguments(model, data, tmp_path / "out"))
     assert (done.code, done.err) == (
         2,
@@ -175,15 +235,23 @@ def test_bad_input_is_one_line_and_changes_nothing(
         ("--task", "sst3", "unknown task 'sst3'"),
         ("--data", tmp_path, "train.jsonl (or .csv, .tsv) is missing"),
         ("--out", tmp_path / "full", "holds other files already"),
-        ("--out", tuned, "holds a fine-tuning with another model"),
+        ("--out", tuned, "holds a fine-tuning with epochs 3, not 1"),
+        ("--model", tmp_path / "typo", f"model '{tmp_path / 'typo'}' does not exist"),
+        ("--model", data / "train.jsonl", "is a file; name the folder of a saved or exported model"),
+        ("--model", data, "is not a model: it has no config.json; export a run to get one"),
+        ("--model", "", "the name of the model is empty"),
+        ("--task", "", "unknown task ''"),
+        ("--task", "ssst2", "did you mean sst2?"),
+        ("--length", 21, "--length 21 is more than the 20 positions of"),
         ("--rates", "fast", "learning rates are numbers"),
         ("--rates", "2", "learning rates are between 0 and 1"),
     ):
         before = tiny.contents(tmp_path), tiny.contents(tuned)
         given = [part for pair in (good | {option: value}).items() for part in pair]
-        done = tiny.command("finetune", *given)
+        done = tiny.command("finetune", *given, "--epochs", 1)
         assert done.code == 2, message
         assert message in done.err
+        assert done.err.count("\n") == 1
         assert (tiny.contents(tmp_path), tiny.contents(tuned)) == before
 
 
@@ -218,10 +286,53 @@ def test_the_glue_table(model: Path, data: Path, tmp_path: Path) -> None:
     assert done.code == 0, done.err
     text = (tmp_path / "g" / "table.md").read_text()
     assert text.splitlines()[2].startswith("| sst2 | accuracy | ")
-    assert text.splitlines()[-1].startswith("| average of 1 |")
+    assert len(text.splitlines()) == 5  # no average of one task
+    assert text.splitlines()[-1].startswith("One seed: ")
     refused = tiny.command("glue", "--model", model, "--data", tmp_path, "--out", tmp_path / "h")
     assert refused.code == 2
     assert "has no folder of a GLUE task" in refused.err
+
+
+def test_glue_checks_all_tasks_before_it_trains_one(
+    model: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, out = tmp_path / "glue", tmp_path / "out"
+    shutil.copytree(data, folder / "sst2")
+    (folder / "rte").mkdir()
+    given = ("glue", "--model", model, "--data", folder, "--out", out, "--rates", "1e-2", "--seeds", 1)
+    monkeypatch.setattr(suite, "finetune_once", None)
+    for line, message in (
+        ('{"sentence1": "a"}', "rte/train.jsonl, line 1: "),
+        ("", "rte/train.jsonl has no"),
+    ):
+        (folder / "rte" / "train.jsonl").write_text(line)
+        done = tiny.command(*given)
+        assert (done.code, done.err.count("\n")) == (2, 1)
+        assert message in done.err
+        assert not out.exists()
+    (out / "sst2").mkdir(parents=True)
+    (out / "sst2" / "mine").touch()
+    done = tiny.command(*given, "--tasks", "sst2")
+    assert done.code == 2
+    assert "holds other files already" in done.err
+
+
+def test_tasks_of_one_name_would_share_a_folder(model: Path, data: Path, tmp_path: Path) -> None:
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "mine.yaml").write_text("columns: [sentence]\nmetrics: [pearson]\n")
+    tasks = f"{tmp_path / 'a' / 'mine.yaml'},{tmp_path / 'b' / 'mine.yaml'}"
+    done = tiny.command("glue", "--model", model, "--data", data, "--out", tmp_path / "o", "--tasks", tasks)
+    assert done.code == 2
+    assert "two tasks have one name: mine, mine" in done.err
+
+
+def test_rates_that_are_close_are_runs_of_their_own(model: Path, data: Path, tmp_path: Path) -> None:
+    options = ("--rates", "1e-2,1.0000001e-2", "--seeds", 1, "--epochs", 1)
+    given = ("--model", model, "--task", "sst2", "--data", data, "--out", tmp_path / "out")
+    done = tiny.command("finetune", *given, *options)
+    assert done.code == 0, done.err
+    assert len(list((tmp_path / "out" / "runs").iterdir())) == 2
 
 
 def test_the_average_is_over_tasks() -> None:
@@ -239,8 +350,11 @@ def test_the_average_is_over_tasks() -> None:
         "| mrpc | f1 | 80.0 ± 10.0 | 2 | 0.001 |",
         "| mrpc | accuracy | 60.0 ± 0.0 | 2 | 0.001 |",
         "| rte | accuracy | 50.0 | 1 | 0.001 |",
-        "| average of 2 | | 60.0 | | |",
+        "| average of 2 tasks | | 60.0 | | |",
+        "",
+        "One seed: how much another seed would give is not known; do not rank models by it.",
     ]
+    assert table([first]).splitlines()[2:] == lines[2:4]
 
 
 def test_submissions_of_ones_own_tasks_are_not_glues(tmp_path: Path) -> None:

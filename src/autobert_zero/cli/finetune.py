@@ -22,6 +22,7 @@ from autobert_zero.cli.options import (
     Seeds,
 )
 from autobert_zero.errors import UserError
+from autobert_zero.files import write_text
 from autobert_zero.progress import Bars, log_console, quiet_transformers
 
 
@@ -37,7 +38,7 @@ def finetune(
     seeds: Seeds = 3,
     epochs: Epochs = 3,
     batch_size: BatchSize = 32,
-    length: Length = 128,
+    length: Length = None,
     device: Device = "auto",
     pooling: Pooling = None,
 ) -> None:
@@ -65,14 +66,15 @@ def glue(
     seeds: Seeds = 3,
     epochs: Epochs = 3,
     batch_size: BatchSize = 32,
-    length: Length = 128,
+    length: Length = None,
     device: Device = "auto",
     pooling: Pooling = None,
 ) -> None:
     """Fine-tune a model on every GLUE task that there is, and print the table with the average."""
     quiet_transformers()
-    from autobert_zero.finetune.suite import finetune as run
-    from autobert_zero.finetune.suite import table
+    from autobert_zero.finetune.models import open_model
+    from autobert_zero.finetune.suite import finetune_all as run
+    from autobert_zero.finetune.suite import load_task, table
     from autobert_zero.finetune.tasks import TASKS, find_task
     from autobert_zero.finetune.train import Settings
 
@@ -83,11 +85,18 @@ def glue(
     if not found:
         raise UserError(f"{data} has no folder of a GLUE task; there are {', '.join(TASKS)}")
     settings = Settings(epochs=epochs, batch_size=batch_size, length=length, device=device, pooling=pooling)
-    tried, scores = parse_rates(rates), []
+    twice = [task.name for task in found.values()]
+    if len(set(twice)) < len(twice):
+        raise UserError(f"two tasks have one name: {', '.join(sorted(twice))}")
+    tried = parse_rates(rates)
     with stop_told(lambda: "the same call continues"), Bars(log_console()) as progress:
-        for name, each in found.items():
-            place = None if data is None else each.folder(data)
-            scores.append(run(model, name, place, out / each.name, tried, range(seeds), settings, progress))
+        opened = open_model(model)
+        # All are read and checked before anything is trained: the last may be the broken one.
+        loaded = [
+            (load_task(name, None if data is None else task.folder(data)), out / task.name)
+            for name, task in found.items()
+        ]
+        scores = run(opened, loaded, tried, range(seeds), settings, progress)
     text = table(scores)
-    (out / "table.md").write_text(text + "\n", encoding="utf-8")
+    write_text(out / "table.md", text + "\n")
     typer.echo("\n" + text)

@@ -11,7 +11,10 @@ Rates = Annotated[str, typer.Option(help="Learning rates to try with the first s
 Seeds = Annotated[int, typer.Option(min=1, help="Number of seeds.")]
 Epochs = Annotated[int, typer.Option(min=1, help="Most passes over the training data.")]
 BatchSize = Annotated[int, typer.Option(min=1, help="Sequences in a batch.")]
-Length = Annotated[int, typer.Option(min=8, help="Most tokens of a sequence.")]
+Length = Annotated[
+    int | None,
+    typer.Option(min=8, help="Most tokens of a sequence; else 128, or the model's positions where fewer."),
+]
 Pooling = Annotated[
     Literal["cls", "mean"] | None,
     typer.Option(help="What a classifier is given: the first token's state or the mean; else as the model."),

@@ -92,17 +92,17 @@ def plan_finetune(options: Mapping[str, Any], hardware: str | None, devices: int
 
     import autobert_zero.hf
     from autobert_zero.estimate import Part
+    from autobert_zero.finetune.models import open_model
     from autobert_zero.finetune.suite import make_problem
-    from autobert_zero.finetune.train import load_config, load_tokenizer
     from autobert_zero.plan import plan
 
-    model, length = options["model"], options["length"]
-    settings = load_config(model)
+    model = open_model(options["model"])
+    settings = model.config
     if not isinstance(settings, autobert_zero.hf.AutoBertZeroConfig):
-        raise UserError(f"{model} is a model of type {settings.model_type}; plan knows autobert-zero only")
+        raise UserError(f"{model.source} is a model of type {settings.model_type}; plan knows autobert-zero only")
     sizes = settings.encoder_config()
-    limit = min(length, sizes.length_limit or length)
-    train = make_problem(options["task"], options["data"], load_tokenizer(model), limit).features["train"]
+    length = model.length(options["length"])
+    train = make_problem(options["task"], options["data"], model.tokenizer, length).features["train"]
     runs = len(parse_rates(options["rates"])) + options["seeds"] - 1
     usual = max(round(fmean(train.length(index) for index in range(len(train)))), 1)
     sequences = runs * options["epochs"] * len(train)

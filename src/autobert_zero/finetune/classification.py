@@ -35,6 +35,7 @@ class Classification:
         self.validation = task.validation
         self.test = tuple(split for split in task.test if split in data)
         self._labels = {split: np.asarray(data[split]["label"]) for split in ("train", *task.validation)}
+        self.cut = 0
         features = {}
         for split, examples in data.items():
             pairs = examples["pair"] if "pair" in examples.column_names else None
@@ -44,6 +45,7 @@ class Classification:
                 truncation=True,
                 max_length=length,
             )
+            self.cut += sum(bool(encoding.overflowing) for encoding in encoded.encodings or ())
             rows = [dict(zip(encoded, values, strict=True)) for values in zip(*encoded.values(), strict=True)]
             if split in self._labels:
                 rows = [{**row, "labels": label} for row, label in zip(rows, examples["label"], strict=True)]
@@ -59,6 +61,7 @@ class Classification:
             num_labels=max(len(task.labels), 1),
             problem_type=problem,
             trust_remote_code=False,
+            use_safetensors=True,
             **changes,
         )
 

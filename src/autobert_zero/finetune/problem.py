@@ -19,6 +19,7 @@ class Problem(Protocol):
         test: The splits that are predicted.
         features: By split; also `train`.
         outputs: Names of the model's outputs that decide.
+        cut: Texts that lose their end because they are longer than a sequence.
     """
 
     name: str
@@ -27,6 +28,7 @@ class Problem(Protocol):
     test: tuple[str, ...]
     features: Mapping[str, Features]
     outputs: tuple[str, ...]
+    cut: int
 
     def load(self, source: str, **changes: Any) -> PreTrainedModel:
         """The pre-trained encoder with a new head, after changes to its config."""

@@ -1,5 +1,6 @@
 """SQuAD v1.1 and v2.0: spans of a text as answers, no answer among them."""
 
+import copy
 import json
 import re
 import string
@@ -14,7 +15,10 @@ from datasets import load_dataset
 from transformers import AutoModelForQuestionAnswering, PreTrainedModel, PreTrainedTokenizerBase
 
 from autobert_zero.errors import UserError
+from autobert_zero.files import write_text
 from autobert_zero.finetune.features import Features
+from autobert_zero.finetune.tables import read_lines, unique_pairs
+from autobert_zero.sources import check_hub
 
 _BEST = 20
 """Starts and ends of a window that are combined."""
@@ -80,7 +84,8 @@ def load_questions(task: Squad, folder: Path | None) -> dict[str, list[Question]
             `validation.json` of that format; None loads from the Hub.
 
     Raises:
-        UserError: A file is missing, broken or empty, or an answer does not stand where it says.
+        UserError: A file is missing, broken or empty, an answer does not stand where it says, or
+            `is_impossible` says something else than the answers.
     """
     return {split: _questions(task, folder, split) for split in task.files}
 
@@ -89,9 +94,10 @@ def _questions(task: Squad, folder: Path | None, split: str) -> list[Question]:
     if folder is None:
         place = f"{task.hub}:{split}"
         try:
+            check_hub(task.hub, "dataset", "dataset")
             records: Any = load_dataset(task.hub, split=split)
         except Exception as error:  # of many kinds: no network, no such dataset
-            reason = str(error).splitlines()[0]
+            reason = (str(error) or type(error).__name__).splitlines()[0]
             raise UserError(
                 f"task {task.name} cannot be loaded from the Hub ({reason}); name a folder with --data"
             ) from None
@@ -101,32 +107,7 @@ def _questions(task: Squad, folder: Path | None, split: str) -> list[Question]:
         if path is None:
             raise UserError(f"task {task.name}: {folder} has neither {names[0]} nor {names[1]}")
         place, records = str(path), _records(path)
-    found = []
-    for record in records:
-        answers = record["answers"]
-        pairs = tuple(zip(answers["text"], answers["answer_start"], strict=True))
-        texts = (record["question"], record["context"], *answers["text"])
-        if not all(isinstance(text, str) for text in texts):
-            raise UserError(
-                f"task {task.name}: {place}, question {record['id']}: question, context or answer is no text"
-            )
-        for text, start in pairs:
-            if type(start) is not int or not 0 <= start < len(record["context"]) or not text:
-                raise UserError(
-                    f"task {task.name}: {place}, question {record['id']}: the answer {text!r} at "
-                    f"answer_start {start!r} is not inside of its context"
-                )
-            if record["context"][start : start + len(text)] != text:
-                raise UserError(
-                    f"task {task.name}: {place}, question {record['id']}: the answer {text!r} does not stand "
-                    f"at character {start} of its context, which has "
-                    f"{record['context'][start : start + len(text)]!r} there"
-                )
-        if not pairs and not task.unanswerable:
-            raise UserError(
-                f"task {task.name}: {place}, question {record['id']} has no answer; squad_v2 allows that"
-            )
-        found.append(Question(str(record["id"]), record["question"].strip(), record["context"], pairs))
+    found = [_question(task, f"{place}, question {record['id']}", record) for record in records]
     if not found:
         raise UserError(f"task {task.name}: {place} has no questions")
     twice, times = Counter(question.key for question in found).most_common(1)[0]
@@ -135,12 +116,46 @@ def _questions(task: Squad, folder: Path | None, split: str) -> list[Question]:
     return found
 
 
+def _question(task: Squad, place: str, record: Mapping[str, Any]) -> Question:
+    """Checks a record and makes a question of it."""
+    start = f"task {task.name}: {place}"
+    answers, context = record["answers"], record["context"]
+    pairs = tuple(zip(answers["text"], answers["answer_start"], strict=True))
+    if not all(isinstance(text, str) for text in (record["question"], context, *answers["text"])):
+        raise UserError(f"{start}: question, context or answer is no text")
+    for text, begin in pairs:
+        if type(begin) is not int or not 0 <= begin < len(context) or not text:
+            raise UserError(
+                f"{start}: the answer {text!r} at answer_start {begin!r} is not inside of its context"
+            )
+        there = context[begin : begin + len(text)]
+        if there != text:
+            raise UserError(
+                f"{start}: the answer {text!r} does not stand at character {begin} of its context, which has "
+                f"{there!r} there"
+            )
+    impossible = record.get("is_impossible")  # the Hub's records have no such field
+    if not isinstance(impossible, bool | None):
+        raise UserError(f"{start}: is_impossible is true or false, not {impossible!r}")
+    if impossible and pairs:
+        raise UserError(f"{start}: is_impossible is true, but there is the answer {pairs[0][0]!r}")
+    if not pairs and not task.unanswerable:
+        raise UserError(f"{start} has no answer; squad_v2 allows that")
+    if impossible is False and not pairs:
+        raise UserError(f"{start} has no answer, but is_impossible is false")
+    return Question(str(record["id"]), record["question"].strip(), context, pairs)
+
+
 def _records(path: Path) -> list[dict[str, Any]]:
     """Reads SQuAD's own format as records like the Hub's."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8-sig"))
-    except ValueError as error:  # JSON, or the encoding
+        content = json.loads("".join(read_lines(path)), object_pairs_hook=unique_pairs)
+    except UserError:
+        raise
+    except ValueError as error:
         raise UserError(f"{path} is not JSON: {error}") from None
+    except RecursionError:
+        raise UserError(f"{path} is not in SQuAD's format: nested too deeply") from None
     try:
         return [
             {
@@ -151,6 +166,7 @@ def _records(path: Path) -> list[dict[str, Any]]:
                     key: [answer[key] for answer in question.get("answers", [])]
                     for key in ("text", "answer_start")
                 },
+                "is_impossible": question.get("is_impossible"),
             }
             for article in content["data"]
             for paragraph in article["paragraphs"]
@@ -164,13 +180,17 @@ class QuestionAnswering:
     """A SQuAD with its data, ready for a model; a `Problem`.
 
     Long texts are read in overlapping windows. The score of a span is the sum of its two logits; where there
-    may be no answer, it has to beat the score of `[CLS]` (BERT), by 0.
+    may be no answer, it has to beat the score of `[CLS]` (BERT), wherever that stands, by 0.
 
     Args:
         task: Which version.
         data: Of `load_questions`.
         tokenizer: The model's; a fast one.
         length: Most tokens of a window with its question.
+
+    Raises:
+        UserError: The tokenizer cannot tell where in the text a token stands, or has no token that stands for
+            no answer.
     """
 
     outputs: tuple[str, ...] = ("start_logits", "end_logits")
@@ -185,32 +205,36 @@ class QuestionAnswering:
         tokenizer: PreTrainedTokenizerBase,
         length: int,
     ) -> None:
+        if not tokenizer.is_fast:
+            raise UserError(f"task {task.name} needs a fast tokenizer, which knows the place of a token")
+        if task.unanswerable and tokenizer.cls_token_id is None:
+            raise UserError(f"task {task.name} needs a tokenizer with [CLS], which stands for no answer")
         self._task = task
         self.name = task.name
         self._questions = {split: list(questions) for split, questions in data.items()}
-        self._tokenizer = tokenizer
+        self._tokenizer = copy.deepcopy(tokenizer)
+        self._tokenizer.padding_side = "right"  # on the left it would move the targets
         self._length = length
+        self.cut = 0
         self._windows: dict[str, list[_Window]] = {}
         self.features: Mapping[str, Features] = {split: self._encoded(split) for split in data}
 
     def load(self, source: str, **changes: Any) -> PreTrainedModel:
-        return AutoModelForQuestionAnswering.from_pretrained(source, trust_remote_code=False, **changes)
+        return AutoModelForQuestionAnswering.from_pretrained(
+            source, trust_remote_code=False, use_safetensors=True, **changes
+        )
 
     def _encoded(self, split: str) -> Features:
         questions = self._questions[split]
         special = self._tokenizer.num_special_tokens_to_add(pair=True)
-        most = (self._length - special) // 2  # a question must leave room for its text
-        asked = self._tokenizer([each.question for each in questions], add_special_tokens=False)["input_ids"]
-        texts = [
-            each.question if len(ids) <= most else self._tokenizer.decode(ids[:most])
-            for each, ids in zip(questions, asked, strict=True)
-        ]
+        limit = (self._length - special) // 2  # a question must leave room for its text
         encoded = self._tokenizer(
-            texts,
+            [self._cut(each.question, limit) for each in questions],
             [each.context for each in questions],
             truncation="only_second",
             max_length=self._length,
-            stride=self._length // 4,
+            # Windows have to move on, whatever little room a question leaves.
+            stride=min(self._length // 4, self._length - special - limit - 1),
             return_overflowing_tokens=True,
             return_offsets_mapping=True,
         )
@@ -219,13 +243,30 @@ class QuestionAnswering:
         for number, owner in enumerate(encoded["overflow_to_sample_mapping"]):
             inside = [segment == 1 for segment in encoded.sequence_ids(number)]
             offsets = encoded["offset_mapping"][number]
-            windows.append(_Window(owner, offsets, inside))
-            start, end = _target(offsets, inside, questions[owner].answers)
+            window = _Window(owner, offsets, inside, self._nothing(encoded["input_ids"][number]))
+            windows.append(window)
+            start, end = _target(window, questions[owner].answers)
             row = {name: encoded[name][number] for name in names}
             rows.append({**row, "start_positions": start, "end_positions": end})
         self._windows[split] = windows
         targets = ("start_positions", "end_positions") if split == "train" else ()
         return Features(rows, targets, self._tokenizer)
+
+    def _cut(self, whole: str, limit: int) -> str:
+        """The beginning of a question, at most `limit` tokens."""
+        question = whole
+        while True:
+            encoded = self._tokenizer(question, add_special_tokens=False, return_offsets_mapping=True)
+            if len(encoded["input_ids"]) <= limit:
+                self.cut += question != whole
+                return question
+            # Half a word may give more tokens than it had in the whole one: then a shorter one is tried.
+            question = question[: min(encoded["offset_mapping"][limit - 1][1], len(question) - 1)]
+
+    def _nothing(self, tokens: Sequence[int]) -> int:
+        """The token that stands for no answer: the first of BERT's, the last of XLNet's."""
+        mark = self._tokenizer.cls_token_id
+        return tokens.index(mark) if mark in tokens else 0
 
     def decide(self, split: str, said: list[list[Any]]) -> dict[str, str]:
         questions = self._questions[split]
@@ -233,7 +274,7 @@ class QuestionAnswering:
         empty = [np.inf] * len(questions)
         for window, start, end in zip(self._windows[split], *said, strict=True):
             owner = window.owner
-            empty[owner] = min(empty[owner], float(start[0] + end[0]))
+            empty[owner] = min(empty[owner], float(start[window.nothing] + end[window.nothing]))
             found = _span(window, start, end)
             if found is not None and found[0] > best[owner][0]:
                 begin, stop = window.offsets[found[1]][0], window.offsets[found[2]][1]
@@ -247,7 +288,7 @@ class QuestionAnswering:
         return squad_metrics(self._questions[split], predictions)
 
     def write(self, folder: Path, split: str, predictions: dict[str, str]) -> None:
-        (folder / "predictions.json").write_text(json.dumps(predictions) + "\n", encoding="utf-8")
+        write_text(folder / "predictions.json", json.dumps(predictions) + "\n")
 
 
 @dataclass(frozen=True)
@@ -258,25 +299,26 @@ class _Window:
         owner: Number of the question.
         offsets: First and last character of each token.
         inside: Whether a token is of the text.
+        nothing: The token that stands for no answer.
     """
 
     owner: int
     offsets: Sequence[tuple[int, int]]
     inside: Sequence[bool]
+    nothing: int
 
 
-def _target(
-    offsets: Sequence[tuple[int, int]], inside: Sequence[bool], answers: Sequence[tuple[str, int]]
-) -> tuple[int, int]:
-    """First and last token of the first answer; those of `[CLS]` where the window does not hold it."""
+def _target(window: _Window, answers: Sequence[tuple[str, int]]) -> tuple[int, int]:
+    """First and last token of the first answer; those of no answer where the window does not hold it."""
     if not answers:
-        return 0, 0
+        return window.nothing, window.nothing
+    offsets, inside = window.offsets, window.inside
     text, begin = answers[0]
     end = begin + len(text)
     holds = [n for n, (a, b) in enumerate(offsets) if inside[n] and b > begin and a < end]
     places = [n for n, within in enumerate(inside) if within]
     if not holds or offsets[places[0]][0] > begin or offsets[places[-1]][1] < end:
-        return 0, 0
+        return window.nothing, window.nothing
     return holds[0], holds[-1]
 
 

@@ -1,29 +1,28 @@
 """Fine-tuning with several seeds and learning rates, kept run by run, and the table over tasks."""
 
-import hashlib
 import json
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from statistics import fmean, stdev
-from typing import Any
 
 from transformers import PreTrainedTokenizerBase
 
 from autobert_zero.announce import machine_line
 from autobert_zero.devices import find_device
 from autobert_zero.errors import UserError
-from autobert_zero.files import written_whole
+from autobert_zero.files import write_text
 from autobert_zero.finetune.classification import Classification
 from autobert_zero.finetune.data import load_splits
+from autobert_zero.finetune.folder import Start, check_folder, contents, open_folder
+from autobert_zero.finetune.models import Pretrained, open_model
 from autobert_zero.finetune.problem import Problem
 from autobert_zero.finetune.squad import SQUADS, QuestionAnswering, load_questions
-from autobert_zero.finetune.tasks import find_task
-from autobert_zero.finetune.train import Run, Settings, finetune_once, load_config, load_tokenizer
+from autobert_zero.finetune.tasks import find_task, is_task_file
+from autobert_zero.finetune.train import Run, Settings, finetune_once
 from autobert_zero.progress import Bars
-
-_CONTENTS = {".safetensors", ".bin", ".json", ".jsonl", ".csv", ".tsv", ".yaml", ".yml"}
-"""Files that a result depends on."""
+from autobert_zero.run_folder import Input
 
 
 @dataclass(frozen=True)
@@ -50,23 +49,48 @@ class Score:
         return fmean(value for split in self.mean.values() for value in split.values())
 
 
-def make_problem(name: str, data: Path | None, tokenizer: PreTrainedTokenizerBase, length: int) -> Problem:
-    """Finds a task and loads its data.
+@dataclass(frozen=True)
+class LoadedTask:
+    """A task with its data, checked but not tokenised.
+
+    Attributes:
+        name: What it is called.
+        inputs: What its results depend on, for the record of a run.
+        problem: Makes the problem for a tokenizer and a length.
+    """
+
+    name: str
+    inputs: Mapping[str, Input]
+    problem: Callable[[PreTrainedTokenizerBase, int], Problem]
+
+
+def load_task(name: str, data: Path | None) -> LoadedTask:
+    """Finds a task and reads its data.
 
     Args:
         name: Of `TASKS` or `SQUADS`, or a YAML file of the user.
         data: Folder with the task's files; None: from the Hub.
-        tokenizer: The model's.
-        length: Most tokens of a sequence.
 
     Raises:
         UserError: There is no such task, or its data cannot be used.
     """
+    sources = {"data": data, "task": Path(name) if is_task_file(name) else None}
+    inputs = {
+        what: Input(digest, str(source))
+        for what, source in sources.items()
+        if source is not None and (digest := contents(source)) is not None
+    }
     if name in SQUADS:
         squad = SQUADS[name]
-        return QuestionAnswering(squad, load_questions(squad, data), tokenizer, length)
+        questions = load_questions(squad, data)
+        return LoadedTask(name, inputs, partial(QuestionAnswering, squad, questions))
     task = find_task(name, SQUADS)
-    return Classification(task, load_splits(task, data), tokenizer, length)
+    return LoadedTask(task.name, inputs, partial(Classification, task, load_splits(task, data)))
+
+
+def make_problem(name: str, data: Path | None, tokenizer: PreTrainedTokenizerBase, length: int) -> Problem:
+    """Loads a task, see `load_task`, for a tokenizer and sequences of at most `length` tokens."""
+    return load_task(name, data).problem(tokenizer, length)
 
 
 def folder_of(name: str, data: Path) -> Path:
@@ -91,7 +115,7 @@ def finetune(
 
     Args:
         model: A folder of a saved or exported model, or a name on the Hub.
-        task: What to train on; see `make_problem`.
+        task: What to train on; see `load_task`.
         data: Folder with the task's files; None: from the Hub.
         out: Where runs, scores and predictions are written.
         rates: Learning rates.
@@ -102,28 +126,49 @@ def finetune(
     Raises:
         UserError: Model, data or folder cannot be used; nothing was trained then.
     """
-    tokenizer = load_tokenizer(model)
-    config = load_config(model)
-    if settings.pooling is not None and not hasattr(config, "classifier_pooling"):
-        raise UserError(f"{model} is not an AutoBERT-Zero: how it pools cannot be chosen")
-    positions = config.max_position_embeddings
-    length = min(settings.length or positions, positions)
-    problem = make_problem(task, data, tokenizer, length)
-    name, validation = problem.name, problem.validation[0]
-    own = task if task.endswith((".yaml", ".yml")) else None
-    about = {
-        "model": str(model),
-        "task": name,
-        "settings": asdict(settings),
-        "length": length,
-        "contents": {"model": _contents(model), "data": _contents(data), "task": _contents(own)},
-    }
-    _establish(out, about)
-    for line in _announcement(model, problem, rates, seeds, settings, length):
-        progress.say(line)
+    loaded = [(load_task(task, data), out)]
+    return finetune_all(open_model(str(model)), loaded, rates, seeds, settings, progress)[0]
+
+
+def finetune_all(
+    model: Pretrained,
+    tasks: Sequence[tuple[LoadedTask, Path]],
+    rates: Sequence[float],
+    seeds: Sequence[int],
+    settings: Settings,
+    progress: Bars,
+) -> list[Score]:
+    """Fine-tunes on several tasks, each with its folder; all are checked before the first is trained.
+
+    Raises:
+        UserError: Model, data or a folder cannot be used; nothing was trained then.
+    """
+    length = model.length(settings.length)
+    model.changes(settings.pooling)
+    settings = replace(settings, length=length)
+    for task, out in tasks:
+        check_folder(out, _start(model, task, settings))
+    return [_finetune(model, task, out, rates, seeds, settings, progress) for task, out in tasks]
+
+
+def _start(model: Pretrained, task: LoadedTask, settings: Settings) -> Start:
+    return Start(asdict(settings) | {"task": task.name}, {"model": model.identity, **task.inputs})
+
+
+def _finetune(
+    model: Pretrained,
+    task: LoadedTask,
+    out: Path,
+    rates: Sequence[float],
+    seeds: Sequence[int],
+    settings: Settings,
+    progress: Bars,
+) -> Score:
+    problem = task.problem(model.tokenizer, model.length(settings.length))
+    name, validation = task.name, problem.validation[0]
 
     def run(seed: int, rate: float) -> Run:
-        path = out / "runs" / f"seed{seed}-rate{rate:g}.json"
+        path = out / "runs" / f"seed{seed}-rate{rate!r}.json"
         if path.exists():
             return _read(path)
         done = finetune_once(
@@ -135,8 +180,7 @@ def finetune(
             out / "diverged",
             lambda step, of, loss: progress.update(f"{name}, seed {seed}", step, of, f"loss {loss:.3f}"),
         )
-        with written_whole(path) as partial:
-            partial.write_text(json.dumps(asdict(done)) + "\n", encoding="utf-8")
+        write_text(path, json.dumps(asdict(done)) + "\n")
         shown = ", ".join(f"{metric} {value:.4f}" for metric, value in done.metrics[validation].items())
         progress.say(f"{name}, seed {seed}, rate {rate:g}: {shown} ({done.seconds:.0f} s)")
         return done
@@ -144,34 +188,31 @@ def finetune(
     def merit(done: Run) -> float:
         return done.metrics[validation][problem.metrics[0]]
 
-    tried = {rate: run(seeds[0], rate) for rate in rates}
-    rate = max(tried, key=lambda each: merit(tried[each]))
-    runs = [tried[rate], *(run(seed, rate) for seed in seeds[1:])]
-    score = Score(name, rate, len(runs), _over(runs, fmean), _over(runs, _spread))
-    (out / "score.json").write_text(json.dumps(asdict(score), indent=2) + "\n", encoding="utf-8")
-    for split, predictions in max(runs, key=merit).predictions.items():
-        problem.write(out, split, predictions)
+    with open_folder(out, _start(model, task, settings), progress.say):
+        for line in _announcement(model, problem, rates, seeds, settings):
+            progress.say(line)
+        tried = {rate: run(seeds[0], rate) for rate in rates}
+        rate = max(tried, key=lambda each: merit(tried[each]))
+        runs = [tried[rate], *(run(seed, rate) for seed in seeds[1:])]
+        score = Score(name, rate, len(runs), _over(runs, fmean), _over(runs, _spread))
+        write_text(out / "score.json", json.dumps(asdict(score), indent=2) + "\n")
+        for split, predictions in max(runs, key=merit).predictions.items():
+            problem.write(out, split, predictions)
     return score
 
 
 def _announcement(
-    model: Path | str,
-    problem: Problem,
-    rates: Sequence[float],
-    seeds: Sequence[int],
-    settings: Settings,
-    length: int,
+    model: Pretrained, problem: Problem, rates: Sequence[float], seeds: Sequence[int], settings: Settings
 ) -> list[str]:
     """The first lines: model, data, trainings and device."""
     train = len(problem.features["train"])
     splits = ", ".join(f"{split} {len(features):,}" for split, features in problem.features.items())
+    cut = f", of which {problem.cut:,} are longer and cut" if problem.cut else ""
     runs = len(rates) + len(seeds) - 1
-    if settings.steps:
-        updates = settings.steps
-    else:
-        updates = settings.epochs * -(-train // settings.batch_size)
+    updates = settings.steps or settings.epochs * -(-train // settings.batch_size)
     return [
-        f"task {problem.name} ({splits} features of at most {length} tokens), model {model}",
+        f"task {problem.name} ({splits} features of at most {settings.length} tokens{cut}), "
+        f"model {model.source}",
         f"{runs} trainings of at most {updates:,} updates with batches of {settings.batch_size}: "
         f"{len(rates)} learning rates with the first seed, the best of them with {len(seeds) - 1} more",
         machine_line(find_device(settings.device), settings.precision),
@@ -179,7 +220,7 @@ def _announcement(
 
 
 def table(scores: Sequence[Score]) -> str:
-    """The scores as a Markdown table, in points, with the average over the tasks."""
+    """The scores as a Markdown table, in points, with the average over the tasks where there are several."""
     lines = ["| task | metric | validation | seeds | rate |", "|---|---|---|---|---|"]
     for score in scores:
         for split, metrics in score.mean.items():
@@ -188,46 +229,12 @@ def table(scores: Sequence[Score]) -> str:
                 spread = score.spread[split][name]
                 shown = f"{100 * value:.1f}" + (f" ± {100 * spread:.1f}" if score.seeds > 1 else "")
                 lines.append(f"| {score.task}{kind} | {name} | {shown} | {score.seeds} | {score.rate:g} |")
-    lines.append(f"| average of {len(scores)} | | {100 * fmean(s.average for s in scores):.1f} | | |")
+    if len(scores) > 1:
+        average = fmean(score.average for score in scores)
+        lines.append(f"| average of {len(scores)} tasks | | {100 * average:.1f} | | |")
+    if any(score.seeds == 1 for score in scores):
+        lines += ["", "One seed: how much another seed would give is not known; do not rank models by it."]
     return "\n".join(lines)
-
-
-def _establish(out: Path, about: dict[str, Any]) -> None:
-    """Makes the folder, or checks that it is of the same fine-tuning."""
-    path = out / "finetune.json"
-    if path.exists():
-        try:
-            before = json.loads(path.read_text(encoding="utf-8"))
-        except ValueError as error:
-            raise UserError(f"{path} is damaged ({error}); choose another --out") from None
-        if before != about:
-            raise UserError(
-                f"{out} holds a fine-tuning with another model, other data or other settings; choose "
-                "another --out"
-            )
-        return
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise UserError(f"{out} holds other files already; choose another --out")
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"{out} cannot be made: {error.strerror}; choose another --out") from None
-    with written_whole(path) as partial:
-        partial.write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
-
-
-def _contents(source: Path | str | None) -> str | None:
-    """A digest of the files of a model, of data or of a task; None for what is not on this disk."""
-    if source is None or not Path(source).exists():
-        return None
-    path = Path(source)
-    digest = hashlib.sha256()
-    for each in sorted(path.iterdir()) if path.is_dir() else [path]:
-        if each.suffix in _CONTENTS and each.is_file():
-            digest.update(each.name.encode())
-            with each.open("rb") as file:
-                digest.update(hashlib.file_digest(file, "sha256").digest())
-    return digest.hexdigest()
 
 
 def _read(path: Path) -> Run:

@@ -10,19 +10,13 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from transformers import (
-    AutoConfig,
-    AutoTokenizer,
-    PreTrainedConfig,
-    PreTrainedModel,
-    PreTrainedTokenizerBase,
-    set_seed,
-)
+from transformers import PreTrainedModel, set_seed
 
-import autobert_zero.hf  # noqa: F401 - the Auto classes know ours
 from autobert_zero.devices import find_device
 from autobert_zero.errors import UserError
+from autobert_zero.files import follow_umask
 from autobert_zero.finetune.features import feature_batches, outputs, task_objective
+from autobert_zero.finetune.models import Pretrained, first_line
 from autobert_zero.finetune.problem import Problem
 from autobert_zero.training.loop import Diverged, Recipe, make_optimizer, train
 from autobert_zero.training.precision import Precision
@@ -35,7 +29,7 @@ class Settings:
     Attributes:
         epochs: Most passes over the training data.
         batch_size: Sequences in a batch.
-        length: Most tokens of a sequence; 0 means as many as the model has positions.
+        length: Most tokens of a sequence, see `Pretrained.length`.
         patience: Evaluations without a better result after which a training stops.
         evaluations: Evaluations in an epoch.
         weight_decay: AdamW's.
@@ -49,7 +43,7 @@ class Settings:
 
     epochs: int = 3
     batch_size: int = 32
-    length: int = 128
+    length: int | None = None
     patience: int = 3
     evaluations: int = 1
     weight_decay: float = 0.01
@@ -83,40 +77,8 @@ OnStep = Callable[[int, int, float], None]
 """Called with steps done, steps in all, and the loss."""
 
 
-def load_tokenizer(model: Path | str) -> PreTrainedTokenizerBase:
-    """The tokenizer of a model.
-
-    Raises:
-        UserError: The folder has none.
-    """
-    try:
-        return AutoTokenizer.from_pretrained(model)
-    except Exception as error:  # tokenizers has no kind of its own
-        reason = _first_line(error)
-        raise UserError(
-            f"{model} has no tokenizer ({reason}); export the run, or save the tokenizer beside it"
-        ) from None
-
-
-def load_config(model: Path | str) -> PreTrainedConfig:
-    """The config of a model.
-
-    Raises:
-        UserError: It has none, or one that nobody can read.
-    """
-    try:
-        config: PreTrainedConfig = AutoConfig.from_pretrained(model)
-    except (OSError, ValueError, KeyError) as error:
-        raise UserError(f"{model} is not a model: {_first_line(error)}") from None
-    return config
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error) or type(error).__name__).splitlines()[0]
-
-
 def finetune_once(
-    model: Path | str,
+    model: Pretrained,
     problem: Problem,
     settings: Settings,
     seed: int,
@@ -127,7 +89,7 @@ def finetune_once(
     """Trains once, evaluates, and predicts the test splits with the best weights.
 
     Args:
-        model: A folder of `save_pretrained` or an exported one, or a name on the Hub.
+        model: The pre-trained model.
         problem: What to train on.
         settings: How.
         seed: Of head, order and dropout.
@@ -139,15 +101,17 @@ def finetune_once(
         UserError: The loss is not a number.
     """
     set_seed(seed)
-    changes = {} if settings.pooling is None else {"classifier_pooling": settings.pooling}
     try:
-        loaded = problem.load(str(model), **changes)
-    except (OSError, SafetensorError) as error:
-        raise UserError(f"the weights of {model} cannot be read: {_first_line(error)}") from None
+        loaded = problem.load(model.source, **model.changes(settings.pooling))
+    except UserError:
+        raise
+    except (OSError, SafetensorError, ValueError, KeyError, RuntimeError) as error:
+        raise UserError(f"the weights of {model.source} cannot be read: {first_line(error)}") from None
     try:
         return tune(loaded, problem, settings, seed, rate, on_step)
     except Diverged as error:
         loaded.save_pretrained(debug)
+        follow_umask(debug)
         raise UserError(
             f"task {problem.name}, seed {seed}, rate {rate:g}: the training diverged: {error}; choose a "
             f"lower rate. The weights before that step are in {debug}"

@@ -1,0 +1,97 @@
+"""The folder of a fine-tuning: what it was started with, and whether the same call goes on in it."""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from autobert_zero.errors import UserError
+from autobert_zero.files import write_text
+from autobert_zero.run_folder import FINETUNING, Input, RunError, check_inputs, check_new, open_run
+
+_READ_BEFORE = {".safetensors", ".bin", ".json", ".jsonl", ".csv", ".tsv", ".yaml", ".yml"}
+"""Files that results depend on, as folders without a record of their inputs have it."""
+
+_READ = _READ_BEFORE | {".txt", ".model"}
+"""These, and the vocabularies of tokenizers that have no tokenizer.json."""
+
+
+@dataclass(frozen=True)
+class Start:
+    """What a fine-tuning is started with.
+
+    Attributes:
+        settings: Plain data by name; the same in every call that continues the fine-tuning.
+        inputs: Model, data and task, by their content.
+    """
+
+    settings: Mapping[str, Any]
+    inputs: Mapping[str, Input]
+
+
+def check_folder(out: Path, start: Start) -> None:
+    """Checks that a folder is free, or holds a fine-tuning that was started in the same way.
+
+    Raises:
+        UserError: Neither.
+    """
+    path = out / FINETUNING.marker
+    try:
+        check_new(out)
+    except RunError:
+        if not path.is_file():
+            raise
+    else:
+        return
+    try:
+        before = json.loads(path.read_text(encoding="utf-8"))
+        settings = {**before["settings"], "task": before["task"], "length": before["length"]}
+        digests = {what: before["contents"][what] for what in before.get("contents", {})}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{path} is damaged ({error!r}); choose another --out") from None
+    other = [
+        f"{name} {value!r}, not {start.settings[name]!r}"
+        for name, value in settings.items()
+        if name in start.settings and value != start.settings[name]
+    ]
+    for what, digest in digests.items():  # of a folder of before there was run.json
+        now = start.inputs.get(what)
+        if digest is not None and (now is None or digest != contents(Path(now.name), _READ_BEFORE)):
+            other.append(f"another {what}" if what != "data" else "other data")
+    if other:
+        raise UserError(f"{out} holds a fine-tuning with {'; '.join(other)}: choose another --out")
+    check_inputs(out, start.inputs)
+
+
+@contextmanager
+def open_folder(out: Path, start: Start, say: Callable[[str], None]) -> Iterator[None]:
+    """Opens the folder for one writer, and notes what was started, and with which code.
+
+    Raises:
+        UserError: The folder cannot be used; it is as it was then.
+    """
+    check_folder(out, start)
+    settings = dict(start.settings)
+    about = {"task": settings.pop("task"), "length": settings.pop("length"), "settings": settings}
+
+    def write_start() -> None:
+        write_text(out / FINETUNING.marker, json.dumps(about, indent=2) + "\n")
+
+    with open_run(out, FINETUNING, start.inputs, write_start, say):
+        yield
+
+
+def contents(source: Path, endings: set[str] = _READ) -> str | None:
+    """A digest of the files of a model, of data or of a task; None for what is not on this disk."""
+    if not source.exists():
+        return None
+    digest = hashlib.sha256()
+    for each in sorted(source.iterdir()) if source.is_dir() else [source]:
+        if each.suffix in endings and each.is_file():
+            digest.update(each.name.encode())
+            with each.open("rb") as file:
+                digest.update(hashlib.file_digest(file, "sha256").digest())
+    return digest.hexdigest()

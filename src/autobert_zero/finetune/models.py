@@ -1,0 +1,180 @@
+"""The model that is fine-tuned: where it is, its tokenizer, and what both can take."""
+
+import inspect
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import AutoConfig, AutoModel, AutoTokenizer, PreTrainedConfig, PreTrainedTokenizerBase
+
+from autobert_zero.errors import UserError
+from autobert_zero.finetune.folder import contents
+from autobert_zero.hf import AutoBertZeroConfig
+from autobert_zero.hf.loading import refuse_pickles
+from autobert_zero.run_folder import Input
+from autobert_zero.sources import check_hub, find_local
+
+DEFAULT_LENGTH = 128
+"""Tokens of a sequence where nothing is asked for and the model has the positions."""
+
+
+@dataclass(frozen=True)
+class Pretrained:
+    """A pre-trained model, not loaded yet.
+
+    Attributes:
+        source: A folder or a name on the Hub, as the user wrote it.
+        config: Its config.
+        tokenizer: Its tokenizer; has a token for padding and gives only what the model takes.
+        positions: Most tokens of a sequence; None for a model without such a bound.
+    """
+
+    source: str
+    config: PreTrainedConfig
+    tokenizer: PreTrainedTokenizerBase
+    positions: int | None
+
+    @property
+    def identity(self) -> Input:
+        """A digest of the model's folder, or the revision on the Hub."""
+        revision = getattr(self.config, "_commit_hash", None)
+        return Input(contents(Path(self.source)) or str(revision), self.source)
+
+    def length(self, asked: int | None) -> int:
+        """Chooses the tokens of a sequence.
+
+        Args:
+            asked: By the user; None takes `DEFAULT_LENGTH`, or as many as there are where that is less; 0
+                takes all that there are.
+
+        Raises:
+            UserError: The model does not have so many positions.
+        """
+        if not asked:
+            most = self.positions or DEFAULT_LENGTH
+            return min(DEFAULT_LENGTH, most) if asked is None else most
+        if self.positions is not None and asked > self.positions:
+            raise UserError(
+                f"--length {asked} is more than the {self.positions} positions of {self.source}; choose at "
+                f"most {self.positions}, or pre-train with longer sequences"
+            )
+        return asked
+
+    def changes(self, pooling: str | None) -> dict[str, Any]:
+        """What fine-tuning changes in the config: how a classifier pools, if chosen, and a missing padding.
+
+        Raises:
+            UserError: The model cannot pool in another way.
+        """
+        changes: dict[str, Any] = {}
+        if getattr(self.config, "pad_token_id", None) is None:
+            changes["pad_token_id"] = self.tokenizer.pad_token_id
+        if pooling is not None:
+            if not hasattr(self.config, "classifier_pooling"):
+                raise UserError(f"{self.source} is not an AutoBERT-Zero: how it pools cannot be chosen")
+            changes["classifier_pooling"] = pooling
+        return changes
+
+
+def open_model(source: str) -> Pretrained:
+    """Finds a model with its tokenizer, and checks that they fit each other.
+
+    Args:
+        source: A folder of `save_pretrained` or an exported one, or a name on the Hub.
+
+    Raises:
+        UserError: There is no such model, it has no tokenizer, needs code of its own, or its tokenizer has
+            tokens that it does not know.
+    """
+    path = find_local(source, "model")
+    if path is None:
+        check_hub(source, "model", "model")
+    elif not path.is_dir():
+        raise UserError(f"{source} is a file; name the folder of a saved or exported model")
+    elif not (path / "config.json").is_file():
+        raise UserError(f"{source} is not a model: it has no config.json; export a run to get one")
+    else:
+        refuse_pickles(str(path), {})
+    place = str(path or source)
+    config = _read(AutoConfig, place, f"{source} is not a model")
+    tokenizer = _read(
+        AutoTokenizer,
+        place,
+        f"{source} has no tokenizer that can be read",
+        "; export the run, or save the tokenizer beside it",
+    )
+    skeleton = _skeleton(source, config)
+    _check_vocabulary(source, config, tokenizer)
+    _prepare(source, config, tokenizer, skeleton)
+    return Pretrained(place, config, tokenizer, _positions(config, skeleton))
+
+
+def first_line(error: Exception) -> str:
+    """The first line of what an exception says."""
+    return (str(error) or type(error).__name__).splitlines()[0]
+
+
+def _read(kind: Any, place: str, problem: str, remedy: str = "") -> Any:
+    """A config or a tokenizer, without code that comes with it, and without a question about it."""
+    try:
+        return kind.from_pretrained(place, trust_remote_code=False)
+    except Exception as error:  # transformers raises many kinds, tokenizers bare Exception
+        raise UserError(f"{problem} ({first_line(error)}){remedy}") from None
+
+
+def _skeleton(source: str, config: PreTrainedConfig) -> nn.Module:
+    """The encoder without weights, which takes no memory."""
+    try:
+        with torch.device("meta"):
+            model: nn.Module = AutoModel.from_config(config, trust_remote_code=False)
+    except Exception as error:  # a config may hold anything
+        raise UserError(f"{source} cannot be built from its config.json: {first_line(error)}") from None
+    return model
+
+
+def _check_vocabulary(source: str, config: PreTrainedConfig, tokenizer: PreTrainedTokenizerBase) -> None:
+    size = getattr(config, "vocab_size", None)
+    numbers = max(tokenizer.get_vocab().values(), default=-1) + 1
+    if size is not None and numbers > size:
+        raise UserError(
+            f"the tokenizer of {source} has {numbers} tokens, but the model knows {size}; they do not belong "
+            "together"
+        )
+
+
+def _prepare(
+    source: str, config: PreTrainedConfig, tokenizer: PreTrainedTokenizerBase, skeleton: nn.Module
+) -> None:
+    """Lets the tokenizer pad, and give only what the model takes."""
+    if tokenizer.pad_token is None:
+        # Masked and never looked at, so any token does; models that write text have no other.
+        tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token
+    if tokenizer.pad_token is None:
+        raise UserError(f"the tokenizer of {source} has no token for padding; give it a pad_token")
+    takes = set(inspect.signature(skeleton.forward).parameters)
+    if getattr(config, "type_vocab_size", 2) < 2:
+        takes.discard("token_type_ids")
+    tokenizer.model_input_names = [name for name in tokenizer.model_input_names if name in takes]
+    if "input_ids" not in tokenizer.model_input_names:
+        raise UserError(f"{source} is a model of type {config.model_type}, which does not take text")
+
+
+def _positions(config: PreTrainedConfig, skeleton: nn.Module) -> int | None:
+    """Most tokens of a sequence; None for positions without a bound, as XLNet's and T5's."""
+    if isinstance(config, AutoBertZeroConfig):
+        return config.encoder_config().length_limit
+    limit = getattr(config, "max_position_embeddings", None)
+    if not isinstance(limit, int) or limit <= 0:
+        return None
+    tables = [
+        module
+        for name, module in skeleton.named_modules()
+        if isinstance(module, nn.Embedding)
+        and name.rpartition(".")[2] == "position_embeddings"
+        and module.num_embeddings == limit
+    ]
+    # RoBERTa and its kin count positions from the one after that of padding.
+    unused = [table.padding_idx + 1 for table in tables if table.padding_idx is not None]
+    return limit - max(unused, default=0)

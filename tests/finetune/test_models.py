@@ -224,13 +224,13 @@ def damaged(folder: Path, name: str, content: str) -> Path:
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("config.json", "[]", "is not a model"),
+        ("config.json", "[]", r"config\.json"),
         ("config.json", '{"model_type": "nothing"}', "is not a model"),
         ("config.json", '{"auto_map": {"AutoConfig": "evil.Evil"}}', "is not a model"),
         ("config.json", '{"model_type": "bert", "hidden_size": "wide"}', "is not a model|cannot be built"),
         ("config.json", '{"model_type": "vit"}', "of type vit, which does not take text"),
         ("tokenizer.json", "{}", "has no tokenizer that can be read"),
-        ("model.safetensors", "cut", "weights in .* are no safetensors"),
+        ("model.safetensors", "cut", r"model\.safetensors is no safetensors, or damaged"),
     ],
 )
 def test_damaged_models(tmp_path: Path, data: Path, name: str, content: str, message: str) -> None:
@@ -249,6 +249,10 @@ def test_weights_of_another_size_and_pickles(tmp_path: Path, data: Path) -> None
     done = tiny.command("finetune", "--model", model, *given)
     assert done.code == 2
     assert f"error: the weights of {model} cannot be read: " in done.err.splitlines()[-1]
+    (model / "config.json").write_text(json.dumps(settings | {"n_layers": 3}))
+    done = tiny.command("finetune", "--model", model, *given)
+    assert done.code == 2
+    assert "tensors of the encoder, among them distilbert.transformer.layer.2." in done.err.splitlines()[-1]
     (model / "model.safetensors").rename(model / "pytorch_model.bin")
     done = tiny.command("finetune", "--model", model, *given)
     assert (done.code, done.err.count("\n")) == (2, 1)

@@ -133,7 +133,7 @@ def test_other_data_or_another_model_is_not_answered_from_old_runs(
     shutil.copytree(model, tmp_path / "model")
     with (tmp_path / "data" / "train.jsonl").open("a") as file:
         file.write('{"sentence": "more", "label": 1}\n')
-    (tmp_path / "model" / "model.safetensors").write_bytes(b"cut")
+    AutoBertZeroForMaskedLM(hf_samples.config(hidden_dropout_prob=0.0)).save_pretrained(tmp_path / "model")
     before = tiny.contents(tuned)
     for given, what in (((model, tmp_path / "data"), "data"), ((tmp_path / "model", data), "model")):
         done = tiny.command(*arguments(*given, tuned))
@@ -199,7 +199,7 @@ def test_weights_and_configs_that_cannot_be_read(model: Path, data: Path, tmp_pa
     (tmp_path / "model" / "model.safetensors").unlink()
     done = tiny.command(*arguments(tmp_path / "model", data, tmp_path / "out"))
     assert (done.code, done.err.count("\n")) == (2, 1)
-    assert f"the weights of {tmp_path / 'model'} cannot be read" in done.err
+    assert "model.safetensors" in done.err
     (tmp_path / "model" / "config.json").write_text("{")
     done = tiny.command(*arguments(tmp_path / "model", data, tmp_path / "other"))
     assert (done.code, done.err.count("\n")) == (2, 1)

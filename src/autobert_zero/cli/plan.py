@@ -99,7 +99,8 @@ def plan_finetune(options: Mapping[str, Any], hardware: str | None, devices: int
     model = open_model(options["model"])
     settings = model.config
     if not isinstance(settings, autobert_zero.hf.AutoBertZeroConfig):
-        raise UserError(f"{model.source} is a model of type {settings.model_type}; plan knows autobert-zero only")
+        kind = settings.model_type
+        raise UserError(f"{model.source} is a model of type {kind}; plan knows autobert-zero only")
     sizes = settings.encoder_config()
     length = model.length(options["length"])
     train = make_problem(options["task"], options["data"], model.tokenizer, length).features["train"]

@@ -10,6 +10,7 @@ from transformers import AutoModelForSequenceClassification, PreTrainedModel, Pr
 
 from autobert_zero.finetune.features import Features
 from autobert_zero.finetune.metrics import METRICS
+from autobert_zero.finetune.models import load_with_head
 from autobert_zero.finetune.submission import write_submission
 from autobert_zero.finetune.task import Task
 
@@ -56,12 +57,11 @@ class Classification:
     def load(self, source: str, **changes: Any) -> PreTrainedModel:
         task = self._task
         problem = "regression" if task.regression else "single_label_classification"
-        return AutoModelForSequenceClassification.from_pretrained(
+        return load_with_head(
+            AutoModelForSequenceClassification,
             source,
             num_labels=max(len(task.labels), 1),
             problem_type=problem,
-            trust_remote_code=False,
-            use_safetensors=True,
             **changes,
         )
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from autobert_zero.errors import UserError
 from autobert_zero.files import write_text
-from autobert_zero.run_folder import FINETUNING, Input, RunError, check_inputs, check_new, open_run
+from autobert_zero.run_folder import FINETUNING, Input, begun, check_inputs, open_run
 
 _READ_BEFORE = {".safetensors", ".bin", ".json", ".jsonl", ".csv", ".tsv", ".yaml", ".yml"}
 """Files that results depend on, as folders without a record of their inputs have it."""
@@ -38,14 +38,9 @@ def check_folder(out: Path, start: Start) -> None:
     Raises:
         UserError: Neither.
     """
-    path = out / FINETUNING.marker
-    try:
-        check_new(out)
-    except RunError:
-        if not path.is_file():
-            raise
-    else:
+    if not begun(out, FINETUNING):
         return
+    path = out / FINETUNING.marker
     try:
         before = json.loads(path.read_text(encoding="utf-8"))
         settings = {**before["settings"], "task": before["task"], "length": before["length"]}

@@ -6,13 +6,21 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from torch import nn
-from transformers import AutoConfig, AutoModel, AutoTokenizer, PreTrainedConfig, PreTrainedTokenizerBase
+from transformers import (
+    AutoConfig,
+    AutoModel,
+    AutoTokenizer,
+    PreTrainedConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
 
 from autobert_zero.errors import UserError
 from autobert_zero.finetune.folder import contents
 from autobert_zero.hf import AutoBertZeroConfig
-from autobert_zero.hf.loading import refuse_pickles
+from autobert_zero.hf.loading import check_folder, refuse_pickles
 from autobert_zero.run_folder import Input
 from autobert_zero.sources import check_hub, find_local
 
@@ -97,6 +105,7 @@ def open_model(source: str) -> Pretrained:
         raise UserError(f"{source} is not a model: it has no config.json; export a run to get one")
     else:
         refuse_pickles(str(path), {})
+        check_folder(str(path), {})
     place = str(path or source)
     config = _read(AutoConfig, place, f"{source} is not a model")
     tokenizer = _read(
@@ -109,6 +118,36 @@ def open_model(source: str) -> Pretrained:
     _check_vocabulary(source, config, tokenizer)
     _prepare(source, config, tokenizer, skeleton)
     return Pretrained(place, config, tokenizer, _positions(config, skeleton))
+
+
+def load_with_head(kind: Any, source: str, **options: Any) -> PreTrainedModel:
+    """Loads an encoder and gives it a new head.
+
+    Args:
+        kind: An Auto class of `transformers`.
+        source: A folder or a name on the Hub.
+        options: Changes to the config.
+
+    Raises:
+        UserError: The weights cannot be read, or are not those of the encoder.
+    """
+    try:
+        model, info = kind.from_pretrained(
+            source, output_loading_info=True, trust_remote_code=False, use_safetensors=True, **options
+        )
+    except UserError:
+        raise
+    except (OSError, SafetensorError, ValueError, KeyError, RuntimeError) as error:
+        raise UserError(f"the weights of {source} cannot be read: {first_line(error)}") from None
+    loaded: PreTrainedModel = model
+    start = f"{loaded.base_model_prefix}."
+    missing = sorted(name for name in info["missing_keys"] if name.startswith(start) and "pooler" not in name)
+    if missing:
+        raise UserError(
+            f"the weights of {source} lack {len(missing)} tensors of the encoder, among them {missing[0]}; "
+            "its config.json is of another model"
+        )
+    return loaded
 
 
 def first_line(error: Exception) -> str:

@@ -17,6 +17,7 @@ from transformers import AutoModelForQuestionAnswering, PreTrainedModel, PreTrai
 from autobert_zero.errors import UserError
 from autobert_zero.files import write_text
 from autobert_zero.finetune.features import Features
+from autobert_zero.finetune.models import load_with_head
 from autobert_zero.finetune.tables import read_lines, unique_pairs
 from autobert_zero.sources import check_hub
 
@@ -220,9 +221,7 @@ class QuestionAnswering:
         self.features: Mapping[str, Features] = {split: self._encoded(split) for split in data}
 
     def load(self, source: str, **changes: Any) -> PreTrainedModel:
-        return AutoModelForQuestionAnswering.from_pretrained(
-            source, trust_remote_code=False, use_safetensors=True, **changes
-        )
+        return load_with_head(AutoModelForQuestionAnswering, source, **changes)
 
     def _encoded(self, split: str) -> Features:
         questions = self._questions[split]

@@ -9,14 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from transformers import PreTrainedModel, set_seed
 
 from autobert_zero.devices import find_device
 from autobert_zero.errors import UserError
 from autobert_zero.files import follow_umask
 from autobert_zero.finetune.features import feature_batches, outputs, task_objective
-from autobert_zero.finetune.models import Pretrained, first_line
+from autobert_zero.finetune.models import Pretrained
 from autobert_zero.finetune.problem import Problem
 from autobert_zero.training.loop import Diverged, Recipe, make_optimizer, train
 from autobert_zero.training.precision import Precision
@@ -101,12 +100,7 @@ def finetune_once(
         UserError: The loss is not a number.
     """
     set_seed(seed)
-    try:
-        loaded = problem.load(model.source, **model.changes(settings.pooling))
-    except UserError:
-        raise
-    except (OSError, SafetensorError, ValueError, KeyError, RuntimeError) as error:
-        raise UserError(f"the weights of {model.source} cannot be read: {first_line(error)}") from None
+    loaded = problem.load(model.source, **model.changes(settings.pooling))
     try:
         return tune(loaded, problem, settings, seed, rate, on_step)
     except Diverged as error:

@@ -56,7 +56,7 @@ MAY_IMPORT = {
     },
     "export": {"errors", "sources", "space", "nn", "data", "hf", "cost", "search", "report"},
     "data": {"errors", "config", "sources"},
-    "training": {"errors", "config", "space", "nn", "data", "signals"},
+    "training": {"errors", "config", "space", "nn", "data", "signals", "memory"},
     "proxies": {"space", "cost", "nn", "data", "training"},
     "search": {"errors", "config", "space", "zoo", "cost", "progress", "signals"},
     "pretrain": {

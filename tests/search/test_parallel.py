@@ -185,21 +185,26 @@ def test_an_error_of_the_system_is_not_taken_for_a_death(
         pool.close()
 
 
+def die(report: Any) -> None:
+    """What the system does where memory runs out."""
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
 def test_a_candidate_that_kills_every_worker_fails_alone(
     setting: Setting, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     evaluator = setting.evaluator()
     evaluator.save(tmp_path, 0)
     pool = Processes(setting.config, 2)
-    real = pool._submit
+    real = pool._pool._start
 
-    def deadly(worker: int, *work: Any) -> Any:
+    def deadly(number: int, function: Any, arguments: tuple[Any, ...]) -> Any:
         """The second candidate takes its worker with it."""
-        if work[2].number == 1:
-            return pool._pools[worker].submit(os.abort)
-        return real(worker, *work)
+        if arguments[3].number == 1:
+            return real(number, die, ())
+        return real(number, function, arguments)
 
-    monkeypatch.setattr(pool, "_submit", deadly)
+    monkeypatch.setattr(pool._pool, "_start", deadly)
     try:
         run = pool.run(PROPOSALS, (), tmp_path / "00000000.safetensors", lambda *rest: None)
         done = {place: outcome for place, (outcome, _) in run}

@@ -1,6 +1,9 @@
 """The comparison at the end: every model on the same batches, in one process or in several."""
 
 import dataclasses
+import multiprocessing
+import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,11 +16,13 @@ from safetensors.torch import load_file
 
 from autobert_zero.data.masking import MaskedBatch, evaluation_batches
 from autobert_zero.data.packing import Splits
+from autobert_zero.errors import UserError
 from autobert_zero.nn import EncoderConfig, MaskedLM
 from autobert_zero.space import Backbone
 from autobert_zero.training import scratch
 from autobert_zero.training.language import Evaluation, evaluate
 from autobert_zero.training.loop import Recipe, train
+from autobert_zero.training.pool import WorkerDied, WorkerPool
 from autobert_zero.training.scratch import Job, Result, train_all, train_from_scratch
 
 SIZES = EncoderConfig(vocab_size=SIZE, width=16, heads=2, max_positions=LENGTH)
@@ -156,3 +161,31 @@ def test_a_bug_in_a_worker_reaches_the_parent(text: Splits) -> None:
     broken = dataclasses.replace(job(text), vocabulary=dataclasses.replace(VOCABULARY, size=10**6))
     with pytest.raises(IndexError):
         train_all([broken, job(text, "bert")], 2, lambda *step: None, lambda result: None)
+
+
+@pytest.mark.slow
+def test_a_killed_worker_is_replaced_and_its_job_trained_again(text: Splits) -> None:
+    jobs, killed = [job(text, name) for name in ("convolution", "hybrid")], []
+
+    def kill(name: str, done: int, total: int) -> None:
+        if not killed:
+            victim = multiprocessing.active_children()[0]
+            killed.append(victim.pid)
+            os.kill(victim.pid or 0, signal.SIGKILL)
+
+    results: list[Result] = []
+    train_all(jobs, 2, kill, results.append)
+    assert len(killed) == 1
+    assert sorted(result.name for result in results) == ["convolution", "hybrid"]
+    for result in results:
+        alone = train_from_scratch(job(text, result.name))
+        assert result.val_loss == pytest.approx(alone.val_loss, rel=1e-5)
+
+
+def test_a_job_that_kills_its_worker_ends_with_a_line(text: Splits, monkeypatch: pytest.MonkeyPatch) -> None:
+    def run(self: WorkerPool, function: Any, calls: Any, on_progress: Any) -> Iterator[tuple[int, Any]]:
+        yield 1, WorkerDied("its worker died 2 times")
+
+    monkeypatch.setattr(WorkerPool, "run", run)
+    with pytest.raises(UserError, match=r"^hybrid: its worker died 2 times; free some memory, or set final"):
+        train_all([job(text), job(text, "hybrid")], 2, lambda *step: None, lambda result: None)

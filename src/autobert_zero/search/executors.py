@@ -4,38 +4,30 @@ Candidates that are trained together start from one state of the shared weights,
 long a search takes and nothing else.
 """
 
-import multiprocessing
-import os
 import socket
-import threading
-from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
 from functools import lru_cache
-from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 import torch
+from tokenizers import Tokenizer
 
 from autobert_zero.config import SearchConfig
 from autobert_zero.errors import UserError
-from autobert_zero.memory import keep_freed_memory
 from autobert_zero.nn import Trained
 from autobert_zero.search.evaluate import ProxyEvaluator, Watch
-from autobert_zero.search.prepare import prepare
+from autobert_zero.search.prepare import Setting, prepare
 from autobert_zero.search.trial import Outcome, Proposal, Status
-from autobert_zero.signals import leave_to_parent
+from autobert_zero.training.pool import Report, WorkerDied, WorkerPool
 
 Done = tuple[Outcome, Trained | None]
 _Sent = tuple[Outcome, Any]
 
-_DEATHS = 2
-"""A candidate whose worker died so often while it was alone has failed."""
-
+_RETRIES = 2
+"""How often Ray trains a candidate again whose worker died."""
 
 _PATIENCE = 10.0
 """Seconds in which a cluster has to answer."""
@@ -87,72 +79,22 @@ class Processes:
     Args:
         config: Of the run; each worker prepares it anew, from the cache of the corpus.
         workers: How many.
+        tokenizer: Of a run that is continued, as JSON; None: what the config says.
     """
 
-    def __init__(self, config: SearchConfig, workers: int) -> None:
-        self._config = config
-        self._context = multiprocessing.get_context("spawn")
-        # Workers wait for the end of this pipe: it comes when the search closes it and when the search dies.
-        # An event would not do: to set one waits for a worker that died waiting for it.
-        self._end, self._open = self._context.Pipe(duplex=False)
-        # One pool for each worker: one that dies breaks its own, and takes no other's candidate along.
-        self._pools = [self._new_pool() for _ in range(workers)]
-
-    def _new_pool(self) -> ProcessPoolExecutor:
-        return ProcessPoolExecutor(1, self._context, _start_worker, (self._end,))
+    def __init__(self, config: SearchConfig, workers: int, tokenizer: str | None = None) -> None:
+        self._setting = config, tokenizer
+        self._pool = WorkerPool(workers)
 
     def run(
         self, proposals: Sequence[Proposal], bars: Sequence[float], snapshot: Path, on_step: Watch
     ) -> Iterator[tuple[int, Done]]:
-        def start(worker: int, place: int) -> Future[_Sent]:
-            return self._submit(worker, self._config, snapshot, proposals[place], tuple(bars))
-
-        waiting, idle = deque(range(len(proposals))), deque(range(len(self._pools)))
-        running: dict[Future[_Sent], tuple[int, int]] = {}
-        alone: list[int] = []
-        while waiting or running:
-            while waiting and idle:
-                worker, place = idle.popleft(), waiting.popleft()
-                running[start(worker, place)] = worker, place
-            for future in wait(running, return_when=FIRST_COMPLETED).done:
-                worker, place = running.pop(future)
-                idle.append(worker)
-                sent = self._result(worker, future)
-                if sent is None:
-                    alone.append(place)
-                else:
-                    yield place, _received(sent)
-        # Where memory ran out, the system may have ended another's worker. Alone, the guilty one is found.
-        for place in sorted(alone):
-            for _ in range(_DEATHS):
-                sent = self._result(0, start(0, place))
-                if sent is not None:
-                    yield place, _received(sent)
-                    break
-            else:
-                reason = f"its worker died {_DEATHS} times; it may need more memory than there is"
-                yield place, (Outcome(Status.FAILED, reason=reason), None)
-
-    def _submit(self, worker: int, *work: Any) -> Future[_Sent]:
-        try:
-            return self._pools[worker].submit(_work, *work)
-        except BrokenProcessPool:  # it died while there was nothing to do
-            self._pools[worker] = self._new_pool()
-            return self._pools[worker].submit(_work, *work)
-
-    def _result(self, worker: int, future: Future[_Sent]) -> _Sent | None:
-        """None: the worker died; there is a new one."""
-        try:
-            return future.result()
-        except BrokenProcessPool:
-            self._pools[worker] = self._new_pool()
-            return None
+        calls = [(*self._setting, snapshot, proposal, tuple(bars)) for proposal in proposals]
+        for index, sent in self._pool.run(_work, calls):
+            yield index, _received(sent)
 
     def close(self) -> None:
-        self._open.close()  # nobody waits for what is under way
-        for pool in self._pools:
-            pool.shutdown(cancel_futures=True)
-        self._end.close()
+        self._pool.close()
 
 
 class Ray:
@@ -161,18 +103,19 @@ class Ray:
     Args:
         config: Of the run.
         address: Of the cluster, as `ray.init` takes it; `local` starts one on this machine.
+        tokenizer: Of a run that is continued, as JSON; None: what the config says.
 
     Raises:
         UserError: Ray is not installed, or the cluster cannot be reached.
     """
 
-    def __init__(self, config: SearchConfig, address: str) -> None:
+    def __init__(self, config: SearchConfig, address: str, tokenizer: str | None = None) -> None:
         try:
             import ray
         except ImportError:
             raise UserError("--ray needs Ray: pip install 'autobert-zero[ray]'") from None
         self._ray = ray
-        self._config = config
+        self._setting = config, tokenizer
         try:
             _check_answers(address)
             ray.init(address=address, log_to_driver=False, logging_level="error")
@@ -181,14 +124,14 @@ class Ray:
             raise UserError(f"the Ray cluster {address} cannot be reached: {cause}") from None
         uses_gpu = config.device != "cpu" and ray.cluster_resources().get("GPU", 0) > 0
         options: dict[str, Any] = {"num_gpus": 1} if uses_gpu else {"num_cpus": 1}
-        self._task = ray.remote(max_retries=_DEATHS, **options)(_work)
+        self._task = ray.remote(max_retries=_RETRIES, **options)(_work)
 
     def run(
         self, proposals: Sequence[Proposal], bars: Sequence[float], snapshot: Path, on_step: Watch
     ) -> Iterator[tuple[int, Done]]:
         shared = self._ray.put(snapshot.read_bytes())
         running = {
-            self._task.remote(self._config, shared, proposal, tuple(bars)): place
+            self._task.remote(*self._setting, shared, proposal, tuple(bars)): place
             for place, proposal in enumerate(proposals)
         }
         waiting = list(running)
@@ -197,7 +140,7 @@ class Ray:
             try:
                 yield running[first], _received(self._ray.get(first))
             except (self._ray.exceptions.WorkerCrashedError, self._ray.exceptions.OutOfMemoryError) as error:
-                reason = f"its worker died {_DEATHS + 1} times: {str(error).splitlines()[0]}"
+                reason = f"its worker died {_RETRIES + 1} times: {str(error).splitlines()[0]}"
                 yield running[first], (Outcome(Status.FAILED, reason=reason), None)
             except (ModuleNotFoundError, self._ray.exceptions.RaySystemError) as error:
                 if "autobert_zero" not in str(error):
@@ -223,12 +166,12 @@ def _check_answers(address: str) -> None:
 
 
 def make_executor(
-    config: SearchConfig, evaluator: ProxyEvaluator, workers: int = 1, ray: str | None = None
+    setting: Setting, evaluator: ProxyEvaluator, workers: int = 1, ray: str | None = None
 ) -> Executor:
     """The executor that the user asks for.
 
     Args:
-        config: Of the run.
+        setting: Of the run.
         evaluator: For candidates in this process.
         workers: Processes of this machine.
         ray: Address of a Ray cluster.
@@ -238,34 +181,31 @@ def make_executor(
     """
     if workers == 1 and ray is None:
         return InProcess(evaluator)
-    if config.proxy.together == 1:
+    if setting.config.proxy.together == 1:
         raise UserError(
             "proxy.together is 1: each candidate starts from the weights that the one before it left, so "
             "there is nothing to do in parallel; start a run with --set proxy.together=4, or use one worker"
         )
-    return Processes(config, workers) if ray is None else Ray(config, ray)
-
-
-def _start_worker(end: Connection) -> None:
-    keep_freed_memory()
-    leave_to_parent()
-
-    def end_with_the_search() -> None:
-        end.poll(None)
-        os._exit(1)  # in the middle of a candidate: a worker leaves nothing behind
-
-    threading.Thread(target=end_with_the_search, daemon=True).start()
+    config, tokenizer = setting.config, setting.tokenizer.to_str()
+    return Processes(config, workers, tokenizer) if ray is None else Ray(config, ray, tokenizer)
 
 
 @lru_cache(maxsize=1)
-def _evaluator(config: SearchConfig) -> ProxyEvaluator:
+def _evaluator(config: SearchConfig, tokenizer: str | None) -> ProxyEvaluator:
     """The evaluator of a worker, prepared once."""
-    return prepare(config).evaluator()
+    return prepare(config, tokenizer=Tokenizer.from_str(tokenizer) if tokenizer else None).evaluator()
 
 
-def _work(config: SearchConfig, snapshot: Path | bytes, proposal: Proposal, bars: tuple[float, ...]) -> _Sent:
+def _work(
+    config: SearchConfig,
+    tokenizer: str | None,
+    snapshot: Path | bytes,
+    proposal: Proposal,
+    bars: tuple[float, ...],
+    report: Report = lambda *values: None,
+) -> _Sent:
     """What a worker does with a candidate."""
-    evaluator = _evaluator(config)
+    evaluator = _evaluator(config, tokenizer)
     evaluator.load(snapshot)
     outcome, trained = evaluator.evaluate(proposal, bars)
     return outcome, None if trained is None else _sent(trained)
@@ -276,7 +216,9 @@ def _sent(trained: Trained) -> Trained:
     return _converted(trained, lambda tensor: tensor.detach().cpu().numpy())
 
 
-def _received(sent: _Sent) -> Done:
+def _received(sent: _Sent | WorkerDied) -> Done:
+    if isinstance(sent, WorkerDied):
+        return Outcome(Status.FAILED, reason=sent.reason), None
     outcome, trained = sent
     return outcome, None if trained is None else _converted(trained, torch.tensor)
 

@@ -90,7 +90,7 @@ def run_search(
     strategy = make_strategy(setting.space, config.seed, config.strategy, first, limits.refusal)
     strategy.prefilter = setting.prefilter()
     evaluator = setting.evaluator()
-    with closing(make_executor(config, evaluator, workers, ray)) as executor:
+    with closing(make_executor(setting, evaluator, workers, ray)) as executor:
         # All that a damaged folder or a foreign storage can be wrong in is read before anything is written.
         finals = Finals(setting, out, progress)
         clock = _Clock(out / _TIMES, start)

@@ -2,11 +2,9 @@
 
 import json
 import math
-import multiprocessing
 import os
-import queue
 from collections.abc import Callable, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -20,10 +18,10 @@ from autobert_zero.data.packing import Part, Splits
 from autobert_zero.errors import UserError
 from autobert_zero.files import written_whole
 from autobert_zero.nn import EncoderConfig, MaskedLM
-from autobert_zero.signals import leave_to_parent
 from autobert_zero.space import Backbone
 from autobert_zero.training.language import Evaluation, evaluate, guess_limit, language_objective
 from autobert_zero.training.loop import Diverged, Recipe, train
+from autobert_zero.training.pool import WorkerDied, WorkerPool
 from autobert_zero.training.uniformity import token_uniformity
 
 _COMPARED = 256
@@ -178,7 +176,7 @@ def train_all(
     on_step: OnStep,
     on_result: Callable[[Result], None],
 ) -> None:
-    """Trains jobs in processes of their own, `workers` at once.
+    """Trains jobs in worker processes; one that is killed is replaced and its job trained again.
 
     Args:
         jobs: What to train.
@@ -188,56 +186,29 @@ def train_all(
 
     Raises:
         KeyboardInterrupt: Passed on after the workers have stopped.
+        UserError: The worker of a job died again and again, while it was the only one.
     """
     workers = min(workers, len(jobs))
     if workers <= 1:
         for job in jobs:
             on_result(train_from_scratch(job, on_step))
         return
-    context = multiprocessing.get_context("spawn")
-    progress: multiprocessing.Queue[tuple[str, int, int]] = context.Queue()
-    stop = context.Event()
     threads = max(default_workers(torch.device("cpu")) // workers, 1)
-    with ProcessPoolExecutor(workers, context, _start_worker, (progress, stop, threads)) as pool:
-        running: set[Future[Result]] = {pool.submit(_work, job) for job in jobs}
-        try:
-            while running:
-                done, running = wait(running, timeout=0.2, return_when=FIRST_COMPLETED)
-                _drain(progress, on_step)
-                for future in done:
-                    on_result(future.result())
-        except BaseException:
-            stop.set()
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+    with closing(WorkerPool(workers, threads)) as pool:
+        for index, result in pool.run(_train, [(job,) for job in jobs], on_step):
+            if isinstance(result, WorkerDied):
+                raise UserError(
+                    f"{jobs[index].name}: {result.reason}; free some memory, or set final.workers to 1 in "
+                    "the run's config.yaml, then continue with --resume"
+                )
+            on_result(result)
 
 
-def _drain(progress: "multiprocessing.Queue[tuple[str, int, int]]", on_step: OnStep) -> None:
-    while True:
-        try:
-            on_step(*progress.get_nowait())
-        except queue.Empty:
-            return
+def _train(job: Job, report: OnStep) -> Result:
+    """What a worker does with a job; every step would be more messages than anyone reads."""
 
+    def on_step(name: str, done: int, total: int) -> None:
+        if done % 5 == 0 or done == total:
+            report(name, done, total)
 
-_progress: "multiprocessing.Queue[tuple[str, int, int]]"
-_stop: Any
-
-
-def _start_worker(progress: "multiprocessing.Queue[tuple[str, int, int]]", stop: Any, threads: int) -> None:
-    global _progress, _stop  # a worker's own, set once at its start
-    _progress, _stop = progress, stop
-    leave_to_parent()
-    torch.set_num_threads(threads)
-
-
-def _work(job: Job) -> Result:
-    return train_from_scratch(job, _report)
-
-
-def _report(name: str, done: int, of: int) -> None:
-    parent = multiprocessing.parent_process()
-    if _stop.is_set() or parent is None or not parent.is_alive():
-        raise SystemExit(f"{name}: stopped by the parent")
-    if done % 5 == 0 or done == of:
-        _progress.put((name, done, of))
+    return train_from_scratch(job, on_step)

@@ -1,0 +1,195 @@
+"""Worker processes of this machine: they end with their parent, and one that dies is replaced."""
+
+import multiprocessing
+import os
+import threading
+import traceback
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+from typing import Any
+
+import torch
+
+from autobert_zero.memory import keep_freed_memory
+from autobert_zero.signals import leave_to_parent
+
+_DEATHS = 2
+"""A call whose worker died so often while it was alone has failed."""
+
+_PROGRESS, _RESULT, _ERROR = "progress", "result", "error"
+
+Report = Callable[..., None]
+"""What a call tells its progress with: any values, which reach the parent's `on_progress`."""
+
+
+@dataclass(frozen=True)
+class WorkerDied:
+    """The result of a call whose worker died again and again.
+
+    Attributes:
+        reason: For messages.
+    """
+
+    reason: str
+
+
+@dataclass(frozen=True)
+class _Worker:
+    process: BaseProcess
+    connection: Connection
+
+
+class WorkerPool:
+    """Processes that make calls, each one at a time.
+
+    Args:
+        workers: How many.
+        threads: PyTorch's threads in each; None: as PyTorch finds.
+    """
+
+    def __init__(self, workers: int, threads: int | None = None) -> None:
+        self._context = multiprocessing.get_context("spawn")
+        # Workers wait for the end of this pipe: it comes when the pool is closed and when its process dies.
+        # An event would not do: to set one waits for a worker that died waiting for it.
+        self._end, self._open = self._context.Pipe(duplex=False)
+        self._threads = threads
+        self._number = workers
+        self._workers: dict[int, _Worker] = {}  # started when there is something to do
+
+    def run(
+        self,
+        function: Callable[..., Any],
+        calls: Sequence[tuple[Any, ...]],
+        on_progress: Callable[..., None] = lambda *values: None,
+    ) -> Iterator[tuple[int, Any]]:
+        """Makes `function(*arguments, report)` for each call, in any order.
+
+        A call whose worker dies is made again, alone: where memory ran out, the system may have ended
+        another one's worker, and alone the guilty call is found.
+
+        Args:
+            function: Importable in a new process.
+            calls: The arguments of each call.
+            on_progress: Called in this process with what a call reports.
+
+        Yields:
+            The index of each call with what it returned, or with a `WorkerDied`.
+
+        Raises:
+            Exception: What a call raised; the pool is to be closed then.
+        """
+        waiting, idle = deque(range(len(calls))), deque(range(self._number))
+        running: dict[Connection, tuple[int, int]] = {}
+        alone: list[int] = []
+        while waiting or running:
+            while waiting and idle:
+                number, index = idle.popleft(), waiting.popleft()
+                running[self._start(number, function, calls[index])] = number, index
+            for ready in wait(list(running)):
+                assert isinstance(ready, Connection)
+                number, index = running[ready]
+                message = self._message(number)
+                if message is not None and message[0] == _PROGRESS:
+                    on_progress(*message[1])
+                    continue
+                del running[ready]
+                idle.append(number)
+                if message is None:
+                    alone.append(index)
+                else:
+                    yield index, _returned(message)
+        for index in sorted(alone):
+            yield index, self._alone(function, calls[index], on_progress)
+
+    def close(self) -> None:
+        """Ends the workers, in the middle of their calls."""
+        self._open.close()
+        for worker in self._workers.values():
+            worker.connection.close()
+            worker.process.join()
+        self._end.close()
+
+    def _alone(
+        self, function: Callable[..., Any], arguments: tuple[Any, ...], on_progress: Callable[..., None]
+    ) -> Any:
+        for _ in range(_DEATHS):
+            self._start(0, function, arguments)
+            while (message := self._message(0)) is not None:
+                if message[0] != _PROGRESS:
+                    return _returned(message)
+                on_progress(*message[1])
+        return WorkerDied(f"its worker died {_DEATHS} times; it may need more memory than there is")
+
+    def _start(self, number: int, function: Callable[..., Any], arguments: tuple[Any, ...]) -> Connection:
+        """Sends a call to a worker, a new one where it died while there was nothing to do."""
+        if number in self._workers:
+            try:
+                self._workers[number].connection.send((function, arguments))
+                return self._workers[number].connection
+            except (BrokenPipeError, ConnectionResetError):
+                self._forget(number)
+        connection, theirs = self._context.Pipe()
+        process = self._context.Process(target=_serve, args=(theirs, self._end, self._threads), daemon=True)
+        process.start()
+        theirs.close()  # the worker's death is the end of the connection only if nobody else holds it
+        self._workers[number] = _Worker(process, connection)
+        with suppress(BrokenPipeError, ConnectionResetError):  # it died at once, which its connection tells
+            connection.send((function, arguments))
+        return connection
+
+    def _message(self, number: int) -> tuple[str, Any] | None:
+        """The next message of a worker; None: it died."""
+        try:
+            message: tuple[str, Any] = self._workers[number].connection.recv()
+        except (EOFError, ConnectionResetError):
+            self._forget(number)
+            return None
+        return message
+
+    def _forget(self, number: int) -> None:
+        worker = self._workers.pop(number)
+        worker.connection.close()
+        worker.process.join()
+
+
+def _returned(message: tuple[str, Any]) -> Any:
+    kind, value = message
+    if kind == _ERROR:
+        raise value
+    return value
+
+
+def _serve(connection: Connection, end: Connection, threads: int | None) -> None:
+    """What a worker does until its parent ends."""
+    keep_freed_memory()
+    leave_to_parent()
+    if threads is not None:
+        torch.set_num_threads(threads)
+
+    def end_with_the_parent() -> None:
+        end.poll(None)
+        os._exit(1)  # in the middle of a call: a worker leaves nothing behind
+
+    threading.Thread(target=end_with_the_parent, daemon=True).start()
+
+    def report(*values: Any) -> None:
+        connection.send((_PROGRESS, values))
+
+    while True:
+        try:
+            function, arguments = connection.recv()
+        except EOFError:
+            return
+        try:
+            message = (_RESULT, function(*arguments, report))
+        except Exception as error:
+            error.add_note(f"In a worker process:\n{traceback.format_exc()}")
+            message = (_ERROR, error)
+        try:
+            connection.send(message)
+        except Exception as error:  # what cannot be pickled
+            connection.send((_ERROR, RuntimeError(f"{error} (of {message[1]!r})")))

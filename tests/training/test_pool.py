@@ -1,0 +1,114 @@
+"""Worker processes: calls are made again where a worker dies, and no worker outlives its parent."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+import torch
+
+from autobert_zero.training.pool import Report, WorkerDied, WorkerPool
+
+
+@pytest.fixture
+def pool() -> Iterator[WorkerPool]:
+    made = WorkerPool(2, threads=1)
+    yield made
+    made.close()
+
+
+def double(number: int, report: Report) -> tuple[int, int]:
+    for step in range(3):
+        report(number, step)
+    return 2 * number, torch.get_num_threads()
+
+
+def die_once(marker: Path, report: Report) -> int:
+    """Killed the first time, as by a system that runs out of memory."""
+    if not marker.exists():
+        marker.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return os.getpid()
+
+
+def die(report: Report) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def fail(report: Report) -> None:
+    raise KeyError("a bug")
+
+
+def lock(report: Report) -> Any:
+    import threading
+
+    return threading.Lock()
+
+
+def mixed(what: str, path: Path, report: Report) -> Any:
+    return {"die": die, "once": lambda report: die_once(path, report), "pid": lambda report: os.getpid()}[
+        what
+    ](report)
+
+
+def test_calls_are_made_and_report(pool: WorkerPool) -> None:
+    seen: list[tuple[int, int]] = []
+    calls = [(number,) for number in range(5)]
+    found = dict(pool.run(double, calls, lambda *values: seen.append(values)))
+    assert found == {number: (2 * number, 1) for number in range(5)}
+    assert sorted(seen) == [(number, step) for number in range(5) for step in range(3)]
+    assert dict(pool.run(double, [(7,)])) == {0: (14, 1)}
+    assert dict(pool.run(double, [])) == {}
+
+
+def test_a_killed_worker_is_replaced_and_only_the_guilty_call_fails(pool: WorkerPool, tmp_path: Path) -> None:
+    calls = [("pid", tmp_path), ("die", tmp_path), ("once", tmp_path / "marker"), ("pid", tmp_path)]
+    found = dict(pool.run(mixed, calls))
+    assert isinstance(found[1], WorkerDied)
+    assert found[1].reason == "its worker died 2 times; it may need more memory than there is"
+    assert all(isinstance(found[index], int) for index in (0, 2, 3))
+
+
+def test_a_worker_that_dies_with_nothing_to_do_is_replaced(pool: WorkerPool) -> None:
+    ((_, first),) = pool.run(mixed, [("pid", Path())])
+    os.kill(first, signal.SIGKILL)
+    ((_, second),) = pool.run(mixed, [("pid", Path())])
+    assert second != first
+
+
+def test_a_bug_reaches_the_parent(pool: WorkerPool) -> None:
+    with pytest.raises(KeyError, match="a bug") as caught:
+        list(pool.run(fail, [()]))
+    assert "In a worker process:" in caught.value.__notes__[0]
+
+
+def test_what_cannot_travel_is_said(pool: WorkerPool) -> None:
+    with pytest.raises(RuntimeError, match="cannot pickle"):
+        list(pool.run(lock, [()]))
+
+
+def test_a_killed_parent_leaves_no_worker(tmp_path: Path) -> None:
+    program = tmp_path / "parent.py"
+    program.write_text(
+        "import os, time\n"
+        "from autobert_zero.training.pool import WorkerPool\n"
+        "def endless(report):\n"
+        "    report(os.getpid())\n"
+        "    time.sleep(1000)\n"
+        "if __name__ == '__main__':\n"
+        "    list(WorkerPool(2).run(endless, [(), ()], lambda pid: print(pid, flush=True)))\n"
+    )
+    parent = subprocess.Popen([sys.executable, program], stdout=subprocess.PIPE, text=True)
+    assert parent.stdout is not None
+    workers = [int(parent.stdout.readline()) for _ in range(2)]
+    parent.kill()
+    parent.wait()
+    while any(psutil.pid_exists(worker) for worker in workers):
+        time.sleep(0.05)
+    parent.stdout.close()

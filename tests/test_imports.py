@@ -15,11 +15,12 @@ FILES = [path.relative_to(ROOT).with_suffix("").as_posix() for path in sorted(RO
 # How files and run folders are written and named.
 FOLDERS = {"files", "urls", "provenance", "run_folder"}
 # What each unit may import of ours beside itself; the command line may import all.
-FOUNDATIONS = {"errors", "encoder_config"}
+FOUNDATIONS = {"errors", "encoder_config", "extras"}
 """What every unit may import beside that: pure Python that imports nothing of ours."""
 MAY_IMPORT = {
     "errors": set(),
     "encoder_config": set(),
+    "extras": {"errors"},
     "strict_yaml": set(),
     "sources": {"errors"},
     "config": {"errors", "sources", "strict_yaml", "encoder_config", "space"},

@@ -278,7 +278,14 @@ def test_out_of_memory_is_told_apart_from_bugs() -> None:
     assert out_of_memory(refused.value)
     assert out_of_memory(MemoryError())
     assert out_of_memory(torch.OutOfMemoryError("CUDA out of memory"))
+    for words in (
+        "CUDA error: out of memory",
+        "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`",
+        "MPS backend out of memory (MPS allocated: 1 GB)",
+    ):
+        assert out_of_memory(RuntimeError(words))
     assert not out_of_memory(RuntimeError("shapes do not match"))
+    assert not out_of_memory(ValueError("out of memory is the name of a song"))
 
 
 @pytest.mark.parametrize("parts", [1, 2, 4])

@@ -6,6 +6,7 @@ import sys
 from autobert_zero.cli import cache, diagnose, draw, finetune, plan, pretrain, report, search, show
 from autobert_zero.cli.app import app
 from autobert_zero.errors import UserError
+from autobert_zero.extras import missing_extra
 from autobert_zero.memory import keep_freed_memory
 from autobert_zero.streams import lasting_streams
 
@@ -22,6 +23,11 @@ def _run() -> None:
         app()
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    except ModuleNotFoundError as error:
+        if (message := missing_extra(error)) is None:
+            raise
+        print(f"error: {message}", file=sys.stderr)
         sys.exit(2)
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):

@@ -22,6 +22,7 @@ from autobert_zero.cli.options import (
     Seeds,
 )
 from autobert_zero.errors import UserError
+from autobert_zero.extras import require
 from autobert_zero.files import write_text
 from autobert_zero.progress import Bars, log_console, quiet_transformers
 
@@ -43,6 +44,7 @@ def finetune(
     pooling: Pooling = None,
 ) -> None:
     """Fine-tune a model on a task, with several learning rates and seeds."""
+    require("finetune", "finetune")
     quiet_transformers()
     from autobert_zero.finetune.suite import finetune as run
     from autobert_zero.finetune.suite import table
@@ -71,6 +73,7 @@ def glue(
     pooling: Pooling = None,
 ) -> None:
     """Fine-tune a model on every GLUE task that there is, and print the table with the average."""
+    require("glue", "finetune")
     quiet_transformers()
     from autobert_zero.finetune.models import open_model
     from autobert_zero.finetune.suite import finetune_all as run

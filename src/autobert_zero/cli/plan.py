@@ -15,6 +15,7 @@ from autobert_zero.cli.options import Devices, Hardware
 from autobert_zero.cli.pretrain import pretrain, pretrain_settings
 from autobert_zero.cli.search import search, search_settings
 from autobert_zero.errors import UserError
+from autobert_zero.extras import require
 from autobert_zero.progress import quiet_transformers
 
 plan_app = typer.Typer(
@@ -87,6 +88,7 @@ def plan_pretrain(options: Mapping[str, Any], hardware: str | None, devices: int
 @_plans(finetune)
 def plan_finetune(options: Mapping[str, Any], hardware: str | None, devices: int) -> None:
     """Estimate what a fine-tuning takes, with all its rates and seeds, if none stops early."""
+    require("plan finetune", "finetune", "transformers")
     quiet_transformers()
     from statistics import fmean
 

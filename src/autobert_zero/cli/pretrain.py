@@ -12,6 +12,7 @@ from autobert_zero.cli.backbones import find_backbone
 from autobert_zero.cli.common import check_resumed, settings_given, settled, stop_told
 from autobert_zero.cli.options import Corpus, Layers, TextColumn
 from autobert_zero.errors import UserError
+from autobert_zero.extras import require
 from autobert_zero.progress import Bars, log_console, quiet_transformers
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ def pretrain(
 ) -> None:
     """Pre-train a backbone: masked tokens, with or without next sentences."""
     options = dict(locals())  # all options by their names
+    require("pretrain", "pretrain", "transformers", "tensorboard")
     quiet_transformers()
     from autobert_zero.pretrain.launch import launched
     from autobert_zero.pretrain.run import check_new, is_training, run_pretraining

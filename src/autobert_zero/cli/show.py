@@ -9,6 +9,7 @@ from autobert_zero.cli.app import app
 from autobert_zero.cli.backbones import HELP as BACKBONE
 from autobert_zero.cli.backbones import find_backbone
 from autobert_zero.cli.options import Layers
+from autobert_zero.extras import require
 from autobert_zero.progress import log_console
 
 
@@ -58,6 +59,7 @@ def export(
     program: Annotated[bool, typer.Option(help="Write model.pt2, a torch.export program.")] = True,
 ) -> None:
     """Write a model so that it can be used without this package."""
+    require("export", "export", "transformers", "matplotlib")
     from autobert_zero.export import export as write
     from autobert_zero.progress import quiet_transformers
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from autobert_zero.errors import UserError
+from autobert_zero.extras import require
 from autobert_zero.hf import AutoBertZeroForMultipleChoice, AutoBertZeroPreTrainedModel
 
 INPUTS = ("input_ids", "attention_mask", "token_type_ids")
@@ -93,13 +94,8 @@ def write_programs(
 
 def require_onnx() -> None:
     """Raises a `UserError` where a package that ONNX needs is missing."""
-    try:
-        import onnxruntime  # noqa: F401
-        import onnxscript  # noqa: F401
-    except ImportError as error:
-        raise UserError(
-            f"ONNX needs {error.name}: pip install 'autobert-zero[export]', or leave it out with --no-onnx"
-        ) from None
+    without = ", or leave it out with --no-onnx"
+    require("ONNX", "export", "onnx", "onnxruntime", "onnxscript", otherwise=without)
 
 
 def _write_torch(

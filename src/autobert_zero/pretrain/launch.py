@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from autobert_zero.devices import find_device
 from autobert_zero.errors import UserError
+from autobert_zero.extras import require
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -35,6 +36,7 @@ def launched(device: str) -> "Accelerator | None":
                 "--mpirun_hostfile; use torchrun --nproc-per-node N -m autobert_zero.cli pretrain ..."
             )
         return None
+    require("a pre-training in several processes", "pretrain", "accelerate")
     from accelerate import Accelerator
     from accelerate.utils import DistributedType, InitProcessGroupKwargs
 

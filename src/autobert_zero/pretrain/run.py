@@ -1,6 +1,7 @@
 """A whole pre-training and its folder: phases, evaluations, checkpoints, resume."""
 
 import json
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
@@ -21,7 +22,7 @@ from autobert_zero.files import written_whole
 from autobert_zero.nn import MaskedLM
 from autobert_zero.pretrain.config import PhaseConfig, PretrainConfig
 from autobert_zero.pretrain.launch import launched
-from autobert_zero.pretrain.log import Log, Meter
+from autobert_zero.pretrain.log import EVENTS, METRICS, Log, Meter
 from autobert_zero.pretrain.model import new_model, save_model
 from autobert_zero.pretrain.parts import pretrain_parts
 from autobert_zero.pretrain.text import Batches, PhaseText, Text, open_text
@@ -37,7 +38,7 @@ from autobert_zero.training.checkpoint import (
     save_checkpoint,
 )
 from autobert_zero.training.language import Evaluation, evaluate, guess_limit, language_objective
-from autobert_zero.training.loop import Diverged, Recipe, make_optimizer, train
+from autobert_zero.training.loop import Diverged, Recipe, make_optimizer, out_of_memory, train
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -237,8 +238,10 @@ class _Training:
             ) from error
         except CheckpointError:
             raise
-        except UserError:  # the text cannot be read on
-            if self.accelerator is None and self.step > steps.start:  # several would have to fail together
+        except Exception as error:  # the text cannot be read on, or memory is full
+            readable = isinstance(error, UserError) or out_of_memory(error)
+            # The weights are those after the last step. Several processes would have to fail together.
+            if readable and self.accelerator is None and self.step > steps.start:
                 self._save(self.out / _CHECKPOINTS, text.train)
             raise
         assert result is not None
@@ -281,6 +284,35 @@ class _Training:
             "tokens_per_second": config.tokens / self.meter.seconds if self.meter.seconds else 0.0,
             "seed": config.seed,
         }
+
+
+@contextmanager
+def _memory_told(out: Path) -> Iterator[None]:
+    """Turns full memory into one line, and leaves a folder in which nothing was trained to another start.
+
+    Raises:
+        UserError: Memory is full.
+    """
+    try:
+        yield
+    except Exception as error:
+        if not out_of_memory(error):
+            raise
+        advice = (
+            "lower the batch_size or length of phases, model.width or text.vocab_size, raise "
+            "recipe.accumulation, or set recipe.gradient_checkpointing=true"
+        )
+        if kept := checkpoints(out / _CHECKPOINTS):
+            how = (
+                f"step {int(kept[0].name):,} is saved: continue with --resume where there is more memory, or "
+                f"in another --out {advice}"
+            )
+        else:
+            how = advice
+            (out / METRICS).unlink(missing_ok=True)
+            shutil.rmtree(out / EVENTS, ignore_errors=True)
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise UserError(f"memory is full ({reason}); {how}") from error
 
 
 def recipe_of(config: PretrainConfig) -> Recipe:

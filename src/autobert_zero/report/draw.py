@@ -11,6 +11,7 @@ from textwrap import wrap
 
 from autobert_zero import compile
 from autobert_zero.errors import UserError
+from autobert_zero.extras import require
 from autobert_zero.report import graphviz
 from autobert_zero.report.layout import Edge, Placement, Point, layered
 from autobert_zero.report.scene import Box, Curve, Halo, Part, Scene, Shape, Text, text_width
@@ -55,6 +56,8 @@ def write(backbone: Backbone, path: Path) -> None:
     """
     if path.suffix not in FORMATS:
         raise UserError(f"{path} has the suffix {path.suffix!r}; a picture ends in {', '.join(FORMATS)}")
+    if path.suffix != ".svg":
+        require(path.suffix, "draw")
     try:
         if path.suffix == ".svg":
             path.write_text(svg(backbone), encoding="utf-8")
@@ -62,8 +65,6 @@ def write(backbone: Backbone, path: Path) -> None:
             from autobert_zero.report.figure import save
 
             save(scene(backbone), path)
-    except ImportError as error:
-        raise UserError(f"{path.suffix} needs {error.name}: pip install 'autobert-zero[draw]'") from None
     except OSError as error:
         raise UserError(f"{path} cannot be written: {error.strerror}") from None
 

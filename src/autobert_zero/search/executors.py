@@ -17,6 +17,7 @@ from tokenizers import Tokenizer
 
 from autobert_zero.config import SearchConfig
 from autobert_zero.errors import UserError
+from autobert_zero.extras import require
 from autobert_zero.nn import Trained
 from autobert_zero.search.evaluate import ProxyEvaluator, Watch
 from autobert_zero.search.prepare import Setting, prepare
@@ -110,10 +111,9 @@ class Ray:
     """
 
     def __init__(self, config: SearchConfig, address: str, tokenizer: str | None = None) -> None:
-        try:
-            import ray
-        except ImportError:
-            raise UserError("--ray needs Ray: pip install 'autobert-zero[ray]'") from None
+        require("--ray", "ray")
+        import ray
+
         self._ray = ray
         self._setting = config, tokenizer
         try:

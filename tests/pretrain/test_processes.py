@@ -62,7 +62,7 @@ def test_two_processes_train_as_one(corpus_file: Path, tmp_path: Path, kind: str
             for path in (*two.glob("*.safetensors"), two / "summary.json"):
                 path.unlink()
             shutil.rmtree(two / "checkpoints" / "00000012")
-    assert "resuming after 9 of 12" in done.stdout
+    assert "resuming after 9 of 12" in done.stderr
     curves = ([line["loss"] for line in read_log(out) if "loss" in line] for out in (one, two))
     for alone, together in zip(*curves, strict=True):
         assert alone == pytest.approx(together, abs=1e-5)
@@ -135,7 +135,7 @@ def check_that_it_goes_on(launch: list[str], out: Path, step: int) -> None:
     while int(checkpoints(out / "checkpoints")[0].name) <= step and time.monotonic() < deadline:
         time.sleep(0.1)
     process.terminate()
-    shown, errors = process.communicate(timeout=120)
-    assert f"resuming after {step:,} of 100,000 steps" in shown, errors[-3000:]
+    _, errors = process.communicate(timeout=120)
+    assert f"resuming after {step:,} of 100,000 steps" in errors
     newest = checkpoints(out / "checkpoints")[0]
     assert json.loads((newest / "checkpoint.json").read_text())["step"] > step

@@ -23,6 +23,7 @@ from autobert_zero.pretrain import run as module
 from autobert_zero.pretrain.config import PretrainConfig
 from autobert_zero.pretrain.log import read_log
 from autobert_zero.pretrain.run import read_config
+from autobert_zero.run_folder import read_record
 from autobert_zero.training import checkpoint
 
 
@@ -40,6 +41,23 @@ def whole(tmp_path_factory: pytest.TempPathFactory, corpus_file: Path) -> Path:
     assert any(line.startswith("estimate: ") for line in first[:6])
     assert done.out.startswith("loss ")
     return out
+
+
+def stopped_at(step: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lets trainings stop after a step, as if by Ctrl-C."""
+    real = module.train
+
+    def train(*given: Any, **options: Any) -> float:
+        on_step = given[4]
+
+        def watched(now: int, loss: float) -> None:
+            if now == step:
+                signal.raise_signal(signal.SIGINT)
+            on_step(now, loss)
+
+        return real(*given[:4], watched, *given[5:], **options)
+
+    monkeypatch.setattr(module, "train", train)
 
 
 def test_the_folder(whole: Path) -> None:
@@ -72,25 +90,13 @@ def test_it_learns(corpus_file: Path, tmp_path: Path) -> None:
 def test_stopped_and_continued_is_the_same(
     whole: Path, corpus_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stop_after: int
 ) -> None:
-    interrupted = module.train
-
-    def train(*given: Any, **options: Any) -> float:
-        on_step = given[4]
-
-        def watched(step: int, loss: float) -> None:
-            if step == stop_after:
-                signal.raise_signal(signal.SIGINT)
-            on_step(step, loss)
-
-        return interrupted(*given[:4], watched, *given[5:], **options)
-
-    monkeypatch.setattr(module, "train", train)
     out = tmp_path / "out"
-    done = tiny.command(*arguments(corpus_file, out))
+    with monkeypatch.context() as patch:
+        stopped_at(stop_after, patch)
+        done = tiny.command(*arguments(corpus_file, out))
     assert done.code == 130
     assert f"--out {out} --resume" in done.err
     assert (out / "checkpoints" / f"{stop_after:08}").is_dir()
-    monkeypatch.setattr(module, "train", interrupted)
     assert tiny.command("pretrain", "--out", out, "--resume").code == 0
     assert same(whole, out)
     assert figures(out) == figures(whole)
@@ -265,6 +271,80 @@ def test_it_goes_on_without_the_search_it_started_from(finished_run: Path, tmp_p
     done = tiny.command("pretrain", "--out", out, "--resume")
     assert done.code == 0, done.err
     assert all(torch.equal(value, before[name]) for name, value in weights(out).items())
+
+
+@pytest.mark.parametrize("streaming", [False, True])
+@pytest.mark.parametrize("change", ["a line changed", "a file came", "a file went"])
+def test_other_text_is_not_trained_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, streaming: bool, change: str
+) -> None:
+    from autobert_zero.data import streaming as streams
+    from autobert_zero.pretrain import text
+
+    monkeypatch.setattr(streams.StreamingBatches.__init__, "__defaults__", (20,))
+    monkeypatch.setattr(text, "first_block", lambda source: streams.first_block(source, 20))
+    books, out = tmp_path / "books", tmp_path / "out"
+    books.mkdir()
+    for number in range(3):
+        (books / f"{number}.txt").write_text("\n".join(tiny.paragraphs(150, seed=number)))
+    with monkeypatch.context() as patch:
+        stopped_at(4, patch)
+        given = arguments(books, out, f"text.streaming={str(streaming).lower()}")
+        assert tiny.command(*given).code == 130
+    kept = {path.name: path.read_bytes() for path in books.iterdir()}
+    first = books / "0.txt"
+    if change == "a line changed":
+        first.write_text(first.read_text().replace(first.read_text()[:5], "other", 1))
+    elif change == "a file came":
+        (books / "3.txt").write_text("another line of text\n" * 9)
+    else:
+        (books / "2.txt").unlink()
+    before = tiny.contents(out)
+    done = tiny.command("pretrain", "--out", out, "--resume")
+    assert (done.code, done.err.count("\n")) == (2, 1)
+    assert f"{out} was started on other text: {books} was " in done.err
+    assert tiny.contents(out) == before
+    for path in books.iterdir():
+        path.unlink()
+    for name, content in kept.items():
+        (books / name).write_bytes(content)
+    assert tiny.command("pretrain", "--out", out, "--resume").code == 0
+
+
+def test_the_folder_says_how_it_was_started(whole: Path, corpus_file: Path) -> None:
+    record = read_record(whole)
+    assert record is not None
+    assert record.kind == "pre-training"
+    assert record.inputs["text"].name == str(corpus_file)
+    assert "--backbone" in record.sessions[0]["command"]
+    assert {path.stat().st_mode & 0o777 for path in whole.glob("*.safetensors")} == {
+        (whole / "summary.json").stat().st_mode & 0o777
+    }
+
+
+def test_a_training_in_its_own_corpus(tmp_path: Path) -> None:
+    (tmp_path / "book.txt").write_text("\n".join(tiny.paragraphs(150)))
+    done = tiny.command(*arguments(tmp_path, tmp_path / "out"))
+    assert (done.code, done.err.count("\n")) == (2, 1)
+    assert "is inside of the corpus" in done.err
+    assert [path.name for path in tmp_path.iterdir()] == ["book.txt"]
+
+
+def test_a_start_that_did_not_succeed_can_be_repeated(
+    whole: Path, corpus_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With other settings, too: nothing is left over from the first one."""
+    out = tmp_path / "out"
+
+    def killed(*given: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "_announcement", killed)
+        assert tiny.command(*arguments(corpus_file, out, "text.vocab_size=150")).code == 130
+    assert (out / "tokenizer.json").exists()
+    assert tiny.command(*arguments(corpus_file, out)).code == 0
+    assert same(whole, out)
 
 
 def test_a_backbone_that_is_named_counts_before_the_files(tmp_path: Path, corpus_file: Path) -> None:

@@ -43,7 +43,8 @@ def pretrain(
     require("pretrain", "pretrain", "transformers", "tensorboard")
     quiet_transformers()
     from autobert_zero.pretrain.launch import launched
-    from autobert_zero.pretrain.run import check_new, is_training, run_pretraining
+    from autobert_zero.pretrain.run import run_pretraining
+    from autobert_zero.run_folder import check_new, kind_of
 
     if not resume and backbone is None and start is None:
         raise UserError("name a backbone with --backbone, or a search with --start")
@@ -54,7 +55,7 @@ def pretrain(
     follows = accelerator is not None and not accelerator.is_main_process
 
     def how() -> str:
-        if not is_training(out):
+        if kind_of(out) is None:
             return "nothing was trained yet: give the same call again"
         return f"continue with: autobert-zero pretrain --out {out} --resume"
 

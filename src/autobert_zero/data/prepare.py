@@ -48,6 +48,7 @@ def prepare_text(
     sizes: Sequence[tuple[int, int]],
     progress: Progress,
     tokenizer: Tokenizer | None = None,
+    check: Callable[[Corpus], None] = lambda corpus: None,
 ) -> PreparedText:
     """Reads, tokenises and splits a corpus; what was done before is in the cache.
 
@@ -56,11 +57,13 @@ def prepare_text(
         sizes: The length of sequences and the size of the largest batch, for each use of the text.
         progress: What the user sees.
         tokenizer: The one of an earlier run that goes on or is built on; None: what the settings say.
+        check: Called with the corpus before anything is made of it.
 
     Raises:
         UserError: The corpus or the tokenizer cannot be used, or the cache cannot be written.
     """
     corpus = open_corpus(settings)
+    check(corpus)
     chosen = choose_tokenizer(settings, corpus, partial(progress, "training the tokenizer"), tokenizer)
     lengths = []
     for length, batch_size in sizes:

@@ -10,6 +10,7 @@ from torch import Tensor
 from autobert_zero.config import SearchConfig, read_yaml, resolve
 from autobert_zero.encoder_config import TRUNK
 from autobert_zero.errors import UserError
+from autobert_zero.files import follow_umask
 from autobert_zero.hf import from_masked_lm
 from autobert_zero.hf.tokenizer import as_berts
 from autobert_zero.nn import MaskedLM, PreTraining, WeightBank
@@ -105,3 +106,4 @@ def save_model(config: PretrainConfig, weights: dict[str, Tensor], tokenizer: To
     model.load_state_dict(weights)
     from_masked_lm(model, pad_token_id=tokenizer.token_to_id("[PAD]")).save_pretrained(out)
     as_berts(tokenizer, model.encoder.config.length_limit).save_pretrained(out)
+    follow_umask(out)

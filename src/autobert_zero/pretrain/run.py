@@ -1,5 +1,6 @@
 """A whole pre-training and its folder: phases, evaluations, checkpoints, resume."""
 
+import hashlib
 import json
 import shutil
 from collections.abc import Callable, Iterator
@@ -9,16 +10,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from filelock import FileLock, Timeout
 from tokenizers import Tokenizer
 from torch import nn
 
 from autobert_zero.announce import estimate_line, machine_line, model_line
 from autobert_zero.config import read_yaml, resolve
+from autobert_zero.data.corpus import Corpus
 from autobert_zero.data.streaming import Place, StreamingBatches
+from autobert_zero.data.tokenizer import load_tokenizer
 from autobert_zero.devices import find_device
 from autobert_zero.errors import UserError
-from autobert_zero.files import written_whole
+from autobert_zero.files import write_text
 from autobert_zero.nn import MaskedLM
 from autobert_zero.pretrain.config import PhaseConfig, PretrainConfig
 from autobert_zero.pretrain.launch import launched
@@ -27,6 +29,16 @@ from autobert_zero.pretrain.model import new_model, save_model
 from autobert_zero.pretrain.parts import pretrain_parts
 from autobert_zero.pretrain.text import Batches, PhaseText, Text, open_text
 from autobert_zero.progress import Bars
+from autobert_zero.run_folder import (
+    PRETRAINING,
+    Input,
+    begun,
+    check_inputs,
+    check_outside,
+    check_run,
+    kind_of,
+    open_run,
+)
 from autobert_zero.signals import Stopped, requests
 from autobert_zero.training.checkpoint import (
     Checkpoint,
@@ -43,7 +55,6 @@ from autobert_zero.training.loop import Diverged, Recipe, make_optimizer, out_of
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
-CONFIG = "pretrain.yaml"
 SUMMARY = "summary.json"
 _CHECKPOINTS = "checkpoints"
 _DIVERGED = "diverged"
@@ -77,24 +88,45 @@ def run_pretraining(config: PretrainConfig, out: Path, progress: Bars) -> dict[s
     if done is not None:
         progress.say(f"{out} is finished already")
         return done
-    kept = out / _TOKENIZER
-    tokenizer = Tokenizer.from_file(str(kept)) if kept.exists() else _starting_tokenizer(config)
-    if accelerator is not None:
-        with accelerator.local_main_process_first():  # it fills the caches of its machine
-            text = open_text(config, progress.update, tokenizer)
-    else:
-        text = open_text(config, progress.update, tokenizer)
-    # A resumed training has its weights from a checkpoint; what it started from may be gone.
-    fresh = _from_scratch(config) if checkpoints(out / _CHECKPOINTS) else config
-    model = new_model(fresh, text.vocabulary.size).to(device)
-    if not is_training(out):
-        _draw_first(text)  # in every process: all of them fail alike
-    if leads:
-        _establish(config, text, out)
-    with _only_writer(out, leads):
-        for line in _announcement(config, text, model, device, accelerator):
-            progress.say(line)
-        return _Training(config, out, progress, accelerator, text, model).run()
+    resumed = begun(out, PRETRAINING)
+    if not resumed:
+        for corpus in (config.text.corpus,) if isinstance(config.text.corpus, str) else config.text.corpus:
+            check_outside(out, corpus)
+    tokenizer = _tokenizer_of(out if resumed else config.start)
+
+    def check(corpus: Corpus) -> None:
+        if resumed:
+            check_inputs(out, {"text": Input(corpus.identity, corpus.name)})
+
+    # The first process of a machine fills the caches.
+    with accelerator.local_main_process_first() if accelerator else nullcontext():
+        text = open_text(config, progress.update, tokenizer, check)
+    with _memory_told(out):
+        # A resumed training has its weights from a checkpoint; what it started from may be gone.
+        fresh = _from_scratch(config) if checkpoints(out / _CHECKPOINTS) else config
+        model = new_model(fresh, text.vocabulary.size).to(device)
+        if not resumed:
+            _draw_first(text)  # in every process: all of them fail alike
+
+        def write_start() -> None:
+            write_text(out / _TOKENIZER, text.tokenizer.to_str(pretty=True))
+            write_text(out / PRETRAINING.marker, config.absolute().to_yaml())
+
+        opened = open_run(out, PRETRAINING, _inputs(text), write_start, progress.say)
+        with opened if leads else nullcontext():
+            for line in _announcement(config, text, model, device, accelerator):
+                progress.say(line)
+            return _Training(config, out, progress, accelerator, text, model).run()
+
+
+def _inputs(text: Text) -> dict[str, Input]:
+    """What a training depends on beside its config."""
+    vocabulary = json.dumps(sorted(text.tokenizer.get_vocab().items()))  # all that a finished model keeps
+    digest = hashlib.blake2b(vocabulary.encode(), digest_size=16).hexdigest()
+    return {
+        "text": Input(text.corpus.identity, text.corpus.name),
+        "vocabulary": Input(digest, _TOKENIZER),
+    }
 
 
 def _announcement(
@@ -164,8 +196,7 @@ class _Training:
         summary = self._summary(last, held_out)
         if self.leads:
             save_model(self.config, weights, self.text.tokenizer, self.out)
-            with written_whole(self.out / SUMMARY) as partial:
-                partial.write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
+            write_text(self.out / SUMMARY, json.dumps(summary, indent=2) + "\n")
         return summary
 
     def _phases(self, found: Checkpoint | None, log: Log | None, asked: _Asked) -> Evaluation:
@@ -335,39 +366,22 @@ def read_config(out: Path) -> PretrainConfig:
     Raises:
         UserError: There is none in the folder, or it is damaged.
     """
-    path = out / CONFIG
-    if not path.exists():
-        raise UserError(f"{out} holds no pre-training (no {CONFIG}); start one without --resume")
-    settings = read_yaml(path)
+    check_run(out, PRETRAINING)
+    path = out / PRETRAINING.marker
     try:
+        settings = read_yaml(path)
         base = PretrainConfig(backbone=tuple(settings["backbone"]))
+        return resolve(base, settings)
     except (KeyError, TypeError, ValueError) as error:
         raise UserError(f"{path} is damaged ({error}); start another run") from None
-    return resolve(base, settings)
 
 
 def read_summary(out: Path) -> dict[str, Any] | None:
     """The summary of a finished training; None for another folder."""
     path = out / SUMMARY
-    if not path.exists() or not is_training(out):
+    if not path.exists() or kind_of(out) is not PRETRAINING:
         return None
     return dict(json.loads(path.read_text(encoding="utf-8")))
-
-
-def check_new(out: Path) -> None:
-    """Checks that a folder is free for a new training.
-
-    Raises:
-        UserError: It holds something.
-    """
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        what = "a pre-training" if is_training(out) else "other files"
-        raise UserError(f"{out} holds {what} already; continue it with --resume, or choose another --out")
-
-
-def is_training(out: Path) -> bool:
-    """Whether a folder holds a pre-training, finished or not."""
-    return (out / CONFIG).exists()
 
 
 def _check_shares(config: PretrainConfig, accelerator: "Accelerator | None") -> None:
@@ -398,22 +412,9 @@ def _from_scratch(config: PretrainConfig) -> PretrainConfig:
     return config.model_copy(update={"start": None})
 
 
-def _starting_tokenizer(config: PretrainConfig) -> Tokenizer | None:
-    """The tokenizer of the search that the training starts from."""
-    return Tokenizer.from_file(str(Path(config.start) / _TOKENIZER)) if config.start else None
-
-
-def _establish(config: PretrainConfig, text: Text, out: Path) -> None:
-    """Writes what a resume reads, the config last: where it is, the folder is a training."""
-    if is_training(out):
-        return
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"{out} cannot be made: {error.strerror}; choose another --out") from None
-    text.tokenizer.save(str(out / _TOKENIZER))
-    with written_whole(out / CONFIG) as partial:
-        partial.write_text(config.absolute().to_yaml(), encoding="utf-8")
+def _tokenizer_of(run: Path | str | None) -> Tokenizer | None:
+    """The tokenizer of a run that is continued, or of the search that the training starts from."""
+    return None if run is None else load_tokenizer(str(Path(run) / _TOKENIZER))
 
 
 def _draw_first(text: Text) -> None:
@@ -430,18 +431,3 @@ def _draw_first(text: Text) -> None:
 def _go_on_at(batches: Batches, place: dict[str, int]) -> None:
     if isinstance(batches, StreamingBatches):
         batches.place = Place(**place)
-
-
-@contextmanager
-def _only_writer(out: Path, leads: bool) -> Iterator[None]:
-    """Keeps other trainings from writing into the folder."""
-    if not leads:
-        yield
-        return
-    try:
-        with FileLock(out / ".lock", timeout=0):
-            yield
-    except Timeout:
-        raise UserError(
-            f"another process is writing into {out}; wait for it, or choose another --out"
-        ) from None

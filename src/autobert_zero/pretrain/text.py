@@ -9,6 +9,7 @@ import numpy as np
 from tokenizers import Tokenizer
 
 from autobert_zero.announce import streamed_line, text_line
+from autobert_zero.data.corpus import Corpus
 from autobert_zero.data.masking import (
     MaskedBatch,
     Masking,
@@ -22,6 +23,7 @@ from autobert_zero.data.prepare import prepare_text
 from autobert_zero.data.streaming import StreamingBatches, first_block, held_out
 from autobert_zero.data.tokenizer import choose_tokenizer
 from autobert_zero.pretrain.config import PhaseConfig, PretrainConfig
+from autobert_zero.run_folder import Input
 
 Watch = Callable[[str, int, int], None]
 """Told the name of the work, and how much is done, of how much."""
@@ -59,32 +61,44 @@ class Text:
         vocabulary: The tokenizer's.
         phases: One for each phase of the config.
         lines: The text in words, for the first lines of a training.
+        source: The corpus that is read.
     """
 
     tokenizer: Tokenizer
     vocabulary: Vocabulary
     phases: tuple[PhaseText, ...]
     lines: tuple[str, ...]
+    source: Input
 
 
-def open_text(config: PretrainConfig, watch: Watch, tokenizer: Tokenizer | None = None) -> Text:
+def open_text(
+    config: PretrainConfig,
+    watch: Watch,
+    tokenizer: Tokenizer | None = None,
+    check: Callable[[Input], None] = lambda source: None,
+) -> Text:
     """Reads and tokenises the corpus (cached), or opens it for streaming.
 
     Args:
         config: The config.
         watch: Told the progress.
         tokenizer: The one to use; None: what the config says.
+        check: Called with the identity of the corpus before anything is made of it.
 
     Raises:
         UserError: The corpus or the tokenizer cannot be used.
     """
-    return (_streamed if config.text.streaming else _prepared)(config, watch, tokenizer)
+    return (_streamed if config.text.streaming else _prepared)(
+        config, watch, tokenizer, lambda corpus: check(_source(corpus))
+    )
 
 
-def _prepared(config: PretrainConfig, watch: Watch, tokenizer: Tokenizer | None) -> Text:
+def _prepared(
+    config: PretrainConfig, watch: Watch, tokenizer: Tokenizer | None, check: Callable[[Corpus], None]
+) -> Text:
     text = config.text
     sizes = [(phase.length, phase.batch_size) for phase in config.phases]
-    prepared = prepare_text(text, sizes, watch, tokenizer)
+    prepared = prepare_text(text, sizes, watch, tokenizer, check)
     chosen = prepared.chosen
     vocabulary, masking = Vocabulary.of(chosen.tokenizer), _masking(config)
     phases = []
@@ -99,12 +113,15 @@ def _prepared(config: PretrainConfig, watch: Watch, tokenizer: Tokenizer | None)
             )
         )
     lines = dict.fromkeys(text_line(prepared.corpus, data, chosen) for data in prepared.lengths)
-    return Text(chosen.tokenizer, vocabulary, tuple(phases), tuple(lines))
+    return Text(chosen.tokenizer, vocabulary, tuple(phases), tuple(lines), _source(prepared.corpus))
 
 
-def _streamed(config: PretrainConfig, watch: Watch, tokenizer: Tokenizer | None) -> Text:
+def _streamed(
+    config: PretrainConfig, watch: Watch, tokenizer: Tokenizer | None, check: Callable[[Corpus], None]
+) -> Text:
     text = config.text
     begin = first_block(text)
+    check(begin)
     chosen = choose_tokenizer(text, begin, partial(watch, "training the tokenizer"), tokenizer)
     vocabulary = Vocabulary.of(chosen.tokenizer)
     rows = held_out(begin, chosen.tokenizer, config.positions)
@@ -124,7 +141,11 @@ def _streamed(config: PretrainConfig, watch: Watch, tokenizer: Tokenizer | None)
         return PhaseText(train, *halves)
 
     phases = tuple(phase_text(*each) for each in enumerate(config.phases))
-    return Text(chosen.tokenizer, vocabulary, phases, (streamed_line(begin, chosen, share),))
+    return Text(chosen.tokenizer, vocabulary, phases, (streamed_line(begin, chosen, share),), _source(begin))
+
+
+def _source(corpus: Corpus) -> Input:
+    return Input(corpus.identity, corpus.name)
 
 
 def _masking(config: PretrainConfig) -> Masking:

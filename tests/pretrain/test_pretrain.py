@@ -322,12 +322,17 @@ def test_the_folder_says_how_it_was_started(whole: Path, corpus_file: Path) -> N
     }
 
 
-def test_a_training_in_its_own_corpus(tmp_path: Path) -> None:
-    (tmp_path / "book.txt").write_text("\n".join(tiny.paragraphs(150)))
-    done = tiny.command(*arguments(tmp_path, tmp_path / "out"))
-    assert (done.code, done.err.count("\n")) == (2, 1)
-    assert "is inside of the corpus" in done.err
-    assert [path.name for path in tmp_path.iterdir()] == ["book.txt"]
+def test_a_training_inside_its_corpus_does_not_read_itself(
+    whole: Path, corpus_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    books, out = tmp_path / "books", tmp_path / "books" / "out"
+    books.mkdir()
+    shutil.copy(corpus_file, books)
+    with monkeypatch.context() as patch:
+        stopped_at(9, patch)
+        assert tiny.command(*arguments(books, out)).code == 130
+    assert tiny.command("pretrain", "--out", out, "--resume").code == 0
+    assert same(whole, out)
 
 
 def test_a_start_that_did_not_succeed_can_be_repeated(

@@ -15,7 +15,6 @@ from torch import nn
 
 from autobert_zero.announce import estimate_line, machine_line, model_line
 from autobert_zero.config import read_yaml, resolve
-from autobert_zero.data.corpus import Corpus
 from autobert_zero.data.streaming import Place, StreamingBatches
 from autobert_zero.data.tokenizer import load_tokenizer
 from autobert_zero.devices import find_device
@@ -34,7 +33,6 @@ from autobert_zero.run_folder import (
     Input,
     begun,
     check_inputs,
-    check_outside,
     check_run,
     kind_of,
     open_run,
@@ -89,14 +87,11 @@ def run_pretraining(config: PretrainConfig, out: Path, progress: Bars) -> dict[s
         progress.say(f"{out} is finished already")
         return done
     resumed = begun(out, PRETRAINING)
-    if not resumed:
-        for corpus in (config.text.corpus,) if isinstance(config.text.corpus, str) else config.text.corpus:
-            check_outside(out, corpus)
     tokenizer = _tokenizer_of(out if resumed else config.start)
 
-    def check(corpus: Corpus) -> None:
+    def check(source: Input) -> None:
         if resumed:
-            check_inputs(out, {"text": Input(corpus.identity, corpus.name)})
+            check_inputs(out, {"text": source})
 
     # The first process of a machine fills the caches.
     with accelerator.local_main_process_first() if accelerator else nullcontext():
@@ -124,7 +119,7 @@ def _inputs(text: Text) -> dict[str, Input]:
     vocabulary = json.dumps(sorted(text.tokenizer.get_vocab().items()))  # all that a finished model keeps
     digest = hashlib.blake2b(vocabulary.encode(), digest_size=16).hexdigest()
     return {
-        "text": Input(text.corpus.identity, text.corpus.name),
+        "text": text.source,
         "vocabulary": Input(digest, _TOKENIZER),
     }
 

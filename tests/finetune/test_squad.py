@@ -280,7 +280,7 @@ def test_bad_files_are_named(tmp_path: Path) -> None:
     assert "is not JSON: the key 'id' is given twice" in refused(repeated)
     assert "nested too deeply" in refused("[" * 100_000)
     (tmp_path / "validation.json").write_bytes(json.dumps(good).encode("utf-16"))
-    with pytest.raises(UserError, match="is UTF-16, not UTF-8"):
+    with pytest.raises(UserError, match="it is UTF-16; convert it"):
         load_questions(SQUADS["squad"], tmp_path)
     empty = json.dumps(file_of([question("red")]))
     assert "has no answer; squad_v2 allows that" in refused(empty)

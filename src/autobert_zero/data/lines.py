@@ -15,6 +15,9 @@ class CorpusError(UserError):
     """A corpus that cannot be read or used; the message says what to do."""
 
 
+CORPUS_FILE = "corpus file"
+"""What messages call a file, unless it is of something else."""
+
 _UTF_16 = {b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16"}
 _UTF_32 = {b"\xff\xfe\x00\x00": "UTF-32", b"\x00\x00\xfe\xff": "UTF-32"}
 _GZIP = b"\x1f\x8b"
@@ -67,30 +70,34 @@ def open_bytes(path: Path) -> Iterator[IO[bytes]]:
             yield stream
 
 
-def reading_failed(path: Path, error: Exception) -> Damage:
+def reading_failed(path: Path, error: Exception, what: str = CORPUS_FILE) -> Damage:
     """What an exception says that came while a file was opened or read."""
     if isinstance(error, gzip.BadGzipFile):
-        return Damage(f"corpus file {path} ends in .gz but is not a gzip file")
+        return Damage(f"{what} {path} ends in .gz but is not a gzip file")
     if isinstance(error, EOFError | zlib.error):
-        return Damage(f"corpus file {path} is a damaged gzip file; copy it again")
+        return Damage(f"{what} {path} is a damaged gzip file; copy it again")
     reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-    return Damage(f"corpus file {path} cannot be read: {reason}")
+    return Damage(f"{what} {path} cannot be read: {reason}")
 
 
 READING_ERRORS = (OSError, EOFError, zlib.error)
 """What reading a file raises, compressed or not."""
 
 
-def read_lines(path: Path) -> Iterator[Line | Damage]:
+def read_lines(path: Path, what: str = CORPUS_FILE) -> Iterator[Line | Damage]:
     """Yields the lines of a text file (UTF-8, with or without a byte order mark; any line ends).
 
     A line that is not UTF-8 is a `Damage`. So is a file that cannot be read on, or that is no text at all;
     nothing follows then.
+
+    Args:
+        path: The file.
+        what: What the file is, for messages.
     """
     try:
         with open_bytes(path) as stream:
             head = stream.read(_HEAD)
-            damage = _not_text(path, head)
+            damage = _not_text(path, head, what)
             if damage is not None:
                 yield damage
                 return
@@ -101,11 +108,11 @@ def read_lines(path: Path) -> Iterator[Line | Damage]:
                     text = raw.decode()
                 except UnicodeDecodeError as error:
                     number += 1
-                    yield _wrong_byte(path, number, offset + error.start, raw[error.start])
+                    yield _wrong_byte(path, number, offset + error.start, raw[error.start], what)
                 else:
                     if b"\0" in raw:
                         place = f"byte {offset + raw.index(0):,} is zero"
-                        yield Damage(f"corpus file {path} is binary, not text (line {number + 1:,}, {place})")
+                        yield Damage(f"{what} {path} is binary, not text (line {number + 1:,}, {place})")
                         return
                     if offset == 0:
                         text = text.removeprefix("\ufeff")
@@ -114,7 +121,7 @@ def read_lines(path: Path) -> Iterator[Line | Damage]:
                         yield Line(number, part)
                 offset += len(raw)
     except READING_ERRORS as error:
-        yield reading_failed(path, error)
+        yield reading_failed(path, error, what)
 
 
 def _without_ends(text: str) -> list[str]:
@@ -123,16 +130,16 @@ def _without_ends(text: str) -> list[str]:
     return text.split("\r") if "\r" in text else [text]
 
 
-def _not_text(path: Path, head: bytes) -> Damage | None:
+def _not_text(path: Path, head: bytes, what: str) -> Damage | None:
     """Recognises what is no UTF-8 text by its first bytes."""
     encoding = _UTF_32.get(head[:4]) or _UTF_16.get(head[:2]) or _unmarked(head)
     if encoding:
         return Damage(
-            f"corpus file {path} is binary, not text in UTF-8: it is {encoding}; convert it: "
+            f"{what} {path} is binary, not text in UTF-8: it is {encoding}; convert it: "
             f"iconv -f {encoding} -t UTF-8"
         )
     if head.startswith(_GZIP) and not is_compressed(path):
-        return Damage(f"corpus file {path} is binary, not text: it is a gzip file; let its name end in .gz")
+        return Damage(f"{what} {path} is binary, not text: it is a gzip file; let its name end in .gz")
     return None
 
 
@@ -145,8 +152,8 @@ def _unmarked(head: bytes) -> str | None:
     return None
 
 
-def _wrong_byte(path: Path, line: int, offset: int, byte: int) -> Damage:
+def _wrong_byte(path: Path, line: int, offset: int, byte: int, what: str) -> Damage:
     return Damage(
-        f"corpus file {path} is not UTF-8 text; convert it first, with its own encoding in place of LATIN1: "
+        f"{what} {path} is not UTF-8 text; convert it first, with its own encoding in place of LATIN1: "
         f"iconv -f LATIN1 -t UTF-8 (line {line:,}, byte {offset:,}: 0x{byte:02x} cannot be read as text)"
     )

@@ -6,17 +6,15 @@ have quotes that quote nothing.
 
 import csv
 import json
-import re
 from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from autobert_zero.data import lines
 from autobert_zero.errors import UserError
 
 _LONGEST_FIELD = 2**31 - 1  # of a table; the csv module's own limit is 128 KiB
-_LINE = re.compile(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+")
-_UTF16 = (b"\xff\xfe", b"\xfe\xff")
 
 Example = dict[str, Any]
 Examples = Iterator[tuple[int, Example]]
@@ -81,34 +79,15 @@ def read_tsv(
 
 
 def read_lines(path: Path) -> Iterator[str]:
-    """Yields the lines of a UTF-8 file with their ends, without a byte order mark.
+    """Yields the lines of a UTF-8 file, each with a line feed, without a byte order mark.
 
     Raises:
         UserError: The file is of another encoding, or binary; the message names the place and the remedy.
     """
-    try:
-        with path.open("rb") as file:
-            number = 0
-            # No character of UTF-8 contains the byte of a line feed: each line can be decoded alone.
-            for raw in file:
-                if number == 0 and raw.startswith(_UTF16):
-                    raise UserError(
-                        f"{path} is UTF-16, not UTF-8; convert it: iconv -f UTF-16 -t UTF-8 {path.name}"
-                    )
-                if b"\0" in raw:
-                    raise UserError(f"{path}, line {number + 1}: a NUL byte; the file is not UTF-8 text")
-                try:
-                    text = raw.decode("utf-8-sig" if number == 0 else "utf-8")
-                except UnicodeDecodeError as error:
-                    raise UserError(
-                        f"{path}, line {number + 1}: byte {raw[error.start]:#04x} is not UTF-8; convert the "
-                        f"file, for example: iconv -f LATIN1 -t UTF-8 {path.name}"
-                    ) from None
-                for line in _LINE.findall(text):
-                    number += 1
-                    yield line
-    except OSError as error:
-        raise UserError(f"{path} cannot be read: {error.strerror}") from None
+    for line in lines.read_lines(path, "file"):
+        if isinstance(line, lines.Damage):
+            raise UserError(line.message)
+        yield f"{line.text}\n"
 
 
 def unique_pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

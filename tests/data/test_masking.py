@@ -4,24 +4,31 @@ import dataclasses
 import math
 from itertools import islice
 from pathlib import Path
+from random import Random
+from typing import Any
 
 import numpy as np
 import pytest
+import tiny
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from tokenizers import Tokenizer, models
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
 
+from autobert_zero.data.corpus import Corpus
+from autobert_zero.data.kinds import SPECIAL_TOKENS, Spelling
 from autobert_zero.data.masking import (
     MaskedBatch,
     Masking,
+    TrainingBatches,
     Vocabulary,
     _two_segments,
     evaluation_batches,
     mask_batch,
     training_batches,
 )
-from autobert_zero.data.packing import Part
+from autobert_zero.data.packing import Part, tokenise
+from autobert_zero.data.tokenizer import train_tokenizer
 
 SIZE, LENGTH = 300, 40
 CLS, SEP, MASK = 2, 3, 4
@@ -217,6 +224,120 @@ def test_whole_words_are_masked_whole() -> None:
     assert counts.min() >= 6
     assert counts.mean() < 9
     assert torch.equal(batch.labels, torch.from_numpy(rows.reshape(-1))[batch.rows])
+
+
+PARAGRAPHS = tiny.paragraphs(60)
+
+
+def others(kind: str) -> Tokenizer:
+    """A tokenizer of a user: not made by us."""
+    special: dict[str, Any] = {"vocab_size": 60, "special_tokens": list(SPECIAL_TOKENS)}
+    splits = {"bytes": pre_tokenizers.ByteLevel(), "metaspace": pre_tokenizers.Metaspace()}
+    model: models.Model = models.BPE(unk_token="[UNK]")
+    trainer: trainers.Trainer = trainers.BpeTrainer(**special)
+    if kind == "prefix":  # pieces that continue a word have one
+        model = models.BPE(unk_token="[UNK]", continuing_subword_prefix="##")
+        trainer = trainers.BpeTrainer(**special, continuing_subword_prefix="##")
+    elif kind == "metaspace":
+        model, trainer = models.Unigram(), trainers.UnigramTrainer(**special, unk_token="[UNK]")
+    tokenizer = Tokenizer(model)
+    tokenizer.pre_tokenizer = splits.get(
+        kind, pre_tokenizers.Metaspace() if kind == "unsplit" else pre_tokenizers.Whitespace()
+    )
+    tokenizer.train_from_iterator(PARAGRAPHS, trainer)
+    if kind == "unsplit":  # as Llama's: only marks tell where words begin
+        tokenizer.pre_tokenizer = pre_tokenizers.Sequence([])
+        tokenizer.normalizer = normalizers.Sequence(
+            [normalizers.Prepend("\u2581"), normalizers.Replace(" ", "\u2581")]
+        )
+    return tokenizer
+
+
+def word_of(text: str, place: int) -> int:
+    """The number of the word that a character belongs to; a space belongs to the word after it."""
+    return len(text[: place + 1].split(" "))
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        *("wordpiece", "bpe", "unigram", "character"),
+        *("prefix", "whitespace", "unsplit", "metaspace", "bytes"),
+    ],
+)
+@pytest.mark.parametrize("masking", [Masking(whole_words=True), Masking(whole_words=True, isolated=True)])
+def test_words_are_whole_with_any_tokenizer(kind: str, masking: Masking) -> None:
+    if kind in ("wordpiece", "bpe", "unigram", "character"):
+        corpus = Corpus("tiny", "tiny", PARAGRAPHS)
+        tokenizer = train_tokenizer(corpus, 300 if kind != "wordpiece" else 60, spelling=Spelling(kind))
+    else:
+        tokenizer = others(kind)
+    vocabulary, length = Vocabulary.of(tokenizer), 62
+    marked = masking.needs_marks(vocabulary)
+    assert marked == (kind not in ("wordpiece", "prefix"))
+    assert not Masking().needs_marks(vocabulary)
+    packed = tokenise([PARAGRAPHS], tokenizer, length, words=marked)
+    plain = tokenise([PARAGRAPHS], tokenizer, length)
+    # The word of each token of the stream, and 0 for the [SEP] after a paragraph.
+    words: list[int] = []
+    for text in PARAGRAPHS:
+        encoding = tokenizer.encode(text, add_special_tokens=False)
+        words += [*(word_of(text, end - 1) for _, end in encoding.offsets), 0]
+    count = len(packed)
+    rows = np.array(words[: count * (length - 2)]).reshape(count, length - 2)
+    batch = mask_batch(np.random.default_rng(0), packed, vocabulary, masking)
+    assert np.array_equal(restored(batch).numpy(), plain)
+    chosen = np.zeros(packed.shape, dtype=bool)
+    chosen.reshape(-1)[batch.rows.numpy()] = True
+    same = (rows[:, 1:] == rows[:, :-1]) & (rows[:, 1:] > 0)
+    assert same.mean() > 0.2
+    assert np.array_equal(chosen[:, 2:-1][same], chosen[:, 1:-2][same])
+    assert 9 <= chosen.sum(axis=1).mean() < 13
+
+
+@pytest.mark.parametrize("length", [16, 128])
+def test_runs_without_spaces_are_no_words(length: int) -> None:
+    corpus = Corpus("dna", "dna", ["".join(Random(n).choices("ACGT", k=300)) for n in range(20)])
+    tokenizer = train_tokenizer(corpus, 64)
+    packed = tokenise([corpus.paragraphs], tokenizer, length, words=True)
+    batch = mask_batch(np.random.default_rng(0), packed, Vocabulary.of(tokenizer), Masking(whole_words=True))
+    per_row = np.bincount(batch.rows.numpy() // length, minlength=len(packed))
+    assert per_row.max() <= round(0.15 * length) + 8
+    assert per_row.mean() == pytest.approx(0.15 * length, rel=0.2)
+
+
+def test_a_batch_of_one_meets_other_sequences(tmp_path: Path) -> None:
+    rows = np.arange(40 * LENGTH, dtype=np.uint16).reshape(40, LENGTH) + 100
+    rows[:, 0], rows[:, -1] = CLS, SEP
+    np.save(tmp_path / "rows.npy", rows)
+    part = Part(tmp_path / "rows.npy", np.arange(40))
+    vocabulary = dataclasses.replace(VOCABULARY, size=5000)
+    masking = Masking(next_sentence=True)
+    streams = (
+        list(islice(TrainingBatches(part, vocabulary, 1, (0,), masking).starting(0), 200)),
+        evaluation_batches(part, vocabulary, 1, 40, masking),
+        evaluation_batches(part, vocabulary, 13, 40, masking)[-1:],  # 40 = 3 * 13 + 1
+    )
+    for batches in streams:
+        orders = torch.cat([batch.order for batch in batches if batch.order is not None]).numpy()
+        assert len(orders) == len(batches)
+        if len(batches) > 1:
+            assert 0.3 < orders.mean() < 0.7
+        for batch, order in zip(batches, orders, strict=True):
+            tokens, segments = restored(batch)[0].numpy(), batch.segments[0].numpy()
+            owners = [
+                {(token - 100) // LENGTH for token in tokens[segments == each].tolist() if token >= 100}
+                for each in (0, 1)
+            ]
+            assert list(map(len, owners)) == [1, 1]
+            assert (owners[0] == owners[1]) == (order == 0)
+
+
+def test_one_sequence_alone_follows_itself() -> None:
+    rows = sequences(1)
+    for seed in range(20):
+        random = np.random.default_rng(seed)
+        assert mask_batch(random, rows, VOCABULARY, Masking(next_sentence=True)).order.tolist() == [0]
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(1, 9), st.integers(8, 40))

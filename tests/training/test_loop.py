@@ -19,6 +19,7 @@ from autobert_zero.data.masking import (
     training_batches,
 )
 from autobert_zero.data.packing import Splits
+from autobert_zero.errors import UserError
 from autobert_zero.nn import EncoderConfig, MaskedLM
 from autobert_zero.space import Backbone
 from autobert_zero.training.language import evaluate, guess_limit, language_objective
@@ -329,3 +330,18 @@ def test_steps_can_be_continued_with_the_same_dropout(text: Splits) -> None:
         return list(learner.parameters())
 
     assert all(map(torch.equal, trained(range(6)), trained(range(2), range(2, 5), range(5, 6))))
+
+
+def test_a_batch_with_nothing_to_predict_costs_nothing(text: Splits) -> None:
+    batch = evaluation_batches(text.train, VOCABULARY, 4, 4)[0]
+    nothing = dataclasses.replace(batch, rows=batch.rows[:0], labels=batch.labels[:0])
+    learner = model()
+    loss = language_objective("fp32")(learner, nothing, nothing)
+    loss.backward()
+    assert loss.item() == 0
+    assert all(torch.isfinite(each.grad).all() for each in learner.parameters() if each.grad is not None)
+    # Beside others it changes nothing.
+    alone, both = evaluate(learner, [batch], "fp32"), evaluate(learner, [nothing, batch], "fp32")
+    assert alone == both
+    with pytest.raises(UserError, match="no token to predict"):
+        evaluate(learner, [nothing], "fp32")

@@ -9,9 +9,12 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 from torch import Tensor
 
-from autobert_zero.data.packing import Part, Sequences, spread
+from autobert_zero.data.packing import CONTINUES, Part, Sequences, spread
 
 MASKED_SHARE = 0.15
+
+_LONGEST_WORD = 16
+"""Tokens of a word that is masked whole even where that is more than 15 % of its sequence."""
 
 _MASKS, _ORDER = 0, 1
 """Streams of random numbers: of the masks of a step, and of the order of a pass."""
@@ -26,7 +29,8 @@ class Vocabulary:
         mask: Id of `[MASK]`.
         separator: Id of `[SEP]`, which ends a document.
         never: Ids that are never masked, and so never count in a loss: `[PAD]`, `[UNK]`, `[CLS]`, `[SEP]`.
-        continues: Ids of pieces that continue a word (`##ing`).
+        continues: Ids of pieces that continue a word wherever they are (`##ing`); empty where ids do not
+            tell, see `Masking.needs_marks`.
     """
 
     size: int
@@ -40,8 +44,15 @@ class Vocabulary:
         """Reads it off a tokenizer with BERT's special tokens."""
         vocabulary = tokenizer.get_vocab()
         never = tuple(vocabulary[token] for token in ("[PAD]", "[UNK]", "[CLS]", "[SEP]"))
-        continues = frozenset(index for piece, index in vocabulary.items() if piece.startswith("##"))
-        return cls(max(vocabulary.values()) + 1, vocabulary["[MASK]"], vocabulary["[SEP]"], never, continues)
+        prefix = getattr(tokenizer.model, "continuing_subword_prefix", None)
+        continues = (index for piece, index in vocabulary.items() if prefix and piece.startswith(prefix))
+        return cls(
+            max(vocabulary.values()) + 1,
+            vocabulary["[MASK]"],
+            vocabulary["[SEP]"],
+            never,
+            frozenset(continues),
+        )
 
 
 @dataclass(frozen=True)
@@ -57,6 +68,10 @@ class Masking:
     whole_words: bool = False
     next_sentence: bool = False
     isolated: bool = False
+
+    def needs_marks(self, vocabulary: Vocabulary) -> bool:
+        """Whether tokens that continue a word have to be marked when text is packed (`tokenise`)."""
+        return self.whole_words and not vocabulary.continues
 
 
 @dataclass(frozen=True)
@@ -108,27 +123,37 @@ class MaskedBatch:
 
 
 def mask_batch(
-    random: np.random.Generator, rows: Sequences, vocabulary: Vocabulary, masking: Masking | None = None
+    random: np.random.Generator,
+    rows: Sequences,
+    vocabulary: Vocabulary,
+    masking: Masking | None = None,
+    spare: Sequences | None = None,
 ) -> MaskedBatch:
     """Masks a batch of packed sequences.
 
     Args:
         random: The source of every choice.
-        rows: (B, n) token ids.
+        rows: (B, n) token ids, as `tokenise` packs them.
         vocabulary: The tokenizer's.
         masking: How; None is BERT's masking without next sentences.
+        spare: (n,) ids of another sequence: the second segment of a batch of one, where it does not follow.
     """
     masking = masking or Masking()
-    ids: NDArray[np.int64] = rows.astype(np.int64)
+    packed: NDArray[np.int64] = rows.astype(np.int64)
     segments = order = starts = None
     if masking.next_sentence:
-        ids, segments, order = _two_segments(random, ids, vocabulary.separator)
+        packed, segments, order = _two_segments(random, packed, vocabulary.separator, spare)
+    ids = packed & ~CONTINUES
     if masking.isolated:
         starts = np.zeros(ids.shape, dtype=bool)
         starts[:, 0] = True
         starts[:, 1:] = ids[:, :-1] == vocabulary.separator
     allowed = ~np.isin(ids, vocabulary.never)
-    positions = (_choose_words if masking.whole_words else _choose_tokens)(random, ids, allowed, vocabulary)
+    if masking.whole_words:
+        continues = (packed != ids) | np.isin(ids, tuple(vocabulary.continues))
+        positions = _choose_words(random, continues, allowed)
+    else:
+        positions = _choose_tokens(random, allowed)
     flat = ids.reshape(-1)  # (B * n,), a view
     labels = flat[positions]
     kind = random.random(len(positions))
@@ -139,36 +164,45 @@ def mask_batch(
     return MaskedBatch(*map(torch.from_numpy, (ids, positions, labels)), *tensors)
 
 
-def _choose_tokens(
-    random: np.random.Generator, ids: NDArray[np.int64], allowed: NDArray[np.bool_], vocabulary: Vocabulary
-) -> NDArray[np.int64]:
+def _choose_tokens(random: np.random.Generator, allowed: NDArray[np.bool_]) -> NDArray[np.int64]:
     """15 % of the tokens of each sequence, as sorted indices into B * n."""
-    count = _count(ids)
-    # The `count` smallest of random numbers are a uniform choice; what must not be masked comes last.
-    order = np.argsort(np.where(allowed, random.random(ids.shape), 2.0), axis=1)[:, :count]  # (B, count)
-    positions = (order + np.arange(len(ids))[:, None] * ids.shape[1]).reshape(-1)  # (B * count,)
+    batch, tokens = allowed.shape
+    # The smallest of random numbers are a uniform choice; what must not be masked comes last.
+    drawn = np.where(allowed, random.random(allowed.shape), 2.0)
+    order = np.argsort(drawn, axis=1)[:, : _count(tokens)]  # (B, count)
+    positions = (order + np.arange(batch)[:, None] * tokens).reshape(-1)  # (B * count,)
     return np.sort(positions[allowed.reshape(-1)[positions]])
 
 
 def _choose_words(
-    random: np.random.Generator, ids: NDArray[np.int64], allowed: NDArray[np.bool_], vocabulary: Vocabulary
+    random: np.random.Generator, continues: NDArray[np.bool_], allowed: NDArray[np.bool_]
 ) -> NDArray[np.int64]:
-    """Words until 15 % of the tokens of each sequence are reached, as sorted indices into B * n."""
-    begins = ~np.isin(ids, tuple(vocabulary.continues)) | ~allowed
+    """Words until 15 % of the tokens of each sequence are reached, as sorted indices into B * n.
+
+    Tokens of runs longer than that, than 16 and than half of the sequence are masked one by one: in a script
+    without spaces, or in a sequence of nucleotides, they are no words.
+    """
+    batch, tokens = allowed.shape
+    begins = ~continues | ~allowed
     begins[:, 0] = True
+    run = np.cumsum(begins).reshape(batch, tokens) - 1  # numbered over all rows
+    begins |= np.bincount(run.reshape(-1))[run] > max(_count(tokens), min(_LONGEST_WORD, tokens // 2))
     word = np.cumsum(begins, axis=1) - 1  # (B, n): the number of the word in its sequence
-    drawn = np.take_along_axis(random.random(ids.shape), word, axis=1)  # one number for all of a word
+    drawn = np.take_along_axis(random.random(allowed.shape), word, axis=1)  # one number for all of a word
     drawn = np.where(allowed, drawn, 2.0)
-    last = np.sort(drawn, axis=1)[:, _count(ids) - 1]  # (B,)
+    last = np.sort(drawn, axis=1)[:, _count(tokens) - 1]  # (B,)
     return np.flatnonzero((drawn <= last[:, None]) & allowed)
 
 
-def _count(ids: NDArray[np.int64]) -> int:
-    return max(round(MASKED_SHARE * ids.shape[1]), 1)
+def _count(tokens: int) -> int:
+    return max(round(MASKED_SHARE * tokens), 1)
 
 
 def _two_segments(
-    random: np.random.Generator, ids: NDArray[np.int64], separator: int
+    random: np.random.Generator,
+    ids: NDArray[np.int64],
+    separator: int,
+    spare: Sequences | None = None,
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
     """Cuts `[CLS] text [SEP]` into `[CLS] a [SEP] b [SEP]`; in half of the sequences b is another's.
 
@@ -181,7 +215,7 @@ def _two_segments(
     wish = np.where(ends, 1.0, np.where(middle, 0.0, -1.0)) + random.random(ids.shape) / 2
     cut = wish.argmax(axis=1)[:, None]  # (B, 1): where the [SEP] after a is
     order = random.integers(2, size=(batch,))
-    if batch == 1:
+    if batch == 1 and spare is None:
         order[:] = 0  # there is no other sequence
     ended = np.take_along_axis(ids == separator, cut, axis=1)
     # Where no paragraph ends at the cut, the [SEP] is put in, and b begins with the token that was there.
@@ -189,6 +223,9 @@ def _two_segments(
     source[:, -1] = tokens - 1
     others = np.where(order == 1, (np.arange(batch) + random.integers(1, max(batch, 2), batch)) % batch, 0)
     follows = np.where((order == 1)[:, None] & (places > cut), others[:, None], np.arange(batch)[:, None])
+    if batch == 1 and spare is not None:
+        ids = np.stack([ids[0], spare.astype(np.int64)])  # (2, n)
+        follows = np.where((order == 1)[:, None] & (places > cut), 1, 0)
     paired = ids[follows, source]
     np.put_along_axis(paired, cut, separator, axis=1)
     return paired, np.greater(places, cut).astype(np.int64), order
@@ -237,7 +274,9 @@ class TrainingBatches:
                 order = np.random.default_rng((*self._seed, _ORDER, number)).permutation(len(self._part))
             chosen = np.sort(order[place * self._size : (place + 1) * self._size])
             random = np.random.default_rng((*self._seed, _MASKS, step))
-            yield mask_batch(random, self._part.take(chosen), self._vocabulary, self._masking)
+            following = order[(place + 1) * self._size % len(order)]
+            spare = self._part.take(following[None])[0] if self._size == 1 < len(order) else None
+            yield mask_batch(random, self._part.take(chosen), self._vocabulary, self._masking, spare)
             step += 1
 
 
@@ -261,6 +300,12 @@ def batches_of(
     """Masks sequences (N, n), the same way every time; the last batch may be smaller."""
     random = np.random.default_rng(0)
     return [
-        mask_batch(random, rows[start : start + batch_size], vocabulary, masking)
+        mask_batch(
+            random,
+            rows[start : start + batch_size],
+            vocabulary,
+            masking,
+            rows[(start + batch_size) % len(rows)] if len(rows) > 1 else None,
+        )
         for start in range(0, len(rows), batch_size)
     ]

@@ -1,7 +1,7 @@
 """Tokenised once: a corpus as fixed-length sequences in a memory-mapped file."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
@@ -20,6 +20,11 @@ Sequences = NDArray[np.unsignedinteger[Any]]
 _HELD_OUT_EVERY = 20
 _LONGEST_BLOCK = 32
 _SAMPLED = 16_384
+_SPACES = (" ", "\u2581", "\u0120")
+"""A space as characters, SentencePiece and byte-level tokenizers spell it."""
+
+CONTINUES = 1 << 31
+"""Bit of a packed token that continues a word."""
 
 UNKNOWN_LIMIT = 0.1
 """Share of `[UNK]` among the tokens above which text is refused: a sequence of 128 then has a dozen holes,
@@ -67,7 +72,14 @@ def opened(path: Path) -> Sequences:
     return np.load(path, mmap_mode="r")
 
 
-def pack(corpus: Corpus, tokenizer: Tokenizer, length: int, at_least: int, watch: Watch = unwatched) -> Path:
+def pack(
+    corpus: Corpus,
+    tokenizer: Tokenizer,
+    length: int,
+    at_least: int,
+    watch: Watch = unwatched,
+    words: bool = False,
+) -> Path:
     """Tokenises a corpus into sequences `[CLS] ... [SEP]`, paragraphs joined by `[SEP]`.
 
     The result is cached by the text, the tokenizer, the length and the code of this module.
@@ -78,6 +90,7 @@ def pack(corpus: Corpus, tokenizer: Tokenizer, length: int, at_least: int, watch
         length: n, tokens in a sequence.
         at_least: Number of sequences needed.
         watch: Told the progress.
+        words: Mark the tokens that continue a word, see `tokenise`.
 
     Returns:
         A `.npy` file of (N, n) token ids.
@@ -87,12 +100,12 @@ def pack(corpus: Corpus, tokenizer: Tokenizer, length: int, at_least: int, watch
             nothing is written then.
         CacheError: The result cannot be kept.
     """
-    recipe = f"{corpus.identity}\n{tokenizer.to_str()}\n{length}"
+    recipe = f"{corpus.identity}\n{tokenizer.to_str()}\n{length}" + "\nwords" * words
     path = cache_path(recipe, ".npy", __file__)
     sequences = read_cached(path, partial(_whole, length=length))
     if sequences is None:
         check_writable()
-        sequences = tokenise(corpus.batches(watch), tokenizer, length)
+        sequences = tokenise(corpus.batches(watch), tokenizer, length, words)
         _check(corpus, tokenizer, sequences, at_least)
         with write_cached(path) as file, file.open("wb") as stream:
             np.save(stream, sequences)
@@ -152,7 +165,7 @@ def check_unknown(corpus: Corpus, tokenizer: Tokenizer, sequences: Sequences) ->
 
 def unknown_share(sequences: Sequences, tokenizer: Tokenizer) -> float:
     """The share of `[UNK]` among the tokens of text, of up to 16,384 sequences spread over all."""
-    sample = np.asarray(sequences[spread(len(sequences), _SAMPLED)])
+    sample = sequences[spread(len(sequences), _SAMPLED)].astype(np.int64) & ~CONTINUES
     vocabulary = tokenizer.get_vocab()
     bounds = np.isin(sample, [vocabulary[token] for token in ("[PAD]", "[CLS]", "[SEP]")])
     return int((sample == vocabulary["[UNK]"]).sum()) / max(int((~bounds).sum()), 1)
@@ -182,16 +195,33 @@ def _text_only(tokenizer: Tokenizer) -> Tokenizer:
     return copy
 
 
-def tokenise(batches: Iterable[list[str]], tokenizer: Tokenizer, length: int) -> Sequences:
-    """Packs paragraphs, batch after batch, into sequences `[CLS] ... [SEP]` of (N, length) token ids."""
-    cls, sep = tokenizer.token_to_id("[CLS]"), tokenizer.token_to_id("[SEP]")
-    kind = np.uint16 if max(tokenizer.get_vocab().values()) < 1 << 16 else np.uint32
+def tokenise(
+    batches: Iterable[list[str]], tokenizer: Tokenizer, length: int, words: bool = False
+) -> Sequences:
+    """Packs paragraphs into sequences `[CLS] ... [SEP]` of (N, length) token ids.
+
+    Args:
+        batches: The paragraphs, batch after batch; those without tokens are left out.
+        tokenizer: With BERT's special tokens.
+        length: n.
+        words: Set the bit `CONTINUES` of each token that continues the word of the token before it, as the
+            tokenizer splits text into words.
+    """
+    vocabulary = tokenizer.get_vocab()
+    cls, sep = vocabulary["[CLS]"], vocabulary["[SEP]"]
+    kind = np.uint32 if words or max(vocabulary.values()) >= 1 << 16 else np.uint16
     encoder = _text_only(tokenizer)
+    encode = encoder.encode_batch if words else encoder.encode_batch_fast  # the fast one knows no words
+    # Many tokenizers do not split at spaces, but begin a word's first piece with a mark for the space.
+    starts = frozenset(number for piece, number in vocabulary.items() if piece.startswith(_SPACES))
     parts = []
     for batch in batches:
-        for encoding in encoder.encode_batch_fast(batch, add_special_tokens=False):
+        for encoding in encode(batch, add_special_tokens=False):
             if ids := encoding.ids:
-                parts.append(np.array([*ids, sep], dtype=kind))
+                packed = np.array([*ids, sep], dtype=np.int64)
+                if words:
+                    packed[1:-1] |= CONTINUES * _continues(ids, encoding.word_ids, starts)
+                parts.append(packed.astype(kind))
     stream = np.concatenate(parts) if parts else np.empty(0, dtype=kind)
     body = length - 2
     count = len(stream) // body
@@ -200,6 +230,15 @@ def tokenise(batches: Iterable[list[str]], tokenizer: Tokenizer, length: int) ->
     sequences[:, 1:-1] = stream[: count * body].reshape(count, body)  # (N, n - 2)
     sequences[:, -1] = sep
     return sequences
+
+
+def _continues(ids: Sequence[int], words: Sequence[int | None], starts: frozenset[int]) -> NDArray[np.bool_]:
+    """Which tokens, from the second on, continue the word of the token before."""
+    same = (
+        word is not None and word == before and token not in starts
+        for token, word, before in zip(ids[1:], words[1:], words, strict=False)
+    )
+    return np.fromiter(same, dtype=bool, count=len(ids) - 1)
 
 
 def spread(count: int, limit: int) -> NDArray[np.int64]:

@@ -8,6 +8,7 @@ from tokenizers import Tokenizer
 
 from autobert_zero.config import CorpusConfig
 from autobert_zero.data.corpus import Corpus, open_corpus
+from autobert_zero.data.masking import Masking, Vocabulary
 from autobert_zero.data.packing import Splits, opened, pack, split, unknown_share
 from autobert_zero.data.tokenizer import ChosenTokenizer, choose_tokenizer, keep_tokenizer
 
@@ -49,6 +50,7 @@ def prepare_text(
     progress: Progress,
     tokenizer: Tokenizer | None = None,
     check: Callable[[Corpus], None] = lambda corpus: None,
+    masking: Masking | None = None,
 ) -> PreparedText:
     """Reads, tokenises and splits a corpus; what was done before is in the cache.
 
@@ -58,6 +60,7 @@ def prepare_text(
         progress: What the user sees.
         tokenizer: The one of an earlier run that goes on or is built on; None: what the settings say.
         check: Called with the corpus before anything is made of it.
+        masking: How tokens will be masked; None: one by one.
 
     Raises:
         UserError: The corpus or the tokenizer cannot be used, or the cache cannot be written.
@@ -65,10 +68,11 @@ def prepare_text(
     corpus = open_corpus(settings)
     check(corpus)
     chosen = choose_tokenizer(settings, corpus, partial(progress, "training the tokenizer"), tokenizer)
+    words = masking is not None and masking.needs_marks(Vocabulary.of(chosen.tokenizer))
     lengths = []
     for length, batch_size in sizes:
         at_least = _sequences_for(batch_size)
-        path = pack(corpus, chosen.tokenizer, length, at_least, partial(progress, "tokenising"))
+        path = pack(corpus, chosen.tokenizer, length, at_least, partial(progress, "tokenising"), words)
         lengths.append(PreparedSplits(split(path), unknown_share(opened(path), chosen.tokenizer)))
     keep_tokenizer(chosen, settings, corpus)
     return PreparedText(corpus, chosen, tuple(lengths))

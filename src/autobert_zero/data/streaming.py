@@ -80,6 +80,7 @@ class StreamingBatches:
         self._size = batch_size
         self._seed = seed
         self._masking = masking
+        self._words = masking.needs_marks(vocabulary)
         self._block = block
         self.place = Place()
 
@@ -90,7 +91,7 @@ class StreamingBatches:
             found, whole = False, place.block == 1
             paragraphs = stream_documents(self._source, place.block * self._block)
             while texts := list(islice(paragraphs, self._block)):
-                rows = tokenise([texts], self._tokenizer, self._length)
+                rows = tokenise([texts], self._tokenizer, self._length, self._words)
                 order = np.random.default_rng((*self._seed, place.turn, place.block)).permutation(len(rows))
                 for start in range(0, len(rows) - self._size + 1, self._size):
                     found = True
@@ -99,9 +100,9 @@ class StreamingBatches:
                         continue
                     random = np.random.default_rng((*self._seed, now))
                     self.place = place
-                    yield mask_batch(
-                        random, rows[order[start : start + self._size]], self._vocabulary, self._masking
-                    )
+                    batch = rows[order[start : start + self._size]]
+                    spare = rows[order[(start + self._size) % len(rows)]] if len(rows) > 1 else None
+                    yield mask_batch(random, batch, self._vocabulary, self._masking, spare)
                 place = Place(place.turn, place.block + 1, place.step + len(rows) // self._size)
             if whole and not found:
                 raise CorpusError(
@@ -170,6 +171,6 @@ def _read(text: CorpusConfig, opened: Parts, skip: int) -> Iterator[str]:
         _LOG.warning("skipped %s damaged records of %s", f"{damaged:,}", f"{number + damaged:,}")
 
 
-def held_out(corpus: Corpus, tokenizer: Tokenizer, length: int) -> Sequences:
-    """The sequences of a first block, (N, n)."""
-    return tokenise([list(corpus.paragraphs)], tokenizer, length)
+def held_out(corpus: Corpus, tokenizer: Tokenizer, length: int, words: bool = False) -> Sequences:
+    """The sequences of a first block, (N, n), packed by `tokenise`."""
+    return tokenise([list(corpus.paragraphs)], tokenizer, length, words)

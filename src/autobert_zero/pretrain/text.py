@@ -98,9 +98,10 @@ def _prepared(
 ) -> Text:
     text = config.text
     sizes = [(phase.length, phase.batch_size) for phase in config.phases]
-    prepared = prepare_text(text, sizes, watch, tokenizer, check)
+    masking = _masking(config)
+    prepared = prepare_text(text, sizes, watch, tokenizer, check, masking)
     chosen = prepared.chosen
-    vocabulary, masking = Vocabulary.of(chosen.tokenizer), _masking(config)
+    vocabulary = Vocabulary.of(chosen.tokenizer)
     phases = []
     for number, (phase, data) in enumerate(zip(config.phases, prepared.lengths, strict=True)):
         parts = data.splits
@@ -130,7 +131,7 @@ def _streamed(
 
     def phase_text(number: int, phase: PhaseConfig) -> PhaseText:
         seed, masking = (config.seed, number), _masking(config)
-        rows = held_out(begin, chosen.tokenizer, phase.length)
+        rows = held_out(begin, chosen.tokenizer, phase.length, masking.needs_marks(vocabulary))
         rows = rows[spread(len(rows), 2 * config.report.evaluated_sequences)]
         halves = (
             batches_of(half, vocabulary, 2 * phase.batch_size, masking) for half in np.array_split(rows, 2)

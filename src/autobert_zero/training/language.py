@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from autobert_zero.data.masking import MaskedBatch
+from autobert_zero.errors import UserError
 from autobert_zero.nn.documents import layout
 from autobert_zero.training.cross_entropy import token_cross_entropy
 from autobert_zero.training.loop import Objective
@@ -38,7 +39,8 @@ def language_objective(precision: Precision) -> Objective[MaskedBatch]:
 
 def _loss(model: nn.Module, part: MaskedBatch, whole: MaskedBatch, precision: Precision) -> Tensor:
     logits, order, labels, wanted = _predict(model, part, precision)
-    loss = token_cross_entropy(logits, labels, len(whole.labels))
+    # A batch may have nothing to predict: its loss is 0.
+    loss = token_cross_entropy(logits, labels, max(len(whole.labels), 1))
     if order is not None and wanted is not None:
         loss = loss + F.cross_entropy(order.float(), wanted, reduction="sum") / len(whole)
     return loss
@@ -51,7 +53,11 @@ def guess_limit(vocabulary: int) -> float:
 
 @torch.no_grad()
 def evaluate(model: nn.Module, batches: Sequence[MaskedBatch], precision: Precision) -> Evaluation:
-    """Measures a model on masked batches, each masked token counting alike."""
+    """Measures a model on masked batches, each masked token counting alike.
+
+    Raises:
+        UserError: There is nothing to predict in them.
+    """
     model.eval()
     loss, hits, count, told, pairs = 0.0, 0, 0, 0, 0
     for batch in batches:
@@ -62,6 +68,10 @@ def evaluate(model: nn.Module, batches: Sequence[MaskedBatch], precision: Precis
         if order is not None and wanted is not None:
             told += int((order.argmax(-1) == wanted).sum())
             pairs += len(wanted)
+    if not count:
+        raise UserError(
+            "the held-out text has no token to predict, only [UNK]; use more text, or another tokenizer"
+        )
     return Evaluation(loss / count, hits / count, told / pairs if pairs else None)
 
 

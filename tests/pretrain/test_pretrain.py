@@ -22,6 +22,7 @@ from autobert_zero.pretrain import model as models
 from autobert_zero.pretrain import run as module
 from autobert_zero.pretrain.config import PretrainConfig
 from autobert_zero.pretrain.log import read_log
+from autobert_zero.pretrain.model import search_config
 from autobert_zero.pretrain.run import read_config
 from autobert_zero.run_folder import read_record
 from autobert_zero.training import checkpoint
@@ -257,6 +258,46 @@ def test_from_the_shared_weights_of_a_search(finished_run: Path, tmp_path: Path,
         refused = tiny.command("pretrain", *options, "--out", tmp_path / "no")
         assert (refused.code, refused.err.count("\n")) == (2, 1)
         assert message in refused.err
+
+
+SHORT = ("--set", "phases=[{steps: 2, length: 16, batch_size: 4}]")
+
+
+def test_the_backbone_of_a_run_brings_what_it_was_found_with(
+    finished_run: Path, whole: Path, tmp_path: Path
+) -> None:
+    for run, corpus in ((finished_run, search_config(finished_run).data.corpus), (whole, None)):
+        out = tmp_path / f"from {run.parent.name}"
+        done = tiny.command("pretrain", "--backbone", run, "--out", out, *SHORT)
+        assert done.code == 0, done.err
+        config = read_config(out)
+        assert (config.model.width, config.model.heads, config.text.vocab_size) == (16, 2, 200)
+        assert corpus is None or config.text.corpus == corpus
+        assert done.log.count(f"as in {run}: text.corpus") == 1
+        assert "text.vocab_size 200, model.width 16, model.heads 2" in done.log
+
+
+def test_what_is_said_counts_before_the_run(finished_run: Path, corpus_file: Path, tmp_path: Path) -> None:
+    """The file of settings and --set too; another corpus is not read as the run's was."""
+    config, out, books = tmp_path / "config.yaml", tmp_path / "out", tmp_path / "books.txt"
+    config.write_text("model: {heads: 4}\n")
+    shutil.copy(corpus_file, books)
+    given = ("--backbone", finished_run, "--config", config, "--corpus", books, "--set", "model.width=8")
+    done = tiny.command("pretrain", *given, "--out", out, *SHORT)
+    assert done.code == 0, done.err
+    used = read_config(out)
+    assert (used.model.width, used.model.heads, used.text.corpus) == (8, 4, str(books))
+    assert "other than there: model.width 8 (there 16), model.heads 4 (there 2)" in done.log
+
+
+def test_a_preset_of_certain_sizes_keeps_them(finished_run: Path) -> None:
+    done = tiny.command(
+        "plan", "pretrain", "--backbone", finished_run, "--preset", "base", "--hardware", "a100"
+    )
+    assert done.code == 0, done.err
+    assert "batches of 256 x 128" in done.out
+    parameters = int(done.out.split(" parameters")[0].replace(",", ""))
+    assert parameters > 768 * 30522
 
 
 def test_it_goes_on_without_the_search_it_started_from(finished_run: Path, tmp_path: Path) -> None:

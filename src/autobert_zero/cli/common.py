@@ -19,14 +19,16 @@ def settled(
     config: Path | None,
     set_: list[str] | None,
     options: Mapping[str, Any] | None = None,
+    inherited: Mapping[str, Any] | None = None,
 ) -> Any:
-    """A preset with the user's settings laid over it: the file's, then the options', then those of --set."""
+    """A preset with settings laid over it: inherited ones, the file's, the options', those of --set."""
     from autobert_zero import config as configs
 
     if preset not in presets:
         raise UserError(f"unknown preset {preset!r}; there are {', '.join(presets)}")
     return configs.resolve(
         presets[preset](*arguments),
+        dict(inherited or {}),
         configs.read_yaml(config) if config else {},
         dict(options or {}),
         *map(configs.parse_setting, set_ or []),

@@ -60,6 +60,8 @@ def pretrain(
         return f"continue with: autobert-zero pretrain --out {out} --resume"
 
     with stop_told(how, quiet=follows), Bars(log_console(), quiet=follows) as progress:
+        if not resume and (settings := inherited(options)):
+            progress.say(_inherited_line(str(start or backbone), settings, resolved))
         summary = run_pretraining(resolved, out, progress)
     if not follows:
         typer.echo(
@@ -81,23 +83,70 @@ def pretrain_settings(options: Mapping[str, Any]) -> "PretrainConfig":
     if options["resume"]:
         check_resumed(options)
         return read_config(options["out"])
-    settings = settings_given(options, "text")
-    start = options["start"]
-    if start is not None:
-        searched = _sizes_of_search(start)
-        text = {} if options["corpus"] else searched["text"]
-        settings |= searched | {"text": text | settings["text"]}
-    backbone = find_backbone(str(options["backbone"] or start or "bert"), options["layers"])
+    settings, below = settings_given(options, "text"), inherited(options)
+    backbone = find_backbone(str(options["backbone"] or options["start"] or "bert"), options["layers"])
     if options["backbone"] is not None:
         settings["backbone"] = backbone.to_list()
-    return settled(PRESETS, options["preset"], (backbone,), options["config"], options["set_"], settings)
+    given = (PRESETS, options["preset"], (backbone,), options["config"], options["set_"])
+    return settled(*given, settings, below)
 
 
-def _sizes_of_search(run: Path) -> dict[str, Any]:
-    """What a training that starts from a search's weights has to have in common with it."""
+def inherited(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings of the run that --start or --backbone names: a search, or another pre-training.
+
+    A training that starts from a search's weights has to have its sizes. Another one takes over what the
+    backbone was found with, except for the sizes where the preset is one of certain sizes, and for how a
+    corpus is read where another one is given.
+
+    Args:
+        options: Those of the command, by name.
+    """
+    from autobert_zero.config import CorpusConfig, SizesConfig
     from autobert_zero.pretrain.model import search_config
+    from autobert_zero.pretrain.presets import SIZED
+    from autobert_zero.pretrain.run import read_config
+    from autobert_zero.run_folder import PRETRAINING, SEARCH, kind_of
 
-    searched = search_config(run)
-    sizes = searched.model.model_dump(exclude={"layers"})
-    text = {name: getattr(searched.data, name) for name in ("corpus", "text_column", "document")}
-    return {"start": str(run), "model": sizes, "text": text}
+    start, backbone = options["start"], options["backbone"]
+    sized = start is None and options["preset"] in SIZED
+    run = start or (Path(backbone) if backbone else None)
+    if run is None or (start is None and not _is_folder(run)):
+        return {}
+    kind = SEARCH if start is not None else kind_of(run)  # to start from another folder is refused
+    if kind not in (SEARCH, PRETRAINING):
+        return {}
+    config: Any = search_config(run) if kind is SEARCH else read_config(run)
+    text = (config.data if kind is SEARCH else config.text).model_dump(mode="json")
+    model = config.model.model_dump(mode="json")
+    left = {"tokenizer"} if start is not None else set()
+    left |= {"corpus", "text_column", "document"} if options["corpus"] else set()
+    left |= {"vocab_size"} if sized else set()
+    settings = {"text": {name: text[name] for name in CorpusConfig.model_fields if name not in left}}
+    if not sized:
+        settings["model"] = {name: model[name] for name in SizesConfig.model_fields}
+    return settings if start is None else {**settings, "start": str(start)}
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError:  # a formula too long for a file name
+        return False
+
+
+def _inherited_line(run: str, settings: Mapping[str, Any], config: "PretrainConfig") -> str:
+    """What is taken over of a run, and what is not."""
+    used = config.model_dump(mode="json")
+    same, other = [], []
+    for section in ("text", "model"):
+        for name, value in settings.get(section, {}).items():
+            if name in _SHOWN or value != used[section][name]:
+                now = used[section][name]
+                words = f"{section}.{name} {', '.join(now) if isinstance(now, list) else now}"
+                same.append(words) if value == now else other.append(f"{words} (there {value})")
+    line = f"as in {run}: {', '.join(same) or 'nothing'}"
+    return f"{line}; other than there: {', '.join(other)}" if other else line
+
+
+_SHOWN = ("corpus", "vocab_size", "width", "heads")
+"""Settings that are named where a run's are taken over; the rest is named where it differs."""

@@ -51,3 +51,6 @@ def base(backbone: Backbone) -> PretrainConfig:
 
 
 PRESETS: dict[str, Callable[[Backbone], PretrainConfig]] = {"demo": demo, "small": small, "base": base}
+
+SIZED = frozenset(["base"])
+"""Presets that decide sizes and vocabulary: the backbone of a run is trained in theirs, not in the run's."""

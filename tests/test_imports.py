@@ -23,7 +23,7 @@ MAY_IMPORT = {
     "extras": {"errors"},
     "strict_yaml": set(),
     "sources": {"errors"},
-    "config": {"errors", "sources", "strict_yaml", "encoder_config", "space"},
+    "config": {"errors", "sources", "strict_yaml", "encoder_config", "space", "zoo"},
     "files": set(),
     "urls": set(),
     "provenance": {"urls"},

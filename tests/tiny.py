@@ -39,7 +39,29 @@ def config(corpus: Path, **changes: object) -> SearchConfig:
                 "batch_size": 4,
                 "validation_sequences": 8,
             },
-            "final": {"finalists": 2, "screening_steps": 3, "steps": 4, "batch_size": 4, "workers": 1},
+            "final": {
+                "finalists": 2,
+                "screening_steps": 3,
+                "steps": 4,
+                "batch_size": 4,
+                "workers": 1,
+                "equal_time": False,  # it depends on the time that steps take here, all else does not
+            },
+        },
+        changes,
+    )
+
+
+def modern(corpus: Path, **changes: object) -> SearchConfig:
+    """A search of the modern space in the modern trunk, from new weights, as the presets have it."""
+    return resolve(
+        config(corpus),
+        {
+            "space": {"primitives": "modern"},
+            "model": {"norm": "pre", "feed_forward_kind": "geglu", "positions": "none", "biases": False},
+            "strategy": {"known": True, "population": 10},
+            "proxy": {"sharing": "none", "rungs": [0.5], "candidates": 13, "steps": 4},
+            "final": {"rates": [1e-3, 1e-2], "equal_time": True},
         },
         changes,
     )

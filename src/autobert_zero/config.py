@@ -4,6 +4,7 @@ Other configs are made of the same parts, see `Section` and `resolve`.
 """
 
 import re
+from dataclasses import replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar, get_args
@@ -25,6 +26,7 @@ from autobert_zero.errors import UserError
 from autobert_zero.sources import absolute
 from autobert_zero.space import SETS, Space, check_head_dim, choose_primitives
 from autobert_zero.strict_yaml import parse_yaml
+from autobert_zero.zoo import known_backbones
 
 
 class ConfigError(UserError):
@@ -170,8 +172,12 @@ class StrategyConfig(Section):
     name: str = "op-nas"
     """`op-nas`, `op-nas-paper`, `random`, `regularised-evolution`, `evolution`, `reinforce`, `tpe` or
     `pareto`."""
+    known: bool = False
+    """Begin with the known backbones of the space (its opponents, and each known attention in all layers),
+    and let mutations put known attentions anywhere."""
     population: int = Field(12, ge=1)
-    """Random backbones before evolution begins (M); the size of populations that have one."""
+    """Backbones before evolution begins (M), random but for the known and the user's; the size of populations
+    that have one."""
     parents: int = Field(4, ge=1)
     """Best candidates that are parents of a round (K)."""
     children: int = Field(1, ge=1)
@@ -366,9 +372,12 @@ class SearchConfig(RunConfig):
 
     @property
     def bounds(self) -> Space:
-        """The space that is searched."""
+        """The space that is searched, with its known backbones where the search begins with them."""
         primitives = choose_primitives(self.space.primitives)
-        return Space(self.model.layers, self.space.max_ops, self.space.attention_share, primitives)
+        space = Space(self.model.layers, self.space.max_ops, self.space.attention_share, primitives)
+        if not self.strategy.known:
+            return space
+        return replace(space, known=tuple(known_backbones(space).items()))
 
 
 C = TypeVar("C", bound=RunConfig)

@@ -8,27 +8,51 @@ from autobert_zero.config import (
     ModelConfig,
     ProxyConfig,
     SearchConfig,
+    SpaceConfig,
     StrategyConfig,
 )
 
+_MODERN_SPACE = SpaceConfig(primitives="modern")
+_MODERN_TRUNK = {"norm": "pre", "feed_forward_kind": "geglu", "positions": "none", "biases": False}
+
 
 def demo() -> SearchConfig:
-    """What `make search` runs: the whole system in about eight minutes on two cores."""
-    return SearchConfig(final=FinalConfig(short_share=0.5))
+    """What `make search` runs: the whole system in about ten minutes on two cores."""
+    return SearchConfig(
+        model=ModelConfig(**_MODERN_TRUNK),
+        space=_MODERN_SPACE,
+        strategy=StrategyConfig(known=True),
+        proxy=ProxyConfig(
+            sharing="none",
+            candidates=28,
+            steps=440,
+            rungs=(0.25, 0.5),
+            batch_size=16,
+            learning_rate=3e-3,
+            together=4,
+        ),
+        final=FinalConfig(screening_steps=220, steps=440, rates=(2e-3, 4e-3, 8e-3)),
+    )
 
 
 def small() -> SearchConfig:
-    """About an hour on two cores; give it a corpus of tens of megabytes."""
+    """About two hours on two cores; give it a corpus of tens of megabytes."""
     return SearchConfig(
         data=DataConfig(vocab_size=8192),
-        strategy=StrategyConfig(population=20, parents=5),
+        model=ModelConfig(**_MODERN_TRUNK),
+        space=_MODERN_SPACE,
+        strategy=StrategyConfig(known=True, population=20, parents=5),
         proxy=ProxyConfig(
-            candidates=55,
-            warmup_steps=800,
-            steps=80,
+            sharing="none",
+            candidates=60,
+            steps=880,
+            rungs=(0.125, 0.25, 0.5),
+            batch_size=16,
+            learning_rate=3e-3,
             validation_sequences=384,
+            together=5,
         ),
-        final=FinalConfig(finalists=4, screening_steps=1600, steps=14_800, short_share=0.25),
+        final=FinalConfig(screening_steps=880, steps=4_400, rates=(2e-3, 4e-3, 8e-3)),
     )
 
 

@@ -34,7 +34,7 @@ from autobert_zero.training import scratch
 from autobert_zero.training.language import evaluate
 from autobert_zero.training.loop import Diverged
 from autobert_zero.training.scratch import Job, Result
-from autobert_zero.zoo import OPPONENTS
+from autobert_zero.zoo import STACKS
 
 FILES = {
     *(
@@ -51,6 +51,7 @@ FILES = {
     ),
     *(
         "seed_backbones.json",
+        "speeds.json",
         "study.db",
         "summary.json",
         "summary.md",
@@ -114,8 +115,8 @@ def test_the_summary_has_the_promised_keys(finished_run: Path) -> None:
         assert 0 <= model["mlm_accuracy"] <= 1
         assert (model["parameters"] > 0, model["flops"] > 0, model["tokens_per_second"] > 0) == (True,) * 3
         assert model["tokens"] == 4 * 4 * 16
-    for name, build in OPPONENTS.items():
-        assert found[name]["backbone"] == build(2).to_list()
+    for name in ("bert", "hybrid", "convolution"):
+        assert found[name]["backbone"] == STACKS[name](2).to_list()
     assert (found["candidates"], found["seed"], found["statuses"]) == (9, 0, {"complete": 9})
     assert found["seconds"] >= found["search_seconds"] > 0
     assert len(found["screening"]) == 2

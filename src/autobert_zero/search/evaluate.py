@@ -21,6 +21,7 @@ from autobert_zero.errors import UserError
 from autobert_zero.files import written_whole
 from autobert_zero.measure import training_memory
 from autobert_zero.nn import EncoderConfig, MaskedLM, NoSharing, Trained, WeightBank
+from autobert_zero.search.rungs import rung_steps
 from autobert_zero.search.trial import Outcome, Proposal, Status
 from autobert_zero.space import Backbone, Space, sample_backbone
 from autobert_zero.training.language import evaluate, guess_limit, language_objective
@@ -103,10 +104,14 @@ class ProxyEvaluator:
         random = Random(f"{self._seed} warm-up")
         space = replace(space, attention_share=self._proxy.warmup_attention_share)
         batches = self._batches(0)
+        known = [backbone for _, backbone in space.known]
         for start in range(0, steps, _WARMUP_SEGMENT):
+            # By turns, so that no kind of layer is scored by how little of it was practised.
+            by_turns = bool(known) and start // _WARMUP_SEGMENT % 2 == 0
+            drawn = random.choice(known) if by_turns else sample_backbone(random, space)
             # The rate rises once, in the first segment: the optimiser's memory goes on from there.
             recipe = self._recipe(min(_WARMUP_SEGMENT, steps - start), warmup=0.0 if start else 0.9)
-            model, optimizer = self._heir(sample_backbone(random, space).canonical(), recipe)
+            model, optimizer = self._heir(drawn.canonical(), recipe)
             try:
                 self._train(model, batches, recipe, partial(_advance, on_step, start, steps), optimizer)
             except Diverged:
@@ -309,11 +314,6 @@ class ProxyEvaluator:
     def _batches(self, stream: int) -> Iterator[MaskedBatch]:
         seed = (self._seed, stream)
         return training_batches(self._data.train, self._vocabulary, self._proxy.batch_size, seed)
-
-
-def rung_steps(proxy: ProxyConfig) -> list[int]:
-    """After how many steps candidates are scored and perhaps stopped, without the last."""
-    return sorted({round(share * proxy.steps) for share in proxy.rungs} - {0, proxy.steps})
 
 
 def _advance(on_step: Watch, before: int, steps: int, step: int, loss: float) -> None:

@@ -1,66 +1,139 @@
-"""The comparison at the end of a search: finalists, then the winner beside its opponents, from scratch."""
+"""Trains the models of the comparison at the end of a search, and keeps what was trained."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from autobert_zero import cost
-from autobert_zero.encoder_config import EncoderConfig
 from autobert_zero.errors import UserError
 from autobert_zero.files import write_text
+from autobert_zero.search.comparison import Model, Training, choose_finalists, compare
 from autobert_zero.search.history import newest_scores, ranked
 from autobert_zero.search.prepare import Setting
 from autobert_zero.search.progress import RunProgress
 from autobert_zero.search.trial import Trial
-from autobert_zero.space import Backbone
 from autobert_zero.training.loop import Recipe
 from autobert_zero.training.scratch import Job, Result, default_workers, read_result, train_all
-from autobert_zero.zoo import OPPONENTS
+from autobert_zero.training.speed import training_speed
+from autobert_zero.zoo import opponents
 
 _SEEDS_OF_RUNS = 2**32  # config.seed is smaller
+
+_SPEED_STEPS = 10
+"""Steps that a model's speed is measured with."""
 
 
 class Finals:
     """Trains models from scratch; a result that is in the folder already is read, not repeated."""
 
     def __init__(self, setting: Setting, out: Path, progress: RunProgress) -> None:
-        self.config = setting.config
         self._setting = setting
         self._folder = out / "final"
-        self.weights = out / "model.safetensors"
+        self._speeds_file = out / "speeds.json"
+        self._weights = out / "model.safetensors"
         self._progress = progress
         self._results = {path.stem: read_result(path) for path in sorted(self._folder.glob("*.json"))}
+        self._speeds: dict[str, float] = {}
+        if self._speeds_file.exists():
+            try:
+                self._speeds = dict(json.loads(self._speeds_file.read_text("utf-8")))
+            except (ValueError, TypeError) as error:
+                raise UserError(
+                    f"{self._speeds_file} is damaged ({error}); delete it to measure again"
+                ) from None
 
-    def train(
-        self, backbones: Mapping[str, Backbone], steps: int, seed: int, weights: Path | None = None
-    ) -> dict[str, Result]:
-        """Trains each backbone so many steps with the same recipe, seed and batches.
+    def run(self, trials: Sequence[Trial]) -> dict[str, Any]:
+        """Screens the best candidates, then trains the winner beside its opponents.
 
-        Args:
-            backbones: By name; results are kept under it.
-            steps: Number of updates.
-            seed: Of weights and batches.
-            weights: Where to save those of the first backbone.
+        Returns:
+            The comparison, see `search.comparison.compare`, and the screening.
+
+        Raises:
+            UserError: No candidate completed, or every finalist diverged.
         """
-        final = self.config.final
-        recipe = Recipe(steps, final.batch_size, final.learning_rate, precision=self.config.precision)
+        config, setting = self._setting.config, self._setting
+        # Another seed than the comparison's: the winner must not be the one with the luckiest start there.
+        screening_seed = config.seed + _SEEDS_OF_RUNS
+        winner, screening = self._screen(trials, screening_seed)
+        models = {"best": Model(winner.proposal.backbone, setting.model)}
+        for name, opponent in opponents(setting.space).items():
+            sizes = config.model.model_copy(update=dict(opponent.trunk))
+            models[name] = Model(
+                opponent.build(config.model.layers),
+                sizes.encoder_config(setting.vocabulary.size, config.data.length),
+            )
+        summary = compare(
+            models,
+            config.final,
+            config.seed,
+            screening_seed,
+            config.data.length,
+            self.train,
+            self.speed,
+        )
+        summary["best"]["trial"] = winner.proposal.number
+        summary["screening"] = screening
+        return summary
+
+    def _screen(self, trials: Sequence[Trial], seed: int) -> tuple[Trial, list[dict[str, Any]]]:
+        """The finalist with the lowest validation loss from scratch, and what was seen of all of them."""
+        final = self._setting.config.final
+        newest = newest_scores(trials)
+        scores = [(trial.proposal.number, newest[trial.proposal.number]) for trial in ranked(trials)]
+        given = {trial.proposal.number for trial in trials if trial.proposal.given}
+        finalists = [trials[number] for number in choose_finalists(scores, given, final.finalists)]
+        names = {f"screening-{trial.proposal.number}": trial for trial in finalists}
+        results = self.train(
+            [
+                Training(
+                    name,
+                    Model(trial.proposal.backbone, self._setting.model),
+                    final.screening_steps,
+                    final.learning_rate,
+                    seed,
+                )
+                for name, trial in names.items()
+            ]
+        )
+        losses = {name: loss for name in names if (loss := results[name].selection_loss) is not None}
+        if not losses:
+            raise UserError("every finalist diverged when trained from scratch; lower final.learning_rate")
+        screening = [
+            {
+                "trial": trial.proposal.number,
+                "score": newest[trial.proposal.number],
+                "status": results[name].status,
+                "selection_loss": results[name].selection_loss,
+                "backbone": trial.proposal.backbone.to_list(),
+            }
+            for name, trial in names.items()
+        ]
+        return names[min(losses, key=losses.__getitem__)], screening
+
+    def train(self, trainings: Sequence[Training]) -> dict[str, Result]:
+        """Trains what is not in the folder yet; results by name."""
+        final, setting = self._setting.config.final, self._setting
         jobs = [
             Job(
-                name=name,
-                backbone=backbone,
-                model=self._setting.model,
-                data=self._setting.data,
-                vocabulary=self._setting.vocabulary,
-                recipe=recipe,
-                seed=seed,
-                device=str(self._setting.device),
-                weights=weights if name == next(iter(backbones)) else None,
+                name=training.name,
+                backbone=training.model.backbone,
+                model=training.model.sizes,
+                data=setting.data,
+                vocabulary=setting.vocabulary,
+                recipe=Recipe(
+                    training.steps,
+                    final.batch_size,
+                    training.learning_rate,
+                    precision=setting.config.precision,
+                ),
+                seed=training.seed,
+                device=str(setting.device),
+                weights=self._weights if training.keep_weights else None,
                 short_share=final.short_share,
                 short_length=final.short_length,
             )
-            for name, backbone in backbones.items()
-            if name not in self._results
+            for training in trainings
+            if training.name not in self._results
         ]
 
         def keep(result: Result) -> None:
@@ -70,50 +143,17 @@ class Finals:
             self._progress.say(f"{result.name}: {loss}")
 
         if jobs:
-            workers = final.workers or default_workers(self._setting.device)
+            workers = final.workers or default_workers(setting.device)
             train_all(jobs, workers, self._progress.update, keep)
-        return {name: self._results[name] for name in backbones}
+        return {training.name: self._results[training.name] for training in trainings}
 
-
-def compare(finals: Finals, trials: Sequence[Trial], sizes: EncoderConfig) -> dict[str, Any]:
-    """Screens the best candidates, then trains the winner beside its opponents."""
-    config = finals.config
-    best = ranked(trials)[: config.final.finalists]
-    if not best:
-        raise UserError("no candidate completed, so there is nothing to compare; see leaderboard.csv")
-    names = {f"screening-{trial.proposal.number}": trial for trial in best}
-    screened = finals.train(
-        {name: trial.proposal.backbone for name, trial in names.items()},
-        config.final.screening_steps,
-        # Another seed than the comparison's: the winner must not be the one with the luckiest start there.
-        config.seed + _SEEDS_OF_RUNS,
-    )
-    complete = [name for name in names if screened[name].selection_loss is not None]
-    if not complete:
-        raise UserError("every finalist diverged when trained from scratch; lower final.learning_rate")
-    winner = names[min(complete, key=lambda name: screened[name].selection_loss or 0.0)]
-    backbones = {"best": winner.proposal.backbone}
-    backbones |= {name: build(config.model.layers) for name, build in OPPONENTS.items()}
-    results = finals.train(backbones, config.final.steps, config.seed, finals.weights)
-    summary: dict[str, Any] = {
-        name: {
-            "backbone": backbone.to_list(),
-            "parameters": cost.parameters(backbone, sizes),
-            "flops": cost.flops(backbone, sizes, config.data.length),
-            **results[name].to_dict(),
-        }
-        for name, backbone in backbones.items()
-    }
-    summary["best"]["trial"] = winner.proposal.number
-    newest = newest_scores(trials)
-    summary["screening"] = [
-        {
-            "trial": trial.proposal.number,
-            "score": newest[trial.proposal.number],
-            "status": screened[name].status,
-            "selection_loss": screened[name].selection_loss,
-            "backbone": trial.proposal.backbone.to_list(),
-        }
-        for name, trial in names.items()
-    ]
-    return summary
+    def speed(self, name: str, model: Model) -> float:
+        """Tokens per second that a model trains at while nothing else of the run does; measured once."""
+        if name not in self._speeds:
+            config, device = self._setting.config, self._setting.device
+            batch, length = config.final.batch_size, config.data.length
+            self._speeds[name] = training_speed(
+                model.backbone, model.sizes, batch, length, config.precision, device, _SPEED_STEPS
+            )
+            write_text(self._speeds_file, json.dumps(self._speeds, indent=2) + "\n")
+        return self._speeds[name]

@@ -1,7 +1,10 @@
 """The parts of a search, for an estimate of what it takes."""
 
-from autobert_zero.config import SearchConfig
+from itertools import pairwise
+
+from autobert_zero.config import ProxyConfig, SearchConfig
 from autobert_zero.estimate import Part
+from autobert_zero.search.rungs import rung_steps
 from autobert_zero.zoo import bert, opponents
 
 
@@ -14,9 +17,10 @@ def search_parts(config: SearchConfig) -> list[Part]:
         return Part(name, stand_in, tokens, batch, steps * batch)
 
     parts = []
-    if proxy.warmup_steps:
+    if proxy.warmup_steps and proxy.sharing == "biws":
         parts.append(part("warm-up of the shared weights", proxy.warmup_steps, proxy.batch_size))
-    parts.append(part(f"{proxy.candidates} candidates", proxy.candidates * proxy.steps, proxy.batch_size))
+    steps = round(proxy.candidates * _expected_steps(proxy))
+    parts.append(part(f"{proxy.candidates} candidates", steps, proxy.batch_size))
     if proxy.score == "tasks":
         tasks = proxy.tasks
         # The candidate, and the parents that are scored again before it.
@@ -26,5 +30,19 @@ def search_parts(config: SearchConfig) -> list[Part]:
         part(f"{final.finalists} finalists", final.finalists * final.screening_steps, final.batch_size)
     )
     models = 1 + len(opponents(config.bounds))
+    if len(final.rates) > 1:
+        steps = models * len(final.rates) * final.screening_steps
+        parts.append(part(f"{len(final.rates)} rates of {models} models", steps, final.batch_size))
     parts.append(part(f"{models} models compared", models * final.steps, final.batch_size))
+    if final.equal_time:
+        parts.append(part("the opponents at equal time", (models - 1) * final.steps, final.batch_size))
+    parts.append(part("the strongest at equal weights", final.steps, final.batch_size))
     return parts
+
+
+def _expected_steps(proxy: ProxyConfig) -> float:
+    """Steps of a candidate in the mean, if at each rung just the share that may goes on."""
+    ends = [*rung_steps(proxy), proxy.steps]
+    return sum(
+        (end - start) * proxy.rung_share**place for place, (start, end) in enumerate(pairwise([0, *ends]))
+    )

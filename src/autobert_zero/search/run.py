@@ -29,7 +29,7 @@ from autobert_zero.run_folder import (
 )
 from autobert_zero.search.board import open_board
 from autobert_zero.search.executors import make_executor
-from autobert_zero.search.finals import Finals, compare
+from autobert_zero.search.finals import Finals
 from autobert_zero.search.history import STUDY_FILE, History, settings_that_differ, storage_of
 from autobert_zero.search.loop import Search
 from autobert_zero.search.outputs import LEADERBOARD, write_backbone, write_leaderboard, write_summary
@@ -129,7 +129,7 @@ def run_search(
                 clock.stop("search")
                 write_leaderboard(out / LEADERBOARD, trials, sizes, config.data.length)
             try:
-                summary = compare(finals, trials, sizes)
+                summary = finals.run(trials)
             finally:
                 clock.stop("final")
             statuses = Counter(trial.outcome.status.value for trial in trials)

@@ -6,6 +6,10 @@ from enum import StrEnum
 
 from autobert_zero.space import Backbone
 
+GIVEN = "given by the user"
+KNOWN = "known"
+"""How the mutations of a backbone begin that the search was given: by the user, or by its space."""
+
 
 class Status(StrEnum):
     """How a trial ended."""
@@ -37,6 +41,11 @@ class Proposal:
     mutations: tuple[str, ...] = ()
     repeats: int = 0
     rejected: int = 0
+
+    @property
+    def given(self) -> bool:
+        """Whether the search was given the backbone, by the user or as a known one."""
+        return self.parent is None and bool(self.mutations) and self.mutations[0].startswith((GIVEN, KNOWN))
 
 
 @dataclass(frozen=True)

@@ -169,10 +169,15 @@ def mutate_layer_type(random: Random, backbone: Backbone, space: Space) -> tuple
 
     A convolution becomes an attention with the probability `space.attention_share`, an attention becomes
     a convolution, but where the space is of attentions only, it gets another graph. A layer that becomes
-    an attention takes a copy of another layer's graph or a fresh sample.
+    an attention takes a copy of another layer's graph or a fresh sample. In a space with known backbones
+    every second change puts one of their attentions in the layer's place instead.
     """
     index = random.randrange(len(backbone.layers))
     layer = backbone.layers[index]
+    known = [other for other in space.known_attentions if other != layer]
+    if known and random.random() < 0.5:
+        grafted = random.choice(known)
+        return _with_layer(backbone, index, grafted), f"layer {index + 1}, known layer: {layer} -> {grafted}"
     if isinstance(layer, Attention):
         attends = space.attention_share == 1
     else:

@@ -69,6 +69,8 @@ class Space:
         attention_share: Probability that a sampled layer is an attention.
         primitives: Names of the operations that sampling and mutation draw from; `paper`, `modern` or a list
             in any order, resolved.
+        known: Known backbones of this depth, by name: a search begins with them, and mutations may put one
+            of their attentions anywhere.
 
     Raises:
         SpaceError: A bound is out of range, a primitive is unknown, or they make no attention.
@@ -78,6 +80,7 @@ class Space:
     max_ops: int = 12
     attention_share: float = 0.5
     primitives: tuple[str, ...] = PAPER
+    known: tuple[tuple[str, Backbone], ...] = ()
 
     def __post_init__(self) -> None:
         if self.layers < 1:
@@ -86,6 +89,9 @@ class Space:
             raise SpaceError(f"max_ops is between 1 and 64, not {self.max_ops}")
         if not 0 <= self.attention_share <= 1:
             raise SpaceError(f"attention_share is a probability, not {self.attention_share}")
+        for name, backbone in self.known:
+            if len(backbone.layers) != self.layers:
+                raise SpaceError(f"the known backbone {name} has another depth than {self.layers}")
         object.__setattr__(self, "primitives", choose_primitives(self.primitives))
         if self.attention_share and not self.table.graph_sizes(self.max_ops):
             names = ", ".join(self.primitives) or "none"
@@ -95,6 +101,12 @@ class Space:
                 f"no attention of up to {self.max_ops} operations can be built of these primitives: {names}; "
                 f"an attention makes (n, d) from two inputs at least: {remedy}"
             )
+
+    @property
+    def known_attentions(self) -> list[Attention]:
+        """The different attentions of the known backbones."""
+        layers = (layer for _, backbone in self.known for layer in backbone.layers)
+        return list(dict.fromkeys(layer for layer in layers if isinstance(layer, Attention)))
 
     @property
     def table(self) -> "Table":

@@ -8,7 +8,7 @@ from typing import Protocol
 from autobert_zero.config import StrategyConfig
 from autobert_zero.search.strategies.draws import Draw
 from autobert_zero.search.strategies.prefilter import Prefilter
-from autobert_zero.search.trial import Proposal, Trial
+from autobert_zero.search.trial import GIVEN, KNOWN, Proposal, Trial
 from autobert_zero.space import Backbone, Space, sample_backbone
 
 ATTEMPTS = 200
@@ -90,7 +90,11 @@ class NoveltyKeeper:
         self.space = space
         self.config = config
         self._seed = seed
-        self._first = list({backbone.key(): backbone.canonical() for backbone in first}.values())
+        known = ((backbone, f"{KNOWN}: {name}") for name, backbone in space.known)
+        unrefused = [(backbone, origin) for backbone, origin in known if not refusal(backbone.canonical())]
+        self._first: dict[str, tuple[Backbone, str]] = {}
+        for backbone, origin in (*((backbone, GIVEN) for backbone in first), *unrefused):
+            self._first.setdefault(backbone.key(), (backbone, origin))
         self._refusal = refusal
         self._known: set[str] = set()
         self._next = 0
@@ -131,6 +135,10 @@ class NoveltyKeeper:
 
         return drawn
 
+    def _given(self, number: int) -> tuple[Backbone, tuple[str, ...]]:
+        backbone, origin = list(self._first.values())[number]
+        return backbone, (origin,)
+
     def _eligible(self, backbone: Backbone) -> bool:
         return backbone.key() not in self._known and not self._refusal(backbone.canonical())
 
@@ -148,7 +156,7 @@ class NoveltyKeeper:
             draw = self.prefilter.best_of(draw, self._eligible)
         while repeats < ATTEMPTS and rejected < REJECTIONS:
             given = number < len(self._first) and not repeats
-            backbone, mutations = (self._first[number], ("given by the user",)) if given else draw(random)
+            backbone, mutations = self._given(number) if given else draw(random)
             backbone = backbone.canonical()
             key = backbone.key()
             if key in self._known:

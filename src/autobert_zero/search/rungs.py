@@ -1,0 +1,8 @@
+"""Successive halving: after how many steps a candidate is compared, and what it then has to reach."""
+
+from autobert_zero.config import ProxyConfig
+
+
+def rung_steps(proxy: ProxyConfig) -> list[int]:
+    """After how many steps candidates are scored and perhaps stopped, without the last."""
+    return sorted({round(share * proxy.steps) for share in proxy.rungs} - {0, proxy.steps})

@@ -114,3 +114,27 @@ def test_unknown_names() -> None:
 )
 def test_durations(seconds: float, text: str) -> None:
     assert duration(seconds) == text
+
+
+def test_gradient_checkpointing_is_planned_with() -> None:
+    """Less memory, and the layers' forward pass once more."""
+    given = ("--backbone", "bert-base", "--preset", "base", "--hardware", "a100", "--set")
+    shown = []
+    for setting in ("recipe.gradient_checkpointing=false", "recipe.gradient_checkpointing=true"):
+        done = tiny.command("plan", "pretrain", *given, setting)
+        assert done.code == 0, done.err
+        flops = sum(float(each) for each in re.findall(r"([\d.e+]+) FLOPs", done.out))
+        shown.append((flops, float(re.findall(r"about ([\d.]+) GB", done.out)[0])))
+    (flops, memory), (more, less) = shown
+    assert 1.2 * flops < more < 1.34 * flops
+    assert less < memory / 3
+
+
+def test_a_step_with_gradient_checkpointing_is_measured() -> None:
+    small = ("--set", "model.width=16", "--set", "model.heads=2", "--set", "text.vocab_size=100")
+    done = tiny.command(
+        *("plan", "pretrain", "--backbone", "conv 3", *small),
+        *("--set", "recipe.gradient_checkpointing=true"),
+    )
+    assert done.code == 0, done.err
+    assert "device-hours" in done.out

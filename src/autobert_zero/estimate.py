@@ -27,6 +27,8 @@ class Part:
         batch: Sequences in a batch that is computed at once.
         sequences: Sequences in all.
         with_head: Whether tokens are predicted, as in pre-training; a classifier's head hardly counts.
+        checkpointing: Whether only the inputs of layers are kept for the backward pass, which computes the
+            rest again.
     """
 
     name: str
@@ -35,6 +37,7 @@ class Part:
     batch: int
     sequences: int
     with_head: bool = True
+    checkpointing: bool = False
 
     @property
     def tokens(self) -> int:
@@ -56,11 +59,11 @@ def training_seconds(
     Returns:
         The seconds of training that each part takes.
     """
-    speeds: dict[tuple[Backbone, int, int, bool], float] = {}
+    speeds: dict[tuple[Backbone, int, int, bool, bool], float] = {}
     seconds = []
     for part in parts:
         batch = max(min(part.batch, _MEASURED_TOKENS // part.length), 1)
-        key = (part.backbone, batch, part.length, part.with_head)
+        key = (part.backbone, batch, part.length, part.with_head, part.checkpointing)
         if key not in speeds:
             speeds[key] = training_speed(
                 part.backbone,
@@ -71,6 +74,7 @@ def training_seconds(
                 device,
                 MEASURED_STEPS,
                 part.with_head,
+                part.checkpointing,
             )
         seconds.append(part.tokens / speeds[key])
     return seconds

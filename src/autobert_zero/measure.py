@@ -100,7 +100,12 @@ def _forward(module: EncoderLayer, x: Tensor) -> float:
 
 
 def training_memory(
-    backbone: Backbone, config: EncoderConfig, batch: int, tokens: int, with_head: bool = True
+    backbone: Backbone,
+    config: EncoderConfig,
+    batch: int,
+    tokens: int,
+    with_head: bool = True,
+    checkpointing: bool = False,
 ) -> int:
     """Estimates the bytes that training a masked language model takes, in single precision.
 
@@ -110,6 +115,7 @@ def training_memory(
         batch: Sequences.
         tokens: In each.
         with_head: Whether there is a head that predicts tokens.
+        checkpointing: Whether the inputs of layers are kept, and all else of one layer at a time only.
 
     Returns:
         Weights, gradients and Adam's means, and what a forward pass keeps for the backward pass: measured
@@ -117,7 +123,11 @@ def training_memory(
     """
     kept = {layer: _layer_kept(layer, config, tokens) for layer in dict.fromkeys(backbone.layers)}
     logits = with_head * 2 * 4 * MASKED_SHARE * tokens * config.vocab_size
-    of_a_sequence = sum(kept[layer] for layer in backbone.layers) + logits
+    if checkpointing:
+        layers = len(backbone.layers) * 4 * tokens * config.width + max(kept.values())
+    else:
+        layers = sum(kept[layer] for layer in backbone.layers)
+    of_a_sequence = layers + logits
     return round(_BYTES_PER_WEIGHT * cost.parameters(backbone, config, with_head) + batch * of_a_sequence)
 
 

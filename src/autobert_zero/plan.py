@@ -87,7 +87,9 @@ def plan(
             chosen = HARDWARE[hardware]
             seconds = operations / (chosen.peak(precision)[1] * chosen.utilisation * devices)
         total += seconds
-        memory = training_memory(part.backbone, sizes, part.batch, part.length, part.with_head)
+        memory = training_memory(
+            part.backbone, sizes, part.batch, part.length, part.with_head, part.checkpointing
+        )
         lines.append(
             f"{part.name}: {part.tokens:,} tokens in batches of {part.batch} x {part.length}, "
             f"{operations:.2e} FLOPs, about {memory / 1e9:.2f} GB of memory, {duration(seconds)}"
@@ -108,4 +110,5 @@ def plan(
 def _training_flops(part: Part, sizes: EncoderConfig) -> float:
     """Operations of an update for one sequence: a backward pass takes twice a forward pass."""
     head = 2 * sizes.width * (sizes.vocab_size + sizes.width) * MASKED_SHARE * part.length
-    return 3 * (cost.flops(part.backbone, sizes, part.length) + part.with_head * head)
+    layers = cost.flops(part.backbone, sizes, part.length)
+    return (4 if part.checkpointing else 3) * layers + 3 * part.with_head * head

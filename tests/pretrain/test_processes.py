@@ -57,7 +57,7 @@ def test_two_processes_train_as_one(corpus_file: Path, tmp_path: Path, kind: str
         command = [*launcher(kind, tmp_path), *map(str, given)]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr[-4000:]
-        assert done.stdout.count("held-out text") == 1
+        assert done.stdout.count("held-out loss") == 1
         if given is chosen:  # continue the last three steps, too
             for path in (*two.glob("*.safetensors"), two / "summary.json"):
                 path.unlink()

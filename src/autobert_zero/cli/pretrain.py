@@ -65,9 +65,9 @@ def pretrain(
         summary = run_pretraining(resolved, out, progress)
     if not follows:
         typer.echo(
-            f"loss {summary['holdout_loss']:.4f}, MLM accuracy {summary['holdout_mlm_accuracy']:.4f} on "
-            f"held-out text after {summary['tokens']:,} tokens ({summary['seconds']:.0f} s); "
-            f"the model is in {out}"
+            f"held-out loss {summary['holdout_loss']:.4f}, MLM accuracy "
+            f"{summary['holdout_mlm_accuracy']:.4f} after {summary['tokens']:,} tokens "
+            f"({summary['seconds']:.0f} s); the model is in {out}"
         )
 
 

@@ -13,6 +13,7 @@ def pretrain_parts(config: PretrainConfig, devices: int = 1) -> list[Part]:
             phase.length,
             max(phase.batch_size // (config.recipe.accumulation * devices), 1),
             phase.steps * phase.batch_size,
+            checkpointing=config.recipe.gradient_checkpointing,
         )
         for number, phase in enumerate(config.phases, start=1)
     ]

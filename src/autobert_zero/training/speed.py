@@ -27,6 +27,7 @@ def training_speed(
     device: torch.device,
     steps: int,
     with_head: bool = True,
+    checkpointing: bool = False,
 ) -> float:
     """Trains a model with new weights on random tokens, and measures each step after the first.
 
@@ -41,6 +42,7 @@ def training_speed(
         device: Where.
         steps: How many steps to measure.
         with_head: Whether tokens are predicted; else the encoder alone is trained.
+        checkpointing: Whether the backward pass computes layers again.
 
     Returns:
         Tokens per second in the median step.
@@ -48,6 +50,7 @@ def training_speed(
     cuda = [device] if device.type == "cuda" else []
     with torch.random.fork_rng(devices=cuda):
         model = MaskedLM(backbone, sizes).to(device)
+        model.encoder.checkpointing = checkpointing
         recipe = Recipe(steps + 1, batch, 1e-6, precision=precision)
         batches = _random_batches(batch, length, sizes.vocab_size)
         objective = language_objective(precision) if with_head else partial(_states, precision=precision)

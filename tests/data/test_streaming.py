@@ -7,14 +7,18 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import datasets
+import numpy as np
 import pytest
 import tiny
 from test_records import damage_group
+from torch import distributed, multiprocessing
 
 from autobert_zero.config import CorpusConfig
-from autobert_zero.data import hub, streaming
-from autobert_zero.data.corpus import CorpusError, open_corpus
+from autobert_zero.data import hub, shares, streaming
+from autobert_zero.data.corpus import Corpus, CorpusError, open_corpus
 from autobert_zero.data.masking import Masking, Vocabulary
+from autobert_zero.data.packing import tokenise
+from autobert_zero.data.shares import tokenise_together
 from autobert_zero.data.streaming import StreamingBatches, first_block, stream_documents
 from autobert_zero.data.tokenizer import train_tokenizer
 
@@ -111,6 +115,43 @@ def test_the_identity_is_of_the_first_block_and_all_sizes(tmp_path: Path) -> Non
         assert block.account.files == 2
         seen.add(block.identity)
         assert len(seen) == number + 1
+
+
+def test_shares_are_packed_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    paragraphs = tiny.paragraphs(100)
+    tokenizer = train_tokenizer(Corpus("tiny", "0", paragraphs), 200)
+    whole = tokenise_together(paragraphs, tokenizer, 16)
+    assert whole.tolist() == tokenise([paragraphs], tokenizer, 16).tolist()
+    monkeypatch.setattr(shares, "SHARE", 30)
+    parts = [tokenise([paragraphs[start : start + 30]], tokenizer, 16) for start in range(0, 100, 30)]
+    assert tokenise_together(paragraphs, tokenizer, 16).tolist() == np.concatenate(parts).tolist()
+
+
+def tokenise_as(rank: int, address: str, out: str) -> None:
+    """What each of three processes does."""
+    distributed.init_process_group("gloo", init_method=address, rank=rank, world_size=3)
+    paragraphs = tiny.paragraphs(100)
+    shares.SHARE = 15
+    tokenizer = train_tokenizer(Corpus("tiny", "0", paragraphs), 200)
+    counted = []
+    shares.tokenise = lambda batches, *rest: (
+        counted.append(sum(map(len, batches))) or tokenise(batches, *rest)
+    )
+    np.save(f"{out}/{rank}.npy", tokenise_together(paragraphs, tokenizer, 16))
+    assert sum(counted) < 50
+    distributed.destroy_process_group()
+
+
+@pytest.mark.slow
+def test_several_processes_tokenise_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    multiprocessing.spawn(tokenise_as, (f"file://{tmp_path}/rendezvous", str(tmp_path)), nprocs=3)
+    paragraphs = tiny.paragraphs(100)
+    tokenizer = train_tokenizer(Corpus("tiny", "0", paragraphs), 200)
+    monkeypatch.setattr(shares, "SHARE", 15)
+    alone = tokenise_together(paragraphs, tokenizer, 16)
+    for rank in range(3):
+        together = np.load(tmp_path / f"{rank}.npy")
+        assert (together.dtype, together.tolist()) == (alone.dtype, alone.tolist())
 
 
 class Flaky:

@@ -95,7 +95,7 @@ def _walk(folder: Path, skipped: Counter[str]) -> Iterator[Path]:
             elif below.resolve() in visited:
                 skipped["linked twice"] += 1
             elif is_run(below):
-                skipped["folders of runs and models"] += 1
+                skipped["of a run or a model"] += 1
             else:
                 kept.append(name)
         folders[:] = kept

@@ -14,6 +14,7 @@ from autobert_zero.data.corpus import Corpus, Parts, empty, name_of, open_parts
 from autobert_zero.data.lines import CorpusError, Damage
 from autobert_zero.data.masking import MaskedBatch, Masking, Vocabulary, mask_batch
 from autobert_zero.data.packing import Sequences, tokenise
+from autobert_zero.data.shares import tokenise_together
 
 _LOG = logging.getLogger(__name__)
 
@@ -44,8 +45,8 @@ class Place:
 class StreamingBatches:
     """Masked batches without end from a corpus that is read in passing.
 
-    The batches are a function of corpus, seed and step. What is left of a block after its last full batch
-    is dropped.
+    The batches are a function of corpus, seed and step, and the same in every process. What is left of a
+    block after its last full batch is dropped.
 
     Attributes:
         place: Where the batch that was yielded last is from; a checkpoint keeps it, so that going on needs
@@ -91,7 +92,7 @@ class StreamingBatches:
             found, whole = False, place.block == 1
             paragraphs = stream_documents(self._source, place.block * self._block)
             while texts := list(islice(paragraphs, self._block)):
-                rows = tokenise([texts], self._tokenizer, self._length, self._words)
+                rows = tokenise_together(texts, self._tokenizer, self._length, self._words)
                 order = np.random.default_rng((*self._seed, place.turn, place.block)).permutation(len(rows))
                 for start in range(0, len(rows) - self._size + 1, self._size):
                     found = True

@@ -1,0 +1,52 @@
+"""Several processes tokenise a block of text together, each its share."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from tokenizers import Tokenizer
+from torch import distributed
+
+from autobert_zero.data.packing import Sequences, tokenise
+
+SHARE = 1250
+"""Documents that are packed together. It does not depend on the number of processes, so neither do the
+sequences; what is left at the end of a share is dropped."""
+
+
+def tokenise_together(
+    texts: Sequence[str], tokenizer: Tokenizer, length: int, words: bool = False
+) -> Sequences:
+    """Packs documents into sequences (N, length) as `tokenise` does, the same in every process.
+
+    Where several processes train together, all of them have to call it with the same texts.
+    """
+    shares = [list(texts[start : start + SHARE]) for start in range(0, len(texts), SHARE)]
+    together = distributed.is_available() and distributed.is_initialized()
+    rank, processes = (distributed.get_rank(), distributed.get_world_size()) if together else (0, 1)
+    own = {
+        number: tokenise([share], tokenizer, length, words)
+        for number, share in enumerate(shares)
+        if number % processes == rank
+    }
+    if processes == 1:
+        return np.concatenate([own[number] for number in range(len(shares))])
+    counts = torch.zeros(len(shares), dtype=torch.int64, device=_device())
+    for number, rows in own.items():
+        counts[number] = len(rows)
+    distributed.all_reduce(counts)
+    ends = counts.cumsum(0).tolist()
+    # Every process fills in its own rows, so that the sum over all processes is all rows.
+    gathered = torch.zeros((ends[-1], length), dtype=torch.int64, device=_device())  # (N, n)
+    for number, rows in own.items():
+        gathered[ends[number] - len(rows) : ends[number]] = torch.from_numpy(rows.astype(np.int64))
+    distributed.all_reduce(gathered)
+    kind = tokenise([], tokenizer, length, words).dtype
+    return gathered.cpu().numpy().astype(kind)
+
+
+def _device() -> torch.device:
+    """Where tensors have to be to be sent."""
+    if "gloo" in distributed.get_backend() or "mpi" in distributed.get_backend():
+        return torch.device("cpu")
+    return torch.accelerator.current_accelerator() or torch.device("cpu")

@@ -3,9 +3,10 @@
     python benchmarks/sampling.py [--quick]
 
 On one core: a candidate is a graph that is valid, sampled, put in canonical form and hashed, as a search
-does to tell whether it is new. The peer is naive: it grows a graph of as many operations from the inputs,
-each step a primitive at random on nodes at random, and rejects it where shapes do not match, where
-the output is not (n, d), or where fewer than two inputs are used. The last line is one JSON object.
+does to tell whether it is new; in the paper's space and, under `modern`, in that of all primitives. The peer
+is naive: it grows a graph of as many operations from the inputs, each step a primitive of the paper at random
+on nodes at random, and rejects it where shapes do not match, where the output is not (n, d), or where fewer
+than two inputs are used. The last line is one JSON object.
 """
 
 import argparse
@@ -16,19 +17,24 @@ from random import Random
 from statistics import median, quantiles
 from time import perf_counter, perf_counter_ns
 
-from autobert_zero.space import PRIMITIVES, Graph, Node, canonical, sample_graph
+from autobert_zero.space import PAPER, PRIMITIVES, SETS, Graph, Node, canonical, sample_graph
 from autobert_zero.space.backbone import hash_codes
 from autobert_zero.space.graph import INPUT_CODES, INPUT_NODES
 from autobert_zero.space.primitives import MIN_INPUTS
 from autobert_zero.space.types import ND
 
 MAX_OPS = 12
-LIST = list(PRIMITIVES.values())
+LIST = [PRIMITIVES[name] for name in PAPER]
 
 
 def candidate(random: Random) -> str:
     """Samples a graph by the table of counts, and returns the key of its canonical form."""
     return hash_codes([canonical(sample_graph(random, MAX_OPS)).code])
+
+
+def modern_candidate(random: Random) -> str:
+    """The same in the space of all primitives."""
+    return hash_codes([canonical(sample_graph(random, MAX_OPS, SETS["modern"])).code])
 
 
 def naive_candidate(random: Random) -> str | None:
@@ -67,14 +73,19 @@ def main() -> None:
 
     random = Random(0)
     timed(candidate, random, 1_000)  # fills the table of counts
+    timed(modern_candidate, random, 1_000)
     timed(naive_candidate, random, 1_000)
-    rates, naive_rates = [], []
+    rates, modern_rates, naive_rates = [], [], []
     keys: list[str] = []
+    modern_keys: list[str] = []
     naive_keys: list[str] = []
-    for _ in range(repetitions):  # in turn, so that both see the same machine
+    for _ in range(repetitions):  # in turn, so that all see the same machine
         valid, seconds = timed(candidate, random, count)
         keys += valid
         rates.append(len(valid) / seconds)
+        valid, seconds = timed(modern_candidate, random, count)
+        modern_keys += valid
+        modern_rates.append(len(valid) / seconds)
         valid, seconds = timed(naive_candidate, random, count)
         naive_keys += valid
         naive_rates.append(len(valid) / seconds)
@@ -100,13 +111,15 @@ def main() -> None:
         "p99_us": round(quantiles(times, n=100)[98], 1),
         "valid_share": len(keys) / drawn,
         "distinct_share": round(len(set(keys)) / len(keys), 4),
+        "modern_graphs_per_second": round(median(modern_rates)),
+        "modern_distinct_share": round(len(set(modern_keys)) / len(modern_keys), 4),
         "naive_valid_share": round(len(naive_keys) / drawn, 4),
         "naive_graphs_per_second": round(median(naive_rates)),
         "naive_distinct_share": round(len(set(naive_keys)) / len(naive_keys), 4),
         "ratio_to_naive": round(median(rates) / median(naive_rates), 2),
     }
     for name, value in result.items():
-        print(f"{name:24}{value}")
+        print(f"{name:26}{value}")
     print(json.dumps(result))
 
 

@@ -13,11 +13,14 @@ from autobert_zero.space import (
     INPUTS,
     KERNELS,
     PAPER,
+    PRIMITIVES,
+    SETS,
     Attention,
     Backbone,
     Graph,
     Space,
     SpaceError,
+    choose_primitives,
     count_backbones,
     count_graphs,
     sample_backbone,
@@ -139,3 +142,67 @@ def test_bounds_out_of_range(bounds: dict[str, float], says: str) -> None:
 def test_samples_parse_as_text() -> None:
     backbone = sample_backbone(Random(1), Space(layers=12, max_ops=64))
     assert Backbone.parse(str(backbone)) == backbone
+
+
+SMALL_SETS = [
+    ("matmul", "transpose", "rotary", "next"),
+    ("multiply", "sigmoid", "previous"),
+    ("cosine", "matmul", "amplify"),
+    ("add",),
+]
+
+
+@pytest.mark.parametrize("primitives", SMALL_SETS)
+def test_counts_and_samples_of_any_primitives_are_those_of_an_enumeration(
+    primitives: tuple[str, ...],
+) -> None:
+    chosen = choose_primitives(primitives)
+    graphs = {graph.code for graph in all_graphs(3, chosen)}
+    assert count_graphs(3, chosen) == len(graphs) > 0
+    random = Random(0)
+    drawn = {sample_graph(random, 3, chosen).code for _ in range(30 * len(graphs))}
+    assert drawn <= graphs
+    assert len(drawn) > 0.9 * min(len(graphs), 5000)
+
+
+def test_the_modern_space_by_enumeration() -> None:
+    assert [count_graphs(most, SETS["modern"]) for most in (1, 2)] == [
+        len({graph.code for graph in all_graphs(most, SETS["modern"])}) for most in (1, 2)
+    ]
+    assert SETS["modern"] == tuple(PRIMITIVES)
+    assert SETS["paper"] == PAPER == tuple(PRIMITIVES)[:10]
+
+
+def test_sampling_reaches_everything_of_the_space_and_nothing_else() -> None:
+    for primitives in (SETS["modern"], choose_primitives(["matmul", "softmax", "multiply", "transpose"])):
+        space, random = Space(layers=6, primitives=primitives), Random(0)
+        operations = frozenset[str]().union(*(sample_backbone(random, space).operations for _ in range(100)))
+        assert operations == {*primitives, *(f"conv {kernel}" for kernel in KERNELS)}
+
+
+@pytest.mark.parametrize(
+    ("primitives", "says"),
+    [
+        ("papr", "no set of primitives is called 'papr'; write paper or modern"),
+        ("rotary", r"write paper or modern, or the list \[rotary\]"),
+        (["matmul", "rotry"], "unknown primitive 'rotry'; did you mean 'rotary'\\? known: neg, "),
+        (
+            ["neg", "rotary"],
+            "no attention of up to 12 operations .* primitives: neg, rotary;.* add or matmul",
+        ),
+        ([], "primitives: none; an attention makes"),
+    ],
+)
+def test_primitives_that_make_no_space(primitives: str | list[str], says: str) -> None:
+    with pytest.raises(SpaceError, match=says):
+        Space(layers=2, primitives=primitives)  # type: ignore[arg-type]
+
+
+def test_a_bound_too_small_for_the_primitives_names_one_that_is_not() -> None:
+    with pytest.raises(SpaceError, match="raise max_ops to 3 or more"):
+        Space(layers=1, max_ops=2, primitives=("matmul", "transpose"))
+    assert Space(layers=1, max_ops=3, primitives=("transpose", "matmul")).primitives == (
+        "transpose",
+        "matmul",
+    )
+    assert Space(layers=1, attention_share=0, primitives=()).primitives == ()  # convolutions only

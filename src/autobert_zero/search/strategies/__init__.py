@@ -87,7 +87,6 @@ __all__ = [
     "SpaceExhausted",
     "Strategy",
     "check_strategy",
-    "foreign_operations",
     "make_strategy",
     "pareto_front",
 ]

@@ -28,7 +28,11 @@ def browser() -> Iterator[Any]:
         browser.close()
 
 
-RUNS = [toy_run(60), toy_run(40, seed=1, name="other"), Run("nothing")]
+RUNS = [
+    toy_run(60),
+    toy_run(40, seed=1, strategy="op-nas-paper", name="other-with-a-long-name-" * 3),
+    Run("nothing"),
+]
 
 
 @pytest.fixture(scope="module")
@@ -108,6 +112,56 @@ def test_a_picture_opens_and_closes(page: Any) -> None:
     assert page.locator("dialog[open] img").count() == 1
     page.click("dialog[open] button")
     page.wait_for_selector("dialog", state="detached")  # a browser tells of the closing a moment later
+
+
+CONTRAST = """() => {
+  const rgb = (text) => { const p = text.match(/[\\d.]+/g).map(Number); return text.startsWith("color(srgb")
+    ? [p[0] * 255, p[1] * 255, p[2] * 255, p[3] ?? 1] : [p[0], p[1], p[2], p[3] ?? 1]; };
+  const linear = (v) => v <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4;
+  const light = (c) => { const [r, g, b] = c.map((v) => linear(v / 255));
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b; };
+  const over = (top, below) => [0, 1, 2].map((i) => top[i] * top[3] + below[i] * (1 - top[3]));
+  const ground = (node) => { const layers = [];
+    for (; node; node = node.parentElement) layers.push(rgb(getComputedStyle(node).backgroundColor));
+    return layers.reverse().reduce((below, top) => over(top, below), [255, 255, 255]); };
+  const wrong = [], walk = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  while (walk.nextNode()) {
+    const node = walk.currentNode, parent = node.parentElement;
+    if (!node.data.trim() || !parent.checkVisibility() || parent.closest("script, style, title")) continue;
+    const style = getComputedStyle(parent), below = ground(parent);
+    const [a, b] = [light(over(rgb(parent.closest("svg") ? style.fill : style.color), below)), light(below)];
+    const ratio = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
+    if (ratio < 4.5) wrong.push(`${node.data.trim().slice(0, 30)}: ${ratio.toFixed(2)}`);
+  }
+  return wrong;
+}"""
+
+
+def test_contrast(page: Any) -> None:
+    """WCAG 2 AA: text has 4.5 times the luminance of what it stands on, or the other way round."""
+    assert page.evaluate(CONTRAST) == []
+
+
+def test_paper_shows_what_the_screen_shows(page: Any) -> None:
+    page.emulate_media(media="print")
+    page.evaluate("window.dispatchEvent(new Event('beforeprint'))")
+    assert page.locator("details:not([open])").count() == 0
+    cut = """() => [...document.querySelectorAll(".scroll, .steps")].filter((each) => each.checkVisibility()
+      && each.scrollHeight > each.clientHeight + 1).length"""
+    assert page.evaluate(cut) == 0
+    picture = page.locator(".run:not([hidden]) .picture img").bounding_box()
+    assert picture["width"] <= 680
+    assert picture["height"] <= 235 / 25.4 * 96 + 1
+    legend = page.locator(".ramp:visible").first
+    assert legend.evaluate("each => getComputedStyle(each).printColorAdjust") == "exact"
+    page.evaluate("window.dispatchEvent(new Event('afterprint'))")
+    assert page.locator("details[open]").count() == 0
+
+
+def test_long_names_are_cut_at_the_edge(page: Any) -> None:
+    outside = """() => [...document.querySelectorAll(".curve svg text")].filter((text) =>
+      text.getBoundingClientRect().right > text.ownerSVGElement.getBoundingClientRect().right + 1).length"""
+    assert page.evaluate(outside) == 0
 
 
 def test_nothing_is_wider_than_the_screen(page: Any) -> None:

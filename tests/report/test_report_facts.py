@@ -1,7 +1,9 @@
 """What the report computes from a history: fronts, families, frequencies, priorities, intervals."""
 
 import math
+from dataclasses import replace
 from statistics import fmean
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -10,7 +12,7 @@ from toy_runs import LAYERS, toy_config, toy_run, toy_trials
 
 from autobert_zero import cost
 from autobert_zero.config import resolve
-from autobert_zero.report.curves import best_so_far, group, interval
+from autobert_zero.report.curves import best_so_far, compare, differences, interval
 from autobert_zero.report.data import candidates, failures, run_data, saved
 from autobert_zero.report.frequencies import KINDS, frequencies
 from autobert_zero.report.lineage import gains, lineage
@@ -131,7 +133,7 @@ def test_interval_of_a_textbook() -> None:
     # Student's t at 97.5 % with 4 degrees of freedom is 2.776; deviation sqrt(2.5).
     found = interval([1.0, 2.0, 3.0, 4.0, 5.0])
     assert found.mean == 3.0
-    assert found.half == pytest.approx(2.776 * math.sqrt(2.5 / 5))
+    assert found.half == pytest.approx(2.7764451 * math.sqrt(2.5 / 5))
     assert interval([7.0]).half is None
 
 
@@ -143,19 +145,80 @@ def test_best_so_far_waits_for_the_first_score() -> None:
 def test_runs_of_one_config_are_averaged_and_others_are_not() -> None:
     runs = [toy_run(40, 0), toy_run(50, 1), toy_run(40, 0, "random"), Run("bare", trials=FAMILY)]
     runs[1] = Run("b", resolve(runs[0].config, {"seed": 1}), trials=runs[1].trials)
-    groups = group(runs)
+    searches, bare = compare(runs)
+    groups = searches.groups
     assert {each.label: each.runs for each in groups} == {
         "strategy.name=op-nas": [0, 1],
         "strategy.name=random": [2],
-        "bare": [3],
     }
+    assert [each.label for each in bare.groups] == ["bare"]
+    assert dict(differences(runs))["strategy.name"] == ["op-nas", "op-nas", "random", ""]
     both = groups[0]
     curves = [best_so_far(run.trials) for run in runs[:2]]
     assert both.counts[-1] == 40, "as far as the shorter one"
     for count, found in zip(both.counts, both.curve, strict=True):
         pair = [curve[count - 1] for curve in curves]
         assert found.mean == pytest.approx(fmean(pair))
-        assert found.half == pytest.approx(12.706 * abs(pair[0] - pair[1]) / 2)
+        assert found.half == pytest.approx(12.7062047 * abs(pair[0] - pair[1]) / 2)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"data": {"corpus": "other.txt"}},
+        {"data": {"vocab_size": 512}},
+        {"model": {"width": 128}},
+        {"final": {"steps": 10}},
+        {"proxy": {"score": "accuracy"}},
+    ],
+)
+def test_what_means_something_else_is_not_compared(change: dict[str, Any]) -> None:
+    one = toy_run(10)
+    assert one.config is not None
+    other = replace(one, name="other", config=resolve(one.config, change))
+    first, second = compare([one, other, one])
+    assert [each.runs for each in first.groups] == [[0, 2]]
+    assert [each.runs for each in second.groups] == [[1]]
+    assert first.label != second.label
+
+
+def test_other_text_under_the_same_name_is_not_compared() -> None:
+    one = replace(toy_run(10), text="a" * 64)
+    assert len(compare([one, replace(one, text="b" * 64)])) == 2
+    assert len(compare([one, replace(one, text="")])) == 1, "not recorded by earlier versions"
+
+
+def test_settings_of_the_machine_separate_nothing() -> None:
+    one = toy_run(10)
+    assert one.config is not None
+    other = replace(one, config=resolve(one.config, {"device": "cpu", "final": {"workers": 3}}))
+    ((group,),) = (each.groups for each in compare([one, other]))
+    assert group.runs == [0, 1]
+
+
+def test_many_differing_settings_do_not_make_a_label() -> None:
+    one = toy_run(10, name="one")
+    assert one.config is not None
+    change = {"strategy": {"name": "random", "parents": 2, "population": 5, "alpha": 0.1, "children": 3}}
+    (comparison,) = compare([one, replace(one, name="two", config=resolve(one.config, change))])
+    assert [each.label for each in comparison.groups] == ["one", "two"]
+
+
+@pytest.mark.parametrize("name", ["op-nas", "op-nas-paper", "pareto"])
+def test_every_strategy_with_a_priority_has_its_timeline(name: str) -> None:
+    run = toy_run(30, strategy=name)
+    assert run.config is not None
+    found = timeline(run.config, (), run.trials)
+    assert found is not None
+    assert found.times[-1] == 30
+    assert any(plays[-1] for layer in found.plays for plays in layer)
+
+
+def test_a_strategy_of_the_users_own_has_no_timeline() -> None:
+    run = toy_run(10)
+    assert run.config is not None
+    own = resolve(run.config, {"strategy": {"name": "luck"}})
+    assert run_data(replace(run, config=own))["priority"] is None
 
 
 def test_leads_are_paired() -> None:
@@ -165,7 +228,7 @@ def test_leads_are_paired() -> None:
         }
         return Run("r", toy_config(), trials=FAMILY, finals=finals)
 
-    (found,) = group([finished(4.0, 5.0), finished(3.0, 5.0)])
+    ((found,),) = (each.groups for each in compare([finished(4.0, 5.0), finished(3.0, 5.0)]))
     assert found.finals["best"] == interval([4.0, 3.0])
     assert found.leads == {"bert": interval([1.0, 2.0])}
 

@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 import tiny
 from toy_runs import Page, toy_config, toy_run
 
+from autobert_zero.config import resolve
 from autobert_zero.report.page import render
 from autobert_zero.report.runs import Run, read_run
 from autobert_zero.search.history import newest_scores, ranked, read_trials
@@ -133,13 +135,46 @@ def test_several_runs_are_compared() -> None:
 
     page = Page(render([finished(0, 4.0, 5.0, 4.25), finished(1, 4.25, 5.25, 4.0)]))
     assert not page.problems
-    # Student's t with one degree of freedom: 12.706 * 0.25 = 3.1765.
+    # Student's t with one degree of freedom: 12.7062 * 0.25 = 3.17655.
     assert (
-        "Over 2 runs the found backbone beats BERT by 1.000 ± 0.000 nats, is level with the hand-made hybrid "
-        "(0.000 ± 3.176 nats), is beaten by convolutions only by 0.500 ± 0.000 nats." in page.text
+        "Over 2 runs the found backbone beats BERT by 1.000 ± 0.000 nats, is not told apart from the "
+        "hand-made hybrid (0.000 ± 3.177 nats), is beaten by convolutions only by 0.500 ± 0.000 nats."
+        in page.text
     )
     assert page.data["groups"][0]["runs"] == [0, 1]
     assert "4.125 ± 1.588" in page.text
+
+
+def test_runs_that_cannot_be_compared_are_apart() -> None:
+    one, other = toy_run(15, name="one"), toy_run(15, 1, name="other")
+    assert other.config is not None
+    page = Page(render([one, replace(other, config=resolve(other.config, {"data": {"corpus": "b.txt"}}))]))
+    assert not page.problems
+    assert "2 runs in 2 comparisons: runs with other text" in page.text
+    assert page.data["comparisons"] == [
+        {"label": "data.corpus=kjv", "groups": [0]},
+        {"label": "data.corpus=b.txt", "groups": [1]},
+    ]
+
+
+def test_titles_are_short() -> None:
+    page = render([toy_run(5, seed, name=f"run{seed}") for seed in range(6)])
+    assert "<title>autobert-zero: 6 runs: run0, run1, run2, …</title>" in page
+
+
+@pytest.mark.parametrize(
+    ("marker", "message"),
+    [
+        ("pretrain.yaml", "holds a pre-training, not a search; tensorboard --logdir "),
+        ("finetune.json", "holds a fine-tuning, not a search; its figures are in "),
+    ],
+)
+def test_runs_of_other_kinds_are_named(tmp_path: Path, marker: str, message: str) -> None:
+    (tmp_path / marker).write_text("{}")
+    (tmp_path / "summary.json").write_text("{}")
+    done = tiny.command("report", tmp_path, "-o", tmp_path / "page.html")
+    assert (done.code, done.err.count("\n")) == (2, 1)
+    assert message in done.err
 
 
 def no_summary(folder: Path) -> None:

@@ -1,55 +1,36 @@
 """Runs that differ in their seed only, taken together: means with intervals."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from math import inf, sqrt
 from statistics import fmean, stdev
 from typing import Any
 
+from scipy.special import stdtrit
+
 from autobert_zero.report.runs import Run
 from autobert_zero.search.trial import Trial
 
-_T = (
-    *(
-        12.706,
-        4.303,
-        3.182,
-        2.776,
-        2.571,
-        2.447,
-        2.365,
-        2.306,
-        2.262,
-        2.228,
-        2.201,
-        2.179,
-        2.160,
-        2.145,
-        2.131,
-    ),
-    *(
-        2.120,
-        2.110,
-        2.101,
-        2.093,
-        2.086,
-        2.080,
-        2.074,
-        2.069,
-        2.064,
-        2.060,
-        2.056,
-        2.052,
-        2.048,
-        2.045,
-        2.042,
-    ),
+_UNCOUNTED = ("seed", "device", "precision", "storage", "study", "final.workers")
+"""Settings that tell neither groups nor comparisons apart: where and by whom a run is computed."""
+
+_MEASURED_BY = (
+    "text",
+    "data.",
+    "model.",
+    "final.",
+    "proxy.score",
+    "proxy.validation_sequences",
+    "proxy.tasks.",
 )
-"""Student's t at 97.5 %, for 1, 2, ... 30 degrees of freedom."""
+"""Settings, and sections of them, that decide what a loss and a score mean."""
+
+_NAMED = 3
+"""Settings that a label names at most; tables have them all."""
 
 _POINTS = 400
-"""Most points of a curve."""
+"""Maximum number of points of a curve."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +50,7 @@ def interval(values: Sequence[float]) -> Interval:
     """The mean of at least one value, and how far off it may be."""
     if len(values) < 2:
         return Interval(fmean(values), None)
-    t = _T[min(len(values) - 1, len(_T)) - 1]
+    t = float(stdtrit(len(values) - 1, 0.975))
     return Interval(fmean(values), t * stdev(values) / sqrt(len(values)))
 
 
@@ -100,20 +81,102 @@ def best_so_far(trials: Sequence[Trial]) -> list[float]:
     return list(accumulate(scores, max))
 
 
-def group(runs: Sequence[Run]) -> list[Group]:
-    """Puts runs of equal config, seed apart, together; a run without a config is alone."""
-    flat = [_flat(run.config.model_dump(mode="json")) if run.config else None for run in runs]
-    known = [settings for settings in flat if settings is not None]
-    keys = known[0].keys() if known else ()
-    differing = [key for key in keys if key != "seed" and len({str(each[key]) for each in known}) > 1]
+@dataclass(frozen=True)
+class Comparison:
+    """Runs whose losses and scores mean the same: of the same text, sizes and training from scratch.
+
+    Attributes:
+        label: What tells it apart from the other comparisons; nothing where there is one only.
+        groups: Its groups.
+    """
+
+    label: str
+    groups: list[Group]
+
+
+def compare(runs: Sequence[Run]) -> list[Comparison]:
+    """Puts runs that can be compared together, and in each comparison those that differ in their seed only.
+
+    A run without a config is alone.
+    """
+    recorded = all(run.text for run in runs if run.config is not None)
+    settings = [_settings(run, recorded) for run in runs]
     members: dict[str, list[int]] = {}
-    for index, settings in enumerate(flat):
-        if settings is None or len(runs) == 1:
-            label = runs[index].name
-        else:
-            label = ", ".join(f"{key}={settings[key]}" for key in differing) or "all runs"
-        members.setdefault(label, []).append(index)
-    return [_group(label, indices, runs) for label, indices in members.items()]
+    for index, each in enumerate(settings):
+        key = f"run {index}" if each is None else str([each[name] for name in sorted(each) if _decides(name)])
+        members.setdefault(key, []).append(index)
+    labels = _labels(runs, settings, list(members.values()), _decides) if len(members) > 1 else [""]
+    return [
+        Comparison(label, _groups(runs, settings, indices))
+        for label, indices in zip(labels, members.values(), strict=True)
+    ]
+
+
+def differences(runs: Sequence[Run]) -> list[tuple[str, list[str]]]:
+    """The settings in which runs differ, and the value of each run; without a config it has none."""
+    settings = [_settings(run, True) for run in runs]
+    known = [each for each in settings if each is not None]
+    return [
+        (name, ["" if each is None else str(each.get(name, "")) for each in settings])
+        for name in _differing(known)
+    ]
+
+
+def _groups(
+    runs: Sequence[Run], settings: Sequence[Mapping[str, Any] | None], indices: Sequence[int]
+) -> list[Group]:
+    members: dict[str, list[int]] = {}
+    for index in indices:
+        each = settings[index]
+        key = f"run {index}" if each is None else str(sorted(each.items(), key=lambda item: item[0]))
+        members.setdefault(key, []).append(index)
+    labels = _labels(runs, settings, list(members.values()), lambda name: True)
+    if len(members) == 1 and len(runs) > 1 and len(indices) > 1:
+        labels = ["all runs"]
+    return [_group(label, part, runs) for label, part in zip(labels, members.values(), strict=True)]
+
+
+def _labels(
+    runs: Sequence[Run],
+    settings: Sequence[Mapping[str, Any] | None],
+    members: Sequence[Sequence[int]],
+    counts: Callable[[str], bool],
+) -> list[str]:
+    """Names parts by the settings in which they differ, where these are few, else by their runs."""
+    first = [settings[indices[0]] for indices in members]
+    known = [each for each in first if each is not None]
+    names = [name for name in _differing(known) if counts(name)]
+    if 0 < len(names) <= _NAMED and len(known) == len(first):
+        return [", ".join(f"{name}={_short(each[name])}" for name in names) for each in known]
+    return [
+        runs[indices[0]].name + (f" and {len(indices) - 1} more" if len(indices) > 1 else "")
+        for indices in members
+    ]
+
+
+def _short(value: Any) -> str:
+    """A value in a label: of a path its end."""
+    text = str(value)
+    return text if len(text) <= 24 else f"…{text[-23:]}"
+
+
+def _differing(settings: Sequence[Mapping[str, Any]]) -> list[str]:
+    names = dict.fromkeys(name for each in settings for name in each)
+    return [name for name in names if len({str(each.get(name)) for each in settings}) > 1]
+
+
+def _decides(name: str) -> bool:
+    """Whether a setting decides what losses and scores mean."""
+    return any(name == part or (part.endswith(".") and name.startswith(part)) for part in _MEASURED_BY)
+
+
+def _settings(run: Run, with_text: bool) -> dict[str, Any] | None:
+    """The settings by their names with dots, and the digest of the text; None without a config."""
+    if run.config is None:
+        return None
+    flat = _flat(run.config.model_dump(mode="json"))
+    settings = {name: value for name, value in flat.items() if name not in _UNCOUNTED}
+    return settings | ({"text": run.text[:12]} if with_text and run.text else {})
 
 
 def _group(label: str, indices: list[int], runs: Sequence[Run]) -> Group:

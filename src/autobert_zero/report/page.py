@@ -10,12 +10,12 @@ from typing import Any
 
 from jinja2 import Environment
 
-from autobert_zero.report.curves import Group, Interval, group
+from autobert_zero.report.curves import Comparison, Group, Interval, compare, differences
 from autobert_zero.report.data import drawn, failures, run_data, saved, statuses
 from autobert_zero.report.draw import svg
 from autobert_zero.report.lineage import lineage
 from autobert_zero.report.runs import ReportError, Run, read_run
-from autobert_zero.search.outputs import LABELS
+from autobert_zero.search.outputs import LABELS, NOISE
 from autobert_zero.urls import hide_passwords
 
 
@@ -54,10 +54,19 @@ def render(runs: Sequence[Run]) -> str:
     """The page as text."""
     assets = files("autobert_zero.report") / "assets"
     environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    environment.filters |= {"interval": _interval, "number": _number}
+    environment.filters |= {"interval": _interval, "number": _number, "sentence": sentence}
     template = environment.from_string((assets / "page.html").read_text(encoding="utf-8"))
-    groups = group(runs)
-    data: dict[str, Any] = {"groups": [asdict(each) for each in groups], "runs": [], "pictures": []}
+    comparisons = compare(runs)
+    groups = [each for comparison in comparisons for each in comparison.groups]
+    counts = iter(range(len(groups)))
+    data: dict[str, Any] = {
+        "comparisons": [
+            {"label": each.label, "groups": [next(counts) for _ in each.groups]} for each in comparisons
+        ],
+        "groups": [asdict(each) for each in groups],
+        "runs": [],
+        "pictures": [],
+    }
     for run in runs:
         data["runs"].append(run_data(run))
         numbers = drawn(run, data["runs"][-1]["axes"])
@@ -66,9 +75,11 @@ def render(runs: Sequence[Run]) -> str:
             {str(n): svg(run.trials[n].proposal.backbone, use_dot=False) for n in numbers}
         )
     return template.render(
-        title=", ".join(run.name for run in runs),
-        verdict=_verdict(runs, groups),
-        groups=groups,
+        title=_title(runs),
+        verdict=_verdict(runs, comparisons),
+        comparisons=comparisons,
+        several=max(len(each.runs) for each in groups) > 1,
+        differences=differences(runs) if len(runs) > 1 else [],
         labels=LABELS,
         runs=[_facts(run) for run in runs],
         style=(assets / "report.css").read_text(encoding="utf-8"),
@@ -86,27 +97,41 @@ def embedded(data: Any) -> str:
     )
 
 
-def _verdict(runs: Sequence[Run], groups: Sequence[Group]) -> str:
-    """One run speaks for itself; of several each group of equal config gets a sentence."""
+def _title(runs: Sequence[Run]) -> str:
+    names = [run.name for run in runs]
+    return ", ".join(names) if len(names) <= 3 else f"{len(names)} runs: {', '.join(names[:3])}, …"
+
+
+def _verdict(runs: Sequence[Run], comparisons: Sequence[Comparison]) -> str:
+    """One run speaks for itself; of several each comparison says how many runs and groups it has."""
     if len(runs) == 1:
         return runs[0].verdict
-    sentences = []
-    for each in groups:
-        name = "" if len(groups) == 1 else f"{each.label}: "
-        many = f"{len(each.runs)} runs" if len(each.runs) > 1 else "one run"
-        if not each.leads:
-            sentences.append(f"{name}{many}, none with a final comparison.")
-            continue
-        sentences.append(f"{name}Over {many} the found backbone {_standing(each.leads)}.")
-    return " ".join(sentences)
+    if len(comparisons) > 1:
+        return (
+            f"{len(runs)} runs in {len(comparisons)} comparisons: runs with other text, sizes or training "
+            "from scratch are not compared with each other."
+        )
+    groups = comparisons[0].groups
+    if len(groups) > 1:
+        return f"{len(runs)} runs in {len(groups)} groups of equal settings."
+    return sentence(groups[0])
+
+
+def sentence(group: Group) -> str:
+    """What the runs of a group say of the found backbones."""
+    many = f"{len(group.runs)} runs" if len(group.runs) > 1 else "one run"
+    if not group.leads:
+        return f"{many.capitalize()}, none with a final comparison."
+    return f"Over {many} the found backbone {_standing(group.leads)}."
 
 
 def _standing(leads: Mapping[str, Interval]) -> str:
-    """Whom the found backbone beats, and who beats it; level where the interval holds 0."""
-    kinds: dict[str, list[str]] = {"beats": [], "is level with": [], "is beaten by": []}
+    """Whom the found backbone beats, and who beats it, beyond the interval or the noise of one seed."""
+    kinds: dict[str, list[str]] = {"beats": [], "is not told apart from": [], "is beaten by": []}
     for opponent, lead in leads.items():
-        if abs(lead.mean) < (lead.half or 0.0):
-            kinds["is level with"].append(f"{LABELS[opponent]} ({_interval(lead)} nats)")
+        noise = NOISE if lead.half is None else lead.half
+        if abs(lead.mean) < noise:
+            kinds["is not told apart from"].append(f"{LABELS[opponent]} ({_interval(lead)} nats)")
         else:
             by = _interval(Interval(abs(lead.mean), lead.half))
             kinds["beats" if lead.mean >= 0 else "is beaten by"].append(f"{LABELS[opponent]} by {by} nats")

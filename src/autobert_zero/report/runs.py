@@ -10,6 +10,7 @@ from typing import Any
 from autobert_zero.config import SearchConfig, read_yaml, resolve
 from autobert_zero.encoder_config import EncoderConfig
 from autobert_zero.errors import UserError
+from autobert_zero.run_folder import FINETUNING, PRETRAINING, SEARCH, kind_of, read_record
 from autobert_zero.search.history import STUDY, HistoryError, newest_scores, ranked, read_trials
 from autobert_zero.search.outputs import LABELS, LEADERBOARD, verdict
 from autobert_zero.search.trial import Outcome, Proposal, Status, Trial
@@ -34,6 +35,7 @@ class Run:
         trials: In the order of their numbers.
         finals: Results of the models trained from scratch, by name (`best`, `bert`, ...).
         summary: None while the run is not finished.
+        text: Digest of the text that the run was started on; empty where it was not recorded.
         vocabulary: Tokens in the vocabulary, None where the tokenizer is missing.
         missing: What could not be read and what the report lacks for it, a sentence each.
     """
@@ -44,6 +46,7 @@ class Run:
     trials: tuple[Trial, ...] = ()
     finals: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     summary: Mapping[str, Any] | None = None
+    text: str = ""
     vocabulary: int | None = None
     missing: tuple[str, ...] = ()
 
@@ -86,6 +89,13 @@ def read_run(folder: Path) -> Run:
     Raises:
         ReportError: It is no run at all.
     """
+    kind = kind_of(folder)
+    if kind is not None and kind is not SEARCH:
+        looked_at = {
+            PRETRAINING: f"tensorboard --logdir {folder / 'tensorboard'} shows its curves",
+            FINETUNING: f"its figures are in {folder / 'score.json'}",
+        }
+        raise ReportError(f"{folder} holds a {kind.name}, not a search; {looked_at[kind]}")
     if not any((folder / sign).exists() for sign in _SIGNS):
         what = f"has none of {', '.join(_SIGNS)}" if folder.is_dir() else "is not there"
         raise ReportError(f"{folder} is no run: it {what}; give the --out of a search")
@@ -100,6 +110,7 @@ def read_run(folder: Path) -> Run:
         trials=trials,
         finals=_finals(folder, summary),
         summary=summary,
+        text=_text(folder, missing),
         vocabulary=_vocabulary(folder, missing),
         missing=tuple(missing),
     )
@@ -208,6 +219,16 @@ def _first(folder: Path, missing: list[str]) -> tuple[Backbone, ...]:
     except (OSError, ValueError, TypeError):
         missing.append("seed_backbones.json is damaged: the command that repeats the run lacks them.")
         return ()
+
+
+def _text(folder: Path, missing: list[str]) -> str:
+    """The digest of the text; empty for a run of before it was recorded."""
+    try:
+        record = read_record(folder)
+    except UserError as error:
+        missing.append(f"{error}: whether the run was on the text of other runs is not known.")
+        return ""
+    return record.inputs["text"].identity if record is not None and "text" in record.inputs else ""
 
 
 def _vocabulary(folder: Path, missing: list[str]) -> int | None:

@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from math import inf
 
 from autobert_zero.config import SearchConfig
-from autobert_zero.search.strategies import OpNas, make_strategy
+from autobert_zero.search.strategies import STRATEGIES, Evolution, PaperOpNas, make_strategy
 from autobert_zero.search.trial import Trial
 from autobert_zero.space import KERNELS, PRIMITIVES, Backbone
 
 _COLUMNS = 60
-"""Most points in time."""
+"""Maximum number of points in time."""
 
 
 @dataclass(frozen=True)
@@ -34,8 +34,10 @@ class Timeline:
 
 def timeline(config: SearchConfig, first: Sequence[Backbone], trials: Sequence[Trial]) -> Timeline | None:
     """Tells the recorded trials to the strategy again; None where it keeps no operation priority."""
+    if config.strategy.name not in STRATEGIES:  # a strategy of the user's own
+        return None
     strategy = make_strategy(config.bounds, config.seed, config.strategy, first)
-    if not isinstance(strategy, OpNas):
+    if not isinstance(strategy, PaperOpNas) or isinstance(strategy, Evolution):
         return None
     played = frozenset[str]().union(*(trial.proposal.backbone.operations for trial in trials))
     operations = [name for name in PRIMITIVES if name in played.union(config.bounds.primitives)]

@@ -82,31 +82,43 @@ const path = (points, attributes) =>
   svg("path", { d: "M" + points.map((point) => point.map((n) => n.toFixed(1)).join(" ")).join("L"), fill: "none", ...attributes });
 const steps = (points) => points.flatMap((point, i) => (i ? [[point[0], points[i - 1][1]], point] : [point]));
 
-/** Names at the right end of lines, moved apart where they would lie on each other. */
+/** Names at the right end of lines, moved apart where they would lie on each other, cut where they are too long. */
 function names(drawing, x, labels, box) {
+  const room = Number(drawing.getAttribute("width")) - x;
   labels.sort((a, b) => a.y - b.y);
   labels.forEach((each, i) => { each.at = i ? Math.max(each.y, labels[i - 1].at + 15) : each.y; });
   const over = labels.length ? Math.max(0, labels[labels.length - 1].at - box.bottom) : 0;
-  for (const each of labels) drawing.append(svg("text", { x, y: each.at - over + 4, class: "name", style: `fill:${each.color}` }, each.name));
+  for (const each of labels) {
+    const text = svg("text", { x, y: each.at - over + 4, class: "name", style: `fill:${each.color}` }, each.name);
+    drawing.append(text);
+    if (text.getComputedTextLength() <= room) continue;
+    let kept = each.name.length - 1;
+    do text.textContent = `${each.name.slice(0, kept)}…`; while (text.getComputedTextLength() > room && --kept > 1);
+    text.append(svg("title", {}, each.name));
+  }
 }
 
-function drawCurve() {
-  const host = document.getElementById("curve"), groups = DATA.groups.filter((group) => group.counts.length);
+const key = (stroke, name, dashed) => html("span", { class: "legend" },
+  html("span", { class: "stroke", style: `border-top-color:${stroke};border-top-style:${dashed ? "dashed" : "solid"}` }), name);
+
+function drawCurve(root) {
+  const { groups: members } = DATA.comparisons[Number(root.dataset.comparison)];
+  const host = root.querySelector(".curve"), groups = members.map((i) => DATA.groups[i]).filter((group) => group.counts.length);
   if (!groups.length) return host.replaceChildren(html("p", { class: "quiet" }, "No candidate has a score yet."));
-  const lines = {};
-  for (const run of DATA.runs) for (const { name, score } of run.baselines) (lines[name] = lines[name] || []).push(score);
+  const runs = groups.flatMap((group) => group.runs), lines = {};
+  for (const run of runs) for (const { name, score } of DATA.runs[run].baselines) (lines[name] = lines[name] || []).push(score);
   const means = Object.entries(lines).map(([name, scores]) => ({ name, score: scores.reduce((a, b) => a + b) / scores.length }));
-  const bests = DATA.runs.map(({ candidates }) => {
+  const bests = new Map(runs.map((run) => {
     let best = -Infinity;
-    return candidates.score.map((score) => (best = Math.max(best, score === null ? -Infinity : score)));
-  });
+    return [run, DATA.runs[run].candidates.score.map((score) => (best = Math.max(best, score === null ? -Infinity : score)))];
+  }));
   const values = groups.flatMap((group) => group.curve.flatMap(({ mean, half }) => [mean - (half || 0), mean + (half || 0)]));
-  const alone = groups.flatMap((group) => group.runs.flatMap((run) => bests[run].filter(Number.isFinite)));
-  const longest = Math.max(...bests.map((each) => each.length));
+  const alone = runs.flatMap((run) => bests.get(run).filter(Number.isFinite));
+  const longest = Math.max(...[...bests.values()].map((each) => each.length));
   const wide = host.clientWidth > 560;
   const { drawing, X, Y, box } = frame(host, {
     label: "Best score so far over the number of candidates", height: wide ? 340 : 280, x: [1, Math.max(longest, 2)],
-    y: extent([...values, ...alone, ...means.map((mean) => mean.score)]), xName: "candidates", yName: DATA.runs[0].score,
+    y: extent([...values, ...alone, ...means.map((mean) => mean.score)]), xName: "candidates", yName: DATA.runs[runs[0]].score,
     right: wide ? 170 : 14, whole: true,
   });
   const labels = [];
@@ -114,27 +126,30 @@ function drawCurve() {
     drawing.append(svg("line", { x1: box.left, x2: box.right, y1: Y(score), y2: Y(score), stroke: "var(--soft)", "stroke-dasharray": "5 4" }));
     labels.push({ name, y: Y(score), color: "var(--soft)" });
   }
+  const title = (group) => (groups.length > 1 ? group.label : group.runs.length > 1 ? "mean" : "best so far");
+  const stroke = (i) => `var(--${LINES[i % LINES.length]})`;
   groups.forEach((group, i) => {
-    const stroke = `var(--${LINES[i % LINES.length]})`, at = group.counts.map(X);
+    const at = group.counts.map(X);
     if (group.curve[0].half !== null) {
       const upper = group.curve.map(({ mean, half }, j) => [at[j], Y(mean + half)]);
       const lower = group.curve.map(({ mean, half }, j) => [at[j], Y(mean - half)]);
-      drawing.append(path([...steps(upper), ...steps(lower).reverse()], { style: `fill:${stroke}`, "fill-opacity": 0.16 }));
+      drawing.append(path([...steps(upper), ...steps(lower).reverse()], { style: `fill:${stroke(i)}`, "fill-opacity": 0.16 }));
     }
     if (group.runs.length > 1) for (const run of group.runs) {
-      const points = bests[run].map((best, j) => [j + 1, best]).filter(([n, best], j, all) => Number.isFinite(best) &&
+      const points = bests.get(run).map((best, j) => [j + 1, best]).filter(([n, best], j, all) => Number.isFinite(best) &&
         (!j || j === all.length - 1 || best !== all[j - 1][1] || !Number.isFinite(all[j - 1][1])));
-      drawing.append(path(steps(points.map(([n, best]) => [X(n), Y(best)])), { stroke, "stroke-opacity": 0.45 }));
+      drawing.append(path(steps(points.map(([n, best]) => [X(n), Y(best)])), { stroke: stroke(i), "stroke-opacity": 0.45 }));
     }
     const mean = group.curve.map((each, j) => [at[j], Y(each.mean)]);
-    drawing.append(path(steps(mean), { stroke, "stroke-width": 2.5 }));
-    labels.push({ name: groups.length > 1 ? group.label : group.runs.length > 1 ? "mean" : "best so far", y: mean[mean.length - 1][1], color: stroke });
+    drawing.append(path(steps(mean), { stroke: stroke(i), "stroke-width": 2.5, "stroke-dasharray": i < LINES.length ? null : "2 3" }));
+    labels.push({ name: title(group), y: mean[mean.length - 1][1], color: stroke(i) });
   });
   if (wide) names(drawing, box.right + 8, labels, box);
-  else if (means.length) host.append(html("p", { class: "note" }, "Dashed, from the top: " + means.sort((a, b) => b.score - a.score).map(({ name }) => name).join(", ") + "."));
+  if (!wide || groups.length > 1) host.append(html("div", { class: "bar" }, ...groups.map((group, i) => key(stroke(i), title(group))),
+    ...(wide ? [] : means.sort((a, b) => b.score - a.score).map(({ name, score }) => key("var(--soft)", `${name} ${figure(score)}`, true)))));
   const rule = svg("line", { y1: box.top, y2: box.bottom, stroke: "var(--soft)", visibility: "hidden" });
   drawing.append(rule);
-  const readout = document.getElementById("curve-readout");
+  const readout = root.querySelector(".readout");
   readout.textContent = "Point at the curve to read it.";
   const tell = (event) => {
     const count = clamp(Math.round(1 + ((event.offsetX - box.left) / (box.right - box.left)) * (longest - 1)), 1, longest);
@@ -345,14 +360,14 @@ function runPart(root, run, pictures) {
         svg("rect", { x: left, y: y + 14, width: X(every), height: 7, rx: 2, fill: "var(--soft)", opacity: 0.55 }),
         svg("text", { x: left + Math.max(X(best), X(every)) + 6, y: y + 16 }, `${percent(best)} %`));
     });
-    const tint = (best, every) => `color-mix(in srgb, var(--${best >= every ? "a" : "b"}) ${Math.round(Math.min(Math.abs(best - every), 0.6) * 110)}%, transparent)`;
+    const tint = (best, every) => `color-mix(in srgb, var(--${best >= every ? "a" : "b"}) ${Math.round(Math.min(Math.abs(best - every), 0.6) * 50)}%, transparent)`;
     host.replaceChildren(
       html("div", { class: "bar" }, html("span", { class: "legend" }, html("span", { class: "ramp", style: "background:var(--a);width:22px" }), `the best ${data.best_count}`),
         html("span", { class: "legend" }, html("span", { class: "ramp", style: "background:var(--soft);opacity:.55;width:22px" }), `all ${data.all_count.toLocaleString("en")}`)),
       html("div", { class: "halves" }, bars, html("div", {}, html("h3", {}, "By layer position, % of the best (of all)"), html("div", { class: "scroll" }, html("table", {},
         html("thead", {}, html("tr", {}, html("th", { scope: "col" }, "kind"), ...data.best[0].map((_, i) => html("th", { scope: "col", class: "n" }, String(i + 1))))),
         html("tbody", {}, ...data.kinds.map((kind, i) => html("tr", {}, html("th", { scope: "row" }, kind), ...data.best[i].map((best, layer) =>
-          html("td", { class: "n", style: `padding:5px 8px;background:${tint(best, data.all[i][layer])}` }, percent(best), html("small", { class: "quiet" }, ` (${percent(data.all[i][layer])})`)))))))))));
+          html("td", { class: "n", style: `padding:5px 8px;background:${tint(best, data.all[i][layer])}` }, percent(best), html("small", {}, ` (${percent(data.all[i][layer])})`)))))))))));
   }
 
   function drawUniformity() {
@@ -406,7 +421,8 @@ function mix(share, dark) {
 }
 
 const parts = [...document.querySelectorAll(".run")].map((root, i) => ({ root, draw: runPart(root, DATA.runs[i], DATA.pictures[i]) }));
-const drawAll = () => { drawCurve(); for (const { root, draw } of parts) if (!root.hidden) draw(); };
+const curves = [...document.querySelectorAll(".comparison")];
+const drawAll = () => { curves.forEach(drawCurve); for (const { root, draw } of parts) if (!root.hidden) draw(); };
 const picker = document.getElementById("run");
 if (picker) picker.addEventListener("change", () => {
   parts.forEach(({ root }, i) => { root.hidden = i !== Number(picker.value); });
@@ -415,4 +431,16 @@ if (picker) picker.addEventListener("change", () => {
 let width = window.innerWidth;
 window.addEventListener("resize", () => { if (window.innerWidth !== width) { width = window.innerWidth; drawAll(); } });
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", drawAll);
+// Paper is narrower than the window: charts are drawn again for it, and folded tables are opened.
+const unfolded = [];
+window.addEventListener("beforeprint", () => {
+  document.documentElement.classList.add("printed");
+  drawAll(); // makes tables of its own
+  for (const each of document.querySelectorAll("details:not([open])")) { each.open = true; unfolded.push(each); }
+});
+window.addEventListener("afterprint", () => {
+  document.documentElement.classList.remove("printed");
+  for (const each of unfolded.splice(0)) each.open = false;
+  drawAll();
+});
 drawAll();

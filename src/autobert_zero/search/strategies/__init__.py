@@ -80,6 +80,7 @@ def make_strategy(
 
 __all__ = [
     "STRATEGIES",
+    "Evolution",
     "OpNas",
     "PaperOpNas",
     "Prefilter",

@@ -160,9 +160,7 @@ def test_counts_and_samples_of_any_primitives_are_those_of_an_enumeration(
     graphs = {graph.code for graph in all_graphs(3, chosen)}
     assert count_graphs(3, chosen) == len(graphs) > 0
     random = Random(0)
-    drawn = {sample_graph(random, 3, chosen).code for _ in range(30 * len(graphs))}
-    assert drawn <= graphs
-    assert len(drawn) > 0.9 * min(len(graphs), 5000)
+    assert {sample_graph(random, 3, chosen).code for _ in range(500)} <= graphs
 
 
 def test_the_modern_space_by_enumeration() -> None:

@@ -23,8 +23,8 @@ from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.linear_model import LogisticRegression
 
 from autobert_zero.config import resolve
+from autobert_zero.finetune.config import Settings
 from autobert_zero.finetune.suite import Score, finetune
-from autobert_zero.finetune.train import Settings
 from autobert_zero.pretrain.presets import small
 from autobert_zero.pretrain.run import run_pretraining
 from autobert_zero.progress import Bars

@@ -20,8 +20,8 @@ from rich.console import Console
 from autobert_zero.config import resolve
 from autobert_zero.data.corpus import open_corpus
 from autobert_zero.describe import describe_backbone
+from autobert_zero.finetune.config import Settings
 from autobert_zero.finetune.suite import finetune
-from autobert_zero.finetune.train import Settings
 from autobert_zero.pretrain.presets import demo
 from autobert_zero.pretrain.run import run_pretraining
 from autobert_zero.progress import Bars, quiet_transformers

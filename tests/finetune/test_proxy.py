@@ -11,8 +11,8 @@ import torch
 from tokenizers import Tokenizer
 
 from autobert_zero.data.tokenizer import SPECIAL_TOKENS
+from autobert_zero.finetune.config import Settings
 from autobert_zero.finetune.proxy import TaskScores
-from autobert_zero.finetune.train import Settings
 from autobert_zero.nn import EncoderConfig, MaskedLM
 from autobert_zero.search.evaluate import ProxyEvaluator
 from autobert_zero.search.history import History

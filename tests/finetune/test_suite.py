@@ -293,6 +293,65 @@ def test_the_glue_table(model: Path, data: Path, tmp_path: Path) -> None:
     assert "has no folder of a GLUE task" in refused.err
 
 
+def test_every_setting_is_within_reach(model: Path, data: Path, tmp_path: Path) -> None:
+    """A file lies over the defaults, options over the file, --set over all."""
+    config = tmp_path / "mine.yaml"
+    config.write_text("weight_decay: 0.5\nepochs: 7\nbatch_size: 8\n")
+    out = tmp_path / "out"
+    given = (
+        "--model",
+        model,
+        "--task",
+        "sst2",
+        "--data",
+        data,
+        "--out",
+        out,
+        "--rates",
+        "1e-2",
+        "--seeds",
+        1,
+    )
+    options = (
+        "--config",
+        config,
+        "--epochs",
+        9,
+        "--set",
+        "steps=2",
+        "--set",
+        "warmup=0.5",
+        "--set",
+        "epochs=1",
+    )
+    done = tiny.command("finetune", *given, *options)
+    assert done.code == 0, done.err
+    kept = json.loads((out / "finetune.json").read_text())["settings"]
+    named = ("weight_decay", "epochs", "batch_size", "steps", "warmup", "patience")
+    assert [kept[name] for name in named] == [0.5, 1, 8, 2, 0.5, 3]
+
+
+@pytest.mark.parametrize("command", ["finetune", "glue"])
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("weigth_decay=1", "unknown key weigth_decay"),
+        ("warmup=1", "warmup: input should be less than 1"),
+        ("patience=0", "patience: input should be greater than or equal to 1"),
+        ("precision=fp8", "precision: input should be"),
+        ("length=long", "length: input should be a valid integer"),
+    ],
+)
+def test_settings_that_cannot_be(
+    model: Path, data: Path, tmp_path: Path, command: str, setting: str, message: str
+) -> None:
+    task = ("--task", "sst2", "--data", data) if command == "finetune" else ("--data", data.parent)
+    done = tiny.command(command, "--model", model, *task, "--out", tmp_path / "out", "--set", setting)
+    assert (done.code, done.err.count("\n")) == (2, 1)
+    assert message in done.err
+    assert not (tmp_path / "out").exists()
+
+
 def test_glue_checks_all_tasks_before_it_trains_one(
     model: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,18 +1,20 @@
 """`finetune` and `glue`."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from autobert_zero.cli.app import app
 from autobert_zero.cli.common import (
+    given,
     parse_rates,
     stop_told,
 )
 from autobert_zero.cli.options import (
     BatchSize,
-    Device,
+    Config,
     Epochs,
     Length,
     Model,
@@ -20,11 +22,17 @@ from autobert_zero.cli.options import (
     Rates,
     Results,
     Seeds,
+    Set,
 )
 from autobert_zero.errors import UserError
 from autobert_zero.extras import require
 from autobert_zero.files import write_text
 from autobert_zero.progress import Bars, log_console, quiet_transformers
+
+if TYPE_CHECKING:
+    from autobert_zero.finetune.config import Settings
+
+_Device = Annotated[str | None, typer.Option(help="auto, cpu, cuda, ...; default: auto.")]
 
 
 @app.command()
@@ -37,20 +45,22 @@ def finetune(
     ] = None,
     rates: Rates = "3e-4,1e-3,3e-3",
     seeds: Seeds = 3,
-    epochs: Epochs = 3,
-    batch_size: BatchSize = 32,
+    epochs: Epochs = None,
+    batch_size: BatchSize = None,
     length: Length = None,
-    device: Device = "auto",
+    device: _Device = None,
     pooling: Pooling = None,
+    config: Config = None,
+    set_: Set = None,
 ) -> None:
     """Fine-tune a model on a task, with several learning rates and seeds."""
+    options = locals()
     require("finetune", "finetune")
     quiet_transformers()
     from autobert_zero.finetune.suite import finetune as run
     from autobert_zero.finetune.suite import table
-    from autobert_zero.finetune.train import Settings
 
-    settings = Settings(epochs=epochs, batch_size=batch_size, length=length, device=device, pooling=pooling)
+    settings = finetune_settings(options)
     with stop_told(lambda: "the same call continues"), Bars(log_console()) as progress:
         score = run(model, task, data, out, parse_rates(rates), range(seeds), settings, progress)
     typer.echo("\n" + table([score]))
@@ -66,20 +76,22 @@ def glue(
     tasks: Annotated[str | None, typer.Option(help="Names; else all that there are.")] = None,
     rates: Rates = "3e-4,1e-3,3e-3",
     seeds: Seeds = 3,
-    epochs: Epochs = 3,
-    batch_size: BatchSize = 32,
+    epochs: Epochs = None,
+    batch_size: BatchSize = None,
     length: Length = None,
-    device: Device = "auto",
+    device: _Device = None,
     pooling: Pooling = None,
+    config: Config = None,
+    set_: Set = None,
 ) -> None:
     """Fine-tune a model on every GLUE task that there is, and print the table with the average."""
+    options = locals()
     require("glue", "finetune")
     quiet_transformers()
     from autobert_zero.finetune.models import open_model
     from autobert_zero.finetune.suite import finetune_all as run
     from autobert_zero.finetune.suite import load_task, table
     from autobert_zero.finetune.tasks import TASKS, find_task
-    from autobert_zero.finetune.train import Settings
 
     chosen = [name.strip() for name in tasks.split(",")] if tasks else list(TASKS)
     found = {name: find_task(name) for name in chosen}  # before anything is trained
@@ -87,7 +99,7 @@ def glue(
         found = {name: task for name, task in found.items() if task.folder(data).is_dir()}
     if not found:
         raise UserError(f"{data} has no folder of a GLUE task; there are {', '.join(TASKS)}")
-    settings = Settings(epochs=epochs, batch_size=batch_size, length=length, device=device, pooling=pooling)
+    settings = finetune_settings(options)
     twice = [task.name for task in found.values()]
     if len(set(twice)) < len(twice):
         raise UserError(f"two tasks have one name: {', '.join(sorted(twice))}")
@@ -103,3 +115,20 @@ def glue(
     text = table(scores)
     write_text(out / "table.md", text + "\n")
     typer.echo("\n" + text)
+
+
+def finetune_settings(options: Mapping[str, Any]) -> "Settings":
+    """The settings: the defaults, then the file's, then those with options of their own, then those of --set.
+
+    Args:
+        options: Those of the command, by name.
+    """
+    from autobert_zero.config import parse_setting, read_yaml, resolve
+    from autobert_zero.finetune.config import Settings
+
+    return resolve(
+        Settings(),
+        read_yaml(options["config"]) if options["config"] else {},
+        given(options, "epochs", "batch_size", "length", "device", "pooling"),
+        *map(parse_setting, options["set_"] or []),
+    )

@@ -10,7 +10,7 @@ import typer
 
 from autobert_zero.cli.app import HELP_OPTIONS, app
 from autobert_zero.cli.common import parse_rates
-from autobert_zero.cli.finetune import finetune
+from autobert_zero.cli.finetune import finetune, finetune_settings
 from autobert_zero.cli.options import Devices, Hardware
 from autobert_zero.cli.pretrain import pretrain, pretrain_settings
 from autobert_zero.cli.search import search, search_settings
@@ -104,15 +104,16 @@ def plan_finetune(options: Mapping[str, Any], hardware: str | None, devices: int
         kind = settings.model_type
         raise UserError(f"{model.source} is a model of type {kind}; plan knows autobert-zero only")
     sizes = settings.encoder_config()
-    length = model.length(options["length"])
+    chosen = finetune_settings(options)
+    length = model.length(chosen.length)
     train = make_problem(options["task"], options["data"], model.tokenizer, length).features["train"]
     runs = len(parse_rates(options["rates"])) + options["seeds"] - 1
     usual = max(round(fmean(train.length(index) for index in range(len(train)))), 1)
-    sequences = runs * options["epochs"] * len(train)
+    sequences = runs * (chosen.steps * chosen.batch_size or chosen.epochs * len(train))
     backbone = settings.parse_backbone()
-    part = Part(f"{runs} trainings", backbone, usual, options["batch_size"], sequences, with_head=False)
-    device = _measured_on(options["device"], hardware)
-    typer.echo(plan([part], sizes, hardware, devices, "auto", device))
+    part = Part(f"{runs} trainings", backbone, usual, chosen.batch_size, sequences, with_head=False)
+    device = _measured_on(chosen.device, hardware)
+    typer.echo(plan([part], sizes, hardware, devices, chosen.precision, device))
 
 
 def _vocabulary(text: Any) -> int:

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from statistics import fmean, stdev
@@ -14,13 +14,14 @@ from autobert_zero.devices import find_device
 from autobert_zero.errors import UserError
 from autobert_zero.files import write_text
 from autobert_zero.finetune.classification import Classification
+from autobert_zero.finetune.config import Settings
 from autobert_zero.finetune.data import load_splits
 from autobert_zero.finetune.folder import Start, check_folder, contents, open_folder
 from autobert_zero.finetune.models import Pretrained, open_model
 from autobert_zero.finetune.problem import Problem
 from autobert_zero.finetune.squad import SQUADS, QuestionAnswering, load_questions
 from autobert_zero.finetune.tasks import find_task, is_task_file
-from autobert_zero.finetune.train import Run, Settings, finetune_once
+from autobert_zero.finetune.train import Run, finetune_once
 from autobert_zero.progress import Bars
 from autobert_zero.run_folder import Input
 
@@ -145,14 +146,16 @@ def finetune_all(
     """
     length = model.length(settings.length)
     model.changes(settings.pooling)
-    settings = replace(settings, length=length)
+    settings = settings.model_copy(update={"length": length})
     for task, out in tasks:
         check_folder(out, _start(model, task, settings))
     return [_finetune(model, task, out, rates, seeds, settings, progress) for task, out in tasks]
 
 
 def _start(model: Pretrained, task: LoadedTask, settings: Settings) -> Start:
-    return Start(asdict(settings) | {"task": task.name}, {"model": model.identity, **task.inputs})
+    return Start(
+        settings.model_dump(mode="json") | {"task": task.name}, {"model": model.identity, **task.inputs}
+    )
 
 
 def _finetune(

@@ -14,43 +14,11 @@ from transformers import PreTrainedModel, set_seed
 from autobert_zero.devices import find_device
 from autobert_zero.errors import UserError
 from autobert_zero.files import follow_umask
+from autobert_zero.finetune.config import Settings
 from autobert_zero.finetune.features import feature_batches, outputs, task_objective
 from autobert_zero.finetune.models import Pretrained
 from autobert_zero.finetune.problem import Problem
 from autobert_zero.training.loop import Diverged, Recipe, make_optimizer, train
-from autobert_zero.training.precision import Precision
-
-
-@dataclass(frozen=True)
-class Settings:
-    """How to fine-tune.
-
-    Attributes:
-        epochs: Most passes over the training data.
-        batch_size: Sequences in a batch.
-        length: Most tokens of a sequence, see `Pretrained.length`.
-        patience: Evaluations without a better result after which a training stops.
-        evaluations: Evaluations in an epoch.
-        weight_decay: AdamW's.
-        warmup: Share of the steps in which the rate rises.
-        precision: Number format.
-        device: Where.
-        steps: Most updates; 0 means that the epochs decide.
-        pooling: What a classifier is given, see `AutoBertZeroConfig.classifier_pooling`; None: as the model
-            says.
-    """
-
-    epochs: int = 3
-    batch_size: int = 32
-    length: int | None = None
-    patience: int = 3
-    evaluations: int = 1
-    weight_decay: float = 0.01
-    warmup: float = 0.1
-    precision: Precision = "auto"
-    device: str = "auto"
-    steps: int = 0
-    pooling: str | None = None
 
 
 @dataclass(frozen=True)

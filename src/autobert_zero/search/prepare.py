@@ -115,8 +115,8 @@ class Setting:
         proxy = self.config.proxy
         if proxy.score != "tasks":
             return None
+        from autobert_zero.finetune.config import Settings
         from autobert_zero.finetune.proxy import TaskScores as Tuned
-        from autobert_zero.finetune.train import Settings
 
         tasks, length = proxy.tasks, self.config.data.length
         settings = Settings(

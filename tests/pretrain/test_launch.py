@@ -30,9 +30,10 @@ def test_a_number_of_processes_that_is_none(monkeypatch: pytest.MonkeyPatch, val
         launched("cpu")
 
 
-def test_a_launcher_that_started_one_of_several(monkeypatch: pytest.MonkeyPatch) -> None:
-    """`accelerate launch --cpu --num_processes 2` leaves these, and no WORLD_SIZE."""
-    monkeypatch.setenv("ACCELERATE_USE_CPU", "True")
+@pytest.mark.parametrize("value", ["True", "False"])
+def test_a_launcher_that_started_one_of_several(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    """`accelerate launch --num_processes 2`, with and without --cpu, leaves these, and no WORLD_SIZE."""
+    monkeypatch.setenv("ACCELERATE_USE_CPU", value)
     assert launched("cpu") is None
     monkeypatch.setenv("MASTER_ADDR", "127.0.0.1")
     with pytest.raises(UserError, match="started one process where several were asked for"):

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,8 @@ from runs import HYBRID, arguments, figures, same, weights
 from safetensors.torch import load_file
 
 from autobert_zero.config import resolve
+from autobert_zero.data.masking import MaskedBatch, TrainingBatches
+from autobert_zero.errors import UserError
 from autobert_zero.nn import EncoderConfig, MaskedLM
 from autobert_zero.pretrain import model as models
 from autobert_zero.pretrain import run as module
@@ -177,6 +180,27 @@ def test_full_memory_is_one_line(
     else:
         assert "step 4 is saved" in done.err
         assert tiny.command("pretrain", "--out", out, "--resume").code == 0
+    assert same(whole, out)
+
+
+def test_text_that_cannot_be_read_on_costs_no_step(
+    whole: Path, corpus_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = TrainingBatches.starting
+
+    def broken(self: TrainingBatches, step: int) -> Iterator[MaskedBatch]:
+        for number, batch in enumerate(real(self, step)):
+            if number == 5:
+                raise UserError("the connection was lost")
+            yield batch
+
+    out = tmp_path / "out"
+    with monkeypatch.context() as patch:
+        patch.setattr(TrainingBatches, "starting", broken)
+        done = tiny.command(*arguments(corpus_file, out))
+    assert (done.code, done.err) == (2, "error: the connection was lost\n")
+    assert (out / "checkpoints" / "00000005").is_dir()
+    assert tiny.command("pretrain", "--out", out, "--resume").code == 0
     assert same(whole, out)
 
 

@@ -70,6 +70,16 @@ def test_two_processes_train_as_one(corpus_file: Path, tmp_path: Path, kind: str
         torch.testing.assert_close(tensor, weights(two)[name], rtol=1e-3, atol=1e-4)
 
 
+def test_a_launcher_that_starts_one_of_two_is_refused(corpus_file: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    launch = (*ACCELERATE[:-1], "--cpu", "--num_processes", "2", "-m", "autobert_zero.cli")
+    command = [*launch, *map(str, arguments(corpus_file, out))]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode != 0
+    assert "error: accelerate launch started one process where several were asked for" in done.stderr
+    assert not out.exists()
+
+
 @contextmanager
 def training(command: list[str], out: Path) -> Iterator["subprocess.Popen[str]"]:
     """Yields a running training when it has its first checkpoint."""

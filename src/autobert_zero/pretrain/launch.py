@@ -30,10 +30,11 @@ def launched(device: str) -> "Accelerator | None":
     """
     count = _started()
     if count < 2:
-        if os.environ.get("ACCELERATE_USE_CPU", "").lower() in ("1", "true") and "MASTER_ADDR" in os.environ:
+        # Where it has neither GPUs nor MPI, `accelerate launch` sets these, for any number of processes.
+        if "ACCELERATE_USE_CPU" in os.environ and "MASTER_ADDR" in os.environ:
             raise UserError(
-                "accelerate launch started one process where several were asked for: on CPUs it needs "
-                "--mpirun_hostfile; use torchrun --nproc-per-node N -m autobert_zero.cli pretrain ..."
+                "accelerate launch started one process where several were asked for, as it does on CPUs; "
+                "use torchrun --nproc-per-node N -m autobert_zero.cli pretrain ..."
             )
         return None
     require("a pre-training in several processes", "pretrain", "accelerate")

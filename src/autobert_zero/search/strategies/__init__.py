@@ -88,6 +88,7 @@ __all__ = [
     "SpaceExhausted",
     "Strategy",
     "check_strategy",
+    "foreign_operations",
     "make_strategy",
     "pareto_front",
 ]

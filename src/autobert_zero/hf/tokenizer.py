@@ -13,9 +13,15 @@ def as_berts(tokenizer: Tokenizer, length: int | None) -> PreTrainedTokenizerFas
     """
     tokenizer = Tokenizer.from_str(tokenizer.to_str())
     special = [(token, tokenizer.token_to_id(token)) for token in ("[CLS]", "[SEP]")]
-    tokenizer.post_processor = processors.TemplateProcessing(
-        single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1", special_tokens=special
-    )
+    steps = [
+        processors.TemplateProcessing(
+            single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1", special_tokens=special
+        )
+    ]
+    if '"ByteLevel"' in tokenizer.to_str():
+        # A piece holds the space before its word; its place in the text, for example of an answer, does not.
+        steps.insert(0, processors.ByteLevel(trim_offsets=True, add_prefix_space=True))
+    tokenizer.post_processor = processors.Sequence(steps) if len(steps) > 1 else steps[0]
     names = {f"{name}_token": f"[{name.upper()}]" for name in ("pad", "unk", "cls", "sep", "mask")}
     inputs = ["input_ids", "token_type_ids", "attention_mask"]
     return PreTrainedTokenizerFast(

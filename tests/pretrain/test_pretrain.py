@@ -43,7 +43,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory, corpus_file: Path) -> Path:
     assert any("parameters; seed 0" in line for line in first[:4])
     assert any(line.startswith("device cpu") for line in first[:5])
     assert any(line.startswith("estimate: ") for line in first[:6])
-    assert done.out.startswith("loss ")
+    assert done.out.startswith("held-out loss ")
     return out
 
 

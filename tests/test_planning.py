@@ -7,11 +7,12 @@ import tiny
 import torch
 
 from autobert_zero import cost
+from autobert_zero.config import resolve
 from autobert_zero.encoder_config import EncoderConfig
 from autobert_zero.estimate import Part
 from autobert_zero.measure import training_memory
 from autobert_zero.plan import plan
-from autobert_zero.presets import demo
+from autobert_zero.presets import demo, paper
 from autobert_zero.pretrain.parts import pretrain_parts
 from autobert_zero.pretrain.presets import base
 from autobert_zero.progress import duration
@@ -19,12 +20,27 @@ from autobert_zero.search.parts import search_parts
 from autobert_zero.zoo import bert
 
 
-def test_the_tokens_of_a_search_by_hand() -> None:
-    config = demo()
+def test_the_tokens_of_a_search_from_new_weights_by_hand() -> None:
+    config = resolve(
+        demo(),
+        {
+            "proxy": {"candidates": 20, "steps": 400, "rungs": [0.25, 0.5], "rung_share": 0.5},
+            "final": {"finalists": 3, "screening_steps": 100, "steps": 300, "rates": [1e-3, 2e-3]},
+        },
+    )
+    candidates = 20 * (100 + 100 / 2 + 200 / 4)
+    models = 7  # the found one and six opponents
+    final = 3 * 100 + 2 * models * 100 + models * 300 + (models - 1) * 300 + 300
+    sequences = (candidates + final) * 16
+    assert sum(part.tokens for part in search_parts(config)) == sequences * 128
+
+
+def test_the_tokens_of_a_search_with_shared_weights_by_hand() -> None:
+    config = paper()
     proxy, final = config.proxy, config.final
     sequences = (proxy.warmup_steps + proxy.candidates * proxy.steps) * proxy.batch_size
-    sequences += (final.finalists * final.screening_steps + 4 * final.steps) * final.batch_size
-    assert sum(part.tokens for part in search_parts(config)) == sequences * config.data.length
+    steps = final.finalists * final.screening_steps + (4 + 3 + 1) * final.steps
+    assert sum(part.tokens for part in search_parts(config)) == (sequences + steps * final.batch_size) * 128
 
 
 def test_the_tokens_of_two_phases_by_hand() -> None:

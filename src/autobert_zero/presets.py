@@ -21,17 +21,17 @@ def demo() -> SearchConfig:
     return SearchConfig(
         model=ModelConfig(**_MODERN_TRUNK),
         space=_MODERN_SPACE,
-        strategy=StrategyConfig(known=True),
+        strategy=StrategyConfig(known=True, population=10),
         proxy=ProxyConfig(
             sharing="none",
-            candidates=28,
-            steps=440,
-            rungs=(0.25, 0.5),
+            candidates=22,
+            steps=220,
+            rungs=(0.5,),
             batch_size=16,
             learning_rate=3e-3,
             together=4,
         ),
-        final=FinalConfig(screening_steps=220, steps=440, rates=(2e-3, 4e-3, 8e-3)),
+        final=FinalConfig(finalists=3, screening_steps=110, steps=330, rates=(2e-3, 4e-3, 8e-3)),
     )
 
 

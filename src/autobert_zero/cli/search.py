@@ -43,8 +43,9 @@ def search(
         typer.Option(help=f"A backbone for the first population; may be repeated. {BACKBONE}"),
     ] = None,
     workers: Annotated[
-        int, typer.Option(min=1, help="Processes that train candidates at once; see proxy.together.")
-    ] = 1,
+        int,
+        typer.Option(min=0, help="Local processes that train candidates (proxy.together); 0: one per core."),
+    ] = 0,
     ray: Annotated[
         str | None, typer.Option(help="Address of a Ray cluster that trains candidates; local starts one.")
     ] = None,

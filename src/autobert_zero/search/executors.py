@@ -23,6 +23,7 @@ from autobert_zero.search.evaluate import ProxyEvaluator, Watch
 from autobert_zero.search.prepare import Setting, prepare
 from autobert_zero.search.trial import Outcome, Proposal, Status
 from autobert_zero.training.pool import Report, WorkerDied, WorkerPool
+from autobert_zero.training.scratch import default_workers
 
 Done = tuple[Outcome, Trained | None]
 _Sent = tuple[Outcome, Any]
@@ -166,22 +167,25 @@ def _check_answers(address: str) -> None:
 
 
 def make_executor(
-    setting: Setting, evaluator: ProxyEvaluator, workers: int = 1, ray: str | None = None
+    setting: Setting, evaluator: ProxyEvaluator, workers: int = 0, ray: str | None = None
 ) -> Executor:
     """The executor that the user asks for.
 
     Args:
         setting: Of the run.
         evaluator: For candidates in this process.
-        workers: Processes of this machine.
+        workers: Processes of this machine; 0: as many as there are cores and candidates to train at once, 1
+            with a GPU.
         ray: Address of a Ray cluster.
 
     Raises:
         UserError: There is nothing to divide, or the cluster cannot be used.
     """
+    together = setting.config.proxy.together
+    workers = workers or min(together, default_workers(setting.device))
     if workers == 1 and ray is None:
         return InProcess(evaluator)
-    if setting.config.proxy.together == 1:
+    if together == 1:
         raise UserError(
             "proxy.together is 1: each candidate starts from the weights that the one before it left, so "
             "there is nothing to do in parallel; start a run with --set proxy.together=4, or use one worker"

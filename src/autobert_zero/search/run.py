@@ -51,7 +51,7 @@ def run_search(
     out: Path,
     progress: RunProgress,
     first: Sequence[Backbone] = (),
-    workers: int = 1,
+    workers: int = 0,
     ray: str | None = None,
 ) -> dict[str, Any]:
     """Starts a run, or continues the one in `out`.
@@ -61,7 +61,7 @@ def run_search(
         out: The run folder; new or empty, or holding a run of the same config.
         progress: What the user sees.
         first: Backbones of the user, proposed before any other; a run that is continued knows its own.
-        workers: Processes that train candidates at once; changes the time, not the result.
+        workers: Processes that train candidates at once, 0: one per core; changes the time, not the result.
         ray: Address of a Ray cluster that trains them instead.
 
     Returns:

@@ -14,7 +14,6 @@ from autobert_zero.zoo.backbones import (
 from autobert_zero.zoo.entries import ZOO, Entry, find
 from autobert_zero.zoo.listing import list_zoo
 from autobert_zero.zoo.opponents import (
-    OPPONENTS,
     STACKS,
     Opponent,
     gated_convolution,
@@ -27,7 +26,6 @@ from autobert_zero.zoo.opponents import (
 )
 
 __all__ = [
-    "OPPONENTS",
     "STACKS",
     "STANDARD",
     "ZOO",

@@ -23,14 +23,13 @@ GATED_CONVOLUTION = "P * (previous(Q) + K + next(V))"
 LINEAR = "softmax(Q) @ (softmax(K.T) @ V)"
 """Linear attention (Shen et al. 2021)."""
 
-_KNOWN = {
-    "standard attention": STANDARD,
+_ORDERED = {
     "rotary attention": ROTARY,
     "gated rotary attention": GATED_ROTARY,
     "normalised rotary attention": NORMALISED_ROTARY,
     "gated convolution": GATED_CONVOLUTION,
-    "linear attention": LINEAR,
 }
+_UNORDERED = {"standard attention": STANDARD, "linear attention": LINEAR}
 
 BERTS_TRUNK = {"norm": "post", "feed_forward_kind": "gelu", "positions": "learned", "biases": True}
 """Settings of `EncoderConfig` that BERT was published with."""
@@ -50,8 +49,12 @@ class Opponent:
 
 
 def known_layers(primitives: tuple[str, ...]) -> dict[str, Attention]:
-    """The known attention layers that a set of primitives can express, by name."""
-    layers = {name: Attention(parse_formula(formula)) for name, formula in _KNOWN.items()}
+    """The known attention layers that a set of primitives can express, by name.
+
+    Where there are rotary ones, those that do not know the order of tokens by themselves are left out.
+    """
+    formulas = _ORDERED if "rotary" in primitives else _UNORDERED
+    layers = {name: Attention(parse_formula(formula)) for name, formula in formulas.items()}
     allowed = set(primitives)
     return {name: layer for name, layer in layers.items() if operations(layer) <= allowed}
 
@@ -133,6 +136,3 @@ def _alternating(layers: int, kernels: tuple[int, ...]) -> Backbone:
 
 def _layer(formula: str) -> Attention:
     return Attention(parse_formula(formula))
-
-
-OPPONENTS = {name: STACKS[name] for name in ("bert", "hybrid", "convolution")}

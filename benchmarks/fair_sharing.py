@@ -1,0 +1,193 @@
+"""Does a search's proxy rank what the search was given as training from scratch does?
+
+    python benchmarks/fair_sharing.py [--corpus C] [--size demo|small] [--seeds 3] [--out OUT] [--quick]
+
+Two ways at equal seconds: `biws`, shared weights that are warmed up with known and random layers by turns,
+and `none`, new weights with rungs (110 of 220 steps at the demo's size, a candidate goes on if it is among
+the better half). Each runs a search of the modern space that is given the known backbones, with a budget of
+seconds (those that `none` takes for its candidates; `biws` goes on until it has had as many). The truth are
+the losses of the known backbones from scratch at the screening's length, with a learning rate that falls,
+another seed, and other batches. Prints one JSON object as its last line: for the way that the preset has,
+`kendall_tau` (the mean over seeds of Kendall's tau between the ranking of the known backbones at the end of
+the search and the truth) and `best_known_kept` (whether in every search the truly best of them is among the
+finalists); under `ways`, for both, these by seed, the seconds, and the ranking. A candidate that was
+stopped at a rung ranks by the rung and the score there. `--quick` takes one seed and a tenth of the steps:
+it shows that both ways run, not how they rank.
+"""
+
+import argparse
+import contextlib
+import json
+import sys
+import time
+from pathlib import Path
+from statistics import fmean
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import scipy.stats
+from rich.console import Console
+
+from autobert_zero.config import SearchConfig, resolve
+from autobert_zero.presets import PRESETS
+from autobert_zero.search.comparison import Model, Training, choose_finalists
+from autobert_zero.search.executors import InProcess
+from autobert_zero.search.finals import Finals
+from autobert_zero.search.history import History, newest_scores, ranked
+from autobert_zero.search.loop import Search
+from autobert_zero.search.prepare import Setting, prepare
+from autobert_zero.search.progress import RunProgress
+from autobert_zero.search.rungs import rung_steps
+from autobert_zero.search.strategies import make_strategy
+from autobert_zero.search.trial import Status, Trial
+
+BIWS = {"sharing": "biws", "steps": 40, "batch_size": 32, "rungs": [], "learning_rate": 1e-3, "together": 1}
+"""Shared weights as the demo had them, see docs/search.md."""
+
+
+class OutOfTime(Exception):
+    """The budget of seconds is spent."""
+
+
+def search(config: SearchConfig, out: Path, seconds: float | None) -> tuple[Setting, list[Trial], float]:
+    """Runs a search without its comparison, for a number of seconds or for its number of candidates."""
+    setting = prepare(config)
+    evaluator = setting.evaluator()
+    limits = setting.limits()
+    trials: list[Trial] = []
+    start = time.perf_counter()
+
+    def costs(backbone: Any) -> dict[str, float]:
+        if seconds is not None and time.perf_counter() - start > seconds:
+            raise OutOfTime
+        return limits.costs.of(backbone)
+
+    with RunProgress(Console(quiet=True)) as progress:
+        loop = Search(
+            config=config,
+            space=setting.space,
+            strategy=make_strategy(setting.space, config.seed, config.strategy, (), limits.refusal),
+            evaluator=evaluator,
+            executor=InProcess(evaluator),
+            costs=costs,
+            history=History(f"sqlite:///{out / 'study.db'}"),
+            snapshots=out / "bank",
+            progress=progress,
+            board=None,
+            trials=trials,
+        )
+        with contextlib.suppress(OutOfTime):
+            loop.run()
+    taken = time.perf_counter() - start
+    if config.proxy.sharing == "biws":  # as the bank ranks them at the end
+        known = [trial for trial in trials if trial.proposal.given]
+        scores = evaluator.rescore([trial.proposal.backbone for trial in known])
+        rescored = {trial.proposal.number: score for trial, score in zip(known, scores, strict=True)}
+        return setting, [*trials, _echo(trials[-1], rescored)], taken
+    return setting, trials, taken
+
+
+def _echo(last: Trial, rescored: dict[int, float]) -> Trial:
+    """A trial that only carries the scores at the end."""
+    return Trial(last.proposal, last.outcome, rescored)
+
+
+def standing(trial: Trial, newest: dict[int, float], config: SearchConfig) -> tuple[int, float]:
+    """What a candidate is ranked by: how far it came, then its score there."""
+    if trial.outcome.status is Status.COMPLETE:
+        return len(config.proxy.rungs), newest[trial.proposal.number]
+    rungs = [name for step in rung_steps(config.proxy) if (name := f"rung {step}") in trial.outcome.metrics]
+    return (len(rungs) - 1, trial.outcome.metrics[rungs[-1]]) if rungs else (-1, 0.0)
+
+
+def judged(config: SearchConfig, out: Path, seconds: float | None) -> dict[str, Any]:
+    """How the search ranks the known backbones, against their losses from scratch."""
+    out.mkdir(parents=True, exist_ok=True)
+    setting, trials, taken = search(config, out, seconds)
+    newest = newest_scores(trials)
+    known = [trial for trial in trials[: len(setting.space.known)] if trial.proposal.given]
+    with RunProgress(Console(quiet=True)) as progress:
+        truths = Finals(setting, out.parent / f"truth-{config.seed}", progress).train(
+            [
+                Training(
+                    trial.proposal.mutations[0].removeprefix("known: "),
+                    Model(trial.proposal.backbone, setting.model),
+                    config.final.screening_steps,
+                    config.final.learning_rate,
+                    config.seed + 2**32,
+                )
+                for trial in known
+            ]
+        )
+    names = [trial.proposal.mutations[0].removeprefix("known: ") for trial in known]
+    places = [standing(trial, newest, config) for trial in known]
+    losses = [truths[name].selection_loss for name in names]
+    whole = [number for number, loss in enumerate(losses) if loss is not None]
+    order = {place: rank for rank, place in enumerate(sorted(set(places)))}
+    ranks = [order[places[number]] for number in whole]
+    tau = scipy.stats.kendalltau(ranks, [-(losses[number] or 0.0) for number in whole]).statistic
+    best = known[min(whole, key=lambda number: losses[number] or 0.0)].proposal.number
+    scores = [(each.proposal.number, newest[each.proposal.number]) for each in ranked(trials)]
+    given = {trial.proposal.number for trial in known}
+    return {
+        "kendall_tau": round(float(tau), 3),
+        "best_known_kept": best in choose_finalists(scores, given, config.final.finalists),
+        "candidates": len({trial.proposal.number for trial in trials}),
+        "seconds": round(taken, 1),
+        "known": {
+            name: {"from_scratch": loss, "rung": place[0], "score": round(place[1], 4)}
+            for name, loss, place in zip(names, losses, places, strict=True)
+        },
+    }
+
+
+def main() -> None:
+    """Runs both ways for every seed and prints the figures."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--corpus", default="kjv", help="as search takes it")
+    parser.add_argument("--size", choices=("demo", "small"), default="demo", help="whose sizes and budget")
+    parser.add_argument("--seeds", type=int, default=3, help="how many")
+    parser.add_argument("--out", type=Path, help="folder for the searches; a temporary one if left out")
+    parser.add_argument("--quick", action="store_true", help="one seed, a tenth of the steps")
+    options = parser.parse_args()
+    seeds = range(1 if options.quick else options.seeds)
+    ways: dict[str, dict[str, Any]] = {"none": {}, "biws": {}}
+    preset = PRESETS[options.size]()
+    with TemporaryDirectory() as temporary:
+        folder = options.out or Path(temporary)
+        for seed in seeds:
+            seconds = None
+            for way in ways:
+                changes: dict[str, Any] = {"seed": seed, "data": {"corpus": options.corpus}}
+                changes["proxy"] = {"together": 1} if way == "none" else {**BIWS, "candidates": 10_000}
+                config = resolve(preset, changes)
+                if options.quick:
+                    proxy, final = config.proxy, config.final
+                    fewer = {"steps": max(proxy.steps // 10, 4), "warmup_steps": proxy.warmup_steps // 10}
+                    screening = {"screening_steps": final.screening_steps // 10}
+                    config = resolve(config, {"proxy": fewer, "final": screening})
+                found = judged(config, folder / f"{way}-{seed}", seconds)
+                seconds = found["seconds"] if way == "none" else seconds
+                ways[way][seed] = found
+                print(f"{way}, seed {seed}: {json.dumps(found)}", file=sys.stderr, flush=True)
+
+    def over_seeds(way: str) -> dict[str, Any]:
+        found = list(ways[way].values())
+        return {
+            "kendall_tau": round(fmean(each["kendall_tau"] for each in found), 3),
+            "best_known_kept": all(each["best_known_kept"] for each in found),
+        }
+
+    figures = {
+        "benchmark": "fair_sharing",
+        "quick": options.quick,
+        "size": options.size,
+        "corpus": options.corpus.rsplit("/", 1)[-1],
+        **over_seeds(preset.proxy.sharing),
+        "ways": {way: {**over_seeds(way), "seeds": ways[way]} for way in ways},
+    }
+    print(json.dumps(figures))
+
+
+if __name__ == "__main__":
+    main()

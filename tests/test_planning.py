@@ -99,7 +99,7 @@ def test_a_command_with_plan_before_it() -> None:
     given = ("--out", "run", "--seed", 3, "--workers", 2, "--max-params", 10**6, "--set", "model.width=128")
     done = tiny.command("plan", "search", *given, "--hardware", "t4", "--seed-backbone", "bert")
     assert done.code == 0, done.err
-    assert "4 models compared" in done.out
+    assert "7 models compared" in done.out
 
 
 def test_fine_tuning_has_no_language_head() -> None:

@@ -13,7 +13,7 @@ def as_berts(tokenizer: Tokenizer, length: int | None) -> PreTrainedTokenizerFas
     """
     tokenizer = Tokenizer.from_str(tokenizer.to_str())
     special = [(token, tokenizer.token_to_id(token)) for token in ("[CLS]", "[SEP]")]
-    steps = [
+    steps: list[processors.PostProcessor] = [
         processors.TemplateProcessing(
             single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1", special_tokens=special
         )

@@ -50,6 +50,19 @@ def test_every_figure_is_at_its_candidate(tmp_path: Path) -> None:
     }
 
 
+def test_the_final_comparison_has_curves(tmp_path: Path) -> None:
+    log = Board(tmp_path)
+    log.write_final("bert", [[2, 6.0], [4, 5.0]], 5.5)
+    log.write_final("hybrid", ((2, 7.0),), None)
+    log.write_final("of an earlier version", (), 5.0)
+    log.close()
+    assert curves(tmp_path) == {
+        "final/bert/training_loss": [(2, 6.0), (4, 5.0)],
+        "final/bert/held_out_loss": [(4, 5.5)],
+        "final/hybrid/training_loss": [(2, 7.0)],
+    }
+
+
 def test_a_resumed_run_has_the_curves_of_a_whole_one(tmp_path: Path) -> None:
     """The killed one had logged a candidate that its history had not, and which came out otherwise again."""
     lost = Trial(TRIALS[2].proposal, Outcome(Status.COMPLETE, -1.0, metrics={"other": 1.0}))

@@ -95,6 +95,15 @@ def test_progress_is_told(text: Splits) -> None:
     assert seen == [("convolution", step, 20) for step in range(1, 21)]
 
 
+def test_the_curve_is_of_mean_losses(text: Splits) -> None:
+    short = train_from_scratch(job(text))
+    assert [step for step, _ in short.curve] == list(range(1, 21))
+    long = dataclasses.replace(job(text), recipe=Recipe(105, 8, 0.01, precision="fp32"))
+    curve = train_from_scratch(long).curve
+    assert [step for step, _ in curve] == [*range(2, 106, 2), 105]
+    assert curve[-1][1] < curve[0][1]
+
+
 def test_divergence_is_a_result(text: Splits, tmp_path: Path) -> None:
     weights = tmp_path / "model.safetensors"
     long = dataclasses.replace(job(text, rate=0.99, weights=weights), recipe=Recipe(60, 8, 0.99))

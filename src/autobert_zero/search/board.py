@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -17,7 +18,7 @@ def open_board(run: Path) -> Board | None:
 
 
 class Board:
-    """Logs of one search; the step is the number of the candidate.
+    """Logs of one search; the step is the number of the candidate, but for the final comparison.
 
     Logs that are there already are replaced: who continues a run writes its history again, which leaves
     neither a gap nor a duplicate wherever the run was killed.
@@ -53,6 +54,19 @@ class Board:
             figures["rescored"] = sum(trial.rescored.values()) / len(trial.rescored)
         for name, value in figures.items():
             self._events.add_scalar(name, value, proposal.number)
+
+    def write_final(self, name: str, curve: Sequence[Sequence[float]], loss: float | None) -> None:
+        """Writes a model of the final comparison; the step is the training's own.
+
+        Args:
+            name: The model's.
+            curve: Steps and training losses.
+            loss: Held-out loss at the end; None of one that diverged.
+        """
+        for step, value in curve:
+            self._events.add_scalar(f"final/{name}/training_loss", value, int(step))
+        if curve and loss is not None:
+            self._events.add_scalar(f"final/{name}/held_out_loss", loss, int(curve[-1][0]))
 
     def close(self) -> None:
         """Writes what waits."""

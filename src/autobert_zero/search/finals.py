@@ -7,6 +7,7 @@ from typing import Any
 
 from autobert_zero.errors import UserError
 from autobert_zero.files import write_text
+from autobert_zero.search.board import Board
 from autobert_zero.search.comparison import Model, Training, choose_finalists, compare
 from autobert_zero.search.history import newest_scores, ranked
 from autobert_zero.search.prepare import Setting
@@ -32,6 +33,7 @@ class Finals:
         self._speeds_file = out / "speeds.json"
         self._weights = out / "model.safetensors"
         self._progress = progress
+        self._board: Board | None = None
         self._results = {path.stem: read_result(path) for path in sorted(self._folder.glob("*.json"))}
         self._speeds: dict[str, float] = {}
         if self._speeds_file.exists():
@@ -41,6 +43,16 @@ class Finals:
                 raise UserError(
                     f"{self._speeds_file} is damaged ({error}); delete it to measure again"
                 ) from None
+
+    def log(self, board: Board | None) -> None:
+        """Writes the results so far into TensorBoard's logs, and those to come."""
+        self._board = board
+        for result in self._results.values():
+            self._write(result)
+
+    def _write(self, result: Result) -> None:
+        if self._board is not None:
+            self._board.write_final(result.name, result.curve, result.val_loss)
 
     def run(self, trials: Sequence[Trial]) -> dict[str, Any]:
         """Screens the best candidates, then trains the winner beside its opponents.
@@ -137,8 +149,10 @@ class Finals:
         ]
 
         def keep(result: Result) -> None:
-            write_text(self._folder / f"{result.name}.json", json.dumps(result.to_dict(), indent=2) + "\n")
+            content = result.to_dict() | {"curve": result.curve}
+            write_text(self._folder / f"{result.name}.json", json.dumps(content, indent=2) + "\n")
             self._results[result.name] = result
+            self._write(result)
             loss = result.reason if result.val_loss is None else f"held-out loss {result.val_loss:.4f}"
             self._progress.say(f"{result.name}: {loss}")
 

@@ -9,6 +9,7 @@ from autobert_zero.errors import UserError
 from autobert_zero.search.board import Board
 from autobert_zero.search.evaluate import ProxyEvaluator, snapshot_path
 from autobert_zero.search.executors import Done, Executor
+from autobert_zero.search.halving import promotion_thresholds
 from autobert_zero.search.history import History, newest_scores
 from autobert_zero.search.progress import RunProgress
 from autobert_zero.search.rungs import rung_steps
@@ -16,9 +17,6 @@ from autobert_zero.search.strategies import SpaceExhausted, Strategy
 from autobert_zero.search.trial import Outcome, Proposal, Status, Trial
 from autobert_zero.search.twins import Twins
 from autobert_zero.space import Backbone, Space
-
-_RECENT = 16
-"""With how many candidates before it a candidate is compared at a rung; older scores are of a worse bank."""
 
 
 @dataclass
@@ -118,7 +116,7 @@ class Search:
         done: dict[int, Done] = {}
         running = self.executor.run(
             [proposals[place] for place in fresh],
-            self._bars(),
+            promotion_thresholds(self.trials, rung_steps(self.config.proxy), self.config.proxy.rung_share),
             snapshot_path(self.snapshots, len(self.trials)),
             lambda step, of, loss: self.progress.update("candidate", step, of, f"loss {loss:.3f}"),
         )
@@ -138,20 +136,6 @@ class Search:
             newest = {} if together else newest_scores(self.trials) | rescored
             outcomes.append(_as_twin(source, twin, newest.get(twin, source.score)))
         return outcomes
-
-    def _bars(self) -> list[float]:
-        """What a candidate has to reach at each rung: to be among the best share of the recent ones."""
-        proxy, bars = self.config.proxy, []
-        for rung in rung_steps(proxy):
-            scores = [
-                trial.outcome.metrics[f"rung {rung}"]
-                for trial in self.trials
-                if f"rung {rung}" in trial.outcome.metrics and trial.outcome.same_as is None
-            ][-_RECENT:]
-            if len(scores) * proxy.rung_share < 1:
-                break  # too few to compare with
-            bars.append(sorted(scores, reverse=True)[int(len(scores) * proxy.rung_share) - 1])
-        return bars
 
     def _take(self, recorded: Trial | None, trial: Trial) -> None:
         """Records a trial unless it is, and tells it."""

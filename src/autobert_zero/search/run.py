@@ -109,7 +109,8 @@ def run_search(
                 progress.say(foreign)
             if trials:
                 progress.say(f"resuming after {len(trials)} of {config.proxy.candidates} candidates")
-            sizes, snapshots = setting.model, snapshots_of(out)
+            sizes, snapshots, board = setting.model, snapshots_of(out), open_board(out)
+            finals.log(board)
             search = Search(
                 config=config,
                 space=setting.space,
@@ -120,7 +121,7 @@ def run_search(
                 history=history,
                 snapshots=snapshots,
                 progress=progress,
-                board=open_board(out),
+                board=board,
                 trials=trials,
             )
             try:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,9 @@ from autobert_zero.training.uniformity import token_uniformity
 
 _COMPARED = 256
 """Most sequences of hold-out text that token uniformity is measured on."""
+
+_POINTS = 50
+"""Points of a curve of training losses."""
 
 _EVALUATED = 4096
 """Most sequences of validation and hold-out text that a result is measured on."""
@@ -78,6 +82,7 @@ class Result:
         tokens: Tokens trained on.
         seconds: Time of training.
         tokens_per_second: Of training, in the conditions of the run (several jobs may share the cores).
+        curve: Steps done and the mean training loss of the steps since the point before, in nats.
         uniformity: Of the tokens' states after the embeddings and after each layer, on hold-out text as it
             is; see `token_uniformity`.
     """
@@ -91,11 +96,12 @@ class Result:
     tokens: int = 0
     seconds: float = 0.0
     tokens_per_second: float = 0.0
+    curve: Sequence[Sequence[float]] = ()
     uniformity: Sequence[float] = ()
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain data, for JSON."""
-        return asdict(self)
+        """The figures as plain data, for JSON; without the curve, which only plots need."""
+        return {name: value for name, value in asdict(self).items() if name != "curve"}
 
 
 def read_result(path: Path) -> Result:
@@ -123,20 +129,30 @@ def train_from_scratch(job: Job, on_step: OnStep = lambda name, done, of: None) 
     short = math.ceil(job.short_share * recipe.steps)
     whole = training_batches(job.data.train, job.vocabulary, recipe.batch_size, (job.seed, 0))
     batches = (batch.cut(job.short_length) if step < short else batch for step, batch in enumerate(whole))
+    curve: list[tuple[int, float]] = []
+    losses: list[float] = []
+
+    def watch(step: int, loss: float) -> None:
+        losses.append(loss)
+        if len(losses) == max(recipe.steps // _POINTS, 1) or step == recipe.steps:
+            curve.append((step, fmean(losses)))
+            losses.clear()
+        on_step(job.name, step, recipe.steps)
+
     try:
         seconds = train(
             model,
             batches,
             recipe,
             language_objective(recipe.precision),
-            lambda step, loss: on_step(job.name, step, recipe.steps),
+            watch,
             loss_limit=guess_limit(job.vocabulary.size),
         )
         selection, held_out = (
             _measured(model, part, job) for part in (job.data.validation, job.data.holdout)
         )
     except Diverged as error:
-        return Result(job.name, "diverged", str(error))
+        return Result(job.name, "diverged", str(error), curve=curve)
     if job.weights is not None:
         with written_whole(job.weights) as partial:
             save_file({name: p.detach().cpu() for name, p in model.named_parameters()}, partial)
@@ -151,6 +167,7 @@ def train_from_scratch(job: Job, on_step: OnStep = lambda name, done, of: None) 
         tokens=tokens,
         seconds=seconds,
         tokens_per_second=tokens / seconds,
+        curve=curve,
         uniformity=token_uniformity(model, unmasked),
     )
 

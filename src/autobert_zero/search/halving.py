@@ -1,0 +1,33 @@
+"""Successive halving: which candidates are trained on at a rung (Jamieson and Talwalkar 2016)."""
+
+from collections.abc import Sequence
+
+from autobert_zero.search.trial import Trial
+
+_RECENT = 16
+"""With how many candidates before it a candidate is compared; older scores are of a worse bank."""
+
+
+def promotion_thresholds(trials: Sequence[Trial], rungs: Sequence[int], share: float) -> list[float]:
+    """The score that a candidate has to reach at each rung to be among the best share of recent ones.
+
+    Args:
+        trials: Those before it, in order; twins, which were not trained, do not count.
+        rungs: Steps after which candidates are scored, rising.
+        share: Share of the scored candidates that goes on.
+
+    Returns:
+        One threshold for each rung, up to the first at which too few were scored.
+    """
+    thresholds: list[float] = []
+    for rung in rungs:
+        scores = [
+            trial.outcome.metrics[f"rung {rung}"]
+            for trial in trials
+            if f"rung {rung}" in trial.outcome.metrics and trial.outcome.same_as is None
+        ][-_RECENT:]
+        promoted = int(len(scores) * share)
+        if promoted < 1:
+            break
+        thresholds.append(sorted(scores, reverse=True)[promoted - 1])
+    return thresholds

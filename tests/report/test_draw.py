@@ -245,8 +245,10 @@ def test_text_is_no_wider_than_estimated(code: bool) -> None:
         assert text_width(word, 12, code) <= 1.6 * width
 
 
-def test_the_picture_in_the_readme_is_up_to_date() -> None:
+def test_the_pictures_in_the_readme_are_up_to_date() -> None:
     assert PICTURE.read_text(encoding="utf-8") == svg(autobert_zero_base(), use_dot=False)
+    two = Backbone(autobert_zero_base().layers[-2:])
+    assert PICTURE.with_name("attention.svg").read_text(encoding="utf-8") == svg(two, use_dot=False)
 
 
 def test_the_command_writes_every_format(tmp_path: Path) -> None:

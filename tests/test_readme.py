@@ -1,0 +1,64 @@
+"""The front page and the package's metadata: what they promise is there."""
+
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+
+import autobert_zero
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+
+
+def index_page() -> str:
+    """The README as a package index shows it."""
+    text = README
+    for each in PROJECT["tool"]["hatch"]["metadata"]["hooks"]["fancy-pypi-readme"]["substitutions"]:
+        text = re.sub(each["pattern"], each["replacement"], text)
+    return text
+
+
+def test_links_lead_somewhere() -> None:
+    targets = re.findall(r"\]\(([^)]*)\)|src=\"([^\"]*)\"", README)
+    local = [target for pair in targets for target in pair if target and not target.startswith("https:")]
+    assert len(local) > 20
+    assert [target for target in local if not (ROOT / target).exists()] == []
+
+
+def test_an_index_page_has_no_link_into_the_repository() -> None:
+    text = index_page()
+    assert "<img" not in text
+    assert [link for link in re.findall(r"\]\(([^)]*)\)", text) if not link.startswith("https:")] == []
+    assert "Getting started" in text
+
+
+def test_the_commands_are_on_the_first_screen() -> None:
+    lines = README.splitlines()
+    assert lines.index("make setup                             # creates .venv with pinned packages") < 30
+    assert "pip install -e" in README
+
+
+def test_the_snippet_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("transformers")
+    monkeypatch.chdir(tmp_path)
+    (snippet,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    names: dict[str, object] = {}
+    exec(snippet, names)
+    assert type(names["classifier"]).__name__ == "AutoBertZeroForSequenceClassification"
+
+
+def test_the_citation_is_the_papers() -> None:
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))["preferred-citation"]
+    assert citation["url"] == PROJECT["project"]["urls"]["Paper"]
+    assert f"title     = {{{citation['title']}}}" in README
+    for author in citation["authors"]:
+        assert f"{author['family-names']}, {author['given-names']}" in README
+
+
+def test_the_package_says_that_it_is_typed() -> None:
+    assert (Path(autobert_zero.__file__).parent / "py.typed").exists()
+    assert "Typing :: Typed" in PROJECT["project"]["classifiers"]

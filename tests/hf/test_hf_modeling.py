@@ -235,6 +235,20 @@ def test_unset_arguments_of_decoders_are_tolerated(kind: type[AutoBertZeroModel]
 
 
 @torch.no_grad()
+@pytest.mark.parametrize("junk", [float("nan"), float("inf"), 1e38])
+@pytest.mark.parametrize("with_maps", [False, True])
+def test_padding_may_hold_what_is_not_finite(model: AutoBertZeroModel, junk: float, with_maps: bool) -> None:
+    inputs = batch()
+    embedded = model.get_input_embeddings()(inputs.pop("input_ids"))
+    expected = model(**inputs, inputs_embeds=embedded).last_hidden_state
+    padding = ~inputs["attention_mask"].bool()[..., None]
+    got = model(
+        **inputs, inputs_embeds=embedded.masked_fill(padding, junk), output_attentions=with_maps
+    ).last_hidden_state
+    torch.testing.assert_close(real(got), real(expected))
+
+
+@torch.no_grad()
 def test_the_mean_of_an_empty_row_is_finite() -> None:
     model = randomise(AutoBertZeroModel(config(classifier_pooling="mean")))
     inputs = batch()

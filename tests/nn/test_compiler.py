@@ -122,6 +122,23 @@ def test_thousands_of_random_graphs_are_computed_right(block: int) -> None:
         _assert_equal(_sampled(seed), tensors_of(seed, tokens, width), mask)
 
 
+@pytest.mark.parametrize("formula", [*PUBLISHED, *FORMULAS])
+@pytest.mark.parametrize("junk", [float("nan"), float("inf")])
+def test_padding_may_hold_what_is_not_finite(formula: str, junk: float) -> None:
+    """In the output as in the gradients; compiled and interpreted."""
+    graph = _published_or(formula)
+    inputs = tensors_of(0, 6, 4)
+    mask = mask_of([6, 3], 6)
+    weight = torch.randn(2, 2, 6, 4, dtype=torch.float64).masked_fill(~mask[:, None, :, None], 0.0)
+    other = {name: value.masked_fill(~mask[:, None, :, None], junk) for name, value in inputs.items()}
+    for got, expected in zip(
+        _run(Compiled(graph), graph, other, mask, weight),
+        _run(Compiled(graph), graph, inputs, mask, weight),
+        strict=True,
+    ):
+        torch.testing.assert_close(got, expected)
+
+
 @given(seeds)
 @settings(max_examples=300, deadline=None)
 def test_padding_is_exact(seed: int) -> None:

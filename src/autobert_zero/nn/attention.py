@@ -76,6 +76,8 @@ class GraphAttention(nn.Module):
             without one.
         """
         weights = None
+        if mask is not None:
+            x = x.masked_fill(~mask[..., None], 0.0)  # padding may hold anything, NaN too
         if documents is not None:
             mixed = documents.apart(self._mix, x)
         elif with_map and self._map is not None:
@@ -99,7 +101,7 @@ class GraphAttention(nn.Module):
         return dict(zip(self.inputs, projected.unbind(0), strict=True))
 
     def _context(self, x: Tensor, mask: Tensor | None, positions: Tensor | None) -> Context:
-        return Context(x.shape[-1] // self.heads, mask, positions, self.rotary_base)
+        return Context(x.shape[-1] // self.heads, mask, positions, self.rotary_base, finite=True)
 
 
 def _joined(heads: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from autobert_zero.compile.plan import Step, describe
 from autobert_zero.compile.planner import make_plan
-from autobert_zero.nn.kernels import KERNELS, Context, shifted
+from autobert_zero.nn.kernels import KERNELS, Context, shifted, zero_padding
 from autobert_zero.nn.rotary import turn
 from autobert_zero.space import Graph
 
@@ -47,6 +47,10 @@ class Compiled:
             The output, (B, H, n, d_h). Rows of padded tokens hold unspecified finite values.
         """
         values = [inputs[name] for name in self.inputs]
+        if not context.finite:
+            # Padding may hold anything, NaN too. What is computed of zeros is finite, and the plan masks it
+            # where it meets real tokens.
+            values = [zero_padding(value, "nd", 0, context.mask) for value in values]
         turned: dict[int, Tensor] = {}
         if self._turned:
             rotations = turn(

@@ -28,12 +28,14 @@ class Context:
         mask: (B, n) booleans, True at real tokens; None where there is no padding.
         positions: (B, n) or (1, n) positions of the tokens; None means 0, 1, 2, ...
         rotary_base: Of the angles of `rotary`.
+        finite: Whether padding is known to hold finite numbers, which spares compiled graphs filling it.
     """
 
     head_dim: int
     mask: Tensor | None
     positions: Tensor | None = None
     rotary_base: float = ROTARY_BASE
+    finite: bool = False
 
 
 Kernel = Callable[[Sequence[Tensor], Sequence[Type], Context], Tensor]

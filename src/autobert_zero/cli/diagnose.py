@@ -7,6 +7,7 @@ import typer
 
 from autobert_zero.cli.app import app
 from autobert_zero.cli.common import stop_told
+from autobert_zero.errors import UserError
 from autobert_zero.progress import Bars, log_console
 
 
@@ -19,9 +20,12 @@ def diagnose(
     ] = 4,
 ) -> None:
     """Train a sample of a run's candidates from scratch: does the ranking under weight sharing hold?"""
+    from autobert_zero.run_folder import SEARCH, kind_of
     from autobert_zero.search.diagnose import diagnose as ask
     from autobert_zero.search.diagnose import report
 
+    if kind_of(run) is not SEARCH:
+        raise UserError(f"{run} holds no search (no {SEARCH.marker}); name the --out of a search")
     with stop_told(lambda: "the same call continues"), Bars(log_console()) as progress:
         found = ask(run, candidates, longer, progress)
     typer.echo(report(found))

@@ -71,9 +71,11 @@ def glue(
     model: Model,
     out: Results,
     data: Annotated[
-        Path | None, typer.Option(help="Folder with a folder for each task; else the Hub.")
+        Path | None, typer.Option(help="Folder with one sub-folder per task; default: download from the Hub.")
     ] = None,
-    tasks: Annotated[str | None, typer.Option(help="Names; else all that there are.")] = None,
+    tasks: Annotated[
+        str | None, typer.Option(help="Comma-separated task names; default: every task found.")
+    ] = None,
     rates: Rates = "3e-4,1e-3,3e-3",
     seeds: Seeds = 3,
     epochs: Epochs = None,

@@ -17,13 +17,14 @@ Length = Annotated[
 ]
 Pooling = Annotated[
     Literal["cls", "mean"] | None,
-    typer.Option(help="What a classifier is given: the first token's state or the mean; else as the model."),
+    typer.Option(help="Classifier input: first token or mean of tokens; default: as stored in the model."),
 ]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, ...")]
 Hardware = Annotated[
-    str | None, typer.Option(help="t4, v100, rtx3090, rtx4090, a100 or h100; else steps measured here.")
+    str | None,
+    typer.Option(help="t4, v100, rtx3090, rtx4090, a100 or h100; default: measure a few steps here."),
 ]
-Devices = Annotated[int, typer.Option(min=1, help="How many devices share the work.")]
+Devices = Annotated[int, typer.Option(min=1, help="Number of devices that share the work.")]
 Layers = Annotated[
     int | None, typer.Option(min=1, help="Number of layers of bert, hybrid and convolution; default: 4.")
 ]

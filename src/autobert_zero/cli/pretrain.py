@@ -32,7 +32,9 @@ def pretrain(
     start: Annotated[
         Path | None, typer.Option(help="Run of a search: start from its shared weights and its sizes.")
     ] = None,
-    seed: Annotated[int | None, typer.Option(help="The model is a function of config and seed.")] = None,
+    seed: Annotated[
+        int | None, typer.Option(help="Random seed; same config and seed give the same model.")
+    ] = None,
     set_: Annotated[
         list[str] | None, typer.Option("--set", help="Any setting, e.g. recipe.learning_rate=1e-3.")
     ] = None,

@@ -28,12 +28,15 @@ def search(
     corpus: Corpus = None,
     text_column: TextColumn = None,
     tokenizer: Annotated[str | None, typer.Option(help="tokenizer.json, its folder, or a Hub name.")] = None,
-    seed: Annotated[int | None, typer.Option(help="The run is a function of config and seed.")] = None,
+    seed: Annotated[
+        int | None, typer.Option(help="Random seed; same config and seed give the same run.")
+    ] = None,
     max_params: Annotated[
-        int | None, typer.Option(min=1, help="Most weights of a candidate; more are not trained.")
+        int | None, typer.Option(min=1, help="Maximum number of parameters per candidate.")
     ] = None,
     max_latency_ms: Annotated[
-        float | None, typer.Option(help="Most milliseconds of a candidate's layers, measured here.")
+        float | None,
+        typer.Option(help="Maximum latency of a candidate's layers in milliseconds, measured here."),
     ] = None,
     set_: Annotated[
         list[str] | None, typer.Option("--set", help="Any setting, as key=value, e.g. model.width=128.")

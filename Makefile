@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 OUT ?= runs/demo
 
-.PHONY: setup search test test-slow lint docs
+.PHONY: setup search test test-slow test-lowest lint docs
 
 setup: $(STAMP)
 
@@ -30,3 +30,6 @@ test: lint docs
 
 test-slow: setup
 	$(BIN)/pytest -m slow
+
+test-lowest: setup
+	$(BIN)/python tools/lowest.py $(or $(LOWEST),/tmp/autobert-zero-lowest)

@@ -100,7 +100,8 @@ def test_the_folder_works_without_the_package(exported: Path) -> None:
 def test_the_card_says_what_was_measured(exported: Path, run: Path) -> None:
     card = (exported / "README.md").read_text()
     summary = json.loads((run / "summary.json").read_text())
-    assert card.startswith("---\nlibrary_name: transformers\n")
+    assert card.startswith("---\nlibrary_name: transformers\nlicense: apache-2.0\n")
+    assert 'AutoTokenizer.from_pretrained("FOLDER_OR_NAME", trust_remote_code=True)' in card
     assert f"{summary['best']['val_loss']:.4f}" in card
     assert f"{summary['bert']['val_loss']:.4f}" in card
     assert f"{summary['best']['parameters']:,}" in card
@@ -159,6 +160,19 @@ def test_a_saved_model_works_without_the_package(tmp_path: Path) -> None:
     with torch.no_grad():
         for ours, other in zip(model(**hf_samples.batch()).to_tuple(), theirs, strict=True):
             assert torch.equal(hf_samples.real(ours), hf_samples.real(other))
+
+
+def test_the_card_of_a_pre_training(tmp_path: Path) -> None:
+    saved(tmp_path / "saved", hf.AutoBertZeroForMaskedLM)
+    (tmp_path / "saved" / "pretrain.yaml").touch()
+    summary = {"steps": 1200, "tokens": 34000, "seed": 7, "holdout_loss": 4.25, "holdout_mlm_accuracy": 0.5}
+    (tmp_path / "saved" / "summary.json").write_text(json.dumps(summary))
+    export(tmp_path / "saved", tmp_path / "out", ())
+    card = (tmp_path / "out" / "README.md").read_text()
+    assert "1,200 steps (34,000 tokens), seed 7. Loss on hold-out text 4.2500 nats, accuracy 0.5000." in card
+    (tmp_path / "saved" / "summary.json").write_text("{}")
+    with pytest.raises(UserError, match=r"summary\.json is damaged: it lacks steps, tokens"):
+        export(tmp_path / "saved", tmp_path / "again", ())
 
 
 @pytest.mark.parametrize("how", ["save_pretrained", "Trainer"])

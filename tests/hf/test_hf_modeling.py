@@ -20,7 +20,14 @@ from hf_samples import (
 from torch import nn
 
 from autobert_zero.errors import UserError
-from autobert_zero.hf import AutoBertZeroForMaskedLM, AutoBertZeroModel, from_masked_lm
+from autobert_zero.hf import (
+    AutoBertZeroForMaskedLM,
+    AutoBertZeroForMultipleChoice,
+    AutoBertZeroForSequenceClassification,
+    AutoBertZeroForTokenClassification,
+    AutoBertZeroModel,
+    from_masked_lm,
+)
 from autobert_zero.nn import Encoder, MaskedLM
 from autobert_zero.nn.convolution import LightConvolution
 
@@ -311,6 +318,37 @@ def test_resizing_the_vocabulary() -> None:
     kept = batch()["input_ids"] < VOCABULARY - 1
     assert kept[0].all()  # the first sequence is as before
     torch.testing.assert_close(model(**inputs).logits[0], before[0, :, :-1])
+
+
+@torch.no_grad()
+def test_other_output_embeddings_bring_their_bias() -> None:
+    model = randomise(AutoBertZeroForMaskedLM(config(tie_word_embeddings=False)))
+    other = randomise(nn.Linear(WIDTH, VOCABULARY), seed=1)
+    model.set_output_embeddings(other)
+    assert model.get_output_embeddings() is other
+    assert model.bias is other.bias
+    hidden = model.norm(nn.functional.gelu(model.transform(model.encoder(**batch()).last_hidden_state)))
+    torch.testing.assert_close(model(**batch()).logits, other(hidden))
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        AutoBertZeroForSequenceClassification,
+        AutoBertZeroForTokenClassification,
+        AutoBertZeroForMultipleChoice,
+    ],
+)
+def test_dropout_before_a_classifier_is_its_own(kind: type) -> None:
+    for own, expected in ((None, 0.1), (0.0, 0.0), (0.7, 0.7)):
+        assert kind(config(hidden_dropout_prob=0.1, classifier_dropout=own)).dropout.p == expected
+    model = randomise(kind(config(hidden_dropout_prob=0.0, classifier_dropout=0.5))).train()
+    inputs = {name: tensor[:, None] for name, tensor in batch().items()}
+    if kind is not AutoBertZeroForMultipleChoice:
+        inputs = batch()
+    assert not torch.equal(model(**inputs).logits, model(**inputs).logits)
+    model.dropout.p = 0.0
+    assert torch.equal(model(**inputs).logits, model(**inputs).logits)
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])

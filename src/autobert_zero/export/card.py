@@ -31,7 +31,14 @@ def model_card(source: Source, code: str, picture: str, programs: Sequence[Progr
     model, config = source.model, source.model.config
     auto = next(auto.__name__ for auto, ours in MODELS.items() if type(model) is ours)
     task = _PIPELINES.get(auto)
-    head = ["---", "library_name: transformers", "tags:", "- autobert-zero", "- neural-architecture-search"]
+    head = [
+        "---",
+        "library_name: transformers",
+        "license: apache-2.0",
+        "tags:",
+        "- autobert-zero",
+        "- neural-architecture-search",
+    ]
     head += [f"pipeline_tag: {task}"] if task else []
     tokenizer = source.tokenizer is not None
     lines = [
@@ -53,12 +60,16 @@ def model_card(source: Source, code: str, picture: str, programs: Sequence[Progr
         f"from transformers import {auto}" + (", AutoTokenizer" if tokenizer else ""),
         "",
         f'model = {auto}.from_pretrained("FOLDER_OR_NAME", trust_remote_code=True)',
-        *(['tokenizer = AutoTokenizer.from_pretrained("FOLDER_OR_NAME")'] if tokenizer else []),
+        *(
+            ['tokenizer = AutoTokenizer.from_pretrained("FOLDER_OR_NAME", trust_remote_code=True)']
+            if tokenizer
+            else []
+        ),
         "```",
         "",
-        f"`trust_remote_code=True` runs `{code}`, one file that needs `torch`, `transformers` and "
-        "`safetensors` only. With the package `autobert-zero` installed, `import autobert_zero.hf` does the "
-        "same without remote code.",
+        f"`trust_remote_code=True` runs `{code}`, one file that needs `torch`, `transformers` 5.4 or newer "
+        "and `safetensors` only. With the package `autobert-zero` installed, `import autobert_zero.hf` does "
+        "the same without remote code.",
         "",
         *_files(programs),
         "## Training",
@@ -106,6 +117,12 @@ def _files(programs: Sequence[Program]) -> list[str]:
 
 def _training(source: Source) -> list[str]:
     summary, settings = source.summary, source.settings
+    if summary is not None and settings is None:
+        return [
+            f"Pre-trained as a masked language model for {summary['steps']:,} steps ({summary['tokens']:,} "
+            f"tokens), seed {summary['seed']}. Loss on hold-out text {summary['holdout_loss']:.4f} nats, "
+            f"accuracy {summary['holdout_mlm_accuracy']:.4f}."
+        ]
     if summary is None or settings is None:
         return ["This was exported from a saved model, which does not say how it was trained."]
     final = settings["final"]

@@ -20,6 +20,9 @@ from autobert_zero.nn import MaskedLM
 from autobert_zero.search.run import read_run
 from autobert_zero.space import Backbone
 
+_OF_PRETRAINING = ("steps", "tokens", "seed", "holdout_loss", "holdout_mlm_accuracy")
+"""What the card needs of a pre-training's summary."""
+
 
 @dataclass(frozen=True)
 class Source:
@@ -29,7 +32,7 @@ class Source:
         name: What it is called on its card.
         model: With its head, in evaluation mode.
         tokenizer: The one that it was trained with; None where the folder has none.
-        summary: The `summary.json` of its run; None for a saved model.
+        summary: The `summary.json` of its run or pre-training; None for another saved model.
         settings: The config of its run; None for a saved model.
     """
 
@@ -98,7 +101,18 @@ def _from_model(folder: Path) -> Source:
             f"the tokenizer in {folder} has {len(tokenizer)} tokens, its model {model.config.vocab_size}; "
             "it is of another model"
         )
-    return Source(name=folder.resolve().name, model=model.eval(), tokenizer=tokenizer)
+    return Source(folder.resolve().name, model.eval(), tokenizer, summary=_pretraining(folder))
+
+
+def _pretraining(folder: Path) -> dict[str, Any] | None:
+    """The summary of the pre-training that made a folder; None where another tool did."""
+    if not (folder / "pretrain.yaml").exists() or not (folder / "summary.json").exists():
+        return None
+    summary = read_json(folder / "summary.json")
+    missing = [name for name in _OF_PRETRAINING if not isinstance(summary.get(name), int | float)]
+    if missing:
+        raise UserError(f"{folder / 'summary.json'} is damaged: it lacks {', '.join(missing)}")
+    return summary
 
 
 def _tokenizer(folder: Path) -> PreTrainedTokenizerBase | None:

@@ -18,6 +18,7 @@ class Embeddings(nn.Module):
 
     def __init__(self, config: EncoderConfig) -> None:
         super().__init__()
+        self.max_positions = config.max_positions
         self.token = nn.Embedding(config.vocab_size, config.width)
         self.position = (
             nn.Embedding(config.max_positions, config.width) if config.positions == "learned" else None
@@ -50,7 +51,7 @@ class Embeddings(nn.Module):
         x = self.token(ids) if embedded is None else embedded
         if self.position is not None:
             if positions is None:
-                tokens, limit = x.shape[1], self.position.num_embeddings
+                tokens, limit = x.shape[1], self.max_positions
                 if tokens > limit:
                     raise ValueError(
                         f"{tokens} tokens are more than the {limit} positions; truncate the text"

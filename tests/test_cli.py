@@ -1,6 +1,7 @@
 """The command line: `describe`, and one clear line for every mistake, with nothing changed on disk."""
 
 import io
+import json
 import re
 import shutil
 import subprocess
@@ -428,6 +429,18 @@ class TestResume:
         found = refused("search", "--resume", "--out", "run")
         assert message in found
         assert "\n" not in found
+
+    def test_a_run_of_another_version_is_not_called_damaged(self, finished_run: Path) -> None:
+        shutil.copytree(finished_run, "run")
+        record = json.loads(Path("run/run.json").read_text())
+        record["sessions"][0] |= {"versions": {"autobert-zero": "9.9.9"}, "commit": "f" * 40}
+        Path("run/run.json").write_text(json.dumps(record))
+        with Path("run/config.yaml").open("a") as stream:
+            stream.write("invented_later: 3\n")
+        message = refused("search", "--resume", "--out", "run")
+        assert message.startswith("run/config.yaml was written by autobert-zero 9.9.9 (ffffffff")
+        assert "unknown key invented_later" in message
+        assert "damaged" not in message
 
     def test_a_snapshot_of_other_sizes(self, finished_run: Path) -> None:
         shutil.copytree(finished_run, "run")

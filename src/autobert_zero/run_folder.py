@@ -234,6 +234,12 @@ def started_by_this_code(folder: Path) -> bool:
     return record is not None and record.code == _code(provenance())
 
 
+def other_code(folder: Path) -> str | None:
+    """The version that started a run, in words, where it is known and not the one that runs now."""
+    record = read_record(folder)
+    return None if record is None or record.code == _code(provenance()) else _name(record.code)
+
+
 def _code(session: Mapping[str, Any]) -> tuple[Any, Any]:
     return session["versions"]["autobert-zero"], session["commit"]
 

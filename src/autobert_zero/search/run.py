@@ -25,6 +25,7 @@ from autobert_zero.run_folder import (
     check_inputs,
     check_run,
     open_run,
+    other_code,
     started_by_this_code,
 )
 from autobert_zero.search.board import open_board
@@ -167,6 +168,11 @@ def read_run(out: Path) -> tuple[SearchConfig, list[Backbone]]:
         if config.model_dump(mode="json") != settings and started_by_this_code(out):
             raise RunError("a setting is missing")
     except UserError as error:
+        if (other := other_code(out)) is not None:
+            raise RunError(
+                f"{path} was written by {other} and cannot be read by this version ({error}); continue the "
+                "run with that version, or start another"
+            ) from None
         raise RunError(f"{path} is damaged ({error}); start another run") from None
     try:
         first = [Backbone.from_list(layers) for layers in json.loads((out / _SEEDS).read_text("utf-8"))]

@@ -374,7 +374,7 @@ function runPart(root, run, pictures) {
     const host = find(".uniformity"), entries = Object.entries(run.uniformity);
     if (!entries.length) return host.replaceChildren(html("p", { class: "quiet" }, "Not recorded: the comparison is not finished, or the run is of an earlier version."));
     const chart = html("div", { class: "chart" });
-    host.replaceChildren(chart, html("p", { class: "note" }, "Mean cosine similarity of the states of two tokens of a sequence, on hold-out text, after the embeddings (0) and after each layer. High is bad: at 1 tokens cannot be told apart."));
+    host.replaceChildren(chart, html("p", { class: "note" }, "Mean cosine similarity of the states of two tokens of a sequence, on held-out text, after the embeddings (0) and after each layer. High is bad: at 1 tokens cannot be told apart."));
     const layers = Math.max(...entries.map(([, values]) => values.length - 1)), wide = chart.clientWidth > 560, all = entries.flatMap(([, values]) => values);
     const { drawing, X, Y, box } = frame(chart, { label: "Token uniformity by layer", height: 280, x: [0, layers], y: [Math.min(0, ...all), Math.max(...all) * 1.05], xName: "layer", yName: "mean cosine similarity", right: wide ? 170 : 14, whole: true });
     const labels = [];

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from autobert_zero import zoo
+from autobert_zero.flatten import flatten as flatten_module
 from autobert_zero.flatten.flatten import flatten
 from autobert_zero.flatten.references import references
 from autobert_zero.nn.attention import GraphAttention
@@ -116,9 +117,17 @@ def test_what_cannot_be_copied_is_refused() -> None:
         flatten([("autobert_zero.nn.kernels", "nothing")], "")
 
 
-def test_a_method_called_like_a_function_is_not_renamed(tmp_path: Path) -> None:
-    """`describe` is a function of one module and a method of a class in another."""
-    wanted = [("autobert_zero.cli.show", "describe"), ("autobert_zero.nn.compiler", "Compiled")]
-    module = loaded(flatten([*wanted, ("autobert_zero.space", "parse_formula")], ""), tmp_path / "flat_m.py")
+def test_a_method_called_like_a_function_is_not_renamed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`describe` is a method, and a function whose name is taken."""
+    name_all = flatten_module._flat_names
+    monkeypatch.setattr(
+        flatten_module, "_flat_names", lambda places, taken: name_all(places, taken | {"describe"})
+    )
+    wanted = [("autobert_zero.nn.compiler", "Compiled"), ("autobert_zero.space", "parse_formula")]
+    source = flatten(wanted, "")
+    assert "def describe_plan(" in source
+    module = loaded(source, tmp_path / "flat_m.py")
     text = "softmax(scale(Q @ K.T)) @ V"
     assert module.Compiled(module.parse_formula(text)).describe() == Compiled(parse_formula(text)).describe()

@@ -56,17 +56,23 @@ def summary(
     [
         (
             (3.0, 3.5, 3.25, 3.125),
+            "Against its strongest opponent, convolutions only, the found backbone has a held-out "
+            "loss 0.125 nats lower at equal tokens. "
             "The found backbone beats BERT by 0.500 nats, the hand-made hybrid by 0.250 nats, "
             "convolutions only by 0.125 nats. One seed: differences below 0.06 nats are noise at this size.",
         ),
         (
             (3.0, 3.5, 2.75, 2.5),
+            "Against its strongest opponent, convolutions only, the found backbone has a held-out "
+            "loss 0.500 nats higher at equal tokens. "
             "The found backbone beats BERT by 0.500 nats. The found backbone is beaten by the hand-made "
             "hybrid by 0.250 nats, convolutions only by 0.500 nats. One seed: differences below 0.06 nats "
             "are noise at this size.",
         ),
         (
             (3.0, None, 3.25, 3.0),
+            "Against its strongest opponent, convolutions only, the found backbone has a held-out "
+            "loss 0.000 nats lower at equal tokens. "
             "The found backbone beats the hand-made hybrid by 0.250 nats. One seed does not tell it apart "
             "from convolutions only (+0.000). One seed: differences below 0.06 nats are noise at this size.",
         ),
@@ -77,6 +83,19 @@ def test_the_verdict_names_winner_and_margin(losses: tuple[float | None, ...], e
     assert verdict(summary(*losses)) == expected
 
 
+def test_a_modern_comparison_tells_of_equal_time_and_equal_weights() -> None:
+    rows = summary(3.0, 5.0, 3.25, 3.5)
+    rows["gated-convolution"] = result(2.9) | {"val_loss_equal_time": 3.2}
+    rows["equal_weights"] = result(2.95) | {"opponent": "gated-convolution"}
+    assert verdict(rows).startswith(
+        "Against its strongest opponent, gated convolutions, the found backbone has a held-out loss 0.100 "
+        "nats higher at equal tokens and 0.200 nats lower at equal time. The found backbone beats BERT by 2.000"
+    )
+    text = summary_markdown(rows)
+    assert "| gated convolutions | 2.9000 | 3.2000 | 0.2500 | 1,234 | 5.0 | 1,000 |" in text
+    assert "| gated convolutions, as many weights as found | 2.9500 |" in text
+
+
 @pytest.mark.parametrize("losses", [(3.0, 3.5, 3.25, 3.125), (3.0, None, 3.0, 3.0), (None, None, None, None)])
 def test_the_summary_shows_every_model(losses: tuple[float | None, ...]) -> None:
     text = summary_markdown(summary(*losses))
@@ -84,7 +103,7 @@ def test_the_summary_shows_every_model(losses: tuple[float | None, ...]) -> None
         ("found", "BERT", "the hand-made hybrid", "convolutions only"), losses, strict=True
     ):
         shown = (
-            f"| {name} | {loss:.4f} | 0.2500 | 1,234 | 5.0 | 1,000 |" if loss else f"| {name} | diverged: "
+            f"| {name} | {loss:.4f} |  | 0.2500 | 1,234 | 5.0 | 1,000 |" if loss else f"| {name} | diverged: "
         )
         assert shown in text
     assert "9 candidates (8 complete, 1 diverged) in 12 s of search" in text

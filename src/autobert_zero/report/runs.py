@@ -12,7 +12,7 @@ from autobert_zero.encoder_config import EncoderConfig
 from autobert_zero.errors import UserError
 from autobert_zero.run_folder import FINETUNING, PRETRAINING, SEARCH, kind_of, read_record
 from autobert_zero.search.history import STUDY, HistoryError, newest_scores, ranked, read_trials
-from autobert_zero.search.outputs import LABELS, LEADERBOARD, verdict
+from autobert_zero.search.outputs import LABELS, LEADERBOARD, compared, verdict
 from autobert_zero.search.trial import Outcome, Proposal, Status, Trial
 from autobert_zero.space import Backbone
 
@@ -198,7 +198,7 @@ def _summary(folder: Path, missing: list[str]) -> Mapping[str, Any] | None:
 def _finals(folder: Path, summary: Mapping[str, Any] | None) -> dict[str, Mapping[str, Any]]:
     """The rows of the summary, or, before there is one, those models that are trained."""
     if summary is not None:
-        return {name: summary[name] for name in LABELS}
+        return {name: summary[name] for name in compared(summary)}
     found: dict[str, Mapping[str, Any]] = {}
     for name in LABELS:
         try:

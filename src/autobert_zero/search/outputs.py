@@ -78,33 +78,55 @@ def verdict(summary: Mapping[str, Any]) -> str:
     if found is None:
         best = summary["best"]
         return f"The found backbone {best['status']} when trained in full: {best['reason']}."
-    beaten, tied, lost = [], [], []
-    for name, label in LABELS.items():
-        if name == "best" or summary[name]["status"] != "complete":
-            continue
-        gain = summary[name]["val_loss"] - found
-        if abs(gain) < NOISE:
-            tied.append(f"{label} ({gain:+.3f})")
-        elif gain > 0:
-            beaten.append(f"{label} by {gain:.3f} nats")
-        else:
-            lost.append(f"{label} by {-gain:.3f} nats")
-    sentences = []
-    if beaten:
-        sentences.append(f"The found backbone beats {', '.join(beaten)}.")
-    if lost:
-        sentences.append(f"The found backbone is beaten by {', '.join(lost)}.")
-    if tied:
-        sentences.append(f"One seed does not tell it apart from {', '.join(tied)}.")
-    if beaten or lost or tied:
-        sentences.append(f"One seed: differences below {NOISE} nats are noise at this size.")
+    gains = {
+        name: summary[name]["val_loss"] - found
+        for name in compared(summary)
+        if name != "best" and summary[name]["status"] == "complete"
+    }
+    if not gains:
+        return ""
+    sentences = [_against_the_strongest(summary, gains)]
+    kinds = {
+        "The found backbone beats": [f"{LABELS[n]} by {g:.3f} nats" for n, g in gains.items() if g >= NOISE],
+        "The found backbone is beaten by": [
+            f"{LABELS[n]} by {-g:.3f} nats" for n, g in gains.items() if g <= -NOISE
+        ],
+        "One seed does not tell it apart from": [
+            f"{LABELS[n]} ({g:+.3f})" for n, g in gains.items() if abs(g) < NOISE
+        ],
+    }
+    sentences += [f"{kind} {', '.join(names)}." for kind, names in kinds.items() if names]
+    sentences.append(f"One seed: differences below {NOISE} nats are noise at this size.")
     return " ".join(sentences)
+
+
+def _against_the_strongest(summary: Mapping[str, Any], gains: Mapping[str, float]) -> str:
+    """How the found backbone does against the opponent with the lowest loss."""
+    name = min(gains, key=gains.__getitem__)
+    text = f"Against its strongest opponent, {LABELS[name]}, the found backbone has a held-out loss "
+    text += f"{_lead(gains[name])} at equal tokens"
+    timed = summary[name].get("val_loss_equal_time")
+    if timed is not None:
+        text += f" and {_lead(timed - summary['best']['val_loss'])} at equal time"
+    return text + "."
+
+
+def _lead(gain: float) -> str:
+    return f"{abs(gain):.3f} nats {'lower' if gain >= 0 else 'higher'}"
+
+
+def compared(summary: Mapping[str, Any]) -> list[str]:
+    """The names of the models that a summary compares, the found one first."""
+    return [name for name in LABELS if name in summary]
 
 
 LABELS = {
     "best": "found",
     "bert": "BERT",
+    "rotary": "rotary attention",
     "hybrid": "the hand-made hybrid",
+    "wide-hybrid": "the wide hybrid",
+    "gated-convolution": "gated convolutions",
     "convolution": "convolutions only",
 }
 """What the models of the comparison are called, by their names in the summary."""
@@ -117,8 +139,9 @@ def summary_markdown(summary: Mapping[str, Any]) -> str:
         "",
         verdict(summary),
         "",
-        "All four were trained from scratch at the same depth, width, tokens, batches and recipe; the "
-        "loss is measured on held-out text that neither the search nor the choice of the winner has seen.",
+        "All were trained from scratch at the same depth, width, tokens and batches; the loss is measured on "
+        "held-out text that neither the search nor the choice of the winner has seen. The speed is that of "
+        "training, measured alone; at equal time each opponent had as long as the found backbone.",
         "",
         *comparison_table(summary),
     ]
@@ -134,7 +157,7 @@ def summary_markdown(summary: Mapping[str, Any]) -> str:
         "",
         "Screening of the finalists, from scratch, chosen by validation loss:",
         "",
-        "| trial | shared-weight score | screening loss |",
+        "| trial | score | screening loss |",
         "|---|---|---|",
     ]
     for row in summary["screening"]:
@@ -147,17 +170,25 @@ def summary_markdown(summary: Mapping[str, Any]) -> str:
 def comparison_table(summary: Mapping[str, Any]) -> list[str]:
     """The found backbone and its opponents as the lines of a Markdown table."""
     lines = [
-        "| backbone | held-out loss | MLM accuracy | parameters | MFLOPs / sequence | tokens/s |",
-        "|---|---|---|---|---|---|",
+        "| backbone | held-out loss | at equal time | MLM accuracy | parameters | MFLOPs/sequence | tokens/s |",
+        "|---|---|---|---|---|---|---|",
     ]
-    for name, label in LABELS.items():
-        row = summary[name]
+    for name in compared(summary):
+        row, label = summary[name], LABELS[name]
         if row["status"] != "complete":
-            lines.append(f"| {label} | {row['status']}: {row['reason']} | | {row['parameters']:,} | | |")
+            lines.append(f"| {label} | {row['status']}: {row['reason']} | | | {row['parameters']:,} | | |")
             continue
+        timed = row.get("val_loss_equal_time")
         lines.append(
-            f"| {label} | {row['val_loss']:.4f} | {row['mlm_accuracy']:.4f} | {row['parameters']:,} "
+            f"| {label} | {row['val_loss']:.4f} | {'' if timed is None else f'{timed:.4f}'} "
+            f"| {row['mlm_accuracy']:.4f} | {row['parameters']:,} "
             f"| {row['flops'] / 1e6:.1f} | {row['tokens_per_second']:,.0f} |"
+        )
+    equal = summary.get("equal_weights")
+    if equal is not None and equal["status"] == "complete":
+        lines.append(
+            f"| {LABELS[equal['opponent']]}, as many weights as found | {equal['val_loss']:.4f} | "
+            f"| {equal['mlm_accuracy']:.4f} | {equal['parameters']:,} | | |"
         )
     return lines
 

@@ -89,7 +89,7 @@ def test_a_modern_comparison_tells_of_equal_time_and_equal_weights() -> None:
     rows["equal_weights"] = result(2.95) | {"opponent": "gated-convolution"}
     assert verdict(rows).startswith(
         "Against its strongest opponent, gated convolutions, the found backbone has a held-out loss 0.100 "
-        "nats higher at equal tokens and 0.200 nats lower at equal time. The found backbone beats BERT by 2.000"
+        "nats higher at equal tokens and 0.200 nats lower at equal time. The found backbone beats BERT by 2"
     )
     text = summary_markdown(rows)
     assert "| gated convolutions | 2.9000 | 3.2000 | 0.2500 | 1,234 | 5.0 | 1,000 |" in text

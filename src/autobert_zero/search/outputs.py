@@ -170,7 +170,7 @@ def summary_markdown(summary: Mapping[str, Any]) -> str:
 def comparison_table(summary: Mapping[str, Any]) -> list[str]:
     """The found backbone and its opponents as the lines of a Markdown table."""
     lines = [
-        "| backbone | held-out loss | at equal time | MLM accuracy | parameters | MFLOPs/sequence | tokens/s |",
+        "| backbone | held-out loss | at equal time | accuracy | parameters | MFLOPs / sequence | tokens/s |",
         "|---|---|---|---|---|---|---|",
     ]
     for name in compared(summary):

@@ -1,14 +1,20 @@
 """Speed of our models against transformers' BERT, autobert 0.0.2, our interpreter, and the machine's peak.
 
-    python benchmarks/model_speed.py [--quick]
+    python benchmarks/model_speed.py [--quick] [--only rotary]
 
 Base size (12 layers, width 768, 12 heads), no padding, dropout 0, all cores. The contestants of a case take
 turns within a round, in random order; a ratio is the median over the rounds of the other's time over
 ours, so above 1 ours is faster. `bert_vs_transformers` is the worst case; the `zero_*` keys are of forward
 and backward in the precision in which the peer is faster; `compiled_vs_interpreter` is of the attention
 graphs alone (the median over the published ones, both modes and precisions), `compiled_vs_interpreter_model`
-of the whole model (the worse precision). The first use makes the environment of autobert 0.0.2. Prints one
-JSON object as its last line.
+of the whole model (the worse precision). The first use makes the environment of autobert 0.0.2.
+
+At width 256 (6 layers, 4 heads, vocabulary 8,192), forward and backward of 16 x 128 tokens: `rotary_cost`
+is our BERT's time with rotary attention over its time with plain attention, `rotary_vs_modernbert` the
+time of ModernBERT of `transformers` (all layers global, sdpa) over that of our rotary attention in the
+same trunk; each is the worse of the precisions that this processor multiplies as such. `--only rotary`
+measures these two alone.
+Prints one JSON object as its last line.
 """
 
 import argparse
@@ -17,6 +23,7 @@ import math
 import sys
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from random import Random
 from statistics import linear_regression, median
 from typing import Any
@@ -25,16 +32,17 @@ import torch
 from autobert_peer import Peer, environment
 from timing import Case, timed
 from torch import nn
-from transformers import BertConfig, BertModel
+from transformers import BertConfig, BertModel, ModernBertConfig, ModernBertModel
 
 from autobert_zero import cost, zoo
 from autobert_zero.encoder_config import EncoderConfig
-from autobert_zero.hf import AutoBertZeroModel, from_zoo
+from autobert_zero.hf import AutoBertZeroConfig, AutoBertZeroModel, from_zoo
 from autobert_zero.nn.attention import GraphAttention
 from autobert_zero.nn.compiler import Compiled
 from autobert_zero.nn.interpreter import Interpreter
 from autobert_zero.nn.kernels import Context
 from autobert_zero.space import Attention, Backbone
+from autobert_zero.training.precision import resolve
 
 VOCABULARY = 30522
 MOST_TOKENS = 2048
@@ -92,6 +100,50 @@ def play(contestants: Contestants, case: Case, rounds: int) -> dict[str, list[fl
 def ratio(times: Mapping[str, list[float]], ours: str, theirs: str) -> float:
     """How many times as fast ours is."""
     return round(median(b / a for a, b in zip(times[ours], times[theirs], strict=True)), 3)
+
+
+def rotary_ratios(rounds: int) -> dict[str, Any]:
+    """What rotary positions cost at width 256, and ModernBERT's time over ours at the same sizes."""
+    sizes = EncoderConfig(8192, 256, 4, max_positions=128)
+    modern = replace(sizes, norm="pre", feed_forward_kind="geglu", positions="none", biases=False)
+    theirs = ModernBertConfig(
+        vocab_size=sizes.vocab_size,
+        hidden_size=sizes.width,
+        intermediate_size=modern.inner,
+        num_hidden_layers=6,
+        num_attention_heads=sizes.heads,
+        max_position_embeddings=128,
+        layer_types=["full_attention"] * 6,
+        attn_implementation="sdpa",
+        **dict.fromkeys(("pad_token_id", "bos_token_id", "eos_token_id"), 0),
+        **dict.fromkeys(("cls_token_id", "sep_token_id"), 0),
+    )
+
+    def model(backbone: Backbone, config: EncoderConfig) -> AutoBertZeroModel:
+        return AutoBertZeroModel(
+            AutoBertZeroConfig.from_encoder_config(backbone, config), add_pooling_layer=False
+        )
+
+    models = {
+        "plain": model(zoo.bert(6), sizes),
+        "rotary": model(zoo.rotary(6), sizes),
+        "modern": model(zoo.rotary(6), modern),
+        "ModernBERT": ModernBertModel(theirs),
+    }
+    contestants = {
+        name: lambda case, each=each: timed(each, lambda ids: each(input_ids=ids)[0], case, sizes.vocab_size)
+        for name, each in models.items()
+    }
+    fast = resolve("auto", torch.device("cpu"))
+    precisions = [each for each in PRECISIONS if each in ("fp32", fast)]
+    times = {name: play(contestants, Case(16, 128, name, "training"), rounds) for name in precisions}
+    costs = {name: round(1 / ratio(values, "rotary", "plain"), 3) for name, values in times.items()}
+    against = {name: ratio(values, "modern", "ModernBERT") for name, values in times.items()}
+    return {
+        "rotary_cost": max(costs.values()),
+        "rotary_vs_modernbert": min(against.values()),
+        "rotary": {"cost": costs, "vs_modernbert": against},
+    }
 
 
 def peak_flops(precision: str) -> float:
@@ -183,8 +235,15 @@ def main() -> None:
     """Plays all cases and prints the figures."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="less work: up to 512 tokens")
-    quick = parser.parse_args().quick
+    parser.add_argument("--only", choices=["rotary"], help="measure a part alone")
+    options = parser.parse_args()
+    quick = options.quick
     rounds = 2 if quick else 5
+    about = {"benchmark": "model_speed", "quick": quick, "torch": torch.__version__}
+    if options.only == "rotary":
+        rotary = rotary_ratios(5 if quick else 30)
+        print(json.dumps({**about, "threads": torch.get_num_threads(), **rotary}))
+        return
     lengths = (128, 512) if quick else (128, 512, 2048)
     threads = torch.get_num_threads()
     torch.manual_seed(0)
@@ -233,10 +292,9 @@ def main() -> None:
     ]
     backbones = {"bert": zoo.bert(12), "transformers": zoo.bert(12), "zero": zoo.autobert_zero_base()}
     result: dict[str, Any] = {
-        "benchmark": "model_speed",
-        "quick": quick,
-        "torch": torch.__version__,
+        **about,
         "threads": threads,
+        **rotary_ratios(5 if quick else 30),
         "bert_vs_transformers": min(cases["bert_vs_transformers"].values()),
         "zero_vs_bert_128": in_best_precision("zero_vs_bert", 128),
         "zero_vs_bert_512": in_best_precision("zero_vs_bert", 512),

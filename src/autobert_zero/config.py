@@ -284,7 +284,7 @@ class FinalConfig(Section):
     screening_steps: int = Field(880, ge=1)
     """Updates of each finalist; the best on validation text is the winner."""
     steps: int = Field(880, ge=1)
-    """Updates of the winner, BERT, the hybrid and convolutions only, with another seed."""
+    """Updates of the winner and of its opponents, with another seed."""
     batch_size: int = Field(16, ge=1)
     """Sequences in a batch."""
     learning_rate: float = Field(3e-3, gt=0, lt=1)

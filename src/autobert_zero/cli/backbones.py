@@ -16,16 +16,19 @@ if TYPE_CHECKING:
 STDIN = "-"
 """Stands for the standard input where a file is read, and for the standard output where one is written."""
 
-HELP = "A formula, bert, hybrid, a name of the zoo, a run, the folder of a model, a file, or - for stdin."
+HELP = (
+    "A formula, a stack (bert, hybrid, convolution, rotary, rotary-hybrid, wide-hybrid, gated-convolution), "
+    "a name of the zoo, a run, the folder of a model, a file, or - for stdin."
+)
 
 
 def find_backbone(source: str, layers: int | None = None, purpose: str = "") -> "Backbone":
     """Finds a backbone by name, in a folder or a file, or parses a formula.
 
     Args:
-        source: `bert`, `hybrid` or `convolution`; a name of the zoo; a finished search; a pre-training or a
-            saved model; a file with one layer per line, or a list in JSON; `-`; or layers themselves.
-        layers: Depth of the first three; None means 4.
+        source: A name in `STACKS`; a name of the zoo; a finished search; a pre-training or a saved model; a
+            file with one layer per line, or a list in JSON; `-`; or layers themselves.
+        layers: Depth of a stack; None means 4.
         purpose: What it is for, in messages: ` for --seed-backbone`.
 
     Raises:

@@ -26,7 +26,7 @@ Hardware = Annotated[
 ]
 Devices = Annotated[int, typer.Option(min=1, help="Number of devices that share the work.")]
 Layers = Annotated[
-    int | None, typer.Option(min=1, help="Number of layers of bert, hybrid and convolution; default: 4.")
+    int | None, typer.Option(min=1, help="Number of layers of a named stack (bert, rotary, ...); default: 4.")
 ]
 Config = Annotated[Path | None, typer.Option(help="YAML file of settings, over the preset.")]
 Set = Annotated[list[str] | None, typer.Option("--set", help="Any setting, as key=value.")]

@@ -57,7 +57,7 @@ def search(
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run in --out.")] = False,
 ) -> None:
-    """Search for a backbone and compare the winner with BERT, a hybrid and convolutions only."""
+    """Search for a backbone and compare the winner with stacks that people build by hand."""
     options = dict(locals())  # all options by their names
     from autobert_zero.report.artifacts import attach_pictures
     from autobert_zero.run_folder import check_new

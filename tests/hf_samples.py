@@ -1,10 +1,28 @@
 """Tiny configurations, batches and models for the tests of `autobert_zero.hf`."""
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import torch
 from torch import Tensor, nn
 from transformers import BertConfig
 
 from autobert_zero.hf import AutoBertZeroConfig
+
+WITHOUT_THE_PACKAGE = """
+import sys
+sys.modules["autobert_zero"] = None  # importing it is an ImportError
+import torch, transformers
+auto, folder, inputs, outputs = sys.argv[1:]
+model = getattr(transformers, auto).from_pretrained(folder, trust_remote_code=True).eval()
+with torch.no_grad():
+    torch.save(list(model(**torch.load(inputs)).to_tuple()), outputs)
+again = folder + "-again"
+model.save_pretrained(again)
+getattr(transformers, auto).from_pretrained(again, trust_remote_code=True)
+"""
 
 STANDARD = "softmax(scale(Q @ K.T)) @ V"
 MIXED = [
@@ -57,3 +75,16 @@ def batch(seed: int = 0) -> dict[str, Tensor]:
 def real(values: Tensor) -> Tensor:
     """Drops the rows of padding: (3, 12, ...) -> (20, ...)."""
     return values[batch()["attention_mask"].bool()]
+
+
+def without_the_package(auto: str, folder: Path, inputs: dict[str, torch.Tensor]) -> list[torch.Tensor]:
+    """What a fresh process that cannot import the package computes with an exported folder."""
+    torch.save(inputs, folder.parent / "inputs.pt")
+    outputs = folder.parent / "outputs.pt"
+    subprocess.run(
+        [sys.executable, "-c", WITHOUT_THE_PACKAGE, auto, folder, folder.parent / "inputs.pt", outputs],
+        check=True,
+        capture_output=True,
+        env={**os.environ, "HF_MODULES_CACHE": str(folder.parent / "modules"), "HF_HUB_OFFLINE": "1"},
+    )
+    return torch.load(outputs)

@@ -1,8 +1,6 @@
 """The exported folder: what is in it, that it works without the package, and that programs are exact."""
 
 import json
-import os
-import subprocess
 import sys
 from pathlib import Path
 
@@ -22,32 +20,6 @@ from autobert_zero.export import export, programs
 from autobert_zero.hf.auto import MODELS
 from autobert_zero.report import draw
 from autobert_zero.space import Backbone
-
-WITHOUT_THE_PACKAGE = """
-import sys
-sys.modules["autobert_zero"] = None  # importing it is an ImportError
-import torch, transformers
-auto, folder, inputs, outputs = sys.argv[1:]
-model = getattr(transformers, auto).from_pretrained(folder, trust_remote_code=True).eval()
-with torch.no_grad():
-    torch.save(list(model(**torch.load(inputs)).to_tuple()), outputs)
-again = folder + "-again"
-model.save_pretrained(again)
-getattr(transformers, auto).from_pretrained(again, trust_remote_code=True)
-"""
-
-
-def without_the_package(auto: str, folder: Path, inputs: dict[str, torch.Tensor]) -> list[torch.Tensor]:
-    """What a fresh process that cannot import the package computes with an exported folder."""
-    torch.save(inputs, folder.parent / "inputs.pt")
-    outputs = folder.parent / "outputs.pt"
-    subprocess.run(
-        [sys.executable, "-c", WITHOUT_THE_PACKAGE, auto, folder, folder.parent / "inputs.pt", outputs],
-        check=True,
-        capture_output=True,
-        env={**os.environ, "HF_MODULES_CACHE": str(folder.parent / "modules"), "HF_HUB_OFFLINE": "1"},
-    )
-    return torch.load(outputs)
 
 
 @pytest.fixture(scope="module")
@@ -91,7 +63,7 @@ def test_the_folder_works_without_the_package(exported: Path) -> None:
     assert sorted(inputs) == ["attention_mask", "input_ids", "token_type_ids"]
     assert tokenizer.convert_ids_to_tokens(inputs["input_ids"][0])[0] == "[CLS]"
     assert set(inputs["token_type_ids"].unique().tolist()) == {0, 1}
-    (theirs,) = without_the_package("AutoModelForMaskedLM", exported, inputs)
+    (theirs,) = hf_samples.without_the_package("AutoModelForMaskedLM", exported, inputs)
     model = hf.AutoBertZeroForMaskedLM.from_pretrained(exported).eval()
     with torch.no_grad():
         assert torch.equal(theirs, model(**inputs).logits)
@@ -156,7 +128,9 @@ def test_a_saved_model_works_without_the_package(tmp_path: Path) -> None:
     model = saved(tmp_path / "saved", hf.AutoBertZeroForQuestionAnswering)
     assert export(tmp_path / "saved", tmp_path / "out", ()) == []
     assert "does not say how it was trained" in (tmp_path / "out" / "README.md").read_text()
-    theirs = without_the_package("AutoModelForQuestionAnswering", tmp_path / "out", hf_samples.batch())
+    theirs = hf_samples.without_the_package(
+        "AutoModelForQuestionAnswering", tmp_path / "out", hf_samples.batch()
+    )
     with torch.no_grad():
         for ours, other in zip(model(**hf_samples.batch()).to_tuple(), theirs, strict=True):
             assert torch.equal(hf_samples.real(ours), hf_samples.real(other))
@@ -191,7 +165,7 @@ def test_a_saved_copy_of_an_exported_model_works_without_the_package(how: str, t
         model.save_pretrained(copy)
     code = "modeling_autobert_zero.py"
     assert (copy / code).read_text() == (tmp_path / "out" / code).read_text()
-    (theirs,) = without_the_package("AutoModelForSequenceClassification", copy, hf_samples.batch())
+    (theirs,) = hf_samples.without_the_package("AutoModelForSequenceClassification", copy, hf_samples.batch())
     with torch.no_grad():
         assert torch.equal(model(**hf_samples.batch()).logits, theirs)
 

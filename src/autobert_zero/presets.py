@@ -31,7 +31,7 @@ def demo() -> SearchConfig:
             learning_rate=3e-3,
             together=4,
         ),
-        final=FinalConfig(finalists=3, screening_steps=110, steps=330, rates=(2e-3, 4e-3, 8e-3)),
+        final=FinalConfig(finalists=3, screening_steps=220, steps=440, rates=(2e-3, 4e-3, 8e-3)),
     )
 
 

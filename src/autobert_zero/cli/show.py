@@ -43,7 +43,7 @@ def describe(
 
 @app.command()
 def zoo(
-    name: Annotated[str | None, typer.Argument(help="Print this one's backbone, one layer a line.")] = None,
+    name: Annotated[str | None, typer.Argument(help="Print this one's backbone, one layer per line.")] = None,
 ) -> None:
     """List the known backbones, or print one."""
     from autobert_zero.zoo import find, list_zoo

@@ -1,6 +1,7 @@
 """The exported folder: what is in it, that it works without the package, and that programs are exact."""
 
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import pytest
 import tiny
 import torch
 import transformers
+from transformers.dynamic_module_utils import get_class_from_dynamic_module
 
 from autobert_zero import hf
 from autobert_zero.errors import UserError
@@ -20,6 +22,7 @@ from autobert_zero.export import export, programs
 from autobert_zero.hf.auto import MODELS
 from autobert_zero.report import draw
 from autobert_zero.space import Backbone
+from autobert_zero.zoo.opponents import GATED_CONVOLUTION, GATED_ROTARY
 
 
 @pytest.fixture(scope="module")
@@ -178,6 +181,48 @@ def test_convolutions_of_long_sequences_are_exported(kernel: int, tmp_path: Path
     written = export(tmp_path / "saved", tmp_path / "out")
     assert [program.file for program in written] == ["model.pt2", "model.onnx"]
     assert all((5, 512) in program.shapes for program in written)
+
+
+def test_the_modern_primitives_and_trunk_are_exported(tmp_path: Path) -> None:
+    """At lengths beyond the training's, as programs and as the code in the folder."""
+    config = hf_samples.config(
+        [GATED_ROTARY, GATED_CONVOLUTION, "conv 5"],
+        norm="pre",
+        feed_forward_kind="geglu",
+        positions="none",
+        biases=False,
+    )
+    model = hf_samples.randomise(hf.AutoBertZeroForMaskedLM(config))
+    model.save_pretrained(tmp_path / "saved")
+    written = export(tmp_path / "saved", tmp_path / "out")
+    assert [program.file for program in written] == ["model.pt2", "model.onnx"]
+    longer = 4 * config.max_position_embeddings
+    assert all((5, longer) in program.shapes for program in written)
+    assert all(program.difference <= programs.TOLERANCE for program in written)
+    ids = torch.randint(config.vocab_size, (2, longer), generator=torch.Generator().manual_seed(0))
+    mask = (torch.arange(longer) < torch.tensor([[longer], [longer - 9]])).long()
+    inputs = {"input_ids": ids, "attention_mask": mask, "token_type_ids": torch.zeros_like(ids)}
+    exported = get_class_from_dynamic_module(
+        "modeling_autobert_zero.AutoBertZeroForMaskedLM", str(tmp_path / "out")
+    )
+    assert exported.__module__.startswith("transformers_modules.")
+    theirs = exported.from_pretrained(tmp_path / "out").eval()
+    with torch.no_grad():
+        assert torch.equal(theirs(**inputs).logits[mask.bool()], model(**inputs).logits[mask.bool()])
+
+
+@pytest.mark.parametrize("umask", [0o022, 0o027])
+def test_folder_and_files_follow_the_umask(umask: int, tmp_path: Path) -> None:
+    saved(tmp_path / "saved", hf.AutoBertZeroForMaskedLM)
+    before = os.umask(umask)
+    try:
+        export(tmp_path / "saved", tmp_path / "out", ())
+    finally:
+        os.umask(before)
+    files = {path.name: path.stat().st_mode & 0o777 for path in (tmp_path / "out").iterdir()}
+    assert "model.safetensors" in files
+    assert set(files.values()) == {0o666 & ~umask}
+    assert (tmp_path / "out").stat().st_mode & 0o777 == 0o777 & ~umask
 
 
 def test_a_program_that_computes_something_else_is_refused(

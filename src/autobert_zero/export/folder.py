@@ -1,7 +1,7 @@
 """The folder of an exported model."""
 
+import secrets
 import shutil
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,6 +9,7 @@ from autobert_zero.errors import UserError
 from autobert_zero.export.card import model_card
 from autobert_zero.export.programs import Program, require_onnx, write_programs
 from autobert_zero.export.sources import Source, open_source
+from autobert_zero.files import follow_umask
 from autobert_zero.hf.code import AUTO_MAP, CODE
 from autobert_zero.report.draw import write as write_picture
 
@@ -47,8 +48,8 @@ def export(
         require_onnx()
     opened = open_source(source)
     try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        partial = Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name}-"))
+        partial = out.parent / f".{out.name}-{secrets.token_hex(8)}"
+        partial.mkdir(parents=True)
     except OSError as error:
         raise UserError(f"{out} cannot be made: {error.strerror}; choose another folder") from None
     try:
@@ -59,7 +60,7 @@ def export(
         written = list(write_programs(opened.model, partial, programs, watch))
         card = model_card(opened, f"{CODE}.py", _PICTURE, written)
         (partial / "README.md").write_text(card, encoding="utf-8")
-        partial.chmod(0o755)  # temporary folders are private
+        follow_umask(partial)
         if out.exists():
             out.rmdir()
         partial.replace(out)

@@ -205,3 +205,15 @@ def test_local_paths_of_a_pretraining_are_absolute(tmp_path: Path, monkeypatch: 
     monkeypatch.chdir(tmp_path)
     config = PretrainConfig(backbone=("conv 3",), start="run", text=TextConfig(corpus="books")).absolute()
     assert (config.start, config.text.corpus) == (str(tmp_path / "run"), str(tmp_path / "books"))
+
+
+@pytest.mark.parametrize("primitives", ["modern", ["matmul", "transpose", "rotary"]])
+def test_a_space_with_rotary_needs_an_even_head_dimension(primitives: str | list[str]) -> None:
+    odd = {"model": {"width": 18, "heads": 6}}
+    space = {"space": {"primitives": primitives}}
+    says = r"config: rotary needs an even head dimension.* width 18 / 6 heads is 3: choose another width"
+    with pytest.raises(ConfigError, match=says):
+        resolve(SearchConfig(), odd, space)
+    resolve(SearchConfig(), {"model": {"width": 24, "heads": 6}}, space)
+    resolve(SearchConfig(), odd, space, {"space": {"attention_share": 0}})  # convolutions only
+    resolve(SearchConfig(), odd)

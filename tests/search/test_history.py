@@ -7,9 +7,10 @@ from pathlib import Path
 import optuna
 import pytest
 
+from autobert_zero.config import SpaceConfig
 from autobert_zero.search.history import STUDY, History, HistoryError, ranked, read_trials
 from autobert_zero.search.trial import Outcome, Proposal, Status, Trial
-from autobert_zero.space import Backbone
+from autobert_zero.space import PAPER, Backbone
 
 ATTENTION = Backbone.parse("softmax(scale(Q @ K.T)) @ V\nconv 65")
 CONVOLUTION = Backbone.parse("conv 3\nconv 9")
@@ -149,6 +150,22 @@ def test_a_journal_on_a_shared_disk(tmp_path: Path) -> None:
     assert read_trials(storage) == History(storage).load() == TRIALS
     with pytest.raises(HistoryError, match="is of a search with another seed"):
         History(storage, identity={"seed": 2})
+
+
+@pytest.mark.parametrize(
+    ("primitives", "shown"), [("modern", "modern"), (["add", "matmul"], "add, matmul"), ([], "none")]
+)
+def test_a_study_of_other_primitives_names_both_sets(
+    storage: str, primitives: str | list[str], shown: str
+) -> None:
+    def identity(chosen: str | list[str]) -> dict[str, dict[str, object]]:
+        return {"space": SpaceConfig(attention_share=0, primitives=chosen).model_dump(mode="json")}
+
+    History(storage, identity=identity("paper"))
+    says = rf"is of a search with another space\.primitives \(paper there, {shown} here\); choose"
+    with pytest.raises(HistoryError, match=says):
+        History(storage, identity=identity(primitives))
+    History(storage, identity=identity(list(PAPER)))  # the same set, written out
 
 
 def test_foreign_trials_get_a_clear_error(storage: str) -> None:

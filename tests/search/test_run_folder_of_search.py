@@ -16,8 +16,9 @@ from autobert_zero.run_folder import RunError, read_record
 from autobert_zero.search import run
 from autobert_zero.search.evaluate import ProxyEvaluator
 from autobert_zero.search.progress import RunProgress
-from autobert_zero.space import Backbone
+from autobert_zero.space import KERNELS, PAPER, Backbone
 
+CONVOLUTIONS = {f"conv {kernel}" for kernel in KERNELS}
 SMALL = ("--set", "proxy.candidates=3", "--set", "final.finalists=1")
 
 
@@ -196,6 +197,41 @@ def test_other_seed_backbones_and_settings_are_refused(stopped: Path) -> None:
         ):
             run.run_search(resolve(config, {"seed": 1, "proxy": {"steps": 9}}), stopped, progress)
     assert tiny.contents(stopped) == before
+
+
+@pytest.mark.parametrize(
+    ("primitives", "names"),
+    [("modern", "modern"), (["matmul", "softmax", "transpose"], "transpose, softmax, matmul")],
+)
+def test_other_primitives_are_refused_and_both_sets_named(
+    stopped: Path, primitives: str | list[str], names: str
+) -> None:
+    config = resolve(SearchConfig(), read_yaml(stopped / "config.yaml"))
+    before = tiny.contents(stopped)
+    says = rf"holds a run with another space\.primitives \(paper there, {names} here\); a resumed run keeps"
+    with RunProgress(Console(quiet=True)) as progress, pytest.raises(RunError, match=says):
+        run.run_search(resolve(config, {"space": {"primitives": primitives}}), stopped, progress)
+    assert tiny.contents(stopped) == before
+    # The same set, written out in another order, is no other set.
+    assert resolve(config, {"space": {"primitives": list(reversed(PAPER))}}) == config
+
+
+def test_a_seed_backbone_from_outside_the_space_is_announced_and_evaluated(
+    settings_file: Path, tmp_path: Path
+) -> None:
+    seed = Backbone.parse("softmax(scale(rotary(Q) @ rotary(K).T)) @ (V * sigmoid(V))\nconv 3")
+    (tmp_path / "seed.txt").write_text(f"{seed}\n")
+    given = ("search", "--config", settings_file, "--out", tmp_path / "run", *SMALL)
+    done = tiny.command(*given, "--seed-backbone", tmp_path / "seed.txt")
+    assert done.code == 0, done.err
+    says = "seed backbones hold rotary, multiply, sigmoid, which space.primitives does not: they are"
+    assert says in " ".join(done.log.split())
+    first, *others = run.History(f"sqlite:///{tmp_path / 'run' / 'study.db'}").load()
+    assert first.proposal.backbone == seed.canonical()
+    assert first.outcome.score is not None
+    drawn = [trial.proposal.backbone for trial in others if trial.proposal.parent is None]
+    assert drawn
+    assert all(backbone.operations <= {*PAPER, *CONVOLUTIONS} for backbone in drawn)
 
 
 def test_rights(stopped: Path, settings_file: Path, tmp_path: Path) -> None:

@@ -55,6 +55,8 @@ def test_the_citation_is_the_papers() -> None:
     citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))["preferred-citation"]
     assert citation["url"] == PROJECT["project"]["urls"]["Paper"]
     assert f"title     = {{{citation['title']}}}" in README
+    assert f"pages     = {{{citation['start']}--{citation['end']}}}" in README
+    assert f"doi       = {{{citation['doi']}}}" in README
     for author in citation["authors"]:
         assert f"{author['family-names']}, {author['given-names']}" in README
 

@@ -72,3 +72,12 @@ def test_too_few_candidates_are_said(settings_file: Path, tmp_path: Path) -> Non
     assert "the run has 3 scored candidates; a diagnosis needs 5 or more" in done.err
     nothing = tiny.command("diagnose", tmp_path / "none")
     assert (nothing.code, nothing.err.count("\n")) == (2, 1)
+
+
+def test_without_shared_weights_there_is_nothing_to_diagnose(settings_file: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    settings = ("--set", "proxy.sharing=none", "--set", "proxy.candidates=5")
+    assert tiny.command("search", "--config", settings_file, "--out", out, *settings).code == 0
+    done = tiny.command("diagnose", out)
+    assert (done.code, done.err.count("\n")) == (2, 1)
+    assert "shared no weights (proxy.sharing: none)" in done.err

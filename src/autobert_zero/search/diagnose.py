@@ -85,6 +85,8 @@ def diagnose(out: Path, candidates: int, longer: int, progress: Bars) -> dict[st
     config, _ = read_run(out)
     setting = setting_of_run(out, config, progress.update)
     trials = history_of(out, setting).load()
+    if config.proxy.sharing == "none":
+        raise UserError(f"the search in {out} shared no weights (proxy.sharing: none): nothing to diagnose")
     evaluator = setting.evaluator()
     evaluator.restore(snapshots_of(out), len(trials), progress.say)
     sample = _sample(trials, candidates)

@@ -24,7 +24,7 @@ def demo() -> SearchConfig:
         strategy=StrategyConfig(known=True, population=10),
         proxy=ProxyConfig(
             sharing="none",
-            candidates=22,
+            candidates=26,
             steps=220,
             rungs=(0.5,),
             batch_size=16,

@@ -98,7 +98,7 @@ def test_a_damaged_snapshot_costs_its_candidates_only(one_worker: Path, tmp_path
             return real(*rest)
 
         patch.setattr(ProxyEvaluator, "evaluate", stopping)
-        assert tiny.command("search", "--config", config, "--out", out).code == 130
+        assert tiny.command("search", "--config", config, "--out", out, "--workers", 1).code == 130
     for path in sorted((out / "bank").iterdir())[-damaged:]:
         path.write_bytes(path.read_bytes()[:1000])
     done = tiny.command("search", "--out", out, "--resume")

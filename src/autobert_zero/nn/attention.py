@@ -1,5 +1,6 @@
 """Any valid attention graph as a multi-head layer."""
 
+import torch
 from torch import Tensor, nn
 
 from autobert_zero.encoder_config import ROTARY_BASE
@@ -77,7 +78,8 @@ class GraphAttention(nn.Module):
         """
         weights = None
         if mask is not None:
-            x = x.masked_fill(~mask[..., None], 0.0)  # padding may hold anything, NaN too
+            # Padding may hold anything, NaN too; what is finite stays, so that states of padding are BERT's.
+            x = torch.where(mask[..., None], x, x.nan_to_num(0.0, 0.0, 0.0))
         if documents is not None:
             mixed = documents.apart(self._mix, x)
         elif with_map and self._map is not None:

@@ -107,7 +107,8 @@ def judged(config: SearchConfig, out: Path, seconds: float | None) -> dict[str, 
     newest = newest_scores(trials)
     known = [trial for trial in trials[: len(setting.space.known)] if trial.proposal.given]
     with RunProgress(Console(quiet=True)) as progress:
-        truths = Finals(setting, out.parent / f"truth-{config.seed}", progress).train(
+        executor = InProcess(setting.evaluator())
+        truths = Finals(setting, out.parent / f"truth-{config.seed}", progress, executor).train(
             [
                 Training(
                     trial.proposal.mutations[0].removeprefix("known: "),

@@ -75,6 +75,7 @@ for unit in ("finetune", "export", "data", "training", "search", "pretrain", "re
 # Where the search meets the training; the rest of the search knows only backbones and scores.
 ASSEMBLY = {
     *(
+        "search/cluster",
         "search/diagnose",
         "search/evaluate",
         "search/executors",
@@ -82,6 +83,7 @@ ASSEMBLY = {
         "search/loop",
         "search/prepare",
         "search/run",
+        "search/tasks",
     ),
     *("search/latency", "search/parts", "search/twins"),
 }

@@ -50,7 +50,7 @@ def search(
         typer.Option(min=0, help="Local processes that train candidates (proxy.together); 0: one per core."),
     ] = 0,
     ray: Annotated[
-        str | None, typer.Option(help="Address of a Ray cluster that trains candidates; local starts one.")
+        str | None, typer.Option(help="Address of a Ray cluster that does the training; local starts one.")
     ] = None,
     storage: Annotated[
         str | None, typer.Option(help="Optuna storage URL of the history, for a team's server.")

@@ -1,47 +1,46 @@
-"""Where candidates are trained: in this process, in processes of this machine, or on a Ray cluster.
+"""Where models are trained: in this process, in processes of this machine, or on a Ray cluster.
 
 Candidates that are trained together start from one state of the shared weights, so an executor changes how
 long a search takes and nothing else.
 """
 
-import socket
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
-from functools import lru_cache
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol
-from urllib.parse import urlsplit
 
 import torch
-from tokenizers import Tokenizer
 
 from autobert_zero.config import SearchConfig
 from autobert_zero.errors import UserError
 from autobert_zero.extras import require
-from autobert_zero.nn import Trained
+from autobert_zero.files import written_whole
+from autobert_zero.nn import EncoderConfig, Trained
+from autobert_zero.search import cluster, tasks
 from autobert_zero.search.evaluate import ProxyEvaluator, Watch
-from autobert_zero.search.prepare import Setting, prepare
+from autobert_zero.search.prepare import Setting
 from autobert_zero.search.trial import Outcome, Proposal, Status
-from autobert_zero.training.pool import Report, WorkerDied, WorkerPool
-from autobert_zero.training.scratch import default_workers
+from autobert_zero.space import Backbone, Space
+from autobert_zero.training.pool import WorkerDied, WorkerPool
+from autobert_zero.training.scratch import (
+    Job,
+    OnStep,
+    Result,
+    default_workers,
+    threads_per_job,
+    train_all,
+)
 
 Done = tuple[Outcome, Trained | None]
-_Sent = tuple[Outcome, Any]
-
-_RETRIES = 2
-"""How often Ray trains a candidate again whose worker died."""
-
-_PATIENCE = 10.0
-"""Seconds in which a cluster has to answer."""
 
 
 class Executor(Protocol):
-    """Evaluates candidates that start from one state of the shared weights."""
+    """Does all the training of a search."""
 
     def run(
         self, proposals: Sequence[Proposal], bars: Sequence[float], snapshot: Path, on_step: Watch
     ) -> Iterator[tuple[int, Done]]:
-        """Trains them, in any order.
+        """Trains candidates that start from one state of the shared weights, in any order.
 
         Args:
             proposals: The candidates.
@@ -54,12 +53,66 @@ class Executor(Protocol):
         """
         ...
 
+    def warm_up(self, evaluator: ProxyEvaluator, space: Space, on_step: Watch) -> None:
+        """Warms up the bank of a new evaluator; see its `warm_up`."""
+        ...
+
+    def rescore(
+        self, evaluator: ProxyEvaluator, backbones: Sequence[Backbone], snapshot: Path
+    ) -> list[float]:
+        """Scores backbones with the bank as it stands.
+
+        Args:
+            evaluator: Holds the bank.
+            backbones: What to score.
+            snapshot: File with the bank.
+        """
+        ...
+
+    def train(
+        self,
+        jobs: Sequence[Job],
+        workers: int,
+        on_step: OnStep,
+        on_result: Callable[[Result], None],
+    ) -> None:
+        """Trains models from scratch; see `train_all`."""
+        ...
+
+    def speed(self, setting: Setting, backbone: Backbone, sizes: EncoderConfig) -> float:
+        """Tokens per second that a model of the final comparison trains at."""
+        ...
+
     def close(self) -> None:
         """Ends the workers."""
         ...
 
 
-class InProcess:
+class _Local:
+    """What executors on this machine do in the same way: all but the candidates."""
+
+    def warm_up(self, evaluator: ProxyEvaluator, space: Space, on_step: Watch) -> None:
+        evaluator.warm_up(space, on_step)
+
+    def rescore(
+        self, evaluator: ProxyEvaluator, backbones: Sequence[Backbone], snapshot: Path
+    ) -> list[float]:
+        return evaluator.rescore(backbones)
+
+    def train(
+        self,
+        jobs: Sequence[Job],
+        workers: int,
+        on_step: OnStep,
+        on_result: Callable[[Result], None],
+    ) -> None:
+        train_all(jobs, workers, on_step, on_result)
+
+    def speed(self, setting: Setting, backbone: Backbone, sizes: EncoderConfig) -> float:
+        return tasks.speed_in(setting, backbone, sizes)
+
+
+class InProcess(_Local):
     """One after the other, in this process."""
 
     def __init__(self, evaluator: ProxyEvaluator) -> None:
@@ -75,7 +128,7 @@ class InProcess:
         pass
 
 
-class Processes:
+class Processes(_Local):
     """Several at once, in processes of this machine. One that dies is replaced and its candidate redone.
 
     Args:
@@ -92,15 +145,17 @@ class Processes:
         self, proposals: Sequence[Proposal], bars: Sequence[float], snapshot: Path, on_step: Watch
     ) -> Iterator[tuple[int, Done]]:
         calls = [(*self._setting, snapshot, proposal, tuple(bars)) for proposal in proposals]
-        for index, sent in self._pool.run(_work, calls):
-            yield index, _received(sent)
+        for index, sent in self._pool.run(tasks.evaluate_candidate, calls):
+            yield index, _done(sent)
 
     def close(self) -> None:
         self._pool.close()
 
 
 class Ray:
-    """Several at once, as tasks of a Ray cluster, whose nodes have this package and can read the corpus.
+    """Everything as tasks of a Ray cluster, whose nodes have this package and can read the corpus.
+
+    A task whose worker or node dies is done again.
 
     Args:
         config: Of the run.
@@ -108,62 +163,114 @@ class Ray:
         tokenizer: Of a run that is continued, as JSON; None: what the config says.
 
     Raises:
-        UserError: Ray is not installed, or the cluster cannot be reached.
+        UserError: Ray is not installed, or the cluster cannot be reached. Later: the cluster was lost.
     """
 
     def __init__(self, config: SearchConfig, address: str, tokenizer: str | None = None) -> None:
         require("--ray", "ray")
-        import ray
-
-        self._ray = ray
-        self._setting = config, tokenizer
+        self._config, self._setting = config, (config, tokenizer)
+        self._address = address
+        self._pool = WorkerPool(1, deaths=0)
+        self._answers = True  # as long as no call was broken off
         try:
-            _check_answers(address)
-            ray.init(address=address, log_to_driver=False, logging_level="error")
-        except (OSError, ValueError, RuntimeError) as error:
-            cause = str(error).splitlines()[0] if str(error) else type(error).__name__
-            raise UserError(f"the Ray cluster {address} cannot be reached: {cause}") from None
-        uses_gpu = config.device != "cpu" and ray.cluster_resources().get("GPU", 0) > 0
-        options: dict[str, Any] = {"num_gpus": 1} if uses_gpu else {"num_cpus": 1}
-        self._task = ray.remote(max_retries=_RETRIES, **options)(_work)
+            self._ask(cluster.connect, address, config.device != "cpu")
+        except BaseException:
+            self._pool.close()
+            raise
 
     def run(
         self, proposals: Sequence[Proposal], bars: Sequence[float], snapshot: Path, on_step: Watch
     ) -> Iterator[tuple[int, Done]]:
-        shared = self._ray.put(snapshot.read_bytes())
-        running = {
-            self._task.remote(*self._setting, shared, proposal, tuple(bars)): place
-            for place, proposal in enumerate(proposals)
-        }
-        waiting = list(running)
-        while waiting:
-            (first, *_), waiting = self._ray.wait(waiting, num_returns=1)
-            try:
-                yield running[first], _received(self._ray.get(first))
-            except (self._ray.exceptions.WorkerCrashedError, self._ray.exceptions.OutOfMemoryError) as error:
-                reason = f"its worker died {_RETRIES + 1} times: {str(error).splitlines()[0]}"
-                yield running[first], (Outcome(Status.FAILED, reason=reason), None)
-            except (ModuleNotFoundError, self._ray.exceptions.RaySystemError) as error:
-                if "autobert_zero" not in str(error):
-                    raise
-                raise UserError(
-                    "the nodes of the Ray cluster cannot import autobert_zero; install this version of the "
-                    "package on all of them"
-                ) from error
+        number = 1 if self._config.proxy.together > 1 else torch.get_num_threads()
+        calls = [(proposal, tuple(bars)) for proposal in proposals]
+        for index, sent in self._tasks(tasks.evaluate_candidate, calls, number, snapshot):
+            yield index, _done(sent)
+
+    def warm_up(self, evaluator: ProxyEvaluator, space: Space, on_step: Watch) -> None:
+        if self._config.proxy.sharing != "biws":
+            return
+        (snapshot, last) = self._whole(tasks.warm_up, [(space,)], ["the warm-up"])[0]
+        evaluator.load(snapshot)
+        if last is not None:
+            on_step(*last)
+
+    def rescore(
+        self, evaluator: ProxyEvaluator, backbones: Sequence[Backbone], snapshot: Path
+    ) -> list[float]:
+        names = ["scoring again"] * len(backbones)
+        return self._whole(tasks.rescore, [(backbone,) for backbone in backbones], names, snapshot)
+
+    def train(
+        self,
+        jobs: Sequence[Job],
+        workers: int,
+        on_step: OnStep,
+        on_result: Callable[[Result], None],
+    ) -> None:
+        calls = [(tasks.RemoteJob.of(job),) for job in jobs]
+        for index, sent in self._tasks(tasks.train_job, calls, threads_per_job(workers, len(jobs))):
+            job = jobs[index]
+            result, weights = _checked(sent, job.name)
+            if job.weights is not None and weights is not None:
+                with written_whole(job.weights) as partial:
+                    partial.write_bytes(weights)
+            on_step(job.name, job.recipe.steps, job.recipe.steps)
+            on_result(result)
+
+    def speed(self, setting: Setting, backbone: Backbone, sizes: EncoderConfig) -> float:
+        measured: float = self._whole(tasks.measure_speed, [(backbone, sizes)], ["measuring"])[0]
+        return measured
 
     def close(self) -> None:
-        self._ray.shutdown()
+        if self._answers:
+            with suppress(UserError):  # what the search lost with the cluster, it has said
+                self._ask(cluster.disconnect)
+        self._pool.close()
+
+    def _whole(
+        self,
+        function: Callable[..., Any],
+        calls: Sequence[tuple[Any, ...]],
+        names: Sequence[str],
+        snapshot: Path | None = None,
+    ) -> list[Any]:
+        """What all of the calls returned, in their order."""
+        done = self._tasks(function, calls, torch.get_num_threads(), snapshot)
+        by_index = {index: _checked(value, names[index]) for index, value in done}
+        return [by_index[index] for index in range(len(calls))]
+
+    def _tasks(
+        self,
+        function: Callable[..., Any],
+        calls: Sequence[tuple[Any, ...]],
+        number: int,
+        snapshot: Path | None = None,
+    ) -> Iterator[tuple[int, Any]]:
+        """Makes calls on the cluster; yields the index of each with what it returned, or a `WorkerDied`."""
+        if calls:
+            self._ask(cluster.submit, function, self._setting, snapshot, calls, number)
+        for _ in calls:
+            yield self._ask(cluster.take)
+
+    def _ask(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        """Makes a call of `search.cluster` in the process that talks to the cluster."""
+        self._answers = False
+        ((_, answer),) = self._pool.run(function, [arguments])
+        if isinstance(answer, WorkerDied):
+            raise cluster.cluster_lost(self._address)
+        self._answers = True
+        return answer
 
 
-def _check_answers(address: str) -> None:
-    """Connects to an address of the form host:port: Ray itself waits for minutes where nobody answers.
+def _checked(value: Any, name: str) -> Any:
+    """What a task returned.
 
     Raises:
-        OSError: Nobody does.
+        UserError: Its worker died again and again.
     """
-    parts = urlsplit(address if "://" in address else f"//{address}")
-    if parts.hostname and parts.port:
-        socket.create_connection((parts.hostname, parts.port), timeout=_PATIENCE).close()
+    if isinstance(value, WorkerDied):
+        raise UserError(f"{name}: {value.reason}; free some memory on the nodes, then continue with --resume")
+    return value
 
 
 def make_executor(
@@ -179,57 +286,25 @@ def make_executor(
         ray: Address of a Ray cluster.
 
     Raises:
-        UserError: There is nothing to divide, or the cluster cannot be used.
+        UserError: There is nothing to divide among local workers, or the cluster cannot be used.
     """
     together = setting.config.proxy.together
+    config, tokenizer = setting.config, setting.tokenizer.to_str()
+    if ray is not None:
+        return Ray(config, ray, tokenizer)
     workers = workers or min(together, default_workers(setting.device))
-    if workers == 1 and ray is None:
+    if workers == 1:
         return InProcess(evaluator)
     if together == 1:
         raise UserError(
             "proxy.together is 1: each candidate starts from the weights that the one before it left, so "
             "there is nothing to do in parallel; start a run with --set proxy.together=4, or use one worker"
         )
-    config, tokenizer = setting.config, setting.tokenizer.to_str()
-    return Processes(config, workers, tokenizer) if ray is None else Ray(config, ray, tokenizer)
+    return Processes(config, workers, tokenizer)
 
 
-@lru_cache(maxsize=1)
-def _evaluator(config: SearchConfig, tokenizer: str | None) -> ProxyEvaluator:
-    """The evaluator of a worker, prepared once."""
-    return prepare(config, tokenizer=Tokenizer.from_str(tokenizer) if tokenizer else None).evaluator()
-
-
-def _work(
-    config: SearchConfig,
-    tokenizer: str | None,
-    snapshot: Path | bytes,
-    proposal: Proposal,
-    bars: tuple[float, ...],
-    report: Report = lambda *values: None,
-) -> _Sent:
-    """What a worker does with a candidate."""
-    evaluator = _evaluator(config, tokenizer)
-    evaluator.load(snapshot)
-    outcome, trained = evaluator.evaluate(proposal, bars)
-    return outcome, None if trained is None else _sent(trained)
-
-
-def _sent(trained: Trained) -> Trained:
-    """With arrays in place of tensors: they travel as plain bytes, not through shared memory."""
-    return _converted(trained, lambda tensor: tensor.detach().cpu().numpy())
-
-
-def _received(sent: _Sent | WorkerDied) -> Done:
+def _done(sent: tuple[Outcome, Any] | WorkerDied) -> Done:
     if isinstance(sent, WorkerDied):
         return Outcome(Status.FAILED, reason=sent.reason), None
     outcome, trained = sent
-    return outcome, None if trained is None else _converted(trained, torch.tensor)
-
-
-def _converted(trained: Trained, convert: Callable[[Any], Any]) -> Trained:
-    def each(tensors: Mapping[str, Any]) -> dict[str, Any]:
-        return {name: convert(tensor) for name, tensor in tensors.items()}
-
-    moments = {key: each(tensors) for key, tensors in trained.moments.items()}
-    return replace(trained, weights=each(trained.weights), moments=moments)
+    return outcome, None if trained is None else tasks.received(trained)

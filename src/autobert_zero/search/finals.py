@@ -9,26 +9,31 @@ from autobert_zero.errors import UserError
 from autobert_zero.files import write_text
 from autobert_zero.search.board import Board
 from autobert_zero.search.comparison import Model, Training, choose_finalists, compare
+from autobert_zero.search.executors import Executor
 from autobert_zero.search.history import newest_scores, ranked
 from autobert_zero.search.prepare import Setting
 from autobert_zero.search.progress import RunProgress
 from autobert_zero.search.trial import Trial
 from autobert_zero.training.loop import Recipe
-from autobert_zero.training.scratch import Job, Result, default_workers, read_result, train_all
-from autobert_zero.training.speed import training_speed
+from autobert_zero.training.scratch import Job, Result, default_workers, read_result
 from autobert_zero.zoo import opponents
 
 _SEEDS_OF_RUNS = 2**32  # config.seed is smaller
 
-_SPEED_STEPS = 10
-"""Steps that a model's speed is measured with."""
-
 
 class Finals:
-    """Trains models from scratch; a result that is in the folder already is read, not repeated."""
+    """Trains models from scratch; a result that is in the folder already is read, not repeated.
 
-    def __init__(self, setting: Setting, out: Path, progress: RunProgress) -> None:
+    Args:
+        setting: Of the run.
+        out: The run folder.
+        progress: What the user sees.
+        executor: Trains and measures.
+    """
+
+    def __init__(self, setting: Setting, out: Path, progress: RunProgress, executor: Executor) -> None:
         self._setting = setting
+        self._executor = executor
         self._folder = out / "final"
         self._speeds_file = out / "speeds.json"
         self._weights = out / "model.safetensors"
@@ -158,16 +163,12 @@ class Finals:
 
         if jobs:
             workers = final.workers or default_workers(setting.device)
-            train_all(jobs, workers, self._progress.update, keep)
+            self._executor.train(jobs, workers, self._progress.update, keep)
         return {training.name: self._results[training.name] for training in trainings}
 
     def speed(self, name: str, model: Model) -> float:
         """Tokens per second that a model trains at while nothing else of the run does; measured once."""
         if name not in self._speeds:
-            config, device = self._setting.config, self._setting.device
-            batch, length = config.final.batch_size, config.data.length
-            self._speeds[name] = training_speed(
-                model.backbone, model.sizes, batch, length, config.precision, device, _SPEED_STEPS
-            )
+            self._speeds[name] = self._executor.speed(self._setting, model.backbone, model.sizes)
             write_text(self._speeds_file, json.dumps(self._speeds, indent=2) + "\n")
         return self._speeds[name]

@@ -28,7 +28,7 @@ class Search:
         space: The bounds.
         strategy: New; it is told what is recorded.
         evaluator: Holds the shared weights.
-        executor: Trains candidates.
+        executor: Trains and scores.
         costs: What a backbone costs, by name; part of the metrics of every trial.
         history: What is recorded.
         snapshots: Folder for the shared weights.
@@ -61,7 +61,11 @@ class Search:
         while len(self.trials) < self.config.proxy.candidates:
             shares = self.config.proxy.sharing != "none"  # scores from new weights do not age
             stale = self.strategy.contenders() if shares else ()
-            scores = self.evaluator.rescore([trial.proposal.backbone for trial in stale])
+            scores = self.executor.rescore(
+                self.evaluator,
+                [trial.proposal.backbone for trial in stale],
+                snapshot_path(self.snapshots, len(self.trials)),
+            )
             rescored = {trial.proposal.number: score for trial, score in zip(stale, scores, strict=True)}
             self.strategy.rescore(rescored)
             proposals = self._ask()
@@ -85,7 +89,8 @@ class Search:
             again, and keep their recorded outcomes.
         """
         if not any(self.snapshots.glob("*.safetensors")) and not self.trials:
-            self.evaluator.warm_up(
+            self.executor.warm_up(
+                self.evaluator,
                 self.space,
                 lambda done, of, loss: self.progress.update("warm-up", done, of, f"loss {loss:.3f}"),
             )

@@ -63,7 +63,7 @@ def run_search(
         progress: What the user sees.
         first: Backbones of the user, proposed before any other; a run that is continued knows its own.
         workers: Processes that train candidates at once, 0: one per core; changes the time, not the result.
-        ray: Address of a Ray cluster that trains them instead.
+        ray: Address of a Ray cluster that does all the training instead.
 
     Returns:
         The summary, as in `summary.json`.
@@ -93,7 +93,7 @@ def run_search(
     evaluator = setting.evaluator()
     with closing(make_executor(setting, evaluator, workers, ray)) as executor:
         # All that a damaged folder or a foreign storage can be wrong in is read before anything is written.
-        finals = Finals(setting, out, progress)
+        finals = Finals(setting, out, progress, executor)
         clock = _Clock(out / _TIMES, start)
         if resumed or config.storage is not None:
             history_of(out, setting)

@@ -17,9 +17,6 @@ import torch
 from autobert_zero.memory import keep_freed_memory
 from autobert_zero.signals import leave_to_parent
 
-_DEATHS = 2
-"""A call whose worker died so often while it was alone has failed."""
-
 _PROGRESS, _RESULT, _ERROR = "progress", "result", "error"
 
 Report = Callable[..., None]
@@ -49,14 +46,16 @@ class WorkerPool:
     Args:
         workers: How many.
         threads: PyTorch's threads in each; None: as PyTorch finds.
+        deaths: A call whose worker died so often while it was alone has failed; 0: no call is made again.
     """
 
-    def __init__(self, workers: int, threads: int | None = None) -> None:
+    def __init__(self, workers: int, threads: int | None = None, deaths: int = 2) -> None:
         self._context = multiprocessing.get_context("spawn")
         # Workers wait for the end of this pipe: it comes when the pool is closed and when its process dies.
         # An event would not do: to set one waits for a worker that died waiting for it.
         self._end, self._open = self._context.Pipe(duplex=False)
         self._threads = threads
+        self._deaths = deaths
         self._number = workers
         self._workers: dict[int, _Worker] = {}  # started when there is something to do
 
@@ -116,13 +115,13 @@ class WorkerPool:
     def _alone(
         self, function: Callable[..., Any], arguments: tuple[Any, ...], on_progress: Callable[..., None]
     ) -> Any:
-        for _ in range(_DEATHS):
+        for _ in range(self._deaths):
             self._start(0, function, arguments)
             while (message := self._message(0)) is not None:
                 if message[0] != _PROGRESS:
                     return _returned(message)
                 on_progress(*message[1])
-        return WorkerDied(f"its worker died {_DEATHS} times; it may need more memory than there is")
+        return WorkerDied(f"its worker died {self._deaths} times; it may need more memory than there is")
 
     def _start(self, number: int, function: Callable[..., Any], arguments: tuple[Any, ...]) -> Connection:
         """Sends a call to a worker, a new one where it died while there was nothing to do."""

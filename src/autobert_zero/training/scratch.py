@@ -187,6 +187,14 @@ def default_workers(device: torch.device) -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def threads_per_job(workers: int, jobs: int) -> int:
+    """PyTorch's threads for each of the jobs that so many workers train: all of them for one at a time."""
+    workers = min(workers, jobs)
+    return (
+        torch.get_num_threads() if workers <= 1 else max(default_workers(torch.device("cpu")) // workers, 1)
+    )
+
+
 def train_all(
     jobs: Sequence[Job],
     workers: int,
@@ -210,8 +218,7 @@ def train_all(
         for job in jobs:
             on_result(train_from_scratch(job, on_step))
         return
-    threads = max(default_workers(torch.device("cpu")) // workers, 1)
-    with closing(WorkerPool(workers, threads)) as pool:
+    with closing(WorkerPool(workers, threads_per_job(workers, len(jobs)))) as pool:
         for index, result in pool.run(_train, [(job,) for job in jobs], on_step):
             if isinstance(result, WorkerDied):
                 raise UserError(

@@ -1,0 +1,198 @@
+"""The conversation with a Ray cluster, for a process of its own.
+
+Ray ends the process that talks to a cluster when the head node has been gone for a minute, prints what it
+likes, and waits for ever where only a part of the cluster died. The search must survive to say what happened.
+"""
+
+import os
+import socket
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from autobert_zero.devices import threads
+from autobert_zero.errors import UserError
+from autobert_zero.training.pool import Report, WorkerDied
+
+_RETRIES = 2
+"""How often Ray does a task again whose worker or node died."""
+
+_PATIENCE = 10.0
+"""Seconds in which a cluster has to answer."""
+
+_CHECKS = 3
+"""A cluster that is found dead so often in a row is."""
+
+_BETWEEN = 5.0
+"""Seconds between two checks."""
+
+
+def cluster_lost(address: str) -> UserError:
+    """What is said of a cluster that no longer answers."""
+    return UserError(
+        f"the Ray cluster {address} was lost: its head node, or Ray on this machine, no longer answers; all "
+        "recorded trials are kept, continue with --resume when the cluster is there again"
+    )
+
+
+def connect(address: str, gpus: bool, report: Report) -> None:
+    """Connects this process to a cluster.
+
+    Args:
+        address: As `ray.init` takes it; `local` starts one on this machine.
+        gpus: Whether tasks are to have a GPU each, if the cluster has any.
+        report: Unused.
+
+    Raises:
+        UserError: The cluster cannot be reached.
+    """
+    global _client
+    silent = os.open(os.devnull, os.O_WRONLY)  # Ray's own processes and threads print here, too
+    for stream in (1, 2):
+        os.dup2(silent, stream)
+    try:
+        _client = _Client(address, gpus)
+    except (OSError, ValueError, RuntimeError) as error:
+        cause = str(error).splitlines()[0] if str(error) else type(error).__name__
+        refused = "Failed to connect to Ray cluster" in cause  # it answered `_check_answers`
+        hint = "; is it of this version of Ray, and does this machine have its token?" if refused else ""
+        raise UserError(f"the Ray cluster {address} cannot be reached: {cause}{hint}") from None
+
+
+def submit(
+    function: Callable[..., Any],
+    first: tuple[Any, ...],
+    snapshot: Path | None,
+    calls: Sequence[tuple[Any, ...]],
+    number: int,
+    report: Report,
+) -> None:
+    """Sends calls to the cluster, in place of those before.
+
+    Args:
+        function: Importable on the nodes.
+        first: The arguments with which all calls begin.
+        snapshot: A file whose content, as bytes, comes after them; it is sent once.
+        calls: The other arguments of each.
+        number: PyTorch's threads for each.
+        report: Unused.
+    """
+    _connected().submit(function, first, snapshot, calls, number)
+
+
+def take(report: Report) -> tuple[int, Any]:
+    """Waits for any of the calls.
+
+    Returns:
+        Its index, and what it returned, or a `WorkerDied`.
+
+    Raises:
+        UserError: The cluster was lost, the nodes do not have this package, or the call raised it.
+    """
+    return _connected().take()
+
+
+def disconnect(report: Report) -> None:
+    """Leaves the cluster, and ends one that `connect` started."""
+    _connected().close()
+
+
+class _Client:
+    def __init__(self, address: str, gpus: bool) -> None:
+        import ray
+
+        self._ray = ray
+        self._address = address
+        _check_answers(address)
+        ray.init(address=address, log_to_driver=False, logging_level="error")
+        self._gpus = gpus and ray.cluster_resources().get("GPU", 0) > 0
+        # A task that asks for more cores than any node has would wait for ever.
+        self._cores = max(1, *(int(node["Resources"].get("CPU", 0)) for node in ray.nodes()))
+        self._task = ray.remote(max_retries=_RETRIES)(_on_node)
+        self._running: dict[Any, int] = {}
+
+    def close(self) -> None:
+        self._ray.shutdown()
+
+    def submit(
+        self,
+        function: Callable[..., Any],
+        first: tuple[Any, ...],
+        snapshot: Path | None,
+        calls: Sequence[tuple[Any, ...]],
+        number: int,
+    ) -> None:
+        needs: dict[str, Any] = {"num_gpus": 1} if self._gpus else {"num_cpus": min(number, self._cores)}
+        task = self._task.options(**needs)
+        shared = () if snapshot is None else (self._ray.put(snapshot.read_bytes()),)
+        self._running = {
+            task.remote(number, function, *first, *shared, *call): index for index, call in enumerate(calls)
+        }
+
+    def take(self) -> tuple[int, Any]:
+        errors = self._ray.exceptions
+        done = self._wait()
+        index = self._running.pop(done)
+        try:
+            return index, self._ray.get(done)
+        except (errors.WorkerCrashedError, errors.OutOfMemoryError, errors.NodeDiedError) as error:
+            cause = str(error).splitlines()[0]
+            return index, WorkerDied(f"its worker died {_RETRIES + 1} times: {cause}")
+        except (ModuleNotFoundError, errors.RaySystemError) as error:
+            if "No module named 'autobert_zero" not in str(error):
+                raise RuntimeError(str(error)) from None
+            raise UserError(
+                "the nodes of the Ray cluster cannot import autobert_zero; install this version of the "
+                "package on all of them"
+            ) from None
+        except errors.RayTaskError as error:
+            if isinstance(error.cause, UserError):
+                raise UserError(f"on a node of the Ray cluster: {error.cause}") from None
+            raise RuntimeError(str(error)) from None  # Ray's own kinds do not travel between processes
+
+    def _wait(self) -> Any:
+        """The first call that ended."""
+        dead = 0
+        while dead < _CHECKS:
+            done, _ = self._ray.wait(list(self._running), num_returns=1, timeout=_BETWEEN)
+            if done:
+                return done[0]
+            dead = 0 if self._alive() else dead + 1
+        raise cluster_lost(self._address)
+
+    def _alive(self) -> bool:
+        """Whether the head node answers, and knows Ray on this machine as alive."""
+        context = self._ray.get_runtime_context()
+        client = self._address.startswith("ray://")  # Ray on the head node speaks for this machine
+        try:
+            _check_answers(self._address if client else context.gcs_address)
+        except OSError:
+            return False
+        own = context.get_node_id()
+        return client or any(node["Alive"] for node in self._ray.nodes() if node["NodeID"] == own)
+
+
+_client: _Client | None = None
+
+
+def _connected() -> _Client:
+    assert _client is not None, "connect comes first"
+    return _client
+
+
+def _on_node(number: int, function: Callable[..., Any], *arguments: Any) -> Any:
+    """What a node does with a call."""
+    with threads(number):
+        return function(*arguments)
+
+
+def _check_answers(address: str) -> None:
+    """Connects to an address of the form host:port: Ray itself waits for minutes where nobody answers.
+
+    Raises:
+        OSError: Nobody does.
+    """
+    parts = urlsplit(address if "://" in address else f"//{address}")
+    if parts.hostname and parts.port:
+        socket.create_connection((parts.hostname, parts.port), timeout=_PATIENCE).close()

@@ -1,0 +1,168 @@
+"""What workers do, in processes of this machine and on the nodes of a cluster: each prepares the run anew."""
+
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import torch
+from safetensors.torch import save
+from tokenizers import Tokenizer
+
+from autobert_zero.config import SearchConfig
+from autobert_zero.nn import EncoderConfig, Trained
+from autobert_zero.search.evaluate import ProxyEvaluator
+from autobert_zero.search.prepare import Setting, prepare
+from autobert_zero.search.trial import Outcome, Proposal
+from autobert_zero.space import Backbone, Space
+from autobert_zero.training.loop import Recipe
+from autobert_zero.training.pool import Report
+from autobert_zero.training.scratch import Job, Result, train_from_scratch
+from autobert_zero.training.speed import training_speed
+
+_SPEED_STEPS = 10
+"""Steps that a model's speed is measured with."""
+
+
+@dataclass(frozen=True)
+class RemoteJob:
+    """A `Job` without what belongs to one machine: the text's files, the device, the file for the weights.
+
+    Attributes:
+        keep_weights: Whether the trained weights are wanted.
+    """
+
+    name: str
+    backbone: Backbone
+    model: EncoderConfig
+    recipe: Recipe
+    seed: int
+    short_share: float
+    short_length: int
+    keep_weights: bool
+
+    @staticmethod
+    def of(job: Job) -> "RemoteJob":
+        """What is to be sent of a job."""
+        return RemoteJob(
+            job.name,
+            job.backbone,
+            job.model,
+            job.recipe,
+            job.seed,
+            job.short_share,
+            job.short_length,
+            keep_weights=job.weights is not None,
+        )
+
+    def on(self, setting: Setting, weights: Path) -> Job:
+        """The job on the machine where a setting was prepared."""
+        return Job(
+            name=self.name,
+            backbone=self.backbone,
+            model=self.model,
+            data=setting.data,
+            vocabulary=setting.vocabulary,
+            recipe=self.recipe,
+            seed=self.seed,
+            device=str(setting.device),
+            weights=weights if self.keep_weights else None,
+            short_share=self.short_share,
+            short_length=self.short_length,
+        )
+
+
+@lru_cache(maxsize=1)
+def _setting(config: SearchConfig, tokenizer: str | None) -> Setting:
+    return prepare(config, tokenizer=Tokenizer.from_str(tokenizer) if tokenizer else None)
+
+
+@lru_cache(maxsize=1)
+def _evaluator(config: SearchConfig, tokenizer: str | None) -> ProxyEvaluator:
+    """The evaluator of a worker, prepared once."""
+    return _setting(config, tokenizer).evaluator()
+
+
+def evaluate_candidate(
+    config: SearchConfig,
+    tokenizer: str | None,
+    snapshot: Path | bytes,
+    proposal: Proposal,
+    bars: tuple[float, ...],
+    report: Report = lambda *values: None,
+) -> tuple[Outcome, Any]:
+    """Trains and scores a candidate; its weights are in the form that travels, see `received`."""
+    evaluator = _evaluator(config, tokenizer)
+    evaluator.load(snapshot)
+    outcome, trained = evaluator.evaluate(proposal, bars)
+    return outcome, None if trained is None else _sent(trained)
+
+
+def warm_up(
+    config: SearchConfig, tokenizer: str | None, space: Space
+) -> tuple[bytes, tuple[int, int, float] | None]:
+    """Warms the bank up from its random start.
+
+    Returns:
+        The bank as a snapshot, and the last progress: steps done, steps in all, loss.
+    """
+    # A new one: the bank of a worker's evaluator holds what it was last sent, and random numbers were drawn.
+    evaluator = _setting(config, tokenizer).evaluator()
+    last: deque[tuple[int, int, float]] = deque(maxlen=1)
+    evaluator.warm_up(space, lambda *progress: last.append(progress))
+    return save(evaluator.bank.state()), last[0] if last else None
+
+
+def rescore(config: SearchConfig, tokenizer: str | None, snapshot: bytes, backbone: Backbone) -> float:
+    """Scores a backbone with the bank of a snapshot."""
+    evaluator = _evaluator(config, tokenizer)
+    evaluator.load(snapshot)
+    (score,) = evaluator.rescore([backbone])
+    return score
+
+
+def train_job(config: SearchConfig, tokenizer: str | None, job: RemoteJob) -> tuple[Result, bytes | None]:
+    """Trains a model from scratch.
+
+    Returns:
+        The result, and what is in the file of the weights, if they are wanted and the training succeeded.
+    """
+    with TemporaryDirectory() as folder:
+        file = Path(folder) / "model.safetensors"
+        result = train_from_scratch(job.on(_setting(config, tokenizer), file))
+        return result, file.read_bytes() if file.exists() else None
+
+
+def measure_speed(
+    config: SearchConfig, tokenizer: str | None, backbone: Backbone, sizes: EncoderConfig
+) -> float:
+    """Tokens per second that a model trains at on this node."""
+    return speed_in(_setting(config, tokenizer), backbone, sizes)
+
+
+def speed_in(setting: Setting, backbone: Backbone, sizes: EncoderConfig) -> float:
+    """Tokens per second that a model of the final comparison trains at."""
+    config = setting.config
+    batch, length = config.final.batch_size, config.data.length
+    return training_speed(backbone, sizes, batch, length, config.precision, setting.device, _SPEED_STEPS)
+
+
+def _sent(trained: Trained) -> Trained:
+    """With arrays in place of tensors: they travel as plain bytes, not through shared memory."""
+    return _converted(trained, lambda tensor: tensor.detach().cpu().numpy())
+
+
+def received(trained: Trained) -> Trained:
+    """A candidate's weights as they were before they were sent."""
+    return _converted(trained, torch.tensor)
+
+
+def _converted(trained: Trained, convert: Callable[[Any], Any]) -> Trained:
+    def each(tensors: Mapping[str, Any]) -> dict[str, Any]:
+        return {name: convert(tensor) for name, tensor in tensors.items()}
+
+    moments = {key: each(tensors) for key, tensors in trained.moments.items()}
+    return replace(trained, weights=each(trained.weights), moments=moments)

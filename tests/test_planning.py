@@ -36,7 +36,7 @@ def test_the_tokens_of_a_search_from_new_weights_by_hand() -> None:
 
 
 def test_the_tokens_of_a_search_with_shared_weights_by_hand() -> None:
-    config = paper()
+    config = resolve(paper(), {"proxy": {"score": "loss"}})
     proxy, final = config.proxy, config.final
     sequences = (proxy.warmup_steps + proxy.candidates * proxy.steps) * proxy.batch_size
     steps = final.finalists * final.screening_steps + (4 + 3 + 1) * final.steps

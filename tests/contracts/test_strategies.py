@@ -287,6 +287,7 @@ def counted_calls() -> Iterator[list[int]]:
         sys.setprofile(before)
 
 
+@pytest.mark.slow
 def test_long_searches_stay_cheap(name: str) -> None:
     """The work of a proposal hardly grows with the number of trials."""
     length = 600 if name == "tpe" else 2000  # it has forgotten some by then, and takes a minute

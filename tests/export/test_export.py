@@ -107,6 +107,7 @@ def test_onnx_takes_any_batch_and_length(exported: Path) -> None:
         np.testing.assert_allclose(logits[real], expected.numpy()[real], rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("auto", [auto for auto in MODELS if auto is not transformers.AutoModelForMaskedLM])
 def test_every_head_is_exported(tmp_path: Path, auto: type) -> None:
     model = saved(tmp_path / "saved", MODELS[auto])
@@ -152,7 +153,7 @@ def test_the_card_of_a_pre_training(tmp_path: Path) -> None:
         export(tmp_path / "saved", tmp_path / "again", ())
 
 
-@pytest.mark.parametrize("how", ["save_pretrained", "Trainer"])
+@pytest.mark.parametrize("how", ["save_pretrained", pytest.param("Trainer", marks=pytest.mark.slow)])
 def test_a_saved_copy_of_an_exported_model_works_without_the_package(how: str, tmp_path: Path) -> None:
     """It has the code that its config.json names; a plain model has none."""
     saved(tmp_path / "saved", hf.AutoBertZeroForSequenceClassification)
@@ -173,7 +174,7 @@ def test_a_saved_copy_of_an_exported_model_works_without_the_package(how: str, t
         assert torch.equal(model(**hf_samples.batch()).logits, theirs)
 
 
-@pytest.mark.parametrize("kernel", [5, 65])
+@pytest.mark.parametrize("kernel", [5, pytest.param(65, marks=pytest.mark.slow)])
 def test_convolutions_of_long_sequences_are_exported(kernel: int, tmp_path: Path) -> None:
     """Beyond the lengths at which the convolution changes its algorithm."""
     config = hf_samples.config([f"conv {kernel}", hf_samples.STANDARD], max_position_embeddings=512)

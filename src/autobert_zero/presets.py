@@ -24,14 +24,14 @@ def demo() -> SearchConfig:
         strategy=StrategyConfig(known=True, population=10),
         proxy=ProxyConfig(
             sharing="none",
-            candidates=26,
+            candidates=24,
             steps=220,
             rungs=(0.5,),
             batch_size=16,
             learning_rate=3e-3,
             together=4,
         ),
-        final=FinalConfig(finalists=3, screening_steps=220, steps=440, rates=(2e-3, 4e-3, 8e-3)),
+        final=FinalConfig(finalists=3, screening_steps=110, steps=330, rates=(2e-3, 4e-3, 8e-3)),
     )
 
 

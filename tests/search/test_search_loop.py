@@ -71,7 +71,7 @@ class Evaluator:
     def restore(self, folder: Path, trials: int, say: Any) -> int:
         return self.absorbed
 
-    def rescore(self, backbones: Sequence[Backbone]) -> list[float]:
+    def rescore(self, evaluator: Any, backbones: Sequence[Backbone], *rest: Any) -> list[float]:
         return [SCORES[backbone] + 10 for backbone in backbones]
 
     def run(self, proposals: Sequence[Proposal], *rest: Any) -> Iterator[tuple[int, tuple[Outcome, None]]]:

@@ -1,7 +1,7 @@
 """Who is trained, at which rate and for how long, and what is concluded: without training anything."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
@@ -105,12 +105,25 @@ def test_equal_time_may_be_left_out() -> None:
 
 
 def test_the_strongest_opponent_is_also_trained_with_the_winners_weights() -> None:
-    trainer = Trainer({"best": 3.0, "bert": 3.5, "convolution": 3.2})
-    summary = run(trainer)
-    assert summary["strongest"] == summary["equal_weights"]["opponent"] == "convolution"
+    trainer = Trainer({"best": 3.0, "wide": 3.2, "convolution": 3.5})
+    wide = Model(MODELS["bert"].backbone, replace(SIZES, feed_forward=100))
+    models = {"best": MODELS["best"], "wide": wide, "convolution": MODELS["convolution"]}
+    summary = compare(models, FINAL, 7, 8, 32, trainer, lambda name, model: 1.0)
+    assert summary["strongest"] == summary["equal_weights"]["opponent"] == "wide"
     target = MODELS["best"].parameters
+    assert wide.parameters > 1.1 * target
     assert summary["equal_weights"]["parameters"] == pytest.approx(target, rel=0.01)
-    assert trainer.asked["equal-weights-convolution"].model.backbone == MODELS["convolution"].backbone
+    trained = trainer.asked["equal-weights-wide"].model
+    assert trained.backbone == wide.backbone
+    assert trained.sizes.inner == summary["equal_weights"]["inner"] < 100
+
+
+def test_an_opponent_with_the_winners_weights_is_not_trained_twice() -> None:
+    trainer = Trainer({"best": 3.0, "twin": 3.5})
+    models = {"best": MODELS["best"], "twin": MODELS["best"]}
+    summary = compare(models, FINAL, 7, 8, 32, trainer, lambda name, model: 1.0)
+    assert "equal-weights-twin" not in trainer.asked
+    assert summary["equal_weights"]["val_loss"] == summary["twin"]["val_loss"]
 
 
 def test_without_a_whole_opponent_there_is_no_strongest() -> None:

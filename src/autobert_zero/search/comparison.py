@@ -192,7 +192,9 @@ def _at_equal_weights(
 ) -> dict[str, Any]:
     """An opponent with its feed-forward blocks made wider or narrower, to the winner's number of weights."""
     model = with_parameters(models[name], models["best"].parameters)
-    training = Training(f"equal-weights-{name}", model, final.steps, rates[name], seed)
+    # Where the numbers are equal already, this is the training at equal tokens, which is not repeated.
+    own = name if model == models[name] else f"equal-weights-{name}"
+    training = Training(own, model, final.steps, rates[name], seed)
     result = train([training])[training.name]
     return {"opponent": name, "parameters": model.parameters, "inner": model.sizes.inner, **result.to_dict()}
 

@@ -1,6 +1,6 @@
 """Who leaves the plateau of unigram statistics, and when: positions, norms and gates at equal tokens.
 
-    python benchmarks/plateau.py [--corpus BOOKS] [--seeds 3] [--workers 2] [--quick]
+    python benchmarks/plateau.py [--corpus BOOKS] [--seeds 3] [--workers 2] [--out DIR] [--quick]
 
 Trains stacks of 4 layers of width 128 from scratch, 2,000 steps of 16 x 128 tokens (4.1 M), at a rate of
 2e-3 that falls to 0, with vocabulary 8,192 and without short sequences: BERT as published (post-norm, GELU,
@@ -16,19 +16,24 @@ order.
 import argparse
 import json
 import sys
+from pathlib import Path
 from statistics import fmean, stdev
+from tempfile import TemporaryDirectory
 from typing import Any
 
+from kept import Kept
+
 from autobert_zero.config import SearchConfig, resolve
+from autobert_zero.errors import UserError
 from autobert_zero.search.comparison import Model
-from autobert_zero.search.prepare import prepare
+from autobert_zero.search.prepare import Setting, prepare
 from autobert_zero.space import Backbone
 from autobert_zero.training.loop import Recipe
 from autobert_zero.training.scratch import Job, Result, default_workers, train_all
 from autobert_zero.zoo import bert, gated_convolution, rotary, rotary_hybrid
 from autobert_zero.zoo.opponents import BERTS_TRUNK, GATED_ROTARY
 
-LAYERS, WIDTH, STEPS, RATE = 4, 128, 2000, 2e-3
+LAYERS, WIDTH, BATCH, STEPS, RATE = 4, 128, 16, 2000, 2e-3
 MODERN = {"norm": "pre", "feed_forward_kind": "geglu", "positions": "none", "biases": False}
 STACKS: dict[str, tuple[Backbone, dict[str, Any]]] = {
     "bert": (bert(LAYERS), BERTS_TRUNK),
@@ -45,56 +50,71 @@ def main() -> None:
     parser.add_argument("--corpus", default="kjv", help="as search takes it")
     parser.add_argument("--seeds", type=int, default=3, help="how many")
     parser.add_argument("--workers", type=int, default=0, help="models trained at once; 0: one per core")
+    parser.add_argument("--out", type=Path, help="folder where results are kept; a temporary one if left out")
     parser.add_argument("--quick", action="store_true", help="200 steps of one seed")
     options = parser.parse_args()
     steps, seeds = (200, 1) if options.quick else (STEPS, options.seeds)
 
     config = resolve(SearchConfig(), {"data": {"corpus": options.corpus, "vocab_size": 8192}})
     setting = prepare(config)
+    corpus = options.corpus.rsplit("/", 1)[-1]
+    with TemporaryDirectory() as temporary:
+        settings = {"benchmark": "plateau", "corpus": corpus, "text": setting.corpus.identity, "steps": steps}
+        try:
+            kept = Kept(options.out or Path(temporary), settings)
+        except UserError as error:
+            parser.error(str(error))
+        models = trained(setting, kept, steps, seeds, options.workers)
+        figures: dict[str, Any] = {
+            "benchmark": "plateau",
+            "quick": options.quick,
+            "corpus": corpus,
+            "tokens": steps * BATCH * config.data.length,
+        }
+        runs = {}
+        for name, model in models.items():
+            losses = [kept[f"{name}-seed{seed}"]["val_loss"] for seed in range(seeds)]
+            whole = [loss for loss in losses if loss is not None]
+            figures[name] = round(fmean(whole), 4) if whole else None
+            runs[name] = {
+                "losses": losses,
+                "deviation": round(stdev(whole), 4) if len(whole) > 1 else None,
+                "parameters": model.parameters,
+            }
+    print(json.dumps({**figures, "runs": runs}))
+
+
+def trained(setting: Setting, kept: Kept, steps: int, seeds: int, workers: int) -> dict[str, Model]:
+    """Trains what is not kept yet, and returns the models by name."""
+    config = setting.config
     models = {}
     for name, (backbone, trunk) in STACKS.items():
         sizes = resolve(config, {"model": {"width": WIDTH, **trunk}}).model
         models[name] = Model(backbone, sizes.encoder_config(setting.vocabulary.size, config.data.length))
     jobs = [
         Job(
-            name=f"{name}, seed {seed}",
+            name=f"{name}-seed{seed}",
             backbone=model.backbone,
             model=model.sizes,
             data=setting.data,
             vocabulary=setting.vocabulary,
-            recipe=Recipe(steps, 16, RATE),
+            recipe=Recipe(steps, BATCH, RATE),
             seed=seed,
             device=str(setting.device),
         )
         for seed in range(seeds)
         for name, model in models.items()
+        if f"{name}-seed{seed}" not in kept
     ]
-    results: dict[str, Result] = {}
 
     def note(result: Result) -> None:
-        results[result.name] = result
+        kept[result.name] = result.to_dict() | {"curve": result.curve}
         loss = result.reason if result.val_loss is None else f"{result.val_loss:.4f}"
         print(f"{result.name}: {loss}, {result.seconds:.0f} s", file=sys.stderr, flush=True)
 
-    train_all(jobs, options.workers or default_workers(setting.device), lambda *progress: None, note)
-
-    figures: dict[str, Any] = {
-        "benchmark": "plateau",
-        "quick": options.quick,
-        "corpus": options.corpus.rsplit("/", 1)[-1],
-        "tokens": steps * 16 * config.data.length,
-    }
-    runs = {}
-    for name, model in models.items():
-        losses = [results[f"{name}, seed {seed}"].val_loss for seed in range(seeds)]
-        whole = [loss for loss in losses if loss is not None]
-        figures[name] = round(fmean(whole), 4) if whole else None
-        runs[name] = {
-            "losses": losses,
-            "deviation": round(stdev(whole), 4) if len(whole) > 1 else None,
-            "parameters": model.parameters,
-        }
-    print(json.dumps({**figures, "runs": runs}))
+    if jobs:
+        train_all(jobs, workers or default_workers(setting.device), lambda *progress: None, note)
+    return models
 
 
 if __name__ == "__main__":

@@ -44,8 +44,10 @@ def exported(run: Path) -> Path:
     return folder
 
 
-def saved(folder: Path, kind: type[transformers.PreTrainedModel]) -> transformers.PreTrainedModel:
-    model = hf_samples.randomise(kind(hf_samples.config()))
+def saved(
+    folder: Path, kind: type[transformers.PreTrainedModel], **changes: object
+) -> transformers.PreTrainedModel:
+    model = hf_samples.randomise(kind(hf_samples.config(**changes)))
     model.save_pretrained(folder)
     return model
 
@@ -156,7 +158,7 @@ def test_the_card_of_a_pre_training(tmp_path: Path) -> None:
 @pytest.mark.parametrize("how", ["save_pretrained", pytest.param("Trainer", marks=pytest.mark.slow)])
 def test_a_saved_copy_of_an_exported_model_works_without_the_package(how: str, tmp_path: Path) -> None:
     """It has the code that its config.json names; a plain model has none."""
-    saved(tmp_path / "saved", hf.AutoBertZeroForSequenceClassification)
+    saved(tmp_path / "saved", hf.AutoBertZeroForSequenceClassification, classifier_pooling="cls+mean")
     assert not list((tmp_path / "saved").glob("*.py"))
     export(tmp_path / "saved", tmp_path / "out", ())
     model = transformers.AutoModelForSequenceClassification.from_pretrained(tmp_path / "out").eval()

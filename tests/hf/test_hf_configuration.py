@@ -44,7 +44,7 @@ def test_save_and_load(tmp_path: Path) -> None:
         ({"backbone": "__import__('os')"}, "column"),
         ({"num_hidden_layers": 13}, "num_hidden_layers is 13, the backbone has 4 layers"),
         ({"hidden_size": 18}, "hidden_size 18 is not divisible by 4 heads"),
-        ({"classifier_pooling": "max"}, "classifier_pooling is cls or mean, not 'max'"),
+        ({"classifier_pooling": "max"}, "classifier_pooling is cls, mean or cls.mean, not 'max'"),
         ({"hidden_size": "16"}, "hidden_size is a number of at least 1, not '16'"),
         ({"intermediate_size": 0}, "intermediate_size is a number of at least 1, not 0"),
         ({"vocab_size": -1}, "vocab_size is a number of at least 1, not -1"),
@@ -68,7 +68,7 @@ def test_bad_values_are_named(changes: dict[str, object], message: str, tmp_path
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"classifier_pooling": "avg"}, "classifier_pooling is cls or mean, not 'avg'"),
+        ({"classifier_pooling": "avg"}, "classifier_pooling is cls, mean or cls.mean, not 'avg'"),
         ({"hidden_size": 18}, "hidden_size 18 is not divisible by 4 heads"),
         ({"backbone": ["conv 4"]}, "line 1: a convolution has a kernel of one of"),
         ({"norm": "before"}, "norm is post or pre"),

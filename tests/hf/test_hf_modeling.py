@@ -1,6 +1,7 @@
 """The encoder as a Hugging Face model."""
 
 import inspect
+from pathlib import Path
 
 import pytest
 import torch
@@ -28,6 +29,7 @@ from autobert_zero.hf import (
     AutoBertZeroModel,
     from_masked_lm,
 )
+from autobert_zero.hf.configuration import POOLINGS
 from autobert_zero.nn import Encoder, MaskedLM
 from autobert_zero.nn.convolution import LightConvolution
 
@@ -109,17 +111,41 @@ def test_padding_changes_nothing(model: AutoBertZeroModel) -> None:
 
 
 @torch.no_grad()
-def test_the_mean_is_over_real_tokens_only() -> None:
-    model = randomise(AutoBertZeroModel(config(classifier_pooling="mean"))).double()
+@pytest.mark.parametrize("pooling", POOLINGS)
+def test_the_pooled_state_equals_the_plain_formula(pooling: str) -> None:
+    """The mean is over real tokens only."""
+    model = randomise(AutoBertZeroModel(config(classifier_pooling=pooling))).double()
     inputs = batch()
     got = model(**inputs)
     assert model.pooler is not None
     for number, length in enumerate(LENGTHS):
-        mean = got.last_hidden_state[number, :length].mean(0)
-        expected = torch.tanh(model.pooler.dense(mean))
+        real = got.last_hidden_state[number, :length]
+        summaries = {"cls": [real[0]], "mean": [real.mean(0)], "cls+mean": [real[0], real.mean(0)]}[pooling]
+        expected = torch.cat([torch.tanh(model.pooler.dense(summary)) for summary in summaries])
         torch.testing.assert_close(got.pooler_output[number], expected, rtol=1e-12, atol=1e-12)
     alone = model(inputs["input_ids"][1:2, :7], token_type_ids=inputs["token_type_ids"][1:2, :7])
     torch.testing.assert_close(alone.pooler_output[0], got.pooler_output[1], rtol=1e-12, atol=1e-12)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("kind", [AutoBertZeroForSequenceClassification, AutoBertZeroForMultipleChoice])
+def test_heads_take_both_summaries(kind: type, tmp_path: Path) -> None:
+    """The pooler's weights do not depend on the pooling, so a model with another one keeps them."""
+    first = randomise(AutoBertZeroModel(config()))
+    first.save_pretrained(tmp_path)
+    model = kind.from_pretrained(tmp_path, classifier_pooling="cls+mean").eval()
+    assert model.classifier.in_features == 2 * WIDTH
+    assert torch.equal(model.encoder.pooler.dense.weight, first.pooler.dense.weight)
+    inputs = batch()
+    pooled = model.encoder(**inputs).pooler_output
+    assert torch.equal(pooled[:, :WIDTH], first(**inputs).pooler_output)
+    if kind is AutoBertZeroForMultipleChoice:
+        inputs = {name: tensor[None] for name, tensor in inputs.items()}
+    expected = model.classifier(pooled)
+    torch.testing.assert_close(model(**inputs).logits.flatten(), expected.flatten())
+    model.save_pretrained(tmp_path / "again")
+    again = kind.from_pretrained(tmp_path / "again").eval()
+    torch.testing.assert_close(again(**inputs).logits, model(**inputs).logits)
 
 
 @torch.no_grad()

@@ -24,7 +24,8 @@ _SHARES = ("hidden_dropout_prob", "classifier_dropout")
 
 _POSITIVE = ("layer_norm_eps", "initializer_range")
 
-POOLINGS = ("cls", "mean")
+POOLINGS = ("cls", "mean", "cls+mean")
+"""What a classifier is given: the first token's state, the mean of all tokens, or both side by side."""
 
 
 class AutoBertZeroConfig(PreTrainedConfig):
@@ -44,7 +45,8 @@ class AutoBertZeroConfig(PreTrainedConfig):
         hidden_dropout_prob: Dropout after the embeddings and after every sub-block.
         classifier_dropout: Dropout before a classifier; None means `hidden_dropout_prob`.
         classifier_pooling: What a classifier of sequences, or of pairs, is given: `cls`, the first token's
-            state (BERT), or `mean`, that of all tokens. Backbones without attention do better with the mean.
+            state (BERT); `mean`, that of all tokens; `cls+mean`, both side by side. Which one is best depends
+            on backbone and task; fine-tuning chooses by validation.
         layer_norm_eps: Of the layer norms.
         norm: `post` or `pre`; this and the next four are the trunk, see `autobert_zero.nn.EncoderConfig`.
         feed_forward_kind: `gelu` or `geglu`.
@@ -136,7 +138,8 @@ class AutoBertZeroConfig(PreTrainedConfig):
         self.encoder_config()
         if self.classifier_pooling not in POOLINGS:
             raise UserError(
-                f"config: classifier_pooling is {' or '.join(POOLINGS)}, not {self.classifier_pooling!r}"
+                f"config: classifier_pooling is {', '.join(POOLINGS[:-1])} or {POOLINGS[-1]}, not "
+                f"{self.classifier_pooling!r}"
             )
 
     def parse_backbone(self) -> Backbone:

@@ -1,7 +1,8 @@
 # mypy: disallow-subclassing-any=False, disallow-untyped-decorators=False
 """The encoder with task heads; arguments, losses and outputs are those of BERT's classes in `transformers`.
 
-All take what `AutoBertZeroModel` takes. Axes: B batch, n tokens, d hidden size, v vocabulary, c classes.
+All take what `AutoBertZeroModel` takes. Axes: B batch, n tokens, d hidden size, w width of the pooled state,
+v vocabulary, c classes.
 """
 
 from dataclasses import dataclass
@@ -128,7 +129,7 @@ class AutoBertZeroForPreTraining(_LanguageModel):
 
     def __init__(self, config: AutoBertZeroConfig) -> None:
         super().__init__(config, add_pooling_layer=True)
-        self.seq_relationship = nn.Linear(config.hidden_size, 2)
+        self.seq_relationship = nn.Linear(_width(self.encoder), 2)
         self.post_init()
 
     @can_return_tuple
@@ -187,8 +188,13 @@ class _Classifier(AutoBertZeroPreTrainedModel):
         self.encoder = AutoBertZeroModel(config, add_pooling_layer)
         dropout = config.classifier_dropout
         self.dropout = nn.Dropout(config.hidden_dropout_prob if dropout is None else dropout)
-        self.classifier = nn.Linear(config.hidden_size, classes)
+        self.classifier = nn.Linear(_width(self.encoder), classes)
         self.post_init()
+
+
+def _width(encoder: AutoBertZeroModel) -> int:
+    """Of what a head is given: w of the pooled state, or d of the tokens' states."""
+    return encoder.config.hidden_size if encoder.pooler is None else encoder.pooler.width
 
 
 class AutoBertZeroForSequenceClassification(_Classifier):

@@ -145,7 +145,8 @@ class AutoBertZeroModel(AutoBertZeroPreTrainedModel):
 
     Args:
         config: Backbone and sizes.
-        add_pooling_layer: Whether to summarise the sequence, as `classifier_pooling` says.
+        add_pooling_layer: Whether to summarise the sequence, as `classifier_pooling` says; the pooled state
+            has w = d entries, or 2 d for both summaries side by side.
     """
 
     def __init__(self, config: AutoBertZeroConfig, add_pooling_layer: bool = True) -> None:
@@ -154,8 +155,7 @@ class AutoBertZeroModel(AutoBertZeroPreTrainedModel):
         self.embeddings = Embeddings(sizes)
         self.layers = make_layers(config.parse_backbone(), sizes, AutoBertZeroLayer)
         self.final_norm = final_norm(sizes)
-        mean = config.classifier_pooling == "mean"
-        self.pooler = Pooler(config.hidden_size, mean) if add_pooling_layer else None
+        self.pooler = Pooler(config.hidden_size, config.classifier_pooling) if add_pooling_layer else None
         self.post_init()
 
     @can_return_tuple
@@ -183,8 +183,8 @@ class AutoBertZeroModel(AutoBertZeroPreTrainedModel):
             output_hidden_states: Whether to return the embeddings and the output of every layer.
 
         Returns:
-            The last hidden states (B, n, d), the pooled state (B, d) if there is a pooler, the hidden states
-            and maps that were asked for. Hidden states of padding are unspecified.
+            The last hidden states (B, n, d), the pooled state (B, w) if there is a pooler, and the
+            hidden states and maps that were asked for. Hidden states of padding are unspecified.
 
         Raises:
             UserError: Not exactly one of `input_ids` and `inputs_embeds`, or a mask of another shape.

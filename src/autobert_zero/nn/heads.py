@@ -11,17 +11,24 @@ from autobert_zero.space import Backbone
 
 
 class Pooler(nn.Module):
-    """A summary of a sequence: a projection of the first token's state (BERT), or of the mean of all.
+    """A summary of a sequence: a projection of the first token's state (BERT), of the mean of all, or both.
+
+    Without an attention that spans the sequence, the first token has only seen the tokens that the kernels
+    reach; the mean sees all tokens, but not their order.
 
     Args:
         width: d.
-        mean: Whether of the mean. Without an attention that spans the sequence, the first token has only
-            seen the tokens that the kernels reach.
+        pooling: `cls`, the first token's state; `mean`, the mean of all; `cls+mean`, both side by side, after
+            the same projection, so that the weights do not depend on it.
+
+    Attributes:
+        width: Of the summary, w: d, or 2 d for both.
     """
 
-    def __init__(self, width: int, mean: bool = False) -> None:
+    def __init__(self, width: int, pooling: str = "cls") -> None:
         super().__init__()
-        self.mean = mean
+        self.pooling = pooling.split("+")
+        self.width = width * len(self.pooling)
         self.dense = nn.Linear(width, width)
 
     def forward(self, hidden: Tensor, mask: Tensor | None = None) -> Tensor:
@@ -32,17 +39,19 @@ class Pooler(nn.Module):
             mask: (B, n) booleans, True at real tokens; None where there is no padding.
 
         Returns:
-            (B, d).
+            (B, w).
         """
-        if not self.mean:
-            summary = hidden[:, 0]
-        elif mask is None:
-            summary = hidden.mean(1)
-        else:
-            # States of padding are unspecified, so they are replaced, not multiplied by 0.
-            real = hidden.masked_fill(~mask[..., None], 0.0)
-            summary = real.sum(1) / mask.sum(1, keepdim=True).clamp_min(1)  # an empty row's is 0
-        return torch.tanh(self.dense(summary))
+        summaries = [hidden[:, 0] if each == "cls" else _mean(hidden, mask) for each in self.pooling]
+        return torch.cat([torch.tanh(self.dense(summary)) for summary in summaries], dim=-1)
+
+
+def _mean(hidden: Tensor, mask: Tensor | None) -> Tensor:
+    """(B, n, d) -> (B, d): the mean of the real tokens."""
+    if mask is None:
+        return hidden.mean(1)
+    # States of padding are unspecified, so they are replaced, not multiplied by 0.
+    real = hidden.masked_fill(~mask[..., None], 0.0)
+    return real.sum(1) / mask.sum(1, keepdim=True).clamp_min(1)  # an empty row's is 0
 
 
 class MaskedLM(nn.Module):

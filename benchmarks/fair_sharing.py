@@ -30,19 +30,23 @@ from rich.console import Console
 
 from autobert_zero.config import SearchConfig, resolve
 from autobert_zero.presets import PRESETS
-from autobert_zero.search.comparison import Model, Training, choose_finalists
+from autobert_zero.search.comparison import Model, Training
 from autobert_zero.search.executors import InProcess
+from autobert_zero.search.finalists import Standing, choose_finalists, standings
 from autobert_zero.search.finals import Finals
-from autobert_zero.search.history import History, newest_scores, ranked
+from autobert_zero.search.history import History
 from autobert_zero.search.loop import Search
 from autobert_zero.search.prepare import Setting, prepare
 from autobert_zero.search.progress import RunProgress
-from autobert_zero.search.rungs import rung_steps
 from autobert_zero.search.strategies import make_strategy
-from autobert_zero.search.trial import Status, Trial
+from autobert_zero.search.trial import Trial
 
 BIWS = {"sharing": "biws", "steps": 40, "batch_size": 32, "rungs": [], "learning_rate": 1e-3, "together": 1}
 """Shared weights as the demo had them, see docs/search.md."""
+
+
+WORST = Standing(0, 0.0)
+"""Of a candidate that diverged or failed."""
 
 
 class OutOfTime(Exception):
@@ -92,19 +96,10 @@ def _echo(last: Trial, rescored: dict[int, float]) -> Trial:
     return Trial(last.proposal, last.outcome, rescored)
 
 
-def standing(trial: Trial, newest: dict[int, float], config: SearchConfig) -> tuple[int, float]:
-    """What a candidate is ranked by: how far it came, then its score there."""
-    if trial.outcome.status is Status.COMPLETE:
-        return len(config.proxy.rungs), newest[trial.proposal.number]
-    rungs = [name for step in rung_steps(config.proxy) if (name := f"rung {step}") in trial.outcome.metrics]
-    return (len(rungs) - 1, trial.outcome.metrics[rungs[-1]]) if rungs else (-1, 0.0)
-
-
 def judged(config: SearchConfig, out: Path, seconds: float | None) -> dict[str, Any]:
     """How the search ranks the known backbones, against their losses from scratch."""
     out.mkdir(parents=True, exist_ok=True)
     setting, trials, taken = search(config, out, seconds)
-    newest = newest_scores(trials)
     known = [trial for trial in trials[: len(setting.space.known)] if trial.proposal.given]
     with RunProgress(Console(quiet=True)) as progress:
         executor = InProcess(setting.evaluator())
@@ -121,22 +116,21 @@ def judged(config: SearchConfig, out: Path, seconds: float | None) -> dict[str, 
             ]
         )
     names = [trial.proposal.mutations[0].removeprefix("known: ") for trial in known]
-    places = [standing(trial, newest, config) for trial in known]
+    standing = standings(trials, config.proxy)
+    places = [standing.get(trial.proposal.number, WORST) for trial in known]
     losses = [truths[name].selection_loss for name in names]
     whole = [number for number, loss in enumerate(losses) if loss is not None]
     order = {place: rank for rank, place in enumerate(sorted(set(places)))}
     ranks = [order[places[number]] for number in whole]
     tau = scipy.stats.kendalltau(ranks, [-(losses[number] or 0.0) for number in whole]).statistic
     best = known[min(whole, key=lambda number: losses[number] or 0.0)].proposal.number
-    scores = [(each.proposal.number, newest[each.proposal.number]) for each in ranked(trials)]
-    given = {trial.proposal.number for trial in known}
     return {
         "kendall_tau": round(float(tau), 3),
-        "best_known_kept": best in choose_finalists(scores, given, config.final.finalists),
+        "best_known_kept": best in choose_finalists(trials, config.proxy, config.final.finalists),
         "candidates": len({trial.proposal.number for trial in trials}),
         "seconds": round(taken, 1),
         "known": {
-            name: {"from_scratch": loss, "rung": place[0], "score": round(place[1], 4)}
+            name: {"from_scratch": loss, "steps": place.steps, "score": round(place.score, 4)}
             for name, loss, place in zip(names, losses, places, strict=True)
         },
     }

@@ -8,12 +8,10 @@ import pytest
 
 from autobert_zero.config import FinalConfig
 from autobert_zero.encoder_config import EncoderConfig
-from autobert_zero.errors import UserError
 from autobert_zero.search.comparison import (
     Model,
     Training,
     best_rates,
-    choose_finalists,
     compare,
     with_parameters,
 )
@@ -140,12 +138,3 @@ def test_inner_width_brings_a_model_to_a_number_of_weights(share: float, kind: A
     target = round(share * model.parameters)
     assert with_parameters(model, target).parameters == pytest.approx(target, rel=0.01)
     assert with_parameters(model, model.parameters) is model
-
-
-def test_the_best_given_backbone_is_always_a_finalist() -> None:
-    scores = [(5, -3.0), (9, -3.1), (2, -3.3), (1, -3.4)]
-    assert choose_finalists(scores, {1, 2}, 2) == [5, 9, 2]
-    assert choose_finalists(scores, {9}, 2) == [5, 9]
-    assert choose_finalists(scores, set(), 10) == [5, 9, 2, 1]
-    with pytest.raises(UserError, match="no candidate completed"):
-        choose_finalists([], {1}, 3)

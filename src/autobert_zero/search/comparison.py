@@ -1,6 +1,6 @@
 """The comparison at the end of a search: what is trained, at which rate, for how long, and what is reported.
 
-It knows models by name and results by number; who trains them is `search.finals`.
+It knows models by name; who trains them is `search.finals`.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -10,7 +10,6 @@ from typing import Any, Protocol
 from autobert_zero import cost
 from autobert_zero.config import FinalConfig
 from autobert_zero.encoder_config import EncoderConfig
-from autobert_zero.errors import UserError
 from autobert_zero.space import Backbone
 
 _SAME_SIZE = 0.01
@@ -210,28 +209,3 @@ def with_parameters(model: Model, target: int) -> Model:
     per_unit = widened(2).parameters - widened(1).parameters
     inner = max(model.sizes.inner + round((target - model.parameters) / per_unit), 1)
     return widened(inner)
-
-
-def choose_finalists(scores: Sequence[tuple[int, float]], given: set[int], count: int) -> list[int]:
-    """The candidates that are screened from scratch.
-
-    Args:
-        scores: Numbers and scores of the completed candidates, best first.
-        given: Numbers of those that the search was given: known backbones and the user's.
-        count: How many to choose.
-
-    Returns:
-        The best ones, and the best given one if it is not among them: a search reports nothing worse than
-        what it was given.
-
-    Raises:
-        UserError: No candidate completed.
-    """
-    if not scores:
-        raise UserError("no candidate completed, so there is nothing to compare; see leaderboard.csv")
-    numbers = [number for number, _ in scores]
-    chosen = numbers[:count]
-    best_given = next((number for number in numbers if number in given), None)
-    if best_given is not None and best_given not in chosen:
-        chosen.append(best_given)
-    return chosen

@@ -21,7 +21,7 @@ from autobert_zero.errors import UserError
 from autobert_zero.files import written_whole
 from autobert_zero.measure import training_memory
 from autobert_zero.nn import EncoderConfig, MaskedLM, NoSharing, Trained, WeightBank
-from autobert_zero.search.rungs import rung_steps
+from autobert_zero.search.rungs import rung_metric, rung_steps
 from autobert_zero.search.trial import Outcome, Proposal, Status
 from autobert_zero.space import Backbone, Space, sample_backbone
 from autobert_zero.training.language import evaluate, guess_limit, language_objective
@@ -175,7 +175,7 @@ class ProxyEvaluator:
             self._train(model, batches, recipe, on_step, optimizer, range(done, rung))
             done = rung
             score, _ = self._scored(model, with_loss=False)
-            rungs[f"rung {rung}"] = score
+            rungs[rung_metric(rung)] = score
             if place < len(bars) and score < bars[place]:
                 reason = f"{score:.4f} after {rung} steps, below {bars[place]:.4f}"
                 return Outcome(Status.PRUNED, reason=reason, metrics=rungs), self._learned(model, optimizer)

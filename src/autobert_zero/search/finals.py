@@ -8,9 +8,9 @@ from typing import Any
 from autobert_zero.errors import UserError
 from autobert_zero.files import write_text
 from autobert_zero.search.board import Board
-from autobert_zero.search.comparison import Model, Training, choose_finalists, compare
+from autobert_zero.search.comparison import Model, Training, compare
 from autobert_zero.search.executors import Executor
-from autobert_zero.search.history import newest_scores, ranked
+from autobert_zero.search.finalists import choose_finalists, standings
 from autobert_zero.search.prepare import Setting
 from autobert_zero.search.progress import RunProgress
 from autobert_zero.search.trial import Trial
@@ -66,7 +66,7 @@ class Finals:
             The comparison, see `search.comparison.compare`, and the screening.
 
         Raises:
-            UserError: No candidate completed, or every finalist diverged.
+            UserError: No candidate was scored, or every finalist diverged.
         """
         config, setting = self._setting.config, self._setting
         # Another seed than the comparison's: the winner must not be the one with the luckiest start there.
@@ -95,10 +95,9 @@ class Finals:
     def _screen(self, trials: Sequence[Trial], seed: int) -> tuple[Trial, list[dict[str, Any]]]:
         """The finalist with the lowest validation loss from scratch, and what was seen of all of them."""
         final = self._setting.config.final
-        newest = newest_scores(trials)
-        scores = [(trial.proposal.number, newest[trial.proposal.number]) for trial in ranked(trials)]
-        given = {trial.proposal.number for trial in trials if trial.proposal.given}
-        finalists = [trials[number] for number in choose_finalists(scores, given, final.finalists)]
+        proxy = self._setting.config.proxy
+        standing = standings(trials, proxy)
+        finalists = [trials[number] for number in choose_finalists(trials, proxy, final.finalists)]
         names = {f"screening-{trial.proposal.number}": trial for trial in finalists}
         results = self.train(
             [
@@ -118,7 +117,8 @@ class Finals:
         screening = [
             {
                 "trial": trial.proposal.number,
-                "score": newest[trial.proposal.number],
+                "score": standing[trial.proposal.number].score,
+                "steps": standing[trial.proposal.number].steps,
                 "status": results[name].status,
                 "selection_loss": results[name].selection_loss,
                 "backbone": trial.proposal.backbone.to_list(),

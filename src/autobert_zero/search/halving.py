@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from autobert_zero.search.rungs import rung_metric
 from autobert_zero.search.trial import Trial
 
 _RECENT = 16
@@ -22,9 +23,9 @@ def promotion_thresholds(trials: Sequence[Trial], rungs: Sequence[int], share: f
     thresholds: list[float] = []
     for rung in rungs:
         scores = [
-            trial.outcome.metrics[f"rung {rung}"]
+            trial.outcome.metrics[rung_metric(rung)]
             for trial in trials
-            if f"rung {rung}" in trial.outcome.metrics and trial.outcome.same_as is None
+            if rung_metric(rung) in trial.outcome.metrics and trial.outcome.same_as is None
         ][-_RECENT:]
         promoted = int(len(scores) * share)
         if promoted < 1:

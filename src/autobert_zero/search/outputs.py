@@ -157,13 +157,12 @@ def summary_markdown(summary: Mapping[str, Any]) -> str:
         "",
         "Screening of the finalists, from scratch, chosen by validation loss:",
         "",
-        "| trial | score | screening loss |",
-        "|---|---|---|",
+        "| trial | steps in the search | score | screening loss |",
+        "|---|---|---|---|",
     ]
     for row in summary["screening"]:
-        lines.append(
-            f"| {row['trial']} | {row['score']:.4f} | {_number(row['selection_loss']) or row['status']} |"
-        )
+        loss = _number(row["selection_loss"]) or row["status"]
+        lines.append(f"| {row['trial']} | {row['steps']:,} | {row['score']:.4f} | {loss} |")
     return "\n".join(lines) + "\n"
 
 

@@ -6,3 +6,8 @@ from autobert_zero.config import ProxyConfig
 def rung_steps(proxy: ProxyConfig) -> list[int]:
     """After how many steps candidates are scored and perhaps stopped, without the last."""
     return sorted({round(share * proxy.steps) for share in proxy.rungs} - {0, proxy.steps})
+
+
+def rung_metric(steps: int) -> str:
+    """Name of the metric of an outcome that is the candidate's score after so many steps."""
+    return f"rung {steps}"

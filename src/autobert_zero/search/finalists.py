@@ -1,0 +1,73 @@
+"""Who is trained from scratch after a search: the best candidates, and the best of what it was given."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from autobert_zero.config import ProxyConfig
+from autobert_zero.errors import UserError
+from autobert_zero.search.history import newest_scores
+from autobert_zero.search.rungs import rung_metric, rung_steps
+from autobert_zero.search.trial import Status, Trial
+
+
+@dataclass(frozen=True, order=True)
+class Standing:
+    """How candidates compare that were not all trained as long: who came further is better.
+
+    Attributes:
+        steps: How long it was trained.
+        score: What it scored then; the newest, where it was scored again.
+    """
+
+    steps: int
+    score: float
+
+
+def standings(trials: Sequence[Trial], proxy: ProxyConfig) -> dict[int, Standing]:
+    """The standing of every candidate that was scored, by number.
+
+    Those that a rung stopped stand where it stopped them; those that diverged or failed have none.
+    """
+    newest = newest_scores(trials)
+    by_number: dict[int, Standing] = {}
+    for trial in trials:
+        number = trial.proposal.number
+        if number in newest:
+            by_number[number] = Standing(proxy.steps, newest[number])
+        elif trial.outcome.status is Status.PRUNED:
+            scored = _scores_at_rungs(trial.outcome.metrics, proxy)
+            if scored:
+                by_number[number] = max(scored)
+    return by_number
+
+
+def _scores_at_rungs(metrics: Mapping[str, float], proxy: ProxyConfig) -> list[Standing]:
+    names = {rung: rung_metric(rung) for rung in rung_steps(proxy)}
+    return [Standing(rung, metrics[name]) for rung, name in names.items() if name in metrics]
+
+
+def choose_finalists(trials: Sequence[Trial], proxy: ProxyConfig, count: int) -> list[int]:
+    """The numbers of the candidates that are trained from scratch.
+
+    Args:
+        trials: All of a search.
+        proxy: How they were trained.
+        count: How many to choose.
+
+    Returns:
+        The best of those that were trained in full, best first. If the best of those that the search was
+        given (known backbones and the user's) is not among them, it comes after them, even where a rung
+        stopped it: a search reports nothing worse than what it was given.
+
+    Raises:
+        UserError: No candidate was scored.
+    """
+    standing = standings(trials, proxy)
+    best_first = sorted(standing, key=lambda number: (standing[number], -number), reverse=True)
+    chosen = [number for number in best_first if standing[number].steps == proxy.steps][:count]
+    best_given = next((number for number in best_first if trials[number].proposal.given), None)
+    if best_given is not None and best_given not in chosen:
+        chosen.append(best_given)
+    if not chosen:
+        raise UserError("no candidate completed, so there is nothing to compare; see leaderboard.csv")
+    return chosen

@@ -1,0 +1,183 @@
+"""Who is trained from scratch after a search, by histories as rungs leave them; nothing is trained."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.console import Console
+
+from autobert_zero.config import SearchConfig, resolve
+from autobert_zero.errors import UserError
+from autobert_zero.search.finalists import Standing, choose_finalists, standings
+from autobert_zero.search.finals import Finals
+from autobert_zero.search.progress import RunProgress
+from autobert_zero.search.trial import KNOWN, Outcome, Proposal, Status, Trial
+from autobert_zero.space import KERNELS, Backbone, Convolution
+from autobert_zero.training.scratch import Job, Result
+
+CONFIG = resolve(
+    SearchConfig(),
+    {
+        "model": {"layers": 1, "width": 16, "heads": 2},
+        "proxy": {"sharing": "none", "steps": 80, "rungs": [0.25, 0.5]},
+        "final": {"finalists": 2, "screening_steps": 10, "workers": 1},
+    },
+)
+PROXY = CONFIG.proxy
+
+
+def trial(number: int, *scores: float, known: bool = False, status: Status | None = None) -> Trial:
+    """A candidate that was scored after 20, 40 and 80 steps, as far as it came."""
+    metrics = {f"rung {rung}": score for rung, score in zip((20, 40), scores, strict=False)}
+    whole = len(scores) == 3
+    outcome = Outcome(
+        status or (Status.COMPLETE if whole else Status.PRUNED), scores[2] if whole else None, "", metrics
+    )
+    proposal = Proposal(
+        number,
+        Backbone((Convolution(KERNELS[number % len(KERNELS)]),)),
+        mutations=(f"{KNOWN}: k{number}",) if known else (),
+    )
+    return Trial(proposal, outcome)
+
+
+FAILED = Status.FAILED
+CASES: dict[str, tuple[list[Trial], list[int]]] = {
+    "the best given one was trained in full": (
+        [
+            trial(0, -6, -5, -4.4, known=True),
+            trial(1, -6, -5, -4.3, known=True),
+            trial(2, -6, -5, -4.1),
+            trial(3, -6, -5, -4.2),
+        ],
+        [2, 3, 1],
+    ),
+    "it is among the best anyway": (
+        [trial(0, -6, -5, -4, known=True), trial(1, -6, -5, -4.3), trial(2, -6, -5, -4.5)],
+        [0, 1],
+    ),
+    "all given ones were stopped: who came further is better": (
+        [
+            trial(0, -5.0, known=True),
+            trial(1, -5.9, -5.2, known=True),
+            trial(2, -5.8, -5.3, known=True),
+            trial(3, -5, -4, -3),
+            trial(4, -5, -4, -3.5),
+        ],
+        [3, 4, 1],
+    ),
+    "all were stopped at the first rung: the better score there": (
+        [trial(0, -5.9, known=True), trial(1, -5.7, known=True), trial(2, -5, -4, -3)],
+        [2, 1],
+    ),
+    "one that was trained in full is before any that was stopped": (
+        [
+            trial(0, -5, -1, known=True),
+            trial(1, -6, -5, -4.9, known=True),
+            trial(2, -5, -4, -3),
+            trial(3, -5, -4, -3.1),
+        ],
+        [2, 3, 1],
+    ),
+    "of equal ones the first": (
+        [
+            trial(0, -5.9, known=True),
+            trial(1, -5.9, known=True),
+            trial(2, -5, -4, -3),
+            trial(3, -5, -4, -3),
+        ],
+        [2, 3, 0],
+    ),
+    "who failed has no standing": (
+        [trial(0, known=True, status=FAILED), trial(1, -5.9, known=True), trial(2, -5, -4, -3)],
+        [2, 1],
+    ),
+    "nothing but a stopped given one": ([trial(0, -5.9, known=True), trial(1, -5.5)], [0]),
+    "nothing was given": ([trial(0, -5.9), trial(1, -5, -4, -3), trial(2, -5, -4, -2)], [2, 1]),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_the_best_given_backbone_is_a_finalist(case: str) -> None:
+    trials, finalists = CASES[case]
+    assert choose_finalists(trials, PROXY, 2) == finalists
+
+
+def test_a_score_of_later_counts() -> None:
+    trials = [
+        trial(0, -6, -5, -4.4, known=True),
+        trial(1, -6, -5, -4.3, known=True),
+        Trial(trial(2, -6, -5, -4.1).proposal, trial(2, -6, -5, -4.1).outcome, {0: -4.2}),
+    ]
+    assert choose_finalists(trials, PROXY, 1) == [2, 0]
+    assert standings(trials, PROXY)[0] == Standing(80, -4.2)
+
+
+@pytest.mark.parametrize("trials", [[], [trial(0, -5.9)], [trial(0, known=True, status=FAILED)]])
+def test_without_a_scored_candidate_there_is_nothing_to_compare(trials: list[Trial]) -> None:
+    with pytest.raises(UserError, match="no candidate completed"):
+        choose_finalists(trials, PROXY, 3)
+
+
+@given(
+    st.lists(
+        st.tuples(st.lists(st.integers(-9, 0), min_size=1, max_size=3), st.booleans()), min_size=1, max_size=7
+    ),
+    st.integers(1, 4),
+)
+def test_no_given_one_stands_above_all_finalists(scored: list[tuple[list[int], bool]], count: int) -> None:
+    trials = [trial(n, *map(float, scores), known=known) for n, (scores, known) in enumerate(scored)]
+    standing = standings(trials, PROXY)
+    known = [standing[number] for number, (_, known) in enumerate(scored) if known]
+    whole = sorted(each for each in standing.values() if each.steps == 80)
+    if not known and not whole:
+        return
+    chosen = [standing[number] for number in choose_finalists(trials, PROXY, count)]
+    assert len(set(choose_finalists(trials, PROXY, count))) == len(chosen) <= count + 1
+    assert not known or max(chosen) >= max(known)
+    assert not whole or chosen[0] == whole[-1]
+
+
+class Trainer:
+    """An executor with a table of losses by the kernel of a model's only layer."""
+
+    def __init__(self, losses: dict[int, float]) -> None:
+        self.losses = losses
+
+    def train(
+        self, jobs: Sequence[Job], workers: int, on_step: Any, on_result: Callable[[Result], None]
+    ) -> None:
+        for job in jobs:
+            loss = self.losses.get(getattr(job.backbone.layers[0], "kernel", 0), 9.0)
+            on_result(Result(job.name, "complete", selection_loss=loss, val_loss=loss, mlm_accuracy=0.1))
+
+    def speed(self, *model: Any) -> float:
+        return 1.0
+
+
+def test_a_search_reports_a_given_backbone_that_a_rung_stopped_where_it_is_the_best(tmp_path: Path) -> None:
+    """Trial 0, of kernel 3, was on the plateau at the first rung, and is the best from scratch."""
+    trials = [trial(0, -5.9, known=True), trial(1, -5, -4, -3), trial(2, -5, -4, -3.1)]
+    setting: Any = SimpleNamespace(
+        config=CONFIG,
+        space=CONFIG.bounds,
+        model=CONFIG.model.encoder_config(50, 32),
+        vocabulary=SimpleNamespace(size=50),
+        data=None,
+        device="cpu",
+    )
+    executor: Any = Trainer({3: 3.8, 5: 3.9, 7: 4.0})
+    with RunProgress(Console(quiet=True)) as progress:
+        summary = Finals(setting, tmp_path, progress, executor).run(trials)
+
+    assert summary["best"]["trial"] == 0
+    assert summary["best"]["backbone"] == ["conv 3"]
+    assert [(row["trial"], row["steps"], row["score"]) for row in summary["screening"]] == [
+        (1, 80, -3.0),
+        (2, 80, -3.1),
+        (0, 20, -5.9),
+    ]

@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 
 from autobert_zero.errors import UserError
+from autobert_zero.finetune.kinds import find_task
 from autobert_zero.finetune.metrics import METRICS
-from autobert_zero.finetune.tasks import TASKS, find_task
+from autobert_zero.finetune.task import Task
+from autobert_zero.finetune.tasks import TASKS
 
 
 def test_glue_is_complete() -> None:
@@ -20,6 +22,7 @@ def test_a_task_of_ones_own(tmp_path: Path) -> None:
     path = tmp_path / "topics.yaml"
     path.write_text("columns: [title]\nlabels: [sport, art]\nlabel: topic\nmetrics: [macro_f1]\n")
     task = find_task(str(path))
+    assert isinstance(task, Task)
     assert (task.name, task.columns, task.labels, task.label) == (
         "topics",
         ("title",),
@@ -64,6 +67,9 @@ def test_a_task_of_ones_own(tmp_path: Path) -> None:
         ("columns: [a]\nmetrics: [pearson]\ntest: [train]", "a split is there twice: train"),
         ("columns: [a]\nmetrics: [pearson]\nvalidation: [v, v]", "a split is there twice: v"),
         ("columns: " + "[" * 500, "nested more than 50 levels deep"),
+        ("kind: tag\ncolumns: [a]\nmetrics: [pearson]", "kind must be one of texts, .*not tag"),
+        ("kind: squad\ncolumns: [a]\nmetrics: [pearson]", "kind must be one of texts, .*not squad"),
+        ("kind: [texts]\ncolumns: [a]\nmetrics: [pearson]", "kind must be one of texts"),
         ("- a\n- b\n", "is not a mapping"),
         ("", "columns is missing"),
         ("columns: [a]\nmetrics: [pearson]\nname: ..", "the name must do as the name of a file"),
@@ -93,6 +99,7 @@ def test_values_are_taken_as_written(tmp_path: Path) -> None:
     path = tmp_path / "answers.yaml"
     path.write_text("name: 2024\ncolumns: [no]\nlabels: [no, yes, 01, 1.0, null]\nmetrics: [accuracy]\n")
     task = find_task(str(path))
+    assert isinstance(task, Task)
     assert (task.name, task.columns) == ("2024", ("no",))
     assert task.labels == ("no", "yes", "01", "1.0", "null")
 
@@ -115,7 +122,9 @@ def test_missing_files_and_folders(tmp_path: Path) -> None:
 
 
 def test_an_unknown_task_names_the_known() -> None:
-    with pytest.raises(UserError, match="unknown task 'squab'; there are cola, sst2"):
+    with pytest.raises(
+        UserError, match=r"unknown task 'squab'; there are cola, sst2.* squad_v2.*did you mean squad\?"
+    ):
         find_task("squab")
 
 

@@ -90,10 +90,11 @@ def glue(
     options = locals()
     require("glue", "finetune")
     quiet_transformers()
+    from autobert_zero.finetune.kinds import find_task
     from autobert_zero.finetune.models import open_model
     from autobert_zero.finetune.suite import finetune_all as run
     from autobert_zero.finetune.suite import load_task, table
-    from autobert_zero.finetune.tasks import TASKS, find_task
+    from autobert_zero.finetune.tasks import TASKS
 
     chosen = [name.strip() for name in tasks.split(",")] if tasks else list(TASKS)
     found = {name: find_task(name) for name in chosen}  # before anything is trained

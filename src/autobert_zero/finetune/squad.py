@@ -61,6 +61,10 @@ class Squad:
     files: Mapping[str, str]
     unanswerable: bool
 
+    def folder(self, data: Path) -> Path:
+        """Where its files are in a folder of tasks."""
+        return data / self.name
+
 
 SQUADS = {
     task.name: task

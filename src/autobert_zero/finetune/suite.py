@@ -3,7 +3,6 @@
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from functools import partial
 from pathlib import Path
 from statistics import fmean, stdev
 
@@ -13,14 +12,11 @@ from autobert_zero.announce import machine_line
 from autobert_zero.devices import find_device
 from autobert_zero.errors import UserError
 from autobert_zero.files import write_text
-from autobert_zero.finetune.classification import Classification
 from autobert_zero.finetune.config import Settings
-from autobert_zero.finetune.data import load_splits
 from autobert_zero.finetune.folder import Start, check_folder, contents, open_folder
+from autobert_zero.finetune.kinds import MakeProblem, find_task, is_task_file, load_problem
 from autobert_zero.finetune.models import Pretrained, open_model
 from autobert_zero.finetune.problem import Problem
-from autobert_zero.finetune.squad import SQUADS, QuestionAnswering, load_questions
-from autobert_zero.finetune.tasks import find_task, is_task_file
 from autobert_zero.finetune.train import Run, finetune_once
 from autobert_zero.progress import Bars
 from autobert_zero.run_folder import Input
@@ -62,14 +58,14 @@ class LoadedTask:
 
     name: str
     inputs: Mapping[str, Input]
-    problem: Callable[[PreTrainedTokenizerBase, int], Problem]
+    problem: MakeProblem
 
 
 def load_task(name: str, data: Path | None) -> LoadedTask:
     """Finds a task and reads its data.
 
     Args:
-        name: Of `TASKS` or `SQUADS`, or a YAML file of the user.
+        name: Of a built-in task, or a YAML file of the user; see `KINDS`.
         data: Folder with the task's files; None: from the Hub.
 
     Raises:
@@ -81,12 +77,8 @@ def load_task(name: str, data: Path | None) -> LoadedTask:
         for what, source in sources.items()
         if source is not None and (digest := contents(source)) is not None
     }
-    if name in SQUADS:
-        squad = SQUADS[name]
-        questions = load_questions(squad, data)
-        return LoadedTask(name, inputs, partial(QuestionAnswering, squad, questions))
-    task = find_task(name, SQUADS)
-    return LoadedTask(task.name, inputs, partial(Classification, task, load_splits(task, data)))
+    task, problem = load_problem(name, data)
+    return LoadedTask(task, inputs, problem)
 
 
 def make_problem(name: str, data: Path | None, tokenizer: PreTrainedTokenizerBase, length: int) -> Problem:
@@ -96,7 +88,7 @@ def make_problem(name: str, data: Path | None, tokenizer: PreTrainedTokenizerBas
 
 def folder_of(name: str, data: Path) -> Path:
     """Where a task's files are in a folder of tasks; see `make_problem` for its name."""
-    return data / name if name in SQUADS else find_task(name, SQUADS).folder(data)
+    return find_task(name).folder(data)
 
 
 def finetune(

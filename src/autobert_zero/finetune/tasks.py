@@ -1,11 +1,10 @@
 """The table of tasks: a new one is one entry here, or a YAML file of the user."""
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from autobert_zero.config import read_yaml
 from autobert_zero.errors import UserError
 from autobert_zero.finetune.task import Task
 
@@ -43,48 +42,21 @@ TASKS: dict[str, Task] = {
 """GLUE (Wang et al. 2019). AX has no training set: it is predicted by the model of MNLI."""
 
 
-def find_task(name: str, others: Iterable[str] = ()) -> Task:
-    """Finds a task by its name, or reads it from a YAML file.
-
-    Args:
-        name: The name, or the path of the file.
-        others: Names of tasks of other kinds, to tell the user of.
-
-    Raises:
-        UserError: There is no such task, or the file does not describe one.
-    """
-    if name in TASKS:
-        return TASKS[name]
-    if not is_task_file(name):
-        close = get_close_matches(name, (*TASKS, *others), 1)
-        hint = f"; did you mean {close[0]}?" if close else ""
-        known = ", ".join((*TASKS, *others))
-        raise UserError(f"unknown task {name!r}; there are {known}, or a YAML file of your own{hint}")
-    return _read_task(Path(name))
-
-
-def is_task_file(name: str) -> bool:
-    """Whether a task is named by a file of the user."""
-    return name.endswith((".yaml", ".yml"))
-
-
 _LISTS = ("columns", "labels", "metrics", "validation", "test")
 _TEXTS = ("name", "label")
 
 
-def _read_task(path: Path) -> Task:
-    """Reads a task of the user; every value is the text that is written, `no` and `01` too."""
-    content = read_yaml(path, "task", words=True)
-    for key, value in content.items():
-        if key not in (*_LISTS, *_TEXTS):
-            known = ", ".join(sorted((*_LISTS, *_TEXTS)))
-            close = get_close_matches(key, (*_LISTS, *_TEXTS), 1)
-            hint = f"; did you mean {close[0]}?" if close else ""
-            raise UserError(f"{path}: unknown key {key}; there are {known}{hint}")
-        if key in _TEXTS and not isinstance(value, str):
-            raise UserError(f"{path}: {key} must be a text, not {type(value).__name__}")
-        if key in _LISTS and not (isinstance(value, list) and all(isinstance(each, str) for each in value)):
-            raise UserError(f"{path}: {key} must be a list of texts, for example [{key[0]}1, {key[0]}2]")
+def parse_task(path: Path, content: dict[str, Any]) -> Task:
+    """A task of the user.
+
+    Args:
+        path: Its file, for messages and as its name.
+        content: What the file holds; every value is the text that is written.
+
+    Raises:
+        UserError: It does not describe a task.
+    """
+    check_keys(path, content, _LISTS, _TEXTS)
     missing = [key for key in ("columns", "metrics") if key not in content]
     if missing:
         raise UserError(f"{path}: {missing[0]} is missing")
@@ -93,3 +65,27 @@ def _read_task(path: Path) -> Task:
         return Task(**{"name": path.stem, "labels": (), **content, **lists})
     except UserError as error:
         raise UserError(f"{path}: {error}") from None
+
+
+def check_keys(path: Path, content: dict[str, Any], lists: Sequence[str], texts: Sequence[str]) -> None:
+    """Checks the keys of a user's file, and the type of each value.
+
+    Args:
+        path: The file, for messages.
+        content: What it holds.
+        lists: The keys of lists of texts.
+        texts: The keys of texts.
+
+    Raises:
+        UserError: A key is none of these, or its value is of another type.
+    """
+    for key, value in content.items():
+        if key not in (*lists, *texts):
+            known = ", ".join(sorted((*lists, *texts)))
+            close = get_close_matches(key, (*lists, *texts), 1)
+            hint = f"; did you mean {close[0]}?" if close else ""
+            raise UserError(f"{path}: unknown key {key}; there are {known}{hint}")
+        if key in texts and not isinstance(value, str):
+            raise UserError(f"{path}: {key} must be a text, not {type(value).__name__}")
+        if key in lists and not (isinstance(value, list) and all(isinstance(each, str) for each in value)):
+            raise UserError(f"{path}: {key} must be a list of texts, for example [{key[0]}1, {key[0]}2]")

@@ -1,0 +1,121 @@
+"""The kinds of tasks: the built-in tasks of each, and how a task becomes a problem for a model.
+
+A new kind is one entry here.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from functools import partial
+from pathlib import Path
+from typing import Any, Protocol
+
+from transformers import PreTrainedTokenizerBase
+
+from autobert_zero.config import read_yaml
+from autobert_zero.errors import UserError
+from autobert_zero.finetune.classification import Classification
+from autobert_zero.finetune.data import load_splits
+from autobert_zero.finetune.problem import Problem
+from autobert_zero.finetune.squad import SQUADS, QuestionAnswering, load_questions
+from autobert_zero.finetune.tasks import TASKS, parse_task
+
+MakeProblem = Callable[[PreTrainedTokenizerBase, int], Problem]
+"""Makes the problem of a task whose data are read, for a tokenizer and a maximum number of tokens."""
+
+
+class AnyTask(Protocol):
+    """What every task has, whatever its kind."""
+
+    @property
+    def name(self) -> str:
+        """What it is called."""
+        ...
+
+    def folder(self, data: Path) -> Path:
+        """Where its files are in a folder of tasks."""
+        ...
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of task.
+
+    Attributes:
+        tasks: The built-in tasks by name.
+        load: Reads and checks the data of a task, from a folder or, without one, from the Hub.
+        parse: Makes a task from the content of a user's YAML file, whose values are all text; None: the kind
+            has built-in tasks only.
+    """
+
+    tasks: Mapping[str, Any]
+    load: Callable[[Any, Path | None], MakeProblem]
+    parse: Callable[[Path, dict[str, Any]], Any] | None = None
+
+
+KINDS: dict[str, Kind] = {
+    "texts": Kind(
+        TASKS, lambda task, data: partial(Classification, task, load_splits(task, data)), parse_task
+    ),
+    "squad": Kind(SQUADS, lambda task, data: partial(QuestionAnswering, task, load_questions(task, data))),
+}
+"""By the name that `kind` has in a YAML file."""
+
+_USUAL = "texts"
+"""The kind of a YAML file without `kind`."""
+
+
+def find_task(name: str) -> AnyTask:
+    """Finds a task by its name, or reads it from a YAML file.
+
+    Args:
+        name: The name, or the path of the file.
+
+    Raises:
+        UserError: There is no such task, or the file does not describe one.
+    """
+    return _find(name)[1]
+
+
+def load_problem(name: str, data: Path | None) -> tuple[str, MakeProblem]:
+    """Finds a task and reads its data, which are checked but not tokenised.
+
+    Args:
+        name: The name of a task, or the path of a YAML file.
+        data: Folder with the task's files; None: from the Hub.
+
+    Returns:
+        What the task is called, and what makes its problem.
+
+    Raises:
+        UserError: There is no such task, or its data cannot be used.
+    """
+    kind, task = _find(name)
+    return task.name, kind.load(task, data)
+
+
+def is_task_file(name: str) -> bool:
+    """Whether a task is named by a file of the user."""
+    return name.endswith((".yaml", ".yml"))
+
+
+def _find(name: str) -> tuple[Kind, AnyTask]:
+    if is_task_file(name):
+        return _read(Path(name))
+    for kind in KINDS.values():
+        if name in kind.tasks:
+            return kind, kind.tasks[name]
+    known = [each for kind in KINDS.values() for each in kind.tasks]
+    close = get_close_matches(name, known, 1)
+    hint = f"; did you mean {close[0]}?" if close else ""
+    raise UserError(f"unknown task {name!r}; there are {', '.join(known)}, or a YAML file of your own{hint}")
+
+
+def _read(path: Path) -> tuple[Kind, AnyTask]:
+    """Reads a task of the user; every value is the text that is written, `no` and `01` too."""
+    content = read_yaml(path, "task", words=True)
+    name = content.pop("kind", _USUAL)
+    parsers = {each: kind.parse for each, kind in KINDS.items() if kind.parse is not None}
+    if not isinstance(name, str) or name not in parsers:
+        raise UserError(f"{path}: kind must be one of {', '.join(parsers)}, not {name}")
+    return KINDS[name], parsers[name](path, content)

@@ -1,7 +1,7 @@
 """`describe`, `zoo` and `export`: what takes no training."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -57,6 +57,10 @@ def export(
     out: Annotated[Path, typer.Argument(help="New folder for the exported model.")],
     onnx: Annotated[bool, typer.Option(help="Write model.onnx, checked with onnxruntime.")] = True,
     program: Annotated[bool, typer.Option(help="Write model.pt2, a torch.export program.")] = True,
+    sentence_embeddings: Annotated[
+        Literal["mean", "cls"] | None,
+        typer.Option(help="Let sentence-transformers load the folder, with this pooling of the tokens."),
+    ] = None,
 ) -> None:
     """Write a model so that it can be used without this package."""
     require("export", "export", "transformers", "matplotlib")
@@ -66,7 +70,7 @@ def export(
     quiet_transformers()
     formats = tuple(name for name, wanted in (("torch", program), ("onnx", onnx)) if wanted)
     with log_console().status("reading the model") as status:
-        programs = write(source, out, formats, status.update)
+        programs = write(source, out, formats, status.update, sentence_embeddings)
     for each in programs:
         typer.echo(f"{each.file}: differs from PyTorch by at most {each.difference:.1e}")
     typer.echo(f"everything is in {out}; it loads with trust_remote_code=True")

@@ -5,6 +5,7 @@ from typing import Any
 
 from autobert_zero import cost
 from autobert_zero.export.programs import Program
+from autobert_zero.export.sentences import sentence_length
 from autobert_zero.export.sources import Source
 from autobert_zero.hf import AutoBertZeroConfig
 from autobert_zero.hf.auto import MODELS
@@ -19,7 +20,13 @@ _PIPELINES = {
 }
 
 
-def model_card(source: Source, code: str, picture: str, programs: Sequence[Program]) -> str:
+def model_card(
+    source: Source,
+    code: str,
+    picture: str,
+    programs: Sequence[Program],
+    sentence_embeddings: str | None = None,
+) -> str:
     """Writes the card in the Hub's format.
 
     Args:
@@ -27,18 +34,20 @@ def model_card(source: Source, code: str, picture: str, programs: Sequence[Progr
         code: Name of the modelling file.
         picture: Name of the picture of the backbone.
         programs: What was exported beside.
+        sentence_embeddings: The pooling where the folder is one of sentence-transformers too.
     """
     model, config = source.model, source.model.config
     auto = next(auto.__name__ for auto, ours in MODELS.items() if type(model) is ours)
-    task = _PIPELINES.get(auto)
+    task = "sentence-similarity" if sentence_embeddings else _PIPELINES.get(auto)
     head = [
         "---",
-        "library_name: transformers",
+        f"library_name: {'sentence-transformers' if sentence_embeddings else 'transformers'}",
         "license: apache-2.0",
         "tags:",
         "- autobert-zero",
         "- neural-architecture-search",
     ]
+    head += ["- sentence-transformers", "- feature-extraction"] if sentence_embeddings else []
     head += [f"pipeline_tag: {task}"] if task else []
     tokenizer = source.tokenizer is not None
     lines = [
@@ -71,6 +80,7 @@ def model_card(source: Source, code: str, picture: str, programs: Sequence[Progr
         "and `safetensors` only. With the package `autobert-zero` installed, `import autobert_zero.hf` does "
         "the same without remote code.",
         "",
+        *(_sentences(source, sentence_embeddings) if sentence_embeddings else []),
         *_files(programs),
         "## Training",
         "",
@@ -95,6 +105,27 @@ def _sizes(config: AutoBertZeroConfig, parameters: int) -> list[str]:
         ("key of the backbone", f"`{backbone.key()}`"),
     ]
     return ["| size | |", "|---|---|", *(f"| {name} | {value} |" for name, value in rows)]
+
+
+def _sentences(source: Source, pooling: str) -> list[str]:
+    pooled = {
+        "mean": "the mean of the tokens' last hidden states",
+        "cls": "the first token's last hidden state",
+    }
+    return [
+        "With sentence-transformers 5.2 or newer:",
+        "",
+        "```python",
+        "from sentence_transformers import SentenceTransformer",
+        "",
+        'model = SentenceTransformer("FOLDER_OR_NAME", trust_remote_code=True)',
+        'embeddings = model.encode(["a sentence", "another one"])',
+        "```",
+        "",
+        f"An embedding is {pooled[pooling]}. Texts are cut to {sentence_length(source)} tokens "
+        "(`model.max_seq_length`).",
+        "",
+    ]
 
 
 def _files(programs: Sequence[Program]) -> list[str]:

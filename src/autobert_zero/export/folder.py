@@ -8,6 +8,7 @@ from pathlib import Path
 from autobert_zero.errors import UserError
 from autobert_zero.export.card import model_card
 from autobert_zero.export.programs import Program, require_onnx, write_programs
+from autobert_zero.export.sentences import check_sentence_embeddings, write_sentence_embeddings
 from autobert_zero.export.sources import Source, open_source
 from autobert_zero.files import follow_umask
 from autobert_zero.hf.code import AUTO_MAP, CODE
@@ -24,6 +25,7 @@ def export(
     out: Path,
     programs: tuple[str, ...] = FORMATS,
     watch: Callable[[str], None] = lambda doing: None,
+    sentence_embeddings: str | None = None,
 ) -> list[Program]:
     """Writes a model so that it can be used without this package.
 
@@ -35,6 +37,8 @@ def export(
         out: A folder that does not exist or is empty; it appears when all is written.
         programs: Of `FORMATS`.
         watch: Told what is being done.
+        sentence_embeddings: Makes the folder one of sentence-transformers too, with this pooling: `mean` or
+            `cls`.
 
     Returns:
         The programs, with how far they are from PyTorch.
@@ -47,6 +51,8 @@ def export(
     if "onnx" in programs:
         require_onnx()
     opened = open_source(source)
+    if sentence_embeddings is not None:
+        check_sentence_embeddings(opened, sentence_embeddings)
     try:
         partial = out.parent / f".{out.name}-{secrets.token_hex(8)}"
         partial.mkdir(parents=True)
@@ -58,7 +64,9 @@ def export(
         (partial / "backbone.txt").write_text(f"{opened.model.config.parse_backbone()}\n", encoding="utf-8")
         write_picture(opened.model.config.parse_backbone(), partial / _PICTURE)
         written = list(write_programs(opened.model, partial, programs, watch))
-        card = model_card(opened, f"{CODE}.py", _PICTURE, written)
+        if sentence_embeddings is not None:
+            write_sentence_embeddings(opened, partial, sentence_embeddings)
+        card = model_card(opened, f"{CODE}.py", _PICTURE, written, sentence_embeddings)
         (partial / "README.md").write_text(card, encoding="utf-8")
         follow_umask(partial)
         if out.exists():

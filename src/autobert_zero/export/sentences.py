@@ -1,0 +1,70 @@
+"""The files with which sentence-transformers loads an exported folder."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from autobert_zero.errors import UserError
+from autobert_zero.export.sources import Source
+
+# The names that all versions of the library read; those before 5.4 know no others.
+_MODULES = (
+    ("", "sentence_transformers.models.Transformer"),
+    ("1_Pooling", "sentence_transformers.models.Pooling"),
+)
+
+_POOLINGS = {"mean": "pooling_mode_mean_tokens", "cls": "pooling_mode_cls_token"}
+"""The library's setting for each pooling."""
+
+
+def check_sentence_embeddings(source: Source, pooling: str) -> None:
+    """Checks that a model can embed sentences, before anything is written.
+
+    Raises:
+        UserError: The pooling is unknown, or the model has no tokenizer.
+    """
+    if pooling not in _POOLINGS:
+        raise UserError(f"sentence embeddings are pooled by {' or '.join(_POOLINGS)}, not by {pooling!r}")
+    if source.tokenizer is None:
+        raise UserError(
+            f"{source.name} has no tokenizer, which sentence embeddings need; save it in the same folder"
+        )
+
+
+def sentence_length(source: Source) -> int:
+    """Maximum number of tokens of an embedded text: what the model was trained with; longer texts are cut."""
+    assert source.tokenizer is not None
+    return min(source.tokenizer.model_max_length, source.model.config.max_position_embeddings)
+
+
+def write_sentence_embeddings(source: Source, folder: Path, pooling: str) -> None:
+    """Writes `modules.json` and what it names: the model, then a pooling of its last hidden states.
+
+    Args:
+        source: With a tokenizer.
+        folder: Of the exported model.
+        pooling: `mean`, of the states of all tokens, or `cls`, the first token's state.
+    """
+    modules = [
+        {"idx": index, "name": str(index), "path": path, "type": kind}
+        for index, (path, kind) in enumerate(_MODULES)
+    ]
+    settings: dict[str, Any] = {
+        "modules.json": modules,
+        "sentence_bert_config.json": {"max_seq_length": sentence_length(source), "do_lower_case": False},
+        "config_sentence_transformers.json": {
+            "model_type": "SentenceTransformer",
+            "prompts": {},
+            "default_prompt_name": None,
+            "similarity_fn_name": "cosine",
+        },
+        "1_Pooling/config.json": {
+            "word_embedding_dimension": source.model.config.hidden_size,
+            **{setting: name == pooling for name, setting in _POOLINGS.items()},
+            "include_prompt": True,
+        },
+    }
+    for name, content in settings.items():
+        path = folder / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")

@@ -55,7 +55,11 @@ MAY_IMPORT = {
         "progress",
         "announce",
     },
-    "export": {"errors", "sources", "space", "nn", "data", "hf", "cost", "search", "report"},
+    "minimal_pairs": {"errors", "nn", "data", "hf", "training", "finetune"},
+    "export": {
+        *("errors", "sources", "space", "nn", "data", "hf", "cost", "search", "report"),
+        "minimal_pairs",
+    },
     "data": {"errors", "config", "sources"},
     "training": {"errors", "config", "space", "nn", "data", "signals", "memory"},
     "proxies": {"space", "cost", "nn", "data", "training"},
@@ -66,11 +70,11 @@ MAY_IMPORT = {
         *("announce", "estimate"),
     },
     "presets": {"errors", "config", "space", "zoo"},
-    "report": {"errors", "config", "space", "zoo", "cost", "search", "compile"},
+    "report": {"errors", "config", "space", "zoo", "cost", "search", "compile", "minimal_pairs"},
     "flatten": set(),
     "hf": {"errors", "sources", "space", "zoo", "nn", "flatten"},
 }
-for unit in ("finetune", "export", "data", "training", "search", "pretrain", "report"):
+for unit in ("finetune", "minimal_pairs", "export", "data", "training", "search", "pretrain", "report"):
     MAY_IMPORT[unit] |= FOLDERS
 # Where the search meets the training; the rest of the search knows only backbones and scores.
 ASSEMBLY = {
@@ -89,7 +93,7 @@ ASSEMBLY = {
 }
 FOR_ASSEMBLY = {
     *("nn", "data", "training", "proxies", "devices", "finetune", "measure", "memory"),
-    *("announce", "estimate"),
+    *("announce", "estimate", "minimal_pairs"),
 }
 LIGHT = {*FOUNDATIONS, "config", "space", "compile", "zoo", "cost", "describe", "search", "presets", "report"}
 HEAVY = {"torch", "numpy", "transformers", "datasets", "safetensors"}

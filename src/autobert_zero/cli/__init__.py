@@ -3,7 +3,18 @@
 import errno
 import sys
 
-from autobert_zero.cli import cache, diagnose, draw, finetune, plan, pretrain, report, search, show
+from autobert_zero.cli import (
+    cache,
+    diagnose,
+    draw,
+    finetune,
+    minimal_pairs,
+    plan,
+    pretrain,
+    report,
+    search,
+    show,
+)
 from autobert_zero.cli.app import app
 from autobert_zero.errors import UserError
 from autobert_zero.extras import missing_extra
@@ -44,6 +55,7 @@ __all__ = [
     "draw",
     "finetune",
     "main",
+    "minimal_pairs",
     "plan",
     "pretrain",
     "report",

@@ -3,6 +3,8 @@
 import re
 from typing import Any
 
+import torch
+
 from autobert_zero import zoo
 from autobert_zero.hf.configuration import AutoBertZeroConfig
 from autobert_zero.hf.heads import AutoBertZeroForMaskedLM, AutoBertZeroForPreTraining
@@ -41,3 +43,16 @@ def from_masked_lm(model: MaskedLM, **changes: Any) -> AutoBertZeroForMaskedLM |
     ours = kind(config)
     ours.to(model.bias.dtype).load_state_dict(state)
     return ours.eval()
+
+
+def to_masked_lm(model: AutoBertZeroForMaskedLM | AutoBertZeroForPreTraining) -> MaskedLM:
+    """The plain model that computes the same tokens, with the same weights, not copies: see `from_masked_lm`.
+
+    Args:
+        model: One whose head shares the token embedding's weight, as the plain model's does.
+    """
+    with torch.device("meta"):
+        plain = MaskedLM(model.config.parse_backbone(), model.config.encoder_config())
+    state = model.state_dict()
+    plain.load_state_dict({name: state[name] for name in plain.state_dict()}, assign=True)
+    return plain.train(model.training)

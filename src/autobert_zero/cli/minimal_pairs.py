@@ -1,0 +1,86 @@
+"""`minimal-pairs`."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from autobert_zero.cli.app import app
+from autobert_zero.cli.common import stop_told
+from autobert_zero.cli.options import Device
+from autobert_zero.errors import UserError
+from autobert_zero.extras import require
+from autobert_zero.progress import Bars, log_console, quiet_transformers
+
+if TYPE_CHECKING:
+    from autobert_zero.minimal_pairs.models import Scored
+
+
+@app.command("minimal-pairs")
+def minimal_pairs(
+    model: Annotated[
+        str, typer.Option(help="Folder of a pre-trained or exported model or of a search, or a Hub name.")
+    ],
+    data: Annotated[
+        list[Path],
+        typer.Option(
+            help="BLiMP's jsonl files or their folder, or csv or tsv files; can be given several times."
+        ),
+    ],
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="JSON file for the results; minimal_pairs.json in the model's folder is shown "
+            "by `export` and `report`."
+        ),
+    ] = None,
+    within_word: Annotated[
+        bool,
+        typer.Option(
+            "--within-word",
+            help="Mask the later tokens of a word with each of its tokens (PLL-word-l2r).",
+        ),
+    ] = False,
+    per_pair: Annotated[
+        bool, typer.Option("--per-pair", help="Also write the scores of every pair to --out.")
+    ] = False,
+    device: Device = "auto",
+) -> None:
+    """Measure how often a masked language model prefers the grammatical sentence of a pair (BLiMP)."""
+    require("minimal-pairs", "hf", "transformers")
+    quiet_transformers()
+    from autobert_zero.devices import find_device
+    from autobert_zero.minimal_pairs.data import read_pairs
+    from autobert_zero.minimal_pairs.measure import TokenisedPairs
+    from autobert_zero.minimal_pairs.results import remarks, table, write_results
+
+    if per_pair and out is None:
+        raise UserError("--per-pair writes to the file of --out; name one")
+    if out is not None and out.is_dir():
+        raise UserError(f"{out} is a folder; name a JSON file in it with --out")
+    place = find_device(device)
+    pairs = read_pairs(data)
+    scored = _open(model)
+    with stop_told(lambda: "give the same call again"), Bars(log_console()) as progress:
+        progress.say(f"{len(pairs):,} pairs; model {scored.name}")
+        tokenised = TokenisedPairs(pairs, scored.tokenizer, scored.positions, within_word)
+        results = tokenised.measure(
+            scored.model.to(place), watch=lambda done, total: progress.update("masked sentences", done, total)
+        )
+    plain = {"model": model, "data": [str(path) for path in data], **results.plain(per_pair)}
+    if out is not None:
+        write_results(out, plain)
+    typer.echo("\n".join([*table(plain), "", *remarks(plain)]))
+
+
+def _open(source: str) -> "Scored":
+    """The winner of a search, or any model with a masked-language-model head."""
+    from autobert_zero.minimal_pairs.models import Scored, open_scored
+
+    if not (Path(source) / "config.yaml").is_file():
+        return open_scored(source)
+    from autobert_zero.export.sources import open_source
+
+    run = open_source(Path(source))
+    assert run.tokenizer is not None  # a run has one
+    return Scored(source, run.model, run.tokenizer, run.model.config.encoder_config().length_limit)

@@ -1,0 +1,1 @@
+"""Minimal pairs: how often a masked language model prefers the grammatical sentence (BLiMP), untuned."""

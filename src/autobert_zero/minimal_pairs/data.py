@@ -1,0 +1,124 @@
+"""Minimal pairs from files: BLiMP's own, one gzip file of all, or tables with two columns."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from autobert_zero.data.packing import spread
+from autobert_zero.errors import UserError
+from autobert_zero.finetune.tables import Example, Examples, read_csv, read_json_lines, read_tsv
+
+GOOD, BAD = "sentence_good", "sentence_bad"
+_ALIASES = {GOOD: (GOOD, "good"), BAD: (BAD, "bad")}
+"""Columns of the two sentences; the first name is BLiMP's."""
+_PARADIGM, _PHENOMENON, _FIELD = "UID", "linguistics_term", "field"
+
+_READERS: dict[str, Callable[[Path], Examples]] = {
+    ".jsonl": read_json_lines,
+    ".csv": read_csv,
+    ".tsv": read_tsv,
+}
+_ENDINGS = tuple(_READERS) + tuple(f"{ending}.gz" for ending in _READERS)
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two sentences that differ in what makes one of them ungrammatical.
+
+    Attributes:
+        good: The grammatical sentence.
+        bad: The ungrammatical one.
+        paradigm: The template that both come from (BLiMP's `UID`); the file's name where it is not given.
+        phenomenon: The kind of contrast (BLiMP's `linguistics_term`); None where it is not given.
+        field: The branch of linguistics, such as `syntax`; None where it is not given.
+        place: File and line, for messages.
+    """
+
+    good: str
+    bad: str
+    paradigm: str
+    phenomenon: str | None = None
+    field: str | None = None
+    place: str = ""
+
+
+def read_pairs(sources: Sequence[Path]) -> list[Pair]:
+    """Reads pairs from files and folders.
+
+    Args:
+        sources: Files (`.jsonl`, `.csv`, `.tsv`, each also with `.gz`) and folders of such files. The
+            sentences are in the columns `sentence_good` and `sentence_bad`, or `good` and `bad`; `UID`,
+            `linguistics_term` and `field` may be given, other columns are ignored.
+
+    Raises:
+        UserError: A file or folder is missing or holds no pairs, a column is missing, or a side of a pair is
+            missing or empty; the message names the file and the line.
+    """
+    return [pair for source in sources for path in _files(source) for pair in _read(path)]
+
+
+def subset(pairs: Sequence[Pair], limit: int) -> list[Pair]:
+    """Up to `limit` pairs, the same in every call: evenly spaced over the paradigms and within each."""
+    ordered = sorted(pairs, key=lambda pair: pair.paradigm)  # stable: within a paradigm in the files' order
+    return [ordered[index] for index in spread(len(ordered), limit)]
+
+
+def _files(source: Path) -> list[Path]:
+    if not source.exists():
+        raise UserError(f"minimal pairs {source} do not exist; name a file or a folder of files")
+    if not source.is_dir():
+        return [source]
+    files = sorted(path for path in source.iterdir() if path.name.lower().endswith(_ENDINGS))
+    if not files:
+        raise UserError(f"{source} has no files of minimal pairs ({', '.join(_READERS)}, or with .gz)")
+    return files
+
+
+def _read(path: Path) -> Iterator[Pair]:
+    name = path.name[:-3] if path.suffix.lower() == ".gz" else path.name
+    stem, ending = Path(name).stem, Path(name).suffix.lower()
+    if ending not in _READERS:
+        raise UserError(f"{path}: minimal pairs are read from {', '.join(_READERS)}, or with .gz")
+    line = 0
+    for line, example in _READERS[ending](path):
+        yield _pair(example, f"{path}, line {line}", stem)
+    if not line:
+        raise UserError(f"{path} has no minimal pairs")
+
+
+def _pair(example: Example, place: str, stem: str) -> Pair:
+    field = _label(example, _FIELD, place)
+    return Pair(
+        good=_sentence(example, GOOD, place),
+        bad=_sentence(example, BAD, place),
+        paradigm=_label(example, _PARADIGM, place) or stem,
+        phenomenon=_label(example, _PHENOMENON, place),
+        field=field and field.replace("/", "_"),  # BLiMP's files have syntax/semantics and syntax_semantics
+        place=place,
+    )
+
+
+def _sentence(example: Example, column: str, place: str) -> str:
+    names = [name for name in _ALIASES[column] if name in example]
+    if len(names) > 1:
+        raise UserError(f"{place}: there are both {' and '.join(names)}; keep one of the columns")
+    if not names:
+        columns = ", ".join(map(str, example)) or "no columns"
+        wanted = " or ".join(map(repr, _ALIASES[column]))
+        raise UserError(f"{place}: a pair needs the column {wanted}; there are {columns}")
+    value = example[names[0]]
+    if not isinstance(value, str) or not value.strip():
+        raise UserError(f"{place}: the pair has no sentence in {names[0]!r}, but {value!r:.40}")
+    if any("\ud800" <= character <= "\udfff" for character in value):  # JSON may hold half a character
+        raise UserError(f"{place}: {names[0]!r} has half a character (surrogate)")
+    return value
+
+
+def _label(example: Mapping[str, Any], column: str, place: str) -> str | None:
+    value = example.get(column)
+    if value is None or value == "":
+        return None
+    if not isinstance(value, str):
+        raise UserError(f"{place}: {column!r} is a name, not {value!r:.40}")
+    return value

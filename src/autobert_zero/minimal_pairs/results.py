@@ -1,0 +1,218 @@
+"""Accuracies on minimal pairs, by paradigm, phenomenon and field; as a table and as plain data."""
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from autobert_zero.errors import UserError
+from autobert_zero.files import write_text
+
+FILE = "minimal_pairs.json"
+"""The results beside a model or a run, where reports and model cards look for them."""
+
+_CONFIDENCE = 0.95
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """How many pairs of a group were decided right.
+
+    Attributes:
+        pairs: Their number.
+        correct: Those whose good sentence has the higher score.
+        ties: Those whose sentences have the same score; they are not correct.
+    """
+
+    pairs: int
+    correct: int
+    ties: int
+
+    @property
+    def share(self) -> float:
+        """The accuracy, from 0 to 1."""
+        return self.correct / self.pairs
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """The Wilson score interval of 95 %: how far another draw of as many pairs might be from this one."""
+        from scipy.stats import binomtest
+
+        bounds = binomtest(self.correct, self.pairs).proportion_ci(_CONFIDENCE, method="wilson")
+        return float(bounds.low), float(bounds.high)
+
+    def plain(self) -> dict[str, Any]:
+        """The accuracy as plain data."""
+        return {
+            "accuracy": self.share,
+            "interval": list(self.interval),
+            "pairs": self.pairs,
+            "correct": self.correct,
+            "ties": self.ties,
+        }
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A pair with its two scores.
+
+    Attributes:
+        paradigm: See `data.Pair`.
+        phenomenon: See `data.Pair`.
+        field: See `data.Pair`.
+        good: Score of the grammatical sentence.
+        bad: Score of the other.
+        identical: Whether both are the same tokens, which no model can decide.
+        unknown: Whether one of them has a token that the tokenizer does not know.
+    """
+
+    paradigm: str
+    phenomenon: str | None
+    field: str | None
+    good: float
+    bad: float
+    identical: bool = False
+    unknown: bool = False
+
+
+@dataclass(frozen=True)
+class Results:
+    """All that is known of a model on minimal pairs.
+
+    Attributes:
+        method: `PLL` or `PLL-word-l2r`.
+        pairs: The pairs with their scores.
+        unknown_share: Share of the scored tokens that the tokenizer does not know.
+    """
+
+    method: str
+    pairs: tuple[Judged, ...]
+    unknown_share: float
+
+    @property
+    def overall(self) -> Accuracy:
+        """The accuracy over all pairs."""
+        return accuracy(self.pairs)
+
+    def by(self, group: str) -> dict[str, Accuracy]:
+        """The accuracy of each `paradigm`, `phenomenon` or `field`, by name; pairs without one left out."""
+        members: dict[str, list[Judged]] = {}
+        for pair in self.pairs:
+            name = getattr(pair, group)
+            if name is not None:
+                members.setdefault(name, []).append(pair)
+        return {name: accuracy(members[name]) for name in sorted(members)}
+
+    def plain(self, per_pair: bool = False) -> dict[str, Any]:
+        """The results as plain data.
+
+        Args:
+            per_pair: Whether with the scores of every pair, in the order of the files.
+        """
+        paradigms = self.by("paradigm")
+        kinds = {pair.paradigm: (pair.phenomenon, pair.field) for pair in self.pairs}
+        data: dict[str, Any] = {
+            "method": self.method,
+            "overall": self.overall.plain(),
+            "mean_of_paradigms": fmean(each.share for each in paradigms.values()),
+            "identical_pairs": sum(pair.identical for pair in self.pairs),
+            "unknown_share": self.unknown_share,
+            "pairs_with_unknown": sum(pair.unknown for pair in self.pairs),
+            "fields": {name: each.plain() for name, each in self.by("field").items()},
+            "phenomena": {name: each.plain() for name, each in self.by("phenomenon").items()},
+            "paradigms": {
+                name: {"phenomenon": kinds[name][0], "field": kinds[name][1], **each.plain()}
+                for name, each in paradigms.items()
+            },
+        }
+        if per_pair:
+            data["pairs"] = [{"paradigm": p.paradigm, "good": p.good, "bad": p.bad} for p in self.pairs]
+        return data
+
+
+def accuracy(pairs: Iterable[Judged]) -> Accuracy:
+    """Counts; a tie is not correct."""
+    scores = [(pair.good, pair.bad) for pair in pairs]
+    return Accuracy(
+        pairs=len(scores),
+        correct=sum(good > bad for good, bad in scores),
+        ties=sum(good == bad for good, bad in scores),
+    )
+
+
+def table(results: Mapping[str, Any], paradigms: bool = True) -> list[str]:
+    """Plain results as a Markdown table in points, the whole in its last row.
+
+    Args:
+        results: Of `Results.plain`, or read by `read_results`.
+        paradigms: Whether with a row for each paradigm.
+    """
+    lines = ["| pairs | accuracy | 95 % interval | number | ties |", "|---|---|---|---|---|"]
+    groups = [("phenomenon ", results["phenomena"]), ("field ", results["fields"])]
+    if paradigms:
+        by_phenomenon = sorted(
+            results["paradigms"].items(), key=lambda item: (item[1]["phenomenon"] or "", item[0])
+        )
+        groups.insert(0, ("", dict(by_phenomenon)))
+    for kind, group in groups:
+        lines += [_row(f"{kind}{name}", each) for name, each in group.items()]
+    return [*lines, _row("all", results["overall"])]
+
+
+def remarks(results: Mapping[str, Any]) -> list[str]:
+    """What has to be known of the figures, a sentence each."""
+    overall = results["overall"]
+    lines = [
+        f"Score: {results['method']}. Intervals are Wilson's, of 95 %, over pairs: they say nothing of "
+        "another seed or training."
+    ]
+    if ties := overall["ties"]:
+        counted = "1 tie is" if ties == 1 else f"{ties:,} ties are"
+        lines.append(
+            f"{counted} counted as wrong; in {results['identical_pairs']:,} of them both sentences are the "
+            "same tokens."
+        )
+    if results["pairs_with_unknown"]:
+        lines.append(
+            f"{results['unknown_share']:.2%} of the tokens are unknown to the tokenizer; they are in "
+            f"{results['pairs_with_unknown']:,} of the pairs."
+        )
+    return lines
+
+
+def write_results(path: Path, results: Mapping[str, Any]) -> None:
+    """Writes plain results as JSON.
+
+    Raises:
+        UserError: The file cannot be written.
+    """
+    try:
+        write_text(path, json.dumps(results, indent=1) + "\n")
+    except (PermissionError, IsADirectoryError, NotADirectoryError, FileExistsError) as error:
+        raise UserError(f"{path} cannot be written: {error.strerror}; choose another --out") from None
+
+
+def read_results(folder: Path) -> dict[str, Any] | None:
+    """The plain results beside a model or a run; None where there are none.
+
+    Raises:
+        UserError: The file is damaged.
+    """
+    path = folder / FILE
+    try:
+        results: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        table(results)
+        remarks(results)
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(f"{path} is damaged ({error!r}); measure again, or delete it") from None
+    return results
+
+
+def _row(name: str, each: Mapping[str, Any]) -> str:
+    low, high = (f"{100 * bound:.1f}" for bound in each["interval"])
+    share = f"{100 * each['accuracy']:.1f}"
+    return f"| {name} | {share} | {low} to {high} | {each['pairs']:,} | {each['ties']:,} |"

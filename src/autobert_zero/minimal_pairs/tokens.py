@@ -1,0 +1,72 @@
+"""Sentences as tokens: which of them are scored, and which belong to one word."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from transformers import PreTrainedTokenizerBase
+
+from autobert_zero.errors import UserError
+
+_CHUNK = 4096
+"""Sentences that are tokenised at once."""
+
+
+@dataclass(frozen=True)
+class Sentence:
+    """A tokenised sentence of n tokens.
+
+    Attributes:
+        ids: (n,) token ids with the special tokens around them.
+        words: (n,) number of each token's word; -1 at the special tokens, which are not scored. Every token
+            is a word of its own where words are not asked for.
+    """
+
+    ids: NDArray[np.int64]
+    words: NDArray[np.int64]
+
+
+def tokenise(
+    texts: Sequence[str], places: Sequence[str], tokenizer: PreTrainedTokenizerBase, within_word: bool
+) -> list[Sentence]:
+    """Tokenises sentences.
+
+    Args:
+        texts: The sentences.
+        places: Where each is, for messages.
+        tokenizer: The model's.
+        within_word: Whether the words are asked for.
+
+    Raises:
+        UserError: The tokenizer has no mask token, or does not tell which tokens make a word; or a sentence
+            has no tokens, or holds the mask token itself.
+    """
+    if tokenizer.mask_token_id is None:
+        raise UserError(f"the tokenizer of {tokenizer.name_or_path} has no mask token")
+    if within_word and not tokenizer.is_fast:
+        raise UserError(
+            f"the tokenizer of {tokenizer.name_or_path} does not tell which tokens make a word: leave "
+            "--within-word out"
+        )
+    sentences = []
+    for start in range(0, len(texts), _CHUNK):
+        encoded = tokenizer(list(texts[start : start + _CHUNK]), return_special_tokens_mask=True)
+        for number, (ids, special) in enumerate(
+            zip(encoded["input_ids"], encoded["special_tokens_mask"], strict=True)
+        ):
+            scored = ~np.array(special, dtype=bool)
+            words = np.arange(len(ids))
+            if within_word:
+                words = np.array([-1 if word is None else word for word in encoded.word_ids(number)])
+            sentence = Sentence(np.array(ids), np.where(scored, words, -1))
+            _check(sentence, texts[start + number], places[start + number], tokenizer.mask_token_id)
+            sentences.append(sentence)
+    return sentences
+
+
+def _check(sentence: Sentence, text: str, place: str, mask: int) -> None:
+    if not (sentence.words >= 0).any():
+        raise UserError(f"{place}: the tokenizer leaves nothing of the sentence {text!r:.60}")
+    if (sentence.ids == mask).any():
+        raise UserError(f"{place}: the sentence {text!r:.60} holds the mask token itself")

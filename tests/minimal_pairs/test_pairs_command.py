@@ -1,0 +1,108 @@
+"""`minimal-pairs` from the command line, on saved models of ours and of `transformers`."""
+
+import json
+from pathlib import Path
+
+import pytest
+import tiny
+from hf_samples import config
+from pairs_samples import PIECES, SENTENCES, bert, loop_score, tokenizer, write_lines
+from transformers import BertModel, GPT2Config, GPT2LMHeadModel
+
+from autobert_zero.data.tokenizer import SPECIAL_TOKENS
+from autobert_zero.hf import (
+    AutoBertZeroForMaskedLM,
+    AutoBertZeroForPreTraining,
+    AutoBertZeroForSequenceClassification,
+)
+
+SIZES = {"vocab_size": len(SPECIAL_TOKENS) + len(PIECES)}
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    rows = [
+        {"sentence_good": good, "sentence_bad": bad, "UID": f"p{number % 2}", "linguistics_term": "agreement"}
+        for number, (good, bad) in enumerate(SENTENCES)
+    ]
+    return write_lines(tmp_path / "pairs.jsonl", rows)
+
+
+def saved(tmp_path: Path, model: object) -> Path:
+    folder = tmp_path / "model"
+    model.save_pretrained(folder)
+    tokenizer().save_pretrained(folder)
+    return folder
+
+
+def test_scores_a_folder_of_transformers(tmp_path: Path, data: Path) -> None:
+    folder, out = saved(tmp_path, bert()), tmp_path / "results" / "pairs.json"
+    done = tiny.command("minimal-pairs", "--model", folder, "--data", data, "--out", out, "--per-pair")
+    assert done.code == 0, done.err
+    results = json.loads(out.read_text())
+    expected = [[loop_score(text, bert(), tokenizer()) for text in pair] for pair in SENTENCES]
+    for scores, pair in zip(expected, results["pairs"], strict=True):
+        assert [pair["good"], pair["bad"]] == pytest.approx(scores, abs=0.02)  # bf16 where it is fast
+    correct = sum(good > bad for good, bad in expected)
+    assert results["overall"]["correct"] == correct
+    assert f"| all | {100 * correct / 6:.1f} |" in done.out
+    assert "| p0 |" in done.out
+    assert "are unknown to the tokenizer" in done.out
+    assert results["method"] == "PLL"
+
+
+@pytest.mark.parametrize("kind", [AutoBertZeroForMaskedLM, AutoBertZeroForPreTraining])
+def test_scores_a_folder_of_ours(tmp_path: Path, data: Path, kind: type) -> None:
+    folder = saved(tmp_path, kind(config(**SIZES)))
+    done = tiny.command("minimal-pairs", "--model", folder, "--data", data, "--within-word")
+    assert done.code == 0, done.err
+    assert "| all |" in done.out
+    assert "PLL-word-l2r" in done.out
+
+
+def test_two_files_are_one_set(tmp_path: Path, data: Path) -> None:
+    (tmp_path / "own.csv").write_text("good,bad\nthe cat runs,the cat run\n")
+    folder, out = saved(tmp_path, bert()), tmp_path / "pairs.json"
+    done = tiny.command(
+        *("minimal-pairs", "--model", folder, "--data", data, "--data", tmp_path / "own.csv", "--out", out)
+    )
+    assert done.code == 0, done.err
+    assert json.loads(out.read_text())["paradigms"].keys() == {"own", "p0", "p1"}
+
+
+WITHOUT_HEAD = {
+    "an encoder": (lambda: BertModel(bert().config), "lacks cls.predictions.bias"),
+    "a classifier": (lambda: AutoBertZeroForSequenceClassification(config(**SIZES)), "lacks"),
+    "a decoder": (
+        lambda: GPT2LMHeadModel(GPT2Config(**SIZES, n_embd=8, n_head=1, n_layer=1)),
+        "models of type gpt2 have none",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", WITHOUT_HEAD)
+def test_a_model_without_a_head_is_refused(tmp_path: Path, data: Path, name: str) -> None:
+    make, message = WITHOUT_HEAD[name]
+    folder, out = saved(tmp_path, make()), tmp_path / "pairs.json"
+    done = tiny.command("minimal-pairs", "--model", folder, "--data", data, "--out", out)
+    assert done.code == 2
+    assert f"{folder} has no masked-language-model head" in done.err
+    assert message in done.err
+    assert done.err.count("\n") == 1
+    assert not out.exists()
+
+
+def test_mistakes_are_one_line(tmp_path: Path, data: Path) -> None:
+    folder = saved(tmp_path, bert(max_position_embeddings=6))
+    (tmp_path / "bad.jsonl").write_text('{"sentence_good": "a"}\n')
+    for arguments, message in [
+        (("--model", tmp_path / "none", "--data", data), "does not exist"),
+        (("--model", folder, "--data", tmp_path / "bad.jsonl"), "bad.jsonl, line 1: a pair needs the column"),
+        (("--model", folder, "--data", data), "line 2: a sentence has 7 tokens, more than the 6 positions"),
+        (("--model", folder, "--data", data, "--per-pair"), "--per-pair writes to the file of --out"),
+        (("--model", folder, "--data", data, "--out", tmp_path), "is a folder"),
+    ]:
+        done = tiny.command("minimal-pairs", *arguments)
+        assert done.code == 2
+        assert message in done.err
+        assert done.err.count("\n") == 1

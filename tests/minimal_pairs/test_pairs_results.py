@@ -1,0 +1,97 @@
+"""Accuracies, ties and intervals, and the forms in which results are shown and kept."""
+
+import json
+from math import sqrt
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.stats import norm
+
+from autobert_zero.errors import UserError
+from autobert_zero.minimal_pairs.results import (
+    FILE,
+    Accuracy,
+    Judged,
+    Results,
+    read_results,
+    remarks,
+    table,
+    write_results,
+)
+
+PAIRS = (
+    Judged("a", "agreement", "syntax", -1.0, -2.0),
+    Judged("a", "agreement", "syntax", -3.0, -2.0),
+    Judged("b", "agreement", "morphology", -2.0, -2.0, identical=True, unknown=True),
+    Judged("c", None, None, -1.0, -1.5),
+)
+RESULTS = Results("PLL", PAIRS, unknown_share=0.125)
+
+
+def test_groups_and_ties() -> None:
+    assert RESULTS.overall == Accuracy(pairs=4, correct=2, ties=1)
+    assert RESULTS.by("paradigm") == {"a": Accuracy(2, 1, 0), "b": Accuracy(1, 0, 1), "c": Accuracy(1, 1, 0)}
+    assert RESULTS.by("phenomenon") == {"agreement": Accuracy(3, 1, 1)}
+    assert RESULTS.by("field") == {"morphology": Accuracy(1, 0, 1), "syntax": Accuracy(2, 1, 0)}
+
+
+@settings(max_examples=30)
+@given(st.integers(1, 5000), st.floats(0, 1))
+def test_intervals_are_wilsons(pairs: int, share: float) -> None:
+    correct = round(pairs * share)
+    p, z = correct / pairs, norm.ppf(0.975)
+    middle = (p + z**2 / (2 * pairs)) / (1 + z**2 / pairs)
+    half = z / (1 + z**2 / pairs) * sqrt(p * (1 - p) / pairs + z**2 / (4 * pairs**2))
+    low, high = Accuracy(pairs, correct, 0).interval
+    assert low == pytest.approx(middle - half, abs=1e-9)
+    assert high == pytest.approx(middle + half, abs=1e-9)
+
+
+def test_plain_data_has_everything() -> None:
+    plain = RESULTS.plain(per_pair=True)
+    assert plain["overall"]["accuracy"] == 0.5
+    assert plain["mean_of_paradigms"] == 0.5
+    assert plain["identical_pairs"] == plain["pairs_with_unknown"] == 1
+    assert plain["paradigms"]["b"] == {
+        "phenomenon": "agreement",
+        "field": "morphology",
+        **Accuracy(1, 0, 1).plain(),
+    }
+    assert plain["pairs"][1] == {"paradigm": "a", "good": -3.0, "bad": -2.0}
+    assert "pairs" not in RESULTS.plain()
+
+
+def test_a_table_in_points() -> None:
+    rows = table(RESULTS.plain())
+    assert [row.split(" | ")[0] for row in rows[2:]] == [
+        *("| c", "| a", "| b", "| phenomenon agreement", "| field morphology", "| field syntax", "| all"),
+    ]
+    assert rows[-1] == "| all | 50.0 | 15.0 to 85.0 | 4 | 1 |"
+    assert len(table(RESULTS.plain(), paradigms=False)) == len(rows) - 3
+
+
+def test_remarks_name_what_makes_figures_doubtful() -> None:
+    told = " ".join(remarks(RESULTS.plain()))
+    assert "1 tie is counted as wrong" in told
+    assert "1 of them" in told
+    assert "12.50% of the tokens are unknown" in told
+    assert len(remarks(Results("PLL", PAIRS[:2], 0.0).plain())) == 1
+
+
+def test_results_beside_a_model(tmp_path: Path) -> None:
+    assert read_results(tmp_path) is None
+    plain = RESULTS.plain()
+    write_results(tmp_path / FILE, plain)
+    assert read_results(tmp_path) == plain
+    for damage in ("{", "[]", json.dumps({**plain, "overall": {}})):
+        (tmp_path / FILE).write_text(damage)
+        with pytest.raises(UserError, match="is damaged"):
+            read_results(tmp_path)
+
+
+def test_a_file_that_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="cannot be written"):
+        write_results(tmp_path / "file" / "results.json", RESULTS.plain())

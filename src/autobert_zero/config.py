@@ -232,14 +232,26 @@ class ProxyTasksConfig(Section):
     """Peak learning rate."""
 
 
+class ProxyPairsConfig(Section):
+    """Minimal pairs as a proxy; used where `proxy.score` is `minimal_pairs`."""
+
+    data: Source | None = None
+    """A file of minimal pairs, or a folder of such files, as `minimal-pairs` reads them."""
+    pairs: int = Field(2000, ge=1)
+    """Maximum number of pairs, spread evenly over the paradigms: the same for every candidate."""
+    within_word: bool = False
+    """Mask the later tokens of a word with each of its tokens."""
+
+
 class ProxyConfig(Section):
     """How a candidate is evaluated."""
 
     sharing: Literal["biws", "none"] = "biws"
     """`biws`: candidates train a few steps from shared weights (paper). `none`: from new weights, so that
     `rungs` decide who goes on; scores do not depend on what was trained before."""
-    score: Literal["loss", "accuracy", "tasks"] = "loss"
-    """The negative MLM loss, the MLM accuracy, or the mean over fine-tuned tasks (paper)."""
+    score: Literal["loss", "accuracy", "tasks", "minimal_pairs"] = "loss"
+    """The negative MLM loss, the MLM accuracy, the mean over fine-tuned tasks (paper), or the accuracy on
+    minimal pairs."""
     candidates: int = Field(26, ge=1)
     """Candidates to score; failed and diverged ones count."""
     warmup_steps: int = Field(240, ge=0)
@@ -268,11 +280,18 @@ class ProxyConfig(Section):
     max_memory_gb: float | None = Field(None, gt=0)
     """A candidate whose training would take more memory, as estimated, fails before it is trained."""
     tasks: ProxyTasksConfig = ProxyTasksConfig()
+    minimal_pairs: ProxyPairsConfig = ProxyPairsConfig()
 
     @model_validator(mode="after")
     def _rungs_rise(self) -> "ProxyConfig":
         if list(self.rungs) != sorted({share for share in self.rungs if 0 < share < 1}):
             raise ValueError(f"rungs are shares of the steps between 0 and 1, rising, not {list(self.rungs)}")
+        return self
+
+    @model_validator(mode="after")
+    def _pairs_are_named(self) -> "ProxyConfig":
+        if self.score == "minimal_pairs" and self.minimal_pairs.data is None:
+            raise ValueError("score minimal_pairs needs a file or folder of pairs: set minimal_pairs.data")
         return self
 
 

@@ -32,6 +32,7 @@ _SCORES = {
     "loss": "score (minus the loss, nats)",
     "accuracy": "score (accuracy of masked tokens)",
     "tasks": "score (mean over the tasks)",
+    "minimal_pairs": "score (accuracy on minimal pairs)",
 }
 """What the scores of candidates are, by the setting `proxy.score`."""
 

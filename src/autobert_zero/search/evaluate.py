@@ -44,8 +44,12 @@ class _TooSlow(Exception):
     """A candidate is over the time limit."""
 
 
-TaskScores = Callable[[MaskedLM, int], dict[str, float]]
-"""From a model and a seed to the model's score on each task; leaves the model as it is."""
+OtherScores = Callable[[MaskedLM, int], dict[str, float]]
+"""From a model and a seed to the model's scores by name, of tasks for example; leaves the weights as they
+are."""
+
+_OF_TEXT = ("loss", "accuracy")
+"""Scores that are measured on held-out text."""
 
 Watch = Callable[[int, int, float], None]
 """Called with steps done, steps in all, and the loss."""
@@ -54,7 +58,8 @@ Watch = Callable[[int, int, float], None]
 class ProxyEvaluator:
     """Trains candidates a few steps, from the shared weights or from new ones, and scores them.
 
-    The score is the negative loss or the accuracy of masked tokens on held-out text, or the mean over tasks.
+    The score is the negative loss or the accuracy of masked tokens on held-out text, the mean over tasks, or
+    the accuracy on minimal pairs.
 
     What happens is a function of the seed, the numbers of the proposals and the bank.
 
@@ -67,7 +72,8 @@ class ProxyEvaluator:
         seed: Of weights, batches and dropout.
         device: Where to train.
         precision: Number format.
-        tasks: From a model and a seed to its score on each task; needed where `proxy.score` is `tasks`.
+        others: From a model and a seed to its other scores, whose mean is the score; needed where
+            `proxy.score` is none of held-out text.
     """
 
     def __init__(
@@ -80,9 +86,9 @@ class ProxyEvaluator:
         seed: int,
         device: torch.device,
         precision: Precision,
-        tasks: TaskScores | None = None,
+        others: OtherScores | None = None,
     ) -> None:
-        self._tasks = tasks
+        self._others = others
         self.model = model
         self._data = data
         self._vocabulary = vocabulary
@@ -222,16 +228,16 @@ class ProxyEvaluator:
     def _scored(self, model: MaskedLM, with_loss: bool) -> tuple[float, dict[str, float]]:
         """The score of a model as it is, and its metrics; the loss is left out where it may be."""
         kind, metrics = self._proxy.score, {}
-        if with_loss or kind != "tasks":
+        if with_loss or kind in _OF_TEXT:
             result = evaluate(model, self._validation, self._precision)
             if not isfinite(result.loss):
                 raise Diverged(f"validation loss is {result.loss}")
             metrics = {"val_loss": result.loss, "mlm_accuracy": result.accuracy}
-            if kind != "tasks":
+            if kind in _OF_TEXT:
                 return (-result.loss if kind == "loss" else result.accuracy), metrics
-        assert self._tasks is not None
-        on_tasks = self._tasks(model, self._seed)
-        return fmean(on_tasks.values()), metrics | on_tasks
+        assert self._others is not None
+        scores = self._others(model, self._seed)
+        return fmean(scores.values()), metrics | scores
 
     def save(self, folder: Path, trials: int) -> None:
         """Snapshots the bank as it is after so many trials; the two newest are kept."""

@@ -7,6 +7,11 @@ from autobert_zero.estimate import Part
 from autobert_zero.search.rungs import rung_steps
 from autobert_zero.zoo import bert, opponents
 
+_TOKENS = 12
+"""Tokens in a sentence of BLiMP, in the mean."""
+_SENTENCES = 256
+"""Masked sentences in a batch."""
+
 
 def search_parts(config: SearchConfig) -> list[Part]:
     """The parts of a search. BERT's backbone stands for candidates: most cost less."""
@@ -21,10 +26,15 @@ def search_parts(config: SearchConfig) -> list[Part]:
         parts.append(part("warm-up of the shared weights", proxy.warmup_steps, proxy.batch_size))
     steps = round(proxy.candidates * _expected_steps(proxy))
     parts.append(part(f"{proxy.candidates} candidates", steps, proxy.batch_size))
+    # Each candidate, and the parents that are scored again before it.
+    scored = proxy.candidates * (1 + 2 * config.strategy.parents)
+    if proxy.score == "minimal_pairs":
+        tokens = min(_TOKENS, length)
+        # Every token of both sentences is masked once, and a forward pass is a third of an update.
+        sequences = scored * proxy.minimal_pairs.pairs * 2 * tokens // 3
+        parts.append(Part("their minimal pairs, at most", stand_in, tokens, _SENTENCES, sequences))
     if proxy.score == "tasks":
         tasks = proxy.tasks
-        # The candidate, and the parents that are scored again before it.
-        scored = proxy.candidates * (1 + 2 * config.strategy.parents)
         parts.append(part("their tasks, at most", scored * len(tasks.names) * tasks.steps, tasks.batch_size))
     parts.append(
         part(f"{final.finalists} finalists", final.finalists * final.screening_steps, final.batch_size)

@@ -17,7 +17,7 @@ from autobert_zero.errors import UserError
 from autobert_zero.nn import EncoderConfig
 from autobert_zero.proxies import PROXIES, Untrained
 from autobert_zero.run_folder import Input
-from autobert_zero.search.evaluate import ProxyEvaluator, TaskScores
+from autobert_zero.search.evaluate import OtherScores, ProxyEvaluator
 from autobert_zero.search.latency import LatencyTable
 from autobert_zero.search.limits import Costs, Limits
 from autobert_zero.search.parts import search_parts
@@ -95,7 +95,7 @@ class Setting:
             config.seed,
             self.device,
             config.precision,
-            self._task_scores(),
+            self._other_scores(),
         )
 
     def prefilter(self) -> Prefilter | None:
@@ -110,15 +110,33 @@ class Setting:
         (batch,) = evaluation_batches(self.data.train, self.vocabulary, _MEASURED, _MEASURED)
         return Untrained(PROXIES[proxy], self.model, batch, self.config.seed)
 
-    def _task_scores(self) -> TaskScores | None:
-        """What fine-tunes candidates, where the proxy is tasks; needs the extra `finetune`."""
-        proxy = self.config.proxy
-        if proxy.score != "tasks":
-            return None
-        from autobert_zero.finetune.config import Settings
-        from autobert_zero.finetune.proxy import TaskScores as Tuned
+    def _other_scores(self) -> OtherScores | None:
+        """What scores candidates, where the score is none of held-out text."""
+        makers = {"tasks": self._task_scores, "minimal_pairs": self._pair_scores}
+        maker = makers.get(self.config.proxy.score)
+        return None if maker is None else maker()
 
-        tasks, length = proxy.tasks, self.config.data.length
+    def _pair_scores(self) -> OtherScores:
+        """The accuracy on minimal pairs; needs the extra `hf`."""
+        from autobert_zero.minimal_pairs.proxy import PairScores
+
+        pairs = self.config.proxy.minimal_pairs
+        assert pairs.data is not None  # the config is checked
+        return PairScores(
+            Path(pairs.data),
+            pairs.pairs,
+            self.tokenizer,
+            self.model.length_limit,
+            pairs.within_word,
+            self.config.precision,
+        )
+
+    def _task_scores(self) -> OtherScores:
+        """What fine-tunes candidates; needs the extra `finetune`."""
+        from autobert_zero.finetune.config import Settings
+        from autobert_zero.finetune.proxy import TaskScores
+
+        tasks, length = self.config.proxy.tasks, self.config.data.length
         settings = Settings(
             batch_size=tasks.batch_size,
             length=length,
@@ -128,7 +146,7 @@ class Setting:
             device=str(self.device),
         )
         folder = None if tasks.data is None else Path(tasks.data)
-        return Tuned(tasks.names, folder, self.tokenizer, length, settings, tasks.learning_rate)
+        return TaskScores(tasks.names, folder, self.tokenizer, length, settings, tasks.learning_rate)
 
 
 def _unwatched(name: str, done: int, of: int) -> None:

@@ -9,6 +9,7 @@ from autobert_zero.export.sentences import sentence_length
 from autobert_zero.export.sources import Source
 from autobert_zero.hf import AutoBertZeroConfig
 from autobert_zero.hf.auto import MODELS
+from autobert_zero.minimal_pairs.results import remarks, table
 from autobert_zero.search.outputs import comparison_table
 
 _PIPELINES = {
@@ -85,6 +86,7 @@ def model_card(
         "## Training",
         "",
         *_training(source),
+        *_minimal_pairs(source),
     ]
     return "\n".join(lines) + "\n"
 
@@ -143,6 +145,23 @@ def _files(programs: Sequence[Program]) -> list[str]:
         f"length up to the longest. Checked at {shapes}, with padding; the difference is relative to the "
         "largest output where that is above 1. Outputs at padding are unspecified.",
         "",
+    ]
+
+
+def _minimal_pairs(source: Source) -> list[str]:
+    results = source.minimal_pairs
+    if results is None:
+        return []
+    return [
+        "",
+        "## Minimal pairs",
+        "",
+        "How often the model gives the grammatical sentence of a pair the higher pseudo-log-likelihood, "
+        "without fine-tuning:",
+        "",
+        *table(results, paradigms=False),
+        "",
+        " ".join(remarks(results)),
     ]
 
 

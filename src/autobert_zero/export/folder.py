@@ -12,6 +12,7 @@ from autobert_zero.export.sentences import check_sentence_embeddings, write_sent
 from autobert_zero.export.sources import Source, open_source
 from autobert_zero.files import follow_umask
 from autobert_zero.hf.code import AUTO_MAP, CODE
+from autobert_zero.minimal_pairs.results import FILE, write_results
 from autobert_zero.report.draw import write as write_picture
 
 _PICTURE = "backbone.png"
@@ -68,6 +69,8 @@ def export(
             write_sentence_embeddings(opened, partial, sentence_embeddings)
         card = model_card(opened, f"{CODE}.py", _PICTURE, written, sentence_embeddings)
         (partial / "README.md").write_text(card, encoding="utf-8")
+        if opened.minimal_pairs is not None:
+            write_results(partial / FILE, opened.minimal_pairs)
         follow_umask(partial)
         if out.exists():
             out.rmdir()

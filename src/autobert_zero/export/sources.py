@@ -16,6 +16,7 @@ from autobert_zero.hf import AutoBertZeroConfig, AutoBertZeroPreTrainedModel, fr
 from autobert_zero.hf.auto import MODELS
 from autobert_zero.hf.loading import differences, listed, read_json
 from autobert_zero.hf.tokenizer import as_berts
+from autobert_zero.minimal_pairs.results import read_results
 from autobert_zero.nn import MaskedLM
 from autobert_zero.search.run import read_run
 from autobert_zero.space import Backbone
@@ -34,6 +35,7 @@ class Source:
         tokenizer: The one that it was trained with; None where the folder has none.
         summary: The `summary.json` of its run or pre-training; None for another saved model.
         settings: The config of its run; None for a saved model.
+        minimal_pairs: The results on minimal pairs beside it; None where there are none.
     """
 
     name: str
@@ -41,6 +43,7 @@ class Source:
     tokenizer: PreTrainedTokenizerBase | None
     summary: dict[str, Any] | None = None
     settings: dict[str, Any] | None = None
+    minimal_pairs: dict[str, Any] | None = None
 
 
 def open_source(folder: Path) -> Source:
@@ -78,6 +81,7 @@ def _from_run(folder: Path) -> Source:
         tokenizer=as_berts(tokenizer, model.encoder.config.length_limit),
         summary=summary,
         settings=config.model_dump(),
+        minimal_pairs=read_results(folder),
     )
 
 
@@ -101,7 +105,13 @@ def _from_model(folder: Path) -> Source:
             f"the tokenizer in {folder} has {len(tokenizer)} tokens, its model {model.config.vocab_size}; "
             "it is of another model"
         )
-    return Source(folder.resolve().name, model.eval(), tokenizer, summary=_pretraining(folder))
+    return Source(
+        folder.resolve().name,
+        model.eval(),
+        tokenizer,
+        summary=_pretraining(folder),
+        minimal_pairs=read_results(folder),
+    )
 
 
 def _pretraining(folder: Path) -> dict[str, Any] | None:

@@ -10,6 +10,7 @@ from typing import Any
 
 from jinja2 import Environment
 
+from autobert_zero.minimal_pairs.results import remarks
 from autobert_zero.report.curves import Comparison, Group, Interval, compare, differences
 from autobert_zero.report.data import drawn, failures, run_data, saved, statuses
 from autobert_zero.report.draw import svg
@@ -149,6 +150,7 @@ def _facts(run: Run) -> dict[str, Any]:
         "config": hide_passwords(run.config.to_yaml()) if run.config else None,
         "command": _command(run),
         "versions": (run.summary or {}).get("versions"),
+        "remarks": remarks(run.minimal_pairs) if run.minimal_pairs else [],
     }
 
 

@@ -10,6 +10,7 @@ from typing import Any
 from autobert_zero.config import SearchConfig, read_yaml, resolve
 from autobert_zero.encoder_config import EncoderConfig
 from autobert_zero.errors import UserError
+from autobert_zero.minimal_pairs.results import read_results
 from autobert_zero.run_folder import FINETUNING, PRETRAINING, SEARCH, kind_of, read_record
 from autobert_zero.search.history import STUDY, HistoryError, newest_scores, ranked, read_trials
 from autobert_zero.search.outputs import LABELS, LEADERBOARD, compared, verdict
@@ -38,6 +39,7 @@ class Run:
         text: Digest of the text that the run was started on; empty where it was not recorded.
         vocabulary: Tokens in the vocabulary, None where the tokenizer is missing.
         missing: What could not be read and what the report lacks for it, a sentence each.
+        minimal_pairs: The winner's results on minimal pairs; None where they were not measured.
     """
 
     name: str
@@ -49,6 +51,7 @@ class Run:
     text: str = ""
     vocabulary: int | None = None
     missing: tuple[str, ...] = ()
+    minimal_pairs: Mapping[str, Any] | None = None
 
     @property
     def winner(self) -> int | None:
@@ -112,6 +115,7 @@ def read_run(folder: Path) -> Run:
         summary=summary,
         text=_text(folder, missing),
         vocabulary=_vocabulary(folder, missing),
+        minimal_pairs=_minimal_pairs(folder, missing),
         missing=tuple(missing),
     )
 
@@ -229,6 +233,14 @@ def _text(folder: Path, missing: list[str]) -> str:
         missing.append(f"{error}: whether the run was on the text of other runs is not known.")
         return ""
     return record.inputs["text"].identity if record is not None and "text" in record.inputs else ""
+
+
+def _minimal_pairs(folder: Path, missing: list[str]) -> Mapping[str, Any] | None:
+    try:
+        return read_results(folder)
+    except UserError as error:
+        missing.append(f"{error}: no accuracy on minimal pairs.")
+        return None
 
 
 def _vocabulary(folder: Path, missing: list[str]) -> int | None:

@@ -243,3 +243,82 @@ def test_half_characters_and_repeated_keys(cola: Path) -> None:
     (cola / "train.jsonl").write_text("[" * 100_000 + "\n")
     with pytest.raises(UserError, match="line 1: nested too deeply"):
         load_splits(TASKS["cola"], cola)
+
+
+SENTENCES = ("a b", "c", "d e")
+
+
+@pytest.mark.parametrize(
+    ("task", "labels", "read"),
+    [
+        ("cola", (1, 0, 1), [1, 0, 1]),
+        ("cola", ("0", "1", 1.0), [0, 1, 1]),
+        ("cola", (-1, -1, -1), None),
+        ("cola", ("-1", -1.0, ""), None),
+        ("cola", (None, None, None), None),
+        ("stars", (-1, 1, 1), [0, 1, 1]),
+        ("stars", (-1, -1, -1), [0, 0, 0]),
+        ("value", (-1, 2, 0.5), [-1.0, 2.0, 0.5]),
+        ("value", (-1, -1.0, "-1"), None),
+    ],
+)
+def test_labels_of_test_are_read_where_they_are_not_hidden(
+    tmp_path: Path, task: str, labels: tuple[object, ...], read: list[float] | None
+) -> None:
+    """-1 stands for a hidden label, unless a class has that name or values differ."""
+    tasks = {
+        "cola": TASKS["cola"],
+        "stars": Task("stars", ("sentence",), ("-1", "1"), ("accuracy",)),
+        "value": Task("value", ("sentence",), (), ("pearson",)),
+    }
+    for split in ("train", "validation"):
+        given = {"cola": (0, 1, 1), "stars": (-1, 1, 1), "value": (0, 1, 2)}[task]
+        write_split(tmp_path, split, given)
+    write_split(tmp_path, "test", labels)
+    test = load_splits(tasks[task], tmp_path)["test"]
+    assert list(test["text"]) == list(SENTENCES)
+    assert (list(test["label"]) if "label" in test.column_names else None) == read
+
+
+def write_split(folder: Path, split: str, labels: tuple[object, ...]) -> None:
+    rows = ({"sentence": text, "label": label} for text, label in zip(SENTENCES, labels, strict=True))
+    (folder / f"{split}.jsonl").write_text(lines(*rows))
+
+
+@pytest.mark.parametrize(
+    ("task", "split", "labels", "message"),
+    [
+        ("cola", "test", (1, 0, 2), r"test\.jsonl, line 3: label 2 is none of 0, 1"),
+        ("cola", "test", (1, -1, 0), r"test\.jsonl, line 2: label -1 is none of 0, 1"),
+        (
+            "cola",
+            "test",
+            (1, 0, None),
+            r"test\.jsonl, line 3: no label; give every example",
+        ),
+        ("topics", "test", (0, 1, 2), r"test\.jsonl, line 3: label 'c' does not occur in train"),
+        ("cola", "train", (1, 1, 1), r"train\.jsonl: all 3 labels are 1, so there is nothing to learn"),
+        (
+            "value",
+            "train",
+            (2, 2.0, "2"),
+            r"train\.jsonl: all 3 labels are 2.0, so there is nothing",
+        ),
+        ("value", "validation", (0, 0, 0), r"validation\.jsonl: all 3 labels are 0.0, so no correlation"),
+        ("value", "test", (0, 0, 0), r"leave the column out if they stand for hidden labels"),
+        ("value", "test", (0, 1, "x"), r"test\.jsonl, line 3: label 'x' is not a number"),
+    ],
+)
+def test_labels_that_cannot_be_scored(
+    tmp_path: Path, task: str, split: str, labels: tuple[object, ...], message: str
+) -> None:
+    tasks = {
+        "cola": TASKS["cola"],
+        "topics": Task("topics", ("sentence",), ("a", "b", "c"), ("accuracy",)),
+        "value": Task("value", ("sentence",), (), ("pearson",)),
+    }
+    for good in ("train", "validation", "test"):
+        write_split(tmp_path, good, (0, 1, 1))
+    write_split(tmp_path, split, labels)
+    with pytest.raises(UserError, match=message):
+        load_splits(tasks[task], tmp_path)

@@ -8,11 +8,15 @@ import numpy as np
 from datasets import Dataset
 from transformers import AutoModelForSequenceClassification, PreTrainedModel, PreTrainedTokenizerBase
 
+from autobert_zero.finetune.baselines import text_baselines
 from autobert_zero.finetune.features import Features
 from autobert_zero.finetune.metrics import METRICS
 from autobert_zero.finetune.models import load_with_head
 from autobert_zero.finetune.submission import write_submission
 from autobert_zero.finetune.task import Task
+
+_CONSTANT = 0.01
+"""Predicted values that span less than this share of the labels' range count as one."""
 
 
 class Classification:
@@ -35,7 +39,13 @@ class Classification:
         self.metrics = task.metrics
         self.validation = task.validation
         self.test = tuple(split for split in task.test if split in data)
-        self._labels = {split: np.asarray(data[split]["label"]) for split in ("train", *task.validation)}
+        self._data = data
+        self._labels = {
+            split: np.asarray(examples["label"])
+            for split, examples in data.items()
+            if "label" in examples.column_names
+        }
+        self.scored = tuple(split for split in (*task.validation, *self.test) if split in self._labels)
         self.cut = 0
         features = {}
         for split, examples in data.items():
@@ -72,6 +82,16 @@ class Classification:
 
     def measure(self, split: str, predictions: list[Any]) -> dict[str, float]:
         return {name: METRICS[name](np.asarray(predictions), self._labels[split]) for name in self.metrics}
+
+    def baselines(self) -> Mapping[str, Mapping[str, Any]]:
+        return text_baselines(self._data, self.scored, self._task.regression)
+
+    def constant(self, predictions: list[Any]) -> str | None:
+        if self._task.regression:
+            spread = max(predictions) - min(predictions)
+            same = spread <= _CONSTANT * float(np.ptp(self._labels["train"]))
+            return f"{predictions[0]:.3g}" if same else None
+        return self._task.labels[predictions[0]] if len(set(predictions)) == 1 else None
 
     def write(self, folder: Path, split: str, predictions: list[Any]) -> None:
         write_submission(folder, self._task, split, predictions)

@@ -44,12 +44,12 @@ def load_splits(task: Task, folder: Path | None) -> dict[str, Dataset]:
 
     Returns:
         By name: `train`, those of `task.validation`, and those of `task.test` that there are. The columns
-        are `text`, `pair` for pairs, and, except in test splits, `label`: an integer, or a float for a
-        regression.
+        are `text`, `pair` for pairs, and, except in test splits whose labels are hidden, `label`: an integer,
+        or a float for a regression.
 
     Raises:
         UserError: A split is missing or empty, a line is broken (its number is named), a column is missing,
-            a label is none of the task's, or a class has no example to learn from.
+            a label is none of the task's, a class has no example to learn from, or labels do not differ.
     """
     splits = {}
     classes = _Classes(task)
@@ -60,9 +60,20 @@ def load_splits(task: Task, folder: Path | None) -> dict[str, Dataset]:
                 continue
             remedy = "" if split == "train" else ", or name another split under `validation`"
             raise UserError(f"task {task.name}: {place} is missing; add it{remedy}")
-        rows = [_checked(task, example, where, split, classes) for where, example in examples]
+        if split in task.test:
+            read = list(examples)
+            labelled = not all(_hidden(task, example) for _, example in read)
+            examples = iter(read)
+        else:
+            labelled = True
+        rows = [
+            _checked(task, example, where, split if labelled else None, classes)
+            for where, example in examples
+        ]
         if not rows:
             raise UserError(f"task {task.name}: {place} has no examples")
+        if labelled:
+            _check_spread(task, split, place, [row["label"] for row in rows])
         splits[split] = Dataset.from_list(rows)
     classes.check()
     return splits
@@ -116,8 +127,26 @@ def _from_hub(task: Task, split: str) -> tuple[str, Placed | None]:
     return place, ((f"{place}, example {number}", example) for number, example in enumerate(loaded, start=1))
 
 
-def _checked(task: Task, example: Example, where: str, split: str, classes: "_Classes") -> Example:
-    """An example under our names, its label a number."""
+def _hidden(task: Task, example: Example) -> bool:
+    """Whether an example of a test split has no label: no such column, an empty cell, or -1 (GLUE)."""
+    value = _cell(task, example, task.label)
+    if value is None or value == "":
+        return True
+    return exact_number(value) == -1 and class_number(task.labels, value) is None
+
+
+def _check_spread(task: Task, split: str, place: str, labels: Sequence[float]) -> None:
+    """Checks that labels differ where they have to: to learn from them, and to correlate with them."""
+    if len(labels) < 2 or len(set(labels)) > 1 or (split != "train" and not task.regression):
+        return
+    label = labels[0] if task.regression else task.labels[int(labels[0])]
+    reason = "there is nothing to learn" if split == "train" else "no correlation with them is defined"
+    remedy = "; leave the column out if they stand for hidden labels" if split in task.test else ""
+    raise UserError(f"task {task.name}: {place}: all {len(labels):,} labels are {label}, so {reason}{remedy}")
+
+
+def _checked(task: Task, example: Example, where: str, split: str | None, classes: "_Classes") -> Example:
+    """An example under our names, its label a number; None for the split: labels are hidden."""
     row: Example = {}
     for column, ours in zip(task.columns, ("text", "pair"), strict=False):
         value = _cell(task, example, column)
@@ -126,10 +155,13 @@ def _checked(task: Task, example: Example, where: str, split: str, classes: "_Cl
         if not _is_unicode(value):
             raise UserError(f"task {task.name}: {where}: column {column!r} has half a character (surrogate)")
         row[ours] = value
-    if split in task.test:  # benchmarks hide these labels; ours are not needed
+    if split is None:
         return row
     value = _cell(task, example, task.label)
     if value is None:
+        if split in task.test:
+            remedy = f"give every example of {split} a label, or none"
+            raise UserError(f"task {task.name}: {where}: no label; {remedy}")
         raise UserError(f"task {task.name}: {where}: no column {task.label!r}; {_has(example)}")
     row["label"] = _value(task, value, where) if task.regression else classes.number(value, split, where)
     return row
@@ -197,7 +229,7 @@ class _Classes:
                 f"{start}{where}: numbers stand for classes, counted from 0, but 0 ({names[0]}) never "
                 "occurs; if the files count from 1, write the names instead"
             )
-        for split in self._task.validation:
+        for split in (*self._task.validation, *self._task.test):
             for number, where in self._first.get(split, {}).items():
                 if number not in self._first["train"]:
                     raise UserError(

@@ -17,6 +17,7 @@ class Problem(Protocol):
         metrics: Names of the metrics; the first one chooses the learning rate and the weights.
         validation: The splits that are evaluated; metrics of the first choose.
         test: The splits that are predicted.
+        scored: The splits that have labels: those of `validation`, and of `test` those that have.
         features: By split; also `train`.
         outputs: Names of the model's outputs that decide.
         cut: Texts that lose their end because they are longer than a sequence.
@@ -26,6 +27,7 @@ class Problem(Protocol):
     metrics: tuple[str, ...]
     validation: tuple[str, ...]
     test: tuple[str, ...]
+    scored: tuple[str, ...]
     features: Mapping[str, Features]
     outputs: tuple[str, ...]
     cut: int
@@ -39,7 +41,15 @@ class Problem(Protocol):
         ...
 
     def measure(self, split: str, predictions: Any) -> dict[str, float]:
-        """The metrics of the predictions of a split."""
+        """The metrics of the predictions of a split that is scored."""
+        ...
+
+    def baselines(self) -> Mapping[str, Mapping[str, Any]]:
+        """Predictions of trivial predictors by their name, then by split, for the splits that are scored."""
+        ...
+
+    def constant(self, predictions: Any) -> str | None:
+        """The class or value that all predictions of a split are; None where they differ."""
         ...
 
     def write(self, folder: Path, split: str, predictions: Any) -> None:

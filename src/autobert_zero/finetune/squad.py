@@ -202,6 +202,7 @@ class QuestionAnswering:
     metrics: tuple[str, ...] = ("f1", "exact_match")
     validation: tuple[str, ...] = ("validation",)
     test: tuple[str, ...] = ("validation",)  # SQuAD's test set is not public: its tools take this one
+    scored: tuple[str, ...] = ("validation",)
 
     def __init__(
         self,
@@ -289,6 +290,13 @@ class QuestionAnswering:
 
     def measure(self, split: str, predictions: dict[str, str]) -> dict[str, float]:
         return squad_metrics(self._questions[split], predictions)
+
+    def baselines(self) -> Mapping[str, Mapping[str, Any]]:
+        empty = {split: {each.key: "" for each in self._questions[split]} for split in self.scored}
+        return {"no answer": empty} if self._task.unanswerable else {}
+
+    def constant(self, predictions: dict[str, str]) -> str | None:
+        return None if any(predictions.values()) else "no answer"
 
     def write(self, folder: Path, split: str, predictions: dict[str, str]) -> None:
         write_text(folder / "predictions.json", json.dumps(predictions) + "\n")

@@ -31,7 +31,7 @@ class Task:
         metrics: Of `METRICS`; the first chooses the learning rate and the epoch, all are averaged in a table.
         label: The column with the number of the class, its name, or the value.
         validation: The splits that are evaluated; metrics of the first choose.
-        test: The splits that are predicted.
+        test: The splits that are predicted, and scored where they have labels.
         hub: Dataset and configuration on the Hub; None for a task that has local files only.
         elsewhere: Dataset, configuration and split on the Hub of splits that are not in `hub`.
         submission: File names of the test predictions, one a test split.

@@ -1,0 +1,151 @@
+"""Trivial predictors: their scores stand beside every fine-tuned one. They ignore words, or word order."""
+
+import re
+from collections import Counter
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from typing import Any, TypeVar
+
+import numpy as np
+from datasets import Dataset
+from scipy import sparse
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.linear_model import LogisticRegression, Ridge
+
+_TOKEN = r"\w+|[^\w\s]"
+"""A word or a punctuation mark, also of one character."""
+
+_LEARNED_FROM = 50_000
+"""Maximum number of training examples of a bag of words, spread over all, so that it takes seconds."""
+
+_FEATURES = 50_000
+"""Maximum number of words and pairs of words."""
+
+_STRENGTH = 3.0
+"""Inverse regularisation of the logistic regression, and regularisation of the ridge regression."""
+
+T = TypeVar("T", bound=Hashable)
+
+Predictions = Mapping[str, Mapping[str, Any]]
+"""By name of the baseline, then by split."""
+
+
+def text_baselines(data: Mapping[str, Dataset], splits: Sequence[str], regression: bool) -> Predictions:
+    """Predicts splits of sentences, or of pairs, by the majority class or the mean value, and by words.
+
+    Args:
+        data: Of `load_splits`.
+        splits: Which to predict.
+        regression: Whether labels are values.
+    """
+    labels = data["train"]["label"]
+    value = float(np.mean(labels)) if regression else most_frequent(labels)
+    return {
+        "mean value" if regression else "majority class": {s: [value] * len(data[s]) for s in splits},
+        "bag of words": bag_of_words(data["train"], {split: data[split] for split in splits}, regression),
+    }
+
+
+def bag_of_words(train: Dataset, others: Mapping[str, Dataset], regression: bool) -> dict[str, list[Any]]:
+    """Predicts by a linear model of TF-IDF weights of words and pairs of words.
+
+    Pairs of sentences: the words of both, and how much they overlap. Classes are predicted by a logistic
+    regression, values by a ridge regression.
+
+    Args:
+        train: What it learns from; has `text`, `label`, and `pair` for pairs.
+        others: What is predicted, by name.
+        regression: Whether labels are values.
+    """
+    places = np.linspace(0, len(train) - 1, min(len(train), _LEARNED_FROM)).astype(int)
+    train = train.select(places)
+    labels = np.asarray(train["label"])
+    words = _Words(train)
+    if words.empty or len(set(labels.tolist())) == 1:  # nothing to tell examples apart by
+        value = float(labels.mean()) if regression else most_frequent(labels.tolist())
+        return {name: [value] * len(each) for name, each in others.items()}
+    model = Ridge(alpha=_STRENGTH) if regression else LogisticRegression(C=_STRENGTH, max_iter=1000)
+    model.fit(words.features(train), labels)
+    return {name: list(model.predict(words.features(each)).tolist()) for name, each in others.items()}
+
+
+class _Words:
+    """Features of texts, or of pairs, as TF-IDF weights learned from training texts.
+
+    Args:
+        train: The training examples.
+
+    Attributes:
+        empty: Whether there is no word in them.
+    """
+
+    def __init__(self, train: Dataset) -> None:
+        self._pairs = "pair" in train.column_names
+        texts = [*train["text"], *(train["pair"] if self._pairs else ())]
+        self.empty = not any(re.search(_TOKEN, text) for text in texts)
+        self._weights = TfidfVectorizer(
+            ngram_range=(1, 2), token_pattern=_TOKEN, sublinear_tf=True, max_features=_FEATURES
+        )
+        if not self.empty:
+            self._weights.fit(texts)
+
+    def features(self, examples: Dataset) -> Any:
+        """A sparse matrix with a row for each example."""
+        first = self._weights.transform(examples["text"])  # (N, w)
+        if not self._pairs:
+            return first
+        second = self._weights.transform(examples["pair"])  # (N, w)
+        cosine = first.multiply(second).sum(1)  # (N, 1)
+        shares = [overlap(*pair) for pair in zip(examples["text"], examples["pair"], strict=True)]
+        return sparse.csr_matrix(sparse.hstack([first, second, cosine, np.asarray(shares)]))
+
+
+def overlap(first: str, second: str) -> tuple[float, float, float, float]:
+    """How much two texts overlap.
+
+    Returns:
+        The share of words in both among those in either, among those of the first, and among those of the
+        second; and the shorter number of words over the longer one. 0 where a text is empty.
+    """
+    one, two = (re.findall(_TOKEN, text.lower()) for text in (first, second))
+    both = len(set(one) & set(two))
+    return (
+        both / max(len(set(one) | set(two)), 1),
+        both / max(len(set(one)), 1),
+        both / max(len(set(two)), 1),
+        min(len(one), len(two)) / max(len(one), len(two), 1),
+    )
+
+
+def most_frequent(values: Iterable[T]) -> T:
+    """The most frequent value; the first one of those that are tied."""
+    return Counter(values).most_common(1)[0][0]
+
+
+def tag_baselines(
+    words: Sequence[Sequence[str]],
+    tags: Sequence[Sequence[T]],
+    sentences: Mapping[str, Sequence[Sequence[str]]],
+) -> Predictions:
+    """Predicts tags by the most frequent tag of all, and by the most frequent one of each word.
+
+    Args:
+        words: Of the training sentences.
+        tags: Theirs, one per word.
+        sentences: The words of the sentences to tag, by split. A word that is not in the training sentences
+            gets the most frequent tag of all.
+    """
+    by_word: dict[str, list[T]] = {}
+    for sentence, its_tags in zip(words, tags, strict=True):
+        for word, tag in zip(sentence, its_tags, strict=True):
+            by_word.setdefault(word, []).append(tag)
+    majority = most_frequent(tag for sentence in tags for tag in sentence)
+    usual = {word: most_frequent(its_tags) for word, its_tags in by_word.items()}
+    return {
+        "majority tag": {
+            split: [[majority] * len(sentence) for sentence in each] for split, each in sentences.items()
+        },
+        "tag per word": {
+            split: [[usual.get(word, majority) for word in sentence] for sentence in each]
+            for split, each in sentences.items()
+        },
+    }

@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from autobert_zero.config import SearchConfig
     from autobert_zero.space import Backbone
 
-_PICTURES = 10  # of the best candidates, for optuna-dashboard
-
 
 @app.command()
 def search(
@@ -70,7 +68,7 @@ def search(
     how = f"continue with: autobert-zero search --out {out} --resume"
     with stop_told(lambda: how), RunProgress(log_console()) as progress:
         run_search(resolved, out, progress, first, workers, ray)
-    attach_pictures(out, _PICTURES)
+    attach_pictures(out)
     typer.echo((out / "summary.md").read_text(encoding="utf-8"))
     typer.echo(f"everything is in {out}; to look at it: autobert-zero report {out}")
 

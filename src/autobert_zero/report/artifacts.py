@@ -16,8 +16,11 @@ from autobert_zero.search.storage import open_storage
 
 FOLDER = "artifacts"
 
+_BEST = 10
+"""Candidates that get a picture, if no other number is asked for."""
 
-def attach_pictures(run: Path, count: int) -> int:
+
+def attach_pictures(run: Path, count: int = _BEST) -> int:
     """Draws the best candidates of a run and attaches the pictures to its study, each once.
 
     Optuna takes no artifacts for a trial that has ended, and ours have when they are recorded: the name of

@@ -24,14 +24,15 @@ class RunProgress(Bars):
 
     Args:
         console: Where to.
+        quiet: Prints nothing at all.
     """
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: Console, quiet: bool = False) -> None:
         self._board: Board | None = None
         self._counts: Counter[Status] = Counter()
         self._best: Trial | None = None
         self._last: deque[str] = deque(maxlen=_LAST)
-        super().__init__(console)  # asks for what is in view
+        super().__init__(console, quiet)  # asks for what is in view
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

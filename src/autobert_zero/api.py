@@ -1,0 +1,215 @@
+"""The front door: what the commands `search`, `pretrain`, `finetune` and `draw` do, from plain arguments.
+
+They are called as `autobert_zero.search(...)` and so on. Settings have the names that `--set` takes, for
+example `{"model.width": 128}`; paths may be strings. Progress goes to the standard error, and Ctrl-C leaves a
+folder that `resume=True`, or for a fine-tuning the same call, continues.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from autobert_zero.space import Backbone
+
+if TYPE_CHECKING:
+    from autobert_zero.finetune.suite import Score
+
+Settings = Mapping[str, Any]
+"""Settings by their dotted names; a value is plain data."""
+
+
+def search(
+    out: str | Path,
+    *,
+    preset: str = "demo",
+    corpus: str | Path | None = None,
+    seed: int | None = None,
+    settings: Settings | None = None,
+    seed_backbones: Sequence[Backbone | str] = (),
+    workers: int = 0,
+    resume: bool = False,
+    quiet: bool = False,
+) -> Backbone:
+    """Searches for a backbone and compares the winner with stacks that people build by hand.
+
+    Args:
+        out: The run folder: new, or with `resume` that of an earlier run. All results are in it.
+        preset: `demo`, `small` or `paper`.
+        corpus: A file, a folder, or a dataset on the Hub; None: the preset's.
+        seed: Of everything random; None: the preset's.
+        settings: Any further settings.
+        seed_backbones: Proposed before any other.
+        workers: Local processes that train candidates; 0: one per core. It changes the time, not the result.
+        resume: Whether to continue the run in `out`; it keeps its settings.
+        quiet: Whether to show no progress.
+
+    Returns:
+        The winner.
+
+    Raises:
+        UserError: An argument cannot be used; nothing was written then.
+    """
+    from autobert_zero.cli.search import search_settings
+    from autobert_zero.progress import log_console
+    from autobert_zero.report.artifacts import attach_pictures
+    from autobert_zero.run_folder import check_new
+    from autobert_zero.search.progress import RunProgress
+    from autobert_zero.search.run import run_search
+
+    folder = Path(out)
+    options = _options(folder, preset, corpus, seed, settings, resume)
+    options |= {"max_params": None, "max_latency_ms": None, "storage": None}
+    config, first = search_settings(options | {"seed_backbone": [*map(str, seed_backbones)]})
+    if not resume:
+        check_new(folder)
+    with RunProgress(log_console(), quiet) as progress:
+        summary = run_search(config, folder, progress, first, workers)
+    attach_pictures(folder)
+    return Backbone.from_list(summary["best"]["backbone"])
+
+
+def pretrain(
+    out: str | Path,
+    backbone: Backbone | str | Path | None = None,
+    *,
+    preset: str = "demo",
+    corpus: str | Path | None = None,
+    seed: int | None = None,
+    settings: Settings | None = None,
+    layers: int | None = None,
+    start: str | Path | None = None,
+    resume: bool = False,
+    quiet: bool = False,
+) -> dict[str, Any]:
+    """Pre-trains a backbone into a folder that `finetune` and `transformers` load.
+
+    Args:
+        out: The model folder: new, or with `resume` that of an earlier training.
+        backbone: A backbone; a formula; a stack (`bert`, `hybrid`, ...); a name of the zoo; a run folder; or
+            a file. None only with `start` or `resume`.
+        preset: `demo`, `small` or `base`.
+        corpus: A file, a folder, or a dataset on the Hub; None: that of a run that is named, or the preset's.
+        seed: Of everything random; None: the preset's.
+        settings: Any further settings.
+        layers: Depth of a stack; None: 4.
+        start: Run folder of a search whose shared weights and sizes the training starts from.
+        resume: Whether to continue the training in `out`; it keeps its settings.
+        quiet: Whether to show no progress.
+
+    Returns:
+        The summary, as in `summary.json`: held-out loss, tokens, seconds and more.
+
+    Raises:
+        UserError: An argument cannot be used; nothing was written then.
+    """
+    from autobert_zero.cli.pretrain import pretrain_settings
+    from autobert_zero.errors import UserError
+    from autobert_zero.extras import require
+    from autobert_zero.progress import Bars, log_console
+    from autobert_zero.run_folder import check_new
+
+    require("pretrain", "pretrain", "transformers", "tensorboard")
+    from autobert_zero.pretrain.run import run_pretraining
+
+    if not resume and backbone is None and start is None:
+        raise UserError("name a backbone, or a search to start from")
+    folder = Path(out)
+    options = _options(folder, preset, corpus, seed, settings, resume)
+    options |= {"backbone": None if backbone is None else str(backbone), "layers": layers}
+    config = pretrain_settings(options | {"start": None if start is None else Path(start)})
+    if not resume:
+        check_new(folder)
+    with Bars(log_console(), quiet) as progress:
+        return run_pretraining(config, folder, progress)
+
+
+def finetune(
+    model: str | Path,
+    task: str | Path,
+    out: str | Path,
+    *,
+    data: str | Path | None = None,
+    rates: Sequence[float] = (3e-4, 1e-3, 3e-3),
+    seeds: int = 3,
+    settings: Settings | None = None,
+    quiet: bool = False,
+) -> "Score":
+    """Fine-tunes a model on a task: every learning rate with the first seed, the best one with the others.
+
+    Args:
+        model: A model folder, or a name on the Hub.
+        task: A task of GLUE, `squad`, `squad_v2`, or a YAML file.
+        out: Folder for results and predictions; the same call continues what was stopped in it.
+        data: Folder with the task's files; None: from the Hub.
+        rates: Learning rates.
+        seeds: Number of seeds.
+        settings: Any settings of the fine-tuning, for example `{"epochs": 5}`.
+        quiet: Whether to show no progress.
+
+    Returns:
+        Mean and standard deviation over the seeds of every metric, and the chosen rate.
+
+    Raises:
+        UserError: An argument cannot be used; nothing was trained then.
+    """
+    from autobert_zero.config import parse_setting, resolve
+    from autobert_zero.extras import require
+    from autobert_zero.progress import Bars, log_console
+
+    require("finetune", "finetune")
+    from autobert_zero.finetune.config import Settings as FinetuneSettings
+    from autobert_zero.finetune.suite import finetune as run
+
+    chosen = resolve(FinetuneSettings(), *map(parse_setting, _assignments(settings)))
+    folder = None if data is None else Path(data)
+    with Bars(log_console(), quiet) as progress:
+        return run(str(model), str(task), folder, Path(out), rates, range(seeds), chosen, progress)
+
+
+def draw(backbone: Backbone | str | Path, out: str | Path | None = None, *, layers: int | None = None) -> str:
+    """Draws a backbone: its layers, and each attention as its graph with the fused part shaded.
+
+    Args:
+        backbone: A backbone, or what `pretrain` takes as one.
+        out: The picture to write, `.svg`, `.png` or `.pdf`; None: none.
+        layers: Depth of a stack; None: 4.
+
+    Returns:
+        The picture as SVG.
+
+    Raises:
+        UserError: There is no such backbone, or the file cannot be written.
+    """
+    from autobert_zero.cli.backbones import find_backbone
+    from autobert_zero.report import draw as drawing
+
+    drawn = backbone if isinstance(backbone, Backbone) else find_backbone(str(backbone), layers)
+    if out is not None:
+        drawing.write(drawn, Path(out))
+    return drawing.svg(drawn)
+
+
+def _options(
+    out: Path,
+    preset: str,
+    corpus: str | Path | None,
+    seed: int | None,
+    settings: Settings | None,
+    resume: bool,
+) -> dict[str, Any]:
+    """The options that a search and a pre-training have in common, as their commands take them."""
+    return {
+        "out": out,
+        "preset": preset,
+        "corpus": None if corpus is None else str(corpus),
+        "seed": seed,
+        "set_": _assignments(settings),
+        "resume": resume,
+        **dict.fromkeys(("config", "text_column", "tokenizer")),
+    }
+
+
+def _assignments(settings: Settings | None) -> list[str]:
+    """Settings as `--set` takes them."""
+    return [f"{name}={json.dumps(value)}" for name, value in (settings or {}).items()]

@@ -25,11 +25,11 @@ from rich.console import Console
 
 from autobert_zero.config import ModelConfig, ProxyConfig, SearchConfig, StrategyConfig
 from autobert_zero.search.history import History
-from autobert_zero.search.loop import Search
 from autobert_zero.search.progress import RunProgress
 from autobert_zero.search.strategies import make_strategy
 from autobert_zero.search.toy import ToyEvaluator
 from autobert_zero.search.trial import Outcome, Proposal, Trial
+from autobert_zero.search_runs.loop import Search
 from autobert_zero.space import Backbone, sample_backbone
 
 FIRST, WINDOW, WINDOWS = 10, 100, 10

@@ -21,13 +21,13 @@ from rich.console import Console
 
 from autobert_zero.config import SearchConfig, resolve
 from autobert_zero.presets import demo
-from autobert_zero.search.executors import make_executor
 from autobert_zero.search.history import History
-from autobert_zero.search.loop import Search
-from autobert_zero.search.prepare import prepare
 from autobert_zero.search.progress import RunProgress
 from autobert_zero.search.strategies import make_strategy
 from autobert_zero.search.trial import Trial
+from autobert_zero.search_runs.executors import make_executor
+from autobert_zero.search_runs.loop import Search
+from autobert_zero.search_runs.prepare import prepare
 
 TOGETHER = 4
 

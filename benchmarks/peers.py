@@ -33,7 +33,7 @@ from autobert_zero.encoder_config import EncoderConfig
 from autobert_zero.files import write_text
 from autobert_zero.nn import MaskedLM
 from autobert_zero.search.comparison import Model, with_parameters
-from autobert_zero.search.prepare import Setting, prepare
+from autobert_zero.search_runs.prepare import Setting, prepare
 from autobert_zero.training.language import evaluate, guess_limit, language_objective
 from autobert_zero.training.loop import Diverged, Recipe, train
 from autobert_zero.zoo import gated_convolution, rotary, rotary_hybrid, wide_hybrid

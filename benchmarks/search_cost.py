@@ -21,9 +21,9 @@ from autobert_zero.data.masking import evaluation_batches, training_batches
 from autobert_zero.data.packing import spread
 from autobert_zero.nn import MaskedLM
 from autobert_zero.presets import demo
-from autobert_zero.search.prepare import Setting, prepare
 from autobert_zero.search.strategies import make_strategy
 from autobert_zero.search.trial import Trial
+from autobert_zero.search_runs.prepare import Setting, prepare
 from autobert_zero.training.language import evaluate, language_objective
 from autobert_zero.training.loop import Recipe, train
 

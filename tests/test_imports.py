@@ -58,13 +58,17 @@ MAY_IMPORT = {
     },
     "minimal_pairs": {"errors", "nn", "data", "hf", "training", "finetune"},
     "export": {
-        *("errors", "sources", "space", "nn", "data", "hf", "cost", "search", "report"),
+        *("errors", "sources", "space", "nn", "data", "hf", "cost", "search", "search_runs", "report"),
         "minimal_pairs",
     },
     "data": {"errors", "config", "sources"},
     "training": {"errors", "config", "space", "nn", "data", "signals", "memory"},
     "proxies": {"space", "cost", "nn", "data", "training"},
     "search": {"errors", "config", "space", "zoo", "cost", "progress", "signals"},
+    "search_runs": {
+        *("errors", "config", "space", "zoo", "cost", "progress", "search", "nn", "data", "training"),
+        *("proxies", "devices", "finetune", "measure", "memory", "announce", "estimate", "minimal_pairs"),
+    },
     "pretrain": {
         *("errors", "config", "space", "zoo", "nn", "data", "training", "hf", "devices", "progress"),
         "signals",
@@ -75,27 +79,18 @@ MAY_IMPORT = {
     "flatten": set(),
     "hf": {"errors", "sources", "space", "zoo", "nn", "flatten"},
 }
-for unit in ("finetune", "minimal_pairs", "export", "data", "training", "search", "pretrain", "report"):
+for unit in (
+    "finetune",
+    "minimal_pairs",
+    "export",
+    "data",
+    "training",
+    "search",
+    "search_runs",
+    "pretrain",
+    "report",
+):
     MAY_IMPORT[unit] |= FOLDERS
-# Where the search meets the training; the rest of the search knows only backbones and scores.
-ASSEMBLY = {
-    *(
-        "search/cluster",
-        "search/diagnose",
-        "search/evaluate",
-        "search/executors",
-        "search/finals",
-        "search/loop",
-        "search/prepare",
-        "search/run",
-        "search/tasks",
-    ),
-    *("search/latency", "search/parts", "search/twins"),
-}
-FOR_ASSEMBLY = {
-    *("nn", "data", "training", "proxies", "devices", "finetune", "measure", "memory"),
-    *("announce", "estimate", "minimal_pairs"),
-}
 LIGHT = {*FOUNDATIONS, "config", "space", "compile", "zoo", "cost", "describe", "search", "presets", "report"}
 HEAVY = {"torch", "numpy", "transformers", "datasets", "safetensors"}
 
@@ -117,10 +112,8 @@ def test_direction(file: str) -> None:
     unit = file.split("/")[0]
     ours = {name.removeprefix("autobert_zero/") for name in imported(file, False) if "autobert_zero/" in name}
     allowed = MAY_IMPORT[unit] | ({unit} if unit in FOUNDATIONS else {unit} | FOUNDATIONS)
-    allowed |= FOR_ASSEMBLY if file in ASSEMBLY else set()
     assert {name.split("/")[0] for name in ours} <= allowed
-    if unit in LIGHT and file not in ASSEMBLY:
-        assert not {"/".join(name.split("/")[:2]) for name in ours} & ASSEMBLY
+    if unit in LIGHT:
         assert not {name.split("/")[0] for name in imported(file, True)} & HEAVY
 
 

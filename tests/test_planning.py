@@ -16,7 +16,7 @@ from autobert_zero.presets import demo, paper
 from autobert_zero.pretrain.parts import pretrain_parts
 from autobert_zero.pretrain.presets import base
 from autobert_zero.progress import duration
-from autobert_zero.search.parts import search_parts
+from autobert_zero.search_runs.parts import search_parts
 from autobert_zero.zoo import bert
 
 

@@ -21,7 +21,7 @@ def start_worker(task: Task) -> None:
 
     import torch
 
-    from autobert_zero.search.prepare import prepare
+    from autobert_zero.search_runs.prepare import prepare
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides
     torch.set_num_threads(1)

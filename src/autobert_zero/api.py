@@ -55,7 +55,7 @@ def search(
     from autobert_zero.report.artifacts import attach_pictures
     from autobert_zero.run_folder import check_new
     from autobert_zero.search.progress import RunProgress
-    from autobert_zero.search.run import run_search
+    from autobert_zero.search_runs.run import run_search
 
     folder = Path(out)
     options = _options(folder, preset, corpus, seed, settings, resume)

@@ -14,8 +14,8 @@ from autobert_zero.data.tokenizer import SPECIAL_TOKENS
 from autobert_zero.finetune.config import Settings
 from autobert_zero.finetune.proxy import TaskScores
 from autobert_zero.nn import EncoderConfig, MaskedLM
-from autobert_zero.search.evaluate import ProxyEvaluator
 from autobert_zero.search.history import History
+from autobert_zero.search_runs.evaluate import ProxyEvaluator
 from autobert_zero.space import Backbone
 
 WORDS = ["good", "bad", "film", "play", "the"]

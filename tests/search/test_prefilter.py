@@ -12,12 +12,12 @@ from autobert_zero.config import StrategyConfig
 from autobert_zero.errors import UserError
 from autobert_zero.proxies import PROXIES
 from autobert_zero.search import outputs
-from autobert_zero.search.evaluate import ProxyEvaluator
 from autobert_zero.search.history import History
-from autobert_zero.search.prepare import prepare
 from autobert_zero.search.strategies import STRATEGIES, Prefilter, SpaceExhausted, Strategy, make_strategy
 from autobert_zero.search.toy import ToyEvaluator
 from autobert_zero.search.trial import Trial
+from autobert_zero.search_runs.evaluate import ProxyEvaluator
+from autobert_zero.search_runs.prepare import prepare
 from autobert_zero.space import Backbone, Space, sample_backbone
 
 SPACE = Space(layers=3, max_ops=6)

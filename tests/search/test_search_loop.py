@@ -11,9 +11,9 @@ from rich.console import Console
 from autobert_zero.config import ModelConfig, ProxyConfig, SearchConfig
 from autobert_zero.errors import UserError
 from autobert_zero.search.history import History
-from autobert_zero.search.loop import Search
 from autobert_zero.search.progress import RunProgress
 from autobert_zero.search.trial import Outcome, Proposal, Status, Trial
+from autobert_zero.search_runs.loop import Search
 from autobert_zero.space import Backbone
 
 ONE = Backbone.parse("softsign(-Q) + V\nconv 3")

@@ -21,8 +21,8 @@ def diagnose(
 ) -> None:
     """Train a sample of a run's candidates from scratch: does the ranking under weight sharing hold?"""
     from autobert_zero.run_folder import SEARCH, kind_of
-    from autobert_zero.search.diagnose import diagnose as ask
-    from autobert_zero.search.diagnose import report
+    from autobert_zero.search_runs.diagnose import diagnose as ask
+    from autobert_zero.search_runs.diagnose import report
 
     if kind_of(run) is not SEARCH:
         raise UserError(f"{run} holds no search (no {SEARCH.marker}); name the --out of a search")

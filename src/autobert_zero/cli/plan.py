@@ -65,7 +65,7 @@ _Out = Annotated[Path | None, typer.Option(help="Not needed: nothing is written.
 def plan_search(options: Mapping[str, Any], hardware: str | None, devices: int) -> None:
     """Estimate what a search takes, with the comparison at its end."""
     from autobert_zero.plan import plan
-    from autobert_zero.search.parts import search_parts
+    from autobert_zero.search_runs.parts import search_parts
 
     config, _ = search_settings(options)
     sizes = config.model.encoder_config(_vocabulary(config.data), config.data.length)

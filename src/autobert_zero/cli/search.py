@@ -60,7 +60,7 @@ def search(
     from autobert_zero.report.artifacts import attach_pictures
     from autobert_zero.run_folder import check_new
     from autobert_zero.search.progress import RunProgress
-    from autobert_zero.search.run import run_search
+    from autobert_zero.search_runs.run import run_search
 
     resolved, first = search_settings(options)
     if not resume:
@@ -80,7 +80,7 @@ def search_settings(options: Mapping[str, Any]) -> "tuple[SearchConfig, list[Bac
         options: Those of the command, by name.
     """
     from autobert_zero.presets import PRESETS
-    from autobert_zero.search.run import read_run
+    from autobert_zero.search_runs.run import read_run
     from autobert_zero.zoo import STACKS
 
     if options["resume"]:

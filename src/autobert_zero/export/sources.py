@@ -18,7 +18,7 @@ from autobert_zero.hf.loading import differences, listed, read_json
 from autobert_zero.hf.tokenizer import as_berts
 from autobert_zero.minimal_pairs.results import read_results
 from autobert_zero.nn import MaskedLM
-from autobert_zero.search.run import read_run
+from autobert_zero.search_runs.run import read_run
 from autobert_zero.space import Backbone
 
 _OF_PRETRAINING = ("steps", "tokens", "seed", "holdout_loss", "holdout_mlm_accuracy")

@@ -1,4 +1,4 @@
-"""The search: strategies know only backbones and scores; one file, `evaluate`, trains.
+"""The search: strategies, limits, ranking and history know only backbones and scores; `search_runs` trains.
 
 Called, the package runs a search: `autobert_zero.search("runs/demo")`, see `autobert_zero.api.search`.
 """

@@ -1,6 +1,6 @@
 """The comparison at the end of a search: what is trained, at which rate, for how long, and what is reported.
 
-It knows models by name; who trains them is `search.finals`.
+It knows models by name; who trains them is `search_runs.finals`.
 """
 
 from collections.abc import Callable, Mapping, Sequence

@@ -29,15 +29,15 @@ from autobert_zero.run_folder import (
     started_by_this_code,
 )
 from autobert_zero.search.board import open_board
-from autobert_zero.search.executors import make_executor
-from autobert_zero.search.finals import Finals
 from autobert_zero.search.history import STUDY_FILE, History, settings_that_differ, storage_of
-from autobert_zero.search.loop import Search
 from autobert_zero.search.outputs import LEADERBOARD, write_backbone, write_leaderboard, write_summary
-from autobert_zero.search.prepare import Setting, prepare
 from autobert_zero.search.progress import RunProgress
 from autobert_zero.search.strategies import check_strategy, foreign_operations, make_strategy
 from autobert_zero.search.strategies.pareto import COSTS
+from autobert_zero.search_runs.executors import make_executor
+from autobert_zero.search_runs.finals import Finals
+from autobert_zero.search_runs.loop import Search
+from autobert_zero.search_runs.prepare import Setting, prepare
 from autobert_zero.space import Backbone, check_head_dim
 from autobert_zero.urls import secrets_of
 

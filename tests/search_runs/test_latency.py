@@ -7,8 +7,8 @@ import torch
 
 from autobert_zero.errors import UserError
 from autobert_zero.nn import EncoderConfig
-from autobert_zero.search import latency
-from autobert_zero.search.latency import LatencyTable
+from autobert_zero.search_runs import latency
+from autobert_zero.search_runs.latency import LatencyTable
 from autobert_zero.space import Convolution
 
 MODEL = EncoderConfig(vocab_size=1, width=8, heads=2)

@@ -9,7 +9,7 @@ from autobert_zero.data import packing, tokenizer
 from autobert_zero.data.corpus import CorpusError
 from autobert_zero.data.masking import training_batches
 from autobert_zero.errors import UserError
-from autobert_zero.search.prepare import prepare
+from autobert_zero.search_runs.prepare import prepare
 
 
 def test_sizes_are_those_of_the_config(corpus_file: Path) -> None:

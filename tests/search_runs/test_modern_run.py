@@ -11,8 +11,8 @@ from rich.console import Console
 from autobert_zero.export.sources import open_source
 from autobert_zero.search.history import History
 from autobert_zero.search.progress import RunProgress
-from autobert_zero.search.run import run_search
 from autobert_zero.search.trial import Trial
+from autobert_zero.search_runs.run import run_search
 from autobert_zero.zoo import opponents
 
 

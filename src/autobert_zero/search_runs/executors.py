@@ -16,10 +16,10 @@ from autobert_zero.errors import UserError
 from autobert_zero.extras import require
 from autobert_zero.files import written_whole
 from autobert_zero.nn import EncoderConfig, Trained
-from autobert_zero.search import cluster, tasks
-from autobert_zero.search.evaluate import ProxyEvaluator, Watch
-from autobert_zero.search.prepare import Setting
 from autobert_zero.search.trial import Outcome, Proposal, Status
+from autobert_zero.search_runs import cluster, tasks
+from autobert_zero.search_runs.evaluate import ProxyEvaluator, Watch
+from autobert_zero.search_runs.prepare import Setting
 from autobert_zero.space import Backbone, Space
 from autobert_zero.training.pool import WorkerDied, WorkerPool
 from autobert_zero.training.scratch import (
@@ -253,7 +253,7 @@ class Ray:
             yield self._ask(cluster.take)
 
     def _ask(self, function: Callable[..., Any], *arguments: Any) -> Any:
-        """Makes a call of `search.cluster` in the process that talks to the cluster."""
+        """Makes a call of `search_runs.cluster` in the process that talks to the cluster."""
         self._answers = False
         ((_, answer),) = self._pool.run(function, [arguments])
         if isinstance(answer, WorkerDied):

@@ -17,11 +17,11 @@ from autobert_zero.errors import UserError
 from autobert_zero.nn import EncoderConfig
 from autobert_zero.proxies import PROXIES, Untrained
 from autobert_zero.run_folder import Input
-from autobert_zero.search.evaluate import OtherScores, ProxyEvaluator
-from autobert_zero.search.latency import LatencyTable
 from autobert_zero.search.limits import Costs, Limits
-from autobert_zero.search.parts import search_parts
 from autobert_zero.search.strategies import Prefilter
+from autobert_zero.search_runs.evaluate import OtherScores, ProxyEvaluator
+from autobert_zero.search_runs.latency import LatencyTable
+from autobert_zero.search_runs.parts import search_parts
 from autobert_zero.space import Space
 
 _MEASURED = 16

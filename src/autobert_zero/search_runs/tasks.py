@@ -14,9 +14,9 @@ from tokenizers import Tokenizer
 
 from autobert_zero.config import SearchConfig
 from autobert_zero.nn import EncoderConfig, Trained
-from autobert_zero.search.evaluate import ProxyEvaluator
-from autobert_zero.search.prepare import Setting, prepare
 from autobert_zero.search.trial import Outcome, Proposal
+from autobert_zero.search_runs.evaluate import ProxyEvaluator
+from autobert_zero.search_runs.prepare import Setting, prepare
 from autobert_zero.space import Backbone, Space
 from autobert_zero.training.loop import Recipe
 from autobert_zero.training.pool import Report

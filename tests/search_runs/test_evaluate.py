@@ -14,10 +14,10 @@ from torch import Tensor
 from autobert_zero.errors import UserError
 from autobert_zero.measure import training_memory
 from autobert_zero.nn import MaskedLM
-from autobert_zero.search import evaluate as module
-from autobert_zero.search.evaluate import ProxyEvaluator
-from autobert_zero.search.prepare import Setting, prepare
 from autobert_zero.search.trial import Outcome, Proposal, Status
+from autobert_zero.search_runs import evaluate as module
+from autobert_zero.search_runs.evaluate import ProxyEvaluator
+from autobert_zero.search_runs.prepare import Setting, prepare
 from autobert_zero.space import Backbone
 from autobert_zero.training.language import Evaluation
 from autobert_zero.training.loop import Diverged, Recipe, train

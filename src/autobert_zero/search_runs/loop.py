@@ -7,15 +7,15 @@ from pathlib import Path
 from autobert_zero.config import SearchConfig
 from autobert_zero.errors import UserError
 from autobert_zero.search.board import Board
-from autobert_zero.search.evaluate import ProxyEvaluator, snapshot_path
-from autobert_zero.search.executors import Done, Executor
 from autobert_zero.search.halving import promotion_thresholds
 from autobert_zero.search.history import History, newest_scores
 from autobert_zero.search.progress import RunProgress
 from autobert_zero.search.rungs import rung_steps
 from autobert_zero.search.strategies import SpaceExhausted, Strategy
 from autobert_zero.search.trial import Outcome, Proposal, Status, Trial
-from autobert_zero.search.twins import Twins
+from autobert_zero.search_runs.evaluate import ProxyEvaluator, snapshot_path
+from autobert_zero.search_runs.executors import Done, Executor
+from autobert_zero.search_runs.twins import Twins
 from autobert_zero.space import Backbone, Space
 
 

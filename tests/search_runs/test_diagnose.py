@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import tiny
 
-from autobert_zero.search import diagnose as module
-from autobert_zero.search.diagnose import Correlation, correlation, verdict
+from autobert_zero.search_runs import diagnose as module
+from autobert_zero.search_runs.diagnose import Correlation, correlation, verdict
 
 
 def test_tau_by_hand() -> None:

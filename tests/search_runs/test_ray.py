@@ -18,10 +18,10 @@ import pytest
 import tiny
 
 from autobert_zero.errors import UserError
-from autobert_zero.search.executors import InProcess, Ray
 from autobert_zero.search.history import History
-from autobert_zero.search.prepare import Setting, prepare
 from autobert_zero.search.trial import Proposal
+from autobert_zero.search_runs.executors import InProcess, Ray
+from autobert_zero.search_runs.prepare import Setting, prepare
 from autobert_zero.space import Backbone
 
 pytestmark = pytest.mark.slow

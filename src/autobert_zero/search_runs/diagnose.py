@@ -15,9 +15,9 @@ from autobert_zero.errors import UserError
 from autobert_zero.estimate import Part
 from autobert_zero.files import written_whole
 from autobert_zero.progress import Bars
-from autobert_zero.search.prepare import Setting
-from autobert_zero.search.run import history_of, read_run, setting_of_run, snapshots_of
 from autobert_zero.search.trial import Status, Trial
+from autobert_zero.search_runs.prepare import Setting
+from autobert_zero.search_runs.run import history_of, read_run, setting_of_run, snapshots_of
 from autobert_zero.training.loop import Recipe
 from autobert_zero.training.scratch import Job, Result, default_workers, read_result, train_all
 from autobert_zero.zoo import bert

@@ -14,11 +14,11 @@ from typing import Any
 import pytest
 import tiny
 
-from autobert_zero.search.evaluate import ProxyEvaluator
-from autobert_zero.search.executors import InProcess, Processes
 from autobert_zero.search.history import History
-from autobert_zero.search.prepare import Setting, prepare
 from autobert_zero.search.trial import Proposal, Status
+from autobert_zero.search_runs.evaluate import ProxyEvaluator
+from autobert_zero.search_runs.executors import InProcess, Processes
+from autobert_zero.search_runs.prepare import Setting, prepare
 from autobert_zero.space import Backbone
 
 BACKBONES = ["conv 5\nsoftmax(scale(Q @ K.T)) @ V", "cosine(Q, K) @ P\nconv 31", "conv 3\nconv 7"]

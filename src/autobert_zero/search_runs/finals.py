@@ -9,11 +9,11 @@ from autobert_zero.errors import UserError
 from autobert_zero.files import write_text
 from autobert_zero.search.board import Board
 from autobert_zero.search.comparison import Model, Training, compare
-from autobert_zero.search.executors import Executor
 from autobert_zero.search.finalists import choose_finalists, standings
-from autobert_zero.search.prepare import Setting
 from autobert_zero.search.progress import RunProgress
 from autobert_zero.search.trial import Trial
+from autobert_zero.search_runs.executors import Executor
+from autobert_zero.search_runs.prepare import Setting
 from autobert_zero.training.loop import Recipe
 from autobert_zero.training.scratch import Job, Result, default_workers, read_result
 from autobert_zero.zoo import opponents

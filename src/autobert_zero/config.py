@@ -127,6 +127,8 @@ class SizesConfig(Section):
     """Whether linear layers and layer norms have biases."""
     rotary_base: float = Field(ROTARY_BASE, gt=1)
     """Base of the angles of `rotary`; larger ones suit longer texts."""
+    norm_epsilon: float = Field(1e-12, gt=0)
+    """Of the layer norms; BERT's."""
 
     @model_validator(mode="after")
     def _heads_divide_width(self) -> Self:

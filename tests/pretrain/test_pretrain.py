@@ -25,8 +25,8 @@ from autobert_zero.pretrain import model as models
 from autobert_zero.pretrain import run as module
 from autobert_zero.pretrain.config import PretrainConfig
 from autobert_zero.pretrain.log import read_log
-from autobert_zero.pretrain.model import search_config
 from autobert_zero.pretrain.run import read_config
+from autobert_zero.pretrain.start import search_config
 from autobert_zero.run_folder import read_record
 from autobert_zero.training import checkpoint
 
@@ -276,7 +276,7 @@ def test_from_the_shared_weights_of_a_search(finished_run: Path, tmp_path: Path,
     assert (refused.code, refused.err.count("\n")) == (2, 1)
     assert "layers 2, not 3" in refused.err
     for options, message in (
-        (("--start", tmp_path / "typo"), "holds no search"),
+        (("--start", tmp_path / "typo"), "does not exist; check the path"),
         (("--start", finished_run, "--tokenizer", "other.json"), "leave text.tokenizer out"),
     ):
         refused = tiny.command("pretrain", *options, "--out", tmp_path / "no")

@@ -80,7 +80,7 @@ def plan_pretrain(options: Mapping[str, Any], hardware: str | None, devices: int
     from autobert_zero.pretrain.parts import pretrain_parts
 
     config = pretrain_settings(options)
-    sizes = config.model.encoder_config(_vocabulary(config.text), config.positions)
+    sizes = config.sizes(_vocabulary(config.text))
     device = _measured_on(config.device, hardware)
     typer.echo(plan(pretrain_parts(config, devices), sizes, hardware, devices, config.precision, device))
 

@@ -17,6 +17,7 @@ from autobert_zero.progress import Bars, log_console, quiet_transformers
 
 if TYPE_CHECKING:
     from autobert_zero.pretrain.config import PretrainConfig
+    from autobert_zero.space import Backbone
 
 
 @app.command()
@@ -30,7 +31,10 @@ def pretrain(
     text_column: TextColumn = None,
     tokenizer: Annotated[str | None, typer.Option(help="tokenizer.json, its folder, or a Hub name.")] = None,
     start: Annotated[
-        Path | None, typer.Option(help="Run of a search: start from its shared weights and its sizes.")
+        str | None,
+        typer.Option(
+            help="Start from a model (folder or Hub name: ours, BERT, ModernBERT) or a search's weights."
+        ),
     ] = None,
     seed: Annotated[
         int | None, typer.Option(help="Random seed; same config and seed give the same model.")
@@ -49,7 +53,7 @@ def pretrain(
     from autobert_zero.run_folder import check_new, kind_of
 
     if not resume and backbone is None and start is None:
-        raise UserError("name a backbone with --backbone, or a search with --start")
+        raise UserError("name a backbone with --backbone, or a model or a search with --start")
     resolved = pretrain_settings(options)
     if not resume:
         check_new(out)
@@ -86,7 +90,7 @@ def pretrain_settings(options: Mapping[str, Any]) -> "PretrainConfig":
         check_resumed(options)
         return read_config(options["out"])
     settings, below = settings_given(options, "text"), inherited(options)
-    backbone = find_backbone(str(options["backbone"] or options["start"] or "bert"), options["layers"])
+    backbone = _backbone(options)
     if options["backbone"] is not None:
         settings["backbone"] = backbone.to_list()
     given = (PRESETS, options["preset"], (backbone,), options["config"], options["set_"])
@@ -94,39 +98,59 @@ def pretrain_settings(options: Mapping[str, Any]) -> "PretrainConfig":
 
 
 def inherited(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings of the run that --start or --backbone names: a search, or another pre-training.
+    """Settings of what --start names, or of the run that --backbone names: a search or a pre-training.
 
-    A training that starts from a search's weights has to have its sizes. Another one takes over what the
-    backbone was found with, except for the sizes where the preset is one of certain sizes, and for how a
-    corpus is read where another one is given.
+    A training that starts from weights has to have their sizes. Another one takes over what the backbone was
+    found with, except for the sizes where the preset is one of certain sizes. How a corpus is read is not
+    taken over where another one is given.
 
     Args:
         options: Those of the command, by name.
     """
+    start, backbone = options["start"], options["backbone"]
+    if start is not None:
+        from autobert_zero.pretrain.start import open_start
+
+        settings = {**open_start(start).settings, "start": start}
+    else:
+        settings = _settings_of(Path(backbone), options["preset"]) if backbone else {}
+    if options["corpus"] and "text" in settings:
+        left = ("corpus", "text_column", "document")
+        settings["text"] = {name: value for name, value in settings["text"].items() if name not in left}
+    return settings
+
+
+def _backbone(options: Mapping[str, Any]) -> "Backbone":
+    """The backbone that is named, or that of what the training starts from; without any of them BERT's."""
+    start = options["start"]
+    if options["backbone"] is None and start is not None:
+        from autobert_zero.pretrain.start import open_start
+
+        if (own := open_start(start).backbone) is not None:
+            return own
+    return find_backbone(str(options["backbone"] or start or "bert"), options["layers"])
+
+
+def _settings_of(run: Path, preset: str) -> dict[str, Any]:
+    """Text and sizes of a run of ours, without the sizes for a preset that has its own."""
     from autobert_zero.config import CorpusConfig, SizesConfig
-    from autobert_zero.pretrain.model import search_config
     from autobert_zero.pretrain.presets import SIZED
     from autobert_zero.pretrain.run import read_config
+    from autobert_zero.pretrain.start import search_config
     from autobert_zero.run_folder import PRETRAINING, SEARCH, kind_of
 
-    start, backbone = options["start"], options["backbone"]
-    sized = start is None and options["preset"] in SIZED
-    run = start or (Path(backbone) if backbone else None)
-    if run is None or (start is None and not _is_folder(run)):
-        return {}
-    kind = SEARCH if start is not None else kind_of(run)  # to start from another folder is refused
+    kind = kind_of(run) if _is_folder(run) else None
     if kind not in (SEARCH, PRETRAINING):
         return {}
     config: Any = search_config(run) if kind is SEARCH else read_config(run)
     text = (config.data if kind is SEARCH else config.text).model_dump(mode="json")
     model = config.model.model_dump(mode="json")
-    left = {"tokenizer"} if start is not None else set()
-    left |= {"corpus", "text_column", "document"} if options["corpus"] else set()
-    left |= {"vocab_size"} if sized else set()
+    sized = preset in SIZED
+    left = {"vocab_size"} if sized else set()
     settings = {"text": {name: text[name] for name in CorpusConfig.model_fields if name not in left}}
     if not sized:
         settings["model"] = {name: model[name] for name in SizesConfig.model_fields}
-    return settings if start is None else {**settings, "start": str(start)}
+    return settings
 
 
 def _is_folder(path: Path) -> bool:

@@ -69,7 +69,7 @@ def from_bert(
         raise UserError(f"{type(bert).__name__} has no counterpart; there is one of {', '.join(_BY_BERT)}")
     if model_class not in (None, ours):
         raise UserError(f"a {type(bert).__name__} is loaded as {ours.__name__}, not {model_class.__name__}")
-    config = _converted(bert.config)
+    config = bert_config(bert.config)
     if ours is AutoBertZeroModel:
         model = AutoBertZeroModel(config, add_pooling_layer=bert.pooler is not None)
     else:
@@ -89,7 +89,12 @@ def _load(source: str, model_class: type[AutoBertZeroPreTrainedModel] | None) ->
     return getattr(transformers, name).from_pretrained(source, use_safetensors=True)
 
 
-def _converted(config: BertConfig) -> AutoBertZeroConfig:
+def bert_config(config: BertConfig) -> AutoBertZeroConfig:
+    """The config of our model that computes what a BERT computes.
+
+    Raises:
+        UserError: It computes something that the BERT backbone does not.
+    """
     for name, value in _FIXED.items():
         if getattr(config, name) != value:
             raise UserError(f"the BERT backbone has {name} {value!r}, this one {getattr(config, name)!r}")

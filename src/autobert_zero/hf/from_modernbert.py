@@ -61,7 +61,7 @@ def from_modernbert(
     kind = kinds.get(type(theirs).__name__)
     if kind is None:
         raise UserError(f"{type(theirs).__name__} has no counterpart; there is one of {', '.join(kinds)}")
-    config = _converted(theirs.config)
+    config = modernbert_config(theirs.config)
     model = AutoBertZeroModel(config, False) if kind is AutoBertZeroModel else AutoBertZeroForMaskedLM(config)
     state: dict[str, torch.Tensor] = {}
     for name, tensor in theirs.state_dict().items():
@@ -85,7 +85,12 @@ def _load(source: str) -> ModernBertPreTrainedModel:
     return kind.from_pretrained(source, use_safetensors=True)
 
 
-def _converted(config: ModernBertConfig) -> AutoBertZeroConfig:
+def modernbert_config(config: ModernBertConfig) -> AutoBertZeroConfig:
+    """The config of our model that computes what a ModernBERT without local attention computes.
+
+    Raises:
+        UserError: It has local attention, or computes something else that our trunk does not.
+    """
     for name, value in _FIXED.items():
         if getattr(config, name) != value:
             raise UserError(f"our trunk has {name} {value!r}, this ModernBERT {getattr(config, name)!r}")

@@ -5,6 +5,8 @@ from typing import Literal
 from pydantic import Field, field_validator, model_validator
 
 from autobert_zero.config import CorpusConfig, RunConfig, Section, SizesConfig, Source
+from autobert_zero.encoder_config import EncoderConfig
+from autobert_zero.errors import UserError
 from autobert_zero.space import Backbone
 
 
@@ -32,6 +34,15 @@ class PhaseConfig(Section):
     """Tokens in a sequence."""
     batch_size: int = Field(16, ge=1)
     """Sequences in a batch, over all processes."""
+
+
+class ModelConfig(SizesConfig):
+    """Sizes and trunk of the model; a model that the training starts from gives its own."""
+
+    vocab_size: int = Field(0, ge=0)
+    """Rows of the token embedding; 0: as many as the tokenizer has tokens."""
+    max_positions: int = Field(0, ge=0)
+    """Learned positions; 0: as many as the longest phase has tokens."""
 
 
 class RecipeConfig(Section):
@@ -77,9 +88,10 @@ class PretrainConfig(RunConfig):
     backbone: tuple[str, ...] = Field(min_length=1)
     """One string a layer."""
     start: Source | None = None
-    """Run folder of a search whose shared weights the training starts from; None: from scratch."""
+    """What the training starts from: the run folder of a search, for its shared weights, or a model (a folder
+    or a name on the Hub: ours, a BERT or a ModernBERT); None: new weights."""
     text: TextConfig = TextConfig()
-    model: SizesConfig = SizesConfig()
+    model: ModelConfig = ModelConfig()
     phases: tuple[PhaseConfig, ...] = Field((PhaseConfig(steps=3000),), min_length=1)
     recipe: RecipeConfig = RecipeConfig()
     report: ReportConfig = ReportConfig()
@@ -94,7 +106,13 @@ class PretrainConfig(RunConfig):
         if self.text.isolated and self.text.next_sentence:
             raise ValueError("text.isolated and text.next_sentence exclude each other: pairs see each other")
         if self.start is not None and self.text.tokenizer is not None:
-            raise ValueError("start brings the tokenizer of its search: leave text.tokenizer out")
+            raise ValueError("start brings its tokenizer: leave text.tokenizer out")
+        positions = self.model.max_positions
+        if positions and self.model.positions == "learned" and self.positions > positions:
+            raise ValueError(
+                f"a phase has sequences of {self.positions} tokens, the model {positions} learned positions; "
+                "choose shorter sequences"
+            )
         return self
 
     @property
@@ -111,6 +129,22 @@ class PretrainConfig(RunConfig):
     def positions(self) -> int:
         """The longest sequence."""
         return max(phase.length for phase in self.phases)
+
+    def sizes(self, vocabulary: int) -> EncoderConfig:
+        """Sizes and trunk of the model.
+
+        Args:
+            vocabulary: Number of tokens of the tokenizer.
+
+        Raises:
+            UserError: The model has fewer token embeddings.
+        """
+        rows = self.model.vocab_size or vocabulary
+        if rows < vocabulary:
+            raise UserError(
+                f"model.vocab_size is {rows}, but the tokenizer has {vocabulary} tokens; set it to 0"
+            )
+        return self.model.encoder_config(rows, self.model.max_positions or self.positions)
 
     def layers(self) -> Backbone:
         """The backbone as such."""

@@ -2,8 +2,8 @@
 
 from collections.abc import Callable
 
-from autobert_zero.config import SizesConfig
 from autobert_zero.pretrain.config import (
+    ModelConfig,
     PhaseConfig,
     PretrainConfig,
     RecipeConfig,
@@ -40,7 +40,7 @@ def base(backbone: Backbone) -> PretrainConfig:
     return PretrainConfig(
         backbone=tuple(backbone.to_list()),
         text=TextConfig(vocab_size=30522, next_sentence=True),
-        model=SizesConfig(width=768, heads=12, dropout=0.1),
+        model=ModelConfig(width=768, heads=12, dropout=0.1),
         phases=(
             PhaseConfig(steps=900_000, length=128, batch_size=256),
             PhaseConfig(steps=100_000, length=512, batch_size=256),

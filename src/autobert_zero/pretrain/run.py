@@ -26,6 +26,7 @@ from autobert_zero.pretrain.launch import launched
 from autobert_zero.pretrain.log import EVENTS, METRICS, Log, Meter
 from autobert_zero.pretrain.model import new_model, save_model
 from autobert_zero.pretrain.parts import pretrain_parts
+from autobert_zero.pretrain.start import open_start
 from autobert_zero.pretrain.text import Batches, PhaseText, Text, open_text
 from autobert_zero.progress import Bars
 from autobert_zero.run_folder import (
@@ -87,7 +88,7 @@ def run_pretraining(config: PretrainConfig, out: Path, progress: Bars) -> dict[s
         progress.say(f"{out} is finished already")
         return done
     resumed = begun(out, PRETRAINING)
-    tokenizer = _tokenizer_of(out if resumed else config.start)
+    tokenizer = _tokenizer_of(config, out if resumed else None)
 
     def check(source: Input) -> None:
         if resumed:
@@ -109,7 +110,7 @@ def run_pretraining(config: PretrainConfig, out: Path, progress: Bars) -> dict[s
 
         opened = open_run(out, PRETRAINING, _inputs(text), write_start, progress.say)
         with opened if leads else nullcontext():
-            for line in _announcement(config, text, model, device, accelerator):
+            for line in _announcement(fresh, text, model, device, accelerator):
                 progress.say(line)
             return _Training(config, out, progress, accelerator, text, model).run()
 
@@ -137,6 +138,7 @@ def _announcement(
         *text.lines,
         f"{model_line(len(config.backbone), sizes)}: {sum(p.numel() for p in model.parameters()):,} "
         f"parameters; seed {config.seed}",
+        *(open_start(config.start).lines(config.layers()) if config.start is not None else ()),
         machine_line(device, config.precision),
     ]
     if accelerator is not None:  # a model may be too large for one process, and the others wait
@@ -403,13 +405,15 @@ def _in_words(result: Evaluation) -> str:
 
 
 def _from_scratch(config: PretrainConfig) -> PretrainConfig:
-    """The same model without the weights of a search."""
+    """The same model without the weights that it starts from."""
     return config.model_copy(update={"start": None})
 
 
-def _tokenizer_of(run: Path | str | None) -> Tokenizer | None:
-    """The tokenizer of a run that is continued, or of the search that the training starts from."""
-    return None if run is None else load_tokenizer(str(Path(run) / _TOKENIZER))
+def _tokenizer_of(config: PretrainConfig, resumed: Path | None) -> Tokenizer | None:
+    """The tokenizer of the run that is continued, or of what the training starts from."""
+    if resumed is not None:
+        return load_tokenizer(str(resumed / _TOKENIZER))
+    return None if config.start is None else open_start(config.start).tokenizer()
 
 
 def _draw_first(text: Text) -> None:

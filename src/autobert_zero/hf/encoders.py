@@ -1,0 +1,126 @@
+"""Pre-trained encoders of any kind that we can compute, as a backbone, sizes and weights of ours."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+from transformers import AutoConfig, PreTrainedConfig, PreTrainedModel
+
+from autobert_zero.encoder_config import EncoderConfig
+from autobert_zero.errors import UserError
+from autobert_zero.hf.configuration import AutoBertZeroConfig
+from autobert_zero.hf.from_bert import bert_config, from_bert
+from autobert_zero.hf.from_modernbert import from_modernbert, modernbert_config
+from autobert_zero.hf.heads import AutoBertZeroForMaskedLM
+from autobert_zero.hf.loading import check_folder, refuse_pickles
+from autobert_zero.hf.modeling import AutoBertZeroModel
+from autobert_zero.sources import check_hub, find_local
+from autobert_zero.space import Backbone
+
+
+@dataclass(frozen=True)
+class PretrainedEncoder:
+    """A pre-trained encoder that is not loaded yet.
+
+    Attributes:
+        source: Its folder or its name on the Hub.
+        backbone: Its layers.
+        sizes: Its sizes and trunk.
+        has_head: Whether it has a head that predicts masked tokens.
+    """
+
+    source: str
+    backbone: Backbone
+    sizes: EncoderConfig
+    has_head: bool
+
+    def weights(self) -> dict[str, Tensor]:
+        """Its weights by the names of `MaskedLM`; those of the head only where it has one.
+
+        Raises:
+            UserError: They cannot be read.
+        """
+        kind = _config(self.source).model_type
+        try:
+            model = _KINDS[kind].load(self.source, self.has_head)
+        except (OSError, ValueError, KeyError, RuntimeError) as error:
+            reason = (str(error) or type(error).__name__).splitlines()[0]
+            raise UserError(f"the weights of {self.source} cannot be read: {reason}") from None
+        prefix = "" if self.has_head else "encoder."
+        return {f"{prefix}{name}": tensor for name, tensor in model.state_dict().items()}
+
+
+@dataclass(frozen=True)
+class _Kind:
+    """How a type of model becomes ours.
+
+    Attributes:
+        convert: From its config to ours.
+        load: Loads it, with its masked-language-model head or without.
+    """
+
+    convert: Callable[[Any], AutoBertZeroConfig]
+    load: Callable[[str, bool], PreTrainedModel]
+
+
+def _ours(source: str, head: bool) -> PreTrainedModel:
+    kind: Any = AutoBertZeroForMaskedLM if head else AutoBertZeroModel
+    model: PreTrainedModel = kind.from_pretrained(source)
+    return model
+
+
+_KINDS = {
+    AutoBertZeroConfig.model_type: _Kind(lambda config: config, _ours),
+    "bert": _Kind(
+        bert_config,
+        lambda source, head: from_bert(source, AutoBertZeroForMaskedLM if head else AutoBertZeroModel),
+    ),
+    "modernbert": _Kind(modernbert_config, lambda source, head: from_modernbert(source)),
+}
+"""By the `model_type` of `transformers`."""
+
+
+def open_encoder(source: str) -> PretrainedEncoder:
+    """Reads what a model is, without its weights.
+
+    Args:
+        source: A folder of `save_pretrained`, an exported one, or a name on the Hub.
+
+    Raises:
+        UserError: There is no such model, it has pickled weights only, or it is of a type or has settings
+            that our layers do not compute.
+    """
+    path = find_local(source, "model")
+    if path is None:
+        check_hub(source, "model", "model")
+    elif not (path / "config.json").is_file():
+        raise UserError(f"{source} is not a model: it has no config.json")
+    else:
+        refuse_pickles(str(path), {})
+        check_folder(str(path), {})
+        if not any(Path(path).glob("*.safetensors")):
+            raise UserError(f"{source} has no weights (no model.safetensors)")
+    place = str(path or source)
+    config = _config(place)
+    kind = _KINDS.get(config.model_type)
+    if kind is None:
+        raise UserError(
+            f"{source} is of type {config.model_type}; models of type {', '.join(_KINDS)} can be read"
+        )
+    ours = kind.convert(config)
+    names = config.architectures or []
+    head = any(name.endswith(("ForMaskedLM", "ForPreTraining")) for name in names)
+    return PretrainedEncoder(place, ours.parse_backbone(), ours.encoder_config(), head)
+
+
+def _config(source: str) -> PreTrainedConfig:
+    try:
+        config: PreTrainedConfig = AutoConfig.from_pretrained(source, trust_remote_code=False)
+    except UserError:
+        raise
+    except Exception as error:  # transformers raises many kinds
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise UserError(f"{source} is not a model ({reason})") from None
+    return config

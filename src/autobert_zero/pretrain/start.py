@@ -1,0 +1,209 @@
+"""What a pre-training starts from: the shared weights of a search, or a pre-trained model."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from safetensors.torch import load_file
+from tokenizers import Tokenizer
+from torch import Tensor
+
+from autobert_zero.config import CorpusConfig, SearchConfig, SizesConfig, read_yaml, resolve
+from autobert_zero.data.tokenizer import load_tokenizer
+from autobert_zero.encoder_config import TRUNK, EncoderConfig
+from autobert_zero.errors import UserError
+from autobert_zero.hf.encoders import PretrainedEncoder, open_encoder
+from autobert_zero.nn import MaskedLM, WeightBank
+from autobert_zero.nn.inherit import inherit_weights
+from autobert_zero.run_folder import SEARCH, kind_of
+from autobert_zero.space import Backbone
+from autobert_zero.space.inheritance import describe_inheritance, plan_inheritance
+
+_POSITIONS = "encoder.embeddings.position.weight"
+_TOKENIZER = "tokenizer.json"
+
+
+class Start(Protocol):
+    """What a training starts from."""
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Settings of `PretrainConfig` that follow from it, by section."""
+        ...
+
+    @property
+    def backbone(self) -> Backbone | None:
+        """The backbone of the weights; None where they serve any."""
+        ...
+
+    def tokenizer(self) -> Tokenizer:
+        """The tokenizer that its embeddings belong to."""
+        ...
+
+    def give(self, model: MaskedLM) -> None:
+        """Copies weights into a model.
+
+        Raises:
+            UserError: They are of other sizes, missing or damaged.
+        """
+        ...
+
+    def lines(self, backbone: Backbone) -> list[str]:
+        """What a backbone inherits, for the first lines of a training."""
+        ...
+
+
+def open_start(source: str) -> Start:
+    """Finds out what a source is: the folder of a search, or a model.
+
+    Args:
+        source: A folder, or the name of a model on the Hub.
+
+    Raises:
+        UserError: It is neither.
+    """
+    if kind_of(Path(source)) is SEARCH:
+        return SearchStart(Path(source))
+    return ModelStart(open_encoder(source))
+
+
+class SearchStart:
+    """The shared weights of a search, which hold a part for every backbone.
+
+    Args:
+        run: The folder of the search.
+    """
+
+    def __init__(self, run: Path) -> None:
+        self.run = run
+        self.config = search_config(run)
+        if self.config.proxy.sharing == "none":
+            raise UserError(f"the search in {run} shared no weights (proxy.sharing: none); leave --start out")
+
+    @property
+    def backbone(self) -> None:
+        """None: they serve any backbone."""
+        return None
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The sizes and the text of the search."""
+        text, model = (each.model_dump(mode="json") for each in (self.config.data, self.config.model))
+        return {
+            "text": {name: text[name] for name in CorpusConfig.model_fields if name != "tokenizer"},
+            "model": {name: model[name] for name in SizesConfig.model_fields},
+        }
+
+    def tokenizer(self) -> Tokenizer:
+        """The tokenizer of the search."""
+        return load_tokenizer(str(self.run / _TOKENIZER))
+
+    def lines(self, backbone: Backbone) -> list[str]:
+        """One line: all layers are in the bank."""
+        return [f"weights: every layer from the shared weights of the search in {self.run}"]
+
+    def give(self, model: MaskedLM) -> None:
+        """Copies the backbone's part; positions past the search's stay new."""
+        snapshots = sorted((self.run / "bank").glob("*.safetensors"))
+        if not snapshots:
+            raise UserError(
+                f"{self.run} has no shared weights in {self.run / 'bank'}; choose another run to start from"
+            )
+        vocabulary = self.tokenizer().get_vocab_size()
+        sizes = self.config.model.encoder_config(vocabulary, self.config.data.length)
+        depth = self.config.model.layers
+        what = f"the shared weights of {self.run}"
+        _check_sizes(what, sizes, model.encoder.config, (depth, len(model.encoder.layers)))
+        bank = WeightBank(sizes, depth)
+        try:
+            bank.load_state(load_file(snapshots[-1]))
+        except Exception as error:  # safetensors has its own kinds for each damage
+            raise UserError(f"the shared weights {snapshots[-1]} cannot be used: {error}") from error
+        heir = MaskedLM(model.encoder.backbone, sizes)
+        bank.inherit(heir)
+        weights = heir.state_dict()
+        known = weights.pop(_POSITIONS, None)
+        model.load_state_dict(weights, strict=False)
+        _take_positions(model, known)
+
+
+class ModelStart:
+    """A pre-trained model; layers that stay inherit everything, others what fits.
+
+    Args:
+        encoder: The model.
+    """
+
+    def __init__(self, encoder: PretrainedEncoder) -> None:
+        self.encoder = encoder
+
+    @property
+    def backbone(self) -> Backbone:
+        """The model's own."""
+        return self.encoder.backbone
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The sizes of the model, as they are."""
+        sizes = asdict(self.encoder.sizes) | {"feed_forward": self.encoder.sizes.inner}
+        names = {*SizesConfig.model_fields, "vocab_size", "max_positions"} - {"dropout"}
+        return {"model": {name: sizes[name] for name in sizes if name in names}}
+
+    def tokenizer(self) -> Tokenizer:
+        """The model's tokenizer."""
+        return load_tokenizer(self.encoder.source)
+
+    def lines(self, backbone: Backbone) -> list[str]:
+        """What each layer inherits, and whether the head is new."""
+        plan = plan_inheritance(backbone, self.encoder.backbone)
+        head = "its" if self.encoder.has_head else "new: the model has none"
+        start = f"weights from {self.encoder.source}; embeddings: its; masked-language-model head: {head}"
+        return [start, *describe_inheritance(plan, backbone)]
+
+    def give(self, model: MaskedLM) -> None:
+        """Copies what fits; positions past the model's stay new."""
+        backbone, sizes = model.encoder.backbone, model.encoder.config
+        plan = plan_inheritance(backbone, self.encoder.backbone)
+        _check_sizes(self.encoder.source, self.encoder.sizes, sizes)
+        weights = self.encoder.weights()
+        known = weights.pop(_POSITIONS, None)
+        inherit_weights(model, weights, self.encoder.backbone, plan)
+        _take_positions(model, known)
+
+
+def search_config(run: Path) -> SearchConfig:
+    """The config of a search.
+
+    Raises:
+        UserError: There is none in the folder.
+    """
+    if not (run / "config.yaml").exists():
+        raise UserError(f"{run} holds no search (no config.yaml)")
+    return resolve(SearchConfig(), read_yaml(run / "config.yaml"))
+
+
+def _check_sizes(
+    what: str, theirs: EncoderConfig, own: EncoderConfig, layers: tuple[int, int] | None = None
+) -> None:
+    wrong = [
+        f"{name} {their}, not {our}"
+        for name, their, our in (
+            *((("layers", *layers),) if layers else ()),
+            *(
+                (name, getattr(theirs, name), getattr(own, name))
+                for name in ("vocab_size", "width", "heads", "inner", *TRUNK)
+            ),
+        )
+        if their != our
+    ]
+    if wrong:
+        raise UserError(f"{what} are of {', '.join(wrong)}" if layers else f"{what} has {', '.join(wrong)}")
+
+
+@torch.no_grad()
+def _take_positions(model: MaskedLM, known: Tensor | None) -> None:
+    table = model.encoder.embeddings.position
+    if table is not None and known is not None:
+        count = min(table.num_embeddings, len(known))
+        table.weight[:count] = known[:count]

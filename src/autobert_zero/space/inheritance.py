@@ -1,0 +1,133 @@
+"""Which layer of one backbone inherits what of which layer of another, by structure alone."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from autobert_zero.errors import UserError
+from autobert_zero.space import types
+from autobert_zero.space.backbone import Attention, Backbone, Convolution, Layer
+from autobert_zero.space.graph import Graph, Node
+from autobert_zero.space.primitives import INPUTS
+
+_PAIRWISE = ("matmul", "cosine", "euclidean")
+"""Operations that compare tokens: (n, d) and (d, n) or (n, d) to (n, n)."""
+
+
+@dataclass(frozen=True)
+class LayerInheritance:
+    """What a layer inherits. The output projection, norms and feed-forward block always fit.
+
+    Attributes:
+        source: Index of the layer that it inherits from.
+        whole: Whether the layers are the same, so that every weight fits.
+        inputs: Inputs of an attention that inherit their projection, each with the input of the source.
+        kernel: Whether a convolution inherits its projection and the centre of its kernel.
+        new: Names of the weights that start new, for people.
+    """
+
+    source: int
+    whole: bool
+    inputs: Mapping[str, str] = field(default_factory=dict)
+    kernel: bool = False
+    new: tuple[str, ...] = ()
+
+
+def roles(graph: Graph) -> dict[str, str]:
+    """What each input does: query and key are compared with each other, values are mixed, gates do the rest.
+
+    Args:
+        graph: The graph of an attention.
+
+    Returns:
+        Input to `query`, `key`, `value` or `gate`. An input with several roles has the first of this order.
+    """
+    sides: dict[str, set[str]] = {"query": set(), "key": set(), "value": set()}
+    for node in graph.nodes:
+        if len(node.args) != 2:
+            continue
+        left, right = node.args
+        if node.op in _PAIRWISE and node.type == types.NN and types.NN not in (left.type, right.type):
+            sides["query"] |= _inputs(left)
+            sides["key"] |= _inputs(right)
+        elif node.op == "matmul" and types.NN in (left.type, right.type) and node.type != types.NN:
+            sides["value"] |= _inputs(right if left.type == types.NN else left)
+    return {
+        name: next((role for role, names in sides.items() if name in names), "gate") for name in graph.inputs
+    }
+
+
+def plan_inheritance(backbone: Backbone, source: Backbone) -> tuple[LayerInheritance, ...]:
+    """Chooses a source layer for each layer, evenly over the depth, and what fits of it.
+
+    With fewer layers than the source the last of each stretch is taken: 2, 4, 6 of 6 for 3.
+
+    Args:
+        backbone: Of the new model.
+        source: Of the model with weights.
+
+    Raises:
+        UserError: The backbone is deeper than the source.
+    """
+    depth, limit = len(backbone.layers), len(source.layers)
+    if depth > limit:
+        raise UserError(
+            f"the backbone has {depth} layers, the model that it starts from {limit}; choose at most {limit}"
+        )
+    places = [(index + 1) * limit // depth - 1 for index in range(depth)]
+    return tuple(
+        _inherit(layer, source.layers[place], place)
+        for layer, place in zip(backbone.layers, places, strict=True)
+    )
+
+
+def describe_inheritance(plan: Sequence[LayerInheritance], backbone: Backbone) -> list[str]:
+    """One line per layer: where its weights come from, and what starts new."""
+    lines = []
+    for number, (each, layer) in enumerate(zip(plan, backbone.layers, strict=True), 1):
+        if each.whole:
+            what = "all weights"
+        else:
+            parts = ["output projection", "norms", "feed-forward"]
+            if each.inputs:
+                parts.insert(0, "projections of " + ", ".join(each.inputs))
+            if each.kernel:
+                parts.insert(0, "input projection and kernel")
+            what = ", ".join(parts)
+        new = f"; new: {', '.join(each.new)}" if each.new else ""
+        lines.append(f"layer {number}, {layer}: from layer {each.source + 1}: {what}{new}")
+    return lines
+
+
+def _inherit(layer: Layer, source: Layer, place: int) -> LayerInheritance:
+    if layer == source:
+        return LayerInheritance(place, True)
+    if isinstance(layer, Convolution):
+        if isinstance(source, Convolution) and layer.kernel <= source.kernel:
+            return LayerInheritance(place, False, kernel=True)
+        return LayerInheritance(place, False, new=("input projection", "kernel"))
+    if not isinstance(source, Attention):
+        return LayerInheritance(place, False, new=_projections(layer.graph.inputs))
+    inputs = _matched(roles(layer.graph), roles(source.graph))
+    missing = [name for name in layer.graph.inputs if name not in inputs]
+    return LayerInheritance(place, False, inputs, new=_projections(missing))
+
+
+def _matched(own: Mapping[str, str], theirs: Mapping[str, str]) -> dict[str, str]:
+    """Inputs of the same role; where a role has several, of the same letter, then in their order."""
+    matched: dict[str, str] = {}
+    for role in dict.fromkeys(own.values()):
+        mine = [name for name, each in own.items() if each == role]
+        left = [name for name, each in theirs.items() if each == role]
+        for name in [name for name in mine if name in left]:
+            matched[name] = name
+            left.remove(name)
+        matched |= zip([name for name in mine if name not in matched], left, strict=False)
+    return {name: matched[name] for name in own if name in matched}
+
+
+def _projections(names: Sequence[str]) -> tuple[str, ...]:
+    return ("projections of " + ", ".join(names),) if names else ()
+
+
+def _inputs(node: Node) -> set[str]:
+    return {each.op for each in node.walk() if each.op in INPUTS}

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from hf_samples import WIDTH, batch, config, randomise
+from hf_samples import WIDTH, batch, config
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast, Trainer, TrainingArguments, pipeline
 
@@ -109,28 +109,3 @@ def test_trainer(checkpointing: bool, tmp_path: Path) -> None:
     assert trainer.predict(dataset()).predictions.shape == (8, 2)
     loaded = AutoBertZeroForSequenceClassification.from_pretrained(tmp_path / "checkpoint-2")
     assert torch.equal(loaded.classifier.weight, model.classifier.weight)
-
-
-@pytest.mark.parametrize(
-    "targets",
-    [
-        {"target_modules": ["position"]},
-        {"target_modules": ["projection", "up"]},
-        {"target_parameters": ["convolution.kernel"]},
-    ],
-)
-def test_adapters_of_peft_take_effect(targets: dict[str, list[str]]) -> None:
-    peft = pytest.importorskip("peft", reason="pip install 'autobert-zero[suite]'")
-    model = randomise(AutoBertZeroForMaskedLM(config()))
-    before = model(**batch()).logits.detach()
-    adapted = peft.get_peft_model(model, peft.LoraConfig(r=2, **targets))
-    torch.testing.assert_close(adapted(**batch()).logits, before)
-    trained = {name: weight for name, weight in adapted.named_parameters() if weight.requires_grad}
-    with torch.no_grad():
-        for weight in trained.values():
-            weight.normal_()
-    after = adapted(**batch()).logits
-    assert not torch.allclose(after, before)
-    after.sum().backward()
-    assert trained
-    assert all(weight.grad is not None and weight.grad.any() for weight in trained.values())

@@ -19,6 +19,7 @@ from transformers.modeling_outputs import BaseModelOutputWithPooling
 from transformers.utils import can_return_tuple
 
 from autobert_zero.errors import UserError
+from autobert_zero.hf.adapters import set_lora_targets
 from autobert_zero.hf.configuration import AutoBertZeroConfig
 from autobert_zero.hf.loading import (
     SizeError,
@@ -59,6 +60,7 @@ class AutoBertZeroPreTrainedModel(PreTrainedModel):
 
     def __init__(self, config: AutoBertZeroConfig, *args: Any, **kwargs: Any) -> None:
         config.check()
+        set_lora_targets()  # here, since peft may be imported after this module
         super().__init__(config, *args, **kwargs)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:

@@ -134,7 +134,7 @@ def kept(path: Path, make: Callable[[], Any]) -> Any:
 
 
 def from_scratch(setting: Setting, backbones: list[Backbone], steps: int, folder: Path) -> list[Any]:
-    """Validation loss (infinite where it diverged) and seconds of each backbone after so many steps."""
+    """Validation loss (infinite where it diverged) and seconds of each backbone after the given steps."""
     final = setting.config.final
     recipe = Recipe(steps, final.batch_size, final.learning_rate)
     files = [folder / f"{backbone.key()}-{steps}.json" for backbone in backbones]

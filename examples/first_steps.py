@@ -70,7 +70,7 @@ with Bars(Console()) as progress:
         models[name] = OUT / name
         losses[name] = run_pretraining(config, models[name], progress)["holdout_loss"]
 for name, loss in losses.items():
-    print(f"{name}: loss {loss:.3f} on hold-out text after {STEPS} steps")
+    print(f"{name}: loss {loss:.3f} on held-out text after {STEPS} steps")
 
 # %% [markdown]
 # ## A task of your own

@@ -198,7 +198,7 @@ class TestDescribe:
             ("a.txt", b"conv 3\nsoftmax(scale(Q @ K", "a.txt: line 2: not a formula"),
             ("a.txt", b"\xff\0", "a.txt is not a readable text file"),
             ("a.json", b'["conv 3", ', "a.json: not JSON"),
-            ("a.json", b'{"a": 1}', "a.json: a backbone in JSON is a list with one string a layer"),
+            ("a.json", b'{"a": 1}', "a.json: a backbone in JSON is a list with one string per layer"),
         ],
     )
     def test_bad_files(self, folder: Path, name: str, content: bytes | None, message: str) -> None:

@@ -198,11 +198,11 @@ class LimitsConfig(Section):
     """Bounds that no candidate may exceed; what is over one is drawn again, not trained. None: no limit."""
 
     max_params: int | None = Field(None, ge=1)
-    """Most weights of the masked language model."""
+    """Maximum number of weights of the masked language model."""
     max_flops: float | None = Field(None, gt=0)
-    """Most operations of the layers' forward pass over one sequence of `data.length` tokens."""
+    """Maximum operations of the layers' forward pass over one sequence of `data.length` tokens."""
     max_latency_ms: float | None = Field(None, gt=0)
-    """Most milliseconds of the layers' forward pass, measured on the run's device, without embeddings and
+    """Maximum milliseconds of the layers' forward pass, measured on the run's device, without embeddings and
     head: the sum over layers that are measured one by one."""
     latency_batch: int = Field(1, ge=1)
     """Sequences in the batch that latency is measured with."""

@@ -42,7 +42,7 @@ class Measured:
 
 
 def layer_cost(layer: Layer, sizes: EncoderConfig, tokens: int) -> LayerCost:
-    """Costs of one layer over a sequence of so many tokens."""
+    """Costs of one layer over a sequence of the given number of tokens."""
     width, inner, biases = sizes.width, sizes.inner, sizes.biases
     up = inner if sizes.feed_forward_kind == "gelu" else 2 * inner
     parameters = _linear(width, up, biases) + _linear(inner, width, biases) + 2 * _norm(sizes)

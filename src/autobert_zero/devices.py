@@ -39,7 +39,7 @@ def describe_device(device: torch.device) -> str:
 
 @contextmanager
 def threads(number: int | None) -> Iterator[None]:
-    """Lets PyTorch compute with so many threads on the CPU; None leaves it as it is."""
+    """Lets PyTorch compute with the given number of threads on the CPU; None leaves it as it is."""
     before = torch.get_num_threads()
     torch.set_num_threads(number or before)
     try:

@@ -256,7 +256,7 @@ def _free(folder: Path) -> bool:
     except FileNotFoundError:
         return True
     except NotADirectoryError:
-        return not folder.exists()  # it cannot be made either, which is said later
+        return not folder.exists()  # it cannot be made either, which is reported later
     except OSError as error:
         raise RunError(f"{folder} cannot be read: {error.strerror}; choose another --out") from None
     whole = {name for name in names if not name.endswith(".partial")}

@@ -149,7 +149,7 @@ def test_the_card_of_a_pre_training(tmp_path: Path) -> None:
     (tmp_path / "saved" / "summary.json").write_text(json.dumps(summary))
     export(tmp_path / "saved", tmp_path / "out", ())
     card = (tmp_path / "out" / "README.md").read_text()
-    assert "1,200 steps (34,000 tokens), seed 7. Loss on hold-out text 4.2500 nats, accuracy 0.5000." in card
+    assert "1,200 steps (34,000 tokens), seed 7. Loss on held-out text 4.2500 nats, accuracy 0.5000." in card
     (tmp_path / "saved" / "summary.json").write_text("{}")
     with pytest.raises(UserError, match=r"summary\.json is damaged: it lacks steps, tokens"):
         export(tmp_path / "saved", tmp_path / "again", ())

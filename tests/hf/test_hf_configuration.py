@@ -38,7 +38,7 @@ def test_save_and_load(tmp_path: Path) -> None:
         ({"backbone": None}, "a backbone is needed"),
         ({"backbone": []}, "at least one layer"),
         ({"backbone": 3}, "list of strings, not int"),
-        ({"backbone": ["conv 9", 3]}, "one string a layer"),
+        ({"backbone": ["conv 9", 3]}, "one string per layer"),
         ({"backbone": ["conv 9", "conv 4"]}, "line 2: a convolution has a kernel of one of 3, 5"),
         ({"backbone": "conv 9\nsoftmax(Q @ K) @ V"}, r"line 2: .*\(column 13\)"),
         ({"backbone": "__import__('os')"}, "column"),

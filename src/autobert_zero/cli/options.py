@@ -9,11 +9,11 @@ Model = Annotated[str, typer.Option(help="Folder of a saved or exported model, o
 Results = Annotated[Path, typer.Option(help="Folder for results; the same call continues what is in it.")]
 Rates = Annotated[str, typer.Option(help="Learning rates to try with the first seed.")]
 Seeds = Annotated[int, typer.Option(min=1, help="Number of seeds.")]
-Epochs = Annotated[int | None, typer.Option(min=1, help="Most passes over the training data; default: 3.")]
+Epochs = Annotated[int | None, typer.Option(min=1, help="Maximum passes over the training data; default: 3.")]
 BatchSize = Annotated[int | None, typer.Option(min=1, help="Sequences in a batch; default: 32.")]
 Length = Annotated[
     int | None,
-    typer.Option(min=8, help="Most tokens of a sequence; else 128, or the model's positions where fewer."),
+    typer.Option(min=8, help="Maximum tokens of a sequence; else 128, or the model's positions where fewer."),
 ]
 Pooling = Annotated[
     Literal["cls", "mean"] | None,

@@ -41,7 +41,7 @@ class Plan:
 
 
 def describe(plan: Plan) -> str:
-    """Writes a plan for people: one line a step, transpositions as `.T` where they are used.
+    """Writes a plan for people: one line per step, transpositions as `.T` where they are used.
 
     `sdpa(A, B, C)` is softmax(A @ B.T) @ C by `scaled_dot_product_attention`.
     """

@@ -161,7 +161,7 @@ class Parts:
     sizes: list[int] = field(default_factory=list)
 
     def account(self, text: CorpusConfig, documents: int, characters: int) -> Account:
-        """What was read, when so many documents of so many characters were."""
+        """What was read, when the given numbers of documents and characters were."""
         columns = tuple(self.columns)
         guessed = bool(columns) and text.text_column is None
         return Account(documents, characters, self.files, columns, guessed, self.skipped)
@@ -280,7 +280,7 @@ def _documents(lines: Iterable[str | Damage], document: Document) -> Iterator[st
 
 
 class _Paragraphs(Sequence[str]):
-    """The documents of a corpus, read anew each time; after `read_all` its length is known."""
+    """The documents of a corpus, read again each time; after `read_all` its length is known."""
 
     def __init__(self, parts: Sequence[Documents]) -> None:
         self._parts = parts
@@ -337,5 +337,5 @@ class _Paragraphs(Sequence[str]):
 
 
 def empty(name: str) -> CorpusError:
-    """What is said of a corpus without text."""
+    """The message about a corpus without text."""
     return CorpusError(f"corpus {name!r} is empty; it needs text, one paragraph per line or record")

@@ -164,8 +164,8 @@ def train_kind(
 
     Args:
         corpus: The text.
-        vocab_size: Most tokens, the five special ones among them.
-        watch: Told the progress.
+        vocab_size: Maximum tokens, the five special ones among them.
+        watch: Called with the progress.
         spelling: How; None: chosen for the text.
 
     Returns:

@@ -1,4 +1,4 @@
-"""Masked language modelling batches (BERT): 15 % of the tokens, 80 / 10 / 10, drawn anew each time."""
+"""Masked language modelling batches (BERT): 15 % of the tokens, 80 / 10 / 10, drawn again each time."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace

@@ -89,7 +89,7 @@ def pack(
         tokenizer: With BERT's special tokens.
         length: n, tokens in a sequence.
         at_least: Number of sequences needed.
-        watch: Told the progress.
+        watch: Called with the progress.
         words: Mark the tokens that continue a word, see `tokenise`.
 
     Returns:

@@ -136,7 +136,7 @@ def first_block(source: str | CorpusConfig, block: int = BLOCK) -> Corpus:
 
 
 def stream_documents(text: CorpusConfig, skip: int) -> Iterator[str]:
-    """Reads a corpus in passing. What is damaged is skipped, and said in the log.
+    """Reads a corpus in passing. What is damaged is skipped and logged.
 
     Args:
         text: Names the corpus; not the embedded one.

@@ -45,7 +45,7 @@ def choose_tokenizer(
     Args:
         settings: The section of a config.
         corpus: The text.
-        watch: Told the progress of training.
+        watch: Called with the progress of training.
         kept: The one of an earlier run that goes on or is built on.
 
     Raises:

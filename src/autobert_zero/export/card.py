@@ -170,7 +170,7 @@ def _training(source: Source) -> list[str]:
     if summary is not None and settings is None:
         return [
             f"Pre-trained as a masked language model for {summary['steps']:,} steps ({summary['tokens']:,} "
-            f"tokens), seed {summary['seed']}. Loss on hold-out text {summary['holdout_loss']:.4f} nats, "
+            f"tokens), seed {summary['seed']}. Loss on held-out text {summary['holdout_loss']:.4f} nats, "
             f"accuracy {summary['holdout_mlm_accuracy']:.4f}."
         ]
     if summary is None or settings is None:
@@ -184,7 +184,7 @@ def _training(source: Source) -> list[str]:
         f"Masked language modelling on the corpus `{data['corpus']}`, from scratch: {final['steps']:,} steps "
         f"of {final['batch_size']} sequences of {data['length']} tokens ({best['tokens']:,} tokens), AdamW, "
         f"peak rate {final['learning_rate']:g}, dropout {model['dropout']:g}, seed {summary['seed']}.",
-        f"Loss on hold-out text {best['val_loss']:.4f} nats, accuracy {best['mlm_accuracy']:.4f}.",
+        f"Loss on held-out text {best['val_loss']:.4f} nats, accuracy {best['mlm_accuracy']:.4f}.",
         "",
         f"The backbone is the best of {summary['candidates']} candidates of the strategy "
         f"`{settings['strategy']['name']}`, {summary['search_seconds']:.0f} s of search. Beside it, trained "

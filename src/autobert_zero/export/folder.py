@@ -37,7 +37,7 @@ def export(
         source: A finished run, or a folder of `save_pretrained`.
         out: A folder that does not exist or is empty; it appears when all is written.
         programs: Of `FORMATS`.
-        watch: Told what is being done.
+        watch: Called with what is being done.
         sentence_embeddings: Makes the folder one of sentence-transformers too, with this pooling: `mean` or
             `cls`.
 

@@ -62,7 +62,7 @@ def write_programs(
         model: Any; the programs are in single precision.
         folder: Where to.
         formats: Which of them: `torch`, `onnx`.
-        watch: Told what is being done.
+        watch: Called with what is being done.
 
     Raises:
         UserError: The ONNX packages are missing, or a program computes something else than the model.

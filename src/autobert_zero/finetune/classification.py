@@ -26,7 +26,7 @@ class Classification:
         task: Which.
         data: Of `load_splits`.
         tokenizer: The model's.
-        length: Most tokens; longer texts are cut, the longer of a pair first.
+        length: Maximum tokens; longer texts are cut, the longer of a pair first.
     """
 
     outputs: tuple[str, ...] = ("logits",)

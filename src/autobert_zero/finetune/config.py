@@ -11,11 +11,11 @@ class Settings(RunConfig):
     """How to fine-tune."""
 
     epochs: int = Field(3, ge=1)
-    """Most passes over the training data."""
+    """Maximum passes over the training data."""
     batch_size: int = Field(32, ge=1)
     """Sequences in a batch."""
     length: int | None = Field(None, ge=0)
-    """Most tokens of a sequence; None: 128, or the model's positions where fewer; 0: all that it has."""
+    """Maximum tokens of a sequence; None: 128, or the model's positions where fewer; 0: all that it has."""
     patience: int = Field(3, ge=1)
     """Evaluations without a better result after which a training stops."""
     evaluations: int = Field(1, ge=1)
@@ -29,6 +29,6 @@ class Settings(RunConfig):
     device: str = "auto"
     """`auto` (a GPU where there is one), `cpu`, `cuda`, `mps`."""
     steps: int = Field(0, ge=0)
-    """Most updates; 0: the epochs decide."""
+    """Maximum updates; 0: the epochs decide."""
     pooling: Literal["cls", "mean"] | None = None
     """What a classifier is given, see `AutoBertZeroConfig.classifier_pooling`; None: as the model says."""

@@ -36,7 +36,7 @@ class Pretrained:
         source: A folder or a name on the Hub, as the user wrote it.
         config: Its config.
         tokenizer: Its tokenizer; has a token for padding and gives only what the model takes.
-        positions: Most tokens of a sequence; None for a model without such a bound.
+        positions: Maximum tokens of a sequence; None for a model without such a bound.
     """
 
     source: str
@@ -58,7 +58,7 @@ class Pretrained:
                 takes all that there are.
 
         Raises:
-            UserError: The model does not have so many positions.
+            UserError: The model does not have that many positions.
         """
         if not asked:
             most = self.positions or DEFAULT_LENGTH
@@ -201,7 +201,7 @@ def _prepare(
 
 
 def _positions(config: PreTrainedConfig, skeleton: nn.Module) -> int | None:
-    """Most tokens of a sequence; None for positions without a bound, as XLNet's and T5's."""
+    """Maximum tokens of a sequence; None for positions without a bound, as XLNet's and T5's."""
     if isinstance(config, AutoBertZeroConfig):
         return config.encoder_config().length_limit
     limit = getattr(config, "max_position_embeddings", None)

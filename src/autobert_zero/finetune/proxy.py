@@ -23,7 +23,7 @@ class TaskScores:
         names: Tasks, as `make_problem` takes them.
         data: Folder with a folder for each task; None: from the Hub.
         tokenizer: Of the search.
-        length: Most tokens of a sequence.
+        length: Maximum tokens of a sequence.
         settings: How to fine-tune.
         rate: Peak learning rate.
 

@@ -25,7 +25,7 @@ _BEST = 20
 """Starts and ends of a window that are combined."""
 
 _LONGEST = 30
-"""Most tokens of an answer."""
+"""Maximum tokens of an answer."""
 
 
 @dataclass(frozen=True)
@@ -191,7 +191,7 @@ class QuestionAnswering:
         task: Which version.
         data: Of `load_questions`.
         tokenizer: The model's; a fast one.
-        length: Most tokens of a window with its question.
+        length: Maximum tokens of a window with its question.
 
     Raises:
         UserError: The tokenizer cannot tell where in the text a token stands, or has no token that stands for

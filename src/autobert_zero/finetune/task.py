@@ -34,7 +34,7 @@ class Task:
         test: The splits that are predicted, and scored where they have labels.
         hub: Dataset and configuration on the Hub; None for a task that has local files only.
         elsewhere: Dataset, configuration and split on the Hub of splits that are not in `hub`.
-        submission: File names of the test predictions, one a test split.
+        submission: File names of the test predictions, one per test split.
     """
 
     name: str

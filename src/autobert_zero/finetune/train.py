@@ -62,7 +62,7 @@ def finetune_once(
         seed: Of head, order and dropout.
         rate: Peak learning rate.
         debug: Folder for the state of a training that diverges.
-        on_step: Told the progress.
+        on_step: Called with the progress.
 
     Raises:
         UserError: The loss is not a number.

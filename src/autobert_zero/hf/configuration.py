@@ -34,8 +34,8 @@ class AutoBertZeroConfig(PreTrainedConfig):
     There is no dropout on attention maps: most backbones have none that a weight could be dropped from.
 
     Attributes:
-        backbone: The layers, one string a layer (`conv 9` or a formula). Also taken as one text with a
-            layer a line, or as a `Backbone`; kept as a list.
+        backbone: The layers, one string per layer (`conv 9` or a formula). Also taken as one text with one
+            layer per line, or as a `Backbone`; kept as a list.
         vocab_size: Number of tokens in the vocabulary.
         hidden_size: d.
         num_attention_heads: H, of attentions and convolutions; divides d.
@@ -153,7 +153,7 @@ class AutoBertZeroConfig(PreTrainedConfig):
             return given
         if given is None:
             raise UserError(
-                "config: a backbone is needed, a list with one string a layer (`conv 9` or a formula); "
+                "config: a backbone is needed, a list with one string per layer (`conv 9` or a formula); "
                 "autobert_zero.hf.from_zoo has known ones"
             )
         if not isinstance(given, str | list | tuple):

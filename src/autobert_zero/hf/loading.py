@@ -180,7 +180,7 @@ def check_backbone(source: str, stored: dict[str, Any], wanted: Backbone, info: 
         source: Where it is.
         stored: Its config.json.
         wanted: The backbone of the model that was built.
-        info: What loading said about missing, unexpected and mismatched tensors.
+        info: What loading reported about missing, unexpected and mismatched tensors.
 
     Raises:
         UserError: They are of another one; the message names both, and the first tensors that differ.
@@ -198,11 +198,11 @@ def check_backbone(source: str, stored: dict[str, Any], wanted: Backbone, info: 
 
 
 def check_encoder(source: str, info: dict[str, Any]) -> None:
-    """Checks that a checkpoint has the whole encoder; heads, and the pooler, may start anew.
+    """Checks that a checkpoint has the whole encoder; heads, and the pooler, may start from new weights.
 
     Args:
         source: Where it is.
-        info: What loading said about missing, unexpected and mismatched tensors.
+        info: What loading reported about missing, unexpected and mismatched tensors.
 
     Raises:
         UserError: It lacks tensors of the encoder, or has more than the encoder takes.

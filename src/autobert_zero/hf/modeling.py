@@ -125,7 +125,7 @@ class AutoBertZeroPreTrainedModel(PreTrainedModel):
         if info["mismatched_keys"] and not may_mismatch:
             raise SizeError(
                 f"{source}: tensors of another size: {listed(differences(info))}; with "
-                "ignore_mismatched_sizes=True they start anew"
+                "ignore_mismatched_sizes=True they start from new weights"
             )
         return (model, info) if wants_info else model
 

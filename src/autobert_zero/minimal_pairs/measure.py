@@ -75,7 +75,7 @@ class TokenisedPairs:
         Args:
             model: On its device.
             precision: Of the encoder; the head and the log-probabilities are in float32.
-            watch: Told the masked sentences done, and the total.
+            watch: Called with the number of masked sentences done and the total.
 
         Raises:
             NotFiniteError: The model's log-probabilities are not numbers.

@@ -46,7 +46,7 @@ def pseudo_log_likelihoods(
         mask: Id of the mask token.
         vocabulary: Number of tokens in the model's vocabulary.
         on_gpu: Whether batches are large.
-        watch: Told the progress.
+        watch: Called with the progress.
 
     Returns:
         (S,) natural logarithms.

@@ -68,7 +68,7 @@ class Compiled:
         return values[self.plan.output]
 
     def describe(self) -> str:
-        """One line a step, with the type of what it computes."""
+        """One line per step, with the type of what it computes."""
         return describe(self.plan)
 
 

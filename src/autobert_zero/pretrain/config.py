@@ -74,7 +74,7 @@ class ReportConfig(Section):
     checkpoint_every: int = Field(1000, ge=1)
     """What --resume continues from."""
     evaluated_sequences: int = Field(2048, ge=1)
-    """Most sequences of held-out text that an evaluation takes."""
+    """Maximum sequences of held-out text that an evaluation takes."""
 
 
 class PretrainConfig(RunConfig):
@@ -86,7 +86,7 @@ class PretrainConfig(RunConfig):
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     """`auto`: bf16 where the hardware multiplies it, else fp32."""
     backbone: tuple[str, ...] = Field(min_length=1)
-    """One string a layer."""
+    """One string per layer."""
     start: Source | None = None
     """What the training starts from: the run folder of a search, for its shared weights, or a model (a folder
     or a name on the Hub: ours, a BERT or a ModernBERT); None: new weights."""

@@ -78,7 +78,7 @@ class Meter:
         self._losses.append(loss)
 
     def line(self) -> tuple[float, float]:
-        """Returns the mean loss and the seconds per step since the last call, and begins anew."""
+        """Returns the mean loss and the seconds per step since the last call, and starts over."""
         count = len(self._losses)
         mean, pace = sum(self._losses) / count, self._since_line / count
         self._losses, self._since_line = [], 0.0

@@ -239,7 +239,7 @@ class _Training:
                 stopped = self._agreed(asked())
                 if step % report.checkpoint_every == 0 or ends or stopped is not None:
                     self._save(self.out / _CHECKPOINTS, text.train)
-                if evaluated and result is not None:  # said when it is saved: there may be nobody to hear it
+                if evaluated and result is not None:  # saved before it is printed
                     self.progress.say(f"step {step:,} of {config.steps:,}: {_in_words(result)}")
             if stopped is not None:
                 raise Stopped(stopped)

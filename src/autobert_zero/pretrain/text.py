@@ -26,7 +26,7 @@ from autobert_zero.pretrain.config import PhaseConfig, PretrainConfig
 from autobert_zero.run_folder import Input
 
 Watch = Callable[[str, int, int], None]
-"""Told the name of the work, and how much is done, of how much."""
+"""Called with the name of the work, the amount done and the total."""
 
 
 class Batches(Protocol):
@@ -81,7 +81,7 @@ def open_text(
 
     Args:
         config: The config.
-        watch: Told the progress.
+        watch: Called with the progress.
         tokenizer: The one to use; None: what the config says.
         check: Called with the identity of the corpus before anything is made of it.
 

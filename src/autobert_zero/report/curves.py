@@ -61,7 +61,7 @@ class Group:
     Attributes:
         label: The settings in which they differ from other groups, or the name of a single run.
         runs: Their indices.
-        finals: For each model of the comparison the loss on hold-out text, in nats, over the finished runs.
+        finals: For each model of the comparison the loss on held-out text, in nats, over the finished runs.
         leads: For each opponent its loss over that of the found backbone, run by run.
         counts: Numbers of candidates at which the curve is given, up to the shortest run.
         curve: The best score so far at each of them.

@@ -1,4 +1,4 @@
-"""Reads run folders, whole, half-finished or damaged; what cannot be read is said, not guessed."""
+"""Reads run folders, whole, half-finished or damaged; what cannot be read is reported, not guessed."""
 
 import csv
 import json

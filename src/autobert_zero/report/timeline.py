@@ -19,7 +19,7 @@ class Timeline:
 
     Attributes:
         operations: Names: the primitives of the space, those that backbones of the user brought, the kernels.
-        times: Numbers of candidates that the strategy had been told of.
+        times: Numbers of candidates that the strategy had recorded.
         plays: N_i, [layer position][operation in the order of `operations`][time].
         mean: mu_i, of the same shape; None where no trial with the operation has completed.
         bound: u_i, of the same shape; None where the operation was never played and comes first.

@@ -53,7 +53,7 @@ def write_leaderboard(path: Path, trials: Sequence[Trial], sizes: EncoderConfig,
 
 
 def write_backbone(folder: Path, name: str, backbone: Backbone) -> None:
-    """Writes `name.txt`, one layer a line, and `name.json`, a list."""
+    """Writes `name.txt`, one layer per line, and `name.json`, a list."""
     write_text(folder / f"{name}.txt", f"{backbone}\n")
     write_text(folder / f"{name}.json", backbone.to_json() + "\n")
 

@@ -9,5 +9,5 @@ def rung_steps(proxy: ProxyConfig) -> list[int]:
 
 
 def rung_metric(steps: int) -> str:
-    """Name of the metric of an outcome that is the candidate's score after so many steps."""
+    """Name of the metric of an outcome that is the candidate's score after the given number of steps."""
     return f"rung {steps}"

@@ -29,7 +29,7 @@ _BETWEEN = 5.0
 
 
 def cluster_lost(address: str) -> UserError:
-    """What is said of a cluster that no longer answers."""
+    """The message about a cluster that no longer answers."""
     return UserError(
         f"the Ray cluster {address} was lost: its head node, or Ray on this machine, no longer answers; all "
         "recorded trials are kept, continue with --resume when the cluster is there again"

@@ -146,7 +146,7 @@ def report(found: dict[str, Any]) -> str:
     lines = [
         "Kendall's tau (95 % interval), shared weights against training from scratch:",
         "",
-        "| tokens from scratch | candidates | bank as it is now | as recorded | seconds a candidate |",
+        "| tokens from scratch | candidates | bank as it is now | as recorded | seconds per candidate |",
         "|---|---|---|---|---|",
     ]
     for row in (near, far):
@@ -194,7 +194,7 @@ def _sample(trials: Sequence[Trial], candidates: int) -> list[Trial]:
 def _train(
     setting: Setting, folder: Path, sample: Sequence[Trial], steps: int, progress: Bars
 ) -> list[Result]:
-    """Results of the sample after so many steps from scratch, those in the folder read."""
+    """Results of the sample after the given number of steps from scratch, those in the folder read."""
     final = setting.config.final
     recipe = Recipe(steps, final.batch_size, final.learning_rate, precision=setting.config.precision)
     files = {f"trial {t.proposal.number}": folder / f"{t.proposal.number}-{steps}.json" for t in sample}

@@ -135,7 +135,7 @@ class ProxyEvaluator:
         Args:
             proposal: The candidate.
             bars: What it has to reach at each rung to be trained on; missing ones let it pass.
-            on_step: Told the progress.
+            on_step: Called with the progress.
 
         Returns:
             The outcome, and what the bank is to absorb: nothing of a candidate that diverged or failed, or
@@ -240,7 +240,7 @@ class ProxyEvaluator:
         return fmean(scores.values()), metrics | scores
 
     def save(self, folder: Path, trials: int) -> None:
-        """Snapshots the bank as it is after so many trials; the two newest are kept."""
+        """Snapshots the bank as it is after the given number of trials; the two newest are kept."""
         folder.mkdir(parents=True, exist_ok=True)
         with written_whole(snapshot_path(folder, trials)) as partial:
             save_file(self.bank.state(), partial)
@@ -249,12 +249,12 @@ class ProxyEvaluator:
             old.unlink()
 
     def restore(self, folder: Path, trials: int, say: Callable[[str], None] = lambda text: None) -> int:
-        """Loads the newest whole snapshot that a history of so many trials contains.
+        """Loads the newest whole snapshot that a history of the given number of trials contains.
 
         Args:
             folder: Of the snapshots.
             trials: Length of the history.
-            say: Told which snapshots are damaged.
+            say: Called with the names of damaged snapshots.
 
         Returns:
             How many trials it has absorbed; those after them have to be trained again.
@@ -327,5 +327,5 @@ def _advance(on_step: Watch, before: int, steps: int, step: int, loss: float) ->
 
 
 def snapshot_path(folder: Path, trials: int) -> Path:
-    """The file with the bank as it is after so many trials."""
+    """The file with the bank as it is after the given number of trials."""
     return folder / f"{trials:08}.safetensors"

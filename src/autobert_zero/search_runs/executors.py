@@ -46,7 +46,7 @@ class Executor(Protocol):
             proposals: The candidates.
             bars: What they have to reach at each rung.
             snapshot: File with the shared weights as they stand.
-            on_step: Told the progress of each where they are trained one after the other.
+            on_step: Called with the progress of each where they are trained one after the other.
 
         Yields:
             The place of each among the proposals, with its outcome and trained weights.
@@ -132,7 +132,7 @@ class Processes(_Local):
     """Several at once, in processes of this machine. One that dies is replaced and its candidate redone.
 
     Args:
-        config: Of the run; each worker prepares it anew, from the cache of the corpus.
+        config: Of the run; each worker prepares it again, from the cache of the corpus.
         workers: How many.
         tokenizer: Of a run that is continued, as JSON; None: what the config says.
     """

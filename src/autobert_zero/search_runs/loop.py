@@ -26,7 +26,7 @@ class Search:
     Attributes:
         config: Of the run.
         space: The bounds.
-        strategy: New; it is told what is recorded.
+        strategy: New; every recorded trial is passed to it.
         evaluator: Holds the shared weights.
         executor: Trains and scores.
         costs: What a backbone costs, by name; part of the metrics of every trial.

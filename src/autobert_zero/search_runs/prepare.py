@@ -162,7 +162,7 @@ def prepare(
 
     Args:
         config: The config.
-        watch: Told the name of the work, and how much is done, of how much.
+        watch: Called with the name of the work, the amount done and the total.
         tokenizer: The one of the run that is continued; None: what the config says.
 
     Raises:

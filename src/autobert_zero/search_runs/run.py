@@ -84,7 +84,7 @@ def run_search(
             check_head_dim(backbone.operations, config.model.width, config.model.heads)
         setting = prepare(config, progress.update)
         setting.limits().check(setting.space, first)
-        # From here on: mistakes so far were told by the names that the user gave.
+        # Errors up to here name things as the user did.
         setting = replace(setting, config=config.absolute())
     config = setting.config
     limits = setting.limits(out / _LATENCIES)

@@ -1,4 +1,4 @@
-"""What workers do, in processes of this machine and on the nodes of a cluster: each prepares the run anew."""
+"""What workers do, in local processes and on the nodes of a cluster: each prepares the run again."""
 
 from collections import deque
 from collections.abc import Callable, Mapping

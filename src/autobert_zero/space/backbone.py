@@ -116,7 +116,7 @@ class Backbone:
 
     def __post_init__(self) -> None:
         if not self.layers:
-            raise SpaceError("a backbone has at least one layer; write one a line, `conv 9` or a formula")
+            raise SpaceError("a backbone has at least one layer; write one per line, `conv 9` or a formula")
 
     @property
     def operations(self) -> frozenset[str]:
@@ -125,7 +125,7 @@ class Backbone:
 
     @classmethod
     def parse(cls, text: str) -> Backbone:
-        """Reads one layer a line; empty lines and what follows a `#` are skipped.
+        """Reads one layer per line; empty lines and what follows a `#` are skipped.
 
         Raises:
             SpaceError: A line is not a layer; the message names it.
@@ -144,16 +144,16 @@ class Backbone:
 
     @classmethod
     def from_list(cls, layers: Sequence[str]) -> Backbone:
-        """Reads the JSON form: a list with one string a layer.
+        """Reads the JSON form: a list with one string per layer.
 
         Raises:
             SpaceError: It is not a list of layers.
         """
         if isinstance(layers, str) or not all(isinstance(layer, str) for layer in layers):
-            raise SpaceError("a backbone in JSON is a list with one string a layer")
+            raise SpaceError("a backbone in JSON is a list with one string per layer")
         backbone = cls.parse("\n".join(layers))
         if len(backbone.layers) != len(layers):
-            raise SpaceError("a backbone in JSON is a list with one string a layer, not several or none")
+            raise SpaceError("a backbone in JSON is a list with one string per layer, not several or none")
         return backbone
 
     @classmethod
@@ -168,15 +168,15 @@ class Backbone:
         except (ValueError, RecursionError) as error:
             raise SpaceError(f"not JSON: {error}") from None
         if not isinstance(layers, list):
-            raise SpaceError("a backbone in JSON is a list with one string a layer")
+            raise SpaceError("a backbone in JSON is a list with one string per layer")
         return cls.from_list(layers)
 
     def to_list(self) -> list[str]:
-        """One string a layer: what configs and results store."""
+        """One string per layer: what configs and results store."""
         return [str(layer) for layer in self.layers]
 
     def to_json(self) -> str:
-        """A JSON list with one string a layer."""
+        """A JSON list with one string per layer."""
         return json.dumps(self.to_list(), indent=2)
 
     def __str__(self) -> str:

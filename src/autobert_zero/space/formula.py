@@ -18,7 +18,7 @@ MAX_FORMULA_LENGTH = 4000
 """Longest formula accepted, in characters; far beyond what a person or the search writes."""
 
 MAX_FORMULA_OPS = 200
-"""Most operations accepted: whatever is parsed can also be walked recursively."""
+"""Maximum operations accepted: whatever is parsed can also be walked recursively."""
 
 _OPERATORS = {"neg": "-", "transpose": ".T", "add": "+", "multiply": "*", "matmul": "@"}
 CALLS = tuple(name for name in PRIMITIVES if name not in _OPERATORS)

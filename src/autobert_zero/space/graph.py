@@ -23,7 +23,7 @@ class Node:
         args: The operands, in order.
         type: Symbolic type of the result, see `space.types`.
         size: Number of operations in the expression, written out as a tree.
-        code: Prefix notation, one character a node (inputs are digits): `@s/@0t12` is
+        code: Prefix notation, one character per node (inputs are digits): `@s/@0t12` is
             `softmax(scale(Q @ K.T)) @ V`. Identifies the expression exactly.
     """
 

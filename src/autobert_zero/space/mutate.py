@@ -19,7 +19,7 @@ Draw = Callable[[Random, Sequence[str]], str]
 """Chooses one of the primitives that fit a place; OP-NAS draws by priority, see `search.strategies`."""
 
 ATTEMPTS = 64
-"""Bound on the places tried before a mutation gives up and samples anew."""
+"""Bound on the places tried before a mutation gives up and samples again."""
 
 _COMPARISONS = ("matmul", "cosine", "euclidean")
 

@@ -87,7 +87,7 @@ PRIMITIVES: dict[str, Primitive] = {
         Primitive("amplify", "^", 1, types.keep, "(a, b)", "x sqrt(d_h)", elementwise=True),
     )
 }
-"""All primitives that formulas may name; which of them a search draws from is said by its space."""
+"""All primitives that formulas may name; which of them a search draws from is up to its space."""
 
 PAPER: tuple[str, ...] = (
     "neg",

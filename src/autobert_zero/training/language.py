@@ -24,7 +24,7 @@ class Evaluation:
     Attributes:
         loss: Mean cross-entropy of the masked tokens, in nats.
         accuracy: Share of the masked tokens predicted first.
-        order_accuracy: Share of the pairs of segments told right; None without next sentences.
+        order_accuracy: Share of the pairs of segments classified correctly; None without next sentences.
     """
 
     loss: float

@@ -26,13 +26,13 @@ from autobert_zero.training.pool import WorkerDied, WorkerPool
 from autobert_zero.training.uniformity import token_uniformity
 
 _COMPARED = 256
-"""Most sequences of hold-out text that token uniformity is measured on."""
+"""Maximum sequences of held-out text that token uniformity is measured on."""
 
 _POINTS = 50
 """Points of a curve of training losses."""
 
 _EVALUATED = 4096
-"""Most sequences of validation and hold-out text that a result is measured on."""
+"""Maximum sequences of validation and held-out text that a result is measured on."""
 
 
 @dataclass(frozen=True)
@@ -77,13 +77,13 @@ class Result:
         status: `complete` or `diverged`.
         reason: Why it diverged.
         selection_loss: On validation text, which also scored the candidates; chooses among finalists.
-        val_loss: On hold-out text, in nats.
-        mlm_accuracy: On hold-out text.
+        val_loss: On held-out text, in nats.
+        mlm_accuracy: On held-out text.
         tokens: Tokens trained on.
         seconds: Time of training.
         tokens_per_second: Of training, in the conditions of the run (several jobs may share the cores).
         curve: Steps done and the mean training loss of the steps since the point before, in nats.
-        uniformity: Of the tokens' states after the embeddings and after each layer, on hold-out text as it
+        uniformity: Of the tokens' states after the embeddings and after each layer, on held-out text as it
             is; see `token_uniformity`.
     """
 
@@ -188,7 +188,7 @@ def default_workers(device: torch.device) -> int:
 
 
 def threads_per_job(workers: int, jobs: int) -> int:
-    """PyTorch's threads for each of the jobs that so many workers train: all of them for one at a time."""
+    """PyTorch threads per job when `workers` jobs are trained at once; all of them for one at a time."""
     workers = min(workers, jobs)
     return (
         torch.get_num_threads() if workers <= 1 else max(default_workers(torch.device("cpu")) // workers, 1)
@@ -206,7 +206,7 @@ def train_all(
     Args:
         jobs: What to train.
         workers: How many at once; with 1, in this process.
-        on_step: Told the progress, in this process.
+        on_step: Called with the progress, in this process.
         on_result: Called as each ends, in this process.
 
     Raises:

@@ -66,7 +66,7 @@ def make_strategy(
 
     Args:
         space: The bounds.
-        seed: Every choice is a function of it and of the trials told.
+        seed: Every choice is a function of it and of the recorded trials.
         config: Name and settings.
         first: Backbones of the user, proposed before any other.
         refusal: Says why a backbone may not be proposed, for example because it is over a limit.

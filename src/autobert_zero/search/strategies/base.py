@@ -38,7 +38,7 @@ class Strategy(Protocol):
 
     The random generator of each proposal is derived from the seed and the trial's number, so a strategy
     has nothing to save: telling it a recorded history brings it to where it was. What was asked for
-    together is told together, in the order of the numbers; a resumed search asks in the same batches.
+    together is recorded together, in the order of the numbers; a resumed search asks in the same batches.
 
     Attributes:
         prefilter: Chooses among several draws of each proposal; None, as at the start, takes the first.
@@ -55,7 +55,7 @@ class Strategy(Protocol):
         """Replaces scores, by trial number."""
 
     def independent(self) -> int:
-        """How many proposals may be asked for before the next outcome has to be told."""
+        """How many proposals may be asked for before the next outcome has to be recorded."""
 
     def ask(self) -> Proposal:
         """Proposes a backbone that was not proposed before.
@@ -65,7 +65,7 @@ class Strategy(Protocol):
         """
 
     def tell(self, trial: Trial) -> None:
-        """Takes note of an outcome; trials are told in the order of their numbers."""
+        """Takes note of an outcome; trials are recorded in the order of their numbers."""
 
 
 class NoveltyKeeper:
@@ -73,7 +73,7 @@ class NoveltyKeeper:
 
     Args:
         space: The bounds.
-        seed: Every choice is a function of it and of the trials told.
+        seed: Every choice is a function of it and of the recorded trials.
         config: Settings.
         first: Backbones of the user, proposed before any other, refused or not.
         refusal: Says why a backbone may not be proposed.

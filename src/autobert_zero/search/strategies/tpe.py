@@ -23,7 +23,7 @@ class Tpe(NoveltyKeeper):
     not legal at its place stands for the next one that is, so that every value decodes to a backbone.
 
     After the first population, which is sampled, every proposal asks a sampler of its own, seeded by the
-    trial's number, about an in-memory study of the trials told.
+    trial's number, about an in-memory study of the recorded trials.
     """
 
     def begin(self) -> None:
@@ -51,7 +51,7 @@ class Tpe(NoveltyKeeper):
             kept = {number: (score, number, backbone) for score, number, backbone in self._best}
             kept |= {number: (score, number, backbone) for score, number, backbone in self._newest[-NEWEST:]}
             self._newest = [kept[number] for number in sorted(kept)]
-            self._study = None  # made anew from these at the next proposal
+            self._study = None  # rebuilt from these at the next proposal
 
     def _drawn(self, random: Random) -> tuple[Backbone, tuple[str, ...]]:
         import optuna

@@ -7,7 +7,7 @@ from autobert_zero.errors import UserError
 EXTRAS = {
     "hf": ("transformers",),
     "pretrain": ("transformers", "accelerate", "tensorboard"),
-    "finetune": ("transformers", "sklearn"),
+    "finetune": ("transformers", "sklearn", "seqeval"),
     "export": ("transformers", "matplotlib", "onnx", "onnxruntime", "onnxscript"),
     "draw": ("matplotlib",),
     "ray": ("ray",),

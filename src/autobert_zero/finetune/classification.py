@@ -30,6 +30,7 @@ class Classification:
     """
 
     outputs: tuple[str, ...] = ("logits",)
+    notes: tuple[str, ...] = ()
 
     def __init__(
         self, task: Task, data: Mapping[str, Dataset], tokenizer: PreTrainedTokenizerBase, length: int

@@ -15,6 +15,9 @@ from autobert_zero.training.precision import Precision, autocast
 _POOL = 50
 """Batches that are sorted by length together, so that little is padded."""
 
+NO_LABEL = -100
+"""The target of a token that has none, as the losses of `transformers` take it."""
+
 Feature = Mapping[str, Any]
 """What the tokenizer gave for a text, and the targets: integers or floats under the model's names."""
 
@@ -26,7 +29,7 @@ class Features:
     Attributes:
         rows: In order.
         targets: The names of the targets among them.
-        tokenizer: Pads the batches.
+        tokenizer: Pads the batches; on the right, if tokens have targets.
     """
 
     rows: Sequence[Feature]
@@ -45,7 +48,10 @@ class Features:
         names = self.tokenizer.model_input_names
         rows = [{name: self.rows[index][name] for name in names} for index in indices]
         inputs = dict(self.tokenizer.pad(rows, return_tensors="pt"))
-        targets = {name: torch.tensor([self.rows[index][name] for index in indices]) for name in self.targets}
+        targets = {
+            name: _stacked([self.rows[index][name] for index in indices], inputs["input_ids"].shape[1])
+            for name in self.targets
+        }
         return FeatureBatch(inputs, targets)
 
 
@@ -55,7 +61,7 @@ class FeatureBatch:
 
     Attributes:
         inputs: (B, n) each, under the names of the model's arguments.
-        targets: (B,) each, likewise.
+        targets: (B,) each, likewise; (B, n) those of tokens, with `NO_LABEL` at padding.
     """
 
     inputs: dict[str, Tensor]
@@ -71,6 +77,13 @@ class FeatureBatch:
             for tensors in (self.inputs, self.targets)
         )
         return FeatureBatch(inputs, targets)
+
+
+def _stacked(targets: Sequence[Any], length: int) -> Tensor:
+    """The targets of a batch: (B,), or (B, n) where each token has one."""
+    if not isinstance(targets[0], list):
+        return torch.tensor(targets)
+    return torch.tensor([each + [NO_LABEL] * (length - len(each)) for each in targets])
 
 
 def feature_batches(features: Features, size: int, seed: int, step: int) -> Iterator[FeatureBatch]:

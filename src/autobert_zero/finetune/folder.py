@@ -15,7 +15,13 @@ from autobert_zero.run_folder import FINETUNING, Input, begun, check_inputs, ope
 _READ_BEFORE = {".safetensors", ".bin", ".json", ".jsonl", ".csv", ".tsv", ".yaml", ".yml"}
 """Files that results depend on, as folders without a record of their inputs have it."""
 
-_READ = _READ_BEFORE | {".txt", ".model"}
+_COLUMNS = {".conll", ".conllu", ".conllup", ".bio", ".iob", ".iob2"}
+"""Files in column formats, see `tag_data`."""
+
+_OF_BENCHMARKS = {".train", ".testa", ".testb", ".annotated"}
+"""Files of CoNLL-2003 and WNUT-17 under their own names."""
+
+_READ = _READ_BEFORE | {".txt", ".model"} | _COLUMNS | _OF_BENCHMARKS
 """These, and the vocabularies of tokenizers that have no tokenizer.json."""
 
 

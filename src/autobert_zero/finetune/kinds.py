@@ -18,6 +18,9 @@ from autobert_zero.finetune.classification import Classification
 from autobert_zero.finetune.data import load_splits
 from autobert_zero.finetune.problem import Problem
 from autobert_zero.finetune.squad import SQUADS, QuestionAnswering, load_questions
+from autobert_zero.finetune.tag_data import load_tags
+from autobert_zero.finetune.tag_tasks import TAG_TASKS, parse_tag_task
+from autobert_zero.finetune.tags import Tagging
 from autobert_zero.finetune.tasks import TASKS, parse_task
 
 MakeProblem = Callable[[PreTrainedTokenizerBase, int], Problem]
@@ -58,6 +61,7 @@ KINDS: dict[str, Kind] = {
         TASKS, lambda task, data: partial(Classification, task, load_splits(task, data)), parse_task
     ),
     "squad": Kind(SQUADS, lambda task, data: partial(QuestionAnswering, task, load_questions(task, data))),
+    "tags": Kind(TAG_TASKS, lambda task, data: partial(Tagging, task, load_tags(task, data)), parse_tag_task),
 }
 """By the name that `kind` has in a YAML file."""
 

@@ -1,10 +1,12 @@
-"""The metrics of GLUE, by scikit-learn and scipy."""
+"""The metrics of GLUE, by scikit-learn and scipy, and those of tags, by seqeval."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
+from seqeval.metrics.sequence_labeling import precision_recall_fscore_support
 from sklearn import metrics
 
 Values = NDArray[np.float64] | NDArray[np.int64]
@@ -35,3 +37,28 @@ METRICS: dict[str, Metric] = {
     "pearson": _correlation(stats.pearsonr),
     "spearman": _correlation(stats.spearmanr),
 }
+
+TAG_METRICS = ("f1", "precision", "recall", "accuracy")
+"""Metrics of tags. The first three are of entities, and fit tags that mark some; the last is of words."""
+
+
+def tag_metrics(predictions: Sequence[Sequence[str]], tags: Sequence[Sequence[str]]) -> dict[str, float]:
+    """The metrics of predicted tags, which are 0 where they are a division by zero.
+
+    An entity counts as predicted if its type, its first and its last word are; F1, precision and recall are
+    over all entities of all sentences, as conlleval counts them (Tjong Kim Sang and De Meulder 2003).
+
+    Args:
+        predictions: For each sentence the tags of its words. Those of entities are in an IOB scheme.
+        tags: The correct ones.
+    """
+    right = sum(map(str.__eq__, chain(*predictions), chain(*tags)))
+    precision, recall, f1, _ = precision_recall_fscore_support(
+        [list(sentence) for sentence in tags],
+        [list(sentence) for sentence in predictions],
+        average="micro",
+        zero_division=0,
+    )
+    words = sum(map(len, tags))
+    values = (float(f1), float(precision), float(recall), right / words)
+    return dict(zip(TAG_METRICS, values, strict=True))

@@ -21,6 +21,7 @@ class Problem(Protocol):
         features: By split; also `train`.
         outputs: Names of the model's outputs that decide.
         cut: Texts that lose their end because they are longer than a sequence.
+        notes: What else a person has to know of how the data were read, a line each.
     """
 
     name: str
@@ -31,6 +32,7 @@ class Problem(Protocol):
     features: Mapping[str, Features]
     outputs: tuple[str, ...]
     cut: int
+    notes: tuple[str, ...]
 
     def load(self, source: str, **changes: Any) -> PreTrainedModel:
         """The pre-trained encoder with a new head, after changes to its config."""

@@ -208,6 +208,7 @@ def _announcement(
     return [
         f"task {problem.name} ({splits} features of at most {settings.length} tokens{cut}), "
         f"model {model.source}",
+        *problem.notes,
         f"{runs} trainings of at most {updates:,} updates with batches of {settings.batch_size}: "
         f"{len(rates)} learning rates with the first seed, the best of them with {len(seeds) - 1} more",
         machine_line(find_device(settings.device), settings.precision),

@@ -20,6 +20,39 @@ def is_file_name(name: str) -> bool:
     )
 
 
+def check_splits(name: str, validation: tuple[str, ...], test: tuple[str, ...]) -> None:
+    """Checks the name of a task and those of its splits, which become names of files.
+
+    Raises:
+        UserError: A name cannot be that of a file, or a split has two roles or none.
+    """
+    for what, names in (("the name", (name,)), ("a split", (*validation, *test))):
+        for each in names:
+            if not is_file_name(each):
+                raise UserError(f"task {name!r}: {what} must do as the name of a file, not {each!r}")
+    if not validation or set(validation) & {"train", *test}:
+        raise UserError(f"task {name}: validation is one or more splits, none of train and those of test")
+    check_names(name, split=("train", *validation, *test))
+
+
+def check_names(task: str, **names: tuple[str, ...]) -> None:
+    """Checks that names of a task are not empty, and that none is given twice.
+
+    Args:
+        task: What it is called.
+        names: By what they are the names of.
+
+    Raises:
+        UserError: One of these does not hold.
+    """
+    for what, given in names.items():
+        repeated = next((name for name in given if given.count(name) > 1), None)
+        if repeated is not None:
+            raise UserError(f"task {task}: a {what} is there twice: {repeated}")
+        if "" in given:
+            raise UserError(f"task {task}: a {what} is empty")
+
+
 @dataclass(frozen=True)
 class Task:
     """A sentence or sentence-pair task.
@@ -49,30 +82,10 @@ class Task:
     submission: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        for what, names in (
-            ("the name", (self.name,)),
-            ("a split", (*self.validation, *self.test)),
-        ):
-            for name in names:
-                if not is_file_name(name):
-                    raise UserError(f"task {self.name!r}: {what} must do as the name of a file, not {name!r}")
-        if not self.validation or set(self.validation) & {"train", *self.test}:
-            raise UserError(
-                f"task {self.name}: validation is one or more splits, none of train and those of test"
-            )
+        check_splits(self.name, self.validation, self.test)
         if len(self.columns) not in (1, 2):
             raise UserError(f"task {self.name}: columns are one or two, not {len(self.columns)}")
-        for what, names in (
-            ("column", (*self.columns, self.label)),
-            ("label", self.labels),
-            ("metric", self.metrics),
-            ("split", ("train", *self.validation, *self.test)),
-        ):
-            repeated = next((name for name in names if names.count(name) > 1), None)
-            if repeated is not None:
-                raise UserError(f"task {self.name}: a {what} is there twice: {repeated}")
-            if "" in names:
-                raise UserError(f"task {self.name}: a {what} is empty")
+        check_names(self.name, column=(*self.columns, self.label), label=self.labels, metric=self.metrics)
         if len(self.labels) == 1:
             raise UserError(f"task {self.name}: one label leaves nothing to learn; give several, or none")
         unknown = [name for name in self.metrics if name not in METRICS]

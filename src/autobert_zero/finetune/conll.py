@@ -1,0 +1,154 @@
+"""Files in CoNLL's column formats: one word per line, its tags in columns, blank lines between sentences."""
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+from autobert_zero.errors import UserError
+from autobert_zero.finetune.sentences import Sentence
+from autobert_zero.finetune.tables import read_lines
+
+Column = int | str
+"""A column by its number, from 1, or from -1 for the last one backwards; or by its name."""
+
+Row = tuple[int, list[str]]
+"""The number of a line and its cells."""
+
+_CONLLU_ENDINGS = (".conllu", ".conllup")
+_CONLLU = ("ID", "FORM", "LEMMA", "UPOS", "XPOS", "FEATS", "HEAD", "DEPREL", "DEPS", "MISC")
+_NAMES = "# global.columns ="  # a CoNLL-U Plus file names its columns so
+_NO_WORD = re.compile(r"\d+[-.]\d+")  # the IDs of multiword tokens (3-4) and empty nodes (8.1)
+_UNSPECIFIED = "_"
+_DOCUMENT = "-DOCSTART-"
+
+
+def read_conll(path: Path, token: Column | None, tag: Column | None, tagged: bool = True) -> list[Sentence]:
+    """Reads a file in a column format.
+
+    Columns are separated by tabs if the first word's line has one, else by spaces. Lines of `-DOCSTART-` are
+    left out. A file whose name ends in `.conllu` or `.conllup` is CoNLL-U: comments, multiword tokens and
+    empty nodes are left out, columns have names, and `_` is no tag. In other files the first line has the
+    names of the columns if one is chosen by name.
+
+    Args:
+        path: The file.
+        token: The column of the words; None: `FORM` in CoNLL-U, else the first.
+        tag: The column of the tags; None: `UPOS` in CoNLL-U, else the last.
+        tagged: Whether there must be tags. A file without tags lacks the column, or has `_` in all of it.
+
+    Raises:
+        UserError: There is no such column, a line has too few, or a word or a tag is empty; the message names
+            the file and the line.
+    """
+    plus = path.suffix.lower() in _CONLLU_ENDINGS
+    names = _column_names(path) if plus else None
+    token, tag = token or ("FORM" if plus else 1), tag or ("UPOS" if plus else -1)
+    rows = list(_rows(path, skip_ids=names is not None and names[0] == "ID", comments=plus))
+    if names is None and rows and (isinstance(token, str) or isinstance(tag, str)):
+        names = rows.pop(0)[1]
+    lines = [line for line, cells in rows if cells]
+    if not lines:
+        raise UserError(f"{path} has no sentences")
+    first = next(cells for _, cells in rows if cells)
+    at = _index(path, token, names, len(first))
+    words = _cells(path, rows, at, "word", token)
+    tags = None
+    tag_at = _index(path, tag, names, len(first))
+    if tag_at < len(first) and tag_at != at:
+        tags = [cell.strip() for cell in _cells(path, rows, tag_at, "tag", tag)]
+    elif tagged:
+        raise UserError(f"{path}, line {lines[0]}: {_count(first)}, so there are no tags")
+    if plus and tags is not None and _UNSPECIFIED in tags:
+        if tagged or set(tags) != {_UNSPECIFIED}:
+            place = f"line {lines[tags.index(_UNSPECIFIED)]}"
+            raise UserError(f"{path}, {place}: the word has no tag ({_UNSPECIFIED})")
+        tags = None
+    return [
+        Sentence(words[part], None if tags is None else tags[part], str(path), lines[part])
+        for part in _parts(rows)
+    ]
+
+
+def format_conll(sentences: Iterable[Iterable[Sequence[str]]]) -> str:
+    """The text of a file: one word per line, its columns separated by tabs, a blank line after each sentence.
+
+    Args:
+        sentences: For each the columns of its words.
+    """
+    return "".join("".join("\t".join(word) + "\n" for word in words) + "\n" for words in sentences)
+
+
+def _rows(path: Path, skip_ids: bool, comments: bool) -> Iterator[Row]:
+    """The lines of words with their cells; no cells at the end of a sentence or document."""
+    tabs: bool | None = None
+    for line, text in enumerate(read_lines(path), start=1):
+        text = text.removesuffix("\n")
+        if comments and text.startswith("#"):
+            continue
+        if not text.strip() or text.split(maxsplit=1)[0] == _DOCUMENT:
+            yield line, []
+            continue
+        tabs = "\t" in text if tabs is None else tabs
+        cells = text.split("\t") if tabs else [cell for cell in text.split(" ") if cell]
+        if not (skip_ids and _NO_WORD.fullmatch(cells[0])):
+            yield line, cells
+
+
+def _column_names(path: Path) -> Sequence[str]:
+    """The columns of a CoNLL-U file, or those that the first line of a CoNLL-U Plus file names."""
+    first = next(read_lines(path), "")
+    return first.removeprefix(_NAMES).split() if first.startswith(_NAMES) else _CONLLU
+
+
+def _index(path: Path, column: Column, names: Sequence[str] | None, width: int) -> int:
+    """The place of a column, from 0; it may lie outside of a line.
+
+    Raises:
+        UserError: No column has the name.
+    """
+    if isinstance(column, int):
+        return column - 1 if column > 0 else width + column
+    if names is None or column not in names:
+        there = ", ".join(names or ())
+        raise UserError(f"{path} has no column {column!r}; there are {there}, or give a number from 1")
+    return list(names).index(column)
+
+
+def _cells(path: Path, rows: Sequence[Row], at: int, what: str, column: Column) -> list[str]:
+    """A column.
+
+    Raises:
+        UserError: A line lacks it, or has nothing in it.
+    """
+    filled = [(line, cells) for line, cells in rows if cells]
+    width = len(filled[0][1])
+    from_end = isinstance(column, int) and column < 0
+    for line, cells in filled:
+        if not 0 <= at < len(cells):
+            number = at + 1 if at >= 0 else column
+            raise UserError(f"{path}, line {line}: {_count(cells)}, but the {what} is in column {number}")
+        if from_end and len(cells) != width:
+            raise UserError(
+                f"{path}, line {line}: {_count(cells)}, but {width} in line {filled[0][0]}: which one is the "
+                f"{what}'s, counted from the last, is not clear"
+            )
+        if not cells[at].strip(" "):
+            raise UserError(f"{path}, line {line}: the {what} is empty")
+    return [cells[at] for _, cells in filled]
+
+
+def _count(cells: Sequence[str]) -> str:
+    return f"{len(cells)} column{'s' if len(cells) > 1 else ''}"
+
+
+def _parts(rows: Sequence[Row]) -> list[slice]:
+    """The words of each sentence, among all words."""
+    parts = []
+    start = word = 0
+    for _, cells in (*rows, (0, [])):
+        if cells:
+            word += 1
+        elif word > start:
+            parts.append(slice(start, word))
+            start = word
+    return parts

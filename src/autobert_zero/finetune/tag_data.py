@@ -1,0 +1,234 @@
+"""The sentences of a task of tags, from local files or the Hub, checked before anything is trained."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from datasets import load_dataset
+
+from autobert_zero.errors import UserError
+from autobert_zero.finetune.conll import read_conll
+from autobert_zero.finetune.metrics import TAG_METRICS
+from autobert_zero.finetune.schemes import OUTSIDE, Scheme, convert, recognise
+from autobert_zero.finetune.sentences import Sentence
+from autobert_zero.finetune.tables import Example, read_json_lines
+from autobert_zero.finetune.tag_tasks import TagTask
+from autobert_zero.sources import check_hub
+
+_STEMS = {"validation": ("dev", "valid")}
+_ENDINGS = ("conll", "conllu", "conllup", "txt", "tsv", "bio", "iob", "iob2", "jsonl")
+_WORDS = "tokens"
+_TAGS = "ner_tags"
+"""Columns on the Hub, and in .jsonl files, where the task names none."""
+
+_CONVERTED = "refs/convert/parquet"
+"""The revision with the Hub's own conversion of a dataset that needs code to be read."""
+
+
+@dataclass(frozen=True)
+class TagData:
+    """The sentences of a task.
+
+    Attributes:
+        splits: By name. Tags that mark entities are in IOB2.
+        scheme: That of the data.
+        labels: The tags that occur in `train`, in the order of their numbers.
+    """
+
+    splits: Mapping[str, Sequence[Sentence]]
+    scheme: Scheme
+    labels: tuple[str, ...]
+
+    @property
+    def entities(self) -> bool:
+        """Whether the tags mark entities."""
+        return self.scheme != "plain"
+
+    @property
+    def fitting_metrics(self) -> tuple[str, ...]:
+        """The metrics that fit the scheme."""
+        return TAG_METRICS if self.entities else ("accuracy",)
+
+
+def load_tags(task: TagTask, folder: Path | None) -> TagData:
+    """Loads all splits of a task.
+
+    Args:
+        task: Which.
+        folder: Has one file per split: `train.conll` and so on, or the benchmark's own files; None loads from
+            the Hub.
+
+    Returns:
+        The splits `train`, those of `task.validation`, and those of `task.test` that there are.
+
+    Raises:
+        UserError: A split is missing or empty, a line is broken, a tag does not belong to the scheme, there
+            is nothing to learn or to evaluate, or a tag of a validation split does not occur in `train`.
+    """
+    try:
+        return _load(task, folder)
+    except UserError as error:
+        raise UserError(f"task {task.name}: {error}") from None
+
+
+def _load(task: TagTask, folder: Path | None) -> TagData:
+    raw = {}
+    for split in ("train", *task.validation, *task.test):
+        place, sentences = _read(task, folder, split)
+        if sentences is None:
+            if split in task.test:
+                continue
+            remedy = "" if split == "train" else ", or name another split under `validation`"
+            raise UserError(f"{place} is missing; add it{remedy}")
+        if not sentences:
+            raise UserError(f"{place} has no sentences")
+        raw[split] = sentences
+    scheme = task.scheme or recognise([sentence for sentences in raw.values() for sentence in sentences])
+    splits = {
+        split: [replace(sentence, tags=convert(sentence, scheme)) for sentence in sentences]
+        for split, sentences in raw.items()
+    }
+    data = TagData(splits, scheme, _labels(splits["train"]))
+    _check(task, data)
+    return data
+
+
+def _labels(sentences: Iterable[Sentence]) -> tuple[str, ...]:
+    """The tags that occur: `O` first, then by type, `B-` before `I-`."""
+    tags = {tag for sentence in sentences for tag in sentence.tags or ()}
+    return tuple(sorted(tags, key=lambda tag: (tag != OUTSIDE, tag.partition("-")[::-1])))
+
+
+def _check(task: TagTask, data: TagData) -> None:
+    """Checks that there is something to learn and to evaluate, and that what is evaluated can be learned."""
+    train = data.splits["train"]
+    if len(data.labels) < 2:
+        raise UserError(
+            f"every word of {train[0].source} has the tag {data.labels[0]}, which leaves nothing to "
+            "learn; is tag_column right?"
+        )
+    fitting = data.fitting_metrics
+    unfit = next((name for name in task.metrics if name not in fitting), None)
+    if unfit is not None:
+        raise UserError(f"{unfit} is a metric of entities, but the tags mark none; use accuracy")
+    for split in task.validation:
+        sentences = data.splits[split]
+        if data.entities and all(tag == OUTSIDE for each in sentences for tag in each.tags or ()):
+            raise UserError(f"{sentences[0].source} has no entity: all its tags are {OUTSIDE}")
+        for sentence in sentences:
+            for word, tag in enumerate(sentence.tags or ()):
+                if tag not in data.labels:
+                    raise UserError(
+                        f"{sentence.place(word)}: the tag {tag!r} does not occur in train, so it "
+                        f"cannot be learned; add sentences with it to train, or take it out of {split}"
+                    )
+
+
+def _read(task: TagTask, folder: Path | None, split: str) -> tuple[str, list[Sentence] | None]:
+    """Where a split is, and its sentences; None if there is no such split."""
+    if folder is None:
+        return _from_hub(task, split)
+    if not folder.is_dir():
+        raise UserError(f"there is no folder {folder}")
+    stems = (split, *_STEMS.get(split, ()))
+    paths = [folder / f"{stem}.{ending}" for stem in stems for ending in _ENDINGS]
+    paths += [folder / task.files[split]] if split in task.files else []
+    present = [path for path in paths if path.exists()]
+    present += [path for stem in stems for path in sorted(folder.glob(f"*-{stem}.conllu"))]
+    if len(present) > 1:
+        names = " and ".join(path.name for path in present)
+        raise UserError(f"{folder} has {names} for the split {split}; keep one of them")
+    if not present:
+        return f"{folder / split}.conll (or .{', .'.join(_ENDINGS[1:])})", None
+    path, tagged = present[0], split not in task.test
+    if path.suffix == ".jsonl":
+        examples = ((f"{path}, line {line}", example) for line, example in read_json_lines(path))
+        return str(path), _sentences(task, examples, {}, tagged)
+    return str(path), read_conll(path, task.token_column, task.tag_column, tagged)
+
+
+def _from_hub(task: TagTask, split: str) -> tuple[str, list[Sentence] | None]:
+    if task.hub is None:
+        raise UserError("it is not on the Hub: name the folder of its files with --data")
+    dataset, _, configuration = task.hub.partition(":")
+    place = f"{task.hub}:{split}"
+    try:
+        check_hub(dataset, "dataset", "dataset")
+        try:
+            loaded = load_dataset(dataset, configuration or None, split=split)
+        except RuntimeError as error:
+            if "script" not in str(error):
+                raise
+            loaded = load_dataset(dataset, configuration or None, split=split, revision=_CONVERTED)
+    except Exception as error:  # of many kinds: no network, no such dataset
+        if str(error).startswith("Unknown split"):
+            return place, None
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise UserError(f"it cannot be loaded from the Hub ({reason}); name a folder with --data") from None
+    examples = ((f"{place}, example {number}", example) for number, example in enumerate(loaded, start=1))
+    return place, _sentences(task, examples, loaded.features, split not in task.test)
+
+
+def _sentences(
+    task: TagTask, examples: Iterable[tuple[str, Example]], features: Mapping[str, Any], tagged: bool
+) -> list[Sentence]:
+    """Sentences of examples that have a list of words and one of tags, or of numbers of named tags."""
+    words_column = task.token_column if isinstance(task.token_column, str) else _WORDS
+    tags_column = task.tag_column if isinstance(task.tag_column, str) else _TAGS
+    names = _tag_names(features.get(tags_column))
+    sentences = []
+    for place, example in examples:
+        words = _texts(example, words_column, place)
+        tags = None
+        if tagged or not _hidden(example.get(tags_column)):
+            tags = _texts(_named(example, tags_column, names), tags_column, place)
+            if len(tags) != len(words):
+                raise UserError(f"{place}: {len(words)} words in {words_column!r}, but {len(tags)} tags")
+        if words:
+            sentences.append(Sentence(words, tags, place))
+    bare = [sentence.source for sentence in sentences if sentence.tags is None]
+    if 0 < len(bare) < len(sentences):
+        raise UserError(f"{bare[0]}: no tags; give every sentence of the split tags, or none")
+    return sentences
+
+
+def _tag_names(feature: Any) -> Sequence[str] | None:
+    """The names of the classes of a column with lists of classes, as `datasets` describes it."""
+    names: Sequence[str] | None = getattr(getattr(feature, "feature", None), "names", None)
+    return names
+
+
+def _hidden(tags: Any) -> bool:
+    """Whether a test split leaves tags out, or has -1 in their place."""
+    return not tags or (isinstance(tags, list) and set(map(str, tags)) == {"-1"})
+
+
+def _named(example: Example, column: str, names: Sequence[str] | None) -> Example:
+    """The example with names in place of the numbers of classes that are valid."""
+    tags = example.get(column)
+    if names is None or not isinstance(tags, list):
+        return example
+    return {
+        **example,
+        column: [names[tag] if type(tag) is int and 0 <= tag < len(names) else tag for tag in tags],
+    }
+
+
+def _texts(example: Example, column: str, place: str) -> list[str]:
+    """A column with a list of texts that are not empty and fit a line of a column format.
+
+    Raises:
+        UserError: It is missing, no list, or holds something else.
+    """
+    if column not in example:
+        raise UserError(f"{place}: no column {column!r}; there are {', '.join(map(str, example)) or 'none'}")
+    values = example[column]
+    if not isinstance(values, list):
+        raise UserError(f"{place}: {column!r} is no list, but {values!r}")
+    for number, value in enumerate(values, start=1):
+        if not isinstance(value, str) or not value.strip(" "):
+            raise UserError(f"{place}, word {number}: {value!r} in {column!r} is no text")
+        if set(value) & {"\t", "\n", "\r"}:
+            raise UserError(f"{place}, word {number}: {value!r} in {column!r} has a tab or a line break")
+    return values

@@ -1,0 +1,117 @@
+"""Tasks of tagging words: the built-in ones, and what a user's YAML file may say of one."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from autobert_zero.errors import UserError
+from autobert_zero.finetune.conll import Column
+from autobert_zero.finetune.metrics import TAG_METRICS
+from autobert_zero.finetune.schemes import SCHEMES, Scheme
+from autobert_zero.finetune.task import check_names, check_splits
+from autobert_zero.finetune.tasks import check_keys
+
+
+@dataclass(frozen=True)
+class TagTask:
+    """A task that gives each word of a sentence a tag: names of entities, parts of speech.
+
+    Attributes:
+        name: What it is called.
+        token_column: The column of the words; None: the usual one of the format, see `read_conll`.
+        tag_column: The column of the tags; None: likewise.
+        scheme: How tags mark entities; None: recognised from the data.
+        metrics: Of `TAG_METRICS`; the first chooses; none: all that fit the scheme.
+        validation: The splits that are evaluated; metrics of the first choose.
+        test: The splits that are predicted.
+        hub: Dataset on the Hub, with its configuration after a colon if it has several; None for a task that
+            has local files only.
+        files: Names of the benchmark's own files by split.
+    """
+
+    name: str
+    token_column: Column | None = None
+    tag_column: Column | None = None
+    scheme: Scheme | None = None
+    metrics: tuple[str, ...] = ()
+    validation: tuple[str, ...] = ("validation",)
+    test: tuple[str, ...] = ("test",)
+    hub: str | None = None
+    files: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        check_splits(self.name, self.validation, self.test)
+        check_names(self.name, metric=self.metrics)
+        if self.token_column == self.tag_column is not None:
+            raise UserError(f"task {self.name}: token_column and tag_column are both {self.tag_column}")
+        if 0 in (self.token_column, self.tag_column):
+            raise UserError(
+                f"task {self.name}: columns count from 1, or from -1 for the last one; there is no 0"
+            )
+        if self.scheme is not None and self.scheme not in SCHEMES:
+            raise UserError(
+                f"task {self.name}: scheme is one of {', '.join(SCHEMES)}, not {self.scheme}; without it the "
+                "scheme is recognised"
+            )
+        unknown = [name for name in self.metrics if name not in TAG_METRICS]
+        if unknown:
+            raise UserError(
+                f"task {self.name}: metrics are some of {', '.join(TAG_METRICS)}, not {', '.join(unknown)}"
+            )
+
+    def folder(self, data: Path) -> Path:
+        """Where its files are in a folder of tasks."""
+        return data / self.name
+
+
+TAG_TASKS: dict[str, TagTask] = {
+    task.name: task
+    for task in (
+        TagTask(
+            "wnut17",
+            hub="leondz/wnut_17",
+            files={
+                "train": "wnut17train.conll",
+                "validation": "emerging.dev.conll",
+                "test": "emerging.test.annotated",
+            },
+        ),
+        TagTask(
+            "conll2003",
+            hub="eriktks/conll2003",
+            files={"train": "eng.train", "validation": "eng.testa", "test": "eng.testb"},
+        ),
+    )
+}
+"""Emerging entities in user-generated text (Derczynski et al. 2017); names in news (Tjong Kim Sang and De
+Meulder 2003)."""
+
+_LISTS = ("metrics", "validation", "test")
+_COLUMNS = ("token_column", "tag_column")
+_TEXTS = ("name", "scheme", "hub", *_COLUMNS)
+
+
+def parse_tag_task(path: Path, content: dict[str, Any]) -> TagTask:
+    """A task of the user.
+
+    Args:
+        path: Its file, for messages and as its name.
+        content: What the file holds; every value is the text that is written.
+
+    Raises:
+        UserError: It does not describe a task.
+    """
+    check_keys(path, content, _LISTS, _TEXTS)
+    settings: dict[str, Any] = {"name": path.stem, **content}
+    settings |= {key: tuple(content[key]) for key in _LISTS if key in content}
+    settings |= {key: _column(content[key]) for key in _COLUMNS if key in content}
+    try:
+        return TagTask(**settings)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from None
+
+
+def _column(text: str) -> Column:
+    return int(text) if re.fullmatch(r"-?\d{1,9}", text) else text

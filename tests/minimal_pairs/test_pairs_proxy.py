@@ -72,6 +72,11 @@ def test_a_search_by_minimal_pairs(corpus_file: Path, tmp_path: Path) -> None:
         assert trial.outcome.score in {count / 10 for count in range(11)}
         assert trial.outcome.metrics["minimal_pairs"] == trial.outcome.score
 
+    path.write_text(path.read_text() + '{"good": "a b", "bad": "b a"}\n')
+    done = tiny.command("search", "--out", out, "--resume")
+    assert done.code == 2
+    assert "was started on other minimal pairs" in done.err
+
     # The winner is measured from the run's folder; report and model card show the results beside it.
     results = out / "minimal_pairs.json"
     done = tiny.command("minimal-pairs", "--model", out, "--data", path, "--out", results)

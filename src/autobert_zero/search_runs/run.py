@@ -16,6 +16,7 @@ from tokenizers import Tokenizer
 from autobert_zero.config import SearchConfig, read_yaml, resolve
 from autobert_zero.errors import UserError
 from autobert_zero.files import write_text
+from autobert_zero.minimal_pairs.data import read_pairs
 from autobert_zero.provenance import versions
 from autobert_zero.run_folder import (
     SEARCH,
@@ -210,6 +211,9 @@ def _inputs(setting: Setting, first: Sequence[Backbone] | None = None) -> dict[s
     if first is not None:
         name = f"{len(first)} given" if first else "none given"
         inputs["seed backbones"] = Input(_digest(_seeds_text(first)), name)
+    if (data := setting.config.proxy.minimal_pairs.data) and setting.config.proxy.score == "minimal_pairs":
+        pairs = [(pair.good, pair.bad, pair.paradigm) for pair in read_pairs([Path(data)])]
+        inputs["minimal pairs"] = Input(_digest(json.dumps(pairs)), data)
     return inputs
 
 

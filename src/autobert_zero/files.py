@@ -36,6 +36,33 @@ def written_whole(path: Path, mode: int | None = None) -> Iterator[Path]:
         partial.unlink(missing_ok=True)
 
 
+@contextmanager
+def folder_written_whole(path: Path) -> Iterator[Path]:
+    """Yields an empty folder beside `path`, which takes its place, flushed, when the block ends well.
+
+    Its files end with the rights that the umask gives to any new file.
+
+    Args:
+        path: The folder to write; what it held before is removed.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f"{path.name}.{secrets.token_hex(8)}{_PARTIAL}")
+    try:
+        partial.mkdir()
+        yield partial
+        follow_umask(partial)
+        for file in partial.iterdir():
+            with file.open("rb") as stream:
+                os.fsync(stream.fileno())
+        _flush_folder(partial)
+        if path.exists():
+            shutil.rmtree(path)
+        partial.replace(path)
+        _flush_folder(path.parent)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
 def write_text(path: Path, text: str, mode: int | None = None) -> None:
     """Writes a text file (UTF-8) whole."""
     with written_whole(path, mode) as partial:

@@ -5,13 +5,11 @@ import json
 import os
 import shutil
 from pathlib import Path
-from random import Random
 
 import hf_samples
 import pytest
 import tiny
-from tokenizers import Tokenizer, models, pre_tokenizers, processors
-from transformers import BertForMaskedLM, PreTrainedTokenizerFast
+from transformers import BertForMaskedLM
 
 from autobert_zero.finetune import suite
 from autobert_zero.finetune.folder import contents
@@ -20,43 +18,6 @@ from autobert_zero.finetune.suite import Score, table
 from autobert_zero.finetune.task import Task
 from autobert_zero.finetune.tasks import TASKS
 from autobert_zero.hf import AutoBertZeroForMaskedLM
-
-WORDS = ["good", "bad", "film", "play", "the", "a", "it", "was"]
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A tiny model with random weights and a tokenizer of eight words."""
-    folder = tmp_path_factory.mktemp("model")
-    AutoBertZeroForMaskedLM(hf_samples.config(hidden_dropout_prob=0.0)).save_pretrained(folder)
-    vocabulary = {word: i for i, word in enumerate(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *WORDS])}
-    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]"))
-    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
-    tokenizer.post_processor = processors.TemplateProcessing(
-        single="[CLS] $A [SEP]",
-        pair="[CLS] $A [SEP] $B:1 [SEP]:1",
-        special_tokens=[("[CLS]", 2), ("[SEP]", 3)],
-    )
-    names = {f"{name}_token": f"[{name.upper()}]" for name in ("pad", "unk", "cls", "sep", "mask")}
-    PreTrainedTokenizerFast(tokenizer_object=tokenizer, **names).save_pretrained(folder)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """SST-2 in a made-up language: a sentence is good if it says so."""
-    folder = tmp_path_factory.mktemp("data") / "sst2"
-    folder.mkdir()
-    random = Random(0)
-    for split, count in (("train", 256), ("validation", 64), ("test", 8)):
-        examples = []
-        for _ in range(count):
-            label = random.randrange(2)
-            words = [*random.choices(WORDS[2:], k=5), WORDS[1 - label]]
-            random.shuffle(words)
-            examples.append({"sentence": " ".join(words), "label": label})
-        (folder / f"{split}.jsonl").write_text("".join(json.dumps(example) + "\n" for example in examples))
-    return folder
 
 
 def arguments(model: Path, data: Path, out: Path) -> list[object]:
@@ -84,11 +45,11 @@ def test_it_learns_and_chooses_the_rate(tuned: Path) -> None:
     assert score["mean"]["validation"]["accuracy"] > 0.95
 
 
-def test_every_run_is_kept_and_no_weights(tuned: Path) -> None:
+def test_every_run_is_kept_and_the_best_weights_only(tuned: Path) -> None:
     assert {path.name for path in (tuned / "runs").iterdir()} == {
         *("seed0-rate1e-05.json", "seed0-rate0.01.json", "seed1-rate0.01.json"),
     }
-    assert not (tuned / "checkpoints").exists()
+    assert [path.parent for path in tuned.rglob("*.safetensors")] == [tuned]
 
 
 def test_predictions_are_in_glues_format(tuned: Path, data: Path) -> None:

@@ -16,6 +16,7 @@ from autobert_zero.cli.options import (
     BatchSize,
     Config,
     Epochs,
+    Keep,
     Length,
     Model,
     Pooling,
@@ -50,6 +51,7 @@ def finetune(
     length: Length = None,
     device: _Device = None,
     pooling: Pooling = None,
+    keep: Keep = None,
     config: Config = None,
     set_: Set = None,
 ) -> None:
@@ -83,6 +85,7 @@ def glue(
     length: Length = None,
     device: _Device = None,
     pooling: Pooling = None,
+    keep: Keep = None,
     config: Config = None,
     set_: Set = None,
 ) -> None:
@@ -132,6 +135,6 @@ def finetune_settings(options: Mapping[str, Any]) -> "Settings":
     return resolve(
         Settings(),
         read_yaml(options["config"]) if options["config"] else {},
-        given(options, "epochs", "batch_size", "length", "device", "pooling"),
+        given(options, "epochs", "batch_size", "length", "device", "pooling", "keep"),
         *map(parse_setting, options["set_"] or []),
     )

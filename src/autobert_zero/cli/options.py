@@ -19,6 +19,10 @@ Pooling = Annotated[
     Literal["cls", "mean"] | None,
     typer.Option(help="Classifier input: first token or mean of tokens; default: as stored in the model."),
 ]
+Keep = Annotated[
+    Literal["none", "best", "all"] | None,
+    typer.Option(help="Weights to keep: of the best training, of all trainings, or none; default: best."),
+]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, ...")]
 Hardware = Annotated[
     str | None,

@@ -167,6 +167,8 @@ def _minimal_pairs(source: Source) -> list[str]:
 
 def _training(source: Source) -> list[str]:
     summary, settings = source.summary, source.settings
+    if source.score is not None:
+        return _finetuning(source.score)
     if summary is not None and settings is None:
         return [
             f"Pre-trained as a masked language model for {summary['steps']:,} steps ({summary['tokens']:,} "
@@ -197,4 +199,20 @@ def _training(source: Source) -> list[str]:
         "```",
         *best["backbone"],
         "```",
+    ]
+
+
+def _finetuning(score: dict[str, Any]) -> list[str]:
+    """Task and scores of a fine-tuned model."""
+    return [
+        f"Fine-tuned on {score['task']}, peak rate {score['rate']:g}; these are the weights of the best seed "
+        f"on validation. Mean over the seeds ({score['seeds']}):",
+        "",
+        "| split | metric | mean |",
+        "|---|---|---|",
+        *(
+            f"| {split} | {metric} | {value:.4f} |"
+            for split, metrics in score["mean"].items()
+            for metric, value in metrics.items()
+        ),
     ]

@@ -18,11 +18,15 @@ from autobert_zero.hf.loading import differences, listed, read_json
 from autobert_zero.hf.tokenizer import as_berts
 from autobert_zero.minimal_pairs.results import read_results
 from autobert_zero.nn import MaskedLM
+from autobert_zero.run_folder import FINETUNING
 from autobert_zero.search_runs.run import read_run
 from autobert_zero.space import Backbone
 
 _OF_PRETRAINING = ("steps", "tokens", "seed", "holdout_loss", "holdout_mlm_accuracy")
 """What the card needs of a pre-training's summary."""
+
+_OF_FINETUNING = ("task", "rate", "seeds", "mean")
+"""What the card needs of a fine-tuning's score."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +40,7 @@ class Source:
         summary: The `summary.json` of its run or pre-training; None for another saved model.
         settings: The config of its run; None for a saved model.
         minimal_pairs: The results on minimal pairs beside it; None where there are none.
+        score: The `score.json` of the fine-tuning that made it; None for another model.
     """
 
     name: str
@@ -44,6 +49,7 @@ class Source:
     summary: dict[str, Any] | None = None
     settings: dict[str, Any] | None = None
     minimal_pairs: dict[str, Any] | None = None
+    score: dict[str, Any] | None = None
 
 
 def open_source(folder: Path) -> Source:
@@ -110,6 +116,7 @@ def _from_model(folder: Path) -> Source:
         model.eval(),
         tokenizer,
         summary=_pretraining(folder),
+        score=_finetuning(folder),
         minimal_pairs=read_results(folder),
     )
 
@@ -123,6 +130,18 @@ def _pretraining(folder: Path) -> dict[str, Any] | None:
     if missing:
         raise UserError(f"{folder / 'summary.json'} is damaged: it lacks {', '.join(missing)}")
     return summary
+
+
+def _finetuning(folder: Path) -> dict[str, Any] | None:
+    """The score of the fine-tuning that made a folder; None where another tool did."""
+    path = folder / "score.json"
+    if not (folder / FINETUNING.marker).exists() or not path.exists():
+        return None
+    score = read_json(path)
+    missing = [name for name in _OF_FINETUNING if name not in score]
+    if missing or not isinstance(score["mean"], dict):
+        raise UserError(f"{path} is damaged: it lacks {', '.join(missing) or 'means'}")
+    return score
 
 
 def _tokenizer(folder: Path) -> PreTrainedTokenizerBase | None:

@@ -67,14 +67,15 @@ class Classification:
 
     def load(self, source: str, **changes: Any) -> PreTrainedModel:
         task = self._task
-        problem = "regression" if task.regression else "single_label_classification"
-        return load_with_head(
-            AutoModelForSequenceClassification,
-            source,
-            num_labels=max(len(task.labels), 1),
-            problem_type=problem,
-            **changes,
-        )
+        head: dict[str, Any] = {"problem_type": "regression", "num_labels": 1}
+        if not task.regression:
+            names = task.names or task.labels
+            head = {
+                "problem_type": "single_label_classification",
+                "id2label": dict(enumerate(names)),
+                "label2id": {name: number for number, name in enumerate(names)},
+            }
+        return load_with_head(AutoModelForSequenceClassification, source, **head, **changes)
 
     def decide(self, split: str, said: list[list[Any]]) -> list[Any]:
         logits = np.stack(said[0])  # (N, c)

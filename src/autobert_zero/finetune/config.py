@@ -32,3 +32,5 @@ class Settings(RunConfig):
     """Maximum updates; 0: the epochs decide."""
     pooling: Literal["cls", "mean"] | None = None
     """What a classifier is given, see `AutoBertZeroConfig.classifier_pooling`; None: as the model says."""
+    keep: Literal["none", "best", "all"] = "best"
+    """Whose weights are kept: those of the training with the best validation score, all, or none."""

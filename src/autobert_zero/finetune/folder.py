@@ -24,6 +24,9 @@ _OF_BENCHMARKS = {".train", ".testa", ".testb", ".annotated"}
 _READ = _READ_BEFORE | {".txt", ".model"} | _COLUMNS | _OF_BENCHMARKS
 """These, and the vocabularies of tokenizers that have no tokenizer.json."""
 
+_FREE = {"keep"}
+"""Settings that may differ where a fine-tuning is continued: no training depends on them."""
+
 
 @dataclass(frozen=True)
 class Start:
@@ -56,7 +59,7 @@ def check_folder(out: Path, start: Start) -> None:
     other = [
         f"{name} {value!r}, not {start.settings[name]!r}"
         for name, value in settings.items()
-        if name in start.settings and value != start.settings[name]
+        if name in start.settings.keys() - _FREE and value != start.settings[name]
     ]
     for what, digest in digests.items():  # of a folder of before there was run.json
         now = start.inputs.get(what)

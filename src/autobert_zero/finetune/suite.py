@@ -1,17 +1,20 @@
 """Fine-tuning with several seeds and learning rates, kept run by run, and the table over tasks."""
 
 import json
+import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from statistics import fmean, stdev
 
-from transformers import PreTrainedTokenizerBase
+from transformers import AutoConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from autobert_zero.announce import machine_line
 from autobert_zero.devices import find_device
 from autobert_zero.errors import UserError
 from autobert_zero.files import write_text
+from autobert_zero.finetune import kept
+from autobert_zero.finetune.card import Tuned, model_card
 from autobert_zero.finetune.config import Settings
 from autobert_zero.finetune.folder import Start, check_folder, contents, open_folder
 from autobert_zero.finetune.kinds import MakeProblem, find_task, is_task_file, load_problem
@@ -32,6 +35,7 @@ class Score:
         seeds: Number of seeds.
         mean: By validation split, then by metric.
         spread: Standard deviation over the seeds, likewise; 0 for one seed.
+        best_seed: The seed with the best validation score; its weights are kept.
     """
 
     task: str
@@ -39,6 +43,7 @@ class Score:
     seeds: int
     mean: dict[str, dict[str, float]]
     spread: dict[str, dict[str, float]]
+    best_seed: int = 0
 
     @property
     def average(self) -> float:
@@ -54,11 +59,13 @@ class LoadedTask:
         name: What it is called.
         inputs: What its results depend on, for the record of a run.
         problem: Makes the problem for a tokenizer and a length.
+        dataset: Name on the Hub of its data; None: local files.
     """
 
     name: str
     inputs: Mapping[str, Input]
     problem: MakeProblem
+    dataset: str | None = None
 
 
 def load_task(name: str, data: Path | None) -> LoadedTask:
@@ -78,7 +85,8 @@ def load_task(name: str, data: Path | None) -> LoadedTask:
         if source is not None and (digest := contents(source)) is not None
     }
     task, problem = load_problem(name, data)
-    return LoadedTask(task, inputs, problem)
+    hub = getattr(find_task(name), "hub", None) if data is None else None  # a name, or a name and a part
+    return LoadedTask(task, inputs, problem, hub[0] if isinstance(hub, tuple) else hub)
 
 
 def make_problem(name: str, data: Path | None, tokenizer: PreTrainedTokenizerBase, length: int) -> Problem:
@@ -160,40 +168,140 @@ def _finetune(
     progress: Bars,
 ) -> Score:
     problem = task.problem(model.tokenizer, model.length(settings.length))
-    name, validation = task.name, problem.validation[0]
-
-    def run(seed: int, rate: float) -> Run:
-        path = out / "runs" / f"seed{seed}-rate{rate!r}.json"
-        if path.exists():
-            return _read(path)
-        done = finetune_once(
-            model,
-            problem,
-            settings,
-            seed,
-            rate,
-            out / "diverged",
-            lambda step, of, loss: progress.update(f"{name}, seed {seed}", step, of, f"loss {loss:.3f}"),
-        )
-        write_text(path, json.dumps(asdict(done)) + "\n")
-        shown = ", ".join(f"{metric} {value:.4f}" for metric, value in done.metrics[validation].items())
-        progress.say(f"{name}, seed {seed}, rate {rate:g}: {shown} ({done.seconds:.0f} s)")
-        return done
-
-    def merit(done: Run) -> float:
-        return done.metrics[validation][problem.metrics[0]]
-
+    sweep = _Sweep(model, problem, settings, out, progress)
     with open_folder(out, _start(model, task, settings), progress.say):
         for line in _announcement(model, problem, rates, seeds, settings):
             progress.say(line)
-        tried = {rate: run(seeds[0], rate) for rate in rates}
-        rate = max(tried, key=lambda each: merit(tried[each]))
-        runs = [tried[rate], *(run(seed, rate) for seed in seeds[1:])]
-        score = Score(name, rate, len(runs), _over(runs, fmean), _over(runs, _spread))
+        tried = {rate: sweep.run(seeds[0], rate) for rate in rates}
+        rate = max(tried, key=lambda each: sweep.merit(tried[each]))
+        runs = [tried[rate], *(sweep.run(seed, rate) for seed in seeds[1:])]
+        runs, best = sweep.keep_best(runs)
+        score = Score(task.name, rate, len(runs), _over(runs, fmean), _over(runs, _spread), best.seed)
+        if settings.keep != "none":
+            tuned = Tuned(
+                name=out.resolve().name,
+                task=task.name,
+                dataset=task.dataset,
+                seed=best.seed,
+                rate=best.rate,
+                metrics=best.metrics,
+                table=table([score]),
+                train_examples=len(problem.features["train"]),
+            )
+            config = AutoConfig.from_pretrained(out, trust_remote_code=False)
+            write_text(out / "README.md", model_card(tuned, model, config, settings))
         write_text(out / "score.json", json.dumps(asdict(score), indent=2) + "\n")
-        for split, predictions in max(runs, key=merit).predictions.items():
+        for split, predictions in best.predictions.items():
             problem.write(out, split, predictions)
     return score
+
+
+class _Sweep:
+    """The trainings of a task: each is made once, and the weights that are to be kept are.
+
+    Args:
+        model: The pre-trained model.
+        problem: The task.
+        settings: How to train, and what to keep.
+        out: The folder of all.
+        progress: Shown each result.
+    """
+
+    def __init__(
+        self, model: Pretrained, problem: Problem, settings: Settings, out: Path, progress: Bars
+    ) -> None:
+        self._model, self._problem, self._settings = model, problem, settings
+        self._out, self._progress = out, progress
+        self._best: Run | None = None
+
+    def merit(self, done: Run) -> float:
+        """The metric that chooses."""
+        return done.metrics[self._problem.validation[0]][self._problem.metrics[0]]
+
+    def run(self, seed: int, rate: float) -> Run:
+        """The result of a training: read, or trained now. The best weights so far are kept."""
+        path = self._path(seed, rate)
+        file = path.with_name(f"{path.name}.json")
+        done = _read(file) if file.exists() else self._train(seed, rate)
+        if self._settings.keep == "all" and not self._has_weights(done):
+            done = self._train_again(done)
+        if self._is_best(done):
+            if self._best is not None and self._settings.keep == "best":
+                shutil.rmtree(self._path(self._best.seed, self._best.rate), ignore_errors=True)
+            self._best = done
+        return done
+
+    def keep_best(self, runs: Sequence[Run]) -> tuple[list[Run], Run]:
+        """Puts the weights of the best run into the folder of all, as the settings want it.
+
+        Args:
+            runs: Of all seeds.
+
+        Returns:
+            The runs, one of them as it was trained again if its weights were missing, and the best of them.
+        """
+        runs = list(runs)
+        best = max(runs, key=self.merit)
+        if self._settings.keep == "none":
+            return runs, best
+        while not self._has_weights(best):
+            runs[runs.index(best)] = self._train_again(best)
+            best = max(runs, key=self.merit)
+        if kept.digest(self._out) != best.weights:
+            kept.install(self._path(best.seed, best.rate), self._out, move=self._settings.keep == "best")
+        if self._settings.keep == "best":
+            for folder in (self._out / "runs").glob("seed*-rate*/"):
+                shutil.rmtree(folder)
+        return runs, best
+
+    def _is_best(self, done: Run) -> bool:
+        return self._best is None or self.merit(done) > self.merit(self._best)
+
+    def _has_weights(self, done: Run) -> bool:
+        places = [self._path(done.seed, done.rate)]
+        if self._settings.keep != "all":
+            places.append(self._out)
+        return done.weights is not None and done.weights in map(kept.digest, places)
+
+    def _train_again(self, done: Run) -> Run:
+        self._progress.say(f"{self._name(done)}: its weights are not in {self._out}, so it is trained again")
+        return self._train(done.seed, done.rate, again=True)
+
+    def _train(self, seed: int, rate: float, again: bool = False) -> Run:
+        """Trains; writes the weights if they are wanted, then the result."""
+        path = self._path(seed, rate)
+        keep = self._settings.keep
+
+        def write_weights(done: Run, loaded: PreTrainedModel) -> Run:
+            if not (keep == "all" or again or (keep == "best" and self._is_best(done))):
+                return done
+            length = self._settings.length or 0
+            return replace(done, weights=kept.write(path, loaded, self._model.tokenizer, length))
+
+        done = finetune_once(
+            self._model,
+            self._problem,
+            self._settings,
+            seed,
+            rate,
+            self._out / "diverged",
+            lambda step, of, loss: self._progress.update(
+                f"{self._problem.name}, seed {seed}", step, of, f"loss {loss:.3f}"
+            ),
+            write_weights,
+        )
+        write_text(path.with_name(f"{path.name}.json"), json.dumps(asdict(done)) + "\n")
+        metrics = done.metrics[self._problem.validation[0]]
+        shown = ", ".join(f"{metric} {value:.4f}" for metric, value in metrics.items())
+        self._progress.say(f"{self._name(done)}: {shown} ({done.seconds:.0f} s)")
+        return done
+
+    def _path(self, seed: int, rate: float) -> Path:
+        """The folder of a training's weights; the file of its result is `.json` beside it."""
+        return self._out / "runs" / f"seed{seed}-rate{rate!r}"
+
+    def _name(self, done: Run) -> str:
+        return f"{self._problem.name}, seed {done.seed}, rate {done.rate:g}"
 
 
 def _announcement(

@@ -68,6 +68,7 @@ class Task:
         hub: Dataset and configuration on the Hub; None for a task that has local files only.
         elsewhere: Dataset, configuration and split on the Hub of splits that are not in `hub`.
         submission: File names of the test predictions, one per test split.
+        names: What a fine-tuned model calls the classes, where `labels` are numbers; empty: as in `labels`.
     """
 
     name: str
@@ -80,6 +81,7 @@ class Task:
     hub: tuple[str, str] | None = None
     elsewhere: Mapping[str, tuple[str, str, str]] = field(default_factory=dict)
     submission: tuple[str, ...] = ()
+    names: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         check_splits(self.name, self.validation, self.test)

@@ -10,9 +10,18 @@ from autobert_zero.finetune.task import Task
 
 
 def _glue(name: str, columns: tuple[str, ...], labels: tuple[str, ...], *metrics: str, **more: Any) -> Task:
-    return Task(name, columns, labels, metrics, hub=("nyu-mll/glue", name), **more)
+    names = _NAMES.get(name, ())
+    return Task(name, columns, labels, metrics, hub=("nyu-mll/glue", name), names=names, **more)
 
 
+_NAMES = {
+    "cola": ("unacceptable", "acceptable"),
+    "sst2": ("negative", "positive"),
+    "mrpc": ("not_equivalent", "equivalent"),
+    "qqp": ("not_duplicate", "duplicate"),
+    "wnli": ("not_entailment", "entailment"),
+}
+"""What the Hub calls the classes of the tasks whose files have numbers."""
 _PAIR = ("sentence1", "sentence2")
 _ENTAILS = ("entailment", "not_entailment")
 

@@ -31,6 +31,7 @@ class Run:
         metrics: By validation split, then by metric, of the weights best by the first split's first metric.
         predictions: By test split, plain data.
         seconds: Time of training with its evaluations.
+        weights: Digest of its weights, see `kept.digest`; None where they were not written.
     """
 
     seed: int
@@ -38,10 +39,14 @@ class Run:
     metrics: dict[str, dict[str, float]]
     predictions: dict[str, Any]
     seconds: float
+    weights: str | None = None
 
 
 OnStep = Callable[[int, int, float], None]
 """Called with steps done, steps in all, and the loss."""
+
+Keep = Callable[[Run, PreTrainedModel], Run]
+"""Called with a training's result and the model with its best weights; returns what is recorded of it."""
 
 
 def finetune_once(
@@ -52,6 +57,7 @@ def finetune_once(
     rate: float,
     debug: Path,
     on_step: OnStep = lambda done, of, loss: None,
+    keep: Keep = lambda done, loaded: done,
 ) -> Run:
     """Trains once, evaluates, and predicts the test splits with the best weights.
 
@@ -63,6 +69,7 @@ def finetune_once(
         rate: Peak learning rate.
         debug: Folder for the state of a training that diverges.
         on_step: Called with the progress.
+        keep: May write the weights.
 
     Raises:
         UserError: The loss is not a number.
@@ -70,7 +77,7 @@ def finetune_once(
     set_seed(seed)
     loaded = problem.load(model.source, **model.changes(settings.pooling))
     try:
-        return tune(loaded, problem, settings, seed, rate, on_step)
+        return keep(tune(loaded, problem, settings, seed, rate, on_step), loaded)
     except Diverged as error:
         loaded.save_pretrained(debug)
         follow_umask(debug)

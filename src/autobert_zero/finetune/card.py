@@ -1,0 +1,159 @@
+"""The model card of a fine-tuned model, in the Hub's format."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from huggingface_hub import EvalResult, ModelCard, ModelCardData
+from transformers import PreTrainedConfig
+from yaml import YAMLError
+
+from autobert_zero.finetune.config import Settings
+from autobert_zero.finetune.models import Pretrained
+from autobert_zero.hf import AutoBertZeroConfig
+
+_PIPELINES = {
+    "ForSequenceClassification": "text-classification",
+    "ForTokenClassification": "token-classification",
+    "ForQuestionAnswering": "question-answering",
+}
+"""Names of the Hub for what a model does, by the end of its class's name."""
+
+_IN_TRANSFORMERS = {"text-classification", "token-classification"}
+"""Those that are pipelines of `transformers` too."""
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """What the card says of a fine-tuning.
+
+    Attributes:
+        name: What the model is called.
+        task: Name of the task.
+        dataset: Where on the Hub its data are from; None: local files.
+        seed: Of these weights.
+        rate: Learning rate of these weights.
+        metrics: Of these weights, by split, then by metric.
+        table: The scores over all seeds, Markdown.
+        train_examples: Number of features that it was trained on.
+    """
+
+    name: str
+    task: str
+    dataset: str | None
+    seed: int
+    rate: float
+    metrics: Mapping[str, Mapping[str, float]]
+    table: str
+    train_examples: int
+
+
+def model_card(tuned: Tuned, base: Pretrained, config: PreTrainedConfig, settings: Settings) -> str:
+    """Writes the card.
+
+    Args:
+        tuned: Task and scores.
+        base: The model that was fine-tuned.
+        config: Of the fine-tuned model.
+        settings: How it was trained.
+    """
+    local = Path(base.source).exists()
+    base_name = Path(base.source).resolve().name if local else base.source
+    kind = (config.architectures or [""])[0]
+    pipeline = next((name for end, name in _PIPELINES.items() if kind.endswith(end)), None)
+    results = [
+        EvalResult(
+            task_type=pipeline or "other",
+            dataset_type=tuned.dataset or tuned.task,
+            dataset_name=tuned.task,
+            dataset_split=split,
+            metric_type=metric,
+            metric_value=round(value, 4),
+        )
+        for split, metrics in tuned.metrics.items()
+        for metric, value in metrics.items()
+    ]
+    data = ModelCardData(
+        model_name=tuned.name,
+        base_model=None if local else base.source,
+        datasets=None if tuned.dataset is None else [tuned.dataset],
+        eval_results=results,
+        library_name="transformers",
+        license=_license(base),
+        pipeline_tag=pipeline,
+        tags=["autobert-zero"] if isinstance(config, AutoBertZeroConfig) else None,
+    )
+    ours = isinstance(config, AutoBertZeroConfig)
+    labels = ", ".join(config.id2label[number] for number in sorted(config.id2label or {}))
+    lines = [
+        "---",
+        data.to_yaml(),
+        "---",
+        "",
+        f"# {tuned.name}",
+        "",
+        f"`{base_name}`, fine-tuned on {tuned.task}"
+        + (f" (`{tuned.dataset}`)" if tuned.dataset else "")
+        + f" with {tuned.train_examples:,} training examples of at most {settings.length} tokens.",
+        "",
+        "## Scores",
+        "",
+        "These weights (the best of all seeds on the first validation split):",
+        "",
+        "| split | metric | value |",
+        "|---|---|---|",
+        *(
+            f"| {split} | {metric} | {value:.4f} |"
+            for split, metrics in tuned.metrics.items()
+            for metric, value in metrics.items()
+        ),
+        "",
+        "All seeds, in points:",
+        "",
+        tuned.table,
+        "",
+        "## Use",
+        "",
+        "```bash",
+        "autobert-zero predict --model FOLDER texts.txt",
+        "```",
+        "",
+        *_program(kind, pipeline, ours),
+    ]
+    if kind.endswith("ForSequenceClassification") and config.problem_type != "regression":
+        lines += [f"Labels, in the order of the logits: {labels}.", ""]
+    lines += ["## Training", "", f"AdamW, peak rate {tuned.rate:g}, seed {tuned.seed}.", "", "```yaml"]
+    lines += [settings.to_yaml().rstrip(), "```"]
+    return "\n".join(lines) + "\n"
+
+
+def _program(kind: str, pipeline: str | None, ours: bool) -> list[str]:
+    """How a program uses the model."""
+    register = ["", "import autobert_zero.hf  # the Auto classes know the model from here on"] if ours else []
+    if pipeline in _IN_TRANSFORMERS:
+        first = "from transformers import pipeline"
+        call = [f'model = pipeline("{pipeline}", "FOLDER", truncation=True)', 'print(model("A text."))']
+        if pipeline == "token-classification":
+            call[0] = f'model = pipeline("{pipeline}", "FOLDER")'
+    else:
+        auto = f"AutoModel{kind[kind.find('For') :]}" if "For" in kind else "AutoModel"
+        first = f"from transformers import {auto}, AutoTokenizer"
+        call = [
+            f'model = {auto}.from_pretrained("FOLDER")',
+            'tokenizer = AutoTokenizer.from_pretrained("FOLDER")',
+        ]
+    return ["```python", first, *register, "", *call, "```", ""]
+
+
+def _license(base: Pretrained) -> str | None:
+    """The licence that the card beside the base model states; ours where there is none and it is ours."""
+    card = Path(base.source) / "README.md"
+    stated = None
+    if card.is_file():
+        try:
+            stated = ModelCard.load(card, ignore_metadata_errors=True).data.license
+        except (ValueError, YAMLError):  # a README that is no card states none
+            stated = None
+    if stated is None and isinstance(base.config, AutoBertZeroConfig):
+        return "apache-2.0"
+    return stated if isinstance(stated, str) else None

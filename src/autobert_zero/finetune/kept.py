@@ -1,0 +1,99 @@
+"""The weights of fine-tunings: folders of `save_pretrained`, the best one in the folder of all."""
+
+import copy
+import hashlib
+import shutil
+from pathlib import Path
+
+from safetensors import SafetensorError
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from autobert_zero.errors import UserError
+from autobert_zero.files import folder_written_whole, written_whole
+
+_WEIGHTS = "*.safetensors"
+
+
+def digest(folder: Path) -> str | None:
+    """A digest of the weights in a folder; None where there is no model."""
+    files = sorted(folder.glob(f"model{_WEIGHTS}"))
+    if not files or not (folder / "config.json").is_file():
+        return None
+    whole = hashlib.sha256()
+    for path in files:
+        whole.update(path.name.encode())
+        with path.open("rb") as file:
+            whole.update(hashlib.file_digest(file, "sha256").digest())
+    return whole.hexdigest()
+
+
+def write(folder: Path, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, length: int) -> str:
+    """Writes a fine-tuned model with its tokenizer, whole or not at all.
+
+    Args:
+        folder: Where to.
+        model: With its head.
+        tokenizer: That it was trained with.
+        length: Maximum number of tokens in a sequence, which the tokenizer is to know.
+
+    Returns:
+        The digest of the weights.
+
+    Raises:
+        UserError: It cannot be written, for example because the disk is full.
+    """
+    try:
+        with folder_written_whole(folder) as partial:
+            model.save_pretrained(partial)
+            _of_length(tokenizer, length).save_pretrained(partial)
+    except (OSError, SafetensorError) as error:
+        raise UserError(
+            f"the weights could not be written into {folder} ({_reason(error)}); make room, then give the "
+            "same call again"
+        ) from error
+    written = digest(folder)
+    assert written is not None
+    return written
+
+
+def install(folder: Path, out: Path, move: bool) -> None:
+    """Puts a written model into the folder of all trainings, its weights last.
+
+    Args:
+        folder: Of `write`.
+        out: The folder of all.
+        move: Whether `folder` is given up; it is copied otherwise.
+
+    Raises:
+        UserError: The disk is full.
+    """
+    files = sorted(folder.iterdir(), key=lambda path: (path.match(_WEIGHTS), path.name))
+    try:
+        for path in files:
+            if move:
+                path.replace(out / path.name)
+            else:
+                with written_whole(out / path.name) as partial:
+                    shutil.copyfile(path, partial)
+    except OSError as error:
+        raise UserError(
+            f"the best weights could not be put into {out} ({_reason(error)}); make room, then give the same "
+            "call again"
+        ) from error
+    if move:
+        shutil.rmtree(folder)
+
+
+def _of_length(tokenizer: PreTrainedTokenizerBase, length: int) -> PreTrainedTokenizerBase:
+    """A copy that cuts at `length` by itself, without the cutting and padding of its last call."""
+    own = copy.deepcopy(tokenizer)
+    own.model_max_length = length
+    own.init_kwargs["model_input_names"] = own.model_input_names
+    if own.is_fast:
+        own.backend_tokenizer.no_truncation()
+        own.backend_tokenizer.no_padding()
+    return own
+
+
+def _reason(error: Exception) -> str:
+    return (getattr(error, "strerror", None) or str(error)).splitlines()[0]

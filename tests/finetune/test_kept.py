@@ -1,0 +1,209 @@
+"""What a fine-tuning leaves: a model that other tools take, whose weights are those of the reported score."""
+
+import json
+import shutil
+from pathlib import Path
+
+import hf_samples
+import pytest
+import tiny
+import transformers
+from huggingface_hub import ModelCard
+from safetensors import SafetensorError
+from transformers import AutoTokenizer, BertForMaskedLM, PreTrainedModel
+
+from autobert_zero.export import export
+from autobert_zero.finetune import kept, suite
+from autobert_zero.finetune.kept import digest
+
+RATES = ("--rates", "1e-3,1e-2", "--seeds", 2, "--epochs", 1, "--batch-size", 16, "--set", "steps=3")
+
+
+def finetune(model: Path, data: Path, out: Path, *more: object) -> tiny.Finished:
+    given = ("finetune", "--model", model, "--task", "sst2", "--data", data, "--out", out)
+    return tiny.command(*given, *RATES, *more)
+
+
+def accuracy(folder: Path, data: Path) -> float:
+    """Of the model in a folder, as the pipeline of `transformers` gives its labels by name."""
+    classify = transformers.pipeline("text-classification", str(folder))
+    lines = (data / "validation.jsonl").read_text().splitlines()
+    examples = [json.loads(line) for line in lines]
+    said = classify([example["sentence"] for example in examples])
+    names = ("negative", "positive")
+    right = [answer["label"] == names[each["label"]] for answer, each in zip(said, examples, strict=True)]
+    return sum(right) / len(right)
+
+
+@pytest.fixture(scope="module")
+def tuned(model: Path, data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("tuned") / "out"
+    done = finetune(model, data, out)
+    assert done.code == 0, done.err
+    return out
+
+
+def results(out: Path) -> list[dict]:
+    return [json.loads(path.read_text()) for path in sorted((out / "runs").glob("*.json"))]
+
+
+def test_the_folder_is_a_model_with_the_score_that_is_reported(tuned: Path, data: Path) -> None:
+    config = json.loads((tuned / "config.json").read_text())
+    assert config["architectures"] == ["AutoBertZeroForSequenceClassification"]
+    assert config["problem_type"] == "single_label_classification"
+    assert config["id2label"] == {"0": "negative", "1": "positive"}
+    assert config["label2id"] == {"negative": 0, "positive": 1}
+    assert AutoTokenizer.from_pretrained(tuned).model_max_length == 20  # the model's positions
+    best = max(results(tuned), key=lambda run: run["metrics"]["validation"]["accuracy"])
+    assert json.loads((tuned / "score.json").read_text())["best_seed"] == best["seed"]
+    assert digest(tuned) == best["weights"]
+    assert accuracy(tuned, data) == best["metrics"]["validation"]["accuracy"]
+
+
+def test_the_card_has_scores_and_settings(tuned: Path, model: Path) -> None:
+    card = ModelCard.load(tuned / "README.md")
+    assert card.data.pipeline_tag == "text-classification"
+    assert card.data.license == "apache-2.0"
+    (result,) = card.data.eval_results
+    assert (result.dataset_name, result.dataset_split, result.metric_type) == (
+        "sst2",
+        "validation",
+        "accuracy",
+    )
+    for part in ("| sst2 | accuracy | ", "negative, positive", "256 training examples", "epochs: 1"):
+        assert part in card.text
+    assert str(model) not in card.content
+
+
+def test_it_is_exported_with_its_head(tuned: Path, tmp_path: Path) -> None:
+    export(tuned, tmp_path / "exported", programs=())
+    config = json.loads((tmp_path / "exported" / "config.json").read_text())
+    assert config["id2label"] == {"0": "negative", "1": "positive"}
+    assert "AutoModelForSequenceClassification" in config["auto_map"]
+    card = (tmp_path / "exported" / "README.md").read_text()
+    assert "Fine-tuned on sst2" in card
+    assert "accuracy" in card
+
+
+@pytest.mark.parametrize(("keep", "folders"), [("none", 0), ("all", 3)])
+def test_what_is_kept_can_be_chosen(model: Path, data: Path, tmp_path: Path, keep: str, folders: int) -> None:
+    out = tmp_path / "out"
+    assert finetune(model, data, out, "--keep", keep).code == 0
+    runs = results(out)
+    assert len(runs) == 3
+    kept_ones = [path for path in (out / "runs").iterdir() if path.is_dir()]
+    assert len(kept_ones) == folders
+    assert (out / "model.safetensors").exists() == (keep == "all") == (out / "README.md").exists()
+    if keep == "all":
+        folder = {(run["seed"], run["rate"]): run["weights"] for run in runs}
+        assert {digest(path) for path in kept_ones} == set(folder.values())
+        # Later the best only: the others' weights go.
+        assert finetune(model, data, out).code == 0
+        assert [path.parent for path in out.rglob("*.safetensors")] == [out]
+        return
+    # Weights that are asked for later are trained again, and only the best's.
+    again = finetune(model, data, out)
+    assert again.code == 0
+    assert again.log.count("so it is trained again") == 1
+    best = max(results(out), key=lambda run: run["metrics"]["validation"]["accuracy"])
+    assert digest(out) == best["weights"]
+
+
+def test_weights_that_are_lost_or_others_are_trained_again(
+    tuned: Path, model: Path, data: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    shutil.copytree(tuned, out)
+    for damage in (
+        lambda: (out / "model.safetensors").unlink(),
+        lambda: shutil.copy(model / "model.safetensors", out),
+        lambda: (out / "config.json").unlink(),
+    ):
+        damage()
+        done = finetune(model, data, out)
+        assert done.code == 0
+        assert done.log.count("so it is trained again") == 1
+        assert digest(out) == digest(tuned)
+    assert "trained again" not in finetune(model, data, out).log
+
+
+def test_a_kill_between_weights_and_score_loses_nothing(
+    tuned: Path, model: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Weights come first: wherever it stops, no score stands without them."""
+    out = tmp_path / "out"
+    real = suite.write_text
+
+    def killed(path: Path, text: str) -> None:
+        if path.name == "score.json":
+            raise KeyboardInterrupt
+        real(path, text)
+
+    monkeypatch.setattr(suite, "write_text", killed)
+    assert finetune(model, data, out).code == 130
+    assert digest(out) == digest(tuned)
+    monkeypatch.setattr(suite, "write_text", real)
+    monkeypatch.setattr(suite, "finetune_once", None)  # nothing is trained twice
+    assert finetune(model, data, out).code == 0
+    assert digest(out) == digest(tuned)
+
+
+@pytest.mark.parametrize(
+    "error", [OSError(28, "No space left on device"), SafetensorError("IoError: os error 28")]
+)
+def test_a_full_disk_leaves_no_score_and_no_half_weights(
+    model: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    out = tmp_path / "out"
+    real = PreTrainedModel.save_pretrained
+
+    def full(self: PreTrainedModel, folder: Path, **options: object) -> None:
+        real(self, folder, **options)
+        raise error
+
+    monkeypatch.setattr(PreTrainedModel, "save_pretrained", full)
+    done = finetune(model, data, out)
+    assert (done.code, done.err.count("\n")) == (2, 1)
+    assert "make room, then give the same call again" in done.err
+    assert list((out / "runs").iterdir()) == []
+    monkeypatch.undo()
+    assert finetune(model, data, out).code == 0
+
+
+def test_a_full_disk_at_the_last_copy(
+    model: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(source: Path, target: Path) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(kept.shutil, "copyfile", full)
+    done = finetune(model, data, tmp_path / "out", "--keep", "all")
+    assert (done.code, done.err.count("\n")) == (2, 1)
+    assert "make room, then give the same call again" in done.err
+    assert not (tmp_path / "out" / "score.json").exists()
+    monkeypatch.undo()
+    assert finetune(model, data, tmp_path / "out", "--keep", "all").code == 0
+
+
+def test_a_bert_is_kept_too(model: Path, data: Path, tmp_path: Path) -> None:
+    bert = tmp_path / "bert"
+    shutil.copytree(model, bert)
+    BertForMaskedLM(hf_samples.bert_config()).save_pretrained(bert)
+    (bert / "README.md").write_text("---\nlicense: mit\n---\n\n# A BERT\n")
+    out = tmp_path / "out"
+    done = finetune(bert, data, out, "--seeds", 1)
+    assert done.code == 0, done.err
+    assert (
+        accuracy(out, data) == json.loads((out / "score.json").read_text())["mean"]["validation"]["accuracy"]
+    )
+    card = ModelCard.load(out / "README.md")
+    assert card.data.license == "mit"
+    assert "autobert_zero" not in card.text
+
+
+@pytest.mark.parametrize("given", [("--keep", "some"), ("--set", "keep=some")])
+def test_an_unknown_word(model: Path, data: Path, tmp_path: Path, given: tuple[str, str]) -> None:
+    done = finetune(model, data, tmp_path / "out", *given)
+    assert done.code == 2
+    assert "best" in done.err
+    assert not (tmp_path / "out").exists()

@@ -176,8 +176,8 @@ def test_a_search_reports_a_given_backbone_that_a_rung_stopped_where_it_is_the_b
 
     assert summary["best"]["trial"] == 0
     assert summary["best"]["backbone"] == ["conv 3"]
-    assert [(row["trial"], row["steps"], row["score"]) for row in summary["screening"]] == [
-        (1, 80, -3.0),
-        (2, 80, -3.1),
+    assert [(row["trial"], row["stopped_after"], row["score"]) for row in summary["screening"]] == [
+        (1, None, -3.0),
+        (2, None, -3.1),
         (0, 20, -5.9),
     ]

@@ -157,12 +157,14 @@ def summary_markdown(summary: Mapping[str, Any]) -> str:
         "",
         "Screening of the finalists, from scratch, chosen by validation loss:",
         "",
-        "| trial | steps in the search | score | screening loss |",
-        "|---|---|---|---|",
+        "| trial | score | screening loss |",
+        "|---|---|---|",
     ]
     for row in summary["screening"]:
         loss = _number(row["selection_loss"]) or row["status"]
-        lines.append(f"| {row['trial']} | {row['steps']:,} | {row['score']:.4f} | {loss} |")
+        stopped = row.get("stopped_after")
+        score = f"{row['score']:.4f}" + (f" (stopped after {stopped:,} steps)" if stopped else "")
+        lines.append(f"| {row['trial']} | {score} | {loss} |")
     return "\n".join(lines) + "\n"
 
 

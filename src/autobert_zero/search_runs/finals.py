@@ -97,6 +97,7 @@ class Finals:
         final = self._setting.config.final
         proxy = self._setting.config.proxy
         standing = standings(trials, proxy)
+        stopped = {number: each.steps for number, each in standing.items() if each.steps < proxy.steps}
         finalists = [trials[number] for number in choose_finalists(trials, proxy, final.finalists)]
         names = {f"screening-{trial.proposal.number}": trial for trial in finalists}
         results = self.train(
@@ -118,7 +119,7 @@ class Finals:
             {
                 "trial": trial.proposal.number,
                 "score": standing[trial.proposal.number].score,
-                "steps": standing[trial.proposal.number].steps,
+                "stopped_after": stopped.get(trial.proposal.number),
                 "status": results[name].status,
                 "selection_loss": results[name].selection_loss,
                 "backbone": trial.proposal.backbone.to_list(),

@@ -7,7 +7,8 @@ turns within a round, in random order; a ratio is the median over the rounds of 
 ours, so above 1 ours is faster. `bert_vs_transformers` is the worst case; the `zero_*` keys are of forward
 and backward in the precision in which the peer is faster; `compiled_vs_interpreter` is of the attention
 graphs alone (the median over the published ones, both modes and precisions), `compiled_vs_interpreter_model`
-of the whole model (the worse precision). The first use makes the environment of autobert 0.0.2.
+of the whole model (the worse precision). The first use makes the environment of autobert 0.0.2, which
+`--quick` leaves out, with its keys null.
 
 At width 256 (6 layers, 4 heads, vocabulary 8,192), forward and backward of 16 x 128 tokens: `rotary_cost`
 is our BERT's time with rotary attention over its time with plain attention, `rotary_vs_modernbert` the
@@ -23,6 +24,7 @@ import math
 import sys
 import time
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import replace
 from random import Random
 from statistics import linear_regression, median
@@ -234,11 +236,11 @@ def shares(run: Callable[[Case], float], case: Case) -> dict[str, float]:
 def main() -> None:
     """Plays all cases and prints the figures."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="less work: up to 512 tokens")
+    parser.add_argument("--quick", action="store_true", help="less work: up to 512 tokens, no autobert")
     parser.add_argument("--only", choices=["rotary"], help="measure a part alone")
     options = parser.parse_args()
     quick = options.quick
-    rounds = 2 if quick else 5
+    rounds = 1 if quick else 5
     about = {"benchmark": "model_speed", "quick": quick, "torch": torch.__version__}
     if options.only == "rotary":
         rotary = rotary_ratios(5 if quick else 30)
@@ -254,8 +256,10 @@ def main() -> None:
     contestants["interpreted"] = runner(interpreted(ours("autobert-zero-base")))
 
     times: dict[Case, dict[str, list[float]]] = {}
-    with Peer(environment(torch.__version__.split("+")[0]), threads) as peer:
-        contestants["autobert"] = peer.timed
+    with ExitStack() as stack:
+        if not quick:
+            peer = Peer(environment(torch.__version__.split("+")[0]), threads)
+            contestants["autobert"] = stack.enter_context(peer).timed
         for tokens in lengths:
             batch = max(BATCHES[tokens] // (4 if quick else 1), 1)
             for precision in PRECISIONS:
@@ -280,7 +284,11 @@ def main() -> None:
     def in_best_precision(key: str, tokens: int) -> float | None:
         """Of forward and backward, in the precision in which the other is faster."""
         theirs = pairs[key][1]
-        fitting = [case for case in times if (case.tokens, case.mode) == (tokens, "training")]
+        fitting = [
+            case
+            for case, values in times.items()
+            if (case.tokens, case.mode) == (tokens, "training") and theirs in values
+        ]
         if not fitting:
             return None
         return cases[key][min(fitting, key=lambda case: median(times[case][theirs])).name]
@@ -335,7 +343,7 @@ def main() -> None:
     result["dropout"] = {}
     for precision in PRECISIONS:
         case = Case(2 if quick else 8, 128, precision, "training")
-        values = play(dropped, case, 2 if quick else 5)
+        values = play(dropped, case, rounds)
         result["dropout"][case.name] = {
             f"{mine} vs {theirs}": ratio(values, mine, theirs)
             for mine in ("bert", "zero")

@@ -7,9 +7,10 @@ DeBERTa-v2 with a convolution of 3, ConvBERT and NomicBERT of `transformers`; ro
 with narrow and wide convolutions, gated convolutions, and the backbone in the file FOUND, in our modern
 trunk. All see the same tokens and masks. Each tries three rates on a tenth of the tokens and goes through
 all of them with its best.
-Results are kept in OUT: the script continues where it was stopped. Prints one JSON object as its last line:
-under `rows`, for each, weights, rate, held-out loss, and tokens per second (measured alone, at the end).
-`--quick` takes 16 steps and one rate: it shows that all build, train and are measured, not their order.
+Each result is kept in OUT as its training ends: the same call continues where it was stopped. Prints one
+JSON object as its last line: under `rows`, for each, weights, rate, held-out loss, and tokens per second
+(measured alone, at the end).
+`--quick` takes 6 steps and one rate: it shows that all build, train and are measured, not their order.
 """
 
 import argparse
@@ -24,16 +25,18 @@ from typing import Any
 
 import torch
 import transformers
+from kept import Kept
 from torch import Tensor, nn
 
 from autobert_zero.cli.backbones import find_backbone
 from autobert_zero.config import SearchConfig, resolve
 from autobert_zero.data.masking import evaluation_batches, training_batches
 from autobert_zero.encoder_config import EncoderConfig
-from autobert_zero.files import write_text
+from autobert_zero.errors import UserError
 from autobert_zero.nn import MaskedLM
 from autobert_zero.search.comparison import Model, with_parameters
 from autobert_zero.search_runs.prepare import Setting, prepare
+from autobert_zero.space import Backbone
 from autobert_zero.training.language import evaluate, guess_limit, language_objective
 from autobert_zero.training.loop import Diverged, Recipe, train
 from autobert_zero.zoo import gated_convolution, rotary, rotary_hybrid, wide_hybrid
@@ -41,7 +44,6 @@ from autobert_zero.zoo import gated_convolution, rotary, rotary_hybrid, wide_hyb
 LAYERS, WIDTH, HEADS, VOCABULARY, LENGTH, BATCH = 6, 256, 4, 8192, 128, 16
 WEIGHTS = 7_000_000
 RATES = (5e-4, 1e-3, 2e-3)
-EVALUATED = 2048
 
 
 class Peer(nn.Module):
@@ -97,7 +99,7 @@ def peers(vocabulary: int) -> dict[str, Callable[[], nn.Module]]:
     }
 
 
-def ours(vocabulary: int, found: Path | None) -> dict[str, Callable[[], nn.Module]]:
+def ours(vocabulary: int, found: Backbone | None) -> dict[str, Callable[[], nn.Module]]:
     """Our stacks in the modern trunk, their inner width changed to the common number of weights."""
     sizes = EncoderConfig(
         vocabulary, WIDTH, HEADS, norm="pre", feed_forward_kind="geglu", positions="none", biases=False
@@ -109,7 +111,7 @@ def ours(vocabulary: int, found: Path | None) -> dict[str, Callable[[], nn.Modul
         "gated-convolution": gated_convolution(LAYERS),
     }
     if found is not None:
-        stacks["found"] = find_backbone(str(found))
+        stacks["found"] = found
 
     def build(model: Model) -> Callable[[], nn.Module]:
         return lambda: MaskedLM(model.backbone, model.sizes)
@@ -118,7 +120,7 @@ def ours(vocabulary: int, found: Path | None) -> dict[str, Callable[[], nn.Modul
 
 
 def trained(
-    build: Callable[[], nn.Module], steps: int, rate: float, seed: int, setting: Setting
+    build: Callable[[], nn.Module], steps: int, rate: float, seed: int, setting: Setting, evaluated: int
 ) -> dict[str, Any]:
     """Trains a model with new weights; the losses on validation and held-out text, None where it diverged."""
     torch.manual_seed(seed)
@@ -132,7 +134,7 @@ def trained(
 
     def loss(part: Any) -> float:
         return evaluate(
-            model, evaluation_batches(part, setting.vocabulary, 2 * BATCH, EVALUATED), "auto"
+            model, evaluation_batches(part, setting.vocabulary, 2 * BATCH, evaluated), "auto"
         ).loss
 
     return {
@@ -142,7 +144,7 @@ def trained(
     }
 
 
-def speed(build: Callable[[], nn.Module], setting: Setting, steps: int = 12) -> float:
+def speed(build: Callable[[], nn.Module], setting: Setting, steps: int) -> float:
     """Tokens per second of training, in the median step."""
     model = build().to(setting.device)
     ends: list[float] = []
@@ -166,46 +168,50 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder where results are kept")
     parser.add_argument("--backbone", type=Path, help="file with the found backbone, of 6 layers")
     parser.add_argument("--tokens", type=float, default=20e6, help="tokens of each training")
-    parser.add_argument("--quick", action="store_true", help="16 steps, one rate")
+    parser.add_argument("--quick", action="store_true", help="6 steps, one rate")
     options = parser.parse_args()
-    rates = RATES[1:2] if options.quick else RATES
-    steps = 16 if options.quick else round(options.tokens / (BATCH * LENGTH))
+    quick = options.quick
+    rates = RATES[1:2] if quick else RATES
+    steps = 6 if quick else round(options.tokens / (BATCH * LENGTH))
+    evaluated = 64 if quick else 2048
     transformers.logging.set_verbosity_error()
     text = {"corpus": options.corpus, "vocab_size": VOCABULARY, "length": LENGTH}
     setting = prepare(resolve(SearchConfig(), {"data": text}))
     vocabulary = setting.vocabulary.size
+    corpus = options.corpus.rsplit("/", 1)[-1]
     wrapped = {name: (lambda build=build: Peer(build())) for name, build in peers(vocabulary).items()}
+    try:
+        found = None if options.backbone is None else find_backbone(str(options.backbone))
+        settings = {"benchmark": "peers", "corpus": corpus, "text": setting.corpus.identity, "steps": steps}
+        results = Kept(options.out, settings)
+    except UserError as error:
+        parser.error(str(error))
+    contestants = {**wrapped, **ours(vocabulary, found)}
 
-    def kept(name: str, compute: Callable[[], Any]) -> Any:
-        path = options.out / f"{name}.json"
-        if not path.exists():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            write_text(path, json.dumps(compute()))
-            print(f"{name}: {path.read_text('utf-8')}", file=sys.stderr, flush=True)
-        return json.loads(path.read_text("utf-8"))
+    def kept(name: str, *training: Any) -> Any:
+        if name not in results:
+            results[name] = trained(*training, setting, evaluated)
+            print(f"{name}: {json.dumps(results[name])}", file=sys.stderr, flush=True)
+        return results[name]
 
     rows: dict[str, Any] = {}
-    for name, build in {**wrapped, **ours(vocabulary, options.backbone)}.items():
-        tries = {
-            rate: kept(
-                f"{name}-{steps}-rate{rate:g}",
-                lambda build=build, rate=rate: trained(build, max(steps // 10, 1), rate, 1, setting),
-            )["validation"]
-            for rate in rates
-        }
+    for name, build in contestants.items():
+        own = f"found-{found.key()}" if found is not None and name == "found" else name
+        tries = {}
+        if len(rates) > 1:
+            tenth = max(steps // 10, 1)
+            tries = {rate: kept(f"{own}-rate{rate:g}", build, tenth, rate, 1)["validation"] for rate in rates}
         whole = {rate: loss for rate, loss in tries.items() if loss is not None}
         rate = min(whole, key=whole.__getitem__) if whole else min(rates)
-        result = kept(
-            f"{name}-{steps}", lambda build=build, rate=rate: trained(build, steps, rate, 0, setting)
-        )
+        result = kept(own, build, steps, rate, 0)
         weights = sum(weight.numel() for weight in build().parameters())
         rows[name] = {"parameters": weights, "rate": rate, "rates": tries, **result}
-    for name, build in {**wrapped, **ours(vocabulary, options.backbone)}.items():
-        rows[name]["tokens_per_second"] = round(speed(build, setting))
+    for name, build in contestants.items():
+        rows[name]["tokens_per_second"] = round(speed(build, setting, 3 if quick else 12))
     figures = {
         "benchmark": "peers",
-        "quick": options.quick,
-        "corpus": options.corpus.rsplit("/", 1)[-1],
+        "quick": quick,
+        "corpus": corpus,
         "tokens": steps * BATCH * LENGTH,
         "rows": rows,
     }

@@ -77,7 +77,7 @@ MAY_IMPORT = {
     "presets": {"errors", "config", "space", "zoo"},
     "report": {"errors", "config", "space", "zoo", "cost", "search", "compile", "minimal_pairs"},
     "flatten": set(),
-    "hf": {"errors", "sources", "space", "zoo", "nn", "flatten"},
+    "hf": {"errors", "files", "sources", "space", "zoo", "nn", "flatten"},
 }
 for unit in (
     "finetune",

@@ -81,8 +81,8 @@ def remove_partial(folder: Path) -> None:
             path.unlink(missing_ok=True)
 
 
-def follow_umask(folder: Path) -> None:
-    """Gives the files directly in a folder the rights that the umask gives to a new file.
+def follow_umask(folder: Path, pattern: str = "*") -> None:
+    """Gives the files directly in a folder (those of a pattern) the rights that the umask gives to new files.
 
     For libraries that write files of their own, of which safetensors' are readable for their owner only.
     """
@@ -90,7 +90,7 @@ def follow_umask(folder: Path) -> None:
     probe.touch(exist_ok=False)
     rights = probe.stat().st_mode & 0o777
     probe.unlink()
-    for path in folder.iterdir():
+    for path in folder.glob(pattern):
         if path.is_file() and not path.is_symlink():
             path.chmod(rights)
 

@@ -20,8 +20,9 @@ RATES = ("--rates", "1e-3,1e-2", "--seeds", 2, "--epochs", 1, "--batch-size", 16
 
 
 def finetune(model: Path, data: Path, out: Path, *more: object) -> tiny.Finished:
-    given = ("finetune", "--model", model, "--task", "sst2", "--data", data, "--out", out)
-    return tiny.command(*given, *RATES, *more)
+    given = ("finetune", "--model", model, "--data", data, "--out", out, *RATES)
+    task = () if "--task" in more else ("--task", "sst2")
+    return tiny.command(*given, *task, *more)
 
 
 def accuracy(folder: Path, data: Path) -> float:
@@ -207,3 +208,18 @@ def test_an_unknown_word(model: Path, data: Path, tmp_path: Path, given: tuple[s
     assert done.code == 2
     assert "best" in done.err
     assert not (tmp_path / "out").exists()
+
+
+def test_a_tuned_model_is_tuned_further(tuned: Path, data: Path, tmp_path: Path) -> None:
+    """A head for other classes starts with new weights, the encoder goes on."""
+    task = tmp_path / "stars.yaml"
+    task.write_text("columns: [sentence]\nlabels: [one, two, three]\nmetrics: [accuracy]\n")
+    words = ["one", "two", "three"]
+    rows = [json.dumps({"sentence": f"it was {words[i % 3]}", "label": words[i % 3]}) for i in range(12)]
+    for split in ("train", "validation"):
+        (tmp_path / f"{split}.jsonl").write_text("\n".join(rows))
+    out = tmp_path / "out"
+    done = finetune(tuned, tmp_path, out, "--task", task)
+    assert done.code == 0, done.err
+    config = json.loads((out / "config.json").read_text())
+    assert list(config["id2label"].values()) == words

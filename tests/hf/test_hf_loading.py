@@ -1,6 +1,7 @@
 """Saving, loading, the Auto classes, and checkpoints that must be refused."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -43,6 +44,25 @@ def test_round_trip_through_the_auto_classes(auto: type, tmp_path: Path) -> None
         assert torch.equal(state[name], tensor), name
     assert loaded.config.to_diff_dict() == model.config.to_diff_dict()
     assert type(auto.from_config(config())) is type(model)
+
+
+@pytest.mark.parametrize("umask", [0o022, 0o077])
+def test_saved_files_follow_the_umask(tmp_path: Path, umask: int) -> None:
+    """Safetensors alone makes weights that only their owner can read. Other files are left as they are."""
+    other = tmp_path / "adapter_model.safetensors"
+    other.touch(mode=0o600)
+    before = os.umask(umask)
+    try:
+        AutoBertZeroForMaskedLM(config()).save_pretrained(tmp_path)
+        AutoBertZeroForSequenceClassification(config()).save_pretrained(
+            tmp_path / "shards", max_shard_size="5KB"
+        )
+    finally:
+        os.umask(before)
+    weights = [*tmp_path.glob("model*"), *(tmp_path / "shards").glob("model*"), tmp_path / "config.json"]
+    assert len(weights) > 4
+    assert {path.stat().st_mode & 0o777 for path in weights} == {0o666 & ~umask}
+    assert other.stat().st_mode & 0o777 == 0o600
 
 
 def test_registering_again_is_harmless() -> None:

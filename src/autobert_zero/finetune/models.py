@@ -121,7 +121,7 @@ def open_model(source: str) -> Pretrained:
 
 
 def load_with_head(kind: Any, source: str, **options: Any) -> PreTrainedModel:
-    """Loads an encoder and gives it a new head.
+    """Loads an encoder and gives it a head: a new one, unless the model has one of this kind and size.
 
     Args:
         kind: An Auto class of `transformers`.
@@ -133,7 +133,12 @@ def load_with_head(kind: Any, source: str, **options: Any) -> PreTrainedModel:
     """
     try:
         model, info = kind.from_pretrained(
-            source, output_loading_info=True, trust_remote_code=False, use_safetensors=True, **options
+            source,
+            output_loading_info=True,
+            trust_remote_code=False,
+            use_safetensors=True,
+            ignore_mismatched_sizes=True,  # of a head for other classes; the encoder's are checked below
+            **options,
         )
     except UserError:
         raise
@@ -142,6 +147,12 @@ def load_with_head(kind: Any, source: str, **options: Any) -> PreTrainedModel:
     loaded: PreTrainedModel = model
     start = f"{loaded.base_model_prefix}."
     missing = sorted(name for name in info["missing_keys"] if name.startswith(start) and "pooler" not in name)
+    other = sorted(name for name, *_ in info["mismatched_keys"] if name.startswith(start))
+    if other:
+        raise UserError(
+            f"the weights of {source} cannot be read: {len(other)} tensors of the encoder have another size "
+            f"than config.json says, such as {other[0]}; copy the model's files again"
+        )
     if missing:
         raise UserError(
             f"the weights of {source} lack {len(missing)} tensors of the encoder, among them {missing[0]}; "

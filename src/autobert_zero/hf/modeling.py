@@ -19,6 +19,7 @@ from transformers.modeling_outputs import BaseModelOutputWithPooling
 from transformers.utils import can_return_tuple
 
 from autobert_zero.errors import UserError
+from autobert_zero.files import follow_umask
 from autobert_zero.hf.adapters import set_lora_targets
 from autobert_zero.hf.configuration import AutoBertZeroConfig
 from autobert_zero.hf.loading import (
@@ -74,10 +75,12 @@ class AutoBertZeroPreTrainedModel(PreTrainedModel):
         """As in `PreTrainedModel`; what could not be loaded again is not saved.
 
         Where config.json names the modelling code (`auto_map`, of an exported model), the code is saved too.
+        The weights end with the rights that the umask gives to any new file: safetensors makes them 0600.
         """
         self.config.check()
         super().save_pretrained(save_directory, *args, **kwargs)
         if kwargs.get("is_main_process", True):
+            follow_umask(Path(save_directory), "model*.safetensors")
             save_code(self.config, Path(save_directory), type(self).code)
 
     @staticmethod

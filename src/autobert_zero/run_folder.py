@@ -53,7 +53,7 @@ KINDS = (SEARCH, PRETRAINING, FINETUNING)
 _OURS = {LOCK, RECORD, "seed_backbones.json"}
 """Files that a start writes and a user does not."""
 
-_STARTED = _OURS | {kind.marker for kind in KINDS} | {"tokenizer.json", "latencies.json"}
+_STARTED = _OURS | {kind.marker for kind in KINDS} | {"tokenizer.json", "latencies.json", "trivial.json"}
 """Files that a start writes before anything is trained."""
 
 

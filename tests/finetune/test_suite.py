@@ -13,8 +13,8 @@ from transformers import BertForMaskedLM
 
 from autobert_zero.finetune import suite
 from autobert_zero.finetune.folder import contents
+from autobert_zero.finetune.scores import Score, table
 from autobert_zero.finetune.submission import write_submission
-from autobert_zero.finetune.suite import Score, table
 from autobert_zero.finetune.task import Task
 from autobert_zero.finetune.tasks import TASKS
 from autobert_zero.hf import AutoBertZeroForMaskedLM
@@ -43,6 +43,31 @@ def test_it_learns_and_chooses_the_rate(tuned: Path) -> None:
     assert score["rate"] == 1e-2
     assert score["seeds"] == 2
     assert score["mean"]["validation"]["accuracy"] > 0.95
+
+
+def test_test_splits_with_labels_are_scored(tuned: Path, data: Path) -> None:
+    """By hand: the mean over the seeds, of predictions that chose nothing."""
+    labels = [json.loads(line)["label"] for line in (data / "test.jsonl").read_text().splitlines()]
+    accuracies = []
+    for seed in (0, 1):
+        run = json.loads((tuned / "runs" / f"seed{seed}-rate0.01.json").read_text())
+        hits = [said == label for said, label in zip(run["predictions"]["test"], labels, strict=True)]
+        accuracies.append(sum(hits) / len(hits))
+    score = json.loads((tuned / "score.json").read_text())
+    assert score["test"]["test"]["accuracy"] == pytest.approx(sum(accuracies) / 2)
+
+
+def test_trivial_predictors_stand_beside(tuned: Path, data: Path) -> None:
+    def labels(split: str) -> list[int]:
+        return [json.loads(line)["label"] for line in (data / f"{split}.jsonl").read_text().splitlines()]
+
+    trivial = json.loads((tuned / "score.json").read_text())["trivial"]
+    assert set(trivial) == {"validation", "test"}
+    majority = int(sum(labels("train")) * 2 > len(labels("train")))
+    for split in trivial:
+        expected = labels(split).count(majority) / len(labels(split))
+        assert trivial[split]["majority class"]["accuracy"] == pytest.approx(expected)
+    assert trivial["validation"]["bag of words"]["accuracy"] > 0.95  # one word tells
 
 
 def test_every_run_is_kept_and_the_best_weights_only(tuned: Path) -> None:
@@ -231,6 +256,35 @@ def test_pooling_is_the_models_unless_it_is_chosen(model: Path, data: Path, tmp_
     assert means["mean"] > 0.95
 
 
+def test_pooling_is_chosen_by_validation(model: Path, data: Path, tmp_path: Path) -> None:
+    """At the best rate of the usual pooling; each training is the one that `--pooling` would make."""
+    near = tmp_path / "near"
+    shutil.copytree(model, near)
+    AutoBertZeroForMaskedLM(hf_samples.config("conv 3", hidden_dropout_prob=0.0)).save_pretrained(near)
+    out = tmp_path / "auto"
+    done = tiny.command(*arguments(near, data, out), "--pooling", "auto")
+    assert done.code == 0, done.err
+    assert "5 trainings of at most 48 updates" in done.log
+    assert "2 learning rates with the first seed, poolings mean, cls+mean at the best of them, " in done.log
+    runs = {path.stem: json.loads(path.read_text()) for path in (out / "runs").iterdir()}
+    score = json.loads((out / "score.json").read_text())
+    rate = repr(score["rate"])
+    tried = {
+        "cls": f"seed0-rate{rate}",
+        "mean": f"seed0-rate{rate}-mean",
+        "cls+mean": f"seed0-rate{rate}-cls+mean",
+    }
+    merits = {name: runs[stem]["metrics"]["validation"]["accuracy"] for name, stem in tried.items()}
+    assert score["pooling"] == max(merits, key=lambda name: merits[name]) != "cls"
+    assert f"seed1-rate{rate}-{score['pooling']}" in runs
+    assert len(runs) == 5
+    options = ("--rates", rate, "--seeds", 1, "--epochs", 3, "--batch-size", 16, "--pooling", "mean")
+    given = ("--model", near, "--task", "sst2", "--data", data, "--out", tmp_path / "mean")
+    assert tiny.command("finetune", *given, *options).code == 0
+    alone = json.loads((tmp_path / "mean" / "runs" / f"seed0-rate{rate}.json").read_text())
+    assert alone["metrics"] == runs[tried["mean"]]["metrics"]
+
+
 def test_pooling_cannot_be_chosen_for_another_architecture(model: Path, data: Path, tmp_path: Path) -> None:
     bert = tmp_path / "bert"
     shutil.copytree(model, bert)
@@ -239,6 +293,35 @@ def test_pooling_cannot_be_chosen_for_another_architecture(model: Path, data: Pa
     assert done.code == 2
     assert "is not an AutoBERT-Zero: how it pools cannot be chosen" in done.err
     assert not (tmp_path / "out").exists()
+    done = tiny.command(*arguments(bert, data, tmp_path / "out"), "--pooling", "auto")
+    assert done.code == 0, done.err
+    assert "3 trainings" in done.log
+
+
+def test_a_model_that_predicts_one_class_is_called_that(model: Path, data: Path, tmp_path: Path) -> None:
+    options = ("--rates", "1e-9", "--seeds", 1, "--epochs", 1)
+    given = ("--model", model, "--task", "sst2", "--data", data, "--out", tmp_path / "out")
+    done = tiny.command("finetune", *given, *options)
+    assert done.code == 0, done.err
+    assert "; it predicts " in done.log
+    assert " (constant) | majority class " in done.out
+    assert "sst2: on validation the model predicts " in done.out
+    assert "sst2: on test the model predicts " in done.out
+    constant = json.loads((tmp_path / "out" / "score.json").read_text())["constant"]
+    assert constant["validation"] in ("0 (1 of 1 seeds)", "1 (1 of 1 seeds)")
+    assert "sst2: on validation the model (accuracy " in done.out  # not better than the bag of words
+
+
+def test_a_test_split_without_labels_is_predicted_only(model: Path, data: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "data"
+    shutil.copytree(data, folder)
+    (folder / "test.jsonl").write_text('{"sentence": "good film"}\n{"sentence": "bad film"}\n')
+    given = ("--model", model, "--task", "sst2", "--data", folder, "--out", tmp_path / "out")
+    done = tiny.command("finetune", *given, "--rates", "1e-2", "--seeds", 1, "--epochs", 1)
+    assert done.code == 0, done.err
+    assert len((tmp_path / "out" / "SST-2.tsv").read_text().splitlines()) == 3
+    assert "test" not in done.out.splitlines()[1]
+    assert json.loads((tmp_path / "out" / "score.json").read_text())["test"] == {}
 
 
 def test_the_glue_table(model: Path, data: Path, tmp_path: Path) -> None:
@@ -247,7 +330,11 @@ def test_the_glue_table(model: Path, data: Path, tmp_path: Path) -> None:
     assert done.code == 0, done.err
     text = (tmp_path / "g" / "table.md").read_text()
     assert text.splitlines()[2].startswith("| sst2 | accuracy | ")
-    assert len(text.splitlines()) == 5  # no average of one task
+    assert "average" not in text  # of one task
+    assert text.splitlines()[0] == (
+        "| task | metric | validation | trivial on validation | test | trivial on test "
+        "| seeds | rate | pooling |"
+    )
     assert text.splitlines()[-1].startswith("One seed: ")
     refused = tiny.command("glue", "--model", model, "--data", tmp_path, "--out", tmp_path / "h")
     assert refused.code == 2
@@ -288,8 +375,8 @@ def test_every_setting_is_within_reach(model: Path, data: Path, tmp_path: Path) 
     done = tiny.command("finetune", *given, *options)
     assert done.code == 0, done.err
     kept = json.loads((out / "finetune.json").read_text())["settings"]
-    named = ("weight_decay", "epochs", "batch_size", "steps", "warmup", "patience")
-    assert [kept[name] for name in named] == [0.5, 1, 8, 2, 0.5, 3]
+    named = ("weight_decay", "epochs", "batch_size", "steps", "warmup", "patience", "min_updates")
+    assert [kept[name] for name in named] == [0.5, 1, 8, 2, 0.5, 3, 0]
 
 
 @pytest.mark.parametrize("command", ["finetune", "glue"])

@@ -59,8 +59,8 @@ def finetune(
     options = locals()
     require("finetune", "finetune")
     quiet_transformers()
+    from autobert_zero.finetune.scores import table
     from autobert_zero.finetune.suite import finetune as run
-    from autobert_zero.finetune.suite import table
 
     settings = finetune_settings(options)
     with stop_told(lambda: "the same call continues"), Bars(log_console()) as progress:
@@ -95,8 +95,9 @@ def glue(
     quiet_transformers()
     from autobert_zero.finetune.kinds import find_task
     from autobert_zero.finetune.models import open_model
+    from autobert_zero.finetune.scores import table
     from autobert_zero.finetune.suite import finetune_all as run
-    from autobert_zero.finetune.suite import load_task, table
+    from autobert_zero.finetune.suite import load_task
     from autobert_zero.finetune.tasks import TASKS
 
     chosen = [name.strip() for name in tasks.split(",")] if tasks else list(TASKS)

@@ -16,8 +16,11 @@ Length = Annotated[
     typer.Option(min=8, help="Maximum tokens of a sequence; else 128, or the model's positions where fewer."),
 ]
 Pooling = Annotated[
-    Literal["cls", "mean"] | None,
-    typer.Option(help="Classifier input: first token or mean of tokens; default: as stored in the model."),
+    Literal["auto", "cls", "mean", "cls+mean"] | None,
+    typer.Option(
+        help="Classifier input: first token, mean of tokens, both, or the best of them on validation (auto); "
+        "default: as stored in the model."
+    ),
 ]
 Keep = Annotated[
     Literal["none", "best", "all"] | None,

@@ -95,7 +95,7 @@ def plan_finetune(options: Mapping[str, Any], hardware: str | None, devices: int
     import autobert_zero.hf
     from autobert_zero.estimate import Part
     from autobert_zero.finetune.models import open_model
-    from autobert_zero.finetune.suite import make_problem
+    from autobert_zero.finetune.suite import make_problem, poolings_of, trainings
     from autobert_zero.plan import plan
 
     model = open_model(options["model"])
@@ -106,10 +106,13 @@ def plan_finetune(options: Mapping[str, Any], hardware: str | None, devices: int
     sizes = settings.encoder_config()
     chosen = finetune_settings(options)
     length = model.length(chosen.length)
-    train = make_problem(options["task"], options["data"], model.tokenizer, length).features["train"]
-    runs = len(parse_rates(options["rates"])) + options["seeds"] - 1
+    problem = make_problem(options["task"], options["data"], model.tokenizer, length)
+    train = problem.features["train"]
+    poolings = poolings_of(model, problem, chosen)
+    runs = trainings(len(parse_rates(options["rates"])), len(poolings), options["seeds"])
     usual = max(round(fmean(train.length(index) for index in range(len(train)))), 1)
-    sequences = runs * (chosen.steps * chosen.batch_size or chosen.epochs * len(train))
+    per_epoch = -(-len(train) // chosen.batch_size)
+    sequences = round(runs * chosen.updates(len(train)) * len(train) / per_epoch)
     backbone = settings.parse_backbone()
     part = Part(f"{runs} trainings", backbone, usual, chosen.batch_size, sequences, with_head=False)
     device = _measured_on(chosen.device, hardware)

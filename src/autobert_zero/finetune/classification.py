@@ -31,6 +31,7 @@ class Classification:
 
     outputs: tuple[str, ...] = ("logits",)
     notes: tuple[str, ...] = ()
+    pooled = True
 
     def __init__(
         self, task: Task, data: Mapping[str, Dataset], tokenizer: PreTrainedTokenizerBase, length: int

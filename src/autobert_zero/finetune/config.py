@@ -1,17 +1,25 @@
 """The settings of a fine-tuning: every one, its default and its bounds."""
 
-from typing import Literal
+import math
+from typing import Literal, Self
 
 from pydantic import Field
 
 from autobert_zero.config import RunConfig
 
+_EPOCHS = 3
+_MIN_UPDATES = 1000
+_EVALUATIONS = 10
+"""Of a training that `min_updates` makes longer than its epochs, whose epochs may have few updates each."""
+
 
 class Settings(RunConfig):
     """How to fine-tune."""
 
-    epochs: int = Field(3, ge=1)
-    """Maximum passes over the training data."""
+    epochs: int | None = Field(None, ge=1)
+    """Maximum passes over the training data; None: 3, or as many as `min_updates` takes."""
+    min_updates: int | None = Field(None, ge=0)
+    """Minimum number of updates, so that small sets are learned; None: 1,000, or 0 where `epochs` is set."""
     batch_size: int = Field(32, ge=1)
     """Sequences in a batch."""
     length: int | None = Field(None, ge=0)
@@ -19,7 +27,7 @@ class Settings(RunConfig):
     patience: int = Field(3, ge=1)
     """Evaluations without a better result after which a training stops."""
     evaluations: int = Field(1, ge=1)
-    """Evaluations in an epoch."""
+    """Evaluations in an epoch; ten times as many in all where `min_updates` counts and not the epochs."""
     weight_decay: float = Field(0.01, ge=0)
     """AdamW's, on matrices only."""
     warmup: float = Field(0.1, ge=0, lt=1)
@@ -30,7 +38,39 @@ class Settings(RunConfig):
     """`auto` (a GPU where there is one), `cpu`, `cuda`, `mps`."""
     steps: int = Field(0, ge=0)
     """Maximum updates; 0: the epochs decide."""
-    pooling: Literal["cls", "mean"] | None = None
-    """What a classifier is given, see `AutoBertZeroConfig.classifier_pooling`; None: as the model says."""
+    pooling: Literal["auto", "cls", "mean", "cls+mean"] | None = None
+    """What a classifier is given, see `AutoBertZeroConfig.classifier_pooling`; None: as the model says;
+    `auto`: the best of all by the first validation split, at the best rate."""
     keep: Literal["none", "best", "all"] = "best"
     """Whose weights are kept: those of the training with the best validation score, all, or none."""
+
+    def resolved(self) -> Self:
+        """With the numbers that `epochs` and `min_updates` stand for."""
+        least = _MIN_UPDATES if self.epochs is None else 0
+        return self.model_copy(
+            update={
+                "epochs": self.epochs or _EPOCHS,
+                "min_updates": least if self.min_updates is None else self.min_updates,
+            }
+        )
+
+    def updates(self, examples: int) -> int:
+        """Maximum updates of a training on so many examples.
+
+        The floor follows what was found for BERT: fine-tuning on small sets fails because three epochs of
+        them are too few updates (Mosbach et al. 2021; Zhang et al. 2021).
+        """
+        settings = self.resolved()
+        by_epochs = (settings.epochs or 0) * self._per_epoch(examples)
+        return self.steps or max(by_epochs, settings.min_updates or 0)
+
+    def interval(self, examples: int) -> int:
+        """Updates between two evaluations of a training on so many examples."""
+        settings = self.resolved()
+        per_epoch, updates = self._per_epoch(examples), self.updates(examples)
+        longer = not self.steps and updates > (settings.epochs or 0) * per_epoch
+        passes = max(per_epoch, math.ceil(updates / _EVALUATIONS)) if longer else per_epoch
+        return max(passes // self.evaluations, 1)
+
+    def _per_epoch(self, examples: int) -> int:
+        return math.ceil(examples / self.batch_size)

@@ -28,6 +28,10 @@ _FREE = {"keep"}
 """Settings that may differ where a fine-tuning is continued: no training depends on them."""
 
 
+_BEFORE = {"min_updates": 0}
+"""What settings were in folders of before they were recorded."""
+
+
 @dataclass(frozen=True)
 class Start:
     """What a fine-tuning is started with.
@@ -52,7 +56,7 @@ def check_folder(out: Path, start: Start) -> None:
     path = out / FINETUNING.marker
     try:
         before = json.loads(path.read_text(encoding="utf-8"))
-        settings = {**before["settings"], "task": before["task"], "length": before["length"]}
+        settings = {**_BEFORE, **before["settings"], "task": before["task"], "length": before["length"]}
         digests = {what: before["contents"][what] for what in before.get("contents", {})}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(f"{path} is damaged ({error!r}); choose another --out") from None

@@ -20,6 +20,7 @@ from transformers import (
 from autobert_zero.errors import UserError
 from autobert_zero.finetune.folder import contents
 from autobert_zero.hf import AutoBertZeroConfig
+from autobert_zero.hf.configuration import POOLINGS
 from autobert_zero.hf.loading import check_folder, refuse_pickles
 from autobert_zero.run_folder import Input
 from autobert_zero.sources import check_hub, find_local
@@ -69,6 +70,17 @@ class Pretrained:
                 f"most {self.positions}, or pre-train with longer sequences"
             )
         return asked
+
+    def poolings(self, asked: str | None) -> tuple[str | None, ...]:
+        """The poolings to try, the usual one first: all for `auto`, else the one that is asked for."""
+        if asked != "auto":
+            return (asked,)
+        usual = getattr(self.config, "classifier_pooling", None)
+        return (usual,) if usual is None else (usual, *(each for each in POOLINGS if each != usual))
+
+    def pooling(self, chosen: str | None) -> str | None:
+        """How a classifier pools: as chosen, else as the model says; None for a model without a choice."""
+        return chosen or getattr(self.config, "classifier_pooling", None)
 
     def changes(self, pooling: str | None) -> dict[str, Any]:
         """What fine-tuning changes in the config: how a classifier pools, if chosen, and a missing padding.

@@ -20,6 +20,7 @@ class Problem(Protocol):
         scored: The splits that have labels: those of `validation`, and of `test` those that have.
         features: By split; also `train`.
         outputs: Names of the model's outputs that decide.
+        pooled: Whether the model has a classifier of whole sequences, whose pooling can be chosen.
         cut: Texts that lose their end because they are longer than a sequence.
         notes: What else a person has to know of how the data were read, a line each.
     """
@@ -31,6 +32,7 @@ class Problem(Protocol):
     scored: tuple[str, ...]
     features: Mapping[str, Features]
     outputs: tuple[str, ...]
+    pooled: bool
     cut: int
     notes: tuple[str, ...]
 

@@ -200,6 +200,7 @@ class QuestionAnswering:
 
     outputs: tuple[str, ...] = ("start_logits", "end_logits")
     notes: tuple[str, ...] = ()
+    pooled = False
     metrics: tuple[str, ...] = ("f1", "exact_match")
     validation: tuple[str, ...] = ("validation",)
     test: tuple[str, ...] = ("validation",)  # SQuAD's test set is not public: its tools take this one

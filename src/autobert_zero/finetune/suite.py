@@ -1,11 +1,10 @@
-"""Fine-tuning with several seeds and learning rates, kept run by run, and the table over tasks."""
+"""Fine-tuning with several seeds, learning rates and poolings, kept run by run."""
 
 import json
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from statistics import fmean, stdev
 
 from transformers import AutoConfig, PreTrainedModel, PreTrainedTokenizerBase
 
@@ -20,35 +19,11 @@ from autobert_zero.finetune.folder import Start, check_folder, contents, open_fo
 from autobert_zero.finetune.kinds import MakeProblem, find_task, is_task_file, load_problem
 from autobert_zero.finetune.models import Pretrained, open_model
 from autobert_zero.finetune.problem import Problem
+from autobert_zero.finetune.scores import Score, table, trivial_line
+from autobert_zero.finetune.summary import summarise, trivial_scores
 from autobert_zero.finetune.train import Run, finetune_once
 from autobert_zero.progress import Bars
 from autobert_zero.run_folder import Input
-
-
-@dataclass(frozen=True)
-class Score:
-    """The result on a task: of all seeds, at the learning rate that did best with the first.
-
-    Attributes:
-        task: Its name.
-        rate: The chosen learning rate.
-        seeds: Number of seeds.
-        mean: By validation split, then by metric.
-        spread: Standard deviation over the seeds, likewise; 0 for one seed.
-        best_seed: The seed with the best validation score; its weights are kept.
-    """
-
-    task: str
-    rate: float
-    seeds: int
-    mean: dict[str, dict[str, float]]
-    spread: dict[str, dict[str, float]]
-    best_seed: int = 0
-
-    @property
-    def average(self) -> float:
-        """The mean of all metrics of all splits: what a table averages (GLUE's rule for a task)."""
-        return fmean(value for split in self.mean.values() for value in split.values())
 
 
 @dataclass(frozen=True)
@@ -109,7 +84,7 @@ def finetune(
     settings: Settings,
     progress: Bars,
 ) -> Score:
-    """Tries the rates with the first seed, then the best of them with the other seeds.
+    """Tries the rates, then the poolings at the best of them, then the best of all with the other seeds.
 
     A run that is in the folder already is read, not repeated, so that an interrupted call is continued by
     the same call.
@@ -145,8 +120,8 @@ def finetune_all(
         UserError: Model, data or a folder cannot be used; nothing was trained then.
     """
     length = model.length(settings.length)
-    model.changes(settings.pooling)
-    settings = settings.model_copy(update={"length": length})
+    model.changes(model.poolings(settings.pooling)[0])
+    settings = settings.resolved().model_copy(update={"length": length})
     for task, out in tasks:
         check_folder(out, _start(model, task, settings))
     return [_finetune(model, task, out, rates, seeds, settings, progress) for task, out in tasks]
@@ -168,15 +143,24 @@ def _finetune(
     progress: Bars,
 ) -> Score:
     problem = task.problem(model.tokenizer, model.length(settings.length))
-    sweep = _Sweep(model, problem, settings, out, progress)
+    poolings = poolings_of(model, problem, settings)
+    sweep = _Sweep(model, problem, settings, poolings[0], out, progress)
     with open_folder(out, _start(model, task, settings), progress.say):
         for line in _announcement(model, problem, rates, seeds, settings):
             progress.say(line)
-        tried = {rate: sweep.run(seeds[0], rate) for rate in rates}
-        rate = max(tried, key=lambda each: sweep.merit(tried[each]))
-        runs = [tried[rate], *(sweep.run(seed, rate) for seed in seeds[1:])]
-        runs, best = sweep.keep_best(runs)
-        score = Score(task.name, rate, len(runs), _over(runs, fmean), _over(runs, _spread), best.seed)
+        trivial = trivial_scores(problem, task.inputs, out / "trivial.json")
+        first = trivial[problem.validation[0]]
+        if first:
+            metric = problem.metrics[0]
+            progress.say(f"trivial on {problem.validation[0]}, {metric}: {trivial_line(first, metric)}")
+        tried = [sweep.run(seeds[0], rate, poolings[0]) for rate in rates]
+        rate = max(tried, key=sweep.merit).rate
+        tried += [sweep.run(seeds[0], rate, pooling) for pooling in poolings[1:]]
+        chosen = max(tried, key=sweep.merit)
+        others = [sweep.run(seed, rate, chosen.pooling) for seed in seeds[1:]]
+        runs, best = sweep.keep_best([chosen, *others])
+        pooling = model.pooling(chosen.pooling) if problem.pooled else None
+        score = summarise(problem, runs, best, trivial, pooling)
         if settings.keep != "none":
             tuned = Tuned(
                 name=out.resolve().name,
@@ -203,14 +187,21 @@ class _Sweep:
         model: The pre-trained model.
         problem: The task.
         settings: How to train, and what to keep.
+        usual: The pooling of trainings whose names do not tell it.
         out: The folder of all.
         progress: Shown each result.
     """
 
     def __init__(
-        self, model: Pretrained, problem: Problem, settings: Settings, out: Path, progress: Bars
+        self,
+        model: Pretrained,
+        problem: Problem,
+        settings: Settings,
+        usual: str | None,
+        out: Path,
+        progress: Bars,
     ) -> None:
-        self._model, self._problem, self._settings = model, problem, settings
+        self._model, self._problem, self._settings, self._usual = model, problem, settings, usual
         self._out, self._progress = out, progress
         self._best: Run | None = None
 
@@ -218,16 +209,16 @@ class _Sweep:
         """The metric that chooses."""
         return done.metrics[self._problem.validation[0]][self._problem.metrics[0]]
 
-    def run(self, seed: int, rate: float) -> Run:
+    def run(self, seed: int, rate: float, pooling: str | None) -> Run:
         """The result of a training: read, or trained now. The best weights so far are kept."""
-        path = self._path(seed, rate)
+        path = self._path(seed, rate, pooling)
         file = path.with_name(f"{path.name}.json")
-        done = _read(file) if file.exists() else self._train(seed, rate)
+        done = replace(_read(file), pooling=pooling) if file.exists() else self._train(seed, rate, pooling)
         if self._settings.keep == "all" and not self._has_weights(done):
             done = self._train_again(done)
         if self._is_best(done):
             if self._best is not None and self._settings.keep == "best":
-                shutil.rmtree(self._path(self._best.seed, self._best.rate), ignore_errors=True)
+                shutil.rmtree(self._path_of(self._best), ignore_errors=True)
             self._best = done
         return done
 
@@ -248,7 +239,7 @@ class _Sweep:
             runs[runs.index(best)] = self._train_again(best)
             best = max(runs, key=self.merit)
         if kept.digest(self._out) != best.weights:
-            kept.install(self._path(best.seed, best.rate), self._out, move=self._settings.keep == "best")
+            kept.install(self._path_of(best), self._out, move=self._settings.keep == "best")
         if self._settings.keep == "best":
             for folder in (self._out / "runs").glob("seed*-rate*/"):
                 shutil.rmtree(folder)
@@ -258,18 +249,18 @@ class _Sweep:
         return self._best is None or self.merit(done) > self.merit(self._best)
 
     def _has_weights(self, done: Run) -> bool:
-        places = [self._path(done.seed, done.rate)]
+        places = [self._path_of(done)]
         if self._settings.keep != "all":
             places.append(self._out)
         return done.weights is not None and done.weights in map(kept.digest, places)
 
     def _train_again(self, done: Run) -> Run:
         self._progress.say(f"{self._name(done)}: its weights are not in {self._out}, so it is trained again")
-        return self._train(done.seed, done.rate, again=True)
+        return self._train(done.seed, done.rate, done.pooling, again=True)
 
-    def _train(self, seed: int, rate: float, again: bool = False) -> Run:
+    def _train(self, seed: int, rate: float, pooling: str | None, again: bool = False) -> Run:
         """Trains; writes the weights if they are wanted, then the result."""
-        path = self._path(seed, rate)
+        path = self._path(seed, rate, pooling)
         keep = self._settings.keep
 
         def write_weights(done: Run, loaded: PreTrainedModel) -> Run:
@@ -281,7 +272,7 @@ class _Sweep:
         done = finetune_once(
             self._model,
             self._problem,
-            self._settings,
+            self._settings.model_copy(update={"pooling": pooling}),
             seed,
             rate,
             self._out / "diverged",
@@ -291,17 +282,36 @@ class _Sweep:
             write_weights,
         )
         write_text(path.with_name(f"{path.name}.json"), json.dumps(asdict(done)) + "\n")
-        metrics = done.metrics[self._problem.validation[0]]
-        shown = ", ".join(f"{metric} {value:.4f}" for metric, value in metrics.items())
+        validation = self._problem.validation[0]
+        shown = ", ".join(f"{metric} {value:.4f}" for metric, value in done.metrics[validation].items())
+        if validation in done.constant:
+            shown += f"; it predicts {done.constant[validation]} for every example"
         self._progress.say(f"{self._name(done)}: {shown} ({done.seconds:.0f} s)")
         return done
 
-    def _path(self, seed: int, rate: float) -> Path:
+    def _path(self, seed: int, rate: float, pooling: str | None) -> Path:
         """The folder of a training's weights; the file of its result is `.json` beside it."""
-        return self._out / "runs" / f"seed{seed}-rate{rate!r}"
+        suffix = "" if pooling == self._usual else f"-{pooling}"
+        return self._out / "runs" / f"seed{seed}-rate{rate!r}{suffix}"
+
+    def _path_of(self, done: Run) -> Path:
+        return self._path(done.seed, done.rate, done.pooling)
 
     def _name(self, done: Run) -> str:
-        return f"{self._problem.name}, seed {done.seed}, rate {done.rate:g}"
+        pooling = "" if done.pooling is None else f", pooling {done.pooling}"
+        return f"{self._problem.name}, seed {done.seed}, rate {done.rate:g}{pooling}"
+
+
+def poolings_of(model: Pretrained, problem: Problem, settings: Settings) -> tuple[str | None, ...]:
+    """The poolings to try, the usual one first; one where the task's model does not pool."""
+    if settings.pooling == "auto" and not problem.pooled:
+        return (None,)
+    return model.poolings(settings.pooling)
+
+
+def trainings(rates: int, poolings: int, seeds: int) -> int:
+    """Number of trainings on a task: all rates, the other poolings at the best rate, the other seeds."""
+    return rates + poolings - 1 + seeds - 1
 
 
 def _announcement(
@@ -311,34 +321,18 @@ def _announcement(
     train = len(problem.features["train"])
     splits = ", ".join(f"{split} {len(features):,}" for split, features in problem.features.items())
     cut = f", of which {problem.cut:,} are longer and cut" if problem.cut else ""
-    runs = len(rates) + len(seeds) - 1
-    updates = settings.steps or settings.epochs * -(-train // settings.batch_size)
+    poolings = poolings_of(model, problem, settings)
+    runs = trainings(len(rates), len(poolings), len(seeds))
+    others = f"poolings {', '.join(map(str, poolings[1:]))} at the best of them, " if poolings[1:] else ""
     return [
         f"task {problem.name} ({splits} features of at most {settings.length} tokens{cut}), "
         f"model {model.source}",
         *problem.notes,
-        f"{runs} trainings of at most {updates:,} updates with batches of {settings.batch_size}: "
-        f"{len(rates)} learning rates with the first seed, the best of them with {len(seeds) - 1} more",
+        f"{runs} trainings of at most {settings.updates(train):,} updates with batches of "
+        f"{settings.batch_size}: {len(rates)} learning rates with the first seed, {others}"
+        f"the best of {'all' if others else 'them'} with {len(seeds) - 1} more",
         machine_line(find_device(settings.device), settings.precision),
     ]
-
-
-def table(scores: Sequence[Score]) -> str:
-    """The scores as a Markdown table, in points, with the average over the tasks where there are several."""
-    lines = ["| task | metric | validation | seeds | rate |", "|---|---|---|---|---|"]
-    for score in scores:
-        for split, metrics in score.mean.items():
-            kind = split.removeprefix("validation").replace("_", " ")
-            for name, value in metrics.items():
-                spread = score.spread[split][name]
-                shown = f"{100 * value:.1f}" + (f" ± {100 * spread:.1f}" if score.seeds > 1 else "")
-                lines.append(f"| {score.task}{kind} | {name} | {shown} | {score.seeds} | {score.rate:g} |")
-    if len(scores) > 1:
-        average = fmean(score.average for score in scores)
-        lines.append(f"| average of {len(scores)} tasks | | {100 * average:.1f} | | |")
-    if any(score.seeds == 1 for score in scores):
-        lines += ["", "One seed: how much another seed would give is not known; do not rank models by it."]
-    return "\n".join(lines)
 
 
 def _read(path: Path) -> Run:
@@ -346,14 +340,3 @@ def _read(path: Path) -> Run:
         return Run(**json.loads(path.read_text(encoding="utf-8")))
     except (ValueError, TypeError) as error:
         raise UserError(f"{path} is damaged ({error}); delete it to train it again") from None
-
-
-def _over(runs: Sequence[Run], summary: Callable[[list[float]], float]) -> dict[str, dict[str, float]]:
-    return {
-        split: {name: summary([run.metrics[split][name] for run in runs]) for name in metrics}
-        for split, metrics in runs[0].metrics.items()
-    }
-
-
-def _spread(values: list[float]) -> float:
-    return stdev(values) if len(values) > 1 else 0.0

@@ -4,7 +4,7 @@ import copy
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,8 @@ class Run:
         predictions: By test split, plain data.
         seconds: Time of training with its evaluations.
         weights: Digest of its weights, see `kept.digest`; None where they were not written.
+        pooling: What the classifier is given, where it was chosen; None: as the model says.
+        constant: The class or value that is predicted for all, by the splits where it is.
     """
 
     seed: int
@@ -40,6 +42,8 @@ class Run:
     predictions: dict[str, Any]
     seconds: float
     weights: str | None = None
+    pooling: str | None = None
+    constant: dict[str, str] = field(default_factory=dict)
 
 
 OnStep = Callable[[int, int, float], None]
@@ -103,8 +107,7 @@ def tune(
     start = time.perf_counter()
     device = find_device(settings.device)
     loaded = loaded.to(device)
-    per_epoch = math.ceil(len(problem.features["train"]) / settings.batch_size)
-    steps = settings.steps or per_epoch * settings.epochs
+    steps = settings.updates(len(problem.features["train"]))
     recipe = Recipe(
         steps=steps,
         batch_size=settings.batch_size,
@@ -116,7 +119,7 @@ def tune(
     optimizer = make_optimizer(loaded, recipe)
     batches = feature_batches(problem.features["train"], settings.batch_size, seed, 0)
     objective = task_objective(settings.precision)
-    every = max(per_epoch // settings.evaluations, 1)
+    every = settings.interval(len(problem.features["train"]))
     done, best, waited = 0, -math.inf, 0
     weights: dict[str, torch.Tensor] = {}
     while done < steps and waited < settings.patience:
@@ -142,13 +145,22 @@ def tune(
         else:
             waited += 1
     loaded.load_state_dict(weights)
-    measured = {
-        split: problem.measure(split, _predicted(loaded, problem, settings, split))
-        for split in problem.validation
+    predicted = {
+        split: _predicted(loaded, problem, settings, split)
+        for split in dict.fromkeys((*problem.validation, *problem.test))
     }
-    predicted = {split: _predicted(loaded, problem, settings, split) for split in problem.test}
+    measured = {split: problem.measure(split, predicted[split]) for split in problem.validation}
+    constants = {split: problem.constant(each) for split, each in predicted.items()}
     on_step(steps, steps, 0.0)  # it may have stopped early
-    return Run(seed, rate, measured, predicted, time.perf_counter() - start)
+    return Run(
+        seed,
+        rate,
+        measured,
+        {split: predicted[split] for split in problem.test},
+        time.perf_counter() - start,
+        pooling=settings.pooling,
+        constant={split: value for split, value in constants.items() if value is not None},
+    )
 
 
 def _predicted(loaded: PreTrainedModel, problem: Problem, settings: Settings, split: str) -> Any:

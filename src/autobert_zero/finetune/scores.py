@@ -1,0 +1,133 @@
+"""The result on a task beside the trivial ones, and the table over tasks."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from statistics import fmean
+
+Metrics = Mapping[str, float]
+"""By name."""
+
+_COLUMNS = (
+    *("task", "metric", "validation", "trivial on validation", "test", "trivial on test"),
+    *("seeds", "rate", "pooling"),
+)
+
+
+@dataclass(frozen=True)
+class Score:
+    """The result on a task: of all seeds, at the learning rate and pooling that did best with the first.
+
+    Attributes:
+        task: Its name.
+        rate: The chosen learning rate.
+        seeds: Number of seeds.
+        mean: By validation split, then by metric.
+        spread: Standard deviation over the seeds, likewise; 0 for one seed.
+        best_seed: The seed with the best validation score; its weights are kept.
+        pooling: The chosen pooling; None where there is no choice.
+        test: As `mean`, of the test splits that have labels; nothing was chosen by them.
+        test_spread: As `spread`, of the test splits.
+        trivial: Metrics of trivial predictors, by split, then by the predictor's name.
+        constant: By split, the one class or value that the model predicts for every example, and how many of
+            the seeds do.
+    """
+
+    task: str
+    rate: float
+    seeds: int
+    mean: Mapping[str, Metrics]
+    spread: Mapping[str, Metrics]
+    best_seed: int = 0
+    pooling: str | None = None
+    test: Mapping[str, Metrics] = field(default_factory=dict)
+    test_spread: Mapping[str, Metrics] = field(default_factory=dict)
+    trivial: Mapping[str, Mapping[str, Metrics]] = field(default_factory=dict)
+    constant: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def average(self) -> float:
+        """The mean of all metrics of all validation splits: what a table averages (GLUE's rule)."""
+        return fmean(value for split in self.mean.values() for value in split.values())
+
+
+def table(scores: Sequence[Score]) -> str:
+    """The scores as a Markdown table, in points, with the average over the tasks where there are several.
+
+    Columns that are empty for all tasks are left out. Below the table stand the models that predict a
+    constant, and those that are no better than a trivial predictor.
+    """
+    rows = [row for score in scores for row in _rows(score)]
+    if len(scores) > 1:
+        average = fmean(score.average for score in scores)
+        rows.append([f"average of {len(scores)} tasks", "", f"{100 * average:.1f}", *[""] * 6])
+    kept = [n for n, name in enumerate(_COLUMNS) if any(row[n] for row in rows)]
+    lines = [_line([_COLUMNS[n] for n in kept]), f"|{'---|' * len(kept)}"]
+    lines += [_line([row[n] for n in kept]) for row in rows]
+    remarks = [remark for score in scores for remark in _remarks(score)]
+    if any(score.seeds == 1 for score in scores):
+        remarks.append("One seed: how much another seed would give is not known; do not rank models by it.")
+    return "\n".join([*lines, *(line for remark in remarks for line in ("", remark))])
+
+
+def trivial_line(metrics: Mapping[str, Metrics], metric: str) -> str:
+    """What the trivial predictors of a split reach, in points: their names with one metric."""
+    return ", ".join(f"{name} {100 * values[metric]:.1f}" for name, values in metrics.items())
+
+
+def _rows(score: Score) -> Iterator[list[str]]:
+    """The rows of a task: a metric of a validation split with its test split, then of other test splits."""
+    for validation, test in _paired(list(score.mean), list(score.test)):
+        kind = _kind(validation or test or "")
+        for metric in score.mean[validation] if validation else score.test[test or ""]:
+            row = [f"{score.task}{kind}", metric]
+            for split, mean, spread in (
+                (validation, score.mean, score.spread),
+                (test, score.test, score.test_spread),
+            ):
+                if split is None:
+                    row += ["", ""]
+                    continue
+                shown = f"{100 * mean[split][metric]:.1f}"
+                shown += f" ± {100 * spread[split][metric]:.1f}" if score.seeds > 1 else ""
+                shown += " (constant)" if split in score.constant else ""
+                row += [shown, trivial_line(score.trivial.get(split, {}), metric)]
+            yield [*row, str(score.seeds), f"{score.rate:g}", score.pooling or ""]
+
+
+def _paired(validation: list[str], test: list[str]) -> Iterator[tuple[str | None, str | None]]:
+    """Each validation split with the test split of its kind, then the other test splits."""
+    left = list(test)
+    for split in validation:
+        alone = len(validation) == len(test) == 1
+        match = next((each for each in left if alone or _kind(each) == _kind(split)), None)
+        if match is not None:
+            left.remove(match)
+        yield split, match
+    yield from ((None, split) for split in left)
+
+
+def _kind(split: str) -> str:
+    """What a row calls a split beside its task: ` matched` for `validation_matched`, nothing for `test`."""
+    for usual in ("validation", "test"):
+        split = split.removeprefix(usual)
+    return f" {split.replace('_', ' ').strip()}".rstrip()
+
+
+def _remarks(score: Score) -> Iterator[str]:
+    """What a reader has to know of a result."""
+    for split, words in score.constant.items():
+        yield f"{score.task}: on {split} the model predicts {words} for every example."
+    for split, metrics in (*score.mean.items(), *score.test.items()):
+        metric, value = next(iter(metrics.items()))
+        better = {
+            name: values for name, values in score.trivial.get(split, {}).items() if values[metric] >= value
+        }
+        if better:
+            yield (
+                f"{score.task}: on {split} the model ({metric} {100 * value:.1f}) is not better than "
+                f"{trivial_line(better, metric)}."
+            )
+
+
+def _line(cells: Sequence[str]) -> str:
+    return "".join(f"| {cell} " if cell else "| " for cell in cells) + "|"

@@ -1,0 +1,96 @@
+"""From the runs of a task to its score, and the trivial scores beside it."""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from statistics import fmean, stdev
+
+from autobert_zero.errors import UserError
+from autobert_zero.files import write_text
+from autobert_zero.finetune.problem import Problem
+from autobert_zero.finetune.scores import Metrics, Score
+from autobert_zero.finetune.train import Run
+from autobert_zero.run_folder import Input
+
+
+def trivial_scores(
+    problem: Problem, inputs: Mapping[str, Input], path: Path
+) -> Mapping[str, Mapping[str, Metrics]]:
+    """The metrics of trivial predictors by split, then by the predictor's name.
+
+    Args:
+        problem: The task.
+        inputs: What they depend on.
+        path: Where they are kept; read if they are there, of the same inputs.
+
+    Raises:
+        UserError: The file is damaged.
+    """
+    identities = {what: each.identity for what, each in inputs.items()}
+    if path.exists():
+        try:
+            kept = json.loads(path.read_text(encoding="utf-8"))
+            if kept["inputs"] == identities:
+                return dict(kept["metrics"])
+        except (ValueError, KeyError, TypeError) as error:
+            raise UserError(f"{path} is damaged ({error!r}); delete it to compute it again") from None
+    predicted = problem.baselines()
+    trivial: dict[str, dict[str, Metrics]] = {
+        split: {name: problem.measure(split, splits[split]) for name, splits in predicted.items()}
+        for split in problem.scored
+    }
+    write_text(path, json.dumps({"inputs": identities, "metrics": trivial}, indent=2) + "\n")
+    return trivial
+
+
+def summarise(
+    problem: Problem,
+    runs: Sequence[Run],
+    best: Run,
+    trivial: Mapping[str, Mapping[str, Metrics]],
+    pooling: str | None,
+) -> Score:
+    """The result on a task.
+
+    Args:
+        problem: The task.
+        runs: Of all seeds, at the chosen rate and pooling.
+        best: The best of them on validation.
+        trivial: Of `trivial_scores`.
+        pooling: The chosen one; None where there is no choice.
+    """
+    test = [split for split in problem.scored if split not in problem.validation]
+    measured = [run.metrics for run in runs]
+    tested = [{split: problem.measure(split, run.predictions[split]) for split in test} for run in runs]
+    constant = {}
+    for split in problem.scored:
+        values = [run.constant[split] for run in runs if split in run.constant]
+        if values:
+            constant[split] = f"{' or '.join(dict.fromkeys(values))} ({len(values)} of {len(runs)} seeds)"
+    return Score(
+        task=problem.name,
+        rate=runs[0].rate,
+        seeds=len(runs),
+        mean=_over(measured, fmean),
+        spread=_over(measured, _spread),
+        best_seed=best.seed,
+        pooling=pooling,
+        test=_over(tested, fmean),
+        test_spread=_over(tested, _spread),
+        trivial=trivial,
+        constant=constant,
+    )
+
+
+def _over(
+    measured: Sequence[Mapping[str, Metrics]], summary: Callable[[list[float]], float]
+) -> dict[str, dict[str, float]]:
+    """Summarises the metrics of several runs, by split."""
+    return {
+        split: {name: summary([each[split][name] for each in measured]) for name in metrics}
+        for split, metrics in measured[0].items()
+    }
+
+
+def _spread(values: list[float]) -> float:
+    return stdev(values) if len(values) > 1 else 0.0

@@ -5,8 +5,8 @@
 
 BOOKS is tens of megabytes of text; GLUE holds a folder of `.jsonl` files for each task, as `autobert-zero
 glue` takes them; BLIMP is a file or folder of minimal pairs. Test splits that have labels (the official one
-of STS-B) are scored beside validation. Of more than 10,000 training examples of MNLI and QQP 10,000 are taken,
-spread over all; of MNLI the matched validation split.
+of STS-B) are scored beside validation. Of more than 10,000 training examples of MNLI and QQP 10,000 are
+taken, spread over all; of MNLI the matched validation split.
 The backbones: BERT; the hand-made hybrid; convolutions only; the first and the last two layers of the
 published AutoBERT-Zero-base; the best that our search found with the small preset. 4 layers, width 128,
 otherwise the small preset of pre-training: 30.3 M tokens each, the first 4.1 M in sequences of 16 tokens,

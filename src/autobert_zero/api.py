@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from autobert_zero.space import Backbone
 
 if TYPE_CHECKING:
-    from autobert_zero.finetune.suite import Score
+    from autobert_zero.finetune.scores import Score
 
 Settings = Mapping[str, Any]
 """Settings by their dotted names; a value is plain data."""

@@ -57,6 +57,7 @@ MAY_IMPORT = {
         "announce",
     },
     "minimal_pairs": {"errors", "nn", "data", "hf", "training", "finetune"},
+    "model_comparison": {"errors", "hf", "finetune", "devices", "export", "progress"},
     "export": {
         *("errors", "sources", "space", "nn", "data", "hf", "cost", "search", "search_runs", "report"),
         "minimal_pairs",

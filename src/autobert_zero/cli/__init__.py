@@ -5,6 +5,7 @@ import sys
 
 from autobert_zero.cli import (
     cache,
+    compare,
     diagnose,
     draw,
     finetune,
@@ -51,6 +52,7 @@ def _run() -> None:
 __all__ = [
     "app",
     "cache",
+    "compare",
     "diagnose",
     "draw",
     "finetune",

@@ -79,6 +79,34 @@ def load_splits(task: Task, folder: Path | None) -> dict[str, Dataset]:
     return splits
 
 
+def load_labelled(task: Task, folder: Path | None) -> tuple[str, Dataset]:
+    """Loads the first split with labels among the test and the validation splits; nothing is trained with it.
+
+    Args:
+        task: A regression.
+        folder: As in `load_splits`.
+
+    Returns:
+        The name of the split, and its examples with the columns of `load_splits`.
+
+    Raises:
+        UserError: There is none, or it is broken.
+    """
+    classes = _Classes(task)
+    for split in (*task.test, *task.validation):
+        place, examples = _read(task, folder, split)
+        if examples is None:
+            continue
+        read = list(examples)
+        if not read or (split in task.test and all(_hidden(task, example) for _, example in read)):
+            continue
+        rows = [_checked(task, example, where, split, classes) for where, example in read]
+        _check_spread(task, split, place, [row["label"] for row in rows])
+        return split, Dataset.from_list(rows)
+    splits = ", ".join((*task.test, *task.validation))
+    raise UserError(f"task {task.name}: {folder or 'the Hub'} has none of the splits {splits} with labels")
+
+
 def _read(task: Task, folder: Path | None, split: str) -> tuple[str, Placed | None]:
     """Where a split is, and its examples; None if there is no such split."""
     if folder is None:

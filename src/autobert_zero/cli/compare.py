@@ -1,0 +1,108 @@
+"""`compare`."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from autobert_zero.cli.app import app
+from autobert_zero.cli.common import stop_told
+from autobert_zero.cli.options import Device
+from autobert_zero.errors import UserError
+from autobert_zero.extras import require
+from autobert_zero.files import write_text
+from autobert_zero.progress import Bars, log_console, quiet_transformers
+
+_PICTURES = (".png", ".svg", ".pdf")
+
+
+@app.command()
+def compare(
+    models: Annotated[
+        list[str],
+        typer.Argument(help="Folders of models (saved, exported, pre-trained, fine-tuned), or Hub names."),
+    ],
+    task: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="A similarity task (stsb, or a YAML file of a task with two texts and a value), scored "
+            "without training; can be given several times."
+        ),
+    ] = None,
+    data: Annotated[
+        Path | None, typer.Option(help="Folder with the files of the tasks; default: from the Hub.")
+    ] = None,
+    length: Annotated[int, typer.Option(min=1, help="Tokens in a sequence.")] = 128,
+    batch: Annotated[str, typer.Option(help="Sequences in a batch, separated by commas.")] = "1,32",
+    onnx: Annotated[bool, typer.Option("--onnx/--no-onnx", help="Measure ONNX Runtime too.")] = True,
+    int8: Annotated[
+        bool, typer.Option("--int8", help="Measure ONNX Runtime with 8-bit weights too.")
+    ] = False,
+    device: Device = "auto",
+    out: Annotated[
+        Path | None, typer.Option(help="File for the table: .md or .json, by its extension.")
+    ] = None,
+    picture: Annotated[
+        Path | None, typer.Option(help="Picture of score against latency: .png, .svg or .pdf.")
+    ] = None,
+) -> None:
+    """Compare models: size, speed in PyTorch and ONNX Runtime, peak memory, and similarity scores."""
+    require("compare", "hf", "transformers")
+    if onnx or int8:
+        require("ONNX", "export", "onnx", "onnxruntime", "onnxscript", otherwise=", or give --no-onnx")
+    quiet_transformers()
+    batches = _batches(batch)
+    if out is not None and out.suffix not in (".md", ".json"):
+        raise UserError(f"--out {out}: the extension is .md or .json")
+    if picture is not None:
+        if not task:
+            raise UserError("--picture shows a score against latency; name a --task")
+        if picture.suffix not in _PICTURES:
+            raise UserError(f"--picture {picture}: the extension is {', '.join(_PICTURES)}")
+        require("--picture", "draw")
+    for path in (out, picture):
+        if path is not None and (path.exists() or not path.absolute().parent.is_dir()):
+            problem = "exists already" if path.exists() else "is in a folder that does not exist"
+            raise UserError(f"{path} {problem}; choose another file")
+    from autobert_zero.announce import machine_line
+    from autobert_zero.devices import find_device
+    from autobert_zero.model_comparison.run import compare as run
+    from autobert_zero.model_comparison.similarity import load_pairs
+    from autobert_zero.model_comparison.table import draw, markdown, plain
+
+    tasks = [load_pairs(name, data) for name in dict.fromkeys(task or [])]
+    with stop_told(lambda: "give the same call again"), Bars(log_console()) as progress:
+        progress.say(
+            f"{len(models)} models, sequences of {length} tokens in batches of {', '.join(map(str, batches))}"
+            + "".join(f"; {pairs.name} {pairs.split}: {len(pairs.scores):,} pairs" for pairs in tasks)
+        )
+        progress.say(machine_line(find_device(device), "fp32"))
+        rows = run(
+            models,
+            tasks,
+            batches,
+            length,
+            device,
+            with_onnx=onnx,
+            with_int8=int8,
+            progress=progress.update,
+            say=progress.say,
+        )
+    text = markdown(rows, tasks, length)
+    if out is not None:
+        content = json.dumps(plain(rows, tasks, length), indent=2) if out.suffix == ".json" else text
+        write_text(out, content + "\n")
+    if picture is not None:
+        draw(rows, tasks[0], picture)
+    typer.echo(text)
+
+
+def _batches(text: str) -> list[int]:
+    try:
+        sizes = [int(part) for part in text.split(",")]
+    except ValueError:
+        sizes = []
+    if not sizes or min(sizes) < 1:
+        raise UserError(f"--batch is numbers from 1, separated by commas, not {text!r}")
+    return list(dict.fromkeys(sizes))

@@ -1,0 +1,121 @@
+"""What runs an encoder: PyTorch, ONNX Runtime, and ONNX Runtime with 8-bit weights."""
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from autobert_zero.devices import find_device
+from autobert_zero.errors import UserError
+from autobert_zero.export.programs import INPUTS, write_programs
+from autobert_zero.model_comparison.models import Encoder
+
+Array = NDArray[Any]
+
+PYTORCH, ONNX, INT8 = "PyTorch", "ONNX Runtime", "ONNX Runtime int8"
+
+
+@dataclass(frozen=True)
+class Engine:
+    """A way to run an encoder.
+
+    Attributes:
+        name: Of `PYTORCH`, `ONNX`, `INT8`.
+        megabytes: Size of its file of weights.
+        run: From ids and mask (B, n) to states (B, n, d).
+    """
+
+    name: str
+    megabytes: float
+    run: Callable[[Array, Array], Array]
+
+
+def engines(encoder: Encoder, device: str, names: Sequence[str], folder: Path) -> Iterator[Engine]:
+    """Yields the engines of an encoder that there are.
+
+    Args:
+        encoder: The encoder.
+        device: Of PyTorch; ONNX Runtime runs on the CPU.
+        names: Engines that are wanted.
+        folder: Where ONNX files are written.
+
+    Raises:
+        UserError: The device does not exist.
+    """
+    if PYTORCH in names:
+        yield Engine(PYTORCH, 4 * encoder.parameters / 1e6, pytorch(encoder, device))
+    if ONNX not in names and INT8 not in names:
+        return
+    model = encoder.exportable()
+    if model is None:
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    list(write_programs(model, folder, ("onnx",), lambda doing: None))
+    path = folder / "model.onnx"
+    if ONNX in names:
+        yield Engine(ONNX, _megabytes(folder), onnx(path))
+    if INT8 in names:
+        quantised = quantise(path)
+        yield Engine(INT8, _megabytes(quantised.parent), onnx(quantised))
+
+
+def pytorch(encoder: Encoder, device: str) -> Callable[[Array, Array], Array]:
+    """Runs an encoder with PyTorch, in single precision."""
+    place = find_device(device)
+    model: Any = encoder.model.to(place)
+
+    @torch.inference_mode()
+    def run(ids: Array, mask: Array) -> Array:
+        given = {"input_ids": torch.from_numpy(ids), "attention_mask": torch.from_numpy(mask)}
+        states = model(**{name: tensor.to(place) for name, tensor in given.items()}).last_hidden_state
+        result: Array = states.float().cpu().numpy()  # (B, n, d); waits for the device
+        return result
+
+    return run
+
+
+def onnx(path: Path) -> Callable[[Array, Array], Array]:
+    """Runs an ONNX file with ONNX Runtime on the CPU."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3  # warnings are about the graph, which is checked against PyTorch
+    options.intra_op_num_threads = torch.get_num_threads()
+    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+
+    def run(ids: Array, mask: Array) -> Array:
+        given = dict(zip(INPUTS, (ids, mask, np.zeros_like(ids)), strict=True))
+        result: Array = session.run(None, given)[0]
+        return result
+
+    return run
+
+
+def quantise(path: Path) -> Path:
+    """Writes a file with 8-bit weights and dynamic 8-bit activations of the matrix products beside a file.
+
+    Raises:
+        UserError: ONNX Runtime cannot quantise it.
+    """
+    from onnxruntime.quantization import QuantType, quantize_dynamic
+
+    out = path.parent / "int8" / "model.onnx"
+    out.parent.mkdir(exist_ok=True)
+    logging.disable(logging.WARNING)  # it advises a step for images
+    try:
+        quantize_dynamic(path, out, weight_type=QuantType.QInt8)
+    except Exception as error:  # it has many kinds
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise UserError(f"{path} cannot be quantised ({reason}); leave --int8 out") from None
+    finally:
+        logging.disable(logging.NOTSET)
+    return out
+
+
+def _megabytes(folder: Path) -> float:
+    return sum(path.stat().st_size for path in folder.glob("model.onnx*")) / 1e6

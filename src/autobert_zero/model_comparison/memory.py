@@ -1,0 +1,53 @@
+"""Peak memory of an encoder: in a process of its own, since memory is never given back whole."""
+
+import multiprocessing
+from pathlib import Path
+
+import numpy as np
+
+from autobert_zero.model_comparison import engines
+from autobert_zero.model_comparison.models import open_encoder
+from autobert_zero.progress import quiet_transformers
+
+
+def peak_memory(name: str, file: Path | None, batch: int, length: int, vocabulary: int) -> float:
+    """Measures what loading an encoder and running one batch add to a process, on the CPU.
+
+    Args:
+        name: The model, for PyTorch.
+        file: Its ONNX file, for ONNX Runtime; None: PyTorch.
+        batch: Number of sequences.
+        length: Tokens in a sequence.
+        vocabulary: Number of token ids.
+
+    Returns:
+        Megabytes.
+    """
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        return pool.apply(_peak, (name, file, batch, length, vocabulary))
+
+
+def _peak(name: str, file: Path | None, batch: int, length: int, vocabulary: int) -> float:
+    quiet_transformers()
+    ids = np.random.default_rng(0).integers(0, vocabulary, (batch, length))
+    if file is None:
+        before = _resident()
+        run = engines.pytorch(open_encoder(name), "cpu")
+    else:
+        import onnxruntime  # noqa: F401  # the library itself does not count
+
+        before = _resident()
+        run = engines.onnx(file)
+    run(ids, np.ones_like(ids))
+    return _resident() - before
+
+
+def _resident() -> float:
+    """The largest resident set of this process so far, in megabytes."""
+    status = Path("/proc/self/status")
+    if status.exists():  # rusage also counts what a process was before it was replaced by this one
+        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM:"))
+        return int(line.split()[1]) * 1024 / 1e6
+    import resource
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6  # bytes on macOS

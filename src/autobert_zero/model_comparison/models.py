@@ -1,0 +1,102 @@
+"""Encoders to compare: ours, exported ones, and any of `transformers`, without their heads."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from transformers import AutoModel, PreTrainedModel, PreTrainedTokenizerBase
+
+from autobert_zero.errors import UserError
+from autobert_zero.finetune.models import first_line, open_model
+from autobert_zero.hf import AutoBertZeroModel, from_bert, from_modernbert
+
+_POOLING_FILE = Path("1_Pooling", "config.json")
+"""Where sentence-transformers keeps how the states of a sentence are pooled."""
+
+
+@dataclass(frozen=True)
+class Encoder:
+    """A pre-trained or fine-tuned encoder in single precision and evaluation mode.
+
+    Attributes:
+        name: As the user gave it.
+        source: Its folder, or its name on the Hub.
+        model: The encoder without a head.
+        tokenizer: Its tokenizer.
+        positions: Maximum number of tokens in a sequence; None where there is no limit.
+        pooling: How a sentence's states become one vector: `mean`, or `cls` where its folder says so.
+    """
+
+    name: str
+    source: str
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+    positions: int | None
+    pooling: str
+
+    @property
+    def parameters(self) -> int:
+        """Number of weights."""
+        return sum(parameter.numel() for parameter in self.model.parameters())
+
+    def exportable(self) -> AutoBertZeroModel | None:
+        """The same function as one of our classes, which can be written as ONNX; None for other types."""
+        if isinstance(self.model, AutoBertZeroModel):
+            return self.model
+        try:
+            if self.model.config.model_type == "bert":
+                converted = from_bert(self.model)
+            elif self.model.config.model_type == "modernbert":
+                converted = from_modernbert(self.model)
+            else:
+                return None
+        except UserError:  # settings that our layers do not compute
+            return None
+        return converted if isinstance(converted, AutoBertZeroModel) else None
+
+
+def open_encoder(name: str) -> Encoder:
+    """Loads an encoder.
+
+    Args:
+        name: A folder of `save_pretrained`, of `export` or of sentence-transformers, or a name on the Hub.
+
+    Raises:
+        UserError: There is no such model, it has no tokenizer, or its weights cannot be read.
+    """
+    opened = open_model(name)
+    if opened.config.is_encoder_decoder:
+        raise UserError(f"{name} has a decoder beside its encoder; encoders alone can be compared")
+    options = {} if opened.config.model_type != "bert" else {"add_pooling_layer": False}
+    try:
+        model = AutoModel.from_pretrained(
+            opened.source, trust_remote_code=False, use_safetensors=True, dtype=torch.float32, **options
+        )
+    except UserError:
+        raise
+    except Exception as error:  # transformers raises many kinds
+        raise UserError(f"the weights of {name} cannot be read: {first_line(error)}") from None
+    if getattr(model, "pooler", None) is not None:
+        model.pooler = None  # counts and costs nothing here: sentences are pooled from the states
+    return Encoder(
+        name, opened.source, model.eval(), opened.tokenizer, opened.positions, _pooling(opened.source)
+    )
+
+
+def _pooling(source: str) -> str:
+    path = Path(source) / _POOLING_FILE
+    if not path.is_file():
+        return "mean"
+    try:
+        settings = json.loads(path.read_text(encoding="utf-8"))
+        chosen = [
+            mode
+            for mode in ("cls", "mean")
+            if settings.get(f"pooling_mode_{'cls_token' if mode == 'cls' else 'mean_tokens'}")
+        ] or [settings["pooling_mode"]]
+    except (OSError, ValueError, KeyError, AttributeError) as error:
+        raise UserError(f"{path} is damaged ({error}); export or save the model again") from None
+    if len(chosen) > 1 or chosen[0] not in ("cls", "mean"):
+        raise UserError(f"{path} pools by {', '.join(map(str, chosen))}; cls and mean can be compared")
+    return chosen[0]

@@ -1,0 +1,134 @@
+"""A comparison of encoders, from their names to one row per encoder and engine."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from autobert_zero.devices import find_device
+from autobert_zero.errors import UserError
+from autobert_zero.model_comparison.engines import INT8, ONNX, PYTORCH, Engine, engines
+from autobert_zero.model_comparison.memory import peak_memory
+from autobert_zero.model_comparison.models import Encoder, open_encoder
+from autobert_zero.model_comparison.similarity import Pairs, spearman
+from autobert_zero.model_comparison.speed import measure_latency
+
+Progress = Callable[[str, int, int], None]
+"""Called with the name of the work, the amount done and the total."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """An encoder with an engine.
+
+    Attributes:
+        model: The encoder's name.
+        engine: The engine's name.
+        parameters: Number of weights.
+        megabytes: Size of the file of weights.
+        milliseconds: By size of the batch, the median time of a batch.
+        memory: Peak megabytes of the largest batch, beyond the libraries; None where it was not measured.
+        scores: By similarity task, Spearman's correlation in points.
+    """
+
+    model: str
+    engine: str
+    parameters: int
+    megabytes: float
+    milliseconds: dict[int, float]
+    memory: float | None
+    scores: dict[str, float] = field(default_factory=dict)
+
+    def sentences_per_second(self) -> float:
+        """With the size of batch that gives the most."""
+        return max(1000 * batch / time for batch, time in self.milliseconds.items())
+
+    def plain(self) -> dict[str, Any]:
+        """As JSON."""
+        return {**asdict(self), "sentences_per_second": self.sentences_per_second()}
+
+
+def compare(
+    names: Sequence[str],
+    tasks: Sequence[Pairs],
+    batches: Sequence[int],
+    length: int,
+    device: str = "auto",
+    *,
+    with_onnx: bool = True,
+    with_int8: bool = False,
+    progress: Progress = lambda name, done, total: None,
+    say: Callable[[str], None] = lambda line: None,
+) -> list[Row]:
+    """Measures every encoder with every engine that it has.
+
+    Args:
+        names: Folders or names on the Hub.
+        tasks: Similarity tasks.
+        batches: Numbers of sequences in a batch.
+        length: Tokens in a sequence.
+        device: Of PyTorch.
+        with_onnx: Whether to measure ONNX Runtime too.
+        with_int8: Whether to measure ONNX Runtime with 8-bit weights too.
+        progress: Shows what is done.
+        say: Prints a line.
+
+    Raises:
+        UserError: A model cannot be used, or sequences are longer than it takes.
+    """
+    place = find_device(device)
+    encoders = [open_encoder(name) for name in names]
+    for encoder in encoders:
+        if encoder.positions is not None and length > encoder.positions:
+            raise UserError(
+                f"{encoder.name} has {encoder.positions} positions; --length is {length}, choose at most that"
+            )
+    wanted = [PYTORCH, *([ONNX] if with_onnx else []), *([INT8] if with_int8 else [])]
+    with TemporaryDirectory() as temporary:
+        opened: list[tuple[Encoder, Engine, Path | None]] = []
+        for number, encoder in enumerate(encoders):
+            progress("preparing", number, len(encoders))
+            folder = Path(temporary, str(number))
+            made = list(engines(encoder, device, wanted, folder))
+            if len(made) < len(wanted):
+                kind = encoder.model.config.model_type
+                say(f"{encoder.name}: models of type {kind} are measured with PyTorch only")
+            files = {ONNX: folder / "model.onnx", INT8: folder / "int8" / "model.onnx"}
+            opened += [(encoder, engine, files.get(engine.name)) for engine in made]
+        progress("preparing", len(encoders), len(encoders))
+        keys = [str(index) for index in range(len(opened))]
+        times = measure_latency(
+            {
+                key: (engine, encoder.model.config.vocab_size)
+                for key, (encoder, engine, _) in zip(keys, opened, strict=True)
+            },
+            batches,
+            length,
+            lambda done, total: progress("latency", done, total),
+        )
+        rows = []
+        for key, (encoder, engine, file) in zip(keys, opened, strict=True):
+            memory = None
+            if file is not None or place.type == "cpu":
+                vocabulary = encoder.model.config.vocab_size
+                memory = peak_memory(encoder.name, file, max(batches), length, vocabulary)
+            scores = {
+                pairs.name: spearman(
+                    encoder, engine, pairs, partial(progress, f"{pairs.name}, {encoder.name}")
+                )
+                for pairs in tasks
+            }
+            rows.append(
+                Row(
+                    encoder.name,
+                    engine.name,
+                    encoder.parameters,
+                    engine.megabytes,
+                    times[key],
+                    memory,
+                    scores,
+                )
+            )
+    return rows

@@ -1,0 +1,128 @@
+"""Pairs of sentences: how well the cosine of their embeddings orders them, without training."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import scipy.stats
+
+from autobert_zero.errors import UserError
+from autobert_zero.finetune.data import load_labelled
+from autobert_zero.finetune.kinds import find_task
+from autobert_zero.finetune.task import Task
+from autobert_zero.model_comparison.engines import Array, Engine
+from autobert_zero.model_comparison.models import Encoder
+
+_BATCH = 32
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """A similarity task.
+
+    Attributes:
+        name: What it is called.
+        split: `test` where that has labels, else a validation split.
+        first: The first sentences.
+        second: The second sentences.
+        scores: Their similarity as people see it.
+    """
+
+    name: str
+    split: str
+    first: tuple[str, ...]
+    second: tuple[str, ...]
+    scores: tuple[float, ...]
+
+
+def load_pairs(name: str, data: Path | None) -> Pairs:
+    """Reads a task of pairs with values, such as `stsb`.
+
+    Args:
+        name: A built-in task, or a YAML file.
+        data: Folder with one folder per task, or the folder of this task; None: from the Hub.
+
+    Raises:
+        UserError: It is of another kind, or its data cannot be used.
+    """
+    task = find_task(name)
+    if not isinstance(task, Task) or not task.regression or len(task.columns) != 2:
+        raise UserError(
+            f"task {task.name} is no similarity task: that is two columns of text and a value, as stsb"
+        )
+    folder = None if data is None else next((each for each in (task.folder(data),) if each.is_dir()), data)
+    split, examples = load_labelled(task, folder)
+    if len(examples) < 3:
+        raise UserError(
+            f"task {task.name}: {split} has {len(examples)} examples; a correlation needs 3 or more"
+        )
+    first, second, labels = (tuple(examples[column]) for column in ("text", "pair", "label"))
+    return Pairs(task.name, split, first, second, labels)
+
+
+def spearman(
+    encoder: Encoder,
+    engine: Engine,
+    pairs: Pairs,
+    watch: Callable[[int, int], None] = lambda done, total: None,
+) -> float:
+    """Spearman's correlation of cosine similarity with the labels, in points.
+
+    Args:
+        encoder: Gives the tokenizer and the pooling.
+        engine: Computes the states.
+        pairs: The task.
+        watch: Called with the number of sentences done and the total.
+
+    Raises:
+        UserError: All similarities are the same.
+    """
+    texts = [*pairs.first, *pairs.second]
+    vectors = embed(encoder, engine, texts, watch)  # (2 N, d)
+    vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
+    cosine = (vectors[: len(pairs.first)] * vectors[len(pairs.first) :]).sum(1)  # (N,)
+    if not np.ptp(cosine) > 0:
+        raise UserError(
+            f"{encoder.name}, {engine.name}: all cosine similarities of {pairs.name} are the same"
+        )
+    return 100 * float(scipy.stats.spearmanr(cosine, pairs.scores).statistic)
+
+
+def embed(
+    encoder: Encoder,
+    engine: Engine,
+    texts: Sequence[str],
+    watch: Callable[[int, int], None] = lambda done, total: None,
+) -> Array:
+    """Embeds texts, batched by length; longer ones than the model takes are cut.
+
+    Returns:
+        (N, d), in the order of the texts.
+    """
+    limits = [each for each in (encoder.positions, encoder.tokenizer.model_max_length) if each is not None]
+    limit = min([*limits, 512])
+    ids = encoder.tokenizer(list(texts), truncation=True, max_length=limit)["input_ids"]
+    order = sorted(range(len(texts)), key=lambda index: len(ids[index]))
+    vectors: list[Array] = [np.empty(0)] * len(texts)
+    for start in range(0, len(order), _BATCH):
+        chosen = order[start : start + _BATCH]
+        longest = max(len(ids[index]) for index in chosen)
+        batch = np.full((len(chosen), longest), encoder.tokenizer.pad_token_id, dtype=np.int64)
+        mask = np.zeros_like(batch)
+        for row, index in enumerate(chosen):
+            batch[row, : len(ids[index])] = ids[index]
+            mask[row, : len(ids[index])] = 1
+        pooled = _pool(engine.run(batch, mask), mask, encoder.pooling)
+        for row, index in enumerate(chosen):
+            vectors[index] = pooled[row]
+        watch(start + len(chosen), len(order))
+    return np.stack(vectors)
+
+
+def _pool(states: Array, mask: Array, pooling: str) -> Array:
+    """(B, n, d) -> (B, d)."""
+    if pooling == "cls":
+        return states[:, 0].astype(np.float64)
+    real = np.where(mask[..., None] == 1, states.astype(np.float64), 0.0)  # (B, n, d)
+    return real.sum(1) / mask.sum(1, keepdims=True)

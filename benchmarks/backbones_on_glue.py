@@ -1,12 +1,12 @@
 """Five backbones of one depth and width, pre-trained with one recipe, then fine-tuned on tasks of GLUE.
 
     python benchmarks/backbones_on_glue.py --corpus BOOKS --glue GLUE --out OUT [--blimp BLIMP]
-        [--repeats 1] [--quick]
+        [--wnut WNUT17] [--repeats 1] [--quick]
 
 BOOKS is tens of megabytes of text; GLUE holds a folder of `.jsonl` files for each task, as `autobert-zero
-glue` takes them; BLIMP is a file or folder of minimal pairs. Test splits that have labels (the official one
-of STS-B) are scored beside validation. Of more than 10,000 training examples of MNLI and QQP 10,000 are
-taken, spread over all; of MNLI the matched validation split.
+glue` takes them; BLIMP is a file or folder of minimal pairs, WNUT17 the folder of the task of that name. Test
+splits that have labels (the official one of STS-B) are scored beside validation. Of more than 10,000 training
+examples of MNLI and QQP 10,000 are taken, spread over all; of MNLI the matched validation split.
 The backbones: BERT; the hand-made hybrid; convolutions only; the first and the last two layers of the
 published AutoBERT-Zero-base; the best that our search found with the small preset. 4 layers, width 128,
 otherwise the small preset of pre-training: 30.3 M tokens each, the first 4.1 M in sequences of 16 tokens,
@@ -78,6 +78,12 @@ class Setting:
     out: Path
     quick: bool
     blimp: Path | None
+    wnut: Path | None
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """The tasks whose data are there."""
+        return (*TASKS, *(() if self.wnut is None else ("wnut17",)))
 
     @cached_property
     def pairs(self) -> list[Pair]:
@@ -87,6 +93,8 @@ class Setting:
 
     def data(self, task: str) -> Path:
         """The folder of a task's files, sampled where that is wanted; made once."""
+        if task == "wnut17" and self.wnut is not None:
+            return self.wnut
         if not self.quick and task not in SAMPLED:
             return self.glue / task
         folder = self.out / "data" / task
@@ -146,7 +154,13 @@ def scored(name: str, seed: int, task: str, setting: Setting, progress: Bars) ->
         setting.out / "glue" / folder(name, seed) / task,
         setting.rates,
         setting.seeds,
-        Settings(batch_size=32, length=128, steps=steps, pooling=None if setting.quick else "auto"),
+        Settings(
+            batch_size=32,
+            length=128,
+            steps=steps,
+            pooling=None if setting.quick else "auto",
+            keep="none",
+        ),
         progress,
     )
 
@@ -167,7 +181,7 @@ def grammar(model: Path, setting: Setting) -> dict[str, Any] | None:
 def row(name: str, seed: int, setting: Setting, progress: Bars) -> tuple[dict[str, Any], list[Score]]:
     """A backbone's figures, and the scores among them. Repeats are for the tasks that say something."""
     summary = pretrained(name, seed, setting, progress)
-    tasks = TASKS if seed == 0 else REPEATED
+    tasks = setting.tasks if seed == 0 else REPEATED
     scores = [scored(name, seed, task, setting, progress) for task in tasks]
     return {
         "backbone": BACKBONES[name].to_list(),
@@ -203,6 +217,7 @@ def main() -> None:
     parser.add_argument("--glue", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--blimp", type=Path, help="minimal pairs, for a column without fine-tuning")
+    parser.add_argument("--wnut", type=Path, help="folder of WNUT-17, for a column of entities")
     parser.add_argument("--only", nargs="*", default=list(BACKBONES), choices=list(BACKBONES))
     parser.add_argument("--repeats", type=int, default=0, help="further pre-trainings of each, other seeds")
     parser.add_argument(
@@ -211,7 +226,9 @@ def main() -> None:
         help="300 steps of pre-training, 50 on each task, 2 seeds, 1 rate, 1 pooling, 1,000 examples a split",
     )
     arguments = parser.parse_args()
-    setting = Setting(arguments.corpus, arguments.glue, arguments.out, arguments.quick, arguments.blimp)
+    setting = Setting(
+        arguments.corpus, arguments.glue, arguments.out, arguments.quick, arguments.blimp, arguments.wnut
+    )
     rows, trivial = {}, {}
     with Bars(Console(stderr=True)) as progress:
         for seed in range(arguments.repeats + 1):

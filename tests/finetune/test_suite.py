@@ -161,6 +161,41 @@ def test_a_folder_without_a_record_goes_on(
     assert "holds a fine-tuning with other data" in done.err
 
 
+def test_a_folder_of_before_there_was_a_floor_keeps_its_recipe(
+    tuned: Path, model: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = tmp_path / "old"
+    shutil.copytree(tuned, old)
+    about = json.loads((old / "finetune.json").read_text())
+    del about["settings"]["min_updates"]
+    (old / "finetune.json").write_text(json.dumps(about))
+    monkeypatch.setattr(suite, "finetune_once", None)
+    done = tiny.command(*arguments(model, data, old), "--set", "min_updates=100")
+    assert (done.code, done.err.count("\n")) == (2, 1)
+    assert "holds a fine-tuning with min_updates 0, not 100" in done.err
+    done = tiny.command(*arguments(model, data, old))
+    assert done.code == 0, done.err
+
+
+def test_trivial_scores_are_kept_with_what_they_depend_on(
+    tuned: Path, model: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out"
+    shutil.copytree(tuned, out)
+    monkeypatch.setattr(suite, "finetune_once", None)
+    path = out / "trivial.json"
+    before = json.loads(path.read_text())
+    for kept in ({**before, "inputs": {"data": "other"}, "metrics": {}}, before):
+        path.write_text(json.dumps(kept))
+        done = tiny.command(*arguments(model, data, out))
+        assert done.code == 0, done.err
+        assert json.loads(path.read_text()) == before
+    path.write_text("{")
+    done = tiny.command(*arguments(model, data, out))
+    assert (done.code, done.err.count("\n")) == (2, 1)
+    assert "trivial.json is damaged" in done.err
+
+
 def test_a_half_made_folder_is_started_again(model: Path, data: Path, tmp_path: Path) -> None:
     """Killed between making the folder and the first training; settings may change then."""
     out = tmp_path / "out"

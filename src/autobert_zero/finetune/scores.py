@@ -14,13 +14,28 @@ _COLUMNS = (
 
 
 @dataclass(frozen=True)
+class Divergence:
+    """Trainings that diverged, and are left out of all means.
+
+    Attributes:
+        rate: Their learning rate.
+        pooling: Their pooling; None where there is no choice.
+        seeds: Number of them.
+    """
+
+    rate: float
+    pooling: str | None
+    seeds: int
+
+
+@dataclass(frozen=True)
 class Score:
     """The result on a task: of all seeds, at the learning rate and pooling that did best with the first.
 
     Attributes:
         task: Its name.
         rate: The chosen learning rate.
-        seeds: Number of seeds.
+        seeds: Number of seeds whose trainings did not diverge.
         mean: By validation split, then by metric.
         spread: Standard deviation over the seeds, likewise; 0 for one seed.
         best_seed: The seed with the best validation score; its weights are kept.
@@ -30,6 +45,7 @@ class Score:
         trivial: Metrics of trivial predictors, by split, then by the predictor's name.
         constant: By split, the one class or value that the model predicts for every example, and how many of
             the seeds do.
+        diverged: The trainings that diverged.
     """
 
     task: str
@@ -43,6 +59,7 @@ class Score:
     test_spread: Mapping[str, Metrics] = field(default_factory=dict)
     trivial: Mapping[str, Mapping[str, Metrics]] = field(default_factory=dict)
     constant: Mapping[str, str] = field(default_factory=dict)
+    diverged: Sequence[Divergence] = ()
 
     @property
     def average(self) -> float:
@@ -92,6 +109,9 @@ def _rows(score: Score) -> Iterator[list[str]]:
                 shown += " (constant)" if split in score.constant else ""
                 row += [shown, trivial_line(score.trivial.get(split, {}), metric)]
             yield [*row, str(score.seeds), f"{score.rate:g}", score.pooling or ""]
+    for each in score.diverged:
+        blank = [""] * 3
+        yield [score.task, "", "diverged", *blank, str(each.seeds), f"{each.rate:g}", each.pooling or ""]
 
 
 def _paired(validation: list[str], test: list[str]) -> Iterator[tuple[str | None, str | None]]:

@@ -1,7 +1,9 @@
 """Fine-tuning with several seeds, learning rates and poolings, kept run by run."""
 
 import json
+import math
 import shutil
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -19,7 +21,7 @@ from autobert_zero.finetune.folder import Start, check_folder, contents, open_fo
 from autobert_zero.finetune.kinds import MakeProblem, find_task, is_task_file, load_problem
 from autobert_zero.finetune.models import Pretrained, open_model
 from autobert_zero.finetune.problem import Problem
-from autobert_zero.finetune.scores import Score, table, trivial_line
+from autobert_zero.finetune.scores import Divergence, Score, table, trivial_line
 from autobert_zero.finetune.summary import summarise, trivial_scores
 from autobert_zero.finetune.train import Run, finetune_once
 from autobert_zero.progress import Bars
@@ -154,13 +156,21 @@ def _finetune(
             metric = problem.metrics[0]
             progress.say(f"trivial on {problem.validation[0]}, {metric}: {trivial_line(first, metric)}")
         tried = [sweep.run(seeds[0], rate, poolings[0]) for rate in rates]
+        if all(each.diverged for each in tried):
+            reasons = "; ".join(f"rate {each.rate:g}: {each.diverged}" for each in tried)
+            raise UserError(
+                f"task {task.name}, seed {seeds[0]}: the training diverged ({reasons}); choose a lower rate. "
+                f"The weights before that step are in {out / 'diverged'}"
+            )
         rate = max(tried, key=sweep.merit).rate
         tried += [sweep.run(seeds[0], rate, pooling) for pooling in poolings[1:]]
         chosen = max(tried, key=sweep.merit)
         others = [sweep.run(seed, rate, chosen.pooling) for seed in seeds[1:]]
-        runs, best = sweep.keep_best([chosen, *others])
+        runs, best = sweep.keep_best([chosen, *(each for each in others if not each.diverged)])
         pooling = model.pooling(chosen.pooling) if problem.pooled else None
-        score = summarise(problem, runs, best, trivial, pooling)
+        diverged = Counter((each.rate, each.pooling) for each in (*tried, *others) if each.diverged)
+        left_out = [Divergence(*which, seeds=count) for which, count in diverged.items()]
+        score = summarise(problem, runs, best, trivial, pooling, left_out)
         if settings.keep != "none":
             tuned = Tuned(
                 name=out.resolve().name,
@@ -206,7 +216,9 @@ class _Sweep:
         self._best: Run | None = None
 
     def merit(self, done: Run) -> float:
-        """The metric that chooses."""
+        """The metric that chooses; minus infinity where the training diverged."""
+        if done.diverged:
+            return -math.inf
         return done.metrics[self._problem.validation[0]][self._problem.metrics[0]]
 
     def run(self, seed: int, rate: float, pooling: str | None) -> Run:
@@ -214,7 +226,7 @@ class _Sweep:
         path = self._path(seed, rate, pooling)
         file = path.with_name(f"{path.name}.json")
         done = replace(_read(file), pooling=pooling) if file.exists() else self._train(seed, rate, pooling)
-        if self._settings.keep == "all" and not self._has_weights(done):
+        if self._settings.keep == "all" and not done.diverged and not self._has_weights(done):
             done = self._train_again(done)
         if self._is_best(done):
             if self._best is not None and self._settings.keep == "best":
@@ -246,7 +258,7 @@ class _Sweep:
         return runs, best
 
     def _is_best(self, done: Run) -> bool:
-        return self._best is None or self.merit(done) > self.merit(self._best)
+        return self.merit(done) > (-math.inf if self._best is None else self.merit(self._best))
 
     def _has_weights(self, done: Run) -> bool:
         places = [self._path_of(done)]
@@ -256,7 +268,10 @@ class _Sweep:
 
     def _train_again(self, done: Run) -> Run:
         self._progress.say(f"{self._name(done)}: its weights are not in {self._out}, so it is trained again")
-        return self._train(done.seed, done.rate, done.pooling, again=True)
+        repeated = self._train(done.seed, done.rate, done.pooling, again=True)
+        if repeated.diverged:
+            raise UserError(f"{self._name(done)}: diverged when it was trained again; give --keep none")
+        return repeated
 
     def _train(self, seed: int, rate: float, pooling: str | None, again: bool = False) -> Run:
         """Trains; writes the weights if they are wanted, then the result."""
@@ -282,6 +297,9 @@ class _Sweep:
             write_weights,
         )
         write_text(path.with_name(f"{path.name}.json"), json.dumps(asdict(done)) + "\n")
+        if done.diverged:
+            self._progress.say(f"{self._name(done)}: diverged, {done.diverged} ({done.seconds:.0f} s)")
+            return done
         validation = self._problem.validation[0]
         shown = ", ".join(f"{metric} {value:.4f}" for metric, value in done.metrics[validation].items())
         if validation in done.constant:

@@ -8,7 +8,7 @@ from statistics import fmean, stdev
 from autobert_zero.errors import UserError
 from autobert_zero.files import write_text
 from autobert_zero.finetune.problem import Problem
-from autobert_zero.finetune.scores import Metrics, Score
+from autobert_zero.finetune.scores import Divergence, Metrics, Score
 from autobert_zero.finetune.train import Run
 from autobert_zero.run_folder import Input
 
@@ -49,6 +49,7 @@ def summarise(
     best: Run,
     trivial: Mapping[str, Mapping[str, Metrics]],
     pooling: str | None,
+    diverged: Sequence[Divergence] = (),
 ) -> Score:
     """The result on a task.
 
@@ -58,6 +59,7 @@ def summarise(
         best: The best of them on validation.
         trivial: Of `trivial_scores`.
         pooling: The chosen one; None where there is no choice.
+        diverged: The trainings that did.
     """
     test = [split for split in problem.scored if split not in problem.validation]
     measured = [run.metrics for run in runs]
@@ -79,6 +81,7 @@ def summarise(
         test_spread=_over(tested, _spread),
         trivial=trivial,
         constant=constant,
+        diverged=diverged,
     )
 
 

@@ -12,7 +12,6 @@ import torch
 from transformers import PreTrainedModel, set_seed
 
 from autobert_zero.devices import find_device
-from autobert_zero.errors import UserError
 from autobert_zero.files import follow_umask
 from autobert_zero.finetune.config import Settings
 from autobert_zero.finetune.features import feature_batches, outputs, task_objective
@@ -34,6 +33,8 @@ class Run:
         weights: Digest of its weights, see `kept.digest`; None where they were not written.
         pooling: What the classifier is given, where it was chosen; None: as the model says.
         constant: The class or value that is predicted for all, by the splits where it is.
+        diverged: What was not finite, in words, where the training diverged: then there are no metrics, no
+            predictions and no weights.
     """
 
     seed: int
@@ -44,6 +45,7 @@ class Run:
     weights: str | None = None
     pooling: str | None = None
     constant: dict[str, str] = field(default_factory=dict)
+    diverged: str | None = None
 
 
 OnStep = Callable[[int, int, float], None]
@@ -75,9 +77,10 @@ def finetune_once(
         on_step: Called with the progress.
         keep: May write the weights.
 
-    Raises:
-        UserError: The loss is not a number.
+    Returns:
+        The result; also of a training that diverges, whose weights before that step are in `debug`.
     """
+    start = time.perf_counter()
     set_seed(seed)
     loaded = problem.load(model.source, **model.changes(settings.pooling))
     try:
@@ -85,10 +88,8 @@ def finetune_once(
     except Diverged as error:
         loaded.save_pretrained(debug)
         follow_umask(debug)
-        raise UserError(
-            f"task {problem.name}, seed {seed}, rate {rate:g}: the training diverged: {error}; choose a "
-            f"lower rate. The weights before that step are in {debug}"
-        ) from error
+        seconds = time.perf_counter() - start
+        return Run(seed, rate, {}, {}, seconds, pooling=settings.pooling, diverged=str(error))
 
 
 def tune(

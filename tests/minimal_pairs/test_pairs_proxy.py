@@ -14,6 +14,7 @@ from autobert_zero.minimal_pairs.measure import TokenisedPairs
 from autobert_zero.minimal_pairs.proxy import PairScores
 from autobert_zero.nn import EncoderConfig, MaskedLM
 from autobert_zero.search.history import History
+from autobert_zero.search_runs.parts import search_parts
 from autobert_zero.space import Backbone
 from autobert_zero.training.loop import Diverged
 
@@ -50,6 +51,14 @@ def test_a_model_without_numbers_has_diverged(data: Path) -> None:
 def test_a_score_without_data_is_refused(corpus_file: Path) -> None:
     with pytest.raises(ConfigError, match=r"set minimal_pairs\.data"):
         tiny.config(corpus_file, proxy={"score": "minimal_pairs"})
+
+
+def test_a_plan_counts_the_pairs(corpus_file: Path) -> None:
+    chosen = {"data": "pairs.jsonl", "pairs": 10}
+    config = tiny.config(corpus_file, proxy={"score": "minimal_pairs", "minimal_pairs": chosen})
+    parts = {part.name: part for part in search_parts(config)}
+    scored = config.proxy.candidates * (1 + 2 * config.strategy.parents)
+    assert parts["their minimal pairs, at most"].tokens == scored * 10 * 2 * 12 // 3 * 12
 
 
 @pytest.mark.slow

@@ -121,8 +121,8 @@ class Setting:
         return RATES[-1:] if self.quick else RATES
 
     @property
-    def seeds(self) -> range:
-        return range(2 if self.quick else 3)
+    def seeds(self) -> int:
+        return 2 if self.quick else 3
 
 
 def folder(name: str, seed: int) -> str:
@@ -243,7 +243,7 @@ def main() -> None:
                 "benchmark": "backbones_on_glue",
                 "rows": rows,
                 "trivial": trivial,
-                "seeds": len(setting.seeds),
+                "seeds": setting.seeds,
                 "rates": list(setting.rates),
             }
         )

@@ -105,12 +105,12 @@ task.write_text("columns: [text]\nlabels: [old, new]\nmetrics: [accuracy]\n", en
 # more. Chance is 50 %. A lower loss above need not win here: words alone tell much about the Testament.
 
 # %%
-settings = Settings(epochs=3, length=64, steps=min(STEPS, 189))
+settings = Settings(rates=(1e-3,), seeds=1, epochs=3, length=64, steps=min(STEPS, 189))
 scores = {}
 with Bars(Console()) as progress:
     for name, model in models.items():
         out = OUT / f"{name}-testaments"
-        scores[name] = finetune(model, str(task), data, out, [1e-3], [0], settings, progress)
+        scores[name] = finetune(model, str(task), data, out, settings, progress)
 for name, score in scores.items():
     print(f"{name}: accuracy {score.average:.3f}")
 

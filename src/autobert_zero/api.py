@@ -161,10 +161,11 @@ def finetune(
     from autobert_zero.finetune.config import Settings as FinetuneSettings
     from autobert_zero.finetune.suite import finetune as run
 
-    chosen = resolve(FinetuneSettings(), *map(parse_setting, _assignments(settings)))
+    given = {"rates": list(rates), "seeds": seeds}
+    chosen = resolve(FinetuneSettings(), given, *map(parse_setting, _assignments(settings)))
     folder = None if data is None else Path(data)
     with Bars(log_console(), quiet) as progress:
-        return run(str(model), str(task), folder, Path(out), rates, range(seeds), chosen, progress)
+        return run(str(model), str(task), folder, Path(out), chosen, progress)
 
 
 def draw(backbone: Backbone | str | Path, out: str | Path | None = None, *, layers: int | None = None) -> str:

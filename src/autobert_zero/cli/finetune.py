@@ -1,8 +1,8 @@
 """`finetune` and `glue`."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
@@ -39,13 +39,21 @@ _Device = Annotated[str | None, typer.Option(help="auto, cpu, cuda, ...; default
 @app.command()
 def finetune(
     model: Model,
-    task: Annotated[str, typer.Option(help="A GLUE task, squad, squad_v2, or a YAML file of your own.")],
+    task: Annotated[
+        list[str],
+        typer.Option(
+            help="A GLUE task, squad, squad_v2, or a YAML file of your own; can be given several times."
+        ),
+    ],
     out: Results,
     data: Annotated[
-        Path | None, typer.Option(help="Folder with the task's files; else from the Hub.")
+        Path | None,
+        typer.Option(
+            help="Folder with the task's files, for several tasks with one sub-folder per task; else the Hub."
+        ),
     ] = None,
-    rates: Rates = "3e-4,1e-3,3e-3",
-    seeds: Seeds = 3,
+    rates: Rates = None,
+    seeds: Seeds = None,
     epochs: Epochs = None,
     batch_size: BatchSize = None,
     length: Length = None,
@@ -58,14 +66,7 @@ def finetune(
     """Fine-tune a model on a task, with several learning rates and seeds."""
     options = locals()
     require("finetune", "finetune")
-    quiet_transformers()
-    from autobert_zero.finetune.scores import table
-    from autobert_zero.finetune.suite import finetune as run
-
-    settings = finetune_settings(options)
-    with stop_told(lambda: "the same call continues"), Bars(log_console()) as progress:
-        score = run(model, task, data, out, parse_rates(rates), range(seeds), settings, progress)
-    typer.echo("\n" + table([score]))
+    _run(options, task_folders(task, data, nested=len(task) > 1), nested=len(task) > 1)
 
 
 @app.command()
@@ -78,8 +79,8 @@ def glue(
     tasks: Annotated[
         str | None, typer.Option(help="Comma-separated task names; default: every task found.")
     ] = None,
-    rates: Rates = "3e-4,1e-3,3e-3",
-    seeds: Seeds = 3,
+    rates: Rates = None,
+    seeds: Seeds = None,
     epochs: Epochs = None,
     batch_size: BatchSize = None,
     length: Length = None,
@@ -92,36 +93,75 @@ def glue(
     """Fine-tune a model on every GLUE task that there is, and print the table with the average."""
     options = locals()
     require("glue", "finetune")
+    _run(options, task_folders(glue_tasks(tasks, data), data, nested=True), nested=True)
+
+
+def _run(options: Mapping[str, Any], folders: "Mapping[str, TaskFolder]", nested: bool) -> None:
+    """Fine-tunes on tasks and prints the table; `nested`: each task has a folder of its own in `--out`."""
     quiet_transformers()
-    from autobert_zero.finetune.kinds import find_task
     from autobert_zero.finetune.models import open_model
     from autobert_zero.finetune.scores import table
-    from autobert_zero.finetune.suite import finetune_all as run
-    from autobert_zero.finetune.suite import load_task
-    from autobert_zero.finetune.tasks import TASKS
+    from autobert_zero.finetune.suite import finetune_all, load_task
 
-    chosen = [name.strip() for name in tasks.split(",")] if tasks else list(TASKS)
-    found = {name: find_task(name) for name in chosen}  # before anything is trained
-    if data is not None and not tasks:
-        found = {name: task for name, task in found.items() if task.folder(data).is_dir()}
-    if not found:
-        raise UserError(f"{data} has no folder of a GLUE task; there are {', '.join(TASKS)}")
     settings = finetune_settings(options)
-    twice = [task.name for task in found.values()]
-    if len(set(twice)) < len(twice):
-        raise UserError(f"two tasks have one name: {', '.join(sorted(twice))}")
-    tried = parse_rates(rates)
+    out: Path = options["out"]
     with stop_told(lambda: "the same call continues"), Bars(log_console()) as progress:
-        opened = open_model(model)
+        opened = open_model(options["model"])
         # All are read and checked before anything is trained: the last may be the broken one.
         loaded = [
-            (load_task(name, None if data is None else task.folder(data)), out / task.name)
-            for name, task in found.items()
+            (load_task(name, folder.data), out / folder.task if nested else out)
+            for name, folder in folders.items()
         ]
-        scores = run(opened, loaded, tried, range(seeds), settings, progress)
-    text = table(scores)
-    write_text(out / "table.md", text + "\n")
+        text = table(finetune_all(opened, loaded, settings, progress))
+    if nested:
+        write_text(out / "table.md", text + "\n")
     typer.echo("\n" + text)
+
+
+class TaskFolder(NamedTuple):
+    """What a task is called, and the folder of its data; None: the Hub."""
+
+    task: str
+    data: Path | None
+
+
+def task_folders(names: Sequence[str], data: Path | None, nested: bool) -> dict[str, TaskFolder]:
+    """Finds tasks, each with the folder of its data.
+
+    Args:
+        names: As the user wrote them.
+        data: The folder that was given.
+        nested: Whether each task has a sub-folder in it.
+
+    Raises:
+        UserError: There is no such task, or two have one name.
+    """
+    from autobert_zero.finetune.kinds import find_task
+
+    found = {name: find_task(name) for name in names}
+    twice = [task.name for task in found.values()] if len(found) == len(names) else list(names)
+    if len(set(twice)) < len(twice):
+        raise UserError(f"two tasks have one name: {', '.join(sorted(twice))}")
+    return {
+        name: TaskFolder(task.name, task.folder(data) if nested and data is not None else data)
+        for name, task in found.items()
+    }
+
+
+def glue_tasks(tasks: str | None, data: Path | None) -> list[str]:
+    """The tasks of `glue`: those that are named, or all of GLUE that are in the folder.
+
+    Raises:
+        UserError: There are none.
+    """
+    from autobert_zero.finetune.tasks import TASKS
+
+    if tasks:
+        return [name.strip() for name in tasks.split(",")]
+    found = [name for name, task in TASKS.items() if data is None or task.folder(data).is_dir()]
+    if not found:
+        raise UserError(f"{data} has no folder of a GLUE task; there are {', '.join(TASKS)}")
+    return found
 
 
 def finetune_settings(options: Mapping[str, Any]) -> "Settings":
@@ -133,9 +173,11 @@ def finetune_settings(options: Mapping[str, Any]) -> "Settings":
     from autobert_zero.config import parse_setting, read_yaml, resolve
     from autobert_zero.finetune.config import Settings
 
+    rates = {} if options["rates"] is None else {"rates": parse_rates(options["rates"])}
     return resolve(
         Settings(),
         read_yaml(options["config"]) if options["config"] else {},
-        given(options, "epochs", "batch_size", "length", "device", "pooling", "keep"),
+        rates,
+        given(options, "seeds", "epochs", "batch_size", "length", "device", "pooling", "keep"),
         *map(parse_setting, options["set_"] or []),
     )

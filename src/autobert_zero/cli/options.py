@@ -7,8 +7,11 @@ import typer
 
 Model = Annotated[str, typer.Option(help="Folder of a saved or exported model, or a Hub name.")]
 Results = Annotated[Path, typer.Option(help="Folder for results; the same call continues what is in it.")]
-Rates = Annotated[str, typer.Option(help="Learning rates to try with the first seed.")]
-Seeds = Annotated[int, typer.Option(min=1, help="Number of seeds.")]
+Rates = Annotated[
+    str | None,
+    typer.Option(help="Learning rates to try with the first seed; default: 3e-4,1e-3,3e-3."),
+]
+Seeds = Annotated[int | None, typer.Option(min=1, help="Number of seeds; default: 3.")]
 Epochs = Annotated[int | None, typer.Option(min=1, help="Maximum passes over the training data; default: 3.")]
 BatchSize = Annotated[int | None, typer.Option(min=1, help="Sequences in a batch; default: 32.")]
 Length = Annotated[

@@ -9,8 +9,14 @@ from typing import Annotated, Any
 import typer
 
 from autobert_zero.cli.app import HELP_OPTIONS, app
-from autobert_zero.cli.common import parse_rates
-from autobert_zero.cli.finetune import finetune, finetune_settings
+from autobert_zero.cli.finetune import (
+    TaskFolder,
+    finetune,
+    finetune_settings,
+    glue,
+    glue_tasks,
+    task_folders,
+)
 from autobert_zero.cli.options import Devices, Hardware
 from autobert_zero.cli.pretrain import pretrain, pretrain_settings
 from autobert_zero.cli.search import search, search_settings
@@ -89,6 +95,22 @@ def plan_pretrain(options: Mapping[str, Any], hardware: str | None, devices: int
 def plan_finetune(options: Mapping[str, Any], hardware: str | None, devices: int) -> None:
     """Estimate what a fine-tuning takes, with all its rates and seeds, if none stops early."""
     require("plan finetune", "finetune", "transformers")
+    tasks = options["task"]
+    _plan_tasks(options, task_folders(tasks, options["data"], nested=len(tasks) > 1), hardware, devices)
+
+
+@_plans(glue)
+def plan_glue(options: Mapping[str, Any], hardware: str | None, devices: int) -> None:
+    """Estimate what the fine-tuning on all GLUE tasks takes, if no training stops early."""
+    require("plan glue", "finetune", "transformers")
+    names = glue_tasks(options["tasks"], options["data"])
+    _plan_tasks(options, task_folders(names, options["data"], nested=True), hardware, devices)
+
+
+def _plan_tasks(
+    options: Mapping[str, Any], folders: Mapping[str, TaskFolder], hardware: str | None, devices: int
+) -> None:
+    """Prints what the trainings on tasks take."""
     quiet_transformers()
     from statistics import fmean
 
@@ -106,17 +128,19 @@ def plan_finetune(options: Mapping[str, Any], hardware: str | None, devices: int
     sizes = settings.encoder_config()
     chosen = finetune_settings(options)
     length = model.length(chosen.length)
-    problem = make_problem(options["task"], options["data"], model.tokenizer, length)
-    train = problem.features["train"]
-    poolings = poolings_of(model, problem, chosen)
-    runs = trainings(len(parse_rates(options["rates"])), len(poolings), options["seeds"])
-    usual = max(round(fmean(train.length(index) for index in range(len(train)))), 1)
-    per_epoch = -(-len(train) // chosen.batch_size)
-    sequences = round(runs * chosen.updates(len(train)) * len(train) / per_epoch)
     backbone = settings.parse_backbone()
-    part = Part(f"{runs} trainings", backbone, usual, chosen.batch_size, sequences, with_head=False)
+    parts = []
+    for name, folder in folders.items():
+        problem = make_problem(name, folder.data, model.tokenizer, length)
+        train = problem.features["train"]
+        runs = trainings(chosen, len(poolings_of(model, problem, chosen)))
+        usual = max(round(fmean(train.length(index) for index in range(len(train)))), 1)
+        per_epoch = -(-len(train) // chosen.batch_size)
+        sequences = round(runs * chosen.updates(len(train)) * len(train) / per_epoch)
+        what = f"{runs} trainings" if len(folders) == 1 else f"{folder.task}: {runs} trainings"
+        parts.append(Part(what, backbone, usual, chosen.batch_size, sequences, with_head=False))
     device = _measured_on(chosen.device, hardware)
-    typer.echo(plan([part], sizes, hardware, devices, chosen.precision, device))
+    typer.echo(plan(parts, sizes, hardware, devices, chosen.precision, device))
 
 
 def _vocabulary(text: Any) -> int:

@@ -3,7 +3,7 @@
 import math
 from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from autobert_zero.config import RunConfig
 
@@ -16,6 +16,10 @@ _EVALUATIONS = 10
 class Settings(RunConfig):
     """How to fine-tune."""
 
+    rates: tuple[float, ...] = (3e-4, 1e-3, 3e-3)
+    """Peak learning rates that are tried with the first seed."""
+    seeds: int = Field(3, ge=1)
+    """Number of seeds; those after the first train with the best rate."""
     epochs: int | None = Field(None, ge=1)
     """Maximum passes over the training data; None: 3, or as many as `min_updates` takes."""
     min_updates: int | None = Field(None, ge=0)
@@ -43,6 +47,13 @@ class Settings(RunConfig):
     `auto`: the best of all by the first validation split, at the best rate."""
     keep: Literal["none", "best", "all"] = "best"
     """Whose weights are kept: those of the training with the best validation score, all, or none."""
+
+    @field_validator("rates")
+    @classmethod
+    def _rates_are_rates(cls, rates: tuple[float, ...]) -> tuple[float, ...]:
+        if not rates or not all(0 < rate < 1 for rate in rates) or len(set(rates)) < len(rates):
+            raise ValueError(f"learning rates are between 0 and 1, all different, not {list(rates)}")
+        return rates
 
     def resolved(self) -> Self:
         """With the numbers that `epochs` and `min_updates` stand for."""

@@ -24,8 +24,8 @@ _OF_BENCHMARKS = {".train", ".testa", ".testb", ".annotated"}
 _READ = _READ_BEFORE | {".txt", ".model"} | _COLUMNS | _OF_BENCHMARKS
 """These, and the vocabularies of tokenizers that have no tokenizer.json."""
 
-_FREE = {"keep"}
-"""Settings that may differ where a fine-tuning is continued: no training depends on them."""
+_FREE = {"keep", "rates", "seeds"}
+"""Settings that may differ where a fine-tuning is continued: no single training depends on them."""
 
 
 _BEFORE = {"min_updates": 0}

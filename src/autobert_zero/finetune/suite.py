@@ -81,8 +81,6 @@ def finetune(
     task: str,
     data: Path | None,
     out: Path,
-    rates: Sequence[float],
-    seeds: Sequence[int],
     settings: Settings,
     progress: Bars,
 ) -> Score:
@@ -96,23 +94,19 @@ def finetune(
         task: What to train on; see `load_task`.
         data: Folder with the task's files; None: from the Hub.
         out: Where runs, scores and predictions are written.
-        rates: Learning rates.
-        seeds: At least one.
-        settings: The rest of the recipe.
+        settings: How, and with which rates and seeds.
         progress: Shown each result.
 
     Raises:
         UserError: Model, data or folder cannot be used; nothing was trained then.
     """
     loaded = [(load_task(task, data), out)]
-    return finetune_all(open_model(str(model)), loaded, rates, seeds, settings, progress)[0]
+    return finetune_all(open_model(str(model)), loaded, settings, progress)[0]
 
 
 def finetune_all(
     model: Pretrained,
     tasks: Sequence[tuple[LoadedTask, Path]],
-    rates: Sequence[float],
-    seeds: Sequence[int],
     settings: Settings,
     progress: Bars,
 ) -> list[Score]:
@@ -126,7 +120,10 @@ def finetune_all(
     settings = settings.resolved().model_copy(update={"length": length})
     for task, out in tasks:
         check_folder(out, _start(model, task, settings))
-    return [_finetune(model, task, out, rates, seeds, settings, progress) for task, out in tasks]
+    if len(tasks) > 1:
+        for task, _ in tasks:  # each again before it is trained: all at once would fill the memory
+            task.problem(model.tokenizer, length).load(model.source, **model.changes(None))
+    return [_finetune(model, task, out, settings, progress) for task, out in tasks]
 
 
 def _start(model: Pretrained, task: LoadedTask, settings: Settings) -> Start:
@@ -139,8 +136,6 @@ def _finetune(
     model: Pretrained,
     task: LoadedTask,
     out: Path,
-    rates: Sequence[float],
-    seeds: Sequence[int],
     settings: Settings,
     progress: Bars,
 ) -> Score:
@@ -148,24 +143,24 @@ def _finetune(
     poolings = poolings_of(model, problem, settings)
     sweep = _Sweep(model, problem, settings, poolings[0], out, progress)
     with open_folder(out, _start(model, task, settings), progress.say):
-        for line in _announcement(model, problem, rates, seeds, settings):
+        for line in _announcement(model, problem, settings):
             progress.say(line)
         trivial = trivial_scores(problem, task.inputs, out / "trivial.json")
         first = trivial[problem.validation[0]]
         if first:
             metric = problem.metrics[0]
             progress.say(f"trivial on {problem.validation[0]}, {metric}: {trivial_line(first, metric)}")
-        tried = [sweep.run(seeds[0], rate, poolings[0]) for rate in rates]
+        tried = [sweep.run(0, rate, poolings[0]) for rate in settings.rates]
         if all(each.diverged for each in tried):
             reasons = "; ".join(f"rate {each.rate:g}: {each.diverged}" for each in tried)
             raise UserError(
-                f"task {task.name}, seed {seeds[0]}: the training diverged ({reasons}); choose a lower rate. "
+                f"task {task.name}, seed 0: the training diverged ({reasons}); choose a lower rate. "
                 f"The weights before that step are in {out / 'diverged'}"
             )
         rate = max(tried, key=sweep.merit).rate
-        tried += [sweep.run(seeds[0], rate, pooling) for pooling in poolings[1:]]
+        tried += [sweep.run(0, rate, pooling) for pooling in poolings[1:]]
         chosen = max(tried, key=sweep.merit)
-        others = [sweep.run(seed, rate, chosen.pooling) for seed in seeds[1:]]
+        others = [sweep.run(seed, rate, chosen.pooling) for seed in range(1, settings.seeds)]
         runs, best = sweep.keep_best([chosen, *(each for each in others if not each.diverged)])
         pooling = model.pooling(chosen.pooling) if problem.pooled else None
         diverged = Counter((each.rate, each.pooling) for each in (*tried, *others) if each.diverged)
@@ -327,28 +322,26 @@ def poolings_of(model: Pretrained, problem: Problem, settings: Settings) -> tupl
     return model.poolings(settings.pooling)
 
 
-def trainings(rates: int, poolings: int, seeds: int) -> int:
+def trainings(settings: Settings, poolings: int) -> int:
     """Number of trainings on a task: all rates, the other poolings at the best rate, the other seeds."""
-    return rates + poolings - 1 + seeds - 1
+    return len(settings.rates) + poolings - 1 + settings.seeds - 1
 
 
-def _announcement(
-    model: Pretrained, problem: Problem, rates: Sequence[float], seeds: Sequence[int], settings: Settings
-) -> list[str]:
+def _announcement(model: Pretrained, problem: Problem, settings: Settings) -> list[str]:
     """The first lines: model, data, trainings and device."""
     train = len(problem.features["train"])
     splits = ", ".join(f"{split} {len(features):,}" for split, features in problem.features.items())
     cut = f", of which {problem.cut:,} are longer and cut" if problem.cut else ""
     poolings = poolings_of(model, problem, settings)
-    runs = trainings(len(rates), len(poolings), len(seeds))
+    runs = trainings(settings, len(poolings))
     others = f"poolings {', '.join(map(str, poolings[1:]))} at the best of them, " if poolings[1:] else ""
     return [
         f"task {problem.name} ({splits} features of at most {settings.length} tokens{cut}), "
         f"model {model.source}",
         *problem.notes,
         f"{runs} trainings of at most {settings.updates(train):,} updates with batches of "
-        f"{settings.batch_size}: {len(rates)} learning rates with the first seed, {others}"
-        f"the best of {'all' if others else 'them'} with {len(seeds) - 1} more",
+        f"{settings.batch_size}: {len(settings.rates)} learning rates with the first seed, {others}"
+        f"the best of {'all' if others else 'them'} with {settings.seeds - 1} more",
         machine_line(find_device(settings.device), settings.precision),
     ]
 

@@ -66,8 +66,22 @@ def test_two_processes_train_as_one(corpus_file: Path, tmp_path: Path, kind: str
     curves = ([line["loss"] for line in read_log(out) if "loss" in line] for out in (one, two))
     for alone, together in zip(*curves, strict=True):
         assert alone == pytest.approx(together, abs=1e-5)
+    check_same_evaluations(one, two)
     for name, tensor in weights(one).items():
         torch.testing.assert_close(tensor, weights(two)[name], rtol=1e-3, atol=1e-4)
+
+
+def check_same_evaluations(one: Path, two: Path) -> None:
+    """What two processes measured together, one measured alone."""
+    names = ("validation_loss", "mlm_accuracy")
+    alone, together = (
+        [line[name] for line in read_log(out) for name in names if name in line] for out in (one, two)
+    )
+    assert len(alone) >= 4
+    assert alone == pytest.approx(together, abs=1e-4)
+    summaries = [json.loads((out / "summary.json").read_text()) for out in (one, two)]
+    for name in ("validation_loss", "validation_mlm_accuracy", "holdout_loss", "holdout_mlm_accuracy"):
+        assert summaries[0][name] == pytest.approx(summaries[1][name], abs=1e-4)
 
 
 def test_a_launcher_that_starts_one_of_two_is_refused(corpus_file: Path, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ import dataclasses
 import math
 from collections.abc import Iterator
 from itertools import islice
+from types import SimpleNamespace
 from unittest import mock
 
 import pytest
@@ -20,7 +21,7 @@ from autobert_zero.data.masking import (
 )
 from autobert_zero.data.packing import Splits
 from autobert_zero.errors import UserError
-from autobert_zero.nn import EncoderConfig, MaskedLM
+from autobert_zero.nn import EncoderConfig, MaskedLM, PreTraining
 from autobert_zero.space import Backbone
 from autobert_zero.training.language import evaluate, guess_limit, language_objective
 from autobert_zero.training.loop import Diverged, OnStep, Recipe, make_optimizer, out_of_memory
@@ -198,6 +199,29 @@ def test_evaluation_weighs_tokens_alike(text: Splits) -> None:
     result = evaluate(learner, uneven, "fp32")
     assert result.loss == pytest.approx(F.cross_entropy(logits, labels).item(), rel=1e-5)
     assert result.accuracy == pytest.approx((logits.argmax(-1) == labels).float().mean().item())
+
+
+@pytest.mark.parametrize("masking", [Masking(), Masking(next_sentence=True), Masking(isolated=True)])
+@pytest.mark.parametrize("processes", [2, 3, 5])
+def test_processes_divide_an_evaluation(text: Splits, masking: Masking, processes: int) -> None:
+    """Their sums are those of one process, also where there are more processes than sequences."""
+    torch.manual_seed(0)
+    learner = (PreTraining if masking.next_sentence else MaskedLM)(HYBRID, SIZES)
+    held_out = evaluation_batches(text.train, VOCABULARY, 4, 11, masking)
+    sums: list[torch.Tensor] = []
+
+    def reduce(mine: torch.Tensor, how: str) -> torch.Tensor:
+        assert how == "sum"
+        sums.append(mine)
+        return torch.stack(sums).sum(0)
+
+    for rank in reversed(range(processes)):  # the first may have no sequence
+        shares = SimpleNamespace(process_index=rank, num_processes=processes, device=CPU, reduce=reduce)
+        result = evaluate(learner, held_out, "fp32", shares)  # type: ignore[arg-type]
+    assert all(mine[2] < sum(len(batch.labels) for batch in held_out) for mine in sums)
+    whole = evaluate(learner, held_out, "fp32")
+    assert result.loss == pytest.approx(whole.loss, rel=1e-6)
+    assert (result.accuracy, result.order_accuracy) == (whole.accuracy, whole.order_accuracy)
 
 
 def joined(parts: list[MaskedBatch]) -> MaskedBatch:

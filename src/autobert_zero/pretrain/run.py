@@ -3,7 +3,7 @@
 import hashlib
 import json
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
@@ -15,6 +15,7 @@ from torch import nn
 
 from autobert_zero.announce import estimate_line, machine_line, model_line
 from autobert_zero.config import read_yaml, resolve
+from autobert_zero.data.masking import MaskedBatch
 from autobert_zero.data.streaming import Place, StreamingBatches
 from autobert_zero.data.tokenizer import load_tokenizer
 from autobert_zero.devices import find_device
@@ -188,7 +189,7 @@ class _Training:
             Log(self.out, self.step) if self.leads else nullcontext() as log,
         ):
             last = self._phases(found, log, asked)
-        held_out = evaluate(self.model, self.text.phases[-1].holdout, self.config.precision)
+        held_out = self._measure(self.text.phases[-1].holdout)
         weights = model_weights(self.model)
         summary = self._summary(last, held_out)
         if self.leads:
@@ -205,7 +206,7 @@ class _Training:
                     _go_on_at(text.train, found.about["place"])
                 result = self._phase(phase, text, begin, log, asked)
             begin = end
-        return result or evaluate(self.model, self.text.phases[-1].validation, self.config.precision)
+        return result or self._measure(self.text.phases[-1].validation)
 
     def _phase(
         self,
@@ -283,11 +284,14 @@ class _Training:
         return int(self.accelerator.gather(sent).max()) or None
 
     def _evaluate(self, text: PhaseText, step: int, log: Log | None) -> Evaluation:
-        result = evaluate(self.model, text.validation, self.config.precision)
+        result = self._measure(text.validation)
         self.model.train()
         if log is not None:
             log.write(step, **_figures(result))
         return result
+
+    def _measure(self, batches: Sequence[MaskedBatch]) -> Evaluation:
+        return evaluate(self.model, batches, self.config.precision, self.accelerator)
 
     def _save(self, folder: Path, batches: Batches) -> None:
         about = self.meter.state()

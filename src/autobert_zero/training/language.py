@@ -2,8 +2,9 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +16,9 @@ from autobert_zero.nn.documents import layout
 from autobert_zero.training.cross_entropy import token_cross_entropy
 from autobert_zero.training.loop import Objective
 from autobert_zero.training.precision import Precision, autocast
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
 
 
 @dataclass(frozen=True)
@@ -52,27 +56,60 @@ def guess_limit(vocabulary: int) -> float:
 
 
 @torch.no_grad()
-def evaluate(model: nn.Module, batches: Sequence[MaskedBatch], precision: Precision) -> Evaluation:
+def evaluate(
+    model: nn.Module,
+    batches: Sequence[MaskedBatch],
+    precision: Precision,
+    accelerator: "Accelerator | None" = None,
+) -> Evaluation:
     """Measures a model on masked batches, each masked token counting alike.
+
+    Args:
+        model: On its device; with an accelerator, prepared by it.
+        batches: The same in every process.
+        precision: Of the computation.
+        accelerator: Divides the sequences of each batch over processes, which all return the figures of the
+            whole; None: there is one process.
 
     Raises:
         UserError: There is nothing to predict in them.
     """
     model.eval()
-    loss, hits, count, told, pairs = 0.0, 0, 0, 0, 0
+    loss, hits, count, ordered, pairs = 0.0, 0, 0, 0, 0
     for batch in batches:
-        logits, order, labels, wanted = _predict(model, batch, precision)
+        logits, order, labels, wanted = _predict(model, _share(batch, accelerator), precision)
         loss += F.cross_entropy(logits.float(), labels, reduction="sum").item()
         hits += int((logits.argmax(-1) == labels).sum())
         count += len(labels)
         if order is not None and wanted is not None:
-            told += int((order.argmax(-1) == wanted).sum())
+            ordered += int((order.argmax(-1) == wanted).sum())
             pairs += len(wanted)
+    if accelerator is not None:
+        sums = torch.tensor(
+            [loss, hits, count, ordered, pairs], dtype=torch.float64, device=accelerator.device
+        )
+        loss, hits, count, ordered, pairs = accelerator.reduce(sums, "sum").tolist()
     if not count:
         raise UserError(
             "the held-out text has no token to predict, only [UNK]; use more text, or another tokenizer"
         )
-    return Evaluation(loss / count, hits / count, told / pairs if pairs else None)
+    return Evaluation(loss / count, hits / count, ordered / pairs if pairs else None)
+
+
+def _share(batch: MaskedBatch, accelerator: "Accelerator | None") -> MaskedBatch:
+    """This process's sequences of a batch.
+
+    A process that is left without one gets the first, with nothing to predict: with FSDP every process has
+    to compute whenever one does.
+    """
+    if accelerator is None:
+        return batch
+    rank, processes = accelerator.process_index, accelerator.num_processes
+    start, stop = len(batch) * rank // processes, len(batch) * (rank + 1) // processes
+    if start == stop:
+        first = batch.part(0, 1)
+        return replace(first, rows=first.rows[:0], labels=first.labels[:0], order=None)
+    return batch.part(start, stop)
 
 
 def _predict(

@@ -33,13 +33,15 @@ from autobert_zero.presets import PRESETS
 from autobert_zero.search.comparison import Model, Training
 from autobert_zero.search.finalists import Standing, choose_finalists, standings
 from autobert_zero.search.history import History
+from autobert_zero.search.loop import Search
 from autobert_zero.search.progress import RunProgress
 from autobert_zero.search.strategies import make_strategy
 from autobert_zero.search.trial import Trial
+from autobert_zero.search_runs.evaluator import TrainingEvaluator
 from autobert_zero.search_runs.executors import InProcess
 from autobert_zero.search_runs.finals import Finals
-from autobert_zero.search_runs.loop import Search
 from autobert_zero.search_runs.prepare import Setting, prepare
+from autobert_zero.search_runs.twins import function_of
 
 BIWS = {"sharing": "biws", "steps": 40, "batch_size": 32, "rungs": [], "learning_rate": 1e-3, "together": 1}
 """Shared weights as the demo had them, see docs/search.md."""
@@ -58,7 +60,6 @@ def search(config: SearchConfig, out: Path, seconds: float | None) -> tuple[Sett
     setting = prepare(config)
     evaluator = setting.evaluator()
     limits = setting.limits()
-    trials: list[Trial] = []
     start = time.perf_counter()
 
     def costs(backbone: Any) -> dict[str, float]:
@@ -67,21 +68,21 @@ def search(config: SearchConfig, out: Path, seconds: float | None) -> tuple[Sett
         return limits.costs.of(backbone)
 
     with RunProgress(Console(quiet=True)) as progress:
+        trainer = TrainingEvaluator(
+            config.proxy, setting.space, evaluator, InProcess(evaluator), out / "bank", progress
+        )
         loop = Search(
-            config=config,
-            space=setting.space,
-            strategy=make_strategy(setting.space, config.seed, config.strategy, (), limits.refusal),
-            evaluator=evaluator,
-            executor=InProcess(evaluator),
+            make_strategy(setting.space, config.seed, config.strategy, (), limits.refusal),
+            trainer,
+            History(f"sqlite:///{out / 'study.db'}"),
             costs=costs,
-            history=History(f"sqlite:///{out / 'study.db'}"),
-            snapshots=out / "bank",
-            progress=progress,
-            board=None,
-            trials=trials,
+            function=function_of,
+            together=config.proxy.together,
+            observer=progress,
         )
         with contextlib.suppress(OutOfTime):
-            loop.run()
+            loop.run(config.proxy.candidates)
+    trials = loop.trials
     taken = time.perf_counter() - start
     if config.proxy.sharing == "biws":  # as the bank ranks them at the end
         known = [trial for trial in trials if trial.proposal.given]

@@ -12,50 +12,25 @@ import argparse
 import json
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
 from random import Random
 from statistics import median
-from types import SimpleNamespace
-from typing import Any
 
 import psutil
 from rich.console import Console
 
 from autobert_zero.config import ModelConfig, ProxyConfig, SearchConfig, StrategyConfig
 from autobert_zero.search.history import History
+from autobert_zero.search.loop import Search
 from autobert_zero.search.progress import RunProgress
 from autobert_zero.search.strategies import make_strategy
 from autobert_zero.search.toy import ToyEvaluator
-from autobert_zero.search.trial import Outcome, Proposal, Trial
-from autobert_zero.search_runs.loop import Search
-from autobert_zero.space import Backbone, sample_backbone
+from autobert_zero.search.trial import Trial
+from autobert_zero.search_runs.twins import function_of
+from autobert_zero.space import sample_backbone
 
 FIRST, WINDOW, WINDOWS = 10, 100, 10
-
-
-class Toy:
-    """Evaluator and executor in one: scores without weights."""
-
-    def __init__(self, toy: ToyEvaluator) -> None:
-        self.toy = toy
-        self.bank = SimpleNamespace(absorb=lambda *trained: None)
-
-    def rescore(self, backbones: Sequence[Backbone]) -> list[float]:
-        return [self.toy.evaluate(Proposal(0, backbone)).score or 0.0 for backbone in backbones]
-
-    def warm_up(self, space: Any, on_step: Any) -> None:
-        pass
-
-    def save(self, folder: Path, number: int) -> None:
-        pass
-
-    def run(
-        self, proposals: Sequence[Proposal], bars: Any, snapshot: Any, on_step: Any
-    ) -> Iterator[tuple[int, tuple[Outcome, None]]]:
-        for place, proposal in enumerate(proposals):
-            yield place, (self.toy.evaluate(proposal), None)
 
 
 class Watch(RunProgress):
@@ -67,8 +42,8 @@ class Watch(RunProgress):
         self.memory: list[int] = []
         self._process = psutil.Process()
 
-    def candidate(self, trial: Trial) -> None:
-        super().candidate(trial)
+    def candidate(self, trial: Trial, count: int, budget: int) -> None:
+        super().candidate(trial, count, budget)
         self.times.append(time.perf_counter())
         self.memory.append(self._process.memory_info().rss)
         if len(self.times) % 1000 == 0:
@@ -86,23 +61,13 @@ def main() -> None:
         proxy=ProxyConfig(candidates=candidates),
     )
     space = config.bounds
-    toy: Any = Toy(ToyEvaluator(sample_backbone(Random("target"), space).canonical()))
+    toy = ToyEvaluator(sample_backbone(Random("target"), space).canonical())
     watch = Watch()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        Search(
-            config=config,
-            space=space,
-            strategy=make_strategy(space, config.seed, config.strategy),
-            evaluator=toy,
-            executor=toy,
-            costs=lambda backbone: {},
-            history=History(f"sqlite:///{folder / 'study.db'}"),
-            snapshots=folder / "bank",
-            progress=watch,
-            board=None,
-            trials=[],
-        ).run()
+        strategy = make_strategy(space, config.seed, config.strategy)
+        history = History(f"sqlite:///{folder / 'study.db'}")
+        Search(strategy, toy, history, function=function_of, observer=watch).run(candidates)
 
     def took(end: int) -> float:
         times = watch.times[end - WINDOW - 1 : end]

@@ -22,12 +22,14 @@ from rich.console import Console
 from autobert_zero.config import SearchConfig, resolve
 from autobert_zero.presets import demo
 from autobert_zero.search.history import History
+from autobert_zero.search.loop import Search
 from autobert_zero.search.progress import RunProgress
 from autobert_zero.search.strategies import make_strategy
 from autobert_zero.search.trial import Trial
+from autobert_zero.search_runs.evaluator import TrainingEvaluator
 from autobert_zero.search_runs.executors import make_executor
-from autobert_zero.search_runs.loop import Search
 from autobert_zero.search_runs.prepare import prepare
+from autobert_zero.search_runs.twins import function_of
 
 TOGETHER = 4
 
@@ -39,7 +41,7 @@ class Watch(RunProgress):
         super().__init__(Console(quiet=True))
         self.times: list[float] = []
 
-    def candidate(self, trial: Trial) -> None:
+    def candidate(self, trial: Trial, count: int, budget: int) -> None:
         self.times.append(time.perf_counter())
 
 
@@ -58,20 +60,15 @@ def candidates_per_minute(config: SearchConfig, workers: int) -> tuple[float, fl
         history = History(f"sqlite:///{out / 'study.db'}")
         start = time.perf_counter()
         search = Search(
-            config=config,
-            space=setting.space,
-            strategy=strategy,
-            evaluator=evaluator,
-            executor=executor,
-            costs=lambda backbone: {},
-            history=history,
-            snapshots=out / "bank",
-            progress=watch,
-            board=None,
-            trials=[],
+            strategy,
+            TrainingEvaluator(config.proxy, setting.space, evaluator, executor, out / "bank", watch),
+            history,
+            function=function_of,
+            together=config.proxy.together,
+            observer=watch,
         )
         try:
-            search.run()
+            search.run(config.proxy.candidates)
         finally:
             executor.close()
         first = config.proxy.together

@@ -11,6 +11,7 @@ report is timed, by the clock and by the processor where others use it too. The 
 import argparse
 import json
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from random import Random
 from time import perf_counter, process_time
@@ -18,10 +19,11 @@ from time import perf_counter, process_time
 from autobert_zero.config import ModelConfig, ProxyConfig, SearchConfig, StrategyConfig
 from autobert_zero.report.page import write_report
 from autobert_zero.search.history import History
+from autobert_zero.search.loop import Search
 from autobert_zero.search.strategies import make_strategy
 from autobert_zero.search.toy import ToyEvaluator
 from autobert_zero.search.trial import Outcome, Proposal, Status, Trial
-from autobert_zero.space import sample_backbone
+from autobert_zero.space import Space, sample_backbone
 
 DIVERGED = 0.02
 
@@ -35,30 +37,52 @@ def record(folder: Path, candidates: int) -> float:
     )
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "config.yaml").write_text(config.to_yaml(), encoding="utf-8")
-    history = History(f"sqlite:///{folder / 'study.db'}")
-    space, luck = config.bounds, Random(0)
-    evaluator = ToyEvaluator(sample_backbone(Random("target"), space).canonical())
+    history, space = Timed(folder), config.bounds
     strategy = make_strategy(space, config.seed, config.strategy)
-    seconds = 0.0
-    for _ in range(candidates):
-        rescored = {trial.proposal.number: trial.outcome.score or 0.0 for trial in strategy.contenders()}
-        strategy.rescore(rescored)
-        proposal = strategy.ask()
-        trial = Trial(proposal, _outcome(evaluator, proposal, luck), rescored)
+    Search(strategy, Luck(space), history).run(candidates)
+    return history.seconds
+
+
+class Timed(History):
+    """A history that times what it records.
+
+    Args:
+        folder: Of the run.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(f"sqlite:///{folder / 'study.db'}")
+        self.seconds = 0.0
+
+    def append(self, trial: Trial) -> None:
         start = perf_counter()
-        history.append(trial)
-        seconds += perf_counter() - start
-        strategy.tell(trial)
-        if len(history) % 500 == 0:
-            print(f"{len(history)} recorded, {seconds / len(history) * 1e3:.1f} ms each", flush=True)
-    return seconds
+        super().append(trial)
+        self.seconds += perf_counter() - start
+        if len(self) % 500 == 0:
+            print(f"{len(self)} recorded, {self.seconds / len(self) * 1e3:.1f} ms each", flush=True)
 
 
-def _outcome(evaluator: ToyEvaluator, proposal: Proposal, luck: Random) -> Outcome:
-    if luck.random() < DIVERGED:
-        return Outcome(Status.DIVERGED, reason=f"loss is nan at step {luck.randrange(1, 40)}", seconds=0.4)
-    found = evaluator.evaluate(proposal)
-    return Outcome(found.status, found.score, seconds=luck.uniform(4, 6))
+class Luck(ToyEvaluator):
+    """A toy in which some candidates diverge.
+
+    Args:
+        space: The bounds.
+    """
+
+    def __init__(self, space: Space) -> None:
+        super().__init__(sample_backbone(Random("target"), space).canonical())
+        self._random = Random(0)
+
+    def outcome(self, proposal: Proposal) -> Outcome:
+        luck = self._random
+        if luck.random() < DIVERGED:
+            reason = f"loss is nan at step {luck.randrange(1, 40)}"
+            return Outcome(Status.DIVERGED, reason=reason, seconds=0.4)
+        scored = super().outcome(proposal)
+        return Outcome(scored.status, scored.score, seconds=luck.uniform(4, 6))
+
+    def rescore(self, contenders: Sequence[Trial], trials: Sequence[Trial]) -> dict[int, float]:
+        return {trial.proposal.number: trial.outcome.score or 0.0 for trial in contenders}
 
 
 def main() -> None:

@@ -12,6 +12,7 @@ Prints one JSON object as its last line.
 import argparse
 import json
 import time
+from collections.abc import Sequence
 from statistics import fmean, median
 
 import torch
@@ -21,8 +22,10 @@ from autobert_zero.data.masking import evaluation_batches, training_batches
 from autobert_zero.data.packing import spread
 from autobert_zero.nn import MaskedLM
 from autobert_zero.presets import demo
+from autobert_zero.search.loop import IndependentEvaluator, MemoryHistory, Search
 from autobert_zero.search.strategies import make_strategy
-from autobert_zero.search.trial import Trial
+from autobert_zero.search.trial import Outcome, Proposal, Trial
+from autobert_zero.search_runs.evaluate import ProxyEvaluator
 from autobert_zero.search_runs.prepare import Setting, prepare
 from autobert_zero.training.language import evaluate, language_objective
 from autobert_zero.training.loop import Recipe, train
@@ -69,6 +72,28 @@ def seconds_from_scratch(setting: Setting, trial: Trial, most_steps: int) -> tup
     return time.perf_counter() - start - checking, False
 
 
+class Shared(IndependentEvaluator):
+    """Trains candidates from a bank that is warm already, without snapshots.
+
+    Args:
+        evaluator: Holds the bank.
+    """
+
+    def __init__(self, evaluator: ProxyEvaluator) -> None:
+        super().__init__(self._outcome)
+        self._evaluator = evaluator
+
+    def rescore(self, contenders: Sequence[Trial], trials: Sequence[Trial]) -> dict[int, float]:
+        scores = self._evaluator.rescore([trial.proposal.backbone for trial in contenders])
+        return {trial.proposal.number: score for trial, score in zip(contenders, scores, strict=True)}
+
+    def _outcome(self, proposal: Proposal) -> Outcome:
+        outcome, trained = self._evaluator.evaluate(proposal)
+        if trained is not None:
+            self._evaluator.bank.absorb(trained)
+        return outcome
+
+
 def main() -> None:
     """Runs both and prints the figures."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -83,19 +108,9 @@ def main() -> None:
     strategy = make_strategy(setting.space, config.seed, config.strategy)
 
     start = time.perf_counter()
-    evaluator.warm_up(setting.space, lambda done, of, loss: None)
+    evaluator.warm_up(setting.space, lambda done, total, loss: None)
     warmup = time.perf_counter() - start
-    trials = []
-    while len(trials) < candidates:
-        stale = strategy.contenders()
-        scores = evaluator.rescore([trial.proposal.backbone for trial in stale])
-        strategy.rescore({trial.proposal.number: score for trial, score in zip(stale, scores, strict=True)})
-        proposal = strategy.ask()
-        outcome, trained = evaluator.evaluate(proposal)
-        if trained is not None:
-            evaluator.bank.absorb(trained)
-        trials.append(Trial(proposal, outcome))
-        strategy.tell(trials[-1])
+    trials = Search(strategy, Shared(evaluator), MemoryHistory()).run(candidates)
     shared = (time.perf_counter() - start) / candidates
 
     complete = [trial for trial in trials if trial.outcome.score is not None]

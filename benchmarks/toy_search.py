@@ -12,9 +12,9 @@ from random import Random
 from statistics import fmean
 
 from autobert_zero.config import StrategyConfig
-from autobert_zero.search.strategies import SpaceExhausted, make_strategy
+from autobert_zero.search.loop import MemoryHistory, Search
+from autobert_zero.search.strategies import make_strategy
 from autobert_zero.search.toy import ToyEvaluator
-from autobert_zero.search.trial import Trial
 from autobert_zero.space import Space, sample_backbone
 
 SEEDS = 20
@@ -24,16 +24,8 @@ def best_found(name: str, seed: int, evaluations: int, space: Space) -> float:
     """The best score that a strategy reaches."""
     evaluator = ToyEvaluator(sample_backbone(Random(f"target {seed}"), space).canonical())
     strategy = make_strategy(space, seed, StrategyConfig(name=name, population=30, parents=5))
-    best = 0.0
-    for _ in range(evaluations):
-        try:
-            proposal = strategy.ask()
-        except SpaceExhausted:
-            break
-        outcome = evaluator.evaluate(proposal)
-        strategy.tell(Trial(proposal, outcome))
-        best = max(best, outcome.score or 0.0)
-    return best
+    trials = Search(strategy, evaluator, MemoryHistory()).run(evaluations)
+    return max(trial.outcome.score or 0.0 for trial in trials)
 
 
 def main() -> None:

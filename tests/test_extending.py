@@ -167,19 +167,20 @@ def test_mutation(workplace: Workplace, settings_file: Path) -> None:
 
 @pytest.mark.slow
 def test_strategy(workplace: Workplace, settings_file: Path) -> None:
-    (search,) = workplace.apply("A strategy")
+    search, contract = workplace.apply("A strategy")
     workplace.run(search, "--config", settings_file)
+    assert " passed" in workplace.run(contract, "-p", "no:cacheprovider")
     rows = (workplace.folder / "runs" / "hill" / "leaderboard.csv").read_text().splitlines()
     assert len(rows) == 1 + 9
     climbed = (
         "import my_strategy; from autobert_zero.config import StrategyConfig; "
         "from autobert_zero.search.strategies import make_strategy; "
-        "from autobert_zero.search.toy import ToyEvaluator; from autobert_zero.search.trial import Trial; "
+        "from autobert_zero.search.loop import MemoryHistory, Search; "
+        "from autobert_zero.search.toy import ToyEvaluator; "
         "from autobert_zero.space import Space; from autobert_zero.zoo import hybrid; "
         "s = make_strategy(Space(4), 0, StrategyConfig(name='hill-climbing')); "
-        "e = ToyEvaluator(hybrid(4).canonical()); a = [s.ask() for _ in ' ']; "
-        "o = []\nfor i in range(200): p = a.pop() if a else s.ask(); x = e.evaluate(p); "
-        "s.tell(Trial(p, x)); o.append(x.score)\nprint(max(o[100:]) > max(o[:20]))"
+        "o = [t.outcome.score for t in Search(s, ToyEvaluator(hybrid(4)), MemoryHistory()).run(200)]; "
+        "print(max(o[100:]) > max(o[:20]))"
     )
     assert workplace.python(climbed) == "True"
 

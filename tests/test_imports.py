@@ -66,6 +66,7 @@ MAY_IMPORT = {
     "training": {"errors", "config", "space", "nn", "data", "signals", "memory"},
     "proxies": {"space", "cost", "nn", "data", "training"},
     "search": {"errors", "config", "space", "zoo", "cost", "progress", "signals"},
+    "testing": {"space", "search"},
     "search_runs": {
         *("errors", "config", "space", "zoo", "cost", "progress", "search", "nn", "data", "training"),
         *("proxies", "devices", "finetune", "measure", "memory", "announce", "estimate", "minimal_pairs"),

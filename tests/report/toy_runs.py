@@ -1,15 +1,17 @@
 """Runs of the toy evaluator: histories as a search leaves them, in milliseconds."""
 
 import json
+from collections.abc import Sequence
 from html.parser import HTMLParser
 from random import Random
 from typing import Any
 
 from autobert_zero.config import ModelConfig, ProxyConfig, SearchConfig, StrategyConfig
 from autobert_zero.report.runs import Run
+from autobert_zero.search.loop import MemoryHistory, Search
 from autobert_zero.search.strategies import make_strategy
 from autobert_zero.search.toy import ToyEvaluator
-from autobert_zero.search.trial import Outcome, Status, Trial
+from autobert_zero.search.trial import Outcome, Proposal, Status, Trial
 from autobert_zero.space import Space, sample_backbone
 
 LAYERS = 3
@@ -24,25 +26,33 @@ def toy_config(candidates: int = 60, seed: int = 0, strategy: str = "op-nas") ->
     )
 
 
-def toy_trials(config: SearchConfig) -> tuple[Trial, ...]:
-    """A search in which one in eight diverges, and parents score a little better each time."""
-    space, luck = Space(LAYERS), Random(config.seed)
-    evaluator = ToyEvaluator(sample_backbone(Random("target"), space).canonical())
-    strategy = make_strategy(space, config.seed, config.strategy)
-    trials: list[Trial] = []
-    for number in range(config.proxy.candidates):
-        rescored = {
-            trial.proposal.number: (trial.outcome.score or 0) + number / 1000
-            for trial in strategy.contenders()
+class Luck(ToyEvaluator):
+    """A toy in which one in eight diverges, and parents score a little better each time.
+
+    Args:
+        seed: Of the accidents.
+    """
+
+    def __init__(self, seed: int) -> None:
+        super().__init__(sample_backbone(Random("target"), Space(LAYERS)).canonical())
+        self._random = Random(seed)
+
+    def outcome(self, proposal: Proposal) -> Outcome:
+        if self._random.random() < 1 / 8:
+            reason = f"loss is nan at step {proposal.number}"
+            return Outcome(Status.DIVERGED, reason=reason, seconds=1.5)
+        return super().outcome(proposal)
+
+    def rescore(self, contenders: Sequence[Trial], trials: Sequence[Trial]) -> dict[int, float]:
+        return {
+            trial.proposal.number: (trial.outcome.score or 0) + len(trials) / 1000 for trial in contenders
         }
-        strategy.rescore(rescored)
-        proposal = strategy.ask()
-        outcome = evaluator.evaluate(proposal)
-        if luck.random() < 1 / 8:
-            outcome = Outcome(Status.DIVERGED, reason=f"loss is nan at step {number}", seconds=1.5)
-        trials.append(Trial(proposal, outcome, rescored))
-        strategy.tell(trials[-1])
-    return tuple(trials)
+
+
+def toy_trials(config: SearchConfig) -> tuple[Trial, ...]:
+    """A search with luck."""
+    strategy = make_strategy(Space(LAYERS), config.seed, config.strategy)
+    return tuple(Search(strategy, Luck(config.seed), MemoryHistory()).run(config.proxy.candidates))
 
 
 def toy_run(candidates: int = 60, seed: int = 0, strategy: str = "op-nas", name: str = "toy") -> Run:

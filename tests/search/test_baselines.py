@@ -1,12 +1,14 @@
 """What the baselines do beside what all strategies promise."""
 
 import math
+from collections.abc import Sequence
 from random import Random
 from statistics import fmean
 
 import pytest
 
 from autobert_zero.config import StrategyConfig
+from autobert_zero.search.loop import MemoryHistory, Search
 from autobert_zero.search.strategies import make_strategy, reinforce
 from autobert_zero.search.strategies.reinforce import Reinforce, trace
 from autobert_zero.search.strategies.tpe import AT_MOST, Tpe
@@ -61,12 +63,7 @@ def test_the_policy_gradient_against_finite_differences() -> None:
 def test_the_policy_learns_what_is_rewarded() -> None:
     policy = Reinforce(Space(layers=3, max_ops=6), 0, StrategyConfig(), ())
     toy = ToyEvaluator(Backbone.parse("softmax(scale(Q @ K.T)) @ V\nconv 7\nconv 3"))
-    scores = []
-    for _ in range(300):
-        proposal = policy.ask()
-        outcome = toy.evaluate(proposal)
-        policy.tell(Trial(proposal, outcome))
-        scores.append(outcome.score or 0.0)
+    scores = [trial.outcome.score or 0.0 for trial in Search(policy, toy, MemoryHistory()).run(300)]
     assert fmean(scores[200:]) > fmean(scores[:100]) + 0.1
 
 
@@ -79,22 +76,14 @@ def tpe(space: Space = ONE) -> Tpe:
     return Tpe(space, 0, StrategyConfig(population=4), [Backbone.parse("softmax(scale(Q @ K.T)) @ V")])
 
 
-def told(strategy: Tpe, count: int) -> list[Trial]:
-    toy = ToyEvaluator(Backbone.parse("conv 7"))
-    trials = []
-    for _ in range(count):
-        proposal = strategy.ask()
-        trials.append(Trial(proposal, toy.evaluate(proposal)))
-        strategy.tell(trials[-1])
-    return trials
+def told(strategy: Tpe, budget: int, recorded: Sequence[Trial] = ()) -> list[Trial]:
+    """The trials of a search that goes on from recorded ones."""
+    return Search(strategy, ToyEvaluator(Backbone.parse("conv 7")), MemoryHistory(recorded)).run(budget)
 
 
 def test_tpe_replays_a_history_with_a_backbone_that_it_did_not_derive() -> None:
     whole = told(tpe(), 8)
-    resumed = tpe()
-    for trial in whole[:6]:
-        resumed.tell(trial)
-    assert [trial.proposal for trial in told(resumed, 2)] == [trial.proposal for trial in whole[6:]]
+    assert told(tpe(), 8, whole[:6]) == whole
 
 
 def test_tpe_forgets_the_old_and_keeps_the_best() -> None:

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from autobert_zero.config import StrategyConfig
+from autobert_zero.search.loop import MemoryHistory, Search
 from autobert_zero.search.strategies import STRATEGIES, make_strategy
 from autobert_zero.search.toy import ToyEvaluator
-from autobert_zero.search.trial import Trial
 from autobert_zero.space import Space, canonical, count_backbones, count_graphs, sample_backbone, sample_graph
 from autobert_zero.space.mutate import draw_uniformly, mutate_attention, mutate_graph, mutate_layer_type
 
@@ -64,12 +64,9 @@ def proposed(name: str) -> str:
     evaluator = ToyEvaluator(sample_backbone(Random("target"), space).canonical())
     settings = StrategyConfig(name=name, population=6, parents=2, children=2)
     strategy = make_strategy(space, 7, settings)
-    proposals = []
-    for _ in range(_TPE_TRIALS if name == "tpe" else _TRIALS):
-        proposal = strategy.ask()
-        strategy.tell(Trial(proposal, evaluator.evaluate(proposal)))
-        proposals.append(f"{proposal.backbone} {proposal.mutations} {proposal.repeats}")
-    return _digest(proposals)
+    trials = Search(strategy, evaluator, MemoryHistory()).run(_TPE_TRIALS if name == "tpe" else _TRIALS)
+    proposals = [trial.proposal for trial in trials]
+    return _digest(f"{each.backbone} {each.mutations} {each.repeats}" for each in proposals)
 
 
 def test_samples_mutations_and_counts_are_what_they_were() -> None:

@@ -13,6 +13,7 @@ from autobert_zero.errors import UserError
 from autobert_zero.proxies import PROXIES
 from autobert_zero.search import outputs
 from autobert_zero.search.history import History
+from autobert_zero.search.loop import MemoryHistory, Search
 from autobert_zero.search.strategies import STRATEGIES, Prefilter, SpaceExhausted, Strategy, make_strategy
 from autobert_zero.search.toy import ToyEvaluator
 from autobert_zero.search.trial import Trial
@@ -42,14 +43,7 @@ def made(
 def search(
     strategy: Strategy, upto: int, recorded: Sequence[Trial] = (), toy: ToyEvaluator = TOY
 ) -> list[Trial]:
-    trials = list(recorded)
-    for trial in trials:
-        strategy.tell(trial)
-    while len(trials) < upto:
-        proposal = strategy.ask()
-        trials.append(Trial(proposal, toy.evaluate(proposal)))
-        strategy.tell(trials[-1])
-    return trials
+    return Search(strategy, toy, MemoryHistory(recorded)).run(upto)
 
 
 def test_the_draw_with_the_highest_rank_is_proposed() -> None:

@@ -25,9 +25,9 @@ TRIALS = [Trial(Proposal(number, BACKBONES[number % 3]), outcome) for number, ou
 def run(console: Console, begun: int = 0) -> RunProgress:
     """A search of the trials above, of which so many are known at its start."""
     progress = RunProgress(console)
-    progress.begin(TRIALS[:begun], None)
-    for trial in TRIALS[begun:]:
-        progress.candidate(trial)
+    progress.begin(TRIALS[:begun])
+    for count, trial in enumerate(TRIALS[begun:], begun + 1):
+        progress.candidate(trial, count, len(TRIALS))
     return progress
 
 
@@ -75,9 +75,10 @@ def test_a_resumed_run_shows_the_best_of_the_whole() -> None:
 def test_the_view_fits_the_terminal() -> None:
     deep = Backbone.parse("\n".join(["softmax(scale(Q @ K.T)) @ V"] * 24))
     progress = RunProgress(Console(file=io.StringIO(), width=40, height=24, force_terminal=True))
-    progress.begin([], None)
+    progress.begin([])
     for number in range(9):
-        progress.candidate(Trial(Proposal(number, deep), Outcome(Status.COMPLETE, float(number))))
+        trial = Trial(Proposal(number, deep), Outcome(Status.COMPLETE, float(number)))
+        progress.candidate(trial, number + 1, 9)
     seen = view(progress, width=40)
     assert len(seen) + 2 + 3 <= 24  # the frame, and three bars
     assert "and 14 layers more" in seen

@@ -1,20 +1,24 @@
 """The search's loop with parts that follow a script: replayed trials, and the scores of twins."""
 
-from collections.abc import Iterator, Mapping, Sequence
+import subprocess
+import sys
+import textwrap
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import pytest
-from rich.console import Console
 
-from autobert_zero.config import ModelConfig, ProxyConfig, SearchConfig
+from autobert_zero.config import StrategyConfig
 from autobert_zero.errors import UserError
+from autobert_zero.search import loop
 from autobert_zero.search.history import History
-from autobert_zero.search.progress import RunProgress
+from autobert_zero.search.loop import IndependentEvaluator, MemoryHistory, Search
+from autobert_zero.search.ranking import ranked
+from autobert_zero.search.strategies import make_strategy
+from autobert_zero.search.toy import ToyEvaluator
 from autobert_zero.search.trial import Outcome, Proposal, Status, Trial
-from autobert_zero.search_runs.loop import Search
-from autobert_zero.space import Backbone
+from autobert_zero.search_runs.twins import function_of
+from autobert_zero.space import Backbone, Space
 
 ONE = Backbone.parse("softsign(-Q) + V\nconv 3")
 TWIN = Backbone.parse("-softsign(Q) + V\nconv 3")  # computes the same
@@ -50,34 +54,27 @@ class Scripted:
         self._told.append(trial)
 
 
-class Evaluator:
-    """Evaluator and executor at once: scores by a table, raised by 10 where they are fresh.
+class Scores(IndependentEvaluator):
+    """Scores by a table, raised by 10 where they are fresh.
 
     Args:
-        absorbed: Trials that the newest snapshot knows.
+        absorbed: Trials that it knows of those that are recorded.
     """
 
     def __init__(self, absorbed: int) -> None:
+        super().__init__(self._outcome)
         self.absorbed = absorbed
         self.trained: list[int] = []
-        self.bank = SimpleNamespace(absorb=lambda *trained: None)
 
-    def warm_up(self, *rest: Any) -> None:
-        pass
-
-    def save(self, folder: Path, trials: int) -> None:
-        pass
-
-    def restore(self, folder: Path, trials: int, say: Any) -> int:
+    def restore(self, trials: Sequence[Trial]) -> int:
         return self.absorbed
 
-    def rescore(self, evaluator: Any, backbones: Sequence[Backbone], *rest: Any) -> list[float]:
-        return [SCORES[backbone] + 10 for backbone in backbones]
+    def rescore(self, contenders: Sequence[Trial], trials: Sequence[Trial]) -> dict[int, float]:
+        return {trial.proposal.number: SCORES[trial.proposal.backbone] + 10 for trial in contenders}
 
-    def run(self, proposals: Sequence[Proposal], *rest: Any) -> Iterator[tuple[int, tuple[Outcome, None]]]:
-        for place, proposal in enumerate(proposals):
-            self.trained.append(proposal.number)
-            yield place, (Outcome(Status.COMPLETE, SCORES[proposal.backbone]), None)
+    def _outcome(self, proposal: Proposal) -> Outcome:
+        self.trained.append(proposal.number)
+        return Outcome(Status.COMPLETE, SCORES[proposal.backbone])
 
 
 def searched(
@@ -86,30 +83,16 @@ def searched(
     stale: Mapping[int, int] | None = None,
     recorded: Sequence[Trial] = (),
     absorbed: int = 0,
-) -> tuple[list[Trial], Evaluator]:
+) -> tuple[list[Trial], Scores]:
     """Runs a search over the backbones, from recorded trials on."""
     history = History(folder / "study.db")
     for trial in recorded:
         history.append(trial)
-    evaluator = Evaluator(absorbed)
-    config = SearchConfig(model=ModelConfig(layers=2), proxy=ProxyConfig(candidates=len(backbones)))
-    with RunProgress(Console(quiet=True)) as progress:
-        search = Search(
-            config=config,
-            space=config.bounds,
-            strategy=Scripted(backbones, stale or {}),
-            evaluator=evaluator,  # type: ignore[arg-type]
-            executor=evaluator,  # type: ignore[arg-type]
-            costs=lambda backbone: {},
-            history=history,
-            snapshots=folder / "bank",
-            progress=progress,
-            board=None,
-            trials=list(recorded),
-        )
-        search.run()
-    assert history.load() == search.trials
-    return search.trials, evaluator
+    evaluator = Scores(absorbed)
+    search = Search(Scripted(backbones, stale or {}), evaluator, history, function=function_of)
+    trials = search.run(len(backbones))
+    assert history.load() == trials
+    return trials, evaluator
 
 
 def trial(number: int, backbone: Backbone, score: float) -> Trial:
@@ -147,3 +130,38 @@ def test_a_twin_of_an_earlier_round_gets_the_newest_score(
     assert [each.outcome.score for each in before] == [SCORES[backbone] for backbone in backbones[:-1]]
     assert (twin.outcome.score, twin.outcome.same_as) == (score, 0)
     assert twin.outcome.reason == "computes the same as trial 0"
+
+
+def test_a_search_goes_on_from_its_own_budget() -> None:
+    target = Backbone.parse("conv 7\nconv 3")
+    space = Space(layers=2, max_ops=4)
+    one, other = (
+        Search(make_strategy(space, 0, StrategyConfig()), ToyEvaluator(target), MemoryHistory())
+        for _ in range(2)
+    )
+    one.run(10)
+    assert one.run(30) == other.run(30)
+    assert ranked(one.trials)[0].outcome.score == max(t.outcome.score or 0.0 for t in one.trials)
+
+
+def test_the_search_needs_no_torch() -> None:
+    """The example of the loop's docstring runs where PyTorch and NumPy cannot be imported."""
+    example = textwrap.dedent(str(loop.__doc__).partition("\n\n")[2])
+    program = (
+        "import sys\n"
+        "sys.modules['torch'] = sys.modules['numpy'] = None  # importing them is an ImportError\n"
+        "from autobert_zero.config import StrategyConfig\n"
+        "from autobert_zero.search import halving, limits, rungs\n"
+        "from autobert_zero.search.loop import MemoryHistory, Search\n"
+        "from autobert_zero.search.ranking import ranked\n"
+        "from autobert_zero.search.strategies import make_strategy\n"
+        "from autobert_zero.search.toy import ToyEvaluator\n"
+        "from autobert_zero.space import Space\n"
+        "from autobert_zero.zoo import hybrid\n"
+        "space, target = Space(4), hybrid(4).canonical()\n"
+        f"{example}\n"
+        "print(best.outcome.score)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert float(done.stdout) > 0.5

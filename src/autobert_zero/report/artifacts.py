@@ -11,7 +11,8 @@ from optuna.artifacts import FileSystemArtifactStore, get_all_artifact_meta, upl
 from autobert_zero.config import SearchConfig, read_yaml, resolve
 from autobert_zero.errors import UserError
 from autobert_zero.report.draw import svg
-from autobert_zero.search.history import STUDY_FILE, dashboard_url, ranked, read_trials, storage_of
+from autobert_zero.search.history import STUDY_FILE, dashboard_url, read_trials, storage_of
+from autobert_zero.search.ranking import ranked
 from autobert_zero.search.storage import open_storage
 
 FOLDER = "artifacts"

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil
 
-from autobert_zero.search.history import ranked
+from autobert_zero.search.ranking import ranked
 from autobert_zero.search.trial import Trial
 from autobert_zero.space import KERNELS, Convolution
 

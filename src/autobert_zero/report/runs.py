@@ -12,8 +12,9 @@ from autobert_zero.encoder_config import EncoderConfig
 from autobert_zero.errors import UserError
 from autobert_zero.minimal_pairs.results import read_results
 from autobert_zero.run_folder import FINETUNING, PRETRAINING, SEARCH, kind_of, read_record
-from autobert_zero.search.history import STUDY, HistoryError, newest_scores, ranked, read_trials
+from autobert_zero.search.history import STUDY, HistoryError, read_trials
 from autobert_zero.search.outputs import LABELS, LEADERBOARD, compared, verdict
+from autobert_zero.search.ranking import newest_scores, ranked
 from autobert_zero.search.trial import Outcome, Proposal, Status, Trial
 from autobert_zero.space import Backbone
 

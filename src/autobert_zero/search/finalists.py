@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from autobert_zero.config import ProxyConfig
 from autobert_zero.errors import UserError
-from autobert_zero.search.history import newest_scores
+from autobert_zero.search.ranking import newest_scores
 from autobert_zero.search.rungs import rung_metric, rung_steps
 from autobert_zero.search.trial import Status, Trial
 

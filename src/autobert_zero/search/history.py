@@ -281,19 +281,3 @@ def _thawed(frozen: FrozenTrial) -> Trial:
 
 def _kind(layer: Layer) -> str:
     return str(layer) if isinstance(layer, Convolution) else "attention"
-
-
-def newest_scores(trials: Sequence[Trial]) -> dict[int, float]:
-    """The score of every completed trial, by number: the newest, where it was scored again."""
-    newest: dict[int, float] = {}
-    for trial in trials:
-        newest.update(trial.rescored)
-        if trial.outcome.status is Status.COMPLETE and trial.outcome.score is not None:
-            newest[trial.proposal.number] = trial.outcome.score
-    return newest
-
-
-def ranked(trials: Sequence[Trial]) -> list[Trial]:
-    """The completed trials, the best newest score first."""
-    newest = newest_scores(trials)
-    return [trials[number] for number in sorted(newest, key=lambda number: (-newest[number], number))]

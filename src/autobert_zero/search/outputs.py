@@ -9,7 +9,7 @@ from typing import Any
 from autobert_zero import cost
 from autobert_zero.encoder_config import EncoderConfig
 from autobert_zero.files import write_text, written_whole
-from autobert_zero.search.history import newest_scores, ranked
+from autobert_zero.search.ranking import newest_scores, ranked
 from autobert_zero.search.trial import Status, Trial
 from autobert_zero.space import Backbone
 

@@ -10,13 +10,14 @@ from rich.text import Text
 
 from autobert_zero.progress import Bars
 from autobert_zero.search.board import Board
+from autobert_zero.search.loop import Observer
 from autobert_zero.search.trial import Status, Trial
 
 _LAST = 5
 _AROUND = 13  # lines of the terminal that are not for the best backbone: the rest of the view, the bars
 
 
-class RunProgress(Bars):
+class RunProgress(Bars, Observer):
     """Progress bars, and one line per candidate.
 
     On a terminal the best so far, the counts and the last candidates stay in view above the bars, and only
@@ -41,14 +42,12 @@ class RunProgress(Bars):
         if self._board is not None:
             self._board.close()
 
-    def begin(self, trials: Sequence[Trial], board: Board | None) -> None:
-        """Takes up a run.
-
-        Args:
-            trials: Those of the run so far.
-            board: Where their figures go, and those of the candidates to come.
-        """
+    def log(self, board: Board | None) -> None:
+        """Sets where figures of candidates go; None: nowhere."""
         self._board = board
+
+    def begin(self, trials: Sequence[Trial]) -> None:
+        """Takes up a run after its trials so far."""
         for trial in trials:
             self._note(trial)
 
@@ -57,8 +56,8 @@ class RunProgress(Bars):
         """The best score so far in words; nothing without one."""
         return "" if self._best is None else f"best {self._best.outcome.score:.4f}"
 
-    def candidate(self, trial: Trial) -> None:
-        """Shows a candidate."""
+    def candidate(self, trial: Trial, count: int, budget: int) -> None:
+        """Shows a candidate, and how many there are of how many."""
         self._note(trial)
         outcome, leads = trial.outcome, self._best is trial
         if outcome.status is Status.COMPLETE and outcome.score is not None:
@@ -70,6 +69,7 @@ class RunProgress(Bars):
         self._last.append(line)
         if leads or not self.console.is_terminal:
             self.say(line)
+        self.update("search", count, budget, self.best)
 
     def _note(self, trial: Trial) -> None:
         score = trial.outcome.score

@@ -1,23 +1,24 @@
 """A toy evaluator with a known optimum: a search over 10,000 candidates in seconds, without training."""
 
 from collections import Counter
-from dataclasses import dataclass
 
+from autobert_zero.search.loop import IndependentEvaluator
 from autobert_zero.search.trial import Outcome, Proposal, Status
 from autobert_zero.space import Attention, Backbone, Layer
 
 
-@dataclass(frozen=True)
-class ToyEvaluator:
+class ToyEvaluator(IndependentEvaluator):
     """Scores a backbone by how much its layers resemble those of a target; 1 at the target, the optimum.
 
-    Attributes:
+    Args:
         target: In canonical form.
     """
 
-    target: Backbone
+    def __init__(self, target: Backbone) -> None:
+        super().__init__(self.outcome)
+        self.target = target
 
-    def evaluate(self, proposal: Proposal) -> Outcome:
+    def outcome(self, proposal: Proposal) -> Outcome:
         """The mean resemblance of the layers, in [0, 1]."""
         pairs = zip(proposal.backbone.layers, self.target.layers, strict=True)
         likeness = [_likeness(own, wanted) for own, wanted in pairs]

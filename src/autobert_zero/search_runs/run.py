@@ -31,14 +31,16 @@ from autobert_zero.run_folder import (
 )
 from autobert_zero.search.board import open_board
 from autobert_zero.search.history import STUDY_FILE, History, settings_that_differ, storage_of
+from autobert_zero.search.loop import Search
 from autobert_zero.search.outputs import LEADERBOARD, write_backbone, write_leaderboard, write_summary
 from autobert_zero.search.progress import RunProgress
 from autobert_zero.search.strategies import check_strategy, foreign_operations, make_strategy
 from autobert_zero.search.strategies.pareto import COSTS
+from autobert_zero.search_runs.evaluator import TrainingEvaluator
 from autobert_zero.search_runs.executors import make_executor
 from autobert_zero.search_runs.finals import Finals
-from autobert_zero.search_runs.loop import Search
 from autobert_zero.search_runs.prepare import Setting, prepare
+from autobert_zero.search_runs.twins import function_of
 from autobert_zero.space import Backbone, check_head_dim
 from autobert_zero.urls import secrets_of
 
@@ -103,34 +105,32 @@ def run_search(
             _write_start(setting, out, first)
 
         with _disk_told(), open_run(out, SEARCH, _inputs(setting, first), write_start, progress.say):
-            history = history_of(out, setting, progress.say)
-            trials = history.load()
+            search = Search(
+                strategy,
+                TrainingEvaluator(
+                    config.proxy, setting.space, evaluator, executor, snapshots_of(out), progress
+                ),
+                history_of(out, setting, progress.say),
+                costs=limits.costs.of,
+                function=function_of,
+                together=config.proxy.together,
+                observer=progress,
+            )
+            trials = search.trials
             for line in setting.announcement():
                 progress.say(line)
             if foreign := foreign_operations(setting.space, first):
                 progress.say(foreign)
             if trials:
                 progress.say(f"resuming after {len(trials)} of {config.proxy.candidates} candidates")
-            sizes, snapshots, board = setting.model, snapshots_of(out), open_board(out)
+            board = open_board(out)
+            progress.log(board)
             finals.log(board)
-            search = Search(
-                config=config,
-                space=setting.space,
-                strategy=strategy,
-                evaluator=evaluator,
-                executor=executor,
-                costs=limits.costs.of,
-                history=history,
-                snapshots=snapshots,
-                progress=progress,
-                board=board,
-                trials=trials,
-            )
             try:
-                search.run()
+                search.run(config.proxy.candidates)
             finally:
                 clock.stop("search")
-                write_leaderboard(out / LEADERBOARD, trials, sizes, config.data.length)
+                write_leaderboard(out / LEADERBOARD, trials, setting.model, config.data.length)
             try:
                 summary = finals.run(trials)
             finally:

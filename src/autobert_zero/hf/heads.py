@@ -6,24 +6,31 @@ v vocabulary, c classes.
 """
 
 from dataclasses import dataclass
+from typing import Any, Unpack
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import initialization as init
 from transformers.modeling_outputs import (
+    BaseModelOutputWithPooling,
     MaskedLMOutput,
     MultipleChoiceModelOutput,
     QuestionAnsweringModelOutput,
     SequenceClassifierOutput,
     TokenClassifierOutput,
 )
-from transformers.utils import ModelOutput, can_return_tuple
+from transformers.utils import ModelOutput, TransformersKwargs, can_return_tuple
 
 from autobert_zero.hf.configuration import AutoBertZeroConfig
 from autobert_zero.hf.losses import classification_loss, span_loss, token_loss
 from autobert_zero.hf.modeling import AutoBertZeroModel, AutoBertZeroPreTrainedModel
 from autobert_zero.nn.encoder import layer_norm
+
+
+def recorded(outputs: BaseModelOutputWithPooling) -> dict[str, Any]:
+    """What an encoder was asked to return beside the last states."""
+    return {"hidden_states": outputs.hidden_states, "attentions": outputs.attentions}
 
 
 class _LanguageModel(AutoBertZeroPreTrainedModel):
@@ -75,8 +82,7 @@ class AutoBertZeroForMaskedLM(_LanguageModel):
         position_ids: Tensor | None = None,
         inputs_embeds: Tensor | None = None,
         labels: Tensor | None = None,
-        output_attentions: bool | None = None,
-        output_hidden_states: bool | None = None,
+        **options: Unpack[TransformersKwargs],
     ) -> MaskedLMOutput:
         """Predicts the token at every position.
 
@@ -86,22 +92,13 @@ class AutoBertZeroForMaskedLM(_LanguageModel):
         Returns:
             Logits (B, n, v), and with labels the mean cross-entropy.
         """
-        outputs = self.encoder(
-            input_ids,
-            attention_mask,
-            token_type_ids,
-            position_ids,
-            inputs_embeds,
-            output_attentions,
-            output_hidden_states,
-            return_dict=True,
-        )
+        inputs = (input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds)
+        outputs = self.encoder(*inputs, return_dict=True, **options)
         logits = self.predict(outputs.last_hidden_state)
         return MaskedLMOutput(
             loss=None if labels is None else token_loss(logits, labels),
             logits=logits,
-            hidden_states=outputs.hidden_states,
-            attentions=outputs.attentions,
+            **recorded(outputs),
         )
 
 
@@ -142,8 +139,7 @@ class AutoBertZeroForPreTraining(_LanguageModel):
         inputs_embeds: Tensor | None = None,
         labels: Tensor | None = None,
         next_sentence_label: Tensor | None = None,
-        output_attentions: bool | None = None,
-        output_hidden_states: bool | None = None,
+        **options: Unpack[TransformersKwargs],
     ) -> AutoBertZeroForPreTrainingOutput:
         """Predicts tokens and the order of the segments.
 
@@ -154,16 +150,8 @@ class AutoBertZeroForPreTraining(_LanguageModel):
         Returns:
             Logits (B, n, v) and (B, 2), and with labels the sum of their losses.
         """
-        outputs = self.encoder(
-            input_ids,
-            attention_mask,
-            token_type_ids,
-            position_ids,
-            inputs_embeds,
-            output_attentions,
-            output_hidden_states,
-            return_dict=True,
-        )
+        inputs = (input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds)
+        outputs = self.encoder(*inputs, return_dict=True, **options)
         logits = self.predict(outputs.last_hidden_state)
         order = self.seq_relationship(outputs.pooler_output)
         losses = []
@@ -175,8 +163,7 @@ class AutoBertZeroForPreTraining(_LanguageModel):
             loss=torch.stack(losses).sum() if losses else None,
             prediction_logits=logits,
             seq_relationship_logits=order,
-            hidden_states=outputs.hidden_states,
-            attentions=outputs.attentions,
+            **recorded(outputs),
         )
 
 
@@ -212,8 +199,7 @@ class AutoBertZeroForSequenceClassification(_Classifier):
         position_ids: Tensor | None = None,
         inputs_embeds: Tensor | None = None,
         labels: Tensor | None = None,
-        output_attentions: bool | None = None,
-        output_hidden_states: bool | None = None,
+        **options: Unpack[TransformersKwargs],
     ) -> SequenceClassifierOutput:
         """Classifies sequences.
 
@@ -224,24 +210,11 @@ class AutoBertZeroForSequenceClassification(_Classifier):
         Returns:
             Logits (B, c), and with labels the loss.
         """
-        outputs = self.encoder(
-            input_ids,
-            attention_mask,
-            token_type_ids,
-            position_ids,
-            inputs_embeds,
-            output_attentions,
-            output_hidden_states,
-            return_dict=True,
-        )
+        inputs = (input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds)
+        outputs = self.encoder(*inputs, return_dict=True, **options)
         logits = self.classifier(self.dropout(outputs.pooler_output))
         loss = None if labels is None else classification_loss(logits, labels, self.config.problem_type)
-        return SequenceClassifierOutput(
-            loss=loss,
-            logits=logits,
-            hidden_states=outputs.hidden_states,
-            attentions=outputs.attentions,
-        )
+        return SequenceClassifierOutput(loss=loss, logits=logits, **recorded(outputs))
 
 
 class AutoBertZeroForTokenClassification(_Classifier):
@@ -259,8 +232,7 @@ class AutoBertZeroForTokenClassification(_Classifier):
         position_ids: Tensor | None = None,
         inputs_embeds: Tensor | None = None,
         labels: Tensor | None = None,
-        output_attentions: bool | None = None,
-        output_hidden_states: bool | None = None,
+        **options: Unpack[TransformersKwargs],
     ) -> TokenClassifierOutput:
         """Classifies tokens.
 
@@ -270,22 +242,13 @@ class AutoBertZeroForTokenClassification(_Classifier):
         Returns:
             Logits (B, n, c), and with labels the mean cross-entropy.
         """
-        outputs = self.encoder(
-            input_ids,
-            attention_mask,
-            token_type_ids,
-            position_ids,
-            inputs_embeds,
-            output_attentions,
-            output_hidden_states,
-            return_dict=True,
-        )
+        inputs = (input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds)
+        outputs = self.encoder(*inputs, return_dict=True, **options)
         logits = self.classifier(self.dropout(outputs.last_hidden_state))
         return TokenClassifierOutput(
             loss=None if labels is None else token_loss(logits, labels),
             logits=logits,
-            hidden_states=outputs.hidden_states,
-            attentions=outputs.attentions,
+            **recorded(outputs),
         )
 
 
@@ -304,8 +267,7 @@ class AutoBertZeroForMultipleChoice(_Classifier):
         position_ids: Tensor | None = None,
         inputs_embeds: Tensor | None = None,
         labels: Tensor | None = None,
-        output_attentions: bool | None = None,
-        output_hidden_states: bool | None = None,
+        **options: Unpack[TransformersKwargs],
     ) -> MultipleChoiceModelOutput:
         """Scores choices.
 
@@ -319,19 +281,14 @@ class AutoBertZeroForMultipleChoice(_Classifier):
         """
         given = (input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds)
         choices = next(tensor.shape[1] for tensor in (input_ids, inputs_embeds) if tensor is not None)
-        outputs = self.encoder(
-            *[None if tensor is None else tensor.flatten(0, 1) for tensor in given],
-            output_attentions,
-            output_hidden_states,
-            return_dict=True,
-        )
+        inputs = [None if tensor is None else tensor.flatten(0, 1) for tensor in given]
+        outputs = self.encoder(*inputs, return_dict=True, **options)
         # (B * choices, 1) -> (B, choices)
         logits = self.classifier(self.dropout(outputs.pooler_output)).view(-1, choices)
         return MultipleChoiceModelOutput(
             loss=None if labels is None else F.cross_entropy(logits, labels),
             logits=logits,
-            hidden_states=outputs.hidden_states,
-            attentions=outputs.attentions,
+            **recorded(outputs),
         )
 
 
@@ -354,8 +311,7 @@ class AutoBertZeroForQuestionAnswering(AutoBertZeroPreTrainedModel):
         inputs_embeds: Tensor | None = None,
         start_positions: Tensor | None = None,
         end_positions: Tensor | None = None,
-        output_attentions: bool | None = None,
-        output_hidden_states: bool | None = None,
+        **options: Unpack[TransformersKwargs],
     ) -> QuestionAnsweringModelOutput:
         """Scores every token as the start and as the end of the answer.
 
@@ -366,16 +322,8 @@ class AutoBertZeroForQuestionAnswering(AutoBertZeroPreTrainedModel):
         Returns:
             Start and end logits (B, n) each, and with both positions the mean of the two losses.
         """
-        outputs = self.encoder(
-            input_ids,
-            attention_mask,
-            token_type_ids,
-            position_ids,
-            inputs_embeds,
-            output_attentions,
-            output_hidden_states,
-            return_dict=True,
-        )
+        inputs = (input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds)
+        outputs = self.encoder(*inputs, return_dict=True, **options)
         start, end = self.qa_outputs(outputs.last_hidden_state).unbind(-1)  # (B, n) each
         loss = None
         if start_positions is not None and end_positions is not None:
@@ -384,6 +332,5 @@ class AutoBertZeroForQuestionAnswering(AutoBertZeroPreTrainedModel):
             loss=loss,
             start_logits=start,
             end_logits=end,
-            hidden_states=outputs.hidden_states,
-            attentions=outputs.attentions,
+            **recorded(outputs),
         )

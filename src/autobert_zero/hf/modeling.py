@@ -37,7 +37,7 @@ from autobert_zero.hf.loading import (
 )
 from autobert_zero.hf.masks import padding_mask
 from autobert_zero.nn.convolution import LightConvolution
-from autobert_zero.nn.encoder import Embeddings, EncoderLayer, final_norm, make_layers
+from autobert_zero.nn.encoder import Embeddings, EncoderLayer, final_norm, make_layers, run_layers
 from autobert_zero.nn.heads import Pooler
 
 _OF_DECODERS = {
@@ -55,6 +55,7 @@ class AutoBertZeroPreTrainedModel(PreTrainedModel):
     config_class = AutoBertZeroConfig
     base_model_prefix = "encoder"
     supports_gradient_checkpointing = True
+    accepts_loss_kwargs = False  # losses are means over the batch: the Trainer divides by its parts
     _supports_sdpa = True  # where a graph has the pattern; the compiler decides
     _input_embed_layer = "token"
     _no_split_modules = ("AutoBertZeroLayer",)
@@ -206,23 +207,14 @@ class AutoBertZeroModel(AutoBertZeroPreTrainedModel):
         with_states = config.output_hidden_states if output_hidden_states is None else output_hidden_states
 
         x = self.embeddings(input_ids, token_type_ids, position_ids, inputs_embeds)
-        states: list[Tensor] = [x] if with_states else []
-        maps: list[Tensor] = []
-        for layer in self.layers:
-            # Positional arguments, since gradient checkpointing looks for tensors among them.
-            if with_maps:
-                x, weights = layer(x, mask, None, None, True, position_ids)
-                maps += [] if weights is None else [weights]
-            else:
-                x = layer(x, mask, None, None, False, position_ids)
-            if with_states:
-                states.append(x)
-        x = self.final_norm(x)
-        if with_states:
+        states: list[Tensor] | None = [x] if with_states else None
+        maps: list[Tensor] | None = [] if with_maps else None
+        x = self.final_norm(run_layers(self.layers, x, mask, position_ids, states=states, maps=maps))
+        if states is not None:
             states[-1] = x
         return BaseModelOutputWithPooling(
             last_hidden_state=x,
             pooler_output=None if self.pooler is None else self.pooler(x, mask),
-            hidden_states=tuple(states) if with_states else None,
-            attentions=tuple(maps) if with_maps else None,
+            hidden_states=None if states is None else tuple(states),
+            attentions=None if maps is None else tuple(maps),
         )

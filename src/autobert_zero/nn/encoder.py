@@ -201,14 +201,50 @@ class Encoder(nn.Module):
             ValueError: n is larger than `max_positions`, with learned positions.
         """
         x = self.embeddings(ids, segments, positions)
-        for number, layer in enumerate(self.layers, start=1):
-            wanted = rows if number == len(self.layers) else None
-            arguments = (x, mask, documents, wanted, False, positions)
-            if self.checkpointing and self.training:
-                x = checkpoint(layer, *arguments, use_reentrant=False)
-            else:
-                x = layer(*arguments)
+        checkpointing = self.checkpointing and self.training
+        x = run_layers(self.layers, x, mask, positions, documents, rows, checkpointing=checkpointing)
         return self.final_norm(x)
+
+
+def run_layers(
+    layers: nn.ModuleList,
+    x: Tensor,
+    mask: Tensor | None = None,
+    positions: Tensor | None = None,
+    documents: Documents | None = None,
+    rows: Tensor | None = None,
+    *,
+    checkpointing: bool = False,
+    states: list[Tensor] | None = None,
+    maps: list[Tensor] | None = None,
+) -> Tensor:
+    """Runs the layers of an encoder one after the other.
+
+    Args:
+        layers: The layers, each an `EncoderLayer`.
+        x: (B, n, d) embeddings.
+        mask: (B, n) booleans, True at real tokens, or None.
+        positions: (B, n) or (1, n), or None; see `EncoderLayer`.
+        documents: The documents of packed sequences, or None.
+        rows: (m,) indices of the only tokens whose last state is wanted, or None.
+        checkpointing: Whether activations are computed again for the backward pass.
+        states: The output of every layer is added to it.
+        maps: The map of every layer that has one is added to it; excludes `documents`.
+
+    Returns:
+        The output of the last layer, before the final norm.
+    """
+    for number, layer in enumerate(layers, start=1):
+        wanted = rows if number == len(layers) else None
+        # Positional arguments, since gradient checkpointing looks for tensors among them.
+        arguments = (x, mask, documents, wanted, maps is not None, positions)
+        result = checkpoint(layer, *arguments, use_reentrant=False) if checkpointing else layer(*arguments)
+        x, weights = (result, None) if maps is None else result
+        if maps is not None and weights is not None:
+            maps.append(weights)
+        if states is not None:
+            states.append(x)
+    return x
 
 
 def make_layers(

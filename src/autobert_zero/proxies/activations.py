@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from autobert_zero.data.masking import MaskedBatch
 from autobert_zero.nn import MaskedLM
-from autobert_zero.nn.encoder import FeedForward
+from autobert_zero.nn.encoder import FeedForward, run_layers
 from autobert_zero.proxies.baselines import parameters
 from autobert_zero.proxies.copies import on_a_copy
 
@@ -28,9 +28,7 @@ def jacov(model: MaskedLM, batch: MaskedBatch) -> float:
     """
     encoder = model.encoder
     embedded = encoder.embeddings(batch.ids.to(_device(model)), batch.segments).detach().requires_grad_()
-    x = embedded  # (B, n, d)
-    for layer in encoder.layers:
-        x = layer(x, None)
+    x = run_layers(encoder.layers, embedded)  # (B, n, d)
     generator = torch.Generator().manual_seed(0)
     direction = torch.randn(x.shape[-1], generator=generator, dtype=x.dtype).to(x.device)  # (d,)
     (rows,) = torch.autograd.grad((x @ direction).sum(), embedded)

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from autobert_zero.data.masking import MaskedBatch
 from autobert_zero.nn import MaskedLM
+from autobert_zero.nn.encoder import run_layers
 from autobert_zero.proxies.copies import on_a_copy
 from autobert_zero.training.language import language_objective
 
@@ -42,7 +43,7 @@ def synflow(model: MaskedLM, batch: MaskedBatch) -> float:
     x = torch.ones(1, batch.ids.shape[1], model.encoder.config.width, dtype=torch.float64)  # (1, n, d)
     for layer in model.encoder.layers:
         layer.mixing_norm = layer.output_norm = nn.Identity()
-        x = layer(x, None)
+    x = run_layers(model.encoder.layers, x)
     matrices = _matrices(model.encoder)
     slopes = torch.autograd.grad(x.sum(), matrices)
     flow = sum((matrix * slope).abs().sum() for matrix, slope in zip(matrices, slopes, strict=True))

@@ -5,6 +5,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from autobert_zero.nn import MaskedLM
+from autobert_zero.nn.encoder import run_layers
 
 
 @torch.no_grad()
@@ -24,11 +25,9 @@ def token_uniformity(model: MaskedLM, ids: Tensor) -> list[float]:
     model.eval()
     encoder = model.encoder
     x = encoder.embeddings(ids.to(next(model.parameters()).device))  # (B, n, d)
-    found = [_mean_cosine(x)]
-    for layer in encoder.layers:
-        x = layer(x, None)
-        found.append(_mean_cosine(x))
-    return found
+    states = [x]
+    run_layers(encoder.layers, x, states=states)
+    return [_mean_cosine(state) for state in states]
 
 
 def _mean_cosine(x: Tensor) -> float:

@@ -97,6 +97,7 @@ def plain(text: str, folded: bool) -> str:
 
 
 def main() -> None:
+    """Runs the benchmark and prints the figures."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="pre-train for 10 steps instead of 100")
     steps = 10 if parser.parse_args().quick else 100

@@ -117,6 +117,7 @@ def play(ways: dict[str, Way], rounds: int) -> tuple[dict[str, list[float]], dic
 
 
 def main() -> None:
+    """Runs the benchmark and prints the figures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--model", help="as minimal-pairs takes it; default: random weights")
     parser.add_argument("--data", type=Path, help="as minimal-pairs takes it; default: made up")

@@ -81,6 +81,7 @@ def interpreted(model: AutoBertZeroModel) -> AutoBertZeroModel:
 
 
 def runner(model: nn.Module) -> Callable[[Case], float]:
+    """Makes the function that times a model on a case."""
     return lambda case: timed(model, lambda ids: model(input_ids=ids)[0], case, VOCABULARY)
 
 

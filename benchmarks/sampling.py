@@ -44,6 +44,7 @@ def naive_candidate(random: Random) -> str | None:
 
 
 def naive_graph(random: Random) -> Graph | None:
+    """Draws a graph by rejection; None where the draw is no graph of the space."""
     nodes: list[Node] = list(INPUT_NODES.values())
     for _ in range(random.randint(1, MAX_OPS)):
         primitive = random.choice(LIST)
@@ -66,6 +67,7 @@ def timed(draw: Callable[[Random], str | None], random: Random, count: int) -> t
 
 
 def main() -> None:
+    """Measures all ways and prints the figures."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--quick", action="store_true", help="fewer draws and repetitions")
     quick = parser.parse_args().quick

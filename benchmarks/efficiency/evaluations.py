@@ -16,6 +16,7 @@ from efficiency.task import SIZES, Task
 
 
 def start_worker(task: Task) -> None:
+    """Prepares a worker for a task."""
     global _setting, _task  # a worker's own, set once at its start
     import signal
 
@@ -98,6 +99,7 @@ class Evaluations:
 
 
 def outcome_of(record: Mapping[str, Any], backbone: Backbone) -> Outcome:
+    """The outcome that a record of an evaluation holds."""
     costs = {"parameters": float(cost.parameters(backbone, SIZES))}
     if record["loss"] is None:
         return Outcome(Status.DIVERGED, reason=record["reason"], metrics=costs)

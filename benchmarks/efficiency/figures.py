@@ -60,6 +60,7 @@ def summary(curves: Curves) -> dict[str, Any]:
 
 
 def curves_as_json(curves: Curves) -> dict[str, Any]:
+    """Curves as plain data."""
     result = {}
     for name, curve in curves.items():
         low, high = interval(curve)

@@ -93,6 +93,7 @@ def surrogate_curve(surrogate: Surrogate, task: Task, plan: Plan, run: tuple[int
 
 
 def surrogate_curves(surrogate: Surrogate, task: Task, plan: Plan, workers: int) -> Curves:
+    """The curves of every strategy on the surrogate."""
     runs = [(seed, name) for seed in range(plan.surrogate_seeds) for name in STRATEGIES]
     with ProcessPoolExecutor(workers, get_context("spawn")) as pool:
         curves = list(pool.map(partial(surrogate_curve, surrogate, task, plan), runs, chunksize=7))

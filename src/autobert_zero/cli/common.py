@@ -75,6 +75,11 @@ def stop_told(how: Callable[[], str], quiet: bool = False) -> Iterator[None]:
 
 
 def parse_rates(text: str) -> list[float]:
+    """Reads learning rates with commas between them.
+
+    Raises:
+        UserError: One is not a number between 0 and 1.
+    """
     try:
         rates = [float(part) for part in text.split(",")]
     except ValueError:

@@ -79,6 +79,8 @@ def prepare_text(
 
 
 def _sequences_for(batch_size: int) -> int:
-    """Sequences that a corpus needs for one batch of training: nine tenths, less a block, and ten per cent
-    for validation and hold-out."""
+    """Sequences that a corpus needs for one batch of training.
+
+    Training has nine tenths, less a block; validation and hold-out have ten per cent.
+    """
     return max(20, -(-batch_size * 10 // 9) + 2)

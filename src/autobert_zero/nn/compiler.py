@@ -187,7 +187,7 @@ def _plain_is_faster(query: Tensor, bias: Tensor | None) -> bool:
 @cache
 def _has_amx() -> bool:
     """Whether the CPU multiplies bf16 matrices as such."""
-    return hasattr(torch.cpu, "_is_amx_tile_supported") and torch.cpu._is_amx_tile_supported()
+    return hasattr(torch.cpu, "_is_amx_tile_supported") and torch.cpu._is_amx_tile_supported()  # noqa: SLF001 - public in no version
 
 
 def _over_tokens(mask: Tensor, axis: int) -> Tensor:

@@ -60,7 +60,7 @@ def canonical_code(graph: Graph) -> str:
     return min(codes).replace(_TIE, "")
 
 
-def _simplified(node: Node, flip: bool) -> str:
+def _simplified(node: Node, flip: bool) -> str:  # noqa: C901 - one case for each rule
     """The code of `node` (or of its transposition, with `flip`) by all rules but the naming.
 
     Operands of commutative operations are ordered by their codes with anonymous inputs, which no naming

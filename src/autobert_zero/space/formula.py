@@ -69,7 +69,7 @@ class _Reader:
         self.text = text
         self.start = start
 
-    def read(self, tree: ast.expr) -> Node:
+    def read(self, tree: ast.expr) -> Node:  # noqa: C901 - one case for each construct
         match tree:
             case ast.Name(id=name):
                 if name not in INPUTS:

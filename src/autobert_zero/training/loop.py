@@ -104,7 +104,7 @@ OnStep = Callable[[int, float], None]
 """Called after every step with the number of steps done and the loss."""
 
 
-def train(
+def train(  # noqa: PLR0913 - the one loop that all trainings share
     model: nn.Module,
     batches: Iterator[B],
     recipe: Recipe,

@@ -1,5 +1,7 @@
-"""Regularised (ageing) evolution (Real et al. 2019, "Regularized Evolution for Image Classifier
-Architecture Search", AAAI 2019, Algorithm 1)."""
+"""Regularised (ageing) evolution.
+
+Real et al. 2019, "Regularized Evolution for Image Classifier Architecture Search", AAAI 2019, Algorithm 1.
+"""
 
 from collections import deque
 from functools import partial

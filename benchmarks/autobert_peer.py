@@ -21,7 +21,7 @@ def environment(torch_version: str) -> Path:
     python = _FOLDER / "bin" / "python"
     if not (_FOLDER / ".installed").exists():
         subprocess.run([sys.executable, "-m", "venv", _FOLDER], check=True)
-        pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+        pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
         subprocess.run([*pip, f"torch=={torch_version}", "transformers==4.44.2", "numpy"], check=True)
         subprocess.run([*pip, "--no-deps", "autobert==0.0.2"], check=True)
         (_FOLDER / ".installed").touch()

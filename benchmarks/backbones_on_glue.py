@@ -229,7 +229,8 @@ def main() -> None:
     setting = Setting(
         arguments.corpus, arguments.glue, arguments.out, arguments.quick, arguments.blimp, arguments.wnut
     )
-    rows, trivial = {}, {}
+    rows: dict[str, Any] = {}
+    trivial: dict[str, Any] = {}
     with Bars(Console(stderr=True)) as progress:
         for seed in range(arguments.repeats + 1):
             for name in arguments.only:

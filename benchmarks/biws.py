@@ -19,8 +19,9 @@ import json
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 from random import Random
@@ -122,6 +123,11 @@ def _of_both(name: str) -> bool:
     return name.startswith("encoder.layers.") and ".attention." not in name and ".convolution." not in name
 
 
+def _result(waiting: Mapping[Any, Future[Any]], run: Any) -> Any:
+    """What a run in another process gives; waits for it."""
+    return waiting[run].result()
+
+
 def kept(path: Path, make: Callable[[], Any]) -> Any:
     """Plain data of a file, which is made if it is not there."""
     if not path.exists():
@@ -160,14 +166,14 @@ def shared(way: Sharing, plan: Plan, seed: int) -> dict[str, Any]:
     setting = prepare(config)
     backbones = sample(setting, plan.checked if way.alone else plan.sharing)
     evaluator = setting.evaluator()
-    if way.separate:
+    if way.separate and isinstance(evaluator.bank, WeightBank):
         evaluator.bank = ApartBank(evaluator.bank)
     start = time.perf_counter()
     evaluator.warm_up(setting.space, lambda done, of, loss: None)
     order = list(range(len(backbones)))
     Random(seed).shuffle(order)
     for number, place in enumerate(order):
-        _, trained = evaluator.evaluate(Proposal(number, backbones[place]))
+        _, trained = evaluator.evaluate(Proposal(number, backbones[place].canonical()))
         if trained is not None:
             evaluator.bank.absorb(trained)
     seconds = (time.perf_counter() - start) / len(backbones)
@@ -176,7 +182,7 @@ def shared(way: Sharing, plan: Plan, seed: int) -> dict[str, Any]:
     if way.recalibrate:
         again = prepare(resolve(config, {"proxy": {"steps": way.recalibrate}})).evaluator()
         again.bank = evaluator.bank
-        outcomes = [again.evaluate(Proposal(1000 + n, each))[0] for n, each in enumerate(checked)]
+        outcomes = [again.evaluate(Proposal(1000 + n, each.canonical()))[0] for n, each in enumerate(checked)]
         scores = [-1e9 if outcome.score is None else outcome.score for outcome in outcomes]
     else:
         scores = evaluator.rescore(checked)
@@ -257,7 +263,7 @@ def main() -> None:
             for run in runs
             if not files[run].exists()
         }
-        found = {run: kept(files[run], lambda run=run: waiting[run].result()) for run in runs}
+        found = {run: kept(files[run], partial(_result, waiting, run)) for run in runs}
     ways: dict[str, Any] = {}
     for number, name in enumerate(WAYS):
         of_way = [found[number, seed] for seed in range(plan.seeds)]

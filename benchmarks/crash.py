@@ -19,6 +19,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -48,6 +49,16 @@ def started(config: Path, out: Path) -> subprocess.Popen[bytes]:
 def newest(out: Path) -> int:
     """Trials in the newest snapshot; -1 without one."""
     return max((int(path.stem) for path in (out / "bank").glob("*.safetensors")), default=-1)
+
+
+def _newer(out: Path, before: int) -> bool:
+    """Whether more candidates are recorded than before."""
+    return newest(out) > before
+
+
+def _any_partial(folder: Path) -> bool:
+    """Whether a snapshot is being written."""
+    return any(folder.glob("*.partial"))
 
 
 def kill_when(process: subprocess.Popen[bytes], ready: Callable[[], bool], delay: float) -> bool:
@@ -106,11 +117,11 @@ def killed_often(config: Path, out: Path, kills: int, candidates: int) -> dict[s
         elif counts["snapshot"] < 2:
             place = "snapshot"
             partials = out / "bank"
-            alive = kill_when(process, lambda p=partials: any(p.glob("*.partial")), 0)
+            alive = kill_when(process, partial(_any_partial, partials), 0)
             alive = alive and any(partials.glob("*.partial"))  # it may have been renamed meanwhile
         else:
             place = "candidate"
-            alive = kill_when(process, lambda b=before: newest(out) > b, random.uniform(0, 0.5))
+            alive = kill_when(process, partial(_newer, out, before), random.uniform(0, 0.5))
         counts[place] += alive
         if place == "candidate" and not counts["damaged"] and done > kills // 2:
             path = max((out / "bank").glob("*.safetensors"))

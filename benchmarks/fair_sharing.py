@@ -147,7 +147,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="one seed, 12 candidates, a tenth of the steps")
     options = parser.parse_args()
     seeds = range(1 if options.quick else options.seeds)
-    ways: dict[str, dict[str, Any]] = {"none": {}, "biws": {}}
+    ways: dict[str, dict[int, Any]] = {"none": {}, "biws": {}}
     preset = PRESETS[options.size]()
     with TemporaryDirectory() as temporary:
         folder = options.out or Path(temporary)

@@ -179,7 +179,10 @@ def graph_ratios(tokens: int, batch: int, rounds: int) -> dict[str, dict[str, fl
     layers += [zoo.bert(1).layers[0], zoo.efficient_attention(1).layers[0]]  # type: ignore[list-item]
     found: dict[str, dict[str, float]] = {}
     for layer in dict.fromkeys(layers):
-        programs = {"compiled": Compiled(layer.graph), "interpreted": Interpreter(layer.graph)}
+        programs: dict[str, Compiled | Interpreter] = {
+            "compiled": Compiled(layer.graph),
+            "interpreted": Interpreter(layer.graph),
+        }
         for precision in PRECISIONS:
             for mode in MODES:
                 times: dict[str, list[float]] = {name: [] for name in programs}

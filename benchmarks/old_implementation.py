@@ -182,8 +182,9 @@ def _exponent(layer: nn.Module, lengths: tuple[int, int]) -> float:
 def ours(lengths: tuple[int, int]) -> dict[str, Any]:
     """The same checks on ours."""
     from autobert_zero import hf, zoo
+    from autobert_zero.encoder_config import EncoderConfig
     from autobert_zero.nn.attention import GraphAttention
-    from autobert_zero.nn.encoder import EncoderConfig, EncoderLayer
+    from autobert_zero.nn.encoder import EncoderLayer
     from autobert_zero.space import Attention, Convolution
 
     config = hf.from_zoo("autobert-zero-base", **SIZES, hidden_dropout_prob=0.0)

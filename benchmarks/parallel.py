@@ -55,7 +55,7 @@ def candidates_per_minute(config: SearchConfig, workers: int) -> tuple[float, fl
     evaluator = setting.evaluator()
     with tempfile.TemporaryDirectory() as name:
         out, watch = Path(name), Watch()
-        executor = make_executor(config, evaluator, workers)
+        executor = make_executor(setting, evaluator, workers)
         strategy = make_strategy(setting.space, config.seed, config.strategy)
         history = History(f"sqlite:///{out / 'study.db'}")
         start = time.perf_counter()

@@ -188,9 +188,9 @@ def main() -> None:
         parser.error(str(error))
     contestants = {**wrapped, **ours(vocabulary, found)}
 
-    def kept(name: str, *training: Any) -> Any:
+    def kept(name: str, build: Callable[[], nn.Module], count: int, rate: float, seed: int) -> Any:
         if name not in results:
-            results[name] = trained(*training, setting, evaluated)
+            results[name] = trained(build, count, rate, seed, setting, evaluated)
             print(f"{name}: {json.dumps(results[name])}", file=sys.stderr, flush=True)
         return results[name]
 

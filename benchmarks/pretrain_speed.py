@@ -1,3 +1,4 @@
+# mypy: disallow-subclassing-any=False
 """Speed of our pre-training against the Trainer of transformers with BertForMaskedLM.
 
     python benchmarks/pretrain_speed.py [--precision fp32] [--quick]
@@ -40,9 +41,9 @@ from transformers import (
 )
 
 from autobert_zero import cost, zoo
+from autobert_zero.data.kinds import SPECIAL_TOKENS
 from autobert_zero.data.masking import TrainingBatches, Vocabulary
 from autobert_zero.data.packing import Part
-from autobert_zero.data.tokenizer import SPECIAL_TOKENS
 from autobert_zero.hf.tokenizer import as_berts
 from autobert_zero.memory import keep_freed_memory
 from autobert_zero.nn import EncoderConfig, MaskedLM

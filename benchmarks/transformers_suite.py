@@ -9,6 +9,7 @@ hardware, for models that generate, see or hear. Writes benchmarks/results/trans
 it as its last line; `--quick` takes the first backbone and writes nothing.
 """
 
+import argparse
 import json
 import os
 import sys
@@ -22,12 +23,14 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 import torch  # noqa: E402
 import transformers  # noqa: E402
 from test_transformers_suite import BACKBONES, left_out  # noqa: E402
-from transformers_suite import run_common_tests  # noqa: E402
+from transformers_suite import run_common_tests  # type: ignore[attr-defined] # noqa: E402 - of tests/hf
 
 
 def main() -> None:
     """Runs all."""
-    quick = "--quick" in sys.argv
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="one backbone, and no record")
+    quick = parser.parse_args().quick
     warnings.simplefilter("ignore")
     transformers.logging.disable_progress_bar()
     table = {}

@@ -73,12 +73,18 @@ class Losses:
         place = (backbone.key(), seed)
         if place not in self._known:
             loss, seconds = self._trained(backbone, seed)
-            row = {"key": place[0], "seed": seed, "steps": STEPS, "loss": loss, "seconds": seconds}
+            row: dict[str, object] = {
+                "key": place[0],
+                "seed": seed,
+                "steps": STEPS,
+                "loss": loss,
+                "seconds": seconds,
+            }
             with self._path.open("a", encoding="utf-8") as stream:
                 stream.write(json.dumps(row | {"backbone": backbone.to_list()}) + "\n")
             self._known[place] = {"loss": loss, "seconds": seconds}
-        row = self._known[place]
-        return math.inf if row["loss"] is None else row["loss"], row["seconds"] or 0.0
+        known = self._known[place]
+        return math.inf if known["loss"] is None else known["loss"], known["seconds"] or 0.0
 
     def _trained(self, backbone: Backbone, seed: int) -> tuple[float | None, float]:
         setting, start = self._setting, time.process_time()

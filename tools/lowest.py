@@ -26,6 +26,7 @@ TESTS = (
     "tests/nn",
     "tests/data",
     "tests/search",
+    "tests/search_runs",
     "tests/pretrain",
     "tests/finetune",
     "tests/export",
@@ -59,11 +60,11 @@ def main() -> int:
         venv.create(folder, with_pip=True)
     requirements = lowest_versions()
     print("lowest versions:", *requirements, sep="\n  ", flush=True)
-    install = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    install = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
     for packages in (
         requirements,
-        ["--constraint", _constraints(folder, requirements), *RUNNERS],
-        ["--no-deps", ROOT],
+        ["--constraint", str(_constraints(folder, requirements)), *RUNNERS],
+        ["--no-deps", str(ROOT)],
     ):
         code = subprocess.run([*install, *packages]).returncode
         if code:

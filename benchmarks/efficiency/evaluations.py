@@ -14,10 +14,14 @@ from autobert_zero.search.trial import Outcome, Status
 from autobert_zero.space import Backbone
 from efficiency.task import SIZES, Task
 
+_setting: Any = None
+_task: Any = None
+"""What a worker has, set once at its start; see `start_worker`."""
+
 
 def start_worker(task: Task) -> None:
     """Prepares a worker for a task."""
-    global _setting, _task  # a worker's own, set once at its start
+    global _setting, _task
     import signal
 
     import torch

@@ -1,7 +1,7 @@
 """Searches with every strategy, on evaluations that are trained."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from math import nan
 from multiprocessing import get_context
@@ -20,7 +20,7 @@ from efficiency.task import Plan, Task
 NOISE_BACKBONES, NOISE_SEEDS = 16, 3
 
 
-def searching(name: str, seed: int, task: Task, plan: Plan) -> Iterator[Proposal]:
+def searching(name: str, seed: int, task: Task, plan: Plan) -> Generator[Proposal, Outcome, list[float]]:
     """A search as a generator: yields proposals, is sent outcomes, and returns the best scores so far."""
     strategy = make_strategy(task.space, seed, plan.strategy(name))
     best = -np.inf
@@ -31,7 +31,7 @@ def searching(name: str, seed: int, task: Task, plan: Plan) -> Iterator[Proposal
         except SpaceExhausted:
             curve += [best] * (plan.evaluations - len(curve))
             break
-        outcome: Outcome = yield proposal
+        outcome = yield proposal
         strategy.tell(Trial(proposal, outcome))
         best = max(best, outcome.score if outcome.score is not None else -np.inf)
         curve.append(best)

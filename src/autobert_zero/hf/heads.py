@@ -6,7 +6,7 @@ v vocabulary, c classes.
 """
 
 from dataclasses import dataclass
-from typing import Any, Unpack
+from typing import Any, TypedDict, Unpack
 
 import torch
 from torch import Tensor, nn
@@ -20,7 +20,7 @@ from transformers.modeling_outputs import (
     SequenceClassifierOutput,
     TokenClassifierOutput,
 )
-from transformers.utils import ModelOutput, TransformersKwargs, can_return_tuple
+from transformers.utils import ModelOutput, can_return_tuple
 
 from autobert_zero.hf.configuration import AutoBertZeroConfig
 from autobert_zero.hf.losses import classification_loss, span_loss, token_loss
@@ -28,8 +28,15 @@ from autobert_zero.hf.modeling import AutoBertZeroModel, AutoBertZeroPreTrainedM
 from autobert_zero.nn.encoder import layer_norm
 
 
+class Extras(TypedDict, total=False):
+    """What an encoder may be asked to return beside the last states; see `AutoBertZeroModel`."""
+
+    output_attentions: bool | None
+    output_hidden_states: bool | None
+
+
 def recorded(outputs: BaseModelOutputWithPooling) -> dict[str, Any]:
-    """What an encoder was asked to return beside the last states."""
+    """The extras among an encoder's outputs; None where they were not asked for."""
     return {"hidden_states": outputs.hidden_states, "attentions": outputs.attentions}
 
 
@@ -82,7 +89,7 @@ class AutoBertZeroForMaskedLM(_LanguageModel):
         position_ids: Tensor | None = None,
         inputs_embeds: Tensor | None = None,
         labels: Tensor | None = None,
-        **options: Unpack[TransformersKwargs],
+        **extras: Unpack[Extras],
     ) -> MaskedLMOutput:
         """Predicts the token at every position.
 
@@ -93,7 +100,7 @@ class AutoBertZeroForMaskedLM(_LanguageModel):
             Logits (B, n, v), and with labels the mean cross-entropy.
         """
         inputs = (input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds)
-        outputs = self.encoder(*inputs, return_dict=True, **options)
+        outputs = self.encoder(*inputs, return_dict=True, **extras)
         logits = self.predict(outputs.last_hidden_state)
         return MaskedLMOutput(
             loss=None if labels is None else token_loss(logits, labels),
@@ -139,7 +146,7 @@ class AutoBertZeroForPreTraining(_LanguageModel):
         inputs_embeds: Tensor | None = None,
         labels: Tensor | None = None,
         next_sentence_label: Tensor | None = None,
-        **options: Unpack[TransformersKwargs],
+        **extras: Unpack[Extras],
     ) -> AutoBertZeroForPreTrainingOutput:
         """Predicts tokens and the order of the segments.
 
@@ -151,7 +158,7 @@ class AutoBertZeroForPreTraining(_LanguageModel):
             Logits (B, n, v) and (B, 2), and with labels the sum of their losses.
         """
         inputs = (input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds)
-        outputs = self.encoder(*inputs, return_dict=True, **options)
+        outputs = self.encoder(*inputs, return_dict=True, **extras)
         logits = self.predict(outputs.last_hidden_state)
         order = self.seq_relationship(outputs.pooler_output)
         losses = []
@@ -199,7 +206,7 @@ class AutoBertZeroForSequenceClassification(_Classifier):
         position_ids: Tensor | None = None,
         inputs_embeds: Tensor | None = None,
         labels: Tensor | None = None,
-        **options: Unpack[TransformersKwargs],
+        **extras: Unpack[Extras],
     ) -> SequenceClassifierOutput:
         """Classifies sequences.
 
@@ -211,7 +218,7 @@ class AutoBertZeroForSequenceClassification(_Classifier):
             Logits (B, c), and with labels the loss.
         """
         inputs = (input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds)
-        outputs = self.encoder(*inputs, return_dict=True, **options)
+        outputs = self.encoder(*inputs, return_dict=True, **extras)
         logits = self.classifier(self.dropout(outputs.pooler_output))
         loss = None if labels is None else classification_loss(logits, labels, self.config.problem_type)
         return SequenceClassifierOutput(loss=loss, logits=logits, **recorded(outputs))
@@ -232,7 +239,7 @@ class AutoBertZeroForTokenClassification(_Classifier):
         position_ids: Tensor | None = None,
         inputs_embeds: Tensor | None = None,
         labels: Tensor | None = None,
-        **options: Unpack[TransformersKwargs],
+        **extras: Unpack[Extras],
     ) -> TokenClassifierOutput:
         """Classifies tokens.
 
@@ -243,7 +250,7 @@ class AutoBertZeroForTokenClassification(_Classifier):
             Logits (B, n, c), and with labels the mean cross-entropy.
         """
         inputs = (input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds)
-        outputs = self.encoder(*inputs, return_dict=True, **options)
+        outputs = self.encoder(*inputs, return_dict=True, **extras)
         logits = self.classifier(self.dropout(outputs.last_hidden_state))
         return TokenClassifierOutput(
             loss=None if labels is None else token_loss(logits, labels),
@@ -267,7 +274,7 @@ class AutoBertZeroForMultipleChoice(_Classifier):
         position_ids: Tensor | None = None,
         inputs_embeds: Tensor | None = None,
         labels: Tensor | None = None,
-        **options: Unpack[TransformersKwargs],
+        **extras: Unpack[Extras],
     ) -> MultipleChoiceModelOutput:
         """Scores choices.
 
@@ -282,7 +289,7 @@ class AutoBertZeroForMultipleChoice(_Classifier):
         given = (input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds)
         choices = next(tensor.shape[1] for tensor in (input_ids, inputs_embeds) if tensor is not None)
         inputs = [None if tensor is None else tensor.flatten(0, 1) for tensor in given]
-        outputs = self.encoder(*inputs, return_dict=True, **options)
+        outputs = self.encoder(*inputs, return_dict=True, **extras)
         # (B * choices, 1) -> (B, choices)
         logits = self.classifier(self.dropout(outputs.pooler_output)).view(-1, choices)
         return MultipleChoiceModelOutput(
@@ -311,7 +318,7 @@ class AutoBertZeroForQuestionAnswering(AutoBertZeroPreTrainedModel):
         inputs_embeds: Tensor | None = None,
         start_positions: Tensor | None = None,
         end_positions: Tensor | None = None,
-        **options: Unpack[TransformersKwargs],
+        **extras: Unpack[Extras],
     ) -> QuestionAnsweringModelOutput:
         """Scores every token as the start and as the end of the answer.
 
@@ -323,7 +330,7 @@ class AutoBertZeroForQuestionAnswering(AutoBertZeroPreTrainedModel):
             Start and end logits (B, n) each, and with both positions the mean of the two losses.
         """
         inputs = (input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds)
-        outputs = self.encoder(*inputs, return_dict=True, **options)
+        outputs = self.encoder(*inputs, return_dict=True, **extras)
         start, end = self.qa_outputs(outputs.last_hidden_state).unbind(-1)  # (B, n) each
         loss = None
         if start_positions is not None and end_positions is not None:

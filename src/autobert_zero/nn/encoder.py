@@ -206,7 +206,7 @@ class Encoder(nn.Module):
         return self.final_norm(x)
 
 
-def run_layers(  # noqa: PLR0913 - what a layer takes, and what to keep
+def run_layers(
     layers: nn.ModuleList,
     x: Tensor,
     mask: Tensor | None = None,

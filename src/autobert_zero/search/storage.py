@@ -5,7 +5,7 @@ import time
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import optuna
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
@@ -56,8 +56,8 @@ def open_storage(storage: Storage) -> BaseStorage:
     if storage.startswith(("redis://", "rediss://", _JOURNAL)):
         return _journal(storage)
     # A connection that a restarted server has dropped is noticed and made again.
-    options = {} if storage.startswith("sqlite") else {"engine_kwargs": {"pool_pre_ping": True}}
-    return RDBStorage(storage, **options)
+    engine: dict[str, Any] = {} if storage.startswith("sqlite") else {"pool_pre_ping": True}
+    return RDBStorage(storage, engine_kwargs=engine)
 
 
 def open_to_read(storage: Storage) -> BaseStorage:

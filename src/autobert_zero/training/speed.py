@@ -18,7 +18,7 @@ from autobert_zero.training.loop import Recipe, train
 from autobert_zero.training.precision import Precision, autocast
 
 
-def training_speed(  # noqa: PLR0913 - all that a speed depends on
+def training_speed(
     backbone: Backbone,
     sizes: EncoderConfig,
     batch: int,

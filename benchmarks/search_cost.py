@@ -22,7 +22,8 @@ from autobert_zero.data.masking import evaluation_batches, training_batches
 from autobert_zero.data.packing import spread
 from autobert_zero.nn import MaskedLM
 from autobert_zero.presets import demo
-from autobert_zero.search.loop import IndependentEvaluator, MemoryHistory, Search
+from autobert_zero.search.evaluator import IndependentEvaluator
+from autobert_zero.search.loop import MemoryHistory, Search
 from autobert_zero.search.strategies import make_strategy
 from autobert_zero.search.trial import Outcome, Proposal, Trial
 from autobert_zero.search_runs.evaluate import ProxyEvaluator

@@ -15,9 +15,6 @@ from autobert_zero.space import Backbone
 if TYPE_CHECKING:
     from autobert_zero.finetune.scores import Score
 
-Settings = Mapping[str, Any]
-"""Settings by their dotted names; a value is plain data."""
-
 
 def search(
     out: str | Path,
@@ -25,7 +22,7 @@ def search(
     preset: str = "demo",
     corpus: str | Path | None = None,
     seed: int | None = None,
-    settings: Settings | None = None,
+    settings: Mapping[str, Any] | None = None,
     seed_backbones: Sequence[Backbone | str] = (),
     workers: int = 0,
     resume: bool = False,
@@ -38,7 +35,7 @@ def search(
         preset: `demo`, `small` or `paper`.
         corpus: A file, a folder, or a dataset on the Hub; None: the preset's.
         seed: Of everything random; None: the preset's.
-        settings: Any further settings.
+        settings: Any further settings, by their dotted names.
         seed_backbones: Proposed before any other.
         workers: Local processes that train candidates; 0: one per core. It changes the time, not the result.
         resume: Whether to continue the run in `out`; it keeps its settings.
@@ -76,7 +73,7 @@ def pretrain(
     preset: str = "demo",
     corpus: str | Path | None = None,
     seed: int | None = None,
-    settings: Settings | None = None,
+    settings: Mapping[str, Any] | None = None,
     layers: int | None = None,
     start: str | Path | None = None,
     resume: bool = False,
@@ -91,7 +88,7 @@ def pretrain(
         preset: `demo`, `small` or `base`.
         corpus: A file, a folder, or a dataset on the Hub; None: that of a run that is named, or the preset's.
         seed: Of everything random; None: the preset's.
-        settings: Any further settings.
+        settings: Any further settings, by their dotted names.
         layers: Depth of a stack; None: 4.
         start: Run folder of a search whose shared weights and sizes the training starts from.
         resume: Whether to continue the training in `out`; it keeps its settings.
@@ -132,7 +129,7 @@ def finetune(
     data: str | Path | None = None,
     rates: Sequence[float] = (3e-4, 1e-3, 3e-3),
     seeds: int = 3,
-    settings: Settings | None = None,
+    settings: Mapping[str, Any] | None = None,
     quiet: bool = False,
 ) -> "Score":
     """Fine-tunes a model on a task: every learning rate with the first seed, the best one with the others.
@@ -158,11 +155,11 @@ def finetune(
     from autobert_zero.progress import Bars, log_console
 
     require("finetune", "finetune")
-    from autobert_zero.finetune.config import Settings as FinetuneSettings
+    from autobert_zero.finetune.config import Settings
     from autobert_zero.finetune.suite import finetune as run
 
     given = {"rates": list(rates), "seeds": seeds}
-    chosen = resolve(FinetuneSettings(), given, *map(parse_setting, _assignments(settings)))
+    chosen = resolve(Settings(), given, *map(parse_setting, _assignments(settings)))
     folder = None if data is None else Path(data)
     with Bars(log_console(), quiet) as progress:
         return run(str(model), str(task), folder, Path(out), chosen, progress)
@@ -196,7 +193,7 @@ def _options(
     preset: str,
     corpus: str | Path | None,
     seed: int | None,
-    settings: Settings | None,
+    settings: Mapping[str, Any] | None,
     resume: bool,
 ) -> dict[str, Any]:
     """The options that a search and a pre-training have in common, as their commands take them."""
@@ -211,6 +208,6 @@ def _options(
     }
 
 
-def _assignments(settings: Settings | None) -> list[str]:
+def _assignments(settings: Mapping[str, Any] | None) -> list[str]:
     """Settings as `--set` takes them."""
     return [f"{name}={json.dumps(value)}" for name, value in (settings or {}).items()]

@@ -16,7 +16,8 @@ from random import Random
 
 import pytest
 
-from autobert_zero.search.loop import IndependentEvaluator, MemoryHistory, Search
+from autobert_zero.search.evaluator import IndependentEvaluator
+from autobert_zero.search.loop import MemoryHistory, Search
 from autobert_zero.search.strategies import SpaceExhausted, Strategy
 from autobert_zero.search.strategies.base import Refusal, refuse_none
 from autobert_zero.search.toy import ToyEvaluator
@@ -64,7 +65,7 @@ def toy_with_accidents(proposal: Proposal) -> Outcome:
     return TOY.outcome(proposal)
 
 
-def search(
+def toy_search(
     strategy: Strategy,
     budget: int,
     score: Callable[[Proposal], Outcome] = toy_with_accidents,
@@ -93,7 +94,7 @@ class StrategyContract:
 
     def test_proposals_are_valid_canonical_and_new(self) -> None:
         """They are in the space, use at least two inputs, are numbered from 0, and none comes twice."""
-        trials = search(self.make(SPACE), 80)
+        trials = toy_search(self.make(SPACE), 80)
         assert [trial.proposal.number for trial in trials] == list(range(80))
         keys = set()
         for trial in trials:
@@ -108,7 +109,7 @@ class StrategyContract:
 
     def test_rounds_and_parents_point_back(self) -> None:
         """Rounds rise by one at most; a parent was completed in an earlier round."""
-        trials = search(self.make(SPACE), 40)
+        trials = toy_search(self.make(SPACE), 40)
         for before, after in pairwise(trials):
             assert after.proposal.round - before.proposal.round in (0, 1)
         for trial in trials:
@@ -120,21 +121,21 @@ class StrategyContract:
 
     def test_a_function_of_the_seed(self) -> None:
         """The same seed gives the same search, another gives another."""
-        first, again, other = (search(self.make(SPACE, seed), 30) for seed in (1, 1, 2))
+        first, again, other = (toy_search(self.make(SPACE, seed), 30) for seed in (1, 1, 2))
         assert first == again
         # A strategy that learns may meet, of the few small backbones, one that another seed led to.
         assert len({t.proposal.backbone for t in first} & {t.proposal.backbone for t in other}) < 10
 
     def test_replay_goes_on_as_if_never_interrupted(self) -> None:
         """A new strategy that is told a recorded history proposes what the old one would have."""
-        whole = search(self.make(SPACE), 24)
+        whole = toy_search(self.make(SPACE), 24)
         for cut in range(len(whole) + 1):
-            assert search(self.make(SPACE), 24, recorded=whole[:cut]) == whole
+            assert toy_search(self.make(SPACE), 24, recorded=whole[:cut]) == whole
 
     @pytest.mark.parametrize("together", [1, 3])
     def test_batches_are_valid_and_new(self, together: int) -> None:
         """What is asked for at once is numbered on, new, and from one round."""
-        trials = search(self.make(SPACE), 12 * together, together=together)
+        trials = toy_search(self.make(SPACE), 12 * together, together=together)
         assert [trial.proposal.number for trial in trials] == list(range(12 * together))
         assert len({trial.proposal.backbone.key() for trial in trials}) == len(trials)
         for trial in trials:
@@ -146,7 +147,7 @@ class StrategyContract:
         evaluator = Drifting(toy_with_accidents)
         whole = Search(self.make(SPACE), evaluator, MemoryHistory(), together=3).run(20)
         for end in [0, *evaluator.ends]:
-            assert search(self.make(SPACE), 20, recorded=whole[:end], together=3) == whole
+            assert toy_search(self.make(SPACE), 20, recorded=whole[:end], together=3) == whole
 
     def test_a_round_is_independent_and_its_end_is_awaited(self) -> None:
         """What is independent may be asked for at once; when all of it is told, there is more."""
@@ -165,7 +166,7 @@ class StrategyContract:
         def refusal(backbone: Backbone) -> str | None:
             return "a kernel of 65" if "conv 65" in str(backbone) else None
 
-        trials = search(self.make(SPACE, refusal=refusal), 30)
+        trials = toy_search(self.make(SPACE, refusal=refusal), 30)
         assert not any(refusal(trial.proposal.backbone) for trial in trials)
         assert sum(trial.proposal.rejected for trial in trials) > 0
 
@@ -179,7 +180,7 @@ class StrategyContract:
     def test_an_exhausted_space_ends_the_search(self) -> None:
         """All of a small space is found; repeats are counted."""
         strategy = self.make(TINY)
-        trials = search(strategy, 8, ON_TINY.outcome)
+        trials = toy_search(strategy, 8, ON_TINY.outcome)
         kernels = (3, 5, 7, 9, 15, 31, 65)
         assert sorted(str(t.proposal.backbone) for t in trials) == sorted(f"conv {k}" for k in kernels)
         assert trials[0].proposal.repeats == 0
@@ -190,16 +191,16 @@ class StrategyContract:
 
     def test_what_was_tried_before_a_stop_is_not_tried_again(self) -> None:
         """Also where the space is used up."""
-        whole = search(self.make(TINY), 7, ON_TINY.outcome)
+        whole = toy_search(self.make(TINY), 7, ON_TINY.outcome)
         for cut in range(8):
             resumed = self.make(TINY)
-            assert search(resumed, 7, ON_TINY.outcome, whole[:cut]) == whole
+            assert toy_search(resumed, 7, ON_TINY.outcome, whole[:cut]) == whole
             with pytest.raises(SpaceExhausted):
                 resumed.ask()
 
     def test_an_ask_that_was_never_told_is_asked_again(self) -> None:
         """A kill during an evaluation: the next process has no trace of the proposal."""
-        whole = search(self.make(SPACE), 15)
+        whole = toy_search(self.make(SPACE), 15)
 
         def killed(proposal: Proposal) -> Outcome:
             raise KeyboardInterrupt
@@ -207,12 +208,12 @@ class StrategyContract:
         killed_search = Search(self.make(SPACE), Drifting(killed), MemoryHistory(whole[:14]))
         with pytest.raises(KeyboardInterrupt):
             killed_search.run(15)
-        assert search(self.make(SPACE), 15, recorded=killed_search.trials) == whole
+        assert toy_search(self.make(SPACE), 15, recorded=killed_search.trials) == whole
 
     @pytest.mark.parametrize("status", [Status.FAILED, Status.DIVERGED])
     def test_goes_on_though_everything_fails(self, status: Status) -> None:
         """Without one score it samples on."""
-        trials = search(self.make(SPACE), 30, lambda proposal: Outcome(status, reason="no luck"))
+        trials = toy_search(self.make(SPACE), 30, lambda proposal: Outcome(status, reason="no luck"))
         assert len({trial.proposal.backbone.key() for trial in trials}) == 30
         assert all(trial.proposal.parent is None for trial in trials)
 
@@ -222,7 +223,7 @@ class StrategyContract:
         def score(proposal: Proposal) -> Outcome:
             return TOY.outcome(proposal) if proposal.number > 7 else Outcome(Status.FAILED, reason="no luck")
 
-        trials = search(self.make(SPACE), 30, score)
+        trials = toy_search(self.make(SPACE), 30, score)
         assert all(trial.outcome.status is Status.COMPLETE for trial in trials[8:])
 
     def test_the_users_backbones_come_first(self) -> None:
@@ -232,7 +233,7 @@ class StrategyContract:
             Backbone.parse("conv 3\nsoftmax(scale(Q @ K.T)) @ V\nconv 9"),  # the same but for the names
             Backbone.parse("conv 5\nconv 5\nconv 5"),
         ]
-        proposals = [trial.proposal for trial in search(self.make(SPACE, first=own), 10, TOY.outcome)]
+        proposals = [trial.proposal for trial in toy_search(self.make(SPACE, first=own), 10, TOY.outcome)]
         assert [proposal.backbone for proposal in proposals[:2]] == [own[1], own[2]]
         assert all(proposal.mutations == ("given by the user",) for proposal in proposals[:2])
         assert all(proposal.mutations != ("given by the user",) for proposal in proposals[2:])
@@ -241,7 +242,7 @@ class StrategyContract:
         """All are proposed, and none has a parent."""
         random = Random("many")
         own = [sample_backbone(random, SPACE).canonical() for _ in range(9)]
-        proposals = [trial.proposal for trial in search(self.make(SPACE, first=own), 12, TOY.outcome)]
+        proposals = [trial.proposal for trial in toy_search(self.make(SPACE, first=own), 12, TOY.outcome)]
         assert [proposal.backbone for proposal in proposals[:9]] == own
         assert all(proposal.parent is None for proposal in proposals[:9])
 
@@ -249,6 +250,6 @@ class StrategyContract:
         """A stop between them changes nothing."""
         random = Random("many")
         own = [sample_backbone(random, SPACE) for _ in range(4)]
-        whole = search(self.make(SPACE, first=own), 8, TOY.outcome)
+        whole = toy_search(self.make(SPACE, first=own), 8, TOY.outcome)
         for cut in range(9):
-            assert search(self.make(SPACE, first=own), 8, TOY.outcome, whole[:cut]) == whole
+            assert toy_search(self.make(SPACE, first=own), 8, TOY.outcome, whole[:cut]) == whole

@@ -19,7 +19,7 @@ from autobert_zero.report.lineage import gains, lineage
 from autobert_zero.report.pareto import front
 from autobert_zero.report.runs import Run
 from autobert_zero.report.timeline import timeline
-from autobert_zero.search.strategies import OpNas
+from autobert_zero.search.strategies.op_nas import op_nas
 from autobert_zero.search.trial import Outcome, Proposal, Status, Trial
 from autobert_zero.space import Backbone, Space
 
@@ -91,7 +91,7 @@ def test_timeline_is_what_the_strategy_knew() -> None:
     found = timeline(run.config, (), run.trials)
     assert found is not None
     assert found.times == list(range(1, 41))
-    strategy = OpNas(Space(LAYERS), run.config.seed, run.config.strategy, ())
+    strategy = op_nas(Space(LAYERS), run.config.seed, run.config.strategy, ())
     for time, trial in enumerate(run.trials):
         strategy.rescore(trial.rescored)
         strategy.tell(trial)

@@ -5,8 +5,8 @@ from random import Random
 import pytest
 
 from autobert_zero.config import StrategyConfig
-from autobert_zero.search.strategies import OpNas, PaperOpNas
-from autobert_zero.search.strategies.op_nas import DRAWS
+from autobert_zero.search.strategies.op_nas import DRAWS, op_nas, paper_op_nas
+from autobert_zero.search.strategies.rounds import Rounds
 from autobert_zero.search.trial import Outcome, Proposal, Status, Trial
 from autobert_zero.space import Backbone, Space
 
@@ -14,13 +14,13 @@ KERNELS = (3, 5, 7, 9)
 FIRST = [Backbone.parse(f"softmax(scale(Q @ K.T)) @ V\nQ + K\nconv {kernel}") for kernel in KERNELS]
 
 
-def made(parents: int = 2, children: int = 2) -> OpNas:
+def made(parents: int = 2, children: int = 2) -> Rounds:
     """A first population of four, given, which differ in the kernel of their third layer."""
     config = StrategyConfig(population=4, parents=parents, children=children)
-    return OpNas(Space(layers=3, max_ops=8), 0, config, FIRST)
+    return op_nas(Space(layers=3, max_ops=8), 0, config, FIRST)
 
 
-def tell(strategy: OpNas, *scores: float | None) -> list[Proposal]:
+def tell(strategy: Rounds, *scores: float | None) -> list[Proposal]:
     """Asks and tells one trial after another; None: it diverged."""
     proposals = []
     for score in scores:
@@ -31,11 +31,11 @@ def tell(strategy: OpNas, *scores: float | None) -> list[Proposal]:
     return proposals
 
 
-def numbers(strategy: OpNas) -> list[int]:
+def numbers(strategy: Rounds) -> list[int]:
     return [trial.proposal.number for trial in strategy.contenders()]
 
 
-def mean(strategy: OpNas, kernel: int) -> float:
+def mean(strategy: Rounds, kernel: int) -> float:
     return strategy.priority.records[2][f"conv {kernel}"].mean
 
 
@@ -160,7 +160,7 @@ def test_operations_are_drawn_by_priority() -> None:
         good = Backbone.parse("softsign(Q) + K")
         others = [Backbone.parse(f"{op}(Q) + K") for op in ("scale", "softmax", "logsigmoid", "-")]
         config = StrategyConfig(population=5, parents=5, children=40, alpha=0.1)
-        strategy = OpNas(Space(layers=1, max_ops=6, attention_share=1), 0, config, [good, *others])
+        strategy = op_nas(Space(layers=1, max_ops=6, attention_share=1), 0, config, [good, *others])
         for every in ("cosine(Q, K) @ V", "euclidean(Q, K) @ V", "Q @ K.T @ V"):  # nothing is unplayed
             strategy.priority.update(Backbone.parse(every), 0.0)
         tell(strategy, 10 * sign, -sign, 0, 0, 0)
@@ -173,12 +173,12 @@ def test_operations_are_drawn_by_priority() -> None:
 def test_a_child_is_the_most_promising_of_the_draws() -> None:
     """It is one of those that the paper's version would draw from the same generator, and none is better."""
     ours = made(parents=1, children=1)
-    papers = PaperOpNas(ours.space, 0, ours.config, FIRST)
+    papers = paper_op_nas(ours.space, 0, ours.config, FIRST)
     for strategy in (ours, papers):
         tell(strategy, 1, 2, 3, 6)
     child = ours.ask()
     random = Random(f"0 proposal {child.number}")
-    drawn = [papers._child(FIRST[3].canonical(), random)[0].canonical() for _ in range(DRAWS)]
+    drawn = [papers.children_of(FIRST[3].canonical())(random)[0].canonical() for _ in range(DRAWS)]
     promises = [papers.priority.promise(each) for each in drawn if each not in FIRST]
     assert child.backbone in drawn
     assert papers.priority.promise(child.backbone) == max(promises)
@@ -193,7 +193,7 @@ def test_kernels_follow_priority() -> None:
         tops = ("65\nconv 3", "31\nconv 5", "15\nconv 7", "9\nconv 9")
         first = [Backbone.parse(f"conv {top}\nconv 5\nconv 7") for top in tops]
         config = StrategyConfig(population=4, parents=4, children=10, alpha=0.1)
-        strategy = OpNas(Space(layers=4, max_ops=6, attention_share=0), 0, config, first)
+        strategy = op_nas(Space(layers=4, max_ops=6, attention_share=0), 0, config, first)
         tell(strategy, 10 * sign, -sign, 0, 0)
         children = [strategy.ask().backbone for _ in range(40)]
         return sum(str(child.layers[0]) == "conv 65" for child in children) / len(children)

@@ -11,8 +11,9 @@ import pytest
 from autobert_zero.config import StrategyConfig
 from autobert_zero.errors import UserError
 from autobert_zero.search import loop
+from autobert_zero.search.evaluator import IndependentEvaluator
 from autobert_zero.search.history import History
-from autobert_zero.search.loop import IndependentEvaluator, MemoryHistory, Search
+from autobert_zero.search.loop import MemoryHistory, Search
 from autobert_zero.search.ranking import ranked
 from autobert_zero.search.strategies import make_strategy
 from autobert_zero.search.toy import ToyEvaluator

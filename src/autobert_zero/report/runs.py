@@ -16,7 +16,7 @@ from autobert_zero.search.history import STUDY, HistoryError, read_trials
 from autobert_zero.search.outputs import LABELS, LEADERBOARD, compared, verdict
 from autobert_zero.search.ranking import newest_scores, ranked
 from autobert_zero.search.trial import Outcome, Proposal, Status, Trial
-from autobert_zero.space import Backbone
+from autobert_zero.space import Backbone, CanonicalBackbone
 
 _SIGNS = ("config.yaml", "study.db", "summary.json", LEADERBOARD)
 """A folder with one of these is, or was, a run."""
@@ -168,7 +168,7 @@ def _from_leaderboard(path: Path) -> tuple[Trial, ...]:
         Trial(
             Proposal(
                 number=int(row["trial"]),
-                backbone=Backbone.from_list(row["backbone"].split(" | ")),
+                backbone=CanonicalBackbone(Backbone.from_list(row["backbone"].split(" | "))),
                 round=int(row["round"]),
                 parent=int(row["parent"]) if row["parent"] else None,
             ),

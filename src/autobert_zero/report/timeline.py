@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from math import inf
 
 from autobert_zero.config import SearchConfig
-from autobert_zero.search.strategies import STRATEGIES, Evolution, PaperOpNas, make_strategy
+from autobert_zero.search.strategies import STRATEGIES, make_strategy
+from autobert_zero.search.strategies.priority import OperationPriority
 from autobert_zero.search.trial import Trial
 from autobert_zero.space import KERNELS, PRIMITIVES, Backbone
 
@@ -37,7 +38,8 @@ def timeline(config: SearchConfig, first: Sequence[Backbone], trials: Sequence[T
     if config.strategy.name not in STRATEGIES:  # a strategy of the user's own
         return None
     strategy = make_strategy(config.bounds, config.seed, config.strategy, first)
-    if not isinstance(strategy, PaperOpNas) or isinstance(strategy, Evolution):
+    priority = getattr(strategy, "priority", None)
+    if not isinstance(priority, OperationPriority):
         return None
     played = frozenset[str]().union(*(trial.proposal.backbone.operations for trial in trials))
     operations = [name for name in PRIMITIVES if name in played.union(config.bounds.primitives)]
@@ -56,9 +58,9 @@ def timeline(config: SearchConfig, first: Sequence[Backbone], trials: Sequence[T
         told = time
         for layer in layers:
             for row, operation in enumerate(operations):
-                record = strategy.priority.records[layer].get(operation)
+                record = priority.records[layer].get(operation)
                 plays[layer][row].append(record.plays if record else 0)
                 mean[layer][row].append(round(record.mean, 4) if record and record.completed else None)
-                upper = strategy.priority.bound(layer, operation)
+                upper = priority.bound(layer, operation)
                 bound[layer][row].append(None if upper == inf else round(upper, 4))
     return Timeline(operations, times, plays, mean, bound)

@@ -11,6 +11,7 @@ from typing import Any
 
 import optuna
 from optuna.distributions import CategoricalDistribution
+from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import URL
 
@@ -18,7 +19,7 @@ from autobert_zero.config import SearchConfig, resolve
 from autobert_zero.errors import UserError
 from autobert_zero.search.storage import Storage, cause_of, open_storage, open_to_read, persistently, shown
 from autobert_zero.search.trial import Outcome, Proposal, Status, Trial
-from autobert_zero.space import KERNELS, Backbone, Convolution, Layer
+from autobert_zero.space import KERNELS, Backbone, CanonicalBackbone, Convolution, Layer
 from autobert_zero.urls import hide_password
 
 STUDY = "autobert-zero"
@@ -76,7 +77,7 @@ class History:
             self._study = optuna.create_study(
                 storage=open_storage(storage),
                 study_name=study,
-                directions=["maximize", *("minimize" for _ in costs)],
+                directions=[StudyDirection.MAXIMIZE, *(StudyDirection.MINIMIZE for _ in costs)],
                 load_if_exists=True,
             )
             self._length = len(self._study.get_trials(deepcopy=False))
@@ -256,7 +257,8 @@ def _thawed(frozen: FrozenTrial) -> Trial:
     try:
         proposal = Proposal(
             number=frozen.number,
-            backbone=Backbone.from_list(attributes["backbone"]),
+            # As recorded: of an earlier version it may have had another canonical form.
+            backbone=CanonicalBackbone(Backbone.from_list(attributes["backbone"])),
             round=attributes["round"],
             parent=attributes["parent"],
             mutations=tuple(attributes["mutations"]),

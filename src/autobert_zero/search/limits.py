@@ -7,7 +7,15 @@ from autobert_zero import cost
 from autobert_zero.config import LimitsConfig
 from autobert_zero.encoder_config import EncoderConfig
 from autobert_zero.errors import UserError
-from autobert_zero.space import KERNELS, Attention, Backbone, Convolution, Layer, Space
+from autobert_zero.space import (
+    KERNELS,
+    Attention,
+    Backbone,
+    CanonicalBackbone,
+    Convolution,
+    Layer,
+    Space,
+)
 from autobert_zero.space.formula import parse_formula
 
 CHEAP_ATTENTIONS = ("Q + K", "cosine(Q, K) @ Q", "Q @ K.T @ Q", "Q @ (Q.T @ K)")
@@ -56,8 +64,8 @@ class Limits:
     config: LimitsConfig
     costs: Costs
 
-    def refusal(self, backbone: Backbone) -> str | None:
-        """Which limit a backbone in canonical form is over; None: it is within all."""
+    def refusal(self, backbone: CanonicalBackbone) -> str | None:
+        """Which limit a backbone is over; None: it is within all."""
         for name, most in self._most().items():
             value = self.costs.functions()[name](backbone)
             if value > most:
@@ -73,7 +81,7 @@ class Limits:
             UserError: No backbone of the space is within a limit, or within all of them, or one of the
                 user's is over one.
         """
-        stacks = [Backbone((layer,) * space.layers) for layer in _cheap_layers(space)]
+        stacks = [Backbone((layer,) * space.layers).canonical() for layer in _cheap_layers(space)]
         for name, most in self._most().items():
             least = min(map(self.costs.functions()[name], stacks))
             if least > most:

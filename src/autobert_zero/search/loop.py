@@ -9,77 +9,11 @@ from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from autobert_zero.errors import UserError
+from autobert_zero.search.evaluator import Evaluator
 from autobert_zero.search.ranking import newest_scores
 from autobert_zero.search.strategies import SpaceExhausted, Strategy
 from autobert_zero.search.trial import Outcome, Proposal, Status, Trial
 from autobert_zero.space import Backbone
-
-
-class Evaluator(Protocol):
-    """Scores candidates; may learn from each, as one that shares weights does."""
-
-    def restore(self, trials: Sequence[Trial]) -> int:
-        """Brings a new evaluator to where recorded trials left the one before.
-
-        Returns:
-            Of how many trials it has learned. Those after them are evaluated again, and keep their recorded
-            outcomes.
-        """
-
-    def rescore(self, contenders: Sequence[Trial], trials: Sequence[Trial]) -> Mapping[int, float]:
-        """Scores trials again that the strategy is about to compare, if their scores may be stale.
-
-        Args:
-            contenders: Trials that were completed.
-            trials: All so far.
-
-        Returns:
-            New scores by the number of the trial; none where scores do not age.
-        """
-
-    def evaluate(self, proposals: Sequence[Proposal], trials: Sequence[Trial]) -> list[Outcome]:
-        """Evaluates candidates that start from one state, in any order or at once.
-
-        Args:
-            proposals: The candidates, perhaps none.
-            trials: All so far.
-
-        Returns:
-            Their outcomes, in the order of the proposals.
-        """
-
-    def save(self, count: int) -> None:
-        """Called when a batch is evaluated, before its trials are recorded.
-
-        Args:
-            count: Number of trials with those of the batch.
-        """
-
-
-class IndependentEvaluator:
-    """An evaluator that scores each candidate by itself and learns nothing.
-
-    Args:
-        score: From a proposal to its outcome.
-    """
-
-    def __init__(self, score: Callable[[Proposal], Outcome]) -> None:
-        self._score = score
-
-    def restore(self, trials: Sequence[Trial]) -> int:
-        """All of them: there is nothing to restore."""
-        return len(trials)
-
-    def rescore(self, contenders: Sequence[Trial], trials: Sequence[Trial]) -> Mapping[int, float]:
-        """None: these scores do not age."""
-        return {}
-
-    def evaluate(self, proposals: Sequence[Proposal], trials: Sequence[Trial]) -> list[Outcome]:
-        """Scores one after the other."""
-        return list(map(self._score, proposals))
-
-    def save(self, count: int) -> None:
-        """There is nothing to save."""
 
 
 class Recorder(Protocol):
@@ -217,7 +151,7 @@ class Search:
                 continue
             together = twin >= proposals[0].number
             source = outcomes[twin - proposals[0].number] if together else self.trials[twin].outcome
-            newest = {} if together else newest_scores(self.trials) | rescored
+            newest = {} if together else {**newest_scores(self.trials), **rescored}
             outcomes.append(_as_twin(source, twin, newest.get(twin, source.score)))
         return outcomes
 

@@ -2,7 +2,7 @@
 
 from collections import Counter
 
-from autobert_zero.search.loop import IndependentEvaluator
+from autobert_zero.search.evaluator import IndependentEvaluator
 from autobert_zero.search.trial import Outcome, Proposal, Status
 from autobert_zero.space import Attention, Backbone, Layer
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from autobert_zero.space import Backbone
+from autobert_zero.space import CanonicalBackbone
 
 GIVEN = "given by the user"
 KNOWN = "known"
@@ -26,7 +26,7 @@ class Proposal:
 
     Attributes:
         number: Counts the trials of a run from 0.
-        backbone: In canonical form.
+        backbone: What to evaluate.
         round: Trials of one round do not depend on each other; round 0 is the first population.
         parent: Number of the trial it was mutated from, if any.
         mutations: What was changed, for people.
@@ -35,7 +35,7 @@ class Proposal:
     """
 
     number: int
-    backbone: Backbone
+    backbone: CanonicalBackbone
     round: int = 0
     parent: int | None = None
     mutations: tuple[str, ...] = ()

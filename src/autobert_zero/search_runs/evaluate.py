@@ -76,7 +76,7 @@ class ProxyEvaluator:
             `proxy.score` is none of held-out text.
     """
 
-    def __init__(  # noqa: PLR0913 - all that a score depends on
+    def __init__(
         self,
         model: EncoderConfig,
         layers: int,

@@ -16,7 +16,7 @@ from autobert_zero.space import Space
 
 @dataclass(frozen=True)
 class TrainingEvaluator:
-    """Trains and scores the candidates of a search; see `search.loop.Evaluator`.
+    """Trains and scores the candidates of a search; see `search.evaluator.Evaluator`.
 
     Attributes:
         proxy: How candidates are trained.

@@ -3,7 +3,7 @@
 Standard library only, so that a search over 10,000 candidates is a unit test of milliseconds.
 """
 
-from autobert_zero.space.backbone import KERNELS, Attention, Backbone, Convolution, Layer
+from autobert_zero.space.backbone import KERNELS, Attention, Backbone, CanonicalBackbone, Convolution, Layer
 from autobert_zero.space.canonical import canonical
 from autobert_zero.space.errors import FormulaError, SpaceError
 from autobert_zero.space.formula import format_node, parse_formula
@@ -27,6 +27,7 @@ __all__ = [
     "SETS",
     "Attention",
     "Backbone",
+    "CanonicalBackbone",
     "Convolution",
     "FormulaError",
     "Graph",

@@ -6,7 +6,8 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
+from typing import NewType
 
 from autobert_zero.space.canonical import canonical, canonical_code
 from autobert_zero.space.errors import FormulaError, SpaceError
@@ -36,14 +37,14 @@ class Attention:
         """What OP-NAS keeps statistics of: the primitives in use."""
         return self.graph.operations
 
-    @property
+    @cached_property
     def canonical_code(self) -> str:
-        """The code of the canonical form."""
+        """The code of the canonical form; found once, also for the backbones that share the layer."""
         return canonical_code(self.graph)
 
     def canonical(self) -> Attention:
         """The layer with its graph in canonical form."""
-        return Attention(canonical(self.graph))
+        return self if self.canonical_code == self.code else Attention(canonical(self.graph))
 
 
 @dataclass(frozen=True)
@@ -182,13 +183,23 @@ class Backbone:
     def __str__(self) -> str:
         return "\n".join(self.to_list())
 
-    def canonical(self) -> Backbone:
-        """The backbone with every layer in canonical form."""
-        return Backbone(tuple(layer.canonical() for layer in self.layers))
+    def canonical(self) -> CanonicalBackbone:
+        """The backbone with every layer in canonical form; itself where it is."""
+        if all(layer.canonical_code == layer.code for layer in self.layers):
+            return CanonicalBackbone(self)
+        return CanonicalBackbone(Backbone(tuple(layer.canonical() for layer in self.layers)))
 
     def key(self) -> str:
         """Sixteen hex digits, equal for backbones that are equal by algebra (see `space.canonical`)."""
+        return self._key
+
+    @cached_property
+    def _key(self) -> str:
         return hash_codes([layer.canonical_code for layer in self.layers])
+
+
+CanonicalBackbone = NewType("CanonicalBackbone", Backbone)
+"""A backbone in canonical form, as `Backbone.canonical` makes it: what is proposed, limited and ranked."""
 
 
 def hash_codes(codes: Sequence[str]) -> str:

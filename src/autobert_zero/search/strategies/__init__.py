@@ -5,9 +5,8 @@ from collections.abc import Callable, Sequence
 from autobert_zero.config import StrategyConfig
 from autobert_zero.errors import UserError
 from autobert_zero.search.strategies.base import Refusal, SpaceExhausted, Strategy, refuse_none
-from autobert_zero.search.strategies.evolution import Evolution
-from autobert_zero.search.strategies.op_nas import OpNas, PaperOpNas
-from autobert_zero.search.strategies.pareto import ParetoOpNas, pareto_front
+from autobert_zero.search.strategies.op_nas import evolution, op_nas, paper_op_nas, pareto_op_nas
+from autobert_zero.search.strategies.pareto import pareto_front
 from autobert_zero.search.strategies.prefilter import Prefilter
 from autobert_zero.search.strategies.random_search import RandomSearch
 from autobert_zero.search.strategies.regularised_evolution import RegularisedEvolution
@@ -16,14 +15,14 @@ from autobert_zero.search.strategies.tpe import Tpe
 from autobert_zero.space import PRIMITIVES, Backbone, Space
 
 STRATEGIES: dict[str, Callable[[Space, int, StrategyConfig, Sequence[Backbone], Refusal], Strategy]] = {
-    "op-nas": OpNas,
-    "op-nas-paper": PaperOpNas,
+    "op-nas": op_nas,
+    "op-nas-paper": paper_op_nas,
     "random": RandomSearch,
     "regularised-evolution": RegularisedEvolution,
-    "evolution": Evolution,
+    "evolution": evolution,
     "reinforce": Reinforce,
     "tpe": Tpe,
-    "pareto": ParetoOpNas,
+    "pareto": pareto_op_nas,
 }
 
 
@@ -80,9 +79,6 @@ def make_strategy(
 
 __all__ = [
     "STRATEGIES",
-    "Evolution",
-    "OpNas",
-    "PaperOpNas",
     "Prefilter",
     "RandomSearch",
     "SpaceExhausted",

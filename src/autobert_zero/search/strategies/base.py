@@ -9,7 +9,7 @@ from autobert_zero.config import StrategyConfig
 from autobert_zero.search.strategies.draws import Draw
 from autobert_zero.search.strategies.prefilter import Prefilter
 from autobert_zero.search.trial import GIVEN, KNOWN, Proposal, Trial
-from autobert_zero.space import Backbone, Space, sample_backbone
+from autobert_zero.space import Backbone, CanonicalBackbone, Space, sample_backbone
 
 ATTEMPTS = 200
 """Bound on the draws made to find a backbone that was not proposed before."""
@@ -20,11 +20,11 @@ REJECTIONS = 20_000
 PATIENCE = 10
 """Draws of a model that were all known, after which `or_sampled` samples."""
 
-Refusal = Callable[[Backbone], str | None]
+Refusal = Callable[[CanonicalBackbone], str | None]
 """Why a backbone may not be proposed; None where it may. See `search.limits`."""
 
 
-def refuse_none(backbone: Backbone) -> str | None:
+def refuse_none(backbone: CanonicalBackbone) -> str | None:
     """A search without limits."""
     return None
 
@@ -156,8 +156,8 @@ class NoveltyKeeper:
             draw = self.prefilter.best_of(draw, self._eligible)
         while repeats < ATTEMPTS and rejected < REJECTIONS:
             given = number < len(self._first) and not repeats
-            backbone, mutations = self._given(number) if given else draw(random)
-            backbone = backbone.canonical()
+            drawn, mutations = self._given(number) if given else draw(random)
+            backbone = drawn.canonical()
             key = backbone.key()
             if key in self._known:
                 repeats += 1

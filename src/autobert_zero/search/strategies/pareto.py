@@ -1,60 +1,14 @@
-"""Pareto OP-NAS: several objectives, survival and parents by NSGA-II (Deb et al. 2002)."""
+"""Several objectives: non-dominated fronts and crowding distance of NSGA-II (Deb et al. 2002)."""
 
 from collections.abc import Mapping, Sequence
 
-from autobert_zero.search.strategies.op_nas import OpNas
-from autobert_zero.search.trial import Status, Trial
+from autobert_zero.search.trial import Trial
 
 COSTS = {"parameters": "parameters", "flops": "flops", "latency": "latency_ms"}
 """The metric of a trial that each objective beside the score minimises."""
 
 Point = tuple[float, ...]
 """One value for each objective; lower is better."""
-
-
-class ParetoOpNas(OpNas):
-    """OP-NAS in which non-dominated fronts and crowding distance take the place of the score.
-
-    The M best in that order survive a round, and the first K of them are its parents. The reward of an
-    operation is how early the front is, within its round, that a trial with it belongs to.
-    """
-
-    def begin(self) -> None:
-        super().begin()
-        self._survivors: list[int] = []
-        self._order: list[int] = []  # the survivors, best first
-
-    def rescore(self, scores: Mapping[int, float]) -> None:
-        super().rescore(scores)
-        if scores:
-            self._sort(self._survivors)
-
-    def _best(self, count: int) -> list[int]:
-        return self._order[:count]
-
-    def _close_round(self) -> None:
-        newcomers = [
-            trial.proposal.number for trial in self._round if trial.outcome.status is Status.COMPLETE
-        ]
-        super()._close_round()
-        self._sort([*self._survivors, *newcomers])
-        self._survivors = self._order = self._order[: self.config.population]
-
-    def _sort(self, numbers: Sequence[int]) -> None:
-        trials = [self._trials[number] for number in sorted(numbers)]
-        points = [self._point(trial, self._scores[trial.proposal.number]) for trial in trials]
-        self._order = [trials[index].proposal.number for index in nsga2_order(points)]
-
-    def _merits(self, trials: Sequence[Trial]) -> list[float]:
-        points = [self._point(trial, trial.outcome.score or 0.0) for trial in trials]
-        merits = [0.0] * len(points)
-        for place, front in enumerate(fronts(points)):
-            for index in front:
-                merits[index] = -float(place)
-        return merits
-
-    def _point(self, trial: Trial, score: float) -> Point:
-        return point(trial, score, self.config.objectives)
 
 
 def point(trial: Trial, score: float, objectives: Sequence[str]) -> Point:

@@ -3,18 +3,18 @@
 from collections.abc import Callable
 
 from autobert_zero.search.strategies.draws import Draw, best_of
-from autobert_zero.space import Backbone
+from autobert_zero.space import Backbone, CanonicalBackbone
 
 
 class Prefilter:
     """Draws several times and keeps the draw with the highest rank; the first of equal ones.
 
     Args:
-        rank: From a backbone in canonical form to a number, higher is better; called once for each key.
+        rank: From a backbone to a number, higher is better; called once for each key.
         draws: How many.
     """
 
-    def __init__(self, rank: Callable[[Backbone], float], draws: int) -> None:
+    def __init__(self, rank: Callable[[CanonicalBackbone], float], draws: int) -> None:
         self._rank = rank
         self._draws = draws
         self._values: dict[str, float] = {}

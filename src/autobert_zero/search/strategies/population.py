@@ -1,0 +1,84 @@
+"""Populations of strategies in rounds: by score, and by non-dominated fronts."""
+
+from bisect import bisect_left, insort
+from collections.abc import Iterable, Mapping, Sequence
+
+from autobert_zero.search.strategies.pareto import Point, fronts, nsga2_order, point
+from autobert_zero.search.trial import Trial
+
+
+class ByScore:
+    """All completed trials, the best score first; ties go to the older trial."""
+
+    def __init__(self) -> None:
+        self._scores: dict[int, float] = {}
+        self._ranking: list[tuple[float, int]] = []  # (-score, number), best first
+
+    def best(self, count: int) -> list[int]:
+        return [number for _, number in self._ranking[:count]]
+
+    def rescore(self, scores: Mapping[int, float]) -> None:
+        for number, score in scores.items():
+            if number in self._scores:
+                del self._ranking[bisect_left(self._ranking, (-self._scores[number], number))]
+            self._scores[number] = score
+            insort(self._ranking, (-score, number))
+
+    def merits(self, trials: Sequence[Trial]) -> list[float]:
+        """Their scores."""
+        return [_score(trial) for trial in trials]
+
+    def join(self, trials: Sequence[Trial]) -> None:
+        self.rescore({trial.proposal.number: _score(trial) for trial in trials})
+
+
+class ByFronts:
+    """The M best by non-dominated fronts and crowding distance, NSGA-II (Deb et al. 2002).
+
+    The merit of a trial is how early its front is within its round.
+
+    Args:
+        objectives: As in `strategy.objectives`.
+        size: M.
+    """
+
+    def __init__(self, objectives: Sequence[str], size: int) -> None:
+        self._objectives = objectives
+        self._size = size
+        self._trials: dict[int, Trial] = {}  # the survivors, the best first
+        self._scores: dict[int, float] = {}
+
+    def best(self, count: int) -> list[int]:
+        return list(self._trials)[:count]
+
+    def rescore(self, scores: Mapping[int, float]) -> None:
+        self._scores |= scores
+        if scores:
+            self._trials = self._sorted(self._trials.values())
+
+    def merits(self, trials: Sequence[Trial]) -> list[float]:
+        points = [point(trial, _score(trial), self._objectives) for trial in trials]
+        merits = [0.0] * len(points)
+        for place, front in enumerate(fronts(points)):
+            for index in front:
+                merits[index] = -float(place)
+        return merits
+
+    def join(self, trials: Sequence[Trial]) -> None:
+        self._scores |= {trial.proposal.number: _score(trial) for trial in trials}
+        ordered = self._sorted([*self._trials.values(), *trials])
+        self._trials = dict(list(ordered.items())[: self._size])
+
+    def _sorted(self, trials: Iterable[Trial]) -> dict[int, Trial]:
+        """Trials by number, in NSGA-II's order."""
+        by_number = sorted(trials, key=lambda trial: trial.proposal.number)
+        points: list[Point] = [
+            point(trial, self._scores[trial.proposal.number], self._objectives) for trial in by_number
+        ]
+        ordered = [by_number[index] for index in nsga2_order(points)]
+        return {trial.proposal.number: trial for trial in ordered}
+
+
+def _score(trial: Trial) -> float:
+    assert trial.outcome.score is not None
+    return trial.outcome.score

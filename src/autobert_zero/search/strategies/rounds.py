@@ -1,0 +1,155 @@
+"""Evolution in rounds: the best K of a population are parents, each yields children."""
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from random import Random
+from statistics import fmean, pstdev
+from typing import Protocol
+
+from autobert_zero.config import StrategyConfig
+from autobert_zero.search.strategies.base import NoveltyKeeper, Refusal, refuse_none
+from autobert_zero.search.strategies.draws import Draw, best_of
+from autobert_zero.search.strategies.priority import OperationPriority
+from autobert_zero.search.trial import Proposal, Status, Trial
+from autobert_zero.space import Backbone, Space
+from autobert_zero.space.mutate import Draw as OperationDraw
+from autobert_zero.space.mutate import draw_uniformly, mutate_attention, mutate_layer_type
+
+
+class Population(Protocol):
+    """Whom a strategy in rounds may take as parents, and what their trials were worth."""
+
+    def best(self, count: int) -> list[int]:
+        """Numbers of the best trials of finished rounds, the best first."""
+
+    def rescore(self, scores: Mapping[int, float]) -> None:
+        """Replaces scores, by trial number."""
+
+    def merits(self, trials: Sequence[Trial]) -> list[float]:
+        """What the rewards of a round's completed trials are standardised from."""
+
+    def join(self, trials: Sequence[Trial]) -> None:
+        """Takes up the completed trials of a round."""
+
+
+class Rounds(NoveltyKeeper):
+    """A first population that is sampled, then rounds of children of the best K.
+
+    A child is a parent after an inter-layer mutation at random and an intra-layer mutation whose operations
+    are drawn by priority, if there is one (paper, "OP-NAS"). A round's trials enter population and statistics
+    when the round is complete, their rewards standardised within it: under weight sharing later candidates
+    inherit better weights, so raw scores of different rounds do not compare.
+
+    Args:
+        space: The bounds.
+        seed: Every choice is a function of it and of the trials told.
+        config: Settings.
+        first: Backbones of the user, proposed before any other.
+        refusal: Says why a backbone may not be proposed.
+        population: Who is a parent; new.
+        priority: Statistics of operations, by which mutations draw them; new. None: all that fit are equal.
+        draws: Mutations of a parent, of which the child is the one that priority promises most of.
+    """
+
+    def __init__(
+        self,
+        space: Space,
+        seed: int,
+        config: StrategyConfig,
+        first: Sequence[Backbone] = (),
+        refusal: Refusal = refuse_none,
+        *,
+        population: Population,
+        priority: OperationPriority | None = None,
+        draws: int = 1,
+    ) -> None:
+        super().__init__(space, seed, config, first, refusal)
+        self.priority = priority
+        self._population = population
+        self._draws = draws
+        self._trials: dict[int, Trial] = {}  # completed, of finished rounds
+        self._round: list[Trial] = []
+
+    def contenders(self) -> Sequence[Trial]:
+        """The best 2 K of the population, at the start of a round."""
+        place = self._next - self.config.population
+        if place < 0 or place % self._round_size:
+            return ()
+        return [self._trials[number] for number in self._population.best(2 * self.config.parents)]
+
+    def rescore(self, scores: Mapping[int, float]) -> None:
+        self._population.rescore(scores)
+
+    def independent(self) -> int:
+        """The rest of the round; none at its end, until all of it is told."""
+        place = self._next - self.config.population
+        if place < 0:
+            return -place
+        rest = self._round_size - place % self._round_size
+        return 0 if rest == self._round_size and self._told < self._next else rest
+
+    def ask(self) -> Proposal:
+        place = self._next - self.config.population
+        parents = self._population.best(self.config.parents) if place >= 0 else []
+        round_ = place // self._round_size + 1 if place >= 0 else 0
+        if not parents:
+            return self.propose(self.sampled, round_, None)
+        parent = parents[place % self._round_size // self.config.children % len(parents)]
+        return self.propose(self.children_of(self._trials[parent].proposal.backbone), round_, parent)
+
+    def tell(self, trial: Trial) -> None:
+        self.note(trial)
+        self._round.append(trial)
+        size = self._round_size if trial.proposal.round else self.config.population
+        if len(self._round) >= size:
+            self._close_round()
+
+    def children_of(self, parent: Backbone) -> Draw:
+        """How a child of a backbone is drawn."""
+        draw = partial(mutated, parent, self.space, self._operation_draw)
+        if self.priority is None or self._draws == 1:
+            return draw
+        return best_of(self._draws, draw, self._eligible, partial(_promise, self.priority))
+
+    @property
+    def _round_size(self) -> int:
+        return self.config.parents * self.config.children
+
+    def _operation_draw(self, position: int) -> OperationDraw:
+        """How a mutation at a layer position draws operations."""
+        priority = self.priority
+        if priority is None:
+            return draw_uniformly
+        return lambda random, operations: priority.draw(random, position, operations)
+
+    def _close_round(self) -> None:
+        completed = [trial for trial in self._round if trial.outcome.status is Status.COMPLETE]
+        self._trials |= {trial.proposal.number: trial for trial in completed}
+        if self.priority is not None:
+            rewards = self._rewards(completed)
+            for trial in self._round:
+                self.priority.update(trial.proposal.backbone, rewards.get(trial.proposal.number))
+        self._population.join(completed)
+        self._round = []
+
+    def _rewards(self, completed: Sequence[Trial]) -> dict[int, float]:
+        """Standardised within the round, by trial number."""
+        merits = self._population.merits(completed)
+        mean, deviation = (fmean(merits), pstdev(merits)) if merits else (0.0, 0.0)
+        return {
+            trial.proposal.number: (merit - mean) / deviation if deviation else 0.0
+            for trial, merit in zip(completed, merits, strict=True)
+        }
+
+
+def mutated(
+    parent: Backbone, space: Space, operation_draw: Callable[[int], OperationDraw], random: Random
+) -> tuple[Backbone, tuple[str, ...]]:
+    """An inter-layer mutation at random, then an intra-layer mutation whose operations are drawn as told."""
+    child, changed_layer = mutate_layer_type(random, parent, space)
+    child, changed_graph = mutate_attention(random, child, space, operation_draw)
+    return child, tuple(filter(None, (changed_layer, changed_graph)))
+
+
+def _promise(priority: OperationPriority, backbone: Backbone) -> float:
+    return priority.promise(backbone.canonical())

@@ -152,9 +152,9 @@ def scored(name: str, seed: int, task: str, setting: Setting, progress: Bars) ->
         setting.task(task),
         setting.data(task),
         setting.out / "glue" / folder(name, seed) / task,
-        setting.rates,
-        setting.seeds,
         Settings(
+            rates=setting.rates,
+            seeds=setting.seeds,
             batch_size=32,
             length=128,
             steps=steps,

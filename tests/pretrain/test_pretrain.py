@@ -21,6 +21,7 @@ from autobert_zero.config import resolve
 from autobert_zero.data.masking import MaskedBatch, TrainingBatches
 from autobert_zero.errors import UserError
 from autobert_zero.nn import EncoderConfig, MaskedLM
+from autobert_zero.pretrain import goal as goals
 from autobert_zero.pretrain import model as models
 from autobert_zero.pretrain import run as module
 from autobert_zero.pretrain.config import PretrainConfig
@@ -153,7 +154,7 @@ def test_full_memory_is_one_line(
     whole: Path, corpus_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int
 ) -> None:
     """Before the first checkpoint the folder is free again; after it the training can go on."""
-    real, calls = module.language_objective, 0
+    real, calls = goals.language_objective, 0
 
     def objective(*given: Any) -> Any:
         inner = real(*given)
@@ -169,12 +170,12 @@ def test_full_memory_is_one_line(
 
         return greedy
 
-    monkeypatch.setattr(module, "language_objective", objective)
+    monkeypatch.setattr(goals, "language_objective", objective)
     out = tmp_path / "out"
     done = tiny.command(*arguments(corpus_file, out))
     assert (done.code, done.err.count("error: memory is full")) == (2, 1)
     assert "batch_size" in done.err
-    monkeypatch.setattr(module, "language_objective", real)
+    monkeypatch.setattr(goals, "language_objective", real)
     if step == 1:
         assert tiny.command(*arguments(corpus_file, out)).code == 0
     else:

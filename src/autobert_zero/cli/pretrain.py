@@ -45,8 +45,18 @@ def pretrain(
     resume: Annotated[bool, typer.Option("--resume", help="Continue the training in --out.")] = False,
 ) -> None:
     """Pre-train a backbone: masked tokens, with or without next sentences."""
-    options = dict(locals())  # all options by their names
-    require("pretrain", "pretrain", "transformers", "tensorboard")
+    train({**locals(), "teacher": None})
+
+
+def train(options: Mapping[str, Any]) -> None:
+    """Trains by masked tokens, or by a teacher.
+
+    Args:
+        options: Those of the command, by name.
+    """
+    command = "pretrain" if options["teacher"] is None else "distil"
+    out, start, backbone, resume = (options[name] for name in ("out", "start", "backbone", "resume"))
+    require(command, "pretrain", "transformers", "tensorboard")
     quiet_transformers()
     from autobert_zero.pretrain.launch import launched
     from autobert_zero.pretrain.run import run_pretraining
@@ -70,9 +80,11 @@ def pretrain(
             progress.say(_inherited_line(str(start or backbone), settings, resolved))
         summary = run_pretraining(resolved, out, progress)
     if not follows:
+        accuracy = summary.get("holdout_mlm_accuracy", summary.get("holdout_cosine"))
+        what = "MLM accuracy" if "holdout_mlm_accuracy" in summary else "cosine to the teacher"
+        shown = "" if accuracy is None else f", {what} {accuracy:.4f}"
         typer.echo(
-            f"held-out loss {summary['holdout_loss']:.4f}, MLM accuracy "
-            f"{summary['holdout_mlm_accuracy']:.4f} after {summary['tokens']:,} tokens "
+            f"held-out loss {summary['holdout_loss']:.4f}{shown} after {summary['tokens']:,} tokens "
             f"({summary['seconds']:.0f} s); the model is in {out}"
         )
 
@@ -93,6 +105,10 @@ def pretrain_settings(options: Mapping[str, Any]) -> "PretrainConfig":
     backbone = _backbone(options)
     if options["backbone"] is not None:
         settings["backbone"] = backbone.to_list()
+    if options.get("teacher") is not None:
+        # Embeddings are of texts, so documents are kept apart; --set and files may say otherwise.
+        below["text"] = {"isolated": True, **below.get("text", {})}
+        below["distil"] = {"teacher": options["teacher"]}
     given = (PRESETS, options["preset"], (backbone,), options["config"], options["set_"])
     return settled(*given, settings, below)
 

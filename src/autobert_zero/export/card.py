@@ -169,6 +169,14 @@ def _training(source: Source) -> list[str]:
     summary, settings = source.summary, source.settings
     if source.score is not None:
         return _finetuning(source.score)
+    if summary is not None and settings is None and "teacher" in summary:
+        cosine = summary.get("holdout_cosine")
+        near = "" if cosine is None else f" Mean cosine of the embeddings of held-out texts: {cosine:.4f}."
+        return [
+            f"Distilled from `{summary['teacher']}` for {summary['steps']:,} steps ({summary['tokens']:,} "
+            f"tokens), seed {summary['seed']}. Distillation loss on held-out text "
+            f"{summary['holdout_loss']:.4f}.{near}"
+        ]
     if summary is not None and settings is None:
         return [
             f"Pre-trained as a masked language model for {summary['steps']:,} steps ({summary['tokens']:,} "

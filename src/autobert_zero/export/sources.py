@@ -1,6 +1,6 @@
 """What can be exported: the winner of a run, or a saved model."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +12,12 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from autobert_zero.data.masking import Vocabulary
 from autobert_zero.errors import UserError
-from autobert_zero.hf import AutoBertZeroConfig, AutoBertZeroPreTrainedModel, from_masked_lm
+from autobert_zero.hf import (
+    AutoBertZeroConfig,
+    AutoBertZeroModel,
+    AutoBertZeroPreTrainedModel,
+    from_masked_lm,
+)
 from autobert_zero.hf.auto import MODELS
 from autobert_zero.hf.loading import differences, listed, read_json
 from autobert_zero.hf.tokenizer import as_berts
@@ -22,7 +27,7 @@ from autobert_zero.run_folder import FINETUNING
 from autobert_zero.search_runs.run import read_run
 from autobert_zero.space import Backbone
 
-_OF_PRETRAINING = ("steps", "tokens", "seed", "holdout_loss", "holdout_mlm_accuracy")
+_OF_PRETRAINING = ("steps", "tokens", "seed", "holdout_loss")
 """What the card needs of a pre-training's summary."""
 
 _OF_FINETUNING = ("task", "rate", "seeds", "mean")
@@ -103,6 +108,11 @@ def _from_model(folder: Path) -> Source:
         raise UserError(f"{folder} holds a {named}; there are {', '.join(known)}")
     with _damage_named(folder):
         model, info = known[named].from_pretrained(folder, output_loading_info=True)
+        if named == AutoBertZeroModel.__name__ and _only_pooler(info["missing_keys"]):
+            # Saved without a pooler, as a distilled encoder is.
+            model, info = AutoBertZeroModel.from_pretrained(
+                folder, output_loading_info=True, add_pooling_layer=False
+            )
     if info["missing_keys"]:
         raise UserError(f"{folder} lacks weights of its {named}: {listed(differences(info))}")
     tokenizer = _tokenizer(folder)
@@ -121,12 +131,18 @@ def _from_model(folder: Path) -> Source:
     )
 
 
+def _only_pooler(missing: Collection[str]) -> bool:
+    return bool(missing) and all(name.startswith("pooler.") for name in missing)
+
+
 def _pretraining(folder: Path) -> dict[str, Any] | None:
     """The summary of the pre-training that made a folder; None where another tool did."""
     if not (folder / "pretrain.yaml").exists() or not (folder / "summary.json").exists():
         return None
     summary = read_json(folder / "summary.json")
-    missing = [name for name in _OF_PRETRAINING if not isinstance(summary.get(name), int | float)]
+    accuracy = () if "teacher" in summary else ("holdout_mlm_accuracy",)
+    needed = (*_OF_PRETRAINING, *accuracy)
+    missing = [name for name in needed if not isinstance(summary.get(name), int | float)]
     if missing:
         raise UserError(f"{folder / 'summary.json'} is damaged: it lacks {', '.join(missing)}")
     return summary

@@ -77,6 +77,44 @@ class ReportConfig(Section):
     """Maximum sequences of held-out text that an evaluation takes."""
 
 
+class DistilConfig(Section):
+    """What is learned of a teacher: the weight of each loss, 0 leaves it out."""
+
+    teacher: Source
+    """A folder or a name on the Hub: ours, a BERT or a ModernBERT."""
+    embedding: float = Field(1.0, ge=0)
+    """Of whole texts: 1 - cosine and squared error of the mean states."""
+    hidden: float = Field(0.0, ge=0)
+    """Of the states after each layer, compared with layers of the teacher evenly over its depth."""
+    relations: float = Field(0.0, ge=0)
+    """Of the relations between the tokens of a text, after the last layer."""
+    logits: float = Field(0.0, ge=0)
+    """Of the teacher's predictions of masked tokens."""
+    masked: float = Field(0.0, ge=0)
+    """Of the masked tokens themselves, as in pre-training."""
+    relation_heads: int = Field(4, ge=1)
+    """Parts of a state whose relations are compared; divides both widths."""
+    temperature: float = Field(1.0, gt=0)
+    """Of the predictions that are compared."""
+
+    @model_validator(mode="after")
+    def _learns(self) -> "DistilConfig":
+        if not any(self.weights.values()):
+            raise ValueError(f"all losses have weight 0; set one of {', '.join(self.weights)}")
+        return self
+
+    @property
+    def weights(self) -> dict[str, float]:
+        """The weight of each loss."""
+        names = ("embedding", "hidden", "relations", "logits", "masked")
+        return {name: getattr(self, name) for name in names}
+
+    @property
+    def trains_head(self) -> bool:
+        """Whether the masked-language-model head is trained."""
+        return bool(self.logits or self.masked)
+
+
 class PretrainConfig(RunConfig):
     """A whole pre-training. The model is a function of this config."""
 
@@ -90,6 +128,8 @@ class PretrainConfig(RunConfig):
     start: Source | None = None
     """What the training starts from: the run folder of a search, for its shared weights, or a model (a folder
     or a name on the Hub: ours, a BERT or a ModernBERT); None: new weights."""
+    distil: DistilConfig | None = None
+    """Learn from a teacher instead of masked tokens; None: masked tokens."""
     text: TextConfig = TextConfig()
     model: ModelConfig = ModelConfig()
     phases: tuple[PhaseConfig, ...] = Field((PhaseConfig(steps=3000),), min_length=1)
@@ -107,6 +147,10 @@ class PretrainConfig(RunConfig):
             raise ValueError("text.isolated and text.next_sentence exclude each other: pairs see each other")
         if self.start is not None and self.text.tokenizer is not None:
             raise ValueError("start brings its tokenizer: leave text.tokenizer out")
+        if self.distil is not None and self.text.tokenizer is not None:
+            raise ValueError("the teacher brings its tokenizer: leave text.tokenizer out")
+        if self.distil is not None and self.text.next_sentence:
+            raise ValueError("text.next_sentence is of no use to a distillation: leave it out")
         positions = self.model.max_positions
         if positions and self.model.positions == "learned" and self.positions > positions:
             raise ValueError(

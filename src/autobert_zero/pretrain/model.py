@@ -7,7 +7,7 @@ from tokenizers import Tokenizer
 from torch import Tensor
 
 from autobert_zero.files import follow_umask
-from autobert_zero.hf import from_masked_lm
+from autobert_zero.hf import AutoBertZeroModel, from_masked_lm
 from autobert_zero.hf.tokenizer import as_berts
 from autobert_zero.nn import MaskedLM, PreTraining
 from autobert_zero.pretrain.config import PretrainConfig
@@ -46,6 +46,12 @@ def save_model(config: PretrainConfig, weights: dict[str, Tensor], tokenizer: To
     vocabulary = len(weights["encoder.embeddings.token.weight"])
     model = new_model(config.model_copy(update={"start": None}), vocabulary)
     model.load_state_dict(weights)
-    from_masked_lm(model, pad_token_id=tokenizer.token_to_id("[PAD]")).save_pretrained(out)
+    saved = from_masked_lm(model, pad_token_id=tokenizer.token_to_id("[PAD]"))
+    if config.distil is None or config.distil.trains_head:
+        saved.save_pretrained(out)
+    else:  # a head that was not trained would be taken for one that was
+        encoder = AutoBertZeroModel(saved.config, add_pooling_layer=False)
+        encoder.load_state_dict(saved.base_model.state_dict())
+        encoder.save_pretrained(out)
     as_berts(tokenizer, model.encoder.config.length_limit).save_pretrained(out)
     follow_umask(out)

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from tokenizers import Tokenizer
-from torch import nn
 
 from autobert_zero.announce import estimate_line, machine_line, model_line
 from autobert_zero.config import read_yaml, resolve
@@ -21,8 +20,10 @@ from autobert_zero.data.tokenizer import load_tokenizer
 from autobert_zero.devices import find_device
 from autobert_zero.errors import UserError
 from autobert_zero.files import write_text
+from autobert_zero.hf.encoders import open_encoder
 from autobert_zero.nn import MaskedLM
 from autobert_zero.pretrain.config import PhaseConfig, PretrainConfig
+from autobert_zero.pretrain.goal import Figures, Goal, make_goal
 from autobert_zero.pretrain.launch import launched
 from autobert_zero.pretrain.log import EVENTS, METRICS, Log, Meter
 from autobert_zero.pretrain.model import new_model, save_model
@@ -49,7 +50,6 @@ from autobert_zero.training.checkpoint import (
     restore,
     save_checkpoint,
 )
-from autobert_zero.training.language import Evaluation, evaluate, guess_limit, language_objective
 from autobert_zero.training.loop import Diverged, Recipe, make_optimizer, out_of_memory, train
 
 if TYPE_CHECKING:
@@ -109,11 +109,13 @@ def run_pretraining(config: PretrainConfig, out: Path, progress: Bars) -> dict[s
             write_text(out / _TOKENIZER, text.tokenizer.to_str(pretty=True))
             write_text(out / PRETRAINING.marker, config.absolute().to_yaml())
 
-        opened = open_run(out, PRETRAINING, _inputs(text), write_start, progress.say)
+        goal = make_goal(config, text.tokenizer)
+        inputs = _inputs(text) | goal.inputs
+        opened = open_run(out, PRETRAINING, inputs, write_start, progress.say)
         with opened if leads else nullcontext():
-            for line in _announcement(fresh, text, model, device, accelerator):
+            for line in _announcement(fresh, text, goal, model, device, accelerator):
                 progress.say(line)
-            return _Training(config, out, progress, accelerator, text, model).run()
+            return _Training(config, out, progress, accelerator, text, goal, model).run()
 
 
 def _inputs(text: Text) -> dict[str, Input]:
@@ -129,6 +131,7 @@ def _inputs(text: Text) -> dict[str, Input]:
 def _announcement(
     config: PretrainConfig,
     text: Text,
+    goal: Goal,
     model: MaskedLM,
     device: torch.device,
     accelerator: "Accelerator | None",
@@ -140,10 +143,13 @@ def _announcement(
         f"{model_line(len(config.backbone), sizes)}: {sum(p.numel() for p in model.parameters()):,} "
         f"parameters; seed {config.seed}",
         *(open_start(config.start).lines(config.layers()) if config.start is not None else ()),
+        *goal.lines,
         machine_line(device, config.precision),
     ]
     if accelerator is not None:  # a model may be too large for one process, and the others wait
         return [*lines, f"{accelerator.num_processes} processes; {config.tokens:,} tokens"]
+    if config.distil is not None:  # the teacher's share is not estimated
+        return [*lines, f"{config.tokens:,} tokens"]
     return [*lines, estimate_line(pretrain_parts(config), sizes, config.precision, device)]
 
 
@@ -157,21 +163,23 @@ class _Training:
         progress: Bars,
         accelerator: "Accelerator | None",
         text: Text,
-        model: nn.Module,
+        goal: Goal,
+        model: MaskedLM,
     ) -> None:
         self.config = config
         self.out = out
         self.progress = progress
         self.accelerator = accelerator
         self.text = text
+        self.goal = goal
         self.leads = accelerator is None or accelerator.is_main_process
         self.recipe = recipe_of(config)
-        self.optimizer = make_optimizer(model, self.recipe)
+        self.model = goal.wrap(model)
+        self.optimizer = make_optimizer(self.model, self.recipe)
         if config.recipe.compile:
-            model.compile()
-        self.model = model
+            self.model.compile()
         if accelerator is not None:
-            self.model, prepared = accelerator.prepare(model, self.optimizer)
+            self.model, prepared = accelerator.prepare(self.model, self.optimizer)
             self.optimizer = prepared.optimizer
         self.meter = Meter()
         self.step = 0
@@ -190,14 +198,14 @@ class _Training:
         ):
             last = self._phases(found, log, asked)
         held_out = self._measure(self.text.phases[-1].holdout)
-        weights = model_weights(self.model)
+        weights = self.goal.weights(model_weights(self.model))
         summary = self._summary(last, held_out)
         if self.leads:
             save_model(self.config, weights, self.text.tokenizer, self.out)
             write_text(self.out / SUMMARY, json.dumps(summary, indent=2) + "\n")
         return summary
 
-    def _phases(self, found: Checkpoint | None, log: Log | None, asked: _Asked) -> Evaluation:
+    def _phases(self, found: Checkpoint | None, log: Log | None, asked: _Asked) -> Figures:
         begin, result = 0, None
         for phase, text in zip(self.config.phases, self.text.phases, strict=True):
             end = begin + phase.steps
@@ -215,12 +223,12 @@ class _Training:
         begin: int,
         log: Log | None,
         asked: _Asked,
-    ) -> Evaluation:
+    ) -> Figures:
         """Trains the steps of a phase, which begins at `begin`, that are left."""
         config, report = self.config, self.config.report
         steps = range(self.step, begin + phase.steps)
         tokens = phase.batch_size * phase.length
-        result: Evaluation | None = None
+        result: Figures | None = None
 
         def on_step(step: int, loss: float) -> None:
             nonlocal result
@@ -251,11 +259,11 @@ class _Training:
                 self.model,
                 text.train.starting(steps.start - begin),
                 self.recipe,
-                language_objective(config.precision),
+                self.goal.objective(),
                 on_step,
                 self.optimizer,
                 steps=steps,
-                loss_limit=guess_limit(self.text.vocabulary.size),
+                loss_limit=self.goal.loss_limit,
                 seed=config.seed,
                 accelerator=self.accelerator,
             )
@@ -283,15 +291,15 @@ class _Training:
         sent = torch.tensor([asked or 0], device=self.accelerator.device)
         return int(self.accelerator.gather(sent).max()) or None
 
-    def _evaluate(self, text: PhaseText, step: int, log: Log | None) -> Evaluation:
+    def _evaluate(self, text: PhaseText, step: int, log: Log | None) -> Figures:
         result = self._measure(text.validation)
         self.model.train()
         if log is not None:
-            log.write(step, **_figures(result))
+            log.write(step, **_logged(result))
         return result
 
-    def _measure(self, batches: Sequence[MaskedBatch]) -> Evaluation:
-        return evaluate(self.model, batches, self.config.precision, self.accelerator)
+    def _measure(self, batches: Sequence[MaskedBatch]) -> Figures:
+        return self.goal.evaluate(self.model, batches, self.accelerator)
 
     def _save(self, folder: Path, batches: Batches) -> None:
         about = self.meter.state()
@@ -299,7 +307,7 @@ class _Training:
             about["place"] = asdict(batches.place)
         save_checkpoint(folder, self.step, self.model, self.optimizer, about, self.accelerator)
 
-    def _summary(self, last: Evaluation, held_out: Evaluation) -> dict[str, Any]:
+    def _summary(self, last: Figures, held_out: Figures) -> dict[str, Any]:
         config = self.config
         counted = new_model(_from_scratch(config), self.text.vocabulary.size)
         return {
@@ -307,11 +315,9 @@ class _Training:
             "parameters": sum(p.numel() for p in counted.parameters()),
             "steps": config.steps,
             "tokens": config.tokens,
-            "validation_loss": last.loss,
-            "validation_mlm_accuracy": last.accuracy,
-            "holdout_loss": held_out.loss,
-            "holdout_mlm_accuracy": held_out.accuracy,
-            "holdout_nsp_accuracy": held_out.order_accuracy,
+            **({} if config.distil is None else {"teacher": config.distil.teacher}),
+            **{f"validation_{name}": value for name, value in last.items()},
+            **{f"holdout_{name}": value for name, value in held_out.items()},
             "seconds": self.meter.seconds,
             "tokens_per_second": config.tokens / self.meter.seconds if self.meter.seconds else 0.0,
             "seed": config.seed,
@@ -396,16 +402,13 @@ def _check_shares(config: PretrainConfig, accelerator: "Accelerator | None") -> 
             )
 
 
-def _figures(result: Evaluation) -> dict[str, float]:
+def _logged(result: Figures) -> Figures:
     """An evaluation on validation text, by the names that the log has for it."""
-    figures = {"validation_loss": result.loss, "mlm_accuracy": result.accuracy}
-    if result.order_accuracy is not None:
-        figures["nsp_accuracy"] = result.order_accuracy
-    return figures
+    return {"validation_loss" if name == "loss" else name: value for name, value in result.items()}
 
 
-def _in_words(result: Evaluation) -> str:
-    return ", ".join(f"{name.replace('_', ' ')} {value:.4f}" for name, value in _figures(result).items())
+def _in_words(result: Figures) -> str:
+    return ", ".join(f"{name.replace('_', ' ')} {value:.4f}" for name, value in _logged(result).items())
 
 
 def _from_scratch(config: PretrainConfig) -> PretrainConfig:
@@ -414,10 +417,12 @@ def _from_scratch(config: PretrainConfig) -> PretrainConfig:
 
 
 def _tokenizer_of(config: PretrainConfig, resumed: Path | None) -> Tokenizer | None:
-    """The tokenizer of the run that is continued, or of what the training starts from."""
+    """The tokenizer of the run that is continued, of what the training starts from, or of the teacher."""
     if resumed is not None:
         return load_tokenizer(str(resumed / _TOKENIZER))
-    return None if config.start is None else open_start(config.start).tokenizer()
+    if config.start is not None:
+        return open_start(config.start).tokenizer()
+    return None if config.distil is None else load_tokenizer(open_encoder(config.distil.teacher).source)
 
 
 def _draw_first(text: Text) -> None:

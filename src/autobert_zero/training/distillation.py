@@ -1,0 +1,350 @@
+"""Distillation: a student encoder learns to compute what a teacher computes (Hinton et al. 2015).
+
+Losses compare texts as a teacher sees them: embeddings of whole texts, states of layers (TinyBERT, Jiao et
+al. 2020), relations between the tokens of a text (MiniLM, Wang et al. 2020; of states here instead of
+attention values, which convolutions lack), and predictions of masked tokens.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from autobert_zero.data.masking import MaskedBatch
+from autobert_zero.nn import MaskedLM
+from autobert_zero.nn.documents import Documents, layout
+from autobert_zero.nn.encoder import Encoder, run_layers
+from autobert_zero.training.precision import Precision, autocast
+
+_SHORTEST = 4
+"""Tokens, marks included, of the shortest text that is compared: what packing cuts off is no text."""
+
+LOSSES = ("embedding", "hidden", "relations", "logits", "masked")
+
+
+@dataclass(frozen=True)
+class Distillation:
+    """What a student learns of its teacher; weights of 0 leave a loss out.
+
+    Attributes:
+        weights: Of each loss in `LOSSES`.
+        layers: Index of the teacher's layer that each layer of the student is compared with.
+        relation_heads: Parts of the states whose relations are compared, one by one.
+        temperature: Of the predictions; above 1 the teacher's unlikely tokens count more.
+        beginning: Id of `[CLS]`, which begins every text.
+    """
+
+    weights: Mapping[str, float]
+    layers: tuple[int, ...]
+    relation_heads: int
+    temperature: float
+    beginning: int
+
+
+@dataclass(frozen=True)
+class Texts:
+    """Texts of similar lengths.
+
+    Attributes:
+        ids: (T, n) token ids, `[CLS]` first.
+        mask: (T, n) booleans, True at real tokens.
+    """
+
+    ids: Tensor
+    mask: Tensor
+
+
+Masked = tuple[Tensor, Tensor, Tensor | None, Documents | None]
+"""Masked ids (B, n), rows (m,) to predict, positions and documents, see `MaskedLM`."""
+
+
+@dataclass(frozen=True)
+class View:
+    """What a model makes of texts of similar lengths.
+
+    Attributes:
+        pooled: (T, d) means of the last states, in single precision; a student's are projected to the
+            teacher's width.
+        last: (T, n, d) last states.
+        layers: States after every layer, (T, n, d) each, a student's projected; empty where not asked for.
+    """
+
+    pooled: Tensor
+    last: Tensor
+    layers: list[Tensor]
+
+
+class Student(nn.Module):
+    """A student with the projections that it needs where its width is not the teacher's.
+
+    The projections are trained along and dropped at the end. All is computed in `forward`, since several
+    processes exchange gradients of what a call computes.
+
+    Args:
+        model: The student.
+        width: d of the teacher.
+        distillation: What is learned.
+    """
+
+    def __init__(self, model: MaskedLM, width: int, distillation: Distillation) -> None:
+        super().__init__()
+        self.model = model
+        self.projections = nn.ModuleDict()
+        if model.encoder.config.width != width:
+            names = ["embedding"] if distillation.weights["embedding"] else []
+            if distillation.weights["hidden"]:
+                names += [f"layer{index}" for index in range(len(distillation.layers))]
+            for name in names:
+                self.projections[name] = nn.Linear(model.encoder.config.width, width, bias=False)
+
+    def forward(
+        self, texts: list[tuple[Tensor, Tensor]], every: bool, masked: Masked | None
+    ) -> tuple[list[View], Tensor | None]:
+        """Encodes texts, and predicts masked tokens.
+
+        Args:
+            texts: Ids and mask (T, n) of each group.
+            every: Whether the states after every layer are wanted.
+            masked: What to predict, or None.
+
+        Returns:
+            A view of each group, and logits (m, vocabulary) or None.
+        """
+        views = []
+        for ids, mask in texts:
+            view = view_of(self.model.encoder, ids, mask, every)
+            layers = [self._projected(f"layer{index}", each) for index, each in enumerate(view.layers)]
+            views.append(View(self._projected("embedding", view.pooled), view.last, layers))
+        if masked is None:
+            return views, None
+        return views, self.model(*_arguments(masked))
+
+    def _projected(self, name: str, states: Tensor) -> Tensor:
+        """(..., d) -> (..., width of the teacher)."""
+        return self.projections[name](states) if name in self.projections else states
+
+
+@dataclass(frozen=True)
+class DistillationLoss:
+    """The objective of a distillation, for `training.loop.train`.
+
+    Attributes:
+        teacher: In evaluation mode, on the student's device, without gradients.
+        distillation: What is learned.
+        precision: Number format of the forward passes.
+    """
+
+    teacher: MaskedLM
+    distillation: Distillation
+    precision: Precision
+
+    def __call__(self, student: nn.Module, part: MaskedBatch, whole: MaskedBatch) -> Tensor:
+        """What a part of a batch adds to the loss of the whole batch."""
+        weights = self.distillation.weights
+        losses, _ = self.compare(student, part, whole)
+        return torch.stack([weights[name] * value for name, value in losses.items()]).sum()
+
+    def compare(
+        self, student: nn.Module, part: MaskedBatch, whole: MaskedBatch
+    ) -> tuple[dict[str, Tensor], Tensor]:
+        """Runs both on a part of a batch.
+
+        Returns:
+            Each loss that has a weight, as its share of the mean over the whole batch, and the cosines (T,)
+            of the embeddings of the texts.
+        """
+        weights, beginning = self.distillation.weights, self.distillation.beginning
+        device = next(student.parameters()).device
+        by_text = any(weights[name] for name in ("embedding", "hidden", "relations"))
+        by_token = weights["logits"] or weights["masked"]
+        every = bool(weights["hidden"])
+        all_texts = texts_of(whole, beginning) if by_text else []
+        own = all_texts if part is whole or not by_text else texts_of(part, beginning)
+        texts = [(group.ids.to(device), group.mask.to(device)) for group in own]
+        masked = _masked(part, device) if by_token else None
+        with autocast(self.precision, device):
+            with torch.no_grad():
+                theirs = [view_of(self.teacher.encoder, ids, mask, every) for ids, mask in texts]
+                wanted = self.teacher(*_arguments(masked)) if masked and weights["logits"] else None
+            ours, logits = student(texts, every, masked)
+        losses = {name: torch.zeros((), device=device) for name in LOSSES if weights[name]}
+        counts = sum(len(group.ids) for group in all_texts), sum(int(group.mask.sum()) for group in all_texts)
+        cosines = [torch.empty(0, device=device)]
+        for (_, mask), mine, its in zip(texts, ours, theirs, strict=True):
+            if mine.pooled.shape == its.pooled.shape:
+                cosines.append(F.cosine_similarity(mine.pooled, its.pooled, dim=-1).detach())
+            self._add_texts(losses, mine, its, mask, counts)
+        if logits is not None:
+            count = max(len(whole.labels), 1)
+            if "masked" in losses:
+                labels = part.labels.to(device)
+                losses["masked"] += F.cross_entropy(logits.float(), labels, reduction="sum") / count
+            if wanted is not None:
+                known = wanted[:, : logits.shape[1]].float()  # a teacher may have spare rows
+                divergence = prediction_loss(logits.float(), known, self.distillation.temperature)
+                losses["logits"] += divergence / count
+        return losses, torch.cat(cosines)
+
+    def _add_texts(
+        self, losses: dict[str, Tensor], ours: View, theirs: View, mask: Tensor, counts: tuple[int, int]
+    ) -> None:
+        texts, tokens = counts
+        if "embedding" in losses:
+            losses["embedding"] += embedding_loss(ours.pooled, theirs.pooled) / texts
+        if "hidden" in losses:
+            for mine, place in zip(ours.layers, self.distillation.layers, strict=True):
+                error = relative_error(mine.float()[mask], theirs.layers[place].float()[mask])
+                losses["hidden"] += error / tokens / len(self.distillation.layers)
+        if "relations" in losses:
+            heads = self.distillation.relation_heads
+            losses["relations"] += relation_loss(ours.last.float(), theirs.last.float(), mask, heads) / tokens
+
+
+def texts_of(batch: MaskedBatch, beginning: int) -> list[Texts]:
+    """The texts of a batch without masks.
+
+    Args:
+        batch: Packed sequences; each document of them is a text where they are isolated, else each sequence.
+        beginning: Id of `[CLS]`, put before documents that lack it.
+
+    Returns:
+        Groups of similar lengths, each padded to at most twice its shortest but the first.
+    """
+    ids = batch.ids.flatten().clone()  # (B * n,)
+    ids[batch.rows] = batch.labels
+    ids = ids.view(batch.ids.shape)  # (B, n)
+    if batch.starts is None:
+        return [Texts(ids, torch.ones_like(ids, dtype=torch.bool))]
+    _, documents = layout(batch.starts)
+    groups, first = [], 0
+    for real in documents.real:
+        tokens = documents.tokens[first : first + real.numel()]
+        first += real.numel()
+        rows = ids.flatten()[tokens].view(real.shape)  # (documents, longest)
+        begun = rows[:, 0] == beginning
+        rows, mask = (
+            torch.cat([front, each], dim=1)
+            for front, each in ((torch.full_like(rows[:, :1], beginning), rows), (real[:, :1], real))
+        )
+        # Where the document has its own, everything moves one place to the left.
+        rows = torch.where(begun[:, None], rows.roll(-1, 1), rows)
+        mask = torch.where(begun[:, None], mask.roll(-1, 1), mask)
+        mask[begun, -1] = False
+        kept = mask.sum(1) >= _SHORTEST
+        if kept.any():
+            longest = int(mask.sum(1).max())
+            rows, mask = rows[kept, :longest], mask[kept, :longest]
+            groups.append(Texts(rows.masked_fill(~mask, 0), mask))
+    return groups
+
+
+def view_of(encoder: Encoder, ids: Tensor, mask: Tensor, every: bool) -> View:
+    """Encodes texts (T, n), with the states after every layer or without them."""
+    states: list[Tensor] = []
+    x = run_layers(
+        encoder.layers,
+        encoder.embeddings(ids),
+        mask,
+        checkpointing=encoder.checkpointing and encoder.training,
+        states=states if every else None,
+    )
+    last = encoder.final_norm(x)
+    return View(mean_state(last, mask), last, states)
+
+
+def mean_state(states: Tensor, mask: Tensor) -> Tensor:
+    """(T, n, d) -> (T, d): the mean over real tokens, in single precision."""
+    real = states.float().masked_fill(~mask[..., None], 0.0)
+    return real.sum(1) / mask.sum(1, keepdim=True)
+
+
+def embedding_loss(student: Tensor, teacher: Tensor) -> Tensor:
+    """1 - cosine plus the relative squared error, summed over vectors (T, d)."""
+    cosine = F.cosine_similarity(student, teacher, dim=-1)  # (T,)
+    return (1 - cosine).sum() + relative_error(student, teacher)
+
+
+def relative_error(student: Tensor, teacher: Tensor) -> Tensor:
+    """The squared error over the teacher's square, summed over vectors (t, d)."""
+    error, size = (student - teacher).square().sum(-1), teacher.square().sum(-1)  # (t,)
+    return (error / size.clamp_min(1e-12)).sum()
+
+
+def relation_loss(student: Tensor, teacher: Tensor, mask: Tensor, heads: int) -> Tensor:
+    """Divergence of the relations between the tokens of each text, summed over tokens.
+
+    A token's relations are the softmax of its scaled products with all tokens of the text, in each of the
+    parts that a state is divided into, so that widths may differ.
+
+    Args:
+        student: (T, n, d).
+        teacher: (T, n, e).
+        mask: (T, n) booleans.
+        heads: Divides d and e.
+    """
+    ours, theirs = (_relations(states, mask, heads) for states in (student, teacher))  # (T, h, n, n)
+    divergence = F.kl_div(ours, theirs, reduction="none", log_target=True)
+    inside = (mask[:, None, :, None] & mask[:, None, None, :]).expand_as(divergence)
+    return divergence.masked_fill(~inside, 0.0).sum() / heads
+
+
+def prediction_loss(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
+    """Divergence of the student's predictions from the teacher's, logits (m, v), summed over tokens."""
+    ours, theirs = (F.log_softmax(logits / temperature, -1) for logits in (student, teacher))
+    return F.kl_div(ours, theirs, reduction="sum", log_target=True) * temperature**2
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How close a student is to its teacher on held-out text.
+
+    Attributes:
+        loss: The weighted sum of the losses.
+        parts: Each loss by its name.
+        cosine: Mean cosine of the embeddings of texts; None where no loss compares texts.
+    """
+
+    loss: float
+    parts: dict[str, float]
+    cosine: float | None
+
+
+@torch.no_grad()
+def agreement(student: nn.Module, objective: DistillationLoss, batches: Sequence[MaskedBatch]) -> Agreement:
+    """Measures a student on batches, each counting by its number of sequences."""
+    student.eval()
+    total = sum(len(batch) for batch in batches)
+    parts: dict[str, float] = {}
+    cosines: list[Tensor] = []
+    for batch in batches:
+        losses, similar = objective.compare(student, batch, batch)
+        cosines.append(similar)
+        for name, value in losses.items():
+            parts[name] = parts.get(name, 0.0) + value.item() * len(batch) / total
+    weights = objective.distillation.weights
+    loss = math.fsum(weights[name] * value for name, value in parts.items())
+    everything = torch.cat(cosines)  # (texts,)
+    return Agreement(loss, parts, everything.mean().item() if len(everything) else None)
+
+
+def _masked(batch: MaskedBatch, device: torch.device) -> Masked:
+    if batch.starts is None:
+        return batch.ids.to(device), batch.rows.to(device), None, None
+    positions, documents = layout(batch.starts)
+    return batch.ids.to(device), batch.rows.to(device), positions.to(device), documents.to(device)
+
+
+def _arguments(masked: Masked) -> tuple[Tensor, Tensor, None, None, Tensor | None, Documents | None]:
+    ids, rows, positions, documents = masked
+    return ids, rows, None, None, positions, documents
+
+
+def _relations(states: Tensor, mask: Tensor, heads: int) -> Tensor:
+    """(T, n, d) -> (T, h, n, n) log-probabilities; 0 in the columns of padding."""
+    parts = states.unflatten(-1, (heads, -1)).transpose(1, 2)  # (T, h, n, d / h)
+    products = parts @ parts.transpose(-1, -2) / math.sqrt(parts.shape[-1])  # (T, h, n, n)
+    products = products.masked_fill(~mask[:, None, None, :], -math.inf)
+    return F.log_softmax(products, -1).masked_fill(~mask[:, None, None, :], 0.0)

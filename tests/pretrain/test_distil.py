@@ -1,0 +1,138 @@
+"""Distillation through the command line: learned, saved, resumed, refused."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tiny
+import torch
+import transformers
+from runs import same, weights
+from tokenizers import Tokenizer
+
+from autobert_zero.export.card import model_card
+from autobert_zero.export.sources import open_source
+from autobert_zero.hf.tokenizer import as_berts
+
+COMMON = ("--set", "phases=[{steps: 6, length: 16, batch_size: 4}]", "--set", "report.checkpoint_every=3")
+
+
+def bert(folder: Path, tokenizer: Tokenizer, kind: Any, width: int = 16) -> Path:
+    torch.manual_seed(0)
+    config = transformers.BertConfig(
+        vocab_size=tokenizer.get_vocab_size(),
+        hidden_size=width,
+        num_attention_heads=2,
+        num_hidden_layers=4,
+        intermediate_size=24,
+        max_position_embeddings=32,
+    )
+    kind(config).save_pretrained(folder)
+    as_berts(tokenizer, 32).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def tokenizer(finished_run: Path) -> Tokenizer:
+    return Tokenizer.from_file(str(finished_run / "tokenizer.json"))
+
+
+@pytest.fixture(scope="module")
+def teacher(tokenizer: Tokenizer, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return bert(tmp_path_factory.mktemp("teacher"), tokenizer, transformers.BertModel)
+
+
+def test_from_the_teachers_weights(teacher: Path, corpus_file: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    given = ("--teacher", teacher, "--start", teacher, "--backbone", "conv 3\nsoftmax(scale(Q @ K.T)) @ V")
+    done = tiny.command("distil", *given, "--corpus", corpus_file, "--out", out, *COMMON)
+    assert done.code == 0, done.err
+    assert f"teacher {teacher}: 4 layers, width 16" in done.log
+    assert "layer 2, softmax(scale(Q @ K.T)) @ V: from layer 4: all weights" in done.log
+    summary = json.loads((out / "summary.json").read_text())
+    assert summary["teacher"] == str(teacher)
+    assert -1 <= summary["holdout_cosine"] <= 1
+    assert f"cosine to the teacher {summary['holdout_cosine']:.4f}" in done.out
+    # The head was not trained, so it is not saved.
+    saved = json.loads((out / "config.json").read_text())
+    assert saved["architectures"] == ["AutoBertZeroModel"]
+    source = open_source(out)
+    assert source.summary == summary
+    assert f"Distilled from `{teacher}` for 6 steps" in model_card(source, "code.py", "picture.png", [])
+
+
+def test_other_widths_and_all_losses(tokenizer: Tokenizer, corpus_file: Path, tmp_path: Path) -> None:
+    teacher = bert(tmp_path / "teacher", tokenizer, transformers.BertForMaskedLM)
+    out = tmp_path / "out"
+    losses = [f"distil.{name}=1" for name in ("hidden", "relations", "logits", "masked")]
+    options = [part for each in (*losses, "model.width=8", "model.heads=2") for part in ("--set", each)]
+    given = ("--teacher", teacher, "--backbone", "conv 3", "--corpus", corpus_file, *COMMON)
+    done = tiny.command("distil", *given, "--out", out, *options)
+    assert done.code == 0, done.err
+    summary = json.loads((out / "summary.json").read_text())
+    parts = [
+        summary[f"holdout_{name}_loss"] for name in ("embedding", "hidden", "relations", "logits", "masked")
+    ]
+    assert summary["holdout_loss"] == pytest.approx(sum(parts), rel=1e-5)
+    assert json.loads((out / "config.json").read_text())["architectures"] == ["AutoBertZeroForMaskedLM"]
+    assert not [name for name in weights(out) if "projection" in name and "convolution" not in name]
+
+
+def test_resumed_bit_by_bit(teacher: Path, corpus_file: Path, tmp_path: Path) -> None:
+    whole, resumed = tmp_path / "whole", tmp_path / "resumed"
+    given = (
+        "--teacher",
+        teacher,
+        "--backbone",
+        "conv 3",
+        "--corpus",
+        corpus_file,
+        "--set",
+        "model.width=8",
+        *COMMON,
+    )
+    for out in (whole, resumed):
+        assert tiny.command("distil", *given, "--out", out).code == 0
+    for name in ("summary.json", "model.safetensors"):
+        (resumed / name).unlink()
+    last = sorted((resumed / "checkpoints").iterdir())[-1]
+    for file in last.iterdir():
+        file.unlink()
+    last.rmdir()
+    done = tiny.command("distil", "--out", resumed, "--resume")
+    assert done.code == 0, done.err
+    assert same(whole, resumed)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ((), "name a model to learn from with --teacher"),
+        (("--set", "distil.embedding=0"), "all losses have weight 0"),
+        (("--set", "distil.logits=1"), "has no head that predicts masked tokens"),
+        (("--set", "distil.relations=1", "--set", "distil.relation_heads=3"), "does not divide the widths"),
+        (("--set", "phases=[{steps: 2, length: 64, batch_size: 2}]"), "the teacher has 32 positions"),
+    ],
+)
+def test_bad_input(
+    options: tuple[str, ...], message: str, teacher: Path, corpus_file: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "no"
+    named = ("--teacher", teacher) if options else ()
+    given = (*named, "--backbone", "conv 3", "--corpus", corpus_file, *COMMON, *options)
+    refused = tiny.command("distil", *given, "--out", out)
+    assert (refused.code, refused.err.count("\n")) == (2, 1), refused.err
+    assert message in refused.err
+    assert not out.exists()
+
+
+def test_another_vocabulary_is_refused(teacher: Path, corpus_file: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    tokenizer = Tokenizer.from_file(str(teacher / "tokenizer.json"))
+    tokenizer.add_tokens(["qqqq"])
+    bert(other, tokenizer, transformers.BertModel)
+    given = ("--teacher", teacher, "--start", other, "--corpus", corpus_file, *COMMON)
+    refused = tiny.command("distil", *given, "--out", tmp_path / "no")
+    assert (refused.code, refused.err.count("\n")) == (2, 1), refused.err
+    assert "has another vocabulary than" in refused.err

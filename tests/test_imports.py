@@ -62,6 +62,9 @@ MAY_IMPORT = {
         *("errors", "sources", "space", "nn", "data", "hf", "cost", "search", "search_runs", "report"),
         "minimal_pairs",
     },
+    "predict": {
+        *("errors", "files", "data", "finetune", "training", "devices", "progress", "announce", "streams"),
+    },
     "data": {"errors", "config", "sources"},
     "training": {"errors", "config", "space", "nn", "data", "signals", "memory"},
     "proxies": {"space", "cost", "nn", "data", "training"},

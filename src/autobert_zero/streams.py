@@ -22,6 +22,11 @@ def lasting_streams() -> Iterator[None]:
         sys.stdout, sys.stderr = before
 
 
+def reader_gone(stream: Any) -> bool:
+    """Whether what is written to the stream is dropped, since nobody reads it any more."""
+    return isinstance(stream, _Lasting) and stream.dropped
+
+
 def _lasting(stream: TextIO | None) -> Any:
     """None, which Python has for a stream that was closed before it started, takes prints as it is."""
     return None if stream is None else _Lasting(stream)
@@ -36,6 +41,7 @@ class _Lasting:
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
+        self.dropped = False
 
     def write(self, text: str) -> int:
         """Writes, or drops the text."""
@@ -59,6 +65,7 @@ class _Lasting:
         """Directs the stream to where all is dropped; what it has in store would fail at the end else."""
         if error.errno not in _NOBODY_READS:
             raise error
+        self.dropped = True
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, self._stream.fileno())
         os.close(nowhere)

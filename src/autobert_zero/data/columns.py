@@ -61,13 +61,14 @@ def text_of(record: Record, column: str, place: str) -> str | Damage:
     return value
 
 
-def find_column(place: str, sample: Sequence[Record], taken: Sequence[str] = ()) -> str:
+def find_column(place: str, sample: Sequence[Record], taken: Sequence[str] = (), remedy: str = REMEDY) -> str:
     """Guesses the column of text: by its name, then by the mean length of its values.
 
     Args:
         place: What the records are of, for messages.
         sample: Some of the records.
         taken: Columns that other files of the corpus were read from; they go first.
+        remedy: What to do about doubt, for the message.
 
     Raises:
         ColumnError: None holds strings, or it is open which one is meant.
@@ -78,8 +79,8 @@ def find_column(place: str, sample: Sequence[Record], taken: Sequence[str] = ())
             return column
     named = {name: length for name, length in lengths.items() if not _is_identifier(name)}
     if not named:
-        remedy = f"; {REMEDY}" if lengths else ""
-        raise ColumnError(f"{place} has no column of text, only {_listed(sample) or 'nothing'}{remedy}")
+        choice = f"; {remedy}" if lengths else ""
+        raise ColumnError(f"{place} has no column of text, only {_listed(sample) or 'nothing'}{choice}")
     named = {name: length for name, length in named.items() if length} or named
     ranked = sorted(named, key=lambda name: -named[name])
     known = sorted((name for name in named if name.lower() in KNOWN), key=lambda name: -named[name])
@@ -95,7 +96,7 @@ def find_column(place: str, sample: Sequence[Record], taken: Sequence[str] = ())
     elif len(ranked) == 1 or named[ranked[0]] > _LONGEST * named[ranked[1]]:
         return ranked[0]
     listed = ", ".join(f"{name} (mean length {named[name]:.0f})" for name in ranked)
-    raise ColumnError(f"{place} has several columns that could be the text: {listed}; {REMEDY}")
+    raise ColumnError(f"{place} has several columns that could be the text: {listed}; {remedy}")
 
 
 def check_column(place: str, sample: Sequence[Record], column: str) -> None:

@@ -96,32 +96,42 @@ def read_lines(path: Path, what: str = CORPUS_FILE) -> Iterator[Line | Damage]:
     """
     try:
         with open_bytes(path) as stream:
-            head = stream.read(_HEAD)
-            damage = _not_text(path, head, what)
-            if damage is not None:
-                yield damage
-                return
-            stream.seek(0)
-            offset = number = 0
-            for raw in stream:
-                try:
-                    text = raw.decode()
-                except UnicodeDecodeError as error:
-                    number += 1
-                    yield _wrong_byte(path, number, offset + error.start, raw[error.start], what)
-                else:
-                    if b"\0" in raw:
-                        place = f"byte {offset + raw.index(0):,} is zero"
-                        yield Damage(f"{what} {path} is binary, not text (line {number + 1:,}, {place})")
-                        return
-                    if offset == 0:
-                        text = text.removeprefix("\ufeff")
-                    for part in _without_ends(text):
-                        number += 1
-                        yield Line(number, part)
-                offset += len(raw)
+            yield from decode_lines(stream, f"{what} {path}", is_compressed(path))
     except READING_ERRORS as error:
         yield reading_failed(path, error, what)
+
+
+def decode_lines(stream: IO[bytes], name: str, compressed: bool = False) -> Iterator[Line | Damage]:
+    """Yields the lines of an open stream as `read_lines` does; the stream may be a pipe.
+
+    Args:
+        stream: A `BufferedReader` or a `GzipFile`.
+        name: What it is of, for messages.
+        compressed: The stream decompresses a gzip file.
+    """
+    head = stream.peek(_HEAD)[:_HEAD]  # type: ignore[attr-defined]
+    damage = _not_text(name, head, compressed)
+    if damage is not None:
+        yield damage
+        return
+    offset = number = 0
+    for raw in stream:
+        try:
+            text = raw.decode()
+        except UnicodeDecodeError as error:
+            number += 1
+            yield _wrong_byte(name, number, offset + error.start, raw[error.start])
+        else:
+            if b"\0" in raw:
+                place = f"byte {offset + raw.index(0):,} is zero"
+                yield Damage(f"{name} is binary, not text (line {number + 1:,}, {place})")
+                return
+            if offset == 0:
+                text = text.removeprefix("\ufeff")
+            for part in _without_ends(text):
+                number += 1
+                yield Line(number, part)
+        offset += len(raw)
 
 
 def _without_ends(text: str) -> list[str]:
@@ -130,16 +140,15 @@ def _without_ends(text: str) -> list[str]:
     return text.split("\r") if "\r" in text else [text]
 
 
-def _not_text(path: Path, head: bytes, what: str) -> Damage | None:
+def _not_text(name: str, head: bytes, compressed: bool) -> Damage | None:
     """Recognises what is no UTF-8 text by its first bytes."""
     encoding = _UTF_32.get(head[:4]) or _UTF_16.get(head[:2]) or _unmarked(head)
     if encoding:
         return Damage(
-            f"{what} {path} is binary, not text in UTF-8: it is {encoding}; convert it: "
-            f"iconv -f {encoding} -t UTF-8"
+            f"{name} is binary, not text in UTF-8: it is {encoding}; convert it: iconv -f {encoding} -t UTF-8"
         )
-    if head.startswith(_GZIP) and not is_compressed(path):
-        return Damage(f"{what} {path} is binary, not text: it is a gzip file; let its name end in .gz")
+    if head.startswith(_GZIP) and not compressed:
+        return Damage(f"{name} is binary, not text: it is a gzip file; let its name end in .gz")
     return None
 
 
@@ -152,8 +161,8 @@ def _unmarked(head: bytes) -> str | None:
     return None
 
 
-def _wrong_byte(path: Path, line: int, offset: int, byte: int, what: str) -> Damage:
+def _wrong_byte(name: str, line: int, offset: int, byte: int) -> Damage:
     return Damage(
-        f"{what} {path} is not UTF-8 text; convert it first, with its own encoding in place of LATIN1: "
+        f"{name} is not UTF-8 text; convert it first, with its own encoding in place of LATIN1: "
         f"iconv -f LATIN1 -t UTF-8 (line {line:,}, byte {offset:,}: 0x{byte:02x} cannot be read as text)"
     )

@@ -9,7 +9,7 @@ from datasets import Dataset
 from transformers import AutoModelForSequenceClassification, PreTrainedModel, PreTrainedTokenizerBase
 
 from autobert_zero.finetune.baselines import text_baselines
-from autobert_zero.finetune.features import Features
+from autobert_zero.finetune.features import Features, encode_texts
 from autobert_zero.finetune.metrics import METRICS
 from autobert_zero.finetune.models import load_with_head
 from autobert_zero.finetune.submission import write_submission
@@ -52,14 +52,8 @@ class Classification:
         features = {}
         for split, examples in data.items():
             pairs = examples["pair"] if "pair" in examples.column_names else None
-            encoded = tokenizer(
-                list(examples["text"]),
-                None if pairs is None else list(pairs),
-                truncation=True,
-                max_length=length,
-            )
-            self.cut += sum(bool(encoding.overflowing) for encoding in encoded.encodings or ())
-            rows = [dict(zip(encoded, values, strict=True)) for values in zip(*encoded.values(), strict=True)]
+            rows, cut = encode_texts(tokenizer, examples["text"], pairs, length)
+            self.cut += cut
             if split in self._labels:
                 rows = [{**row, "labels": label} for row, label in zip(rows, examples["label"], strict=True)]
             targets = ("labels",) if split in self._labels else ()

@@ -8,7 +8,7 @@ from datasets import Dataset, load_dataset
 
 from autobert_zero.errors import UserError
 from autobert_zero.finetune.labels import class_number, exact_number, finite_value
-from autobert_zero.finetune.tables import Example, read_csv, read_json_lines, read_tsv
+from autobert_zero.finetune.tables import Example, listed_columns, read_csv, read_json_lines, read_tsv
 from autobert_zero.finetune.task import Task
 from autobert_zero.sources import check_hub
 
@@ -179,7 +179,9 @@ def _checked(task: Task, example: Example, where: str, split: str | None, classe
     for column, ours in zip(task.columns, ("text", "pair"), strict=False):
         value = _cell(task, example, column)
         if not isinstance(value, str):
-            raise UserError(f"task {task.name}: {where}: no text in column {column!r}; {_has(example)}")
+            raise UserError(
+                f"task {task.name}: {where}: no text in column {column!r}; {listed_columns(example)}"
+            )
         if not _is_unicode(value):
             raise UserError(f"task {task.name}: {where}: column {column!r} has half a character (surrogate)")
         row[ours] = value
@@ -190,17 +192,9 @@ def _checked(task: Task, example: Example, where: str, split: str | None, classe
         if split in task.test:
             remedy = f"give every example of {split} a label, or none"
             raise UserError(f"task {task.name}: {where}: no label; {remedy}")
-        raise UserError(f"task {task.name}: {where}: no column {task.label!r}; {_has(example)}")
+        raise UserError(f"task {task.name}: {where}: no column {task.label!r}; {listed_columns(example)}")
     row["label"] = _value(task, value, where) if task.regression else classes.number(value, split, where)
     return row
-
-
-def _has(example: Example) -> str:
-    """What an example has instead of a column that is missing."""
-    columns = ", ".join(map(str, example))
-    separator = next((mark for mark in ";\t,|" if mark in columns), None) if len(example) == 1 else None
-    hint = "" if separator is None else f" (separated by {separator!r}? .csv means commas, .tsv tabs)"
-    return f"there are {columns or 'no columns'}{hint}"
 
 
 def _cell(task: Task, example: Example, column: str) -> Any:

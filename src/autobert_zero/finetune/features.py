@@ -1,6 +1,6 @@
 """Tokenised examples, and the batches that the training loop takes."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -86,6 +86,31 @@ def _stacked(targets: Sequence[Any], length: int) -> Tensor:
     return torch.tensor([each + [NO_LABEL] * (length - len(each)) for each in targets])
 
 
+def encode_texts(
+    tokenizer: PreTrainedTokenizerBase,
+    texts: Sequence[str],
+    pairs: Sequence[str] | None,
+    length: int | None,
+) -> tuple[list[dict[str, Any]], int]:
+    """Tokenises texts, or pairs of texts.
+
+    Args:
+        tokenizer: The model's.
+        texts: The first or only texts.
+        pairs: The second texts.
+        length: Maximum number of tokens; longer texts are cut, the longer of a pair first. None: no limit.
+
+    Returns:
+        A feature for each text, and the number of texts that are cut.
+    """
+    encoded = tokenizer(
+        list(texts), None if pairs is None else list(pairs), truncation=length is not None, max_length=length
+    )
+    cut = sum(bool(encoding.overflowing) for encoding in encoded.encodings or ())
+    rows = [dict(zip(encoded, values, strict=True)) for values in zip(*encoded.values(), strict=True)]
+    return rows, cut
+
+
 def feature_batches(features: Features, size: int, seed: int, step: int) -> Iterator[FeatureBatch]:
     """Yields batches of like length without end, in the order of the seed.
 
@@ -124,7 +149,6 @@ def task_objective(precision: Precision) -> Objective[FeatureBatch]:
     return objective
 
 
-@torch.inference_mode()
 def outputs(
     model: nn.Module, features: Features, size: int, names: Sequence[str], precision: Precision
 ) -> list[list[np.ndarray[Any, Any]]]:
@@ -140,16 +164,62 @@ def outputs(
     Returns:
         For each name an array a feature; those with an axis of tokens may be padded.
     """
+
+    def named(output: Any, inputs: Mapping[str, Tensor]) -> list[tuple[Any, ...]]:
+        return list(zip(*(output[name].float().cpu().numpy() for name in names), strict=True))
+
+    results = run_model(model, features, size, precision, named)
+    return [[result[index] for result in results] for index in range(len(names))]
+
+
+@torch.inference_mode()
+def run_model(
+    model: nn.Module,
+    features: Features,
+    size: int,
+    precision: Precision,
+    reduce: Callable[[Any, Mapping[str, Tensor]], Sequence[Any]],
+    token_limit: int | None = None,
+    on_batch: Callable[[int], None] = lambda done: None,
+) -> list[Any]:
+    """Runs a model over features, shortest first, and keeps what is needed of the outputs of each.
+
+    Args:
+        model: A model of `transformers`.
+        features: The features.
+        size: Maximum number of sequences in a batch.
+        precision: Number format.
+        reduce: From the output for a batch and its inputs, (B, n) each, to a result for each sequence.
+        token_limit: Maximum number of tokens in a batch, padding included; one sequence may have more.
+        on_batch: Called with the number of features done.
+
+    Returns:
+        The results in the order of the features.
+    """
     model.eval()
     device = next(model.parameters()).device
-    found: list[list[Any]] = [[None] * len(features) for _ in names]
-    order = sorted(range(len(features)), key=features.length)
-    for start in range(0, len(order), size):
-        places = order[start : start + size]
-        given = {name: tensor.to(device) for name, tensor in features.batch(places).inputs.items()}
+    results: list[Any] = [None] * len(features)
+    done = 0
+    for places in _by_length(features, size, token_limit):
+        inputs = {name: tensor.to(device) for name, tensor in features.batch(places).inputs.items()}
         with autocast(precision, device):
-            said = model(**given)
-        for column, name in zip(found, names, strict=True):
-            for place, values in zip(places, said[name].float().cpu().numpy(), strict=True):
-                column[place] = values
-    return found
+            output = model(**inputs)
+        for place, result in zip(places, reduce(output, inputs), strict=True):
+            results[place] = result
+        done += len(places)
+        on_batch(done)
+    return results
+
+
+def _by_length(features: Features, size: int, token_limit: int | None) -> Iterator[list[int]]:
+    """The places of the features in batches of like length."""
+    batch: list[int] = []
+    for place in sorted(range(len(features)), key=features.length):
+        # The longest of a batch is its last.
+        tokens = (len(batch) + 1) * features.length(place)
+        if batch and (len(batch) == size or (token_limit is not None and tokens > token_limit)):
+            yield batch
+            batch = []
+        batch.append(place)
+    if batch:
+        yield batch

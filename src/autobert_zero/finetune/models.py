@@ -143,20 +143,8 @@ def load_with_head(kind: Any, source: str, **options: Any) -> PreTrainedModel:
     Raises:
         UserError: The weights cannot be read, or are not those of the encoder.
     """
-    try:
-        model, info = kind.from_pretrained(
-            source,
-            output_loading_info=True,
-            trust_remote_code=False,
-            use_safetensors=True,
-            ignore_mismatched_sizes=True,  # of a head for other classes; the encoder's are checked below
-            **options,
-        )
-    except UserError:
-        raise
-    except (OSError, SafetensorError, ValueError, KeyError, RuntimeError) as error:
-        raise UserError(f"the weights of {source} cannot be read: {first_line(error)}") from None
-    loaded: PreTrainedModel = model
+    # A head for other classes has tensors of other sizes; the encoder's are checked below.
+    loaded, info = _load(kind, source, {**options, "ignore_mismatched_sizes": True})
     start = f"{loaded.base_model_prefix}."
     missing = sorted(name for name in info["missing_keys"] if name.startswith(start) and "pooler" not in name)
     other = sorted(name for name, *_ in info["mismatched_keys"] if name.startswith(start))
@@ -171,6 +159,40 @@ def load_with_head(kind: Any, source: str, **options: Any) -> PreTrainedModel:
             "its config.json is of another model"
         )
     return loaded
+
+
+def load_trained(kind: Any, source: str, **options: Any) -> PreTrainedModel:
+    """Loads a model with the head that it was trained with; of a bare encoder the pooler may be missing.
+
+    Args:
+        kind: An Auto class of `transformers`.
+        source: A folder or a name on the Hub.
+        options: Changes to the config.
+
+    Raises:
+        UserError: The weights cannot be read, or lack tensors of the model.
+    """
+    loaded, info = _load(kind, source, options)
+    missing = sorted(name for name in info["missing_keys"] if kind is not AutoModel or "pooler" not in name)
+    if missing:
+        raise UserError(
+            f"the weights of {source} are not those of a {type(loaded).__name__}: {len(missing)} tensors are "
+            f"missing, among them {missing[0]}"
+        )
+    return loaded
+
+
+def _load(kind: Any, source: str, options: dict[str, Any]) -> tuple[PreTrainedModel, dict[str, Any]]:
+    """A model, and which of its tensors are missing or of another size in the weights."""
+    try:
+        model, info = kind.from_pretrained(
+            source, output_loading_info=True, trust_remote_code=False, use_safetensors=True, **options
+        )
+    except UserError:
+        raise
+    except (OSError, SafetensorError, ValueError, KeyError, RuntimeError) as error:
+        raise UserError(f"the weights of {source} cannot be read: {first_line(error)}") from None
+    return model, info
 
 
 def first_line(error: Exception) -> str:

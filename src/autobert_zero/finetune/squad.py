@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 from datasets import load_dataset
+from scipy.special import softmax
 from transformers import AutoModelForQuestionAnswering, PreTrainedModel, PreTrainedTokenizerBase
 
 from autobert_zero.errors import UserError
@@ -275,20 +276,25 @@ class QuestionAnswering:
         return tokens.index(mark) if mark in tokens else 0
 
     def decide(self, split: str, said: list[list[Any]]) -> dict[str, str]:
-        questions = self._questions[split]
-        best = [(-np.inf, "")] * len(questions)
-        empty = [np.inf] * len(questions)
-        for window, start, end in zip(self._windows[split], *said, strict=True):
+        return {
+            question.key: ""
+            if self._task.unanswerable and none >= span.score
+            else question.context[span.begin : span.end]
+            for question, (span, none) in zip(self._questions[split], self.spans(split, said), strict=True)
+        }
+
+    def spans(self, split: str, outputs: list[list[Any]]) -> list[tuple["Span", float]]:
+        """The best span of each text, and the score of no answer, the lowest of all windows."""
+        count = len(self._questions[split])
+        best = [Span(-np.inf, 0, 0, 0.0, 0.0)] * count
+        empty = [np.inf] * count
+        for window, start, end in zip(self._windows[split], *outputs, strict=True):
             owner = window.owner
             empty[owner] = min(empty[owner], float(start[window.nothing] + end[window.nothing]))
-            found = _span(window, start, end)
-            if found is not None and found[0] > best[owner][0]:
-                begin, stop = window.offsets[found[1]][0], window.offsets[found[2]][1]
-                best[owner] = (found[0], questions[owner].context[begin:stop])
-        return {
-            question.key: "" if self._task.unanswerable and none >= score else text
-            for question, (score, text), none in zip(questions, best, empty, strict=True)
-        }
+            span = _span(window, start, end)
+            if span is not None and span.score > best[owner].score:
+                best[owner] = span
+        return list(zip(best, empty, strict=True))
 
     def measure(self, split: str, predictions: dict[str, str]) -> dict[str, float]:
         return squad_metrics(self._questions[split], predictions)
@@ -302,6 +308,26 @@ class QuestionAnswering:
 
     def write(self, folder: Path, split: str, predictions: dict[str, str]) -> None:
         write_text(folder / "predictions.json", json.dumps(predictions) + "\n")
+
+
+@dataclass(frozen=True)
+class Span:
+    """A part of a text as the answer.
+
+    Attributes:
+        score: The sum of its two logits.
+        begin: Its first character.
+        end: The character after its last one.
+        probability: Of its start times that of its end, each a softmax over the window's text and the token
+            that stands for no answer.
+        nothing: The probability of no answer in this window, likewise.
+    """
+
+    score: float
+    begin: int
+    end: int
+    probability: float
+    nothing: float
 
 
 @dataclass(frozen=True)
@@ -335,8 +361,27 @@ def _target(window: _Window, answers: Sequence[tuple[str, int]]) -> tuple[int, i
     return holds[0], holds[-1]
 
 
-def _span(window: _Window, start: Any, end: Any) -> tuple[float, int, int] | None:
-    """The best span of a window with its score; None where the window has no text."""
+def _span(window: _Window, start: Any, end: Any) -> Span | None:
+    """The best span of a window; None where the window has no text."""
+    tokens = _best_tokens(window, start, end)
+    if tokens is None:
+        return None
+    score, first, last = tokens
+    kept = [place for place, inside in enumerate(window.inside) if inside or place == window.nothing]
+    begins, ends = softmax(start[kept]), softmax(end[kept])
+    probability = begins[kept.index(first)] * ends[kept.index(last)]
+    nothing = kept.index(window.nothing)
+    return Span(
+        score,
+        window.offsets[first][0],
+        window.offsets[last][1],
+        float(probability),
+        float(begins[nothing] * ends[nothing]),
+    )
+
+
+def _best_tokens(window: _Window, start: Any, end: Any) -> tuple[float, int, int] | None:
+    """The score of the best span of a window with its first and last token; None where it has no text."""
     places = np.flatnonzero(window.inside)
     begins = places[np.argsort(-start[places], kind="stable")[:_BEST]]
     ends = places[np.argsort(-end[places], kind="stable")[:_BEST]]

@@ -6,12 +6,13 @@ have quotes that quote nothing.
 
 import csv
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from autobert_zero.data import lines
+from autobert_zero.data.lines import Damage, Line
+from autobert_zero.data.lines import read_lines as decoded_lines
 from autobert_zero.errors import UserError
 
 _LONGEST_FIELD = 2**31 - 1  # of a table; the csv module's own limit is 128 KiB
@@ -21,13 +22,17 @@ Examples = Iterator[tuple[int, Example]]
 """Examples, each with the number of the line where it begins."""
 
 
-def read_json_lines(path: Path) -> Examples:
+def read_json_lines(path: Path, lines: Iterable[str] | None = None) -> Examples:
     """Reads a .jsonl file: one JSON object per line.
+
+    Args:
+        path: The file.
+        lines: What to read in its place, as of `read_lines`; the path names them in messages.
 
     Raises:
         UserError: A line is not a JSON object, or repeats a key.
     """
-    for number, line in enumerate(read_lines(path), start=1):
+    for number, line in enumerate(lines or read_lines(path), start=1):
         if not line.strip():
             continue
         try:
@@ -41,13 +46,17 @@ def read_json_lines(path: Path) -> Examples:
         yield number, example
 
 
-def read_csv(path: Path) -> Examples:
+def read_csv(path: Path, lines: Iterable[str] | None = None) -> Examples:
     """Reads a .csv file with a header; quoted cells may hold commas, quotes and line breaks.
+
+    Args:
+        path: The file.
+        lines: What to read in its place, as of `read_lines`; the path names them in messages.
 
     Raises:
         UserError: A row has another number of cells than the header, or a quote is out of place.
     """
-    rows = _rows(path, csv.reader(read_lines(path), strict=True))
+    rows = _rows(path, csv.reader(lines or read_lines(path), strict=True))
     return _named(path, next(rows, (1, []))[1], rows, "quote the text")
 
 
@@ -55,6 +64,7 @@ def read_tsv(
     path: Path,
     header: Callable[[Sequence[str]], Sequence[str] | None] = lambda first: None,
     skip_ragged: bool = False,
+    lines: Iterable[str] | None = None,
 ) -> Examples:
     """Reads a .tsv file, in which quotes are characters like others.
 
@@ -62,11 +72,12 @@ def read_tsv(
         path: The file.
         header: Given the cells of the first line; returns the names of the columns if the file has no header.
         skip_ragged: Leave rows with another number of cells than the header out.
+        lines: What to read in its place, as of `read_lines`; the path names them in messages.
 
     Raises:
         UserError: A row has another number of cells than the header.
     """
-    rows = _rows(path, csv.reader(read_lines(path), delimiter="\t", quoting=csv.QUOTE_NONE))
+    rows = _rows(path, csv.reader(lines or read_lines(path), delimiter="\t", quoting=csv.QUOTE_NONE))
     first = next(rows, (1, []))
     names = header(first[1])
     if names is None:
@@ -84,10 +95,27 @@ def read_lines(path: Path) -> Iterator[str]:
     Raises:
         UserError: The file is of another encoding, or binary; the message names the place and the remedy.
     """
-    for line in lines.read_lines(path, "file"):
-        if isinstance(line, lines.Damage):
+    return whole_lines(decoded_lines(path, "file"))
+
+
+def whole_lines(decoded: Iterable[Line | Damage]) -> Iterator[str]:
+    """Yields the text of decoded lines, each with a line feed.
+
+    Raises:
+        UserError: A line could not be decoded; the message names the place and the remedy.
+    """
+    for line in decoded:
+        if isinstance(line, Damage):
             raise UserError(line.message)
         yield f"{line.text}\n"
+
+
+def listed_columns(example: Example) -> str:
+    """What columns an example has, for a message about one that is missing."""
+    columns = ", ".join(map(str, example))
+    separator = next((mark for mark in ";\t,|" if mark in columns), None) if len(example) == 1 else None
+    hint = "" if separator is None else f" (separated by {separator!r}? .csv means commas, .tsv tabs)"
+    return f"there are {columns or 'no columns'}{hint}"
 
 
 def unique_pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -1,0 +1,57 @@
+"""`predict`."""
+
+from typing import Annotated, Literal
+
+import typer
+
+from autobert_zero.cli.app import app
+from autobert_zero.cli.backbones import STDIN
+from autobert_zero.cli.common import stop_told
+from autobert_zero.cli.options import Device, Model
+from autobert_zero.extras import require
+from autobert_zero.progress import Bars, log_console, quiet_transformers
+
+
+@app.command()
+def predict(
+    model: Model,
+    files: Annotated[
+        list[str],
+        typer.Argument(help="Texts: .txt (one per line), .jsonl, .csv, .tsv; - for standard input."),
+    ],
+    task: Annotated[
+        str,
+        typer.Option(help="labels, scores, answers, mask or embed; auto: what the model was trained for."),
+    ] = "auto",
+    out: Annotated[
+        str, typer.Option("--out", "-o", help="File for the predictions; - for standard output.")
+    ] = STDIN,
+    form: Annotated[
+        str | None,
+        typer.Option("--format", help="jsonl, csv, tsv or npy; default: by the file extension."),
+    ] = None,
+    columns: Annotated[
+        str | None,
+        typer.Option(help="Comma-separated columns of tables that hold the texts; default: by name."),
+    ] = None,
+    top_k: Annotated[
+        int | None, typer.Option(min=1, help="Number of tokens for each mask; default: 5.")
+    ] = None,
+    batch_size: Annotated[int, typer.Option(min=1, help="Maximum number of sequences in a batch.")] = 32,
+    device: Device = "auto",
+    precision: Annotated[
+        Literal["fp32", "bf16", "auto"],
+        typer.Option(help="fp32 gives the numbers of transformers; auto: bf16 where it is faster."),
+    ] = "fp32",
+) -> None:
+    """Use a model: predict labels, scores, answers, masked tokens or embeddings for texts."""
+    require("predict", "hf")
+    quiet_transformers()
+    from autobert_zero.predict.run import Inference
+    from autobert_zero.predict.run import predict as run
+
+    chosen = None if columns is None else [name.strip() for name in columns.split(",")]
+    inference = Inference(device, precision, batch_size)
+    how = "results so far are printed" if out == STDIN else f"{out} is not written; start again"
+    with stop_told(lambda: how), Bars(log_console()) as progress:
+        run(model, files, out, progress, task, form, chosen, top_k, inference)

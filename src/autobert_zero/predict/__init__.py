@@ -1,0 +1,1 @@
+"""Predictions for texts with a trained model: labels, scores, tags, answers, filled masks, embeddings."""

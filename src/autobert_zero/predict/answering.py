@@ -1,0 +1,70 @@
+"""Answers to questions: spans of a text, found in overlapping windows as in SQuAD."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from transformers import AutoModelForQuestionAnswering
+
+from autobert_zero.finetune.models import Pretrained
+from autobert_zero.finetune.squad import Question, QuestionAnswering, Squad
+from autobert_zero.predict.head import Record, Runner, max_length, shortest
+from autobert_zero.predict.read import Row, Wanted
+
+_LENGTH = 384
+"""Tokens of a window for models without a limit."""
+
+_SPLIT = "texts"
+_TASK = Squad("answers", "", {}, unanswerable=False)
+
+
+class Answers:
+    """The best span of each text, with its probability and that of no answer; a `Head`.
+
+    Args:
+        model: One for question answering.
+    """
+
+    auto = AutoModelForQuestionAnswering
+    wanted = Wanted(counts=(2,), defaults=(("question", "context"),), shown=1)
+    formats: tuple[str, ...] = ("jsonl", "csv", "tsv")
+    about = "answers"
+
+    def __init__(self, model: Pretrained) -> None:
+        self._tokenizer = model.tokenizer
+        self._length = max_length(model) or _LENGTH
+
+    def check(self, row: Row) -> None: ...
+
+    def predict(self, rows: Sequence[Row], runner: Runner) -> tuple[list[Record], int]:
+        questions = [Question(str(number), *row.cells, answers=()) for number, row in enumerate(rows)]
+        problem = QuestionAnswering(_TASK, {_SPLIT: questions}, self._tokenizer, self._length)
+        logits = runner(
+            problem.features[_SPLIT],
+            lambda output, inputs: list(
+                zip(
+                    output.start_logits.float().cpu().numpy(),
+                    output.end_logits.float().cpu().numpy(),
+                    strict=True,
+                )
+            ),
+        )
+        outputs = [[pair[index] for pair in logits] for index in range(2)]
+        records = []
+        for question, (span, _) in zip(questions, problem.spans(_SPLIT, outputs), strict=True):
+            probability, nothing = shortest([span.probability, span.nothing])
+            records.append(
+                {
+                    "answer": question.context[span.begin : span.end],
+                    "probability": probability,
+                    "start": span.begin,
+                    "end": span.end,
+                    "no_answer": nothing,
+                }
+            )
+        return records, problem.cut
+
+    def nothing(self, row: Row) -> Record:
+        return dict.fromkeys(("answer", "probability", "start", "end", "no_answer"))
+
+    def flat(self, record: Record) -> dict[str, Any]:
+        return record

@@ -1,0 +1,112 @@
+"""Labels with probabilities, and the values of regressions, for texts and pairs of texts."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import AutoModelForSequenceClassification
+
+from autobert_zero.finetune.features import Features, encode_texts
+from autobert_zero.finetune.models import Pretrained
+from autobert_zero.predict.head import Record, Runner, class_names, max_length, shortest
+from autobert_zero.predict.read import Row, Wanted
+
+MULTI_LABEL = "multi_label_classification"
+_THRESHOLD = 0.5
+"""Probability above which one of several labels holds."""
+
+
+def encode(model: Pretrained, rows: Sequence[Row], length: int | None) -> tuple[Features, int]:
+    """Tokenises texts, or pairs of texts; also returns how many are cut."""
+    columns = list(zip(*(row.cells for row in rows), strict=True))
+    encoded, cut = encode_texts(model.tokenizer, columns[0], columns[1] if len(columns) > 1 else None, length)
+    return Features(encoded, (), model.tokenizer), cut
+
+
+class Labels:
+    """Classes with softmax probabilities, or, for several labels at once, with sigmoid ones; a `Head`.
+
+    Args:
+        model: A classifier.
+    """
+
+    auto = AutoModelForSequenceClassification
+    wanted = Wanted(counts=(1, 2))
+    formats: tuple[str, ...] = ("jsonl", "csv", "tsv")
+
+    def __init__(self, model: Pretrained) -> None:
+        self._model = model
+        self._names = class_names(model)
+        self._multiple = model.config.problem_type == MULTI_LABEL
+        self.about = f"{'several labels' if self._multiple else 'one label'} of {', '.join(self._names)}"
+
+    def check(self, row: Row) -> None: ...
+
+    def predict(self, rows: Sequence[Row], runner: Runner) -> tuple[list[Record], int]:
+        features, cut = encode(self._model, rows, max_length(self._model))
+        return [self._record(each) for each in runner(features, self._probabilities)], cut
+
+    def nothing(self, row: Row) -> Record:
+        probabilities = dict.fromkeys(self._names)
+        if self._multiple:
+            return {"labels": None, "probabilities": probabilities}
+        return {"label": None, "probability": None, "probabilities": probabilities}
+
+    def flat(self, record: Record) -> dict[str, Any]:
+        each = {f"probability_{name}": value for name, value in record["probabilities"].items()}
+        if self._multiple:
+            return {"labels": "|".join(record["labels"] or ()), **each}
+        return {"label": record["label"], "probability": record["probability"], **each}
+
+    def _probabilities(self, output: Any, inputs: Mapping[str, Tensor]) -> Sequence[Any]:
+        logits = output.logits.float()  # (B, c)
+        probabilities = torch.sigmoid(logits) if self._multiple else torch.softmax(logits, -1)
+        return list(probabilities.cpu().numpy())
+
+    def _record(self, probabilities: Any) -> Record:
+        named = dict(zip(self._names, shortest(probabilities), strict=True))
+        if self._multiple:
+            return {
+                "labels": [name for name, value in named.items() if value > _THRESHOLD],
+                "probabilities": named,
+            }
+        label = self._names[int(probabilities.argmax())]
+        return {"label": label, "probability": named[label], "probabilities": named}
+
+
+class Scores:
+    """The value, or the values, of a regression; a `Head`.
+
+    Args:
+        model: A regression.
+    """
+
+    auto = AutoModelForSequenceClassification
+    wanted = Wanted(counts=(1, 2))
+    formats: tuple[str, ...] = ("jsonl", "csv", "tsv")
+
+    def __init__(self, model: Pretrained) -> None:
+        self._model = model
+        self._names = class_names(model)
+        self.about = "a score" if len(self._names) == 1 else f"scores {', '.join(self._names)}"
+
+    def check(self, row: Row) -> None: ...
+
+    def predict(self, rows: Sequence[Row], runner: Runner) -> tuple[list[Record], int]:
+        features, cut = encode(self._model, rows, max_length(self._model))
+        values = runner(features, lambda output, inputs: list(output.logits.float().cpu().numpy()))
+        return [self._record(shortest(each)) for each in values], cut
+
+    def nothing(self, row: Row) -> Record:
+        return self._record([None] * len(self._names))
+
+    def flat(self, record: Record) -> dict[str, Any]:
+        if "score" in record:
+            return record
+        return {f"score_{name}": value for name, value in record["scores"].items()}
+
+    def _record(self, values: Sequence[float | None]) -> Record:
+        if len(values) == 1:
+            return {"score": values[0]}
+        return {"scores": dict(zip(self._names, values, strict=True))}

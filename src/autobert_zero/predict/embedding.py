@@ -1,0 +1,58 @@
+"""Embeddings of texts: the mean of the last hidden states over all tokens that are not padding."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+from transformers import AutoModel
+
+from autobert_zero.errors import UserError
+from autobert_zero.finetune.models import Pretrained
+from autobert_zero.predict.classify import encode
+from autobert_zero.predict.head import Record, Runner, max_length
+from autobert_zero.predict.read import Row, Wanted
+
+
+class Embeddings:
+    """A vector for each text or pair of texts; a `Head`.
+
+    Args:
+        model: Any encoder; a head that it has is left out.
+
+    Raises:
+        UserError: The model has an encoder and a decoder.
+    """
+
+    auto = AutoModel
+    wanted = Wanted(counts=(1, 2))
+    formats: tuple[str, ...] = ("npy", "jsonl")
+
+    def __init__(self, model: Pretrained) -> None:
+        if model.config.is_encoder_decoder:
+            raise UserError(
+                f"{model.source} has a decoder beside its encoder: it has no embeddings of a text"
+            )
+        self._model = model
+        self._width: int = model.config.hidden_size
+        self.about = f"embeddings of width {self._width}"
+
+    def check(self, row: Row) -> None: ...
+
+    def predict(self, rows: Sequence[Row], runner: Runner) -> tuple[list[Record], int]:
+        features, cut = encode(self._model, rows, max_length(self._model))
+        return [{"embedding": each} for each in runner(features, mean_pooled)], cut
+
+    def nothing(self, row: Row) -> Record:
+        return {"embedding": np.full(self._width, np.nan, dtype=np.float32)}
+
+    def flat(self, record: Record) -> dict[str, Any]:
+        return record
+
+
+def mean_pooled(output: Any, inputs: Mapping[str, Tensor]) -> Sequence[np.ndarray[Any, Any]]:
+    """The means of the hidden states (B, n, d) over the tokens that are not padding: (d,) each."""
+    states = output.last_hidden_state.float()  # (B, n, d)
+    mask = inputs["attention_mask"].unsqueeze(-1).to(states.dtype)  # (B, n, 1)
+    means = (states * mask).sum(1) / mask.sum(1)  # (B, d)
+    return list(means.cpu().numpy())

@@ -1,0 +1,86 @@
+"""The prediction tasks by name, and which of them a model was trained for."""
+
+from collections.abc import Callable
+
+from autobert_zero.errors import UserError
+from autobert_zero.finetune.models import Pretrained
+from autobert_zero.predict.answering import Answers
+from autobert_zero.predict.classify import Labels, Scores
+from autobert_zero.predict.embedding import Embeddings
+from autobert_zero.predict.filling import Masks
+from autobert_zero.predict.head import Head
+
+DEFAULT_TOP_K = 5
+"""Tokens for each mask."""
+
+HEADS: dict[str, Callable[[Pretrained, int], Head]] = {
+    "labels": lambda model, top_k: Labels(model),
+    "scores": lambda model, top_k: Scores(model),
+    "answers": lambda model, top_k: Answers(model),
+    "mask": Masks,
+    "embed": lambda model, top_k: Embeddings(model),
+}
+"""Makes the head of a task for a model; the number is how many tokens a mask gets."""
+
+AUTO = "auto"
+"""Stands for the task that the model was trained for."""
+
+_ENDINGS = (
+    ("ForSequenceClassification", "labels"),
+    ("ForTokenClassification", "tags"),
+    ("ForQuestionAnswering", "answers"),
+    ("ForQuestionAnsweringSimple", "answers"),
+    ("ForMaskedLM", "mask"),
+    ("ForPreTraining", "mask"),
+    ("Model", "embed"),
+)
+"""How the names of classes of `transformers` end, and the task of each."""
+
+
+def make_head(model: Pretrained, task: str, top_k: int | None = None) -> Head:
+    """Makes the head of a task, or of the task that the model was trained for.
+
+    Args:
+        model: The model.
+        task: A name in `HEADS`, or `auto`.
+        top_k: How many tokens for each mask, for the task `mask` only; None: 5.
+
+    Raises:
+        UserError: There is no such task, or the model was not trained for it.
+    """
+    if task != AUTO and task not in HEADS:
+        raise UserError(f"--task is auto or one of {', '.join(HEADS)}, not {task!r}")
+    kind = architecture(model)
+    own = _own_task(model, kind)
+    if task == AUTO:
+        if own is None:
+            known = (
+                f"a {kind}, for which there is no task"
+                if kind
+                else "a model whose config.json names no class"
+            )
+            raise UserError(f"{model.source} is {known}; choose with --task: {', '.join(HEADS)}")
+        task = own
+    elif task not in ("embed", own) and kind is not None:
+        choices = " or ".join(f"--task {name}" for name in (own, "embed") if name is not None)
+        remedy = "" if task == "mask" else "fine-tune it first (autobert-zero finetune), or "
+        raise UserError(f"{model.source} was not trained for {task}: it is a {kind}; {remedy}use {choices}")
+    if top_k is not None and task != "mask":
+        raise UserError(f"--top-k is for --task mask, not for {task}")
+    return HEADS[task](model, top_k or DEFAULT_TOP_K)
+
+
+def architecture(model: Pretrained) -> str | None:
+    """The class of `transformers` that the model is of; None where its config.json does not say."""
+    names = getattr(model.config, "architectures", None)
+    return str(names[0]) if names else None
+
+
+def _own_task(model: Pretrained, kind: str | None) -> str | None:
+    task = next((task for ending, task in _ENDINGS if kind is not None and kind.endswith(ending)), None)
+    config = model.config
+    if task == "labels" and (
+        config.problem_type == "regression" or (config.problem_type is None and config.num_labels == 1)
+    ):
+        return "scores"
+    return task

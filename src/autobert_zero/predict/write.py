@@ -1,0 +1,190 @@
+"""Where predictions go: files that are written whole, or the standard output, in one of several formats."""
+
+import csv
+import errno
+import json
+import re
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any, Protocol
+
+import numpy as np
+
+from autobert_zero.errors import UserError
+from autobert_zero.files import written_whole
+from autobert_zero.predict.head import Record, shortest
+
+STDOUT = "-"
+"""Stands for the standard output."""
+
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
+
+
+class Writer(Protocol):
+    """Writes records in one format."""
+
+    def write(self, records: Sequence[Record]) -> None:
+        """Writes more records."""
+        ...
+
+    def close(self) -> None:
+        """Writes what comes last."""
+        ...
+
+
+class _JsonLines:
+    """One JSON object per line."""
+
+    def __init__(self, stream: IO[Any]) -> None:
+        self._stream = stream
+
+    def write(self, records: Sequence[Record]) -> None:
+        self._stream.writelines(
+            json.dumps(record, ensure_ascii=False, default=_plain) + "\n" for record in records
+        )
+
+    def close(self) -> None: ...
+
+
+def _plain(vector: np.ndarray[Any, Any]) -> list[float] | None:
+    """A vector for JSON, which has no NaN."""
+    return None if np.isnan(vector).any() else shortest(vector)
+
+
+class _Table:
+    """A table with the names of the columns in the first line."""
+
+    def __init__(self, stream: IO[Any], tabs: bool = False) -> None:
+        self._tabs = tabs
+        self._writer = (
+            csv.writer(stream, delimiter="\t", lineterminator="\n", quoting=csv.QUOTE_NONE, quotechar=None)
+            if tabs
+            else csv.writer(stream, lineterminator="\n")
+        )
+        self._begun = False
+
+    def write(self, records: Sequence[Record]) -> None:
+        if records and not self._begun:
+            self._row(list(records[0]))
+            self._begun = True
+        for record in records:
+            self._row(list(record.values()))
+
+    def _row(self, cells: Sequence[Any]) -> None:
+        if self._tabs:  # a cell of such a table cannot hold them
+            cells = [re.sub(r"[\t\r\n]+", " ", cell) if isinstance(cell, str) else cell for cell in cells]
+        self._writer.writerow(cells)
+
+    def close(self) -> None: ...
+
+
+class _Array:
+    """An array of NumPy, (N, d) in single precision, which `np.load` can map into memory.
+
+    It is written row by row: neither the rows nor their number are in memory or known before.
+    """
+
+    def __init__(self, stream: IO[Any]) -> None:
+        self._stream = stream
+        self._rows = 0
+        self._width = 0
+
+    def write(self, records: Sequence[Record]) -> None:
+        rows = np.stack([record["embedding"] for record in records]).astype("<f4")
+        if not self._rows:
+            self._width = rows.shape[1]
+            self._header()
+        self._rows += len(rows)
+        self._stream.write(rows.tobytes())
+
+    def close(self) -> None:
+        self._stream.seek(0)
+        self._header()
+
+    def _header(self) -> None:
+        # NumPy pads the header so that it has the same size for any number of rows.
+        shape = (self._rows, self._width)
+        header = {"descr": "<f4", "fortran_order": False, "shape": shape}
+        np.lib.format.write_array_header_1_0(self._stream, header)
+
+
+FORMATS: dict[str, Callable[[IO[Any]], Writer]] = {
+    "jsonl": _JsonLines,
+    "csv": _Table,
+    "tsv": lambda stream: _Table(stream, tabs=True),
+    "npy": _Array,
+}
+"""Makes the writer of a format; the one of `npy` takes a stream of bytes."""
+
+
+TABLES = ("csv", "tsv")
+"""The formats whose records are flat."""
+
+
+def choose_format(out: str, chosen: str | None, possible: Sequence[str]) -> str:
+    """Chooses the format: the user's, or that of the file's ending, or JSON lines on the standard output.
+
+    Raises:
+        UserError: There is no such format, the task cannot be written in it, or the ending says none.
+    """
+    name = chosen
+    if name is None:
+        name = "jsonl" if out == STDOUT else Path(out).suffix.removeprefix(".").lower()
+    if name not in FORMATS:
+        problem = (
+            f"--format {name!r}" if chosen is not None else f"--out {out}: the ending {Path(out).suffix!r}"
+        )
+        raise UserError(f"{problem} is no format; there are {', '.join(possible)}")
+    if name not in possible:
+        raise UserError(f"this task is written as {' or '.join(possible)}, not as {name}")
+    if name == "npy" and out == STDOUT:
+        raise UserError(
+            "npy is binary and goes to a file only: name one with --out, or choose --format jsonl"
+        )
+    return name
+
+
+def check_out(out: str, sources: Sequence[str]) -> None:
+    """Checks that the output is no folder and none of the inputs.
+
+    Raises:
+        UserError: It is.
+    """
+    if out == STDOUT:
+        return
+    path = Path(out)
+    if path.is_dir():
+        raise UserError(f"--out {out} is a folder; name a file in it")
+    if path.exists() and any(path.samefile(each) for each in sources if Path(each).exists()):
+        raise UserError(f"--out {out} is also an input; name another file")
+
+
+@contextmanager
+def writing(out: str, form: str) -> Iterator[Writer]:
+    """Opens the output; a file appears, or takes the place of an older one, when the block ends well.
+
+    Args:
+        out: A file, or `-`.
+        form: A name in `FORMATS`.
+
+    Raises:
+        UserError: The file cannot be written.
+    """
+    if out == STDOUT:
+        yield FORMATS[form](sys.stdout)
+        return
+    try:
+        with written_whole(Path(out)) as partial:
+            options: Any = (
+                {"mode": "wb"} if form == "npy" else {"mode": "w", "encoding": "utf-8", "newline": ""}
+            )
+            with partial.open(**options) as stream:
+                writer = FORMATS[form](stream)
+                yield writer
+                writer.close()
+    except OSError as error:
+        if error.errno in _NO_ROOM:
+            raise
+        raise UserError(f"{out} cannot be written: {error.strerror}") from None

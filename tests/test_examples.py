@@ -5,9 +5,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import hf_samples
 import pytest
+import trained
 
 from autobert_zero.data import corpus
+from autobert_zero.hf import AutoBertZeroForMaskedLM
 
 ROOT = Path(__file__).parent.parent
 SCRIPT = ROOT / "examples" / "first_steps.py"
@@ -65,3 +68,21 @@ def test_notebook(few_steps: Path) -> None:
     NotebookClient(read, timeout=600, kernel_name="python3").execute(cwd=str(ROOT))
     outputs = [output for cell in read.cells for output in cell.get("outputs", ())]
     check_results(few_steps, "".join(output.get("text", "") for output in outputs))
+
+
+def test_fill_mask(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = trained.save(tmp_path / "m", AutoBertZeroForMaskedLM(hf_samples.config()))
+    texts = ["the [MASK] was good", "it [MASK] a [MASK]"]
+    monkeypatch.setattr(sys, "argv", ["fill_mask.py", str(model), *texts])
+    runpy.run_path(str(ROOT / "examples" / "fill_mask.py"), run_name="__main__")
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.partition(":")[0] for line in lines] == [
+        texts[0],
+        "  mask 1",
+        texts[1],
+        "  mask 1",
+        "  mask 2",
+    ]
+    assert [line.count("%") for line in lines] == [0, 5, 0, 5, 5]

@@ -21,7 +21,9 @@ def predict(
     ],
     task: Annotated[
         str,
-        typer.Option(help="labels, scores, answers, mask or embed; auto: what the model was trained for."),
+        typer.Option(
+            help="labels, scores, tags, answers, mask, embed; auto: what the model was trained for."
+        ),
     ] = "auto",
     out: Annotated[
         str, typer.Option("--out", "-o", help="File for the predictions; - for standard output.")
@@ -44,7 +46,7 @@ def predict(
         typer.Option(help="fp32 gives the numbers of transformers; auto: bf16 where it is faster."),
     ] = "fp32",
 ) -> None:
-    """Use a model: predict labels, scores, answers, masked tokens or embeddings for texts."""
+    """Use a model: predict labels, scores, tags, answers, masked tokens or embeddings for texts."""
     require("predict", "hf")
     quiet_transformers()
     from autobert_zero.predict.run import Inference

@@ -9,6 +9,7 @@ from autobert_zero.predict.classify import Labels, Scores
 from autobert_zero.predict.embedding import Embeddings
 from autobert_zero.predict.filling import Masks
 from autobert_zero.predict.head import Head
+from autobert_zero.predict.tagging import Tags
 
 DEFAULT_TOP_K = 5
 """Tokens for each mask."""
@@ -16,6 +17,7 @@ DEFAULT_TOP_K = 5
 HEADS: dict[str, Callable[[Pretrained, int], Head]] = {
     "labels": lambda model, top_k: Labels(model),
     "scores": lambda model, top_k: Scores(model),
+    "tags": lambda model, top_k: Tags(model),
     "answers": lambda model, top_k: Answers(model),
     "mask": Masks,
     "embed": lambda model, top_k: Embeddings(model),

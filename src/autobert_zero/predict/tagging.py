@@ -1,0 +1,111 @@
+"""Tags of words, such as parts of speech, and the entities that they mark."""
+
+import copy
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import AutoModelForTokenClassification
+
+from autobert_zero.finetune.features import Features
+from autobert_zero.finetune.models import Pretrained
+from autobert_zero.finetune.schemes import OUTSIDE, begin_with_b
+from autobert_zero.finetune.windows import split_into_windows
+from autobert_zero.predict.head import Record, Runner, class_names, max_length
+from autobert_zero.predict.read import Row, Wanted
+
+_LENGTH = 512
+"""Tokens of a window for models without a limit."""
+
+_WORD = re.compile(r"(?:\w\.){2,}(?!\w)|[@#]?\w(?:\S*\w)?|[^\w\s]")
+"""Abbreviations such as U.S., else what is between spaces without the punctuation around it, else one sign."""
+
+
+class Tags:
+    """The tag of each word of a text, and the entities; a `Head`.
+
+    A text is split into words at spaces and punctuation; a list of words is taken as it is. Long texts are
+    read in windows, as in fine-tuning.
+
+    Args:
+        model: A token classifier.
+    """
+
+    auto = AutoModelForTokenClassification
+    wanted = Wanted(defaults=(("tokens",), ("words",)), words=True, shown=0)
+    formats: tuple[str, ...] = ("jsonl", "csv", "tsv")
+
+    def __init__(self, model: Pretrained) -> None:
+        self._tokenizer = copy.deepcopy(model.tokenizer)
+        self._tokenizer.padding_side = "right"  # on the left it would move the words
+        self._length = max_length(model) or _LENGTH
+        self._names = class_names(model)
+        self.about = f"tags {', '.join(self._names)}"
+
+    def check(self, row: Row) -> None: ...
+
+    def predict(self, rows: Sequence[Row], runner: Runner) -> tuple[list[Record], int]:
+        split = [split_words(row.cells[0]) for row in rows]
+        windows = split_into_windows(
+            self._tokenizer, [[word for word, _ in words] for words in split], self._length
+        )
+        features = Features([window.feature for window in windows.windows], (), self._tokenizer)
+        tags: list[list[str | None]] = [[None] * len(words) for words in split]
+        for window, numbers in zip(windows.windows, runner(features, self._best), strict=True):
+            for word, place in zip(window.words, window.places, strict=True):
+                tags[window.sentence][word] = self._names[numbers[place]]
+        records = [
+            self._record(row.cells[0], words, each)
+            for row, words, each in zip(rows, split, tags, strict=True)
+        ]
+        return records, 0
+
+    def nothing(self, row: Row) -> Record:
+        return self._record(row.cells[0], [], [])
+
+    def flat(self, record: Record) -> dict[str, Any]:
+        return {
+            "words": " ".join(record["words"]),
+            "tags": " ".join(tag or OUTSIDE for tag in record["tags"]),
+            "entities": "|".join(f"{each['type']}: {each['text']}" for each in record["entities"]),
+        }
+
+    def _best(self, output: Any, inputs: Mapping[str, Tensor]) -> Sequence[Any]:
+        return list(torch.argmax(output.logits, -1).cpu().numpy())  # (n,) each
+
+    def _record(
+        self, cell: str | list[str], words: Sequence[tuple[str, int]], tags: Sequence[str | None]
+    ) -> Record:
+        text = cell if isinstance(cell, str) else " ".join(cell)
+        return {
+            "text": text,
+            "words": [word for word, _ in words],
+            "tags": list(tags),
+            "entities": _entities(text, words, [tag or OUTSIDE for tag in tags]),
+        }
+
+
+def split_words(cell: str | list[str]) -> list[tuple[str, int]]:
+    """The words of a text, each with its first character; words that are given are joined by spaces."""
+    if isinstance(cell, str):
+        return [(match[0], match.start()) for match in _WORD.finditer(cell)]
+    words, start = [], 0
+    for word in cell:
+        words.append((word, start))
+        start += len(word) + 1
+    return words
+
+
+def _entities(text: str, words: Sequence[tuple[str, int]], tags: Sequence[str]) -> list[Record]:
+    """The entities that IOB tags mark, as conlleval has them; other tags mark none."""
+    entities: list[Record] = []
+    marks = [tag if tag.startswith(("B-", "I-")) else OUTSIDE for tag in tags]
+    for (word, start), tag in zip(words, begin_with_b(marks), strict=True):
+        end = start + len(word)
+        if tag.startswith("B-"):
+            entities.append({"type": tag[2:], "text": "", "start": start, "end": end})
+        elif tag.startswith("I-"):
+            entities[-1]["end"] = end
+    return [{**each, "text": text[each["start"] : each["end"]]} for each in entities]

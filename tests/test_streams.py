@@ -9,7 +9,7 @@ import sys
 import pytest
 from rich.console import Console
 
-from autobert_zero.streams import lasting_streams
+from autobert_zero.streams import lasting_streams, reader_gone
 
 
 class Broken(io.StringIO):
@@ -34,6 +34,8 @@ def test_work_goes_on_without_a_reader(monkeypatch: pytest.MonkeyPatch, number: 
     with lasting_streams():
         print("nobody reads this")
         Console().print("nor this")
+        sys.stdout.writelines(["nor", "these"])
+        assert reader_gone(sys.stdout)
     assert os.readlink(f"/proc/self/fd/{stream.file}") == os.devnull
     assert sys.stdout is stream
 

@@ -3,7 +3,7 @@
 import errno
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, TextIO
 
@@ -50,6 +50,11 @@ class _Lasting:
         except OSError as error:
             self._drop(error)
             return len(text)
+
+    def writelines(self, lines: Iterable[str]) -> None:
+        """Writes, or drops, each of the texts."""
+        for line in lines:
+            self.write(line)
 
     def flush(self) -> None:
         """Flushes, or drops what is not written yet."""

@@ -47,15 +47,15 @@ def one_by_one(folder: Path, texts: list[str]) -> np.ndarray:
 @pytest.mark.parametrize("kind", MODELS)
 def test_embeddings_equal_a_plain_loop(kind: str, tmp_path: Path) -> None:
     model = trained.save(tmp_path / "m", MODELS[kind]())
-    (tmp_path / "texts.txt").write_text("\n".join(texts(40)))
-    expected = one_by_one(model, texts(40))
-    for size in (1, 7, 64):
+    (tmp_path / "texts.txt").write_text("\n".join(texts(13)))
+    expected = one_by_one(model, texts(13))
+    for size in (1, 5):
         out = tmp_path / f"{size}.npy"
         options = ("--task", "embed", "--batch-size", size, "--out", out)
         done = tiny.command("predict", "--model", model, *options, tmp_path / "texts.txt")
         assert done.code == 0, done.err
         mapped = np.load(out, mmap_mode="r")
-        assert (mapped.dtype, mapped.shape) == (np.float32, (40, hf_samples.WIDTH))
+        assert (mapped.dtype, mapped.shape) == (np.float32, (13, hf_samples.WIDTH))
         np.testing.assert_allclose(mapped, expected, rtol=0, atol=1e-5)
 
 

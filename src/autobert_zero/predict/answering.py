@@ -36,7 +36,10 @@ class Answers:
     def check(self, row: Row) -> None: ...
 
     def predict(self, rows: Sequence[Row], runner: Runner) -> tuple[list[Record], int]:
-        questions = [Question(str(number), *row.cells, answers=()) for number, row in enumerate(rows)]
+        questions = [
+            Question(str(number), question, context, ())
+            for number, (question, context) in enumerate(row.cells for row in rows)
+        ]
         problem = QuestionAnswering(_TASK, {_SPLIT: questions}, self._tokenizer, self._length)
         logits = runner(
             problem.features[_SPLIT],

@@ -173,7 +173,7 @@ def test_files_of_results(model: Path, tmp_path: Path, ending: str) -> None:
     out = tmp_path / f"new/results.{ending}"
     done = tiny.command("predict", "--model", model, "--out", out, tmp_path / "texts.jsonl")
     assert (done.code, done.out) == (0, "")
-    assert done.log.endswith(f"1 texts predicted; results in {out}\n")
+    assert done.log.endswith(f"1 text predicted; results in {out}\n")
     (record,) = predicted("--model", model, tmp_path / "texts.jsonl")
     written = out.read_text()
     if ending == "jsonl":

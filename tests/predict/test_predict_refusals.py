@@ -56,19 +56,19 @@ def refused(*arguments: object) -> str:
         (
             "masked",
             "labels",
-            "was not trained for labels: it is a AutoBertZeroForMaskedLM; fine-tune it first",
+            "was not trained for labels: its class is AutoBertZeroForMaskedLM; fine-tune it first",
         ),
         ("masked", "scores", "use --task mask or --task embed"),
         ("encoder", "labels", "fine-tune it first (autobert-zero finetune), or use --task embed"),
         (
             "classifier",
             "mask",
-            "not trained for mask: it is a AutoBertZeroForSequenceClassification; use --task l",
+            "not trained for mask: its class is AutoBertZeroForSequenceClassification; use --task l",
         ),
         ("classifier", "answers", "was not trained for answers"),
         ("classifier", "scores", "was not trained for scores"),
         ("regression", "labels", "was not trained for labels"),
-        ("encoder", "mask", "was not trained for mask: it is a AutoBertZeroModel; use --task embed"),
+        ("encoder", "mask", "was not trained for mask: its class is AutoBertZeroModel; use --task embed"),
         ("classifier", "summary", "--task is auto or one of labels, scores, "),
         ("masked", "mask", "texts.txt, line 1: there is no [MASK] in 'good film'"),
         ("masked", "auto", "texts.txt, line 1: there is no [MASK] in 'good film'"),
@@ -99,7 +99,10 @@ def test_models_without_a_task_or_a_class(tmp_path: Path) -> None:
     model = trained.save(tmp_path / "m", BertModel(hf_samples.bert_config()))
     config = json.loads((model / "config.json").read_text())
     for architectures, message in (
-        (["BertForNextSentencePrediction"], "is a BertForNextSentencePrediction, for which there is no task"),
+        (
+            ["BertForNextSentencePrediction"],
+            "is of the class BertForNextSentencePrediction, for which there is no task",
+        ),
         (None, "is a model whose config.json names no class; choose with --task: labels"),
     ):
         (model / "config.json").write_text(json.dumps(config | {"architectures": architectures}))

@@ -57,7 +57,7 @@ def make_head(model: Pretrained, task: str, top_k: int | None = None) -> Head:
     if task == AUTO:
         if own is None:
             known = (
-                f"a {kind}, for which there is no task"
+                f"of the class {kind}, for which there is no task"
                 if kind
                 else "a model whose config.json names no class"
             )
@@ -66,7 +66,9 @@ def make_head(model: Pretrained, task: str, top_k: int | None = None) -> Head:
     elif task not in ("embed", own) and kind is not None:
         choices = " or ".join(f"--task {name}" for name in (own, "embed") if name is not None)
         remedy = "" if task == "mask" else "fine-tune it first (autobert-zero finetune), or "
-        raise UserError(f"{model.source} was not trained for {task}: it is a {kind}; {remedy}use {choices}")
+        raise UserError(
+            f"{model.source} was not trained for {task}: its class is {kind}; {remedy}use {choices}"
+        )
     if top_k is not None and task != "mask":
         raise UserError(f"--top-k is for --task mask, not for {task}")
     return HEADS[task](model, top_k or DEFAULT_TOP_K)

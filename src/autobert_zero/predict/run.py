@@ -85,7 +85,7 @@ def predict(
     rows = open_rows(sources, columns, head.wanted, head.check)
     limit = max_length(opened)
     tokens = "" if limit is None else f", at most {limit:,} tokens each"
-    total = "texts" if rows.total is None else f"{rows.total:,} texts"
+    total = "texts" if rows.total is None else f"{rows.total:,} text{'s' * (rows.total != 1)}"
     progress.say(
         f"{head.about} for {total} of {', '.join(rows.inputs)} (column {' and '.join(rows.columns)}{tokens}) "
         f"with {model} ({architecture(opened)}), as {form} to {'standard output' if out == STDOUT else out}"
@@ -133,7 +133,7 @@ def _predict(head: Head, block: Sequence[Row], runner: Runner, counts: _Counts) 
 
 def _summary(counts: _Counts, limit: int | None, out: str) -> str:
     """The last line: what was predicted, and which texts were not taken as they are."""
-    parts = [f"{counts.rows:,} texts predicted"]
+    parts = [f"{counts.rows:,} text{'s' * (counts.rows != 1)} predicted"]
     if counts.cut:
         parts.append(f"{counts.cut:,} of them longer than {limit:,} tokens and cut")
     if counts.empty:

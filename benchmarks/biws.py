@@ -46,7 +46,13 @@ BASE = {
     "data": {"vocab_size": 256, "length": 64},
     "model": {"layers": 3, "width": 32, "heads": 4},
     "space": {"max_ops": 8},
-    "proxy": {"warmup_steps": 240, "steps": 20, "batch_size": 16, "learning_rate": 4e-3},
+    "proxy": {
+        "warmup_steps": 240,
+        "steps": 20,
+        "batch_size": 16,
+        "learning_rate": 4e-3,
+        "calibration": 0.0,  # a way of its own below
+    },
     "final": {"batch_size": 16, "learning_rate": 4e-3},
 }
 GOOD = 0.6

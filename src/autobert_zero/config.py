@@ -257,10 +257,18 @@ class ProxyConfig(Section):
     candidates: int = Field(26, ge=1)
     """Candidates to score; failed and diverged ones count."""
     warmup_steps: int = Field(240, ge=0)
-    """Updates of the shared weights before the first score, with known and random layers by turns."""
+    """Updates of the shared weights before the first score. Where the search knows backbones, known
+    attentions and all kernels are trained equally long in every place; else layers are random."""
     warmup_attention_share: float = Field(0.0, ge=0, le=1)
-    """Probability that a random layer of the warm-up is an attention. Convolutions leave the plateau of
-    unigram statistics hundreds of steps earlier, and take embeddings and feed-forward blocks with them."""
+    """Probability that a random layer of the warm-up is an attention; where the search knows backbones, any
+    but 0 lets random attentions have their turn. Convolutions leave the plateau of unigram statistics
+    hundreds of steps earlier, and take embeddings and feed-forward blocks with them."""
+    calibration: float = Field(0.5, ge=0, le=4)
+    """Extra updates before those that count, as a share of `steps`, for a candidate whose shared weights were
+    not trained at all; fewer in proportion, none from half of the training of the most trained ones on."""
+    train_again: int = Field(16, ge=0)
+    """After so many candidates without training, possible parents and what the search was given are trained
+    again before they are compared, since the shared weights have moved; 0: they are only scored again."""
     steps: int = Field(40, ge=1)
     """Updates of each candidate."""
     batch_size: int = Field(32, ge=1)

@@ -69,6 +69,8 @@ def paper() -> SearchConfig:
             candidates=760,
             warmup_steps=20_000,
             warmup_attention_share=0.5,
+            calibration=0.0,
+            train_again=0,
             score="tasks",
             steps=40_000,
             batch_size=256,

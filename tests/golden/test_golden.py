@@ -75,7 +75,8 @@ def search_config(folder: Path) -> SearchConfig:
     corpus = folder / "corpus.txt"
     corpus.write_text("\n".join(tiny.paragraphs(150)), encoding="utf-8")
     final = {"finalists": 1, "screening_steps": 1, "steps": 1, "rates": [1e-3]}
-    return tiny.config(corpus, proxy={"candidates": 6}, precision="fp32", device="cpu", final=final)
+    proxy = {"candidates": 6, "calibration": 0.0}
+    return tiny.config(corpus, proxy=proxy, precision="fp32", device="cpu", final=final)
 
 
 def searched(folder: Path) -> dict[str, Any]:

@@ -14,11 +14,12 @@ from torch import Tensor
 from autobert_zero.errors import UserError
 from autobert_zero.measure import training_memory
 from autobert_zero.nn import MaskedLM
+from autobert_zero.nn.practice import BRANCHES
 from autobert_zero.search.trial import Outcome, Proposal, Status
 from autobert_zero.search_runs import evaluate as module
 from autobert_zero.search_runs.evaluate import ProxyEvaluator
 from autobert_zero.search_runs.prepare import Setting, prepare
-from autobert_zero.space import Backbone
+from autobert_zero.space import KERNELS, Backbone
 from autobert_zero.training.language import Evaluation
 from autobert_zero.training.loop import Diverged, Recipe, train
 
@@ -385,6 +386,48 @@ def test_warm_up_is_a_function_of_the_seed(evaluator: ProxyEvaluator, setting: S
     again = setting.evaluator()
     again.warm_up(setting.space, lambda *rest: None)
     assert not changed(again, copied(evaluator))
+
+
+def test_a_warm_up_in_a_known_space_trains_known_attentions_and_kernels_alike(corpus_file: Path) -> None:
+    """Segments of ten steps: as many as there are kinds of layers."""
+    config = tiny.modern(corpus_file, proxy={"sharing": "biws", "rungs": [], "batch_size": 2})
+    attentions = len(config.bounds.known_attentions)
+    kinds = attentions + len(KERNELS)
+    config = config.model_copy(update={"proxy": config.proxy.model_copy(update={"warmup_steps": 10 * kinds})})
+    setting = prepare(config)
+    evaluator = setting.evaluator()
+    evaluator.warm_up(setting.space, lambda *rest: None)
+    for row in evaluator.bank.practice.tolist():
+        practice = dict(zip(BRANCHES, row, strict=True))
+        assert practice["output"] == practice["Q"] == 10 * attentions
+        assert [practice[f"conv {kernel}"] for kernel in KERNELS] == [70, 60, 50, 40, 30, 20, 10]
+
+
+def test_a_candidate_whose_branches_were_not_trained_is_calibrated(setting: Setting) -> None:
+    """A warm-up of convolutions: an attention has all extra steps, a convolution has none."""
+    evaluator = with_proxy(setting, calibration=1.0, warmup_attention_share=0.0, rungs=(0.5,))
+    evaluator.warm_up(setting.space, lambda *rest: None)
+    updates = evaluator.bank.updates
+    steps: list[tuple[int, int]] = []
+    attention, trained = evaluator.evaluate(
+        Proposal(0, HYBRID), (), lambda done, of, loss: steps.append((done, of))
+    )
+    extra = attention.metrics["calibration"]
+    assert extra in (2, 3)  # of three, for one layer of two and for what its kernel lacks
+    assert steps == [(done, 3 + extra) for done in range(1, int(4 + extra))]
+    assert trained is not None
+    assert trained.updates == updates + 3 + extra
+    assert {name for name in attention.metrics if name.startswith("rung")} == {"rung 2"}
+    convolution, _ = evaluator.evaluate(Proposal(1, Backbone.parse("conv 3\nconv 3")))
+    assert "calibration" not in convolution.metrics
+    off, _ = with_calibration_off(evaluator, setting)
+    assert "calibration" not in off.metrics
+
+
+def with_calibration_off(evaluator: ProxyEvaluator, setting: Setting) -> tuple[Outcome, Any]:
+    other = with_proxy(setting, calibration=0.0)
+    other.bank.load_state(evaluator.bank.state())
+    return other.evaluate(Proposal(0, HYBRID))
 
 
 def test_warm_up_may_be_skipped(corpus_file: Path) -> None:

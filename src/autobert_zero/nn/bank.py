@@ -3,7 +3,8 @@
 Each layer position holds two branches at their largest: an attention with the projections of Q, K, V
 and P, and a convolution with a kernel of 65. A candidate inherits the parts it uses, trains, and its
 weights are written back (paper, "BIWS"). Beyond the paper, what Adam remembers of each weight is shared
-in the same way, so that a candidate goes on with the training of the weights where the last one left it.
+in the same way, so that a candidate goes on with the training of the weights where the last one left it;
+and the bank counts how long each branch was trained.
 """
 
 from collections.abc import Iterator, Mapping
@@ -14,6 +15,7 @@ from torch import Tensor
 
 from autobert_zero.encoder_config import TRUNK, EncoderConfig
 from autobert_zero.nn.heads import MaskedLM
+from autobert_zero.nn.practice import no_practice, practised
 from autobert_zero.space import INPUTS, KERNELS, Attention, Backbone, Convolution, parse_formula
 
 _WIDEST = Attention(parse_formula(" + ".join(INPUTS)))
@@ -62,6 +64,8 @@ class WeightBank:
         tensors: Name to tensor; the names are those of `MaskedLM`'s parameters.
         moments: Adam's running means of gradients and of their squares, each by the same names.
         updates: How many updates the weights have had, from which Adam corrects its young means.
+        practice: Updates of each branch by layer position, see `nn.practice`; (layers, branches). They are
+            0 after loading a bank that did not count them.
         layers: Depth of the candidates.
 
     Args:
@@ -83,6 +87,7 @@ class WeightBank:
             key: {name: torch.zeros_like(tensor) for name, tensor in self.tensors.items()} for key in _MOMENTS
         }
         self.updates = 0
+        self.practice = no_practice(layers)
 
     @torch.no_grad()
     def inherit(self, model: MaskedLM, optimizer: torch.optim.Optimizer | None = None) -> None:
@@ -136,12 +141,16 @@ class WeightBank:
                     target.add_(own.to(target.device))
             for name, tensor in shared.items():
                 tensor.copy_(torch.where(users[name] > 0, total[name] / users[name].clamp_min(1), tensor))
+        backbones = [one.backbone for one in trained]
+        steps = [one.updates - self.updates for one in trained]
+        self.practice = self.practice + practised(backbones, steps, self.layers)
         self.updates = max([self.updates, *(one.updates for one in trained)])
 
     def state(self) -> dict[str, Tensor]:
         """Everything as tensors with unique names, for a file; the weights' memory is shared."""
         moments = {f"{key}/{name}": tensor for key in _MOMENTS for name, tensor in self.moments[key].items()}
-        return self.tensors | moments | {"updates": torch.tensor(self.updates)}
+        counts = {"updates": torch.tensor(self.updates), "practice": self.practice}
+        return self.tensors | moments | counts
 
     def load_state(self, state: Mapping[str, Tensor]) -> None:
         """Takes what `state` gave.
@@ -149,12 +158,14 @@ class WeightBank:
         Raises:
             ValueError: It is of a bank of other sizes.
         """
+        state = {"practice": no_practice(self.layers), **state}
         shapes = {name: tensor.shape for name, tensor in state.items()}
         if shapes != {name: tensor.shape for name, tensor in self.state().items()}:
             raise ValueError("it is of a search with other sizes or another trunk")
         self.tensors = {name: state[name] for name in self.tensors}
         self.moments = {key: {name: state[f"{key}/{name}"] for name in self.tensors} for key in _MOMENTS}
         self.updates = int(state["updates"])
+        self.practice = state["practice"]
 
     def _pairs(
         self, backbone: Backbone, owned: Mapping[str, Tensor], bank: Mapping[str, Tensor]

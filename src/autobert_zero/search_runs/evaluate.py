@@ -21,6 +21,8 @@ from autobert_zero.errors import UserError
 from autobert_zero.files import written_whole
 from autobert_zero.measure import training_memory
 from autobert_zero.nn import EncoderConfig, MaskedLM, NoSharing, Trained, WeightBank
+from autobert_zero.nn.practice import shortfall
+from autobert_zero.search.practice import Rotation
 from autobert_zero.search.rungs import rung_metric, rung_steps
 from autobert_zero.search.trial import Outcome, Proposal, Status
 from autobert_zero.space import Backbone, Space, sample_backbone
@@ -29,14 +31,14 @@ from autobert_zero.training.loop import Diverged, OnStep, Recipe, make_optimizer
 from autobert_zero.training.precision import Precision
 
 _WARMUP_SEGMENT = 10
-"""Steps that one random backbone trains in the warm-up."""
+"""Steps that one backbone trains in the warm-up."""
 
 _WARMUP_OF_NEW = 0.05
 """Share of a candidate's steps in which the rate of new weights rises."""
 
 _SNAPSHOTS = 2
 
-_WORST = -1e9
+WORST = -1e9
 """The new score of a candidate whose loss is no longer finite."""
 
 
@@ -103,26 +105,29 @@ class ProxyEvaluator:
         self.bank = WeightBank(model, layers) if proxy.sharing == "biws" else NoSharing()
 
     def warm_up(self, space: Space, on_step: Watch) -> None:
-        """Trains random backbones in turn, so that the first candidates do not start from noise."""
+        """Trains backbones in turn, so that the first candidates do not start from noise.
+
+        In a space with known backbones they train all kinds of layers equally long; else they are random.
+        """
         if not self._shares:
             return
         steps = self._proxy.warmup_steps
         random = Random(f"{self._seed} warm-up")
         space = replace(space, attention_share=self._proxy.warmup_attention_share)
         batches = self._batches(0)
-        known = [backbone for _, backbone in space.known]
+        rotation = Rotation(space, random) if space.known else None
         for start in range(0, steps, _WARMUP_SEGMENT):
-            # By turns, so that no kind of layer is scored by how little of it was practised.
-            by_turns = bool(known) and start // _WARMUP_SEGMENT % 2 == 0
-            drawn = random.choice(known) if by_turns else sample_backbone(random, space)
+            drawn = sample_backbone(random, space).canonical() if rotation is None else rotation.draw()
             # The rate rises once, in the first segment: the optimiser's memory goes on from there.
             recipe = self._recipe(min(_WARMUP_SEGMENT, steps - start), warmup=0.0 if start else 0.9)
-            model, optimizer = self._heir(drawn.canonical(), recipe)
+            model, optimizer = self._heir(drawn, recipe)
             try:
                 self._train(model, batches, recipe, partial(_advance, on_step, start, steps), optimizer)
             except Diverged:
                 continue  # a random backbone may; its weights are dropped as a candidate's would be
             self.bank.absorb(Trained.of(model, optimizer))
+            if rotation is not None:
+                rotation.trained(recipe.steps)
 
     def evaluate(
         self,
@@ -152,10 +157,11 @@ class ProxyEvaluator:
         most = self._proxy.max_memory_gb
         if most is not None and (needed := self._memory(proposal.backbone) / 1e9) > most:
             return ended(Status.FAILED, f"would take {needed:.3g} GB of memory, more than {most:.3g}")
-        watch = partial(_advance, self._in_time(start, on_step), 0, self._proxy.steps)
+        extra = self._calibration(proposal.backbone)
+        watch = partial(_advance, self._in_time(start, on_step), 0, extra + self._proxy.steps)
         with threads(1 if self._proxy.together > 1 and self._device.type == "cpu" else None):
             try:
-                outcome, trained = self._climb(proposal.backbone, stream, bars, watch)
+                outcome, trained = self._climb(proposal.backbone, stream, bars, extra, watch)
             except Diverged as error:
                 return ended(Status.DIVERGED, str(error))
             except _TooSlow as error:
@@ -168,18 +174,18 @@ class ProxyEvaluator:
         return replace(outcome, seconds=time.perf_counter() - start), trained
 
     def _climb(
-        self, backbone: Backbone, stream: int, bars: Sequence[float], on_step: OnStep
+        self, backbone: Backbone, stream: int, bars: Sequence[float], extra: int, on_step: OnStep
     ) -> tuple[Outcome, Trained | None]:
-        """Trains from rung to rung, as long as the candidate is above the bars."""
+        """Trains the extra steps, then from rung to rung as long as the candidate is above the bars."""
         # Shared weights go on at the rate where they are; new ones need a rise.
         warmup = 0.0 if self._shares else _WARMUP_OF_NEW
-        recipe = self._recipe(self._proxy.steps, warmup)
+        recipe = self._recipe(extra + self._proxy.steps, warmup)
         model, optimizer = self._heir(backbone, recipe)
         batches = self._batches(stream + 1)
-        done, rungs = 0, {}
+        done, rungs = 0, {"calibration": float(extra)} if extra else {}
         for place, rung in enumerate(rung_steps(self._proxy)):
-            self._train(model, batches, recipe, on_step, optimizer, range(done, rung))
-            done = rung
+            self._train(model, batches, recipe, on_step, optimizer, range(done, extra + rung))
+            done = extra + rung
             score, _ = self._scored(model, with_loss=False)
             rungs[rung_metric(rung)] = score
             if place < len(bars) and score < bars[place]:
@@ -192,6 +198,12 @@ class ProxyEvaluator:
     @property
     def _shares(self) -> bool:
         return self._proxy.sharing == "biws"
+
+    def _calibration(self, backbone: Backbone) -> int:
+        """Extra steps before a candidate's own ones, where its branches were trained less than others."""
+        if not isinstance(self.bank, WeightBank):
+            return 0
+        return round(self._proxy.calibration * self._proxy.steps * shortfall(self.bank.practice, backbone))
 
     def _learned(self, model: MaskedLM, optimizer: torch.optim.Optimizer) -> Trained | None:
         """What the bank is to absorb; nothing where there is none."""
@@ -222,7 +234,7 @@ class ProxyEvaluator:
             try:
                 scores.append(self._scored(model, with_loss=False)[0])
             except Diverged:
-                scores.append(_WORST)
+                scores.append(WORST)
         return scores
 
     def _scored(self, model: MaskedLM, with_loss: bool) -> tuple[float, dict[str, float]]:

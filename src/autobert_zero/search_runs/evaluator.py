@@ -1,15 +1,17 @@
 """The evaluator of a run: an executor trains, the bank learns, and snapshots keep what it learned."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from autobert_zero.config import ProxyConfig
+from autobert_zero.nn import Trained
 from autobert_zero.progress import Bars
 from autobert_zero.search.halving import promotion_thresholds
+from autobert_zero.search.practice import due
 from autobert_zero.search.rungs import rung_steps
-from autobert_zero.search.trial import Outcome, Proposal, Trial
-from autobert_zero.search_runs.evaluate import ProxyEvaluator, snapshot_path
+from autobert_zero.search.trial import Outcome, Proposal, Status, Trial
+from autobert_zero.search_runs.evaluate import WORST, ProxyEvaluator, snapshot_path
 from autobert_zero.search_runs.executors import Done, Executor
 from autobert_zero.space import Space
 
@@ -33,6 +35,7 @@ class TrainingEvaluator:
     executor: Executor
     snapshots: Path
     progress: Bars
+    _learned: list[Trained] = field(default_factory=list, init=False, repr=False)
 
     def restore(self, trials: Sequence[Trial]) -> int:
         """Loads the newest whole snapshot that the trials contain; warms the bank up if the run is new."""
@@ -47,31 +50,60 @@ class TrainingEvaluator:
         return 0
 
     def rescore(self, contenders: Sequence[Trial], trials: Sequence[Trial]) -> Mapping[int, float]:
-        """Scores them with the bank as it stands; scores from new weights do not age."""
-        stale = contenders if self.proxy.sharing != "none" else ()
+        """Scores them with the bank as it stands, those that are due after a new training.
+
+        Scores from new weights do not age. What is learned is merged together with what the next candidates
+        learn, which start from the same state of the bank.
+        """
+        if self.proxy.sharing == "none":
+            return {}
+        again = due(trials, contenders, self.proxy.train_again)
+        numbers = {trial.proposal.number for trial in again}
+        stale = [trial for trial in contenders if trial.proposal.number not in numbers]
         scores = self.executor.rescore(
             self.evaluator,
             [trial.proposal.backbone for trial in stale],
             snapshot_path(self.snapshots, len(trials)),
         )
-        return {trial.proposal.number: score for trial, score in zip(stale, scores, strict=True)}
+        rescored = {trial.proposal.number: score for trial, score in zip(stale, scores, strict=True)}
+        return rescored | self._train_again(again, len(trials))
+
+    def _train_again(self, again: Sequence[Trial], count: int) -> dict[int, float]:
+        """Trains candidates on batches that they were not trained on before; their new scores."""
+        proposals = [replace(trial.proposal, number=self.proxy.candidates + count) for trial in again]
+        results = self._run(proposals, (), count, "trained again")
+        self._learned[:] = [trained for _, trained in results if trained is not None]
+        scores: dict[int, float] = {}
+        for trial, (outcome, _) in zip(again, results, strict=True):
+            if outcome.score is not None:
+                scores[trial.proposal.number] = outcome.score
+            elif outcome.status is Status.DIVERGED:
+                scores[trial.proposal.number] = WORST
+        return scores
 
     def evaluate(self, proposals: Sequence[Proposal], trials: Sequence[Trial]) -> list[Outcome]:
         """Trains candidates from one state of the bank, and merges what they learned into it."""
+        bars = promotion_thresholds(trials, rung_steps(self.proxy), self.proxy.rung_share)
+        results = self._run(proposals, bars, len(trials), "together")
+        learned = [trained for _, trained in results if trained is not None]
+        self.evaluator.bank.absorb(*self._learned, *learned)
+        self._learned.clear()
+        return [outcome for outcome, _ in results]
+
+    def _run(self, proposals: Sequence[Proposal], bars: Sequence[float], count: int, name: str) -> list[Done]:
+        """Trains candidates from the bank as it is after so many trials; in their order."""
         done: dict[int, Done] = {}
         running = self.executor.run(
             proposals,
-            promotion_thresholds(trials, rung_steps(self.proxy), self.proxy.rung_share),
-            snapshot_path(self.snapshots, len(trials)),
+            bars,
+            snapshot_path(self.snapshots, count),
             lambda step, total, loss: self.progress.update("candidate", step, total, f"loss {loss:.3f}"),
         )
         for place, result in running:
             done[place] = result
             if len(proposals) > 1:
-                self.progress.update("together", len(done), len(proposals))
-        results = [done[place] for place in range(len(proposals))]
-        self.evaluator.bank.absorb(*(trained for _, trained in results if trained is not None))
-        return [outcome for outcome, _ in results]
+                self.progress.update(name, len(done), len(proposals))
+        return [done[place] for place in range(len(proposals))]
 
     def save(self, count: int) -> None:
         """Writes a snapshot of the bank."""

@@ -26,6 +26,9 @@ def search_parts(config: SearchConfig) -> list[Part]:
         parts.append(part("warm-up of the shared weights", proxy.warmup_steps, proxy.batch_size))
     steps = round(proxy.candidates * _expected_steps(proxy))
     parts.append(part(f"{proxy.candidates} candidates", steps, proxy.batch_size))
+    if proxy.sharing == "biws":
+        more = {name: steps for name, steps in _fairness(config).items() if steps}
+        parts += [part(f"{name}, at most", steps, proxy.batch_size) for name, steps in more.items()]
     # Each candidate, and the parents that are scored again before it.
     scored = proxy.candidates * (1 + 2 * config.strategy.parents)
     if proxy.score == "minimal_pairs":
@@ -48,6 +51,18 @@ def search_parts(config: SearchConfig) -> list[Part]:
         parts.append(part("the opponents at equal time", (models - 1) * final.steps, final.batch_size))
     parts.append(part("the strongest at equal weights", final.steps, final.batch_size))
     return parts
+
+
+def _fairness(config: SearchConfig) -> dict[str, int]:
+    """Steps that keep shared weights fair, beyond those of the candidates, at most."""
+    proxy, strategy = config.proxy, config.strategy
+    starts = range(strategy.population, proxy.candidates, strategy.parents * strategy.children)
+    rounds = sum(start >= proxy.train_again > 0 for start in starts)
+    trained = 2 * strategy.parents + len(config.bounds.known)
+    return {
+        "calibration of candidates": round(proxy.candidates * proxy.calibration * proxy.steps),
+        "parents and known backbones again": rounds * trained * proxy.steps,
+    }
 
 
 def _expected_steps(proxy: ProxyConfig) -> float:

@@ -1,0 +1,102 @@
+"""What the evaluator of a run scores again, trains again and merges; its executor follows a script."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from autobert_zero.config import ProxyConfig
+from autobert_zero.search.progress import RunProgress
+from autobert_zero.search.trial import KNOWN, Outcome, Proposal, Status, Trial
+from autobert_zero.search_runs.evaluate import WORST
+from autobert_zero.search_runs.evaluator import TrainingEvaluator
+from autobert_zero.space import KERNELS, Backbone, Convolution
+
+DIVERGES = Convolution(KERNELS[-1])
+
+
+def trial(number: int, known: bool = False, rescored: Sequence[int] = ()) -> Trial:
+    mutations = (f"{KNOWN}: x",) if known else ()
+    proposal = Proposal(number, Backbone((Convolution(KERNELS[number % 6]),)), mutations=mutations)
+    return Trial(proposal, Outcome(Status.COMPLETE, 0.0), dict.fromkeys(rescored, 0.0))
+
+
+class Script:
+    """An executor: fresh scores are 10 and the kernel, scores of trainings 20 and the kernel."""
+
+    def __init__(self) -> None:
+        self.trained: list[int] = []
+
+    def rescore(self, evaluator: Any, backbones: Sequence[Backbone], snapshot: Path) -> list[float]:
+        return [10.0 + kernel(backbone) for backbone in backbones]
+
+    def run(
+        self, proposals: Sequence[Proposal], *rest: Any
+    ) -> Iterator[tuple[int, tuple[Outcome, str | None]]]:
+        for place, proposal in reversed(list(enumerate(proposals))):
+            self.trained.append(proposal.number)
+            if proposal.backbone.layers[0] == DIVERGES:
+                yield place, (Outcome(Status.DIVERGED, reason="loss is nan"), None)
+            else:
+                score = 20.0 + kernel(proposal.backbone)
+                yield place, (Outcome(Status.COMPLETE, score), f"of {proposal.backbone}")
+
+
+def kernel(backbone: Backbone) -> int:
+    layer = backbone.layers[0]
+    assert isinstance(layer, Convolution)
+    return layer.kernel
+
+
+def refreshed(
+    trials: Sequence[Trial], contenders: Sequence[int], **proxy: Any
+) -> tuple[Mapping[int, float], list[int], list[str]]:
+    """New scores, the numbers that were trained under, and what the bank merged after a candidate."""
+    merged: list[str] = []
+    executor: Any = Script()
+    bank = SimpleNamespace(absorb=lambda *trained: merged.extend(trained))
+    evaluator: Any = SimpleNamespace(bank=bank)
+    config = ProxyConfig(candidates=100, **{"train_again": 4, **proxy})
+    with RunProgress(Console(quiet=True)) as progress:
+        run = TrainingEvaluator(config, None, evaluator, executor, Path("bank"), progress)  # type: ignore[arg-type]
+        scores = run.rescore([trials[number] for number in contenders], trials)
+        assert merged == []  # the next candidates start from the bank as it was
+        run.evaluate([Proposal(len(trials), Backbone((Convolution(9),)))], trials)
+        run.evaluate([], trials)  # nothing is merged twice
+    return scores, executor.trained, merged
+
+
+def test_who_was_trained_long_ago_is_trained_again_and_merged_with_the_next_candidate() -> None:
+    trials = [trial(number) for number in range(6)]
+    scores, trained, merged = refreshed(trials, [5, 1, 0])
+    assert scores == {5: 41.0, 0: 23.0, 1: 25.0}
+    assert trained == [106, 106, 6]
+    assert merged == ["of conv 3", "of conv 5", "of conv 9"]
+
+
+def test_what_the_search_was_given_is_trained_again_too() -> None:
+    trials = [trial(0, known=True), *(trial(number) for number in range(1, 6))]
+    scores, trained, _ = refreshed(trials, [5])
+    assert scores == {5: 41.0, 0: 23.0}
+    assert trained == [106, 6]
+
+
+def test_one_that_diverges_gets_the_worst_score_and_teaches_nothing() -> None:
+    broken = Trial(Proposal(0, Backbone((DIVERGES,))), Outcome(Status.COMPLETE, 0.0))
+    scores, _, merged = refreshed([broken, *map(trial, range(1, 6))], [0])
+    assert scores == {0: WORST}
+    assert merged == ["of conv 9"]
+
+
+@pytest.mark.parametrize(
+    ("proxy", "scores"), [({"train_again": 0}, {0: 13.0, 5: 41.0}), ({"sharing": "none"}, {})]
+)
+def test_it_may_be_left_out(proxy: dict[str, Any], scores: dict[int, float]) -> None:
+    trials = [trial(number) for number in range(6)]
+    found, trained, merged = refreshed(trials, [0, 5], **proxy)
+    assert found == scores
+    assert trained == [6]
+    assert merged == ["of conv 9"]

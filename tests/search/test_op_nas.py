@@ -1,10 +1,12 @@
 """OP-NAS with hand-made scores: rewards, parents and rounds."""
 
+from itertools import cycle
 from random import Random
 
 import pytest
 
 from autobert_zero.config import StrategyConfig
+from autobert_zero.search.strategies import rounds
 from autobert_zero.search.strategies.op_nas import DRAWS, op_nas, paper_op_nas
 from autobert_zero.search.strategies.rounds import Rounds
 from autobert_zero.search.trial import Outcome, Proposal, Status, Trial
@@ -183,6 +185,20 @@ def test_a_child_is_the_most_promising_of_the_draws() -> None:
     assert child.backbone in drawn
     assert papers.priority.promise(child.backbone) == max(promises)
     assert len(set(promises)) > 1
+
+
+def test_a_child_is_judged_by_its_canonical_form(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An operation that the algebra removes promises nothing."""
+    config = StrategyConfig(population=1, parents=1, children=1, alpha=0.01)
+    strategy = op_nas(Space(layers=1, max_ops=6, attention_share=1), 0, config)
+    assert strategy.priority is not None
+    strategy.priority.update(Backbone.parse("-(Q @ K.T @ V)"), 10.0)
+    strategy.priority.update(Backbone.parse("softsign(Q) @ (K.T @ V)"), 6.0)
+    hollow, real = Backbone.parse("-(-Q) + K"), Backbone.parse("softsign(Q) + K")
+    assert strategy.priority.promise(hollow) > strategy.priority.promise(real)
+    children = cycle([hollow, real])
+    monkeypatch.setattr(rounds, "mutated", lambda *rest: (next(children), ("a mutation",)))
+    assert strategy.children_of(real)(Random(0))[0] == real
 
 
 def test_kernels_follow_priority() -> None:

@@ -182,8 +182,13 @@ def test_columns(models: Path, name: str, columns: str | None, content: bytes, m
 
 
 def test_lines_have_no_columns(models: Path) -> None:
-    assert "has lines of text, not the columns a, b" in refused(
-        "--model", models / "classifier", "--columns", "a,b", "texts.txt"
+    for columns in ("a,b", "text"):
+        assert "texts.txt: lines of text have no columns; leave out --columns" in refused(
+            "--model", models / "classifier", "--columns", columns, "texts.txt"
+        )
+    Path("a.csv").write_text("a,b\ngood,bad\n")
+    assert "texts.txt has lines of text, not the columns a, b" in refused(
+        "--model", models / "classifier", "--columns", "a,b", "a.csv", "texts.txt"
     )
     assert "not the columns question, context" in refused("--model", models / "answers", "texts.txt")
 

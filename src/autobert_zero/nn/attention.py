@@ -97,10 +97,11 @@ class GraphAttention(nn.Module):
     def _projected(self, x: Tensor) -> dict[str, Tensor]:
         """Each input of the graph, (B, H, n, d_h)."""
         batch, tokens, _ = x.shape
+        # (B, n, inputs, H, d_h)
         projected = self.projection(x).view(batch, tokens, len(self.inputs), self.heads, -1)
-        # (inputs, B, H, n, d_h)
-        projected = projected.permute(2, 0, 3, 1, 4)
-        return dict(zip(self.inputs, projected.unbind(0), strict=True))
+        # Split before it is transposed: the gradients are then gathered in the layout of the projection.
+        split = [each.transpose(1, 2) for each in projected.unbind(2)]  # each (B, H, n, d_h)
+        return dict(zip(self.inputs, split, strict=True))
 
     def _context(self, x: Tensor, mask: Tensor | None, positions: Tensor | None) -> Context:
         return Context(x.shape[-1] // self.heads, mask, positions, self.rotary_base, finite=True)

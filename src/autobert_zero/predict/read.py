@@ -116,9 +116,9 @@ def open_rows(
         raise UserError("the standard input can be read once only; give one -")
     inputs = [_open(source) for source in sources]
     if columns is not None and all(each.lines for each in inputs):
-        names = ", ".join(str(each.name) for each in inputs)
+        listed = ", ".join(str(each.name) for each in inputs)
         raise UserError(
-            f"{names}: lines of text have no columns; leave out --columns, or give .jsonl, .csv, .tsv"
+            f"{listed}: lines of text have no columns; leave out --columns, or give .jsonl, .csv, .tsv"
         )
     chosen = tuple(columns) if columns is not None else _choose(inputs, wanted)
     for each in inputs:

@@ -38,7 +38,7 @@ from autobert_zero.minimal_pairs.measure import TokenisedPairs
 from autobert_zero.minimal_pairs.models import open_scored
 from autobert_zero.pretrain.presets import small
 from autobert_zero.pretrain.run import run_pretraining
-from autobert_zero.progress import Bars
+from autobert_zero.progress import Bars, quiet_transformers
 from autobert_zero.space import Backbone
 from autobert_zero.zoo import STACKS, ZOO
 
@@ -229,6 +229,7 @@ def main() -> None:
     setting = Setting(
         arguments.corpus, arguments.glue, arguments.out, arguments.quick, arguments.blimp, arguments.wnut
     )
+    quiet_transformers()
     rows: dict[str, Any] = {}
     trivial: dict[str, Any] = {}
     with Bars(Console(stderr=True)) as progress:

@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 from pathlib import Path
+from typing import Any
 
 import hf_samples
 import pytest
@@ -274,6 +275,29 @@ def test_bad_input_is_one_line_and_changes_nothing(
         assert message in done.err
         assert done.err.count("\n") == 1
         assert (tiny.contents(tmp_path), tiny.contents(tuned)) == before
+
+
+def test_small_sets_get_their_updates(
+    model: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An epoch has 16 updates; the floor is reached, or the training stops early between evaluations."""
+    steps: list[tuple[int, int]] = []
+
+    def once(*given: Any) -> object:
+        *others, _, keep = given
+        return real(*others, lambda done, total, loss: steps.append((done, total)), keep)
+
+    real = suite.finetune_once
+    monkeypatch.setattr(suite, "finetune_once", once)
+    given = ("--model", model, "--task", "sst2", "--data", data, "--rates", "1e-9", "--seeds", 1)
+    small = (*given, "--batch-size", 16, "--epochs", 1, "--set", "min_updates=40")
+    for patience, reached in ((99, 40), (1, 32)):  # evaluated after 16, 32 and 40; nothing is learned
+        steps.clear()
+        out = tmp_path / str(patience)
+        done = tiny.command("finetune", *small, "--set", f"patience={patience}", "--out", out)
+        assert done.code == 0, done.err
+        assert "1 trainings of at most 40 updates" in done.log
+        assert steps == [*((number, 40) for number in range(1, reached + 1)), (40, 40)]
 
 
 def test_pooling_is_the_models_unless_it_is_chosen(model: Path, data: Path, tmp_path: Path) -> None:

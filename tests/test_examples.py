@@ -8,9 +8,11 @@ from pathlib import Path
 import hf_samples
 import pytest
 import trained
+from tokenizers import Tokenizer, models, pre_tokenizers
 
 from autobert_zero.data import corpus
 from autobert_zero.hf import AutoBertZeroForMaskedLM
+from autobert_zero.hf.tokenizer import as_berts
 
 ROOT = Path(__file__).parent.parent
 SCRIPT = ROOT / "examples" / "first_steps.py"
@@ -86,3 +88,21 @@ def test_fill_mask(
         "  mask 2",
     ]
     assert [line.count("%") for line in lines] == [0, 5, 0, 5, 5]
+
+
+def test_tagging(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """On a tiny model with random weights that knows the words of the example."""
+    script = ROOT / "examples" / "tag_words.py"
+    example = runpy.run_path(str(script))
+    words = {line.split("\t")[0] for line in example["as_conll"](example["TRAIN"]).splitlines() if line}
+    names = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *sorted(words)]
+    made = Tokenizer(models.WordLevel({word: i for i, word in enumerate(names)}, unk_token="[UNK]"))
+    made.pre_tokenizer = pre_tokenizers.Whitespace()
+    as_berts(made, 20).save_pretrained(tmp_path / "model")
+    sizes = {"vocab_size": len(names), "hidden_dropout_prob": 0.0}
+    AutoBertZeroForMaskedLM(hf_samples.config("conv 3", **sizes)).save_pretrained(tmp_path / "model")
+    example["main"](str(tmp_path / "model"), tmp_path / "out")
+    printed = capsys.readouterr().out
+    assert "| names | f1 | " in printed
+    assert "Ruth\tB-PER\t" in printed
+    assert "LOC: New York (" in printed

@@ -151,8 +151,8 @@ def _read(task: TagTask, folder: Path | None, split: str) -> tuple[str, list[Sen
 def _from_hub(task: TagTask, split: str) -> tuple[str, list[Sentence] | None]:
     if task.hub is None:
         raise UserError("it is not on the Hub: name the folder of its files with --data")
-    dataset, _, configuration = task.hub.partition(":")
-    place = f"{task.hub}:{split}"
+    dataset, configuration = task.hub
+    place = ":".join(filter(None, (dataset, configuration, split)))
     try:
         check_hub(dataset, "dataset", "dataset")
         try:

@@ -26,7 +26,7 @@ class TagTask:
         metrics: Of `TAG_METRICS`; the first chooses; none: all that fit the scheme.
         validation: The splits that are evaluated; metrics of the first choose.
         test: The splits that are predicted.
-        hub: Dataset on the Hub, with its configuration after a colon if it has several; None for a task that
+        hub: Dataset and configuration on the Hub, the latter empty if there is no choice; None for a task that
             has local files only.
         files: Names of the benchmark's own files by split.
     """
@@ -38,7 +38,7 @@ class TagTask:
     metrics: tuple[str, ...] = ()
     validation: tuple[str, ...] = ("validation",)
     test: tuple[str, ...] = ("test",)
-    hub: str | None = None
+    hub: tuple[str, str] | None = None
     files: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -71,7 +71,7 @@ TAG_TASKS: dict[str, TagTask] = {
     for task in (
         TagTask(
             "wnut17",
-            hub="leondz/wnut_17",
+            hub=("leondz/wnut_17", ""),
             files={
                 "train": "wnut17train.conll",
                 "validation": "emerging.dev.conll",
@@ -80,7 +80,7 @@ TAG_TASKS: dict[str, TagTask] = {
         ),
         TagTask(
             "conll2003",
-            hub="eriktks/conll2003",
+            hub=("eriktks/conll2003", ""),
             files={"train": "eng.train", "validation": "eng.testa", "test": "eng.testb"},
         ),
     )
@@ -107,6 +107,9 @@ def parse_tag_task(path: Path, content: dict[str, Any]) -> TagTask:
     settings: dict[str, Any] = {"name": path.stem, **content}
     settings |= {key: tuple(content[key]) for key in _LISTS if key in content}
     settings |= {key: _column(content[key]) for key in _COLUMNS if key in content}
+    if "hub" in content:
+        dataset, _, configuration = content["hub"].partition(":")
+        settings["hub"] = (dataset, configuration)
     try:
         return TagTask(**settings)
     except UserError as error:

@@ -11,7 +11,7 @@ import pytest
 import tiny
 import torch
 from tokenizers import Tokenizer, models, pre_tokenizers
-from transformers import AutoTokenizer, BertForMaskedLM
+from transformers import AutoTokenizer, BertForMaskedLM, pipeline
 
 from autobert_zero.data.corpus import Corpus
 from autobert_zero.data.kinds import Spelling, train_kind
@@ -210,6 +210,12 @@ def test_names_are_learned(model: Path, language: Path, tmp_path: Path) -> None:
     expected = [line.split() for line in (language / "test.conll").read_text().splitlines()[2:]]
     assert [line.split("\t")[0] for line in lines if line] == [cells[0] for cells in expected if cells]
     assert {line.split("\t")[-1] for line in lines if line} == {"O", "B-PER", "I-PER", "B-LOC", "I-LOC"}
+    tag = pipeline("token-classification", str(out), aggregation_strategy="simple")
+    entities = tag("Ann Bob went to Rome")
+    assert [(each["entity_group"], each["word"]) for each in entities] == [
+        ("PER", "Ann Bob"),
+        ("LOC", "Rome"),
+    ]
 
 
 def test_other_models_learn_too(model: Path, language: Path, tmp_path: Path) -> None:

@@ -26,8 +26,8 @@ class TagTask:
         metrics: Of `TAG_METRICS`; the first chooses; none: all that fit the scheme.
         validation: The splits that are evaluated; metrics of the first choose.
         test: The splits that are predicted.
-        hub: Dataset and configuration on the Hub, the latter empty if there is no choice; None for a task that
-            has local files only.
+        hub: Dataset and configuration on the Hub, the latter empty if there is no choice; None for a task
+            that has local files only.
         files: Names of the benchmark's own files by split.
     """
 

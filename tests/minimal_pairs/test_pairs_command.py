@@ -49,6 +49,8 @@ def test_scores_a_folder_of_transformers(tmp_path: Path, data: Path) -> None:
     assert "| p0 |" in done.out
     assert "are unknown to the tokenizer" in done.out
     assert results["method"] == "PLL"
+    assert results["precision"] in ("fp32", "bf16")
+    assert results["data"] == [str(data)]
 
 
 @pytest.mark.parametrize("kind", [AutoBertZeroForMaskedLM, AutoBertZeroForPreTraining])

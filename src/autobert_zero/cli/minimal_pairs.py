@@ -53,6 +53,7 @@ def minimal_pairs(
     from autobert_zero.minimal_pairs.data import read_pairs
     from autobert_zero.minimal_pairs.measure import TokenisedPairs
     from autobert_zero.minimal_pairs.results import remarks, table, write_results
+    from autobert_zero.training.precision import resolve
 
     if per_pair and out is None:
         raise UserError("--per-pair writes to the file of --out; name one")
@@ -67,7 +68,12 @@ def minimal_pairs(
         results = tokenised.measure(
             scored.model.to(place), watch=lambda done, total: progress.update("masked sentences", done, total)
         )
-    plain = {"model": model, "data": [str(path) for path in data], **results.plain(per_pair)}
+    plain = {
+        "model": model,
+        "data": [str(path) for path in data],
+        "precision": resolve("auto", place),
+        **results.plain(per_pair),
+    }
     if out is not None:
         write_results(out, plain)
     typer.echo("\n".join([*table(plain), "", *remarks(plain)]))

@@ -1,5 +1,6 @@
 """The examples run from end to end, and the notebook is the script."""
 
+import os
 import runpy
 import subprocess
 import sys
@@ -106,3 +107,16 @@ def test_tagging(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "| names | f1 | " in printed
     assert "Ruth\tB-PER\t" in printed
     assert "LOC: New York (" in printed
+
+
+@pytest.mark.slow
+def test_semantic_search(tmp_path: Path) -> None:
+    pytest.importorskip("sentence_transformers", reason="pip install 'autobert-zero[suite]'")
+    environment = {**os.environ, "SEARCH_STEPS": "2", "SEARCH_OUT": str(tmp_path), "HF_HUB_OFFLINE": "1"}
+    command = [sys.executable, ROOT / "examples" / "semantic_search.py"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT, env=environment)
+    assert done.returncode == 0, done.stderr
+    for name in ("words alone (TF-IDF)", "pre-trained", "trained on pairs"):
+        assert f"{name}: the next sentence is the nearest of 200 for " in done.stdout
+    assert done.stdout.count(" -> ") == 3
+    assert (tmp_path / "2-steps" / "trained-embedder" / "modules.json").exists()

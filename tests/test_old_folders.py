@@ -18,6 +18,7 @@ from autobert_zero.export.sources import open_source
 from autobert_zero.hf import AutoBertZeroForMaskedLM
 from autobert_zero.nn import WeightBank
 from autobert_zero.report import runs
+from autobert_zero.search_runs.run import read_run
 from autobert_zero.space import PAPER
 
 OLD = Path(__file__).parent / "golden" / "before_trunk"
@@ -74,6 +75,11 @@ def test_settings_of_later_versions_are_those_of_bert_and_the_paper(config: Sear
     sizes = config.model.encoder_config(80, 16)
     assert [getattr(sizes, name) for name in TRUNK[:4]] == ["post", "gelu", "learned", True]
     assert sizes.inner == 16
+
+
+def test_a_run_goes_on_without_what_it_did_not_have() -> None:
+    config, _ = read_run(OLD / "run")
+    assert (config.proxy.calibration, config.proxy.train_again) == (0, 0)
 
 
 def test_a_run_is_a_source_of_exports() -> None:

@@ -153,10 +153,15 @@ def run_search(
     return summary
 
 
+_BEFORE = {"proxy": {"calibration": 0, "train_again": 0}}
+"""Settings of runs that were started before there were these; a newer run has saved its own."""
+
+
 def read_run(out: Path) -> tuple[SearchConfig, list[Backbone]]:
     """Reads the config and the user's backbones of a run, to resume it.
 
-    Settings that the version which started the run did not have are at their defaults.
+    Settings that the version which started the run did not have are at their defaults, or off where it did
+    not do what they ask for.
 
     Raises:
         UserError: There is no run in the folder, or it is damaged.
@@ -165,7 +170,7 @@ def read_run(out: Path) -> tuple[SearchConfig, list[Backbone]]:
     path = out / SEARCH.marker
     try:
         settings = read_yaml(path)
-        config = resolve(SearchConfig(), settings)
+        config = resolve(SearchConfig(), _BEFORE, settings)
         if config.model_dump(mode="json") != settings and started_by_this_code(out):
             raise RunError("a setting is missing")
     except UserError as error:

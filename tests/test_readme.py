@@ -1,10 +1,14 @@
 """The front page and the package's metadata: what they promise is there."""
 
+import json
 import re
+import shlex
+import subprocess
 import tomllib
 from pathlib import Path
 
 import pytest
+import tiny
 import yaml
 
 import autobert_zero
@@ -49,6 +53,29 @@ def test_the_snippet_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     names: dict[str, object] = {}
     exec(snippet, names)
     assert type(names["classifier"]).__name__ == "AutoBertZeroForSequenceClassification"
+
+
+@pytest.mark.slow
+def test_the_chain_ends_in_predictions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The commands as they stand, with few steps and a tiny SST-2 in place of the Hub's."""
+    pytest.importorskip("transformers")
+    monkeypatch.chdir(tmp_path)
+    section = README.partition("## From a corpus to predictions\n")[2].partition("\n## ")[0]
+    (block,) = re.findall(r"```bash\n(.*?)```", section, re.DOTALL)
+    pretrain, finetune, write, predict = block.splitlines()
+    for split in ("train", "validation"):
+        rows = [{"sentence": f"{word} film", "label": i % 2} for i, word in enumerate(["bad", "good"] * 8)]
+        Path(f"{split}.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    more = {pretrain: ["--set", "phases=[{steps: 2}]"], finetune: ["--data", "."], predict: []}
+    subprocess.run(write, shell=True, check=True)
+    for command, options in more.items():
+        program, *arguments = shlex.split(command)
+        assert program == ".venv/bin/autobert-zero"
+        done = tiny.command(*arguments, *options)
+        assert done.code == 0, done.err
+    predictions = [json.loads(line) for line in done.out.splitlines()]
+    assert [each["text"] for each in predictions] == Path("mine.txt").read_text().splitlines()
+    assert {each["label"] for each in predictions} <= {"negative", "positive"}
 
 
 def test_the_citation_is_the_papers() -> None:

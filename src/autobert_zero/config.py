@@ -431,6 +431,22 @@ def resolve(base: C, *changes: dict[str, Any]) -> C:
         raise ConfigError(_one_line(error, type(base))) from None
 
 
+_BEFORE = {"proxy": {"calibration": 0, "train_again": 0}}
+"""What searches did that were started before there were these settings; a newer one has saved its own."""
+
+
+def saved_config(settings: dict[str, Any]) -> SearchConfig:
+    """The config of a search from the settings that it saved.
+
+    Args:
+        settings: All of them; those that the version which saved them did not have may be missing.
+
+    Raises:
+        ConfigError: As `resolve`.
+    """
+    return resolve(SearchConfig(), _BEFORE, settings)
+
+
 def read_yaml(path: Path, kind: str = "config", *, words: bool = False) -> dict[str, Any]:
     """Reads a YAML file of settings.
 

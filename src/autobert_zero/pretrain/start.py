@@ -9,7 +9,7 @@ from safetensors.torch import load_file
 from tokenizers import Tokenizer
 from torch import Tensor
 
-from autobert_zero.config import CorpusConfig, SearchConfig, SizesConfig, read_yaml, resolve
+from autobert_zero.config import CorpusConfig, SearchConfig, SizesConfig, read_yaml, saved_config
 from autobert_zero.data.tokenizer import load_tokenizer
 from autobert_zero.encoder_config import TRUNK, EncoderConfig
 from autobert_zero.errors import UserError
@@ -180,7 +180,7 @@ def search_config(run: Path) -> SearchConfig:
     """
     if not (run / "config.yaml").exists():
         raise UserError(f"{run} holds no search (no config.yaml)")
-    return resolve(SearchConfig(), read_yaml(run / "config.yaml"))
+    return saved_config(read_yaml(run / "config.yaml"))
 
 
 def _check_sizes(

@@ -8,7 +8,7 @@ from pathlib import Path
 import optuna
 from optuna.artifacts import FileSystemArtifactStore, get_all_artifact_meta, upload_artifact
 
-from autobert_zero.config import SearchConfig, read_yaml, resolve
+from autobert_zero.config import SearchConfig, read_yaml, saved_config
 from autobert_zero.errors import UserError
 from autobert_zero.report.draw import svg
 from autobert_zero.search.history import STUDY_FILE, dashboard_url, read_trials, storage_of
@@ -73,4 +73,4 @@ def _config(run: Path) -> SearchConfig:
         if (run / STUDY_FILE).exists():
             return SearchConfig()  # a history alone can be drawn
         raise UserError(f"{run} holds no run (no {path.name})")
-    return resolve(SearchConfig(), read_yaml(path))
+    return saved_config(read_yaml(path))

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from autobert_zero.config import SearchConfig, read_yaml, resolve
+from autobert_zero.config import SearchConfig, read_yaml, saved_config
 from autobert_zero.encoder_config import EncoderConfig
 from autobert_zero.errors import UserError
 from autobert_zero.minimal_pairs.results import read_results
@@ -123,7 +123,7 @@ def read_run(folder: Path) -> Run:
 
 def _config(folder: Path, missing: list[str]) -> SearchConfig | None:
     try:
-        return resolve(SearchConfig(), read_yaml(folder / "config.yaml"))
+        return saved_config(read_yaml(folder / "config.yaml"))
     except UserError as error:
         missing.append(
             f"The config cannot be read ({error}): no parameters and FLOPs of candidates, no operation "

@@ -15,7 +15,7 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import URL
 
-from autobert_zero.config import SearchConfig, resolve
+from autobert_zero.config import SearchConfig, saved_config
 from autobert_zero.errors import UserError
 from autobert_zero.search.storage import Storage, cause_of, open_storage, open_to_read, persistently, shown
 from autobert_zero.search.trial import Outcome, Proposal, Status, Trial
@@ -147,7 +147,7 @@ def _other_settings(own: Mapping[str, Any], identity: Mapping[str, Any]) -> list
     own, identity = dict(own), dict(identity)
     known, text = own.pop("text", None), identity.pop("text", None)
     try:
-        completed = resolve(SearchConfig(), own).absolute().model_dump(mode="json")
+        completed = saved_config(own).absolute().model_dump(mode="json")
         own = {key: completed[key] for key in identity}  # with the settings that are newer than the study
     except UserError:
         pass  # it has settings that are gone, which differ

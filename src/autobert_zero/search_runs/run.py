@@ -13,7 +13,7 @@ from typing import Any
 
 from tokenizers import Tokenizer
 
-from autobert_zero.config import SearchConfig, read_yaml, resolve
+from autobert_zero.config import SearchConfig, read_yaml, saved_config
 from autobert_zero.errors import UserError
 from autobert_zero.files import write_text
 from autobert_zero.minimal_pairs.data import read_pairs
@@ -153,10 +153,6 @@ def run_search(
     return summary
 
 
-_BEFORE = {"proxy": {"calibration": 0, "train_again": 0}}
-"""Settings of runs that were started before there were these; a newer run has saved its own."""
-
-
 def read_run(out: Path) -> tuple[SearchConfig, list[Backbone]]:
     """Reads the config and the user's backbones of a run, to resume it.
 
@@ -170,7 +166,7 @@ def read_run(out: Path) -> tuple[SearchConfig, list[Backbone]]:
     path = out / SEARCH.marker
     try:
         settings = read_yaml(path)
-        config = resolve(SearchConfig(), _BEFORE, settings)
+        config = saved_config(settings)
         if config.model_dump(mode="json") != settings and started_by_this_code(out):
             raise RunError("a setting is missing")
     except UserError as error:

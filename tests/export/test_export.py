@@ -186,6 +186,7 @@ def test_convolutions_of_long_sequences_are_exported(kernel: int, tmp_path: Path
     assert all((5, 512) in program.shapes for program in written)
 
 
+@pytest.mark.slow
 def test_the_modern_primitives_and_trunk_are_exported(tmp_path: Path) -> None:
     """At lengths beyond the training's, as programs and as the code in the folder."""
     config = hf_samples.config(

@@ -76,6 +76,7 @@ def test_the_card_has_scores_and_settings(tuned: Path, model: Path) -> None:
     assert str(model) not in card.content
 
 
+@pytest.mark.slow
 def test_it_is_exported_with_its_head(tuned: Path, tmp_path: Path) -> None:
     export(tuned, tmp_path / "exported", programs=())
     config = json.loads((tmp_path / "exported" / "config.json").read_text())

@@ -55,6 +55,7 @@ def test_a_score_is_a_function_of_model_and_seed(data: Path) -> None:
     assert len({scores(model, seed)["sst2"] for seed in range(6)}) > 1
 
 
+@pytest.mark.slow
 def test_a_search_by_tasks_goes_on_where_it_was(corpus_file: Path, data: Path, tmp_path: Path) -> None:
     config = tmp_path / "config.yaml"
     tasks = {"names": ["sst2"], "data": str(data), "steps": 2, "batch_size": 8}

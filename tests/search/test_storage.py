@@ -27,6 +27,7 @@ def url(folder: Path) -> str:
     return f"sqlite:///{folder / 'team.db'}"
 
 
+@pytest.mark.slow
 def test_two_searches_in_one_storage(finished_run: Path, settings_file: Path, tmp_path: Path) -> None:
     given = ("search", "--config", settings_file, "--storage", url(tmp_path))
     for name, seed in (("one", 0), ("other", 1)):

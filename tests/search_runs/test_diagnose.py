@@ -39,6 +39,7 @@ def test_the_verdict_follows_the_farther_horizon() -> None:
     assert "do not show" in verdict(found(-0.1, -0.1))
 
 
+@pytest.mark.slow
 def test_a_small_run(finished_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run = tmp_path / "run"
     shutil.copytree(finished_run, run)

@@ -64,6 +64,7 @@ def test_rounds_end_before_their_children_are_parents(one_worker: Path) -> None:
             assert trials[trial.proposal.parent].proposal.round < trial.proposal.round
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("place", ["save", "append"])
 def test_a_kill_within_a_batch_changes_nothing(
     one_worker: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str
@@ -84,6 +85,7 @@ def test_a_kill_within_a_batch_changes_nothing(
     assert found(out) == found(one_worker / "run")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damaged", [1, 2])
 def test_a_damaged_snapshot_costs_its_candidates_only(one_worker: Path, tmp_path: Path, damaged: int) -> None:
     """Their training is done again; with both snapshots damaged there is nothing to go on from."""
@@ -145,6 +147,7 @@ def test_a_worker_that_dies_is_replaced(setting: Setting, tmp_path: Path) -> Non
     assert len(killed) == 1
 
 
+@pytest.mark.slow
 def test_a_worker_that_dies_while_another_starts_is_replaced(
     setting: Setting, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -190,6 +193,7 @@ def die(report: Any) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
+@pytest.mark.slow
 def test_a_candidate_that_kills_every_worker_fails_alone(
     setting: Setting, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -46,9 +46,11 @@ def left_out(backbone: list[str]) -> dict[str, str]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", BACKBONES)
-def test_common_tests_pass(name: str) -> None:
+def test_common_tests_pass(name: str, pytestconfig: pytest.Config) -> None:
     backbone, trunk = BACKBONES[name]
     try:
+        for marker in transformers_suite.marker_names():
+            pytestconfig.addinivalue_line("markers", f"{marker}: of transformers")
         outcome = transformers_suite.run_common_tests(backbone, left_out(backbone), **trunk)
     except transformers_suite.UnavailableError as error:
         pytest.skip(str(error))

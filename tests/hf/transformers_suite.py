@@ -8,6 +8,7 @@ The distribution has the common tests only, so what they import from other folde
 
 import importlib
 import os
+import re
 import subprocess
 import sys
 import tarfile
@@ -57,6 +58,7 @@ _STAND_INS: dict[str, dict[str, Any]] = {
     "tests.utils": {},
     "tests.utils.test_configuration_utils": {"config_common_kwargs": _COMMON_SETTINGS},
 }
+_MARKER = re.compile(r"@(?:pytest\.)?mark\.(\w+)")
 
 
 class UnavailableError(Exception):
@@ -110,6 +112,16 @@ def run_common_tests(
     unsuccessful = {*outcome.failed, *outcome.left_out, *outcome.skipped}
     outcome.passed = [name for name in names if name not in unsuccessful]
     return outcome
+
+
+def marker_names() -> list[str]:
+    """The markers of pytest in the common tests, which have to be registered where markers are strict.
+
+    Raises:
+        UnavailableError: The tests cannot be downloaded.
+    """
+    files = (_fetch() / "tests").glob("test_*.py")
+    return sorted({name for file in files for name in _MARKER.findall(file.read_text("utf-8"))})
 
 
 def count_maps(backbone: Sequence[str]) -> int:

@@ -425,19 +425,23 @@ def test_folders_with_odd_names(settings_file: Path, tmp_path: Path) -> None:
     assert tiny.command("search", "--resume", "--out", out).code == 0
 
 
+def until_the_first_candidate(command: list[str]) -> "subprocess.Popen[str]":
+    """Starts a search, and returns when its first candidate is recorded."""
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stderr is not None
+    assert any(re.match(r" +0 \* score", line) for line in process.stderr)
+    return process
+
+
 @pytest.mark.slow
 def test_a_real_interrupt(finished_run: Path, settings_file: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
     program = [sys.executable, "-m", "autobert_zero.cli", "search", "--out", str(out)]
-    process = subprocess.Popen(
-        [*program, "--config", str(settings_file)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
-    assert process.stdout is not None
-    assert process.stdout.readline()  # the first candidate's
+    process = until_the_first_candidate([*program, "--config", str(settings_file)])
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert errors.startswith("stopped; continue with: ")
+    assert "stopped; continue with: " in errors
     subprocess.run([*program, "--resume"], check=True, capture_output=True, timeout=120)
     if torch.get_num_threads() == 1:
         assert essence(out) == essence(finished_run)
@@ -448,13 +452,11 @@ def test_a_real_kill(finished_run: Path, settings_file: Path, tmp_path: Path) ->
     program = [sys.executable, "-m", "autobert_zero.cli", "search"]
     for delay in (0.0, 0.05, 0.1, 0.2):
         out = tmp_path / f"after {delay}"
-        process = subprocess.Popen(
-            [*program, "--config", str(settings_file), "--out", str(out)], stdout=subprocess.PIPE
-        )
-        assert process.stdout is not None
-        assert process.stdout.readline()
+        process = until_the_first_candidate([*program, "--config", str(settings_file), "--out", str(out)])
         time.sleep(delay)
         process.kill()
         process.communicate()
+        assert process.returncode == -signal.SIGKILL
+        assert not (out / "summary.json").exists()
         assert tiny.command("search", "--resume", "--out", out).code == 0
         assert essence(out) == essence(finished_run)

@@ -50,6 +50,13 @@ def write_task(folder: Path) -> None:
         (folder / f"{split}.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
 
 
+def test_a_training_starts_from_the_weights_of_a_search(
+    small_demos: None, finished_run: Path, tmp_path: Path
+) -> None:
+    summary = az.pretrain(tmp_path / "model", start=finished_run, quiet=True)
+    assert summary["backbone"] == (finished_run / "best.txt").read_text().splitlines()
+
+
 def test_the_example_runs(
     small_demos: None,
     tmp_path: Path,

@@ -90,7 +90,8 @@ def pretrain(
         seed: Of everything random; None: the preset's.
         settings: Any further settings, by their dotted names.
         layers: Depth of a stack; None: 4.
-        start: Run folder of a search whose shared weights and sizes the training starts from.
+        start: What the training starts from: a model (a folder or a name on the Hub: ours, a BERT or a
+            ModernBERT), or the run folder of a search with shared weights.
         resume: Whether to continue the training in `out`; it keeps its settings.
         quiet: Whether to show no progress.
 
@@ -110,11 +111,11 @@ def pretrain(
     from autobert_zero.pretrain.run import run_pretraining
 
     if not resume and backbone is None and start is None:
-        raise UserError("name a backbone, or a search to start from")
+        raise UserError("name a backbone, or a model or a search to start from")
     folder = Path(out)
     options = _options(folder, preset, corpus, seed, settings, resume)
     options |= {"backbone": None if backbone is None else str(backbone), "layers": layers}
-    config = pretrain_settings(options | {"start": None if start is None else Path(start)})
+    config = pretrain_settings(options | {"start": None if start is None else str(start)})
     if not resume:
         check_new(folder)
     with Bars(log_console(), quiet) as progress:

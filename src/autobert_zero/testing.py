@@ -10,6 +10,7 @@
 pytest finds the tests in the subclass. No model is trained: a toy with a known optimum scores candidates.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from random import Random
@@ -76,9 +77,10 @@ def toy_search(
     return Search(strategy, Drifting(score), MemoryHistory(recorded), together=together).run(budget)
 
 
-class StrategyContract:
+class StrategyContract(ABC):
     """The tests of a strategy; a subclass says how it is made."""
 
+    @abstractmethod
     def make(
         self, space: Space, seed: int = 0, first: Sequence[Backbone] = (), refusal: Refusal = refuse_none
     ) -> Strategy:
@@ -86,11 +88,10 @@ class StrategyContract:
 
         Args:
             space: The bounds.
-            seed: Every choice is a function of it and of the trials told.
+            seed: Every choice is a function of it and of the recorded trials.
             first: Backbones of the user, proposed before any other.
             refusal: Says why a backbone may not be proposed.
         """
-        raise NotImplementedError
 
     def test_proposals_are_valid_canonical_and_new(self) -> None:
         """They are in the space, use at least two inputs, are numbered from 0, and none comes twice."""

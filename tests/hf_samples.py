@@ -6,10 +6,12 @@ import sys
 from pathlib import Path
 
 import torch
+from tokenizers import Tokenizer
 from torch import Tensor, nn
-from transformers import BertConfig
+from transformers import BertConfig, BertPreTrainedModel
 
 from autobert_zero.hf import AutoBertZeroConfig
+from autobert_zero.hf.tokenizer import as_berts
 
 WITHOUT_THE_PACKAGE = """
 import sys
@@ -51,7 +53,16 @@ def config(backbone: list[str] | str | None = None, **changes: object) -> AutoBe
 
 def bert_config(**changes: object) -> BertConfig:
     """A tiny BERT of three layers; eager, so that it returns its maps."""
-    return BertConfig(num_hidden_layers=3, attn_implementation="eager", **SIZES | changes)
+    return BertConfig(**SIZES | {"num_hidden_layers": 3, "attn_implementation": "eager"} | changes)
+
+
+def save_bert(folder: Path, tokenizer: Tokenizer, kind: type[BertPreTrainedModel], **changes: object) -> Path:
+    """Saves a tiny BERT with new weights and the given tokenizer; 32 positions."""
+    sizes = {"vocab_size": tokenizer.get_vocab_size(), "max_position_embeddings": 32}
+    torch.manual_seed(0)
+    kind(bert_config(**sizes | changes)).save_pretrained(folder)
+    as_berts(tokenizer, 32).save_pretrained(folder)
+    return folder
 
 
 def randomise(model: nn.Module, seed: int = 0) -> nn.Module:

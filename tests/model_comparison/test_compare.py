@@ -11,15 +11,16 @@ import scipy.stats
 import tiny
 import torch
 import transformers
-from hf_samples import randomise
+from hf_samples import randomise, save_bert
 from tokenizers import Tokenizer
 
 from autobert_zero.errors import UserError
 from autobert_zero.hf import AutoBertZeroConfig, AutoBertZeroForMaskedLM
+from autobert_zero.hf.encoders import as_ours
 from autobert_zero.hf.tokenizer import as_berts
 from autobert_zero.model_comparison.engines import INT8, ONNX, PYTORCH, engines
 from autobert_zero.model_comparison.memory import peak_memory
-from autobert_zero.model_comparison.models import Encoder, open_encoder
+from autobert_zero.model_comparison.models import Encoder, load_encoder
 from autobert_zero.model_comparison.run import Row
 from autobert_zero.model_comparison.similarity import embed, load_pairs, spearman
 from autobert_zero.model_comparison.speed import measure_latency
@@ -42,15 +43,7 @@ def tokenizer(finished_run: Path) -> Tokenizer:
 
 @pytest.fixture(scope="module")
 def bert(tokenizer: Tokenizer, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    config = transformers.BertConfig(
-        vocab_size=tokenizer.get_vocab_size(),
-        hidden_size=16,
-        num_attention_heads=2,
-        num_hidden_layers=2,
-        intermediate_size=24,
-        max_position_embeddings=32,
-    )
-    return save(transformers.BertForMaskedLM(config), tmp_path_factory.mktemp("bert"), tokenizer)
+    return save_bert(tmp_path_factory.mktemp("bert"), tokenizer, transformers.BertForMaskedLM)
 
 
 @pytest.fixture(scope="module")
@@ -79,7 +72,7 @@ def task_folder(folder: Path, labels: list[float], split: str = "test") -> Path:
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["bert", "ours"])
 def test_engines_agree(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
-    encoder = open_encoder(str(request.getfixturevalue(kind)))
+    encoder = load_encoder(str(request.getfixturevalue(kind)))
     made = {engine.name: engine for engine in engines(encoder, "cpu", (PYTORCH, ONNX, INT8), tmp_path)}
     assert list(made) == [PYTORCH, ONNX, INT8]
     vectors = {name: embed(encoder, engine, TEXTS) for name, engine in made.items()}
@@ -92,8 +85,8 @@ def test_engines_agree(kind: str, request: pytest.FixtureRequest, tmp_path: Path
 def test_other_types_run_with_pytorch_only(tmp_path: Path, tokenizer: Tokenizer) -> None:
     sizes = {"hidden_size": 16, "num_attention_heads": 2, "num_hidden_layers": 1, "intermediate_size": 24}
     config = transformers.ElectraConfig(vocab_size=tokenizer.get_vocab_size(), embedding_size=16, **sizes)
-    encoder = open_encoder(str(save(transformers.ElectraModel(config), tmp_path / "electra", tokenizer)))
-    assert encoder.exportable() is None
+    encoder = load_encoder(str(save(transformers.ElectraModel(config), tmp_path / "electra", tokenizer)))
+    assert as_ours(encoder.model) is None
     assert [engine.name for engine in engines(encoder, "cpu", (PYTORCH, ONNX), tmp_path)] == [PYTORCH]
 
 
@@ -110,7 +103,7 @@ def plain_vectors(encoder: Encoder, pooling: str) -> np.ndarray[Any, Any]:
 
 @pytest.mark.parametrize("pooling", ["mean", "cls"])
 def test_spearman_is_that_of_plain_cosines(pooling: str, ours: Path, tmp_path: Path) -> None:
-    encoder = open_encoder(str(ours))
+    encoder = load_encoder(str(ours))
     encoder = Encoder(**{**vars(encoder), "pooling": pooling})
     (engine,) = engines(encoder, "cpu", (PYTORCH,), tmp_path)
     vectors = plain_vectors(encoder, pooling)
@@ -125,14 +118,14 @@ def test_pooling_of_a_sentence_transformers_folder(ours: Path, tmp_path: Path) -
     folder = tmp_path / "model"
     transformers.AutoModel.from_pretrained(ours).save_pretrained(folder)
     transformers.AutoTokenizer.from_pretrained(ours).save_pretrained(folder)
-    assert open_encoder(str(folder)).pooling == "mean"
+    assert load_encoder(str(folder)).pooling == "mean"
     (folder / "1_Pooling").mkdir()
     settings = folder / "1_Pooling" / "config.json"
     settings.write_text(json.dumps({"pooling_mode_cls_token": True, "pooling_mode_mean_tokens": False}))
-    assert open_encoder(str(folder)).pooling == "cls"
+    assert load_encoder(str(folder)).pooling == "cls"
     settings.write_text(json.dumps({"pooling_mode": "max"}))
     with pytest.raises(UserError, match="pools by max"):
-        open_encoder(str(folder))
+        load_encoder(str(folder))
 
 
 def test_splits_with_labels(tmp_path: Path) -> None:
@@ -209,7 +202,7 @@ def test_the_command(bert: Path, ours: Path, tmp_path: Path, monkeypatch: pytest
     assert done.code == 0, done.err
     rows = json.loads(out.read_text())["rows"]
     assert [row["model"] for row in rows] == [str(bert), str(ours)]
-    assert rows[0]["parameters"] == sum(p.numel() for p in open_encoder(str(bert)).model.parameters())
+    assert rows[0]["parameters"] == sum(p.numel() for p in load_encoder(str(bert)).model.parameters())
     assert done.out.count("| PyTorch |") == 2
 
 

@@ -2,35 +2,18 @@
 
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 import tiny
-import torch
 import transformers
+from hf_samples import save_bert
 from runs import same, weights
 from tokenizers import Tokenizer
 
 from autobert_zero.export.card import model_card
 from autobert_zero.export.sources import open_source
-from autobert_zero.hf.tokenizer import as_berts
 
 COMMON = ("--set", "phases=[{steps: 6, length: 16, batch_size: 4}]", "--set", "report.checkpoint_every=3")
-
-
-def bert(folder: Path, tokenizer: Tokenizer, kind: Any, width: int = 16) -> Path:
-    torch.manual_seed(0)
-    config = transformers.BertConfig(
-        vocab_size=tokenizer.get_vocab_size(),
-        hidden_size=width,
-        num_attention_heads=2,
-        num_hidden_layers=4,
-        intermediate_size=24,
-        max_position_embeddings=32,
-    )
-    kind(config).save_pretrained(folder)
-    as_berts(tokenizer, 32).save_pretrained(folder)
-    return folder
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +23,8 @@ def tokenizer(finished_run: Path) -> Tokenizer:
 
 @pytest.fixture(scope="module")
 def teacher(tokenizer: Tokenizer, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return bert(tmp_path_factory.mktemp("teacher"), tokenizer, transformers.BertModel)
+    folder = tmp_path_factory.mktemp("teacher")
+    return save_bert(folder, tokenizer, transformers.BertModel, num_hidden_layers=4)
 
 
 def test_from_the_teachers_weights(teacher: Path, corpus_file: Path, tmp_path: Path) -> None:
@@ -63,7 +47,7 @@ def test_from_the_teachers_weights(teacher: Path, corpus_file: Path, tmp_path: P
 
 
 def test_other_widths_and_all_losses(tokenizer: Tokenizer, corpus_file: Path, tmp_path: Path) -> None:
-    teacher = bert(tmp_path / "teacher", tokenizer, transformers.BertForMaskedLM)
+    teacher = save_bert(tmp_path / "teacher", tokenizer, transformers.BertForMaskedLM)
     out = tmp_path / "out"
     losses = [f"distil.{name}=1" for name in ("hidden", "relations", "logits", "masked")]
     options = [part for each in (*losses, "model.width=8", "model.heads=2") for part in ("--set", each)]
@@ -131,7 +115,7 @@ def test_another_vocabulary_is_refused(teacher: Path, corpus_file: Path, tmp_pat
     other = tmp_path / "other"
     tokenizer = Tokenizer.from_file(str(teacher / "tokenizer.json"))
     tokenizer.add_tokens(["qqqq"])
-    bert(other, tokenizer, transformers.BertModel)
+    save_bert(other, tokenizer, transformers.BertModel)
     given = ("--teacher", teacher, "--start", other, "--corpus", corpus_file, *COMMON)
     refused = tiny.command("distil", *given, "--out", tmp_path / "no")
     assert (refused.code, refused.err.count("\n")) == (2, 1), refused.err

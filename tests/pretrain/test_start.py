@@ -8,11 +8,11 @@ import pytest
 import tiny
 import torch
 import transformers
+from hf_samples import save_bert
 from runs import weights
 from tokenizers import Tokenizer
 
 from autobert_zero.hf import AutoBertZeroForMaskedLM
-from autobert_zero.hf.tokenizer import as_berts
 from autobert_zero.pretrain.model import new_model
 from autobert_zero.pretrain.run import read_config
 
@@ -25,21 +25,15 @@ SPARE = 3
 @pytest.fixture(scope="module")
 def bert(finished_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A BERT of two layers with its tokenizer, as `save_pretrained` writes it."""
-    folder = tmp_path_factory.mktemp("bert")
     tokenizer = Tokenizer.from_file(str(finished_run / "tokenizer.json"))
-    torch.manual_seed(0)
-    config = transformers.BertConfig(
+    return save_bert(
+        tmp_path_factory.mktemp("bert"),
+        tokenizer,
+        transformers.BertForMaskedLM,
         vocab_size=tokenizer.get_vocab_size() + SPARE,
-        hidden_size=16,
-        num_attention_heads=2,
         num_hidden_layers=2,
-        intermediate_size=40,
-        max_position_embeddings=32,
         layer_norm_eps=1e-5,
     )
-    transformers.BertForMaskedLM(config).save_pretrained(folder)
-    as_berts(tokenizer, 32).save_pretrained(folder)
-    return folder
 
 
 def pretrain(*options: Any) -> tiny.Finished:

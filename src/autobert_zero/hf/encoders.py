@@ -58,11 +58,13 @@ class _Kind:
 
     Attributes:
         convert: From its config to ours.
-        load: Loads it, with its masked-language-model head or without.
+        load: Loads it as ours, with its masked-language-model head or without.
+        copy: Makes ours of a model in memory.
     """
 
     convert: Callable[[Any], AutoBertZeroConfig]
     load: Callable[[str, bool], PreTrainedModel]
+    copy: Callable[[Any], PreTrainedModel]
 
 
 def _ours(source: str, head: bool) -> PreTrainedModel:
@@ -72,12 +74,13 @@ def _ours(source: str, head: bool) -> PreTrainedModel:
 
 
 _KINDS = {
-    AutoBertZeroConfig.model_type: _Kind(lambda config: config, _ours),
+    AutoBertZeroConfig.model_type: _Kind(lambda config: config, _ours, lambda model: model),
     "bert": _Kind(
         bert_config,
         lambda source, head: from_bert(source, AutoBertZeroForMaskedLM if head else AutoBertZeroModel),
+        from_bert,
     ),
-    "modernbert": _Kind(modernbert_config, lambda source, head: from_modernbert(source)),
+    "modernbert": _Kind(modernbert_config, lambda source, head: from_modernbert(source), from_modernbert),
 }
 """By the `model_type` of `transformers`."""
 
@@ -113,6 +116,22 @@ def open_encoder(source: str) -> PretrainedEncoder:
     names = config.architectures or []
     head = any(name.endswith(("ForMaskedLM", "ForPreTraining")) for name in names)
     return PretrainedEncoder(place, ours.parse_backbone(), ours.encoder_config(), head)
+
+
+def as_ours(model: PreTrainedModel) -> AutoBertZeroModel | None:
+    """An encoder without a head as our class that computes the same.
+
+    Returns:
+        The model itself if it is ours; None for other types, and for settings that our layers do not compute.
+    """
+    kind = _KINDS.get(model.config.model_type)
+    if kind is None:
+        return None
+    try:
+        ours = kind.copy(model)
+    except UserError:
+        return None
+    return ours if isinstance(ours, AutoBertZeroModel) else None
 
 
 def _config(source: str) -> PreTrainedConfig:

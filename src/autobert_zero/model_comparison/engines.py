@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from autobert_zero.devices import find_device
 from autobert_zero.errors import UserError
 from autobert_zero.export.programs import INPUTS, write_programs
+from autobert_zero.hf.encoders import as_ours
 from autobert_zero.model_comparison.models import Encoder
 
 Array = NDArray[Any]
@@ -51,7 +52,7 @@ def engines(encoder: Encoder, device: str, names: Sequence[str], folder: Path) -
         yield Engine(PYTORCH, 4 * encoder.parameters / 1e6, pytorch(encoder, device))
     if ONNX not in names and INT8 not in names:
         return
-    model = encoder.exportable()
+    model = as_ours(encoder.model)
     if model is None:
         return
     folder.mkdir(parents=True, exist_ok=True)

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from autobert_zero.model_comparison import engines
-from autobert_zero.model_comparison.models import open_encoder
+from autobert_zero.model_comparison.models import load_encoder
 from autobert_zero.progress import quiet_transformers
 
 
@@ -32,7 +32,7 @@ def _peak(name: str, file: Path | None, batch: int, length: int, vocabulary: int
     ids = np.random.default_rng(0).integers(0, vocabulary, (batch, length))
     if file is None:
         before = _resident()
-        run = engines.pytorch(open_encoder(name), "cpu")
+        run = engines.pytorch(load_encoder(name), "cpu")
     else:
         import onnxruntime  # noqa: F401  # the library itself does not count
 

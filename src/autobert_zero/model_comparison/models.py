@@ -8,8 +8,7 @@ import torch
 from transformers import AutoModel, PreTrainedModel, PreTrainedTokenizerBase
 
 from autobert_zero.errors import UserError
-from autobert_zero.finetune.models import first_line, open_model
-from autobert_zero.hf import AutoBertZeroModel, from_bert, from_modernbert
+from autobert_zero.finetune.models import load_trained, open_model
 
 _POOLING_FILE = Path("1_Pooling", "config.json")
 """Where sentence-transformers keeps how the states of a sentence are pooled."""
@@ -40,23 +39,8 @@ class Encoder:
         """Number of weights."""
         return sum(parameter.numel() for parameter in self.model.parameters())
 
-    def exportable(self) -> AutoBertZeroModel | None:
-        """The same function as one of our classes, which can be written as ONNX; None for other types."""
-        if isinstance(self.model, AutoBertZeroModel):
-            return self.model
-        try:
-            if self.model.config.model_type == "bert":
-                converted = from_bert(self.model)
-            elif self.model.config.model_type == "modernbert":
-                converted = from_modernbert(self.model)
-            else:
-                return None
-        except UserError:  # settings that our layers do not compute
-            return None
-        return converted if isinstance(converted, AutoBertZeroModel) else None
 
-
-def open_encoder(name: str) -> Encoder:
+def load_encoder(name: str) -> Encoder:
     """Loads an encoder.
 
     Args:
@@ -68,15 +52,7 @@ def open_encoder(name: str) -> Encoder:
     opened = open_model(name)
     if opened.config.is_encoder_decoder:
         raise UserError(f"{name} has a decoder beside its encoder; encoders alone can be compared")
-    options = {} if opened.config.model_type != "bert" else {"add_pooling_layer": False}
-    try:
-        model = AutoModel.from_pretrained(
-            opened.source, trust_remote_code=False, use_safetensors=True, dtype=torch.float32, **options
-        )
-    except UserError:
-        raise
-    except Exception as error:  # transformers raises many kinds
-        raise UserError(f"the weights of {name} cannot be read: {first_line(error)}") from None
+    model = load_trained(AutoModel, opened.source, dtype=torch.float32)
     if getattr(model, "pooler", None) is not None:
         model.pooler = None  # counts and costs nothing here: sentences are pooled from the states
     return Encoder(

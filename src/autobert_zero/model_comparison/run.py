@@ -11,7 +11,7 @@ from autobert_zero.devices import find_device
 from autobert_zero.errors import UserError
 from autobert_zero.model_comparison.engines import INT8, ONNX, PYTORCH, Engine, engines
 from autobert_zero.model_comparison.memory import peak_memory
-from autobert_zero.model_comparison.models import Encoder, open_encoder
+from autobert_zero.model_comparison.models import Encoder, load_encoder
 from autobert_zero.model_comparison.similarity import Pairs, spearman
 from autobert_zero.model_comparison.speed import measure_latency
 
@@ -79,7 +79,7 @@ def compare(
         UserError: A model cannot be used, or sequences are longer than it takes.
     """
     place = find_device(device)
-    encoders = [open_encoder(name) for name in names]
+    encoders = [load_encoder(name) for name in names]
     for encoder in encoders:
         if encoder.positions is not None and length > encoder.positions:
             raise UserError(

@@ -40,6 +40,14 @@ Layers = Annotated[
 ]
 Config = Annotated[Path | None, typer.Option(help="YAML file of settings, over the preset.")]
 Set = Annotated[list[str] | None, typer.Option("--set", help="Any setting, as key=value.")]
+TrainingFolder = Annotated[
+    Path, typer.Option(help="Folder; new, or with --resume one of an earlier training.")
+]
+TrainingPreset = Annotated[str, typer.Option(help="demo, small or base.")]
+TrainingSeed = Annotated[
+    int | None, typer.Option(help="Random seed; same config and seed give the same model.")
+]
+ResumeTraining = Annotated[bool, typer.Option("--resume", help="Continue the training in --out.")]
 Corpus = Annotated[
     list[str] | None,
     typer.Option(help="kjv, a file, a folder, or a dataset on the Hub; can be given several times."),

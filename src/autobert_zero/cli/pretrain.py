@@ -10,7 +10,16 @@ from autobert_zero.cli.app import app
 from autobert_zero.cli.backbones import HELP as BACKBONE
 from autobert_zero.cli.backbones import find_backbone
 from autobert_zero.cli.common import check_resumed, settings_given, settled, stop_told
-from autobert_zero.cli.options import Corpus, Layers, TextColumn
+from autobert_zero.cli.options import (
+    Config,
+    Corpus,
+    Layers,
+    ResumeTraining,
+    TextColumn,
+    TrainingFolder,
+    TrainingPreset,
+    TrainingSeed,
+)
 from autobert_zero.errors import UserError
 from autobert_zero.extras import require
 from autobert_zero.progress import Bars, log_console, quiet_transformers
@@ -22,11 +31,11 @@ if TYPE_CHECKING:
 
 @app.command()
 def pretrain(
-    out: Annotated[Path, typer.Option(help="Folder; new, or with --resume one of an earlier training.")],
+    out: TrainingFolder,
     backbone: Annotated[str | None, typer.Option(help=BACKBONE)] = None,
     layers: Layers = None,
-    preset: Annotated[str, typer.Option(help="demo, small or base.")] = "demo",
-    config: Annotated[Path | None, typer.Option(help="YAML file of settings, over the preset.")] = None,
+    preset: TrainingPreset = "demo",
+    config: Config = None,
     corpus: Corpus = None,
     text_column: TextColumn = None,
     tokenizer: Annotated[str | None, typer.Option(help="tokenizer.json, its folder, or a Hub name.")] = None,
@@ -36,13 +45,11 @@ def pretrain(
             help="Start from a model (folder or Hub name: ours, BERT, ModernBERT) or a search's weights."
         ),
     ] = None,
-    seed: Annotated[
-        int | None, typer.Option(help="Random seed; same config and seed give the same model.")
-    ] = None,
+    seed: TrainingSeed = None,
     set_: Annotated[
         list[str] | None, typer.Option("--set", help="Any setting, e.g. recipe.learning_rate=1e-3.")
     ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Continue the training in --out.")] = False,
+    resume: ResumeTraining = False,
 ) -> None:
     """Pre-train a backbone: masked tokens, with or without next sentences."""
     train({**locals(), "teacher": None})

@@ -31,7 +31,7 @@ from autobert_zero.config import resolve
 from autobert_zero.devices import find_device
 from autobert_zero.files import write_text
 from autobert_zero.finetune.config import Settings
-from autobert_zero.finetune.scores import Score, table
+from autobert_zero.finetune.results.scores import Score, table
 from autobert_zero.finetune.suite import finetune
 from autobert_zero.minimal_pairs.data import Pair, read_pairs, subset
 from autobert_zero.minimal_pairs.measure import TokenisedPairs

@@ -15,7 +15,7 @@ from rich.console import Console
 
 import autobert_zero.hf  # noqa: F401  # the Auto classes know "autobert-zero" from here on
 from autobert_zero.finetune.config import Settings
-from autobert_zero.finetune.scores import table
+from autobert_zero.finetune.results.scores import table
 from autobert_zero.finetune.suite import finetune
 from autobert_zero.progress import Bars, quiet_transformers
 

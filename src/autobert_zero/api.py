@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from autobert_zero.space import Backbone
 
 if TYPE_CHECKING:
-    from autobert_zero.finetune.scores import Score
+    from autobert_zero.finetune.results.scores import Score
 
 
 def search(

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from autobert_zero.errors import UserError
-from autobert_zero.finetune.conll import Column, format_conll, read_conll
+from autobert_zero.finetune.tags.conll import Column, format_conll, read_conll
 
 UNIVERSAL = """\
 # newdoc

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from autobert_zero.errors import UserError
-from autobert_zero.finetune.data import load_splits
-from autobert_zero.finetune.task import Task
-from autobert_zero.finetune.tasks import TASKS
+from autobert_zero.finetune.texts.data import load_splits
+from autobert_zero.finetune.texts.glue import TASKS
+from autobert_zero.finetune.texts.task import Task
 
 
 def lines(*examples: object) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import tiny
 
-from autobert_zero.finetune import train
+from autobert_zero.finetune.training import train
 from autobert_zero.training.loop import Diverged
 
 OPTIONS = ("--rates", "1e-3,1e-2", "--seeds", 2, "--batch-size", 16, "--set", "steps=2")

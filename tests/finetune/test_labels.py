@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autobert_zero.finetune.labels import ClassNumber, class_number, exact_number, finite_value
+from autobert_zero.finetune.texts.labels import ClassNumber, class_number, exact_number, finite_value
 
 STARS = ["1", "2", "3", "4", "5"]
 TOPICS = ["sport", "art", "film"]

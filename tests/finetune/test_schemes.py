@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 from seqeval.metrics.sequence_labeling import get_entities
 
 from autobert_zero.errors import UserError
-from autobert_zero.finetune.schemes import Scheme, begin_with_b, convert, recognise
-from autobert_zero.finetune.sentences import Sentence
+from autobert_zero.finetune.tags.schemes import Scheme, begin_with_b, convert, recognise
+from autobert_zero.finetune.tags.sentences import Sentence
 
 
 def sentence(tags: str) -> Sentence:

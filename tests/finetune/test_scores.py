@@ -1,6 +1,6 @@
 """The table: what stands beside what, by hand."""
 
-from autobert_zero.finetune.scores import Score, table
+from autobert_zero.finetune.results.scores import Score, table
 
 
 def score(**changes: object) -> Score:

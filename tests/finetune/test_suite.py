@@ -13,11 +13,11 @@ import tiny
 from transformers import BertForMaskedLM
 
 from autobert_zero.finetune import suite
-from autobert_zero.finetune.folder import contents
-from autobert_zero.finetune.scores import Score, table
-from autobert_zero.finetune.submission import write_submission
-from autobert_zero.finetune.task import Task
-from autobert_zero.finetune.tasks import TASKS
+from autobert_zero.finetune.results.scores import Score, table
+from autobert_zero.finetune.texts.glue import TASKS
+from autobert_zero.finetune.texts.submission import write_submission
+from autobert_zero.finetune.texts.task import Task
+from autobert_zero.finetune.training.folder import contents
 from autobert_zero.hf import AutoBertZeroForMaskedLM
 
 

@@ -8,10 +8,10 @@ import pytest
 from datasets import ClassLabel, Dataset, Features, List, Value
 
 from autobert_zero.errors import UserError
-from autobert_zero.finetune import tag_data
 from autobert_zero.finetune.kinds import find_task
-from autobert_zero.finetune.tag_data import load_tags
-from autobert_zero.finetune.tag_tasks import TAG_TASKS, TagTask
+from autobert_zero.finetune.tags import data as tag_data
+from autobert_zero.finetune.tags.data import load_tags
+from autobert_zero.finetune.tags.task import TAG_TASKS, TagTask
 
 GOOD = {
     "train.conll": "a O\nb B-A\nc I-A\n\nb B-A\n",

@@ -16,11 +16,11 @@ from transformers import AutoTokenizer, BertForMaskedLM, pipeline
 from autobert_zero.data.corpus import Corpus
 from autobert_zero.data.kinds import Spelling, train_kind
 from autobert_zero.finetune.metrics import tag_metrics
-from autobert_zero.finetune.schemes import Scheme
-from autobert_zero.finetune.sentences import Sentence
-from autobert_zero.finetune.tag_data import TagData
-from autobert_zero.finetune.tag_tasks import TagTask
-from autobert_zero.finetune.tags import Tagging
+from autobert_zero.finetune.tags.data import TagData
+from autobert_zero.finetune.tags.schemes import Scheme
+from autobert_zero.finetune.tags.sentences import Sentence
+from autobert_zero.finetune.tags.tagging import Tagging
+from autobert_zero.finetune.tags.task import TagTask
 from autobert_zero.hf import AutoBertZeroForMaskedLM
 from autobert_zero.hf.tokenizer import as_berts
 

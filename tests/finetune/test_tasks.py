@@ -8,8 +8,8 @@ import pytest
 from autobert_zero.errors import UserError
 from autobert_zero.finetune.kinds import find_task
 from autobert_zero.finetune.metrics import METRICS
-from autobert_zero.finetune.task import Task
-from autobert_zero.finetune.tasks import TASKS
+from autobert_zero.finetune.texts.glue import TASKS
+from autobert_zero.finetune.texts.task import Task
 
 
 def test_glue_is_complete() -> None:

@@ -14,7 +14,7 @@ from transformers import PreTrainedTokenizerFast
 from autobert_zero.data.corpus import Corpus
 from autobert_zero.data.kinds import Spelling, train_kind
 from autobert_zero.errors import UserError
-from autobert_zero.finetune.windows import split_into_windows, window_spans
+from autobert_zero.finetune.tags.windows import split_into_windows, window_spans
 from autobert_zero.hf.tokenizer import as_berts
 
 TEXT = [*tiny.paragraphs(60), "New York won 3 : 0 , didn't it ?"]

@@ -100,7 +100,7 @@ def _run(options: Mapping[str, Any], folders: "Mapping[str, TaskFolder]", nested
     """Fine-tunes on tasks and prints the table; `nested`: each task has a folder of its own in `--out`."""
     quiet_transformers()
     from autobert_zero.finetune.models import open_model
-    from autobert_zero.finetune.scores import table
+    from autobert_zero.finetune.results.scores import table
     from autobert_zero.finetune.suite import finetune_all, load_task
 
     settings = finetune_settings(options)
@@ -154,7 +154,7 @@ def glue_tasks(tasks: str | None, data: Path | None) -> list[str]:
     Raises:
         UserError: There are none.
     """
-    from autobert_zero.finetune.tasks import TASKS
+    from autobert_zero.finetune.texts.glue import TASKS
 
     if tasks:
         return [name.strip() for name in tasks.split(",")]

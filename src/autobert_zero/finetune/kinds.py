@@ -14,14 +14,14 @@ from transformers import PreTrainedTokenizerBase
 
 from autobert_zero.config import read_yaml
 from autobert_zero.errors import UserError
-from autobert_zero.finetune.classification import Classification
-from autobert_zero.finetune.data import load_splits
 from autobert_zero.finetune.problem import Problem
 from autobert_zero.finetune.squad import SQUADS, QuestionAnswering, load_questions
-from autobert_zero.finetune.tag_data import load_tags
-from autobert_zero.finetune.tag_tasks import TAG_TASKS, parse_tag_task
-from autobert_zero.finetune.tags import Tagging
-from autobert_zero.finetune.tasks import TASKS, parse_task
+from autobert_zero.finetune.tags.data import load_tags
+from autobert_zero.finetune.tags.tagging import Tagging
+from autobert_zero.finetune.tags.task import TAG_TASKS, parse_tag_task
+from autobert_zero.finetune.texts.classification import Classification
+from autobert_zero.finetune.texts.data import load_splits
+from autobert_zero.finetune.texts.glue import TASKS, parse_task
 
 MakeProblem = Callable[[PreTrainedTokenizerBase, int], Problem]
 """Makes the problem of a task whose data are read, for a tokenizer and a maximum number of tokens."""

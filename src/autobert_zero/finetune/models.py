@@ -18,7 +18,7 @@ from transformers import (
 )
 
 from autobert_zero.errors import UserError
-from autobert_zero.finetune.folder import contents
+from autobert_zero.finetune.training.folder import contents
 from autobert_zero.hf import AutoBertZeroConfig
 from autobert_zero.hf.configuration import POOLINGS
 from autobert_zero.hf.loading import check_folder, refuse_pickles

@@ -10,7 +10,7 @@ from transformers import set_seed
 
 from autobert_zero.finetune.config import Settings
 from autobert_zero.finetune.suite import folder_of, make_problem
-from autobert_zero.finetune.train import tune
+from autobert_zero.finetune.training.train import tune
 from autobert_zero.hf import from_masked_lm
 from autobert_zero.hf.tokenizer import as_berts
 from autobert_zero.nn import MaskedLM

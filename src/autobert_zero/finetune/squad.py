@@ -15,11 +15,11 @@ from datasets import load_dataset
 from scipy.special import softmax
 from transformers import AutoModelForQuestionAnswering, PreTrainedModel, PreTrainedTokenizerBase
 
+from autobert_zero.data.tables import read_lines, unique_pairs
 from autobert_zero.errors import UserError
 from autobert_zero.files import write_text
 from autobert_zero.finetune.features import Features
 from autobert_zero.finetune.models import load_with_head
-from autobert_zero.finetune.tables import read_lines, unique_pairs
 from autobert_zero.sources import check_hub
 
 _BEST = 20

@@ -14,16 +14,16 @@ from autobert_zero.announce import machine_line
 from autobert_zero.devices import find_device
 from autobert_zero.errors import UserError
 from autobert_zero.files import write_text
-from autobert_zero.finetune import kept
-from autobert_zero.finetune.card import Tuned, model_card
 from autobert_zero.finetune.config import Settings
-from autobert_zero.finetune.folder import Start, check_folder, contents, open_folder
 from autobert_zero.finetune.kinds import MakeProblem, find_task, is_task_file, load_problem
 from autobert_zero.finetune.models import Pretrained, open_model
 from autobert_zero.finetune.problem import Problem
-from autobert_zero.finetune.scores import Divergence, Score, table, trivial_line
-from autobert_zero.finetune.summary import summarise, trivial_scores
-from autobert_zero.finetune.train import Run, finetune_once
+from autobert_zero.finetune.results.card import Tuned, model_card
+from autobert_zero.finetune.results.scores import Divergence, Score, table, trivial_line
+from autobert_zero.finetune.results.summary import summarise, trivial_scores
+from autobert_zero.finetune.training import weights
+from autobert_zero.finetune.training.folder import Start, check_folder, contents, open_folder
+from autobert_zero.finetune.training.train import Run, finetune_once
 from autobert_zero.progress import Bars
 from autobert_zero.run_folder import Input
 
@@ -245,8 +245,8 @@ class _Sweep:
         while not self._has_weights(best):
             runs[runs.index(best)] = self._train_again(best)
             best = max(runs, key=self.merit)
-        if kept.digest(self._out) != best.weights:
-            kept.install(self._path_of(best), self._out, move=self._settings.keep == "best")
+        if weights.digest(self._out) != best.weights:
+            weights.install(self._path_of(best), self._out, move=self._settings.keep == "best")
         if self._settings.keep == "best":
             for folder in (self._out / "runs").glob("seed*-rate*/"):
                 shutil.rmtree(folder)
@@ -259,7 +259,7 @@ class _Sweep:
         places = [self._path_of(done)]
         if self._settings.keep != "all":
             places.append(self._out)
-        return done.weights is not None and done.weights in map(kept.digest, places)
+        return done.weights is not None and done.weights in map(weights.digest, places)
 
     def _train_again(self, done: Run) -> Run:
         self._progress.say(f"{self._name(done)}: its weights are not in {self._out}, so it is trained again")
@@ -277,7 +277,7 @@ class _Sweep:
             if not (keep == "all" or again or (keep == "best" and self._is_best(done))):
                 return done
             length = self._settings.length or 0
-            return replace(done, weights=kept.write(path, loaded, self._model.tokenizer, length))
+            return replace(done, weights=weights.write(path, loaded, self._model.tokenizer, length))
 
         done = finetune_once(
             self._model,

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from autobert_zero.data.packing import spread
+from autobert_zero.data.tables import Example, Examples, read_csv, read_json_lines, read_tsv
 from autobert_zero.errors import UserError
-from autobert_zero.finetune.tables import Example, Examples, read_csv, read_json_lines, read_tsv
 
 GOOD, BAD = "sentence_good", "sentence_bad"
 _ALIASES = {GOOD: (GOOD, "good"), BAD: (BAD, "bad")}

@@ -8,9 +8,9 @@ import numpy as np
 import scipy.stats
 
 from autobert_zero.errors import UserError
-from autobert_zero.finetune.data import load_labelled
 from autobert_zero.finetune.kinds import find_task
-from autobert_zero.finetune.task import Task
+from autobert_zero.finetune.texts.data import load_labelled
+from autobert_zero.finetune.texts.task import Task
 from autobert_zero.model_comparison.engines import Array, Engine
 from autobert_zero.model_comparison.models import Encoder
 

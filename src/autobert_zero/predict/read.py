@@ -13,8 +13,7 @@ from typing import IO, Any
 from autobert_zero.data.columns import find_column, text_of
 from autobert_zero.data.folder import PROSE, ending
 from autobert_zero.data.lines import Damage, decode_lines
-from autobert_zero.errors import UserError
-from autobert_zero.finetune.tables import (
+from autobert_zero.data.tables import (
     Example,
     Examples,
     listed_columns,
@@ -24,6 +23,7 @@ from autobert_zero.finetune.tables import (
     read_tsv,
     whole_lines,
 )
+from autobert_zero.errors import UserError
 
 STDIN = "-"
 """Stands for the standard input."""

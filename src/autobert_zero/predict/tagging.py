@@ -11,8 +11,8 @@ from transformers import AutoModelForTokenClassification
 
 from autobert_zero.finetune.features import Features
 from autobert_zero.finetune.models import Pretrained
-from autobert_zero.finetune.schemes import OUTSIDE, begin_with_b
-from autobert_zero.finetune.windows import split_into_windows
+from autobert_zero.finetune.tags.schemes import OUTSIDE, begin_with_b
+from autobert_zero.finetune.tags.windows import split_into_windows
 from autobert_zero.predict.head import Record, Runner, class_names, max_length
 from autobert_zero.predict.read import Row, Wanted
 

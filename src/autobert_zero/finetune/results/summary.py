@@ -8,8 +8,8 @@ from statistics import fmean, stdev
 from autobert_zero.errors import UserError
 from autobert_zero.files import write_text
 from autobert_zero.finetune.problem import Problem
-from autobert_zero.finetune.scores import Divergence, Metrics, Score
-from autobert_zero.finetune.train import Run
+from autobert_zero.finetune.results.scores import Divergence, Metrics, Score
+from autobert_zero.finetune.training.train import Run
 from autobert_zero.run_folder import Input
 
 

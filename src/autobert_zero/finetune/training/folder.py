@@ -16,7 +16,7 @@ _READ_BEFORE = {".safetensors", ".bin", ".json", ".jsonl", ".csv", ".tsv", ".yam
 """Files that results depend on, as folders without a record of their inputs have it."""
 
 _COLUMNS = {".conll", ".conllu", ".conllup", ".bio", ".iob", ".iob2"}
-"""Files in column formats, see `tag_data`."""
+"""Files in column formats, see `tags.data`."""
 
 _OF_BENCHMARKS = {".train", ".testa", ".testb", ".annotated"}
 """Files of CoNLL-2003 and WNUT-17 under their own names."""

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from typing import Literal, get_args
 
 from autobert_zero.errors import UserError
-from autobert_zero.finetune.sentences import Sentence
+from autobert_zero.finetune.tags.sentences import Sentence
 
 Scheme = Literal["iob1", "iob2", "bioes", "plain"]
 SCHEMES: tuple[Scheme, ...] = get_args(Scheme)

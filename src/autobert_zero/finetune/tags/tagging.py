@@ -11,14 +11,14 @@ from transformers import AutoModelForTokenClassification, PreTrainedModel, PreTr
 from autobert_zero.errors import UserError
 from autobert_zero.files import write_text
 from autobert_zero.finetune.baselines import most_frequent, tag_baselines
-from autobert_zero.finetune.conll import format_conll
 from autobert_zero.finetune.features import NO_LABEL, Feature, Features
 from autobert_zero.finetune.metrics import tag_metrics
 from autobert_zero.finetune.models import load_with_head
-from autobert_zero.finetune.schemes import OUTSIDE, begin_with_b
-from autobert_zero.finetune.tag_data import TagData
-from autobert_zero.finetune.tag_tasks import TagTask
-from autobert_zero.finetune.windows import Windows, split_into_windows
+from autobert_zero.finetune.tags.conll import format_conll
+from autobert_zero.finetune.tags.data import TagData
+from autobert_zero.finetune.tags.schemes import OUTSIDE, begin_with_b
+from autobert_zero.finetune.tags.task import TagTask
+from autobert_zero.finetune.tags.windows import Windows, split_into_windows
 
 
 class Tagging:

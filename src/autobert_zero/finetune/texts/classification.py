@@ -12,8 +12,8 @@ from autobert_zero.finetune.baselines import text_baselines
 from autobert_zero.finetune.features import Features, encode_texts
 from autobert_zero.finetune.metrics import METRICS
 from autobert_zero.finetune.models import load_with_head
-from autobert_zero.finetune.submission import write_submission
-from autobert_zero.finetune.task import Task
+from autobert_zero.finetune.texts.submission import write_submission
+from autobert_zero.finetune.texts.task import Task
 
 _CONSTANT = 0.01
 """Predicted values that span less than this share of the labels' range count as one."""

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from autobert_zero.errors import UserError
-from autobert_zero.finetune.task import Task
+from autobert_zero.finetune.texts.task import Task
 
 
 def _glue(name: str, columns: tuple[str, ...], labels: tuple[str, ...], *metrics: str, **more: Any) -> Task:

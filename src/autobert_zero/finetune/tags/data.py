@@ -7,13 +7,13 @@ from typing import Any
 
 from datasets import load_dataset
 
+from autobert_zero.data.tables import Example, read_json_lines
 from autobert_zero.errors import UserError
-from autobert_zero.finetune.conll import read_conll
 from autobert_zero.finetune.metrics import TAG_METRICS
-from autobert_zero.finetune.schemes import OUTSIDE, Scheme, convert, recognise
-from autobert_zero.finetune.sentences import Sentence
-from autobert_zero.finetune.tables import Example, read_json_lines
-from autobert_zero.finetune.tag_tasks import TagTask
+from autobert_zero.finetune.tags.conll import read_conll
+from autobert_zero.finetune.tags.schemes import OUTSIDE, Scheme, convert, recognise
+from autobert_zero.finetune.tags.sentences import Sentence
+from autobert_zero.finetune.tags.task import TagTask
 from autobert_zero.sources import check_hub
 
 _STEMS = {"validation": ("dev", "valid")}

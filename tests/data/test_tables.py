@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from autobert_zero.data.tables import Example, read_csv, read_json_lines, read_tsv
 from autobert_zero.errors import UserError
-from autobert_zero.finetune.tables import Example, read_csv, read_json_lines, read_tsv
 
 READERS = {"csv": read_csv, "tsv": read_tsv, "jsonl": read_json_lines}
 

@@ -13,8 +13,9 @@ from safetensors import SafetensorError
 from transformers import AutoTokenizer, BertForMaskedLM, PreTrainedModel
 
 from autobert_zero.export import export
-from autobert_zero.finetune import kept, suite
-from autobert_zero.finetune.kept import digest
+from autobert_zero.finetune import suite
+from autobert_zero.finetune.training import weights
+from autobert_zero.finetune.training.weights import digest
 
 RATES = ("--rates", "1e-3,1e-2", "--seeds", 2, "--epochs", 1, "--batch-size", 16, "--set", "steps=3")
 
@@ -178,7 +179,7 @@ def test_a_full_disk_at_the_last_copy(
     def full(source: Path, target: Path) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(kept.shutil, "copyfile", full)
+    monkeypatch.setattr(weights.shutil, "copyfile", full)
     done = finetune(model, data, tmp_path / "out", "--keep", "all")
     assert (done.code, done.err.count("\n")) == (2, 1)
     assert "make room, then give the same call again" in done.err

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from autobert_zero.errors import UserError
-from autobert_zero.finetune.conll import Column
 from autobert_zero.finetune.metrics import TAG_METRICS
-from autobert_zero.finetune.schemes import SCHEMES, Scheme
-from autobert_zero.finetune.task import check_names, check_splits
-from autobert_zero.finetune.tasks import check_keys
+from autobert_zero.finetune.tags.conll import Column
+from autobert_zero.finetune.tags.schemes import SCHEMES, Scheme
+from autobert_zero.finetune.texts.glue import check_keys
+from autobert_zero.finetune.texts.task import check_names, check_splits
 
 
 @dataclass(frozen=True)

@@ -4,9 +4,9 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
+from autobert_zero.data.tables import read_lines
 from autobert_zero.errors import UserError
-from autobert_zero.finetune.sentences import Sentence
-from autobert_zero.finetune.tables import read_lines
+from autobert_zero.finetune.tags.sentences import Sentence
 
 Column = int | str
 """A column by its number, from 1, or from -1 for the last one backwards; or by its name."""

@@ -6,10 +6,10 @@ from typing import Any
 
 from datasets import Dataset, load_dataset
 
+from autobert_zero.data.tables import Example, listed_columns, read_csv, read_json_lines, read_tsv
 from autobert_zero.errors import UserError
-from autobert_zero.finetune.labels import class_number, exact_number, finite_value
-from autobert_zero.finetune.tables import Example, listed_columns, read_csv, read_json_lines, read_tsv
-from autobert_zero.finetune.task import Task
+from autobert_zero.finetune.texts.labels import class_number, exact_number, finite_value
+from autobert_zero.finetune.texts.task import Task
 from autobert_zero.sources import check_hub
 
 _ALIASES = {

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from autobert_zero.files import write_text
-from autobert_zero.finetune.task import Task
+from autobert_zero.finetune.texts.task import Task
 
 _NUMBERED = {"cola", "sst2", "mrpc", "qqp", "wnli"}  # the server wants numbers of classes for these
 

@@ -51,7 +51,12 @@ def test_the_tokens_of_two_phases_by_hand() -> None:
 
 @pytest.mark.parametrize(
     ("hardware", "precision", "speed"),
-    [("a100", "auto", 312e12 * 0.4), ("a100", "fp32", 19.5e12 * 0.4), ("v100", "auto", 15.7e12 * 0.5)],
+    [
+        ("a100", "auto", 312e12 * 0.4),
+        ("a100", "fp32", 19.5e12 * 0.4),
+        ("a100", "tf32", 156e12 * 0.4),
+        ("v100", "auto", 125e12 * 0.35),
+    ],
 )
 def test_the_time_is_operations_over_what_the_hardware_does_in_that_format(
     hardware: str, precision: str, speed: float

@@ -28,6 +28,11 @@ from autobert_zero.space import SETS, Space, check_head_dim, choose_primitives
 from autobert_zero.strict_yaml import parse_yaml
 from autobert_zero.zoo import known_backbones
 
+Precision = Literal["auto", "fp32", "tf32", "bf16", "fp16"]
+"""Number formats of the forward pass; weights and updates are fp32. `auto`: bf16 where the hardware
+multiplies it, fp16 (with a scaled loss) on a CUDA card without bf16, else fp32. `tf32`: fp32 whose products
+are rounded to TF32, for CUDA cards from Ampere on."""
+
 
 class ConfigError(UserError):
     """A config that cannot be used, in one line."""
@@ -368,8 +373,8 @@ class SearchConfig(RunConfig):
     seed: int = Field(0, ge=0, lt=2**32)
     device: str = "auto"
     """`auto` (a GPU where there is one), `cpu`, `cuda`, `cuda:1`, `mps`."""
-    precision: Literal["auto", "fp32", "bf16"] = "auto"
-    """`auto`: bf16 where the hardware multiplies it, else fp32."""
+    precision: Precision = "auto"
+    """Number format: `auto` (the fast one of the device), `fp32`, `tf32`, `bf16` or `fp16`."""
     storage: Annotated[str, AfterValidator(_storage)] | None = None
     """Optuna storage URL of the history, for a team: a database server, `redis://`, or `journal:///file` on
     a shared disk; None: study.db in the run folder."""

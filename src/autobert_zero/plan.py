@@ -22,31 +22,43 @@ class Hardware:
     Attributes:
         name: What it is called.
         single: Operations a second of dense matrix products in single precision, from its data sheet.
-        bf16: In bf16; None where it has none.
+        half: In fp16, and in bf16 where it has that.
+        bf16: Whether it computes in bf16, and then in TF32 at half that peak.
         utilisation: The share that training an encoder is assumed to reach.
     """
 
     name: str
     single: float
-    bf16: float | None
+    half: float
+    bf16: bool
     utilisation: float
 
     def peak(self, precision: Precision) -> tuple[str, float]:
-        """The format that a run with this precision computes in here, and its peak."""
-        if precision == "fp32" or self.bf16 is None:
+        """The format that a run with this precision computes in here, and its peak.
+
+        Raises:
+            UserError: It does not compute in this format.
+        """
+        if precision in ("bf16", "tf32") and not self.bf16:
+            raise UserError(
+                f"precision {precision}: {self.name} does not compute in it; choose auto, fp16 or fp32"
+            )
+        if precision == "fp32":
             return "single precision", self.single
-        return "bf16", self.bf16
+        if precision == "tf32":
+            return "TF32", self.half / 2
+        return "bf16" if self.bf16 and precision != "fp16" else "fp16", self.half
 
 
 HARDWARE = {
     each.name: each
     for each in (
-        Hardware("t4", 8.1e12, None, 0.50),
-        Hardware("v100", 15.7e12, None, 0.50),
-        Hardware("rtx3090", 35.6e12, 71e12, 0.40),
-        Hardware("rtx4090", 82.6e12, 165e12, 0.40),
-        Hardware("a100", 19.5e12, 312e12, 0.40),
-        Hardware("h100", 67e12, 989e12, 0.35),
+        Hardware("t4", 8.1e12, 65e12, False, 0.30),
+        Hardware("v100", 15.7e12, 125e12, False, 0.35),
+        Hardware("rtx3090", 35.6e12, 71e12, True, 0.40),
+        Hardware("rtx4090", 82.6e12, 165e12, True, 0.40),
+        Hardware("a100", 19.5e12, 312e12, True, 0.40),
+        Hardware("h100", 67e12, 989e12, True, 0.35),
     )
 }
 """Peaks of data sheets, without sparsity; utilisations are assumptions, not measurements."""
@@ -71,7 +83,7 @@ def plan(
         device: Where to measure.
 
     Raises:
-        UserError: There is no such hardware.
+        UserError: There is no such hardware, or it does not compute in the format.
     """
     if hardware is not None and hardware not in HARDWARE:
         raise UserError(f"unknown hardware {hardware!r}; there are {', '.join(HARDWARE)}")

@@ -5,7 +5,6 @@ import math
 from collections.abc import Iterator
 from itertools import islice
 from types import SimpleNamespace
-from unittest import mock
 
 import pytest
 import torch
@@ -26,11 +25,10 @@ from autobert_zero.space import Backbone
 from autobert_zero.training.language import evaluate, guess_limit, language_objective
 from autobert_zero.training.loop import Diverged, OnStep, Recipe, make_optimizer, out_of_memory
 from autobert_zero.training.loop import train as train_any
-from autobert_zero.training.precision import Precision, autocast, resolve
+from autobert_zero.training.precision import Precision
 
 SIZES = EncoderConfig(vocab_size=SIZE, width=16, heads=2, max_positions=16)
 HYBRID = Backbone.parse("conv 5\nsoftmax(scale(Q @ K.T)) @ V")
-CPU = torch.device("cpu")
 
 
 def test_no_steps_are_no_steps(text: Splits) -> None:
@@ -216,7 +214,9 @@ def test_processes_divide_an_evaluation(text: Splits, masking: Masking, processe
         return torch.stack(sums).sum(0)
 
     for rank in reversed(range(processes)):  # the first may have no sequence
-        shares = SimpleNamespace(process_index=rank, num_processes=processes, device=CPU, reduce=reduce)
+        shares = SimpleNamespace(
+            process_index=rank, num_processes=processes, device=torch.device("cpu"), reduce=reduce
+        )
         result = evaluate(learner, held_out, "fp32", shares)  # type: ignore[arg-type]
     assert all(mine[2] < sum(len(batch.labels) for batch in held_out) for mine in sums)
     whole = evaluate(learner, held_out, "fp32")
@@ -278,23 +278,6 @@ def test_training_takes_the_batches_in_order(text: Splits) -> None:
     assert len(taken) == 4
     for own, expected in zip(taken, islice(batches(text), 4), strict=True):
         assert torch.equal(own.ids, expected.ids)
-
-
-@pytest.mark.parametrize(("fast", "expected"), [(True, "bf16"), (False, "fp32")])
-def test_auto_is_what_the_processor_is_fast_at(fast: bool, expected: Precision) -> None:
-    with mock.patch("autobert_zero.training.precision._cpu_multiplies_bf16", return_value=fast):
-        assert resolve("auto", CPU) == expected
-        assert resolve("fp32", CPU) == "fp32"
-        assert resolve("bf16", CPU) == "bf16"
-    assert resolve("auto", torch.device("mps")) == "fp32"
-
-
-@pytest.mark.parametrize(("precision", "kind"), [("fp32", torch.float32), ("bf16", torch.bfloat16)])
-def test_autocast(precision: Precision, kind: torch.dtype) -> None:
-    x = torch.ones(2, 2)
-    with autocast(precision, CPU):
-        assert (x @ x).dtype == kind
-    assert (x @ x).dtype == torch.float32
 
 
 def test_out_of_memory_is_told_apart_from_bugs() -> None:

@@ -42,8 +42,8 @@ def predict(
     batch_size: Annotated[int, typer.Option(min=1, help="Maximum number of sequences in a batch.")] = 32,
     device: Device = "auto",
     precision: Annotated[
-        Literal["fp32", "bf16", "auto"],
-        typer.Option(help="fp32 gives the numbers of transformers; auto: bf16 where it is faster."),
+        Literal["auto", "fp32", "tf32", "bf16", "fp16"],
+        typer.Option(help="fp32 gives the numbers of transformers; auto: the device's fast format."),
     ] = "fp32",
 ) -> None:
     """Use a model: predict labels, scores, tags, answers, masked tokens or embeddings for texts."""

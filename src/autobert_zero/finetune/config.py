@@ -5,7 +5,7 @@ from typing import Literal, Self
 
 from pydantic import Field, field_validator
 
-from autobert_zero.config import RunConfig
+from autobert_zero.config import Precision, RunConfig
 
 _EPOCHS = 3
 _MIN_UPDATES = 1000
@@ -36,8 +36,8 @@ class Settings(RunConfig):
     """AdamW's, on matrices only."""
     warmup: float = Field(0.1, ge=0, lt=1)
     """Share of the steps in which the rate rises."""
-    precision: Literal["auto", "fp32", "bf16"] = "auto"
-    """`auto`: bf16 where the hardware multiplies it, else fp32."""
+    precision: Precision = "auto"
+    """Number format: `auto` (the fast one of the device), `fp32`, `tf32`, `bf16` or `fp16`."""
     device: str = "auto"
     """`auto` (a GPU where there is one), `cpu`, `cuda`, `mps`."""
     steps: int = Field(0, ge=0)

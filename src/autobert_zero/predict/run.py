@@ -26,7 +26,7 @@ class Inference:
 
     Attributes:
         device: `auto` (a GPU where there is one), or a name of PyTorch's.
-        precision: `fp32`, `bf16`, or `auto`: bf16 where the hardware multiplies it, else fp32.
+        precision: As in a config, for example `fp32` or `auto` (the fast one of the device).
         batch_size: Maximum number of sequences in a batch.
     """
 

@@ -1,10 +1,8 @@
 """The config of a pre-training: every setting, its default and its bounds."""
 
-from typing import Literal
-
 from pydantic import Field, field_validator, model_validator
 
-from autobert_zero.config import CorpusConfig, RunConfig, Section, SizesConfig, Source
+from autobert_zero.config import CorpusConfig, Precision, RunConfig, Section, SizesConfig, Source
 from autobert_zero.encoder_config import EncoderConfig
 from autobert_zero.errors import UserError
 from autobert_zero.space import Backbone
@@ -121,8 +119,8 @@ class PretrainConfig(RunConfig):
     seed: int = Field(0, ge=0, lt=2**30)
     device: str = "auto"
     """`auto` (a GPU where there is one), `cpu`, `cuda`, `mps`."""
-    precision: Literal["auto", "fp32", "bf16"] = "auto"
-    """`auto`: bf16 where the hardware multiplies it, else fp32."""
+    precision: Precision = "auto"
+    """Number format: `auto` (the fast one of the device), `fp32`, `tf32`, `bf16` or `fp16`."""
     backbone: tuple[str, ...] = Field(min_length=1)
     """One string per layer."""
     start: Source | None = None

@@ -51,6 +51,8 @@ from autobert_zero.training.checkpoint import (
     save_checkpoint,
 )
 from autobert_zero.training.loop import Diverged, Recipe, make_optimizer, out_of_memory, train
+from autobert_zero.training.precision import gradient_scaler
+from autobert_zero.training.precision import resolve as number_format
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -59,6 +61,7 @@ SUMMARY = "summary.json"
 _CHECKPOINTS = "checkpoints"
 _DIVERGED = "diverged"
 _TOKENIZER = "tokenizer.json"
+_SCALER = "scaler"
 
 _Asked = Callable[[], int | None]
 """Returns the signal that asked for a stop."""
@@ -83,6 +86,7 @@ def run_pretraining(config: PretrainConfig, out: Path, progress: Bars) -> dict[s
     accelerator = launched(config.device)
     leads = accelerator is None or accelerator.is_main_process
     device = accelerator.device if accelerator else find_device(config.device)
+    number_format(config.precision, device)  # one that the device does not compute in is refused
     _check_shares(config, accelerator)
     done = read_summary(out)
     if done is not None:
@@ -176,6 +180,7 @@ class _Training:
         self.recipe = recipe_of(config)
         self.model = goal.wrap(model)
         self.optimizer = make_optimizer(self.model, self.recipe)
+        self.scaler = gradient_scaler(config.precision, next(model.parameters()).device)
         if config.recipe.compile:
             self.model.compile()
         if accelerator is not None:
@@ -191,6 +196,8 @@ class _Training:
             restore(found, self.model, self.optimizer)
             self.step = found.step
             self.meter.restore(found.about)
+            if _SCALER in found.about:
+                self.scaler.load_state_dict(found.about[_SCALER])
             self.progress.say(f"resuming after {self.step:,} of {self.config.steps:,} steps")
         with (
             requests(patient=self.accelerator is not None) as asked,
@@ -262,6 +269,7 @@ class _Training:
                 self.goal.objective(),
                 on_step,
                 self.optimizer,
+                scaler=self.scaler,
                 steps=steps,
                 loss_limit=self.goal.loss_limit,
                 seed=config.seed,
@@ -303,6 +311,8 @@ class _Training:
 
     def _save(self, folder: Path, batches: Batches) -> None:
         about = self.meter.state()
+        if self.scaler.is_enabled():
+            about[_SCALER] = self.scaler.state_dict()
         if isinstance(batches, StreamingBatches):
             about["place"] = asdict(batches.place)
         save_checkpoint(folder, self.step, self.model, self.optimizer, about, self.accelerator)

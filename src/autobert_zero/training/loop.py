@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Protocol, Self, TypeVar
 import torch
 from torch import Tensor, nn
 
-from autobert_zero.training.precision import Precision
+from autobert_zero.training.precision import SMALLEST_SCALE, Precision, gradient_scaler
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -112,6 +112,7 @@ def train(  # noqa: PLR0913 - the one loop that all trainings share
     on_step: OnStep | None = None,
     optimizer: torch.optim.Optimizer | None = None,
     *,
+    scaler: torch.amp.GradScaler | None = None,
     steps: range | None = None,
     loss_limit: float = math.inf,
     seed: int | None = None,
@@ -126,6 +127,8 @@ def train(  # noqa: PLR0913 - the one loop that all trainings share
         objective: What is minimised.
         on_step: Called after every step.
         optimizer: One that has a past, of `make_optimizer`; None starts a new one.
+        scaler: One that has a past, of `gradient_scaler`; None starts a new one. In fp16 it skips the update
+            of a step whose gradient overflows.
         steps: Which steps of the recipe; None means all.
         loss_limit: A loss above it after the first tenth of the recipe is divergence.
         seed: Makes the random numbers of a step (dropout) a function of it, the step and the process, so
@@ -140,6 +143,7 @@ def train(  # noqa: PLR0913 - the one loop that all trainings share
         ValueError: A batch cannot be divided evenly.
     """
     optimizer = optimizer or make_optimizer(model, recipe)
+    scaler = scaler or gradient_scaler(recipe.precision, next(model.parameters()).device)
     model.train()
     start = time.perf_counter()
     for step in range(recipe.steps) if steps is None else steps:
@@ -148,15 +152,17 @@ def train(  # noqa: PLR0913 - the one loop that all trainings share
         if seed is not None:
             rank = accelerator.process_index if accelerator else 0
             torch.manual_seed(((seed << 32) + (step << 12) + rank) % (1 << 63))
-        value = _add_gradients(model, next(batches), recipe.parts, objective, accelerator)
+        value = _add_gradients(model, next(batches), recipe.parts, objective, scaler, accelerator)
         if not math.isfinite(value):
             raise Diverged(f"loss is {value} at step {step + 1}")
         if value > loss_limit and step > recipe.steps // 10:
             raise Diverged(f"loss {value:.1f} at step {step + 1} is more than twice a uniform guess's")
+        scaler.unscale_(optimizer)
         norm = _clip(model, recipe.clip, accelerator)
-        if not math.isfinite(norm):
+        if not math.isfinite(norm) and not (scaler.is_enabled() and scaler.get_scale() > SMALLEST_SCALE):
             raise Diverged(f"gradient is {norm} at step {step + 1}")
-        optimizer.step()
+        scaler.step(optimizer)
+        scaler.update()
         optimizer.zero_grad(set_to_none=True)
         if on_step is not None:
             on_step(step + 1, value)
@@ -164,7 +170,12 @@ def train(  # noqa: PLR0913 - the one loop that all trainings share
 
 
 def _add_gradients(
-    model: nn.Module, batch: B, parts: int, objective: "Objective[B]", accelerator: "Accelerator | None"
+    model: nn.Module,
+    batch: B,
+    parts: int,
+    objective: "Objective[B]",
+    scaler: torch.amp.GradScaler,
+    accelerator: "Accelerator | None",
 ) -> float:
     """Backward passes over this process's share of a batch; returns the loss of the whole batch."""
     processes = accelerator.num_processes if accelerator else 1
@@ -182,7 +193,7 @@ def _add_gradients(
         with quiet:
             value = objective(model, part, batch)
             # Processes' gradients are averaged; the loss is the sum of their shares.
-            (value * processes).backward()
+            scaler.scale(value * processes).backward()
         loss = loss.to(value.device) + value.detach()
     if accelerator and processes > 1:
         loss = accelerator.reduce(loss, "sum")

@@ -1,29 +1,80 @@
-"""Which number format is fast here."""
+"""Which number format is fast here, and what half precision needs to train."""
 
 from contextlib import AbstractContextManager, nullcontext
-from typing import Literal
+from functools import cache
 
 import torch
 
-Precision = Literal["auto", "fp32", "bf16"]
+from autobert_zero.config import Precision as Precision
+from autobert_zero.errors import UserError
+
+_HALF = {"bf16": torch.bfloat16, "fp16": torch.float16}
+_TF32_CAPABILITY = (8, 0)
+"""Compute capability from which CUDA cards round the factors of single-precision products to TF32."""
+
+_FIRST_SCALE = 2.0**12
+"""Loss scale that an fp16 training starts with: PyTorch's 2^16 costs a short training its first steps."""
+_GROWTH_INTERVAL = 500
+"""Steps without an overflow after which the loss scale doubles."""
+SMALLEST_SCALE = 1.0
+"""Loss scale at which an overflow is divergence."""
 
 
 def resolve(precision: Precision, device: torch.device) -> Precision:
-    """Replaces `auto`: bf16 where the hardware multiplies it faster than fp32, else fp32."""
-    if precision != "auto":
-        return precision
-    if device.type == "cuda":
-        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
-    if device.type == "cpu":
-        return "bf16" if _cpu_multiplies_bf16() else "fp32"
-    return "fp32"
+    """Replaces `auto` by the fast format of a device.
+
+    That is bf16 where the hardware multiplies it, fp16 on CUDA cards without bf16 (before Ampere), else fp32.
+
+    Raises:
+        UserError: The device does not compute in the format.
+    """
+    if precision == "auto":
+        if device.type == "cuda":
+            return "bf16" if _card_multiplies_bf16(device) else "fp16"
+        return "bf16" if device.type == "cpu" and _cpu_multiplies_bf16() else "fp32"
+    if precision == "bf16" and device.type == "cuda" and not _card_multiplies_bf16(device):
+        raise UserError(f"precision bf16: {device} does not compute in bf16; choose auto, fp16 or fp32")
+    if precision == "tf32" and not _card_has_tf32(device):
+        raise UserError(
+            f"precision tf32: {device} has no TF32, as NVIDIA cards have from Ampere on; choose auto or fp32"
+        )
+    return precision
 
 
 def autocast(precision: Precision, device: torch.device) -> AbstractContextManager[object]:
-    """The context in which to run the forward pass."""
-    if resolve(precision, device) == "bf16":
-        return torch.autocast(device.type, torch.bfloat16)
-    return nullcontext()
+    """The context in which to run the forward pass.
+
+    On CUDA it also sets, for the whole process, whether products in single precision may use TF32: the
+    backward pass, outside of the context, is to compute as the forward pass does.
+    """
+    chosen = resolve(precision, device)
+    if device.type == "cuda":
+        torch.backends.cuda.matmul.allow_tf32 = chosen == "tf32"
+    return torch.autocast(device.type, _HALF[chosen]) if chosen in _HALF else nullcontext()
+
+
+def gradient_scaler(precision: Precision, device: torch.device) -> torch.amp.GradScaler:
+    """What keeps small gradients from becoming 0 in fp16, and skips updates whose gradients overflow.
+
+    Returns:
+        A new scaler; with any other format one that does nothing.
+    """
+    return torch.amp.GradScaler(
+        device.type,
+        init_scale=_FIRST_SCALE,
+        growth_interval=_GROWTH_INTERVAL,
+        enabled=resolve(precision, device) == "fp16",
+    )
+
+
+@cache
+def _card_multiplies_bf16(device: torch.device) -> bool:
+    with torch.cuda.device(device):
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+
+
+def _card_has_tf32(device: torch.device) -> bool:
+    return device.type == "cuda" and torch.cuda.get_device_capability(device) >= _TF32_CAPABILITY
 
 
 def _cpu_multiplies_bf16() -> bool:

@@ -18,6 +18,7 @@ from autobert_zero.finetune.features import feature_batches, outputs, task_objec
 from autobert_zero.finetune.models import Pretrained
 from autobert_zero.finetune.problem import Problem
 from autobert_zero.training.loop import Diverged, Recipe, make_optimizer, train
+from autobert_zero.training.precision import gradient_scaler
 
 
 @dataclass(frozen=True)
@@ -117,7 +118,7 @@ def tune(
         weight_decay=settings.weight_decay,
         precision=settings.precision,
     )
-    optimizer = make_optimizer(loaded, recipe)
+    optimizer, scaler = make_optimizer(loaded, recipe), gradient_scaler(settings.precision, device)
     batches = feature_batches(problem.features["train"], settings.batch_size, seed, 0)
     objective = task_objective(settings.precision)
     every = settings.interval(len(problem.features["train"]))
@@ -132,6 +133,7 @@ def tune(
             objective,
             lambda step, loss: on_step(step, steps, loss),
             optimizer,
+            scaler=scaler,
             steps=range(done, until),
             seed=seed,
         )

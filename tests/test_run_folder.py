@@ -9,16 +9,13 @@ import pytest
 import tiny
 from filelock import FileLock
 
-from autobert_zero import run_folder
 from autobert_zero.run_folder import (
     FINETUNING,
-    KINDS,
     PRETRAINING,
-    RECORD,
     SEARCH,
     Input,
-    Kind,
     RunError,
+    RunKind,
     check_new,
     check_run,
     kind_of,
@@ -26,6 +23,8 @@ from autobert_zero.run_folder import (
     read_record,
     started_by_this_code,
 )
+from autobert_zero.run_folder import record as run_record
+from autobert_zero.run_folder.names import KINDS, RECORD
 
 TEXT = {"text": Input("a" * 40, "books/")}
 
@@ -35,7 +34,9 @@ def out(tmp_path: Path) -> Path:
     return tmp_path / "new" / "run"
 
 
-def start(out: Path, kind: Kind = SEARCH, inputs: dict[str, Input] = TEXT, result: str = "bank") -> list[str]:
+def start(
+    out: Path, kind: RunKind = SEARCH, inputs: dict[str, Input] = TEXT, result: str = "bank"
+) -> list[str]:
     """Starts or continues a run, and leaves a result; returns the lines for the user."""
     said: list[str] = []
     with open_run(out, kind, inputs, lambda: tiny_start(out, kind), said.append):
@@ -43,13 +44,13 @@ def start(out: Path, kind: Kind = SEARCH, inputs: dict[str, Input] = TEXT, resul
     return said
 
 
-def tiny_start(out: Path, kind: Kind) -> None:
+def tiny_start(out: Path, kind: RunKind) -> None:
     (out / "tokenizer.json").write_text("{}")
     (out / kind.marker).write_text("a config")
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_run_is_started_and_continued(out: Path, kind: Kind) -> None:
+def test_a_run_is_started_and_continued(out: Path, kind: RunKind) -> None:
     check_new(out)
     assert kind_of(out) is None
     assert start(out, kind) == []
@@ -68,7 +69,7 @@ def test_a_run_is_started_and_continued(out: Path, kind: Kind) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_run_of_another_kind_is_left_alone(out: Path, kind: Kind) -> None:
+def test_a_run_of_another_kind_is_left_alone(out: Path, kind: RunKind) -> None:
     start(out, kind)
     before = tiny.contents(out)
     for other in set(KINDS) - {kind}:
@@ -108,7 +109,7 @@ def test_a_folder_that_a_start_left_is_free(out: Path, names: tuple[str, ...]) -
 def test_a_kill_at_any_write_of_the_start_leaves_a_free_folder(
     out: Path, monkeypatch: pytest.MonkeyPatch, at: int
 ) -> None:
-    real, calls = run_folder.write_text, iter(range(9))
+    real, calls = run_record.write_text, iter(range(9))
 
     def stopping(*rest: Any) -> None:
         if next(calls) == at:
@@ -117,10 +118,10 @@ def test_a_kill_at_any_write_of_the_start_leaves_a_free_folder(
 
     def write() -> None:
         for name in ("tokenizer.json", PRETRAINING.marker):
-            run_folder.write_text(out / name, "")
+            run_record.write_text(out / name, "")
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(run_folder, "write_text", stopping)
+        patch.setattr(run_record, "write_text", stopping)
         with pytest.raises(KeyboardInterrupt), open_run(out, PRETRAINING, TEXT, write):
             pass
     check_new(out)

@@ -11,7 +11,6 @@ from scipy.stats import norm
 
 from autobert_zero.errors import UserError
 from autobert_zero.minimal_pairs.results import (
-    FILE,
     Accuracy,
     Judged,
     Results,
@@ -20,6 +19,7 @@ from autobert_zero.minimal_pairs.results import (
     table,
     write_results,
 )
+from autobert_zero.run_folder.names import MINIMAL_PAIRS
 
 PAIRS = (
     Judged("a", "agreement", "syntax", -1.0, -2.0),
@@ -83,10 +83,10 @@ def test_remarks_name_what_makes_figures_doubtful() -> None:
 def test_results_beside_a_model(tmp_path: Path) -> None:
     assert read_results(tmp_path) is None
     plain = RESULTS.plain()
-    write_results(tmp_path / FILE, plain)
+    write_results(tmp_path / MINIMAL_PAIRS, plain)
     assert read_results(tmp_path) == plain
     for damage in ("{", "[]", json.dumps({**plain, "overall": {}})):
-        (tmp_path / FILE).write_text(damage)
+        (tmp_path / MINIMAL_PAIRS).write_text(damage)
         with pytest.raises(UserError, match="is damaged"):
             read_results(tmp_path)
 

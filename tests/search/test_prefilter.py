@@ -11,7 +11,7 @@ import tiny
 from autobert_zero.config import StrategyConfig
 from autobert_zero.errors import UserError
 from autobert_zero.proxies import PROXIES
-from autobert_zero.search import outputs
+from autobert_zero.run_folder.names import LEADERBOARD
 from autobert_zero.search.history import History
 from autobert_zero.search.loop import MemoryHistory, Search
 from autobert_zero.search.strategies import STRATEGIES, Prefilter, SpaceExhausted, Strategy, make_strategy
@@ -144,4 +144,4 @@ def test_a_stopped_run_ends_as_the_uninterrupted_one(corpus_file: Path, tmp_path
     )
     assert len(first) == 9
     assert first == second
-    assert (whole / outputs.LEADERBOARD).exists()
+    assert (whole / LEADERBOARD).exists()

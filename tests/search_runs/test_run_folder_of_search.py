@@ -119,11 +119,11 @@ def test_a_kill_while_the_folder_is_made(
     settings_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at: int
 ) -> None:
     """The record and the first file of the start, then the others: the folder can be started anew."""
-    from autobert_zero import run_folder
+    from autobert_zero.run_folder import record
 
     out, arguments = tmp_path / "run", ("search", "--config", settings_file, *SMALL)
     with pytest.MonkeyPatch.context() as patch:
-        stopping_at(patch, *((run_folder, "write_text", 0) if at == 0 else (run, "write_text", at - 1)))
+        stopping_at(patch, *((record, "write_text", 0) if at == 0 else (run, "write_text", at - 1)))
         assert tiny.command(*arguments, "--out", out).code == 130
     assert out.is_dir()
     done = tiny.command(*arguments, "--out", out, "--seed", 3)

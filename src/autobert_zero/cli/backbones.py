@@ -86,12 +86,14 @@ def _formula(source: str, purpose: str) -> "Backbone":
 
 def _in_folder(folder: Path) -> "Backbone":
     """The best of a finished search, or the backbone of a pre-training or of a saved model."""
+    from autobert_zero.run_folder import PRETRAINING
+    from autobert_zero.run_folder.names import BEST
     from autobert_zero.space import Backbone
 
-    best = folder / "best.txt"
+    best = folder / f"{BEST}.txt"
     if best.exists():
         return _parse(_text(best), str(best))
-    for path in (folder / "pretrain.yaml", folder / "config.json"):
+    for path in (folder / PRETRAINING.marker, folder / "config.json"):
         if path.exists():
             layers = _settings(path).get("backbone")
             if not isinstance(layers, list):

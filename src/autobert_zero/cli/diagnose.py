@@ -21,6 +21,7 @@ def diagnose(
 ) -> None:
     """Train a sample of a run's candidates from scratch: does the ranking under weight sharing hold?"""
     from autobert_zero.run_folder import SEARCH, kind_of
+    from autobert_zero.run_folder.names import DIAGNOSIS
     from autobert_zero.search_runs.diagnose import diagnose as ask
     from autobert_zero.search_runs.diagnose import report
 
@@ -29,4 +30,4 @@ def diagnose(
     with stop_told(lambda: "the same call continues"), Bars(log_console()) as progress:
         found = ask(run, candidates, longer, progress)
     typer.echo(report(found))
-    typer.echo(f"\nall figures are in {run / 'diagnosis.json'}")
+    typer.echo(f"\nall figures are in {run / DIAGNOSIS}")

@@ -82,8 +82,9 @@ def minimal_pairs(
 def _open(source: str) -> "Scored":
     """The winner of a search, or any model with a masked-language-model head."""
     from autobert_zero.minimal_pairs.models import Scored, open_scored
+    from autobert_zero.run_folder import SEARCH
 
-    if not (Path(source) / "config.yaml").is_file():
+    if not (Path(source) / SEARCH.marker).is_file():
         return open_scored(source)
     from autobert_zero.export.sources import open_source
 

@@ -59,6 +59,7 @@ def search(
     options = dict(locals())  # all options by their names
     from autobert_zero.report.artifacts import attach_pictures
     from autobert_zero.run_folder import check_new
+    from autobert_zero.run_folder.names import SUMMARY_TABLE
     from autobert_zero.search.progress import RunProgress
     from autobert_zero.search_runs.run import run_search
 
@@ -69,7 +70,7 @@ def search(
     with stop_told(lambda: how), RunProgress(log_console()) as progress:
         run_search(resolved, out, progress, first, workers, ray)
     attach_pictures(out)
-    typer.echo((out / "summary.md").read_text(encoding="utf-8"))
+    typer.echo((out / SUMMARY_TABLE).read_text(encoding="utf-8"))
     typer.echo(f"everything is in {out}; to look at it: autobert-zero report {out}")
 
 

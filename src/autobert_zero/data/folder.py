@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from autobert_zero.data.lines import CorpusError, is_compressed
-from autobert_zero.run_folder import FINETUNING, LOCK, PRETRAINING, RECORD
+from autobert_zero.run_folder.names import FINETUNING, ONLY_OF_RUNS, PRETRAINING, WEIGHTS
 
 PROSE = (".txt", ".md", ".log")
 """Endings of files of lines."""
@@ -19,8 +19,8 @@ NAMED = (".txt", ".txt.gz", ".jsonl", ".jsonl.gz", ".parquet", ".csv", ".tsv", "
 """What messages name."""
 
 _NOT_TEXT = (
-    *(RECORD, LOCK, "seed_backbones.json", PRETRAINING.marker, FINETUNING.marker),
-    *("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin"),
+    *(*ONLY_OF_RUNS, PRETRAINING.marker, FINETUNING.marker),
+    *(WEIGHTS, "model.safetensors.index.json", "pytorch_model.bin"),
 )
 """Files that only folders of runs and of models hold."""
 

@@ -12,8 +12,9 @@ from autobert_zero.export.sentences import check_sentence_embeddings, write_sent
 from autobert_zero.export.sources import Source, open_source
 from autobert_zero.files import follow_umask
 from autobert_zero.hf.code import AUTO_MAP, CODE
-from autobert_zero.minimal_pairs.results import FILE, write_results
+from autobert_zero.minimal_pairs.results import write_results
 from autobert_zero.report.draw import write as write_picture
+from autobert_zero.run_folder.names import MINIMAL_PAIRS, MODEL_CARD
 
 _PICTURE = "backbone.png"
 
@@ -68,9 +69,9 @@ def export(
         if sentence_embeddings is not None:
             write_sentence_embeddings(opened, partial, sentence_embeddings)
         card = model_card(opened, f"{CODE}.py", _PICTURE, written, sentence_embeddings)
-        (partial / "README.md").write_text(card, encoding="utf-8")
+        (partial / MODEL_CARD).write_text(card, encoding="utf-8")
         if opened.minimal_pairs is not None:
-            write_results(partial / FILE, opened.minimal_pairs)
+            write_results(partial / MINIMAL_PAIRS, opened.minimal_pairs)
         follow_umask(partial)
         if out.exists():
             out.rmdir()

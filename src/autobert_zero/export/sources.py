@@ -23,7 +23,7 @@ from autobert_zero.hf.loading import differences, listed, read_json
 from autobert_zero.hf.tokenizer import as_berts
 from autobert_zero.minimal_pairs.results import read_results
 from autobert_zero.nn import MaskedLM
-from autobert_zero.run_folder import FINETUNING
+from autobert_zero.run_folder.names import FINETUNING, PRETRAINING, SCORE, SEARCH, SUMMARY, TOKENIZER, WEIGHTS
 from autobert_zero.search_runs.run import read_run
 from autobert_zero.space import Backbone
 
@@ -63,15 +63,15 @@ def open_source(folder: Path) -> Source:
     Raises:
         UserError: The folder is neither, or it is damaged; the message names the file.
     """
-    if (folder / "config.yaml").exists():
+    if (folder / SEARCH.marker).exists():
         return _from_run(folder)
     if (folder / "config.json").exists():
         return _from_model(folder)
-    raise UserError(f"{folder} holds neither a run (config.yaml) nor a saved model (config.json)")
+    raise UserError(f"{folder} holds neither a run ({SEARCH.marker}) nor a saved model (config.json)")
 
 
 def _from_run(folder: Path) -> Source:
-    weights, summary_path = folder / "model.safetensors", folder / "summary.json"
+    weights, summary_path = folder / WEIGHTS, folder / SUMMARY
     if not (weights.exists() and summary_path.exists()):
         raise UserError(
             f"the run in {folder} is not finished; continue it with: search --out {folder} --resume"
@@ -80,8 +80,8 @@ def _from_run(folder: Path) -> Source:
     summary = read_json(summary_path)
     with _damage_named(summary_path):
         backbone = Backbone.from_list(summary["best"]["backbone"])
-    with _damage_named(folder / "tokenizer.json"):
-        tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    with _damage_named(folder / TOKENIZER):
+        tokenizer = Tokenizer.from_file(str(folder / TOKENIZER))
         vocabulary = Vocabulary.of(tokenizer).size
     model = MaskedLM(backbone, config.model.encoder_config(vocabulary, config.data.length))
     with _damage_named(weights):
@@ -137,20 +137,20 @@ def _only_pooler(missing: Collection[str]) -> bool:
 
 def _pretraining(folder: Path) -> dict[str, Any] | None:
     """The summary of the pre-training that made a folder; None where another tool did."""
-    if not (folder / "pretrain.yaml").exists() or not (folder / "summary.json").exists():
+    if not (folder / PRETRAINING.marker).exists() or not (folder / SUMMARY).exists():
         return None
-    summary = read_json(folder / "summary.json")
+    summary = read_json(folder / SUMMARY)
     accuracy = () if "teacher" in summary else ("holdout_mlm_accuracy",)
     needed = (*_OF_PRETRAINING, *accuracy)
     missing = [name for name in needed if not isinstance(summary.get(name), int | float)]
     if missing:
-        raise UserError(f"{folder / 'summary.json'} is damaged: it lacks {', '.join(missing)}")
+        raise UserError(f"{folder / SUMMARY} is damaged: it lacks {', '.join(missing)}")
     return summary
 
 
 def _finetuning(folder: Path) -> dict[str, Any] | None:
     """The score of the fine-tuning that made a folder; None where another tool did."""
-    path = folder / "score.json"
+    path = folder / SCORE
     if not (folder / FINETUNING.marker).exists() or not path.exists():
         return None
     score = read_json(path)
@@ -162,7 +162,7 @@ def _finetuning(folder: Path) -> dict[str, Any] | None:
 
 def _tokenizer(folder: Path) -> PreTrainedTokenizerBase | None:
     """The tokenizer beside a model; None where there is none."""
-    if not any((folder / name).exists() for name in ("tokenizer.json", "tokenizer_config.json", "vocab.txt")):
+    if not any((folder / name).exists() for name in (TOKENIZER, "tokenizer_config.json", "vocab.txt")):
         return None
     with _damage_named(folder, "the tokenizer"):
         return AutoTokenizer.from_pretrained(folder, trust_remote_code=False)

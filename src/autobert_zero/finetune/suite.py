@@ -26,6 +26,7 @@ from autobert_zero.finetune.training.folder import Start, check_folder, contents
 from autobert_zero.finetune.training.train import Run, finetune_once
 from autobert_zero.progress import Bars
 from autobert_zero.run_folder import Input
+from autobert_zero.run_folder.names import MODEL_CARD, SCORE, TRIVIAL
 
 
 @dataclass(frozen=True)
@@ -145,7 +146,7 @@ def _finetune(
     with open_folder(out, _start(model, task, settings), progress.say):
         for line in _announcement(model, problem, settings):
             progress.say(line)
-        trivial = trivial_scores(problem, task.inputs, out / "trivial.json")
+        trivial = trivial_scores(problem, task.inputs, out / TRIVIAL)
         first = trivial[problem.validation[0]]
         if first:
             metric = problem.metrics[0]
@@ -178,8 +179,8 @@ def _finetune(
                 train_examples=len(problem.features["train"]),
             )
             config = AutoConfig.from_pretrained(out, trust_remote_code=False)
-            write_text(out / "README.md", model_card(tuned, model, config, settings))
-        write_text(out / "score.json", json.dumps(asdict(score), indent=2) + "\n")
+            write_text(out / MODEL_CARD, model_card(tuned, model, config, settings))
+        write_text(out / SCORE, json.dumps(asdict(score), indent=2) + "\n")
         for split, predictions in best.predictions.items():
             problem.write(out, split, predictions)
     return score

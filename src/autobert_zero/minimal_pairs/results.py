@@ -9,9 +9,7 @@ from typing import Any
 
 from autobert_zero.errors import UserError
 from autobert_zero.files import write_text
-
-FILE = "minimal_pairs.json"
-"""The results beside a model or a run, where reports and model cards look for them."""
+from autobert_zero.run_folder.names import MINIMAL_PAIRS
 
 _CONFIDENCE = 0.95
 
@@ -200,7 +198,7 @@ def read_results(folder: Path) -> dict[str, Any] | None:
     Raises:
         UserError: The file is damaged.
     """
-    path = folder / FILE
+    path = folder / MINIMAL_PAIRS
     try:
         results: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         table(results)

@@ -9,9 +9,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from autobert_zero.files import written_whole
-
-METRICS = "metrics.jsonl"
-EVENTS = "tensorboard"
+from autobert_zero.run_folder.names import METRICS, TENSORBOARD
 
 
 class Log:
@@ -31,7 +29,7 @@ class Log:
             with written_whole(path) as partial:
                 partial.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
         self._file = path.open("a", encoding="utf-8")
-        self._events = SummaryWriter(str(folder / EVENTS), purge_step=step + 1)
+        self._events = SummaryWriter(str(folder / TENSORBOARD), purge_step=step + 1)
 
     def __enter__(self) -> Self:
         return self

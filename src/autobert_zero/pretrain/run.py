@@ -25,7 +25,7 @@ from autobert_zero.nn import MaskedLM
 from autobert_zero.pretrain.config import PhaseConfig, PretrainConfig
 from autobert_zero.pretrain.goal import Figures, Goal, make_goal
 from autobert_zero.pretrain.launch import launched
-from autobert_zero.pretrain.log import EVENTS, METRICS, Log, Meter
+from autobert_zero.pretrain.log import Log, Meter
 from autobert_zero.pretrain.model import new_model, save_model
 from autobert_zero.pretrain.parts import pretrain_parts
 from autobert_zero.pretrain.start import open_start
@@ -40,6 +40,7 @@ from autobert_zero.run_folder import (
     kind_of,
     open_run,
 )
+from autobert_zero.run_folder.names import CHECKPOINTS, DIVERGED, METRICS, SUMMARY, TENSORBOARD, TOKENIZER
 from autobert_zero.signals import Stopped, requests
 from autobert_zero.training.checkpoint import (
     Checkpoint,
@@ -57,10 +58,6 @@ from autobert_zero.training.precision import resolve as number_format
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
-SUMMARY = "summary.json"
-_CHECKPOINTS = "checkpoints"
-_DIVERGED = "diverged"
-_TOKENIZER = "tokenizer.json"
 _SCALER = "scaler"
 
 _Asked = Callable[[], int | None]
@@ -104,13 +101,13 @@ def run_pretraining(config: PretrainConfig, out: Path, progress: Bars) -> dict[s
         text = open_text(config, progress.update, tokenizer, check)
     with _memory_told(out):
         # A resumed training has its weights from a checkpoint; what it started from may be gone.
-        fresh = _from_scratch(config) if checkpoints(out / _CHECKPOINTS) else config
+        fresh = _from_scratch(config) if checkpoints(out / CHECKPOINTS) else config
         model = new_model(fresh, text.vocabulary.size).to(device)
         if not resumed:
             _draw_first(text)  # in every process: all of them fail alike
 
         def write_start() -> None:
-            write_text(out / _TOKENIZER, text.tokenizer.to_str(pretty=True))
+            write_text(out / TOKENIZER, text.tokenizer.to_str(pretty=True))
             write_text(out / PRETRAINING.marker, config.absolute().to_yaml())
 
         goal = make_goal(config, text.tokenizer)
@@ -128,7 +125,7 @@ def _inputs(text: Text) -> dict[str, Input]:
     digest = hashlib.blake2b(vocabulary.encode(), digest_size=16).hexdigest()
     return {
         "text": text.source,
-        "vocabulary": Input(digest, _TOKENIZER),
+        "vocabulary": Input(digest, TOKENIZER),
     }
 
 
@@ -191,7 +188,7 @@ class _Training:
 
     def run(self) -> dict[str, Any]:
         """Trains what is left, and writes the model and the summary."""
-        found = newest_checkpoint(self.out / _CHECKPOINTS, self.progress.say)
+        found = newest_checkpoint(self.out / CHECKPOINTS, self.progress.say)
         if found is not None:
             restore(found, self.model, self.optimizer)
             self.step = found.step
@@ -254,7 +251,7 @@ class _Training:
                     result = self._evaluate(text, step, log)
                 stopped = self._agreed(asked())
                 if step % report.checkpoint_every == 0 or ends or stopped is not None:
-                    self._save(self.out / _CHECKPOINTS, text.train)
+                    self._save(self.out / CHECKPOINTS, text.train)
                 if evaluated and result is not None:  # saved before it is printed
                     self.progress.say(f"step {step:,} of {config.steps:,}: {_in_words(result)}")
             if stopped is not None:
@@ -276,9 +273,9 @@ class _Training:
                 accelerator=self.accelerator,
             )
         except Diverged as error:
-            self._save(self.out / _DIVERGED, text.train)
+            self._save(self.out / DIVERGED, text.train)
             raise UserError(
-                f"the training diverged: {error}. The state before that step is in {self.out / _DIVERGED}; "
+                f"the training diverged: {error}. The state before that step is in {self.out / DIVERGED}; "
                 "try a lower recipe.learning_rate or a longer recipe.warmup in another --out"
             ) from error
         except CheckpointError:
@@ -287,7 +284,7 @@ class _Training:
             readable = isinstance(error, UserError) or out_of_memory(error)
             # The weights are those after the last step. Several processes would have to fail together.
             if readable and self.accelerator is None and self.step > steps.start:
-                self._save(self.out / _CHECKPOINTS, text.train)
+                self._save(self.out / CHECKPOINTS, text.train)
             raise
         assert result is not None
         return result
@@ -350,7 +347,7 @@ def _memory_told(out: Path) -> Iterator[None]:
             "lower the batch_size or length of phases, model.width or text.vocab_size, raise "
             "recipe.accumulation, or set recipe.gradient_checkpointing=true"
         )
-        if kept := checkpoints(out / _CHECKPOINTS):
+        if kept := checkpoints(out / CHECKPOINTS):
             how = (
                 f"step {int(kept[0].name):,} is saved: continue with --resume where there is more memory, or "
                 f"in another --out {advice}"
@@ -358,7 +355,7 @@ def _memory_told(out: Path) -> Iterator[None]:
         else:
             how = advice
             (out / METRICS).unlink(missing_ok=True)
-            shutil.rmtree(out / EVENTS, ignore_errors=True)
+            shutil.rmtree(out / TENSORBOARD, ignore_errors=True)
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise UserError(f"memory is full ({reason}); {how}") from error
 
@@ -429,7 +426,7 @@ def _from_scratch(config: PretrainConfig) -> PretrainConfig:
 def _tokenizer_of(config: PretrainConfig, resumed: Path | None) -> Tokenizer | None:
     """The tokenizer of the run that is continued, of what the training starts from, or of the teacher."""
     if resumed is not None:
-        return load_tokenizer(str(resumed / _TOKENIZER))
+        return load_tokenizer(str(resumed / TOKENIZER))
     if config.start is not None:
         return open_start(config.start).tokenizer()
     return None if config.distil is None else load_tokenizer(open_encoder(config.distil.teacher).source)

@@ -17,11 +17,11 @@ from autobert_zero.hf.encoders import PretrainedEncoder, open_encoder
 from autobert_zero.nn import MaskedLM, WeightBank
 from autobert_zero.nn.inherit import inherit_weights
 from autobert_zero.run_folder import SEARCH, kind_of
+from autobert_zero.run_folder.names import BANK, TOKENIZER
 from autobert_zero.space import Backbone
 from autobert_zero.space.inheritance import describe_inheritance, plan_inheritance
 
 _POSITIONS = "encoder.embeddings.position.weight"
-_TOKENIZER = "tokenizer.json"
 
 
 class Start(Protocol):
@@ -97,7 +97,7 @@ class SearchStart:
 
     def tokenizer(self) -> Tokenizer:
         """The tokenizer of the search."""
-        return load_tokenizer(str(self.run / _TOKENIZER))
+        return load_tokenizer(str(self.run / TOKENIZER))
 
     def lines(self, backbone: Backbone) -> list[str]:
         """One line: all layers are in the bank."""
@@ -105,10 +105,10 @@ class SearchStart:
 
     def give(self, model: MaskedLM) -> None:
         """Copies the backbone's part; positions past the search's stay new."""
-        snapshots = sorted((self.run / "bank").glob("*.safetensors"))
+        snapshots = sorted((self.run / BANK).glob("*.safetensors"))
         if not snapshots:
             raise UserError(
-                f"{self.run} has no shared weights in {self.run / 'bank'}; choose another run to start from"
+                f"{self.run} has no shared weights in {self.run / BANK}; choose another run to start from"
             )
         vocabulary = self.tokenizer().get_vocab_size()
         sizes = self.config.model.encoder_config(vocabulary, self.config.data.length)
@@ -178,9 +178,9 @@ def search_config(run: Path) -> SearchConfig:
     Raises:
         UserError: There is none in the folder.
     """
-    if not (run / "config.yaml").exists():
-        raise UserError(f"{run} holds no search (no config.yaml)")
-    return saved_config(read_yaml(run / "config.yaml"))
+    if not (run / SEARCH.marker).exists():
+        raise UserError(f"{run} holds no search (no {SEARCH.marker})")
+    return saved_config(read_yaml(run / SEARCH.marker))
 
 
 def _check_sizes(

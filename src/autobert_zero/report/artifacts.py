@@ -11,11 +11,10 @@ from optuna.artifacts import FileSystemArtifactStore, get_all_artifact_meta, upl
 from autobert_zero.config import SearchConfig, read_yaml, saved_config
 from autobert_zero.errors import UserError
 from autobert_zero.report.draw import svg
-from autobert_zero.search.history import STUDY_FILE, dashboard_url, read_trials, storage_of
+from autobert_zero.run_folder.names import ARTIFACTS, SEARCH, STUDY_FILE
+from autobert_zero.search.history import dashboard_url, read_trials, storage_of
 from autobert_zero.search.ranking import ranked
 from autobert_zero.search.storage import open_storage
-
-FOLDER = "artifacts"
 
 _BEST = 10
 """Candidates that get a picture, if no other number is asked for."""
@@ -43,7 +42,7 @@ def attach_pictures(run: Path, count: int = _BEST) -> int:
     study = optuna.load_study(study_name=config.study, storage=open_storage(storage))
     known = {each.filename: each.artifact_id for each in get_all_artifact_meta(study)}
     wanted = {f"candidate-{trial.proposal.number}.svg": trial.proposal.backbone for trial in best}
-    folder = run / FOLDER
+    folder = run / ARTIFACTS
     folder.mkdir(exist_ok=True)
     store, new = FileSystemArtifactStore(folder), 0
     with tempfile.TemporaryDirectory() as scratch:
@@ -64,11 +63,11 @@ def attach_pictures(run: Path, count: int = _BEST) -> int:
 def dashboard(run: Path) -> str:
     """The command that shows a run with its pictures."""
     storage = dashboard_url(storage_of(run, _config(run)))
-    return shlex.join(["optuna-dashboard", storage, "--artifact-dir", str(run / FOLDER)])
+    return shlex.join(["optuna-dashboard", storage, "--artifact-dir", str(run / ARTIFACTS)])
 
 
 def _config(run: Path) -> SearchConfig:
-    path = run / "config.yaml"
+    path = run / SEARCH.marker
     if not path.exists():
         if (run / STUDY_FILE).exists():
             return SearchConfig()  # a history alone can be drawn

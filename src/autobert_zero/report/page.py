@@ -16,6 +16,7 @@ from autobert_zero.report.data import drawn, failures, run_data, saved, statuses
 from autobert_zero.report.draw import svg
 from autobert_zero.report.lineage import lineage
 from autobert_zero.report.runs import ReportError, Run, read_run
+from autobert_zero.run_folder.names import SEARCH
 from autobert_zero.search.outputs import LABELS, NOISE
 from autobert_zero.urls import hide_passwords
 
@@ -156,7 +157,7 @@ def _facts(run: Run) -> dict[str, Any]:
 
 def _command(run: Run) -> str:
     """Repeats the run from the files that the page shows."""
-    parts = ["autobert-zero", "search", "--config", "config.yaml", "--out", f"runs/{run.name}-again"]
+    parts = ["autobert-zero", "search", "--config", SEARCH.marker, "--out", f"runs/{run.name}-again"]
     for number in range(1, len(run.first) + 1):
         parts += ["--seed-backbone", f"seed-{number}.txt"]
     return shlex.join(parts)

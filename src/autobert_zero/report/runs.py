@@ -12,13 +12,23 @@ from autobert_zero.encoder_config import EncoderConfig
 from autobert_zero.errors import UserError
 from autobert_zero.minimal_pairs.results import read_results
 from autobert_zero.run_folder import FINETUNING, PRETRAINING, SEARCH, kind_of, read_record
+from autobert_zero.run_folder.names import (
+    FINALS,
+    LEADERBOARD,
+    SCORE,
+    SEED_BACKBONES,
+    STUDY_FILE,
+    SUMMARY,
+    TENSORBOARD,
+    TOKENIZER,
+)
 from autobert_zero.search.history import STUDY, HistoryError, read_trials
-from autobert_zero.search.outputs import LABELS, LEADERBOARD, compared, verdict
+from autobert_zero.search.outputs import LABELS, compared, verdict
 from autobert_zero.search.ranking import newest_scores, ranked
 from autobert_zero.search.trial import Outcome, Proposal, Status, Trial
 from autobert_zero.space import Backbone, CanonicalBackbone
 
-_SIGNS = ("config.yaml", "study.db", "summary.json", LEADERBOARD)
+_SIGNS = (SEARCH.marker, STUDY_FILE, SUMMARY, LEADERBOARD)
 """A folder with one of these is, or was, a run."""
 
 
@@ -96,8 +106,8 @@ def read_run(folder: Path) -> Run:
     kind = kind_of(folder)
     if kind is not None and kind is not SEARCH:
         looked_at = {
-            PRETRAINING: f"tensorboard --logdir {folder / 'tensorboard'} shows its curves",
-            FINETUNING: f"its figures are in {folder / 'score.json'}",
+            PRETRAINING: f"tensorboard --logdir {folder / TENSORBOARD} shows its curves",
+            FINETUNING: f"its figures are in {folder / SCORE}",
         }
         raise ReportError(f"{folder} holds a {kind.name}, not a search; {looked_at[kind]}")
     if not any((folder / sign).exists() for sign in _SIGNS):
@@ -123,7 +133,7 @@ def read_run(folder: Path) -> Run:
 
 def _config(folder: Path, missing: list[str]) -> SearchConfig | None:
     try:
-        return saved_config(read_yaml(folder / "config.yaml"))
+        return saved_config(read_yaml(folder / SEARCH.marker))
     except UserError as error:
         missing.append(
             f"The config cannot be read ({error}): no parameters and FLOPs of candidates, no operation "
@@ -138,12 +148,12 @@ def _trials(folder: Path, config: SearchConfig | None, missing: list[str]) -> tu
         missing.append(
             f"{LEADERBOARD} is missing: the search is going on, or was killed. Nothing here depends on it."
         )
-    study = folder / "study.db"
+    study = folder / STUDY_FILE
     try:
         if config is not None and config.storage is not None:
             return tuple(read_trials(config.storage, config.study))
         if not study.exists():
-            raise HistoryError("study.db, the history, is missing")
+            raise HistoryError(f"{STUDY_FILE}, the history, is missing")
         return tuple(read_trials(study, STUDY if config is None else config.study))
     except HistoryError as error:
         reason = str(error)
@@ -184,16 +194,16 @@ def _from_leaderboard(path: Path) -> tuple[Trial, ...]:
 
 
 def _summary(folder: Path, missing: list[str]) -> Mapping[str, Any] | None:
-    path = folder / "summary.json"
+    path = folder / SUMMARY
     if not path.exists():
-        missing.append("summary.json is missing: the final comparison is not finished.")
+        missing.append(f"{SUMMARY} is missing: the final comparison is not finished.")
         return None
     try:
         summary: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         verdict(summary)
         int(summary["best"]["trial"])
     except (OSError, ValueError, KeyError, TypeError):
-        missing.append("summary.json is damaged: there is no final comparison.")
+        missing.append(f"{SUMMARY} is damaged: there is no final comparison.")
         return None
     if "versions" not in summary:
         missing.append("The versions of the packages were not recorded.")
@@ -207,7 +217,7 @@ def _finals(folder: Path, summary: Mapping[str, Any] | None) -> dict[str, Mappin
     found: dict[str, Mapping[str, Any]] = {}
     for name in LABELS:
         try:
-            row = json.loads((folder / "final" / f"{name}.json").read_text(encoding="utf-8"))
+            row = json.loads((folder / FINALS / f"{name}.json").read_text(encoding="utf-8"))
         except (OSError, ValueError):
             continue
         if isinstance(row, dict) and "status" in row:
@@ -216,13 +226,13 @@ def _finals(folder: Path, summary: Mapping[str, Any] | None) -> dict[str, Mappin
 
 
 def _first(folder: Path, missing: list[str]) -> tuple[Backbone, ...]:
-    path = folder / "seed_backbones.json"
+    path = folder / SEED_BACKBONES
     if not path.exists():
         return ()
     try:
         return tuple(Backbone.from_list(layers) for layers in json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):
-        missing.append("seed_backbones.json is damaged: the command that repeats the run lacks them.")
+        missing.append(f"{SEED_BACKBONES} is damaged: the command that repeats the run lacks them.")
         return ()
 
 
@@ -246,11 +256,11 @@ def _minimal_pairs(folder: Path, missing: list[str]) -> Mapping[str, Any] | None
 
 def _vocabulary(folder: Path, missing: list[str]) -> int | None:
     try:
-        tokenizer = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))
+        tokenizer = json.loads((folder / TOKENIZER).read_text(encoding="utf-8"))
         added = [int(token["id"]) for token in tokenizer["added_tokens"]]
         return max([*tokenizer["model"]["vocab"].values(), *added]) + 1
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         missing.append(
-            "tokenizer.json cannot be read: parameters are counted with the vocabulary of the config."
+            f"{TOKENIZER} cannot be read: parameters are counted with the vocabulary of the config."
         )
         return None

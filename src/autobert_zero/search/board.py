@@ -7,14 +7,13 @@ from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
+from autobert_zero.run_folder.names import TENSORBOARD
 from autobert_zero.search.trial import Status, Trial
-
-FOLDER = "tensorboard"
 
 
 def open_board(run: Path) -> Board | None:
     """Opens the logs of a run, or nothing where TensorBoard is not installed."""
-    return Board(run / FOLDER) if find_spec("tensorboard") else None
+    return Board(run / TENSORBOARD) if find_spec("tensorboard") else None
 
 
 class Board:

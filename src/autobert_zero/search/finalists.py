@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from autobert_zero.config import ProxyConfig
 from autobert_zero.errors import UserError
+from autobert_zero.run_folder.names import LEADERBOARD
 from autobert_zero.search.ranking import newest_scores
 from autobert_zero.search.rungs import rung_metric, rung_steps
 from autobert_zero.search.trial import Status, Trial
@@ -69,5 +70,5 @@ def choose_finalists(trials: Sequence[Trial], proxy: ProxyConfig, count: int) ->
     if best_given is not None and best_given not in chosen:
         chosen.append(best_given)
     if not chosen:
-        raise UserError("no candidate completed, so there is nothing to compare; see leaderboard.csv")
+        raise UserError(f"no candidate completed, so there is nothing to compare; see {LEADERBOARD}")
     return chosen

@@ -17,13 +17,13 @@ from sqlalchemy import URL
 
 from autobert_zero.config import SearchConfig, saved_config
 from autobert_zero.errors import UserError
+from autobert_zero.run_folder.names import STUDY_FILE
 from autobert_zero.search.storage import Storage, cause_of, open_storage, open_to_read, persistently, shown
 from autobert_zero.search.trial import Outcome, Proposal, Status, Trial
 from autobert_zero.space import KERNELS, Backbone, CanonicalBackbone, Convolution, Layer
 from autobert_zero.urls import hide_password
 
 STUDY = "autobert-zero"
-STUDY_FILE = "study.db"
 _IDENTITY = "identity"
 _STATES = {Status.COMPLETE: TrialState.COMPLETE, Status.PRUNED: TrialState.PRUNED}
 _KIND = CategoricalDistribution(("attention", *(f"conv {kernel}" for kernel in KERNELS)))

@@ -9,11 +9,10 @@ from typing import Any
 from autobert_zero import cost
 from autobert_zero.encoder_config import EncoderConfig
 from autobert_zero.files import write_text, written_whole
+from autobert_zero.run_folder.names import SUMMARY, SUMMARY_TABLE
 from autobert_zero.search.ranking import newest_scores, ranked
 from autobert_zero.search.trial import Status, Trial
 from autobert_zero.space import Backbone
-
-LEADERBOARD = "leaderboard.csv"
 
 _COLUMNS = (
     *("rank", "trial", "status", "score", "latest_score", "val_loss", "mlm_accuracy", "parameters"),
@@ -60,8 +59,8 @@ def write_backbone(folder: Path, name: str, backbone: Backbone) -> None:
 
 def write_summary(folder: Path, summary: Mapping[str, Any]) -> None:
     """Writes `summary.json` and `summary.md`."""
-    write_text(folder / "summary.md", summary_markdown(summary))
-    write_text(folder / "summary.json", json.dumps(summary, indent=2) + "\n")
+    write_text(folder / SUMMARY_TABLE, summary_markdown(summary))
+    write_text(folder / SUMMARY, json.dumps(summary, indent=2) + "\n")
 
 
 NOISE = 0.06

@@ -15,6 +15,7 @@ from autobert_zero.errors import UserError
 from autobert_zero.estimate import Part
 from autobert_zero.files import written_whole
 from autobert_zero.progress import Bars
+from autobert_zero.run_folder.names import DIAGNOSED, DIAGNOSIS
 from autobert_zero.search.trial import Status, Trial
 from autobert_zero.search_runs.prepare import Setting
 from autobert_zero.search_runs.run import history_of, read_run, setting_of_run, snapshots_of
@@ -110,7 +111,7 @@ def diagnose(out: Path, candidates: int, longer: int, progress: Bars) -> dict[st
     progress.say(estimate_line(parts, setting.model, config.precision, setting.device))
     horizons: dict[int, dict[str, Any]] = {}
     for steps in (near, longer * near):
-        results = _train(setting, out / "diagnosis", sample, steps, progress)
+        results = _train(setting, out / DIAGNOSED, sample, steps, progress)
         whole = [place for place, result in enumerate(results) if result.selection_loss is not None]
         if len(whole) < _FEWEST:
             raise UserError(f"only {len(whole)} of {len(results)} candidates did not diverge from scratch")
@@ -135,7 +136,7 @@ def diagnose(out: Path, candidates: int, longer: int, progress: Bars) -> dict[st
         "shared": {str(t.proposal.number): score for t, score in zip(sample, shared, strict=True)},
         "backbones": {str(trial.proposal.number): trial.proposal.backbone.to_list() for trial in sample},
     }
-    with written_whole(out / "diagnosis.json") as partial:
+    with written_whole(out / DIAGNOSIS) as partial:
         partial.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
     return found
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from autobert_zero.errors import UserError
 from autobert_zero.files import write_text
+from autobert_zero.run_folder.names import FINALS, SPEEDS, WEIGHTS
 from autobert_zero.search.board import Board
 from autobert_zero.search.comparison import Model, Training, compare
 from autobert_zero.search.finalists import choose_finalists, standings
@@ -34,9 +35,9 @@ class Finals:
     def __init__(self, setting: Setting, out: Path, progress: RunProgress, executor: Executor) -> None:
         self._setting = setting
         self._executor = executor
-        self._folder = out / "final"
-        self._speeds_file = out / "speeds.json"
-        self._weights = out / "model.safetensors"
+        self._folder = out / FINALS
+        self._speeds_file = out / SPEEDS
+        self._weights = out / WEIGHTS
         self._progress = progress
         self._board: Board | None = None
         self._results = {path.stem: read_result(path) for path in sorted(self._folder.glob("*.json"))}

@@ -29,10 +29,20 @@ from autobert_zero.run_folder import (
     other_code,
     started_by_this_code,
 )
+from autobert_zero.run_folder.names import (
+    BANK,
+    BEST,
+    LATENCIES,
+    LEADERBOARD,
+    SEED_BACKBONES,
+    STUDY_FILE,
+    TIMES,
+    TOKENIZER,
+)
 from autobert_zero.search.board import open_board
-from autobert_zero.search.history import STUDY_FILE, History, settings_that_differ, storage_of
+from autobert_zero.search.history import History, settings_that_differ, storage_of
 from autobert_zero.search.loop import Search
-from autobert_zero.search.outputs import LEADERBOARD, write_backbone, write_leaderboard, write_summary
+from autobert_zero.search.outputs import write_backbone, write_leaderboard, write_summary
 from autobert_zero.search.progress import RunProgress
 from autobert_zero.search.strategies import check_strategy, foreign_operations, make_strategy
 from autobert_zero.search.strategies.pareto import COSTS
@@ -43,11 +53,6 @@ from autobert_zero.search_runs.prepare import Setting, prepare
 from autobert_zero.search_runs.twins import function_of
 from autobert_zero.space import Backbone, check_head_dim
 from autobert_zero.urls import secrets_of
-
-_SEEDS = "seed_backbones.json"
-_TIMES = "times.json"
-_TOKENIZER = "tokenizer.json"
-_LATENCIES = "latencies.json"
 
 
 def run_search(
@@ -90,14 +95,14 @@ def run_search(
         # Errors up to here name things as the user did.
         setting = replace(setting, config=config.absolute())
     config = setting.config
-    limits = setting.limits(out / _LATENCIES)
+    limits = setting.limits(out / LATENCIES)
     strategy = make_strategy(setting.space, config.seed, config.strategy, first, limits.refusal)
     strategy.prefilter = setting.prefilter()
     evaluator = setting.evaluator()
     with closing(make_executor(setting, evaluator, workers, ray)) as executor:
         # All that a damaged folder or a foreign storage can be wrong in is read before anything is written.
         finals = Finals(setting, out, progress, executor)
-        clock = _Clock(out / _TIMES, start)
+        clock = _Clock(out / TIMES, start)
         if resumed or config.storage is not None:
             history_of(out, setting)
 
@@ -148,7 +153,7 @@ def run_search(
                 "seed": config.seed,
                 "versions": versions(),
             }
-            write_backbone(out, "best", Backbone.from_list(summary["best"]["backbone"]))
+            write_backbone(out, BEST, Backbone.from_list(summary["best"]["backbone"]))
             write_summary(out, summary)
     return summary
 
@@ -177,9 +182,10 @@ def read_run(out: Path) -> tuple[SearchConfig, list[Backbone]]:
             ) from None
         raise RunError(f"{path} is damaged ({error}); start another run") from None
     try:
-        first = [Backbone.from_list(layers) for layers in json.loads((out / _SEEDS).read_text("utf-8"))]
+        path = out / SEED_BACKBONES
+        first = [Backbone.from_list(layers) for layers in json.loads(path.read_text("utf-8"))]
     except (OSError, ValueError, TypeError) as error:
-        raise RunError(f"{out / _SEEDS} is damaged ({error}); start another run") from None
+        raise RunError(f"{path} is damaged ({error}); start another run") from None
     return config, first
 
 
@@ -189,7 +195,7 @@ def setting_of_run(out: Path, config: SearchConfig, watch: Callable[[str, int, i
     Raises:
         UserError: The corpus is not the one that the run was started on, or the tokenizer is damaged.
     """
-    path = out / _TOKENIZER
+    path = out / TOKENIZER
     try:
         tokenizer = Tokenizer.from_file(str(path))
     except Exception as error:  # tokenizers raises nothing more special
@@ -205,7 +211,7 @@ def _inputs(setting: Setting, first: Sequence[Backbone] | None = None) -> dict[s
     primitives = ", ".join(setting.space.primitives)
     inputs = {
         "text": setting.corpus,
-        "tokenizer": Input(_digest(tokenizer), _TOKENIZER),
+        "tokenizer": Input(_digest(tokenizer), TOKENIZER),
         # By name too: what a set of them is called may mean more in another version.
         "primitives": Input(_digest(primitives), primitives),
     }
@@ -246,8 +252,8 @@ def _check_same(config: SearchConfig, first: Sequence[Backbone], out: Path) -> S
 def _write_start(setting: Setting, out: Path, first: Sequence[Backbone]) -> None:
     """Writes what `read_run` reads, the config last: where it is, the folder is a run."""
     config = setting.config
-    write_text(out / _TOKENIZER, setting.tokenizer.to_str(pretty=True))
-    write_text(out / _SEEDS, _seeds_text(first))
+    write_text(out / TOKENIZER, setting.tokenizer.to_str(pretty=True))
+    write_text(out / SEED_BACKBONES, _seeds_text(first))
     secret = config.storage is not None and secrets_of(config.storage)
     write_text(out / SEARCH.marker, config.to_yaml(), mode=0o600 if secret else None)
 
@@ -272,7 +278,7 @@ def _disk_told() -> Iterator[None]:
 
 def snapshots_of(out: Path) -> Path:
     """Folder of the shared weights."""
-    return out / "bank"
+    return out / BANK
 
 
 def identity(setting: Setting) -> dict[str, Any]:

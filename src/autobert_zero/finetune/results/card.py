@@ -11,6 +11,7 @@ from yaml import YAMLError
 from autobert_zero.finetune.config import Settings
 from autobert_zero.finetune.models import Pretrained
 from autobert_zero.hf import AutoBertZeroConfig
+from autobert_zero.run_folder.names import MODEL_CARD
 
 _PIPELINES = {
     "ForSequenceClassification": "text-classification",
@@ -147,7 +148,7 @@ def _program(kind: str, pipeline: str | None, ours: bool) -> list[str]:
 
 def _license(base: Pretrained) -> str | None:
     """The licence that the card beside the base model states; ours where there is none and it is ours."""
-    card = Path(base.source) / "README.md"
+    card = Path(base.source) / MODEL_CARD
     stated = None
     if card.is_file():
         try:

@@ -1,0 +1,74 @@
+"""The kinds of run, and the names of the files in their folders."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class RunKind:
+    """A kind of run.
+
+    Attributes:
+        name: What messages call it.
+        marker: The file that makes a folder a run of this kind; written last of those that a start writes.
+    """
+
+    name: str
+    marker: str
+
+
+SEARCH = RunKind("run", "config.yaml")
+PRETRAINING = RunKind("pre-training", "pretrain.yaml")
+FINETUNING = RunKind("fine-tuning", "finetune.json")
+KINDS = (SEARCH, PRETRAINING, FINETUNING)
+
+# Of every kind.
+RECORD = "run.json"
+LOCK = ".lock"
+
+# Of searches and pre-trainings.
+TOKENIZER = "tokenizer.json"
+SUMMARY = "summary.json"
+TENSORBOARD = "tensorboard"
+
+# Of searches.
+SEED_BACKBONES = "seed_backbones.json"
+LATENCIES = "latencies.json"
+TIMES = "times.json"
+STUDY_FILE = "study.db"
+BANK = "bank"
+LEADERBOARD = "leaderboard.csv"
+FINALS = "final"
+SPEEDS = "speeds.json"
+WEIGHTS = "model.safetensors"
+BEST = "best"
+"""Without its suffix: the backbone is written as text, `best.txt`, and as `best.json`."""
+SUMMARY_TABLE = "summary.md"
+DIAGNOSIS = "diagnosis.json"
+DIAGNOSED = "diagnosis"
+ARTIFACTS = "artifacts"
+
+# Of pre-trainings.
+CHECKPOINTS = "checkpoints"
+DIVERGED = "diverged"
+METRICS = "metrics.jsonl"
+
+# Of fine-tunings.
+TRIVIAL = "trivial.json"
+SCORE = "score.json"
+
+# Of every folder with a model.
+MINIMAL_PAIRS = "minimal_pairs.json"
+"""The results beside a model or a run, where reports and model cards look for them."""
+MODEL_CARD = "README.md"
+
+ONLY_OF_RUNS = {LOCK, RECORD, SEED_BACKBONES}
+"""Files that a start writes and a user does not."""
+
+STARTED = ONLY_OF_RUNS | {kind.marker for kind in KINDS} | {TOKENIZER, LATENCIES, TRIVIAL}
+"""Files that a start writes before anything is trained."""
+
+
+def kind_of(folder: Path) -> RunKind | None:
+    """The kind of run in a folder; None where there is none."""
+    return next((kind for kind in KINDS if (folder / kind.marker).is_file()), None)

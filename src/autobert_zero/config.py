@@ -159,6 +159,8 @@ class ModelConfig(SizesConfig):
 class SpaceConfig(Section):
     """Bounds of the search space."""
 
+    min_layers: int = Field(0, ge=0)
+    """Least depth of a backbone, `model.layers` is the greatest; 0: all have the same depth."""
     max_ops: int = Field(12, ge=1, le=64)
     """Largest number of operations in one attention."""
     attention_share: float = Field(0.5, ge=0, le=1)
@@ -209,6 +211,9 @@ class LimitsConfig(Section):
     max_latency_ms: float | None = Field(None, gt=0)
     """Maximum milliseconds of the layers' forward pass, measured on the run's device, without embeddings and
     head: the sum over layers that are measured one by one."""
+    min_speedup: float | None = Field(None, gt=0)
+    """In a search from a model, how many times faster than the model's layers those of a candidate are at
+    least, measured in the same way."""
     latency_batch: int = Field(1, ge=1)
     """Sequences in the batch that latency is measured with."""
     latency_length: int = Field(128, ge=1)
@@ -344,6 +349,44 @@ class FinalConfig(Section):
         return rates
 
 
+class DistilConfig(Section):
+    """What is learned from a teacher: the weight of each loss, 0 leaves it out."""
+
+    teacher: Source
+    """A folder or a name on the Hub: ours, a BERT or a ModernBERT."""
+    embedding: float = Field(1.0, ge=0)
+    """Of whole texts: 1 - cosine and squared error of the mean states."""
+    hidden: float = Field(0.0, ge=0)
+    """Of the states after each layer, compared with layers of the teacher evenly over its depth."""
+    relations: float = Field(0.0, ge=0)
+    """Of the relations between the tokens of a text, after the last layer."""
+    logits: float = Field(0.0, ge=0)
+    """Of the teacher's predictions of masked tokens."""
+    masked: float = Field(0.0, ge=0)
+    """Of the masked tokens themselves, as in pre-training."""
+    relation_heads: int = Field(4, ge=1)
+    """Parts of a state whose relations are compared; divides both widths."""
+    temperature: float = Field(1.0, gt=0)
+    """Of the predictions that are compared."""
+
+    @model_validator(mode="after")
+    def _learns(self) -> "DistilConfig":
+        if not any(self.weights.values()):
+            raise ValueError(f"all losses have weight 0; set one of {', '.join(self.weights)}")
+        return self
+
+    @property
+    def weights(self) -> dict[str, float]:
+        """The weight of each loss."""
+        names = ("embedding", "hidden", "relations", "logits", "masked")
+        return {name: getattr(self, name) for name in names}
+
+    @property
+    def trains_head(self) -> bool:
+        """Whether the masked-language-model head is trained."""
+        return bool(self.logits or self.masked)
+
+
 _ABSOLUTE = {"paths": "absolute"}
 """Context of a validation that makes paths absolute."""
 
@@ -388,6 +431,9 @@ class SearchConfig(RunConfig):
     prefilter: PrefilterConfig = PrefilterConfig()
     proxy: ProxyConfig = ProxyConfig()
     final: FinalConfig = FinalConfig()
+    distil: DistilConfig | None = None
+    """Search from a model: candidates start from the weights of a teacher and learn from it; None: they learn
+    from masked tokens."""
 
     @model_validator(mode="after")
     def _short_divides_length(self) -> "SearchConfig":
@@ -404,11 +450,33 @@ class SearchConfig(RunConfig):
             check_head_dim(self.bounds.primitives, self.model.width, self.model.heads)
         return self
 
+    @model_validator(mode="after")
+    def _starts_from_a_model(self) -> "SearchConfig":
+        if self.distil is None:
+            if self.limits.min_speedup is not None:
+                raise ValueError("limits.min_speedup is relative to a model: search from one with --start")
+            return self
+        if self.proxy.sharing != "none":
+            raise ValueError(
+                "candidates of a search from a model start from the model's weights: set proxy.sharing=none"
+            )
+        if self.proxy.score != "loss":
+            raise ValueError("a search from a model scores by the distillation loss: set proxy.score=loss")
+        if self.data.tokenizer is not None:
+            raise ValueError("the model brings its tokenizer: leave data.tokenizer out")
+        return self
+
     @property
     def bounds(self) -> Space:
         """The space that is searched, with its known backbones where the search begins with them."""
         primitives = choose_primitives(self.space.primitives)
-        space = Space(self.model.layers, self.space.max_ops, self.space.attention_share, primitives)
+        space = Space(
+            self.model.layers,
+            self.space.max_ops,
+            self.space.attention_share,
+            primitives,
+            min_layers=self.space.min_layers,
+        )
         if not self.strategy.known:
             return space
         return replace(space, known=tuple(known_backbones(space).items()))

@@ -97,9 +97,16 @@ def test_draws_follow_the_probabilities(priority: OperationPriority) -> None:
         assert abs(drawn[operation] / count - share) < 4 * deviation
 
 
-def test_a_backbone_of_another_depth_is_an_error(priority: OperationPriority) -> None:
+def test_a_deeper_backbone_is_an_error(priority: OperationPriority) -> None:
     with pytest.raises(ValueError, match="zip"):
-        priority.update(Backbone.parse("conv 3"), 1.0)
+        priority.update(Backbone.parse("\n".join(["conv 3"] * 3)), 1.0)
+
+
+def test_a_backbone_that_is_less_deep_counts_where_it_has_layers(priority: OperationPriority) -> None:
+    before = [sum(record.plays for record in records.values()) for records in priority.records]
+    priority.update(Backbone.parse("conv 3"), 1.0)
+    after = [sum(record.plays for record in records.values()) for records in priority.records]
+    assert [now - then for then, now in zip(before, after, strict=True)] == [1, 0]
 
 
 def test_the_promise_is_the_sum_over_layers_of_mean_bounds(priority: OperationPriority) -> None:

@@ -2,7 +2,15 @@
 
 from pydantic import Field, field_validator, model_validator
 
-from autobert_zero.config import CorpusConfig, Precision, RunConfig, Section, SizesConfig, Source
+from autobert_zero.config import (
+    CorpusConfig,
+    DistilConfig,
+    Precision,
+    RunConfig,
+    Section,
+    SizesConfig,
+    Source,
+)
 from autobert_zero.encoder_config import EncoderConfig
 from autobert_zero.errors import UserError
 from autobert_zero.space import Backbone
@@ -73,44 +81,6 @@ class ReportConfig(Section):
     """What --resume continues from."""
     evaluated_sequences: int = Field(2048, ge=1)
     """Maximum sequences of held-out text that an evaluation takes."""
-
-
-class DistilConfig(Section):
-    """What is learned of a teacher: the weight of each loss, 0 leaves it out."""
-
-    teacher: Source
-    """A folder or a name on the Hub: ours, a BERT or a ModernBERT."""
-    embedding: float = Field(1.0, ge=0)
-    """Of whole texts: 1 - cosine and squared error of the mean states."""
-    hidden: float = Field(0.0, ge=0)
-    """Of the states after each layer, compared with layers of the teacher evenly over its depth."""
-    relations: float = Field(0.0, ge=0)
-    """Of the relations between the tokens of a text, after the last layer."""
-    logits: float = Field(0.0, ge=0)
-    """Of the teacher's predictions of masked tokens."""
-    masked: float = Field(0.0, ge=0)
-    """Of the masked tokens themselves, as in pre-training."""
-    relation_heads: int = Field(4, ge=1)
-    """Parts of a state whose relations are compared; divides both widths."""
-    temperature: float = Field(1.0, gt=0)
-    """Of the predictions that are compared."""
-
-    @model_validator(mode="after")
-    def _learns(self) -> "DistilConfig":
-        if not any(self.weights.values()):
-            raise ValueError(f"all losses have weight 0; set one of {', '.join(self.weights)}")
-        return self
-
-    @property
-    def weights(self) -> dict[str, float]:
-        """The weight of each loss."""
-        names = ("embedding", "hidden", "relations", "logits", "masked")
-        return {name: getattr(self, name) for name in names}
-
-    @property
-    def trains_head(self) -> bool:
-        """Whether the masked-language-model head is trained."""
-        return bool(self.logits or self.masked)
 
 
 class PretrainConfig(RunConfig):

@@ -23,7 +23,7 @@ from autobert_zero.files import write_text
 from autobert_zero.hf.encoders import open_encoder
 from autobert_zero.nn import MaskedLM
 from autobert_zero.pretrain.config import PhaseConfig, PretrainConfig
-from autobert_zero.pretrain.goal import Figures, Goal, make_goal
+from autobert_zero.pretrain.goal import make_goal
 from autobert_zero.pretrain.launch import launched
 from autobert_zero.pretrain.log import Log, Meter
 from autobert_zero.pretrain.model import new_model, save_model
@@ -51,6 +51,7 @@ from autobert_zero.training.checkpoint import (
     restore,
     save_checkpoint,
 )
+from autobert_zero.training.goal import Figures, Goal
 from autobert_zero.training.loop import Diverged, Recipe, make_optimizer, out_of_memory, train
 from autobert_zero.training.precision import gradient_scaler
 from autobert_zero.training.precision import resolve as number_format

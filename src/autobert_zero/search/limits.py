@@ -1,7 +1,7 @@
 """Hard limits of a search: what is over one is never trained."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 from autobert_zero import cost
 from autobert_zero.config import LimitsConfig
@@ -53,54 +53,104 @@ class Costs:
 
 
 @dataclass(frozen=True)
+class _Limit:
+    """A limit that is set.
+
+    Attributes:
+        cost: Name of the cost that it bounds.
+        key: The setting.
+        most: The greatest value.
+        text: The setting with its value.
+    """
+
+    cost: str
+    key: str
+    most: float
+    text: str
+
+
+@dataclass(frozen=True)
 class Limits:
     """The limits of a run.
 
     Attributes:
         config: The most of each cost.
         costs: How to find them.
+        teacher: Backbone of the model that a search starts from, which a speedup is relative to.
     """
 
     config: LimitsConfig
     costs: Costs
+    teacher: Backbone | None = None
 
     def refusal(self, backbone: CanonicalBackbone) -> str | None:
         """Which limit a backbone is over; None: it is within all."""
-        for name, most in self._most().items():
-            value = self.costs.functions()[name](backbone)
-            if value > most:
-                return f"{_show(name, value)}, more than {_LIMITS[name]} = {most:,}"
+        for limit in self._all():
+            value = self.costs.functions()[limit.cost](backbone)
+            if value > limit.most:
+                return f"{_show(limit.cost, value)}, more than {limit.text}"
         return None
+
+    def within(self, space: Space) -> Space:
+        """The space without the depths of which no stack of one cheap layer is within the limits."""
+        depths = [depth for depth in space.depths if not all(map(self.refusal, _cheap_stacks(space, depth)))]
+        deepest = max(depths, default=space.layers)
+        known = tuple((name, backbone) for name, backbone in space.known if len(backbone.layers) <= deepest)
+        return replace(space, layers=deepest, known=known)
 
     def check(self, space: Space, first: Sequence[Backbone] = ()) -> None:
         """Checks that the limits leave something to search.
 
-        Costs add up over the layers, so the least of a backbone is that of the cheapest layer so many times.
+        Costs add up over the layers, so the least of a backbone is that of the cheapest layer, as often as
+        the least depth has layers.
 
         Raises:
             UserError: No backbone of the space is within a limit, or within all of them, or one of the
                 user's is over one.
         """
-        stacks = [Backbone((layer,) * space.layers).canonical() for layer in _cheap_layers(space)]
-        for name, most in self._most().items():
-            least = min(map(self.costs.functions()[name], stacks))
-            if least > most:
+        depth = space.depths[0]
+        stacks = _cheap_stacks(space, depth)
+        for limit in self._all():
+            least = min(map(self.costs.functions()[limit.cost], stacks))
+            if least > limit.most:
+                layers = f"{depth} layer{'s' if depth > 1 else ''}"
+                if limit.key == _SPEEDUP:
+                    raise UserError(
+                        f"{limit.text} cannot be met: the least of {layers} of this width is "
+                        f"{_show(limit.cost, least)}, {self.teacher_ms / least:.3g} times as fast as the "
+                        "model that the search starts from; lower it"
+                    )
                 raise UserError(
-                    f"{_LIMITS[name]} = {most:,} cannot be met: the least of {space.layers} layers of this "
-                    f"width is {_show(name, least)}; raise it, or change model.layers or model.width"
+                    f"{limit.text} cannot be met: the least of {layers} of this "
+                    f"width is {_show(limit.cost, least)}; raise it, or change model.layers or model.width"
                 )
         if all(map(self.refusal, stacks)):
-            names = " and ".join(_LIMITS[name] for name in self._most())
+            names = " and ".join(limit.key for limit in self._all())
             raise UserError(f"{names} cannot be met together: no stack of one cheap layer does; raise one")
         for backbone in first:
             reason = self.refusal(backbone.canonical())
             if reason:
                 raise UserError(f"a seed backbone has {reason}; leave it out, or raise the limit")
 
-    def _most(self) -> Mapping[str, float]:
-        """The limits that are set, by cost."""
-        settings = {name: getattr(self.config, key.removeprefix("limits.")) for name, key in _LIMITS.items()}
-        return {name: most for name, most in settings.items() if most is not None}
+    @property
+    def teacher_ms(self) -> float:
+        """Milliseconds of the layers of the model that the search starts from."""
+        assert self.teacher is not None
+        return self.costs.functions()["latency_ms"](self.teacher)
+
+    def _all(self) -> list[_Limit]:
+        """The limits that are set, the cheapest to compute first."""
+        values = {name: getattr(self.config, key.removeprefix("limits.")) for name, key in _LIMITS.items()}
+        limits = [
+            _Limit(name, _LIMITS[name], most, f"{_LIMITS[name]} = {most:,}")
+            for name, most in values.items()
+            if most is not None
+        ]
+        if (speedup := self.config.min_speedup) is not None:
+            most = self.teacher_ms / speedup
+            text = f"{_SPEEDUP} = {speedup:g} ({most:.3g} of {self.teacher_ms:.3g} ms)"
+            limits.append(_Limit("latency_ms", _SPEEDUP, most, text))
+        return limits
 
 
 _LIMITS = {
@@ -110,9 +160,16 @@ _LIMITS = {
 }
 """The setting that bounds each cost."""
 
+_SPEEDUP = "limits.min_speedup"
+"""The setting that bounds latency relative to the model that a search starts from."""
+
 
 def _show(name: str, value: float) -> str:
     return f"{value:.3g} ms of latency" if name == "latency_ms" else f"{value:,.0f} {name}"
+
+
+def _cheap_stacks(space: Space, depth: int) -> list[CanonicalBackbone]:
+    return [Backbone((layer,) * depth).canonical() for layer in _cheap_layers(space)]
 
 
 def _cheap_layers(space: Space) -> list[Layer]:

@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 
 from autobert_zero.errors import UserError
-from autobert_zero.files import written_whole
+from autobert_zero.files import write_text
 from autobert_zero.measure import measure_forward
 from autobert_zero.nn import EncoderConfig
 from autobert_zero.space import Layer
@@ -23,7 +23,7 @@ class LatencyTable:
         batch: Sequences.
         length: Tokens in each.
         device: Where to measure.
-        path: Where the measurements are kept; None: nowhere.
+        path: Where the measurements are kept; None: nowhere, until `keep` is called.
 
     Raises:
         UserError: The file is damaged.
@@ -52,6 +52,10 @@ class LatencyTable:
             seconds = measure_forward(layer, self._model, self._batch, self._length, self._device)
             self._times[key] = 1000 * seconds
             if self._path is not None:
-                with written_whole(self._path) as partial:
-                    partial.write_text(json.dumps(self._times, indent=2) + "\n", encoding="utf-8")
+                self.keep(self._path)
         return self._times[key]
+
+    def keep(self, path: Path) -> None:
+        """Writes the measurements so far, and those to come, into a file."""
+        self._path = path
+        write_text(path, json.dumps(self._times, indent=2) + "\n")

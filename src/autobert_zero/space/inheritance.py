@@ -56,6 +56,11 @@ def roles(graph: Graph) -> dict[str, str]:
     }
 
 
+def even_places(depth: int, limit: int) -> tuple[int, ...]:
+    """Chooses layers of a deeper model evenly, the last of each stretch: 2, 4, 6 of 6 for 3, from 0 on."""
+    return tuple(max((index + 1) * limit // depth - 1, 0) for index in range(depth))
+
+
 def plan_inheritance(backbone: Backbone, source: Backbone) -> tuple[LayerInheritance, ...]:
     """Chooses a source layer for each layer, evenly over the depth, and what fits of it.
 
@@ -73,10 +78,9 @@ def plan_inheritance(backbone: Backbone, source: Backbone) -> tuple[LayerInherit
         raise UserError(
             f"the backbone has {depth} layers, the model that it starts from {limit}; choose at most {limit}"
         )
-    places = [(index + 1) * limit // depth - 1 for index in range(depth)]
     return tuple(
         _inherit(layer, source.layers[place], place)
-        for layer, place in zip(backbone.layers, places, strict=True)
+        for layer, place in zip(backbone.layers, even_places(depth, limit), strict=True)
     )
 
 

@@ -12,7 +12,7 @@ from autobert_zero.space.backbone import KERNELS, Attention, Backbone, Convoluti
 from autobert_zero.space.errors import SpaceError
 from autobert_zero.space.graph import INPUT_NODES, Graph, Node, apply
 from autobert_zero.space.primitives import INPUTS, PAPER, PRIMITIVES
-from autobert_zero.space.sample import Space, sample_graph, sample_node
+from autobert_zero.space.sample import Space, sample_graph, sample_layer, sample_node
 from autobert_zero.space.types import Type, swap
 
 Draw = Callable[[Random, Sequence[str]], str]
@@ -170,8 +170,11 @@ def mutate_layer_type(random: Random, backbone: Backbone, space: Space) -> tuple
     A convolution becomes an attention with the probability `space.attention_share`, an attention becomes
     a convolution, but where the space is of attentions only, it gets another graph. A layer that becomes
     an attention takes a copy of another layer's graph or a fresh sample. In a space with known backbones
-    every second change puts one of their attentions in the layer's place instead.
+    every second change puts one of their attentions in the layer's place instead. In a space of several
+    depths every third change adds a sampled layer or takes one out.
     """
+    if len(space.depths) > 1 and random.random() < 1 / 3:
+        return _mutate_depth(random, backbone, space)
     index = random.randrange(len(backbone.layers))
     layer = backbone.layers[index]
     known = [other for other in space.known_attentions if other != layer]
@@ -194,6 +197,17 @@ def mutate_layer_type(random: Random, backbone: Backbone, space: Space) -> tuple
         kernels = [Convolution(kernel) for kernel in KERNELS]
         new = random.choice([kernel for kernel in kernels if kernel != layer])
     return _with_layer(backbone, index, new), f"layer {index + 1}: {layer} -> {new}"
+
+
+def _mutate_depth(random: Random, backbone: Backbone, space: Space) -> tuple[Backbone, str]:
+    """One layer more or one less, within the bounds."""
+    layers, depth = backbone.layers, len(backbone.layers)
+    index = random.randrange(depth)
+    if random.choice([other > depth for other in (depth - 1, depth + 1) if other in space.depths]):
+        new = sample_layer(random, space)
+        return Backbone((*layers[:index], new, *layers[index:])), f"layer {index + 1}, added: {new}"
+    shorter = Backbone((*layers[:index], *layers[index + 1 :]))
+    return shorter, f"layer {index + 1}, taken out: {layers[index]}"
 
 
 def mutate_attention(

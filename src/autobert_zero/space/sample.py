@@ -64,13 +64,14 @@ class Space:
     """The bounds of a search.
 
     Attributes:
-        layers: Depth of every backbone.
+        layers: Greatest depth of a backbone.
         max_ops: Largest number of operations in one attention; the published ones have at most 11.
         attention_share: Probability that a sampled layer is an attention.
         primitives: Names of the operations that sampling and mutation draw from; `paper`, `modern` or a list
             in any order, resolved.
-        known: Known backbones of this depth, by name: a search begins with them, and mutations may put one
-            of their attentions anywhere.
+        known: Known backbones, by name: a search begins with them, and mutations may put one of their
+            attentions anywhere.
+        min_layers: Least depth; 0: all have the greatest.
 
     Raises:
         SpaceError: A bound is out of range, a primitive is unknown, or they make no attention.
@@ -81,16 +82,19 @@ class Space:
     attention_share: float = 0.5
     primitives: tuple[str, ...] = PAPER
     known: tuple[tuple[str, Backbone], ...] = ()
+    min_layers: int = 0
 
     def __post_init__(self) -> None:
         if self.layers < 1:
             raise SpaceError(f"a backbone has at least one layer, not {self.layers}")
+        if self.min_layers > self.layers:
+            raise SpaceError(f"the least depth {self.min_layers} is above the greatest, {self.layers}")
         if not 1 <= self.max_ops <= 64:
             raise SpaceError(f"max_ops is between 1 and 64, not {self.max_ops}")
         if not 0 <= self.attention_share <= 1:
             raise SpaceError(f"attention_share is a probability, not {self.attention_share}")
         for name, backbone in self.known:
-            if len(backbone.layers) != self.layers:
+            if len(backbone.layers) not in self.depths:
                 raise SpaceError(f"the known backbone {name} has another depth than {self.layers}")
         object.__setattr__(self, "primitives", choose_primitives(self.primitives))
         if self.attention_share and not self.table.graph_sizes(self.max_ops):
@@ -101,6 +105,11 @@ class Space:
                 f"no attention of up to {self.max_ops} operations can be built of these primitives: {names}; "
                 f"an attention makes (n, d) from two inputs at least: {remedy}"
             )
+
+    @property
+    def depths(self) -> range:
+        """The depths that a backbone may have."""
+        return range(self.min_layers or self.layers, self.layers + 1)
 
     @property
     def known_attentions(self) -> list[Attention]:
@@ -273,8 +282,10 @@ def sample_layer(random: Random, space: Space) -> Layer:
 
 
 def sample_backbone(random: Random, space: Space) -> Backbone:
-    """Samples every layer independently (the paper's macro space)."""
-    return Backbone(tuple(sample_layer(random, space) for _ in range(space.layers)))
+    """Samples a depth, then every layer independently (the paper's macro space)."""
+    depths = space.depths
+    depth = random.choice(depths) if len(depths) > 1 else space.layers
+    return Backbone(tuple(sample_layer(random, space) for _ in range(depth)))
 
 
 def count_graphs(max_ops: int, primitives: tuple[str, ...] = PAPER) -> int:
@@ -288,4 +299,4 @@ def count_graphs(max_ops: int, primitives: tuple[str, ...] = PAPER) -> int:
 def count_backbones(space: Space) -> int:
     """Counts the backbones that can be written within the bounds, exactly."""
     graphs = count_graphs(space.max_ops, space.primitives)
-    return (graphs + len(KERNELS)) ** space.layers
+    return sum((graphs + len(KERNELS)) ** depth for depth in space.depths)

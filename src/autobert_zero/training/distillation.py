@@ -127,6 +127,11 @@ class Student(nn.Module):
         return self.projections[name](states) if name in self.projections else states
 
 
+Kept = dict[int, tuple[MaskedBatch, list[View]]]
+"""What a teacher computed of batches, by their identity, with the batches themselves, so that no identity is
+used twice."""
+
+
 @dataclass(frozen=True)
 class DistillationLoss:
     """The objective of a distillation, for `training.loop.train`.
@@ -135,11 +140,14 @@ class DistillationLoss:
         teacher: In evaluation mode, on the student's device, without gradients.
         distillation: What is learned.
         precision: Number format of the forward passes.
+        kept: Where embeddings of batches that come again are kept, if nothing else of the teacher is
+            compared; None: nowhere.
     """
 
     teacher: MaskedLM
     distillation: Distillation
     precision: Precision
+    kept: Kept | None = None
 
     def __call__(self, student: nn.Module, part: MaskedBatch, whole: MaskedBatch) -> Tensor:
         """What a part of a batch adds to the loss of the whole batch."""
@@ -167,7 +175,7 @@ class DistillationLoss:
         masked = _masked(part, device) if by_token else None
         with autocast(self.precision, device):
             with torch.no_grad():
-                theirs = [view_of(self.teacher.encoder, ids, mask, every) for ids, mask in texts]
+                theirs = self._views(part, texts, every)
                 wanted = self.teacher(*_arguments(masked)) if masked and weights["logits"] else None
             ours, logits = student(texts, every, masked)
         losses = {name: torch.zeros((), device=device) for name in LOSSES if weights[name]}
@@ -187,6 +195,16 @@ class DistillationLoss:
                 divergence = prediction_loss(logits.float(), known, self.distillation.temperature)
                 losses["logits"] += divergence / count
         return losses, torch.cat(cosines)
+
+    def _views(self, part: MaskedBatch, texts: list[tuple[Tensor, Tensor]], every: bool) -> list[View]:
+        """What the teacher makes of texts."""
+        if self.kept is not None and id(part) in self.kept:
+            return self.kept[id(part)][1]
+        views = [view_of(self.teacher.encoder, ids, mask, every) for ids, mask in texts]
+        if self.kept is not None and not (every or self.distillation.weights["relations"]):
+            nothing = torch.empty(0)
+            self.kept[id(part)] = part, [View(view.pooled, nothing, []) for view in views]
+        return views
 
     def _add_texts(
         self, losses: dict[str, Tensor], ours: View, theirs: View, mask: Tensor, counts: tuple[int, int]

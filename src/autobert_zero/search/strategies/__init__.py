@@ -26,6 +26,10 @@ STRATEGIES: dict[str, Callable[[Space, int, StrategyConfig, Sequence[Backbone], 
 }
 
 
+_ONE_DEPTH = ("reinforce", "tpe")
+"""Strategies whose derivations have a fixed number of layers."""
+
+
 def check_strategy(space: Space, config: StrategyConfig, first: Sequence[Backbone] = ()) -> None:
     """Checks what can be wrong in a strategy's arguments.
 
@@ -34,10 +38,16 @@ def check_strategy(space: Space, config: StrategyConfig, first: Sequence[Backbon
     """
     if config.name not in STRATEGIES:
         raise UserError(f"unknown strategy {config.name!r}; there are {', '.join(STRATEGIES)}")
+    if len(space.depths) > 1 and config.name in _ONE_DEPTH:
+        raise UserError(
+            f"the strategy {config.name} searches one depth: set space.min_layers=0, or choose another"
+        )
     for backbone in first:
-        if len(backbone.layers) != space.layers:
+        if len(backbone.layers) not in space.depths:
+            depths = space.depths
+            allowed = f"{depths[0]} to {space.layers}" if len(depths) > 1 else space.layers
             raise UserError(
-                f"a seed backbone has {len(backbone.layers)} layers, the search has {space.layers}; "
+                f"a seed backbone has {len(backbone.layers)} layers, the search has {allowed}; "
                 "change the file or model.layers"
             )
 

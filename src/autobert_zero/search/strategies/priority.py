@@ -44,7 +44,8 @@ class OperationPriority:
 
     def update(self, backbone: Backbone, reward: float | None) -> None:
         """Counts a play of every operation in the backbone; None as reward: it failed or diverged."""
-        for records, layer in zip(self.records, backbone.layers, strict=True):
+        positions = self.records[: len(backbone.layers)]  # it may be less deep than others
+        for records, layer in zip(positions, backbone.layers, strict=True):
             for operation in sorted(layer.operations):
                 record = records[operation]
                 record.plays += 1

@@ -1,0 +1,199 @@
+"""What a training minimises and is measured by: masked tokens, or the distance to a teacher."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+from torch import Tensor, nn
+
+from autobert_zero.config import DistilConfig
+from autobert_zero.data.masking import MaskedBatch, Vocabulary
+from autobert_zero.nn import MaskedLM
+from autobert_zero.run_folder import Input
+from autobert_zero.space.inheritance import even_places
+from autobert_zero.training.distillation import (
+    Distillation,
+    DistillationLoss,
+    Kept,
+    Student,
+    agreement,
+)
+from autobert_zero.training.language import evaluate, guess_limit, language_objective
+from autobert_zero.training.loop import Objective
+from autobert_zero.training.precision import Precision
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
+_STUDENT = "model."
+
+Figures = dict[str, float]
+"""What was measured on held-out text, by name; `loss` is first."""
+
+
+class Goal(Protocol):
+    """What a training minimises.
+
+    Attributes:
+        inputs: What it depends on beside config and text.
+        lines: What is learned, for the first lines.
+        loss_limit: A loss above it is divergence.
+    """
+
+    inputs: dict[str, Input]
+    lines: list[str]
+    loss_limit: float
+
+    def wrap(self, model: MaskedLM) -> nn.Module:
+        """The module that is trained, on the model's device."""
+        ...
+
+    def objective(self) -> Objective[MaskedBatch]:
+        """The loss."""
+        ...
+
+    def evaluate(
+        self, model: nn.Module, batches: Sequence[MaskedBatch], accelerator: "Accelerator | None"
+    ) -> Figures:
+        """Figures on held-out text, `loss` first; the model is in evaluation mode afterwards."""
+        ...
+
+    def weights(self, trained: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The model's weights, by its own names, of those of the wrapped module."""
+        ...
+
+
+class MaskedTokens:
+    """BERT's objective.
+
+    Args:
+        vocabulary: The tokenizer's.
+        precision: Number format of the forward pass.
+    """
+
+    def __init__(self, vocabulary: Vocabulary, precision: Precision) -> None:
+        self.inputs: dict[str, Input] = {}
+        self.lines: list[str] = []
+        self.loss_limit = guess_limit(vocabulary.size)
+        self._precision = precision
+
+    def wrap(self, model: MaskedLM) -> nn.Module:
+        """The model itself."""
+        return model
+
+    def objective(self) -> Objective[MaskedBatch]:
+        """The mean over masked tokens, and over pairs of segments."""
+        return language_objective(self._precision)
+
+    def evaluate(
+        self, model: nn.Module, batches: Sequence[MaskedBatch], accelerator: "Accelerator | None"
+    ) -> Figures:
+        """Loss and accuracies; processes divide the work."""
+        result = evaluate(model, batches, self._precision, accelerator)
+        figures = {"loss": result.loss, "mlm_accuracy": result.accuracy}
+        if result.order_accuracy is not None:
+            figures["nsp_accuracy"] = result.order_accuracy
+        return figures
+
+    def weights(self, trained: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """All of them."""
+        return dict(trained)
+
+
+@dataclass
+class Distil:
+    """The distance to a teacher.
+
+    Attributes:
+        inputs: A digest of the teacher's weights.
+        lines: The teacher, and the losses.
+        loss_limit: There is none: losses are relative to the teacher.
+    """
+
+    inputs: dict[str, Input]
+    lines: list[str]
+    loss_limit: float
+    _loss: DistillationLoss
+    _width: int
+
+    def wrap(self, model: MaskedLM) -> nn.Module:
+        """The student with its projections, a function of the random seed; the teacher joins its device."""
+        device = next(model.parameters()).device
+        self._loss.teacher.to(device)
+        return Student(model, self._width, self._loss.distillation).to(device)
+
+    def objective(self) -> Objective[MaskedBatch]:
+        """The weighted sum of the losses."""
+        return self._loss
+
+    def evaluate(
+        self, model: nn.Module, batches: Sequence[MaskedBatch], accelerator: "Accelerator | None"
+    ) -> Figures:
+        """The loss, its parts where there are several, and the cosine; every process measures all."""
+        result = agreement(model, self._loss, batches)
+        parts = {f"{name}_loss": value for name, value in result.parts.items()}
+        cosine = {} if result.cosine is None else {"cosine": result.cosine}
+        return {"loss": result.loss, **(parts if len(parts) > 1 else {}), **cosine}
+
+    def weights(self, trained: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The student's, without projections."""
+        return {
+            name.removeprefix(_STUDENT): tensor
+            for name, tensor in trained.items()
+            if name.startswith(_STUDENT)
+        }
+
+
+@dataclass(frozen=True)
+class Teacher:
+    """A pre-trained model that students learn from.
+
+    Attributes:
+        name: What the user calls it.
+        model: In evaluation mode, without gradients.
+        digest: Of its weights.
+        beginning: Id of `[CLS]`, which begins every text.
+        settings: What is learned.
+        kept: Keeps what it computed of batches that come again; None: nothing is kept.
+    """
+
+    name: str
+    model: MaskedLM
+    digest: str
+    beginning: int
+    settings: DistilConfig
+    kept: Kept | None = field(default=None, repr=False)
+
+    @property
+    def input(self) -> Input:
+        """What a run depends on."""
+        return Input(self.digest, self.name)
+
+    def goal(self, depth: int, precision: Precision) -> Distil:
+        """The distance to the teacher.
+
+        Args:
+            depth: Layers of the student.
+            precision: Number format of the forward passes.
+        """
+        settings, sizes = self.settings, self.model.encoder.config
+        limit = len(self.model.encoder.layers)
+        places = even_places(depth, limit)
+        named = ", ".join(f"{name} {weight:g}" for name, weight in settings.weights.items() if weight)
+        compared = (
+            f"; layers {', '.join(str(place + 1) for place in places)} of it" if settings.hidden else ""
+        )
+        parameters = sum(parameter.numel() for parameter in self.model.parameters())
+        distillation = Distillation(
+            settings.weights, places, settings.relation_heads, settings.temperature, self.beginning
+        )
+        return Distil(
+            {"teacher": self.input},
+            [
+                f"teacher {self.name}: {limit} layers, width {sizes.width}, {parameters:,} parameters; "
+                f"losses: {named}{compared}"
+            ],
+            float("inf"),
+            DistillationLoss(self.model, distillation, precision, self.kept),
+            sizes.width,
+        )

@@ -19,7 +19,7 @@ from autobert_zero.data.corpus import Corpus, CorpusError, open_corpus
 from autobert_zero.data.masking import Masking, Vocabulary
 from autobert_zero.data.packing import tokenise
 from autobert_zero.data.shares import tokenise_together
-from autobert_zero.data.streaming import StreamingBatches, first_block, stream_documents
+from autobert_zero.data.streaming import StreamingBatches, files_digest, first_block, stream_documents
 from autobert_zero.data.tokenizer import train_tokenizer
 
 
@@ -215,3 +215,23 @@ def test_a_run_says_and_survives_damage(tmp_path: Path, monkeypatch: pytest.Monk
         *("--set", "text.vocab_size=200", "--set", "text.streaming=true"),
     )
     assert done.code == 0, done.err
+
+
+def test_every_byte_of_streamed_files_counts_until_they_are_large(tmp_path: Path) -> None:
+    one, two = tmp_path / "one.txt", tmp_path / "two.txt"
+    one.write_bytes(b"a" * 1_300_000)
+    two.write_bytes(b"b" * 700_001)
+    whole, sampled = files_digest([one, two]), files_digest([one, two], limit=500_000)
+    assert files_digest([two, one]) != whole
+    content = bytearray(one.read_bytes() + two.read_bytes())
+    seen = 0
+    for place in range(0, len(content), 50_021):
+        changed = content.copy()
+        changed[place] = ord("c")
+        one.write_bytes(changed[:1_300_000])
+        two.write_bytes(changed[1_300_000:])
+        assert files_digest([one, two]) != whole
+        seen += files_digest([one, two], limit=500_000) != sampled
+    assert 5 <= seen <= 16  # about a quarter of 40
+    two.write_bytes(b"b" * 700_000)
+    assert files_digest([one, two], limit=500_000) != sampled

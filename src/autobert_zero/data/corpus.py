@@ -95,12 +95,14 @@ class Corpus:
         identity: A digest of the paragraphs; keys the caches.
         paragraphs: Slices give lists of strings. Those of files are read from the disk each time.
         account: What was read.
+        files_digest: A digest of the bytes of its files, where the paragraphs are only the first ones.
     """
 
     name: str
     identity: str
     paragraphs: Sequence[str]
     account: Account = Account()
+    files_digest: str = ""
 
     def batches(self, watch: Watch, size: int = 2000) -> Iterator[list[str]]:
         """Yields the paragraphs in order, up to `size` at a time, and tells `watch` how far it is."""
@@ -149,22 +151,20 @@ class Parts:
     Attributes:
         parts: To be read one after the other.
         columns: Columns of text, as far as records were read.
-        files: Number of local files.
+        files: The local files.
         skipped: How many files were passed over, by the reason.
-        sizes: Bytes of each local file.
     """
 
     parts: list[Documents] = field(default_factory=list)
     columns: list[str] = field(default_factory=list)
-    files: int = 0
+    files: list[Path] = field(default_factory=list)
     skipped: Counter[str] = field(default_factory=Counter)
-    sizes: list[int] = field(default_factory=list)
 
     def account(self, text: CorpusConfig, documents: int, characters: int) -> Account:
         """What was read, when the given numbers of documents and characters were."""
         columns = tuple(self.columns)
         guessed = bool(columns) and text.text_column is None
-        return Account(documents, characters, self.files, columns, guessed, self.skipped)
+        return Account(documents, characters, len(self.files), columns, guessed, self.skipped)
 
 
 def open_parts(text: CorpusConfig, streaming: bool) -> Parts:
@@ -194,8 +194,7 @@ def open_parts(text: CorpusConfig, streaming: bool) -> Parts:
             records = True
             continue
         for file in _files(name, path, opened.skipped):
-            opened.files += 1
-            opened.sizes.append(file.stat().st_size)
+            opened.files.append(file)
             opened.parts.append(partial(_read_file, file, text.document, text.text_column, opened.columns))
             records = records or ending(file) not in PROSE
     if text.text_column is not None and not records:

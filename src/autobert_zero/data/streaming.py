@@ -2,9 +2,10 @@
 
 import hashlib
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
+from pathlib import Path
 
 import numpy as np
 from tokenizers import Tokenizer
@@ -25,6 +26,11 @@ _SAID = 10
 
 BLOCK = 20_000
 """Paragraphs that are tokenised and shuffled together."""
+
+_HASHED = 2**30
+"""Bytes of a corpus that are read for its digest: a second or two."""
+_PIECE = 2**18
+"""Bytes that are read at once for it."""
 
 
 @dataclass
@@ -117,7 +123,8 @@ class StreamingBatches:
 def first_block(source: str | CorpusConfig, block: int = BLOCK) -> Corpus:
     """The first block of a corpus: what is held out, and what a tokenizer is trained on.
 
-    Its identity stands for the whole corpus: a digest of the block and of the sizes of all files.
+    Its identity stands for the whole corpus: a digest of the block and of the sizes of all files. So does the
+    digest of its files, which sees changes further on.
 
     Raises:
         CorpusError: It has no text.
@@ -127,12 +134,35 @@ def first_block(source: str | CorpusConfig, block: int = BLOCK) -> Corpus:
     texts = list(islice(_read(text, opened, 0), block))
     if not any(each.strip() for each in texts):
         raise empty(name_of(text))
-    digest = hashlib.blake2b(repr(opened.sizes).encode(), digest_size=16)
+    digest = hashlib.blake2b(repr([file.stat().st_size for file in opened.files]).encode(), digest_size=16)
     for each in texts:
         encoded = each.encode()
         digest.update(b"%d\n%b" % (len(encoded), encoded))
     account = opened.account(text, len(texts), sum(map(len, texts)))
-    return Corpus(name_of(text), digest.hexdigest(), texts, account)
+    return Corpus(
+        name_of(text), digest.hexdigest(), texts, account, files_digest(opened.files) if opened.files else ""
+    )
+
+
+def files_digest(files: Sequence[Path], limit: int = _HASHED) -> str:
+    """A digest of the sizes of files and of their bytes, or, where these are many, of pieces of them.
+
+    Args:
+        files: The files, in order; their names do not count.
+        limit: Bytes in all up to which every byte counts. Beyond it about as many are read, in pieces
+            that are spread evenly over all files laid end to end.
+    """
+    sizes = [file.stat().st_size for file in files]
+    step = _PIECE * max(-(-sum(sizes) // limit), 1)
+    digest = hashlib.blake2b(repr(sizes).encode(), digest_size=16)
+    before = 0
+    for file, size in zip(files, sizes, strict=True):
+        with file.open("rb") as stream:
+            for start in range(-before % step if step > _PIECE else 0, size, step):
+                stream.seek(start)
+                digest.update(stream.read(_PIECE))
+        before += size
+    return digest.hexdigest()
 
 
 def stream_documents(text: CorpusConfig, skip: int) -> Iterator[str]:

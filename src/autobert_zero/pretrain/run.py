@@ -3,7 +3,7 @@
 import hashlib
 import json
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
@@ -93,9 +93,9 @@ def run_pretraining(config: PretrainConfig, out: Path, progress: Bars) -> dict[s
     resumed = begun(out, PRETRAINING)
     tokenizer = _tokenizer_of(config, out if resumed else None)
 
-    def check(source: Input) -> None:
+    def check(inputs: Mapping[str, Input]) -> None:
         if resumed:
-            check_inputs(out, {"text": source})
+            check_inputs(out, inputs)
 
     # The first process of a machine fills the caches.
     with accelerator.local_main_process_first() if accelerator else nullcontext():
@@ -124,10 +124,7 @@ def _inputs(text: Text) -> dict[str, Input]:
     """What a training depends on beside its config."""
     vocabulary = json.dumps(sorted(text.tokenizer.get_vocab().items()))  # all that a finished model keeps
     digest = hashlib.blake2b(vocabulary.encode(), digest_size=16).hexdigest()
-    return {
-        "text": text.source,
-        "vocabulary": Input(digest, TOKENIZER),
-    }
+    return {**text.inputs, "vocabulary": Input(digest, TOKENIZER)}
 
 
 def _announcement(

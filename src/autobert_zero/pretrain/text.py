@@ -1,6 +1,6 @@
 """From a config to batches: tokenizer, training text of each phase, held-out text."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
@@ -61,21 +61,21 @@ class Text:
         vocabulary: The tokenizer's.
         phases: One for each phase of the config.
         lines: The text in words, for the first lines of a training.
-        source: The corpus that is read.
+        inputs: What was read, by what it is, for the record of the run.
     """
 
     tokenizer: Tokenizer
     vocabulary: Vocabulary
     phases: tuple[PhaseText, ...]
     lines: tuple[str, ...]
-    source: Input
+    inputs: Mapping[str, Input]
 
 
 def open_text(
     config: PretrainConfig,
     watch: Watch,
     tokenizer: Tokenizer | None = None,
-    check: Callable[[Input], None] = lambda source: None,
+    check: Callable[[Mapping[str, Input]], None] = lambda inputs: None,
 ) -> Text:
     """Reads and tokenises the corpus (cached), or opens it for streaming.
 
@@ -83,13 +83,13 @@ def open_text(
         config: The config.
         watch: Called with the progress.
         tokenizer: The one to use; None: what the config says.
-        check: Called with the identity of the corpus before anything is made of it.
+        check: Called with what was read before anything is made of it.
 
     Raises:
         UserError: The corpus or the tokenizer cannot be used.
     """
     return (_streamed if config.text.streaming else _prepared)(
-        config, watch, tokenizer, lambda corpus: check(_source(corpus))
+        config, watch, tokenizer, lambda corpus: check(_inputs(corpus))
     )
 
 
@@ -114,7 +114,7 @@ def _prepared(
             )
         )
     lines = dict.fromkeys(text_line(prepared.corpus, data, chosen) for data in prepared.lengths)
-    return Text(chosen.tokenizer, vocabulary, tuple(phases), tuple(lines), _source(prepared.corpus))
+    return Text(chosen.tokenizer, vocabulary, tuple(phases), tuple(lines), _inputs(prepared.corpus))
 
 
 def _streamed(
@@ -142,11 +142,14 @@ def _streamed(
         return PhaseText(train, *halves)
 
     phases = tuple(phase_text(*each) for each in enumerate(config.phases))
-    return Text(chosen.tokenizer, vocabulary, phases, (streamed_line(begin, chosen, share),), _source(begin))
+    return Text(chosen.tokenizer, vocabulary, phases, (streamed_line(begin, chosen, share),), _inputs(begin))
 
 
-def _source(corpus: Corpus) -> Input:
-    return Input(corpus.identity, corpus.name)
+def _inputs(corpus: Corpus) -> dict[str, Input]:
+    inputs = {"text": Input(corpus.identity, corpus.name)}
+    if corpus.files_digest:
+        inputs["files of text"] = Input(corpus.files_digest, corpus.name)
+    return inputs
 
 
 def _masking(config: PretrainConfig) -> Masking:

@@ -27,7 +27,6 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
-from autobert_zero.config import resolve
 from autobert_zero.devices import find_device
 from autobert_zero.files import write_text
 from autobert_zero.finetune.config import Settings
@@ -39,6 +38,7 @@ from autobert_zero.minimal_pairs.models import open_scored
 from autobert_zero.pretrain.presets import small
 from autobert_zero.pretrain.run import run_pretraining
 from autobert_zero.progress import Bars, quiet_transformers
+from autobert_zero.settings import resolve
 from autobert_zero.space import Backbone
 from autobert_zero.zoo import STACKS, ZOO
 

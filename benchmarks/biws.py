@@ -33,10 +33,11 @@ import torch
 from scipy.stats import kendalltau
 from torch import Tensor
 
-from autobert_zero.config import SearchConfig, resolve
 from autobert_zero.nn import WeightBank
+from autobert_zero.search.config import SearchConfig
 from autobert_zero.search.trial import Proposal
 from autobert_zero.search_runs.prepare import Setting, prepare
+from autobert_zero.settings import resolve
 from autobert_zero.space import Backbone, Convolution, sample_backbone
 from autobert_zero.training.loop import Recipe
 from autobert_zero.training.scratch import Job, train_all

@@ -24,8 +24,9 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from autobert_zero.config import SearchConfig, resolve
+from autobert_zero.search.config import SearchConfig
 from autobert_zero.search.history import History
+from autobert_zero.settings import resolve
 
 CONFIG = {
     "data": {"vocab_size": 1024, "length": 32},

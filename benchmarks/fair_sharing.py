@@ -28,12 +28,12 @@ from typing import Any
 import scipy.stats
 from rich.console import Console
 
-from autobert_zero.config import SearchConfig, resolve
-from autobert_zero.presets import PRESETS
 from autobert_zero.search.comparison import Model, Training
+from autobert_zero.search.config import SearchConfig
 from autobert_zero.search.finalists import Standing, choose_finalists, standings
 from autobert_zero.search.history import History
 from autobert_zero.search.loop import Search
+from autobert_zero.search.presets import PRESETS
 from autobert_zero.search.progress import RunProgress
 from autobert_zero.search.strategies import make_strategy
 from autobert_zero.search.trial import Trial
@@ -42,6 +42,7 @@ from autobert_zero.search_runs.executors import InProcess
 from autobert_zero.search_runs.finals import Finals
 from autobert_zero.search_runs.prepare import Setting, prepare
 from autobert_zero.search_runs.twins import function_of
+from autobert_zero.settings import resolve
 
 BIWS = {"sharing": "biws", "steps": 40, "batch_size": 32, "rungs": [], "learning_rate": 1e-3, "together": 1}
 """Shared weights as the demo had them, see docs/search.md."""

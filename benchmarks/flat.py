@@ -20,7 +20,7 @@ from statistics import median
 import psutil
 from rich.console import Console
 
-from autobert_zero.config import ModelConfig, ProxyConfig, SearchConfig, StrategyConfig
+from autobert_zero.search.config import ModelConfig, ProxyConfig, SearchConfig, StrategyConfig
 from autobert_zero.search.history import History
 from autobert_zero.search.loop import Search
 from autobert_zero.search.progress import RunProgress

@@ -15,13 +15,14 @@ import unicodedata
 from pathlib import Path
 from random import Random
 
-from autobert_zero.config import CorpusConfig, resolve
 from autobert_zero.data.corpus import open_corpus
 from autobert_zero.data.packing import tokenise, unknown_share
 from autobert_zero.data.tokenizer import choose_tokenizer
 from autobert_zero.pretrain.config import PretrainConfig
 from autobert_zero.pretrain.run import run_pretraining
 from autobert_zero.progress import Bars, log_console
+from autobert_zero.settings import resolve
+from autobert_zero.shared_config import CorpusConfig
 
 VOCABULARY = 1024
 LINES = 600

@@ -19,10 +19,10 @@ from typing import Any
 
 from rich.console import Console
 
-from autobert_zero.config import SearchConfig, resolve
-from autobert_zero.presets import demo
+from autobert_zero.search.config import SearchConfig
 from autobert_zero.search.history import History
 from autobert_zero.search.loop import Search
+from autobert_zero.search.presets import demo
 from autobert_zero.search.progress import RunProgress
 from autobert_zero.search.strategies import make_strategy
 from autobert_zero.search.trial import Trial
@@ -30,6 +30,7 @@ from autobert_zero.search_runs.evaluator import TrainingEvaluator
 from autobert_zero.search_runs.executors import make_executor
 from autobert_zero.search_runs.prepare import prepare
 from autobert_zero.search_runs.twins import function_of
+from autobert_zero.settings import resolve
 
 TOGETHER = 4
 

@@ -29,13 +29,14 @@ from kept import Kept
 from torch import Tensor, nn
 
 from autobert_zero.cli.backbones import find_backbone
-from autobert_zero.config import SearchConfig, resolve
 from autobert_zero.data.masking import evaluation_batches, training_batches
 from autobert_zero.encoder_config import EncoderConfig
 from autobert_zero.errors import UserError
 from autobert_zero.nn import MaskedLM
 from autobert_zero.search.comparison import Model, with_parameters
+from autobert_zero.search.config import SearchConfig
 from autobert_zero.search_runs.prepare import Setting, prepare
+from autobert_zero.settings import resolve
 from autobert_zero.space import Backbone
 from autobert_zero.training.language import evaluate, guess_limit, language_objective
 from autobert_zero.training.loop import Diverged, Recipe, train

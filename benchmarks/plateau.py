@@ -23,10 +23,11 @@ from typing import Any
 
 from kept import Kept
 
-from autobert_zero.config import SearchConfig, resolve
 from autobert_zero.errors import UserError
 from autobert_zero.search.comparison import Model
+from autobert_zero.search.config import SearchConfig
 from autobert_zero.search_runs.prepare import Setting, prepare
+from autobert_zero.settings import resolve
 from autobert_zero.space import Backbone
 from autobert_zero.training.loop import Recipe
 from autobert_zero.training.scratch import Job, Result, default_workers, train_all

@@ -16,8 +16,8 @@ from pathlib import Path
 from random import Random
 from time import perf_counter, process_time
 
-from autobert_zero.config import ModelConfig, ProxyConfig, SearchConfig, StrategyConfig
 from autobert_zero.report.page import write_report
+from autobert_zero.search.config import ModelConfig, ProxyConfig, SearchConfig, StrategyConfig
 from autobert_zero.search.history import History
 from autobert_zero.search.loop import Search
 from autobert_zero.search.strategies import make_strategy

@@ -17,17 +17,17 @@ from statistics import fmean, median
 
 import torch
 
-from autobert_zero.config import resolve
 from autobert_zero.data.masking import evaluation_batches, training_batches
 from autobert_zero.data.packing import spread
 from autobert_zero.nn import MaskedLM
-from autobert_zero.presets import demo
 from autobert_zero.search.evaluator import IndependentEvaluator
 from autobert_zero.search.loop import MemoryHistory, Search
+from autobert_zero.search.presets import demo
 from autobert_zero.search.strategies import make_strategy
 from autobert_zero.search.trial import Outcome, Proposal, Trial
 from autobert_zero.search_runs.evaluate import ProxyEvaluator
 from autobert_zero.search_runs.prepare import Setting, prepare
+from autobert_zero.settings import resolve
 from autobert_zero.training.language import evaluate, language_objective
 from autobert_zero.training.loop import Recipe, train
 

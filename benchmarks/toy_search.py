@@ -11,7 +11,7 @@ import json
 from random import Random
 from statistics import fmean
 
-from autobert_zero.config import StrategyConfig
+from autobert_zero.search.config import StrategyConfig
 from autobert_zero.search.loop import MemoryHistory, Search
 from autobert_zero.search.strategies import make_strategy
 from autobert_zero.search.toy import ToyEvaluator

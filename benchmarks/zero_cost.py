@@ -27,11 +27,12 @@ import torch
 from numpy.typing import NDArray
 from scipy.stats import kendalltau, spearmanr
 
-from autobert_zero.config import SearchConfig, resolve
 from autobert_zero.data.masking import evaluation_batches, training_batches
 from autobert_zero.nn import MaskedLM
 from autobert_zero.proxies import PROXIES, Untrained
+from autobert_zero.search.config import SearchConfig
 from autobert_zero.search_runs.prepare import Setting, prepare
+from autobert_zero.settings import resolve
 from autobert_zero.space import Attention, Backbone, sample_backbone
 from autobert_zero.training.language import evaluate, guess_limit, language_objective
 from autobert_zero.training.loop import Diverged, Recipe, train

@@ -17,7 +17,6 @@ from random import Random
 
 from rich.console import Console
 
-from autobert_zero.config import resolve
 from autobert_zero.data.corpus import open_corpus
 from autobert_zero.describe import describe_backbone
 from autobert_zero.finetune.config import Settings
@@ -26,6 +25,7 @@ from autobert_zero.pretrain.presets import demo
 from autobert_zero.pretrain.run import run_pretraining
 from autobert_zero.progress import Bars, quiet_transformers
 from autobert_zero.report.draw import svg
+from autobert_zero.settings import resolve
 from autobert_zero.space import Backbone
 from autobert_zero.zoo import bert
 

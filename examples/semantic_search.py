@@ -25,12 +25,12 @@ from sentence_transformers.sentence_transformer.losses import MultipleNegativesR
 from sklearn.feature_extraction.text import TfidfVectorizer
 
 import autobert_zero.hf  # noqa: F401 - sentence-transformers then loads our models without remote code
-from autobert_zero.config import resolve
 from autobert_zero.data.corpus import open_corpus
 from autobert_zero.export import export
 from autobert_zero.pretrain.presets import demo
 from autobert_zero.pretrain.run import run_pretraining
 from autobert_zero.progress import Bars, quiet_transformers
+from autobert_zero.settings import resolve
 from autobert_zero.zoo import hybrid
 
 STEPS = int(os.environ.get("SEARCH_STEPS", "300"))

@@ -12,10 +12,11 @@ import pytest
 import tiny
 
 import autobert_zero as az
-from autobert_zero import api, presets
+from autobert_zero import api
 from autobert_zero.errors import UserError
 from autobert_zero.pretrain import presets as pretrain_presets
 from autobert_zero.pretrain.config import PhaseConfig, PretrainConfig, TextConfig
+from autobert_zero.search import presets
 
 ROOT = Path(__file__).parent.parent
 PAGE = (ROOT / "docs" / "start.md").read_text(encoding="utf-8")

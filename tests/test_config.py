@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 import yaml
 
-from autobert_zero.config import ConfigError, SearchConfig, parse_setting, read_yaml, resolve
-from autobert_zero.presets import PRESETS
 from autobert_zero.pretrain.config import PretrainConfig, TextConfig
+from autobert_zero.search.config import SearchConfig
+from autobert_zero.search.presets import PRESETS
+from autobert_zero.settings import ConfigError, parse_setting, read_yaml, resolve
 
 
 @pytest.mark.parametrize("name", PRESETS)

@@ -173,7 +173,7 @@ def test_strategy(workplace: Workplace, settings_file: Path) -> None:
     rows = (workplace.folder / "runs" / "hill" / "leaderboard.csv").read_text().splitlines()
     assert len(rows) == 1 + 9
     climbed = (
-        "import my_strategy; from autobert_zero.config import StrategyConfig; "
+        "import my_strategy; from autobert_zero.search.config import StrategyConfig; "
         "from autobert_zero.search.strategies import make_strategy; "
         "from autobert_zero.search.loop import MemoryHistory, Search; "
         "from autobert_zero.search.toy import ToyEvaluator; "

@@ -24,7 +24,8 @@ MAY_IMPORT = {
     "callable_package": set(),
     "strict_yaml": set(),
     "sources": {"errors"},
-    "config": {"errors", "sources", "strict_yaml", "encoder_config", "space", "zoo"},
+    "settings": {"errors", "sources", "strict_yaml"},
+    "shared_config": {"settings", "sources", "encoder_config"},
     "files": set(),
     "urls": set(),
     "provenance": {"urls"},
@@ -46,7 +47,7 @@ MAY_IMPORT = {
     "describe": {"errors", "space", "compile", "cost"},
     "finetune": {
         "errors",
-        "config",
+        *("settings", "shared_config"),
         "sources",
         "nn",
         "data",
@@ -65,22 +66,20 @@ MAY_IMPORT = {
     "predict": {
         *("errors", "files", "data", "finetune", "training", "devices", "progress", "announce", "streams"),
     },
-    "data": {"errors", "config", "sources"},
-    "training": {"errors", "config", "space", "nn", "data", "signals", "memory"},
+    "data": {"errors", "shared_config", "sources"},
+    "training": {"errors", "shared_config", "space", "nn", "data", "signals", "memory"},
     "proxies": {"space", "cost", "nn", "data", "training"},
-    "search": {"errors", "config", "space", "zoo", "cost", "progress", "signals"},
+    "search": {"errors", "settings", "shared_config", "space", "zoo", "cost", "progress", "signals"},
     "testing": {"space", "search"},
     "search_runs": {
-        *("errors", "config", "space", "zoo", "cost", "progress", "search", "nn", "data", "training"),
+        *("errors", "settings", "space", "zoo", "cost", "progress", "search", "nn", "data", "training"),
         *("proxies", "devices", "finetune", "measure", "memory", "announce", "estimate", "minimal_pairs"),
     },
     "pretrain": {
-        *("errors", "config", "space", "zoo", "nn", "data", "training", "hf", "devices", "progress"),
-        "signals",
-        *("announce", "estimate"),
+        *("errors", "settings", "shared_config", "space", "zoo", "nn", "data", "training", "hf", "devices"),
+        *("progress", "signals", "announce", "estimate", "search"),
     },
-    "presets": {"errors", "config", "space", "zoo"},
-    "report": {"errors", "config", "space", "zoo", "cost", "search", "compile", "minimal_pairs"},
+    "report": {"errors", "settings", "space", "zoo", "cost", "search", "compile", "minimal_pairs"},
     "flatten": set(),
     "hf": {"errors", "files", "sources", "space", "zoo", "nn", "flatten"},
 }
@@ -96,7 +95,10 @@ for unit in (
     "report",
 ):
     MAY_IMPORT[unit] |= FOLDERS
-LIGHT = {*FOUNDATIONS, "config", "space", "compile", "zoo", "cost", "describe", "search", "presets", "report"}
+LIGHT = {
+    *(*FOUNDATIONS, "settings", "shared_config", "space", "compile", "zoo", "cost", "describe", "search"),
+    "report",
+}
 HEAVY = {"torch", "numpy", "transformers", "datasets", "safetensors"}
 
 
@@ -123,7 +125,7 @@ def test_direction(file: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "module", ["encoder_config", "space", "compile", "zoo", "config", "describe", "search.strategies"]
+    "module", ["encoder_config", "space", "compile", "zoo", "search.config", "describe", "search.strategies"]
 )
 def test_loads_without_torch(module: str) -> None:
     program = f"import sys, autobert_zero.{module}; print({HEAVY} & set(sys.modules))"

@@ -12,13 +12,14 @@ from safetensors.torch import load_file
 from torch import Tensor
 from transformers import AutoModelForMaskedLM
 
-from autobert_zero.config import SearchConfig, read_yaml, resolve
 from autobert_zero.encoder_config import TRUNK
 from autobert_zero.export.sources import open_source
 from autobert_zero.hf import AutoBertZeroForMaskedLM
 from autobert_zero.nn import WeightBank
 from autobert_zero.report import runs
+from autobert_zero.search.config import SearchConfig
 from autobert_zero.search_runs.run import read_run
+from autobert_zero.settings import read_yaml, resolve
 from autobert_zero.space import PAPER
 
 OLD = Path(__file__).parent / "golden" / "before_trunk"

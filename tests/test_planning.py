@@ -7,16 +7,16 @@ import tiny
 import torch
 
 from autobert_zero import cost
-from autobert_zero.config import resolve
 from autobert_zero.encoder_config import EncoderConfig
 from autobert_zero.estimate import Part
 from autobert_zero.measure import training_memory
 from autobert_zero.plan import plan
-from autobert_zero.presets import demo, paper
 from autobert_zero.pretrain.parts import pretrain_parts
 from autobert_zero.pretrain.presets import base
 from autobert_zero.progress import duration
+from autobert_zero.search.presets import demo, paper
 from autobert_zero.search_runs.parts import search_parts
+from autobert_zero.settings import resolve
 from autobert_zero.zoo import bert
 
 

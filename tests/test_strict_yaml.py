@@ -9,8 +9,9 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autobert_zero.config import ConfigError, SearchConfig, parse_setting, read_yaml, resolve
 from autobert_zero.pretrain.config import PretrainConfig
+from autobert_zero.search.config import SearchConfig
+from autobert_zero.settings import ConfigError, parse_setting, read_yaml, resolve
 from autobert_zero.strict_yaml import YamlError, parse_yaml
 
 

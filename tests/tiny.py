@@ -10,7 +10,8 @@ from typing import NamedTuple
 from unittest import mock
 
 from autobert_zero import cli
-from autobert_zero.config import SearchConfig, resolve
+from autobert_zero.search.config import SearchConfig
+from autobert_zero.settings import resolve
 
 
 def paragraphs(count: int, seed: int = 0) -> list[str]:

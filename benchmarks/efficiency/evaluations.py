@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from autobert_zero import cost
-from autobert_zero.config import DataConfig, ModelConfig, SearchConfig, SpaceConfig
+from autobert_zero.search.config import DataConfig, ModelConfig, SearchConfig, SpaceConfig
 from autobert_zero.search.trial import Outcome, Status
 from autobert_zero.space import Backbone
 from efficiency.task import SIZES, Task

@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from autobert_zero.config import StrategyConfig
 from autobert_zero.encoder_config import EncoderConfig
+from autobert_zero.search.config import StrategyConfig
 from autobert_zero.space import Space
 
 SIZES = EncoderConfig(vocab_size=256, width=32, heads=2, max_positions=64)

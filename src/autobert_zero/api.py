@@ -151,9 +151,9 @@ def finetune(
     Raises:
         UserError: An argument cannot be used; nothing was trained then.
     """
-    from autobert_zero.config import parse_setting, resolve
     from autobert_zero.extras import require
     from autobert_zero.progress import Bars, log_console
+    from autobert_zero.settings import parse_setting, resolve
 
     require("finetune", "finetune")
     from autobert_zero.finetune.config import Settings

@@ -11,6 +11,9 @@ from typing import Literal
 
 from autobert_zero.errors import UserError
 
+EMBEDDED = "kjv"
+"""Name of the embedded corpus (the King James Bible, 4.2 MB of prose), also where a file has this name."""
+
 _HUB_NAME = re.compile(r"(?=.{1,96}$)(?!.*(--|\.\.))\w([\w.-]*\w)?(/\w([\w.-]*\w)?)?", re.ASCII)
 """The Hub's rule: `name` or `owner/name` of letters, digits, `_`, `-` and `.`."""
 

@@ -1,6 +1,6 @@
 """What a search strategy has to keep, as tests for those who write their own. It needs pytest.
 
-    from autobert_zero.config import StrategyConfig
+    from autobert_zero.search.config import StrategyConfig
     from autobert_zero.testing import StrategyContract
 
     class TestHillClimbing(StrategyContract):

@@ -8,8 +8,8 @@ from types import FrameType
 
 import pytest
 
-from autobert_zero.config import StrategyConfig
 from autobert_zero.errors import UserError
+from autobert_zero.search.config import StrategyConfig
 from autobert_zero.search.loop import MemoryHistory, Search
 from autobert_zero.search.strategies import STRATEGIES, Strategy, make_strategy
 from autobert_zero.search.strategies.base import Refusal, refuse_none

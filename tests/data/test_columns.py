@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 import tiny
 
-from autobert_zero.config import CorpusConfig
 from autobert_zero.data.columns import ColumnError, find_column
 from autobert_zero.data.corpus import CorpusError, open_corpus
+from autobert_zero.shared_config import CorpusConfig
 
 PROSE = "In the beginning God created the heaven and the earth."
 

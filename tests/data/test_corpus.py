@@ -11,8 +11,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from autobert_zero.config import CorpusConfig
 from autobert_zero.data.corpus import Corpus, CorpusError, open_corpus, unwatched
+from autobert_zero.shared_config import CorpusConfig
 
 TEXT = ["In the beginning", "", "the Earth was würst 大地", "  and void  "]
 

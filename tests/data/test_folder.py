@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 import tiny
 
-from autobert_zero.config import CorpusConfig
 from autobert_zero.data.corpus import CorpusError, open_corpus
 from autobert_zero.data.folder import text_files
+from autobert_zero.shared_config import CorpusConfig
 
 
 def write(folder: Path, **files: str) -> None:

@@ -6,9 +6,9 @@ from typing import Any
 import datasets
 import pytest
 
-from autobert_zero.config import CorpusConfig
 from autobert_zero.data import hub
 from autobert_zero.data.corpus import CorpusError, open_corpus
+from autobert_zero.shared_config import CorpusConfig
 
 ROWS = [{"id": "a-1", "url": "https://example.org", "content": text} for text in ("one two", None, "three")]
 

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autobert_zero.config import CorpusConfig
 from autobert_zero.data.corpus import CorpusError, open_corpus
 from autobert_zero.data.lines import Damage, Line, read_lines
+from autobert_zero.shared_config import CorpusConfig
 
 SCRIPTS = {
     "Japanese": "吾輩は猫である。名前はまだ無い。",

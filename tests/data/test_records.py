@@ -9,8 +9,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from autobert_zero.config import CorpusConfig
 from autobert_zero.data.corpus import CorpusError, open_corpus
+from autobert_zero.shared_config import CorpusConfig
 
 FILES = {
     "quoted.csv": 'text,id\n"one, ""two""\nthree",1\nfour,2\n',

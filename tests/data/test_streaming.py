@@ -13,7 +13,6 @@ import tiny
 from test_records import damage_group
 from torch import distributed, multiprocessing
 
-from autobert_zero.config import CorpusConfig
 from autobert_zero.data import hub, shares, streaming
 from autobert_zero.data.corpus import Corpus, CorpusError, open_corpus
 from autobert_zero.data.masking import Masking, Vocabulary
@@ -21,6 +20,7 @@ from autobert_zero.data.packing import tokenise
 from autobert_zero.data.shares import tokenise_together
 from autobert_zero.data.streaming import StreamingBatches, files_digest, first_block, stream_documents
 from autobert_zero.data.tokenizer import train_tokenizer
+from autobert_zero.shared_config import CorpusConfig
 
 
 @pytest.mark.parametrize("count", [20, 25])

@@ -15,7 +15,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import Tokenizer
 
-from autobert_zero.config import ConfigError, CorpusConfig, DataConfig, SearchConfig, resolve
 from autobert_zero.data import tokenizer as module
 from autobert_zero.data.corpus import Corpus
 from autobert_zero.data.kinds import SPECIAL_TOKENS, Spelling, TokenizerError, train_kind
@@ -27,6 +26,9 @@ from autobert_zero.data.tokenizer import (
     load_tokenizer,
     train_tokenizer,
 )
+from autobert_zero.search.config import DataConfig, SearchConfig
+from autobert_zero.settings import ConfigError, resolve
+from autobert_zero.shared_config import CorpusConfig
 
 CORPUS = Corpus("tiny", "tiny 0", tiny.paragraphs(150))
 

@@ -29,13 +29,13 @@ import hf_samples
 import tiny
 from transformers import PreTrainedTokenizerFast
 
-from autobert_zero.config import SearchConfig
 from autobert_zero.data.masking import TrainingBatches
 from autobert_zero.encoder_config import EncoderConfig
 from autobert_zero.hf import AutoBertZeroForMaskedLM
 from autobert_zero.hf.auto import MODELS
 from autobert_zero.hf.code import flat_code
 from autobert_zero.nn import MaskedLM
+from autobert_zero.search.config import SearchConfig
 from autobert_zero.search.history import read_trials
 from autobert_zero.space import Backbone
 from autobert_zero.training.language import language_objective

@@ -8,13 +8,13 @@ import tiny
 import torch
 from pairs_samples import PIECES, SENTENCES, pairs, tokenizer, write_lines
 
-from autobert_zero.config import ConfigError
 from autobert_zero.data.tokenizer import SPECIAL_TOKENS
 from autobert_zero.minimal_pairs.measure import TokenisedPairs
 from autobert_zero.minimal_pairs.proxy import PairScores
 from autobert_zero.nn import EncoderConfig, MaskedLM
 from autobert_zero.search.history import History
 from autobert_zero.search_runs.parts import search_parts
+from autobert_zero.settings import ConfigError
 from autobert_zero.space import Backbone
 from autobert_zero.training.loop import Diverged
 

@@ -10,9 +10,10 @@ from nn_samples import backbone_of, seeds
 from strategies import trunks
 from torch.nn import functional as F
 
-from autobert_zero.config import ConfigError, SearchConfig, resolve
 from autobert_zero.nn import EncoderConfig, MaskedLM, Trained, WeightBank
 from autobert_zero.nn.encoder import Encoder, EncoderLayer, FeedForward, initialise
+from autobert_zero.search.config import SearchConfig
+from autobert_zero.settings import ConfigError, resolve
 from autobert_zero.space import Backbone, Convolution
 
 SIZES = {"vocab_size": 23, "width": 8, "heads": 2, "max_positions": 24}

@@ -17,7 +17,6 @@ import transformers
 from runs import HYBRID, arguments, figures, same, weights
 from safetensors.torch import load_file
 
-from autobert_zero.config import resolve
 from autobert_zero.data.masking import MaskedBatch, TrainingBatches
 from autobert_zero.errors import UserError
 from autobert_zero.nn import EncoderConfig, MaskedLM
@@ -29,6 +28,7 @@ from autobert_zero.pretrain.log import read_log
 from autobert_zero.pretrain.run import read_config
 from autobert_zero.pretrain.start import search_config
 from autobert_zero.run_folder import read_record
+from autobert_zero.settings import resolve
 from autobert_zero.training import checkpoint
 
 

@@ -8,12 +8,12 @@ import tiny
 import torch
 from tokenizers import Tokenizer
 
-from autobert_zero.config import resolve
 from autobert_zero.data import streaming
 from autobert_zero.data.corpus import CorpusError
 from autobert_zero.pretrain import text as module
 from autobert_zero.pretrain.config import PretrainConfig
 from autobert_zero.pretrain.text import Text, open_text
+from autobert_zero.settings import resolve
 
 BASE = PretrainConfig(backbone=("conv 3",))
 

@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from toy_runs import LAYERS, toy_config, toy_run, toy_trials
 
 from autobert_zero import cost
-from autobert_zero.config import resolve
 from autobert_zero.report.curves import best_so_far, compare, differences, interval
 from autobert_zero.report.data import candidates, failures, run_data, saved
 from autobert_zero.report.frequencies import KINDS, frequencies
@@ -21,6 +20,7 @@ from autobert_zero.report.runs import Run
 from autobert_zero.report.timeline import timeline
 from autobert_zero.search.strategies.op_nas import op_nas
 from autobert_zero.search.trial import Outcome, Proposal, Status, Trial
+from autobert_zero.settings import resolve
 from autobert_zero.space import Backbone, Space
 
 figures = st.none() | st.integers(0, 6).map(float)

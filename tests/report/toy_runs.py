@@ -6,8 +6,8 @@ from html.parser import HTMLParser
 from random import Random
 from typing import Any
 
-from autobert_zero.config import ModelConfig, ProxyConfig, SearchConfig, StrategyConfig
 from autobert_zero.report.runs import Run
+from autobert_zero.search.config import ModelConfig, ProxyConfig, SearchConfig, StrategyConfig
 from autobert_zero.search.loop import MemoryHistory, Search
 from autobert_zero.search.strategies import make_strategy
 from autobert_zero.search.toy import ToyEvaluator

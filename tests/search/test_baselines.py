@@ -7,7 +7,7 @@ from statistics import fmean
 
 import pytest
 
-from autobert_zero.config import StrategyConfig
+from autobert_zero.search.config import StrategyConfig
 from autobert_zero.search.loop import MemoryHistory, Search
 from autobert_zero.search.strategies import make_strategy, reinforce
 from autobert_zero.search.strategies.reinforce import Reinforce, trace

@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 
-from autobert_zero.config import FinalConfig
 from autobert_zero.encoder_config import EncoderConfig
 from autobert_zero.search.comparison import (
     Model,
@@ -15,6 +14,7 @@ from autobert_zero.search.comparison import (
     compare,
     with_parameters,
 )
+from autobert_zero.search.config import FinalConfig
 from autobert_zero.space import Backbone
 
 SIZES = EncoderConfig(vocab_size=100, width=16, heads=2, max_positions=32)

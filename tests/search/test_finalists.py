@@ -10,12 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from autobert_zero.config import SearchConfig, resolve
 from autobert_zero.errors import UserError
+from autobert_zero.search.config import SearchConfig
 from autobert_zero.search.finalists import Standing, choose_finalists, standings
 from autobert_zero.search.progress import RunProgress
 from autobert_zero.search.trial import KNOWN, Outcome, Proposal, Status, Trial
 from autobert_zero.search_runs.finals import Finals
+from autobert_zero.settings import resolve
 from autobert_zero.space import KERNELS, Backbone, Convolution
 from autobert_zero.training.scratch import Job, Result
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import optuna
 import pytest
 
-from autobert_zero.config import SpaceConfig
+from autobert_zero.search.config import SpaceConfig
 from autobert_zero.search.history import STUDY, History, HistoryError, read_trials
 from autobert_zero.search.ranking import ranked
 from autobert_zero.search.trial import Outcome, Proposal, Status, Trial

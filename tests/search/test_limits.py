@@ -5,9 +5,9 @@ from random import Random
 import pytest
 
 from autobert_zero import cost
-from autobert_zero.config import LimitsConfig
 from autobert_zero.encoder_config import EncoderConfig
 from autobert_zero.errors import UserError
+from autobert_zero.search.config import LimitsConfig
 from autobert_zero.search.limits import Costs, Limits
 from autobert_zero.space import Backbone, Layer, Space, sample_backbone
 

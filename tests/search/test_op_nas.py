@@ -5,7 +5,7 @@ from random import Random
 
 import pytest
 
-from autobert_zero.config import StrategyConfig
+from autobert_zero.search.config import StrategyConfig
 from autobert_zero.search.strategies import rounds
 from autobert_zero.search.strategies.op_nas import DRAWS, op_nas, paper_op_nas
 from autobert_zero.search.strategies.rounds import Rounds

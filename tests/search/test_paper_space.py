@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from autobert_zero.config import StrategyConfig
+from autobert_zero.search.config import StrategyConfig
 from autobert_zero.search.loop import MemoryHistory, Search
 from autobert_zero.search.strategies import STRATEGIES, make_strategy
 from autobert_zero.search.toy import ToyEvaluator

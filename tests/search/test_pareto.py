@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autobert_zero.config import StrategyConfig
+from autobert_zero.search.config import StrategyConfig
 from autobert_zero.search.strategies import make_strategy, pareto_front
 from autobert_zero.search.strategies.pareto import crowding, fronts, nsga2_order
 from autobert_zero.search.trial import Outcome, Proposal, Status, Trial

@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autobert_zero.config import SearchConfig, resolve
+from autobert_zero.search.config import SearchConfig
 from autobert_zero.search.practice import Rotation, due
 from autobert_zero.search.trial import KNOWN, Outcome, Proposal, Status, Trial
+from autobert_zero.settings import resolve
 from autobert_zero.space import KERNELS, Attention, Backbone, Convolution, Space
 
 LAYERS = 3

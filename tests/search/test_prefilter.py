@@ -8,10 +8,10 @@ from random import Random
 import pytest
 import tiny
 
-from autobert_zero.config import StrategyConfig
 from autobert_zero.errors import UserError
 from autobert_zero.proxies import PROXIES
 from autobert_zero.run_folder.names import LEADERBOARD
+from autobert_zero.search.config import StrategyConfig
 from autobert_zero.search.history import History
 from autobert_zero.search.loop import MemoryHistory, Search
 from autobert_zero.search.strategies import STRATEGIES, Prefilter, SpaceExhausted, Strategy, make_strategy

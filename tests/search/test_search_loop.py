@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from autobert_zero.config import StrategyConfig
 from autobert_zero.errors import UserError
 from autobert_zero.search import loop
+from autobert_zero.search.config import StrategyConfig
 from autobert_zero.search.evaluator import IndependentEvaluator
 from autobert_zero.search.history import History
 from autobert_zero.search.loop import MemoryHistory, Search
@@ -151,7 +151,7 @@ def test_the_search_needs_no_torch() -> None:
     program = (
         "import sys\n"
         "sys.modules['torch'] = sys.modules['numpy'] = None  # importing them is an ImportError\n"
-        "from autobert_zero.config import StrategyConfig\n"
+        "from autobert_zero.search.config import StrategyConfig\n"
         "from autobert_zero.search import halving, limits, rungs\n"
         "from autobert_zero.search.loop import MemoryHistory, Search\n"
         "from autobert_zero.search.ranking import ranked\n"

@@ -21,14 +21,15 @@ from safetensors.torch import load_file
 from tokenizers import Tokenizer
 
 from autobert_zero import cost
-from autobert_zero.config import SearchConfig, read_yaml, resolve
 from autobert_zero.data.masking import Vocabulary, evaluation_batches
 from autobert_zero.nn import MaskedLM
+from autobert_zero.search.config import SearchConfig
 from autobert_zero.search.history import History
 from autobert_zero.search_runs import evaluate as evaluation
 from autobert_zero.search_runs import run
 from autobert_zero.search_runs.evaluate import ProxyEvaluator
 from autobert_zero.search_runs.prepare import prepare
+from autobert_zero.settings import read_yaml, resolve
 from autobert_zero.space import Backbone
 from autobert_zero.training import scratch
 from autobert_zero.training.language import evaluate

@@ -11,11 +11,12 @@ import tiny
 import yaml
 from rich.console import Console
 
-from autobert_zero.config import SearchConfig, read_yaml, resolve
 from autobert_zero.run_folder import RunError, read_record
+from autobert_zero.search.config import SearchConfig
 from autobert_zero.search.progress import RunProgress
 from autobert_zero.search_runs import run
 from autobert_zero.search_runs.evaluate import ProxyEvaluator
+from autobert_zero.settings import read_yaml, resolve
 from autobert_zero.space import KERNELS, PAPER, Backbone
 
 CONVOLUTIONS = {f"conv {kernel}" for kernel in KERNELS}

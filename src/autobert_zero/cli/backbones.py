@@ -107,7 +107,7 @@ def _in_folder(folder: Path) -> "Backbone":
 
 def _settings(path: Path) -> dict[str, object]:
     if path.suffix == ".yaml":
-        from autobert_zero.config import read_yaml
+        from autobert_zero.settings import read_yaml
 
         return read_yaml(path)
     try:

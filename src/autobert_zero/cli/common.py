@@ -22,16 +22,16 @@ def settled(
     inherited: Mapping[str, Any] | None = None,
 ) -> Any:
     """A preset with settings laid over it: inherited ones, the file's, the options', those of --set."""
-    from autobert_zero import config as configs
+    from autobert_zero.settings import parse_setting, read_yaml, resolve
 
     if preset not in presets:
         raise UserError(f"unknown preset {preset!r}; there are {', '.join(presets)}")
-    return configs.resolve(
+    return resolve(
         presets[preset](*arguments),
         dict(inherited or {}),
-        configs.read_yaml(config) if config else {},
+        read_yaml(config) if config else {},
         dict(options or {}),
-        *map(configs.parse_setting, set_ or []),
+        *map(parse_setting, set_ or []),
     )
 
 

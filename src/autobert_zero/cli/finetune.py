@@ -170,8 +170,8 @@ def finetune_settings(options: Mapping[str, Any]) -> "Settings":
     Args:
         options: Those of the command, by name.
     """
-    from autobert_zero.config import parse_setting, read_yaml, resolve
     from autobert_zero.finetune.config import Settings
+    from autobert_zero.settings import parse_setting, read_yaml, resolve
 
     rates = {} if options["rates"] is None else {"rates": parse_rates(options["rates"])}
     return resolve(

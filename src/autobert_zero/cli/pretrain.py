@@ -156,11 +156,11 @@ def _backbone(options: Mapping[str, Any]) -> "Backbone":
 
 def _settings_of(run: Path, preset: str) -> dict[str, Any]:
     """Text and sizes of a run of ours, without the sizes for a preset that has its own."""
-    from autobert_zero.config import CorpusConfig, SizesConfig
     from autobert_zero.pretrain.presets import SIZED
     from autobert_zero.pretrain.run import read_config
     from autobert_zero.pretrain.start import search_config
     from autobert_zero.run_folder import PRETRAINING, SEARCH, kind_of
+    from autobert_zero.shared_config import CorpusConfig, SizesConfig
 
     kind = kind_of(run) if _is_folder(run) else None
     if kind not in (SEARCH, PRETRAINING):

@@ -14,7 +14,7 @@ from autobert_zero.cli.options import Corpus, TextColumn
 from autobert_zero.progress import log_console
 
 if TYPE_CHECKING:
-    from autobert_zero.config import SearchConfig
+    from autobert_zero.search.config import SearchConfig
     from autobert_zero.space import Backbone
 
 
@@ -80,7 +80,7 @@ def search_settings(options: Mapping[str, Any]) -> "tuple[SearchConfig, list[Bac
     Args:
         options: Those of the command, by name.
     """
-    from autobert_zero.presets import PRESETS
+    from autobert_zero.search.presets import PRESETS
     from autobert_zero.search_runs.run import read_run
     from autobert_zero.zoo import STACKS
 

@@ -9,7 +9,6 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
-from autobert_zero.config import EMBEDDED, CorpusConfig
 from autobert_zero.data.columns import text_column, text_of
 from autobert_zero.data.folder import NAMED, PROSE, ending, is_run, is_text, text_files
 from autobert_zero.data.hub import hub_documents
@@ -24,7 +23,8 @@ from autobert_zero.data.records import (
     tsv_file,
 )
 from autobert_zero.errors import UserError
-from autobert_zero.sources import find_local
+from autobert_zero.shared_config import CorpusConfig
+from autobert_zero.sources import EMBEDDED, find_local
 
 READERS: dict[str, Reader] = {
     ".jsonl": json_lines,

@@ -6,11 +6,11 @@ from functools import partial
 
 from tokenizers import Tokenizer
 
-from autobert_zero.config import CorpusConfig
 from autobert_zero.data.corpus import Corpus, open_corpus
 from autobert_zero.data.masking import Masking, Vocabulary
 from autobert_zero.data.packing import Splits, opened, pack, split, unknown_share
 from autobert_zero.data.tokenizer import ChosenTokenizer, choose_tokenizer, keep_tokenizer
+from autobert_zero.shared_config import CorpusConfig
 
 Progress = Callable[[str, int, int], None]
 """Called with the name of the work, how much is done, and how much it is in all."""

@@ -6,12 +6,12 @@ from pathlib import Path
 
 from tokenizers import Tokenizer
 
-from autobert_zero.config import CorpusConfig
 from autobert_zero.data import kinds
 from autobert_zero.data.cache import cache_path, check_writable, read_cached, write_cached
 from autobert_zero.data.corpus import Corpus, Watch, unwatched
 from autobert_zero.data.kinds import SPECIAL_TOKENS, Spelling, TokenizerError, train_kind
 from autobert_zero.errors import UserError
+from autobert_zero.shared_config import CorpusConfig
 from autobert_zero.sources import MissingSource, check_hub, find_local
 
 

@@ -5,7 +5,8 @@ from typing import Literal, Self
 
 from pydantic import Field, field_validator
 
-from autobert_zero.config import Precision, RunConfig
+from autobert_zero.settings import RunConfig
+from autobert_zero.shared_config import Precision
 
 _EPOCHS = 3
 _MIN_UPDATES = 1000

@@ -12,7 +12,6 @@ from typing import Any, Protocol
 
 from transformers import PreTrainedTokenizerBase
 
-from autobert_zero.config import read_yaml
 from autobert_zero.errors import UserError
 from autobert_zero.finetune.problem import Problem
 from autobert_zero.finetune.squad import SQUADS, QuestionAnswering, load_questions
@@ -22,6 +21,7 @@ from autobert_zero.finetune.tags.task import TAG_TASKS, parse_tag_task
 from autobert_zero.finetune.texts.classification import Classification
 from autobert_zero.finetune.texts.data import load_splits
 from autobert_zero.finetune.texts.glue import TASKS, parse_task
+from autobert_zero.settings import read_yaml
 
 MakeProblem = Callable[[PreTrainedTokenizerBase, int], Problem]
 """Makes the problem of a task whose data are read, for a tokenizer and a maximum number of tokens."""

@@ -2,17 +2,10 @@
 
 from pydantic import Field, field_validator, model_validator
 
-from autobert_zero.config import (
-    CorpusConfig,
-    DistilConfig,
-    Precision,
-    RunConfig,
-    Section,
-    SizesConfig,
-    Source,
-)
 from autobert_zero.encoder_config import EncoderConfig
 from autobert_zero.errors import UserError
+from autobert_zero.settings import RunConfig, Section, Source
+from autobert_zero.shared_config import CorpusConfig, DistilConfig, Precision, SizesConfig
 from autobert_zero.space import Backbone
 
 

@@ -5,7 +5,6 @@ import hashlib
 import torch
 from tokenizers import Tokenizer
 
-from autobert_zero.config import DistilConfig
 from autobert_zero.data.masking import Vocabulary
 from autobert_zero.data.tokenizer import load_tokenizer
 from autobert_zero.errors import UserError
@@ -13,6 +12,7 @@ from autobert_zero.hf.encoders import PretrainedEncoder, open_encoder
 from autobert_zero.nn import MaskedLM
 from autobert_zero.nn.inherit import inherit_weights
 from autobert_zero.pretrain.config import PretrainConfig
+from autobert_zero.shared_config import DistilConfig
 from autobert_zero.space.inheritance import plan_inheritance
 from autobert_zero.training.goal import Goal, MaskedTokens, Teacher
 

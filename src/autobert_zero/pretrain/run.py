@@ -13,7 +13,6 @@ import torch
 from tokenizers import Tokenizer
 
 from autobert_zero.announce import estimate_line, machine_line, model_line
-from autobert_zero.config import read_yaml, resolve
 from autobert_zero.data.masking import MaskedBatch
 from autobert_zero.data.streaming import Place, StreamingBatches
 from autobert_zero.data.tokenizer import load_tokenizer
@@ -41,6 +40,7 @@ from autobert_zero.run_folder import (
     open_run,
 )
 from autobert_zero.run_folder.names import CHECKPOINTS, DIVERGED, METRICS, SUMMARY, TENSORBOARD, TOKENIZER
+from autobert_zero.settings import read_yaml, resolve
 from autobert_zero.signals import Stopped, requests
 from autobert_zero.training.checkpoint import (
     Checkpoint,

@@ -9,7 +9,6 @@ from safetensors.torch import load_file
 from tokenizers import Tokenizer
 from torch import Tensor
 
-from autobert_zero.config import CorpusConfig, SearchConfig, SizesConfig, read_yaml, saved_config
 from autobert_zero.data.tokenizer import load_tokenizer
 from autobert_zero.encoder_config import TRUNK, EncoderConfig
 from autobert_zero.errors import UserError
@@ -18,6 +17,9 @@ from autobert_zero.nn import MaskedLM, WeightBank
 from autobert_zero.nn.inherit import inherit_weights
 from autobert_zero.run_folder import SEARCH, kind_of
 from autobert_zero.run_folder.names import BANK, TOKENIZER
+from autobert_zero.search.config import SearchConfig, saved_config
+from autobert_zero.settings import read_yaml
+from autobert_zero.shared_config import CorpusConfig, SizesConfig
 from autobert_zero.space import Backbone
 from autobert_zero.space.inheritance import describe_inheritance, plan_inheritance
 

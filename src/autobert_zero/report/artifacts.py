@@ -8,13 +8,14 @@ from pathlib import Path
 import optuna
 from optuna.artifacts import FileSystemArtifactStore, get_all_artifact_meta, upload_artifact
 
-from autobert_zero.config import SearchConfig, read_yaml, saved_config
 from autobert_zero.errors import UserError
 from autobert_zero.report.draw import svg
 from autobert_zero.run_folder.names import ARTIFACTS, SEARCH, STUDY_FILE
+from autobert_zero.search.config import SearchConfig, saved_config
 from autobert_zero.search.history import dashboard_url, read_trials, storage_of
 from autobert_zero.search.ranking import ranked
 from autobert_zero.search.storage import open_storage
+from autobert_zero.settings import read_yaml
 
 _BEST = 10
 """Candidates that get a picture, if no other number is asked for."""

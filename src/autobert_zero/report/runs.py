@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from autobert_zero.config import SearchConfig, read_yaml, saved_config
 from autobert_zero.encoder_config import EncoderConfig
 from autobert_zero.errors import UserError
 from autobert_zero.minimal_pairs.results import read_results
@@ -22,10 +21,12 @@ from autobert_zero.run_folder.names import (
     TENSORBOARD,
     TOKENIZER,
 )
+from autobert_zero.search.config import SearchConfig, saved_config
 from autobert_zero.search.history import STUDY, HistoryError, read_trials
 from autobert_zero.search.outputs import LABELS, compared, verdict
 from autobert_zero.search.ranking import newest_scores, ranked
 from autobert_zero.search.trial import Outcome, Proposal, Status, Trial
+from autobert_zero.settings import read_yaml
 from autobert_zero.space import Backbone, CanonicalBackbone
 
 _SIGNS = (SEARCH.marker, STUDY_FILE, SUMMARY, LEADERBOARD)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import inf
 
-from autobert_zero.config import SearchConfig
+from autobert_zero.search.config import SearchConfig
 from autobert_zero.search.strategies import STRATEGIES, make_strategy
 from autobert_zero.search.strategies.priority import OperationPriority
 from autobert_zero.search.trial import Trial

@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from autobert_zero import cost
-from autobert_zero.config import FinalConfig
 from autobert_zero.encoder_config import EncoderConfig
+from autobert_zero.search.config import FinalConfig
 from autobert_zero.space import Backbone
 
 _SAME_SIZE = 0.01

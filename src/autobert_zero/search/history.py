@@ -15,9 +15,9 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import URL
 
-from autobert_zero.config import SearchConfig, saved_config
 from autobert_zero.errors import UserError
 from autobert_zero.run_folder.names import STUDY_FILE
+from autobert_zero.search.config import SearchConfig, saved_config
 from autobert_zero.search.storage import Storage, cause_of, open_storage, open_to_read, persistently, shown
 from autobert_zero.search.trial import Outcome, Proposal, Status, Trial
 from autobert_zero.space import KERNELS, Backbone, CanonicalBackbone, Convolution, Layer

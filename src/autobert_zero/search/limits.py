@@ -4,9 +4,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from autobert_zero import cost
-from autobert_zero.config import LimitsConfig
 from autobert_zero.encoder_config import EncoderConfig
 from autobert_zero.errors import UserError
+from autobert_zero.search.config import LimitsConfig
 from autobert_zero.space import (
     KERNELS,
     Attention,

@@ -13,7 +13,6 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load, load_file, save_file
 
-from autobert_zero.config import ProxyConfig
 from autobert_zero.data.masking import MaskedBatch, Vocabulary, evaluation_batches, training_batches
 from autobert_zero.data.packing import Splits
 from autobert_zero.devices import threads
@@ -22,6 +21,7 @@ from autobert_zero.files import written_whole
 from autobert_zero.measure import training_memory
 from autobert_zero.nn import EncoderConfig, MaskedLM, NoSharing, Trained, WeightBank
 from autobert_zero.nn.practice import shortfall
+from autobert_zero.search.config import ProxyConfig
 from autobert_zero.search.practice import Rotation
 from autobert_zero.search.rungs import rung_metric, rung_steps
 from autobert_zero.search.trial import Outcome, Proposal, Status

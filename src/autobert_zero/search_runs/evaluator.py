@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from autobert_zero.config import ProxyConfig
 from autobert_zero.nn import Trained
 from autobert_zero.progress import Bars
+from autobert_zero.search.config import ProxyConfig
 from autobert_zero.search.halving import promotion_thresholds
 from autobert_zero.search.practice import due
 from autobert_zero.search.rungs import rung_steps

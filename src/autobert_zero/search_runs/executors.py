@@ -11,11 +11,11 @@ from typing import Any, Protocol
 
 import torch
 
-from autobert_zero.config import SearchConfig
 from autobert_zero.errors import UserError
 from autobert_zero.extras import require
 from autobert_zero.files import written_whole
 from autobert_zero.nn import EncoderConfig, Trained
+from autobert_zero.search.config import SearchConfig
 from autobert_zero.search.trial import Outcome, Proposal, Status
 from autobert_zero.search_runs import cluster, tasks
 from autobert_zero.search_runs.evaluate import ProxyEvaluator, Watch

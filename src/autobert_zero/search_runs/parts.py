@@ -2,8 +2,8 @@
 
 from itertools import pairwise
 
-from autobert_zero.config import ProxyConfig, SearchConfig
 from autobert_zero.estimate import Part
+from autobert_zero.search.config import ProxyConfig, SearchConfig
 from autobert_zero.search.rungs import rung_steps
 from autobert_zero.zoo import bert, opponents
 

@@ -8,7 +8,6 @@ import torch
 from tokenizers import Tokenizer
 
 from autobert_zero.announce import estimate_line, machine_line, model_line, text_line
-from autobert_zero.config import SearchConfig
 from autobert_zero.data.masking import Vocabulary, evaluation_batches
 from autobert_zero.data.packing import Splits
 from autobert_zero.data.prepare import prepare_text
@@ -17,6 +16,7 @@ from autobert_zero.errors import UserError
 from autobert_zero.nn import EncoderConfig
 from autobert_zero.proxies import PROXIES, Untrained
 from autobert_zero.run_folder import Input
+from autobert_zero.search.config import SearchConfig
 from autobert_zero.search.limits import Costs, Limits
 from autobert_zero.search.strategies import Prefilter
 from autobert_zero.search_runs.evaluate import OtherScores, ProxyEvaluator

@@ -13,7 +13,6 @@ from typing import Any
 
 from tokenizers import Tokenizer
 
-from autobert_zero.config import SearchConfig, read_yaml, saved_config
 from autobert_zero.errors import UserError
 from autobert_zero.files import write_text
 from autobert_zero.minimal_pairs.data import read_pairs
@@ -40,6 +39,7 @@ from autobert_zero.run_folder.names import (
     TOKENIZER,
 )
 from autobert_zero.search.board import open_board
+from autobert_zero.search.config import SearchConfig, saved_config
 from autobert_zero.search.history import History, settings_that_differ, storage_of
 from autobert_zero.search.loop import Search
 from autobert_zero.search.outputs import write_backbone, write_leaderboard, write_summary
@@ -51,6 +51,7 @@ from autobert_zero.search_runs.executors import make_executor
 from autobert_zero.search_runs.finals import Finals
 from autobert_zero.search_runs.prepare import Setting, prepare
 from autobert_zero.search_runs.twins import function_of
+from autobert_zero.settings import read_yaml
 from autobert_zero.space import Backbone, check_head_dim
 from autobert_zero.urls import secrets_of
 

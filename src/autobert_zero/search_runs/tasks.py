@@ -12,8 +12,8 @@ import torch
 from safetensors.torch import save
 from tokenizers import Tokenizer
 
-from autobert_zero.config import SearchConfig
 from autobert_zero.nn import EncoderConfig, Trained
+from autobert_zero.search.config import SearchConfig
 from autobert_zero.search.trial import Outcome, Proposal
 from autobert_zero.search_runs.evaluate import ProxyEvaluator
 from autobert_zero.search_runs.prepare import Setting, prepare

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Protocol
 
 from torch import Tensor, nn
 
-from autobert_zero.config import DistilConfig
 from autobert_zero.data.masking import MaskedBatch, Vocabulary
 from autobert_zero.nn import MaskedLM
 from autobert_zero.run_folder import Input
+from autobert_zero.shared_config import DistilConfig
 from autobert_zero.space.inheritance import even_places
 from autobert_zero.training.distillation import (
     Distillation,

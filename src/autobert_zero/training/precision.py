@@ -5,8 +5,8 @@ from functools import cache
 
 import torch
 
-from autobert_zero.config import Precision as Precision
 from autobert_zero.errors import UserError
+from autobert_zero.shared_config import Precision as Precision
 
 _HALF = {"bf16": torch.bfloat16, "fp16": torch.float16}
 _TF32_CAPABILITY = (8, 0)

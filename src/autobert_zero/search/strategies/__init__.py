@@ -2,8 +2,8 @@
 
 from collections.abc import Callable, Sequence
 
-from autobert_zero.config import StrategyConfig
 from autobert_zero.errors import UserError
+from autobert_zero.search.config import StrategyConfig
 from autobert_zero.search.strategies.base import Refusal, SpaceExhausted, Strategy, refuse_none
 from autobert_zero.search.strategies.op_nas import evolution, op_nas, paper_op_nas, pareto_op_nas
 from autobert_zero.search.strategies.pareto import pareto_front

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from random import Random
 from typing import Protocol
 
-from autobert_zero.config import StrategyConfig
+from autobert_zero.search.config import StrategyConfig
 from autobert_zero.search.strategies.draws import Draw
 from autobert_zero.search.strategies.prefilter import Prefilter
 from autobert_zero.search.trial import GIVEN, KNOWN, Proposal, Trial

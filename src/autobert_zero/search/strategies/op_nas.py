@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from autobert_zero.config import StrategyConfig
+from autobert_zero.search.config import StrategyConfig
 from autobert_zero.search.strategies.base import Refusal, refuse_none
 from autobert_zero.search.strategies.population import ByFronts, ByScore
 from autobert_zero.search.strategies.priority import OperationPriority

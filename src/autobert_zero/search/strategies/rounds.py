@@ -6,7 +6,7 @@ from random import Random
 from statistics import fmean, pstdev
 from typing import Protocol
 
-from autobert_zero.config import StrategyConfig
+from autobert_zero.search.config import StrategyConfig
 from autobert_zero.search.strategies.base import NoveltyKeeper, Refusal, refuse_none
 from autobert_zero.search.strategies.draws import Draw, best_of
 from autobert_zero.search.strategies.priority import OperationPriority

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from autobert_zero.config import (
+from autobert_zero.search.config import (
     DataConfig,
     FinalConfig,
     ModelConfig,

@@ -1,107 +1,16 @@
-"""The config of a search: every setting, its default and its bounds. Unknown keys are errors.
-
-Other configs are made of the same parts, see `Section` and `resolve`.
-"""
+"""The config of a search: every setting, its default and its bounds."""
 
 import re
 from dataclasses import replace
-from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, TypeVar, get_args
+from typing import Annotated, Any, Literal
 
-import yaml
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    ConfigDict,
-    Field,
-    ValidationError,
-    ValidationInfo,
-    field_validator,
-    model_validator,
-)
+from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
 
-from autobert_zero.encoder_config import ROTARY_BASE, EncoderConfig, FeedForwardKind, Norm, Positions
-from autobert_zero.errors import UserError
-from autobert_zero.sources import absolute
+from autobert_zero.settings import RunConfig, Section, Source, resolve
+from autobert_zero.shared_config import CorpusConfig, DistilConfig, Precision, SizesConfig
 from autobert_zero.space import SETS, Space, check_head_dim, choose_primitives
-from autobert_zero.strict_yaml import parse_yaml
 from autobert_zero.zoo import known_backbones
-
-Precision = Literal["auto", "fp32", "tf32", "bf16", "fp16"]
-"""Number formats of the forward pass; weights and updates are fp32. `auto`: bf16 where the hardware
-multiplies it, fp16 (with a scaled loss) on a CUDA card without bf16, else fp32. `tf32`: fp32 whose products
-are rounded to TF32, for CUDA cards from Ampere on."""
-
-
-class ConfigError(UserError):
-    """A config that cannot be used, in one line."""
-
-
-class Section(BaseModel):
-    """A group of settings, frozen; unknown keys are errors."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-
-EMBEDDED = "kjv"
-"""Name of the embedded corpus (the King James Bible, 4.2 MB of prose), also where a file has this name."""
-
-
-def _source(source: str, info: ValidationInfo) -> str:
-    return absolute(source) if info.context and source != EMBEDDED else source
-
-
-Source = Annotated[str, AfterValidator(_source)]
-"""A path or a name on the Hub; see `RunConfig.absolute`."""
-
-
-class CorpusConfig(Section):
-    """What text, and which tokenizer: what searches and pre-trainings have in common."""
-
-    corpus: Source | tuple[Source, ...] = EMBEDDED
-    """`kjv` (embedded), a file, a folder of files, or a dataset on the Hub; or a list of these."""
-    text_column: str | None = None
-    """Which column of records is the text; None: guessed where it leaves no doubt."""
-    document: Literal["line", "paragraph", "file"] = "line"
-    """What a document is in a text file: a line, lines up to a blank one (hard-wrapped text), or the file. A
-    record is always one document."""
-    tokenizer: Source | None = None
-    """A tokenizer.json, a folder with one, or a name on the Hub; None: one is trained on the corpus."""
-    vocab_size: int = Field(4096, ge=64)
-    """Size of the trained vocabulary."""
-    tokenizer_kind: Literal["auto", "wordpiece", "bpe", "unigram", "character"] = "auto"
-    """Kind of the trained tokenizer; `bpe` and `unigram` are of bytes. `auto` looks at the text: WordPiece
-    where words stand between spaces and the alphabet fits, characters where there are no words and few
-    symbols, else BPE."""
-    cased: bool | None = None
-    """Keep upper and lower case apart; None: WordPiece folds case, as BERT's uncased does, others keep it."""
-    strip_accents: bool = False
-    """Drop the accents of Latin, Greek and Cyrillic letters; signs of other scripts stay."""
-
-    @field_validator("corpus", mode="before")
-    @classmethod
-    def _names_of_corpora(cls, value: Any) -> Any:
-        if isinstance(value, str):
-            return value
-        if (
-            not isinstance(value, list | tuple)
-            or not value
-            or not all(isinstance(name, str) for name in value)
-        ):
-            raise ValueError("input should be a valid string, or a list of strings")
-        return value[0] if len(value) == 1 else tuple(value)
-
-    @model_validator(mode="after")
-    def _trained_or_named(self) -> "CorpusConfig":
-        if self.tokenizer is not None:
-            names = ("tokenizer_kind", "cased", "strip_accents")
-            idle = [name for name in names if getattr(self, name) != type(self).model_fields[name].default]
-            if idle:
-                raise ValueError(
-                    f"{', '.join(idle)} can only be set for a tokenizer that is trained: leave tokenizer out"
-                )
-        return self
 
 
 class DataConfig(CorpusConfig):
@@ -109,44 +18,6 @@ class DataConfig(CorpusConfig):
 
     length: int = Field(128, ge=8)
     """Tokens in a sequence; 128 in the paper's search phase."""
-
-
-class SizesConfig(Section):
-    """Sizes and trunk of a model, whatever its backbone."""
-
-    width: int = Field(64, ge=1)
-    """Hidden size d."""
-    heads: int = Field(4, ge=1)
-    """Heads H of attentions and convolutions; divides the width."""
-    feed_forward: int = Field(0, ge=0)
-    """Inner width of the feed-forward block; 0 means 4 d."""
-    dropout: float = Field(0.0, ge=0, lt=1)
-    """Off by default: short pre-training does not overfit."""
-    norm: Norm = "post"
-    """Layer norms after each residual sum (`post`, BERT), or before each sub-block (`pre`)."""
-    feed_forward_kind: FeedForwardKind = "gelu"
-    """`gelu` (BERT), or the gated `geglu`, of the same number of weights unless `feed_forward` is set."""
-    positions: Positions = "learned"
-    """A table of learned positions (BERT), or `none`: for backbones that know the order by themselves."""
-    biases: bool = True
-    """Whether linear layers and layer norms have biases."""
-    rotary_base: float = Field(ROTARY_BASE, gt=1)
-    """Base of the angles of `rotary`; larger ones suit longer texts."""
-    norm_epsilon: float = Field(1e-12, gt=0)
-    """Of the layer norms; BERT's."""
-
-    @model_validator(mode="after")
-    def _heads_divide_width(self) -> Self:
-        if self.width % self.heads:
-            raise ValueError(f"width {self.width} is not divisible by {self.heads} heads")
-        return self
-
-    def encoder_config(self, vocab_size: int, max_positions: int) -> EncoderConfig:
-        """The sizes of an encoder for a vocabulary and a longest sequence."""
-        return EncoderConfig(vocab_size=vocab_size, max_positions=max_positions, **self._shared())
-
-    def _shared(self) -> dict[str, Any]:
-        return {name: getattr(self, name) for name in SizesConfig.model_fields}
 
 
 class ModelConfig(SizesConfig):
@@ -349,60 +220,6 @@ class FinalConfig(Section):
         return rates
 
 
-class DistilConfig(Section):
-    """What is learned from a teacher: the weight of each loss, 0 leaves it out."""
-
-    teacher: Source
-    """A folder or a name on the Hub: ours, a BERT or a ModernBERT."""
-    embedding: float = Field(1.0, ge=0)
-    """Of whole texts: 1 - cosine and squared error of the mean states."""
-    hidden: float = Field(0.0, ge=0)
-    """Of the states after each layer, compared with layers of the teacher evenly over its depth."""
-    relations: float = Field(0.0, ge=0)
-    """Of the relations between the tokens of a text, after the last layer."""
-    logits: float = Field(0.0, ge=0)
-    """Of the teacher's predictions of masked tokens."""
-    masked: float = Field(0.0, ge=0)
-    """Of the masked tokens themselves, as in pre-training."""
-    relation_heads: int = Field(4, ge=1)
-    """Parts of a state whose relations are compared; divides both widths."""
-    temperature: float = Field(1.0, gt=0)
-    """Of the predictions that are compared."""
-
-    @model_validator(mode="after")
-    def _learns(self) -> "DistilConfig":
-        if not any(self.weights.values()):
-            raise ValueError(f"all losses have weight 0; set one of {', '.join(self.weights)}")
-        return self
-
-    @property
-    def weights(self) -> dict[str, float]:
-        """The weight of each loss."""
-        names = ("embedding", "hidden", "relations", "logits", "masked")
-        return {name: getattr(self, name) for name in names}
-
-    @property
-    def trains_head(self) -> bool:
-        """Whether the masked-language-model head is trained."""
-        return bool(self.logits or self.masked)
-
-
-_ABSOLUTE = {"paths": "absolute"}
-"""Context of a validation that makes paths absolute."""
-
-
-class RunConfig(Section):
-    """A whole run, which is a function of its config."""
-
-    def to_yaml(self) -> str:
-        """The config as a YAML file that `resolve` reads."""
-        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)
-
-    def absolute(self) -> Self:
-        """The config with all paths that exist made absolute, so that it holds in any working directory."""
-        return type(self).model_validate(self.model_dump(mode="json"), context=_ABSOLUTE)
-
-
 def _storage(url: str, info: ValidationInfo) -> str:
     if not info.context:
         return url
@@ -482,28 +299,6 @@ class SearchConfig(RunConfig):
         return replace(space, known=tuple(known_backbones(space).items()))
 
 
-C = TypeVar("C", bound=RunConfig)
-
-
-def resolve(base: C, *changes: dict[str, Any]) -> C:
-    """Lays changes over a config, later ones over earlier ones.
-
-    Args:
-        base: For example a preset.
-        changes: Nested dictionaries of the keys to set.
-
-    Raises:
-        ConfigError: A key is unknown, or a value is of the wrong type or out of bounds.
-    """
-    merged = base.model_dump(mode="json")
-    for change in changes:
-        _lay_over(merged, change)
-    try:
-        return type(base).model_validate(merged)
-    except ValidationError as error:
-        raise ConfigError(_one_line(error, type(base))) from None
-
-
 _BEFORE = {"proxy": {"calibration": 0, "train_again": 0}}
 """What searches did that were started before there were these settings; a newer one has saved its own."""
 
@@ -518,97 +313,3 @@ def saved_config(settings: dict[str, Any]) -> SearchConfig:
         ConfigError: As `resolve`.
     """
     return resolve(SearchConfig(), _BEFORE, settings)
-
-
-def read_yaml(path: Path, kind: str = "config", *, words: bool = False) -> dict[str, Any]:
-    """Reads a YAML file of settings.
-
-    Args:
-        path: The file.
-        kind: What the file is, for messages.
-        words: Take every value as the text that is written, see `parse_yaml`.
-
-    Raises:
-        ConfigError: It is missing, not YAML, not a mapping, or has a key twice.
-    """
-    try:
-        content = parse_yaml(path.read_bytes().decode("utf-8-sig"), words=words)
-    except OSError as error:
-        raise ConfigError(f"{kind} {path} cannot be read: {error.strerror}") from None
-    except UnicodeDecodeError as error:
-        line = error.object[: error.start].count(b"\n") + 1
-        raise ConfigError(f"{kind} {path} is not YAML: line {line}: not UTF-8 text") from None
-    except ValueError as error:  # not YAML, or a path with NUL
-        raise ConfigError(f"{kind} {path} is not YAML: {error}") from None
-    if content is None:
-        return {}
-    if not isinstance(content, dict):
-        raise ConfigError(f"{kind} {path} is not a mapping of settings")
-    return content
-
-
-def parse_setting(text: str) -> dict[str, Any]:
-    """Reads `model.width=128` into a nested dictionary.
-
-    Raises:
-        ConfigError: There is no `=`, or the value is not YAML.
-    """
-    key, equals, value = text.partition("=")
-    if not equals or not key:
-        raise ConfigError(f"write a setting as key=value, for example model.width=128, not {text!r}")
-    try:
-        setting: Any = parse_yaml(value)
-    except ValueError:
-        raise ConfigError(f"the value of {key} is not valid: {value!r}") from None
-    for part in reversed(key.split(".")):
-        setting = {part: setting}
-    return dict(setting)
-
-
-def _lay_over(below: dict[str, Any], above: dict[str, Any]) -> None:
-    for key, value in above.items():
-        if isinstance(value, dict) and isinstance(below.get(key), dict):
-            _lay_over(below[key], value)
-        else:
-            below[key] = value
-
-
-def _one_line(error: ValidationError, kind: type[BaseModel]) -> str:
-    """All problems of a config in one line; what only follows from another problem is left out."""
-    problems = error.errors()
-    places = [problem["loc"] for problem in problems]
-    parts = []
-    for problem in problems:
-        loc = problem["loc"]
-        place = ".".join(map(str, loc))
-        if problem["type"] == "extra_forbidden":
-            parts.append(f"unknown key {place}{_suggestion(place, kind)}")
-        elif not any(len(other) > len(loc) and other[: len(loc)] == loc for other in places):
-            message = problem["msg"].removeprefix("Value error, ")
-            message = f"{message[0].lower()}{message[1:]}"
-            parts.append(f"{place}: {message}" if place else message)
-    return "config: " + "; ".join(parts)
-
-
-def _suggestion(place: str, kind: type[BaseModel]) -> str:
-    """The setting that an unknown key was perhaps meant for: of a similar name, or of another section."""
-    # Positions in lists are in the key, and not in the names of settings.
-    key = ".".join(part for part in place.split(".") if not part.isdigit())
-    names = _names(kind)
-    leaves = [name.rpartition(".")[2] for name in names]
-    leaf = key.rpartition(".")[2]
-    alike = [leaf] if leaf in leaves else get_close_matches(key, names, n=1, cutoff=0.75)
-    alike = alike or get_close_matches(leaf, leaves, n=1, cutoff=0.75)
-    close = [name for name, last in zip(names, leaves, strict=True) if alike and alike[0] in (name, last)]
-    return f" (did you mean {' or '.join(close)}?)" if close else ""
-
-
-def _names(kind: type[BaseModel], prefix: str = "") -> list[str]:
-    """All settings, sections and what is in them, with dots between."""
-    names = []
-    for name, field in kind.model_fields.items():
-        names.append(f"{prefix}{name}")
-        for each in (field.annotation, *get_args(field.annotation)):
-            if isinstance(each, type) and issubclass(each, BaseModel):
-                names += _names(each, f"{prefix}{name}.")
-    return names

@@ -1,0 +1,165 @@
+"""The machinery of settings: sections, layers of changes over a config, YAML files and `--set`.
+
+Unknown keys are errors. The configs are in `search.config`, `pretrain.config` and `finetune.config`.
+"""
+
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Annotated, Any, Self, TypeVar, get_args
+
+import yaml
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError, ValidationInfo
+
+from autobert_zero.errors import UserError
+from autobert_zero.sources import EMBEDDED, absolute
+from autobert_zero.strict_yaml import parse_yaml
+
+
+class ConfigError(UserError):
+    """A config that cannot be used, in one line."""
+
+
+class Section(BaseModel):
+    """A group of settings, frozen; unknown keys are errors."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+def _source(source: str, info: ValidationInfo) -> str:
+    return absolute(source) if info.context and source != EMBEDDED else source
+
+
+Source = Annotated[str, AfterValidator(_source)]
+"""A path or a name on the Hub; see `RunConfig.absolute`."""
+
+
+_ABSOLUTE = {"paths": "absolute"}
+"""Context of a validation that makes paths absolute."""
+
+
+class RunConfig(Section):
+    """A whole run, which is a function of its config."""
+
+    def to_yaml(self) -> str:
+        """The config as a YAML file that `resolve` reads."""
+        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)
+
+    def absolute(self) -> Self:
+        """The config with all paths that exist made absolute, so that it holds in any working directory."""
+        return type(self).model_validate(self.model_dump(mode="json"), context=_ABSOLUTE)
+
+
+C = TypeVar("C", bound=RunConfig)
+
+
+def resolve(base: C, *changes: dict[str, Any]) -> C:
+    """Lays changes over a config, later ones over earlier ones.
+
+    Args:
+        base: For example a preset.
+        changes: Nested dictionaries of the keys to set.
+
+    Raises:
+        ConfigError: A key is unknown, or a value is of the wrong type or out of bounds.
+    """
+    merged = base.model_dump(mode="json")
+    for change in changes:
+        _lay_over(merged, change)
+    try:
+        return type(base).model_validate(merged)
+    except ValidationError as error:
+        raise ConfigError(_one_line(error, type(base))) from None
+
+
+def read_yaml(path: Path, kind: str = "config", *, words: bool = False) -> dict[str, Any]:
+    """Reads a YAML file of settings.
+
+    Args:
+        path: The file.
+        kind: What the file is, for messages.
+        words: Take every value as the text that is written, see `parse_yaml`.
+
+    Raises:
+        ConfigError: It is missing, not YAML, not a mapping, or has a key twice.
+    """
+    try:
+        content = parse_yaml(path.read_bytes().decode("utf-8-sig"), words=words)
+    except OSError as error:
+        raise ConfigError(f"{kind} {path} cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        line = error.object[: error.start].count(b"\n") + 1
+        raise ConfigError(f"{kind} {path} is not YAML: line {line}: not UTF-8 text") from None
+    except ValueError as error:  # not YAML, or a path with NUL
+        raise ConfigError(f"{kind} {path} is not YAML: {error}") from None
+    if content is None:
+        return {}
+    if not isinstance(content, dict):
+        raise ConfigError(f"{kind} {path} is not a mapping of settings")
+    return content
+
+
+def parse_setting(text: str) -> dict[str, Any]:
+    """Reads `model.width=128` into a nested dictionary.
+
+    Raises:
+        ConfigError: There is no `=`, or the value is not YAML.
+    """
+    key, equals, value = text.partition("=")
+    if not equals or not key:
+        raise ConfigError(f"write a setting as key=value, for example model.width=128, not {text!r}")
+    try:
+        setting: Any = parse_yaml(value)
+    except ValueError:
+        raise ConfigError(f"the value of {key} is not valid: {value!r}") from None
+    for part in reversed(key.split(".")):
+        setting = {part: setting}
+    return dict(setting)
+
+
+def _lay_over(below: dict[str, Any], above: dict[str, Any]) -> None:
+    for key, value in above.items():
+        if isinstance(value, dict) and isinstance(below.get(key), dict):
+            _lay_over(below[key], value)
+        else:
+            below[key] = value
+
+
+def _one_line(error: ValidationError, kind: type[BaseModel]) -> str:
+    """All problems of a config in one line; what only follows from another problem is left out."""
+    problems = error.errors()
+    places = [problem["loc"] for problem in problems]
+    parts = []
+    for problem in problems:
+        loc = problem["loc"]
+        place = ".".join(map(str, loc))
+        if problem["type"] == "extra_forbidden":
+            parts.append(f"unknown key {place}{_suggestion(place, kind)}")
+        elif not any(len(other) > len(loc) and other[: len(loc)] == loc for other in places):
+            message = problem["msg"].removeprefix("Value error, ")
+            message = f"{message[0].lower()}{message[1:]}"
+            parts.append(f"{place}: {message}" if place else message)
+    return "config: " + "; ".join(parts)
+
+
+def _suggestion(place: str, kind: type[BaseModel]) -> str:
+    """The setting that an unknown key was perhaps meant for: of a similar name, or of another section."""
+    # Positions in lists are in the key, and not in the names of settings.
+    key = ".".join(part for part in place.split(".") if not part.isdigit())
+    names = _names(kind)
+    leaves = [name.rpartition(".")[2] for name in names]
+    leaf = key.rpartition(".")[2]
+    alike = [leaf] if leaf in leaves else get_close_matches(key, names, n=1, cutoff=0.75)
+    alike = alike or get_close_matches(leaf, leaves, n=1, cutoff=0.75)
+    close = [name for name, last in zip(names, leaves, strict=True) if alike and alike[0] in (name, last)]
+    return f" (did you mean {' or '.join(close)}?)" if close else ""
+
+
+def _names(kind: type[BaseModel], prefix: str = "") -> list[str]:
+    """All settings, sections and what is in them, with dots between."""
+    names = []
+    for name, field in kind.model_fields.items():
+        names.append(f"{prefix}{name}")
+        for each in (field.annotation, *get_args(field.annotation)):
+            if isinstance(each, type) and issubclass(each, BaseModel):
+                names += _names(each, f"{prefix}{name}.")
+    return names

@@ -1,0 +1,138 @@
+"""Sections that the configs of searches and of pre-trainings share."""
+
+from typing import Any, Literal, Self
+
+from pydantic import Field, field_validator, model_validator
+
+from autobert_zero.encoder_config import ROTARY_BASE, EncoderConfig, FeedForwardKind, Norm, Positions
+from autobert_zero.settings import Section, Source
+from autobert_zero.sources import EMBEDDED
+
+Precision = Literal["auto", "fp32", "tf32", "bf16", "fp16"]
+"""Number formats of the forward pass; weights and updates are fp32. `auto`: bf16 where the hardware
+multiplies it, fp16 (with a scaled loss) on a CUDA card without bf16, else fp32. `tf32`: fp32 whose products
+are rounded to TF32, for CUDA cards from Ampere on."""
+
+
+class CorpusConfig(Section):
+    """What text, and which tokenizer: what searches and pre-trainings have in common."""
+
+    corpus: Source | tuple[Source, ...] = EMBEDDED
+    """`kjv` (embedded), a file, a folder of files, or a dataset on the Hub; or a list of these."""
+    text_column: str | None = None
+    """Which column of records is the text; None: guessed where it leaves no doubt."""
+    document: Literal["line", "paragraph", "file"] = "line"
+    """What a document is in a text file: a line, lines up to a blank one (hard-wrapped text), or the file. A
+    record is always one document."""
+    tokenizer: Source | None = None
+    """A tokenizer.json, a folder with one, or a name on the Hub; None: one is trained on the corpus."""
+    vocab_size: int = Field(4096, ge=64)
+    """Size of the trained vocabulary."""
+    tokenizer_kind: Literal["auto", "wordpiece", "bpe", "unigram", "character"] = "auto"
+    """Kind of the trained tokenizer; `bpe` and `unigram` are of bytes. `auto` looks at the text: WordPiece
+    where words stand between spaces and the alphabet fits, characters where there are no words and few
+    symbols, else BPE."""
+    cased: bool | None = None
+    """Keep upper and lower case apart; None: WordPiece folds case, as BERT's uncased does, others keep it."""
+    strip_accents: bool = False
+    """Drop the accents of Latin, Greek and Cyrillic letters; signs of other scripts stay."""
+
+    @field_validator("corpus", mode="before")
+    @classmethod
+    def _names_of_corpora(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            return value
+        if (
+            not isinstance(value, list | tuple)
+            or not value
+            or not all(isinstance(name, str) for name in value)
+        ):
+            raise ValueError("input should be a valid string, or a list of strings")
+        return value[0] if len(value) == 1 else tuple(value)
+
+    @model_validator(mode="after")
+    def _trained_or_named(self) -> "CorpusConfig":
+        if self.tokenizer is not None:
+            names = ("tokenizer_kind", "cased", "strip_accents")
+            idle = [name for name in names if getattr(self, name) != type(self).model_fields[name].default]
+            if idle:
+                raise ValueError(
+                    f"{', '.join(idle)} can only be set for a tokenizer that is trained: leave tokenizer out"
+                )
+        return self
+
+
+class SizesConfig(Section):
+    """Sizes and trunk of a model, whatever its backbone."""
+
+    width: int = Field(64, ge=1)
+    """Hidden size d."""
+    heads: int = Field(4, ge=1)
+    """Heads H of attentions and convolutions; divides the width."""
+    feed_forward: int = Field(0, ge=0)
+    """Inner width of the feed-forward block; 0 means 4 d."""
+    dropout: float = Field(0.0, ge=0, lt=1)
+    """Off by default: short pre-training does not overfit."""
+    norm: Norm = "post"
+    """Layer norms after each residual sum (`post`, BERT), or before each sub-block (`pre`)."""
+    feed_forward_kind: FeedForwardKind = "gelu"
+    """`gelu` (BERT), or the gated `geglu`, of the same number of weights unless `feed_forward` is set."""
+    positions: Positions = "learned"
+    """A table of learned positions (BERT), or `none`: for backbones that know the order by themselves."""
+    biases: bool = True
+    """Whether linear layers and layer norms have biases."""
+    rotary_base: float = Field(ROTARY_BASE, gt=1)
+    """Base of the angles of `rotary`; larger ones suit longer texts."""
+    norm_epsilon: float = Field(1e-12, gt=0)
+    """Of the layer norms; BERT's."""
+
+    @model_validator(mode="after")
+    def _heads_divide_width(self) -> Self:
+        if self.width % self.heads:
+            raise ValueError(f"width {self.width} is not divisible by {self.heads} heads")
+        return self
+
+    def encoder_config(self, vocab_size: int, max_positions: int) -> EncoderConfig:
+        """The sizes of an encoder for a vocabulary and a longest sequence."""
+        return EncoderConfig(vocab_size=vocab_size, max_positions=max_positions, **self._shared())
+
+    def _shared(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in SizesConfig.model_fields}
+
+
+class DistilConfig(Section):
+    """What is learned from a teacher: the weight of each loss, 0 leaves it out."""
+
+    teacher: Source
+    """A folder or a name on the Hub: ours, a BERT or a ModernBERT."""
+    embedding: float = Field(1.0, ge=0)
+    """Of whole texts: 1 - cosine and squared error of the mean states."""
+    hidden: float = Field(0.0, ge=0)
+    """Of the states after each layer, compared with layers of the teacher evenly over its depth."""
+    relations: float = Field(0.0, ge=0)
+    """Of the relations between the tokens of a text, after the last layer."""
+    logits: float = Field(0.0, ge=0)
+    """Of the teacher's predictions of masked tokens."""
+    masked: float = Field(0.0, ge=0)
+    """Of the masked tokens themselves, as in pre-training."""
+    relation_heads: int = Field(4, ge=1)
+    """Parts of a state whose relations are compared; divides both widths."""
+    temperature: float = Field(1.0, gt=0)
+    """Of the predictions that are compared."""
+
+    @model_validator(mode="after")
+    def _learns(self) -> "DistilConfig":
+        if not any(self.weights.values()):
+            raise ValueError(f"all losses have weight 0; set one of {', '.join(self.weights)}")
+        return self
+
+    @property
+    def weights(self) -> dict[str, float]:
+        """The weight of each loss."""
+        names = ("embedding", "hidden", "relations", "logits", "masked")
+        return {name: getattr(self, name) for name in names}
+
+    @property
+    def trains_head(self) -> bool:
+        """Whether the masked-language-model head is trained."""
+        return bool(self.logits or self.masked)

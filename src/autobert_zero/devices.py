@@ -1,4 +1,4 @@
-"""Where to compute."""
+"""Where to compute: a device that was tried, and what has to be set for some of them."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -7,27 +7,103 @@ import torch
 
 from autobert_zero.errors import UserError
 
+_MEMORY_WORDS = (
+    "can't allocate memory",  # PyTorch on a CPU
+    "not enough memory: you tried to allocate",  # the same on Windows
+    "out of memory",  # drivers of CUDA and ROCm, and Apple's
+    "_STATUS_ALLOC_FAILED",  # cuBLAS and cuDNN
+    "CUBLAS_STATUS_NOT_INITIALIZED",  # a full card has no room for its workspace
+    "OUT_OF_DEVICE_MEMORY",  # Intel's
+)
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that the model is too large; in most places PyTorch says so in words only."""
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    return isinstance(error, RuntimeError) and any(words in str(error) for words in _MEMORY_WORDS)
+
+
+def first_line(error: BaseException) -> str:
+    """An error in one line."""
+    return str(error).splitlines()[0] if str(error) else type(error).__name__
+
+
+_TOO_OLD = ("no kernel image", "not compatible with the current PyTorch installation")
+
+_HOPPER = 9
+"""Major compute capability of H100 and H200."""
+_CUDNN_FAULT = (2, 11), (2, 14)
+"""Releases of PyTorch, from and before, in which cuDNN's attention is the first choice on Hopper and its
+backward pass may give NaN: with a mask, at 64 tokens more than a multiple of 128, where a row's logsumexp is
+below -88 (pytorch/pytorch#196678)."""
+
 
 def find_device(name: str) -> torch.device:
-    """Finds a device that can be used.
+    """Finds a device, and computes something on it.
+
+    On Hopper cards it also switches cuDNN's attention off in releases of PyTorch where it may give NaN.
 
     Args:
-        name: `auto` (a GPU where there is one), or a name of PyTorch's.
+        name: `auto` (a CUDA card where there is one, else Apple's GPU, else the CPU), or a name of PyTorch's.
 
     Raises:
-        UserError: It cannot be used.
+        UserError: It cannot be used: there is none, it is full, or too old for this build of PyTorch.
     """
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    advice = "try cpu" if name == "auto" else "try auto or cpu"
     try:
-        device = torch.device(name)
-        torch.empty(1, device=device)
+        device = torch.device(_automatic() if name == "auto" else name)
+        if device.type == "meta":
+            raise RuntimeError("it computes nothing")
+        torch.zeros(1, device=device).add_(1).item()
     except (RuntimeError, AssertionError, ImportError) as error:
-        reason = str(error).splitlines()[0].split(". ")[0]
-        raise UserError(f"device {name!r} cannot be used: {reason}; try auto or cpu") from None
-    if device.type == "meta":
-        raise UserError("device 'meta' cannot be used: it computes nothing; try auto or cpu")
+        shown = f"auto ({_automatic()})" if name == "auto" else name
+        raise UserError(f"device {shown!r} cannot be used: {_reason(error)}; {advice}") from None
+    if device.type == "cuda":
+        _avoid_cudnn_fault(device)
     return device
+
+
+def _automatic() -> str:
+    if torch.cuda.is_available():
+        return "cuda"
+    return "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+def _reason(error: BaseException) -> str:
+    """Why a device cannot be used, in a few words."""
+    text = str(error)
+    if out_of_memory(error):
+        return "its memory is full, other processes use it (nvidia-smi lists those of NVIDIA cards)"
+    if any(words in text for words in _TOO_OLD):
+        cards = ", ".join(dict.fromkeys(map(torch.cuda.get_device_name, range(card_count()))))
+        kernels = " ".join(torch.cuda.get_arch_list())
+        return f"this build of PyTorch has no kernels for {cards}, only for {kernels}"
+    if "invalid device ordinal" in text:
+        return f"this machine has {card_count()} CUDA cards, cuda:0 to cuda:{card_count() - 1}"
+    return text.splitlines()[0].split(". ")[0] if text else type(error).__name__
+
+
+def card_count() -> int:
+    """Number of CUDA cards that this process sees."""
+    return torch.cuda.device_count() if torch.cuda.is_available() else 0
+
+
+def _avoid_cudnn_fault(device: torch.device) -> None:
+    release = tuple(int(number) for number in torch.__version__.split("+")[0].split(".")[:2])
+    since, before = _CUDNN_FAULT
+    if since <= release < before and torch.cuda.get_device_capability(device)[0] == _HOPPER:
+        torch.backends.cuda.enable_cudnn_sdp(False)
+
+
+def release_cached_memory() -> None:
+    """Gives the memory that PyTorch keeps for later back to the GPU.
+
+    After a model that did not fit, the next large one may otherwise fail for want of one whole piece.
+    """
+    torch.cuda.empty_cache()  # does nothing where CUDA was not used
+    if torch.backends.mps.is_available():
+        torch.mps.empty_cache()
 
 
 def describe_device(device: torch.device) -> str:

@@ -23,7 +23,7 @@ from autobert_zero.errors import UserError
 from autobert_zero.nn import EncoderConfig, MaskedLM, PreTraining
 from autobert_zero.space import Backbone
 from autobert_zero.training.language import evaluate, guess_limit, language_objective
-from autobert_zero.training.loop import Diverged, OnStep, Recipe, make_optimizer, out_of_memory
+from autobert_zero.training.loop import Diverged, OnStep, Recipe, make_optimizer
 from autobert_zero.training.loop import train as train_any
 from autobert_zero.training.precision import Precision
 
@@ -278,22 +278,6 @@ def test_training_takes_the_batches_in_order(text: Splits) -> None:
     assert len(taken) == 4
     for own, expected in zip(taken, islice(batches(text), 4), strict=True):
         assert torch.equal(own.ids, expected.ids)
-
-
-def test_out_of_memory_is_told_apart_from_bugs() -> None:
-    with pytest.raises(RuntimeError) as refused:
-        torch.empty(10**15)
-    assert out_of_memory(refused.value)
-    assert out_of_memory(MemoryError())
-    assert out_of_memory(torch.OutOfMemoryError("CUDA out of memory"))
-    for words in (
-        "CUDA error: out of memory",
-        "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`",
-        "MPS backend out of memory (MPS allocated: 1 GB)",
-    ):
-        assert out_of_memory(RuntimeError(words))
-    assert not out_of_memory(RuntimeError("shapes do not match"))
-    assert not out_of_memory(ValueError("out of memory is the name of a song"))
 
 
 @pytest.mark.parametrize("parts", [1, 2, 4])

@@ -43,12 +43,34 @@ def _run() -> None:
             raise
         print(f"error: {message}", file=sys.stderr)
         sys.exit(2)
+    except (RuntimeError, MemoryError) as error:
+        if (message := _of_device(error)) is None:
+            raise
+        print(f"error: {message}", file=sys.stderr)
+        sys.exit(2)
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
         where = f" ({error.filename})" if error.filename else ""
         print(f"error: {error.strerror}{where}; make room, then go on where it stopped", file=sys.stderr)
         sys.exit(2)
+
+
+def _of_device(error: BaseException) -> str | None:
+    """What to do about an error of the device's, where something can be done."""
+    from autobert_zero.devices import first_line, out_of_memory
+
+    if out_of_memory(error):
+        return (
+            f"memory is full ({first_line(error)}); what was recorded is whole: close what else uses the "
+            "device, take smaller batches, shorter sequences, a smaller model or fewer workers, then go on"
+        )
+    if isinstance(error, NotImplementedError) and "MPS" in str(error):
+        return (
+            f"Apple's GPU lacks an operation ({first_line(error)}); choose device cpu, or set "
+            "PYTORCH_ENABLE_MPS_FALLBACK=1"
+        )
+    return None
 
 
 __all__ = [

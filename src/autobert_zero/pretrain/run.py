@@ -16,7 +16,7 @@ from autobert_zero.announce import estimate_line, machine_line, model_line
 from autobert_zero.data.masking import MaskedBatch
 from autobert_zero.data.streaming import Place, StreamingBatches
 from autobert_zero.data.tokenizer import load_tokenizer
-from autobert_zero.devices import find_device
+from autobert_zero.devices import find_device, first_line, out_of_memory
 from autobert_zero.errors import UserError
 from autobert_zero.files import write_text
 from autobert_zero.hf.encoders import open_encoder
@@ -52,7 +52,7 @@ from autobert_zero.training.checkpoint import (
     save_checkpoint,
 )
 from autobert_zero.training.goal import Figures, Goal
-from autobert_zero.training.loop import Diverged, Recipe, make_optimizer, out_of_memory, train
+from autobert_zero.training.loop import Diverged, Recipe, make_optimizer, train
 from autobert_zero.training.precision import gradient_scaler
 from autobert_zero.training.precision import resolve as number_format
 
@@ -354,8 +354,7 @@ def _memory_told(out: Path) -> Iterator[None]:
             how = advice
             (out / METRICS).unlink(missing_ok=True)
             shutil.rmtree(out / TENSORBOARD, ignore_errors=True)
-        reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise UserError(f"memory is full ({reason}); {how}") from error
+        raise UserError(f"memory is full ({first_line(error)}); {how}") from error
 
 
 def recipe_of(config: PretrainConfig) -> Recipe:

@@ -15,7 +15,7 @@ from safetensors.torch import load, load_file, save_file
 
 from autobert_zero.data.masking import MaskedBatch, Vocabulary, evaluation_batches, training_batches
 from autobert_zero.data.packing import Splits
-from autobert_zero.devices import threads
+from autobert_zero.devices import first_line, out_of_memory, release_cached_memory, threads
 from autobert_zero.errors import UserError
 from autobert_zero.files import written_whole
 from autobert_zero.measure import training_memory
@@ -27,7 +27,7 @@ from autobert_zero.search.rungs import rung_metric, rung_steps
 from autobert_zero.search.trial import Outcome, Proposal, Status
 from autobert_zero.space import Backbone, Space, sample_backbone
 from autobert_zero.training.language import evaluate, guess_limit, language_objective
-from autobert_zero.training.loop import Diverged, OnStep, Recipe, make_optimizer, out_of_memory, train
+from autobert_zero.training.loop import Diverged, OnStep, Recipe, make_optimizer, train
 from autobert_zero.training.precision import Precision
 
 _WARMUP_SEGMENT = 10
@@ -169,8 +169,9 @@ class ProxyEvaluator:
             except (MemoryError, RuntimeError) as error:
                 if not out_of_memory(error):
                     raise
-                detail = str(error).splitlines()[0] if str(error) else "no detail"
-                return ended(Status.FAILED, f"out of memory: {detail}")
+                outcome, trained = ended(Status.FAILED, f"out of memory: {first_line(error)}")
+        if outcome.status is Status.FAILED:  # the error, which kept the model, is gone
+            release_cached_memory()
         return replace(outcome, seconds=time.perf_counter() - start), trained
 
     def _climb(

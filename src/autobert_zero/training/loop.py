@@ -20,21 +20,6 @@ class Diverged(RuntimeError):
     """The loss left the range in which training makes sense; the message says when and how."""
 
 
-_MEMORY_WORDS = (
-    "can't allocate memory",  # PyTorch on a CPU
-    "not enough memory: you tried to allocate",  # the same on Windows
-    "out of memory",  # drivers of CUDA, and Apple's
-    "_STATUS_ALLOC_FAILED",  # cuBLAS and cuDNN
-)
-
-
-def out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that the model is too large; in most places PyTorch says so in words only."""
-    if isinstance(error, MemoryError | torch.OutOfMemoryError):
-        return True
-    return isinstance(error, RuntimeError) and any(words in str(error) for words in _MEMORY_WORDS)
-
-
 @dataclass(frozen=True)
 class Recipe:
     """How to train.

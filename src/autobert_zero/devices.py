@@ -24,11 +24,6 @@ def out_of_memory(error: BaseException) -> bool:
     return isinstance(error, RuntimeError) and any(words in str(error) for words in _MEMORY_WORDS)
 
 
-def first_line(error: BaseException) -> str:
-    """An error in one line."""
-    return str(error).splitlines()[0] if str(error) else type(error).__name__
-
-
 _TOO_OLD = ("no kernel image", "not compatible with the current PyTorch installation")
 
 _HOPPER = 9

@@ -9,7 +9,7 @@ import re
 from pathlib import Path
 from typing import Literal
 
-from autobert_zero.errors import UserError
+from autobert_zero.errors import UserError, first_line
 
 EMBEDDED = "kjv"
 """Name of the embedded corpus (the King James Bible, 4.2 MB of prose), also where a file has this name."""
@@ -118,5 +118,4 @@ def check_hub(name: str, what: str, kind: Literal["model", "dataset"]) -> None:
     except OfflineModeIsEnabled:
         raise UserError(f"{start}, and HF_HUB_OFFLINE keeps it from being downloaded") from None
     except Exception as error:  # of many kinds: the network has its own
-        reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise UserError(f"{start}, and the Hub cannot be asked for it: {reason}") from None
+        raise UserError(f"{start}, and the Hub cannot be asked for it: {first_line(error)}") from None

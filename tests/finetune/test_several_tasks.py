@@ -8,7 +8,7 @@ import pytest
 import tiny
 from transformers import PreTrainedTokenizerFast
 
-from autobert_zero.finetune import suite
+from autobert_zero.finetune.training import sweep
 
 QUICK = ("--rates", "1e-2", "--seeds", 1, "--batch-size", 16, "--set", "steps=2")
 
@@ -50,7 +50,7 @@ def test_what_a_later_task_needs_is_checked_first(
     """The last of them needs a fast tokenizer, which is only seen when it is tokenised."""
     slow = tmp_path / "slow"
     shutil.copytree(model, slow)
-    monkeypatch.setattr(suite, "finetune_once", None)
+    monkeypatch.setattr(sweep, "finetune_once", None)
     monkeypatch.setattr(PreTrainedTokenizerFast, "is_fast", False)
     given = ("--task", "sst2", "--task", "squad", "--data", tasks, "--out", tmp_path / "out")
     done = tiny.command("finetune", "--model", slow, *given, *QUICK)

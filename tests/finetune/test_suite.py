@@ -17,6 +17,7 @@ from autobert_zero.finetune.results.scores import Score, table
 from autobert_zero.finetune.texts.glue import TASKS
 from autobert_zero.finetune.texts.submission import write_submission
 from autobert_zero.finetune.texts.task import Task
+from autobert_zero.finetune.training import sweep
 from autobert_zero.finetune.training.folder import contents
 from autobert_zero.hf import AutoBertZeroForMaskedLM
 
@@ -95,8 +96,8 @@ def test_the_same_call_continues(
         trained.append(given)
         return real(*given)
 
-    real = suite.finetune_once
-    monkeypatch.setattr(suite, "finetune_once", once)
+    real = sweep.finetune_once
+    monkeypatch.setattr(sweep, "finetune_once", once)
     assert tiny.command(*arguments(model, data, tuned)).code == 0
     assert trained == []
     (tuned / "runs" / "seed1-rate0.01.json").unlink()
@@ -135,7 +136,7 @@ def test_a_copy_of_the_model_and_the_data_is_the_same(
     """Contents count, not places."""
     shutil.copytree(data, tmp_path / "data" / "sst2")
     shutil.copytree(model, tmp_path / "model")
-    monkeypatch.setattr(suite, "finetune_once", None)
+    monkeypatch.setattr(sweep, "finetune_once", None)
     assert tiny.command(*arguments(tmp_path / "model", tmp_path / "data" / "sst2", tuned)).code == 0
 
 
@@ -151,7 +152,7 @@ def test_a_folder_without_a_record_goes_on(
     about["settings"]["length"] = 128
     about["contents"] = {"model": contents(model), "data": contents(data), "task": None}
     (old / "finetune.json").write_text(json.dumps(about))
-    monkeypatch.setattr(suite, "finetune_once", None)
+    monkeypatch.setattr(sweep, "finetune_once", None)
     done = tiny.command(*arguments(model, data, old))
     assert done.code == 0, done.err
     about["contents"]["data"] = "0" * 64
@@ -170,7 +171,7 @@ def test_a_folder_of_before_there_was_a_floor_keeps_its_recipe(
     about = json.loads((old / "finetune.json").read_text())
     del about["settings"]["min_updates"]
     (old / "finetune.json").write_text(json.dumps(about))
-    monkeypatch.setattr(suite, "finetune_once", None)
+    monkeypatch.setattr(sweep, "finetune_once", None)
     done = tiny.command(*arguments(model, data, old), "--set", "min_updates=100")
     assert (done.code, done.err.count("\n")) == (2, 1)
     assert "holds a fine-tuning with min_updates 0, not 100" in done.err
@@ -183,7 +184,7 @@ def test_trivial_scores_are_kept_with_what_they_depend_on(
 ) -> None:
     out = tmp_path / "out"
     shutil.copytree(tuned, out)
-    monkeypatch.setattr(suite, "finetune_once", None)
+    monkeypatch.setattr(sweep, "finetune_once", None)
     path = out / "trivial.json"
     before = json.loads(path.read_text())
     for kept in ({**before, "inputs": {"data": "other"}, "metrics": {}}, before):
@@ -287,8 +288,8 @@ def test_small_sets_get_their_updates(
         *others, _, keep = given
         return real(*others, lambda done, total, loss: steps.append((done, total)), keep)
 
-    real = suite.finetune_once
-    monkeypatch.setattr(suite, "finetune_once", once)
+    real = sweep.finetune_once
+    monkeypatch.setattr(sweep, "finetune_once", once)
     given = ("--model", model, "--task", "sst2", "--data", data, "--rates", "1e-9", "--seeds", 1)
     small = (*given, "--batch-size", 16, "--epochs", 1, "--set", "min_updates=40")
     for patience, reached in ((99, 40), (1, 32)):  # evaluated after 16, 32 and 40; nothing is learned
@@ -467,7 +468,7 @@ def test_glue_checks_all_tasks_before_it_trains_one(
     shutil.copytree(data, folder / "sst2")
     (folder / "rte").mkdir()
     given = ("glue", "--model", model, "--data", folder, "--out", out, "--rates", "1e-2", "--seeds", 1)
-    monkeypatch.setattr(suite, "finetune_once", None)
+    monkeypatch.setattr(sweep, "finetune_once", None)
     for line, message in (
         ('{"sentence1": "a"}', "rte/train.jsonl, line 1: "),
         ("", "rte/train.jsonl has no"),

@@ -19,7 +19,7 @@ from autobert_zero.cli import (
     show,
 )
 from autobert_zero.cli.app import app
-from autobert_zero.errors import UserError
+from autobert_zero.errors import UserError, first_line
 from autobert_zero.extras import missing_extra
 from autobert_zero.memory import keep_freed_memory
 from autobert_zero.streams import lasting_streams
@@ -58,7 +58,7 @@ def _run() -> None:
 
 def _of_device(error: BaseException) -> str | None:
     """What to do about an error of the device's, where something can be done."""
-    from autobert_zero.devices import first_line, out_of_memory
+    from autobert_zero.devices import out_of_memory
 
     if out_of_memory(error):
         return (

@@ -117,7 +117,8 @@ def _plan_tasks(
     import autobert_zero.hf
     from autobert_zero.estimate import Part
     from autobert_zero.finetune.models import open_model
-    from autobert_zero.finetune.suite import make_problem, poolings_of, trainings
+    from autobert_zero.finetune.suite import make_problem
+    from autobert_zero.finetune.training.sweep import poolings_of, trainings
     from autobert_zero.plan import plan
 
     model = open_model(options["model"])

@@ -8,6 +8,7 @@ from typing import Any
 
 from autobert_zero.data.columns import text_column, text_of
 from autobert_zero.data.lines import CorpusError, Damage, Documents
+from autobert_zero.errors import first_line
 from autobert_zero.sources import check_hub
 
 _SAMPLE = 200
@@ -41,7 +42,7 @@ def hub_documents(name: str, chosen: str | None, taken: list[str], streaming: bo
     except Exception as error:  # of many kinds
         raise CorpusError(
             f"corpus {name!r} is no local file, and as a dataset on the Hub it cannot be loaded: "
-            f"{_first_line(error)}"
+            f"{first_line(error)}"
         ) from error
     column = text_column(f"corpus {name!r}", sample, chosen, taken)
     loaded = loaded.select_columns([column])
@@ -73,17 +74,13 @@ def _stream(name: str, loaded: Any, column: str) -> Iterator[str | Damage]:
                     done, failures = done + 1, 0
                     yield text_of(record, column, f"{place}, record {done:,}")
             except _DAMAGED as error:
-                yield Damage(f"{place} cannot be read after record {done:,}: {_first_line(error)}")
+                yield Damage(f"{place} cannot be read after record {done:,}: {first_line(error)}")
             except Exception as error:  # of many kinds, all of them the network's
                 failures += 1
                 if failures > len(_WAITS):
                     raise CorpusError(
-                        f"{place} cannot be reached, after {len(_WAITS)} tries: {_first_line(error)}"
+                        f"{place} cannot be reached, after {len(_WAITS)} tries: {first_line(error)}"
                     ) from error
                 time.sleep(_WAITS[failures - 1])
                 continue
             break
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from autobert_zero.data.lines import READING_ERRORS, Damage, open_bytes, read_lines, reading_failed
+from autobert_zero.errors import first_line
 
 Record = Mapping[str, Any]
 
@@ -116,7 +117,7 @@ def parquet_file(path: Path, column: str | None) -> Iterator[Record | Damage]:
     try:
         file = parquet.ParquetFile(path)
     except (pa.ArrowException, OSError) as error:
-        yield Damage(f"corpus {str(path)!r} cannot be read as parquet: {_first_line(error)}")
+        yield Damage(f"corpus {str(path)!r} cannot be read as parquet: {first_line(error)}")
         return
     with file:
         known = file.schema_arrow.names
@@ -128,9 +129,5 @@ def parquet_file(path: Path, column: str | None) -> Iterator[Record | Damage]:
             except (pa.ArrowException, OSError, ValueError) as error:
                 yield Damage(
                     f"corpus {str(path)!r} cannot be read as parquet: row group {group + 1:,} of "
-                    f"{file.num_row_groups:,}: {_first_line(error)}"
+                    f"{file.num_row_groups:,}: {first_line(error)}"
                 )
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]

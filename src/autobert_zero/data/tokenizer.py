@@ -10,7 +10,7 @@ from autobert_zero.data import kinds
 from autobert_zero.data.cache import cache_path, check_writable, read_cached, write_cached
 from autobert_zero.data.corpus import Corpus, Watch, unwatched
 from autobert_zero.data.kinds import SPECIAL_TOKENS, Spelling, TokenizerError, train_kind
-from autobert_zero.errors import UserError
+from autobert_zero.errors import UserError, first_line
 from autobert_zero.shared_config import CorpusConfig
 from autobert_zero.sources import MissingSource, check_hub, find_local
 
@@ -110,9 +110,7 @@ def load_tokenizer(source: str) -> Tokenizer:
             check_hub(source, "tokenizer", "model")
         tokenizer = Tokenizer.from_file(str(file)) if file else Tokenizer.from_pretrained(source)
     except Exception as error:  # tokenizers raises bare Exception
-        raise TokenizerError(
-            f"tokenizer {source!r} cannot be loaded: {str(error).splitlines()[0]}"
-        ) from error
+        raise TokenizerError(f"tokenizer {source!r} cannot be loaded: {first_line(error)}") from error
     missing = [token for token in SPECIAL_TOKENS if tokenizer.token_to_id(token) is None]
     if missing:
         raise TokenizerError(f"tokenizer {source!r} has no {', '.join(missing)}; a BERT tokenizer is needed")

@@ -14,7 +14,9 @@ from transformers import PreTrainedTokenizerBase
 
 from autobert_zero.errors import UserError
 from autobert_zero.finetune.problem import Problem
-from autobert_zero.finetune.squad import SQUADS, QuestionAnswering, load_questions
+from autobert_zero.finetune.squad.data import load_questions
+from autobert_zero.finetune.squad.question_answering import QuestionAnswering
+from autobert_zero.finetune.squad.task import SQUADS
 from autobert_zero.finetune.tags.data import load_tags
 from autobert_zero.finetune.tags.tagging import Tagging
 from autobert_zero.finetune.tags.task import TAG_TASKS, parse_tag_task

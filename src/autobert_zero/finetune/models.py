@@ -6,18 +6,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from torch import nn
 from transformers import (
     AutoConfig,
     AutoModel,
     AutoTokenizer,
     PreTrainedConfig,
-    PreTrainedModel,
     PreTrainedTokenizerBase,
 )
 
-from autobert_zero.errors import UserError
+from autobert_zero.errors import UserError, first_line
 from autobert_zero.finetune.training.folder import contents
 from autobert_zero.hf import AutoBertZeroConfig
 from autobert_zero.hf.configuration import POOLINGS
@@ -130,74 +128,6 @@ def open_model(source: str) -> Pretrained:
     _check_vocabulary(source, config, tokenizer)
     _prepare(source, config, tokenizer, skeleton)
     return Pretrained(place, config, tokenizer, _positions(config, skeleton))
-
-
-def load_with_head(kind: Any, source: str, **options: Any) -> PreTrainedModel:
-    """Loads an encoder and gives it a head: a new one, unless the model has one of this kind and size.
-
-    Args:
-        kind: An Auto class of `transformers`.
-        source: A folder or a name on the Hub.
-        options: Changes to the config.
-
-    Raises:
-        UserError: The weights cannot be read, or are not those of the encoder.
-    """
-    # A head for other classes has tensors of other sizes; the encoder's are checked below.
-    loaded, info = _load(kind, source, {**options, "ignore_mismatched_sizes": True})
-    start = f"{loaded.base_model_prefix}."
-    missing = sorted(name for name in info["missing_keys"] if name.startswith(start) and "pooler" not in name)
-    other = sorted(name for name, *_ in info["mismatched_keys"] if name.startswith(start))
-    if other:
-        raise UserError(
-            f"the weights of {source} cannot be read: {len(other)} tensors of the encoder have another size "
-            f"than config.json says, such as {other[0]}; copy the model's files again"
-        )
-    if missing:
-        raise UserError(
-            f"the weights of {source} lack {len(missing)} tensors of the encoder, among them {missing[0]}; "
-            "its config.json is of another model"
-        )
-    return loaded
-
-
-def load_trained(kind: Any, source: str, **options: Any) -> PreTrainedModel:
-    """Loads a model with the head that it was trained with; of a bare encoder the pooler may be missing.
-
-    Args:
-        kind: An Auto class of `transformers`.
-        source: A folder or a name on the Hub.
-        options: Changes to the config.
-
-    Raises:
-        UserError: The weights cannot be read, or lack tensors of the model.
-    """
-    loaded, info = _load(kind, source, options)
-    missing = sorted(name for name in info["missing_keys"] if kind is not AutoModel or "pooler" not in name)
-    if missing:
-        raise UserError(
-            f"the weights of {source} are not those of a {type(loaded).__name__}: {len(missing)} tensors are "
-            f"missing, among them {missing[0]}"
-        )
-    return loaded
-
-
-def _load(kind: Any, source: str, options: dict[str, Any]) -> tuple[PreTrainedModel, dict[str, Any]]:
-    """A model, and which of its tensors are missing or of another size in the weights."""
-    try:
-        model, info = kind.from_pretrained(
-            source, output_loading_info=True, trust_remote_code=False, use_safetensors=True, **options
-        )
-    except UserError:
-        raise
-    except (OSError, SafetensorError, ValueError, KeyError, RuntimeError) as error:
-        raise UserError(f"the weights of {source} cannot be read: {first_line(error)}") from None
-    return model, info
-
-
-def first_line(error: Exception) -> str:
-    """The first line of what an exception says."""
-    return (str(error) or type(error).__name__).splitlines()[0]
 
 
 def _read(kind: Any, place: str, problem: str, remedy: str = "") -> Any:

@@ -1,14 +1,12 @@
 """Fine-tuning with several seeds, learning rates and poolings, kept run by run."""
 
 import json
-import math
-import shutil
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from transformers import AutoConfig, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import AutoConfig, PreTrainedTokenizerBase
 
 from autobert_zero.announce import machine_line
 from autobert_zero.devices import find_device
@@ -21,9 +19,8 @@ from autobert_zero.finetune.problem import Problem
 from autobert_zero.finetune.results.card import Tuned, model_card
 from autobert_zero.finetune.results.scores import Divergence, Score, table, trivial_line
 from autobert_zero.finetune.results.summary import summarise, trivial_scores
-from autobert_zero.finetune.training import weights
 from autobert_zero.finetune.training.folder import Start, check_folder, contents, open_folder
-from autobert_zero.finetune.training.train import Run, finetune_once
+from autobert_zero.finetune.training.sweep import Sweep, poolings_of, trainings
 from autobert_zero.progress import Bars
 from autobert_zero.run_folder import Input
 from autobert_zero.run_folder.names import MODEL_CARD, SCORE, TRIVIAL
@@ -142,7 +139,7 @@ def _finetune(
 ) -> Score:
     problem = task.problem(model.tokenizer, model.length(settings.length))
     poolings = poolings_of(model, problem, settings)
-    sweep = _Sweep(model, problem, settings, poolings[0], out, progress)
+    sweep = Sweep(model, problem, settings, poolings[0], out, progress)
     with open_folder(out, _start(model, task, settings), progress.say):
         for line in _announcement(model, problem, settings):
             progress.say(line)
@@ -186,148 +183,6 @@ def _finetune(
     return score
 
 
-class _Sweep:
-    """The trainings of a task: each is made once, and the weights that are to be kept are.
-
-    Args:
-        model: The pre-trained model.
-        problem: The task.
-        settings: How to train, and what to keep.
-        usual: The pooling of trainings whose names do not tell it.
-        out: The folder of all.
-        progress: Shown each result.
-    """
-
-    def __init__(
-        self,
-        model: Pretrained,
-        problem: Problem,
-        settings: Settings,
-        usual: str | None,
-        out: Path,
-        progress: Bars,
-    ) -> None:
-        self._model, self._problem, self._settings, self._usual = model, problem, settings, usual
-        self._out, self._progress = out, progress
-        self._best: Run | None = None
-
-    def merit(self, done: Run) -> float:
-        """The metric that chooses; minus infinity where the training diverged."""
-        if done.diverged:
-            return -math.inf
-        return done.metrics[self._problem.validation[0]][self._problem.metrics[0]]
-
-    def run(self, seed: int, rate: float, pooling: str | None) -> Run:
-        """The result of a training: read, or trained now. The best weights so far are kept."""
-        path = self._path(seed, rate, pooling)
-        file = path.with_name(f"{path.name}.json")
-        done = replace(_read(file), pooling=pooling) if file.exists() else self._train(seed, rate, pooling)
-        if self._settings.keep == "all" and not done.diverged and not self._has_weights(done):
-            done = self._train_again(done)
-        if self._is_best(done):
-            if self._best is not None and self._settings.keep == "best":
-                shutil.rmtree(self._path_of(self._best), ignore_errors=True)
-            self._best = done
-        return done
-
-    def keep_best(self, runs: Sequence[Run]) -> tuple[list[Run], Run]:
-        """Puts the weights of the best run into the folder of all, as the settings want it.
-
-        Args:
-            runs: Of all seeds.
-
-        Returns:
-            The runs, one of them as it was trained again if its weights were missing, and the best of them.
-        """
-        runs = list(runs)
-        best = max(runs, key=self.merit)
-        if self._settings.keep == "none":
-            return runs, best
-        while not self._has_weights(best):
-            runs[runs.index(best)] = self._train_again(best)
-            best = max(runs, key=self.merit)
-        if weights.digest(self._out) != best.weights:
-            weights.install(self._path_of(best), self._out, move=self._settings.keep == "best")
-        if self._settings.keep == "best":
-            for folder in (self._out / "runs").glob("seed*-rate*/"):
-                shutil.rmtree(folder)
-        return runs, best
-
-    def _is_best(self, done: Run) -> bool:
-        return self.merit(done) > (-math.inf if self._best is None else self.merit(self._best))
-
-    def _has_weights(self, done: Run) -> bool:
-        places = [self._path_of(done)]
-        if self._settings.keep != "all":
-            places.append(self._out)
-        return done.weights is not None and done.weights in map(weights.digest, places)
-
-    def _train_again(self, done: Run) -> Run:
-        self._progress.say(f"{self._name(done)}: its weights are not in {self._out}, so it is trained again")
-        repeated = self._train(done.seed, done.rate, done.pooling, again=True)
-        if repeated.diverged:
-            raise UserError(f"{self._name(done)}: diverged when it was trained again; give --keep none")
-        return repeated
-
-    def _train(self, seed: int, rate: float, pooling: str | None, again: bool = False) -> Run:
-        """Trains; writes the weights if they are wanted, then the result."""
-        path = self._path(seed, rate, pooling)
-        keep = self._settings.keep
-
-        def write_weights(done: Run, loaded: PreTrainedModel) -> Run:
-            if not (keep == "all" or again or (keep == "best" and self._is_best(done))):
-                return done
-            length = self._settings.length or 0
-            return replace(done, weights=weights.write(path, loaded, self._model.tokenizer, length))
-
-        done = finetune_once(
-            self._model,
-            self._problem,
-            self._settings.model_copy(update={"pooling": pooling}),
-            seed,
-            rate,
-            self._out / "diverged",
-            lambda step, of, loss: self._progress.update(
-                f"{self._problem.name}, seed {seed}", step, of, f"loss {loss:.3f}"
-            ),
-            write_weights,
-        )
-        write_text(path.with_name(f"{path.name}.json"), json.dumps(asdict(done)) + "\n")
-        if done.diverged:
-            self._progress.say(f"{self._name(done)}: diverged, {done.diverged} ({done.seconds:.0f} s)")
-            return done
-        validation = self._problem.validation[0]
-        shown = ", ".join(f"{metric} {value:.4f}" for metric, value in done.metrics[validation].items())
-        if validation in done.constant:
-            shown += f"; it predicts {done.constant[validation]} for every example"
-        self._progress.say(f"{self._name(done)}: {shown} ({done.seconds:.0f} s)")
-        return done
-
-    def _path(self, seed: int, rate: float, pooling: str | None) -> Path:
-        """The folder of a training's weights; the file of its result is `.json` beside it."""
-        suffix = "" if pooling == self._usual else f"-{pooling}"
-        return self._out / "runs" / f"seed{seed}-rate{rate!r}{suffix}"
-
-    def _path_of(self, done: Run) -> Path:
-        return self._path(done.seed, done.rate, done.pooling)
-
-    def _name(self, done: Run) -> str:
-        pooling = "" if done.pooling is None else f", pooling {done.pooling}"
-        return f"{self._problem.name}, seed {done.seed}, rate {done.rate:g}{pooling}"
-
-
-def poolings_of(model: Pretrained, problem: Problem, settings: Settings) -> tuple[str | None, ...]:
-    """The poolings to try, the usual one first; one where the task's model does not pool."""
-    if settings.pooling == "auto" and not problem.pooled:
-        return (None,)
-    return model.poolings(settings.pooling)
-
-
-def trainings(settings: Settings, poolings: int) -> int:
-    """Number of trainings on a task: all rates, the other poolings at the best rate, the other seeds."""
-    return len(settings.rates) + poolings - 1 + settings.seeds - 1
-
-
 def _announcement(model: Pretrained, problem: Problem, settings: Settings) -> list[str]:
     """The first lines: model, data, trainings and device."""
     train = len(problem.features["train"])
@@ -345,10 +200,3 @@ def _announcement(model: Pretrained, problem: Problem, settings: Settings) -> li
         f"the best of {'all' if others else 'them'} with {settings.seeds - 1} more",
         machine_line(find_device(settings.device), settings.precision),
     ]
-
-
-def _read(path: Path) -> Run:
-    try:
-        return Run(**json.loads(path.read_text(encoding="utf-8")))
-    except (ValueError, TypeError) as error:
-        raise UserError(f"{path} is damaged ({error}); delete it to train it again") from None

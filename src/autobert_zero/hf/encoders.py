@@ -9,7 +9,7 @@ from torch import Tensor
 from transformers import AutoConfig, PreTrainedConfig, PreTrainedModel
 
 from autobert_zero.encoder_config import EncoderConfig
-from autobert_zero.errors import UserError
+from autobert_zero.errors import UserError, first_line
 from autobert_zero.hf.configuration import AutoBertZeroConfig
 from autobert_zero.hf.from_bert import bert_config, from_bert
 from autobert_zero.hf.from_modernbert import from_modernbert, modernbert_config
@@ -46,8 +46,7 @@ class PretrainedEncoder:
         try:
             model = _KINDS[kind].load(self.source, self.has_head)
         except (OSError, ValueError, KeyError, RuntimeError) as error:
-            reason = (str(error) or type(error).__name__).splitlines()[0]
-            raise UserError(f"the weights of {self.source} cannot be read: {reason}") from None
+            raise UserError(f"the weights of {self.source} cannot be read: {first_line(error)}") from None
         prefix = "" if self.has_head else "encoder."
         return {f"{prefix}{name}": tensor for name, tensor in model.state_dict().items()}
 
@@ -140,6 +139,5 @@ def _config(source: str) -> PreTrainedConfig:
     except UserError:
         raise
     except Exception as error:  # transformers raises many kinds
-        reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise UserError(f"{source} is not a model ({reason})") from None
+        raise UserError(f"{source} is not a model ({first_line(error)})") from None
     return config

@@ -6,12 +6,17 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
-from safetensors import SafetensorError
 from torch import Tensor
-from transformers import AutoModelForMaskedLM, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import (
+    MODEL_FOR_MASKED_LM_MAPPING,
+    AutoModelForMaskedLM,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
 
 from autobert_zero.errors import UserError
-from autobert_zero.finetune.models import first_line, open_model
+from autobert_zero.finetune.loading import load_with_report
+from autobert_zero.finetune.models import open_model
 from autobert_zero.hf import AutoBertZeroForMaskedLM, AutoBertZeroForPreTraining
 from autobert_zero.hf.sources import to_masked_lm
 from autobert_zero.nn import MaskedLM
@@ -56,26 +61,18 @@ def open_scored(source: str) -> Scored:
     """
     opened = open_model(source)
     headless = f"{source} has no masked-language-model head"
-    remedy = "give the pre-trained model, not one that was fine-tuned or saved without its head"
+    if type(opened.config) not in MODEL_FOR_MASKED_LM_MAPPING:
+        raise UserError(f"{headless}: models of type {opened.config.model_type} have none")
     try:
-        model, info = AutoModelForMaskedLM.from_pretrained(
-            opened.source,
-            output_loading_info=True,
-            trust_remote_code=False,
-            use_safetensors=True,
-            dtype=torch.float32,
-        )
+        model, info = load_with_report(AutoModelForMaskedLM, opened.source, dtype=torch.float32)
     except UserError as error:
         raise UserError(f"{headless} that can be read ({error})") from None
-    except ValueError as error:
-        if "Unrecognized configuration class" not in str(error):
-            raise UserError(f"the weights of {source} cannot be read: {first_line(error)}") from None
-        raise UserError(f"{headless}: models of type {opened.config.model_type} have none") from None
-    except (OSError, SafetensorError, KeyError, RuntimeError) as error:
-        raise UserError(f"the weights of {source} cannot be read: {first_line(error)}") from None
     if info["missing_keys"]:
         missing = sorted(info["missing_keys"])
-        raise UserError(f"{headless}: it lacks {missing[0]} and {len(missing) - 1} more tensors; {remedy}")
+        raise UserError(
+            f"{headless}: it lacks {missing[0]} and {len(missing) - 1} more tensors; give the pre-trained "
+            "model, not one that was fine-tuned or saved without its head"
+        )
     return Scored(source, model, opened.tokenizer, opened.positions)
 
 

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from autobert_zero.devices import find_device
-from autobert_zero.errors import UserError
+from autobert_zero.errors import UserError, first_line
 from autobert_zero.export.programs import INPUTS, write_programs
 from autobert_zero.hf.encoders import as_ours
 from autobert_zero.model_comparison.models import Encoder
@@ -111,8 +111,7 @@ def quantise(path: Path) -> Path:
     try:
         quantize_dynamic(path, out, weight_type=QuantType.QInt8)
     except Exception as error:  # it has many kinds
-        reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise UserError(f"{path} cannot be quantised ({reason}); leave --int8 out") from None
+        raise UserError(f"{path} cannot be quantised ({first_line(error)}); leave --int8 out") from None
     finally:
         logging.disable(logging.NOTSET)
     return out

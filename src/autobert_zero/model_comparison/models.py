@@ -8,7 +8,8 @@ import torch
 from transformers import AutoModel, PreTrainedModel, PreTrainedTokenizerBase
 
 from autobert_zero.errors import UserError
-from autobert_zero.finetune.models import load_trained, open_model
+from autobert_zero.finetune.loading import load_trained
+from autobert_zero.finetune.models import open_model
 
 _POOLING_FILE = Path("1_Pooling", "config.json")
 """Where sentence-transformers keeps how the states of a sentence are pooled."""

@@ -6,7 +6,8 @@ from typing import Any
 from transformers import AutoModelForQuestionAnswering
 
 from autobert_zero.finetune.models import Pretrained
-from autobert_zero.finetune.squad import Question, QuestionAnswering, Squad
+from autobert_zero.finetune.squad.question_answering import QuestionAnswering
+from autobert_zero.finetune.squad.task import Question, Squad
 from autobert_zero.predict.head import Record, Runner, max_length, shortest
 from autobert_zero.predict.read import Row, Wanted
 

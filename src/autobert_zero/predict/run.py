@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from autobert_zero.announce import machine_line
 from autobert_zero.devices import find_device
 from autobert_zero.errors import UserError
-from autobert_zero.finetune.models import load_trained, open_model
+from autobert_zero.finetune.loading import load_trained
+from autobert_zero.finetune.models import open_model
 from autobert_zero.predict.head import Head, Record, Runner, max_length
 from autobert_zero.predict.heads import AUTO, architecture, make_head
 from autobert_zero.predict.read import Row, blocks, open_rows

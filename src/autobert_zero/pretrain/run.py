@@ -16,8 +16,8 @@ from autobert_zero.announce import estimate_line, machine_line, model_line
 from autobert_zero.data.masking import MaskedBatch
 from autobert_zero.data.streaming import Place, StreamingBatches
 from autobert_zero.data.tokenizer import load_tokenizer
-from autobert_zero.devices import find_device, first_line, out_of_memory
-from autobert_zero.errors import UserError
+from autobert_zero.devices import find_device, out_of_memory
+from autobert_zero.errors import UserError, first_line
 from autobert_zero.files import write_text
 from autobert_zero.hf.encoders import open_encoder
 from autobert_zero.nn import MaskedLM

@@ -15,8 +15,8 @@ from safetensors.torch import load, load_file, save_file
 
 from autobert_zero.data.masking import MaskedBatch, Vocabulary, evaluation_batches, training_batches
 from autobert_zero.data.packing import Splits
-from autobert_zero.devices import first_line, out_of_memory, release_cached_memory, threads
-from autobert_zero.errors import UserError
+from autobert_zero.devices import out_of_memory, release_cached_memory, threads
+from autobert_zero.errors import UserError, first_line
 from autobert_zero.files import written_whole
 from autobert_zero.measure import training_memory
 from autobert_zero.nn import EncoderConfig, MaskedLM, NoSharing, Trained, WeightBank

@@ -25,7 +25,7 @@ from torch.distributed.checkpoint.state_dict import (
     set_optimizer_state_dict,
 )
 
-from autobert_zero.errors import UserError
+from autobert_zero.errors import UserError, first_line
 from autobert_zero.files import follow_umask, remove_partial
 
 if TYPE_CHECKING:
@@ -173,8 +173,9 @@ def restore(checkpoint: Checkpoint, model: nn.Module, optimizer: torch.optim.Opt
             state["state"][parameter][key] = tensor
         set_optimizer_state_dict(model, optimizer, state, options=_EVERYWHERE)
     except (RuntimeError, KeyError) as error:
-        reason = str(error).splitlines()[0]
-        raise UserError(f"the checkpoint is of another model ({reason}); start another run") from error
+        raise UserError(
+            f"the checkpoint is of another model ({first_line(error)}); start another run"
+        ) from error
 
 
 def _entries(folder: Path) -> Iterator[Path]:

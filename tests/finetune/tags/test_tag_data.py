@@ -9,7 +9,6 @@ from datasets import ClassLabel, Dataset, Features, List, Value
 
 from autobert_zero.errors import UserError
 from autobert_zero.finetune.kinds import find_task
-from autobert_zero.finetune.tags import data as tag_data
 from autobert_zero.finetune.tags.data import load_tags
 from autobert_zero.finetune.tags.task import TAG_TASKS, TagTask
 
@@ -173,8 +172,8 @@ def hub(monkeypatch: pytest.MonkeyPatch, scripted: bool = False, **splits: list[
         rows = [{"tokens": [f"w{n}" for n in range(len(tags))], "ner_tags": tags} for tags in splits[split]]
         return Dataset.from_list(rows, features=features)
 
-    monkeypatch.setattr(tag_data, "load_dataset", load)
-    monkeypatch.setattr(tag_data, "check_hub", lambda *given: None)
+    monkeypatch.setattr("autobert_zero.finetune.splits.load_dataset", load)
+    monkeypatch.setattr("autobert_zero.finetune.splits.check_hub", lambda *given: None)
     return requests
 
 

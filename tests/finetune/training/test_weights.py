@@ -14,8 +14,8 @@ from transformers import AutoTokenizer, BertForMaskedLM, PreTrainedModel
 
 from autobert_zero.export import export
 from autobert_zero.finetune import suite
-from autobert_zero.finetune.training import weights
-from autobert_zero.finetune.training.weights import digest
+from autobert_zero.finetune.training import sweep, weights
+from autobert_zero.finetune.training.weights import weights_digest
 
 RATES = ("--rates", "1e-3,1e-2", "--seeds", 2, "--epochs", 1, "--batch-size", 16, "--set", "steps=3")
 
@@ -58,7 +58,7 @@ def test_the_folder_is_a_model_with_the_score_that_is_reported(tuned: Path, data
     assert AutoTokenizer.from_pretrained(tuned).model_max_length == 20  # the model's positions
     best = max(results(tuned), key=lambda run: run["metrics"]["validation"]["accuracy"])
     assert json.loads((tuned / "score.json").read_text())["best_seed"] == best["seed"]
-    assert digest(tuned) == best["weights"]
+    assert weights_digest(tuned) == best["weights"]
     assert accuracy(tuned, data) == best["metrics"]["validation"]["accuracy"]
 
 
@@ -99,7 +99,7 @@ def test_what_is_kept_can_be_chosen(model: Path, data: Path, tmp_path: Path, kee
     assert (out / "model.safetensors").exists() == (keep == "all") == (out / "README.md").exists()
     if keep == "all":
         folder = {(run["seed"], run["rate"]): run["weights"] for run in runs}
-        assert {digest(path) for path in kept_ones} == set(folder.values())
+        assert {weights_digest(path) for path in kept_ones} == set(folder.values())
         # Later the best only: the others' weights go.
         assert finetune(model, data, out).code == 0
         assert [path.parent for path in out.rglob("*.safetensors")] == [out]
@@ -109,7 +109,7 @@ def test_what_is_kept_can_be_chosen(model: Path, data: Path, tmp_path: Path, kee
     assert again.code == 0
     assert again.log.count("so it is trained again") == 1
     best = max(results(out), key=lambda run: run["metrics"]["validation"]["accuracy"])
-    assert digest(out) == best["weights"]
+    assert weights_digest(out) == best["weights"]
 
 
 def test_weights_that_are_lost_or_others_are_trained_again(
@@ -126,7 +126,7 @@ def test_weights_that_are_lost_or_others_are_trained_again(
         done = finetune(model, data, out)
         assert done.code == 0
         assert done.log.count("so it is trained again") == 1
-        assert digest(out) == digest(tuned)
+        assert weights_digest(out) == weights_digest(tuned)
     assert "trained again" not in finetune(model, data, out).log
 
 
@@ -144,11 +144,11 @@ def test_a_kill_between_weights_and_score_loses_nothing(
 
     monkeypatch.setattr(suite, "write_text", killed)
     assert finetune(model, data, out).code == 130
-    assert digest(out) == digest(tuned)
+    assert weights_digest(out) == weights_digest(tuned)
     monkeypatch.setattr(suite, "write_text", real)
-    monkeypatch.setattr(suite, "finetune_once", None)  # nothing is trained twice
+    monkeypatch.setattr(sweep, "finetune_once", None)  # nothing is trained twice
     assert finetune(model, data, out).code == 0
-    assert digest(out) == digest(tuned)
+    assert weights_digest(out) == weights_digest(tuned)
 
 
 @pytest.mark.parametrize(

@@ -5,25 +5,20 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from datasets import load_dataset
-
 from autobert_zero.data.tables import Example, read_json_lines
 from autobert_zero.errors import UserError
 from autobert_zero.finetune.metrics import TAG_METRICS
+from autobert_zero.finetune.splits import hub_split, naming_task, numbered, read_splits, split_file
 from autobert_zero.finetune.tags.conll import read_conll
 from autobert_zero.finetune.tags.schemes import OUTSIDE, Scheme, convert, recognise
 from autobert_zero.finetune.tags.sentences import Sentence
 from autobert_zero.finetune.tags.task import TagTask
-from autobert_zero.sources import check_hub
 
 _STEMS = {"validation": ("dev", "valid")}
 _ENDINGS = ("conll", "conllu", "conllup", "txt", "tsv", "bio", "iob", "iob2", "jsonl")
 _WORDS = "tokens"
 _TAGS = "ner_tags"
 """Columns on the Hub, and in .jsonl files, where the task names none."""
-
-_CONVERTED = "refs/convert/parquet"
-"""The revision with the Hub's own conversion of a dataset that needs code to be read."""
 
 
 @dataclass(frozen=True)
@@ -66,21 +61,14 @@ def load_tags(task: TagTask, folder: Path | None) -> TagData:
         UserError: A split is missing or empty, a line is broken, a tag does not belong to the scheme, there
             is nothing to learn or to evaluate, or a tag of a validation split does not occur in `train`.
     """
-    try:
+    with naming_task(task.name):
         return _load(task, folder)
-    except UserError as error:
-        raise UserError(f"task {task.name}: {error}") from None
 
 
 def _load(task: TagTask, folder: Path | None) -> TagData:
     raw = {}
-    for split in ("train", *task.validation, *task.test):
-        place, sentences = _read(task, folder, split)
-        if sentences is None:
-            if split in task.test:
-                continue
-            remedy = "" if split == "train" else ", or name another split under `validation`"
-            raise UserError(f"{place} is missing; add it{remedy}")
+    read = read_splits(task.validation, task.test, lambda split: _read(task, folder, split))
+    for split, place, sentences in read:
         if not sentences:
             raise UserError(f"{place} has no sentences")
         raw[split] = sentences
@@ -129,19 +117,14 @@ def _read(task: TagTask, folder: Path | None, split: str) -> tuple[str, list[Sen
     """Where a split is, and its sentences; None if there is no such split."""
     if folder is None:
         return _from_hub(task, split)
-    if not folder.is_dir():
-        raise UserError(f"there is no folder {folder}")
     stems = (split, *_STEMS.get(split, ()))
-    paths = [folder / f"{stem}.{ending}" for stem in stems for ending in _ENDINGS]
-    paths += [folder / task.files[split]] if split in task.files else []
-    present = [path for path in paths if path.exists()]
-    present += [path for stem in stems for path in sorted(folder.glob(f"*-{stem}.conllu"))]
-    if len(present) > 1:
-        names = " and ".join(path.name for path in present)
-        raise UserError(f"{folder} has {names} for the split {split}; keep one of them")
-    if not present:
+    candidates = [folder / f"{stem}.{ending}" for stem in stems for ending in _ENDINGS]
+    candidates += [folder / task.files[split]] if split in task.files else []
+    candidates += [path for stem in stems for path in sorted(folder.glob(f"*-{stem}.conllu"))]
+    path = split_file(folder, split, candidates)
+    if path is None:
         return f"{folder / split}.conll (or .{', .'.join(_ENDINGS[1:])})", None
-    path, tagged = present[0], split not in task.test
+    tagged = split not in task.test
     if path.suffix == ".jsonl":
         examples = ((f"{path}, line {line}", example) for line, example in read_json_lines(path))
         return str(path), _sentences(task, examples, {}, tagged)
@@ -152,22 +135,10 @@ def _from_hub(task: TagTask, split: str) -> tuple[str, list[Sentence] | None]:
     if task.hub is None:
         raise UserError("it is not on the Hub: name the folder of its files with --data")
     dataset, configuration = task.hub
-    place = ":".join(filter(None, (dataset, configuration, split)))
-    try:
-        check_hub(dataset, "dataset", "dataset")
-        try:
-            loaded = load_dataset(dataset, configuration or None, split=split)
-        except RuntimeError as error:
-            if "script" not in str(error):
-                raise
-            loaded = load_dataset(dataset, configuration or None, split=split, revision=_CONVERTED)
-    except Exception as error:  # of many kinds: no network, no such dataset
-        if str(error).startswith("Unknown split"):
-            return place, None
-        reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise UserError(f"it cannot be loaded from the Hub ({reason}); name a folder with --data") from None
-    examples = ((f"{place}, example {number}", example) for number, example in enumerate(loaded, start=1))
-    return place, _sentences(task, examples, loaded.features, split not in task.test)
+    place, loaded = hub_split(dataset, configuration or None, split)
+    if loaded is None:
+        return place, None
+    return place, _sentences(task, numbered(place, loaded), loaded.features, split not in task.test)
 
 
 def _sentences(

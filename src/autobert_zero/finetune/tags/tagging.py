@@ -12,8 +12,8 @@ from autobert_zero.errors import UserError
 from autobert_zero.files import write_text
 from autobert_zero.finetune.baselines import most_frequent, tag_baselines
 from autobert_zero.finetune.features import NO_LABEL, Feature, Features
+from autobert_zero.finetune.loading import load_with_head
 from autobert_zero.finetune.metrics import tag_metrics
-from autobert_zero.finetune.models import load_with_head
 from autobert_zero.finetune.tags.conll import format_conll
 from autobert_zero.finetune.tags.data import TagData
 from autobert_zero.finetune.tags.schemes import OUTSIDE, begin_with_b

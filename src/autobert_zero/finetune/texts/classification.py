@@ -10,8 +10,8 @@ from transformers import AutoModelForSequenceClassification, PreTrainedModel, Pr
 
 from autobert_zero.finetune.baselines import text_baselines
 from autobert_zero.finetune.features import Features, encode_texts
+from autobert_zero.finetune.loading import load_with_head
 from autobert_zero.finetune.metrics import METRICS
-from autobert_zero.finetune.models import load_with_head
 from autobert_zero.finetune.texts.submission import write_submission
 from autobert_zero.finetune.texts.task import Task
 

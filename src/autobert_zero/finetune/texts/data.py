@@ -1,16 +1,16 @@
 """The examples of a task, from local files or the Hub, checked before anything is trained."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from datasets import Dataset, load_dataset
+from datasets import Dataset
 
 from autobert_zero.data.tables import Example, listed_columns, read_csv, read_json_lines, read_tsv
 from autobert_zero.errors import UserError
+from autobert_zero.finetune.splits import hub_split, naming_task, numbered, read_splits, split_file
 from autobert_zero.finetune.texts.labels import class_number, exact_number, finite_value
 from autobert_zero.finetune.texts.task import Task
-from autobert_zero.sources import check_hub
 
 _ALIASES = {
     "label": ("Quality", "is_duplicate", "score", "gold_label"),
@@ -30,15 +30,15 @@ _STEMS = {
 }
 _ENDINGS = ("jsonl", "csv", "tsv")
 
-Placed = Iterator[tuple[str, Example]]
-"""Examples, each with where it stands."""
+Placed = Iterable[tuple[str, Example]]
+"""Examples, each with its file and line, or its place on the Hub."""
 
 
 def load_splits(task: Task, folder: Path | None) -> dict[str, Dataset]:
     """Loads all splits of a task.
 
     Args:
-        task: Which.
+        task: The task.
         folder: Has one file per split: `train.jsonl`, `.csv`, or `.tsv` (GLUE's own files too, where the
             validation split is `dev`); None loads from the Hub.
 
@@ -51,31 +51,11 @@ def load_splits(task: Task, folder: Path | None) -> dict[str, Dataset]:
         UserError: A split is missing or empty, a line is broken (its number is named), a column is missing,
             a label is none of the task's, a class has no example to learn from, or labels do not differ.
     """
-    splits = {}
-    classes = _Classes(task)
-    for split in ("train", *task.validation, *task.test):
-        place, examples = _read(task, folder, split)
-        if examples is None:
-            if split in task.test:
-                continue
-            remedy = "" if split == "train" else ", or name another split under `validation`"
-            raise UserError(f"task {task.name}: {place} is missing; add it{remedy}")
-        if split in task.test:
-            read = list(examples)
-            labelled = not all(_hidden(task, example) for _, example in read)
-            examples = iter(read)
-        else:
-            labelled = True
-        rows = [
-            _checked(task, example, where, split if labelled else None, classes)
-            for where, example in examples
-        ]
-        if not rows:
-            raise UserError(f"task {task.name}: {place} has no examples")
-        if labelled:
-            _check_spread(task, split, place, [row["label"] for row in rows])
-        splits[split] = Dataset.from_list(rows)
-    classes.check()
+    with naming_task(task.name):
+        classes = _Classes(task)
+        read = read_splits(task.validation, task.test, lambda split: _read(task, folder, split))
+        splits = {split: _split(task, split, place, each, classes) for split, place, each in read}
+        classes.check()
     return splits
 
 
@@ -92,36 +72,37 @@ def load_labelled(task: Task, folder: Path | None) -> tuple[str, Dataset]:
     Raises:
         UserError: There is none, or it is broken.
     """
-    classes = _Classes(task)
-    for split in (*task.test, *task.validation):
-        place, examples = _read(task, folder, split)
-        if examples is None:
-            continue
-        read = list(examples)
-        if not read or (split in task.test and all(_hidden(task, example) for _, example in read)):
-            continue
-        rows = [_checked(task, example, where, split, classes) for where, example in read]
+    with naming_task(task.name):
+        for split in (*task.test, *task.validation):
+            place, examples = _read(task, folder, split)
+            read = list(examples or ())
+            if not read or (split in task.test and _all_hidden(task, read)):
+                continue
+            return split, _split(task, split, place, read, _Classes(task))
+        splits = ", ".join((*task.test, *task.validation))
+        raise UserError(f"{folder or 'the Hub'} has none of the splits {splits} with labels")
+
+
+def _split(task: Task, split: str, place: str, examples: Placed, classes: "_Classes") -> Dataset:
+    """The checked examples of a split."""
+    read = list(examples)
+    labelled = split not in task.test or not _all_hidden(task, read)
+    rows = [_checked(task, each, where, split if labelled else None, classes) for where, each in read]
+    if not rows:
+        raise UserError(f"{place} has no examples")
+    if labelled:
         _check_spread(task, split, place, [row["label"] for row in rows])
-        return split, Dataset.from_list(rows)
-    splits = ", ".join((*task.test, *task.validation))
-    raise UserError(f"task {task.name}: {folder or 'the Hub'} has none of the splits {splits} with labels")
+    return Dataset.from_list(rows)
 
 
 def _read(task: Task, folder: Path | None, split: str) -> tuple[str, Placed | None]:
     """Where a split is, and its examples; None if there is no such split."""
     if folder is None:
         return _from_hub(task, split)
-    if not folder.is_dir():
-        raise UserError(f"task {task.name}: there is no folder {folder}")
     stems = dict.fromkeys((split, _STEMS.get(split, split)))
-    paths = [folder / f"{stem}.{ending}" for stem in stems for ending in _ENDINGS]
-    present = [path for path in paths if path.exists()]
-    if len(present) > 1:
-        names = " and ".join(path.name for path in present)
-        raise UserError(f"task {task.name}: {folder} has {names} for the split {split}; keep one of them")
-    if not present:
+    path = split_file(folder, split, (folder / f"{stem}.{end}" for stem in stems for end in _ENDINGS))
+    if path is None:
         return f"{folder / split}.jsonl (or .csv, .tsv)", None
-    path = present[0]
     examples = {"jsonl": read_json_lines, "csv": read_csv}.get(path.suffix[1:])
     read = _tsv(path, task) if examples is None else examples(path)
     return str(path), ((f"{path}, line {line}", example) for line, example in read)
@@ -139,20 +120,14 @@ def _tsv(path: Path, task: Task) -> Iterator[tuple[int, Example]]:
 
 def _from_hub(task: Task, split: str) -> tuple[str, Placed | None]:
     if task.hub is None:
-        raise UserError(f"task {task.name} is not on the Hub: name the folder of its files with --data")
-    dataset, configuration, hub_split = task.elsewhere.get(split, (*task.hub, split))
-    place = ":".join((dataset, configuration, hub_split))
-    try:
-        check_hub(dataset, "dataset", "dataset")
-        loaded = load_dataset(dataset, configuration, split=hub_split)
-    except Exception as error:  # of many kinds: no network, no such dataset
-        if str(error).startswith("Unknown split"):
-            return place, None
-        reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise UserError(
-            f"task {task.name} cannot be loaded from the Hub ({reason}); name a folder with --data"
-        ) from None
-    return place, ((f"{place}, example {number}", example) for number, example in enumerate(loaded, start=1))
+        raise UserError("it is not on the Hub: name the folder of its files with --data")
+    place, loaded = hub_split(*task.elsewhere.get(split, (*task.hub, split)))
+    return place, None if loaded is None else numbered(place, loaded)
+
+
+def _all_hidden(task: Task, examples: Iterable[tuple[str, Example]]) -> bool:
+    """Whether no example of a test split has a label."""
+    return all(_hidden(task, example) for _, example in examples)
 
 
 def _hidden(task: Task, example: Example) -> bool:
@@ -170,7 +145,7 @@ def _check_spread(task: Task, split: str, place: str, labels: Sequence[float]) -
     label = labels[0] if task.regression else task.labels[int(labels[0])]
     reason = "there is nothing to learn" if split == "train" else "no correlation with them is defined"
     remedy = "; leave the column out if they stand for hidden labels" if split in task.test else ""
-    raise UserError(f"task {task.name}: {place}: all {len(labels):,} labels are {label}, so {reason}{remedy}")
+    raise UserError(f"{place}: all {len(labels):,} labels are {label}, so {reason}{remedy}")
 
 
 def _checked(task: Task, example: Example, where: str, split: str | None, classes: "_Classes") -> Example:
@@ -179,11 +154,9 @@ def _checked(task: Task, example: Example, where: str, split: str | None, classe
     for column, ours in zip(task.columns, ("text", "pair"), strict=False):
         value = _cell(task, example, column)
         if not isinstance(value, str):
-            raise UserError(
-                f"task {task.name}: {where}: no text in column {column!r}; {listed_columns(example)}"
-            )
+            raise UserError(f"{where}: no text in column {column!r}; {listed_columns(example)}")
         if not _is_unicode(value):
-            raise UserError(f"task {task.name}: {where}: column {column!r} has half a character (surrogate)")
+            raise UserError(f"{where}: column {column!r} has half a character (surrogate)")
         row[ours] = value
     if split is None:
         return row
@@ -191,8 +164,8 @@ def _checked(task: Task, example: Example, where: str, split: str | None, classe
     if value is None:
         if split in task.test:
             remedy = f"give every example of {split} a label, or none"
-            raise UserError(f"task {task.name}: {where}: no label; {remedy}")
-        raise UserError(f"task {task.name}: {where}: no column {task.label!r}; {listed_columns(example)}")
+            raise UserError(f"{where}: no label; {remedy}")
+        raise UserError(f"{where}: no column {task.label!r}; {listed_columns(example)}")
     row["label"] = _value(task, value, where) if task.regression else classes.number(value, split, where)
     return row
 
@@ -210,7 +183,7 @@ def _is_unicode(text: str) -> bool:
 def _value(task: Task, value: Any, where: str) -> float:
     number = finite_value(value)
     if number is None:
-        raise UserError(f"task {task.name}: {where}: label {value!r} is not a number")
+        raise UserError(f"{where}: label {value!r} is not a number")
     return number
 
 
@@ -229,9 +202,7 @@ class _Classes:
             names = self._task.labels
             numbered = any(exact_number(name) is not None for name in names)
             numbers = "" if numbered else f", nor a number from 0 to {len(names) - 1}"
-            raise UserError(
-                f"task {self._task.name}: {where}: label {value!r} is none of {', '.join(names)}{numbers}"
-            )
+            raise UserError(f"{where}: label {value!r} is none of {', '.join(names)}{numbers}")
         self._first.setdefault(split, {}).setdefault(found.number, where)
         if found.counted:
             self._counted.setdefault(found.number, where)
@@ -243,18 +214,17 @@ class _Classes:
         Raises:
             UserError: One of these does not hold.
         """
-        start = f"task {self._task.name}: "
         names = self._task.labels
         if self._counted and 0 not in self._counted:
             where = next(iter(self._counted.values()))
             raise UserError(
-                f"{start}{where}: numbers stand for classes, counted from 0, but 0 ({names[0]}) never "
+                f"{where}: numbers stand for classes, counted from 0, but 0 ({names[0]}) never "
                 "occurs; if the files count from 1, write the names instead"
             )
         for split in (*self._task.validation, *self._task.test):
             for number, where in self._first.get(split, {}).items():
                 if number not in self._first["train"]:
                     raise UserError(
-                        f"{start}{where}: label {names[number]!r} does not occur in train, so it cannot be "
+                        f"{where}: label {names[number]!r} does not occur in train, so it cannot be "
                         f"learned; add examples of it to train, or take it out of {split}"
                     )

@@ -14,7 +14,7 @@ from autobert_zero.files import folder_written_whole, written_whole
 _WEIGHTS = "*.safetensors"
 
 
-def digest(folder: Path) -> str | None:
+def weights_digest(folder: Path) -> str | None:
     """A digest of the weights in a folder; None where there is no model."""
     files = sorted(folder.glob(f"model{_WEIGHTS}"))
     if not files or not (folder / "config.json").is_file():
@@ -27,7 +27,9 @@ def digest(folder: Path) -> str | None:
     return whole.hexdigest()
 
 
-def write(folder: Path, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, length: int) -> str:
+def write_weights(
+    folder: Path, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, length: int
+) -> str:
     """Writes a fine-tuned model with its tokenizer, whole or not at all.
 
     Args:
@@ -45,22 +47,22 @@ def write(folder: Path, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBa
     try:
         with folder_written_whole(folder) as partial:
             model.save_pretrained(partial)
-            _of_length(tokenizer, length).save_pretrained(partial)
+            _with_length(tokenizer, length).save_pretrained(partial)
     except (OSError, SafetensorError) as error:
         raise UserError(
             f"the weights could not be written into {folder} ({_reason(error)}); make room, then give the "
             "same call again"
         ) from error
-    written = digest(folder)
+    written = weights_digest(folder)
     assert written is not None
     return written
 
 
-def install(folder: Path, out: Path, move: bool) -> None:
+def install_weights(folder: Path, out: Path, move: bool) -> None:
     """Puts a written model into the folder of all trainings, its weights last.
 
     Args:
-        folder: Of `write`.
+        folder: Of `write_weights`.
         out: The folder of all.
         move: Whether `folder` is given up; it is copied otherwise.
 
@@ -84,7 +86,7 @@ def install(folder: Path, out: Path, move: bool) -> None:
         shutil.rmtree(folder)
 
 
-def _of_length(tokenizer: PreTrainedTokenizerBase, length: int) -> PreTrainedTokenizerBase:
+def _with_length(tokenizer: PreTrainedTokenizerBase, length: int) -> PreTrainedTokenizerBase:
     """A copy that cuts at `length` by itself, without the cutting and padding of its last call."""
     own = copy.deepcopy(tokenizer)
     own.model_max_length = length

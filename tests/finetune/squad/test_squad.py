@@ -12,13 +12,10 @@ import tiny
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
 from autobert_zero.errors import UserError
-from autobert_zero.finetune.squad import (
-    SQUADS,
-    Question,
-    QuestionAnswering,
-    load_questions,
-    squad_metrics,
-)
+from autobert_zero.finetune.squad.data import load_questions
+from autobert_zero.finetune.squad.metrics import squad_metrics
+from autobert_zero.finetune.squad.question_answering import QuestionAnswering
+from autobert_zero.finetune.squad.task import SQUADS, Question
 from autobert_zero.hf import AutoBertZeroForMaskedLM
 from autobert_zero.hf.tokenizer import as_berts
 

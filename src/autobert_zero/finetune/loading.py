@@ -1,0 +1,80 @@
+"""Models that are loaded with their weights: an encoder with a new head, or a model as it was trained."""
+
+from typing import Any
+
+from safetensors import SafetensorError
+from transformers import AutoModel, PreTrainedModel
+
+from autobert_zero.errors import UserError, first_line
+
+
+def load_with_head(kind: Any, source: str, **options: Any) -> PreTrainedModel:
+    """Loads an encoder and gives it a head: a new one, unless the model has one of this kind and size.
+
+    Args:
+        kind: An Auto class of `transformers`.
+        source: A folder or a name on the Hub.
+        options: Changes to the config.
+
+    Raises:
+        UserError: The weights cannot be read, or are not those of the encoder.
+    """
+    # A head for other classes has tensors of other sizes; the encoder's are checked below.
+    loaded, info = load_with_report(kind, source, **options, ignore_mismatched_sizes=True)
+    start = f"{loaded.base_model_prefix}."
+    missing = sorted(name for name in info["missing_keys"] if name.startswith(start) and "pooler" not in name)
+    other = sorted(name for name, *_ in info["mismatched_keys"] if name.startswith(start))
+    if other:
+        raise UserError(
+            f"the weights of {source} cannot be read: {len(other)} tensors of the encoder have another size "
+            f"than config.json says, such as {other[0]}; copy the model's files again"
+        )
+    if missing:
+        raise UserError(
+            f"the weights of {source} lack {len(missing)} tensors of the encoder, among them {missing[0]}; "
+            "its config.json is of another model"
+        )
+    return loaded
+
+
+def load_trained(kind: Any, source: str, **options: Any) -> PreTrainedModel:
+    """Loads a model with the head that it was trained with; of a bare encoder the pooler may be missing.
+
+    Args:
+        kind: An Auto class of `transformers`.
+        source: A folder or a name on the Hub.
+        options: Changes to the config.
+
+    Raises:
+        UserError: The weights cannot be read, or lack tensors of the model.
+    """
+    loaded, info = load_with_report(kind, source, **options)
+    missing = sorted(name for name in info["missing_keys"] if kind is not AutoModel or "pooler" not in name)
+    if missing:
+        raise UserError(
+            f"the weights of {source} are not those of a {type(loaded).__name__}: {len(missing)} tensors are "
+            f"missing, among them {missing[0]}"
+        )
+    return loaded
+
+
+def load_with_report(kind: Any, source: str, **options: Any) -> tuple[PreTrainedModel, dict[str, Any]]:
+    """Loads a model, and reports which of its tensors are missing or of another size in the weights.
+
+    Args:
+        kind: An Auto class of `transformers`.
+        source: A folder or a name on the Hub.
+        options: Changes to the config, or of `from_pretrained`.
+
+    Raises:
+        UserError: The weights cannot be read.
+    """
+    try:
+        model, info = kind.from_pretrained(
+            source, output_loading_info=True, trust_remote_code=False, use_safetensors=True, **options
+        )
+    except UserError:
+        raise
+    except (OSError, SafetensorError, ValueError, KeyError, RuntimeError) as error:
+        raise UserError(f"the weights of {source} cannot be read: {first_line(error)}") from None
+    return model, info

@@ -1,0 +1,101 @@
+"""Where the splits of a task are: files in a folder, or datasets on the Hub."""
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+from datasets import Dataset, load_dataset
+
+from autobert_zero.errors import UserError, first_line
+from autobert_zero.sources import check_hub
+
+_CONVERTED = "refs/convert/parquet"
+"""The revision with the Hub's own conversion of a dataset that needs code to be read."""
+
+T = TypeVar("T")
+
+
+@contextmanager
+def naming_task(name: str) -> Iterator[None]:
+    """Puts the name of a task before the messages of all errors of the user."""
+    try:
+        yield
+    except UserError as error:
+        raise UserError(f"task {name}: {error}") from None
+
+
+def read_splits(
+    validation: Iterable[str], test: Iterable[str], read: Callable[[str], tuple[str, T | None]]
+) -> Iterator[tuple[str, str, T]]:
+    """Reads `train`, the validation splits, and the test splits that there are.
+
+    Args:
+        validation: Names of the validation splits.
+        test: Names of the test splits.
+        read: Returns where a split is, and its examples; None if there is no such split.
+
+    Yields:
+        The name of each split, where it is, and its examples.
+
+    Raises:
+        UserError: A split other than a test split is missing.
+    """
+    for split in ("train", *validation, *test):
+        place, examples = read(split)
+        if examples is not None:
+            yield split, place, examples
+        elif split not in test:
+            remedy = "" if split == "train" else ", or name another split under `validation`"
+            raise UserError(f"{place} is missing; add it{remedy}")
+
+
+def split_file(folder: Path, split: str, candidates: Iterable[Path]) -> Path | None:
+    """Finds the file of a split among the names that it may have; None if there is none.
+
+    Raises:
+        UserError: There is no such folder, or it has several of the files.
+    """
+    if not folder.is_dir():
+        raise UserError(f"there is no folder {folder}")
+    present = [path for path in dict.fromkeys(candidates) if path.exists()]
+    if len(present) > 1:
+        names = " and ".join(path.name for path in present)
+        raise UserError(f"{folder} has {names} for the split {split}; keep one of them")
+    return present[0] if present else None
+
+
+def hub_split(dataset: str, configuration: str | None, split: str) -> tuple[str, Dataset | None]:
+    """Loads a split from the Hub.
+
+    Args:
+        dataset: Its name on the Hub.
+        configuration: One of the dataset's; None: it has no choice.
+        split: Name of the split there.
+
+    Returns:
+        Where it is, for messages, and its examples; None if there is no such split.
+
+    Raises:
+        UserError: It cannot be loaded.
+    """
+    place = ":".join(filter(None, (dataset, configuration, split)))
+    try:
+        check_hub(dataset, "dataset", "dataset")
+        try:
+            return place, load_dataset(dataset, configuration, split=split)
+        except RuntimeError as error:
+            if "script" not in str(error):
+                raise
+            return place, load_dataset(dataset, configuration, split=split, revision=_CONVERTED)
+    except Exception as error:  # of many kinds: no network, no such dataset
+        if str(error).startswith("Unknown split"):
+            return place, None
+        raise UserError(
+            f"it cannot be loaded from the Hub ({first_line(error)}); name a folder with --data"
+        ) from None
+
+
+def numbered(place: str, examples: Iterable[Any]) -> Iterator[tuple[str, Any]]:
+    """The examples of a split of the Hub, each with its place for messages."""
+    return ((f"{place}, example {number}", example) for number, example in enumerate(examples, start=1))

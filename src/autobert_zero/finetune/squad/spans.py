@@ -1,0 +1,98 @@
+"""Spans of a text as answers: the one that training aims at, and the best one that a model scores."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy.special import softmax
+
+_BEST = 20
+"""Number of starts and ends of a window that are combined."""
+
+_LONGEST = 30
+"""Maximum tokens of an answer."""
+
+
+@dataclass(frozen=True)
+class AnswerSpan:
+    """A part of a text as the answer.
+
+    Attributes:
+        score: The sum of its two logits.
+        begin: Its first character.
+        end: The character after its last one.
+        probability: Of its start times that of its end, each a softmax over the window's text and the token
+            that stands for no answer.
+        nothing: The probability of no answer in this window, likewise.
+    """
+
+    score: float
+    begin: int
+    end: int
+    probability: float
+    nothing: float
+
+
+@dataclass(frozen=True)
+class TextWindow:
+    """A part of a text that fits a model.
+
+    Attributes:
+        owner: Number of the question.
+        offsets: First and last character of each token.
+        inside: Whether a token is of the text.
+        nothing: The token that stands for no answer.
+    """
+
+    owner: int
+    offsets: Sequence[tuple[int, int]]
+    inside: Sequence[bool]
+    nothing: int
+
+
+def target_tokens(window: TextWindow, answers: Sequence[tuple[str, int]]) -> tuple[int, int]:
+    """First and last token of the first answer; those of no answer where the window does not hold it."""
+    if not answers:
+        return window.nothing, window.nothing
+    offsets, inside = window.offsets, window.inside
+    text, begin = answers[0]
+    end = begin + len(text)
+    holds = [n for n, (a, b) in enumerate(offsets) if inside[n] and b > begin and a < end]
+    places = [n for n, within in enumerate(inside) if within]
+    if not holds or offsets[places[0]][0] > begin or offsets[places[-1]][1] < end:
+        return window.nothing, window.nothing
+    return holds[0], holds[-1]
+
+
+def best_span(window: TextWindow, start: Any, end: Any) -> AnswerSpan | None:
+    """The best span of a window; None where the window has no text."""
+    tokens = _best_tokens(window, start, end)
+    if tokens is None:
+        return None
+    score, first, last = tokens
+    kept = [place for place, inside in enumerate(window.inside) if inside or place == window.nothing]
+    begins, ends = softmax(start[kept]), softmax(end[kept])
+    probability = begins[kept.index(first)] * ends[kept.index(last)]
+    nothing = kept.index(window.nothing)
+    return AnswerSpan(
+        score,
+        window.offsets[first][0],
+        window.offsets[last][1],
+        float(probability),
+        float(begins[nothing] * ends[nothing]),
+    )
+
+
+def _best_tokens(window: TextWindow, start: Any, end: Any) -> tuple[float, int, int] | None:
+    """The score of the best span of a window with its first and last token; None where it has no text."""
+    places = np.flatnonzero(window.inside)
+    begins = places[np.argsort(-start[places], kind="stable")[:_BEST]]
+    ends = places[np.argsort(-end[places], kind="stable")[:_BEST]]
+    pairs = [
+        (float(start[a] + end[b]), int(a), int(b)) for a in begins for b in ends if 0 <= b - a < _LONGEST
+    ]
+    if not pairs and len(places):
+        place = int(places[np.argmax(start[places] + end[places])])
+        return float(start[place] + end[place]), place, place
+    return max(pairs, default=None)

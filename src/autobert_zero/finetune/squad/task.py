@@ -1,0 +1,57 @@
+"""The two versions of SQuAD, and what a question is."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Question:
+    """A question on a text.
+
+    Attributes:
+        key: Its id.
+        question: The question.
+        context: The text.
+        answers: The accepted answers, each with the character at which it begins; none: there is no answer.
+    """
+
+    key: str
+    question: str
+    context: str
+    answers: tuple[tuple[str, int], ...]
+
+
+@dataclass(frozen=True)
+class Squad:
+    """A version of SQuAD.
+
+    Attributes:
+        name: What it is called.
+        hub: Dataset on the Hub.
+        files: Official file names by split.
+        unanswerable: Whether some questions have no answer.
+    """
+
+    name: str
+    hub: str
+    files: Mapping[str, str]
+    unanswerable: bool
+
+    def folder(self, data: Path) -> Path:
+        """Where its files are in a folder of tasks."""
+        return data / self.name
+
+
+SQUADS = {
+    task.name: task
+    for task in (
+        Squad("squad", "rajpurkar/squad", {"train": "train-v1.1.json", "validation": "dev-v1.1.json"}, False),
+        Squad(
+            "squad_v2",
+            "rajpurkar/squad_v2",
+            {"train": "train-v2.0.json", "validation": "dev-v2.0.json"},
+            True,
+        ),
+    )
+}

@@ -1,0 +1,168 @@
+"""The trainings of a task: learning rates, poolings and seeds, each trained once and kept."""
+
+import json
+import math
+import shutil
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+
+from transformers import PreTrainedModel
+
+from autobert_zero.errors import UserError
+from autobert_zero.files import write_text
+from autobert_zero.finetune.config import Settings
+from autobert_zero.finetune.models import Pretrained
+from autobert_zero.finetune.problem import Problem
+from autobert_zero.finetune.training.train import Run, finetune_once
+from autobert_zero.finetune.training.weights import install_weights, weights_digest, write_weights
+from autobert_zero.progress import Bars
+
+
+class Sweep:
+    """The trainings of a task: each is made once, and the weights that are to be kept are.
+
+    Args:
+        model: The pre-trained model.
+        problem: The task.
+        settings: How to train, and what to keep.
+        usual: The pooling of trainings whose names do not tell it.
+        out: The folder of all.
+        progress: Shown each result.
+    """
+
+    def __init__(
+        self,
+        model: Pretrained,
+        problem: Problem,
+        settings: Settings,
+        usual: str | None,
+        out: Path,
+        progress: Bars,
+    ) -> None:
+        self._model, self._problem, self._settings, self._usual = model, problem, settings, usual
+        self._out, self._progress = out, progress
+        self._best: Run | None = None
+
+    def merit(self, done: Run) -> float:
+        """The metric that chooses; minus infinity where the training diverged."""
+        if done.diverged:
+            return -math.inf
+        return done.metrics[self._problem.validation[0]][self._problem.metrics[0]]
+
+    def run(self, seed: int, rate: float, pooling: str | None) -> Run:
+        """The result of a training: read, or trained now. The best weights so far are kept."""
+        path = self._path(seed, rate, pooling)
+        file = path.with_name(f"{path.name}.json")
+        done = replace(_read(file), pooling=pooling) if file.exists() else self._train(seed, rate, pooling)
+        if self._settings.keep == "all" and not done.diverged and not self._has_weights(done):
+            done = self._train_again(done)
+        if self._is_best(done):
+            if self._best is not None and self._settings.keep == "best":
+                shutil.rmtree(self._path_of(self._best), ignore_errors=True)
+            self._best = done
+        return done
+
+    def keep_best(self, runs: Sequence[Run]) -> tuple[list[Run], Run]:
+        """Puts the weights of the best run into the folder of all, as the settings want it.
+
+        Args:
+            runs: Of all seeds.
+
+        Returns:
+            The runs, one of them as it was trained again if its weights were missing, and the best of them.
+        """
+        runs = list(runs)
+        best = max(runs, key=self.merit)
+        if self._settings.keep == "none":
+            return runs, best
+        while not self._has_weights(best):
+            runs[runs.index(best)] = self._train_again(best)
+            best = max(runs, key=self.merit)
+        if weights_digest(self._out) != best.weights:
+            install_weights(self._path_of(best), self._out, move=self._settings.keep == "best")
+        if self._settings.keep == "best":
+            for folder in (self._out / "runs").glob("seed*-rate*/"):
+                shutil.rmtree(folder)
+        return runs, best
+
+    def _is_best(self, done: Run) -> bool:
+        return self.merit(done) > (-math.inf if self._best is None else self.merit(self._best))
+
+    def _has_weights(self, done: Run) -> bool:
+        places = [self._path_of(done)]
+        if self._settings.keep != "all":
+            places.append(self._out)
+        return done.weights is not None and done.weights in map(weights_digest, places)
+
+    def _train_again(self, done: Run) -> Run:
+        self._progress.say(f"{self._name(done)}: its weights are not in {self._out}, so it is trained again")
+        repeated = self._train(done.seed, done.rate, done.pooling, again=True)
+        if repeated.diverged:
+            raise UserError(f"{self._name(done)}: diverged when it was trained again; give --keep none")
+        return repeated
+
+    def _train(self, seed: int, rate: float, pooling: str | None, again: bool = False) -> Run:
+        """Trains; writes the weights if they are wanted, then the result."""
+        path = self._path(seed, rate, pooling)
+        keep = self._settings.keep
+
+        def keep_weights(done: Run, loaded: PreTrainedModel) -> Run:
+            if not (keep == "all" or again or (keep == "best" and self._is_best(done))):
+                return done
+            length = self._settings.length or 0
+            return replace(done, weights=write_weights(path, loaded, self._model.tokenizer, length))
+
+        done = finetune_once(
+            self._model,
+            self._problem,
+            self._settings.model_copy(update={"pooling": pooling}),
+            seed,
+            rate,
+            self._out / "diverged",
+            lambda step, total, loss: self._progress.update(
+                f"{self._problem.name}, seed {seed}", step, total, f"loss {loss:.3f}"
+            ),
+            keep_weights,
+        )
+        write_text(path.with_name(f"{path.name}.json"), json.dumps(asdict(done)) + "\n")
+        if done.diverged:
+            self._progress.say(f"{self._name(done)}: diverged, {done.diverged} ({done.seconds:.0f} s)")
+            return done
+        validation = self._problem.validation[0]
+        shown = ", ".join(f"{metric} {value:.4f}" for metric, value in done.metrics[validation].items())
+        if validation in done.constant:
+            shown += f"; it predicts {done.constant[validation]} for every example"
+        self._progress.say(f"{self._name(done)}: {shown} ({done.seconds:.0f} s)")
+        return done
+
+    def _path(self, seed: int, rate: float, pooling: str | None) -> Path:
+        """The folder of a training's weights; the file of its result is `.json` beside it."""
+        suffix = "" if pooling == self._usual else f"-{pooling}"
+        return self._out / "runs" / f"seed{seed}-rate{rate!r}{suffix}"
+
+    def _path_of(self, done: Run) -> Path:
+        return self._path(done.seed, done.rate, done.pooling)
+
+    def _name(self, done: Run) -> str:
+        pooling = "" if done.pooling is None else f", pooling {done.pooling}"
+        return f"{self._problem.name}, seed {done.seed}, rate {done.rate:g}{pooling}"
+
+
+def poolings_of(model: Pretrained, problem: Problem, settings: Settings) -> tuple[str | None, ...]:
+    """The poolings to try, the usual one first; one where the task's model does not pool."""
+    if settings.pooling == "auto" and not problem.pooled:
+        return (None,)
+    return model.poolings(settings.pooling)
+
+
+def trainings(settings: Settings, poolings: int) -> int:
+    """Number of trainings on a task: all rates, the other poolings at the best rate, the other seeds."""
+    return len(settings.rates) + poolings - 1 + settings.seeds - 1
+
+
+def _read(path: Path) -> Run:
+    try:
+        return Run(**json.loads(path.read_text(encoding="utf-8")))
+    except (ValueError, TypeError) as error:
+        raise UserError(f"{path} is damaged ({error}); delete it to train it again") from None

@@ -2,7 +2,8 @@
 
 from collections.abc import Mapping
 
-from autobert_zero import compile, cost
+from autobert_zero import cost
+from autobert_zero.compile import Plan, describe_plan, make_plan
 from autobert_zero.encoder_config import EncoderConfig
 from autobert_zero.errors import UserError
 from autobert_zero.space import Attention, Backbone, Layer
@@ -73,8 +74,8 @@ def _layer(layer: Layer, sizes: EncoderConfig, length: int) -> list[str]:
         nodes = describe_nodes(layer.graph)
         room = max(len(formula) for formula, _ in nodes)
         lines += [f"    {formula:<{room}}  {type_}" for formula, type_ in nodes]
-        plan = compile.make_plan(layer.graph)
-        lines += ["    compiled:", *(f"      {line}" for line in compile.describe(plan).splitlines())]
+        plan = make_plan(layer.graph)
+        lines += ["    compiled:", *(f"      {line}" for line in describe_plan(plan).splitlines())]
         largest = max(largest, sizes.heads * _largest(plan, length, sizes.width // sizes.heads))
     lines.append(
         f"    {spent.parameters:,} parameters ({spent.parameters * _BYTES / 1e6:,.1f} MB), "
@@ -84,7 +85,7 @@ def _layer(layer: Layer, sizes: EncoderConfig, length: int) -> list[str]:
     return lines
 
 
-def _largest(plan: compile.Plan, tokens: int, head_dim: int) -> int:
+def _largest(plan: Plan, tokens: int, head_dim: int) -> int:
     """Entries of the largest value that a plan makes, per head."""
     sizes = {"n": tokens, "d": head_dim}
     return max(sizes[step.type[0]] * sizes[step.type[1]] for step in plan.steps)

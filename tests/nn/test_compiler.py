@@ -14,7 +14,7 @@ from autobert_zero.nn.attention import GraphAttention
 from autobert_zero.nn.compiler import OPERATIONS, Compiled
 from autobert_zero.nn.encoder import Encoder, initialise
 from autobert_zero.nn.interpreter import Interpreter
-from autobert_zero.nn.kernels import Context
+from autobert_zero.nn.kernels import KERNELS, Context
 from autobert_zero.space import SETS, Backbone, Graph, parse_formula, sample_graph
 from autobert_zero.space.mutate import draw_uniformly, mutate_graph
 
@@ -287,7 +287,7 @@ def test_the_layer_runs_either_program() -> None:
 def test_every_operation_is_in_use() -> None:
     planned = {step.op for seed in range(300) for step in make_plan(graph_of(seed)).steps}
     planned |= {step.op for formula in FORMULAS for step in make_plan(_published_or(formula)).steps}
-    assert planned == set(OPERATIONS)
+    assert set(OPERATIONS) < planned <= set(OPERATIONS) | set(KERNELS)
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 """The graph compiler's decisions: from a graph to the flat list of steps that `nn.compiler` runs."""
 
 from autobert_zero.compile.fused import fused_nodes
-from autobert_zero.compile.plan import Plan, Step, describe
+from autobert_zero.compile.plan import Plan, PlanStep, describe_plan
 from autobert_zero.compile.planner import make_plan
 
-__all__ = ["Plan", "Step", "describe", "fused_nodes", "make_plan"]
+__all__ = ["Plan", "PlanStep", "describe_plan", "fused_nodes", "make_plan"]

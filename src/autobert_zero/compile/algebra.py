@@ -1,11 +1,10 @@
 """The algebra behind the compiler: a graph as terms, a scalar times an expression without scalars.
 
-Pulling signs and scales out of everything that is linear leaves one scalar where there were several
-passes over (n, n) matrices, and lets chains of products be multiplied in the cheapest order. What is
-rewritten, besides the rules of `space.canonical`:
+One scalar replaces several passes over (n, n) matrices, and chains of products can be multiplied in the
+cheapest order. What is rewritten, besides the rules of `space.canonical`:
 - neg, scale and amplify become the scalar of a term, and it passes through what is linear (rotary,
-  previous, next) and out of a product entry by entry; a softsign gives the sign of its operand away (it is
-  odd), and -logsigmoid(-x) is softplus(x);
+  previous, next) and out of a product entry by entry; the sign of a softsign's operand is pulled out (it
+  is odd), and -logsigmoid(-x) is softplus(x);
 - cosine(A, B) is unit(A) @ unit(B).T with rows of length 1, so it is a product like any other;
 - (A @ B.T + C) @ D is A @ B.T @ D + C @ D, where that spares the (n, n) matrix A @ B.T;
 - a transposition moves outward until it is a view of a value: nothing of type (d, n) is computed, only
@@ -85,11 +84,6 @@ class Term:
     of: Expression
 
 
-def as_term(graph: Graph) -> Term:
-    """Rewrites a graph."""
-    return as_terms(graph)[graph.root]
-
-
 def as_terms(graph: Graph) -> dict[Node, Term]:
     """Rewrites every node of a graph."""
     terms: dict[Node, Term] = {}
@@ -112,7 +106,7 @@ def _rewrite(node: Node, args: list[Term]) -> Term:  # noqa: C901 - one case for
         case "transpose":
             return Term(x.scalar, transposed(x.of))
         case "multiply":
-            return Term(x.scalar * args[1].scalar, _multiply(x.of, args[1].of))
+            return Term(x.scalar * args[1].scalar, _hadamard_product(x.of, args[1].of))
         case "logsigmoid" if x.scalar.sign < 0:
             return Term(MINUS, _elementwise("softplus", MINUS * x.scalar, x.of))
         case "logsigmoid":
@@ -124,7 +118,7 @@ def _rewrite(node: Node, args: list[Term]) -> Term:  # noqa: C901 - one case for
         case "add":
             return _sum(*args)
         case "matmul":
-            return _matmul(*args)
+            return _distributed_product(*args)
         case "cosine":
             # Not the scales: the floor below which a row has no direction is absolute.
             a, b = (_along_rows("unit", Term(Scalar(1, arg.scalar.scales), arg.of)) for arg in args)
@@ -185,19 +179,19 @@ def _sum(a: Term, b: Term) -> Term:
     return Term(common, Expression(text, f"({text}).T", "sum", (a, b), a.of.type))
 
 
-def _multiply(a: Expression, b: Expression) -> Expression:
+def _hadamard_product(a: Expression, b: Expression) -> Expression:
     """The product entry by entry; a transposition that both have is pulled out."""
     if a.op == b.op == "transpose":
-        return transposed(_multiply(transposed(a), transposed(b)))
+        return transposed(_hadamard_product(transposed(a), transposed(b)))
     a, b = sorted((a, b), key=lambda x: x.text)
     text = " * ".join(f"({x.text})" if x.op in ("sum", "product", "multiply") else x.text for x in (a, b))
     return Expression(text, f"({text}).T", "multiply", (Term(ONE, a), Term(ONE, b)), a.type)
 
 
-def _matmul(a: Term, b: Term) -> Term:
+def _distributed_product(a: Term, b: Term) -> Term:
     type_ = a.of.type[0] + b.of.type[1]
     if type_ == "dn":
-        natural = _matmul(Term(b.scalar, transposed(b.of)), Term(a.scalar, transposed(a.of)))
+        natural = _distributed_product(Term(b.scalar, transposed(b.of)), Term(a.scalar, transposed(a.of)))
         return Term(natural.scalar, transposed(natural.of))
     if type_ == "nd" and a.of.type == "nn":
         addends = _addends(a)

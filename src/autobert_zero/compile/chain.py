@@ -31,7 +31,7 @@ class Product:
 Tree = Expression | Product
 
 
-def entries(type_: Type) -> int:
+def entry_count(type_: Type) -> int:
     """How many entries a value has, to compare values by."""
     return SIZES[type_[0]] * SIZES[type_[1]]
 
@@ -108,7 +108,7 @@ def cheapest(factors: Sequence[Expression], fusable: Callable[[Expression], bool
             end = start + length
             best[start, end] = min(
                 (
-                    _joined(best[start, middle], best[middle, end], fusable)
+                    _multiplied(best[start, middle], best[middle, end], fusable)
                     for middle in range(start + 1, end)
                 ),
                 key=lambda option: option[0],
@@ -117,14 +117,14 @@ def cheapest(factors: Sequence[Expression], fusable: Callable[[Expression], bool
     return tree, cost
 
 
-def _joined(
+def _multiplied(
     left: tuple[int, Tree], right: tuple[int, Tree], fusable: Callable[[Expression], bool]
 ) -> tuple[int, Tree]:
     product = Product(left[1], right[1], left[1].type[0] + right[1].type[1])
-    cost = left[0] + right[0] + entries(product.type) * (SIZES[left[1].type[1]] + _TOUCH)
+    cost = left[0] + right[0] + entry_count(product.type) * (SIZES[left[1].type[1]] + _TOUCH)
     softmax = attention_of(product)
     if softmax is not None and fusable(softmax):
-        cost -= _TOUCH * entries("nn")  # neither scores nor softmax are stored
+        cost -= _TOUCH * entry_count("nn")  # neither scores nor softmax are stored
     return cost, product
 
 

@@ -4,8 +4,9 @@ from collections import defaultdict
 from collections.abc import Mapping
 
 from autobert_zero.compile.algebra import Term, as_terms, transposed
+from autobert_zero.compile.attention import AttentionScores
 from autobert_zero.compile.chain import Chains
-from autobert_zero.compile.planner import Scores, planned
+from autobert_zero.compile.planner import planned
 from autobert_zero.space import Graph, Node
 
 _FOLDED = ("neg", "scale", "amplify", "transpose")
@@ -72,7 +73,7 @@ class _Below:
         meeting: Those found so far in which they do.
     """
 
-    def __init__(self, terms: Mapping[Node, Term], chains: Chains, scores: Scores) -> None:
+    def __init__(self, terms: Mapping[Node, Term], chains: Chains, scores: AttentionScores) -> None:
         self.meeting: set[Node] = set()
         self._terms = terms
         self._chains = chains

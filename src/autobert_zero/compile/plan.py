@@ -1,17 +1,17 @@
 """A plan: the flat list of steps that a compiled graph runs."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from autobert_zero.compile.algebra import ONE, Scalar
 from autobert_zero.space.types import Type, show
 
 
 @dataclass(frozen=True)
-class Step:
+class PlanStep:
     """One operation of a plan.
 
     Attributes:
-        op: A key of `compiler.OPERATIONS`, or a primitive without a rule in `algebra`: its kernel runs.
+        op: A key of `compiler.OPERATIONS`, or a primitive, whose kernel runs.
         args: Registers of the operands. The inputs are the first registers, then every step has its own.
         type: Symbolic type of the result.
         scalar: What `scale` multiplies by, `add` its second operand, `attention` its scores.
@@ -36,11 +36,27 @@ class Plan:
     """
 
     inputs: tuple[str, ...]
-    steps: tuple[Step, ...]
+    steps: tuple[PlanStep, ...]
     output: int
 
 
-def describe(plan: Plan) -> str:
+def without_unused_steps(plan: Plan) -> Plan:
+    """Drops steps that nothing needs, such as views of what was masked instead."""
+    first = len(plan.inputs)
+    needed = {plan.output}
+    for register in range(first + len(plan.steps) - 1, first - 1, -1):
+        if register in needed:
+            needed.update(plan.steps[register - first].args)
+    places = {old: new for new, old in enumerate(sorted(needed | set(range(first))))}
+    steps = [
+        replace(step, args=tuple([places[arg] for arg in step.args]))
+        for register, step in enumerate(plan.steps, start=first)
+        if register in needed
+    ]
+    return Plan(plan.inputs, tuple(steps), places[plan.output])
+
+
+def describe_plan(plan: Plan) -> str:
     """Writes a plan for people: one line per step, transpositions as `.T` where they are used.
 
     `sdpa(A, B, C)` is softmax(A @ B.T) @ C by `scaled_dot_product_attention`.
@@ -54,11 +70,11 @@ def describe(plan: Plan) -> str:
             continue
         name = f"v{len(lines) + 1}"
         names.append(name)
-        lines.append(f"{name} {show(step.type)} = {_written(step, args)}")
+        lines.append(f"{name} {show(step.type)} = {_step_text(step, args)}")
     return "\n".join(lines)
 
 
-def _written(step: Step, args: list[str]) -> str:
+def _step_text(step: PlanStep, args: list[str]) -> str:
     axis = "rows" if step.axis == -2 else "columns"
     match step.op:
         case "scale":

@@ -12,20 +12,13 @@ Equal steps are one step, so whatever is shared is computed, and masked, once.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from functools import lru_cache, reduce
 
-from autobert_zero.compile.algebra import MINUS, ONE, Expression, Scalar, Term, as_term, transposed
-from autobert_zero.compile.chain import (
-    Chains,
-    Product,
-    Tree,
-    attention_of,
-    cheapest,
-    entries,
-    transposed_tree,
-)
-from autobert_zero.compile.plan import Plan, Step
+from autobert_zero.compile.algebra import MINUS, ONE, Expression, Scalar, Term, as_terms, transposed
+from autobert_zero.compile.attention import AttentionScores, Fusion
+from autobert_zero.compile.chain import Chains, Product, Tree, attention_of, entry_count
+from autobert_zero.compile.padding import is_clean
+from autobert_zero.compile.plan import Plan, PlanStep, without_unused_steps
 from autobert_zero.space import Graph
 from autobert_zero.space.types import Type, swap
 
@@ -36,23 +29,6 @@ _HOMOGENEOUS = ("multiply", "rotary")
 """c f(x) is f(c x), or f(c x, y): where x is a product, its smallest factor takes the number."""
 
 
-@dataclass(frozen=True)
-class Scores:
-    """The operand of a softmax as scalar * query @ key.T + bias: query and key (n, d), bias (n, n).
-
-    Attributes:
-        product: query @ key.T.
-        split: How many of its factors are the query's.
-    """
-
-    query: Tree
-    key: Tree
-    scalar: Scalar
-    bias: tuple[Term, ...]
-    product: Expression
-    split: int
-
-
 @lru_cache(maxsize=1024)
 def make_plan(graph: Graph) -> Plan:
     """Plans a graph.
@@ -61,7 +37,7 @@ def make_plan(graph: Graph) -> Plan:
         ValueError: It is nested too deeply, far beyond what a search writes.
     """
     planner, output = planned(graph)
-    return _pruned(Plan(graph.inputs, tuple(planner.steps), output))
+    return without_unused_steps(Plan(graph.inputs, tuple(planner.steps), output))
 
 
 def planned(graph: Graph) -> tuple[Planner, int]:
@@ -71,27 +47,11 @@ def planned(graph: Graph) -> tuple[Planner, int]:
         ValueError: As `make_plan`.
     """
     try:
-        root = as_term(graph)
+        root = as_terms(graph)[graph.root]
         planner = Planner(graph.inputs, root.of)
         return planner, planner.value(root)
     except RecursionError:
         raise ValueError("the formula is nested too deeply to be compiled; use fewer operations") from None
-
-
-def _pruned(plan: Plan) -> Plan:
-    """Drops steps that nothing needs: views of what was masked instead."""
-    first = len(plan.inputs)
-    needed = {plan.output}
-    for register in range(first + len(plan.steps) - 1, first - 1, -1):
-        if register in needed:
-            needed.update(plan.steps[register - first].args)
-    places = {old: new for new, old in enumerate(sorted(needed | set(range(first))))}
-    steps = [
-        replace(step, args=tuple([places[arg] for arg in step.args]))
-        for register, step in enumerate(plan.steps, start=first)
-        if register in needed
-    ]
-    return Plan(plan.inputs, tuple(steps), places[plan.output])
 
 
 class Planner:
@@ -100,17 +60,18 @@ class Planner:
     Attributes:
         steps: The steps so far, with their registers.
         chains: The products of the expression.
+        fusion: What is fused.
         fused: The softmaxes that run in an attention step, by their text, with the split of their operands.
     """
 
     def __init__(self, inputs: tuple[str, ...], root: Expression) -> None:
-        self.steps: dict[Step, int] = {}
+        self.steps: dict[PlanStep, int] = {}
         self.chains = Chains(root)
-        self.fused: dict[str, Scores] = {}
+        self.fusion = Fusion(self.chains)
+        self.fused: dict[str, AttentionScores] = {}
         self._types: list[Type] = ["nd"] * len(inputs)
         self._views: dict[int, int] = {}  # register of a transposition -> of what it views
         self._registers = {name: register for register, name in enumerate(inputs)}
-        self._scores: dict[str, Scores | None] = {}
 
     def value(self, term: Term) -> int:
         """Computes a term."""
@@ -120,9 +81,9 @@ class Planner:
         # What is needed without its scalar too is computed once and scaled.
         if scalar != ONE and self.chains.uses(x) == 1:
             if x.op == "product":
-                return self._tree(self._cheapest(x), scalar)
+                return self._tree(self.fusion.product_tree(x), scalar)
             if x.op == "sum":
-                addends = self._operands(x, scalar)
+                addends = self.fusion.operands(x, scalar)
                 if any(term.scalar == ONE or self._is_own_product(term.of) for term in addends):
                     return self._added(addends)
             if x.op in _HOMOGENEOUS and (place := self._own_product_in(x)) is not None:
@@ -144,9 +105,9 @@ class Planner:
     def _computed(self, x: Expression) -> int:
         match x.op:
             case "product":
-                return self._tree(self._cheapest(x), ONE)
+                return self._tree(self.fusion.product_tree(x), ONE)
             case "sum":
-                return self._added(self._operands(x, ONE))
+                return self._added(self.fusion.operands(x, ONE))
             case "unit":
                 return self._push("unit", (self._clean_value(x.args[0], x.axis),), x.type, axis=x.axis)
             case "previous" | "next":
@@ -177,21 +138,6 @@ class Planner:
     def _add(self, a: int, b: int, scalar: Scalar = ONE) -> int:
         return self._push("add", (a, b), self._types[a], scalar)
 
-    def _addends(self, term: Term) -> list[Term]:
-        """The addends of a term; a sum that is needed elsewhere too is one."""
-        mirrored = term.of.op == "transpose"
-        natural = transposed(term.of) if mirrored else term.of
-        if natural.op != "sum" or self.chains.uses(natural) > 1:
-            return [term]
-        return self._operands(natural, term.scalar, mirrored)
-
-    def _operands(self, sum_: Expression, scalar: Scalar, mirrored: bool = False) -> list[Term]:
-        return [
-            addend
-            for arg in sum_.args
-            for addend in self._addends(Term(scalar * arg.scalar, transposed(arg.of) if mirrored else arg.of))
-        ]
-
     def _is_own_product(self, x: Expression) -> bool:
         """Whether `x` is a product, or a view of one, that is computed for this use only."""
         natural = transposed(x) if x.op == "transpose" else x
@@ -203,9 +149,6 @@ class Planner:
 
     # -- products ----------------------------------------------------------------------------------
 
-    def _cheapest(self, x: Expression) -> Tree:
-        return cheapest(self.chains.factors(x), self._fusable)[0]
-
     def _tree(self, tree: Tree, scalar: Scalar, clean: int | None = None) -> int:
         """Computes scalar * tree, with the scalar where the fewest entries are.
 
@@ -213,17 +156,17 @@ class Planner:
         """
         if clean is not None and (isinstance(tree, Expression) or tree.type != "nn"):
             result = self._tree(tree, scalar)
-            return result if self._is_clean(tree, clean) else self._masked(result, clean)
+            return result if is_clean(tree, clean) else self._masked(result, clean)
         if isinstance(tree, Expression):
             return self.value(Term(scalar, tree))
         left = right = ONE
-        if scalar != ONE and self._lightest(tree) < entries(tree.type):
+        if scalar != ONE and self._lightest(tree) < entry_count(tree.type):
             if self._lightest(tree.left) <= self._lightest(tree.right):
                 left, scalar = scalar, ONE
             else:
                 right, scalar = scalar, ONE
         softmax = attention_of(tree)
-        if softmax is None or not self._fusable(softmax):
+        if softmax is None or not self.fusion.is_fusable(softmax):
             result = self._matmul(tree, left, right, clean)
         elif tree.left == softmax:
             result = self._attention(softmax, self._tree(tree.right, right))
@@ -234,13 +177,13 @@ class Planner:
     def _lightest(self, tree: Tree) -> int:
         """Entries of the smallest value that is computed for a tree."""
         if isinstance(tree, Expression):
-            return entries(tree.type)
-        return min(entries(tree.type), self._lightest(tree.left), self._lightest(tree.right))
+            return entry_count(tree.type)
+        return min(entry_count(tree.type), self._lightest(tree.left), self._lightest(tree.right))
 
     def _matmul(self, tree: Product, left: Scalar, right: Scalar, clean: int | None) -> int:
         a = self._tree(tree.left, left, clean if clean == -2 else None)
         b = self._tree(tree.right, right, clean if clean == -1 else None)
-        if tree.left.type[1] == "n" and not (self._is_clean(tree.left, -1) or self._is_clean(tree.right, -2)):
+        if tree.left.type[1] == "n" and not (is_clean(tree.left, -1) or is_clean(tree.right, -2)):
             # Of equal sizes the one that is used more: it may be masked already, or again.
             if self._mask_order(tree.left) < self._mask_order(tree.right):
                 a = self._masked(a, -1)
@@ -250,13 +193,13 @@ class Planner:
 
     def _mask_order(self, tree: Tree) -> tuple[int, int]:
         uses = self.chains.uses(tree) if isinstance(tree, Expression) else 0
-        return entries(tree.type), -uses
+        return entry_count(tree.type), -uses
 
     # -- attention ---------------------------------------------------------------------------------
 
     def _attention(self, softmax: Expression, values: int) -> int:
         """softmax @ values without the (n, n) matrices: the step masks the padding by itself."""
-        scores = self._scores_of(softmax)
+        scores = self.fusion.scores(softmax)
         assert scores is not None
         self.fused[softmax.text] = scores
         # The sign is no part of the step's scale: fused kernels take the maximum of a row before they scale.
@@ -271,67 +214,17 @@ class Planner:
             args.append(self._added(list(scores.bias)))
         return self._push("attention", tuple(args), "nd", Scalar(1, scores.scalar.scales))
 
-    def _fusable(self, softmax: Expression) -> bool:
-        """Whether a softmax exists for one product only, and its operand contains a product over d."""
-        return (
-            softmax.type == "nn" and self.chains.uses(softmax) == 1 and self._scores_of(softmax) is not None
-        )
-
-    def _scores_of(self, softmax: Expression) -> Scores | None:
-        if softmax.text not in self._scores:
-            self._scores[softmax.text] = self._split(self._addends(softmax.args[0]))
-        return self._scores[softmax.text]
-
-    def _split(self, addends: list[Term]) -> Scores | None:
-        """Takes the first addend that is a product over d apart; the others are the bias."""
-        for index, addend in enumerate(addends):
-            natural = transposed(addend.of) if addend.of.op == "transpose" else addend.of
-            if natural.op != "product":
-                continue
-            factors = self.chains.factors(addend.of)
-            options = []
-            for middle in range(1, len(factors)):
-                if factors[middle].type[0] == "d":
-                    query, before = cheapest(factors[:middle], self._fusable)
-                    key, after = cheapest(factors[middle:], self._fusable)
-                    options.append((before + after, middle, query, transposed_tree(key)))
-            if options:
-                _, middle, query, key = min(options, key=lambda option: option[0])
-                bias = tuple(addends[:index] + addends[index + 1 :])
-                return Scores(query, key, addend.scalar, bias, addend.of, middle)
-        return None
-
     # -- padding -----------------------------------------------------------------------------------
 
     def _clean_value(self, term: Term, axis: int) -> int:
         """Computes a term with padding zeroed along an axis that is about to be summed over."""
         scalar, x = term.scalar, term.of
-        if x.type[axis] != "n" or self._is_clean(x, axis):
+        if x.type[axis] != "n" or is_clean(x, axis):
             return self.value(term)
         if self._is_own_product(x):
-            tree = cheapest(self.chains.factors(x), self._fusable)[0]
+            tree = self.fusion.product_tree(x)
             return self._tree(tree, scalar, clean=axis)
         return self._masked(self.value(term), axis)
-
-    def _is_clean(self, tree: Tree, axis: int) -> bool:
-        """Whether padding holds zeros along a token axis anyway."""
-        if isinstance(tree, Product):
-            return self._is_clean(tree.left if axis == -2 else tree.right, axis)
-        args = [arg.of for arg in tree.args]
-        match tree.op:
-            case "transpose":
-                return self._is_clean(args[0], -3 - axis)
-            case "product":
-                return self._is_clean(args[0 if axis == -2 else 1], axis)
-            case "softmax":
-                return axis == tree.axis
-            case "unit":
-                return axis == tree.axis or self._is_clean(args[0], axis)
-            case "softsign" | "sum" | "rotary":
-                return all(self._is_clean(arg, axis) for arg in args)
-            case "multiply":
-                return any(self._is_clean(arg, axis) for arg in args)
-        return False
 
     # -- steps -------------------------------------------------------------------------------------
 
@@ -351,7 +244,7 @@ class Planner:
         return view
 
     def _push(self, op: str, args: tuple[int, ...], type_: Type, scalar: Scalar = ONE, axis: int = -1) -> int:
-        step = Step(op, args, type_, scalar, axis)
+        step = PlanStep(op, args, type_, scalar, axis)
         if step not in self.steps:
             self.steps[step] = len(self._types)
             self._types.append(type_)

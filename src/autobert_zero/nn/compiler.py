@@ -7,11 +7,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from autobert_zero.compile.plan import Step, describe
+from autobert_zero.compile.plan import PlanStep, describe_plan
 from autobert_zero.compile.planner import make_plan
-from autobert_zero.nn.kernels import KERNELS, Context, shifted, zero_padding
+from autobert_zero.nn.kernels import KERNELS, Context, zero_padding
 from autobert_zero.nn.rotary import turn
 from autobert_zero.space import Graph
+
+_MASKED = ("matmul", "previous", "next", "euclidean")
+"""Kernels whose operands the plan has masked where they need it."""
 
 _LONG = 1024
 """Tokens from which fused attention wins in half precision without AMX."""
@@ -57,6 +60,7 @@ class Compiled:
                 [values[register] for register in self._turned], context.positions, context.rotary_base
             )
             turned = dict(zip(self._turned, rotations, strict=True))
+        unmasked = Context(context.head_dim, None, context.positions, context.rotary_base, context.finite)
         for step, types in zip(self.plan.steps, self._types, strict=True):
             args = [values[arg] for arg in step.args]
             if step.op == "rotary" and step.args[0] in turned:
@@ -64,34 +68,26 @@ class Compiled:
             elif step.op in OPERATIONS:
                 values.append(OPERATIONS[step.op](step, args, context))
             else:
-                values.append(KERNELS[step.op](args, types, context))
+                values.append(KERNELS[step.op](args, types, unmasked if step.op in _MASKED else context))
         return values[self.plan.output]
 
     def describe(self) -> str:
         """One line per step, with the type of what it computes."""
-        return describe(self.plan)
+        return describe_plan(self.plan)
 
 
-Operation = Callable[[Step, Sequence[Tensor], Context], Tensor]
+Operation = Callable[[PlanStep, Sequence[Tensor], Context], Tensor]
 
 
-def _transpose(step: Step, args: Sequence[Tensor], context: Context) -> Tensor:
-    return args[0].mT
-
-
-def _scale(step: Step, args: Sequence[Tensor], context: Context) -> Tensor:
+def _scaled(step: PlanStep, args: Sequence[Tensor], context: Context) -> Tensor:
     return args[0] * step.scalar.value(context.head_dim)
 
 
-def _add(step: Step, args: Sequence[Tensor], context: Context) -> Tensor:
+def _add_scaled(step: PlanStep, args: Sequence[Tensor], context: Context) -> Tensor:
     return torch.add(args[0], args[1], alpha=step.scalar.value(context.head_dim))
 
 
-def _matmul(step: Step, args: Sequence[Tensor], context: Context) -> Tensor:
-    return args[0] @ args[1]
-
-
-def _mask(step: Step, args: Sequence[Tensor], context: Context) -> Tensor:
+def _mask(step: PlanStep, args: Sequence[Tensor], context: Context) -> Tensor:
     (x,) = args
     if context.mask is None:
         return x
@@ -99,7 +95,7 @@ def _mask(step: Step, args: Sequence[Tensor], context: Context) -> Tensor:
     return x * _over_tokens(context.mask.to(x.dtype), step.axis)
 
 
-def _softmax(step: Step, args: Sequence[Tensor], context: Context) -> Tensor:
+def _softmax_along_axis(step: PlanStep, args: Sequence[Tensor], context: Context) -> Tensor:
     (x,) = args
     if context.mask is not None and step.type[step.axis] == "n":
         x = x + _over_tokens(_additive(context.mask, x.dtype), step.axis)
@@ -107,50 +103,16 @@ def _softmax(step: Step, args: Sequence[Tensor], context: Context) -> Tensor:
     return x.softmax(-1) if step.axis == -1 else x.mT.softmax(-1).mT
 
 
-def _logsigmoid(step: Step, args: Sequence[Tensor], context: Context) -> Tensor:
-    return F.logsigmoid(args[0])
-
-
-def _softplus(step: Step, args: Sequence[Tensor], context: Context) -> Tensor:
+def _softplus(step: PlanStep, args: Sequence[Tensor], context: Context) -> Tensor:
     # Above its threshold softplus is x: at 40 that is exact in double precision, at the default 20 it is not.
     return F.softplus(args[0], threshold=40.0)
 
 
-def _softsign(step: Step, args: Sequence[Tensor], context: Context) -> Tensor:
-    return F.softsign(args[0])
-
-
-def _unit(step: Step, args: Sequence[Tensor], context: Context) -> Tensor:
+def _unit(step: PlanStep, args: Sequence[Tensor], context: Context) -> Tensor:
     return F.normalize(args[0], dim=step.axis, eps=1e-12)
 
 
-def _rotary(step: Step, args: Sequence[Tensor], context: Context) -> Tensor:
-    return turn(args, context.positions, context.rotary_base)[0]
-
-
-def _multiply(step: Step, args: Sequence[Tensor], context: Context) -> Tensor:
-    return args[0] * args[1]
-
-
-def _sigmoid(step: Step, args: Sequence[Tensor], context: Context) -> Tensor:
-    return args[0].sigmoid()
-
-
-def _previous(step: Step, args: Sequence[Tensor], context: Context) -> Tensor:
-    # The plan has masked the operand.
-    return shifted(args[0], 1, context.positions)
-
-
-def _next(step: Step, args: Sequence[Tensor], context: Context) -> Tensor:
-    return shifted(args[0], -1, context.positions)
-
-
-def _euclidean(step: Step, args: Sequence[Tensor], context: Context) -> Tensor:
-    # The plan has masked the operands.
-    return KERNELS["euclidean"](args, ("nn", "nn"), Context(context.head_dim, None))
-
-
-def _attention(step: Step, args: Sequence[Tensor], context: Context) -> Tensor:
+def _fused_attention(step: PlanStep, args: Sequence[Tensor], context: Context) -> Tensor:
     query, key, value, *rest = args
     scale = step.scalar.value(context.head_dim)
     mask, bias = context.mask, rest[0] if rest else None
@@ -201,21 +163,11 @@ def _additive(mask: Tensor, dtype: torch.dtype) -> Tensor:
 
 
 OPERATIONS: dict[str, Operation] = {
-    "transpose": _transpose,
-    "scale": _scale,
-    "add": _add,
-    "matmul": _matmul,
+    "scale": _scaled,
+    "add": _add_scaled,
     "mask": _mask,
-    "softmax": _softmax,
-    "logsigmoid": _logsigmoid,
+    "softmax": _softmax_along_axis,
     "softplus": _softplus,
-    "softsign": _softsign,
     "unit": _unit,
-    "euclidean": _euclidean,
-    "rotary": _rotary,
-    "multiply": _multiply,
-    "sigmoid": _sigmoid,
-    "previous": _previous,
-    "next": _next,
-    "attention": _attention,
+    "attention": _fused_attention,
 }

@@ -9,7 +9,7 @@ from pathlib import Path
 from string import ascii_uppercase
 from textwrap import wrap
 
-from autobert_zero import compile
+from autobert_zero.compile import describe_plan, fused_nodes, make_plan
 from autobert_zero.errors import UserError
 from autobert_zero.extras import require
 from autobert_zero.report import graphviz
@@ -212,7 +212,7 @@ class _Panel:
     def __init__(self, name: str, places: str, graph: Graph, placement: Placement, edges: list[Edge]) -> None:
         self._graph, self._placement, self._edges = graph, placement, edges
         self._title = (f"attention {name}", places)
-        self.fused = compile.fused_nodes(graph)
+        self.fused = fused_nodes(graph)
         heading = text_width(" ".join(self._title), _TEXT) + 12
         inner = max(placement.width, heading, 150.0)
         self._formula = wrap(format_node(graph.root), int(inner / (_SMALL * 0.61)), break_on_hyphens=False)
@@ -239,7 +239,7 @@ class _Panel:
 
         centres = {name: moved(point) for name, point in self._placement.centres.items()}
         routes = [tuple(map(moved, route)) for route in self._placement.routes]
-        compiled = compile.describe(compile.make_plan(self._graph))
+        compiled = describe_plan(make_plan(self._graph))
         return [
             Part(tuple(head), data={"graph": self._graph.code}),
             *(self._halo(group, centres, routes, compiled) for group in self.fused),

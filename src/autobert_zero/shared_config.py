@@ -119,6 +119,8 @@ class DistilConfig(Section):
     """Parts of a state whose relations are compared; divides both widths."""
     temperature: float = Field(1.0, gt=0)
     """Of the predictions that are compared."""
+    kept_gigabytes: float = Field(4.0, ge=0)
+    """Size that embeddings of teachers may reach in the cache; they are kept where that saves time."""
 
     @model_validator(mode="after")
     def _learns(self) -> "DistilConfig":

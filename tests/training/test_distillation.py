@@ -1,6 +1,8 @@
 """Losses of a distillation: plain formulas, parts of a batch, texts of packed sequences, learning."""
 
 import math
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -23,6 +25,7 @@ from autobert_zero.training.distillation import (
     texts_of,
 )
 from autobert_zero.training.loop import Recipe, train
+from autobert_zero.training.teacher import keep_embeddings
 
 CLS, SEP, MASK = 1, 2, 3
 BERT = "softmax(scale(Q @ K.T)) @ V"
@@ -165,3 +168,27 @@ def test_agreement_weighs_batches_by_their_sequences() -> None:
     single = [agreement(learner, objective, [batch]).loss for batch in (one, three)]
     assert agreement(learner, objective, [one, three]).loss == pytest.approx((single[0] + 3 * single[1]) / 4)
     assert math.isfinite(single[0])
+
+
+@pytest.mark.parametrize("isolated", [True, False])
+def test_kept_embeddings_are_those_of_whole_batches_and_the_same_from_the_disk(
+    isolated: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AUTOBERT_ZERO_CACHE", str(tmp_path))
+    teacher, student = masked_lm([BERT, "conv 3"], 8, seed=1), masked_lm(["conv 3"], 8, seed=2)
+    plain = loss_of({"embedding": 1.0}, teacher, (0,))
+    batch = packed(ROWS, isolated)
+    learner = Student(student, 8, plain.distillation).eval()
+    losses = []
+    for limit in (10**6, 10**6, 0):
+        embeddings = keep_embeddings(teacher.encoder, "digest", CLS, "fp32", limit)
+        objective = replace(plain, embeddings=embeddings)
+        losses.append(objective(learner, batch, batch).item())
+        halves = [objective(learner, batch.part(start, start + 2), batch) for start in (0, 2)]
+        torch.testing.assert_close(sum(halves), torch.tensor(losses[-1]), rtol=1e-5, atol=1e-6)
+    assert losses[0] == losses[1] == losses[2]
+    assert losses[0] == pytest.approx(plain(learner, batch, batch).item(), rel=1e-5)
+    again = keep_embeddings(teacher.encoder, "digest", CLS, "fp32", 10**6)
+    assert len(again.kept) == len(ROWS)
+    monkeypatch.setattr(type(again), "_compute", lambda *given: pytest.fail("it is kept"))
+    assert replace(plain, embeddings=again)(learner, batch, batch).item() == losses[0]

@@ -17,7 +17,12 @@ from autobert_zero.files import written_whole
 T = TypeVar("T")
 
 VARIABLE = "AUTOBERT_ZERO_CACHE"
-KINDS = {".npy": "sequences", ".tokenizer.json": "tokenizer", ".partial": "unfinished"}
+KINDS = {
+    ".npy": "sequences",
+    ".tokenizer.json": "tokenizer",
+    ".vectors": "embeddings",
+    ".partial": "unfinished",
+}
 """What the endings of its files say."""
 
 
@@ -76,7 +81,7 @@ def read_cached(path: Path, read: Callable[[Path], T]) -> T | None:
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
-        raise _unusable(path.parent, error) from None
+        raise unusable(path.parent, error) from None
     try:
         return read(path)
     except Exception:  # a file that was cut short or overwritten; each library has its own exceptions
@@ -94,7 +99,7 @@ def write_cached(path: Path) -> Iterator[Path]:
         with written_whole(path) as partial:
             yield partial
     except OSError as error:
-        raise _unusable(path.parent, error) from error
+        raise unusable(path.parent, error) from error
 
 
 def check_writable() -> None:
@@ -107,7 +112,7 @@ def check_writable() -> None:
     try:
         exists = next(path for path in (folder, *folder.parents) if path.exists())
     except OSError as error:
-        raise _unusable(folder, error) from None
+        raise unusable(folder, error) from None
     if not exists.is_dir():
         raise CacheError(f"the cache {folder} cannot be used: {exists} is a file; set {VARIABLE} to a folder")
     if not os.access(exists, os.W_OK | os.X_OK):
@@ -147,7 +152,7 @@ def entries() -> list[Entry]:
                 status = path.stat()
                 found.append(Entry(path, kind, status.st_size, status.st_mtime))
     except OSError as error:
-        raise _unusable(folder, error) from None
+        raise unusable(folder, error) from None
     return sorted(found, key=lambda entry: (entry.modified, entry.path.name))
 
 
@@ -160,10 +165,11 @@ def remove(entry: Entry) -> None:
     try:
         entry.path.unlink(missing_ok=True)
     except OSError as error:
-        raise _unusable(entry.path.parent, error) from None
+        raise unusable(entry.path.parent, error) from None
 
 
-def _unusable(folder: Path, error: OSError) -> CacheError:
+def unusable(folder: Path, error: OSError) -> CacheError:
+    """The error for a cache that the system lets nobody read or write."""
     reason = error.strerror or str(error)
     return CacheError(
         f"the cache {folder} cannot be used: {reason}; make room or set {VARIABLE} to another folder"

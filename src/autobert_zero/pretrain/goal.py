@@ -17,12 +17,13 @@ from autobert_zero.space.inheritance import plan_inheritance
 from autobert_zero.training.goal import Goal, MaskedTokens, Teacher
 
 
-def make_goal(config: PretrainConfig, tokenizer: Tokenizer) -> Goal:
+def make_goal(config: PretrainConfig, tokenizer: Tokenizer, device: torch.device) -> Goal:
     """The goal that a config names.
 
     Args:
         config: The whole config.
         tokenizer: The student's.
+        device: Where the model is trained.
 
     Raises:
         UserError: The teacher cannot be used with this student.
@@ -36,7 +37,7 @@ def make_goal(config: PretrainConfig, tokenizer: Tokenizer) -> Goal:
             "needs the vocabulary of its teacher"
         )
     teacher = load_teacher(encoder, config.distil, tokenizer, config.positions, config.model.width)
-    return teacher.goal(len(config.backbone), config.precision)
+    return teacher.goal(len(config.backbone), config.precision, device)
 
 
 def load_teacher(

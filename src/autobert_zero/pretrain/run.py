@@ -111,7 +111,7 @@ def run_pretraining(config: PretrainConfig, out: Path, progress: Bars) -> dict[s
             write_text(out / TOKENIZER, text.tokenizer.to_str(pretty=True))
             write_text(out / PRETRAINING.marker, config.absolute().to_yaml())
 
-        goal = make_goal(config, text.tokenizer)
+        goal = make_goal(config, text.tokenizer, device)
         inputs = _inputs(text) | goal.inputs
         opened = open_run(out, PRETRAINING, inputs, write_start, progress.say)
         with opened if leads else nullcontext():

@@ -18,6 +18,7 @@ from autobert_zero.nn import MaskedLM
 from autobert_zero.nn.documents import Documents, layout
 from autobert_zero.nn.encoder import Encoder, run_layers
 from autobert_zero.training.precision import Precision, autocast
+from autobert_zero.training.teacher import TeacherEmbeddings, unmasked
 
 _SHORTEST = 4
 """Tokens, marks included, of the shortest text that is compared: what packing cuts off is no text."""
@@ -51,10 +52,12 @@ class Texts:
     Attributes:
         ids: (T, n) token ids, `[CLS]` first.
         mask: (T, n) booleans, True at real tokens.
+        places: (T,) place of each among the texts of the batch.
     """
 
     ids: Tensor
     mask: Tensor
+    places: Tensor
 
 
 Masked = tuple[Tensor, Tensor, Tensor | None, Documents | None]
@@ -140,6 +143,7 @@ class DistillationLoss:
         teacher: In evaluation mode, on the student's device, without gradients.
         distillation: What is learned.
         precision: Number format of the forward passes.
+        embeddings: The teacher's embeddings of sequences, kept on disk; None: computed batch by batch.
         kept: Where embeddings of batches that come again are kept, if nothing else of the teacher is
             compared; None: nowhere.
     """
@@ -148,6 +152,7 @@ class DistillationLoss:
     distillation: Distillation
     precision: Precision
     kept: Kept | None = None
+    embeddings: TeacherEmbeddings | None = None
 
     def __call__(self, student: nn.Module, part: MaskedBatch, whole: MaskedBatch) -> Tensor:
         """What a part of a batch adds to the loss of the whole batch."""
@@ -175,7 +180,7 @@ class DistillationLoss:
         masked = _masked(part, device) if by_token else None
         with autocast(self.precision, device):
             with torch.no_grad():
-                theirs = self._views(part, texts, every)
+                theirs = self._views(part, own, texts, every)
                 wanted = self.teacher(*_arguments(masked)) if masked and weights["logits"] else None
             ours, logits = student(texts, every, masked)
         losses = {name: torch.zeros((), device=device) for name in LOSSES if weights[name]}
@@ -196,10 +201,15 @@ class DistillationLoss:
                 losses["logits"] += divergence / count
         return losses, torch.cat(cosines)
 
-    def _views(self, part: MaskedBatch, texts: list[tuple[Tensor, Tensor]], every: bool) -> list[View]:
+    def _views(
+        self, part: MaskedBatch, groups: list[Texts], texts: list[tuple[Tensor, Tensor]], every: bool
+    ) -> list[View]:
         """What the teacher makes of texts."""
         if self.kept is not None and id(part) in self.kept:
             return self.kept[id(part)][1]
+        if self.embeddings is not None and groups:
+            known = self.embeddings.embed(part)  # (texts of the part, d)
+            return [View(known[group.places], torch.empty(0), []) for group in groups]
         views = [view_of(self.teacher.encoder, ids, mask, every) for ids, mask in texts]
         if self.kept is not None and not (every or self.distillation.weights["relations"]):
             nothing = torch.empty(0)
@@ -231,12 +241,11 @@ def texts_of(batch: MaskedBatch, beginning: int) -> list[Texts]:
     Returns:
         Groups of similar lengths, each padded to at most twice its shortest but the first.
     """
-    ids = batch.ids.flatten().clone()  # (B * n,)
-    ids[batch.rows] = batch.labels
-    ids = ids.view(batch.ids.shape)  # (B, n)
+    ids = unmasked(batch)  # (B, n)
     if batch.starts is None:
-        return [Texts(ids, torch.ones_like(ids, dtype=torch.bool))]
+        return [Texts(ids, torch.ones_like(ids, dtype=torch.bool), torch.arange(len(ids)))]
     _, documents = layout(batch.starts)
+    numbers = batch.starts.flatten().cumsum(0) - 1  # (B * n,)
     groups, first = [], 0
     for real in documents.real:
         tokens = documents.tokens[first : first + real.numel()]
@@ -255,7 +264,7 @@ def texts_of(batch: MaskedBatch, beginning: int) -> list[Texts]:
         if kept.any():
             longest = int(mask.sum(1).max())
             rows, mask = rows[kept, :longest], mask[kept, :longest]
-            groups.append(Texts(rows.masked_fill(~mask, 0), mask))
+            groups.append(Texts(rows.masked_fill(~mask, 0), mask, numbers[tokens.view(real.shape)[kept, 0]]))
     return groups
 
 

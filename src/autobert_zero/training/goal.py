@@ -4,8 +4,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
+import torch
 from torch import Tensor, nn
 
+from autobert_zero.data.cache import cache_folder
 from autobert_zero.data.masking import MaskedBatch, Vocabulary
 from autobert_zero.nn import MaskedLM
 from autobert_zero.run_folder import Input
@@ -21,6 +23,7 @@ from autobert_zero.training.distillation import (
 from autobert_zero.training.language import evaluate, guess_limit, language_objective
 from autobert_zero.training.loop import Objective
 from autobert_zero.training.precision import Precision
+from autobert_zero.training.teacher import TeacherEmbeddings, keep_embeddings
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -169,14 +172,19 @@ class Teacher:
         """What a run depends on."""
         return Input(self.digest, self.name)
 
-    def goal(self, depth: int, precision: Precision) -> Distil:
+    def goal(self, depth: int, precision: Precision, device: torch.device | None = None) -> Distil:
         """The distance to the teacher.
 
         Args:
             depth: Layers of the student.
             precision: Number format of the forward passes.
+            device: Where the student is trained; None: embeddings are not kept on disk.
+
+        Raises:
+            CacheError: The cache may not be read.
         """
         settings, sizes = self.settings, self.model.encoder.config
+        embeddings = self._kept_embeddings(precision, device)
         limit = len(self.model.encoder.layers)
         places = even_places(depth, limit)
         named = ", ".join(f"{name} {weight:g}" for name, weight in settings.weights.items() if weight)
@@ -191,9 +199,32 @@ class Teacher:
             {"teacher": self.input},
             [
                 f"teacher {self.name}: {limit} layers, width {sizes.width}, {parameters:,} parameters; "
-                f"losses: {named}{compared}"
+                f"losses: {named}{compared}",
+                *self._kept_lines(embeddings),
             ],
             float("inf"),
-            DistillationLoss(self.model, distillation, precision, self.kept),
+            DistillationLoss(self.model, distillation, precision, self.kept, embeddings),
             sizes.width,
         )
+
+    def _kept_embeddings(self, precision: Precision, device: torch.device | None) -> TeacherEmbeddings | None:
+        """The embeddings that are kept, where that is cheaper; states of tokens would take far more room."""
+        settings = self.settings
+        if device is None or device.type != "cpu" or not settings.embedding:
+            return None
+        if settings.hidden or settings.relations:
+            return None
+        limit = int(settings.kept_gigabytes * 1e9)
+        return keep_embeddings(self.model.encoder, self.digest, self.beginning, precision, limit)
+
+    def _kept_lines(self, embeddings: TeacherEmbeddings | None) -> list[str]:
+        if not self.settings.embedding:
+            return []
+        if embeddings is None:
+            where = "on a CPU, where embeddings are the only states that are compared"
+            return [f"embeddings of the teacher: computed in every step (they are kept {where})"]
+        limit, full = self.settings.kept_gigabytes, "" if embeddings.kept.room > 0 else "; no room for more"
+        return [
+            f"embeddings of the teacher: kept in {cache_folder()}, up to {limit:g} GB; "
+            f"{len(embeddings.kept):,} sequences are there{full}"
+        ]

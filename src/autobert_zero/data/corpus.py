@@ -62,6 +62,7 @@ class Account:
         files: Number of local files; 0 where there are none.
         columns: Columns that the text of records was taken from.
         guessed: The columns were guessed, not chosen.
+        blank: Number of documents without text.
         skipped: How many files were passed over, by the reason.
     """
 
@@ -70,6 +71,7 @@ class Account:
     files: int = 0
     columns: tuple[str, ...] = ()
     guessed: bool = False
+    blank: int = 0
     skipped: Counter[str] = field(default_factory=Counter)
 
     def __str__(self) -> str:
@@ -79,6 +81,8 @@ class Account:
         if self.columns:
             how = " (guessed; --text-column chooses)" if self.guessed else ""
             parts.append(f"text from column {', '.join(self.columns)}{how}")
+            if self.blank:  # of records; blank lines only part paragraphs
+                parts.append(f"{self.blank:,} record{'s have' if self.blank > 1 else ' has'} no text there")
         line = ", ".join(parts)
         if self.skipped:
             reasons = ", ".join(f"{count:,} {reason}" for reason, count in sorted(self.skipped.items()))
@@ -134,8 +138,8 @@ def open_corpus(source: str | CorpusConfig) -> Corpus:
     text = CorpusConfig(corpus=source) if isinstance(source, str) else source
     opened = open_parts(text, streaming=False)
     paragraphs = _Paragraphs(opened.parts)
-    identity, documents, characters = paragraphs.read_all(name_of(text))
-    account = opened.account(text, documents, characters)
+    identity, documents, characters, blank = paragraphs.read_all(name_of(text))
+    account = opened.account(text, documents, characters, blank)
     return Corpus(name_of(text), identity, paragraphs, account)
 
 
@@ -160,11 +164,11 @@ class Parts:
     files: list[Path] = field(default_factory=list)
     skipped: Counter[str] = field(default_factory=Counter)
 
-    def account(self, text: CorpusConfig, documents: int, characters: int) -> Account:
-        """What was read, when the given numbers of documents and characters were."""
+    def account(self, text: CorpusConfig, documents: int, characters: int, blank: int) -> Account:
+        """What was read, when the given numbers of documents, characters and blank documents were."""
         columns = tuple(self.columns)
         guessed = bool(columns) and text.text_column is None
-        return Account(documents, characters, len(self.files), columns, guessed, self.skipped)
+        return Account(documents, characters, len(self.files), columns, guessed, blank, self.skipped)
 
 
 def open_parts(text: CorpusConfig, streaming: bool) -> Parts:
@@ -286,24 +290,24 @@ class _Paragraphs(Sequence[str]):
         self._identity = ""
         self._length = 0
 
-    def read_all(self, name: str) -> tuple[str, int, int]:
+    def read_all(self, name: str) -> tuple[str, int, int, int]:
         """Reads everything once.
 
         Returns:
-            The digest, and the numbers of documents and characters.
+            The digest, and the numbers of documents, characters and blank documents.
 
         Raises:
             CorpusError: Something cannot be read, or there is no text.
         """
-        self._identity, documents, characters, blank = "", 0, 0, True
+        self._identity, documents, characters, blank = "", 0, 0, 0
         for text in self._read():
             documents += 1
             characters += len(text)
-            blank = blank and (not text or text.isspace())
-        if blank:
+            blank += not text or text.isspace()
+        if blank == documents:
             raise empty(name)
         self._length = documents
-        return self._identity, documents, characters
+        return self._identity, documents, characters, blank
 
     def _read(self) -> Iterator[str]:
         digest = hashlib.blake2b(digest_size=16)

@@ -116,16 +116,16 @@ def decode_lines(stream: IO[bytes], name: str, compressed: bool = False) -> Iter
         return
     offset = number = 0
     for raw in stream:
+        if b"\0" in raw:
+            place = f"byte {offset + raw.index(0):,} is zero"
+            yield Damage(f"{name} is binary, not text (line {number + 1:,}, {place})")
+            return
         try:
             text = raw.decode()
         except UnicodeDecodeError as error:
             number += 1
             yield _wrong_byte(name, number, offset + error.start, raw[error.start])
         else:
-            if b"\0" in raw:
-                place = f"byte {offset + raw.index(0):,} is zero"
-                yield Damage(f"{name} is binary, not text (line {number + 1:,}, {place})")
-                return
             if offset == 0:
                 text = text.removeprefix("\ufeff")
             for part in _without_ends(text):

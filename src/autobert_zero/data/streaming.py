@@ -132,13 +132,14 @@ def first_block(source: str | CorpusConfig, block: int = BLOCK) -> Corpus:
     text = CorpusConfig(corpus=source) if isinstance(source, str) else source
     opened = open_parts(text, streaming=True)
     texts = list(islice(_read(text, opened, 0), block))
-    if not any(each.strip() for each in texts):
+    blank = sum(not each or each.isspace() for each in texts)
+    if blank == len(texts):
         raise empty(name_of(text))
     digest = hashlib.blake2b(repr([file.stat().st_size for file in opened.files]).encode(), digest_size=16)
     for each in texts:
         encoded = each.encode()
         digest.update(b"%d\n%b" % (len(encoded), encoded))
-    account = opened.account(text, len(texts), sum(map(len, texts)))
+    account = opened.account(text, len(texts), sum(map(len, texts)), blank)
     return Corpus(
         name_of(text), digest.hexdigest(), texts, account, files_digest(opened.files) if opened.files else ""
     )

@@ -16,8 +16,8 @@ from typing import Any
 
 from autobert_zero.pretrain.model import new_model
 from autobert_zero.pretrain.presets import demo
-from autobert_zero.pretrain.run import recipe_of
 from autobert_zero.pretrain.text import open_text
+from autobert_zero.pretrain.training import recipe_of
 from autobert_zero.settings import resolve
 from autobert_zero.training.language import language_objective
 from autobert_zero.training.loop import make_optimizer, train

@@ -20,16 +20,17 @@ from safetensors.torch import load_file
 from autobert_zero.data.masking import MaskedBatch, TrainingBatches
 from autobert_zero.errors import UserError
 from autobert_zero.nn import EncoderConfig, MaskedLM
-from autobert_zero.pretrain import goal as goals
 from autobert_zero.pretrain import model as models
 from autobert_zero.pretrain import run as module
+from autobert_zero.pretrain import training
 from autobert_zero.pretrain.config import PretrainConfig
+from autobert_zero.pretrain.folder import read_config
 from autobert_zero.pretrain.log import read_log
-from autobert_zero.pretrain.run import read_config
 from autobert_zero.pretrain.start import search_config
 from autobert_zero.run_folder import read_record
 from autobert_zero.settings import resolve
 from autobert_zero.training import checkpoint
+from autobert_zero.training import goal as goals
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +51,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory, corpus_file: Path) -> Path:
 
 def stopped_at(step: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Lets trainings stop after a step, as if by Ctrl-C."""
-    real = module.train
+    real = training.train
 
     def train(*given: Any, **options: Any) -> float:
         on_step = given[4]
@@ -62,7 +63,7 @@ def stopped_at(step: int, monkeypatch: pytest.MonkeyPatch) -> None:
 
         return real(*given[:4], watched, *given[5:], **options)
 
-    monkeypatch.setattr(module, "train", train)
+    monkeypatch.setattr(training, "train", train)
 
 
 def test_the_folder(whole: Path) -> None:

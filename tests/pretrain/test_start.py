@@ -13,8 +13,8 @@ from runs import weights
 from tokenizers import Tokenizer
 
 from autobert_zero.hf import AutoBertZeroForMaskedLM
+from autobert_zero.pretrain.folder import read_config
 from autobert_zero.pretrain.model import new_model
-from autobert_zero.pretrain.run import read_config
 
 BERT = "softmax(scale(Q @ K.T)) @ V"
 COMMON = ("--set", "phases=[{steps: 2, length: 16, batch_size: 4}]")

@@ -102,8 +102,8 @@ def pretrain_settings(options: Mapping[str, Any]) -> "PretrainConfig":
     Args:
         options: Those of the command, by name.
     """
+    from autobert_zero.pretrain.folder import read_config
     from autobert_zero.pretrain.presets import PRESETS
-    from autobert_zero.pretrain.run import read_config
 
     if options["resume"]:
         check_resumed(options)
@@ -156,8 +156,8 @@ def _backbone(options: Mapping[str, Any]) -> "Backbone":
 
 def _settings_of(run: Path, preset: str) -> dict[str, Any]:
     """Text and sizes of a run of ours, without the sizes for a preset that has its own."""
+    from autobert_zero.pretrain.folder import read_config
     from autobert_zero.pretrain.presets import SIZED
-    from autobert_zero.pretrain.run import read_config
     from autobert_zero.pretrain.start import search_config
     from autobert_zero.run_folder import PRETRAINING, SEARCH, kind_of
     from autobert_zero.shared_config import CorpusConfig, SizesConfig

@@ -34,6 +34,11 @@ def new_model(config: PretrainConfig, vocabulary: int) -> MaskedLM:
     return model
 
 
+def from_scratch(config: PretrainConfig) -> PretrainConfig:
+    """The same model without the weights that it starts from."""
+    return config.model_copy(update={"start": None})
+
+
 def save_model(config: PretrainConfig, weights: dict[str, Tensor], tokenizer: Tokenizer, out: Path) -> None:
     """Writes a model and its tokenizer as `save_pretrained` does.
 
@@ -44,7 +49,7 @@ def save_model(config: PretrainConfig, weights: dict[str, Tensor], tokenizer: To
         out: The folder.
     """
     vocabulary = len(weights["encoder.embeddings.token.weight"])
-    model = new_model(config.model_copy(update={"start": None}), vocabulary)
+    model = new_model(from_scratch(config), vocabulary)
     model.load_state_dict(weights)
     saved = from_masked_lm(model, pad_token_id=tokenizer.token_to_id("[PAD]"))
     if config.distil is None or config.distil.trains_head:

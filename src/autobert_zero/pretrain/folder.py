@@ -1,0 +1,39 @@
+"""What the folder of a pre-training holds: its config and, once it is finished, its summary."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from autobert_zero.errors import UserError
+from autobert_zero.pretrain.config import PretrainConfig
+from autobert_zero.run_folder import (
+    PRETRAINING,
+    check_run,
+    kind_of,
+)
+from autobert_zero.run_folder.names import SUMMARY
+from autobert_zero.settings import read_yaml, resolve
+
+
+def read_config(out: Path) -> PretrainConfig:
+    """Reads the config of a pre-training, to resume it.
+
+    Raises:
+        UserError: There is none in the folder, or it is damaged.
+    """
+    check_run(out, PRETRAINING)
+    path = out / PRETRAINING.marker
+    try:
+        settings = read_yaml(path)
+        base = PretrainConfig(backbone=tuple(settings["backbone"]))
+        return resolve(base, settings)
+    except (KeyError, TypeError, ValueError) as error:
+        raise UserError(f"{path} is damaged ({error}); start another run") from None
+
+
+def read_summary(out: Path) -> dict[str, Any] | None:
+    """The summary of a finished training; None for another folder."""
+    path = out / SUMMARY
+    if not path.exists() or kind_of(out) is not PRETRAINING:
+        return None
+    return dict(json.loads(path.read_text(encoding="utf-8")))

@@ -1,0 +1,249 @@
+"""The training of a pre-training: phase by phase, with evaluations, checkpoints and resume."""
+
+import json
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from autobert_zero.data.masking import MaskedBatch
+from autobert_zero.data.streaming import Place, StreamingBatches
+from autobert_zero.devices import out_of_memory
+from autobert_zero.errors import UserError
+from autobert_zero.files import write_text
+from autobert_zero.nn import MaskedLM
+from autobert_zero.pretrain.config import PhaseConfig, PretrainConfig
+from autobert_zero.pretrain.log import Log, Meter
+from autobert_zero.pretrain.model import from_scratch, new_model, save_model
+from autobert_zero.pretrain.text import Batches, PhaseText, Text
+from autobert_zero.progress import Bars
+from autobert_zero.run_folder.names import CHECKPOINTS, DIVERGED, SUMMARY
+from autobert_zero.signals import Stopped, requests
+from autobert_zero.training.checkpoint import (
+    Checkpoint,
+    CheckpointError,
+    model_weights,
+    newest_checkpoint,
+    restore,
+    save_checkpoint,
+)
+from autobert_zero.training.goal import Figures, Goal
+from autobert_zero.training.loop import Diverged, Recipe, make_optimizer, train
+from autobert_zero.training.precision import gradient_scaler
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
+_SCALER = "scaler"
+
+_Asked = Callable[[], int | None]
+"""Returns the signal that asked for a stop."""
+
+
+class PretrainingRun:
+    """The state of a pre-training while it runs."""
+
+    def __init__(
+        self,
+        config: PretrainConfig,
+        out: Path,
+        progress: Bars,
+        accelerator: "Accelerator | None",
+        text: Text,
+        goal: Goal,
+        model: MaskedLM,
+    ) -> None:
+        self.config = config
+        self.out = out
+        self.progress = progress
+        self.accelerator = accelerator
+        self.text = text
+        self.goal = goal
+        self.leads = accelerator is None or accelerator.is_main_process
+        self.recipe = recipe_of(config)
+        self.model = goal.wrap(model)
+        self.optimizer = make_optimizer(self.model, self.recipe)
+        self.scaler = gradient_scaler(config.precision, next(model.parameters()).device)
+        if config.recipe.compile:
+            self.model.compile()
+        if accelerator is not None:
+            self.model, prepared = accelerator.prepare(self.model, self.optimizer)
+            self.optimizer = prepared.optimizer
+        self.meter = Meter()
+        self.step = 0
+
+    def run(self) -> dict[str, Any]:
+        """Trains what is left, and writes the model and the summary."""
+        found = newest_checkpoint(self.out / CHECKPOINTS, self.progress.say)
+        if found is not None:
+            restore(found, self.model, self.optimizer)
+            self.step = found.step
+            self.meter.restore(found.about)
+            if _SCALER in found.about:
+                self.scaler.load_state_dict(found.about[_SCALER])
+            self.progress.say(f"resuming after {self.step:,} of {self.config.steps:,} steps")
+        with (
+            requests(patient=self.accelerator is not None) as asked,
+            Log(self.out, self.step) if self.leads else nullcontext() as log,
+        ):
+            last = self._phases(found, log, asked)
+        held_out = self._measure(self.text.phases[-1].holdout)
+        weights = self.goal.weights(model_weights(self.model))
+        summary = self._summary(last, held_out)
+        if self.leads:
+            save_model(self.config, weights, self.text.tokenizer, self.out)
+            write_text(self.out / SUMMARY, json.dumps(summary, indent=2) + "\n")
+        return summary
+
+    def _phases(self, found: Checkpoint | None, log: Log | None, asked: _Asked) -> Figures:
+        begin, result = 0, None
+        for phase, text in zip(self.config.phases, self.text.phases, strict=True):
+            end = begin + phase.steps
+            if self.step < end:
+                if found is not None and "place" in found.about and begin < self.step:
+                    _continue_at(text.train, found.about["place"])
+                result = self._phase(phase, text, begin, log, asked)
+            begin = end
+        return result or self._measure(self.text.phases[-1].validation)
+
+    def _phase(
+        self,
+        phase: PhaseConfig,
+        text: PhaseText,
+        begin: int,
+        log: Log | None,
+        asked: _Asked,
+    ) -> Figures:
+        """Trains the steps of a phase, which begins at `begin`, that are left."""
+        config, report = self.config, self.config.report
+        steps = range(self.step, begin + phase.steps)
+        tokens = phase.batch_size * phase.length
+        result: Figures | None = None
+
+        def on_step(step: int, loss: float) -> None:
+            nonlocal result
+            self.step = step
+            self.meter.add(loss)
+            self.progress.update("pre-training", step, config.steps, f"loss {loss:.3f}")
+            ends = step == steps.stop
+            if step % report.log_every == 0 or ends:
+                mean, seconds = self.meter.line()
+                if log is not None:
+                    rate = self.recipe.rate(step - 1)
+                    log.write(step, loss=mean, learning_rate=rate, tokens_per_second=tokens / seconds)
+            evaluated = step % report.evaluate_every == 0 or ends
+            with self.meter.paused():
+                if evaluated:
+                    result = self._evaluate(text, step, log)
+                stopped = self._agreed(asked())
+                if step % report.checkpoint_every == 0 or ends or stopped is not None:
+                    self._save(self.out / CHECKPOINTS, text.train)
+                if evaluated and result is not None:  # saved before it is printed
+                    self.progress.say(f"step {step:,} of {config.steps:,}: {_in_words(result)}")
+            if stopped is not None:
+                raise Stopped(stopped)
+
+        self.meter.start()
+        try:
+            train(
+                self.model,
+                text.train.starting(steps.start - begin),
+                self.recipe,
+                self.goal.objective(),
+                on_step,
+                self.optimizer,
+                scaler=self.scaler,
+                steps=steps,
+                loss_limit=self.goal.loss_limit,
+                seed=config.seed,
+                accelerator=self.accelerator,
+            )
+        except Diverged as error:
+            self._save(self.out / DIVERGED, text.train)
+            raise UserError(
+                f"the training diverged: {error}. The state before that step is in {self.out / DIVERGED}; "
+                "try a lower recipe.learning_rate or a longer recipe.warmup in another --out"
+            ) from error
+        except CheckpointError:
+            raise
+        except Exception as error:  # the text cannot be read on, or memory is full
+            readable = isinstance(error, UserError) or out_of_memory(error)
+            # The weights are those after the last step. Several processes would have to fail together.
+            if readable and self.accelerator is None and self.step > steps.start:
+                self._save(self.out / CHECKPOINTS, text.train)
+            raise
+        assert result is not None
+        return result
+
+    def _agreed(self, asked: int | None) -> int | None:
+        """The signal that any of the processes was sent: all of them stop after the same step."""
+        if self.accelerator is None:
+            return asked
+        sent = torch.tensor([asked or 0], device=self.accelerator.device)
+        return int(self.accelerator.gather(sent).max()) or None
+
+    def _evaluate(self, text: PhaseText, step: int, log: Log | None) -> Figures:
+        result = self._measure(text.validation)
+        self.model.train()
+        if log is not None:
+            log.write(step, **_logged(result))
+        return result
+
+    def _measure(self, batches: Sequence[MaskedBatch]) -> Figures:
+        return self.goal.evaluate(self.model, batches, self.accelerator)
+
+    def _save(self, folder: Path, batches: Batches) -> None:
+        about = self.meter.state()
+        if self.scaler.is_enabled():
+            about[_SCALER] = self.scaler.state_dict()
+        if isinstance(batches, StreamingBatches):
+            about["place"] = asdict(batches.place)
+        save_checkpoint(folder, self.step, self.model, self.optimizer, about, self.accelerator)
+
+    def _summary(self, last: Figures, held_out: Figures) -> dict[str, Any]:
+        config = self.config
+        counted = new_model(from_scratch(config), self.text.vocabulary.size)
+        return {
+            "backbone": list(config.backbone),
+            "parameters": sum(p.numel() for p in counted.parameters()),
+            "steps": config.steps,
+            "tokens": config.tokens,
+            **({} if config.distil is None else {"teacher": config.distil.teacher}),
+            **{f"validation_{name}": value for name, value in last.items()},
+            **{f"holdout_{name}": value for name, value in held_out.items()},
+            "seconds": self.meter.seconds,
+            "tokens_per_second": config.tokens / self.meter.seconds if self.meter.seconds else 0.0,
+            "seed": config.seed,
+        }
+
+
+def recipe_of(config: PretrainConfig) -> Recipe:
+    """The recipe of the training loop."""
+    recipe = config.recipe
+    return Recipe(
+        steps=config.steps,
+        learning_rate=recipe.learning_rate,
+        warmup=recipe.warmup,
+        weight_decay=recipe.weight_decay,
+        clip=recipe.clip,
+        precision=config.precision,
+        parts=recipe.accumulation,
+    )
+
+
+def _logged(result: Figures) -> Figures:
+    """An evaluation on validation text, by the names that the log has for it."""
+    return {"validation_loss" if name == "loss" else name: value for name, value in result.items()}
+
+
+def _in_words(result: Figures) -> str:
+    return ", ".join(f"{name.replace('_', ' ')} {value:.4f}" for name, value in _logged(result).items())
+
+
+def _continue_at(batches: Batches, place: dict[str, int]) -> None:
+    """Moves a stream to the place that a checkpoint saved; other batches are functions of the step."""
+    if isinstance(batches, StreamingBatches):
+        batches.place = Place(**place)

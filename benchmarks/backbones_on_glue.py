@@ -29,7 +29,7 @@ from rich.console import Console
 
 from autobert_zero.devices import find_device
 from autobert_zero.files import write_text
-from autobert_zero.finetune.config import Settings
+from autobert_zero.finetune.config import FinetuneConfig
 from autobert_zero.finetune.results.scores import Score, table
 from autobert_zero.finetune.suite import finetune
 from autobert_zero.minimal_pairs.data import Pair, read_pairs, subset
@@ -152,7 +152,7 @@ def scored(name: str, seed: int, task: str, setting: Setting, progress: Bars) ->
         setting.task(task),
         setting.data(task),
         setting.out / "glue" / folder(name, seed) / task,
-        Settings(
+        FinetuneConfig(
             rates=setting.rates,
             seeds=setting.seeds,
             batch_size=32,

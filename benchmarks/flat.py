@@ -20,12 +20,13 @@ from statistics import median
 import psutil
 from rich.console import Console
 
-from autobert_zero.search.config import ModelConfig, ProxyConfig, SearchConfig, StrategyConfig
+from autobert_zero.search.config import SearchConfig, SearchModelConfig, StrategyConfig
 from autobert_zero.search.history import History
 from autobert_zero.search.loop import Search
 from autobert_zero.search.progress import RunProgress
 from autobert_zero.search.strategies import make_strategy
 from autobert_zero.search.toy import ToyEvaluator
+from autobert_zero.search.training_config import ProxyConfig
 from autobert_zero.search.trial import Trial
 from autobert_zero.search_runs.twins import function_of
 from autobert_zero.space import sample_backbone
@@ -56,7 +57,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="1,000 candidates")
     candidates = 1_000 if parser.parse_args().quick else 10_000
     config = SearchConfig(
-        model=ModelConfig(layers=6),
+        model=SearchModelConfig(layers=6),
         strategy=StrategyConfig(population=100, parents=5, children=4),
         proxy=ProxyConfig(candidates=candidates),
     )

@@ -17,11 +17,12 @@ from random import Random
 from time import perf_counter, process_time
 
 from autobert_zero.report.page import write_report
-from autobert_zero.search.config import ModelConfig, ProxyConfig, SearchConfig, StrategyConfig
+from autobert_zero.search.config import SearchConfig, SearchModelConfig, StrategyConfig
 from autobert_zero.search.history import History
 from autobert_zero.search.loop import Search
 from autobert_zero.search.strategies import make_strategy
 from autobert_zero.search.toy import ToyEvaluator
+from autobert_zero.search.training_config import ProxyConfig
 from autobert_zero.search.trial import Outcome, Proposal, Status, Trial
 from autobert_zero.space import Space, sample_backbone
 
@@ -31,7 +32,7 @@ DIVERGED = 0.02
 def record(folder: Path, candidates: int) -> float:
     """Runs the toy search and records it; returns the seconds that recording took."""
     config = SearchConfig(
-        model=ModelConfig(layers=6),
+        model=SearchModelConfig(layers=6),
         strategy=StrategyConfig(population=100, parents=5, children=4),
         proxy=ProxyConfig(candidates=candidates),
     )

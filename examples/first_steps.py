@@ -19,7 +19,7 @@ from rich.console import Console
 
 from autobert_zero.data.corpus import open_corpus
 from autobert_zero.describe import describe_backbone
-from autobert_zero.finetune.config import Settings
+from autobert_zero.finetune.config import FinetuneConfig
 from autobert_zero.finetune.suite import finetune
 from autobert_zero.pretrain.presets import demo
 from autobert_zero.pretrain.run import run_pretraining
@@ -105,7 +105,7 @@ task.write_text("columns: [text]\nlabels: [old, new]\nmetrics: [accuracy]\n", en
 # more. Chance is 50 %. A lower loss above need not win here: words alone tell much about the Testament.
 
 # %%
-settings = Settings(rates=(1e-3,), seeds=1, epochs=3, length=64, steps=min(STEPS, 189))
+settings = FinetuneConfig(rates=(1e-3,), seeds=1, epochs=3, length=64, steps=min(STEPS, 189))
 scores = {}
 with Bars(Console()) as progress:
     for name, model in models.items():

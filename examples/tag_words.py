@@ -14,7 +14,7 @@ import transformers
 from rich.console import Console
 
 import autobert_zero.hf  # noqa: F401  # the Auto classes know "autobert-zero" from here on
-from autobert_zero.finetune.config import Settings
+from autobert_zero.finetune.config import FinetuneConfig
 from autobert_zero.finetune.results.scores import table
 from autobert_zero.finetune.suite import finetune
 from autobert_zero.progress import Bars, quiet_transformers
@@ -80,7 +80,7 @@ def main(model: str, out: Path) -> None:
     task = data / "names.yaml"
     task.write_text("kind: tags\n")
 
-    settings = Settings(rates=(1e-3, 3e-3), seeds=1, epochs=30, batch_size=4, patience=10)
+    settings = FinetuneConfig(rates=(1e-3, 3e-3), seeds=1, epochs=30, batch_size=4, patience=10)
     with Bars(Console()) as progress:
         score = finetune(model, str(task), data, out / "model", settings, progress)
     print(table([score]))

@@ -103,7 +103,7 @@ def test_bad_settings(text: str, message: str) -> None:
         ({"model": {"dropout": 1}}, "model.dropout: input should be less than 1"),
         ({"seed": -1}, "seed: input should be greater than or equal to 0"),
         ({"seed": 2**64}, "seed: input should be less than 4294967296"),
-        ({"precision": "fp8"}, "precision: input should be 'auto', 'fp32' or 'bf16'"),
+        ({"precision": "fp8"}, "precision: input should be 'auto', 'fp32', 'tf32', 'bf16' or 'fp16'"),
         ({"proxy": {"learning_rate": 0}}, "proxy.learning_rate: input should be greater than 0"),
         ({"strategy": {"alpha": float("inf")}}, "strategy.alpha: input should be a finite number"),
         ({"proxy": {"learning_rate": float("nan")}}, "proxy.learning_rate: input should be a finite number"),

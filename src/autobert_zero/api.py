@@ -156,11 +156,11 @@ def finetune(
     from autobert_zero.settings import parse_setting, resolve
 
     require("finetune", "finetune")
-    from autobert_zero.finetune.config import Settings
+    from autobert_zero.finetune.config import FinetuneConfig
     from autobert_zero.finetune.suite import finetune as run
 
     given = {"rates": list(rates), "seeds": seeds}
-    chosen = resolve(Settings(), given, *map(parse_setting, _assignments(settings)))
+    chosen = resolve(FinetuneConfig(), given, *map(parse_setting, _assignments(settings)))
     folder = None if data is None else Path(data)
     with Bars(log_console(), quiet) as progress:
         return run(str(model), str(task), folder, Path(out), chosen, progress)

@@ -3,9 +3,11 @@
 Unknown keys are errors. The configs are in `search.config`, `pretrain.config` and `finetune.config`.
 """
 
+from collections.abc import Mapping
+from copy import deepcopy
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Any, Self, TypeVar, get_args
+from typing import Annotated, Any, ClassVar, Self, TypeVar, get_args
 
 import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError, ValidationInfo
@@ -22,7 +24,7 @@ class ConfigError(UserError):
 class Section(BaseModel):
     """A group of settings, frozen; unknown keys are errors."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True)
 
 
 def _source(source: str, info: ValidationInfo) -> str:
@@ -40,6 +42,9 @@ _ABSOLUTE = {"paths": "absolute"}
 class RunConfig(Section):
     """A whole run, which is a function of its config."""
 
+    BEFORE: ClassVar[Mapping[str, Any]] = {}
+    """What runs did that were started before there were these settings; later ones have saved their own."""
+
     def to_yaml(self) -> str:
         """The config as a YAML file that `resolve` reads."""
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)
@@ -52,7 +57,7 @@ class RunConfig(Section):
 C = TypeVar("C", bound=RunConfig)
 
 
-def resolve(base: C, *changes: dict[str, Any]) -> C:
+def resolve(base: C, *changes: Mapping[str, Any]) -> C:
     """Lays changes over a config, later ones over earlier ones.
 
     Args:
@@ -62,13 +67,30 @@ def resolve(base: C, *changes: dict[str, Any]) -> C:
     Raises:
         ConfigError: A key is unknown, or a value is of the wrong type or out of bounds.
     """
-    merged = base.model_dump(mode="json")
-    for change in changes:
-        _lay_over(merged, change)
+    return _layered(type(base), base.model_dump(mode="json"), *changes)
+
+
+def saved_config(kind: type[C], settings: Mapping[str, Any]) -> C:
+    """The config of a run from the settings that it saved.
+
+    Args:
+        kind: What it is the config of.
+        settings: All of them; those that the version which saved them did not have may be missing.
+
+    Raises:
+        ConfigError: As `resolve`.
+    """
+    return _layered(kind, kind.BEFORE, settings)
+
+
+def _layered(kind: type[C], *layers: Mapping[str, Any]) -> C:
+    merged: dict[str, Any] = {}
+    for layer in layers:
+        _lay_over(merged, deepcopy(layer))
     try:
-        return type(base).model_validate(merged)
+        return kind.model_validate(merged)
     except ValidationError as error:
-        raise ConfigError(_one_line(error, type(base))) from None
+        raise ConfigError(_one_line(error, kind)) from None
 
 
 def read_yaml(path: Path, kind: str = "config", *, words: bool = False) -> dict[str, Any]:
@@ -116,7 +138,7 @@ def parse_setting(text: str) -> dict[str, Any]:
     return dict(setting)
 
 
-def _lay_over(below: dict[str, Any], above: dict[str, Any]) -> None:
+def _lay_over(below: dict[str, Any], above: Mapping[str, Any]) -> None:
     for key, value in above.items():
         if isinstance(value, dict) and isinstance(below.get(key), dict):
             _lay_over(below[key], value)

@@ -62,7 +62,7 @@ class CorpusConfig(Section):
         return self
 
 
-class SizesConfig(Section):
+class ModelConfig(Section):
     """Sizes and trunk of a model, whatever its backbone."""
 
     width: int = Field(64, ge=1)
@@ -97,7 +97,7 @@ class SizesConfig(Section):
         return EncoderConfig(vocab_size=vocab_size, max_positions=max_positions, **self._shared())
 
     def _shared(self) -> dict[str, Any]:
-        return {name: getattr(self, name) for name in SizesConfig.model_fields}
+        return {name: getattr(self, name) for name in ModelConfig.model_fields}
 
 
 class DistilConfig(Section):

@@ -11,7 +11,7 @@ import torch
 from tokenizers import Tokenizer
 
 from autobert_zero.data.tokenizer import SPECIAL_TOKENS
-from autobert_zero.finetune.config import Settings
+from autobert_zero.finetune.config import FinetuneConfig
 from autobert_zero.finetune.proxy import TaskScores
 from autobert_zero.nn import EncoderConfig, MaskedLM
 from autobert_zero.search.history import History
@@ -43,7 +43,7 @@ def test_a_score_is_a_function_of_model_and_seed(data: Path) -> None:
     vocabulary = {word: number for number, word in enumerate([*SPECIAL_TOKENS, *WORDS])}
     tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]"))
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
-    settings = Settings(steps=3, batch_size=8, length=16, precision="fp32", device="cpu")
+    settings = FinetuneConfig(steps=3, batch_size=8, length=16, precision="fp32", device="cpu")
     scores = TaskScores(["sst2"], data, tokenizer, 16, settings, 1e-3)
     torch.manual_seed(0)
     model = MaskedLM(Backbone.parse("conv 3"), EncoderConfig(len(vocabulary), 8, 2, max_positions=16))

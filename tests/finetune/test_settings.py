@@ -2,7 +2,7 @@
 
 import pytest
 
-from autobert_zero.finetune.config import Settings
+from autobert_zero.finetune.config import FinetuneConfig
 
 
 @pytest.mark.parametrize(
@@ -27,7 +27,7 @@ from autobert_zero.finetune.config import Settings
 def test_updates_and_the_interval_of_evaluations(
     settings: dict[str, int], examples: int, updates: int, interval: int
 ) -> None:
-    made = Settings(**settings)
+    made = FinetuneConfig(**settings)
     assert (made.updates(examples), made.interval(examples)) == (updates, interval)
     again = made.resolved()
     assert (again.updates(examples), again.interval(examples)) == (updates, interval)

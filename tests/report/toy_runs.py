@@ -7,10 +7,11 @@ from random import Random
 from typing import Any
 
 from autobert_zero.report.runs import Run
-from autobert_zero.search.config import ModelConfig, ProxyConfig, SearchConfig, StrategyConfig
+from autobert_zero.search.config import SearchConfig, SearchModelConfig, StrategyConfig
 from autobert_zero.search.loop import MemoryHistory, Search
 from autobert_zero.search.strategies import make_strategy
 from autobert_zero.search.toy import ToyEvaluator
+from autobert_zero.search.training_config import ProxyConfig
 from autobert_zero.search.trial import Outcome, Proposal, Status, Trial
 from autobert_zero.space import Space, sample_backbone
 
@@ -20,7 +21,7 @@ LAYERS = 3
 def toy_config(candidates: int = 60, seed: int = 0, strategy: str = "op-nas") -> SearchConfig:
     return SearchConfig(
         seed=seed,
-        model=ModelConfig(layers=LAYERS),
+        model=SearchModelConfig(layers=LAYERS),
         strategy=StrategyConfig(name=strategy, population=10, parents=3),
         proxy=ProxyConfig(candidates=candidates),
     )

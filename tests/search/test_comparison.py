@@ -14,7 +14,7 @@ from autobert_zero.search.comparison import (
     compare,
     with_parameters,
 )
-from autobert_zero.search.config import FinalConfig
+from autobert_zero.search.training_config import FinalConfig
 from autobert_zero.space import Backbone
 
 SIZES = EncoderConfig(vocab_size=100, width=16, heads=2, max_positions=32)

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from autobert_zero.search.config import ProxyConfig
 from autobert_zero.search.progress import RunProgress
+from autobert_zero.search.training_config import ProxyConfig
 from autobert_zero.search.trial import KNOWN, Outcome, Proposal, Status, Trial
 from autobert_zero.search_runs.evaluate import WORST
 from autobert_zero.search_runs.evaluator import TrainingEvaluator

@@ -31,7 +31,7 @@ from autobert_zero.files import write_text
 from autobert_zero.progress import Bars, log_console, quiet_transformers
 
 if TYPE_CHECKING:
-    from autobert_zero.finetune.config import Settings
+    from autobert_zero.finetune.config import FinetuneConfig
 
 _Device = Annotated[str | None, typer.Option(help="auto, cpu, cuda, ...; default: auto.")]
 
@@ -164,18 +164,18 @@ def glue_tasks(tasks: str | None, data: Path | None) -> list[str]:
     return found
 
 
-def finetune_settings(options: Mapping[str, Any]) -> "Settings":
+def finetune_settings(options: Mapping[str, Any]) -> "FinetuneConfig":
     """The settings: the defaults, then the file's, then those with options of their own, then those of --set.
 
     Args:
         options: Those of the command, by name.
     """
-    from autobert_zero.finetune.config import Settings
+    from autobert_zero.finetune.config import FinetuneConfig
     from autobert_zero.settings import parse_setting, read_yaml, resolve
 
     rates = {} if options["rates"] is None else {"rates": parse_rates(options["rates"])}
     return resolve(
-        Settings(),
+        FinetuneConfig(),
         read_yaml(options["config"]) if options["config"] else {},
         rates,
         given(options, "seeds", "epochs", "batch_size", "length", "device", "pooling", "keep"),

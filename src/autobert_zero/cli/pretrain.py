@@ -160,7 +160,7 @@ def _settings_of(run: Path, preset: str) -> dict[str, Any]:
     from autobert_zero.pretrain.presets import SIZED
     from autobert_zero.pretrain.start import search_config
     from autobert_zero.run_folder import PRETRAINING, SEARCH, kind_of
-    from autobert_zero.shared_config import CorpusConfig, SizesConfig
+    from autobert_zero.shared_config import CorpusConfig, ModelConfig
 
     kind = kind_of(run) if _is_folder(run) else None
     if kind not in (SEARCH, PRETRAINING):
@@ -172,7 +172,7 @@ def _settings_of(run: Path, preset: str) -> dict[str, Any]:
     left = {"vocab_size"} if sized else set()
     settings = {"text": {name: text[name] for name in CorpusConfig.model_fields if name not in left}}
     if not sized:
-        settings["model"] = {name: model[name] for name in SizesConfig.model_fields}
+        settings["model"] = {name: model[name] for name in ModelConfig.model_fields}
     return settings
 
 

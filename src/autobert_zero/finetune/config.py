@@ -1,7 +1,7 @@
 """The settings of a fine-tuning: every one, its default and its bounds."""
 
 import math
-from typing import Literal, Self
+from typing import ClassVar, Literal, Self
 
 from pydantic import Field, field_validator
 
@@ -14,13 +14,17 @@ _EVALUATIONS = 10
 """Of a training that `min_updates` makes longer than its epochs, whose epochs may have few updates each."""
 
 
-class Settings(RunConfig):
+class FinetuneConfig(RunConfig):
     """How to fine-tune."""
 
+    BEFORE: ClassVar = {"min_updates": 0}
+
+    seed: int = Field(0, ge=0, lt=2**30)
+    """The first seed, with which the rates are tried."""
     rates: tuple[float, ...] = (3e-4, 1e-3, 3e-3)
     """Peak learning rates that are tried with the first seed."""
     seeds: int = Field(3, ge=1)
-    """Number of seeds; those after the first train with the best rate."""
+    """Number of seeds, one after the other; those after the first train with the best rate."""
     epochs: int | None = Field(None, ge=1)
     """Maximum passes over the training data; None: 3, or as many as `min_updates` takes."""
     min_updates: int | None = Field(None, ge=0)

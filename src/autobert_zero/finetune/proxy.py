@@ -8,7 +8,7 @@ from statistics import fmean
 from tokenizers import Tokenizer
 from transformers import set_seed
 
-from autobert_zero.finetune.config import Settings
+from autobert_zero.finetune.config import FinetuneConfig
 from autobert_zero.finetune.suite import folder_of, make_problem
 from autobert_zero.finetune.training.train import tune
 from autobert_zero.hf import from_masked_lm
@@ -37,7 +37,7 @@ class TaskScores:
         data: Path | None,
         tokenizer: Tokenizer,
         length: int,
-        settings: Settings,
+        settings: FinetuneConfig,
         rate: float,
     ) -> None:
         encoder = as_berts(tokenizer, length)

@@ -12,7 +12,7 @@ from autobert_zero.announce import machine_line
 from autobert_zero.devices import find_device
 from autobert_zero.errors import UserError
 from autobert_zero.files import write_text
-from autobert_zero.finetune.config import Settings
+from autobert_zero.finetune.config import FinetuneConfig
 from autobert_zero.finetune.kinds import MakeProblem, find_task, is_task_file, load_problem
 from autobert_zero.finetune.models import Pretrained, open_model
 from autobert_zero.finetune.problem import Problem
@@ -79,7 +79,7 @@ def finetune(
     task: str,
     data: Path | None,
     out: Path,
-    settings: Settings,
+    settings: FinetuneConfig,
     progress: Bars,
 ) -> Score:
     """Tries the rates, then the poolings at the best of them, then the best of all with the other seeds.
@@ -105,7 +105,7 @@ def finetune(
 def finetune_all(
     model: Pretrained,
     tasks: Sequence[tuple[LoadedTask, Path]],
-    settings: Settings,
+    settings: FinetuneConfig,
     progress: Bars,
 ) -> list[Score]:
     """Fine-tunes on several tasks, each with its folder; all are checked before the first is trained.
@@ -124,7 +124,7 @@ def finetune_all(
     return [_finetune(model, task, out, settings, progress) for task, out in tasks]
 
 
-def _start(model: Pretrained, task: LoadedTask, settings: Settings) -> Start:
+def _start(model: Pretrained, task: LoadedTask, settings: FinetuneConfig) -> Start:
     return Start(
         settings.model_dump(mode="json") | {"task": task.name}, {"model": model.identity, **task.inputs}
     )
@@ -134,7 +134,7 @@ def _finetune(
     model: Pretrained,
     task: LoadedTask,
     out: Path,
-    settings: Settings,
+    settings: FinetuneConfig,
     progress: Bars,
 ) -> Score:
     problem = task.problem(model.tokenizer, model.length(settings.length))
@@ -148,17 +148,18 @@ def _finetune(
         if first:
             metric = problem.metrics[0]
             progress.say(f"trivial on {problem.validation[0]}, {metric}: {trivial_line(first, metric)}")
-        tried = [sweep.run(0, rate, poolings[0]) for rate in settings.rates]
+        tried = [sweep.run(settings.seed, rate, poolings[0]) for rate in settings.rates]
         if all(each.diverged for each in tried):
             reasons = "; ".join(f"rate {each.rate:g}: {each.diverged}" for each in tried)
             raise UserError(
-                f"task {task.name}, seed 0: the training diverged ({reasons}); choose a lower rate. "
-                f"The weights before that step are in {out / 'diverged'}"
+                f"task {task.name}, seed {settings.seed}: the training diverged ({reasons}); choose a lower "
+                f"rate. The weights before that step are in {out / 'diverged'}"
             )
         rate = max(tried, key=sweep.merit).rate
-        tried += [sweep.run(0, rate, pooling) for pooling in poolings[1:]]
+        tried += [sweep.run(settings.seed, rate, pooling) for pooling in poolings[1:]]
         chosen = max(tried, key=sweep.merit)
-        others = [sweep.run(seed, rate, chosen.pooling) for seed in range(1, settings.seeds)]
+        seeds = range(settings.seed + 1, settings.seed + settings.seeds)
+        others = [sweep.run(seed, rate, chosen.pooling) for seed in seeds]
         runs, best = sweep.keep_best([chosen, *(each for each in others if not each.diverged)])
         pooling = model.pooling(chosen.pooling) if problem.pooled else None
         diverged = Counter((each.rate, each.pooling) for each in (*tried, *others) if each.diverged)
@@ -183,7 +184,7 @@ def _finetune(
     return score
 
 
-def _announcement(model: Pretrained, problem: Problem, settings: Settings) -> list[str]:
+def _announcement(model: Pretrained, problem: Problem, settings: FinetuneConfig) -> list[str]:
     """The first lines: model, data, trainings and device."""
     train = len(problem.features["train"])
     splits = ", ".join(f"{split} {len(features):,}" for split, features in problem.features.items())

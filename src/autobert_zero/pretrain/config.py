@@ -5,7 +5,7 @@ from pydantic import Field, field_validator, model_validator
 from autobert_zero.encoder_config import EncoderConfig
 from autobert_zero.errors import UserError
 from autobert_zero.settings import RunConfig, Section, Source
-from autobert_zero.shared_config import CorpusConfig, DistilConfig, Precision, SizesConfig
+from autobert_zero.shared_config import CorpusConfig, DistilConfig, ModelConfig, Precision
 from autobert_zero.space import Backbone
 
 
@@ -35,7 +35,7 @@ class PhaseConfig(Section):
     """Sequences in a batch, over all processes."""
 
 
-class ModelConfig(SizesConfig):
+class PretrainModelConfig(ModelConfig):
     """Sizes and trunk of the model; a model that the training starts from gives its own."""
 
     vocab_size: int = Field(0, ge=0)
@@ -92,7 +92,7 @@ class PretrainConfig(RunConfig):
     distil: DistilConfig | None = None
     """Learn from a teacher instead of masked tokens; None: masked tokens."""
     text: TextConfig = TextConfig()
-    model: ModelConfig = ModelConfig()
+    model: PretrainModelConfig = PretrainModelConfig()
     phases: tuple[PhaseConfig, ...] = Field((PhaseConfig(steps=3000),), min_length=1)
     recipe: RecipeConfig = RecipeConfig()
     report: ReportConfig = ReportConfig()

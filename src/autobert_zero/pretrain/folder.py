@@ -12,7 +12,7 @@ from autobert_zero.run_folder import (
     kind_of,
 )
 from autobert_zero.run_folder.names import SUMMARY
-from autobert_zero.settings import read_yaml, resolve
+from autobert_zero.settings import read_yaml, saved_config
 
 
 def read_config(out: Path) -> PretrainConfig:
@@ -24,10 +24,8 @@ def read_config(out: Path) -> PretrainConfig:
     check_run(out, PRETRAINING)
     path = out / PRETRAINING.marker
     try:
-        settings = read_yaml(path)
-        base = PretrainConfig(backbone=tuple(settings["backbone"]))
-        return resolve(base, settings)
-    except (KeyError, TypeError, ValueError) as error:
+        return saved_config(PretrainConfig, read_yaml(path))
+    except ValueError as error:
         raise UserError(f"{path} is damaged ({error}); start another run") from None
 
 

@@ -3,9 +3,9 @@
 from collections.abc import Callable
 
 from autobert_zero.pretrain.config import (
-    ModelConfig,
     PhaseConfig,
     PretrainConfig,
+    PretrainModelConfig,
     RecipeConfig,
     ReportConfig,
     TextConfig,
@@ -40,7 +40,7 @@ def base(backbone: Backbone) -> PretrainConfig:
     return PretrainConfig(
         backbone=tuple(backbone.to_list()),
         text=TextConfig(vocab_size=30522, next_sentence=True),
-        model=ModelConfig(width=768, heads=12, dropout=0.1),
+        model=PretrainModelConfig(width=768, heads=12, dropout=0.1),
         phases=(
             PhaseConfig(steps=900_000, length=128, batch_size=256),
             PhaseConfig(steps=100_000, length=512, batch_size=256),

@@ -17,9 +17,9 @@ from autobert_zero.nn import MaskedLM, WeightBank
 from autobert_zero.nn.inherit import inherit_weights
 from autobert_zero.run_folder import SEARCH, kind_of
 from autobert_zero.run_folder.names import BANK, TOKENIZER
-from autobert_zero.search.config import SearchConfig, saved_config
-from autobert_zero.settings import read_yaml
-from autobert_zero.shared_config import CorpusConfig, SizesConfig
+from autobert_zero.search.config import SearchConfig
+from autobert_zero.settings import read_yaml, saved_config
+from autobert_zero.shared_config import CorpusConfig, ModelConfig
 from autobert_zero.space import Backbone
 from autobert_zero.space.inheritance import describe_inheritance, plan_inheritance
 
@@ -94,7 +94,7 @@ class SearchStart:
         text, model = (each.model_dump(mode="json") for each in (self.config.data, self.config.model))
         return {
             "text": {name: text[name] for name in CorpusConfig.model_fields if name != "tokenizer"},
-            "model": {name: model[name] for name in SizesConfig.model_fields},
+            "model": {name: model[name] for name in ModelConfig.model_fields},
         }
 
     def tokenizer(self) -> Tokenizer:
@@ -149,7 +149,7 @@ class ModelStart:
     def settings(self) -> dict[str, Any]:
         """The sizes of the model, as they are."""
         sizes = asdict(self.encoder.sizes) | {"feed_forward": self.encoder.sizes.inner}
-        names = {*SizesConfig.model_fields, "vocab_size", "max_positions"} - {"dropout"}
+        names = {*ModelConfig.model_fields, "vocab_size", "max_positions"} - {"dropout"}
         return {"model": {name: sizes[name] for name in sizes if name in names}}
 
     def tokenizer(self) -> Tokenizer:
@@ -182,7 +182,7 @@ def search_config(run: Path) -> SearchConfig:
     """
     if not (run / SEARCH.marker).exists():
         raise UserError(f"{run} holds no search (no {SEARCH.marker})")
-    return saved_config(read_yaml(run / SEARCH.marker))
+    return saved_config(SearchConfig, read_yaml(run / SEARCH.marker))
 
 
 def _check_sizes(

@@ -11,11 +11,11 @@ from optuna.artifacts import FileSystemArtifactStore, get_all_artifact_meta, upl
 from autobert_zero.errors import UserError
 from autobert_zero.report.draw import svg
 from autobert_zero.run_folder.names import ARTIFACTS, SEARCH, STUDY_FILE
-from autobert_zero.search.config import SearchConfig, saved_config
+from autobert_zero.search.config import SearchConfig
 from autobert_zero.search.history import dashboard_url, read_trials, storage_of
 from autobert_zero.search.ranking import ranked
 from autobert_zero.search.storage import open_storage
-from autobert_zero.settings import read_yaml
+from autobert_zero.settings import read_yaml, saved_config
 
 _BEST = 10
 """Candidates that get a picture, if no other number is asked for."""
@@ -73,4 +73,4 @@ def _config(run: Path) -> SearchConfig:
         if (run / STUDY_FILE).exists():
             return SearchConfig()  # a history alone can be drawn
         raise UserError(f"{run} holds no run (no {path.name})")
-    return saved_config(read_yaml(path))
+    return saved_config(SearchConfig, read_yaml(path))

@@ -21,12 +21,12 @@ from autobert_zero.run_folder.names import (
     TENSORBOARD,
     TOKENIZER,
 )
-from autobert_zero.search.config import SearchConfig, saved_config
+from autobert_zero.search.config import SearchConfig
 from autobert_zero.search.history import STUDY, HistoryError, read_trials
 from autobert_zero.search.outputs import LABELS, compared, verdict
 from autobert_zero.search.ranking import newest_scores, ranked
 from autobert_zero.search.trial import Outcome, Proposal, Status, Trial
-from autobert_zero.settings import read_yaml
+from autobert_zero.settings import read_yaml, saved_config
 from autobert_zero.space import Backbone, CanonicalBackbone
 
 _SIGNS = (SEARCH.marker, STUDY_FILE, SUMMARY, LEADERBOARD)
@@ -134,7 +134,7 @@ def read_run(folder: Path) -> Run:
 
 def _config(folder: Path, missing: list[str]) -> SearchConfig | None:
     try:
-        return saved_config(read_yaml(folder / SEARCH.marker))
+        return saved_config(SearchConfig, read_yaml(folder / SEARCH.marker))
     except UserError as error:
         missing.append(
             f"The config cannot be read ({error}): no parameters and FLOPs of candidates, no operation "

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from autobert_zero import cost
 from autobert_zero.encoder_config import EncoderConfig
-from autobert_zero.search.config import FinalConfig
+from autobert_zero.search.training_config import FinalConfig
 from autobert_zero.space import Backbone
 
 _SAME_SIZE = 0.01

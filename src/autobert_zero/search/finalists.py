@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 from autobert_zero.errors import UserError
 from autobert_zero.run_folder.names import LEADERBOARD
-from autobert_zero.search.config import ProxyConfig
 from autobert_zero.search.ranking import newest_scores
 from autobert_zero.search.rungs import rung_metric, rung_steps
+from autobert_zero.search.training_config import ProxyConfig
 from autobert_zero.search.trial import Status, Trial
 
 

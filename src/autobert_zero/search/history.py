@@ -17,9 +17,10 @@ from sqlalchemy import URL
 
 from autobert_zero.errors import UserError
 from autobert_zero.run_folder.names import STUDY_FILE
-from autobert_zero.search.config import SearchConfig, saved_config
+from autobert_zero.search.config import SearchConfig
 from autobert_zero.search.storage import Storage, cause_of, open_storage, open_to_read, persistently, shown
 from autobert_zero.search.trial import Outcome, Proposal, Status, Trial
+from autobert_zero.settings import saved_config
 from autobert_zero.space import KERNELS, Backbone, CanonicalBackbone, Convolution, Layer
 from autobert_zero.urls import hide_password
 
@@ -147,7 +148,7 @@ def _other_settings(own: Mapping[str, Any], identity: Mapping[str, Any]) -> list
     own, identity = dict(own), dict(identity)
     known, text = own.pop("text", None), identity.pop("text", None)
     try:
-        completed = saved_config(own).absolute().model_dump(mode="json")
+        completed = saved_config(SearchConfig, own).absolute().model_dump(mode="json")
         own = {key: completed[key] for key in identity}  # with the settings that are newer than the study
     except UserError:
         pass  # it has settings that are gone, which differ

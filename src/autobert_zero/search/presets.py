@@ -4,13 +4,12 @@ from collections.abc import Callable
 
 from autobert_zero.search.config import (
     DataConfig,
-    FinalConfig,
-    ModelConfig,
-    ProxyConfig,
     SearchConfig,
+    SearchModelConfig,
     SpaceConfig,
     StrategyConfig,
 )
+from autobert_zero.search.training_config import FinalConfig, ProxyConfig
 
 _MODERN_SPACE = SpaceConfig(primitives="modern")
 _MODERN_TRUNK = {"norm": "pre", "feed_forward_kind": "geglu", "positions": "none", "biases": False}
@@ -19,7 +18,7 @@ _MODERN_TRUNK = {"norm": "pre", "feed_forward_kind": "geglu", "positions": "none
 def demo() -> SearchConfig:
     """What `make search` runs: the whole system in about ten minutes on two cores."""
     return SearchConfig(
-        model=ModelConfig(**_MODERN_TRUNK),
+        model=SearchModelConfig(**_MODERN_TRUNK),
         space=_MODERN_SPACE,
         strategy=StrategyConfig(known=True, population=10),
         proxy=ProxyConfig(
@@ -39,7 +38,7 @@ def small() -> SearchConfig:
     """About two hours on two cores; give it a corpus of tens of megabytes."""
     return SearchConfig(
         data=DataConfig(vocab_size=8192),
-        model=ModelConfig(**_MODERN_TRUNK),
+        model=SearchModelConfig(**_MODERN_TRUNK),
         space=_MODERN_SPACE,
         strategy=StrategyConfig(known=True, population=20, parents=5),
         proxy=ProxyConfig(
@@ -63,7 +62,7 @@ def paper() -> SearchConfig:
     """
     return SearchConfig(
         data=DataConfig(vocab_size=30522),
-        model=ModelConfig(layers=12, width=768, heads=12, dropout=0.1),
+        model=SearchModelConfig(layers=12, width=768, heads=12, dropout=0.1),
         strategy=StrategyConfig(name="op-nas-paper", population=100, parents=5, children=4, alpha=0.5),
         proxy=ProxyConfig(
             candidates=760,

@@ -1,6 +1,6 @@
 """Successive halving: after how many steps a candidate is compared, and what it then has to reach."""
 
-from autobert_zero.search.config import ProxyConfig
+from autobert_zero.search.training_config import ProxyConfig
 
 
 def rung_steps(proxy: ProxyConfig) -> list[int]:

@@ -21,9 +21,9 @@ from autobert_zero.files import written_whole
 from autobert_zero.measure import training_memory
 from autobert_zero.nn import EncoderConfig, MaskedLM, NoSharing, Trained, WeightBank
 from autobert_zero.nn.practice import shortfall
-from autobert_zero.search.config import ProxyConfig
 from autobert_zero.search.practice import Rotation
 from autobert_zero.search.rungs import rung_metric, rung_steps
+from autobert_zero.search.training_config import ProxyConfig
 from autobert_zero.search.trial import Outcome, Proposal, Status
 from autobert_zero.space import Backbone, Space, sample_backbone
 from autobert_zero.training.language import evaluate, guess_limit, language_objective

@@ -6,10 +6,10 @@ from pathlib import Path
 
 from autobert_zero.nn import Trained
 from autobert_zero.progress import Bars
-from autobert_zero.search.config import ProxyConfig
 from autobert_zero.search.halving import promotion_thresholds
 from autobert_zero.search.practice import due
 from autobert_zero.search.rungs import rung_steps
+from autobert_zero.search.training_config import ProxyConfig
 from autobert_zero.search.trial import Outcome, Proposal, Status, Trial
 from autobert_zero.search_runs.evaluate import WORST, ProxyEvaluator, snapshot_path
 from autobert_zero.search_runs.executors import Done, Executor

@@ -3,8 +3,9 @@
 from itertools import pairwise
 
 from autobert_zero.estimate import Part
-from autobert_zero.search.config import ProxyConfig, SearchConfig
+from autobert_zero.search.config import SearchConfig
 from autobert_zero.search.rungs import rung_steps
+from autobert_zero.search.training_config import ProxyConfig
 from autobert_zero.zoo import bert, opponents
 
 _TOKENS = 12

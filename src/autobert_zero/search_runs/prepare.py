@@ -134,11 +134,11 @@ class Setting:
 
     def _task_scores(self) -> OtherScores:
         """What fine-tunes candidates; needs the extra `finetune`."""
-        from autobert_zero.finetune.config import Settings
+        from autobert_zero.finetune.config import FinetuneConfig
         from autobert_zero.finetune.proxy import TaskScores
 
         tasks, length = self.config.proxy.tasks, self.config.data.length
-        settings = Settings(
+        settings = FinetuneConfig(
             batch_size=tasks.batch_size,
             length=length,
             steps=tasks.steps,

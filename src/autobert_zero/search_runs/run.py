@@ -39,7 +39,7 @@ from autobert_zero.run_folder.names import (
     TOKENIZER,
 )
 from autobert_zero.search.board import open_board
-from autobert_zero.search.config import SearchConfig, saved_config
+from autobert_zero.search.config import SearchConfig
 from autobert_zero.search.history import History, settings_that_differ, storage_of
 from autobert_zero.search.loop import Search
 from autobert_zero.search.outputs import write_backbone, write_leaderboard, write_summary
@@ -51,7 +51,7 @@ from autobert_zero.search_runs.executors import make_executor
 from autobert_zero.search_runs.finals import Finals
 from autobert_zero.search_runs.prepare import Setting, prepare
 from autobert_zero.search_runs.twins import function_of
-from autobert_zero.settings import read_yaml
+from autobert_zero.settings import read_yaml, saved_config
 from autobert_zero.space import Backbone, check_head_dim
 from autobert_zero.urls import secrets_of
 
@@ -172,7 +172,7 @@ def read_run(out: Path) -> tuple[SearchConfig, list[Backbone]]:
     path = out / SEARCH.marker
     try:
         settings = read_yaml(path)
-        config = saved_config(settings)
+        config = saved_config(SearchConfig, settings)
         if config.model_dump(mode="json") != settings and started_by_this_code(out):
             raise RunError("a setting is missing")
     except UserError as error:

@@ -8,7 +8,7 @@ from huggingface_hub import EvalResult, ModelCard, ModelCardData
 from transformers import PreTrainedConfig
 from yaml import YAMLError
 
-from autobert_zero.finetune.config import Settings
+from autobert_zero.finetune.config import FinetuneConfig
 from autobert_zero.finetune.models import Pretrained
 from autobert_zero.hf import AutoBertZeroConfig
 from autobert_zero.run_folder.names import MODEL_CARD
@@ -49,7 +49,7 @@ class Tuned:
     train_examples: int
 
 
-def model_card(tuned: Tuned, base: Pretrained, config: PreTrainedConfig, settings: Settings) -> str:
+def model_card(tuned: Tuned, base: Pretrained, config: PreTrainedConfig, settings: FinetuneConfig) -> str:
     """Writes the card.
 
     Args:

@@ -10,6 +10,7 @@ from typing import Any
 
 from autobert_zero.errors import UserError
 from autobert_zero.files import write_text
+from autobert_zero.finetune.config import FinetuneConfig
 from autobert_zero.run_folder import FINETUNING, Input, begun, check_inputs, open_run
 
 _READ_BEFORE = {".safetensors", ".bin", ".json", ".jsonl", ".csv", ".tsv", ".yaml", ".yml"}
@@ -24,12 +25,8 @@ _OF_BENCHMARKS = {".train", ".testa", ".testb", ".annotated"}
 _READ = _READ_BEFORE | {".txt", ".model"} | _COLUMNS | _OF_BENCHMARKS
 """These, and the vocabularies of tokenizers that have no tokenizer.json."""
 
-_FREE = {"keep", "rates", "seeds"}
+_FREE = {"keep", "rates", "seed", "seeds"}
 """Settings that may differ where a fine-tuning is continued: no single training depends on them."""
-
-
-_BEFORE = {"min_updates": 0}
-"""What settings were in folders of before they were recorded."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +53,12 @@ def check_folder(out: Path, start: Start) -> None:
     path = out / FINETUNING.marker
     try:
         before = json.loads(path.read_text(encoding="utf-8"))
-        settings = {**_BEFORE, **before["settings"], "task": before["task"], "length": before["length"]}
+        settings = {
+            **FinetuneConfig.BEFORE,
+            **before["settings"],
+            "task": before["task"],
+            "length": before["length"],
+        }
         digests = {what: before["contents"][what] for what in before.get("contents", {})}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(f"{path} is damaged ({error!r}); choose another --out") from None

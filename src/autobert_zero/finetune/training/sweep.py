@@ -11,7 +11,7 @@ from transformers import PreTrainedModel
 
 from autobert_zero.errors import UserError
 from autobert_zero.files import write_text
-from autobert_zero.finetune.config import Settings
+from autobert_zero.finetune.config import FinetuneConfig
 from autobert_zero.finetune.models import Pretrained
 from autobert_zero.finetune.problem import Problem
 from autobert_zero.finetune.training.train import Run, finetune_once
@@ -35,7 +35,7 @@ class Sweep:
         self,
         model: Pretrained,
         problem: Problem,
-        settings: Settings,
+        settings: FinetuneConfig,
         usual: str | None,
         out: Path,
         progress: Bars,
@@ -149,14 +149,14 @@ class Sweep:
         return f"{self._problem.name}, seed {done.seed}, rate {done.rate:g}{pooling}"
 
 
-def poolings_of(model: Pretrained, problem: Problem, settings: Settings) -> tuple[str | None, ...]:
+def poolings_of(model: Pretrained, problem: Problem, settings: FinetuneConfig) -> tuple[str | None, ...]:
     """The poolings to try, the usual one first; one where the task's model does not pool."""
     if settings.pooling == "auto" and not problem.pooled:
         return (None,)
     return model.poolings(settings.pooling)
 
 
-def trainings(settings: Settings, poolings: int) -> int:
+def trainings(settings: FinetuneConfig, poolings: int) -> int:
     """Number of trainings on a task: all rates, the other poolings at the best rate, the other seeds."""
     return len(settings.rates) + poolings - 1 + settings.seeds - 1
 

@@ -13,7 +13,7 @@ from transformers import PreTrainedModel, set_seed
 
 from autobert_zero.devices import find_device
 from autobert_zero.files import follow_umask
-from autobert_zero.finetune.config import Settings
+from autobert_zero.finetune.config import FinetuneConfig
 from autobert_zero.finetune.features import feature_batches, outputs, task_objective
 from autobert_zero.finetune.models import Pretrained
 from autobert_zero.finetune.problem import Problem
@@ -59,7 +59,7 @@ Keep = Callable[[Run, PreTrainedModel], Run]
 def finetune_once(
     model: Pretrained,
     problem: Problem,
-    settings: Settings,
+    settings: FinetuneConfig,
     seed: int,
     rate: float,
     debug: Path,
@@ -96,7 +96,7 @@ def finetune_once(
 def tune(
     loaded: PreTrainedModel,
     problem: Problem,
-    settings: Settings,
+    settings: FinetuneConfig,
     seed: int,
     rate: float,
     on_step: OnStep = lambda done, of, loss: None,
@@ -166,7 +166,7 @@ def tune(
     )
 
 
-def _predicted(loaded: PreTrainedModel, problem: Problem, settings: Settings, split: str) -> Any:
+def _predicted(loaded: PreTrainedModel, problem: Problem, settings: FinetuneConfig, split: str) -> Any:
     features = problem.features[split]
     said = outputs(loaded, features, 2 * settings.batch_size, problem.outputs, settings.precision)
     return problem.decide(split, said)

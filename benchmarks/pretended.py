@@ -1,0 +1,232 @@
+"""A pretended accelerator: tensors that say they are on another device, computed on the CPU and counted.
+
+Code takes the branches of a GPU on them (`is_cpu` is false), gradients and optimisers work, and values are
+real. What it counts is what the host does: operations it launches, and moments at which it would wait for the
+device. Times and numerics of a real device it cannot tell.
+"""
+
+import sys
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from typing import Any
+from unittest import mock
+
+import torch
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+from torch.utils._foreach_utils import _foreach_supported_types, _has_foreach_support
+from torch.utils._python_dispatch import TorchDispatchMode, return_and_correct_aliasing
+from torch.utils._pytree import tree_leaves, tree_map_only
+
+DEVICE = torch.device("meta")
+"""What the tensors say: the one device without a CPU's kernels that every build of PyTorch knows."""
+
+_CPU = torch.device("cpu")
+_NO_KERNEL = ("empty", "empty_like", "empty_strided", "new_empty", "_unsafe_view", "lift_fresh", "set_")
+"""Operations beside views that run nothing on a device."""
+
+_WAITING = ("_local_scalar_dense", "nonzero", "masked_select", "_unique2", "unique_dim")
+"""Operations whose result the host needs before it goes on; `index` with booleans is one more."""
+
+_HALF = {"linear", "matmul", "__matmul__", "__rmatmul__", "mm", "bmm", "addmm", "baddbmm", "einsum", "conv1d"}
+_SINGLE = {
+    *(
+        "layer_norm",
+        "softmax",
+        "log_softmax",
+        "softplus",
+        "cumsum",
+        "sum",
+        "prod",
+        "norm",
+        "exp",
+        "log",
+        "pow",
+    ),
+    *("rsqrt", "cosine_similarity", "nll_loss", "mse_loss", "cdist", "logsumexp"),
+}
+"""What autocast computes in half and in single precision on CUDA, as far as models use it."""
+
+
+class _Pretended(Tensor):
+    """A tensor on the pretended device; `inner` holds its values."""
+
+    inner: Tensor
+
+    @staticmethod
+    def __new__(cls, inner: Tensor) -> "_Pretended":
+        made: _Pretended = Tensor._make_wrapper_subclass(  # noqa: SLF001 - as PyTorch's docs show
+            cls,
+            inner.size(),
+            strides=inner.stride(),
+            storage_offset=inner.storage_offset(),
+            dtype=inner.dtype,
+            device=DEVICE,
+        )
+        made.inner = inner
+        return made
+
+    @classmethod
+    def __torch_dispatch__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        raise RuntimeError(f"{func} outside of `pretended_device`")
+
+
+def _there(tensor: Tensor) -> _Pretended:
+    return tensor if isinstance(tensor, _Pretended) else _Pretended(tensor)
+
+
+class Counts(TorchDispatchMode):
+    """Runs operations of the pretended device on the CPU, and counts them.
+
+    Attributes:
+        launches: Operations by name that would start kernels; views and allocations are none.
+        waits: Operations by name for which the host would wait.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.launches: Counter[str] = Counter()
+        self.waits: Counter[str] = Counter()
+        self._pinned: dict[int, Tensor] = {}  # kept, since memory that is freed is used again
+
+    def clear(self) -> None:
+        """Starts to count anew."""
+        self.launches.clear()
+        self.waits.clear()
+
+    def pin(self, tensor: Tensor) -> Tensor:
+        """A copy from which the device reads while the host goes on."""
+        copy = tensor.clone()
+        self._pinned[copy.untyped_storage().data_ptr()] = copy
+        return copy
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        given = dict(kwargs or {})
+        there = [each for each in tree_leaves((args, given)) if isinstance(each, _Pretended)]
+        device = given.get("device")
+        onto = bool(there) if device is None else torch.device(device).type == DEVICE.type
+        if device is not None:
+            given["device"] = _CPU
+        if there or onto:
+            self._count(func, args, given, onto, bool(there))
+        plain_args, plain = tree_map_only(_Pretended, lambda each: each.inner, (args, given))
+        plain.pop("pin_memory", None)
+        out = func(*plain_args, **plain)
+        if not onto:
+            return out
+        out = tree_map_only(
+            Tensor, lambda each: each if isinstance(each, _Pretended) else _Pretended(each), out
+        )
+        return return_and_correct_aliasing(func, args, dict(kwargs or {}), out)
+
+    def _count(
+        self, func: Any, args: Sequence[Any], given: Mapping[str, Any], onto: bool, there: bool
+    ) -> None:
+        name = func.overloadpacket.__name__
+        returns = func._schema.returns  # noqa: SLF001 - the one source of what is a view
+        view = bool(returns) and all(
+            each.alias_info is not None and not each.alias_info.is_write for each in returns
+        )
+        if view or name in _NO_KERNEL:
+            return
+        if name in ("_to_copy", "copy_"):
+            source = args[-1] if name == "copy_" else args[0]
+            crosses = not there or not onto or (name == "copy_" and not isinstance(source, _Pretended))
+            if crosses and not self._goes_on(source, args, given):
+                self.waits[name] += 1
+        elif name in _WAITING or (name == "index" and _booleans(args[1])):
+            self.waits[name] += 1
+        self.launches[name] += 1
+
+    def _goes_on(self, source: Tensor, args: Sequence[Any], given: Mapping[str, Any]) -> bool:
+        """Whether a copy between the host and the device lets the host go on."""
+        if isinstance(source, _Pretended):
+            return False  # the host needs the values
+        small = source.numel() == 0
+        asked = bool(given.get("non_blocking")) or (len(args) > 2 and bool(args[2]))
+        return small or (asked and source.untyped_storage().data_ptr() in self._pinned)
+
+
+class _Autocast(TorchFunctionMode):
+    """Casts the arguments of functions as CUDA's autocast does, and keeps the casts of weights."""
+
+    def __init__(self, device: str, dtype: torch.dtype) -> None:
+        super().__init__()
+        self._dtype = dtype
+        self._kept: dict[int, Tensor] = {}
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        name = getattr(func, "__name__", "")
+        if name in _HALF:
+            args, kwargs = tree_map_only(Tensor, self._halved, (args, kwargs or {}))
+        elif name in _SINGLE:
+            args, kwargs = tree_map_only(Tensor, _single, (args, kwargs or {}))
+        return func(*args, **(kwargs or {}))
+
+    def _halved(self, tensor: Tensor) -> Tensor:
+        if not tensor.is_floating_point() or tensor.dtype == self._dtype:
+            return tensor
+        if not (tensor.is_leaf and tensor.requires_grad):
+            return tensor.to(self._dtype)
+        if id(tensor) not in self._kept:
+            self._kept[id(tensor)] = tensor.to(self._dtype)
+        return self._kept[id(tensor)]
+
+
+def _single(tensor: Tensor) -> Tensor:
+    return tensor.float() if tensor.is_floating_point() else tensor
+
+
+def _booleans(indices: Sequence[Tensor | None]) -> bool:
+    return any(each is not None and each.dtype in (torch.bool, torch.uint8) for each in indices)
+
+
+def _attention(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attn_mask: Tensor | None = None,
+    dropout_p: float = 0.0,
+    is_causal: bool = False,
+    scale: float | None = None,
+) -> Tensor:
+    """One fused operation in each direction, as a GPU has it, in the format that autocast would choose."""
+    dtype = min((query.dtype, key.dtype, value.dtype), key=lambda each: each.itemsize)
+    query, key, value = query.to(dtype), key.to(dtype), value.to(dtype)
+    if attn_mask is not None:
+        if attn_mask.dtype == torch.bool:
+            attn_mask = torch.where(attn_mask, 0.0, -torch.inf)
+        attn_mask = attn_mask.to(dtype)
+    fused = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu  # noqa: SLF001 - one operation
+    result: Tensor = fused(query, key, value, dropout_p, is_causal, attn_mask=attn_mask, scale=scale)[0]
+    return result
+
+
+@contextmanager
+def pretended_device() -> Iterator[Counts]:
+    """Within it `DEVICE` computes; yields what counts."""
+    counts = Counts()
+
+    def autocast(device: str, dtype: torch.dtype, **_: Any) -> AbstractContextManager[Any]:
+        return _Autocast(device, dtype) if device == DEVICE.type else _real_autocast(device, dtype)
+
+    def kinds() -> list[str]:
+        return ["cpu", DEVICE.type]
+
+    with ExitStack() as stack:
+        for target, name, value in (
+            (torch, "autocast", autocast),
+            (torch.nn.functional, "scaled_dot_product_attention", _attention),
+            (torch.Tensor, "pin_memory", lambda tensor: counts.pin(tensor)),
+            (sys.modules[torch.optim.Optimizer.__module__], "_get_fused_kernels_supported_devices", kinds),
+            (sys.modules[_has_foreach_support.__module__], "_get_foreach_kernels_supported_devices", kinds),
+        ):
+            stack.enter_context(mock.patch.object(target, name, value))
+        _foreach_supported_types.append(_Pretended)
+        stack.callback(_foreach_supported_types.remove, _Pretended)
+        stack.enter_context(counts)
+        yield counts
+
+
+_real_autocast = torch.autocast

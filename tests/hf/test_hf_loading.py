@@ -132,10 +132,15 @@ def test_number_format(saved: Path) -> None:
     assert AutoModel.from_pretrained(saved).dtype == torch.float32
 
 
-@pytest.mark.parametrize("implementation", ["eager", "sdpa"])
+@pytest.mark.parametrize("implementation", ["eager", "sdpa", "flash_attention_2", "flex_attention"])
 def test_attention_implementations_are_the_compilers_choice(saved: Path, implementation: str) -> None:
     model = AutoModel.from_pretrained(saved, attn_implementation=implementation)
     assert len(model(**batch(), output_attentions=True).attentions) == 2
+
+
+def test_an_unknown_attention_implementation_is_refused(saved: Path) -> None:
+    with pytest.raises(ValueError, match="abacus"):
+        AutoModel.from_pretrained(saved, attn_implementation="abacus")
 
 
 def test_another_backbone_of_other_sizes_is_refused(saved: Path) -> None:

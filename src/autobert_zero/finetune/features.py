@@ -141,12 +141,25 @@ def task_objective(precision: Precision) -> Objective[FeatureBatch]:
 
     def objective(model: nn.Module, part: FeatureBatch, whole: FeatureBatch) -> Tensor:
         device = next(model.parameters()).device
-        given = {name: tensor.to(device) for name, tensor in (part.inputs | part.targets).items()}
+        inputs = without_idle_mask(part.inputs, device)
+        given = {name: tensor.to(device) for name, tensor in (inputs | part.targets).items()}
         with autocast(precision, device):
             loss: Tensor = model(**given).loss
         return loss.float() * (len(part) / len(whole))
 
     return objective
+
+
+def without_idle_mask(inputs: Mapping[str, Tensor], device: torch.device) -> dict[str, Tensor]:
+    """Leaves the mask of a batch without padding out on a GPU, where flash attention takes no mask.
+
+    Args:
+        inputs: On the CPU, where a look at the mask waits for nothing.
+        device: Of the model; on a CPU all is left as it is, since other kernels round otherwise.
+    """
+    mask = inputs.get("attention_mask")
+    idle = mask is not None and device.type != "cpu" and bool(mask.all())
+    return {name: tensor for name, tensor in inputs.items() if not (idle and name == "attention_mask")}
 
 
 def outputs(
@@ -201,9 +214,10 @@ def run_model(
     results: list[Any] = [None] * len(features)
     done = 0
     for places in _by_length(features, size, token_limit):
-        inputs = {name: tensor.to(device) for name, tensor in features.batch(places).inputs.items()}
+        given = features.batch(places).inputs
+        inputs = {name: tensor.to(device) for name, tensor in given.items()}
         with autocast(precision, device):
-            output = model(**inputs)
+            output = model(**{name: inputs[name] for name in without_idle_mask(given, device)})
         for place, result in zip(places, reduce(output, inputs), strict=True):
             results[place] = result
         done += len(places)

@@ -65,6 +65,19 @@ class AutoBertZeroPreTrainedModel(PreTrainedModel):
         set_lora_targets()  # here, since peft may be imported after this module
         super().__init__(config, *args, **kwargs)
 
+    def _check_and_adjust_attn_implementation(
+        self, attn_implementation: str | None, *args: Any, **kwargs: Any
+    ) -> str:
+        """Takes the names of flash and flex attention for `sdpa`.
+
+        Formulas are not tied to one kernel: where one has the pattern of attention, PyTorch's fused attention
+        computes it, with its flash kernels where they apply.
+        """
+        if attn_implementation is not None and any(kind in attn_implementation for kind in ("flash", "flex")):
+            attn_implementation = "sdpa"
+        chosen: str = super()._check_and_adjust_attn_implementation(attn_implementation, *args, **kwargs)
+        return chosen
+
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Computes the model; arguments of decoders, which tools pass to any model, are left out if unset."""
         for name in _OF_DECODERS & kwargs.keys():

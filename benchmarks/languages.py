@@ -16,7 +16,7 @@ from pathlib import Path
 from random import Random
 
 from autobert_zero.data.corpus import open_corpus
-from autobert_zero.data.packing import tokenise, unknown_share
+from autobert_zero.data.packing import tokenise_batches, unknown_share
 from autobert_zero.data.tokenizer import choose_tokenizer
 from autobert_zero.pretrain.config import PretrainConfig
 from autobert_zero.pretrain.run import run_pretraining
@@ -65,7 +65,7 @@ def measure(script: str, folder: Path, steps: int) -> dict[str, object]:
     settings = CorpusConfig(corpus=str(path), vocab_size=VOCABULARY)
     chosen = choose_tokenizer(settings, open_corpus(settings))
     tokenizer = chosen.tokenizer
-    unknown = unknown_share(tokenise([lines], tokenizer, 64), tokenizer)
+    unknown = unknown_share(tokenise_batches([lines], tokenizer, 64), tokenizer)
     folded = chosen.reason.startswith("wordpiece")
     back = [tokenizer.decode(tokenizer.encode(line, add_special_tokens=False).ids) for line in lines]
     same = sum(plain(a, folded) == plain(b, folded) for a, b in zip(lines, back, strict=True)) / len(lines)

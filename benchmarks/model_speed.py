@@ -44,7 +44,7 @@ from autobert_zero.nn.compiler import Compiled
 from autobert_zero.nn.interpreter import Interpreter
 from autobert_zero.nn.kernels import Context
 from autobert_zero.space import Attention, Backbone
-from autobert_zero.training.precision import resolve
+from autobert_zero.training.precision import resolve_precision
 
 VOCABULARY = 30522
 MOST_TOKENS = 2048
@@ -137,7 +137,7 @@ def rotary_ratios(rounds: int) -> dict[str, Any]:
         name: lambda case, each=each: timed(each, lambda ids: each(input_ids=ids)[0], case, sizes.vocab_size)
         for name, each in models.items()
     }
-    fast = resolve("auto", torch.device("cpu"))
+    fast = resolve_precision("auto", torch.device("cpu"))
     precisions = [each for each in PRECISIONS if each in ("fp32", fast)]
     times = {name: play(contestants, Case(16, 128, name, "training"), rounds) for name in precisions}
     costs = {name: round(1 / ratio(values, "rotary", "plain"), 3) for name, values in times.items()}

@@ -43,14 +43,14 @@ from transformers import (
 from autobert_zero import cost, zoo
 from autobert_zero.data.kinds import SPECIAL_TOKENS
 from autobert_zero.data.masking import TrainingBatches, Vocabulary
-from autobert_zero.data.packing import Part
+from autobert_zero.data.packing import Split
 from autobert_zero.hf.tokenizer import as_berts
 from autobert_zero.memory import keep_freed_memory
 from autobert_zero.nn import EncoderConfig, MaskedLM
 from autobert_zero.space import Backbone
 from autobert_zero.training.language import language_objective
 from autobert_zero.training.loop import Recipe, make_optimizer, train
-from autobert_zero.training.precision import Precision, resolve
+from autobert_zero.training.precision import Precision, resolve_precision
 
 LAYERS, LENGTH, VOCABULARY = 4, 128, 8192
 WARM = 2
@@ -164,7 +164,7 @@ def ours(backbone: Backbone, given: Round) -> Callable[[], float]:
     size, precision = given.size, given.precision
     sizes = EncoderConfig(VOCABULARY, size.width, size.heads, max_positions=LENGTH, dropout=given.dropout)
     model = MaskedLM(backbone, sizes)
-    part = Part(given.rows, np.arange(len(np.load(given.rows))))
+    part = Split(given.rows, np.arange(len(np.load(given.rows))))
     vocabulary = Vocabulary(VOCABULARY, 4, 3, (0, 2, 3))
     recipe = Recipe(size.steps + WARM, size.batch, 1e-4, precision=precision)
 
@@ -254,7 +254,7 @@ def main() -> None:
     arguments = parser.parse_args()
     quick = arguments.quick
     rounds = 2 if quick else 5
-    precision: Precision = resolve(arguments.precision, torch.device("cpu"))
+    precision: Precision = resolve_precision(arguments.precision, torch.device("cpu"))
     result: dict[str, Any] = {
         "benchmark": "pretrain_speed",
         "quick": quick,

@@ -18,7 +18,7 @@ from autobert_zero.hf import AutoBertZeroForMaskedLM
 from autobert_zero.nn import WeightBank
 from autobert_zero.report import runs
 from autobert_zero.search.config import SearchConfig
-from autobert_zero.search_runs.run import read_run
+from autobert_zero.search_runs.run import read_run_start
 from autobert_zero.settings import read_yaml, resolve
 from autobert_zero.space import PAPER
 
@@ -79,7 +79,7 @@ def test_settings_of_later_versions_are_those_of_bert_and_the_paper(config: Sear
 
 
 def test_a_run_goes_on_without_what_it_did_not_have() -> None:
-    config, _ = read_run(OLD / "run")
+    config, _ = read_run_start(OLD / "run")
     assert (config.proxy.calibration, config.proxy.train_again) == (0, 0)
 
 

@@ -8,7 +8,7 @@ import torch
 
 from autobert_zero import cost
 from autobert_zero.encoder_config import EncoderConfig
-from autobert_zero.estimate import Part
+from autobert_zero.estimate import TrainingStage
 from autobert_zero.measure import training_memory
 from autobert_zero.plan import plan
 from autobert_zero.pretrain.parts import pretrain_parts
@@ -114,7 +114,7 @@ def test_fine_tuning_has_no_language_head() -> None:
     assert whole - cost.parameters(backbone, sizes, with_head=False) == head
     memory = [training_memory(backbone, sizes, 4, 16, with_head) for with_head in (True, False)]
     assert memory[0] - memory[1] == pytest.approx(16 * head + 4 * 2 * 4 * 0.15 * 16 * 1000, rel=1e-3)
-    parts = [Part("", backbone, 16, 4, 100, with_head) for with_head in (True, False)]
+    parts = [TrainingStage("", backbone, 16, 4, 100, with_head) for with_head in (True, False)]
     texts = [plan([part], sizes, "t4", 1, "fp32", torch.device("cpu")) for part in parts]
     assert texts[0].startswith(f"{whole:,} parameters")
     assert texts[1].startswith(f"{whole - head:,} parameters")

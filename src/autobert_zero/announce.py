@@ -9,9 +9,9 @@ from autobert_zero.data.prepare import PreparedSplits
 from autobert_zero.data.tokenizer import ChosenTokenizer
 from autobert_zero.devices import describe_device
 from autobert_zero.encoder_config import TRUNK, EncoderConfig
-from autobert_zero.estimate import MEASURED_STEPS, Part, training_seconds
+from autobert_zero.estimate import MEASURED_STEPS, TrainingStage, training_seconds
 from autobert_zero.progress import duration
-from autobert_zero.training.precision import Precision, resolve
+from autobert_zero.training.precision import Precision, resolve_precision
 
 
 def text_line(corpus: Corpus, data: PreparedSplits, chosen: ChosenTokenizer) -> str:
@@ -22,7 +22,7 @@ def text_line(corpus: Corpus, data: PreparedSplits, chosen: ChosenTokenizer) -> 
     return (
         f"corpus {corpus.name}: {len(corpus.paragraphs):,} documents, {sum(counts) * length:,} tokens in "
         f"sequences of {length} ({counts[0]:,} for training, {counts[1]:,} for validation, {counts[2]:,} "
-        f"held out); read: {corpus.account}; {_tokenizer(chosen, data.unknown_share)}"
+        f"held out); read: {corpus.account}; {_tokenizer_line(chosen, data.unknown_share)}"
     )
 
 
@@ -31,18 +31,18 @@ def streamed_line(corpus: Corpus, chosen: ChosenTokenizer, unknown_share: float)
     return (
         f"corpus {corpus.name}: streamed; the first {len(corpus.paragraphs):,} documents are held out; "
         f"read of them: {corpus.account}; "
-        f"{_tokenizer(chosen, unknown_share)}"
+        f"{_tokenizer_line(chosen, unknown_share)}"
     )
 
 
-def _tokenizer(chosen: ChosenTokenizer, unknown_share: float) -> str:
+def _tokenizer_line(chosen: ChosenTokenizer, unknown_share: float) -> str:
     size = chosen.tokenizer.get_vocab_size()
     return f"tokenizer {chosen.reason}; {unknown_share:.2%} [UNK]; vocabulary of {size:,} tokens"
 
 
 def machine_line(device: torch.device, precision: Precision) -> str:
     """Where the models are trained, and in which number format."""
-    return f"device {describe_device(device)}; precision {resolve(precision, device)}"
+    return f"device {describe_device(device)}; precision {resolve_precision(precision, device)}"
 
 
 def model_line(layers: int, sizes: EncoderConfig) -> str:
@@ -60,7 +60,7 @@ def model_line(layers: int, sizes: EncoderConfig) -> str:
 
 
 def estimate_line(
-    parts: Sequence[Part], sizes: EncoderConfig, precision: Precision, device: torch.device
+    parts: Sequence[TrainingStage], sizes: EncoderConfig, precision: Precision, device: torch.device
 ) -> str:
     """How long the training will take, from a few measured steps."""
     seconds = sum(training_seconds(parts, sizes, precision, device))

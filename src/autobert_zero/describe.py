@@ -41,7 +41,7 @@ def describe_backbone(
         f"key {backbone.key()}, n = tokens, d = {width // heads} per head (d_model {width}, {heads} heads)"
     ]
     for number, layer in enumerate(canonical.layers, start=1):
-        lines += ["", f"layer {number}: {layer}", *_layer(layer, sizes, length)]
+        lines += ["", f"layer {number}: {layer}", *_layer_lines(layer, sizes, length)]
         if measured is not None:
             found = measured[layer]
             lines.append(
@@ -66,7 +66,7 @@ def describe_backbone(
     return "\n".join(lines)
 
 
-def _layer(layer: Layer, sizes: EncoderConfig, length: int) -> list[str]:
+def _layer_lines(layer: Layer, sizes: EncoderConfig, length: int) -> list[str]:
     spent = cost.layer_cost(layer, sizes, length)
     lines = []
     largest = length * sizes.inner

@@ -17,7 +17,7 @@ _MEASURED_TOKENS = 2048
 
 
 @dataclass(frozen=True)
-class Part:
+class TrainingStage:
     """A part of a run in which all batches are alike.
 
     Attributes:
@@ -46,7 +46,7 @@ class Part:
 
 
 def training_seconds(
-    parts: Sequence[Part], sizes: EncoderConfig, precision: Precision, device: torch.device
+    parts: Sequence[TrainingStage], sizes: EncoderConfig, precision: Precision, device: torch.device
 ) -> list[float]:
     """Measures a few steps of each kind of part.
 

@@ -67,7 +67,7 @@ def measure_layer(
     def training() -> None:
         module(x, None).backward(toward)
 
-    return Measured(_forward(module, x), _median(training, device), _kept(module, x))
+    return Measured(_forward(module, x), _median(training, device), _saved_bytes(module, x))
 
 
 def measure_forward(
@@ -132,7 +132,7 @@ def training_memory(
 
 
 def _layer_kept(layer: Layer, config: EncoderConfig, tokens: int) -> int:
-    return _kept(EncoderLayer(layer, config), torch.randn(1, tokens, config.width, requires_grad=True))
+    return _saved_bytes(EncoderLayer(layer, config), torch.randn(1, tokens, config.width, requires_grad=True))
 
 
 def _median(run: Callable[[], None], device: torch.device) -> float:
@@ -148,7 +148,7 @@ def _median(run: Callable[[], None], device: torch.device) -> float:
     return median(times[1:])
 
 
-def _kept(module: EncoderLayer, x: Tensor) -> int:
+def _saved_bytes(module: EncoderLayer, x: Tensor) -> int:
     """Bytes of the distinct memory that autograd saves, weights and input apart."""
     own = {tensor.untyped_storage().data_ptr() for tensor in (*module.parameters(), x)}
     sizes: dict[int, int] = {}

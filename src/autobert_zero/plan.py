@@ -8,7 +8,7 @@ from autobert_zero import cost
 from autobert_zero.data.masking import MASKED_SHARE
 from autobert_zero.devices import describe_device
 from autobert_zero.errors import UserError
-from autobert_zero.estimate import MEASURED_STEPS, Part, training_seconds
+from autobert_zero.estimate import MEASURED_STEPS, TrainingStage, training_seconds
 from autobert_zero.measure import training_memory
 from autobert_zero.nn import EncoderConfig
 from autobert_zero.progress import duration
@@ -65,7 +65,7 @@ HARDWARE = {
 
 
 def plan(
-    parts: list[Part],
+    parts: list[TrainingStage],
     sizes: EncoderConfig,
     hardware: str | None,
     devices: int,
@@ -119,7 +119,7 @@ def plan(
     return "\n".join(lines)
 
 
-def _training_flops(part: Part, sizes: EncoderConfig) -> float:
+def _training_flops(part: TrainingStage, sizes: EncoderConfig) -> float:
     """Operations of an update for one sequence: a backward pass takes twice a forward pass."""
     head = 2 * sizes.width * (sizes.vocab_size + sizes.width) * MASKED_SHARE * part.length
     layers = cost.flops(part.backbone, sizes, part.length)

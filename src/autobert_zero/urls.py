@@ -15,7 +15,7 @@ def hide_password(url: str) -> str:
     so all values are hidden. Passwords need not be escaped, as SQLAlchemy tolerates it: they may hold `/`,
     `:`, `?` and `@`.
     """
-    scheme, login, rest, names = _parts(url)
+    scheme, login, rest, names = _split_url(url)
     if login is not None:
         user, colon, _ = login.partition(":")
         rest = f"{user}:{_HIDDEN}@{rest}" if colon else f"{user}@{rest}"
@@ -38,14 +38,14 @@ def hide_secrets(text: str, url: str) -> str:
 
 def secrets_of(url: str) -> set[str]:
     """The password of a URL and the values of its query, as written and unescaped."""
-    _, login, _, names = _parts(url)
+    _, login, _, names = _split_url(url)
     found = {value for _, value in names}
     if login is not None:
         found.add(login.partition(":")[2])
     return {text for secret in found for text in (secret, unquote(secret), unquote_plus(secret)) if text}
 
 
-def _parts(url: str) -> tuple[str, str | None, str, list[tuple[str, str]]]:
+def _split_url(url: str) -> tuple[str, str | None, str, list[tuple[str, str]]]:
     """Scheme with `://`, login (None without one), host and path, and the query's names and values."""
     scheme, separator, rest = url.partition("://")
     if not separator:

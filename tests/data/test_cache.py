@@ -9,11 +9,11 @@ import tokenizers
 
 from autobert_zero.data.cache import (
     CacheError,
+    cache_entries,
     cache_folder,
     cache_path,
     check_writable,
     code_version,
-    entries,
     read_cached,
     write_cached,
 )
@@ -117,6 +117,6 @@ def test_the_command(cache: Path) -> None:
     assert listed.splitlines()[-1] == f"3 files, 6.0 MB in {cache}"
     for kind, name in (("sequences", "a.npy"), ("tokenizer", "b.tok"), ("unfinished", "a.npy.0123.partial")):
         assert any(kind in line and name in line and "2.0 MB" in line for line in listed.splitlines())
-    assert len(entries()) == 3
+    assert len(cache_entries()) == 3
     assert tiny.command("cache", "--clear").out == f"cleared: 3 files, 6.0 MB in {cache}\n"
     assert [path.name for path in cache.iterdir()] == ["mine.txt"]

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from autobert_zero.data.cache import cache_path, entries
+from autobert_zero.data.cache import cache_entries, cache_path
 from autobert_zero.data.kept_vectors import KeptVectors
 
 KEYS = [bytes([number]) * 16 for number in range(4)]
@@ -35,7 +35,7 @@ def test_a_later_process_has_what_earlier_ones_added() -> None:
     for key, count in zip(KEYS, (1, 0, 5), strict=False):
         np.testing.assert_array_equal(later.get(key), vectors(count))
     assert len(kept("another teacher")) == 0
-    assert [entry.kind for entry in entries()] == ["embeddings"] * 3
+    assert [entry.kind for entry in cache_entries()] == ["embeddings"] * 3
 
 
 def test_all_files_together_stay_below_the_limit() -> None:
@@ -46,7 +46,7 @@ def test_all_files_together_stay_below_the_limit() -> None:
     for key in KEYS:
         second.add(key, vectors(2))
     assert [key in second._places for key in KEYS] == [True, False, False, False]
-    assert sum(entry.size for entry in entries()) == 2 * group
+    assert sum(entry.size for entry in cache_entries()) == 2 * group
     assert kept(limit=6 * group, processes=2).room == 2 * group
 
 
@@ -55,7 +55,7 @@ def test_what_a_killed_process_wrote_in_part_is_ignored(lost: int) -> None:
     own = kept()
     own.add(KEYS[0], vectors(2))
     own.add(KEYS[1], vectors(2))
-    (entry,) = entries()
+    (entry,) = cache_entries()
     with entry.path.open("r+b") as file:
         file.truncate(entry.size - lost)
     later = kept()

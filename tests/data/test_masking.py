@@ -27,7 +27,7 @@ from autobert_zero.data.masking import (
     mask_batch,
     training_batches,
 )
-from autobert_zero.data.packing import Part, tokenise
+from autobert_zero.data.packing import Split, tokenise_batches
 from autobert_zero.data.tokenizer import train_tokenizer
 
 SIZE, LENGTH = 300, 40
@@ -45,9 +45,9 @@ def sequences(count: int, seed: int = 0, length: int = LENGTH) -> np.ndarray:
 
 
 @pytest.fixture
-def part(tmp_path: Path) -> Part:
+def part(tmp_path: Path) -> Split:
     np.save(tmp_path / "rows.npy", sequences(50))
-    return Part(tmp_path / "rows.npy", np.arange(50))
+    return Split(tmp_path / "rows.npy", np.arange(50))
 
 
 def masked(rows: np.ndarray, seed: int = 0) -> MaskedBatch:
@@ -120,7 +120,7 @@ def same(a: MaskedBatch, b: MaskedBatch) -> bool:
     return all(torch.equal(x, y) for x, y in ((a.ids, b.ids), (a.rows, b.rows), (a.labels, b.labels)))
 
 
-def test_streams_are_functions_of_their_seed(part: Part) -> None:
+def test_streams_are_functions_of_their_seed(part: Split) -> None:
     def stream(*seed: int) -> list[MaskedBatch]:
         return list(islice(training_batches(part, VOCABULARY, 8, seed), 15))
 
@@ -129,7 +129,7 @@ def test_streams_are_functions_of_their_seed(part: Part) -> None:
     assert not any(map(same, stream(1, 0), stream(0, 1)))
 
 
-def test_a_pass_takes_every_sequence_once_and_masks_anew(part: Part) -> None:
+def test_a_pass_takes_every_sequence_once_and_masks_anew(part: Split) -> None:
     batches = list(islice(training_batches(part, VOCABULARY, 25, (0,)), 4))
     original = {tuple(row) for row in part.take(slice(None)).tolist()}
     for first in (0, 2):
@@ -143,7 +143,7 @@ def restored(batch: MaskedBatch) -> torch.Tensor:
     return batch.ids.reshape(-1).scatter(0, batch.rows, batch.labels).reshape(batch.ids.shape)
 
 
-def test_batches_are_full(part: Part) -> None:
+def test_batches_are_full(part: Split) -> None:
     assert {len(batch.ids) for batch in islice(training_batches(part, VOCABULARY, 16, (0,)), 9)} == {16}
     assert len(next(training_batches(part, VOCABULARY, 50, (0,))).ids) == 50
     with pytest.raises(ValueError, match="50 training sequences are fewer than one batch of 51"):
@@ -151,7 +151,7 @@ def test_batches_are_full(part: Part) -> None:
 
 
 @pytest.mark.parametrize(("limit", "expected"), [(1000, 50), (50, 50), (49, 49), (30, 30), (7, 7), (1, 1)])
-def test_evaluation_batches_are_the_same_every_time(part: Part, limit: int, expected: int) -> None:
+def test_evaluation_batches_are_the_same_every_time(part: Split, limit: int, expected: int) -> None:
     batches = evaluation_batches(part, VOCABULARY, 8, limit)
     assert sum(len(batch.ids) for batch in batches) == expected
     assert all(len(batch.ids) == 8 for batch in batches[:-1])
@@ -276,8 +276,8 @@ def test_words_are_whole_with_any_tokenizer(kind: str, masking: Masking) -> None
     marked = masking.needs_marks(vocabulary)
     assert marked == (kind not in ("wordpiece", "prefix"))
     assert not Masking().needs_marks(vocabulary)
-    packed = tokenise([PARAGRAPHS], tokenizer, length, words=marked)
-    plain = tokenise([PARAGRAPHS], tokenizer, length)
+    packed = tokenise_batches([PARAGRAPHS], tokenizer, length, words=marked)
+    plain = tokenise_batches([PARAGRAPHS], tokenizer, length)
     # The word of each token of the stream, and 0 for the [SEP] after a paragraph.
     words: list[int] = []
     for text in PARAGRAPHS:
@@ -299,7 +299,7 @@ def test_words_are_whole_with_any_tokenizer(kind: str, masking: Masking) -> None
 def test_runs_without_spaces_are_no_words(length: int) -> None:
     corpus = Corpus("dna", "dna", ["".join(Random(n).choices("ACGT", k=300)) for n in range(20)])
     tokenizer = train_tokenizer(corpus, 64)
-    packed = tokenise([corpus.paragraphs], tokenizer, length, words=True)
+    packed = tokenise_batches([corpus.paragraphs], tokenizer, length, words=True)
     batch = mask_batch(np.random.default_rng(0), packed, Vocabulary.of(tokenizer), Masking(whole_words=True))
     per_row = np.bincount(batch.rows.numpy() // length, minlength=len(packed))
     assert per_row.max() <= round(0.15 * length) + 8
@@ -310,7 +310,7 @@ def test_a_batch_of_one_meets_other_sequences(tmp_path: Path) -> None:
     rows = np.arange(40 * LENGTH, dtype=np.uint16).reshape(40, LENGTH) + 100
     rows[:, 0], rows[:, -1] = CLS, SEP
     np.save(tmp_path / "rows.npy", rows)
-    part = Part(tmp_path / "rows.npy", np.arange(40))
+    part = Split(tmp_path / "rows.npy", np.arange(40))
     vocabulary = dataclasses.replace(VOCABULARY, size=5000)
     masking = Masking(next_sentence=True)
     streams = (

@@ -12,7 +12,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from autobert_zero.data import packing
 from autobert_zero.data.corpus import Corpus, CorpusError
 from autobert_zero.data.kinds import Spelling
-from autobert_zero.data.packing import Part, pack, split, spread, unknown_share
+from autobert_zero.data.packing import Split, pack, split, spread, unknown_share
 from autobert_zero.data.tokenizer import train_tokenizer
 
 LENGTH = 16
@@ -123,7 +123,7 @@ def test_the_cached_file_is_used_again(
     path = pack(CORPUS, tokenizer, LENGTH, 1)
     assert path.parent == cache
     assert [file.name for file in cache.iterdir()] == [path.name]
-    monkeypatch.delattr(packing, "tokenise")
+    monkeypatch.delattr(packing, "tokenise_batches")
     assert pack(CORPUS, tokenizer, LENGTH, 1) == path
     others = [
         (Corpus("tiny", "tiny 1", CORPUS.paragraphs), tokenizer, LENGTH),
@@ -220,7 +220,7 @@ def test_no_row_of_none() -> None:
 
 def test_a_part_takes_its_own_rows(tmp_path: Path) -> None:
     np.save(tmp_path / "a.npy", np.arange(12, dtype=np.uint16).reshape(6, 2))
-    part = Part(tmp_path / "a.npy", np.array([1, 4, 5]))
+    part = Split(tmp_path / "a.npy", np.array([1, 4, 5]))
     assert len(part) == 3
     assert part.take(np.array([2, 0])).tolist() == [[10, 11], [2, 3]]
     assert part.take(slice(1, None)).tolist() == [[8, 9], [10, 11]]

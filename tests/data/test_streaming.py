@@ -16,7 +16,7 @@ from torch import distributed, multiprocessing
 from autobert_zero.data import hub, shares, streaming
 from autobert_zero.data.corpus import Corpus, CorpusError, open_corpus
 from autobert_zero.data.masking import Masking, Vocabulary
-from autobert_zero.data.packing import tokenise
+from autobert_zero.data.packing import tokenise_batches
 from autobert_zero.data.shares import tokenise_together
 from autobert_zero.data.streaming import StreamingBatches, files_digest, first_block, stream_documents
 from autobert_zero.data.tokenizer import train_tokenizer
@@ -121,9 +121,9 @@ def test_shares_are_packed_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
     paragraphs = tiny.paragraphs(100)
     tokenizer = train_tokenizer(Corpus("tiny", "0", paragraphs), 200)
     whole = tokenise_together(paragraphs, tokenizer, 16)
-    assert whole.tolist() == tokenise([paragraphs], tokenizer, 16).tolist()
+    assert whole.tolist() == tokenise_batches([paragraphs], tokenizer, 16).tolist()
     monkeypatch.setattr(shares, "SHARE", 30)
-    parts = [tokenise([paragraphs[start : start + 30]], tokenizer, 16) for start in range(0, 100, 30)]
+    parts = [tokenise_batches([paragraphs[start : start + 30]], tokenizer, 16) for start in range(0, 100, 30)]
     assert tokenise_together(paragraphs, tokenizer, 16).tolist() == np.concatenate(parts).tolist()
 
 
@@ -134,8 +134,8 @@ def tokenise_as(rank: int, address: str, out: str) -> None:
     shares.SHARE = 15
     tokenizer = train_tokenizer(Corpus("tiny", "0", paragraphs), 200)
     counted = []
-    shares.tokenise = lambda batches, *rest: (
-        counted.append(sum(map(len, batches))) or tokenise(batches, *rest)
+    shares.tokenise_batches = lambda batches, *rest: (
+        counted.append(sum(map(len, batches))) or tokenise_batches(batches, *rest)
     )
     np.save(f"{out}/{rank}.npy", tokenise_together(paragraphs, tokenizer, 16))
     assert sum(counted) < 50

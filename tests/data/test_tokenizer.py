@@ -18,7 +18,7 @@ from tokenizers import Tokenizer
 from autobert_zero.data import tokenizer as module
 from autobert_zero.data.corpus import Corpus
 from autobert_zero.data.kinds import SPECIAL_TOKENS, Spelling, TokenizerError, train_kind
-from autobert_zero.data.packing import tokenise, unknown_share
+from autobert_zero.data.packing import tokenise_batches, unknown_share
 from autobert_zero.data.tokenizer import (
     ChosenTokenizer,
     choose_tokenizer,
@@ -68,7 +68,7 @@ def of(*texts: str) -> Corpus:
 
 
 def unknown(tokenizer: Tokenizer, corpus: Corpus) -> float:
-    return unknown_share(tokenise([list(corpus.paragraphs)], tokenizer, 16), tokenizer)
+    return unknown_share(tokenise_batches([list(corpus.paragraphs)], tokenizer, 16), tokenizer)
 
 
 KINDS = ("wordpiece", "bpe", "unigram", "character")

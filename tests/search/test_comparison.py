@@ -11,7 +11,7 @@ from autobert_zero.search.comparison import (
     Model,
     Training,
     best_rates,
-    compare,
+    compare_models,
     with_parameters,
 )
 from autobert_zero.search.training_config import FinalConfig
@@ -50,7 +50,7 @@ class Trainer:
 
 
 def run(trainer: Trainer, final: FinalConfig = FINAL) -> dict[str, Any]:
-    return compare(MODELS, final, 7, 8, 32, trainer, lambda name, model: SPEEDS[name])
+    return compare_models(MODELS, final, 7, 8, 32, trainer, lambda name, model: SPEEDS[name])
 
 
 def test_each_model_is_trained_at_its_own_best_rate() -> None:
@@ -106,7 +106,7 @@ def test_the_strongest_opponent_is_also_trained_with_the_winners_weights() -> No
     trainer = Trainer({"best": 3.0, "wide": 3.2, "convolution": 3.5})
     wide = Model(MODELS["bert"].backbone, replace(SIZES, feed_forward=100))
     models = {"best": MODELS["best"], "wide": wide, "convolution": MODELS["convolution"]}
-    summary = compare(models, FINAL, 7, 8, 32, trainer, lambda name, model: 1.0)
+    summary = compare_models(models, FINAL, 7, 8, 32, trainer, lambda name, model: 1.0)
     assert summary["strongest"] == summary["equal_weights"]["opponent"] == "wide"
     target = MODELS["best"].parameters
     assert wide.parameters > 1.1 * target
@@ -119,7 +119,7 @@ def test_the_strongest_opponent_is_also_trained_with_the_winners_weights() -> No
 def test_an_opponent_with_the_winners_weights_is_not_trained_twice() -> None:
     trainer = Trainer({"best": 3.0, "twin": 3.5})
     models = {"best": MODELS["best"], "twin": MODELS["best"]}
-    summary = compare(models, FINAL, 7, 8, 32, trainer, lambda name, model: 1.0)
+    summary = compare_models(models, FINAL, 7, 8, 32, trainer, lambda name, model: 1.0)
     assert "equal-weights-twin" not in trainer.asked
     assert summary["equal_weights"]["val_loss"] == summary["twin"]["val_loss"]
 

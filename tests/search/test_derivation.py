@@ -5,7 +5,7 @@ from random import Random
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autobert_zero.search.strategies.derivation import KINDS, SYMBOLS, Place, derive, symbols
+from autobert_zero.search.strategies.derivation import KINDS, SYMBOLS, ChoicePoint, derive, symbols
 from autobert_zero.space import Attention, Backbone, Space, sample_backbone
 
 SPACES = st.builds(Space, st.integers(1, 3), st.integers(1, 9), st.sampled_from([0.0, 0.3, 1.0]))
@@ -15,9 +15,9 @@ SPACES = st.builds(Space, st.integers(1, 3), st.integers(1, 9), st.sampled_from(
 def test_a_backbone_is_derived_from_its_symbols(space: Space, seed: int) -> None:
     backbone = sample_backbone(Random(seed), space)
     chosen = [symbols(layer) for layer in backbone.layers]
-    places: list[Place] = []
+    places: list[ChoicePoint] = []
 
-    def choose(place: Place, legal: list[str]) -> str:
+    def choose(place: ChoicePoint, legal: list[str]) -> str:
         places.append(place)
         assert chosen[place.layer][place.step] in legal
         return chosen[place.layer][place.step]

@@ -8,7 +8,7 @@ import pytest
 import tiny
 
 from autobert_zero.search_runs import diagnose as module
-from autobert_zero.search_runs.diagnose import Correlation, correlation, verdict
+from autobert_zero.search_runs.diagnose import Correlation, correlation, diagnosis_verdict
 
 
 def test_tau_by_hand() -> None:
@@ -34,9 +34,9 @@ def test_the_verdict_follows_the_farther_horizon() -> None:
         rows = [{"shared_vs_scratch": {"tau": 0.5, "low": low, "high": 0.9}} for low in (near, far)]
         return {"horizons": rows}
 
-    assert "says something about the farther horizon" in verdict(found(0.1, 0.1))
-    assert "not at the farther one" in verdict(found(0.1, -0.1))
-    assert "do not show" in verdict(found(-0.1, -0.1))
+    assert "says something about the farther horizon" in diagnosis_verdict(found(0.1, 0.1))
+    assert "not at the farther one" in diagnosis_verdict(found(0.1, -0.1))
+    assert "do not show" in diagnosis_verdict(found(-0.1, -0.1))
 
 
 @pytest.mark.slow
@@ -55,7 +55,7 @@ def test_a_small_run(finished_run: Path, tmp_path: Path, monkeypatch: pytest.Mon
     recomputed = correlation(list(found["shared"].values()), scratch)
     assert found["horizons"][1]["shared_vs_scratch"]["tau"] == recomputed.tau
     assert f"| 1,088 | 6 | {Correlation(**found['horizons'][0]['shared_vs_scratch'])} |" in done.out
-    assert verdict(found) in done.out
+    assert diagnosis_verdict(found) in done.out
     after = tiny.contents(run)
     assert {name: after[name] for name in before if after[name] is not None} == {
         name: content for name, content in before.items() if content is not None

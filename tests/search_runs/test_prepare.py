@@ -28,7 +28,7 @@ def test_data_is_prepared_once(cache: Path, corpus_file: Path, monkeypatch: pyte
     files = tiny.contents(cache)
     assert len(files) == 2
     monkeypatch.delattr(tokenizer, "train_tokenizer")
-    monkeypatch.delattr(packing, "tokenise")
+    monkeypatch.delattr(packing, "tokenise_batches")
     again = prepare(tiny.config(corpus_file))
     assert again.tokenizer.to_str() == first.tokenizer.to_str()
     assert again.data.train.path == first.data.train.path

@@ -16,7 +16,7 @@ from autobert_zero.space import Backbone
 from autobert_zero.training import precision as number_formats
 from autobert_zero.training.language import language_objective
 from autobert_zero.training.loop import Diverged, Recipe, make_optimizer, train
-from autobert_zero.training.precision import Precision, autocast, gradient_scaler, resolve
+from autobert_zero.training.precision import Precision, autocast, gradient_scaler, resolve_precision
 
 SIZES = EncoderConfig(vocab_size=SIZE, width=16, heads=2, max_positions=16)
 HYBRID = Backbone.parse("conv 5\nsoftmax(scale(Q @ K.T)) @ V")
@@ -32,17 +32,17 @@ def card(bf16: bool, tf32: bool) -> mock._patch_dict:
 @pytest.mark.parametrize(("fast", "expected"), [(True, "bf16"), (False, "fp32")])
 def test_auto_is_what_the_processor_is_fast_at(fast: bool, expected: Precision) -> None:
     with mock.patch("autobert_zero.training.precision._cpu_multiplies_bf16", return_value=fast):
-        assert resolve("auto", CPU) == expected
-        assert resolve("fp32", CPU) == "fp32"
-        assert resolve("bf16", CPU) == "bf16"
-    assert resolve("auto", torch.device("mps")) == "fp32"
+        assert resolve_precision("auto", CPU) == expected
+        assert resolve_precision("fp32", CPU) == "fp32"
+        assert resolve_precision("bf16", CPU) == "bf16"
+    assert resolve_precision("auto", torch.device("mps")) == "fp32"
 
 
 @pytest.mark.parametrize(("bf16", "expected"), [(True, "bf16"), (False, "fp16")])
 def test_auto_on_a_card(bf16: bool, expected: Precision) -> None:
     with card(bf16, tf32=bf16):
-        assert resolve("auto", CARD) == expected
-        assert resolve("fp32", CARD) == "fp32"
+        assert resolve_precision("auto", CARD) == expected
+        assert resolve_precision("fp32", CARD) == "fp32"
 
 
 @pytest.mark.parametrize(
@@ -58,7 +58,7 @@ def test_formats_that_a_device_lacks_are_refused(
     precision: Precision, device: torch.device, message: str
 ) -> None:
     with card(bf16=False, tf32=False), pytest.raises(UserError, match=message):
-        resolve(precision, device)
+        resolve_precision(precision, device)
 
 
 def test_tf32_holds_for_the_backward_pass_too() -> None:
@@ -157,7 +157,7 @@ def test_other_formats_have_no_scale(precision: Precision) -> None:
 @pytest.mark.parametrize("precision", ["fp16", "bf16", "tf32", "fp32"])
 def test_a_card_trains_in_every_format(text: Splits, precision: Precision) -> None:
     try:
-        resolve(precision, CARD)
+        resolve_precision(precision, CARD)
     except UserError as error:
         pytest.skip(str(error))
     torch.manual_seed(0)

@@ -13,9 +13,9 @@ def cache(
     clear: Annotated[bool, typer.Option("--clear", help="Delete all of it; runs make it again.")] = False,
 ) -> None:
     """List or clear the tokenizers and tokenised texts that are kept between runs."""
-    from autobert_zero.data.cache import cache_folder, entries, remove
+    from autobert_zero.data.cache import cache_entries, cache_folder, remove
 
-    files = entries()
+    files = cache_entries()
     for entry in files:
         if clear:
             remove(entry)

@@ -22,12 +22,11 @@ def diagnose(
     """Train a sample of a run's candidates from scratch: does the ranking under weight sharing hold?"""
     from autobert_zero.run_folder import SEARCH, kind_of
     from autobert_zero.run_folder.names import DIAGNOSIS
-    from autobert_zero.search_runs.diagnose import diagnose as ask
-    from autobert_zero.search_runs.diagnose import report
+    from autobert_zero.search_runs.diagnose import diagnosis_report, run_diagnosis
 
     if kind_of(run) is not SEARCH:
         raise UserError(f"{run} holds no search (no {SEARCH.marker}); name the --out of a search")
     with stop_told(lambda: "the same call continues"), Bars(log_console()) as progress:
-        found = ask(run, candidates, longer, progress)
-    typer.echo(report(found))
+        found = run_diagnosis(run, candidates, longer, progress)
+    typer.echo(diagnosis_report(found))
     typer.echo(f"\nall figures are in {run / DIAGNOSIS}")

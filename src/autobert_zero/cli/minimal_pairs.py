@@ -53,7 +53,7 @@ def minimal_pairs(
     from autobert_zero.minimal_pairs.data import read_pairs
     from autobert_zero.minimal_pairs.measure import TokenisedPairs
     from autobert_zero.minimal_pairs.results import remarks, table, write_results
-    from autobert_zero.training.precision import resolve
+    from autobert_zero.training.precision import resolve_precision
 
     if per_pair and out is None:
         raise UserError("--per-pair writes to the file of --out; name one")
@@ -71,7 +71,7 @@ def minimal_pairs(
     plain = {
         "model": model,
         "data": [str(path) for path in data],
-        "precision": resolve("auto", place),
+        "precision": resolve_precision("auto", place),
         **results.plain(per_pair),
     }
     if out is not None:

@@ -115,7 +115,7 @@ def _plan_tasks(
     from statistics import fmean
 
     import autobert_zero.hf
-    from autobert_zero.estimate import Part
+    from autobert_zero.estimate import TrainingStage
     from autobert_zero.finetune.models import open_model
     from autobert_zero.finetune.suite import make_problem
     from autobert_zero.finetune.training.sweep import poolings_of, trainings
@@ -139,7 +139,7 @@ def _plan_tasks(
         per_epoch = -(-len(train) // chosen.batch_size)
         sequences = round(runs * chosen.updates(len(train)) * len(train) / per_epoch)
         what = f"{runs} trainings" if len(folders) == 1 else f"{folder.task}: {runs} trainings"
-        parts.append(Part(what, backbone, usual, chosen.batch_size, sequences, with_head=False))
+        parts.append(TrainingStage(what, backbone, usual, chosen.batch_size, sequences, with_head=False))
     device = _measured_on(chosen.device, hardware)
     typer.echo(plan(parts, sizes, hardware, devices, chosen.precision, device))
 

@@ -81,12 +81,12 @@ def search_settings(options: Mapping[str, Any]) -> "tuple[SearchConfig, list[Bac
         options: Those of the command, by name.
     """
     from autobert_zero.search.presets import PRESETS
-    from autobert_zero.search_runs.run import read_run
+    from autobert_zero.search_runs.run import read_run_start
     from autobert_zero.zoo import STACKS
 
     if options["resume"]:
         check_resumed(options)
-        return read_run(options["out"])
+        return read_run_start(options["out"])
     settings = settings_given(options, "data") | given(options, "storage")
     settings["limits"] = given(options, "max_params", "max_latency_ms")
     config = settled(PRESETS, options["preset"], (), options["config"], options["set_"], settings)

@@ -122,7 +122,7 @@ def check_writable() -> None:
 
 
 @dataclass(frozen=True)
-class Entry:
+class CacheEntry:
     """A file in the cache.
 
     Attributes:
@@ -138,7 +138,7 @@ class Entry:
     modified: float
 
 
-def entries() -> list[Entry]:
+def cache_entries() -> list[CacheEntry]:
     """The files in the cache that we made, the newest last; also what killed processes left half-made.
 
     Raises:
@@ -150,13 +150,13 @@ def entries() -> list[Entry]:
             kind = next((kind for ending, kind in KINDS.items() if path.name.endswith(ending)), None)
             if kind is not None and path.is_file():
                 status = path.stat()
-                found.append(Entry(path, kind, status.st_size, status.st_mtime))
+                found.append(CacheEntry(path, kind, status.st_size, status.st_mtime))
     except OSError as error:
         raise unusable(folder, error) from None
     return sorted(found, key=lambda entry: (entry.modified, entry.path.name))
 
 
-def remove(entry: Entry) -> None:
+def remove(entry: CacheEntry) -> None:
     """Deletes a file of the cache. A run that has it open keeps it until it ends.
 
     Raises:

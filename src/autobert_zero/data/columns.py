@@ -80,7 +80,9 @@ def find_column(place: str, sample: Sequence[Record], taken: Sequence[str] = (),
     named = {name: length for name, length in lengths.items() if not _is_identifier(name)}
     if not named:
         choice = f"; {remedy}" if lengths else ""
-        raise ColumnError(f"{place} has no column of text, only {_listed(sample) or 'nothing'}{choice}")
+        raise ColumnError(
+            f"{place} has no column of text, only {_typed_columns(sample) or 'nothing'}{choice}"
+        )
     named = {name: length for name, length in named.items() if length} or named
     ranked = sorted(named, key=lambda name: -named[name])
     known = sorted((name for name in named if name.lower() in KNOWN), key=lambda name: -named[name])
@@ -107,7 +109,7 @@ def check_column(place: str, sample: Sequence[Record], column: str) -> None:
     """
     if column not in _mean_lengths(sample):
         raise ColumnError(
-            f"{place} has no column {column!r} of text, only {_listed(sample) or 'nothing'}; {REMEDY}"
+            f"{place} has no column {column!r} of text, only {_typed_columns(sample) or 'nothing'}; {REMEDY}"
         )
 
 
@@ -126,7 +128,7 @@ def _is_identifier(name: str) -> bool:
     return lower in _IDENTIFIERS or lower.endswith(("_id", "_url", "_date", "_time", "_label"))
 
 
-def _listed(sample: Sequence[Record]) -> str:
+def _typed_columns(sample: Sequence[Record]) -> str:
     """The columns with the types of their first values."""
     kinds: dict[str, Any] = {}
     for record in sample:

@@ -197,7 +197,7 @@ def open_parts(text: CorpusConfig, streaming: bool) -> Parts:
             opened.parts.append(hub_documents(name, text.text_column, opened.columns, streaming))
             records = True
             continue
-        for file in _files(name, path, opened.skipped):
+        for file in _local_files(name, path, opened.skipped):
             opened.files.append(file)
             opened.parts.append(partial(_read_file, file, text.document, text.text_column, opened.columns))
             records = records or ending(file) not in PROSE
@@ -209,7 +209,7 @@ def open_parts(text: CorpusConfig, streaming: bool) -> Parts:
     return opened
 
 
-def _files(name: str, path: Path, skipped: Counter[str]) -> Sequence[Path]:
+def _local_files(name: str, path: Path, skipped: Counter[str]) -> Sequence[Path]:
     if path.is_dir():
         if is_run(path):
             raise CorpusError(f"corpus {name!r} is the folder of a run or a model, not text")

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from autobert_zero.data.cache import entries, unusable
+from autobert_zero.data.cache import cache_entries, unusable
 
 Vectors = NDArray[np.float32]
 
@@ -40,7 +40,7 @@ class KeptVectors:
     def __init__(self, stem: Path, width: int, limit: int, processes: int = 1) -> None:
         self._width = width
         self._stem = stem
-        kept = [entry for entry in entries() if entry.path.name.endswith(SUFFIX)]
+        kept = [entry for entry in cache_entries() if entry.path.name.endswith(SUFFIX)]
         self.room = (limit - sum(entry.size for entry in kept)) // processes
         self._places: dict[bytes, tuple[FileIO, int, int]] = {}
         for entry in kept:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 from torch import Tensor
 
-from autobert_zero.data.packing import CONTINUES, Part, Sequences, spread
+from autobert_zero.data.packing import CONTINUES, Sequences, Split, spread
 
 MASKED_SHARE = 0.15
 
@@ -169,7 +169,7 @@ def _choose_tokens(random: np.random.Generator, allowed: NDArray[np.bool_]) -> N
     batch, tokens = allowed.shape
     # The smallest of random numbers are a uniform choice; what must not be masked comes last.
     drawn = np.where(allowed, random.random(allowed.shape), 2.0)
-    order = np.argsort(drawn, axis=1)[:, : _count(tokens)]  # (B, count)
+    order = np.argsort(drawn, axis=1)[:, : _masked_count(tokens)]  # (B, count)
     positions = (order + np.arange(batch)[:, None] * tokens).reshape(-1)  # (B * count,)
     return np.sort(positions[allowed.reshape(-1)[positions]])
 
@@ -186,15 +186,15 @@ def _choose_words(
     begins = ~continues | ~allowed
     begins[:, 0] = True
     run = np.cumsum(begins).reshape(batch, tokens) - 1  # numbered over all rows
-    begins |= np.bincount(run.reshape(-1))[run] > max(_count(tokens), min(_LONGEST_WORD, tokens // 2))
+    begins |= np.bincount(run.reshape(-1))[run] > max(_masked_count(tokens), min(_LONGEST_WORD, tokens // 2))
     word = np.cumsum(begins, axis=1) - 1  # (B, n): the number of the word in its sequence
     drawn = np.take_along_axis(random.random(allowed.shape), word, axis=1)  # one number for all of a word
     drawn = np.where(allowed, drawn, 2.0)
-    last = np.sort(drawn, axis=1)[:, _count(tokens) - 1]  # (B,)
+    last = np.sort(drawn, axis=1)[:, _masked_count(tokens) - 1]  # (B,)
     return np.flatnonzero((drawn <= last[:, None]) & allowed)
 
 
-def _count(tokens: int) -> int:
+def _masked_count(tokens: int) -> int:
     return max(round(MASKED_SHARE * tokens), 1)
 
 
@@ -249,7 +249,7 @@ class TrainingBatches:
 
     def __init__(
         self,
-        part: Part,
+        part: Split,
         vocabulary: Vocabulary,
         batch_size: int,
         seed: tuple[int, ...],
@@ -281,14 +281,14 @@ class TrainingBatches:
 
 
 def training_batches(
-    part: Part, vocabulary: Vocabulary, batch_size: int, seed: tuple[int, ...]
+    part: Split, vocabulary: Vocabulary, batch_size: int, seed: tuple[int, ...]
 ) -> Iterator[MaskedBatch]:
     """The batches of `TrainingBatches` from the first step on."""
     return TrainingBatches(part, vocabulary, batch_size, seed).starting(0)
 
 
 def evaluation_batches(
-    part: Part, vocabulary: Vocabulary, batch_size: int, limit: int, masking: Masking | None = None
+    part: Split, vocabulary: Vocabulary, batch_size: int, limit: int, masking: Masking | None = None
 ) -> list[MaskedBatch]:
     """Masks up to `limit` sequences, spread evenly over all, the same way every time."""
     return batches_of(part.take(spread(len(part), limit)), vocabulary, batch_size, masking)

@@ -32,7 +32,7 @@ mostly where the meaning is."""
 
 
 @dataclass(frozen=True)
-class Part:
+class Split:
     """Some of the sequences of a file; they stay on disk until they are taken.
 
     Attributes:
@@ -61,9 +61,9 @@ class Splits:
         holdout: 5 %, seen by neither; final figures are measured on it.
     """
 
-    train: Part
-    validation: Part
-    holdout: Part
+    train: Split
+    validation: Split
+    holdout: Split
 
 
 @cache
@@ -90,7 +90,7 @@ def pack(
         length: n, tokens in a sequence.
         at_least: Number of sequences needed.
         watch: Called with the progress.
-        words: Mark the tokens that continue a word, see `tokenise`.
+        words: Mark the tokens that continue a word, see `tokenise_batches`.
 
     Returns:
         A `.npy` file of (N, n) token ids.
@@ -105,13 +105,13 @@ def pack(
     sequences = read_cached(path, partial(_whole, length=length))
     if sequences is None:
         check_writable()
-        sequences = tokenise(corpus.batches(watch), tokenizer, length, words)
-        _check(corpus, tokenizer, sequences, at_least)
+        sequences = tokenise_batches(corpus.batches(watch), tokenizer, length, words)
+        _check_sequences(corpus, tokenizer, sequences, at_least)
         with write_cached(path) as file, file.open("wb") as stream:
             np.save(stream, sequences)
         opened.cache_clear()  # of a file that was damaged
     else:
-        _check(corpus, tokenizer, sequences, at_least)
+        _check_sequences(corpus, tokenizer, sequences, at_least)
     return path
 
 
@@ -127,7 +127,7 @@ def _whole(path: Path, length: int) -> Sequences:
     return sequences
 
 
-def _check(corpus: Corpus, tokenizer: Tokenizer, sequences: Sequences, at_least: int) -> None:
+def _check_sequences(corpus: Corpus, tokenizer: Tokenizer, sequences: Sequences, at_least: int) -> None:
     if not len(sequences) and not _has_tokens(corpus, tokenizer):
         raise CorpusError(f"corpus {corpus.name!r} has no tokens: nothing but spaces and empty lines")
     check_unknown(corpus, tokenizer, sequences)
@@ -195,7 +195,7 @@ def _text_only(tokenizer: Tokenizer) -> Tokenizer:
     return copy
 
 
-def tokenise(
+def tokenise_batches(
     batches: Iterable[list[str]], tokenizer: Tokenizer, length: int, words: bool = False
 ) -> Sequences:
     """Packs paragraphs into sequences `[CLS] ... [SEP]` of (N, length) token ids.
@@ -258,4 +258,4 @@ def split(path: Path) -> Splits:
     place = np.arange(count) // block % _HELD_OUT_EVERY
     validation, holdout = place == _HELD_OUT_EVERY // 2, place == _HELD_OUT_EVERY - 1
     chosen = (~(validation | holdout), validation, holdout)
-    return Splits(*(Part(path, np.flatnonzero(where)) for where in chosen))
+    return Splits(*(Split(path, np.flatnonzero(where)) for where in chosen))

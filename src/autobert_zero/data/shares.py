@@ -7,7 +7,7 @@ import torch
 from tokenizers import Tokenizer
 from torch import distributed
 
-from autobert_zero.data.packing import Sequences, tokenise
+from autobert_zero.data.packing import Sequences, tokenise_batches
 
 SHARE = 1250
 """Documents that are packed together. It does not depend on the number of processes, so neither do the
@@ -17,7 +17,7 @@ sequences; what is left at the end of a share is dropped."""
 def tokenise_together(
     texts: Sequence[str], tokenizer: Tokenizer, length: int, words: bool = False
 ) -> Sequences:
-    """Packs documents into sequences (N, length) as `tokenise` does, the same in every process.
+    """Packs documents into sequences (N, length) as `tokenise_batches` does, the same in every process.
 
     Where several processes train together, all of them have to call it with the same texts.
     """
@@ -25,27 +25,27 @@ def tokenise_together(
     together = distributed.is_available() and distributed.is_initialized()
     rank, processes = (distributed.get_rank(), distributed.get_world_size()) if together else (0, 1)
     own = {
-        number: tokenise([share], tokenizer, length, words)
+        number: tokenise_batches([share], tokenizer, length, words)
         for number, share in enumerate(shares)
         if number % processes == rank
     }
     if processes == 1:
         return np.concatenate([own[number] for number in range(len(shares))])
-    counts = torch.zeros(len(shares), dtype=torch.int64, device=_device())
+    counts = torch.zeros(len(shares), dtype=torch.int64, device=_communication_device())
     for number, rows in own.items():
         counts[number] = len(rows)
     distributed.all_reduce(counts)
     ends = counts.cumsum(0).tolist()
     # Every process fills in its own rows, so that the sum over all processes is all rows.
-    gathered = torch.zeros((ends[-1], length), dtype=torch.int64, device=_device())  # (N, n)
+    gathered = torch.zeros((ends[-1], length), dtype=torch.int64, device=_communication_device())  # (N, n)
     for number, rows in own.items():
         gathered[ends[number] - len(rows) : ends[number]] = torch.from_numpy(rows.astype(np.int64))
     distributed.all_reduce(gathered)
-    kind = tokenise([], tokenizer, length, words).dtype
+    kind = tokenise_batches([], tokenizer, length, words).dtype
     return gathered.cpu().numpy().astype(kind)
 
 
-def _device() -> torch.device:
+def _communication_device() -> torch.device:
     """Where tensors have to be to be sent."""
     if "gloo" in distributed.get_backend() or "mpi" in distributed.get_backend():
         return torch.device("cpu")

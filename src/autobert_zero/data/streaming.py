@@ -13,7 +13,7 @@ from tokenizers import Tokenizer
 from autobert_zero.data.corpus import Corpus, Parts, empty, name_of, open_parts
 from autobert_zero.data.lines import CorpusError, Damage
 from autobert_zero.data.masking import MaskedBatch, Masking, Vocabulary, mask_batch
-from autobert_zero.data.packing import Sequences, tokenise
+from autobert_zero.data.packing import Sequences, tokenise_batches
 from autobert_zero.data.shares import tokenise_together
 from autobert_zero.shared_config import CorpusConfig
 
@@ -34,7 +34,7 @@ _PIECE = 2**18
 
 
 @dataclass
-class Place:
+class StreamPosition:
     """Where in the stream a training is.
 
     Attributes:
@@ -89,7 +89,7 @@ class StreamingBatches:
         self._masking = masking
         self._words = masking.needs_marks(vocabulary)
         self._block = block
-        self.place = Place()
+        self.place = StreamPosition()
 
     def starting(self, step: int) -> Iterator[MaskedBatch]:
         """Yields the batches from a step on; `place` must be of that step or before it."""
@@ -110,14 +110,14 @@ class StreamingBatches:
                     batch = rows[order[start : start + self._size]]
                     spare = rows[order[(start + self._size) % len(rows)]] if len(rows) > 1 else None
                     yield mask_batch(random, batch, self._vocabulary, self._masking, spare)
-                place = Place(place.turn, place.block + 1, place.step + len(rows) // self._size)
+                place = StreamPosition(place.turn, place.block + 1, place.step + len(rows) // self._size)
             if whole and not found:
                 raise CorpusError(
                     f"corpus {name_of(self._source)!r} has not enough text after its first {self._block:,} "
                     f"paragraphs for one batch of {self._size} x {self._length} tokens; train without "
                     "streaming"
                 )
-            place = Place(place.turn + 1, 1, place.step)
+            place = StreamPosition(place.turn + 1, 1, place.step)
 
 
 def first_block(source: str | CorpusConfig, block: int = BLOCK) -> Corpus:
@@ -131,7 +131,7 @@ def first_block(source: str | CorpusConfig, block: int = BLOCK) -> Corpus:
     """
     text = CorpusConfig(corpus=source) if isinstance(source, str) else source
     opened = open_parts(text, streaming=True)
-    texts = list(islice(_read(text, opened, 0), block))
+    texts = list(islice(_documents_after(text, opened, 0), block))
     blank = sum(not each or each.isspace() for each in texts)
     if blank == len(texts):
         raise empty(name_of(text))
@@ -176,10 +176,10 @@ def stream_documents(text: CorpusConfig, skip: int) -> Iterator[str]:
     Raises:
         CorpusError: It is missing, nothing of it can be read, or more than a hundredth is damaged.
     """
-    return _read(text, open_parts(text, streaming=True), skip)
+    return _documents_after(text, open_parts(text, streaming=True), skip)
 
 
-def _read(text: CorpusConfig, opened: Parts, skip: int) -> Iterator[str]:
+def _documents_after(text: CorpusConfig, opened: Parts, skip: int) -> Iterator[str]:
     number = damaged = 0
     for part in opened.parts:
         for each in part():
@@ -204,5 +204,5 @@ def _read(text: CorpusConfig, opened: Parts, skip: int) -> Iterator[str]:
 
 
 def held_out(corpus: Corpus, tokenizer: Tokenizer, length: int, words: bool = False) -> Sequences:
-    """The sequences of a first block, (N, n), packed by `tokenise`."""
-    return tokenise([list(corpus.paragraphs)], tokenizer, length, words)
+    """The sequences of a first block, (N, n), packed by `tokenise_batches`."""
+    return tokenise_batches([list(corpus.paragraphs)], tokenizer, length, words)

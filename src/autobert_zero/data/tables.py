@@ -11,8 +11,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from autobert_zero.data.lines import Damage, Line
-from autobert_zero.data.lines import read_lines as decoded_lines
+from autobert_zero.data.lines import Damage, Line, read_lines
 from autobert_zero.errors import UserError
 
 _LONGEST_FIELD = 2**31 - 1  # of a table; the csv module's own limit is 128 KiB
@@ -27,12 +26,12 @@ def read_json_lines(path: Path, lines: Iterable[str] | None = None) -> Examples:
 
     Args:
         path: The file.
-        lines: What to read in its place, as of `read_lines`; the path names them in messages.
+        lines: What to read in its place, as of `read_whole_lines`; the path names them in messages.
 
     Raises:
         UserError: A line is not a JSON object, or repeats a key.
     """
-    for number, line in enumerate(lines or read_lines(path), start=1):
+    for number, line in enumerate(lines or read_whole_lines(path), start=1):
         if not line.strip():
             continue
         try:
@@ -51,12 +50,12 @@ def read_csv(path: Path, lines: Iterable[str] | None = None) -> Examples:
 
     Args:
         path: The file.
-        lines: What to read in its place, as of `read_lines`; the path names them in messages.
+        lines: What to read in its place, as of `read_whole_lines`; the path names them in messages.
 
     Raises:
         UserError: A row has another number of cells than the header, or a quote is out of place.
     """
-    rows = _rows(path, csv.reader(lines or read_lines(path), strict=True))
+    rows = _rows(path, csv.reader(lines or read_whole_lines(path), strict=True))
     return _named(path, next(rows, (1, []))[1], rows, "quote the text")
 
 
@@ -72,12 +71,12 @@ def read_tsv(
         path: The file.
         header: Given the cells of the first line; returns the names of the columns if the file has no header.
         skip_ragged: Leave rows with another number of cells than the header out.
-        lines: What to read in its place, as of `read_lines`; the path names them in messages.
+        lines: What to read in its place, as of `read_whole_lines`; the path names them in messages.
 
     Raises:
         UserError: A row has another number of cells than the header.
     """
-    rows = _rows(path, csv.reader(lines or read_lines(path), delimiter="\t", quoting=csv.QUOTE_NONE))
+    rows = _rows(path, csv.reader(lines or read_whole_lines(path), delimiter="\t", quoting=csv.QUOTE_NONE))
     first = next(rows, (1, []))
     names = header(first[1])
     if names is None:
@@ -89,13 +88,13 @@ def read_tsv(
     return _named(path, names, rows, "cells with tabs or line breaks need a .csv")
 
 
-def read_lines(path: Path) -> Iterator[str]:
+def read_whole_lines(path: Path) -> Iterator[str]:
     """Yields the lines of a UTF-8 file, each with a line feed, without a byte order mark.
 
     Raises:
         UserError: The file is of another encoding, or binary; the message names the place and the remedy.
     """
-    return whole_lines(decoded_lines(path, "file"))
+    return whole_lines(read_lines(path, "file"))
 
 
 def whole_lines(decoded: Iterable[Line | Damage]) -> Iterator[str]:

@@ -24,7 +24,7 @@ from autobert_zero.hf.tokenizer import as_berts
 from autobert_zero.minimal_pairs.results import read_results
 from autobert_zero.nn import MaskedLM
 from autobert_zero.run_folder.names import FINETUNING, PRETRAINING, SCORE, SEARCH, SUMMARY, TOKENIZER, WEIGHTS
-from autobert_zero.search_runs.run import read_run
+from autobert_zero.search_runs.run import read_run_start
 from autobert_zero.space import Backbone
 
 _OF_PRETRAINING = ("steps", "tokens", "seed", "holdout_loss")
@@ -76,7 +76,7 @@ def _from_run(folder: Path) -> Source:
         raise UserError(
             f"the run in {folder} is not finished; continue it with: search --out {folder} --resume"
         )
-    config, _ = read_run(folder)
+    config, _ = read_run_start(folder)
     summary = read_json(summary_path)
     with _damage_named(summary_path):
         backbone = Backbone.from_list(summary["best"]["backbone"])

@@ -19,8 +19,8 @@ from autobert_zero.data.tables import (
     listed_columns,
     read_csv,
     read_json_lines,
-    read_lines,
     read_tsv,
+    read_whole_lines,
     whole_lines,
 )
 from autobert_zero.errors import UserError
@@ -188,7 +188,7 @@ def _open(source: str) -> _Input:
         raise UserError(f"there is no file {source}")
     kind = ending(path)
     if kind in PROSE:
-        return _input(path, True, path.is_file(), lambda: _texts(read_lines(path)))
+        return _input(path, True, path.is_file(), lambda: _texts(read_whole_lines(path)))
     if kind not in _TABLES:
         known = ", ".join((*PROSE, *_TABLES))
         raise UserError(f"{source}: texts are read from files that end in {known}, with or without .gz")

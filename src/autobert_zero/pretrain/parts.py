@@ -1,13 +1,13 @@
 """The parts of a pre-training, for an estimate of what it takes."""
 
-from autobert_zero.estimate import Part
+from autobert_zero.estimate import TrainingStage
 from autobert_zero.pretrain.config import PretrainConfig
 
 
-def pretrain_parts(config: PretrainConfig, devices: int = 1) -> list[Part]:
+def pretrain_parts(config: PretrainConfig, devices: int = 1) -> list[TrainingStage]:
     """The phases of a pre-training, in the parts of a batch that one of several devices holds at once."""
     return [
-        Part(
+        TrainingStage(
             f"phase {number}",
             config.layers(),
             phase.length,

@@ -41,7 +41,7 @@ from autobert_zero.training.checkpoint import (
     checkpoints,
 )
 from autobert_zero.training.goal import Goal
-from autobert_zero.training.precision import resolve as number_format
+from autobert_zero.training.precision import resolve_precision as number_format
 
 if TYPE_CHECKING:
     from accelerate import Accelerator

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from autobert_zero.data.masking import MaskedBatch
-from autobert_zero.data.streaming import Place, StreamingBatches
+from autobert_zero.data.streaming import StreamingBatches, StreamPosition
 from autobert_zero.devices import out_of_memory
 from autobert_zero.errors import UserError
 from autobert_zero.files import write_text
@@ -246,4 +246,4 @@ def _in_words(result: Figures) -> str:
 def _continue_at(batches: Batches, place: dict[str, int]) -> None:
     """Moves a stream to the place that a checkpoint saved; other batches are functions of the step."""
     if isinstance(batches, StreamingBatches):
-        batches.place = Place(**place)
+        batches.place = StreamPosition(**place)

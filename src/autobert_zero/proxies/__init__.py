@@ -4,14 +4,14 @@ Add one by adding a function to `PROXIES`. For all of them higher is better.
 """
 
 from autobert_zero.proxies.activations import jacov, w_pca
-from autobert_zero.proxies.baselines import attention_layers, flops, mixing_layers, parameters
+from autobert_zero.proxies.baselines import attention_layers, flop_count, mixing_layers, parameter_count
 from autobert_zero.proxies.copies import Proxy
 from autobert_zero.proxies.gradients import grad_norm, snip, synflow
 from autobert_zero.proxies.untrained import Untrained
 
 PROXIES: dict[str, Proxy] = {
-    "parameters": parameters,
-    "flops": flops,
+    "parameters": parameter_count,
+    "flops": flop_count,
     "attention_layers": attention_layers,
     "mixing_layers": mixing_layers,
     "grad_norm": grad_norm,

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from autobert_zero.data.masking import MaskedBatch
 from autobert_zero.nn import MaskedLM
 from autobert_zero.nn.encoder import FeedForward, run_layers
-from autobert_zero.proxies.baselines import parameters
+from autobert_zero.proxies.baselines import parameter_count
 from autobert_zero.proxies.copies import on_a_copy
 
 _SHARE = 0.99
@@ -54,7 +54,7 @@ def w_pca(model: MaskedLM, batch: MaskedBatch) -> float:
         if isinstance(part, FeedForward):
             part.up.register_forward_hook(count)
     model.encoder(batch.ids.to(_device(model)), None, batch.segments)
-    return fmean(counts) * parameters(model, batch)
+    return fmean(counts) * parameter_count(model, batch)
 
 
 def _components(points: Tensor) -> int:

@@ -6,12 +6,12 @@ from autobert_zero.nn import MaskedLM
 from autobert_zero.space import Attention, Layer
 
 
-def parameters(model: MaskedLM, batch: MaskedBatch) -> float:
+def parameter_count(model: MaskedLM, batch: MaskedBatch) -> float:
     """Number of weights."""
     return float(sum(weight.numel() for weight in model.parameters()))
 
 
-def flops(model: MaskedLM, batch: MaskedBatch) -> float:
+def flop_count(model: MaskedLM, batch: MaskedBatch) -> float:
     """Operations of a forward pass over one sequence of the batch, see `cost.flops`."""
     return float(cost.flops(model.encoder.backbone, model.encoder.config, batch.ids.shape[1]))
 

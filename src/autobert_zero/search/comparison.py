@@ -55,7 +55,7 @@ class Training:
     keep_weights: bool = False
 
 
-class Result(Protocol):
+class FinalResult(Protocol):
     """What came of a training; see `training.scratch.Result`."""
 
     @property
@@ -73,14 +73,14 @@ class Result(Protocol):
         ...
 
 
-Train = Callable[[Sequence[Training]], Mapping[str, Result]]
+Train = Callable[[Sequence[Training]], Mapping[str, FinalResult]]
 """Trains, or reads what was trained before; results by the names of the trainings."""
 
 Speed = Callable[[str, Model], float]
 """Tokens per second that a model trains at, measured alone on the machine."""
 
 
-def compare(
+def compare_models(
     models: Mapping[str, Model],
     final: FinalConfig,
     seed: int,

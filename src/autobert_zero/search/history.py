@@ -115,7 +115,7 @@ class History:
             raise ValueError(
                 f"trial {trial.proposal.number} follows trial {self._length - 1}: one is missing"
             )
-        frozen, attempted = _frozen(trial, self._costs), False
+        frozen, attempted = _to_optuna(trial, self._costs), False
 
         def record() -> None:
             nonlocal attempted
@@ -133,7 +133,7 @@ class History:
         Raises:
             HistoryError: The study holds trials that this package did not write.
         """
-        return [_thawed(trial) for trial in self._study.get_trials(deepcopy=False)]
+        return [_from_optuna(trial) for trial in self._study.get_trials(deepcopy=False)]
 
     def _name_values(self) -> None:
         """Gives the values their names in Optuna's plots."""
@@ -196,7 +196,7 @@ def read_trials(storage: Storage, name: str = STUDY) -> list[Trial]:
         raise HistoryError(
             f"the study {shown(storage)} cannot be read: {cause_of(error, storage)}"
         ) from error
-    return [_thawed(trial) for trial in found]
+    return [_from_optuna(trial) for trial in found]
 
 
 @contextmanager
@@ -211,7 +211,7 @@ def _no_garbage_collection() -> Iterator[None]:
             gc.enable()
 
 
-def _frozen(trial: Trial, costs: Sequence[str] = ()) -> FrozenTrial:
+def _to_optuna(trial: Trial, costs: Sequence[str] = ()) -> FrozenTrial:
     proposal, outcome = trial.proposal, trial.outcome
     state = _STATES.get(outcome.status, TrialState.FAIL)
     rungs = {
@@ -253,7 +253,7 @@ def _frozen(trial: Trial, costs: Sequence[str] = ()) -> FrozenTrial:
     return frozen
 
 
-def _thawed(frozen: FrozenTrial) -> Trial:
+def _from_optuna(frozen: FrozenTrial) -> Trial:
     attributes = frozen.user_attrs
     try:
         proposal = Proposal(

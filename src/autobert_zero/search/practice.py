@@ -21,7 +21,7 @@ class Rotation:
 
     def __init__(self, space: Space, random: Random) -> None:
         sampled = (None,) if space.attention_share else ()
-        known = (each.canonical() for each in known_layers(space))
+        known = (each.canonical() for each in warmup_layers(space))
         self.kinds: tuple[Layer | None, ...] = (*known, *sampled)
         self.steps = [Counter[Layer | None]() for _ in range(space.layers)]
         self._space = space
@@ -46,7 +46,7 @@ class Rotation:
         return Attention(sample_graph(self._random, self._space.max_ops, self._space.primitives))
 
 
-def known_layers(space: Space) -> list[Layer]:
+def warmup_layers(space: Space) -> list[Layer]:
     """The different attentions of a space's known backbones, and every convolution."""
     return [*space.known_attentions, *(Convolution(kernel) for kernel in KERNELS)]
 

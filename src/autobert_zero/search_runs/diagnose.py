@@ -12,13 +12,13 @@ import scipy.stats
 
 from autobert_zero.announce import estimate_line, machine_line, model_line
 from autobert_zero.errors import UserError
-from autobert_zero.estimate import Part
+from autobert_zero.estimate import TrainingStage
 from autobert_zero.files import written_whole
 from autobert_zero.progress import Bars
 from autobert_zero.run_folder.names import DIAGNOSED, DIAGNOSIS
 from autobert_zero.search.trial import Status, Trial
 from autobert_zero.search_runs.prepare import Setting
-from autobert_zero.search_runs.run import history_of, read_run, setting_of_run, snapshots_of
+from autobert_zero.search_runs.run import history_of, read_run_start, setting_of_run, snapshots_of
 from autobert_zero.training.loop import Recipe
 from autobert_zero.training.scratch import Job, Result, default_workers, read_result, train_all
 from autobert_zero.zoo import bert
@@ -65,7 +65,7 @@ def correlation(one: Sequence[float], other: Sequence[float]) -> Correlation:
     return Correlation(whole, taus[round(0.025 * _RESAMPLES)], taus[round(0.975 * _RESAMPLES) - 1])
 
 
-def diagnose(out: Path, candidates: int, longer: int, progress: Bars) -> dict[str, Any]:
+def run_diagnosis(out: Path, candidates: int, longer: int, progress: Bars) -> dict[str, Any]:
     """Trains a sample of a run's candidates from scratch, at two horizons.
 
     The nearer horizon is the tokens that the shared weights had seen when the first candidate was scored.
@@ -83,7 +83,7 @@ def diagnose(out: Path, candidates: int, longer: int, progress: Bars) -> dict[st
     Raises:
         UserError: There is no such run, or it has too few scored candidates.
     """
-    config, _ = read_run(out)
+    config, _ = read_run_start(out)
     setting = setting_of_run(out, config, progress.update)
     trials = history_of(out, setting).load()
     if config.proxy.sharing == "none":
@@ -98,7 +98,7 @@ def diagnose(out: Path, candidates: int, longer: int, progress: Bars) -> dict[st
     progress.say(machine_line(setting.device, config.precision))
     near = max(round((proxy.warmup_steps + proxy.steps) * proxy.batch_size / final.batch_size), 1)
     parts = [
-        Part(
+        TrainingStage(
             f"{steps} steps",
             bert(config.model.layers),
             config.data.length,
@@ -111,7 +111,7 @@ def diagnose(out: Path, candidates: int, longer: int, progress: Bars) -> dict[st
     progress.say(estimate_line(parts, setting.model, config.precision, setting.device))
     horizons: dict[int, dict[str, Any]] = {}
     for steps in (near, longer * near):
-        results = _train(setting, out / DIAGNOSED, sample, steps, progress)
+        results = _train_sample(setting, out / DIAGNOSED, sample, steps, progress)
         whole = [place for place, result in enumerate(results) if result.selection_loss is not None]
         if len(whole) < _FEWEST:
             raise UserError(f"only {len(whole)} of {len(results)} candidates did not diverge from scratch")
@@ -141,7 +141,7 @@ def diagnose(out: Path, candidates: int, longer: int, progress: Bars) -> dict[st
     return found
 
 
-def report(found: dict[str, Any]) -> str:
+def diagnosis_report(found: dict[str, Any]) -> str:
     """A diagnosis in words."""
     near, far = found["horizons"]
     lines = [
@@ -159,12 +159,12 @@ def report(found: dict[str, Any]) -> str:
         "",
         f"The two horizons agree with each other: {Correlation(**found['between_horizons'])}. "
         f"A candidate under weight sharing took {found['seconds_shared']:.1f} s.",
-        verdict(found),
+        diagnosis_verdict(found),
     ]
     return "\n".join(lines)
 
 
-def verdict(found: dict[str, Any]) -> str:
+def diagnosis_verdict(found: dict[str, Any]) -> str:
     """Whether to trust the ranking, in one sentence."""
     near, far = (Correlation(**row["shared_vs_scratch"]) for row in found["horizons"])
     if far.low > 0:
@@ -192,7 +192,7 @@ def _sample(trials: Sequence[Trial], candidates: int) -> list[Trial]:
     return [scored[round(place * (len(scored) - 1) / (count - 1))] for place in range(count)]
 
 
-def _train(
+def _train_sample(
     setting: Setting, folder: Path, sample: Sequence[Trial], steps: int, progress: Bars
 ) -> list[Result]:
     """Results of the sample after the given number of steps from scratch, those in the folder read."""

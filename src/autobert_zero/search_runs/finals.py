@@ -9,7 +9,7 @@ from autobert_zero.errors import UserError
 from autobert_zero.files import write_text
 from autobert_zero.run_folder.names import FINALS, SPEEDS, WEIGHTS
 from autobert_zero.search.board import Board
-from autobert_zero.search.comparison import Model, Training, compare
+from autobert_zero.search.comparison import Model, Training, compare_models
 from autobert_zero.search.finalists import choose_finalists, standings
 from autobert_zero.search.progress import RunProgress
 from autobert_zero.search.trial import Trial
@@ -64,7 +64,7 @@ class Finals:
         """Screens the best candidates, then trains the winner beside its opponents.
 
         Returns:
-            The comparison, see `search.comparison.compare`, and the screening.
+            The comparison, see `search.comparison.compare_models`, and the screening.
 
         Raises:
             UserError: No candidate was scored, or every finalist diverged.
@@ -80,7 +80,7 @@ class Finals:
                 opponent.build(config.model.layers),
                 sizes.encoder_config(setting.vocabulary.size, config.data.length),
             )
-        summary = compare(
+        summary = compare_models(
             models,
             config.final,
             config.seed,

@@ -2,7 +2,7 @@
 
 from itertools import pairwise
 
-from autobert_zero.estimate import Part
+from autobert_zero.estimate import TrainingStage
 from autobert_zero.search.config import SearchConfig
 from autobert_zero.search.rungs import rung_steps
 from autobert_zero.search.training_config import ProxyConfig
@@ -14,13 +14,13 @@ _SENTENCES = 256
 """Masked sentences in a batch."""
 
 
-def search_parts(config: SearchConfig) -> list[Part]:
+def search_parts(config: SearchConfig) -> list[TrainingStage]:
     """The parts of a search. BERT's backbone stands for candidates: most cost less."""
     proxy, final, length = config.proxy, config.final, config.data.length
     stand_in = bert(config.model.layers)
 
-    def part(name: str, steps: int, batch: int, tokens: int = length) -> Part:
-        return Part(name, stand_in, tokens, batch, steps * batch)
+    def part(name: str, steps: int, batch: int, tokens: int = length) -> TrainingStage:
+        return TrainingStage(name, stand_in, tokens, batch, steps * batch)
 
     parts = []
     if proxy.warmup_steps and proxy.sharing == "biws":
@@ -36,7 +36,7 @@ def search_parts(config: SearchConfig) -> list[Part]:
         tokens = min(_TOKENS, length)
         # Every token of both sentences is masked once, and a forward pass is a third of an update.
         sequences = scored * proxy.minimal_pairs.pairs * 2 * tokens // 3
-        parts.append(Part("their minimal pairs, at most", stand_in, tokens, _SENTENCES, sequences))
+        parts.append(TrainingStage("their minimal pairs, at most", stand_in, tokens, _SENTENCES, sequences))
     if proxy.score == "tasks":
         tasks = proxy.tasks
         parts.append(part("their tasks, at most", scored * len(tasks.names) * tasks.steps, tasks.batch_size))

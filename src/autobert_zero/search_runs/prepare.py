@@ -23,7 +23,7 @@ from autobert_zero.search_runs.evaluate import OtherScores, ProxyEvaluator
 from autobert_zero.search_runs.latency import LatencyTable
 from autobert_zero.search_runs.parts import search_parts
 from autobert_zero.space import Space
-from autobert_zero.training.precision import resolve
+from autobert_zero.training.precision import resolve_precision
 
 _MEASURED = 16
 """Sequences that a zero-cost proxy is measured on."""
@@ -174,7 +174,7 @@ def prepare(
             f"prefilter.proxy: no zero-cost proxy {config.prefilter.proxy!r}; there are {', '.join(PROXIES)}"
         )
     device = find_device(config.device)
-    resolve(config.precision, device)  # a format that the device does not compute in is refused
+    resolve_precision(config.precision, device)  # a format that the device does not compute in is refused
     batch = max(config.proxy.batch_size, config.final.batch_size)
     prepared = prepare_text(config.data, [(config.data.length, batch)], watch, tokenizer)
     corpus, chosen, (data,) = prepared.corpus, prepared.chosen, prepared.lengths

@@ -110,7 +110,7 @@ def run_search(
         def write_start() -> None:
             _write_start(setting, out, first)
 
-        with _disk_told(), open_run(out, SEARCH, _inputs(setting, first), write_start, progress.say):
+        with _disk_told(), open_run(out, SEARCH, _run_inputs(setting, first), write_start, progress.say):
             search = Search(
                 strategy,
                 TrainingEvaluator(
@@ -159,7 +159,7 @@ def run_search(
     return summary
 
 
-def read_run(out: Path) -> tuple[SearchConfig, list[Backbone]]:
+def read_run_start(out: Path) -> tuple[SearchConfig, list[Backbone]]:
     """Reads the config and the user's backbones of a run, to resume it.
 
     Settings that the version which started the run did not have are at their defaults, or off where it did
@@ -202,11 +202,11 @@ def setting_of_run(out: Path, config: SearchConfig, watch: Callable[[str, int, i
     except Exception as error:  # tokenizers raises nothing more special
         raise RunError(f"{path} is damaged or missing ({error}); start another run") from None
     setting = prepare(config.absolute(), watch, tokenizer)
-    check_inputs(out, _inputs(setting))
+    check_inputs(out, _run_inputs(setting))
     return setting
 
 
-def _inputs(setting: Setting, first: Sequence[Backbone] | None = None) -> dict[str, Input]:
+def _run_inputs(setting: Setting, first: Sequence[Backbone] | None = None) -> dict[str, Input]:
     """What a run depends on beside its config; None: the user's backbones are not known."""
     tokenizer = setting.tokenizer.to_str()
     primitives = ", ".join(setting.space.primitives)
@@ -235,7 +235,7 @@ def _seeds_text(first: Sequence[Backbone]) -> str:
 
 def _check_same(config: SearchConfig, first: Sequence[Backbone], out: Path) -> Sequence[Backbone]:
     """Checks that the run in a folder is the one that is meant; returns the user's backbones of its start."""
-    known, given = read_run(out)
+    known, given = read_run_start(out)
     same, meant = (each.absolute().model_dump(mode="json") for each in (known, config))
     if other := settings_that_differ(same, meant):
         raise RunError(
@@ -251,7 +251,7 @@ def _check_same(config: SearchConfig, first: Sequence[Backbone], out: Path) -> S
 
 
 def _write_start(setting: Setting, out: Path, first: Sequence[Backbone]) -> None:
-    """Writes what `read_run` reads, the config last: where it is, the folder is a run."""
+    """Writes what `read_run_start` reads, the config last: where it is, the folder is a run."""
     config = setting.config
     write_text(out / TOKENIZER, setting.tokenizer.to_str(pretty=True))
     write_text(out / SEED_BACKBONES, _seeds_text(first))

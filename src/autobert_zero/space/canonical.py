@@ -54,7 +54,7 @@ def canonical_code(graph: Graph) -> str:
     met = "".join([digit for digit in by_first_use if code.index(digit) < start])
     ties = _ties(code)
     codes = [
-        _ordered(code.translate(_naming(met + "".join(others))), ties)
+        _sort_ties(code.translate(_naming(met + "".join(others))), ties)
         for others in permutations(by_first_use[len(met) :])
     ]
     return min(codes).replace(_TIE, "")
@@ -150,7 +150,7 @@ def _ties(code: str) -> list[tuple[int, int, int]]:
     return places
 
 
-def _ordered(code: str, ties: list[tuple[int, int, int]]) -> str:
+def _sort_ties(code: str, ties: list[tuple[int, int, int]]) -> str:
     """Puts the lesser operand of each tie first."""
     for start, middle, end in ties:
         first, second = code[start:middle], code[middle:end]

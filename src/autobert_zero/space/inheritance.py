@@ -47,10 +47,10 @@ def roles(graph: Graph) -> dict[str, str]:
             continue
         left, right = node.args
         if node.op in _PAIRWISE and node.type == types.NN and types.NN not in (left.type, right.type):
-            sides["query"] |= _inputs(left)
-            sides["key"] |= _inputs(right)
+            sides["query"] |= _inputs_below(left)
+            sides["key"] |= _inputs_below(right)
         elif node.op == "matmul" and types.NN in (left.type, right.type) and node.type != types.NN:
-            sides["value"] |= _inputs(right if left.type == types.NN else left)
+            sides["value"] |= _inputs_below(right if left.type == types.NN else left)
     return {
         name: next((role for role, names in sides.items() if name in names), "gate") for name in graph.inputs
     }
@@ -133,5 +133,5 @@ def _projections(names: Sequence[str]) -> tuple[str, ...]:
     return ("projections of " + ", ".join(names),) if names else ()
 
 
-def _inputs(node: Node) -> set[str]:
+def _inputs_below(node: Node) -> set[str]:
     return {each.op for each in node.walk() if each.op in INPUTS}

@@ -20,7 +20,7 @@ SMALLEST_SCALE = 1.0
 """Loss scale at which an overflow is divergence."""
 
 
-def resolve(precision: Precision, device: torch.device) -> Precision:
+def resolve_precision(precision: Precision, device: torch.device) -> Precision:
     """Replaces `auto` by the fast format of a device.
 
     That is bf16 where the hardware multiplies it, fp16 on CUDA cards without bf16 (before Ampere), else fp32.
@@ -47,7 +47,7 @@ def autocast(precision: Precision, device: torch.device) -> AbstractContextManag
     On CUDA it also sets, for the whole process, whether products in single precision may use TF32: the
     backward pass, outside of the context, is to compute as the forward pass does.
     """
-    chosen = resolve(precision, device)
+    chosen = resolve_precision(precision, device)
     if device.type == "cuda":
         torch.backends.cuda.matmul.allow_tf32 = chosen == "tf32"
     return torch.autocast(device.type, _HALF[chosen]) if chosen in _HALF else nullcontext()
@@ -63,7 +63,7 @@ def gradient_scaler(precision: Precision, device: torch.device) -> torch.amp.Gra
         device.type,
         init_scale=_FIRST_SCALE,
         growth_interval=_GROWTH_INTERVAL,
-        enabled=resolve(precision, device) == "fp16",
+        enabled=resolve_precision(precision, device) == "fp16",
     )
 
 

@@ -15,7 +15,7 @@ import torch
 from safetensors.torch import save_file
 
 from autobert_zero.data.masking import Vocabulary, evaluation_batches, training_batches
-from autobert_zero.data.packing import Part, Splits
+from autobert_zero.data.packing import Split, Splits
 from autobert_zero.errors import UserError
 from autobert_zero.files import written_whole
 from autobert_zero.nn import EncoderConfig, MaskedLM
@@ -172,7 +172,7 @@ def train_from_scratch(job: Job, on_step: OnStep = lambda name, done, of: None) 
     )
 
 
-def _measured(model: MaskedLM, part: Part, job: Job) -> Evaluation:
+def _measured(model: MaskedLM, part: Split, job: Job) -> Evaluation:
     batches = evaluation_batches(part, job.vocabulary, 2 * job.recipe.batch_size, _EVALUATED)
     result = evaluate(model, batches, job.recipe.precision)
     if not math.isfinite(result.loss):

@@ -23,7 +23,7 @@ class Entry:
     source: str
 
 
-def _sizes(width: int) -> EncoderConfig:
+def _bert_sizes(width: int) -> EncoderConfig:
     """Sizes as Google's BERTs have them: heads of 64, four times the width inside, their vocabulary."""
     return EncoderConfig(vocab_size=30522, width=width, heads=width // 64)
 
@@ -34,28 +34,30 @@ _GAO = "Gao et al. 2022, AutoBERT-Zero"
 _BASE = backbones.autobert_zero_base()
 
 ZOO: dict[str, Entry] = {
-    "bert-tiny": Entry(backbones.bert(2), _sizes(128), _TURC),
-    "bert-mini": Entry(backbones.bert(4), _sizes(256), _TURC),
-    "bert-small": Entry(backbones.bert(4), _sizes(512), _TURC),
-    "bert-medium": Entry(backbones.bert(8), _sizes(512), _TURC),
-    "bert-base": Entry(backbones.bert(12), _sizes(768), _DEVLIN),
-    "bert-large": Entry(backbones.bert(24), _sizes(1024), _DEVLIN),
-    "autobert-zero-small": Entry(_BASE, _sizes(256), f"{_GAO}; the layers of base, narrower"),
-    "autobert-zero-base": Entry(_BASE, _sizes(768), _GAO),
+    "bert-tiny": Entry(backbones.bert(2), _bert_sizes(128), _TURC),
+    "bert-mini": Entry(backbones.bert(4), _bert_sizes(256), _TURC),
+    "bert-small": Entry(backbones.bert(4), _bert_sizes(512), _TURC),
+    "bert-medium": Entry(backbones.bert(8), _bert_sizes(512), _TURC),
+    "bert-base": Entry(backbones.bert(12), _bert_sizes(768), _DEVLIN),
+    "bert-large": Entry(backbones.bert(24), _bert_sizes(1024), _DEVLIN),
+    "autobert-zero-small": Entry(_BASE, _bert_sizes(256), f"{_GAO}; the layers of base, narrower"),
+    "autobert-zero-base": Entry(_BASE, _bert_sizes(768), _GAO),
     "autobert-zero-large": Entry(
-        Backbone(_BASE.layers * 2), _sizes(1024), f"{_GAO}; the layers of base twice, wider"
+        Backbone(_BASE.layers * 2), _bert_sizes(1024), f"{_GAO}; the layers of base twice, wider"
     ),
     "autobert-zero-attention": Entry(
-        backbones.attention_only(), _sizes(768), f"ours: the attentions of {_GAO}, without convolutions"
+        backbones.attention_only(), _bert_sizes(768), f"ours: the attentions of {_GAO}, without convolutions"
     ),
     "autobert-zero-convolution": Entry(
-        backbones.convolution_only(), _sizes(768), f"ours: the convolutions of {_GAO}, without attentions"
+        backbones.convolution_only(),
+        _bert_sizes(768),
+        f"ours: the convolutions of {_GAO}, without attentions",
     ),
     "lite-transformer": Entry(
-        backbones.lite_transformer(12), _sizes(768), "after Wu et al. 2020, Lite Transformer"
+        backbones.lite_transformer(12), _bert_sizes(768), "after Wu et al. 2020, Lite Transformer"
     ),
     "linear-attention": Entry(
-        backbones.efficient_attention(12), _sizes(768), "Shen et al. 2021, Efficient Attention"
+        backbones.efficient_attention(12), _bert_sizes(768), "Shen et al. 2021, Efficient Attention"
     ),
 }
 """Known models by name.

@@ -66,7 +66,7 @@ def operations(layer: Layer) -> set[str]:
 
 def rotary(layers: int) -> Backbone:
     """Rotary attention in every layer: in a modern trunk, ModernBERT with all layers global."""
-    return Backbone((_layer(ROTARY),) * layers)
+    return Backbone((_attention(ROTARY),) * layers)
 
 
 def rotary_hybrid(layers: int) -> Backbone:
@@ -81,7 +81,9 @@ def wide_hybrid(layers: int) -> Backbone:
 
 def gated_convolution(layers: int) -> Backbone:
     """Two gated convolutions, then one rotary attention, and so on: about LFM2's ratio."""
-    return Backbone(tuple(_layer(ROTARY if index % 3 == 2 else GATED_CONVOLUTION) for index in range(layers)))
+    return Backbone(
+        tuple(_attention(ROTARY if index % 3 == 2 else GATED_CONVOLUTION) for index in range(layers))
+    )
 
 
 STACKS: dict[str, Callable[[int], Backbone]] = {
@@ -130,9 +132,9 @@ def known_backbones(space: Space) -> dict[str, Backbone]:
 def _alternating(layers: int, kernels: tuple[int, ...]) -> Backbone:
     chosen = cycle(kernels)
     return Backbone(
-        tuple(Convolution(next(chosen)) if index % 2 == 0 else _layer(ROTARY) for index in range(layers))
+        tuple(Convolution(next(chosen)) if index % 2 == 0 else _attention(ROTARY) for index in range(layers))
     )
 
 
-def _layer(formula: str) -> Attention:
+def _attention(formula: str) -> Attention:
     return Attention(parse_formula(formula))

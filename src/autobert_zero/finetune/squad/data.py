@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from autobert_zero.data.tables import read_lines, unique_pairs
+from autobert_zero.data.tables import read_whole_lines, unique_pairs
 from autobert_zero.errors import UserError
 from autobert_zero.finetune.splits import hub_split, naming_task
 from autobert_zero.finetune.squad.task import Question, Squad
@@ -81,7 +81,7 @@ def _question(task: Squad, place: str, record: Mapping[str, Any]) -> Question:
 def _records(path: Path) -> list[dict[str, Any]]:
     """Reads SQuAD's own format as records like the Hub's."""
     try:
-        content = json.loads("".join(read_lines(path)), object_pairs_hook=unique_pairs)
+        content = json.loads("".join(read_whole_lines(path)), object_pairs_hook=unique_pairs)
     except UserError:
         raise
     except ValueError as error:

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from autobert_zero.data.tables import read_lines
+from autobert_zero.data.tables import read_whole_lines
 from autobert_zero.errors import UserError
 from autobert_zero.finetune.tags.sentences import Sentence
 
@@ -81,7 +81,7 @@ def format_conll(sentences: Iterable[Iterable[Sequence[str]]]) -> str:
 def _rows(path: Path, skip_ids: bool, comments: bool) -> Iterator[Row]:
     """The lines of words with their cells; no cells at the end of a sentence or document."""
     tabs: bool | None = None
-    for line, text in enumerate(read_lines(path), start=1):
+    for line, text in enumerate(read_whole_lines(path), start=1):
         text = text.removesuffix("\n")
         if comments and text.startswith("#"):
             continue
@@ -96,7 +96,7 @@ def _rows(path: Path, skip_ids: bool, comments: bool) -> Iterator[Row]:
 
 def _column_names(path: Path) -> Sequence[str]:
     """The columns of a CoNLL-U file, or those that the first line of a CoNLL-U Plus file names."""
-    first = next(read_lines(path), "")
+    first = next(read_whole_lines(path), "")
     return first.removeprefix(_NAMES).split() if first.startswith(_NAMES) else _CONLLU
 
 

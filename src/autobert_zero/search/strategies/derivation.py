@@ -72,7 +72,7 @@ def alphabet(primitives: tuple[str, ...]) -> tuple[str, ...]:
     return tuple([symbol for symbol in SYMBOLS if symbol in own])
 
 
-class Place(NamedTuple):
+class ChoicePoint(NamedTuple):
     """Where a choice is made.
 
     Attributes:
@@ -88,7 +88,7 @@ class Place(NamedTuple):
     parent: tuple[str, int] = ("", 0)
 
 
-Choose = Callable[[Place, Sequence[str]], str]
+Choose = Callable[[ChoicePoint, Sequence[str]], str]
 """Chooses one of the legal symbols for a place."""
 
 
@@ -108,7 +108,7 @@ def derive(space: Space, choose: Choose) -> Backbone:
 def derive_layer(space: Space, index: int, choose: Choose) -> Layer:
     """Makes one layer by choices; the length of an expression is at most 2 `max_ops` + 1 symbols."""
     kinds = {0.0: KINDS[1:], 1.0: KINDS[:1]}.get(space.attention_share, KINDS)
-    kind = choose(Place(index, 0), kinds)
+    kind = choose(ChoicePoint(index, 0), kinds)
     if kind != ATTENTION:
         return Convolution(int(kind.split()[1]))
     return Attention(Graph(_Expression(space, index, choose).grow()))
@@ -130,7 +130,7 @@ class _Expression:
 
     def grow(self, wanted: Type = types.ND, parent: tuple[str, int] = ("", 0)) -> Node:
         self._step += 1
-        symbol = self._choose(Place(self._layer, self._step, wanted, parent), self._legal(wanted))
+        symbol = self._choose(ChoicePoint(self._layer, self._step, wanted, parent), self._legal(wanted))
         if symbol in INPUT_NODES:
             self._inputs.add(symbol)
             return INPUT_NODES[symbol]

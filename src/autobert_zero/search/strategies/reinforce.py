@@ -8,7 +8,7 @@ from random import Random
 from typing import NamedTuple
 
 from autobert_zero.search.strategies.base import NoveltyKeeper
-from autobert_zero.search.strategies.derivation import Place, derive, derive_layer, symbols
+from autobert_zero.search.strategies.derivation import ChoicePoint, derive, derive_layer, symbols
 from autobert_zero.search.trial import Proposal, Trial
 from autobert_zero.space import Backbone, Layer, Space
 from autobert_zero.space.sample import sample_layer
@@ -28,7 +28,7 @@ Context = tuple[str, tuple[str, int]]
 """What the policy sees of a place: wanted type, and the symbol above with the operand's position."""
 
 
-class Step(NamedTuple):
+class Choice(NamedTuple):
     """One choice: where, among what, and what was chosen."""
 
     context: Context
@@ -71,7 +71,7 @@ class Reinforce(NoveltyKeeper):
         return [weight / total for weight in weights]
 
     def _drawn(self, random: Random) -> tuple[Backbone, tuple[str, ...]]:
-        def choose(place: Place, legal: Sequence[str]) -> str:
+        def choose(place: ChoicePoint, legal: Sequence[str]) -> str:
             return random.choices(legal, self.probabilities(place.layer, _context(place), legal))[0]
 
         return derive(self.space, choose), ()
@@ -87,7 +87,7 @@ class Reinforce(NoveltyKeeper):
         self._variance = MOMENTUM * self._variance + (1 - MOMENTUM) * difference**2
         return difference / math.sqrt(self._variance) if self._variance else 0.0
 
-    def _learn(self, position: int, step: Step, advantage: float) -> None:
+    def _learn(self, position: int, step: Choice, advantage: float) -> None:
         shares = self.probabilities(position, step.context, step.legal)
         entropy = -sum(share * math.log(share) for share in shares if share)
         changes = self._changes[position].setdefault(step.context, {})
@@ -97,20 +97,20 @@ class Reinforce(NoveltyKeeper):
             changes[symbol] = changes.get(symbol, 0.0) + RATE * (advantage * toward + ENTROPY * spread)
 
 
-def trace(layer: Layer, position: int, space: Space) -> list[Step]:
+def trace(layer: Layer, position: int, space: Space) -> list[Choice]:
     """The choices that derive a layer.
 
     It ends early at a choice that the space does not have: a backbone of the user may be larger than
     `max_ops`, and a canonical form may be a little larger than what was drawn.
     """
-    steps: list[Step] = []
+    steps: list[Choice] = []
     chosen = iter(symbols(layer))
 
-    def follow(place: Place, legal: Sequence[str]) -> str:
+    def follow(place: ChoicePoint, legal: Sequence[str]) -> str:
         symbol = next(chosen)
         if symbol not in legal:
             raise _NotInSpace
-        steps.append(Step(_context(place), tuple(legal), symbol))
+        steps.append(Choice(_context(place), tuple(legal), symbol))
         return symbol
 
     try:
@@ -124,7 +124,7 @@ class _NotInSpace(Exception):
     """A choice that is not legal."""
 
 
-def _context(place: Place) -> Context:
+def _context(place: ChoicePoint) -> Context:
     return place.wanted, place.parent
 
 

@@ -6,7 +6,7 @@ from random import Random
 from typing import Any
 
 from autobert_zero.search.strategies.base import NoveltyKeeper
-from autobert_zero.search.strategies.derivation import KINDS, Place, alphabet, derive, symbols
+from autobert_zero.search.strategies.derivation import KINDS, ChoicePoint, alphabet, derive, symbols
 from autobert_zero.search.trial import Proposal, Status, Trial
 from autobert_zero.space import Backbone
 
@@ -46,7 +46,7 @@ class Tpe(NoveltyKeeper):
         del self._best[BEST:]
         self._newest.append(told)
         if self._study is not None:
-            self._study.add_trial(_frozen(-told[0], told[2], self.space.primitives))
+            self._study.add_trial(_optuna_trial(-told[0], told[2], self.space.primitives))
         if len(self._newest) > AT_MOST:
             kept = {number: (score, number, backbone) for score, number, backbone in self._best}
             kept |= {number: (score, number, backbone) for score, number, backbone in self._newest[-NEWEST:]}
@@ -60,12 +60,15 @@ class Tpe(NoveltyKeeper):
             optuna.logging.set_verbosity(optuna.logging.WARNING)
             self._study = optuna.create_study(direction="maximize")
             self._study.add_trials(
-                [_frozen(-score, backbone, self.space.primitives) for score, _, backbone in self._newest]
+                [
+                    _optuna_trial(-score, backbone, self.space.primitives)
+                    for score, _, backbone in self._newest
+                ]
             )
         sampler = optuna.samplers.TPESampler(n_startup_trials=0, seed=random.getrandbits(32))
         trial = optuna.trial.create_trial(state=optuna.trial.TrialState.RUNNING)
 
-        def choose(place: Place, legal: Sequence[str]) -> str:
+        def choose(place: ChoicePoint, legal: Sequence[str]) -> str:
             name, among = _parameter(place.layer, place.step, self.space.primitives)
             value = sampler.sample_independent(self._study, trial, name, _distribution(among))
             start = among.index(value)
@@ -74,7 +77,7 @@ class Tpe(NoveltyKeeper):
         return derive(self.space, choose), ()
 
 
-def _frozen(score: float, backbone: Backbone, primitives: tuple[str, ...]) -> Any:
+def _optuna_trial(score: float, backbone: Backbone, primitives: tuple[str, ...]) -> Any:
     """A trial of Optuna with the choices that make the backbone.
 
     A backbone of the user may hold operations that the space does not have: these choices are left out.

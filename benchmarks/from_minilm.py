@@ -166,7 +166,7 @@ def find_found(options: argparse.Namespace, teacher: str, corpus: Path, out: Pat
 
 
 def chosen_depths(found: Backbone, encoder: PretrainedEncoder) -> dict[str, Any]:
-    """Measures all opponents of all depths, and chooses the deepest that are not slower than the found one."""
+    """Measures all opponents of all depths, and chooses the deepest as fast as the found one."""
     depths = range(1, len(encoder.backbone.layers))
     models = {"teacher": encoder.backbone, "found": found} | {
         f"{name} {depth}": STACKS[name](depth)
@@ -232,8 +232,16 @@ def distilled(
         "report.evaluated_sequences=128",
         *([f"recipe.learning_rate={options.rate}"] if options.rate else []),
     ]
-    given = {"start": start, "teacher": teacher, "backbone": backbone}
-    summary = train("distil", out, corpus=corpus, seed=seed, settings=settings, **given)
+    summary = train(
+        "distil",
+        out,
+        start=start,
+        corpus=corpus,
+        seed=seed,
+        settings=settings,
+        teacher=teacher,
+        backbone=backbone,
+    )
     figures = {name: summary[name] for name in ("holdout_cosine", "seconds")}
     return {"spearman": score(out, pairs), **figures}
 

@@ -7,10 +7,11 @@ from typing import Any
 import pytest
 import yaml
 
+from autobert_zero.finetune.config import FinetuneConfig
 from autobert_zero.pretrain.config import PretrainConfig, TextConfig
 from autobert_zero.search.config import SearchConfig
 from autobert_zero.search.presets import PRESETS
-from autobert_zero.settings import ConfigError, parse_setting, read_yaml, resolve
+from autobert_zero.settings import ConfigError, parse_setting, read_yaml, resolve, saved_config
 
 
 @pytest.mark.parametrize("name", PRESETS)
@@ -122,6 +123,18 @@ def test_all_mistakes_are_named_at_once() -> None:
     with pytest.raises(ConfigError, match=r"unknown key sede") as caught:
         resolve(SearchConfig(), {"sede": 1, "proxy": {"steps": 0}})
     assert "proxy.steps" in str(caught.value)
+
+
+def test_old_runs_go_on_as_they_began() -> None:
+    assert saved_config(SearchConfig, {"seed": 3}) == resolve(
+        SearchConfig(), {"seed": 3, "proxy": {"calibration": 0, "train_again": 0}}
+    )
+    assert saved_config(SearchConfig, {"proxy": {"calibration": 0.25}}).proxy.calibration == 0.25
+    assert SearchConfig.BEFORE == {"proxy": {"calibration": 0, "train_again": 0}}
+    assert saved_config(FinetuneConfig, {}).min_updates == 0
+    assert saved_config(PretrainConfig, {"backbone": ["conv 3"]}).recipe.accumulation == 1
+    with pytest.raises(ConfigError, match="config: backbone is missing"):
+        saved_config(PretrainConfig, {"seed": 1})
 
 
 def test_a_config_is_a_value() -> None:

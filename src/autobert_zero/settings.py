@@ -87,10 +87,27 @@ def _layered(kind: type[C], *layers: Mapping[str, Any]) -> C:
     merged: dict[str, Any] = {}
     for layer in layers:
         _lay_over(merged, deepcopy(layer))
+    return validated(kind, merged, "config")
+
+
+S = TypeVar("S", bound=Section)
+
+
+def validated(kind: type[S], settings: Mapping[str, Any], source: str) -> S:
+    """Checks settings, and fills in the defaults of the others.
+
+    Args:
+        kind: What they are the settings of.
+        settings: Nested by section.
+        source: What they are, or where they are from, for messages.
+
+    Raises:
+        ConfigError: A key is unknown, or a value is of the wrong type or out of bounds.
+    """
     try:
-        return kind.model_validate(merged)
+        return kind.model_validate(settings)
     except ValidationError as error:
-        raise ConfigError(_one_line(error, kind)) from None
+        raise ConfigError(f"{source}: {_one_line(error, kind)}") from None
 
 
 def read_yaml(path: Path, kind: str = "config", *, words: bool = False) -> dict[str, Any]:
@@ -156,11 +173,18 @@ def _one_line(error: ValidationError, kind: type[BaseModel]) -> str:
         place = ".".join(map(str, loc))
         if problem["type"] == "extra_forbidden":
             parts.append(f"unknown key {place}{_suggestion(place, kind)}")
+        elif problem["type"] == "missing":
+            parts.append(f"{place} is missing")
         elif not any(len(other) > len(loc) and other[: len(loc)] == loc for other in places):
             message = problem["msg"].removeprefix("Value error, ")
             message = f"{message[0].lower()}{message[1:]}"
-            parts.append(f"{place}: {message}" if place else message)
-    return "config: " + "; ".join(parts)
+            colon = "" if message.startswith("must ") or not place else ":"
+            parts.append(f"{place}{colon} {message}".lstrip())
+    return "; ".join(parts)
+
+
+_FEW = 10
+"""Settings that a message lists, where it names one that there is not."""
 
 
 def _suggestion(place: str, kind: type[BaseModel]) -> str:
@@ -173,7 +197,8 @@ def _suggestion(place: str, kind: type[BaseModel]) -> str:
     alike = [leaf] if leaf in leaves else get_close_matches(key, names, n=1, cutoff=0.75)
     alike = alike or get_close_matches(leaf, leaves, n=1, cutoff=0.75)
     close = [name for name, last in zip(names, leaves, strict=True) if alike and alike[0] in (name, last)]
-    return f" (did you mean {' or '.join(close)}?)" if close else ""
+    known = "" if len(leaves) > _FEW else f"; there are {', '.join(sorted(names))}"
+    return f"{known} (did you mean {' or '.join(close)}?)" if close else known
 
 
 def _names(kind: type[BaseModel], prefix: str = "") -> list[str]:

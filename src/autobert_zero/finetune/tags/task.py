@@ -4,14 +4,17 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator
 
 from autobert_zero.errors import UserError
 from autobert_zero.finetune.metrics import TAG_METRICS
 from autobert_zero.finetune.tags.conll import Column
 from autobert_zero.finetune.tags.schemes import SCHEMES, Scheme
-from autobert_zero.finetune.texts.glue import check_keys
+from autobert_zero.finetune.task_file import Text, Texts, as_text, parse_file
 from autobert_zero.finetune.texts.task import check_names, check_splits
+from autobert_zero.settings import Section
 
 
 @dataclass(frozen=True)
@@ -88,12 +91,31 @@ TAG_TASKS: dict[str, TagTask] = {
 """Emerging entities in user-generated text (Derczynski et al. 2017); names in news (Tjong Kim Sang and De
 Meulder 2003)."""
 
-_LISTS = ("metrics", "validation", "test")
-_COLUMNS = ("token_column", "tag_column")
-_TEXTS = ("name", "scheme", "hub", *_COLUMNS)
+
+def _column(value: Any) -> Column:
+    name = as_text(value)
+    return int(name) if re.fullmatch(r"-?\d{1,9}", name) else name
 
 
-def parse_tag_task(path: Path, content: dict[str, Any]) -> TagTask:
+def _dataset(value: Any) -> tuple[str, str]:
+    dataset, _, configuration = as_text(value).partition(":")
+    return dataset, configuration
+
+
+class TagTaskFile(Section):
+    """The settings of a YAML file of the user, see `TagTask`."""
+
+    name: Text
+    token_column: Annotated[Column | None, BeforeValidator(_column)] = None
+    tag_column: Annotated[Column | None, BeforeValidator(_column)] = None
+    scheme: Annotated[str | None, BeforeValidator(as_text)] = None
+    metrics: Texts = ()
+    validation: Texts = TagTask.validation
+    test: Texts = TagTask.test
+    hub: Annotated[tuple[str, str] | None, BeforeValidator(_dataset)] = None
+
+
+def parse_tag_task(path: Path, content: Mapping[str, Any]) -> TagTask:
     """A task of the user.
 
     Args:
@@ -103,18 +125,4 @@ def parse_tag_task(path: Path, content: dict[str, Any]) -> TagTask:
     Raises:
         UserError: It does not describe a task.
     """
-    check_keys(path, content, _LISTS, _TEXTS)
-    settings: dict[str, Any] = {"name": path.stem, **content}
-    settings |= {key: tuple(content[key]) for key in _LISTS if key in content}
-    settings |= {key: _column(content[key]) for key in _COLUMNS if key in content}
-    if "hub" in content:
-        dataset, _, configuration = content["hub"].partition(":")
-        settings["hub"] = (dataset, configuration)
-    try:
-        return TagTask(**settings)
-    except UserError as error:
-        raise UserError(f"{path}: {error}") from None
-
-
-def _column(text: str) -> Column:
-    return int(text) if re.fullmatch(r"-?\d{1,9}", text) else text
+    return parse_file(TagTaskFile, TagTask, path, content)

@@ -1,12 +1,12 @@
 """The table of tasks: a new one is one entry here, or a YAML file of the user."""
 
-from collections.abc import Sequence
-from difflib import get_close_matches
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from autobert_zero.errors import UserError
+from autobert_zero.finetune.task_file import Text, Texts, parse_file
 from autobert_zero.finetune.texts.task import Task
+from autobert_zero.settings import Section
 
 
 def _glue(name: str, columns: tuple[str, ...], labels: tuple[str, ...], *metrics: str, **more: Any) -> Task:
@@ -51,11 +51,19 @@ TASKS: dict[str, Task] = {
 """GLUE (Wang et al. 2019). AX has no training set: it is predicted by the model of MNLI."""
 
 
-_LISTS = ("columns", "labels", "metrics", "validation", "test")
-_TEXTS = ("name", "label")
+class TaskFile(Section):
+    """The settings of a YAML file of the user, see `Task`."""
+
+    name: Text
+    columns: Texts
+    labels: Texts = ()
+    label: Text = Task.label
+    metrics: Texts
+    validation: Texts = Task.validation
+    test: Texts = Task.test
 
 
-def parse_task(path: Path, content: dict[str, Any]) -> Task:
+def parse_task(path: Path, content: Mapping[str, Any]) -> Task:
     """A task of the user.
 
     Args:
@@ -65,36 +73,4 @@ def parse_task(path: Path, content: dict[str, Any]) -> Task:
     Raises:
         UserError: It does not describe a task.
     """
-    check_keys(path, content, _LISTS, _TEXTS)
-    missing = [key for key in ("columns", "metrics") if key not in content]
-    if missing:
-        raise UserError(f"{path}: {missing[0]} is missing")
-    lists = {key: tuple(content[key]) for key in _LISTS if key in content}
-    try:
-        return Task(**{"name": path.stem, "labels": (), **content, **lists})
-    except UserError as error:
-        raise UserError(f"{path}: {error}") from None
-
-
-def check_keys(path: Path, content: dict[str, Any], lists: Sequence[str], texts: Sequence[str]) -> None:
-    """Checks the keys of a user's file, and the type of each value.
-
-    Args:
-        path: The file, for messages.
-        content: What it holds.
-        lists: The keys of lists of texts.
-        texts: The keys of texts.
-
-    Raises:
-        UserError: A key is none of these, or its value is of another type.
-    """
-    for key, value in content.items():
-        if key not in (*lists, *texts):
-            known = ", ".join(sorted((*lists, *texts)))
-            close = get_close_matches(key, (*lists, *texts), 1)
-            hint = f"; did you mean {close[0]}?" if close else ""
-            raise UserError(f"{path}: unknown key {key}; there are {known}{hint}")
-        if key in texts and not isinstance(value, str):
-            raise UserError(f"{path}: {key} must be a text, not {type(value).__name__}")
-        if key in lists and not (isinstance(value, list) and all(isinstance(each, str) for each in value)):
-            raise UserError(f"{path}: {key} must be a list of texts, for example [{key[0]}1, {key[0]}2]")
+    return parse_file(TaskFile, Task, path, content, labels=())

@@ -1,14 +1,13 @@
 """Similarity of pairs of texts: scored by the cosine of their embeddings, without training."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from autobert_zero.errors import UserError
-from autobert_zero.finetune.texts.glue import check_keys
+from autobert_zero.finetune.task_file import Text, Texts, parse_file
 from autobert_zero.finetune.texts.task import Task
-
-_LISTS = ("columns", "validation", "test")
-_TEXTS = ("name", "label")
+from autobert_zero.settings import Section
 
 
 class SimilarityTask(Task):
@@ -20,7 +19,17 @@ class SimilarityTask(Task):
             raise UserError(f"task {self.name}: a similarity is of two columns of text")
 
 
-def parse_similarity(path: Path, content: dict[str, Any]) -> SimilarityTask:
+class SimilarityTaskFile(Section):
+    """The settings of a YAML file of the user, see `SimilarityTask`."""
+
+    name: Text
+    columns: Texts
+    label: Text = Task.label
+    validation: Texts = Task.validation
+    test: Texts = Task.test
+
+
+def parse_similarity(path: Path, content: Mapping[str, Any]) -> SimilarityTask:
     """A similarity task of the user.
 
     Args:
@@ -30,16 +39,7 @@ def parse_similarity(path: Path, content: dict[str, Any]) -> SimilarityTask:
     Raises:
         UserError: It does not describe a task.
     """
-    check_keys(path, content, _LISTS, _TEXTS)
-    if "columns" not in content:
-        raise UserError(f"{path}: columns is missing")
-    lists = {key: tuple(content[key]) for key in _LISTS if key in content}
-    try:
-        return SimilarityTask(
-            **{"name": path.stem, "labels": (), "metrics": ("spearman",), **content, **lists}
-        )
-    except UserError as error:
-        raise UserError(f"{path}: {error}") from None
+    return parse_file(SimilarityTaskFile, SimilarityTask, path, content, labels=(), metrics=("spearman",))
 
 
 def refuse_training(task: SimilarityTask, data: Path | None) -> Any:

@@ -1,0 +1,59 @@
+"""What the YAML files of users' tasks hold. Every value is the text that is written, see `read_yaml`."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+from pydantic import BeforeValidator, ValidationInfo
+
+from autobert_zero.errors import UserError
+from autobert_zero.settings import Section, validated
+
+
+def as_text(value: Any) -> str:
+    """The value, which has to be a text.
+
+    Raises:
+        ValueError: It is something else.
+    """
+    if not isinstance(value, str):
+        raise ValueError(f"must be a text, not {type(value).__name__}")
+    return value
+
+
+def _texts(value: Any, info: ValidationInfo) -> Any:
+    if not isinstance(value, list) or not all(isinstance(each, str) for each in value):
+        initial = str(info.field_name)[0]
+        raise ValueError(f"must be a list of texts, for example [{initial}1, {initial}2]")
+    return value
+
+
+Text = Annotated[str, BeforeValidator(as_text)]
+"""The type of a setting that is one text."""
+
+Texts = Annotated[tuple[str, ...], BeforeValidator(_texts)]
+"""The type of a setting that is a list of texts."""
+
+T = TypeVar("T")
+
+
+def parse_file(
+    kind: type[Section], task: type[T], path: Path, content: Mapping[str, Any], **others: Any
+) -> T:
+    """Makes a task of the settings in a user's file.
+
+    Args:
+        kind: The settings that such a file may have: arguments of the task.
+        task: The class of the task.
+        path: The file, for messages; its stem is the default of the task's name.
+        content: What the file holds.
+        others: Further arguments of the task, for what the file does not say.
+
+    Raises:
+        UserError: It does not describe a task.
+    """
+    settings = validated(kind, {"name": path.stem, **content}, str(path))
+    try:
+        return task(**others | {name: getattr(settings, name) for name in settings.model_fields_set})
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from None

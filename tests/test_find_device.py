@@ -9,8 +9,9 @@ import pytest
 import torch
 
 from autobert_zero import cli, devices
-from autobert_zero.devices import card_count, find_device, out_of_memory, release_cached_memory
+from autobert_zero.devices import card_count, cards_of, find_device, out_of_memory, release_cached_memory
 from autobert_zero.errors import UserError
+from autobert_zero.training.scratch import default_workers
 
 
 def test_out_of_memory_is_told_apart_from_bugs() -> None:
@@ -92,6 +93,44 @@ def test_auto_takes_a_card_then_apples_gpu_then_the_cpu(
     assert card_count() == 0
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
     assert find_device("auto") == torch.device("cpu")
+
+
+@pytest.mark.parametrize(
+    ("visible", "device", "expected"),
+    [
+        (None, "cuda", ("0", "1")),
+        ("", "cuda", ("0", "1")),
+        ("5,3", "cuda", ("5", "3")),
+        ("GPU-a,GPU-b,GPU-absent", "cuda", ("GPU-a", "GPU-b")),
+        ("5,3", "cuda:1", ()),
+        (None, "cpu", ()),
+        (None, "mps", ()),
+    ],
+)
+def test_the_cards_that_workers_are_spread_over(
+    cards: mock.Mock, monkeypatch: pytest.MonkeyPatch, visible: str | None, device: str, expected: tuple[str]
+) -> None:
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if visible is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    assert cards_of(torch.device(device)) == expected
+
+
+@pytest.mark.parametrize(
+    ("device", "gpu_share", "workers"),
+    [
+        ("cuda", 1.0, 2),
+        ("cuda", 0.25, 8),
+        ("cuda", 0.3, 6),
+        ("cuda", 0.7, 2),
+        ("cuda:1", 0.5, 2),
+        ("mps", 1.0, 1),
+    ],
+)
+def test_as_many_workers_as_fit_on_the_cards(
+    cards: mock.Mock, device: str, gpu_share: float, workers: int
+) -> None:
+    assert default_workers(torch.device(device), gpu_share) == workers
 
 
 @pytest.mark.parametrize(

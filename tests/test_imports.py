@@ -67,7 +67,7 @@ MAY_IMPORT = {
         *("errors", "files", "data", "finetune", "training", "devices", "progress", "announce", "streams"),
     },
     "data": {"errors", "shared_config", "sources"},
-    "training": {"errors", "shared_config", "space", "nn", "data", "signals", "memory"},
+    "training": {"errors", "devices", "shared_config", "space", "nn", "data", "signals", "memory"},
     "proxies": {"space", "cost", "nn", "data", "training"},
     "search": {"errors", "settings", "shared_config", "space", "zoo", "cost", "progress", "signals"},
     "testing": {"space", "search"},

@@ -1,5 +1,6 @@
 """Where to compute: a device that was tried, and what has to be set for some of them."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -26,6 +27,7 @@ def out_of_memory(error: BaseException) -> bool:
 
 _TOO_OLD = ("no kernel image", "not compatible with the current PyTorch installation")
 
+VISIBLE_CARDS = "CUDA_VISIBLE_DEVICES"
 _HOPPER = 9
 """Major compute capability of H100 and H200."""
 _CUDNN_FAULT = (2, 11), (2, 14)
@@ -82,6 +84,18 @@ def _reason(error: BaseException) -> str:
 def card_count() -> int:
     """Number of CUDA cards that this process sees."""
     return torch.cuda.device_count() if torch.cuda.is_available() else 0
+
+
+def cards_of(device: torch.device) -> tuple[str, ...]:
+    """The cards that workers are spread over, each as a value of `CUDA_VISIBLE_DEVICES`.
+
+    Returns:
+        All that this process sees; none where the device is no CUDA card or names a single one.
+    """
+    if str(device) != "cuda":
+        return ()
+    names = [name for name in os.environ.get(VISIBLE_CARDS, "").split(",") if name.strip()]
+    return tuple((names or [str(index) for index in range(card_count())])[: card_count()])
 
 
 def _avoid_cudnn_fault(device: torch.device) -> None:

@@ -18,15 +18,15 @@ from autobert_zero.training.pool import Report, WorkerDied, WorkerPool
 
 @pytest.fixture
 def pool() -> Iterator[WorkerPool]:
-    made = WorkerPool(2, threads=1)
+    made = WorkerPool(2, threads=1, cards=("GPU-a", "7"))
     yield made
     made.close()
 
 
-def double(number: int, report: Report) -> tuple[int, int]:
+def double(number: int, report: Report) -> tuple[int, int, str]:
     for step in range(3):
         report(number, step)
-    return 2 * number, torch.get_num_threads()
+    return 2 * number, torch.get_num_threads(), os.environ["CUDA_VISIBLE_DEVICES"]
 
 
 def die_once(marker: Path, report: Report) -> int:
@@ -61,9 +61,10 @@ def test_calls_are_made_and_report(pool: WorkerPool) -> None:
     seen: list[tuple[int, int]] = []
     calls = [(number,) for number in range(5)]
     found = dict(pool.run(double, calls, lambda *values: seen.append(values)))
-    assert found == {number: (2 * number, 1) for number in range(5)}
+    assert {number: found[number][:2] for number in found} == {number: (2 * number, 1) for number in range(5)}
+    assert {card for _, _, card in found.values()} == {"GPU-a", "7"}  # each worker sees one of them
     assert sorted(seen) == [(number, step) for number in range(5) for step in range(3)]
-    assert dict(pool.run(double, [(7,)])) == {0: (14, 1)}
+    assert dict(pool.run(double, [(7,)]))[0][:2] == (14, 1)
     assert dict(pool.run(double, [])) == {}
 
 

@@ -116,6 +116,9 @@ class SearchConfig(RunConfig):
     seed: int = Field(0, ge=0, lt=2**32)
     device: str = "auto"
     """`auto` (a GPU where there is one), `cpu`, `cuda`, `cuda:1`, `mps`."""
+    gpu_share: float = Field(1.0, gt=0, le=1)
+    """Share of a GPU that one training takes: 0.25 puts four on each card, or four Ray tasks. Candidates are
+    trained at once only with `proxy.together`."""
     precision: Precision = "auto"
     """Number format: `auto` (the fast one of the device), `fp32`, `tf32`, `bf16` or `fp16`."""
     storage: Annotated[str, AfterValidator(_storage)] | None = None
@@ -165,6 +168,12 @@ class SearchConfig(RunConfig):
         if self.data.tokenizer is not None:
             raise ValueError("the model brings its tokenizer: leave data.tokenizer out")
         return self
+
+    @property
+    def measures_latency(self) -> bool:
+        """Whether a limit or an objective is about latency."""
+        weighed = self.strategy.name == "pareto" and "latency" in self.strategy.objectives
+        return weighed or self.limits.max_latency_ms is not None
 
     @property
     def bounds(self) -> Space:

@@ -36,12 +36,12 @@ def cluster_lost(address: str) -> UserError:
     )
 
 
-def connect(address: str, gpus: bool, report: Report) -> None:
+def connect(address: str, gpu_share: float, report: Report) -> None:
     """Connects this process to a cluster.
 
     Args:
         address: As `ray.init` takes it; `local` starts one on this machine.
-        gpus: Whether tasks are to have a GPU each, if the cluster has any.
+        gpu_share: Share of a GPU that each task asks for, if the cluster has any; 0: none.
         report: Unused.
 
     Raises:
@@ -52,7 +52,7 @@ def connect(address: str, gpus: bool, report: Report) -> None:
     for stream in (1, 2):
         os.dup2(silent, stream)
     try:
-        _client = _Client(address, gpus)
+        _client = _Client(address, gpu_share)
     except (OSError, ValueError, RuntimeError) as error:
         cause = str(error).splitlines()[0] if str(error) else type(error).__name__
         refused = "Failed to connect to Ray cluster" in cause  # it answered `_check_answers`
@@ -99,14 +99,14 @@ def disconnect(report: Report) -> None:
 
 
 class _Client:
-    def __init__(self, address: str, gpus: bool) -> None:
+    def __init__(self, address: str, gpu_share: float) -> None:
         import ray
 
         self._ray = ray
         self._address = address
         _check_answers(address)
         ray.init(address=address, log_to_driver=False, logging_level="error")
-        self._gpus = gpus and ray.cluster_resources().get("GPU", 0) > 0
+        self._gpu_share = gpu_share if ray.cluster_resources().get("GPU", 0) > 0 else 0.0
         # A task that asks for more cores than any node has would wait for ever.
         self._cores = max(1, *(int(node["Resources"].get("CPU", 0)) for node in ray.nodes()))
         self._task = ray.remote(max_retries=_RETRIES)(_on_node)
@@ -123,12 +123,17 @@ class _Client:
         calls: Sequence[tuple[Any, ...]],
         number: int,
     ) -> None:
-        needs: dict[str, Any] = {"num_gpus": 1} if self._gpus else {"num_cpus": min(number, self._cores)}
-        task = self._task.options(**needs)
+        task = self._task.options(**self._needs(number))
         shared = () if snapshot is None else (self._ray.put(snapshot.read_bytes()),)
         self._running = {
             task.remote(number, function, *first, *shared, *call): index for index, call in enumerate(calls)
         }
+
+    def _needs(self, number: int) -> dict[str, float]:
+        """What a task asks for: a share of a GPU, or so many cores."""
+        if self._gpu_share:
+            return {"num_gpus": self._gpu_share}
+        return {"num_cpus": min(number, self._cores)}
 
     def take(self) -> tuple[int, Any]:
         errors = self._ray.exceptions

@@ -224,6 +224,6 @@ def _train_sample(
         progress.update(f"{steps} steps from scratch", len(results), len(files))
 
     if jobs:
-        workers = final.workers or default_workers(setting.device)
+        workers = final.workers or default_workers(setting.device, setting.config.gpu_share)
         train_all(jobs, workers, progress.update, keep)
     return [results[name] for name in files]

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 import torch
 
+from autobert_zero.devices import cards_of
 from autobert_zero.errors import UserError
 from autobert_zero.extras import require
 from autobert_zero.files import written_whole
@@ -135,11 +136,14 @@ class Processes(_Local):
         config: Of the run; each worker prepares it again, from the cache of the corpus.
         workers: How many.
         tokenizer: Of a run that is continued, as JSON; None: what the config says.
+        cards: GPUs that the workers are spread over, see `WorkerPool`.
     """
 
-    def __init__(self, config: SearchConfig, workers: int, tokenizer: str | None = None) -> None:
+    def __init__(
+        self, config: SearchConfig, workers: int, tokenizer: str | None = None, cards: Sequence[str] = ()
+    ) -> None:
         self._setting = config, tokenizer
-        self._pool = WorkerPool(workers)
+        self._pool = WorkerPool(workers, cards=cards)
 
     def run(
         self, proposals: Sequence[Proposal], bars: Sequence[float], snapshot: Path, on_step: Watch
@@ -168,12 +172,14 @@ class Ray:
 
     def __init__(self, config: SearchConfig, address: str, tokenizer: str | None = None) -> None:
         require("--ray", "ray")
-        self._config, self._setting = config, (config, tokenizer)
+        # Ray shows a task one GPU, as the first.
+        anywhere = "cuda" if config.device.startswith("cuda") else config.device
+        self._config, self._setting = config, (config.model_copy(update={"device": anywhere}), tokenizer)
         self._address = address
         self._pool = WorkerPool(1, deaths=0)
         self._answers = True  # as long as no call was broken off
         try:
-            self._ask(cluster.connect, address, config.device != "cpu")
+            self._ask(cluster.connect, address, 0.0 if config.device == "cpu" else config.gpu_share)
         except BaseException:
             self._pool.close()
             raise
@@ -281,8 +287,8 @@ def make_executor(
     Args:
         setting: Of the run.
         evaluator: For candidates in this process.
-        workers: Processes of this machine; 0: as many as there are cores and candidates to train at once, 1
-            with a GPU.
+        workers: Processes of this machine; 0: as many as there are cores, or as many as fit on the GPUs, and
+            candidates to train at once.
         ray: Address of a Ray cluster.
 
     Raises:
@@ -292,7 +298,7 @@ def make_executor(
     config, tokenizer = setting.config, setting.tokenizer.to_str()
     if ray is not None:
         return Ray(config, ray, tokenizer)
-    workers = workers or min(together, default_workers(setting.device))
+    workers = workers or min(together, default_workers(setting.device, config.gpu_share))
     if workers == 1:
         return InProcess(evaluator)
     if together == 1:
@@ -300,7 +306,7 @@ def make_executor(
             "proxy.together is 1: each candidate starts from the weights that the one before it left, so "
             "there is nothing to do in parallel; start a run with --set proxy.together=4, or use one worker"
         )
-    return Processes(config, workers, tokenizer)
+    return Processes(config, workers, tokenizer, cards_of(setting.device))
 
 
 def _done(sent: tuple[Outcome, Any] | WorkerDied) -> Done:

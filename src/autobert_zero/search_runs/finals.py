@@ -164,7 +164,7 @@ class Finals:
             self._progress.say(f"{result.name}: {loss}")
 
         if jobs:
-            workers = final.workers or default_workers(setting.device)
+            workers = final.workers or default_workers(setting.device, setting.config.gpu_share)
             self._executor.train(jobs, workers, self._progress.update, keep)
         return {training.name: self._results[training.name] for training in trainings}
 

@@ -55,14 +55,23 @@ class Setting:
     device: torch.device
     text: str
 
-    def announcement(self) -> list[str]:
-        """The first lines of a search: text, models, strategy, device, and how long it will take."""
+    def announcement(self, ray: str | None = None) -> list[str]:
+        """The first lines of a search: text, models, strategy, device, and how long it will take.
+
+        Args:
+            ray: Address of the cluster that does the training; None: this machine does.
+        """
         config, precision = self.config, self.config.precision
-        return [
+        lines = [
             self.text,
             model_line(config.model.layers, self.model),
             f"strategy {config.strategy.name}: {config.proxy.candidates} candidates of {config.proxy.steps} "
             f"steps each; seed {config.seed}",
+        ]
+        if ray is not None:
+            return [*lines, f"trained on the Ray cluster {ray}; precision {precision}"]
+        return [
+            *lines,
             machine_line(self.device, precision),
             estimate_line(search_parts(config), self.model, precision, self.device),
         ]
@@ -77,9 +86,8 @@ class Setting:
             UserError: The file is damaged.
         """
         config, limits = self.config, self.config.limits
-        weighed = config.strategy.name == "pareto" and "latency" in config.strategy.objectives
         table = None
-        if weighed or limits.max_latency_ms is not None:
+        if config.measures_latency:
             batch, length = limits.latency_batch, limits.latency_length
             table = LatencyTable(self.model, batch, length, self.device, latencies)
         return Limits(limits, Costs(self.model, config.data.length, table))
@@ -154,10 +162,23 @@ def _unwatched(name: str, done: int, of: int) -> None:
     pass
 
 
+def _device_of(config: SearchConfig, remote: bool) -> torch.device:
+    try:
+        device = find_device(config.device)
+        resolve_precision(config.precision, device)  # a format that the device does not compute in is refused
+    except UserError:
+        elsewhere = remote and config.device.split(":")[0] in ("auto", "cuda")
+        if not elsewhere or config.measures_latency:
+            raise
+        return torch.device("cpu")
+    return device
+
+
 def prepare(
     config: SearchConfig,
     watch: Callable[[str, int, int], None] = _unwatched,
     tokenizer: Tokenizer | None = None,
+    remote: bool = False,
 ) -> Setting:
     """Reads and tokenises the corpus (cached) and checks everything that the config names.
 
@@ -165,6 +186,7 @@ def prepare(
         config: The config.
         watch: Called with the name of the work, the amount done and the total.
         tokenizer: The one of the run that is continued; None: what the config says.
+        remote: Whether a cluster does the training: this machine needs a GPU then only to measure latency.
 
     Raises:
         UserError: The corpus, the tokenizer or the device cannot be used, or there is no such proxy.
@@ -173,8 +195,7 @@ def prepare(
         raise UserError(
             f"prefilter.proxy: no zero-cost proxy {config.prefilter.proxy!r}; there are {', '.join(PROXIES)}"
         )
-    device = find_device(config.device)
-    resolve_precision(config.precision, device)  # a format that the device does not compute in is refused
+    device = _device_of(config, remote)
     batch = max(config.proxy.batch_size, config.final.batch_size)
     prepared = prepare_text(config.data, [(config.data.length, batch)], watch, tokenizer)
     corpus, chosen, (data,) = prepared.corpus, prepared.chosen, prepared.lengths

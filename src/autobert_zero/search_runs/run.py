@@ -86,12 +86,12 @@ def run_search(
     resumed = begun(out, SEARCH)
     if resumed:
         first = _check_same(config, first, out)
-        setting = setting_of_run(out, config, progress.update)
+        setting = setting_of_run(out, config, progress.update, remote=ray is not None)
     else:
         check_strategy(config.bounds, config.strategy, first)
         for backbone in first:
             check_head_dim(backbone.operations, config.model.width, config.model.heads)
-        setting = prepare(config, progress.update)
+        setting = prepare(config, progress.update, remote=ray is not None)
         setting.limits().check(setting.space, first)
         # Errors up to here name things as the user did.
         setting = replace(setting, config=config.absolute())
@@ -123,7 +123,7 @@ def run_search(
                 observer=progress,
             )
             trials = search.trials
-            for line in setting.announcement():
+            for line in setting.announcement(ray):
                 progress.say(line)
             if foreign := foreign_operations(setting.space, first):
                 progress.say(foreign)
@@ -190,8 +190,10 @@ def read_run_start(out: Path) -> tuple[SearchConfig, list[Backbone]]:
     return config, first
 
 
-def setting_of_run(out: Path, config: SearchConfig, watch: Callable[[str, int, int], None]) -> Setting:
-    """What a run that is in a folder needs, with the tokenizer that it was started with.
+def setting_of_run(
+    out: Path, config: SearchConfig, watch: Callable[[str, int, int], None], remote: bool = False
+) -> Setting:
+    """What a run that is in a folder needs, with the tokenizer that it was started with; see `prepare`.
 
     Raises:
         UserError: The corpus is not the one that the run was started on, or the tokenizer is damaged.
@@ -201,7 +203,7 @@ def setting_of_run(out: Path, config: SearchConfig, watch: Callable[[str, int, i
         tokenizer = Tokenizer.from_file(str(path))
     except Exception as error:  # tokenizers raises nothing more special
         raise RunError(f"{path} is damaged or missing ({error}); start another run") from None
-    setting = prepare(config.absolute(), watch, tokenizer)
+    setting = prepare(config.absolute(), watch, tokenizer, remote)
     check_inputs(out, _run_inputs(setting))
     return setting
 

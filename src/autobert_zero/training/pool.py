@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 
+from autobert_zero.devices import VISIBLE_CARDS
 from autobert_zero.memory import keep_freed_memory
 from autobert_zero.signals import leave_to_parent
 
@@ -46,16 +47,21 @@ class WorkerPool:
     Args:
         workers: How many.
         threads: PyTorch's threads in each; None: as PyTorch finds.
+        cards: Values of `CUDA_VISIBLE_DEVICES`: worker i sees the (i modulo their number)th card only, as
+            `cuda:0`. None: all see what this process sees.
         deaths: A call whose worker died so often while it was alone has failed; 0: no call is made again.
     """
 
-    def __init__(self, workers: int, threads: int | None = None, deaths: int = 2) -> None:
+    def __init__(
+        self, workers: int, threads: int | None = None, deaths: int = 2, cards: Sequence[str] = ()
+    ) -> None:
         self._context = multiprocessing.get_context("spawn")
         # Workers wait for the end of this pipe: it comes when the pool is closed and when its process dies.
         # An event would not do: to set one waits for a worker that died waiting for it.
         self._end, self._open = self._context.Pipe(duplex=False)
         self._threads = threads
         self._deaths = deaths
+        self._cards = cards
         self._number = workers
         self._workers: dict[int, _Worker] = {}  # started when there is something to do
 
@@ -132,7 +138,9 @@ class WorkerPool:
             except (BrokenPipeError, ConnectionResetError):
                 self._forget(number)
         connection, theirs = self._context.Pipe()
-        process = self._context.Process(target=_serve, args=(theirs, self._end, self._threads), daemon=True)
+        card = self._cards[number % len(self._cards)] if self._cards else None
+        arguments_of_worker = (theirs, self._end, self._threads, card)
+        process = self._context.Process(target=_serve, args=arguments_of_worker, daemon=True)
         process.start()
         theirs.close()  # the worker's death is the end of the connection only if nobody else holds it
         self._workers[number] = _Worker(process, connection)
@@ -162,8 +170,10 @@ def _returned(message: tuple[str, Any]) -> Any:
     return value
 
 
-def _serve(connection: Connection, end: Connection, threads: int | None) -> None:
+def _serve(connection: Connection, end: Connection, threads: int | None, card: str | None) -> None:
     """What a worker does until its parent ends."""
+    if card is not None:  # CUDA reads it when it is first used, which is later
+        os.environ[VISIBLE_CARDS] = card
     keep_freed_memory()
     leave_to_parent()
     if threads is not None:

@@ -16,6 +16,7 @@ from safetensors.torch import save_file
 
 from autobert_zero.data.masking import Vocabulary, evaluation_batches, training_batches
 from autobert_zero.data.packing import Split, Splits
+from autobert_zero.devices import cards_of
 from autobert_zero.errors import UserError
 from autobert_zero.files import written_whole
 from autobert_zero.nn import EncoderConfig, MaskedLM
@@ -180,10 +181,15 @@ def _measured(model: MaskedLM, part: Split, job: Job) -> Evaluation:
     return result
 
 
-def default_workers(device: torch.device) -> int:
-    """As many as cores on a CPU: two small models with a core each beat one with two. Else one."""
+def default_workers(device: torch.device, gpu_share: float = 1.0) -> int:
+    """How many models are trained at once by default.
+
+    Args:
+        device: On a CPU as many as cores: two small models with a core each beat one with two.
+        gpu_share: Share of a GPU that a model takes: as many as fit on all cards that the device stands for.
+    """
     if device.type != "cpu":
-        return 1
+        return max(len(cards_of(device)), 1) * max(int(1 / gpu_share + 1e-9), 1)
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
@@ -205,7 +211,7 @@ def train_all(
 
     Args:
         jobs: What to train.
-        workers: How many at once; with 1, in this process.
+        workers: How many at once, spread over the cards; with 1, in this process.
         on_step: Called with the progress, in this process.
         on_result: Called as each ends, in this process.
 
@@ -218,7 +224,8 @@ def train_all(
         for job in jobs:
             on_result(train_from_scratch(job, on_step))
         return
-    with closing(WorkerPool(workers, threads_per_job(workers, len(jobs)))) as pool:
+    cards = cards_of(torch.device(jobs[0].device))
+    with closing(WorkerPool(workers, threads_per_job(workers, len(jobs)), cards=cards)) as pool:
         for index, result in pool.run(_train, [(job,) for job in jobs], on_step):
             if isinstance(result, WorkerDied):
                 raise UserError(

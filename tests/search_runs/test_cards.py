@@ -1,0 +1,106 @@
+"""Which GPU a candidate is trained on: one of all cards of this machine, or a share of one of a cluster."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, cast
+from unittest import mock
+
+import pytest
+import tiny
+import torch
+
+from autobert_zero.errors import UserError
+from autobert_zero.search_runs import cluster, executors, prepare
+from autobert_zero.search_runs.executors import Processes, Ray, make_executor
+from autobert_zero.search_runs.prepare import Setting
+from autobert_zero.training import scratch
+
+
+@pytest.fixture
+def setting(corpus_file: Path) -> Setting:
+    made = prepare.prepare(tiny.config(corpus_file, device="cpu", proxy={"together": 8}))
+    return replace(made, device=torch.device("cuda"))
+
+
+@pytest.fixture
+def cards(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two cards."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+
+
+@pytest.mark.usefixtures("cards")
+@pytest.mark.parametrize(
+    ("workers", "share", "expected"), [(0, 1.0, 2), (0, 0.5, 4), (0, 0.1, 8), (3, 1.0, 3)]
+)
+def test_workers_are_spread_over_all_cards(
+    setting: Setting, workers: int, share: float, expected: int
+) -> None:
+    config = setting.config.model_copy(update={"gpu_share": share})
+    with mock.patch.object(executors, "WorkerPool") as pool:
+        made = make_executor(replace(setting, config=config), mock.Mock(), workers)
+    assert isinstance(made, Processes)
+    assert pool.call_args == mock.call(expected, cards=("0", "1"))
+
+
+@pytest.mark.usefixtures("cards")
+def test_a_card_that_is_named_is_the_only_one(setting: Setting) -> None:
+    with mock.patch.object(executors, "WorkerPool") as pool:
+        make_executor(replace(setting, device=torch.device("cuda:1")), mock.Mock(), 2)
+    assert pool.call_args == mock.call(2, cards=())
+
+
+@pytest.mark.usefixtures("cards")
+def test_models_from_scratch_are_spread_too() -> None:
+    jobs = cast("list[Any]", [mock.Mock(device="cuda")] * 3)
+    with mock.patch.object(scratch, "WorkerPool") as pool:
+        pool.return_value.run.return_value = iter(())
+        scratch.train_all(jobs, 2, mock.Mock(), mock.Mock())
+    assert pool.call_args.kwargs == {"cards": ("0", "1")}
+
+
+@pytest.mark.parametrize(
+    ("device", "share", "sent", "asked"),
+    [
+        ("cuda:3", 1.0, "cuda", 1.0),
+        ("cuda", 0.25, "cuda", 0.25),
+        ("auto", 0.5, "auto", 0.5),
+        ("cpu", 1.0, "cpu", 0.0),
+    ],
+)
+def test_a_task_of_ray_has_its_share_as_the_first_card(
+    setting: Setting, device: str, share: float, sent: str, asked: float
+) -> None:
+    config = setting.config.model_copy(update={"device": device, "gpu_share": share})
+    with mock.patch.object(executors, "WorkerPool") as pool:
+        pool.return_value.run.side_effect = lambda function, calls: iter([(0, None)])
+        ray = Ray(config, "local")
+    assert pool.return_value.run.call_args == mock.call(cluster.connect, [("local", asked)])
+    assert ray._setting[0].device == sent
+
+
+@pytest.mark.parametrize(("share", "needs"), [(0.25, {"num_gpus": 0.25}), (0.0, {"num_cpus": 2})])
+def test_what_a_task_asks_for(share: float, needs: dict[str, float]) -> None:
+    client = object.__new__(cluster._Client)
+    client._gpu_share, client._cores = share, 2
+    assert client._needs(4) == needs
+
+
+def test_the_machine_that_starts_a_cluster_needs_no_gpu(corpus_file: Path) -> None:
+    if torch.cuda.is_available():
+        pytest.skip("there is a GPU")
+    config = tiny.config(corpus_file, device="cuda:1", precision="tf32")
+    with pytest.raises(UserError, match="device 'cuda:1' cannot be used"):
+        prepare.prepare(config)
+    setting = prepare.prepare(config, remote=True)
+    assert setting.device == torch.device("cpu")
+    assert setting.announcement("ray://head:10001")[-1] == (
+        "trained on the Ray cluster ray://head:10001; precision tf32"
+    )
+    with pytest.raises(UserError, match="device 'cuda:1' cannot be used"):  # latency is measured here
+        prepare.prepare(
+            tiny.config(corpus_file, device="cuda:1", limits={"max_latency_ms": 1.0}), remote=True
+        )
+    with pytest.raises(UserError, match="device 'toaster' cannot be used"):
+        prepare.prepare(tiny.config(corpus_file, device="toaster"), remote=True)

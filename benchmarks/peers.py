@@ -29,7 +29,7 @@ from kept import Kept
 from torch import Tensor, nn
 
 from autobert_zero.cli.backbones import find_backbone
-from autobert_zero.data.masking import evaluation_batches, training_batches
+from autobert_zero.data.batches import evaluation_batches, training_batches
 from autobert_zero.encoder_config import EncoderConfig
 from autobert_zero.errors import UserError
 from autobert_zero.nn import MaskedLM

@@ -41,9 +41,10 @@ from transformers import (
 )
 
 from autobert_zero import cost, zoo
-from autobert_zero.data.kinds import SPECIAL_TOKENS
-from autobert_zero.data.masking import TrainingBatches, Vocabulary
-from autobert_zero.data.packing import Split
+from autobert_zero.data.batches import TrainingBatches
+from autobert_zero.data.masking import Vocabulary
+from autobert_zero.data.normalisation import SPECIAL_TOKENS
+from autobert_zero.data.splits import Split
 from autobert_zero.hf.tokenizer import as_berts
 from autobert_zero.memory import keep_freed_memory
 from autobert_zero.nn import EncoderConfig, MaskedLM

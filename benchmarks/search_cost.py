@@ -17,8 +17,8 @@ from statistics import fmean, median
 
 import torch
 
-from autobert_zero.data.masking import evaluation_batches, training_batches
-from autobert_zero.data.packing import spread
+from autobert_zero.data.batches import evaluation_batches, training_batches
+from autobert_zero.data.splits import spread
 from autobert_zero.nn import MaskedLM
 from autobert_zero.search.evaluator import IndependentEvaluator
 from autobert_zero.search.loop import MemoryHistory, Search

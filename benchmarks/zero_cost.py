@@ -27,7 +27,7 @@ import torch
 from numpy.typing import NDArray
 from scipy.stats import kendalltau, spearmanr
 
-from autobert_zero.data.masking import evaluation_batches, training_batches
+from autobert_zero.data.batches import evaluation_batches, training_batches
 from autobert_zero.nn import MaskedLM
 from autobert_zero.proxies import PROXIES, Untrained
 from autobert_zero.search.config import SearchConfig

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from autobert_zero.data.masking import Vocabulary
-from autobert_zero.data.packing import Splits, split
+from autobert_zero.data.splits import Splits, split
 
 LENGTH = 16
 SIZE = 25

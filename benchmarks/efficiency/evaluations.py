@@ -44,7 +44,7 @@ def evaluate(layers: Sequence[str], seed: int) -> dict[str, Any]:
     """Trains a backbone from scratch; a function of the backbone and the seed."""
     import torch
 
-    from autobert_zero.data.masking import evaluation_batches, training_batches
+    from autobert_zero.data.batches import evaluation_batches, training_batches
     from autobert_zero.nn import MaskedLM
     from autobert_zero.training import language
     from autobert_zero.training.loop import Diverged, Recipe, train

@@ -15,19 +15,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
 
+from autobert_zero.data.batches import TrainingBatches, evaluation_batches, training_batches
 from autobert_zero.data.corpus import Corpus
-from autobert_zero.data.kinds import SPECIAL_TOKENS, Spelling
-from autobert_zero.data.masking import (
-    MaskedBatch,
-    Masking,
-    TrainingBatches,
-    Vocabulary,
-    _two_segments,
-    evaluation_batches,
-    mask_batch,
-    training_batches,
-)
-from autobert_zero.data.packing import Split, tokenise_batches
+from autobert_zero.data.masking import MaskedBatch, Masking, Vocabulary, _two_segments, mask_batch
+from autobert_zero.data.normalisation import SPECIAL_TOKENS, Spelling
+from autobert_zero.data.packing import tokenise_batches
+from autobert_zero.data.splits import Split
 from autobert_zero.data.tokenizer import train_tokenizer
 
 SIZE, LENGTH = 300, 40

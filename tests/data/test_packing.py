@@ -11,8 +11,9 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 
 from autobert_zero.data import packing
 from autobert_zero.data.corpus import Corpus, CorpusError
-from autobert_zero.data.kinds import Spelling
-from autobert_zero.data.packing import Split, pack, split, spread, unknown_share
+from autobert_zero.data.normalisation import Spelling
+from autobert_zero.data.packing import pack, unknown_share
+from autobert_zero.data.splits import Split, split, spread
 from autobert_zero.data.tokenizer import train_tokenizer
 
 LENGTH = 16

@@ -17,7 +17,8 @@ from tokenizers import Tokenizer
 
 from autobert_zero.data import tokenizer as module
 from autobert_zero.data.corpus import Corpus
-from autobert_zero.data.kinds import SPECIAL_TOKENS, Spelling, TokenizerError, train_kind
+from autobert_zero.data.kinds import train_kind
+from autobert_zero.data.normalisation import SPECIAL_TOKENS, Spelling, TokenizerError
 from autobert_zero.data.packing import tokenise_batches, unknown_share
 from autobert_zero.data.tokenizer import (
     ChosenTokenizer,
@@ -256,7 +257,8 @@ def test_too_small_for_bytes(kind: str) -> None:
 def test_the_same_in_every_process() -> None:
     program = (
         "import tiny; from autobert_zero.data.corpus import Corpus;"
-        "from autobert_zero.data.kinds import Spelling, train_kind;"
+        "from autobert_zero.data.kinds import train_kind;"
+        "from autobert_zero.data.normalisation import Spelling;"
         "corpus = Corpus('tiny', '0', tiny.paragraphs(150));"
         "kinds = ('wordpiece', 'bpe', 'unigram', 'character');"
         "print(*(train_kind(corpus, 400, spelling=Spelling(kind))[0].to_str() for kind in kinds), sep='\\n')"

@@ -29,7 +29,7 @@ import hf_samples
 import tiny
 from transformers import PreTrainedTokenizerFast
 
-from autobert_zero.data.masking import TrainingBatches
+from autobert_zero.data.batches import TrainingBatches
 from autobert_zero.encoder_config import EncoderConfig
 from autobert_zero.hf import AutoBertZeroForMaskedLM
 from autobert_zero.hf.auto import MODELS

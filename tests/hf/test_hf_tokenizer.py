@@ -6,7 +6,7 @@ import pytest
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from autobert_zero.data.corpus import Corpus
-from autobert_zero.data.kinds import Spelling
+from autobert_zero.data.normalisation import Spelling
 from autobert_zero.data.tokenizer import train_tokenizer
 from autobert_zero.hf.tokenizer import as_berts
 

@@ -17,7 +17,8 @@ import transformers
 from runs import HYBRID, arguments, figures, same, weights
 from safetensors.torch import load_file
 
-from autobert_zero.data.masking import MaskedBatch, TrainingBatches
+from autobert_zero.data.batches import TrainingBatches
+from autobert_zero.data.masking import MaskedBatch
 from autobert_zero.errors import UserError
 from autobert_zero.nn import EncoderConfig, MaskedLM
 from autobert_zero.pretrain import model as models

@@ -6,8 +6,8 @@ import pytest
 import tiny
 
 from autobert_zero.data import packing, tokenizer
+from autobert_zero.data.batches import training_batches
 from autobert_zero.data.corpus import CorpusError
-from autobert_zero.data.masking import training_batches
 from autobert_zero.errors import UserError
 from autobert_zero.search_runs.prepare import prepare
 

@@ -21,7 +21,8 @@ from safetensors.torch import load_file
 from tokenizers import Tokenizer
 
 from autobert_zero import cost
-from autobert_zero.data.masking import Vocabulary, evaluation_batches
+from autobert_zero.data.batches import evaluation_batches
+from autobert_zero.data.masking import Vocabulary
 from autobert_zero.nn import MaskedLM
 from autobert_zero.search.config import SearchConfig
 from autobert_zero.search.history import History

@@ -3,7 +3,7 @@
 import easy
 import pytest
 
-from autobert_zero.data.packing import Splits
+from autobert_zero.data.splits import Splits
 
 
 @pytest.fixture(scope="session")

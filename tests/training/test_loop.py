@@ -11,14 +11,9 @@ import torch
 from easy import SIZE, VOCABULARY
 from torch.nn import functional as F
 
-from autobert_zero.data.masking import (
-    MaskedBatch,
-    Masking,
-    TrainingBatches,
-    evaluation_batches,
-    training_batches,
-)
-from autobert_zero.data.packing import Splits
+from autobert_zero.data.batches import TrainingBatches, evaluation_batches, training_batches
+from autobert_zero.data.masking import MaskedBatch, Masking
+from autobert_zero.data.splits import Splits
 from autobert_zero.errors import UserError
 from autobert_zero.nn import EncoderConfig, MaskedLM, PreTraining
 from autobert_zero.space import Backbone

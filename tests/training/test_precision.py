@@ -8,8 +8,8 @@ import torch
 from easy import SIZE, VOCABULARY
 from torch import Tensor
 
-from autobert_zero.data.masking import training_batches
-from autobert_zero.data.packing import Splits
+from autobert_zero.data.batches import training_batches
+from autobert_zero.data.splits import Splits
 from autobert_zero.errors import UserError
 from autobert_zero.nn import EncoderConfig, MaskedLM
 from autobert_zero.space import Backbone

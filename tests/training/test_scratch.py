@@ -14,8 +14,9 @@ import torch
 from easy import LENGTH, SIZE, VOCABULARY
 from safetensors.torch import load_file
 
-from autobert_zero.data.masking import MaskedBatch, evaluation_batches
-from autobert_zero.data.packing import Splits
+from autobert_zero.data.batches import evaluation_batches
+from autobert_zero.data.masking import MaskedBatch
+from autobert_zero.data.splits import Splits
 from autobert_zero.errors import UserError
 from autobert_zero.nn import EncoderConfig, MaskedLM
 from autobert_zero.space import Backbone

@@ -1,6 +1,5 @@
 """Masked language modelling batches (BERT): 15 % of the tokens, 80 / 10 / 10, drawn again each time."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -9,15 +8,13 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 from torch import Tensor
 
-from autobert_zero.data.packing import CONTINUES, Sequences, Split, spread
+from autobert_zero.data.packing import CONTINUES
+from autobert_zero.data.splits import Sequences
 
 MASKED_SHARE = 0.15
 
 _LONGEST_WORD = 16
 """Tokens of a word that is masked whole even where that is more than 15 % of its sequence."""
-
-_MASKS, _ORDER = 0, 1
-"""Streams of random numbers: of the masks of a step, and of the order of a pass."""
 
 
 @dataclass(frozen=True)
@@ -229,83 +226,3 @@ def _two_segments(
     paired = ids[follows, source]
     np.put_along_axis(paired, cut, separator, axis=1)
     return paired, np.greater(places, cut).astype(np.int64), order
-
-
-class TrainingBatches:
-    """Masked batches without end: shuffled passes over the sequences, in full batches.
-
-    The batch of a step is a function of the seed and the step, so training can go on anywhere.
-
-    Args:
-        part: At least `batch_size` sequences.
-        vocabulary: The tokenizer's.
-        batch_size: B.
-        seed: The stream is a function of it.
-        masking: How sequences become a batch.
-
-    Raises:
-        ValueError: There are fewer sequences than one batch.
-    """
-
-    def __init__(
-        self,
-        part: Split,
-        vocabulary: Vocabulary,
-        batch_size: int,
-        seed: tuple[int, ...],
-        masking: Masking | None = None,
-    ) -> None:
-        if len(part) < batch_size:
-            raise ValueError(f"{len(part)} training sequences are fewer than one batch of {batch_size}")
-        self._part = part
-        self._vocabulary = vocabulary
-        self._size = batch_size
-        self._seed = seed
-        self._masking = masking
-
-    def starting(self, step: int) -> Iterator[MaskedBatch]:
-        """Yields the batches from a step on, counted from 0."""
-        per_pass = len(self._part) // self._size
-        order, current = np.empty(0, dtype=np.int64), -1
-        while True:
-            number, place = divmod(step, per_pass)
-            if number != current:
-                current = number
-                order = np.random.default_rng((*self._seed, _ORDER, number)).permutation(len(self._part))
-            chosen = np.sort(order[place * self._size : (place + 1) * self._size])
-            random = np.random.default_rng((*self._seed, _MASKS, step))
-            following = order[(place + 1) * self._size % len(order)]
-            spare = self._part.take(following[None])[0] if self._size == 1 < len(order) else None
-            yield mask_batch(random, self._part.take(chosen), self._vocabulary, self._masking, spare)
-            step += 1
-
-
-def training_batches(
-    part: Split, vocabulary: Vocabulary, batch_size: int, seed: tuple[int, ...]
-) -> Iterator[MaskedBatch]:
-    """The batches of `TrainingBatches` from the first step on."""
-    return TrainingBatches(part, vocabulary, batch_size, seed).starting(0)
-
-
-def evaluation_batches(
-    part: Split, vocabulary: Vocabulary, batch_size: int, limit: int, masking: Masking | None = None
-) -> list[MaskedBatch]:
-    """Masks up to `limit` sequences, spread evenly over all, the same way every time."""
-    return batches_of(part.take(spread(len(part), limit)), vocabulary, batch_size, masking)
-
-
-def batches_of(
-    rows: Sequences, vocabulary: Vocabulary, batch_size: int, masking: Masking | None = None
-) -> list[MaskedBatch]:
-    """Masks sequences (N, n), the same way every time; the last batch may be smaller."""
-    random = np.random.default_rng(0)
-    return [
-        mask_batch(
-            random,
-            rows[start : start + batch_size],
-            vocabulary,
-            masking,
-            rows[(start + batch_size) % len(rows)] if len(rows) > 1 else None,
-        )
-        for start in range(0, len(rows), batch_size)
-    ]

@@ -2,10 +2,8 @@
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,11 +12,8 @@ from tokenizers import Tokenizer
 from autobert_zero.data.cache import cache_path, check_writable, read_cached, write_cached
 from autobert_zero.data.corpus import Corpus, Watch, unwatched
 from autobert_zero.data.lines import CorpusError
+from autobert_zero.data.splits import Sequences, opened, spread
 
-Sequences = NDArray[np.unsignedinteger[Any]]
-
-_HELD_OUT_EVERY = 20
-_LONGEST_BLOCK = 32
 _SAMPLED = 16_384
 _SPACES = (" ", "\u2581", "\u0120")
 """A space as characters, SentencePiece and byte-level tokenizers spell it."""
@@ -29,47 +24,6 @@ CONTINUES = 1 << 31
 UNKNOWN_LIMIT = 0.1
 """Share of `[UNK]` among the tokens above which text is refused: a sequence of 128 then has a dozen holes,
 mostly where the meaning is."""
-
-
-@dataclass(frozen=True)
-class Split:
-    """Some of the sequences of a file; they stay on disk until they are taken.
-
-    Attributes:
-        path: A `.npy` file of (N, n) token ids.
-        rows: Which of them, in order.
-    """
-
-    path: Path
-    rows: NDArray[np.int64]
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def take(self, indices: NDArray[np.int64] | slice) -> Sequences:
-        """The sequences at these places of the part, (len(indices), n)."""
-        return np.asarray(opened(self.path)[self.rows[indices]])
-
-
-@dataclass(frozen=True)
-class Splits:
-    """Disjoint parts of a corpus.
-
-    Attributes:
-        train: 90 %.
-        validation: 5 %, scores candidates and chooses the winner.
-        holdout: 5 %, seen by neither; final figures are measured on it.
-    """
-
-    train: Split
-    validation: Split
-    holdout: Split
-
-
-@cache
-def opened(path: Path) -> Sequences:
-    """The (N, n) token ids of a file, on disk until they are taken."""
-    return np.load(path, mmap_mode="r")
 
 
 def pack(
@@ -239,23 +193,3 @@ def _continues(ids: Sequence[int], words: Sequence[int | None], starts: frozense
         for token, word, before in zip(ids[1:], words[1:], words, strict=False)
     )
     return np.fromiter(same, dtype=bool, count=len(ids) - 1)
-
-
-def spread(count: int, limit: int) -> NDArray[np.int64]:
-    """Up to `limit` different indices of `count` rows, evenly spaced from the first to the last."""
-    chosen = min(count, limit)
-    return np.arange(chosen) * (count - 1) // max(chosen - 1, 1)  # exact, where np.linspace rounds
-
-
-def split(path: Path) -> Splits:
-    """Splits by blocks of neighbouring sequences, spread over the whole corpus.
-
-    A cut at the end would test on another book; single sequences would test on the next line of the
-    training text.
-    """
-    count = len(opened(path))
-    block = min(max(count // (20 * _HELD_OUT_EVERY), 1), _LONGEST_BLOCK)
-    place = np.arange(count) // block % _HELD_OUT_EVERY
-    validation, holdout = place == _HELD_OUT_EVERY // 2, place == _HELD_OUT_EVERY - 1
-    chosen = (~(validation | holdout), validation, holdout)
-    return Splits(*(Split(path, np.flatnonzero(where)) for where in chosen))

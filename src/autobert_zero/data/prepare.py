@@ -8,7 +8,8 @@ from tokenizers import Tokenizer
 
 from autobert_zero.data.corpus import Corpus, open_corpus
 from autobert_zero.data.masking import Masking, Vocabulary
-from autobert_zero.data.packing import Splits, opened, pack, split, unknown_share
+from autobert_zero.data.packing import pack, unknown_share
+from autobert_zero.data.splits import Splits, opened, split
 from autobert_zero.data.tokenizer import ChosenTokenizer, choose_tokenizer, keep_tokenizer
 from autobert_zero.shared_config import CorpusConfig
 

@@ -7,7 +7,8 @@ import torch
 from tokenizers import Tokenizer
 from torch import distributed
 
-from autobert_zero.data.packing import Sequences, tokenise_batches
+from autobert_zero.data.packing import tokenise_batches
+from autobert_zero.data.splits import Sequences
 
 SHARE = 1250
 """Documents that are packed together. It does not depend on the number of processes, so neither do the

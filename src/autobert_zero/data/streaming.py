@@ -10,11 +10,13 @@ from pathlib import Path
 import numpy as np
 from tokenizers import Tokenizer
 
-from autobert_zero.data.corpus import Corpus, Parts, empty, name_of, open_parts
+from autobert_zero.data.corpus import Corpus
+from autobert_zero.data.documents import Parts, empty, name_of, open_parts
 from autobert_zero.data.lines import CorpusError, Damage
 from autobert_zero.data.masking import MaskedBatch, Masking, Vocabulary, mask_batch
-from autobert_zero.data.packing import Sequences, tokenise_batches
+from autobert_zero.data.packing import tokenise_batches
 from autobert_zero.data.shares import tokenise_together
+from autobert_zero.data.splits import Sequences
 from autobert_zero.shared_config import CorpusConfig
 
 _LOG = logging.getLogger(__name__)

@@ -6,10 +6,11 @@ from pathlib import Path
 
 from tokenizers import Tokenizer
 
-from autobert_zero.data import kinds
+from autobert_zero.data import byte_level, characters, kinds, normalisation, wordpiece
 from autobert_zero.data.cache import cache_path, check_writable, read_cached, write_cached
 from autobert_zero.data.corpus import Corpus, Watch, unwatched
-from autobert_zero.data.kinds import SPECIAL_TOKENS, Spelling, TokenizerError, train_kind
+from autobert_zero.data.kinds import train_kind
+from autobert_zero.data.normalisation import SPECIAL_TOKENS, Spelling, TokenizerError
 from autobert_zero.errors import UserError, first_line
 from autobert_zero.shared_config import CorpusConfig
 from autobert_zero.sources import MissingSource, check_hub, find_local
@@ -83,7 +84,8 @@ def _read_chosen(path: Path) -> ChosenTokenizer:
 def _place(settings: CorpusConfig, corpus: Corpus) -> Path:
     # Modules that training is spread over have to be listed here.
     recipe = f"{corpus.identity}\n{settings.vocab_size}\n{_spelling(settings)}"
-    return cache_path(recipe, ".tokenizer.json", __file__, kinds.__file__)
+    sources = (kinds, normalisation, wordpiece, byte_level, characters)
+    return cache_path(recipe, ".tokenizer.json", __file__, *(str(each.__file__) for each in sources))
 
 
 def _spelling(settings: CorpusConfig) -> Spelling:

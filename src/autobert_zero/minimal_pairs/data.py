@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from autobert_zero.data.packing import spread
+from autobert_zero.data.splits import spread
 from autobert_zero.data.tables import Example, Examples, read_csv, read_json_lines, read_tsv
 from autobert_zero.errors import UserError
 

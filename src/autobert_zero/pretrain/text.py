@@ -9,17 +9,12 @@ import numpy as np
 from tokenizers import Tokenizer
 
 from autobert_zero.announce import streamed_line, text_line
+from autobert_zero.data.batches import TrainingBatches, batches_of, evaluation_batches
 from autobert_zero.data.corpus import Corpus
-from autobert_zero.data.masking import (
-    MaskedBatch,
-    Masking,
-    TrainingBatches,
-    Vocabulary,
-    batches_of,
-    evaluation_batches,
-)
-from autobert_zero.data.packing import check_unknown, spread, unknown_share
+from autobert_zero.data.masking import MaskedBatch, Masking, Vocabulary
+from autobert_zero.data.packing import check_unknown, unknown_share
 from autobert_zero.data.prepare import prepare_text
+from autobert_zero.data.splits import spread
 from autobert_zero.data.streaming import StreamingBatches, first_block, held_out
 from autobert_zero.data.tokenizer import choose_tokenizer
 from autobert_zero.pretrain.config import PhaseConfig, PretrainConfig

@@ -13,8 +13,9 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load, load_file, save_file
 
-from autobert_zero.data.masking import MaskedBatch, Vocabulary, evaluation_batches, training_batches
-from autobert_zero.data.packing import Splits
+from autobert_zero.data.batches import evaluation_batches, training_batches
+from autobert_zero.data.masking import MaskedBatch, Vocabulary
+from autobert_zero.data.splits import Splits
 from autobert_zero.devices import out_of_memory, release_cached_memory, threads
 from autobert_zero.errors import UserError, first_line
 from autobert_zero.files import written_whole

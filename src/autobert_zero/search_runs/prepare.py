@@ -8,9 +8,10 @@ import torch
 from tokenizers import Tokenizer
 
 from autobert_zero.announce import estimate_line, machine_line, model_line, text_line
-from autobert_zero.data.masking import Vocabulary, evaluation_batches
-from autobert_zero.data.packing import Splits
+from autobert_zero.data.batches import evaluation_batches
+from autobert_zero.data.masking import Vocabulary
 from autobert_zero.data.prepare import prepare_text
+from autobert_zero.data.splits import Splits
 from autobert_zero.devices import find_device
 from autobert_zero.errors import UserError
 from autobert_zero.nn import EncoderConfig

@@ -14,8 +14,9 @@ import numpy as np
 import torch
 from safetensors.torch import save_file
 
-from autobert_zero.data.masking import Vocabulary, evaluation_batches, training_batches
-from autobert_zero.data.packing import Split, Splits
+from autobert_zero.data.batches import evaluation_batches, training_batches
+from autobert_zero.data.masking import Vocabulary
+from autobert_zero.data.splits import Split, Splits
 from autobert_zero.devices import cards_of
 from autobert_zero.errors import UserError
 from autobert_zero.files import written_whole

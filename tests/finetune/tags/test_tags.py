@@ -14,7 +14,8 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import AutoTokenizer, BertForMaskedLM, pipeline
 
 from autobert_zero.data.corpus import Corpus
-from autobert_zero.data.kinds import Spelling, train_kind
+from autobert_zero.data.kinds import train_kind
+from autobert_zero.data.normalisation import Spelling
 from autobert_zero.finetune.metrics import tag_metrics
 from autobert_zero.finetune.tags.data import TagData
 from autobert_zero.finetune.tags.schemes import Scheme

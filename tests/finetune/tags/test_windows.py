@@ -12,7 +12,8 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, 
 from transformers import PreTrainedTokenizerFast
 
 from autobert_zero.data.corpus import Corpus
-from autobert_zero.data.kinds import Spelling, train_kind
+from autobert_zero.data.kinds import train_kind
+from autobert_zero.data.normalisation import Spelling
 from autobert_zero.errors import UserError
 from autobert_zero.finetune.tags.windows import split_into_windows, window_spans
 from autobert_zero.hf.tokenizer import as_berts

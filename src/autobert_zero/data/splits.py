@@ -1,0 +1,76 @@
+"""The sequences of a corpus, on disk, and their division into training, validation and held-out text."""
+
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Sequences = NDArray[np.unsignedinteger[Any]]
+
+_HELD_OUT_EVERY = 20
+
+_LONGEST_BLOCK = 32
+
+
+@dataclass(frozen=True)
+class Split:
+    """Some of the sequences of a file; they stay on disk until they are taken.
+
+    Attributes:
+        path: A `.npy` file of (N, n) token ids.
+        rows: Which of them, in order.
+    """
+
+    path: Path
+    rows: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def take(self, indices: NDArray[np.int64] | slice) -> Sequences:
+        """The sequences at these places of the part, (len(indices), n)."""
+        return np.asarray(opened(self.path)[self.rows[indices]])
+
+
+@dataclass(frozen=True)
+class Splits:
+    """Disjoint parts of a corpus.
+
+    Attributes:
+        train: 90 %.
+        validation: 5 %, scores candidates and chooses the winner.
+        holdout: 5 %, seen by neither; final figures are measured on it.
+    """
+
+    train: Split
+    validation: Split
+    holdout: Split
+
+
+@cache
+def opened(path: Path) -> Sequences:
+    """The (N, n) token ids of a file, on disk until they are taken."""
+    return np.load(path, mmap_mode="r")
+
+
+def spread(count: int, limit: int) -> NDArray[np.int64]:
+    """Up to `limit` different indices of `count` rows, evenly spaced from the first to the last."""
+    chosen = min(count, limit)
+    return np.arange(chosen) * (count - 1) // max(chosen - 1, 1)  # exact, where np.linspace rounds
+
+
+def split(path: Path) -> Splits:
+    """Splits by blocks of neighbouring sequences, spread over the whole corpus.
+
+    A cut at the end would test on another book; single sequences would test on the next line of the
+    training text.
+    """
+    count = len(opened(path))
+    block = min(max(count // (20 * _HELD_OUT_EVERY), 1), _LONGEST_BLOCK)
+    place = np.arange(count) // block % _HELD_OUT_EVERY
+    validation, holdout = place == _HELD_OUT_EVERY // 2, place == _HELD_OUT_EVERY - 1
+    chosen = (~(validation | holdout), validation, holdout)
+    return Splits(*(Split(path, np.flatnonzero(where)) for where in chosen))

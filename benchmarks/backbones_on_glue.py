@@ -30,8 +30,8 @@ from rich.console import Console
 from autobert_zero.devices import find_device
 from autobert_zero.files import write_text
 from autobert_zero.finetune.config import FinetuneConfig
-from autobert_zero.finetune.results.scores import Score, table
-from autobert_zero.finetune.suite import finetune
+from autobert_zero.finetune.results.scores import Score, score_table
+from autobert_zero.finetune.suite import finetune_task
 from autobert_zero.minimal_pairs.data import Pair, read_pairs, subset
 from autobert_zero.minimal_pairs.measure import TokenisedPairs
 from autobert_zero.minimal_pairs.models import open_scored
@@ -147,7 +147,7 @@ def pretrained(name: str, seed: int, setting: Setting, progress: Bars) -> dict[s
 def scored(name: str, seed: int, task: str, setting: Setting, progress: Bars) -> Score:
     """The score of a pre-trained model on a task, fine-tuned if it is not."""
     steps = 50 if setting.quick else SST2_STEPS if task == "sst2" else 0
-    return finetune(
+    return finetune_task(
         setting.out / folder(name, seed),
         setting.task(task),
         setting.data(task),
@@ -238,7 +238,7 @@ def main() -> None:
                 key = folder(name, seed)
                 rows[key], scores = row(name, seed, setting, progress)
                 trivial = trivial or trivial_rows(scores)
-                print(f"\n{key}\n\n{table(scores)}")
+                print(f"\n{key}\n\n{score_table(scores)}")
     print(
         json.dumps(
             {

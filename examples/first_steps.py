@@ -20,7 +20,7 @@ from rich.console import Console
 from autobert_zero.data.corpus import open_corpus
 from autobert_zero.describe import describe_backbone
 from autobert_zero.finetune.config import FinetuneConfig
-from autobert_zero.finetune.suite import finetune
+from autobert_zero.finetune.suite import finetune_task
 from autobert_zero.pretrain.presets import demo
 from autobert_zero.pretrain.run import run_pretraining
 from autobert_zero.progress import Bars, quiet_transformers
@@ -110,7 +110,7 @@ scores = {}
 with Bars(Console()) as progress:
     for name, model in models.items():
         out = OUT / f"{name}-testaments"
-        scores[name] = finetune(model, str(task), data, out, settings, progress)
+        scores[name] = finetune_task(model, str(task), data, out, settings, progress)
 for name, score in scores.items():
     print(f"{name}: accuracy {score.average:.3f}")
 

@@ -15,8 +15,8 @@ from rich.console import Console
 
 import autobert_zero.hf  # noqa: F401  # the Auto classes know "autobert-zero" from here on
 from autobert_zero.finetune.config import FinetuneConfig
-from autobert_zero.finetune.results.scores import table
-from autobert_zero.finetune.suite import finetune
+from autobert_zero.finetune.results.scores import score_table
+from autobert_zero.finetune.suite import finetune_task
 from autobert_zero.progress import Bars, quiet_transformers
 
 # People are marked by (...), places by [...]; a name may have several words.
@@ -82,8 +82,8 @@ def main(model: str, out: Path) -> None:
 
     settings = FinetuneConfig(rates=(1e-3, 3e-3), seeds=1, epochs=30, batch_size=4, patience=10)
     with Bars(Console()) as progress:
-        score = finetune(model, str(task), data, out / "model", settings, progress)
-    print(table([score]))
+        score = finetune_task(model, str(task), data, out / "model", settings, progress)
+    print(score_table([score]))
     print((out / "model" / "names-test.conll").read_text())
 
     # The first token of a word decides, as in the fine-tuning.

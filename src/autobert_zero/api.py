@@ -157,7 +157,7 @@ def finetune(
 
     require("finetune", "finetune")
     from autobert_zero.finetune.config import FinetuneConfig
-    from autobert_zero.finetune.suite import finetune as run
+    from autobert_zero.finetune.suite import finetune_task as run
 
     given = {"rates": list(rates), "seeds": seeds}
     chosen = resolve(FinetuneConfig(), given, *map(parse_setting, _assignments(settings)))

@@ -13,7 +13,7 @@ import tiny
 from transformers import BertForMaskedLM
 
 from autobert_zero.finetune import suite
-from autobert_zero.finetune.results.scores import Score, table
+from autobert_zero.finetune.results.scores import Score, score_table
 from autobert_zero.finetune.texts.glue import TASKS
 from autobert_zero.finetune.texts.submission import write_submission
 from autobert_zero.finetune.texts.task import Task
@@ -513,7 +513,7 @@ def test_the_average_is_over_tasks() -> None:
         {"validation": {"f1": 0.1, "accuracy": 0.0}},
     )
     second = Score("rte", 1e-3, 1, {"validation": {"accuracy": 0.5}}, {"validation": {"accuracy": 0.0}})
-    lines = table([first, second]).splitlines()
+    lines = score_table([first, second]).splitlines()
     assert lines[2:] == [
         "| mrpc | f1 | 80.0 ± 10.0 | 2 | 0.001 |",
         "| mrpc | accuracy | 60.0 ± 0.0 | 2 | 0.001 |",
@@ -522,7 +522,7 @@ def test_the_average_is_over_tasks() -> None:
         "",
         "One seed: how much another seed would give is not known; do not rank models by it.",
     ]
-    assert table([first]).splitlines()[2:] == lines[2:4]
+    assert score_table([first]).splitlines()[2:] == lines[2:4]
 
 
 def test_submissions_of_ones_own_tasks_are_not_glues(tmp_path: Path) -> None:

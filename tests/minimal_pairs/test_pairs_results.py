@@ -14,9 +14,9 @@ from autobert_zero.minimal_pairs.results import (
     Accuracy,
     Judged,
     Results,
+    accuracy_table,
     read_results,
     remarks,
-    table,
     write_results,
 )
 from autobert_zero.run_folder.names import MINIMAL_PAIRS
@@ -64,12 +64,12 @@ def test_plain_data_has_everything() -> None:
 
 
 def test_a_table_in_points() -> None:
-    rows = table(RESULTS.plain())
+    rows = accuracy_table(RESULTS.plain())
     assert [row.split(" | ")[0] for row in rows[2:]] == [
         *("| c", "| a", "| b", "| phenomenon agreement", "| field morphology", "| field syntax", "| all"),
     ]
     assert rows[-1] == "| all | 50.0 | 15.0 to 85.0 | 4 | 1 |"
-    assert len(table(RESULTS.plain(), paradigms=False)) == len(rows) - 3
+    assert len(accuracy_table(RESULTS.plain(), paradigms=False)) == len(rows) - 3
 
 
 def test_remarks_name_what_makes_figures_doubtful() -> None:

@@ -21,7 +21,7 @@ from autobert_zero.minimal_pairs.data import Pair
 from autobert_zero.minimal_pairs.measure import NotFiniteError, TokenisedPairs
 from autobert_zero.minimal_pairs.models import predictor
 from autobert_zero.minimal_pairs.scoring import pseudo_log_likelihoods
-from autobert_zero.minimal_pairs.tokens import tokenise
+from autobert_zero.minimal_pairs.tokens import tokenise_sentences
 from autobert_zero.nn import EncoderConfig, MaskedLM
 from autobert_zero.space import Backbone
 
@@ -50,7 +50,7 @@ def ours(backbone: str, kind: type = AutoBertZeroForMaskedLM, **changes: object)
 
 def scores(model: torch.nn.Module, within_word: bool = False) -> np.ndarray:
     tokens = tokenizer()
-    sentences = tokenise(TEXTS, TEXTS, tokens, within_word)
+    sentences = tokenise_sentences(TEXTS, TEXTS, tokens, within_word)
     return pseudo_log_likelihoods(sentences, predictor(model, "fp32"), tokens.mask_token_id, VOCABULARY)
 
 
@@ -114,7 +114,7 @@ def test_computed_by_hand() -> None:
                 logits[row, numbers["runs"]] = np.log(2)  # 2/19 against 1/19
         return logits
 
-    sentences = tokenise(["the cat runs", "the cat run", "sleeps"], ["", "", ""], tokens, False)
+    sentences = tokenise_sentences(["the cat runs", "the cat run", "sleeps"], ["", "", ""], tokens, False)
     found = pseudo_log_likelihoods(sentences, predict, tokens.mask_token_id, VOCABULARY)
     uniform, in_three = -np.log(VOCABULARY), -np.log(VOCABULARY + 1)
     expected = [2 * uniform + in_three + np.log(2), 2 * uniform + in_three, 2 * uniform]
@@ -130,7 +130,9 @@ def test_equal_masked_sentences_are_computed_once() -> None:
         return torch.zeros(len(rows), VOCABULARY)
 
     texts = ["the cat runs .", "the cat run .", "the cat runs .", "a dog"]
-    pseudo_log_likelihoods(tokenise(texts, texts, tokens, False), predict, tokens.mask_token_id, VOCABULARY)
+    pseudo_log_likelihoods(
+        tokenise_sentences(texts, texts, tokens, False), predict, tokens.mask_token_id, VOCABULARY
+    )
     assert len(seen) == len(set(seen)) == 4 + 3 + 2  # the pair shares the sentence with its verb masked
 
 
@@ -143,7 +145,7 @@ def test_batches_stay_small_where_the_vocabulary_is_large() -> None:
         sizes.append(len(ids))
         return torch.zeros(len(rows), VOCABULARY)
 
-    sentences = tokenise(["the cat runs ."], ["here"], tokens, False)
+    sentences = tokenise_sentences(["the cat runs ."], ["here"], tokens, False)
     pseudo_log_likelihoods(
         sentences, predict, tokens.mask_token_id, 2**24, watch=lambda *now: progress.append(now)
     )
@@ -159,7 +161,7 @@ def test_a_plain_model_scores_as_its_class_of_transformers() -> None:
 
 def test_bfloat16_is_near_float32() -> None:
     tokens = tokenizer()
-    sentences = tokenise(TEXTS, TEXTS, tokens, False)
+    sentences = tokenise_sentences(TEXTS, TEXTS, tokens, False)
     low = pseudo_log_likelihoods(sentences, predictor(bert(), "bf16"), tokens.mask_token_id, VOCABULARY)
     exact = scores(bert())
     assert (low != exact).any()

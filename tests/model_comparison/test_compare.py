@@ -20,11 +20,11 @@ from autobert_zero.hf.encoders import as_ours
 from autobert_zero.hf.tokenizer import as_berts
 from autobert_zero.model_comparison.engines import INT8, ONNX, PYTORCH, engines
 from autobert_zero.model_comparison.memory import peak_memory
-from autobert_zero.model_comparison.models import Encoder, load_encoder
-from autobert_zero.model_comparison.run import Row
+from autobert_zero.model_comparison.models import ComparedEncoder, load_encoder
+from autobert_zero.model_comparison.run import ComparisonRow
 from autobert_zero.model_comparison.similarity import embed, load_pairs, spearman
 from autobert_zero.model_comparison.speed import measure_latency
-from autobert_zero.model_comparison.table import draw, markdown, plain
+from autobert_zero.model_comparison.table import draw_comparison, markdown, plain
 
 TEXTS = tiny.paragraphs(7, seed=3)
 
@@ -90,7 +90,7 @@ def test_other_types_run_with_pytorch_only(tmp_path: Path, tokenizer: Tokenizer)
     assert [engine.name for engine in engines(encoder, "cpu", (PYTORCH, ONNX), tmp_path)] == [PYTORCH]
 
 
-def plain_vectors(encoder: Encoder, pooling: str) -> np.ndarray[Any, Any]:
+def plain_vectors(encoder: ComparedEncoder, pooling: str) -> np.ndarray[Any, Any]:
     """One text at a time, without padding."""
     vectors = []
     for text in TEXTS:
@@ -104,7 +104,7 @@ def plain_vectors(encoder: Encoder, pooling: str) -> np.ndarray[Any, Any]:
 @pytest.mark.parametrize("pooling", ["mean", "cls"])
 def test_spearman_is_that_of_plain_cosines(pooling: str, ours: Path, tmp_path: Path) -> None:
     encoder = load_encoder(str(ours))
-    encoder = Encoder(**{**vars(encoder), "pooling": pooling})
+    encoder = ComparedEncoder(**{**vars(encoder), "pooling": pooling})
     (engine,) = engines(encoder, "cpu", (PYTORCH,), tmp_path)
     vectors = plain_vectors(encoder, pooling)
     np.testing.assert_allclose(embed(encoder, engine, TEXTS), vectors, rtol=1e-5, atol=1e-5)
@@ -222,8 +222,8 @@ def test_memory_is_measured_in_a_process_of_its_own(ours: Path) -> None:
 
 
 ROWS = [
-    Row("a", PYTORCH, 1000, 4.0, {1: 2.0, 8: 4.0}, 10.0, {"stsb": 50.0}),
-    Row("b", ONNX, 500, 2.0, {1: 1.0, 8: 2.0}, None, {"stsb": 45.0}),
+    ComparisonRow("a", PYTORCH, 1000, 4.0, {1: 2.0, 8: 4.0}, 10.0, {"stsb": 50.0}),
+    ComparisonRow("b", ONNX, 500, 2.0, {1: 1.0, 8: 2.0}, None, {"stsb": 45.0}),
 ]
 
 
@@ -233,7 +233,7 @@ def test_table_json_and_picture(tmp_path: Path) -> None:
     assert lines[2] == "| a | PyTorch | 1,000 | 4.0 | 2.00 | 4.00 | 2,000 | 1.00 | 10 | 50.00 |"
     assert lines[3] == "| b | ONNX Runtime | 500 | 2.0 | 1.00 | 2.00 | 4,000 | 2.00 |  | 45.00 |"
     assert plain(ROWS, [pairs], 32)["rows"][1]["sentences_per_second"] == 4000.0
-    draw(ROWS, pairs, tmp_path / "picture.svg")
+    draw_comparison(ROWS, pairs, tmp_path / "picture.svg")
     assert (
         "stsb test, Spearman" in (tmp_path / "picture.svg").read_text()
         or (tmp_path / "picture.svg").stat().st_size > 1000

@@ -12,13 +12,13 @@ from autobert_zero.data import streaming
 from autobert_zero.data.corpus import CorpusError
 from autobert_zero.pretrain import text as module
 from autobert_zero.pretrain.config import PretrainConfig
-from autobert_zero.pretrain.text import Text, open_text
+from autobert_zero.pretrain.text import PretrainingText, open_text
 from autobert_zero.settings import resolve
 
 BASE = PretrainConfig(backbone=("conv 3",))
 
 
-def opened(corpus: Path, given: Tokenizer | None = None, **text: object) -> Text:
+def opened(corpus: Path, given: Tokenizer | None = None, **text: object) -> PretrainingText:
     settings = {"corpus": str(corpus), "vocab_size": 300, **text}
     phases = [{"steps": 5, "length": 64, "batch_size": 1}]
     config = resolve(BASE, {"text": settings, "phases": phases, "report": {"evaluated_sequences": 8}})

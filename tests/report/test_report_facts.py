@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from toy_runs import LAYERS, toy_config, toy_run, toy_trials
 
 from autobert_zero import cost
-from autobert_zero.report.curves import best_so_far, compare, differences, interval
+from autobert_zero.report.curves import best_so_far, differing_settings, group_comparable, interval
 from autobert_zero.report.data import candidates, failures, run_data, saved
 from autobert_zero.report.frequencies import KINDS, frequencies
 from autobert_zero.report.lineage import gains, lineage
@@ -145,14 +145,14 @@ def test_best_so_far_waits_for_the_first_score() -> None:
 def test_runs_of_one_config_are_averaged_and_others_are_not() -> None:
     runs = [toy_run(40, 0), toy_run(50, 1), toy_run(40, 0, "random"), Run("bare", trials=FAMILY)]
     runs[1] = Run("b", resolve(runs[0].config, {"seed": 1}), trials=runs[1].trials)
-    searches, bare = compare(runs)
+    searches, bare = group_comparable(runs)
     groups = searches.groups
     assert {each.label: each.runs for each in groups} == {
         "strategy.name=op-nas": [0, 1],
         "strategy.name=random": [2],
     }
     assert [each.label for each in bare.groups] == ["bare"]
-    assert dict(differences(runs))["strategy.name"] == ["op-nas", "op-nas", "random", ""]
+    assert dict(differing_settings(runs))["strategy.name"] == ["op-nas", "op-nas", "random", ""]
     both = groups[0]
     curves = [best_so_far(run.trials) for run in runs[:2]]
     assert both.counts[-1] == 40, "as far as the shorter one"
@@ -176,7 +176,7 @@ def test_what_means_something_else_is_not_compared(change: dict[str, Any]) -> No
     one = toy_run(10)
     assert one.config is not None
     other = replace(one, name="other", config=resolve(one.config, change))
-    first, second = compare([one, other, one])
+    first, second = group_comparable([one, other, one])
     assert [each.runs for each in first.groups] == [[0, 2]]
     assert [each.runs for each in second.groups] == [[1]]
     assert first.label != second.label
@@ -184,15 +184,15 @@ def test_what_means_something_else_is_not_compared(change: dict[str, Any]) -> No
 
 def test_other_text_under_the_same_name_is_not_compared() -> None:
     one = replace(toy_run(10), text="a" * 64)
-    assert len(compare([one, replace(one, text="b" * 64)])) == 2
-    assert len(compare([one, replace(one, text="")])) == 1, "not recorded by earlier versions"
+    assert len(group_comparable([one, replace(one, text="b" * 64)])) == 2
+    assert len(group_comparable([one, replace(one, text="")])) == 1, "not recorded by earlier versions"
 
 
 def test_settings_of_the_machine_separate_nothing() -> None:
     one = toy_run(10)
     assert one.config is not None
     other = replace(one, config=resolve(one.config, {"device": "cpu", "final": {"workers": 3}}))
-    ((group,),) = (each.groups for each in compare([one, other]))
+    ((group,),) = (each.groups for each in group_comparable([one, other]))
     assert group.runs == [0, 1]
 
 
@@ -200,7 +200,7 @@ def test_many_differing_settings_do_not_make_a_label() -> None:
     one = toy_run(10, name="one")
     assert one.config is not None
     change = {"strategy": {"name": "random", "parents": 2, "population": 5, "alpha": 0.1, "children": 3}}
-    (comparison,) = compare([one, replace(one, name="two", config=resolve(one.config, change))])
+    (comparison,) = group_comparable([one, replace(one, name="two", config=resolve(one.config, change))])
     assert [each.label for each in comparison.groups] == ["one", "two"]
 
 
@@ -228,7 +228,7 @@ def test_leads_are_paired() -> None:
         }
         return Run("r", toy_config(), trials=FAMILY, finals=finals)
 
-    ((found,),) = (each.groups for each in compare([finished(4.0, 5.0), finished(3.0, 5.0)]))
+    ((found,),) = (each.groups for each in group_comparable([finished(4.0, 5.0), finished(3.0, 5.0)]))
     assert found.finals["best"] == interval([4.0, 3.0])
     assert found.leads == {"bert": interval([1.0, 2.0])}
 

@@ -12,7 +12,7 @@ import tiny
 from toy_runs import Page, toy_config, toy_run
 
 from autobert_zero.report.page import render
-from autobert_zero.report.runs import Run, read_run
+from autobert_zero.report.runs import Run, read_reported_run
 from autobert_zero.search.history import read_trials
 from autobert_zero.search.outputs import verdict
 from autobert_zero.search.ranking import newest_scores, ranked
@@ -76,7 +76,7 @@ def test_the_data_are_the_history() -> None:
 
 def test_a_finished_run(finished_run: Path) -> None:
     summary = json.loads((finished_run / "summary.json").read_text())
-    run = read_run(finished_run)
+    run = read_reported_run(finished_run)
     page = Page(render([run]))
     assert run.missing == ()
     assert history(page.data["runs"][0]) == recorded(tuple(read_trials(finished_run / "study.db")))
@@ -98,7 +98,7 @@ def test_a_finished_run(finished_run: Path) -> None:
 def test_parameters_are_those_of_the_leaderboard(finished_run: Path) -> None:
     import csv
 
-    data = Page(render([read_run(finished_run)])).data["runs"][0]["candidates"]
+    data = Page(render([read_reported_run(finished_run)])).data["runs"][0]["candidates"]
     with (finished_run / "leaderboard.csv").open(newline="") as stream:
         for row in csv.DictReader(stream):
             number = int(row["trial"])
@@ -266,7 +266,7 @@ DAMAGES: list[tuple[Callable[[Path], None], str, int]] = [
 def test_damage_is_told(damaged: Path, damage: Callable[[Path], None], sentence: str, count: int) -> None:
     damage(damaged)
     before = tiny.contents(damaged)
-    run = read_run(damaged)
+    run = read_reported_run(damaged)
     page = Page(render([run]))
     assert not page.problems
     assert sum(sentence in each for each in run.missing) == 1
@@ -282,17 +282,17 @@ def test_leaderboard_stands_in_for_the_study(damaged: Path) -> None:
             for trial in run.trials
         ]
 
-    intact = read_run(damaged)
+    intact = read_reported_run(damaged)
     no_study(damaged)
-    assert facts(read_run(damaged)) == facts(intact)
-    assert read_run(damaged).winner == intact.winner
+    assert facts(read_reported_run(damaged)) == facts(intact)
+    assert read_reported_run(damaged).winner == intact.winner
 
 
 def test_a_run_that_has_only_begun(damaged: Path, tmp_path: Path) -> None:
     begun = tmp_path / "begun"
     begun.mkdir()
     shutil.copy(damaged / "config.yaml", begun)
-    run = read_run(begun)
+    run = read_reported_run(begun)
     page = Page(render([run]))
     assert not page.problems
     assert "Not finished: 0 of 9 candidates, none with a score yet." in page.text
@@ -301,9 +301,9 @@ def test_a_run_that_has_only_begun(damaged: Path, tmp_path: Path) -> None:
 
 def test_models_trained_before_the_end_are_shown(damaged: Path) -> None:
     no_summary(damaged)
-    assert set(read_run(damaged).finals) == {"best", "bert", "hybrid", "convolution"}
+    assert set(read_reported_run(damaged).finals) == {"best", "bert", "hybrid", "convolution"}
     (damaged / "final" / "bert.json").write_text("{")
-    assert set(read_run(damaged).finals) == {"best", "hybrid", "convolution"}
+    assert set(read_reported_run(damaged).finals) == {"best", "hybrid", "convolution"}
 
 
 def test_command(finished_run: Path, tmp_path: Path) -> None:

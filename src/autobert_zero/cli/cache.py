@@ -8,8 +8,8 @@ import typer
 from autobert_zero.cli.app import app
 
 
-@app.command()
-def cache(
+@app.command("cache")
+def cache_command(
     clear: Annotated[bool, typer.Option("--clear", help="Delete all of it; runs make it again.")] = False,
 ) -> None:
     """List or clear the tokenizers and tokenised texts that are kept between runs."""

@@ -17,8 +17,8 @@ from autobert_zero.progress import Bars, log_console, quiet_transformers
 _PICTURES = (".png", ".svg", ".pdf")
 
 
-@app.command()
-def compare(
+@app.command("compare_models")
+def compare_models_command(
     models: Annotated[
         list[str],
         typer.Argument(help="Folders of models (saved, exported, pre-trained, fine-tuned), or Hub names."),
@@ -67,9 +67,9 @@ def compare(
             raise UserError(f"{path} {problem}; choose another file")
     from autobert_zero.announce import machine_line
     from autobert_zero.devices import find_device
-    from autobert_zero.model_comparison.run import compare as run
+    from autobert_zero.model_comparison.run import compare_models as run
     from autobert_zero.model_comparison.similarity import load_pairs
-    from autobert_zero.model_comparison.table import draw, markdown, plain
+    from autobert_zero.model_comparison.table import draw_comparison, markdown, plain
 
     tasks = [load_pairs(name, data) for name in dict.fromkeys(task or [])]
     with stop_told(lambda: "give the same call again"), Bars(log_console()) as progress:
@@ -94,7 +94,7 @@ def compare(
         content = json.dumps(plain(rows, tasks, length), indent=2) if out.suffix == ".json" else text
         write_text(out, content + "\n")
     if picture is not None:
-        draw(rows, tasks[0], picture)
+        draw_comparison(rows, tasks[0], picture)
     typer.echo(text)
 
 

@@ -11,8 +11,8 @@ from autobert_zero.errors import UserError
 from autobert_zero.progress import Bars, log_console
 
 
-@app.command()
-def diagnose(
+@app.command("diagnose")
+def diagnose_command(
     run: Annotated[Path, typer.Argument(help="Folder of a search, finished or not.")],
     candidates: Annotated[int, typer.Option(min=5, help="How many candidates to train from scratch.")] = 20,
     longer: Annotated[

@@ -16,12 +16,12 @@ from autobert_zero.cli.options import (
     TrainingPreset,
     TrainingSeed,
 )
-from autobert_zero.cli.pretrain import train
+from autobert_zero.cli.pretrain import run_training
 from autobert_zero.errors import UserError
 
 
-@app.command()
-def distil(
+@app.command("distil")
+def distil_command(
     out: TrainingFolder,
     teacher: Annotated[
         str | None, typer.Option(help="Model to learn from: folder or Hub name; ours, BERT or ModernBERT.")
@@ -46,4 +46,4 @@ def distil(
     options = {**locals(), "tokenizer": None}
     if not resume and teacher is None:
         raise UserError("name a model to learn from with --teacher")
-    train(options)
+    run_training(options)

@@ -13,8 +13,8 @@ from autobert_zero.cli.options import Layers
 from autobert_zero.errors import UserError
 
 
-@app.command()
-def draw(
+@app.command("draw")
+def draw_command(
     backbone: Annotated[str, typer.Argument(help=BACKBONE)],
     out: Annotated[
         Path | None,

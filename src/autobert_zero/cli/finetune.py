@@ -36,8 +36,8 @@ if TYPE_CHECKING:
 _Device = Annotated[str | None, typer.Option(help="auto, cpu, cuda, ...; default: auto.")]
 
 
-@app.command()
-def finetune(
+@app.command("finetune")
+def finetune_command(
     model: Model,
     task: Annotated[
         list[str],
@@ -69,8 +69,8 @@ def finetune(
     _run(options, task_folders(task, data, nested=len(task) > 1), nested=len(task) > 1)
 
 
-@app.command()
-def glue(
+@app.command("glue")
+def glue_command(
     model: Model,
     out: Results,
     data: Annotated[
@@ -100,7 +100,7 @@ def _run(options: Mapping[str, Any], folders: "Mapping[str, TaskFolder]", nested
     """Fine-tunes on tasks and prints the table; `nested`: each task has a folder of its own in `--out`."""
     quiet_transformers()
     from autobert_zero.finetune.models import open_model
-    from autobert_zero.finetune.results.scores import table
+    from autobert_zero.finetune.results.scores import score_table
     from autobert_zero.finetune.suite import finetune_all, load_task
 
     settings = finetune_settings(options)
@@ -112,7 +112,7 @@ def _run(options: Mapping[str, Any], folders: "Mapping[str, TaskFolder]", nested
             (load_task(name, folder.data), out / folder.task if nested else out)
             for name, folder in folders.items()
         ]
-        text = table(finetune_all(opened, loaded, settings, progress))
+        text = score_table(finetune_all(opened, loaded, settings, progress))
     if nested:
         write_text(out / "table.md", text + "\n")
     typer.echo("\n" + text)

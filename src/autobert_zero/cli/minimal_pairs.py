@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @app.command("minimal-pairs")
-def minimal_pairs(
+def minimal_pairs_command(
     model: Annotated[
         str, typer.Option(help="Folder of a pre-trained or exported model or of a search, or a Hub name.")
     ],
@@ -52,7 +52,7 @@ def minimal_pairs(
     from autobert_zero.devices import find_device
     from autobert_zero.minimal_pairs.data import read_pairs
     from autobert_zero.minimal_pairs.measure import TokenisedPairs
-    from autobert_zero.minimal_pairs.results import remarks, table, write_results
+    from autobert_zero.minimal_pairs.results import accuracy_table, remarks, write_results
     from autobert_zero.training.precision import resolve_precision
 
     if per_pair and out is None:
@@ -76,7 +76,7 @@ def minimal_pairs(
     }
     if out is not None:
         write_results(out, plain)
-    typer.echo("\n".join([*table(plain), "", *remarks(plain)]))
+    typer.echo("\n".join([*accuracy_table(plain), "", *remarks(plain)]))
 
 
 def _open(source: str) -> "Scored":

@@ -11,15 +11,15 @@ import typer
 from autobert_zero.cli.app import HELP_OPTIONS, app
 from autobert_zero.cli.finetune import (
     TaskFolder,
-    finetune,
+    finetune_command,
     finetune_settings,
-    glue,
+    glue_command,
     glue_tasks,
     task_folders,
 )
 from autobert_zero.cli.options import Devices, Hardware
-from autobert_zero.cli.pretrain import pretrain, pretrain_settings
-from autobert_zero.cli.search import search, search_settings
+from autobert_zero.cli.pretrain import pretrain_command, pretrain_settings
+from autobert_zero.cli.search import search_command, search_settings
 from autobert_zero.errors import UserError
 from autobert_zero.extras import require
 from autobert_zero.progress import quiet_transformers
@@ -58,7 +58,7 @@ def _plans(command: Callable[..., None]) -> Callable[[_Plan], _Plan]:
         parameters.sort(key=lambda each: each.default is not inspect.Parameter.empty)
         planned.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
         planned.__annotations__ = {each.name: each.annotation for each in parameters}
-        plan_app.command(command.__name__, help=function.__doc__)(planned)
+        plan_app.command(command.__name__.removesuffix("_command"), help=function.__doc__)(planned)
         return function
 
     return register
@@ -67,7 +67,7 @@ def _plans(command: Callable[..., None]) -> Callable[[_Plan], _Plan]:
 _Out = Annotated[Path | None, typer.Option(help="Not needed: nothing is written.")]
 
 
-@_plans(search)
+@_plans(search_command)
 def plan_search(options: Mapping[str, Any], hardware: str | None, devices: int) -> None:
     """Estimate what a search takes, with the comparison at its end."""
     from autobert_zero.plan import plan
@@ -79,7 +79,7 @@ def plan_search(options: Mapping[str, Any], hardware: str | None, devices: int) 
     typer.echo(plan(search_parts(config), sizes, hardware, devices, config.precision, device))
 
 
-@_plans(pretrain)
+@_plans(pretrain_command)
 def plan_pretrain(options: Mapping[str, Any], hardware: str | None, devices: int) -> None:
     """Estimate what a pre-training takes; without --backbone that of BERT."""
     from autobert_zero.plan import plan
@@ -91,7 +91,7 @@ def plan_pretrain(options: Mapping[str, Any], hardware: str | None, devices: int
     typer.echo(plan(pretrain_parts(config, devices), sizes, hardware, devices, config.precision, device))
 
 
-@_plans(finetune)
+@_plans(finetune_command)
 def plan_finetune(options: Mapping[str, Any], hardware: str | None, devices: int) -> None:
     """Estimate what a fine-tuning takes, with all its rates and seeds, if none stops early."""
     require("plan finetune", "finetune", "transformers")
@@ -99,7 +99,7 @@ def plan_finetune(options: Mapping[str, Any], hardware: str | None, devices: int
     _plan_tasks(options, task_folders(tasks, options["data"], nested=len(tasks) > 1), hardware, devices)
 
 
-@_plans(glue)
+@_plans(glue_command)
 def plan_glue(options: Mapping[str, Any], hardware: str | None, devices: int) -> None:
     """Estimate what the fine-tuning on all GLUE tasks takes, if no training stops early."""
     require("plan glue", "finetune", "transformers")

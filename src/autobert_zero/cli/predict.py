@@ -12,8 +12,8 @@ from autobert_zero.extras import require
 from autobert_zero.progress import Bars, log_console, quiet_transformers
 
 
-@app.command()
-def predict(
+@app.command("predict")
+def predict_command(
     model: Model,
     files: Annotated[
         list[str],

@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from autobert_zero.space import Backbone
 
 
-@app.command()
-def pretrain(
+@app.command("pretrain")
+def pretrain_command(
     out: TrainingFolder,
     backbone: Annotated[str | None, typer.Option(help=BACKBONE)] = None,
     layers: Layers = None,
@@ -52,10 +52,10 @@ def pretrain(
     resume: ResumeTraining = False,
 ) -> None:
     """Pre-train a backbone: masked tokens, with or without next sentences."""
-    train({**locals(), "teacher": None})
+    run_training({**locals(), "teacher": None})
 
 
-def train(options: Mapping[str, Any]) -> None:
+def run_training(options: Mapping[str, Any]) -> None:
     """Trains by masked tokens, or by a teacher.
 
     Args:

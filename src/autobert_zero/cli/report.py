@@ -10,8 +10,8 @@ from autobert_zero.cli.app import app
 from autobert_zero.cli.backbones import STDIN
 
 
-@app.command()
-def report(
+@app.command("report")
+def report_command(
     runs: Annotated[list[Path], typer.Argument(help="Folders of searches, finished or not.")],
     out: Annotated[
         Path, typer.Option("--out", "-o", help="The HTML file to write; - for standard output.")

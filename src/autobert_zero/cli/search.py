@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from autobert_zero.space import Backbone
 
 
-@app.command()
-def search(
+@app.command("search")
+def search_command(
     out: Annotated[Path, typer.Option(help="Run folder; new, or with --resume one of an earlier run.")],
     preset: Annotated[str, typer.Option(help="demo, small or paper.")] = "demo",
     config: Annotated[Path | None, typer.Option(help="YAML file of settings, over the preset.")] = None,

@@ -13,8 +13,8 @@ from autobert_zero.extras import require
 from autobert_zero.progress import log_console
 
 
-@app.command()
-def describe(
+@app.command("describe")
+def describe_command(
     backbone: Annotated[str, typer.Argument(help=BACKBONE)],
     layers: Layers = None,
     width: Annotated[int, typer.Option(min=1, help="Hidden size d.")] = 768,
@@ -41,8 +41,8 @@ def describe(
     typer.echo(text)
 
 
-@app.command()
-def zoo(
+@app.command("zoo")
+def zoo_command(
     name: Annotated[str | None, typer.Argument(help="Print this one's backbone, one layer per line.")] = None,
 ) -> None:
     """List the known backbones, or print one."""
@@ -51,8 +51,8 @@ def zoo(
     typer.echo(list_zoo() if name is None else find(name).backbone)
 
 
-@app.command()
-def export(
+@app.command("export")
+def export_command(
     source: Annotated[Path, typer.Argument(help="A finished run, or a folder of save_pretrained.")],
     out: Annotated[Path, typer.Argument(help="New folder for the exported model.")],
     onnx: Annotated[bool, typer.Option(help="Write model.onnx, checked with onnxruntime.")] = True,

@@ -9,7 +9,7 @@ from autobert_zero.export.sentences import sentence_length
 from autobert_zero.export.sources import Source
 from autobert_zero.hf import AutoBertZeroConfig
 from autobert_zero.hf.auto import MODELS
-from autobert_zero.minimal_pairs.results import remarks, table
+from autobert_zero.minimal_pairs.results import accuracy_table, remarks
 from autobert_zero.search.outputs import comparison_table
 
 _PIPELINES = {
@@ -159,7 +159,7 @@ def _minimal_pairs(source: Source) -> list[str]:
         "How often the model gives the grammatical sentence of a pair the higher pseudo-log-likelihood, "
         "without fine-tuning:",
         "",
-        *table(results, paradigms=False),
+        *accuracy_table(results, paradigms=False),
         "",
         " ".join(remarks(results)),
     ]

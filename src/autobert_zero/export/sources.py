@@ -19,7 +19,7 @@ from autobert_zero.hf import (
     from_masked_lm,
 )
 from autobert_zero.hf.auto import MODELS
-from autobert_zero.hf.loading import differences, listed, read_json
+from autobert_zero.hf.loading import listed, read_json, tensor_differences
 from autobert_zero.hf.tokenizer import as_berts
 from autobert_zero.minimal_pairs.results import read_results
 from autobert_zero.nn import MaskedLM
@@ -114,7 +114,7 @@ def _from_model(folder: Path) -> Source:
                 folder, output_loading_info=True, add_pooling_layer=False
             )
     if info["missing_keys"]:
-        raise UserError(f"{folder} lacks weights of its {named}: {listed(differences(info))}")
+        raise UserError(f"{folder} lacks weights of its {named}: {listed(tensor_differences(info))}")
     tokenizer = _tokenizer(folder)
     if tokenizer is not None and len(tokenizer) > model.config.vocab_size:
         raise UserError(

@@ -16,10 +16,10 @@ from autobert_zero.finetune.config import FinetuneConfig
 from autobert_zero.finetune.kinds import MakeProblem, find_task, is_task_file, load_problem
 from autobert_zero.finetune.models import Pretrained, open_model
 from autobert_zero.finetune.problem import Problem
-from autobert_zero.finetune.results.card import Tuned, model_card
-from autobert_zero.finetune.results.scores import Divergence, Score, table, trivial_line
+from autobert_zero.finetune.results.card import Tuned, finetuned_model_card
+from autobert_zero.finetune.results.scores import Divergence, Score, score_table, trivial_line
 from autobert_zero.finetune.results.summary import summarise, trivial_scores
-from autobert_zero.finetune.training.folder import Start, check_folder, contents, open_folder
+from autobert_zero.finetune.training.folder import FinetuneSetup, check_output_folder, contents, open_folder
 from autobert_zero.finetune.training.sweep import Sweep, poolings_of, trainings
 from autobert_zero.progress import Bars
 from autobert_zero.run_folder import Input
@@ -74,7 +74,7 @@ def folder_of(name: str, data: Path) -> Path:
     return find_task(name).folder(data)
 
 
-def finetune(
+def finetune_task(
     model: Path | str,
     task: str,
     data: Path | None,
@@ -117,15 +117,15 @@ def finetune_all(
     model.changes(model.poolings(settings.pooling)[0])
     settings = settings.resolved().model_copy(update={"length": length})
     for task, out in tasks:
-        check_folder(out, _start(model, task, settings))
+        check_output_folder(out, _start(model, task, settings))
     if len(tasks) > 1:
         for task, _ in tasks:  # each again before it is trained: all at once would fill the memory
             task.problem(model.tokenizer, length).load(model.source, **model.changes(None))
     return [_finetune(model, task, out, settings, progress) for task, out in tasks]
 
 
-def _start(model: Pretrained, task: LoadedTask, settings: FinetuneConfig) -> Start:
-    return Start(
+def _start(model: Pretrained, task: LoadedTask, settings: FinetuneConfig) -> FinetuneSetup:
+    return FinetuneSetup(
         settings.model_dump(mode="json") | {"task": task.name}, {"model": model.identity, **task.inputs}
     )
 
@@ -173,11 +173,11 @@ def _finetune(
                 seed=best.seed,
                 rate=best.rate,
                 metrics=best.metrics,
-                table=table([score]),
+                table=score_table([score]),
                 train_examples=len(problem.features["train"]),
             )
             config = AutoConfig.from_pretrained(out, trust_remote_code=False)
-            write_text(out / MODEL_CARD, model_card(tuned, model, config, settings))
+            write_text(out / MODEL_CARD, finetuned_model_card(tuned, model, config, settings))
         write_text(out / SCORE, json.dumps(asdict(score), indent=2) + "\n")
         for split, predictions in best.predictions.items():
             problem.write(out, split, predictions)

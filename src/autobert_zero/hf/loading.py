@@ -192,7 +192,7 @@ def check_backbone(source: str, stored: dict[str, Any], wanted: Backbone, info: 
         about = f"weights of another backbone than {_named(wanted)}, which its config.json names"
     else:
         about = f"a model with the backbone {_named(saved)}, not {_named(wanted)}; {_contrast(saved, wanted)}"
-    wrong = [text for text in differences(info) if "layers." in text]
+    wrong = [text for text in tensor_differences(info) if "layers." in text]
     tensors = listed(wrong) if wrong else "none, all have the same names and sizes"
     raise UserError(f"{source} holds {about}. Tensors that differ: {tensors}")
 
@@ -209,10 +209,10 @@ def check_encoder(source: str, info: dict[str, Any]) -> None:
     """
     names = {*info["missing_keys"], *info["unexpected_keys"]}
     if any("embeddings." in name or "final_norm." in name for name in names):
-        raise UserError(f"{source} holds weights of another encoder: {listed(differences(info))}")
+        raise UserError(f"{source} holds weights of another encoder: {listed(tensor_differences(info))}")
 
 
-def differences(info: dict[str, Any]) -> list[str]:
+def tensor_differences(info: dict[str, Any]) -> list[str]:
     """The tensors that did not fit, in the order of their names in the encoder, each with what is wrong."""
     wrong = {name: f"{name} is missing" for name in info["missing_keys"]}
     wrong |= {name: f"{name} is not used" for name in info["unexpected_keys"]}

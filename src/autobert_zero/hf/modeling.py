@@ -29,11 +29,11 @@ from autobert_zero.hf.loading import (
     check_files,
     check_folder,
     damage_named,
-    differences,
     listed,
     refuse_pickles,
     save_code,
     stored_config,
+    tensor_differences,
 )
 from autobert_zero.hf.masks import padding_mask
 from autobert_zero.nn.convolution import LightConvolution
@@ -141,7 +141,7 @@ class AutoBertZeroPreTrainedModel(PreTrainedModel):
         check_encoder(source, info)
         if info["mismatched_keys"] and not may_mismatch:
             raise SizeError(
-                f"{source}: tensors of another size: {listed(differences(info))}; with "
+                f"{source}: tensors of another size: {listed(tensor_differences(info))}; with "
                 "ignore_mismatched_sizes=True they start from new weights"
             )
         return (model, info) if wants_info else model

@@ -11,7 +11,7 @@ from autobert_zero.minimal_pairs.data import Pair
 from autobert_zero.minimal_pairs.models import predictor
 from autobert_zero.minimal_pairs.results import Judged, Results
 from autobert_zero.minimal_pairs.scoring import Watch, pseudo_log_likelihoods
-from autobert_zero.minimal_pairs.tokens import tokenise
+from autobert_zero.minimal_pairs.tokens import tokenise_sentences
 from autobert_zero.nn import MaskedLM
 from autobert_zero.training.precision import Precision
 
@@ -53,7 +53,7 @@ class TokenisedPairs:
             places.setdefault(pair.good, pair.place)
             places.setdefault(pair.bad, pair.place)
         self._number = {text: number for number, text in enumerate(places)}
-        self._sentences = tokenise(list(places), list(places.values()), tokenizer, within_word)
+        self._sentences = tokenise_sentences(list(places), list(places.values()), tokenizer, within_word)
         for sentence, place in zip(self._sentences, places.values(), strict=True):
             if positions is not None and len(sentence.ids) > positions:
                 raise UserError(

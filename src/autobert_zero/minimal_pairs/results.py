@@ -140,7 +140,7 @@ def accuracy(pairs: Iterable[Judged]) -> Accuracy:
     )
 
 
-def table(results: Mapping[str, Any], paradigms: bool = True) -> list[str]:
+def accuracy_table(results: Mapping[str, Any], paradigms: bool = True) -> list[str]:
     """Plain results as a Markdown table in points, the whole in its last row.
 
     Args:
@@ -201,7 +201,7 @@ def read_results(folder: Path) -> dict[str, Any] | None:
     path = folder / MINIMAL_PAIRS
     try:
         results: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        table(results)
+        accuracy_table(results)
         remarks(results)
     except FileNotFoundError:
         return None

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from autobert_zero.minimal_pairs.models import Predictor
-from autobert_zero.minimal_pairs.tokens import Sentence
+from autobert_zero.minimal_pairs.tokens import TokenisedSentence
 
 _TOKENS = 4096
 """Tokens in a batch on a CPU: enough to fill its cores, few enough to stay in its caches."""
@@ -25,7 +25,7 @@ Watch = Callable[[int, int], None]
 
 
 def pseudo_log_likelihoods(
-    sentences: Sequence[Sentence],
+    sentences: Sequence[TokenisedSentence],
     predict: Predictor,
     mask: int,
     vocabulary: int,
@@ -80,7 +80,7 @@ class _MaskedSentences:
         mask: Id of the mask token.
     """
 
-    def __init__(self, sentences: Sequence[Sentence], numbers: Sequence[int], mask: int) -> None:
+    def __init__(self, sentences: Sequence[TokenisedSentence], numbers: Sequence[int], mask: int) -> None:
         ids = np.stack([sentences[number].ids for number in numbers]).astype(np.int32)  # (s, n)
         words = np.stack([sentences[number].words for number in numbers])  # (s, n)
         rows, places = (words >= 0).nonzero()  # (t,): one for each token that is scored

@@ -14,7 +14,7 @@ _CHUNK = 4096
 
 
 @dataclass(frozen=True)
-class Sentence:
+class TokenisedSentence:
     """A tokenised sentence of n tokens.
 
     Attributes:
@@ -27,9 +27,9 @@ class Sentence:
     words: NDArray[np.int64]
 
 
-def tokenise(
+def tokenise_sentences(
     texts: Sequence[str], places: Sequence[str], tokenizer: PreTrainedTokenizerBase, within_word: bool
-) -> list[Sentence]:
+) -> list[TokenisedSentence]:
     """Tokenises sentences.
 
     Args:
@@ -59,13 +59,13 @@ def tokenise(
             words = np.arange(len(ids))
             if within_word:
                 words = np.array([-1 if word is None else word for word in encoded.word_ids(number)])
-            sentence = Sentence(np.array(ids), np.where(scored, words, -1))
+            sentence = TokenisedSentence(np.array(ids), np.where(scored, words, -1))
             _check(sentence, texts[start + number], places[start + number], tokenizer.mask_token_id)
             sentences.append(sentence)
     return sentences
 
 
-def _check(sentence: Sentence, text: str, place: str, mask: int) -> None:
+def _check(sentence: TokenisedSentence, text: str, place: str, mask: int) -> None:
     if not (sentence.words >= 0).any():
         raise UserError(f"{place}: the tokenizer leaves nothing of the sentence {text!r:.60}")
     if (sentence.ids == mask).any():

@@ -14,7 +14,7 @@ from autobert_zero.devices import find_device
 from autobert_zero.errors import UserError, first_line
 from autobert_zero.export.programs import INPUTS, write_programs
 from autobert_zero.hf.encoders import as_ours
-from autobert_zero.model_comparison.models import Encoder
+from autobert_zero.model_comparison.models import ComparedEncoder
 
 Array = NDArray[Any]
 
@@ -36,7 +36,7 @@ class Engine:
     run: Callable[[Array, Array], Array]
 
 
-def engines(encoder: Encoder, device: str, names: Sequence[str], folder: Path) -> Iterator[Engine]:
+def engines(encoder: ComparedEncoder, device: str, names: Sequence[str], folder: Path) -> Iterator[Engine]:
     """Yields the engines of an encoder that there are.
 
     Args:
@@ -65,7 +65,7 @@ def engines(encoder: Encoder, device: str, names: Sequence[str], folder: Path) -
         yield Engine(INT8, _megabytes(quantised.parent), onnx(quantised))
 
 
-def pytorch(encoder: Encoder, device: str) -> Callable[[Array, Array], Array]:
+def pytorch(encoder: ComparedEncoder, device: str) -> Callable[[Array, Array], Array]:
     """Runs an encoder with PyTorch, in single precision."""
     place = find_device(device)
     model: Any = encoder.model.to(place)

@@ -16,7 +16,7 @@ _POOLING_FILE = Path("1_Pooling", "config.json")
 
 
 @dataclass(frozen=True)
-class Encoder:
+class ComparedEncoder:
     """A pre-trained or fine-tuned encoder in single precision and evaluation mode.
 
     Attributes:
@@ -41,7 +41,7 @@ class Encoder:
         return sum(parameter.numel() for parameter in self.model.parameters())
 
 
-def load_encoder(name: str) -> Encoder:
+def load_encoder(name: str) -> ComparedEncoder:
     """Loads an encoder.
 
     Args:
@@ -56,7 +56,7 @@ def load_encoder(name: str) -> Encoder:
     model = load_trained(AutoModel, opened.source, dtype=torch.float32)
     if getattr(model, "pooler", None) is not None:
         model.pooler = None  # counts and costs nothing here: sentences are pooled from the states
-    return Encoder(
+    return ComparedEncoder(
         name, opened.source, model.eval(), opened.tokenizer, opened.positions, _pooling(opened.source)
     )
 

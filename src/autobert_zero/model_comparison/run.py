@@ -11,7 +11,7 @@ from autobert_zero.devices import find_device
 from autobert_zero.errors import UserError
 from autobert_zero.model_comparison.engines import INT8, ONNX, PYTORCH, Engine, engines
 from autobert_zero.model_comparison.memory import peak_memory
-from autobert_zero.model_comparison.models import Encoder, load_encoder
+from autobert_zero.model_comparison.models import ComparedEncoder, load_encoder
 from autobert_zero.model_comparison.similarity import Pairs, spearman
 from autobert_zero.model_comparison.speed import measure_latency
 
@@ -20,7 +20,7 @@ Progress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)
-class Row:
+class ComparisonRow:
     """An encoder with an engine.
 
     Attributes:
@@ -50,7 +50,7 @@ class Row:
         return {**asdict(self), "sentences_per_second": self.sentences_per_second()}
 
 
-def compare(
+def compare_models(
     names: Sequence[str],
     tasks: Sequence[Pairs],
     batches: Sequence[int],
@@ -61,7 +61,7 @@ def compare(
     with_int8: bool = False,
     progress: Progress = lambda name, done, total: None,
     say: Callable[[str], None] = lambda line: None,
-) -> list[Row]:
+) -> list[ComparisonRow]:
     """Measures every encoder with every engine that it has.
 
     Args:
@@ -87,7 +87,7 @@ def compare(
             )
     wanted = [PYTORCH, *([ONNX] if with_onnx else []), *([INT8] if with_int8 else [])]
     with TemporaryDirectory() as temporary:
-        opened: list[tuple[Encoder, Engine, Path | None]] = []
+        opened: list[tuple[ComparedEncoder, Engine, Path | None]] = []
         for number, encoder in enumerate(encoders):
             progress("preparing", number, len(encoders))
             folder = Path(temporary, str(number))
@@ -121,7 +121,7 @@ def compare(
                 for pairs in tasks
             }
             rows.append(
-                Row(
+                ComparisonRow(
                     encoder.name,
                     engine.name,
                     encoder.parameters,

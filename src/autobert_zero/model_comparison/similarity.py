@@ -12,7 +12,7 @@ from autobert_zero.finetune.kinds import find_task
 from autobert_zero.finetune.texts.data import load_labelled
 from autobert_zero.finetune.texts.task import Task
 from autobert_zero.model_comparison.engines import Array, Engine
-from autobert_zero.model_comparison.models import Encoder
+from autobert_zero.model_comparison.models import ComparedEncoder
 
 _BATCH = 32
 
@@ -63,7 +63,7 @@ def load_pairs(name: str, data: Path | None) -> Pairs:
 
 
 def spearman(
-    encoder: Encoder,
+    encoder: ComparedEncoder,
     engine: Engine,
     pairs: Pairs,
     watch: Callable[[int, int], None] = lambda done, total: None,
@@ -91,7 +91,7 @@ def spearman(
 
 
 def embed(
-    encoder: Encoder,
+    encoder: ComparedEncoder,
     engine: Engine,
     texts: Sequence[str],
     watch: Callable[[int, int], None] = lambda done, total: None,

@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from autobert_zero.model_comparison.run import Row
+from autobert_zero.model_comparison.run import ComparisonRow
 from autobert_zero.model_comparison.similarity import Pairs
 
 
-def markdown(rows: Sequence[Row], tasks: Sequence[Pairs], length: int) -> str:
+def markdown(rows: Sequence[ComparisonRow], tasks: Sequence[Pairs], length: int) -> str:
     """The rows, with how many times faster each is than the first."""
     batches = list(rows[0].milliseconds)
     columns = [
@@ -34,7 +34,7 @@ def markdown(rows: Sequence[Row], tasks: Sequence[Pairs], length: int) -> str:
     return "\n".join([*lines, "", " ".join(notes)])
 
 
-def plain(rows: Sequence[Row], tasks: Sequence[Pairs], length: int) -> dict[str, Any]:
+def plain(rows: Sequence[ComparisonRow], tasks: Sequence[Pairs], length: int) -> dict[str, Any]:
     """The comparison as JSON."""
     return {
         "length": length,
@@ -43,7 +43,7 @@ def plain(rows: Sequence[Row], tasks: Sequence[Pairs], length: int) -> dict[str,
     }
 
 
-def draw(rows: Sequence[Row], task: Pairs, path: Path) -> None:
+def draw_comparison(rows: Sequence[ComparisonRow], task: Pairs, path: Path) -> None:
     """Draws the score of a task against the time per sentence, one point per row.
 
     Args:

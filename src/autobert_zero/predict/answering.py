@@ -18,7 +18,7 @@ _SPLIT = "texts"
 _TASK = Squad("answers", "", {}, unanswerable=False)
 
 
-class Answers:
+class AnswerHead:
     """The best span of each text, with its probability and that of no answer; a `Head`.
 
     Args:

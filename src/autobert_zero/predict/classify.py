@@ -24,7 +24,7 @@ def encode(model: Pretrained, rows: Sequence[Row], length: int | None) -> tuple[
     return Features(encoded, (), model.tokenizer), cut
 
 
-class Labels:
+class LabelHead:
     """Classes with softmax probabilities, or, for several labels at once, with sigmoid ones; a `Head`.
 
     Args:
@@ -75,7 +75,7 @@ class Labels:
         return {"label": label, "probability": named[label], "probabilities": named}
 
 
-class Scores:
+class ScoreHead:
     """The value, or the values, of a regression; a `Head`.
 
     Args:

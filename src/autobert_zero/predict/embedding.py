@@ -14,7 +14,7 @@ from autobert_zero.predict.head import Record, Runner, max_length
 from autobert_zero.predict.read import Row, Wanted
 
 
-class Embeddings:
+class EmbeddingHead:
     """A vector for each text or pair of texts; a `Head`.
 
     Args:

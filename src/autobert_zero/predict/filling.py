@@ -14,7 +14,7 @@ from autobert_zero.predict.head import Record, Runner, max_length, shortest
 from autobert_zero.predict.read import Row, Wanted
 
 
-class Masks:
+class MaskHead:
     """Tokens for every mask of a text, each predicted with all masks in place; a `Head`.
 
     Args:

@@ -4,23 +4,23 @@ from collections.abc import Callable
 
 from autobert_zero.errors import UserError
 from autobert_zero.finetune.models import Pretrained
-from autobert_zero.predict.answering import Answers
-from autobert_zero.predict.classify import Labels, Scores
-from autobert_zero.predict.embedding import Embeddings
-from autobert_zero.predict.filling import Masks
+from autobert_zero.predict.answering import AnswerHead
+from autobert_zero.predict.classify import LabelHead, ScoreHead
+from autobert_zero.predict.embedding import EmbeddingHead
+from autobert_zero.predict.filling import MaskHead
 from autobert_zero.predict.head import Head
-from autobert_zero.predict.tagging import Tags
+from autobert_zero.predict.tagging import TagHead
 
 DEFAULT_TOP_K = 5
 """Tokens for each mask."""
 
 HEADS: dict[str, Callable[[Pretrained, int], Head]] = {
-    "labels": lambda model, top_k: Labels(model),
-    "scores": lambda model, top_k: Scores(model),
-    "tags": lambda model, top_k: Tags(model),
-    "answers": lambda model, top_k: Answers(model),
-    "mask": Masks,
-    "embed": lambda model, top_k: Embeddings(model),
+    "labels": lambda model, top_k: LabelHead(model),
+    "scores": lambda model, top_k: ScoreHead(model),
+    "tags": lambda model, top_k: TagHead(model),
+    "answers": lambda model, top_k: AnswerHead(model),
+    "mask": MaskHead,
+    "embed": lambda model, top_k: EmbeddingHead(model),
 }
 """Makes the head of a task for a model; the number is how many tokens a mask gets."""
 

@@ -23,7 +23,7 @@ _WORD = re.compile(r"(?:\w\.){2,}(?!\w)|[@#]?\w(?:\S*\w)?|[^\w\s]")
 """Abbreviations such as U.S., else what is between spaces without the punctuation around it, else a sign."""
 
 
-class Tags:
+class TagHead:
     """The tag of each word of a text, and the entities; a `Head`.
 
     A text is split into words at spaces and punctuation; a list of words is taken as it is. Long texts are

@@ -26,7 +26,7 @@ from autobert_zero.pretrain.launch import launched
 from autobert_zero.pretrain.model import from_scratch, new_model
 from autobert_zero.pretrain.parts import pretrain_parts
 from autobert_zero.pretrain.start import open_start
-from autobert_zero.pretrain.text import Text, open_text
+from autobert_zero.pretrain.text import PretrainingText, open_text
 from autobert_zero.pretrain.training import PretrainingRun
 from autobert_zero.progress import Bars
 from autobert_zero.run_folder import (
@@ -102,7 +102,7 @@ def run_pretraining(config: PretrainConfig, out: Path, progress: Bars) -> dict[s
             return PretrainingRun(config, out, progress, accelerator, text, goal, model).run()
 
 
-def _inputs(text: Text) -> dict[str, Input]:
+def _inputs(text: PretrainingText) -> dict[str, Input]:
     """What a training depends on beside its config."""
     vocabulary = json.dumps(sorted(text.tokenizer.get_vocab().items()))  # all that a finished model keeps
     digest = hashlib.blake2b(vocabulary.encode(), digest_size=16).hexdigest()
@@ -111,7 +111,7 @@ def _inputs(text: Text) -> dict[str, Input]:
 
 def _announcement(
     config: PretrainConfig,
-    text: Text,
+    text: PretrainingText,
     goal: Goal,
     model: MaskedLM,
     device: torch.device,
@@ -182,7 +182,7 @@ def _tokenizer_of(config: PretrainConfig, resumed: Path | None) -> Tokenizer | N
     return None if config.distil is None else load_tokenizer(open_encoder(config.distil.teacher).source)
 
 
-def _draw_first(text: Text) -> None:
+def _draw_first(text: PretrainingText) -> None:
     """Finds out that a streamed corpus is too short before the folder is taken.
 
     Raises:

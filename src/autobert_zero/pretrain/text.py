@@ -48,7 +48,7 @@ class PhaseText:
 
 
 @dataclass(frozen=True)
-class Text:
+class PretrainingText:
     """All that a pre-training reads.
 
     Attributes:
@@ -71,7 +71,7 @@ def open_text(
     watch: Watch,
     tokenizer: Tokenizer | None = None,
     check: Callable[[Mapping[str, Input]], None] = lambda inputs: None,
-) -> Text:
+) -> PretrainingText:
     """Reads and tokenises the corpus (cached), or opens it for streaming.
 
     Args:
@@ -90,7 +90,7 @@ def open_text(
 
 def _prepared(
     config: PretrainConfig, watch: Watch, tokenizer: Tokenizer | None, check: Callable[[Corpus], None]
-) -> Text:
+) -> PretrainingText:
     text = config.text
     sizes = [(phase.length, phase.batch_size) for phase in config.phases]
     masking = _masking(config)
@@ -109,12 +109,14 @@ def _prepared(
             )
         )
     lines = dict.fromkeys(text_line(prepared.corpus, data, chosen) for data in prepared.lengths)
-    return Text(chosen.tokenizer, vocabulary, tuple(phases), tuple(lines), _inputs(prepared.corpus))
+    return PretrainingText(
+        chosen.tokenizer, vocabulary, tuple(phases), tuple(lines), _inputs(prepared.corpus)
+    )
 
 
 def _streamed(
     config: PretrainConfig, watch: Watch, tokenizer: Tokenizer | None, check: Callable[[Corpus], None]
-) -> Text:
+) -> PretrainingText:
     text = config.text
     begin = first_block(text)
     check(begin)
@@ -137,7 +139,9 @@ def _streamed(
         return PhaseText(train, *halves)
 
     phases = tuple(phase_text(*each) for each in enumerate(config.phases))
-    return Text(chosen.tokenizer, vocabulary, phases, (streamed_line(begin, chosen, share),), _inputs(begin))
+    return PretrainingText(
+        chosen.tokenizer, vocabulary, phases, (streamed_line(begin, chosen, share),), _inputs(begin)
+    )
 
 
 def _inputs(corpus: Corpus) -> dict[str, Input]:

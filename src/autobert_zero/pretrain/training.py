@@ -18,7 +18,7 @@ from autobert_zero.nn import MaskedLM
 from autobert_zero.pretrain.config import PhaseConfig, PretrainConfig
 from autobert_zero.pretrain.log import Log, Meter
 from autobert_zero.pretrain.model import from_scratch, new_model, save_model
-from autobert_zero.pretrain.text import Batches, PhaseText, Text
+from autobert_zero.pretrain.text import Batches, PhaseText, PretrainingText
 from autobert_zero.progress import Bars
 from autobert_zero.run_folder.names import CHECKPOINTS, DIVERGED, SUMMARY
 from autobert_zero.signals import Stopped, requests
@@ -52,7 +52,7 @@ class PretrainingRun:
         out: Path,
         progress: Bars,
         accelerator: "Accelerator | None",
-        text: Text,
+        text: PretrainingText,
         goal: Goal,
         model: MaskedLM,
     ) -> None:

@@ -94,7 +94,7 @@ class Comparison:
     groups: list[Group]
 
 
-def compare(runs: Sequence[Run]) -> list[Comparison]:
+def group_comparable(runs: Sequence[Run]) -> list[Comparison]:
     """Puts runs that can be compared together, and in each comparison those that differ in their seed only.
 
     A run without a config is alone.
@@ -112,7 +112,7 @@ def compare(runs: Sequence[Run]) -> list[Comparison]:
     ]
 
 
-def differences(runs: Sequence[Run]) -> list[tuple[str, list[str]]]:
+def differing_settings(runs: Sequence[Run]) -> list[tuple[str, list[str]]]:
     """The settings in which runs differ, and the value of each run; without a config it has none."""
     settings = [_settings(run, True) for run in runs]
     known = [each for each in settings if each is not None]

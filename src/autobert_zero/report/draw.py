@@ -14,7 +14,7 @@ from autobert_zero.errors import UserError
 from autobert_zero.extras import require
 from autobert_zero.report import graphviz
 from autobert_zero.report.layout import Edge, Placement, Point, layered
-from autobert_zero.report.scene import Box, Curve, Halo, Part, Scene, Shape, Text, text_width
+from autobert_zero.report.scene import Box, Curve, Halo, Scene, Shape, ShapeGroup, Text, text_width
 from autobert_zero.report.svg import written
 from autobert_zero.space import Attention, Backbone, Graph, Layer, Node, format_node
 
@@ -94,7 +94,7 @@ def scene(backbone: Backbone, use_dot: bool | None = None) -> Scene:
         right, bottom = max(right, x - _MARGIN), max(bottom, y - _MARGIN)
     width = max(right + _MARGIN, _NARROWEST)
     legend, height = _legend(bottom + _MARGIN, width, panels)
-    background = Part((Box(0, 0, width, height, "paper", "paper", 6),))
+    background = ShapeGroup((Box(0, 0, width, height, "paper", "paper", 6),))
     kinds = len(names)
     title = (
         f"Backbone of {len(backbone.layers)} layers, {kinds} distinct attention{'' if kinds == 1 else 's'}"
@@ -143,7 +143,7 @@ def _places(backbone: Backbone, layer: Layer) -> str:
     return f"layer{'s' if plural else ''} {', '.join(spans)}"
 
 
-def _column(runs: Sequence[_Run], names: dict[Attention, str]) -> tuple[list[Part], float, float]:
+def _column(runs: Sequence[_Run], names: dict[Attention, str]) -> tuple[list[ShapeGroup], float, float]:
     """The blocks from the embeddings at the top to the output at the bottom, and where they end: x and y."""
     folded = max(text_width(_times(run), _TEXT) for run in runs)
     width, height, gap = _COLUMN + (folded + 8 if folded else 0), _BOX + 4, 16.0
@@ -157,7 +157,9 @@ def _column(runs: Sequence[_Run], names: dict[Attention, str]) -> tuple[list[Par
     return parts, x + width, y + height
 
 
-def _block(run: _Run, names: dict[Attention, str], x: float, y: float, width: float, height: float) -> Part:
+def _block(
+    run: _Run, names: dict[Attention, str], x: float, y: float, width: float, height: float
+) -> ShapeGroup:
     middle = y + height / 2
     attention = isinstance(run.layer, Attention)
     label = f"attention {names[run.layer]}" if isinstance(run.layer, Attention) else str(run.layer)
@@ -167,20 +169,20 @@ def _block(run: _Run, names: dict[Attention, str], x: float, y: float, width: fl
         Text(x + 46, middle, label, _TEXT, bold=attention),
         Text(x + width - 8, middle, _times(run), _TEXT, anchor="end"),
     )
-    return Part(shapes if run.count > 1 else shapes[:-1], str(run.layer), {"layers": run.numbers})
+    return ShapeGroup(shapes if run.count > 1 else shapes[:-1], str(run.layer), {"layers": run.numbers})
 
 
 def _times(run: _Run) -> str:
     return f"× {run.count}" if run.count > 1 else ""
 
 
-def _end(name: str, x: float, y: float, width: float, height: float) -> Part:
+def _end(name: str, x: float, y: float, width: float, height: float) -> ShapeGroup:
     box = Box(x, y, width, height, "panel", "rule", height / 2)
-    return Part((box, Text(x + width / 2, y + height / 2, name, _TEXT, "faint", "middle")))
+    return ShapeGroup((box, Text(x + width / 2, y + height / 2, name, _TEXT, "faint", "middle")))
 
 
-def _down(x: float, top: float, bottom: float) -> Part:
-    return Part((Curve(((x, top), (x, top), (x, bottom), (x, bottom)), "line"),))
+def _down(x: float, top: float, bottom: float) -> ShapeGroup:
+    return ShapeGroup((Curve(((x, top), (x, top), (x, bottom), (x, bottom)), "line"),))
 
 
 # -- the graphs ------------------------------------------------------------------------------------
@@ -220,7 +222,7 @@ class _Panel:
         self.width = inner + 2 * 12
         self.height = self._top + placement.height + 18
 
-    def parts(self, x: float, y: float) -> list[Part]:
+    def parts(self, x: float, y: float) -> list[ShapeGroup]:
         """Draws it with its upper left corner at (x, y)."""
         name, places = self._title
         head: list[Shape] = [
@@ -241,11 +243,11 @@ class _Panel:
         routes = [tuple(map(moved, route)) for route in self._placement.routes]
         compiled = describe_plan(make_plan(self._graph))
         return [
-            Part(tuple(head), data={"graph": self._graph.code}),
+            ShapeGroup(tuple(head), data={"graph": self._graph.code}),
             *(self._halo(group, centres, routes, compiled) for group in self.fused),
             *(self._arrow(edge, route) for edge, route in zip(self._edges, routes, strict=True)),
             *(self._node(node, centres[node.code]) for node in self._graph.nodes),
-            Part(_pill(_OUTPUT, "", centres[_OUTPUT], _BOX + 6), "the output, (n, d) a head"),
+            ShapeGroup(_pill(_OUTPUT, "", centres[_OUTPUT], _BOX + 6), "the output, (n, d) a head"),
         ]
 
     def _halo(
@@ -254,7 +256,7 @@ class _Panel:
         centres: dict[str, Point],
         routes: Sequence[tuple[Point, ...]],
         compiled: str,
-    ) -> Part:
+    ) -> ShapeGroup:
         codes = [node.code for node in self._graph.nodes if node in group]
         boxes = []
         for node in self._graph.nodes:
@@ -266,24 +268,24 @@ class _Panel:
             for edge, route in zip(self._edges, routes, strict=True)
             if edge.tail in codes and edge.head in codes
         ]
-        return Part(
+        return ShapeGroup(
             (Halo(tuple(boxes), tuple(curves)),), f"compiled:\n{compiled}", {"fused": " ".join(codes)}
         )
 
-    def _arrow(self, edge: Edge, route: tuple[Point, ...]) -> Part:
+    def _arrow(self, edge: Edge, route: tuple[Point, ...]) -> ShapeGroup:
         head = "" if edge.head == _OUTPUT else edge.head
-        return Part((Curve(route, "line"),), data={"tail": edge.tail, "head": head})
+        return ShapeGroup((Curve(route, "line"),), data={"tail": edge.tail, "head": head})
 
-    def _node(self, node: Node, centre: Point) -> Part:
+    def _node(self, node: Node, centre: Point) -> ShapeGroup:
         width = _width(node)
         data = {"node": node.code}
         if not node.args:
-            return Part(
+            return ShapeGroup(
                 _pill(node.op, _type(node), centre, width), f"{node.op}: a projection of the input", data
             )
         x, y = centre[0] - width / 2, centre[1]
         shapes: list[Shape] = [Box(x, y - _BOX / 2, width, _BOX, "node", "line")]
-        return Part((*shapes, *_label(node.op, _type(node), centre, width)), format_node(node), data)
+        return ShapeGroup((*shapes, *_label(node.op, _type(node), centre, width)), format_node(node), data)
 
 
 def _label(name: str, type_: str, centre: Point, width: float) -> tuple[Shape, ...]:
@@ -322,7 +324,7 @@ def _rows(panels: Sequence[_Panel], room: float) -> list[list[_Panel]]:
 # -- the legend ------------------------------------------------------------------------------------
 
 
-def _legend(y: float, width: float, panels: Sequence[_Panel]) -> tuple[list[Part], float]:
+def _legend(y: float, width: float, panels: Sequence[_Panel]) -> tuple[list[ShapeGroup], float]:
     """The lines at the bottom, and where the drawing ends."""
     notes = ["each layer is followed by a feed-forward block; both with residual and layer norm"]
     if panels:
@@ -331,11 +333,11 @@ def _legend(y: float, width: float, panels: Sequence[_Panel]) -> tuple[list[Part
     if any(panel.fused for panel in panels):
         swatch = Halo(((_MARGIN + 8, y - 3, 18, 6),), ())
         text = "runs as one fused attention, scaled_dot_product_attention"
-        parts.append(Part((swatch, Text(_MARGIN + 42, y, text, _TEXT))))
+        parts.append(ShapeGroup((swatch, Text(_MARGIN + 42, y, text, _TEXT))))
         y += 22
     for note in notes:
         room = int((width - 2 * _MARGIN) / (_SMALL * 0.58))
         for line in wrap(note, room):
-            parts.append(Part((Text(_MARGIN, y, line, _SMALL, "faint"),)))
+            parts.append(ShapeGroup((Text(_MARGIN, y, line, _SMALL, "faint"),)))
             y += 16
     return parts, y + 4

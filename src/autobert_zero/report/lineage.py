@@ -7,7 +7,7 @@ from autobert_zero.search.trial import Status, Trial
 
 
 @dataclass(frozen=True)
-class Step:
+class LineageStep:
     """A candidate in the family tree.
 
     Attributes:
@@ -36,10 +36,10 @@ def gains(trials: Sequence[Trial]) -> list[float | None]:
     return found
 
 
-def lineage(trials: Sequence[Trial], number: int) -> list[Step]:
+def lineage(trials: Sequence[Trial], number: int) -> list[LineageStep]:
     """The ancestors of a trial from the first, and itself as the last."""
     gained = gains(trials)
-    steps: list[Step] = []
+    steps: list[LineageStep] = []
     place: int | None = number
     while place is not None:
         trial = trials[place]
@@ -47,6 +47,6 @@ def lineage(trials: Sequence[Trial], number: int) -> list[Step]:
         layers = trial.proposal.backbone.layers
         before = layers if parent is None else trials[parent].proposal.backbone.layers
         changed = tuple(index for index, layer in enumerate(layers) if layer != before[index])
-        steps.append(Step(trial, gained[place], changed))
+        steps.append(LineageStep(trial, gained[place], changed))
         place = parent
     return steps[::-1]

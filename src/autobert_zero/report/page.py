@@ -11,11 +11,11 @@ from typing import Any
 from jinja2 import Environment
 
 from autobert_zero.minimal_pairs.results import remarks
-from autobert_zero.report.curves import Comparison, Group, Interval, compare, differences
+from autobert_zero.report.curves import Comparison, Group, Interval, differing_settings, group_comparable
 from autobert_zero.report.data import drawn, failures, run_data, saved, statuses
 from autobert_zero.report.draw import svg
 from autobert_zero.report.lineage import lineage
-from autobert_zero.report.runs import ReportError, Run, read_run
+from autobert_zero.report.runs import ReportError, Run, read_reported_run
 from autobert_zero.run_folder.names import SEARCH
 from autobert_zero.search.outputs import LABELS, NOISE
 from autobert_zero.urls import hide_passwords
@@ -49,7 +49,7 @@ def read_page(folders: Sequence[Path]) -> str:
     Raises:
         ReportError: A folder is no run.
     """
-    return render([read_run(folder) for folder in folders])
+    return render([read_reported_run(folder) for folder in folders])
 
 
 def render(runs: Sequence[Run]) -> str:
@@ -58,7 +58,7 @@ def render(runs: Sequence[Run]) -> str:
     environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
     environment.filters |= {"interval": _interval, "number": _number, "sentence": sentence}
     template = environment.from_string((assets / "page.html").read_text(encoding="utf-8"))
-    comparisons = compare(runs)
+    comparisons = group_comparable(runs)
     groups = [each for comparison in comparisons for each in comparison.groups]
     counts = iter(range(len(groups)))
     data: dict[str, Any] = {
@@ -81,7 +81,7 @@ def render(runs: Sequence[Run]) -> str:
         verdict=_verdict(runs, comparisons),
         comparisons=comparisons,
         several=max(len(each.runs) for each in groups) > 1,
-        differences=differences(runs) if len(runs) > 1 else [],
+        differences=differing_settings(runs) if len(runs) > 1 else [],
         labels=LABELS,
         runs=[_facts(run) for run in runs],
         style=(assets / "report.css").read_text(encoding="utf-8"),

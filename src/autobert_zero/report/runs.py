@@ -98,7 +98,7 @@ class Run:
         )
 
 
-def read_run(folder: Path) -> Run:
+def read_reported_run(folder: Path) -> Run:
     """Reads what is there.
 
     Raises:

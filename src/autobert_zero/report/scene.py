@@ -110,7 +110,7 @@ Shape = Box | Curve | Halo | Text
 
 
 @dataclass(frozen=True)
-class Part:
+class ShapeGroup:
     """Shapes that belong together.
 
     Attributes:
@@ -138,7 +138,7 @@ class Scene:
 
     width: float
     height: float
-    parts: tuple[Part, ...]
+    parts: tuple[ShapeGroup, ...]
     title: str
     description: str
 

@@ -12,9 +12,9 @@ from autobert_zero.report.scene import (
     Box,
     Curve,
     Halo,
-    Part,
     Scene,
     Shape,
+    ShapeGroup,
     Text,
 )
 
@@ -55,7 +55,7 @@ def _style() -> str:
     return f".{_CLASS}{{{light}max-width:100%;height:auto}}{scheme}{rules}"
 
 
-def _part(part: Part) -> Iterable[str]:
+def _part(part: ShapeGroup) -> Iterable[str]:
     data = "".join(f" data-{name}={quoteattr(value)}" for name, value in part.data.items())
     yield f"<g{data}>"
     if part.title:

@@ -1,6 +1,6 @@
 """The table: what stands beside what, by hand."""
 
-from autobert_zero.finetune.results.scores import Score, table
+from autobert_zero.finetune.results.scores import Score, score_table
 
 
 def score(**changes: object) -> Score:
@@ -22,7 +22,7 @@ TRIVIAL = {
 
 def test_validation_and_test_have_their_own_trivial_scores() -> None:
     both = {"test": {"test": {"accuracy": 0.7}}, "test_spread": {"test": {"accuracy": 0.02}}}
-    assert table([score(pooling="mean", trivial=TRIVIAL, **both)]).splitlines() == [
+    assert score_table([score(pooling="mean", trivial=TRIVIAL, **both)]).splitlines() == [
         "| task | metric | validation | trivial on validation | test | trivial on test "
         "| seeds | rate | pooling |",
         "|---|---|---|---|---|---|---|---|---|",
@@ -34,26 +34,26 @@ def test_validation_and_test_have_their_own_trivial_scores() -> None:
 
 
 def test_empty_columns_are_left_out() -> None:
-    assert table([score()]).splitlines()[0] == "| task | metric | validation | seeds | rate |"
+    assert score_table([score()]).splitlines()[0] == "| task | metric | validation | seeds | rate |"
 
 
 def test_splits_meet_by_kind_and_others_have_rows_of_their_own() -> None:
     kinds = ("validation_matched", "validation_mismatched")
     validation = {split: {"accuracy": 0.5 + number / 10} for number, split in enumerate(kinds)}
     test = {"test_mismatched": {"accuracy": 0.4}, "ax": {"accuracy": 0.3}}
-    lines = table([score(task="mnli", mean=validation, test=test, seeds=1)]).splitlines()[2:5]
+    lines = score_table([score(task="mnli", mean=validation, test=test, seeds=1)]).splitlines()[2:5]
     assert lines == [
         "| mnli matched | accuracy | 50.0 | | 1 | 0.001 |",
         "| mnli mismatched | accuracy | 60.0 | 40.0 | 1 | 0.001 |",
         "| mnli ax | accuracy | | 30.0 | 1 | 0.001 |",
     ]
-    (row,) = table(
+    (row,) = score_table(
         [score(mean={"dev": {"accuracy": 0.5}}, test={"held": {"accuracy": 0.4}}, seeds=1)]
     ).splitlines()[2:3]
     assert row == "| sst2 dev | accuracy | 50.0 | 40.0 | 1 | 0.001 |"
 
 
 def test_a_constant_is_called_that() -> None:
-    lines = table([score(constant={"validation": "1 (2 of 2 seeds)"})]).splitlines()
+    lines = score_table([score(constant={"validation": "1 (2 of 2 seeds)"})]).splitlines()
     assert lines[2] == "| sst2 | accuracy | 80.0 ± 1.0 (constant) | 2 | 0.001 |"
     assert lines[-1] == "sst2: on validation the model predicts 1 (2 of 2 seeds) for every example."

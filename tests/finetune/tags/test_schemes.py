@@ -7,13 +7,13 @@ from seqeval.metrics.sequence_labeling import get_entities
 
 from autobert_zero.errors import UserError
 from autobert_zero.finetune.tags.schemes import Scheme, begin_with_b, convert, recognise
-from autobert_zero.finetune.tags.sentences import Sentence
+from autobert_zero.finetune.tags.sentences import TaggedSentence
 
 
-def sentence(tags: str) -> Sentence:
+def sentence(tags: str) -> TaggedSentence:
     """A sentence of a file that begins at line 10."""
     each = tags.split()
-    return Sentence(["w"] * len(each), each, "train.conll", range(10, 10 + len(each)))
+    return TaggedSentence(["w"] * len(each), each, "train.conll", range(10, 10 + len(each)))
 
 
 @pytest.mark.parametrize(
@@ -91,7 +91,7 @@ def test_tags_outside_of_the_scheme(scheme: Scheme, tags: str, message: str) -> 
 
 def test_a_word_is_named_where_there_are_no_lines() -> None:
     with pytest.raises(UserError, match="data:train, example 3, word 2: the tag 'X'"):
-        convert(Sentence(["a", "b"], ["O", "X"], "data:train, example 3"), "iob2")
+        convert(TaggedSentence(["a", "b"], ["O", "X"], "data:train, example 3"), "iob2")
 
 
 entities = st.lists(st.tuples(st.sampled_from(["", "A", "B"]), st.integers(1, 3)), min_size=1, max_size=8)

@@ -19,7 +19,7 @@ from autobert_zero.data.normalisation import Spelling
 from autobert_zero.finetune.metrics import tag_metrics
 from autobert_zero.finetune.tags.data import TagData
 from autobert_zero.finetune.tags.schemes import Scheme
-from autobert_zero.finetune.tags.sentences import Sentence
+from autobert_zero.finetune.tags.sentences import TaggedSentence
 from autobert_zero.finetune.tags.tagging import Tagging
 from autobert_zero.finetune.tags.task import TagTask
 from autobert_zero.hf import AutoBertZeroForMaskedLM
@@ -35,9 +35,9 @@ SENTENCES = [
 def data(
     sentences: list[tuple[list[str], list[str]]] = SENTENCES, scheme: Scheme = "iob2", test: bool = True
 ) -> TagData:
-    made = [Sentence(words, tags, "made up") for words, tags in sentences]
+    made = [TaggedSentence(words, tags, "made up") for words, tags in sentences]
     labels = tuple(sorted({tag for _, tags in sentences for tag in tags}))
-    bare = [Sentence(words, None, "made up") for words, _ in sentences]
+    bare = [TaggedSentence(words, None, "made up") for words, _ in sentences]
     return TagData({"train": made, "validation": made, **({"test": bare} if test else {})}, scheme, labels)
 
 

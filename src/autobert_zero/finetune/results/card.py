@@ -49,7 +49,9 @@ class Tuned:
     train_examples: int
 
 
-def model_card(tuned: Tuned, base: Pretrained, config: PreTrainedConfig, settings: FinetuneConfig) -> str:
+def finetuned_model_card(
+    tuned: Tuned, base: Pretrained, config: PreTrainedConfig, settings: FinetuneConfig
+) -> str:
     """Writes the card.
 
     Args:

@@ -67,7 +67,7 @@ class Score:
         return fmean(value for split in self.mean.values() for value in split.values())
 
 
-def table(scores: Sequence[Score]) -> str:
+def score_table(scores: Sequence[Score]) -> str:
     """The scores as a Markdown table, in points, with the average over the tasks where there are several.
 
     Columns that are empty for all tasks are left out. Below the table stand the models that predict a

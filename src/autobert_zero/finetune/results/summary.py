@@ -9,7 +9,7 @@ from autobert_zero.errors import UserError
 from autobert_zero.files import write_text
 from autobert_zero.finetune.problem import Problem
 from autobert_zero.finetune.results.scores import Divergence, Metrics, Score
-from autobert_zero.finetune.training.train import Run
+from autobert_zero.finetune.training.train import FinetuneResult
 from autobert_zero.run_folder import Input
 
 
@@ -45,8 +45,8 @@ def trivial_scores(
 
 def summarise(
     problem: Problem,
-    runs: Sequence[Run],
-    best: Run,
+    runs: Sequence[FinetuneResult],
+    best: FinetuneResult,
     trivial: Mapping[str, Mapping[str, Metrics]],
     pooling: str | None,
     diverged: Sequence[Divergence] = (),

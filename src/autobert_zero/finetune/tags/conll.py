@@ -6,7 +6,7 @@ from pathlib import Path
 
 from autobert_zero.data.tables import read_whole_lines
 from autobert_zero.errors import UserError
-from autobert_zero.finetune.tags.sentences import Sentence
+from autobert_zero.finetune.tags.sentences import TaggedSentence
 
 Column = int | str
 """A column by its number, from 1, or from -1 for the last one backwards; or by its name."""
@@ -22,7 +22,9 @@ _UNSPECIFIED = "_"
 _DOCUMENT = "-DOCSTART-"
 
 
-def read_conll(path: Path, token: Column | None, tag: Column | None, tagged: bool = True) -> list[Sentence]:
+def read_conll(
+    path: Path, token: Column | None, tag: Column | None, tagged: bool = True
+) -> list[TaggedSentence]:
     """Reads a file in a column format.
 
     Columns are separated by tabs if the first word's line has one, else by spaces. Lines of `-DOCSTART-` are
@@ -64,7 +66,7 @@ def read_conll(path: Path, token: Column | None, tag: Column | None, tagged: boo
             raise UserError(f"{path}, {place}: the word has no tag ({_UNSPECIFIED})")
         tags = None
     return [
-        Sentence(words[part], None if tags is None else tags[part], str(path), lines[part])
+        TaggedSentence(words[part], None if tags is None else tags[part], str(path), lines[part])
         for part in _parts(rows)
     ]
 

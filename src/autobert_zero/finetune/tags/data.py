@@ -11,7 +11,7 @@ from autobert_zero.finetune.metrics import TAG_METRICS
 from autobert_zero.finetune.splits import hub_split, naming_task, numbered, read_splits, split_file
 from autobert_zero.finetune.tags.conll import read_conll
 from autobert_zero.finetune.tags.schemes import OUTSIDE, Scheme, convert, recognise
-from autobert_zero.finetune.tags.sentences import Sentence
+from autobert_zero.finetune.tags.sentences import TaggedSentence
 from autobert_zero.finetune.tags.task import TagTask
 
 _STEMS = {"validation": ("dev", "valid")}
@@ -31,7 +31,7 @@ class TagData:
         labels: The tags that occur in `train`, in the order of their numbers.
     """
 
-    splits: Mapping[str, Sequence[Sentence]]
+    splits: Mapping[str, Sequence[TaggedSentence]]
     scheme: Scheme
     labels: tuple[str, ...]
 
@@ -82,7 +82,7 @@ def _load(task: TagTask, folder: Path | None) -> TagData:
     return data
 
 
-def _labels(sentences: Iterable[Sentence]) -> tuple[str, ...]:
+def _labels(sentences: Iterable[TaggedSentence]) -> tuple[str, ...]:
     """The tags that occur: `O` first, then by type, `B-` before `I-`."""
     tags = {tag for sentence in sentences for tag in sentence.tags or ()}
     return tuple(sorted(tags, key=lambda tag: (tag != OUTSIDE, tag.partition("-")[::-1])))
@@ -113,7 +113,7 @@ def _check(task: TagTask, data: TagData) -> None:
                     )
 
 
-def _read(task: TagTask, folder: Path | None, split: str) -> tuple[str, list[Sentence] | None]:
+def _read(task: TagTask, folder: Path | None, split: str) -> tuple[str, list[TaggedSentence] | None]:
     """Where a split is, and its sentences; None if there is no such split."""
     if folder is None:
         return _from_hub(task, split)
@@ -131,7 +131,7 @@ def _read(task: TagTask, folder: Path | None, split: str) -> tuple[str, list[Sen
     return str(path), read_conll(path, task.token_column, task.tag_column, tagged)
 
 
-def _from_hub(task: TagTask, split: str) -> tuple[str, list[Sentence] | None]:
+def _from_hub(task: TagTask, split: str) -> tuple[str, list[TaggedSentence] | None]:
     if task.hub is None:
         raise UserError("it is not on the Hub: name the folder of its files with --data")
     dataset, configuration = task.hub
@@ -143,7 +143,7 @@ def _from_hub(task: TagTask, split: str) -> tuple[str, list[Sentence] | None]:
 
 def _sentences(
     task: TagTask, examples: Iterable[tuple[str, Example]], features: Mapping[str, Any], tagged: bool
-) -> list[Sentence]:
+) -> list[TaggedSentence]:
     """Sentences of examples that have a list of words and one of tags, or of numbers of named tags."""
     words_column = task.token_column if isinstance(task.token_column, str) else _WORDS
     tags_column = task.tag_column if isinstance(task.tag_column, str) else _TAGS
@@ -157,7 +157,7 @@ def _sentences(
             if len(tags) != len(words):
                 raise UserError(f"{place}: {len(words)} words in {words_column!r}, but {len(tags)} tags")
         if words:
-            sentences.append(Sentence(words, tags, place))
+            sentences.append(TaggedSentence(words, tags, place))
     bare = [sentence.source for sentence in sentences if sentence.tags is None]
     if 0 < len(bare) < len(sentences):
         raise UserError(f"{bare[0]}: no tags; give every sentence of the split tags, or none")

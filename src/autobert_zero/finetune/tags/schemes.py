@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from typing import Literal, get_args
 
 from autobert_zero.errors import UserError
-from autobert_zero.finetune.tags.sentences import Sentence
+from autobert_zero.finetune.tags.sentences import TaggedSentence
 
 Scheme = Literal["iob1", "iob2", "bioes", "plain"]
 SCHEMES: tuple[Scheme, ...] = get_args(Scheme)
@@ -23,7 +23,7 @@ _BILOU = {"L": "E", "U": "S"}
 _PREFIXES = {"iob1": ("B", "I"), "iob2": ("B", "I"), "bioes": ("B", "I", "E", "S")}
 
 
-def recognise(sentences: Sequence[Sentence]) -> Scheme:
+def recognise(sentences: Sequence[TaggedSentence]) -> Scheme:
     """Recognises the scheme of the tags.
 
     Tags are plain if none begins with `B-` or `I-` (or, among others that are `O`, with `S-` or `U-`). They
@@ -43,7 +43,7 @@ def recognise(sentences: Sequence[Sentence]) -> Scheme:
     return "iob1" if begins == {"I"} else "iob2"
 
 
-def convert(sentence: Sentence, scheme: Scheme) -> Sequence[str] | None:
+def convert(sentence: TaggedSentence, scheme: Scheme) -> Sequence[str] | None:
     """The tags of a sentence in IOB2, or as they are if the scheme is plain; None where it has no tags.
 
     Raises:
@@ -94,7 +94,7 @@ def _starts(tags: Sequence[str]) -> Iterator[tuple[int, str]]:
         before = tag
 
 
-def _from_bioes(sentence: Sentence, tags: Sequence[str]) -> list[str]:
+def _from_bioes(sentence: TaggedSentence, tags: Sequence[str]) -> list[str]:
     """IOB2 tags of BIOES or BILOU.
 
     Raises:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class Sentence:
+class TaggedSentence:
     """A sentence that is split into words.
 
     Attributes:

@@ -30,7 +30,7 @@ _FREE = {"keep", "rates", "seed", "seeds"}
 
 
 @dataclass(frozen=True)
-class Start:
+class FinetuneSetup:
     """What a fine-tuning is started with.
 
     Attributes:
@@ -42,7 +42,7 @@ class Start:
     inputs: Mapping[str, Input]
 
 
-def check_folder(out: Path, start: Start) -> None:
+def check_output_folder(out: Path, start: FinetuneSetup) -> None:
     """Checks that a folder is free, or holds a fine-tuning that was started in the same way.
 
     Raises:
@@ -77,13 +77,13 @@ def check_folder(out: Path, start: Start) -> None:
 
 
 @contextmanager
-def open_folder(out: Path, start: Start, say: Callable[[str], None]) -> Iterator[None]:
+def open_folder(out: Path, start: FinetuneSetup, say: Callable[[str], None]) -> Iterator[None]:
     """Opens the folder for one writer, and notes what was started, and with which code.
 
     Raises:
         UserError: The folder cannot be used; it is as it was then.
     """
-    check_folder(out, start)
+    check_output_folder(out, start)
     settings = dict(start.settings)
     about = {"task": settings.pop("task"), "length": settings.pop("length"), "settings": settings}
 

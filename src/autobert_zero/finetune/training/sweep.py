@@ -14,7 +14,7 @@ from autobert_zero.files import write_text
 from autobert_zero.finetune.config import FinetuneConfig
 from autobert_zero.finetune.models import Pretrained
 from autobert_zero.finetune.problem import Problem
-from autobert_zero.finetune.training.train import Run, finetune_once
+from autobert_zero.finetune.training.train import FinetuneResult, finetune_once
 from autobert_zero.finetune.training.weights import install_weights, weights_digest, write_weights
 from autobert_zero.progress import Bars
 
@@ -42,15 +42,15 @@ class Sweep:
     ) -> None:
         self._model, self._problem, self._settings, self._usual = model, problem, settings, usual
         self._out, self._progress = out, progress
-        self._best: Run | None = None
+        self._best: FinetuneResult | None = None
 
-    def merit(self, done: Run) -> float:
+    def merit(self, done: FinetuneResult) -> float:
         """The metric that chooses; minus infinity where the training diverged."""
         if done.diverged:
             return -math.inf
         return done.metrics[self._problem.validation[0]][self._problem.metrics[0]]
 
-    def run(self, seed: int, rate: float, pooling: str | None) -> Run:
+    def run(self, seed: int, rate: float, pooling: str | None) -> FinetuneResult:
         """The result of a training: read, or trained now. The best weights so far are kept."""
         path = self._path(seed, rate, pooling)
         file = path.with_name(f"{path.name}.json")
@@ -63,7 +63,7 @@ class Sweep:
             self._best = done
         return done
 
-    def keep_best(self, runs: Sequence[Run]) -> tuple[list[Run], Run]:
+    def keep_best(self, runs: Sequence[FinetuneResult]) -> tuple[list[FinetuneResult], FinetuneResult]:
         """Puts the weights of the best run into the folder of all, as the settings want it.
 
         Args:
@@ -86,28 +86,28 @@ class Sweep:
                 shutil.rmtree(folder)
         return runs, best
 
-    def _is_best(self, done: Run) -> bool:
+    def _is_best(self, done: FinetuneResult) -> bool:
         return self.merit(done) > (-math.inf if self._best is None else self.merit(self._best))
 
-    def _has_weights(self, done: Run) -> bool:
+    def _has_weights(self, done: FinetuneResult) -> bool:
         places = [self._path_of(done)]
         if self._settings.keep != "all":
             places.append(self._out)
         return done.weights is not None and done.weights in map(weights_digest, places)
 
-    def _train_again(self, done: Run) -> Run:
+    def _train_again(self, done: FinetuneResult) -> FinetuneResult:
         self._progress.say(f"{self._name(done)}: its weights are not in {self._out}, so it is trained again")
         repeated = self._train(done.seed, done.rate, done.pooling, again=True)
         if repeated.diverged:
             raise UserError(f"{self._name(done)}: diverged when it was trained again; give --keep none")
         return repeated
 
-    def _train(self, seed: int, rate: float, pooling: str | None, again: bool = False) -> Run:
+    def _train(self, seed: int, rate: float, pooling: str | None, again: bool = False) -> FinetuneResult:
         """Trains; writes the weights if they are wanted, then the result."""
         path = self._path(seed, rate, pooling)
         keep = self._settings.keep
 
-        def keep_weights(done: Run, loaded: PreTrainedModel) -> Run:
+        def keep_weights(done: FinetuneResult, loaded: PreTrainedModel) -> FinetuneResult:
             if not (keep == "all" or again or (keep == "best" and self._is_best(done))):
                 return done
             length = self._settings.length or 0
@@ -141,10 +141,10 @@ class Sweep:
         suffix = "" if pooling == self._usual else f"-{pooling}"
         return self._out / "runs" / f"seed{seed}-rate{rate!r}{suffix}"
 
-    def _path_of(self, done: Run) -> Path:
+    def _path_of(self, done: FinetuneResult) -> Path:
         return self._path(done.seed, done.rate, done.pooling)
 
-    def _name(self, done: Run) -> str:
+    def _name(self, done: FinetuneResult) -> str:
         pooling = "" if done.pooling is None else f", pooling {done.pooling}"
         return f"{self._problem.name}, seed {done.seed}, rate {done.rate:g}{pooling}"
 
@@ -161,8 +161,8 @@ def trainings(settings: FinetuneConfig, poolings: int) -> int:
     return len(settings.rates) + poolings - 1 + settings.seeds - 1
 
 
-def _read(path: Path) -> Run:
+def _read(path: Path) -> FinetuneResult:
     try:
-        return Run(**json.loads(path.read_text(encoding="utf-8")))
+        return FinetuneResult(**json.loads(path.read_text(encoding="utf-8")))
     except (ValueError, TypeError) as error:
         raise UserError(f"{path} is damaged ({error}); delete it to train it again") from None

@@ -22,7 +22,7 @@ from autobert_zero.training.precision import gradient_scaler
 
 
 @dataclass(frozen=True)
-class Run:
+class FinetuneResult:
     """What a fine-tuning gave.
 
     Attributes:
@@ -52,7 +52,7 @@ class Run:
 OnStep = Callable[[int, int, float], None]
 """Called with steps done, steps in all, and the loss."""
 
-Keep = Callable[[Run, PreTrainedModel], Run]
+Keep = Callable[[FinetuneResult, PreTrainedModel], FinetuneResult]
 """Called with a training's result and the model with its best weights; returns what is recorded of it."""
 
 
@@ -65,7 +65,7 @@ def finetune_once(
     debug: Path,
     on_step: OnStep = lambda done, of, loss: None,
     keep: Keep = lambda done, loaded: done,
-) -> Run:
+) -> FinetuneResult:
     """Trains once, evaluates, and predicts the test splits with the best weights.
 
     Args:
@@ -90,7 +90,7 @@ def finetune_once(
         loaded.save_pretrained(debug)
         follow_umask(debug)
         seconds = time.perf_counter() - start
-        return Run(seed, rate, {}, {}, seconds, pooling=settings.pooling, diverged=str(error))
+        return FinetuneResult(seed, rate, {}, {}, seconds, pooling=settings.pooling, diverged=str(error))
 
 
 def tune(
@@ -100,7 +100,7 @@ def tune(
     seed: int,
     rate: float,
     on_step: OnStep = lambda done, of, loss: None,
-) -> Run:
+) -> FinetuneResult:
     """As `finetune_once`, of a model in memory, which ends with its best weights.
 
     Raises:
@@ -155,7 +155,7 @@ def tune(
     measured = {split: problem.measure(split, predicted[split]) for split in problem.validation}
     constants = {split: problem.constant(each) for split, each in predicted.items()}
     on_step(steps, steps, 0.0)  # it may have stopped early
-    return Run(
+    return FinetuneResult(
         seed,
         rate,
         measured,

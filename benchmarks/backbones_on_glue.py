@@ -35,7 +35,7 @@ from autobert_zero.finetune.suite import finetune_task
 from autobert_zero.minimal_pairs.data import Pair, read_pairs, subset
 from autobert_zero.minimal_pairs.measure import TokenisedPairs
 from autobert_zero.minimal_pairs.models import open_scored
-from autobert_zero.pretrain.presets import small
+from autobert_zero.pretrain.presets import small_pretraining
 from autobert_zero.pretrain.run import run_pretraining
 from autobert_zero.progress import Bars, quiet_transformers
 from autobert_zero.settings import resolve
@@ -132,7 +132,7 @@ def folder(name: str, seed: int) -> str:
 
 def pretrained(name: str, seed: int, setting: Setting, progress: Bars) -> dict[str, Any]:
     """The summary of a pre-training, which is done if it is not."""
-    preset = small(BACKBONES[name])
+    preset = small_pretraining(BACKBONES[name])
     changes: dict[str, Any] = {
         "seed": seed,
         "text": {"corpus": setting.corpus},

@@ -15,7 +15,7 @@ from statistics import median
 from typing import Any
 
 from autobert_zero.pretrain.model import new_model
-from autobert_zero.pretrain.presets import demo
+from autobert_zero.pretrain.presets import demo_pretraining
 from autobert_zero.pretrain.text import open_text
 from autobert_zero.pretrain.training import recipe_of
 from autobert_zero.settings import resolve
@@ -40,7 +40,7 @@ def main() -> None:
             runs = {}
             for isolated in seconds:
                 config = resolve(
-                    demo(STACKS[name](4)),
+                    demo_pretraining(STACKS[name](4)),
                     {
                         "model": {"width": 128},
                         "text": {"isolated": isolated},

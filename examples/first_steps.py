@@ -21,7 +21,7 @@ from autobert_zero.data.corpus import open_corpus
 from autobert_zero.describe import describe_backbone
 from autobert_zero.finetune.config import FinetuneConfig
 from autobert_zero.finetune.suite import finetune_task
-from autobert_zero.pretrain.presets import demo
+from autobert_zero.pretrain.presets import demo_pretraining
 from autobert_zero.pretrain.run import run_pretraining
 from autobert_zero.progress import Bars, quiet_transformers
 from autobert_zero.report.draw import svg
@@ -66,7 +66,7 @@ with Bars(Console()) as progress:
     for name, backbone in opponents.items():
         progress.say(f"pre-training {name}")
         changes = {"phases": [{"steps": STEPS}], "report": {"evaluated_sequences": 256}}
-        config = resolve(demo(backbone), changes)
+        config = resolve(demo_pretraining(backbone), changes)
         models[name] = OUT / name
         losses[name] = run_pretraining(config, models[name], progress)["holdout_loss"]
 for name, loss in losses.items():

@@ -27,7 +27,7 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 import autobert_zero.hf  # noqa: F401 - sentence-transformers then loads our models without remote code
 from autobert_zero.data.corpus import open_corpus
 from autobert_zero.export import export
-from autobert_zero.pretrain.presets import demo
+from autobert_zero.pretrain.presets import demo_pretraining
 from autobert_zero.pretrain.run import run_pretraining
 from autobert_zero.progress import Bars, quiet_transformers
 from autobert_zero.settings import resolve
@@ -87,7 +87,7 @@ def main() -> None:
     quiet_transformers()
     changes = {"phases": [{"steps": STEPS}], "report": {"evaluated_sequences": 256}}
     with Bars(Console()) as progress:
-        run_pretraining(resolve(demo(hybrid(4)), changes), OUT / "pretrained", progress)
+        run_pretraining(resolve(demo_pretraining(hybrid(4)), changes), OUT / "pretrained", progress)
     if not (OUT / "embedder").exists():
         export(OUT / "pretrained", OUT / "embedder", (), sentence_embeddings="mean")
     model = SentenceTransformer(str(OUT / "embedder"))

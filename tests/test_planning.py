@@ -12,7 +12,7 @@ from autobert_zero.estimate import TrainingStage
 from autobert_zero.measure import training_memory
 from autobert_zero.plan import plan
 from autobert_zero.pretrain.parts import pretrain_parts
-from autobert_zero.pretrain.presets import base
+from autobert_zero.pretrain.presets import base_pretraining
 from autobert_zero.progress import duration
 from autobert_zero.search.presets import demo, paper
 from autobert_zero.search_runs.parts import search_parts
@@ -44,7 +44,7 @@ def test_the_tokens_of_a_search_with_shared_weights_by_hand() -> None:
 
 
 def test_the_tokens_of_two_phases_by_hand() -> None:
-    config = base(bert(12))
+    config = base_pretraining(bert(12))
     assert [part.tokens for part in pretrain_parts(config)] == [900_000 * 256 * 128, 100_000 * 256 * 512]
     assert config.tokens == sum(part.tokens for part in pretrain_parts(config))
 
@@ -69,7 +69,7 @@ def test_the_time_is_operations_over_what_the_hardware_does_in_that_format(
     (shown,) = re.findall(r"([\d.,]+) device-hours", done.out)
     assert float(shown.replace(",", "")) == pytest.approx(operations / speed / 3600, rel=0.01)
     # 6 operations a weight and token is the rule of thumb; attention and head come on top of the layers.
-    assert operations == pytest.approx(6 * 85e6 * base(bert(12)).tokens, rel=0.25)
+    assert operations == pytest.approx(6 * 85e6 * base_pretraining(bert(12)).tokens, rel=0.25)
 
 
 def test_measured_here() -> None:

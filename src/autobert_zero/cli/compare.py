@@ -17,8 +17,8 @@ from autobert_zero.progress import Bars, log_console, quiet_transformers
 _PICTURES = (".png", ".svg", ".pdf")
 
 
-@app.command("compare_models")
-def compare_models_command(
+@app.command("compare")
+def compare_command(
     models: Annotated[
         list[str],
         typer.Argument(help="Folders of models (saved, exported, pre-trained, fine-tuned), or Hub names."),

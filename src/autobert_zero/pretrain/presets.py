@@ -13,7 +13,7 @@ from autobert_zero.pretrain.config import (
 from autobert_zero.space import Backbone
 
 
-def demo(backbone: Backbone) -> PretrainConfig:
+def demo_pretraining(backbone: Backbone) -> PretrainConfig:
     """A few minutes on two cores, on the embedded corpus."""
     return PretrainConfig(
         backbone=tuple(backbone.to_list()),
@@ -23,7 +23,7 @@ def demo(backbone: Backbone) -> PretrainConfig:
     )
 
 
-def small(backbone: Backbone) -> PretrainConfig:
+def small_pretraining(backbone: Backbone) -> PretrainConfig:
     """30 M tokens at width 64: about half an hour on one core; give it tens of megabytes of text.
 
     The first 4 M are in short sequences, without which attention alone stays on the plateau of unigram
@@ -35,7 +35,7 @@ def small(backbone: Backbone) -> PretrainConfig:
     )
 
 
-def base(backbone: Backbone) -> PretrainConfig:
+def base_pretraining(backbone: Backbone) -> PretrainConfig:
     """BERT-base's recipe, for GPUs: width 768, nine tenths of the steps at 128 tokens and the rest at 512."""
     return PretrainConfig(
         backbone=tuple(backbone.to_list()),
@@ -50,7 +50,11 @@ def base(backbone: Backbone) -> PretrainConfig:
     )
 
 
-PRESETS: dict[str, Callable[[Backbone], PretrainConfig]] = {"demo": demo, "small": small, "base": base}
+PRESETS: dict[str, Callable[[Backbone], PretrainConfig]] = {
+    "demo": demo_pretraining,
+    "small": small_pretraining,
+    "base": base_pretraining,
+}
 
 SIZED = frozenset(["base"])
 """Presets that decide sizes and vocabulary: the backbone of a run is trained in theirs, not in the run's."""

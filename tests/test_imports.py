@@ -74,6 +74,7 @@ MAY_IMPORT = {
     "search_runs": {
         *("errors", "settings", "space", "zoo", "cost", "progress", "search", "nn", "data", "training"),
         *("proxies", "devices", "finetune", "measure", "memory", "announce", "estimate", "minimal_pairs"),
+        *("shared_config", "hf", "pretrain"),  # a search from a model
     },
     "pretrain": {
         *("errors", "settings", "shared_config", "space", "zoo", "nn", "data", "training", "hf", "devices"),

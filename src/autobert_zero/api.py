@@ -24,6 +24,9 @@ def search(
     seed: int | None = None,
     settings: Mapping[str, Any] | None = None,
     seed_backbones: Sequence[Backbone | str] = (),
+    start: str | Path | None = None,
+    latency_ms: float | None = None,
+    speedup: float | None = None,
     workers: int = 0,
     resume: bool = False,
     quiet: bool = False,
@@ -37,6 +40,9 @@ def search(
         seed: Of everything random; None: the preset's.
         settings: Any further settings, by their dotted names.
         seed_backbones: Proposed before any other.
+        start: A model to search from, whose students the candidates are: a folder or a name on the Hub.
+        latency_ms: Maximum latency of a candidate's layers, measured here; None: no limit.
+        speedup: How many times faster than the layers of `start` those of a candidate are at least.
         workers: Local processes that train candidates; 0: one per core. It changes the time, not the result.
         resume: Whether to continue the run in `out`; it keeps its settings.
         quiet: Whether to show no progress.
@@ -56,7 +62,8 @@ def search(
 
     folder = Path(out)
     options = _options(folder, preset, corpus, seed, settings, resume)
-    options |= {"max_params": None, "max_latency_ms": None, "storage": None}
+    options |= {"max_params": None, "max_latency_ms": latency_ms, "storage": None, "speedup": speedup}
+    options["start"] = None if start is None else str(start)
     config, first = search_settings(options | {"seed_backbone": [*map(str, seed_backbones)]})
     if not resume:
         check_new(folder)

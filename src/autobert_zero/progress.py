@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 from rich.console import Console, RenderableType
 from rich.progress import (
@@ -53,6 +53,16 @@ class _Stage:
     first: int
     logged: float
     task: TaskID | None = None
+
+
+class Reporter(Protocol):
+    """What a long piece of work reports to, for example `Bars`."""
+
+    def say(self, text: str) -> None:
+        """Takes a line for the user."""
+
+    def update(self, name: str, done: int, total: int, note: str = "") -> None:
+        """Takes the progress of the work of a name; see `Bars.update`."""
 
 
 class Bars:

@@ -11,7 +11,8 @@ from autobert_zero.cli.backbones import HELP as BACKBONE
 from autobert_zero.cli.backbones import find_backbone
 from autobert_zero.cli.common import check_resumed, given, settings_given, settled, stop_told
 from autobert_zero.cli.options import Corpus, TextColumn
-from autobert_zero.progress import log_console
+from autobert_zero.extras import require
+from autobert_zero.progress import log_console, quiet_transformers
 
 if TYPE_CHECKING:
     from autobert_zero.search.config import SearchConfig
@@ -34,7 +35,21 @@ def search_command(
     ] = None,
     max_latency_ms: Annotated[
         float | None,
-        typer.Option(help="Maximum latency of a candidate's layers in milliseconds, measured here."),
+        typer.Option(
+            "--max-latency-ms",
+            "--latency-ms",
+            help="Maximum latency of a candidate's layers in milliseconds, measured here.",
+        ),
+    ] = None,
+    start: Annotated[
+        str | None,
+        typer.Option(help="Search from a model: folder or Hub name; ours, BERT or ModernBERT."),
+    ] = None,
+    speedup: Annotated[
+        float | None,
+        typer.Option(
+            help="With --start, how many times faster than that model's layers a candidate's are at least."
+        ),
     ] = None,
     set_: Annotated[
         list[str] | None, typer.Option("--set", help="Any setting, as key=value, e.g. model.width=128.")
@@ -63,6 +78,9 @@ def search_command(
     from autobert_zero.search.progress import RunProgress
     from autobert_zero.search_runs.run import run_search
 
+    if start is not None:
+        require("search --start", "pretrain", "transformers", "tensorboard")
+        quiet_transformers()
     resolved, first = search_settings(options)
     if not resume:
         check_new(out)
@@ -82,6 +100,7 @@ def search_settings(options: Mapping[str, Any]) -> "tuple[SearchConfig, list[Bac
     """
     from autobert_zero.search.presets import PRESETS
     from autobert_zero.search_runs.run import read_run_start
+    from autobert_zero.search_runs.start_model import model_settings
     from autobert_zero.zoo import STACKS
 
     if options["resume"]:
@@ -89,7 +108,10 @@ def search_settings(options: Mapping[str, Any]) -> "tuple[SearchConfig, list[Bac
         return read_run_start(options["out"])
     settings = settings_given(options, "data") | given(options, "storage")
     settings["limits"] = given(options, "max_params", "max_latency_ms")
-    config = settled(PRESETS, options["preset"], (), options["config"], options["set_"], settings)
+    if options["speedup"] is not None:
+        settings["limits"]["min_speedup"] = options["speedup"]
+    below = {} if options["start"] is None else model_settings(options["start"])
+    config = settled(PRESETS, options["preset"], (), options["config"], options["set_"], settings, below)
     depth = config.model.layers
     first = [
         find_backbone(source, depth if source in STACKS else None, " for --seed-backbone")

@@ -16,7 +16,7 @@ from torch import Tensor
 from autobert_zero.encoder_config import TRUNK, EncoderConfig
 from autobert_zero.nn.heads import MaskedLM
 from autobert_zero.nn.practice import no_practice, practised
-from autobert_zero.space import INPUTS, KERNELS, Attention, Backbone, Convolution, parse_formula
+from autobert_zero.space import INPUTS, KERNELS, Attention, Backbone, Convolution, Graph, parse_formula
 
 _WIDEST = Attention(parse_formula(" + ".join(INPUTS)))
 _LONGEST = Convolution(max(KERNELS))
@@ -159,13 +159,16 @@ class WeightBank:
             ValueError: It is of a bank of other sizes.
         """
         state = {"practice": no_practice(self.layers), **state}
-        shapes = {name: tensor.shape for name, tensor in state.items()}
-        if shapes != {name: tensor.shape for name, tensor in self.state().items()}:
-            raise ValueError("it is of a search with other sizes or another trunk")
+        self._check_shapes(state)
         self.tensors = {name: state[name] for name in self.tensors}
         self.moments = {key: {name: state[f"{key}/{name}"] for name in self.tensors} for key in _MOMENTS}
         self.updates = int(state["updates"])
         self.practice = state["practice"]
+
+    def _check_shapes(self, state: Mapping[str, Tensor]) -> None:
+        shapes = {name: tensor.shape for name, tensor in state.items()}
+        if shapes != {name: tensor.shape for name, tensor in self.state().items()}:
+            raise ValueError("it is of a search with other sizes or another trunk")
 
     def _pairs(
         self, backbone: Backbone, owned: Mapping[str, Tensor], bank: Mapping[str, Tensor]
@@ -173,11 +176,11 @@ class WeightBank:
         """Yields parts of tensors like the candidate's parameters with the parts of the bank they share."""
         width = self.config.width
         for name, own in owned.items():
-            shared = bank[name]
+            shared = bank[self._shared_name(name, len(backbone.layers))]
             if ".attention.projection." in name:
                 layer = backbone.layers[int(name.split(".")[2])]  # encoder.layers.<index>. ...
                 assert isinstance(layer, Attention)
-                for index, source in enumerate(layer.graph.inputs):
+                for index, source in enumerate(self._shared_inputs(layer.graph)):
                     yield (
                         own.narrow(0, index * width, width),
                         shared.narrow(0, INPUTS.index(source) * width, width),
@@ -187,6 +190,14 @@ class WeightBank:
                 yield own, shared.narrow(-1, (shared.shape[-1] - size) // 2, size)
             else:
                 yield own, shared
+
+    def _shared_name(self, name: str, depth: int) -> str:
+        """The shared tensor for a parameter of a candidate of some depth."""
+        return name
+
+    def _shared_inputs(self, graph: Graph) -> tuple[str, ...]:
+        """The shared input for each input of a graph."""
+        return graph.inputs
 
     def _check(self, model: MaskedLM) -> None:
         self._check_depth(model.encoder.backbone)

@@ -28,7 +28,7 @@ from autobert_zero.pretrain.parts import pretrain_parts
 from autobert_zero.pretrain.start import open_start
 from autobert_zero.pretrain.text import PretrainingText, open_text
 from autobert_zero.pretrain.training import PretrainingRun
-from autobert_zero.progress import Bars
+from autobert_zero.progress import Reporter
 from autobert_zero.run_folder import (
     PRETRAINING,
     Input,
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from accelerate import Accelerator
 
 
-def run_pretraining(config: PretrainConfig, out: Path, progress: Bars) -> dict[str, Any]:
+def run_pretraining(config: PretrainConfig, out: Path, progress: Reporter) -> dict[str, Any]:
     """Starts a pre-training, or continues the one in `out`.
 
     Args:

@@ -19,7 +19,7 @@ from autobert_zero.pretrain.config import PhaseConfig, PretrainConfig
 from autobert_zero.pretrain.log import Log, Meter
 from autobert_zero.pretrain.model import from_scratch, new_model, save_model
 from autobert_zero.pretrain.text import Batches, PhaseText, PretrainingText
-from autobert_zero.progress import Bars
+from autobert_zero.progress import Reporter
 from autobert_zero.run_folder.names import CHECKPOINTS, DIVERGED, SUMMARY
 from autobert_zero.signals import Stopped, requests
 from autobert_zero.training.checkpoint import (
@@ -50,7 +50,7 @@ class PretrainingRun:
         self,
         config: PretrainConfig,
         out: Path,
-        progress: Bars,
+        progress: Reporter,
         accelerator: "Accelerator | None",
         text: PretrainingText,
         goal: Goal,

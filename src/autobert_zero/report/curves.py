@@ -23,6 +23,7 @@ _MEASURED_BY = (
     "proxy.score",
     "proxy.validation_sequences",
     "proxy.tasks.",
+    *("distil", "distil."),
 )
 """Settings, and sections of them, that decide what a loss and a score mean."""
 

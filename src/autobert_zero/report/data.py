@@ -46,7 +46,7 @@ def run_data(run: Run) -> Json:
     columns = candidates(run)
     return {
         "name": run.name,
-        "score": _SCORES[run.config.proxy.score] if run.config else "score",
+        "score": _score(run),
         "candidates": columns,
         "axes": [
             {"key": key, "name": name, "unit": unit, "front": front(columns[key], columns["newest"])}
@@ -64,6 +64,15 @@ def run_data(run: Run) -> Json:
         },
         "baselines": baselines(run),
     }
+
+
+def _score(run: Run) -> str:
+    """What the scores of candidates are."""
+    if run.config is None:
+        return "score"
+    if run.config.distil is not None:
+        return "score (minus the distillation loss)"
+    return _SCORES[run.config.proxy.score]
 
 
 def candidates(run: Run) -> Json:

@@ -171,9 +171,9 @@ class SearchConfig(RunConfig):
 
     @property
     def measures_latency(self) -> bool:
-        """Whether a limit or an objective is about latency."""
+        """Whether a limit, an objective or the comparison with a model is about latency."""
         weighed = self.strategy.name == "pareto" and "latency" in self.strategy.objectives
-        return weighed or self.limits.max_latency_ms is not None
+        return weighed or self.limits.max_latency_ms is not None or self.distil is not None
 
     @property
     def bounds(self) -> Space:
@@ -186,6 +186,7 @@ class SearchConfig(RunConfig):
             primitives,
             min_layers=self.space.min_layers,
         )
-        if not self.strategy.known:
+        # Known students of a model depend on the model, see `search_runs.start_model`.
+        if not self.strategy.known or self.distil is not None:
             return space
         return replace(space, known=tuple(known_backbones(space).items()))

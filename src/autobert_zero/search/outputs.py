@@ -11,6 +11,12 @@ from autobert_zero.encoder_config import EncoderConfig
 from autobert_zero.files import write_text, written_whole
 from autobert_zero.run_folder.names import SUMMARY, SUMMARY_TABLE
 from autobert_zero.search.ranking import newest_scores, ranked
+from autobert_zero.search.student_outputs import (
+    STUDENT_LABELS,
+    student_notes,
+    student_table,
+    student_verdict,
+)
 from autobert_zero.search.trial import Status, Trial
 from autobert_zero.space import Backbone
 
@@ -73,6 +79,8 @@ docs/results.md): 95 % of the differences between equal models are below 2 * sqr
 
 def verdict(summary: Mapping[str, Any]) -> str:
     """Who is ahead by how much, and what of it is more than noise, in a few sentences."""
+    if "teacher" in summary:
+        return student_verdict(summary, LABELS)
     found = summary["best"]["val_loss"]
     if found is None:
         best = summary["best"]
@@ -127,20 +135,29 @@ LABELS = {
     "wide-hybrid": "the wide hybrid",
     "gated-convolution": "gated convolutions",
     "convolution": "convolutions only",
+    **STUDENT_LABELS,
 }
 """What the models of the comparison are called, by their names in the summary."""
 
 
+_NOTES = (
+    "All were trained from scratch at the same depth, width, tokens and batches; the loss is measured on "
+    "held-out text that neither the search nor the choice of the winner has seen. The speed is that of "
+    "training, measured alone; at equal time each opponent had as long as the found backbone.",
+    "Screening of the finalists, from scratch, chosen by validation loss:",
+)
+"""How the comparison was made, and how finalists were chosen."""
+
+
 def summary_markdown(summary: Mapping[str, Any]) -> str:
     """The summary for people."""
+    how, screening = _NOTES if "teacher" not in summary else student_notes(summary)
     lines = [
         "# Search summary",
         "",
         verdict(summary),
         "",
-        "All were trained from scratch at the same depth, width, tokens and batches; the loss is measured on "
-        "held-out text that neither the search nor the choice of the winner has seen. The speed is that of "
-        "training, measured alone; at equal time each opponent had as long as the found backbone.",
+        how,
         "",
         *comparison_table(summary),
     ]
@@ -154,7 +171,7 @@ def summary_markdown(summary: Mapping[str, Any]) -> str:
         f"{summary['best']['tokens']:,} tokens for each model of the table; "
         f"{summary['seconds']:.0f} s in all; seed {summary['seed']}.",
         "",
-        "Screening of the finalists, from scratch, chosen by validation loss:",
+        screening,
         "",
         "| trial | score | screening loss |",
         "|---|---|---|",
@@ -169,6 +186,8 @@ def summary_markdown(summary: Mapping[str, Any]) -> str:
 
 def comparison_table(summary: Mapping[str, Any]) -> list[str]:
     """The found backbone and its opponents as the lines of a Markdown table."""
+    if "teacher" in summary:
+        return student_table(summary, LABELS)
     lines = [
         "| backbone | held-out loss | at equal time | accuracy | parameters | MFLOPs / sequence | tokens/s |",
         "|---|---|---|---|---|---|---|",

@@ -13,8 +13,8 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load, load_file, save_file
 
-from autobert_zero.data.batches import evaluation_batches, training_batches
-from autobert_zero.data.masking import MaskedBatch, Vocabulary
+from autobert_zero.data.batches import TrainingBatches, evaluation_batches
+from autobert_zero.data.masking import MaskedBatch, Masking, Vocabulary
 from autobert_zero.data.splits import Splits
 from autobert_zero.devices import out_of_memory, release_cached_memory, threads
 from autobert_zero.errors import UserError, first_line
@@ -22,12 +22,15 @@ from autobert_zero.files import written_whole
 from autobert_zero.measure import training_memory
 from autobert_zero.nn import EncoderConfig, MaskedLM, NoSharing, Trained, WeightBank
 from autobert_zero.nn.practice import shortfall
+from autobert_zero.nn.teacher_bank import TeacherBank
 from autobert_zero.search.practice import Rotation
 from autobert_zero.search.rungs import rung_metric, rung_steps
 from autobert_zero.search.training_config import ProxyConfig
 from autobert_zero.search.trial import Outcome, Proposal, Status
+from autobert_zero.search_runs.start_model import StartModel, draw_for_copying
 from autobert_zero.space import Backbone, Space, sample_backbone
-from autobert_zero.training.language import evaluate, guess_limit, language_objective
+from autobert_zero.training.copying import copy_layers
+from autobert_zero.training.goal import Goal, MaskedTokens
 from autobert_zero.training.loop import Diverged, OnStep, Recipe, make_optimizer, train
 from autobert_zero.training.precision import Precision
 
@@ -36,6 +39,9 @@ _WARMUP_SEGMENT = 10
 
 _WARMUP_OF_NEW = 0.05
 """Share of a candidate's steps in which the rate of new weights rises."""
+
+_COPYING_RATE = 1e-3
+"""Peak learning rate of branches that learn to copy a teacher's layers."""
 
 _SNAPSHOTS = 2
 
@@ -62,7 +68,8 @@ class ProxyEvaluator:
     """Trains candidates a few steps, from the shared weights or from new ones, and scores them.
 
     The score is the negative loss or the accuracy of masked tokens on held-out text, the mean over tasks, or
-    the accuracy on minimal pairs.
+    the accuracy on minimal pairs. In a search from a model, candidates learn from that model, and the score
+    is the negative distillation loss on held-out text.
 
     What happens is a function of the seed, the numbers of the proposals and the bank.
 
@@ -77,9 +84,10 @@ class ProxyEvaluator:
         precision: Number format.
         others: From a model and a seed to its other scores, whose mean is the score; needed where
             `proxy.score` is none of held-out text.
+        start: The model that the search starts from, if it does.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - all that a score depends on
         self,
         model: EncoderConfig,
         layers: int,
@@ -90,8 +98,12 @@ class ProxyEvaluator:
         device: torch.device,
         precision: Precision,
         others: OtherScores | None = None,
+        start: StartModel | None = None,
     ) -> None:
         self._others = others
+        self._start = start
+        # A teacher is learned from text by text.
+        self._masking = None if start is None else Masking(isolated=True)
         self.model = model
         self._data = data
         self._vocabulary = vocabulary
@@ -100,16 +112,24 @@ class ProxyEvaluator:
         self._device = device
         self._precision = precision
         self._validation = evaluation_batches(
-            data.validation, vocabulary, 2 * proxy.batch_size, proxy.validation_sequences
+            data.validation, vocabulary, 2 * proxy.batch_size, proxy.validation_sequences, self._masking
         )
+        self._goals: dict[int, Goal] = {}
         torch.manual_seed(seed)
-        self.bank = WeightBank(model, layers) if proxy.sharing == "biws" else NoSharing()
+        self.bank: WeightBank | NoSharing
+        if start is not None:
+            self.bank = TeacherBank(model, start.backbone, start.weights)
+        else:
+            self.bank = WeightBank(model, layers) if proxy.sharing == "biws" else NoSharing()
 
     def warm_up(self, space: Space, on_step: Watch) -> None:
         """Trains backbones in turn, so that the first candidates do not start from noise.
 
-        In a space with known backbones they train all kinds of layers equally long; else they are random.
+        In a space with known backbones they train all kinds of layers equally long; else they are random. In
+        a search from a model, what the model lacks learns to copy its layers instead.
         """
+        if isinstance(self.bank, TeacherBank):
+            self._copy_layers(self.bank, space, on_step)
         if not self._shares:
             return
         steps = self._proxy.warmup_steps
@@ -129,6 +149,17 @@ class ProxyEvaluator:
             self.bank.absorb(Trained.of(model, optimizer))
             if rotation is not None:
                 rotation.trained(recipe.steps)
+
+    def _copy_layers(self, bank: TeacherBank, space: Space, on_step: Watch) -> None:
+        proxy = self._proxy
+        if self._start is None or not proxy.warmup_steps:
+            return
+        recipe = Recipe(
+            proxy.warmup_steps, proxy.batch_size, _COPYING_RATE, precision=self._precision, weight_decay=0.0
+        )
+        draw = draw_for_copying(space)
+        batches = self._batches(0)
+        copy_layers(bank, self._start.teacher, batches, recipe, draw, self._seed, self._device, on_step)
 
     def evaluate(
         self,
@@ -203,7 +234,7 @@ class ProxyEvaluator:
 
     def _calibration(self, backbone: Backbone) -> int:
         """Extra steps before a candidate's own ones, where its branches were trained less than others."""
-        if not isinstance(self.bank, WeightBank):
+        if not (self._shares and isinstance(self.bank, WeightBank)):
             return 0
         return round(self._proxy.calibration * self._proxy.steps * shortfall(self.bank.practice, backbone))
 
@@ -243,12 +274,14 @@ class ProxyEvaluator:
         """The score of a model as it is, and its metrics; the loss is left out where it may be."""
         kind, metrics = self._proxy.score, {}
         if with_loss or kind in _OF_TEXT:
-            result = evaluate(model, self._validation, self._precision)
-            if not isfinite(result.loss):
-                raise Diverged(f"validation loss is {result.loss}")
-            metrics = {"val_loss": result.loss, "mlm_accuracy": result.accuracy}
+            goal = self._goal(model.encoder.backbone)
+            figures = goal.evaluate(goal.wrap(model), self._validation, None)
+            loss = figures.pop("loss")
+            if not isfinite(loss):
+                raise Diverged(f"validation loss is {loss}")
+            metrics = {"val_loss": loss, **figures}
             if kind in _OF_TEXT:
-                return (-result.loss if kind == "loss" else result.accuracy), metrics
+                return (-loss if kind == "loss" else metrics["mlm_accuracy"]), metrics
         assert self._others is not None
         scores = self._others(model, self._seed)
         return fmean(scores.values()), metrics | scores
@@ -312,8 +345,20 @@ class ProxyEvaluator:
         optimizer: torch.optim.Optimizer,
         steps: range | None = None,
     ) -> None:
-        objective, limit = language_objective(self._precision), guess_limit(self._vocabulary.size)
-        train(model, batches, recipe, objective, on_step, optimizer, steps=steps, loss_limit=limit)
+        goal = self._goal(model.encoder.backbone)
+        trained, objective, limit = goal.wrap(model), goal.objective(), goal.loss_limit
+        train(trained, batches, recipe, objective, on_step, optimizer, steps=steps, loss_limit=limit)
+
+    def _goal(self, backbone: Backbone) -> Goal:
+        """What candidates of a depth minimise, made once."""
+        depth = len(backbone.layers)
+        if depth not in self._goals:
+            self._goals[depth] = (
+                MaskedTokens(self._vocabulary, self._precision)
+                if self._start is None
+                else self._start.teacher.goal(depth, self._precision, self._device)
+            )
+        return self._goals[depth]
 
     def _heir(self, backbone: Backbone, recipe: Recipe) -> tuple[MaskedLM, torch.optim.Optimizer]:
         """The candidate and its optimiser, which go on where the bank stands."""
@@ -332,8 +377,8 @@ class ProxyEvaluator:
         )
 
     def _batches(self, stream: int) -> Iterator[MaskedBatch]:
-        seed = (self._seed, stream)
-        return training_batches(self._data.train, self._vocabulary, self._proxy.batch_size, seed)
+        seed, size = (self._seed, stream), self._proxy.batch_size
+        return TrainingBatches(self._data.train, self._vocabulary, size, seed, self._masking).starting(0)
 
 
 def _advance(on_step: Watch, before: int, steps: int, step: int, loss: float) -> None:

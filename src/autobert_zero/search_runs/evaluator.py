@@ -12,7 +12,7 @@ from autobert_zero.search.rungs import rung_steps
 from autobert_zero.search.training_config import ProxyConfig
 from autobert_zero.search.trial import Outcome, Proposal, Status, Trial
 from autobert_zero.search_runs.evaluate import WORST, ProxyEvaluator, snapshot_path
-from autobert_zero.search_runs.executors import Done, Executor
+from autobert_zero.search_runs.executors import Done, Executor, run_candidates
 from autobert_zero.space import Space
 
 
@@ -92,18 +92,8 @@ class TrainingEvaluator:
 
     def _run(self, proposals: Sequence[Proposal], bars: Sequence[float], count: int, name: str) -> list[Done]:
         """Trains candidates from the bank as it is after so many trials; in their order."""
-        done: dict[int, Done] = {}
-        running = self.executor.run(
-            proposals,
-            bars,
-            snapshot_path(self.snapshots, count),
-            lambda step, total, loss: self.progress.update("candidate", step, total, f"loss {loss:.3f}"),
-        )
-        for place, result in running:
-            done[place] = result
-            if len(proposals) > 1:
-                self.progress.update(name, len(done), len(proposals))
-        return [done[place] for place in range(len(proposals))]
+        snapshot = snapshot_path(self.snapshots, count)
+        return run_candidates(self.executor, proposals, bars, snapshot, self.progress, name)
 
     def save(self, count: int) -> None:
         """Writes a snapshot of the bank."""

@@ -16,6 +16,7 @@ from autobert_zero.errors import UserError
 from autobert_zero.extras import require
 from autobert_zero.files import written_whole
 from autobert_zero.nn import EncoderConfig, Trained
+from autobert_zero.progress import Bars
 from autobert_zero.search.config import SearchConfig
 from autobert_zero.search.trial import Outcome, Proposal, Status
 from autobert_zero.search_runs import cluster, tasks
@@ -266,6 +267,41 @@ class Ray:
             raise cluster.cluster_lost(self._address)
         self._answers = True
         return answer
+
+
+def run_candidates(
+    executor: Executor,
+    proposals: Sequence[Proposal],
+    bars: Sequence[float],
+    snapshot: Path,
+    progress: Bars,
+    name: str,
+) -> list[Done]:
+    """Trains candidates that start from one state of the shared weights.
+
+    Args:
+        executor: Trains.
+        proposals: The candidates.
+        bars: What they have to reach at each rung.
+        snapshot: File with the shared weights.
+        progress: What the user sees.
+        name: What several of them are called there.
+
+    Returns:
+        What came of them, in their order.
+    """
+    done: dict[int, Done] = {}
+    running = executor.run(
+        proposals,
+        bars,
+        snapshot,
+        lambda step, total, loss: progress.update("candidate", step, total, f"loss {loss:.3f}"),
+    )
+    for place, result in running:
+        done[place] = result
+        if len(proposals) > 1:
+            progress.update(name, len(done), len(proposals))
+    return [done[place] for place in range(len(proposals))]
 
 
 def _checked(value: Any, name: str) -> Any:

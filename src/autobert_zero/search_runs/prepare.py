@@ -1,7 +1,7 @@
 """From a config to what a run needs: text, sizes, device. Everything that can be wrong is found here."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -12,6 +12,7 @@ from autobert_zero.data.batches import evaluation_batches
 from autobert_zero.data.masking import Vocabulary
 from autobert_zero.data.prepare import prepare_text
 from autobert_zero.data.splits import Splits
+from autobert_zero.data.tokenizer import load_tokenizer
 from autobert_zero.devices import find_device
 from autobert_zero.errors import UserError
 from autobert_zero.nn import EncoderConfig
@@ -23,6 +24,7 @@ from autobert_zero.search.strategies import Prefilter
 from autobert_zero.search_runs.evaluate import OtherScores, ProxyEvaluator
 from autobert_zero.search_runs.latency import LatencyTable
 from autobert_zero.search_runs.parts import search_parts
+from autobert_zero.search_runs.start_model import StartModel, load_start_model, open_start_model
 from autobert_zero.space import Space
 from autobert_zero.training.precision import resolve_precision
 
@@ -44,6 +46,7 @@ class Setting:
         space: Bounds of the search.
         device: Where to train.
         text: The prepared text in a line.
+        start: The model that the search starts from, if it does.
     """
 
     config: SearchConfig
@@ -55,6 +58,7 @@ class Setting:
     space: Space
     device: torch.device
     text: str
+    start: StartModel | None = None
 
     def announcement(self, ray: str | None = None) -> list[str]:
         """The first lines of a search: text, models, strategy, device, and how long it will take.
@@ -91,7 +95,8 @@ class Setting:
         if config.measures_latency:
             batch, length = limits.latency_batch, limits.latency_length
             table = LatencyTable(self.model, batch, length, self.device, latencies)
-        return Limits(limits, Costs(self.model, config.data.length, table))
+        teacher = None if self.start is None else self.start.backbone
+        return Limits(limits, Costs(self.model, config.data.length, table), teacher)
 
     def evaluator(self) -> ProxyEvaluator:
         """A new evaluator, its bank at its random start."""
@@ -106,6 +111,7 @@ class Setting:
             self.device,
             config.precision,
             self._other_scores(),
+            self.start,
         )
 
     def prefilter(self) -> Prefilter | None:
@@ -196,12 +202,23 @@ def prepare(
         raise UserError(
             f"prefilter.proxy: no zero-cost proxy {config.prefilter.proxy!r}; there are {', '.join(PROXIES)}"
         )
+    encoder = None if config.distil is None else open_start_model(config.distil)
+    if encoder is not None:
+        tokenizer = tokenizer or load_tokenizer(encoder.source)
     device = _device_of(config, remote)
     batch = max(config.proxy.batch_size, config.final.batch_size)
     prepared = prepare_text(config.data, [(config.data.length, batch)], watch, tokenizer)
     corpus, chosen, (data,) = prepared.corpus, prepared.chosen, prepared.lengths
     vocabulary = Vocabulary.of(chosen.tokenizer)
-    model = config.model.encoder_config(vocabulary.size, config.data.length)
+    if encoder is None:
+        start, model = None, config.model.encoder_config(vocabulary.size, config.data.length)
+    else:
+        start = load_start_model(encoder, config, chosen.tokenizer)
+        model = replace(start.sizes, dropout=config.model.dropout)
     text = text_line(corpus, data, chosen)
     known, space = Input(corpus.identity, corpus.name), config.bounds
-    return Setting(config, known, chosen.tokenizer, data.splits, vocabulary, model, space, device, text)
+    if start is not None and config.strategy.known:
+        space = start.known(space)
+    return Setting(
+        config, known, chosen.tokenizer, data.splits, vocabulary, model, space, device, text, start
+    )

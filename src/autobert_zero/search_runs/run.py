@@ -49,7 +49,10 @@ from autobert_zero.search.strategies.pareto import COSTS
 from autobert_zero.search_runs.evaluator import TrainingEvaluator
 from autobert_zero.search_runs.executors import make_executor
 from autobert_zero.search_runs.finals import Finals
+from autobert_zero.search_runs.latency import LatencyTable
 from autobert_zero.search_runs.prepare import Setting, prepare
+from autobert_zero.search_runs.student_evaluator import StudentEvaluator
+from autobert_zero.search_runs.student_finals import StudentFinals
 from autobert_zero.search_runs.twins import function_of
 from autobert_zero.settings import read_yaml, saved_config
 from autobert_zero.space import Backbone, check_head_dim
@@ -92,28 +95,36 @@ def run_search(
         for backbone in first:
             check_head_dim(backbone.operations, config.model.width, config.model.heads)
         setting = prepare(config, progress.update, remote=ray is not None)
-        setting.limits().check(setting.space, first)
+    limits = setting.limits(out / LATENCIES if resumed else None)
+    if not resumed:
+        limits.check(setting.space, first)
         # Errors up to here name things as the user did.
         setting = replace(setting, config=config.absolute())
     config = setting.config
-    limits = setting.limits(out / LATENCIES)
+    setting = replace(setting, space=limits.within(setting.space))
     strategy = make_strategy(setting.space, config.seed, config.strategy, first, limits.refusal)
     strategy.prefilter = setting.prefilter()
     evaluator = setting.evaluator()
     with closing(make_executor(setting, evaluator, workers, ray)) as executor:
         # All that a damaged folder or a foreign storage can be wrong in is read before anything is written.
-        finals = Finals(setting, out, progress, executor)
+        finals = (
+            Finals(setting, out, progress, executor)
+            if setting.start is None
+            else StudentFinals(setting, out, progress, limits)
+        )
         clock = _Clock(out / TIMES, start)
         if resumed or config.storage is not None:
             history_of(out, setting)
 
         def write_start() -> None:
+            if isinstance(limits.costs.latency, LatencyTable):
+                limits.costs.latency.keep(out / LATENCIES)
             _write_start(setting, out, first)
 
         with _disk_told(), open_run(out, SEARCH, _run_inputs(setting, first), write_start, progress.say):
             search = Search(
                 strategy,
-                TrainingEvaluator(
+                (TrainingEvaluator if setting.start is None else StudentEvaluator)(
                     config.proxy, setting.space, evaluator, executor, snapshots_of(out), progress
                 ),
                 history_of(out, setting, progress.say),
@@ -218,6 +229,8 @@ def _run_inputs(setting: Setting, first: Sequence[Backbone] | None = None) -> di
         # By name too: what a set of them is called may mean more in another version.
         "primitives": Input(_digest(primitives), primitives),
     }
+    if setting.start is not None:
+        inputs["teacher"] = setting.start.teacher.input
     if first is not None:
         name = f"{len(first)} given" if first else "none given"
         inputs["seed backbones"] = Input(_digest(_seeds_text(first)), name)

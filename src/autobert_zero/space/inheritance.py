@@ -12,6 +12,9 @@ from autobert_zero.space.primitives import INPUTS
 _PAIRWISE = ("matmul", "cosine", "euclidean")
 """Operations that compare tokens: (n, d) and (d, n) or (n, d) to (n, n)."""
 
+_LETTERS = {"query": "Q", "key": "K", "value": "V", "gate": "P"}
+"""The input that shared weights have for each role."""
+
 
 @dataclass(frozen=True)
 class LayerInheritance:
@@ -100,6 +103,23 @@ def describe_inheritance(plan: Sequence[LayerInheritance], backbone: Backbone) -
         new = f"; new: {', '.join(each.new)}" if each.new else ""
         lines.append(f"layer {number}, {layer}: from layer {each.source + 1}: {what}{new}")
     return lines
+
+
+def inputs_by_role(graph: Graph) -> tuple[str, ...]:
+    """Which of Q, K, V and P shared weights have for each input of a graph: query, key, value and gate.
+
+    The first input of a role takes its letter; the others take those that are left, in their order.
+    """
+    own = roles(graph)
+    chosen: dict[str, str] = {}
+    for name, role in own.items():
+        if _LETTERS[role] not in chosen.values():
+            chosen[name] = _LETTERS[role]
+    left = [letter for letter in INPUTS if letter not in chosen.values()]
+    for name in own:
+        if name not in chosen:
+            chosen[name] = left.pop(0)
+    return tuple(chosen[name] for name in graph.inputs)
 
 
 def _inherit(layer: Layer, source: Layer, place: int) -> LayerInheritance:

@@ -130,11 +130,6 @@ class Student(nn.Module):
         return self.projections[name](states) if name in self.projections else states
 
 
-Kept = dict[int, tuple[MaskedBatch, list[View]]]
-"""What a teacher computed of batches, by their identity, with the batches themselves, so that no identity is
-used twice."""
-
-
 @dataclass(frozen=True)
 class DistillationLoss:
     """The objective of a distillation, for `training.loop.train`.
@@ -144,14 +139,11 @@ class DistillationLoss:
         distillation: What is learned.
         precision: Number format of the forward passes.
         embeddings: The teacher's embeddings of sequences, kept on disk; None: computed batch by batch.
-        kept: Where embeddings of batches that come again are kept, if nothing else of the teacher is
-            compared; None: nowhere.
     """
 
     teacher: MaskedLM
     distillation: Distillation
     precision: Precision
-    kept: Kept | None = None
     embeddings: TeacherEmbeddings | None = None
 
     def __call__(self, student: nn.Module, part: MaskedBatch, whole: MaskedBatch) -> Tensor:
@@ -205,16 +197,10 @@ class DistillationLoss:
         self, part: MaskedBatch, groups: list[Texts], texts: list[tuple[Tensor, Tensor]], every: bool
     ) -> list[View]:
         """What the teacher makes of texts."""
-        if self.kept is not None and id(part) in self.kept:
-            return self.kept[id(part)][1]
         if self.embeddings is not None and groups:
             known = self.embeddings.embed(part)  # (texts of the part, d)
             return [View(known[group.places], torch.empty(0), []) for group in groups]
-        views = [view_of(self.teacher.encoder, ids, mask, every) for ids, mask in texts]
-        if self.kept is not None and not (every or self.distillation.weights["relations"]):
-            nothing = torch.empty(0)
-            self.kept[id(part)] = part, [View(view.pooled, nothing, []) for view in views]
-        return views
+        return [view_of(self.teacher.encoder, ids, mask, every) for ids, mask in texts]
 
     def _add_texts(
         self, losses: dict[str, Tensor], ours: View, theirs: View, mask: Tensor, counts: tuple[int, int]

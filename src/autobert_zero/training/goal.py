@@ -1,7 +1,7 @@
 """What a training minimises and is measured by: masked tokens, or the distance to a teacher."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 import torch
@@ -16,7 +16,6 @@ from autobert_zero.space.inheritance import even_places
 from autobert_zero.training.distillation import (
     Distillation,
     DistillationLoss,
-    Kept,
     Student,
     agreement,
 )
@@ -157,7 +156,6 @@ class Teacher:
         digest: Of its weights.
         beginning: Id of `[CLS]`, which begins every text.
         settings: What is learned.
-        kept: Keeps what it computed of batches that come again; None: nothing is kept.
     """
 
     name: str
@@ -165,7 +163,6 @@ class Teacher:
     digest: str
     beginning: int
     settings: DistilConfig
-    kept: Kept | None = field(default=None, repr=False)
 
     @property
     def input(self) -> Input:
@@ -203,7 +200,7 @@ class Teacher:
                 *self._kept_lines(embeddings),
             ],
             float("inf"),
-            DistillationLoss(self.model, distillation, precision, self.kept, embeddings),
+            DistillationLoss(self.model, distillation, precision, embeddings),
             sizes.width,
         )
 

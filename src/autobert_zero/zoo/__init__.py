@@ -22,6 +22,7 @@ from autobert_zero.zoo.opponents import (
     opponents,
     rotary,
     rotary_hybrid,
+    students,
     wide_hybrid,
 )
 
@@ -47,5 +48,6 @@ __all__ = [
     "opponents",
     "rotary",
     "rotary_hybrid",
+    "students",
     "wide_hybrid",
 ]

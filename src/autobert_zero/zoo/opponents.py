@@ -6,6 +6,7 @@ from itertools import cycle
 from typing import Any
 
 from autobert_zero.space import Attention, Backbone, Convolution, Layer, Space, parse_formula
+from autobert_zero.space.inheritance import even_places
 from autobert_zero.zoo.backbones import STANDARD, bert, convolution, hybrid
 
 ROTARY = "softmax(scale(rotary(Q) @ rotary(K).T)) @ V"
@@ -127,6 +128,27 @@ def known_backbones(space: Space) -> dict[str, Backbone]:
     for name, backbone in built.items():
         first.setdefault(backbone.key(), name)
     return {name: built[name] for name in first.values()}
+
+
+def students(teacher: Backbone, depth: int) -> dict[str, Backbone]:
+    """What people make of a model with fewer layers: its own, with convolutions between, convolutions only.
+
+    Args:
+        teacher: The model's backbone.
+        depth: At most the teacher's.
+
+    Returns:
+        The layers of the teacher evenly over its depth; convolutions of 9, 7, 3, ... alternating with them;
+        convolutions only.
+    """
+    own = [teacher.layers[place] for place in even_places(depth, len(teacher.layers))]
+    pairs = zip(hybrid(depth).layers, own, strict=True)
+    mixed = (by_hand if isinstance(by_hand, Convolution) else layer for by_hand, layer in pairs)
+    return {
+        "teacher-layers": Backbone(tuple(own)),
+        "hybrid": Backbone(tuple(mixed)),
+        "convolution": convolution(depth),
+    }
 
 
 def _alternating(layers: int, kernels: tuple[int, ...]) -> Backbone:

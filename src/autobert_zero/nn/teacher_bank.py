@@ -1,0 +1,116 @@
+"""The weights that students of a teacher start from: the teacher's own, and branches that are to copy it."""
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from autobert_zero.encoder_config import EncoderConfig
+from autobert_zero.nn.bank import Trained, WeightBank
+from autobert_zero.nn.encoder import EncoderLayer
+from autobert_zero.nn.heads import MaskedLM
+from autobert_zero.space import INPUTS, Attention, Backbone, Graph, Layer
+from autobert_zero.space.inheritance import even_places, inputs_by_role
+
+_LAYERS = "encoder.layers."
+
+
+class TeacherBank(WeightBank):
+    """Shared weights that begin as a teacher, and that candidates leave as they are.
+
+    A student with the teacher's own layers starts with the teacher's weights; one with fewer layers with
+    those of layers that are chosen evenly over the teacher's depth. Inputs of attentions are shared by their
+    role: a query starts as the teacher's query, whatever its letter. Convolutions beside a teacher's
+    attention start as averages of its values, gates with new weights; `training.copying` trains both.
+
+    Attributes:
+        new: For each tensor of a branch, a mask of what the teacher does not have; by name.
+
+    Args:
+        config: Sizes of the teacher.
+        teacher: Its backbone.
+        weights: Its weights by the names of `MaskedLM`; those of the head may be missing.
+    """
+
+    def __init__(self, config: EncoderConfig, teacher: Backbone, weights: Mapping[str, Tensor]) -> None:
+        super().__init__(config, len(teacher.layers))
+        self.moments = {}
+        known = {name: weights[name] for name in self.tensors if name in weights}
+        own = {name: torch.ones_like(tensor, dtype=torch.bool) for name, tensor in self.tensors.items()}
+        for source, target in self._pairs(teacher, known, self.tensors):
+            target.copy_(source)
+        for _, target in self._pairs(teacher, known, own):
+            target.fill_(False)
+        for index, layer in enumerate(teacher.layers):
+            self._begin_other_branch(f"{_LAYERS}{index}.", isinstance(layer, Attention))
+        branches = (".attention.", ".convolution.")
+        self.new = {name: mask for name, mask in own.items() if any(branch in name for branch in branches)}
+
+    def inherit(self, model: MaskedLM, optimizer: torch.optim.Optimizer | None = None) -> None:
+        """Copies weights into a candidate; its optimiser stays new."""
+        super().inherit(model)
+
+    def absorb(self, *trained: Trained) -> None:
+        """Nothing: every candidate starts from the same weights."""
+
+    def state(self) -> dict[str, Tensor]:
+        """The weights."""
+        return self.tensors
+
+    def load_state(self, state: Mapping[str, Tensor]) -> None:
+        """Takes what `state` gave.
+
+        Raises:
+            ValueError: It is of a bank of other sizes.
+        """
+        self._check_shapes(state)
+        self.tensors = {name: state[name] for name in self.tensors}
+
+    def layer_weights(
+        self, module: EncoderLayer, layer: Layer, position: int, tensors: Mapping[str, Tensor]
+    ) -> dict[str, Tensor]:
+        """Puts together what a layer has of tensors like the bank's; gradients flow back into them.
+
+        Args:
+            module: Such a layer; only its parameters' names and shapes are used.
+            layer: The layer.
+            position: Which of the teacher's layers it stands for.
+            tensors: By the names of the bank's; parameters whose tensors are missing are left out.
+
+        Returns:
+            Tensors by the names of the module's parameters.
+        """
+        backbone, weights = Backbone((layer,) * self.layers), {}
+        for name, parameter in module.named_parameters():
+            shared = f"{_LAYERS}{position}.{name}"
+            if shared in tensors:
+                parts = [part for _, part in self._pairs(backbone, {shared: parameter}, tensors)]
+                weights[name] = torch.cat(parts) if len(parts) > 1 else parts[0]
+        return weights
+
+    def _begin_other_branch(self, prefix: str, attends: bool) -> None:
+        """Starts the branch that the teacher's layer does not have from the one that it has."""
+        given, other = ("attention", "convolution") if attends else ("convolution", "attention")
+        width = self.config.width
+        for name in [name for name in self.tensors if name.startswith(f"{prefix}{other}.output.")]:
+            self.tensors[name].copy_(self.tensors[name.replace(f".{other}.", f".{given}.")])
+        if attends:
+            value = INPUTS.index("V") * width
+            for name in [
+                name for name in self.tensors if name.startswith(f"{prefix}convolution.projection.")
+            ]:
+                values = self.tensors[name.replace(".convolution.", ".attention.")].narrow(0, value, width)
+                self.tensors[name].narrow(0, 0, width).copy_(2 * values)  # a gate of 0 halves them
+
+    def _shared_name(self, name: str, depth: int) -> str:
+        if not name.startswith(_LAYERS):
+            return name
+        index, _, rest = name.removeprefix(_LAYERS).partition(".")
+        return f"{_LAYERS}{even_places(depth, self.layers)[int(index)]}.{rest}"
+
+    def _shared_inputs(self, graph: Graph) -> tuple[str, ...]:
+        return inputs_by_role(graph)
+
+    def _check_depth(self, backbone: Backbone) -> None:
+        if len(backbone.layers) > self.layers:
+            raise ValueError(f"the bank holds {self.layers} layers, the candidate has {len(backbone.layers)}")

@@ -1,0 +1,75 @@
+"""The summary of a search from a model, for people."""
+
+from collections.abc import Mapping
+from typing import Any
+
+STUDENT_LABELS = {
+    "every-second": "every second layer of the model",
+    "first-half": "the first half of the model's layers",
+    "teacher-layers": "the model's layers, evenly",
+}
+"""What the opponents are called that only a search from a model has."""
+
+
+def student_verdict(summary: Mapping[str, Any], labels: Mapping[str, str]) -> str:
+    """How fast and how close to its teacher the found student is, and which opponents are closer.
+
+    Args:
+        summary: Of the run.
+        labels: What the models are called, by their names in the summary.
+    """
+    best, teacher = summary["best"], summary["teacher"]
+    if best["status"] != "complete":
+        return f"The found student {best['status']} when distilled: {best['reason']}."
+    near = "" if best["cosine"] is None else f", cosine {best['cosine']:.4f}"
+    sentences = [
+        f"The layers of the found student are {best['speedup']:.2f} times as fast as those of "
+        f"{teacher['model']} ({best['latency_ms']:.3g} of {teacher['latency_ms']:.3g} ms); its distillation "
+        f"loss on held-out text is {best['val_loss']:.4f}{near}."
+    ]
+    if summary["strongest"] is not None:
+        name = summary["strongest"]
+        loss = summary[name]["val_loss"]
+        how = "higher" if loss >= best["val_loss"] else "lower"
+        sentences.append(
+            f"Of the opponents at no more than its latency, {labels[name]} has the lowest loss, {loss:.4f}, "
+            f"{abs(loss - best['val_loss']):.4f} {how}."
+        )
+    slower = [
+        labels[name] for name in labels if name in summary and not summary[name].get("within_latency", True)
+    ]
+    if slower:
+        sentences.append(f"Slower than it: {', '.join(slower)}.")
+    return " ".join([*sentences, "One seed."])
+
+
+def student_table(summary: Mapping[str, Any], labels: Mapping[str, str]) -> list[str]:
+    """The teacher, the found student and its opponents as the lines of a Markdown table."""
+    teacher = summary["teacher"]
+    lines = [
+        "| model | distillation loss | cosine | ms of the layers | speedup | parameters | layers |",
+        "|---|---|---|---|---|---|---|",
+        f"| {teacher['model']} | | | {teacher['latency_ms']:.3g} | 1 | {teacher['parameters']:,} "
+        f"| {len(teacher['backbone'])} |",
+    ]
+    for name in (name for name in labels if name in summary):
+        row = summary[name]
+        costs = f"{row['latency_ms']:.3g} | {row['speedup']:.2f} | {row['parameters']:,}"
+        slower = "" if row["within_latency"] else " (slower than found)"
+        near = "" if row["cosine"] is None else f"{row['cosine']:.4f}"
+        loss = (
+            f"{row['val_loss']:.4f}" if row["status"] == "complete" else f"{row['status']}: {row['reason']}"
+        )
+        lines.append(f"| {labels[name]}{slower} | {loss} | {near} | {costs} | {len(row['backbone'])} |")
+    return lines
+
+
+def student_notes(summary: Mapping[str, Any]) -> tuple[str, str]:
+    """How the comparison was made, and how finalists were chosen, for the summary."""
+    return (
+        f"All were distilled from {summary['teacher']['model']} with the same text, tokens and losses. They "
+        "start from the same shared weights, except for the first half of the layers, which starts from the "
+        "model's own. The loss is measured on held-out text that neither the search nor the choice of the "
+        "winner has seen. Latency is the sum over the layers, measured here, without embeddings.",
+        "Screening of the finalists, distilled for a shorter time, chosen by validation loss:",
+    )

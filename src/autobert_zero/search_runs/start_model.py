@@ -1,0 +1,145 @@
+"""The model that a search starts from: what it decides, what its students start with, and its copies."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
+from random import Random
+from typing import TYPE_CHECKING, Any
+
+from tokenizers import Tokenizer
+from torch import Tensor
+
+from autobert_zero.encoder_config import TRUNK, EncoderConfig
+from autobert_zero.errors import UserError
+from autobert_zero.search.config import SearchConfig
+from autobert_zero.shared_config import DistilConfig, ModelConfig
+from autobert_zero.space import KERNELS, Attention, Backbone, Convolution, Layer, Space, sample_graph
+from autobert_zero.training.goal import Teacher
+from autobert_zero.zoo import known_layers, students
+
+if TYPE_CHECKING:
+    from autobert_zero.hf.encoders import PretrainedEncoder
+
+_KNOWN_DEPTHS = 2
+"""Of how many depths, the greatest ones, a search begins with the known students."""
+
+
+@dataclass(frozen=True)
+class StartModel:
+    """A model that a search starts from.
+
+    Attributes:
+        teacher: What candidates learn from.
+        backbone: Its layers.
+        weights: By the names of `MaskedLM`; those of the head may be missing.
+        source: Its folder or its name on the Hub.
+    """
+
+    teacher: Teacher
+    backbone: Backbone
+    weights: Mapping[str, Tensor]
+    source: str
+
+    @property
+    def sizes(self) -> EncoderConfig:
+        """Its sizes."""
+        return self.teacher.model.encoder.config
+
+    def known(self, space: Space) -> Space:
+        """The space with the students that are known to be good: a search begins with them."""
+        known = {
+            f"{name}, {depth} layers": student
+            for depth in sorted(space.depths, reverse=True)[:_KNOWN_DEPTHS]
+            for name, student in students(self.backbone, depth).items()
+        }
+        first: dict[str, str] = {}
+        for name, student in known.items():
+            first.setdefault(student.key(), name)
+        return replace(space, known=tuple((name, known[name]) for name in first.values()))
+
+
+def model_settings(source: str) -> dict[str, Any]:
+    """Settings of a search that follow from the model that it starts from, by section.
+
+    Raises:
+        UserError: There is no such model, or it is of a kind that our layers do not compute.
+    """
+    from autobert_zero.hf.encoders import open_encoder
+
+    encoder = open_encoder(source)
+    sizes = asdict(encoder.sizes) | {"feed_forward": encoder.sizes.inner}
+    names = set(ModelConfig.model_fields) - {"dropout"}
+    model = {name: value for name, value in sizes.items() if name in names}
+    return {
+        **_FROM_A_MODEL,
+        "model": {**model, "layers": len(encoder.backbone.layers)},
+        "distil": {"teacher": source},
+    }
+
+
+_FROM_A_MODEL: Mapping[str, Any] = {
+    "space": {"min_layers": 1},
+    "proxy": {"sharing": "none", "steps": 40, "rungs": [], "score": "loss", "learning_rate": 5e-4},
+    "final": {"learning_rate": 5e-4, "rates": [], "equal_time": False},
+}
+"""Settings that a search from a model has in place of its preset's."""
+
+
+def open_start_model(settings: DistilConfig) -> "PretrainedEncoder":
+    """Reads what the model is that a search starts from, without its weights.
+
+    Raises:
+        UserError: There is no such model, or it is of a kind that our layers do not compute.
+    """
+    from autobert_zero.hf.encoders import open_encoder
+
+    return open_encoder(settings.teacher)
+
+
+def load_start_model(encoder: "PretrainedEncoder", config: SearchConfig, tokenizer: Tokenizer) -> StartModel:
+    """Loads the model that a search starts from.
+
+    Args:
+        encoder: The model.
+        config: Of the search.
+        tokenizer: Of the search.
+
+    Raises:
+        UserError: The model's vocabulary is another one, or its sizes are not those of the config.
+    """
+    from autobert_zero.data.tokenizer import load_tokenizer
+    from autobert_zero.pretrain.goal import load_teacher
+
+    settings, sizes = config.distil, encoder.sizes
+    assert settings is not None
+    if load_tokenizer(encoder.source).get_vocab() != tokenizer.get_vocab():
+        raise UserError(f"{settings.teacher} has another vocabulary than the search was started with")
+    wanted = config.model.encoder_config(sizes.vocab_size, sizes.max_positions)
+    wrong = [
+        f"{name} {getattr(sizes, name)}, not {getattr(wanted, name)}"
+        for name in ("width", "heads", "inner", *TRUNK)
+        if getattr(sizes, name) != getattr(wanted, name)
+    ]
+    if wrong:
+        raise UserError(f"{settings.teacher} has {', '.join(wrong)}: leave the sizes of the model out")
+    depth = len(encoder.backbone.layers)
+    if config.model.layers > depth:
+        raise UserError(
+            f"model.layers is {config.model.layers}, but {settings.teacher} has {depth} layers; choose at "
+            f"most {depth}"
+        )
+    teacher = load_teacher(encoder, settings, tokenizer, config.data.length, sizes.width)
+    return StartModel(teacher, encoder.backbone, encoder.weights(), encoder.source)
+
+
+def draw_for_copying(space: Space) -> Callable[[Random], Layer]:
+    """How layers are drawn that learn to copy a teacher's: half of the attentions are known ones."""
+    known = list(known_layers(space.primitives).values())
+
+    def draw(random: Random) -> Layer:
+        if random.random() >= space.attention_share:
+            return Convolution(random.choice(KERNELS))
+        if known and random.random() < 0.5:
+            return random.choice(known)
+        return Attention(sample_graph(random, space.max_ops, space.primitives))
+
+    return draw

@@ -1,0 +1,122 @@
+"""Branches that a teacher lacks learn to copy its layers, each for itself, before any student is trained."""
+
+import math
+from collections.abc import Callable, Iterator
+from random import Random
+
+import torch
+from torch import Tensor
+from torch.func import functional_call
+
+from autobert_zero.data.masking import MaskedBatch
+from autobert_zero.nn import MaskedLM
+from autobert_zero.nn.encoder import EncoderLayer, run_layers
+from autobert_zero.nn.teacher_bank import TeacherBank
+from autobert_zero.space import Layer
+from autobert_zero.training.distillation import relative_error, texts_of
+from autobert_zero.training.goal import Teacher
+from autobert_zero.training.loop import Recipe
+from autobert_zero.training.precision import autocast
+
+_DRAWS = 8
+"""Draws of a layer before a position is left out of a step."""
+
+Draw = Callable[[Random], Layer]
+
+
+def copy_layers(
+    bank: TeacherBank,
+    teacher: Teacher,
+    batches: Iterator[MaskedBatch],
+    recipe: Recipe,
+    draw: Draw,
+    seed: int,
+    device: torch.device,
+    on_step: Callable[[int, int, float], None],
+) -> None:
+    """Trains what is new in a bank, in place; what is the teacher's stays as it is, bit for bit.
+
+    In every step a layer that has new parts is drawn for each position. It is given the teacher's own input
+    there and learns, in its new parts, to compute the teacher's output: the loss is the squared error
+    relative to the square of the output, the mean over tokens.
+
+    Args:
+        bank: As it begins.
+        teacher: The teacher.
+        batches: One for each step.
+        recipe: Steps, rate and number format.
+        draw: Draws a layer.
+        seed: Of the draws.
+        device: Where to train.
+        on_step: Called with steps done, steps in all and the mean loss over the positions.
+    """
+    random = Random(f"{seed} copying")
+    model = teacher.model.to(device)
+    leaves = {name: bank.tensors[name].to(device, copy=True).requires_grad_() for name in bank.new}
+    fixed = {name: tensor.to(device) for name, tensor in bank.tensors.items() if name not in leaves}
+    masks = {name: mask.to(device) for name, mask in bank.new.items()}
+    optimizer = torch.optim.AdamW(leaves.values(), lr=recipe.learning_rate, weight_decay=0.0)
+    for step in range(recipe.steps):
+        for group in optimizer.param_groups:
+            group["lr"] = recipe.rate(step)
+        texts = [
+            (group.ids.to(device), group.mask.to(device))
+            for group in texts_of(next(batches), teacher.beginning)
+        ]
+        losses = []
+        with autocast(recipe.precision, device):
+            states = [_states(model, ids, mask) for ids, mask in texts]
+            for position in range(bank.layers):
+                drawn = _draw_new(bank, position, draw, random)
+                if drawn is not None:
+                    weights = bank.layer_weights(*drawn, position, {**fixed, **leaves})
+                    inputs = [(each[position], each[position + 1]) for each in states]
+                    loss = _copying_loss(drawn[0], weights, inputs, [mask for _, mask in texts])
+                    losses.append(loss)
+        total = torch.stack([loss for loss in losses if math.isfinite(loss)] or [torch.zeros(())]).sum()
+        if total.requires_grad:
+            total.backward()
+        for name, leaf in leaves.items():
+            if leaf.grad is not None:
+                leaf.grad = leaf.grad * masks[name] if leaf.grad.isfinite().all() else None
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        on_step(step + 1, recipe.steps, float(total) / max(len(losses), 1))
+    for name, leaf in leaves.items():
+        bank.tensors[name] = leaf.detach().to(bank.tensors[name].device)
+
+
+@torch.no_grad()
+def _states(teacher: MaskedLM, ids: Tensor, mask: Tensor) -> list[Tensor]:
+    """The input of the teacher's first layer and the output of every layer, (T, n, d) each."""
+    states: list[Tensor] = []
+    x = teacher.encoder.embeddings(ids)
+    run_layers(teacher.encoder.layers, x, mask, states=states)
+    return [x, *states]
+
+
+def _draw_new(
+    bank: TeacherBank, position: int, draw: Draw, random: Random
+) -> tuple[EncoderLayer, Layer] | None:
+    """A layer with new parts at a position, without weights; None where no draw has any."""
+    for _ in range(_DRAWS):
+        layer = draw(random)
+        with torch.device("meta"):
+            module = EncoderLayer(layer, bank.config, first=position == 0).eval()
+        if any(mask.any() for mask in bank.layer_weights(module, layer, position, bank.new).values()):
+            return module, layer
+    return None
+
+
+def _copying_loss(
+    module: EncoderLayer,
+    weights: dict[str, Tensor],
+    states: list[tuple[Tensor, Tensor]],
+    masks: list[Tensor],
+) -> Tensor:
+    """The relative squared error of a layer's outputs, the mean over tokens."""
+    total = torch.zeros((), device=masks[0].device)
+    for (given, wanted), mask in zip(states, masks, strict=True):
+        output = functional_call(module, weights, (given, mask))
+        total = total + relative_error(output.float()[mask], wanted.float()[mask])
+    return total / sum(int(mask.sum()) for mask in masks)

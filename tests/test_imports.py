@@ -43,7 +43,7 @@ MAY_IMPORT = {
     "announce": {"nn", "data", "training", "devices", "estimate", "progress"},
     "estimate": {"space", "nn", "data", "training"},
     "plan": {"errors", "cost", "nn", "data", "training", "devices", "estimate", "measure", "progress"},
-    "measure": {"space", "nn", "data", "cost", "devices"},
+    "measure": {"space", "nn", "data", "cost", "devices", "training"},
     "describe": {"errors", "space", "compile", "cost"},
     "finetune": {
         "errors",

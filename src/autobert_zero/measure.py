@@ -13,9 +13,15 @@ from autobert_zero.data.masking import MASKED_SHARE
 from autobert_zero.encoder_config import EncoderConfig
 from autobert_zero.nn.encoder import EncoderLayer, initialise
 from autobert_zero.space import Backbone, Layer
+from autobert_zero.training.precision import Precision, autocast
 
 _BYTES_PER_WEIGHT = 16
 """A weight, its gradient and Adam's two means."""
+
+_WARM_UP_SECONDS = 0.3
+"""An idle card computes at a fraction of its clock."""
+_QUEUED = 50
+"""Runs between two events of a card."""
 
 _RUNS = 20
 _SECONDS = 2.0
@@ -23,9 +29,15 @@ _SECONDS = 2.0
 
 
 def measure_backbone(
-    backbone: Backbone, width: int, heads: int, length: int, batch: int, device: torch.device
+    backbone: Backbone,
+    width: int,
+    heads: int,
+    length: int,
+    batch: int,
+    device: torch.device,
+    precision: Precision = "fp32",
 ) -> dict[Layer, Measured]:
-    """Measures each distinct layer of the canonical form, in single precision without dropout.
+    """Measures each distinct layer of the canonical form, without dropout.
 
     Args:
         backbone: Any backbone.
@@ -34,17 +46,23 @@ def measure_backbone(
         length: Tokens in a sequence.
         batch: Sequences in a batch.
         device: Where.
+        precision: Number format.
 
     Raises:
         ValueError: The heads do not divide the width.
     """
     config = EncoderConfig(vocab_size=1, width=width, heads=heads)
     layers = dict.fromkeys(backbone.canonical().layers)
-    return {layer: measure_layer(layer, config, batch, length, device) for layer in layers}
+    return {layer: measure_layer(layer, config, batch, length, device, precision) for layer in layers}
 
 
 def measure_layer(
-    layer: Layer, config: EncoderConfig, batch: int, tokens: int, device: torch.device
+    layer: Layer,
+    config: EncoderConfig,
+    batch: int,
+    tokens: int,
+    device: torch.device,
+    precision: Precision = "fp32",
 ) -> Measured:
     """Builds a layer with random weights and times it.
 
@@ -54,6 +72,7 @@ def measure_layer(
         batch: Sequences.
         tokens: In each.
         device: Where.
+        precision: Number format.
 
     Returns:
         Medians of the times.
@@ -65,13 +84,22 @@ def measure_layer(
     toward = torch.randn_like(x)
 
     def training() -> None:
-        module(x, None).backward(toward)
+        with autocast(precision, device):
+            output = module(x, None)
+        output.backward(toward.to(output.dtype))
 
-    return Measured(_forward(module, x), _median(training, device), _saved_bytes(module, x))
+    with autocast(precision, device):
+        kept = _saved_bytes(module, x)
+    return Measured(_forward(module, x, precision), _seconds(training, device), kept)
 
 
 def measure_forward(
-    layer: Layer, config: EncoderConfig, batch: int, tokens: int, device: torch.device
+    layer: Layer,
+    config: EncoderConfig,
+    batch: int,
+    tokens: int,
+    device: torch.device,
+    precision: Precision = "fp32",
 ) -> float:
     """Builds a layer with random weights and times its forward pass, without dropout.
 
@@ -81,6 +109,7 @@ def measure_forward(
         batch: Sequences.
         tokens: In each.
         device: Where.
+        precision: Number format.
 
     Returns:
         The median in seconds.
@@ -88,15 +117,15 @@ def measure_forward(
     module = EncoderLayer(layer, config)
     initialise(module)
     module.to(device).eval()
-    return _forward(module, torch.randn(batch, tokens, config.width, device=device))
+    return _forward(module, torch.randn(batch, tokens, config.width, device=device), precision)
 
 
-def _forward(module: EncoderLayer, x: Tensor) -> float:
+def _forward(module: EncoderLayer, x: Tensor, precision: Precision) -> float:
     def forward() -> None:
-        with torch.inference_mode():
+        with torch.inference_mode(), autocast(precision, x.device):
             module(x, None)
 
-    return _median(forward, x.device)
+    return _seconds(forward, x.device)
 
 
 def training_memory(
@@ -133,6 +162,48 @@ def training_memory(
 
 def _layer_kept(layer: Layer, config: EncoderConfig, tokens: int) -> int:
     return _saved_bytes(EncoderLayer(layer, config), torch.randn(1, tokens, config.width, requires_grad=True))
+
+
+def _seconds(run: Callable[[], None], device: torch.device) -> float:
+    """Median seconds of a run."""
+    return _queued_seconds(run, device) if device.type == "cuda" else _median(run, device)
+
+
+def _queued_seconds(run: Callable[[], None], device: torch.device) -> float:
+    """Median seconds that a card computes for a run.
+
+    A layer is some twenty launches, which take longer than its kernels: a clock on the CPU, and a wait after
+    each run, would measure Python. The runs are a CUDA graph where they can be captured, are queued without
+    waiting, and events on the card take the time.
+    """
+    with torch.cuda.device(device):
+        start = time.perf_counter()
+        while time.perf_counter() - start < _WARM_UP_SECONDS:
+            run()
+            torch.cuda.synchronize()
+        again = _captured(run)
+        times = []
+        for _ in range(3):
+            begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+            begin.record()
+            for _ in range(_QUEUED):
+                again()
+            end.record()
+            end.synchronize()
+            times.append(begin.elapsed_time(end) / 1000 / _QUEUED)
+    return median(times)
+
+
+def _captured(run: Callable[[], None]) -> Callable[[], None]:
+    """A run as one launch; the run itself where it waits for the card, which a graph cannot."""
+    graph = torch.cuda.CUDAGraph()
+    try:
+        with torch.cuda.graph(graph):
+            run()
+    except RuntimeError:
+        torch.cuda.synchronize()
+        return run
+    return graph.replay
 
 
 def _median(run: Callable[[], None], device: torch.device) -> float:

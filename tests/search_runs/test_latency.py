@@ -15,7 +15,7 @@ MODEL = EncoderConfig(vocab_size=1, width=8, heads=2)
 
 
 def table(path: Path | None) -> LatencyTable:
-    return LatencyTable(MODEL, 1, 16, torch.device("cpu"), path)
+    return LatencyTable(MODEL, 1, 16, torch.device("cpu"), "fp32", path)
 
 
 def test_measures_milliseconds_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -33,11 +33,13 @@ def describe_command(
     if measure:
         from autobert_zero.devices import describe_device, find_device
         from autobert_zero.measure import measure_backbone
+        from autobert_zero.training.precision import resolve_precision
 
         where = find_device(device)
-        measured = measure_backbone(read, width, heads, length, batch, where)
+        measured = measure_backbone(read, width, heads, length, batch, where, "auto")
         text = describe_backbone(read, width, heads, length, vocab_size, measured)
-        text += f"\n({batch} x {length} tokens on {describe_device(where)}, single precision)"
+        number_format = resolve_precision("auto", where)
+        text += f"\n({batch} x {length} tokens on {describe_device(where)}, {number_format})"
     typer.echo(text)
 
 

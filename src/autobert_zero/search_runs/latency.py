@@ -10,6 +10,7 @@ from autobert_zero.files import write_text
 from autobert_zero.measure import measure_forward
 from autobert_zero.nn import EncoderConfig
 from autobert_zero.space import Layer
+from autobert_zero.training.precision import Precision
 
 
 class LatencyTable:
@@ -23,6 +24,7 @@ class LatencyTable:
         batch: Sequences.
         length: Tokens in each.
         device: Where to measure.
+        precision: Number format.
         path: Where the measurements are kept; None: nowhere, until `keep` is called.
 
     Raises:
@@ -30,12 +32,19 @@ class LatencyTable:
     """
 
     def __init__(
-        self, model: EncoderConfig, batch: int, length: int, device: torch.device, path: Path | None = None
+        self,
+        model: EncoderConfig,
+        batch: int,
+        length: int,
+        device: torch.device,
+        precision: Precision,
+        path: Path | None = None,
     ) -> None:
         self._model = model
         self._batch = batch
         self._length = length
         self._device = device
+        self._precision = precision
         self._path = path
         self._times: dict[str, float] = {}
         if path is not None and path.exists():
@@ -49,7 +58,9 @@ class LatencyTable:
         """Milliseconds of a layer in canonical form, with its feed-forward block."""
         key = str(layer)
         if key not in self._times:
-            seconds = measure_forward(layer, self._model, self._batch, self._length, self._device)
+            seconds = measure_forward(
+                layer, self._model, self._batch, self._length, self._device, self._precision
+            )
             self._times[key] = 1000 * seconds
             if self._path is not None:
                 self.keep(self._path)

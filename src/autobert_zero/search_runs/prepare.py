@@ -67,6 +67,8 @@ class Setting:
             ray: Address of the cluster that does the training; None: this machine does.
         """
         config, precision = self.config, self.config.precision
+        batch = f"{config.limits.latency_batch} x {config.limits.latency_length} tokens"
+        latency = [f"latency is measured with {batch}, in this precision"] if config.measures_latency else []
         lines = [
             self.text,
             model_line(config.model.layers, self.model),
@@ -78,6 +80,7 @@ class Setting:
         return [
             *lines,
             machine_line(self.device, precision),
+            *latency,
             estimate_line(search_parts(config), self.model, precision, self.device),
         ]
 
@@ -94,7 +97,7 @@ class Setting:
         table = None
         if config.measures_latency:
             batch, length = limits.latency_batch, limits.latency_length
-            table = LatencyTable(self.model, batch, length, self.device, latencies)
+            table = LatencyTable(self.model, batch, length, self.device, config.precision, latencies)
         teacher = None if self.start is None else self.start.backbone
         return Limits(limits, Costs(self.model, config.data.length, table), teacher)
 

@@ -1,13 +1,13 @@
 """What a model forgets when it is continued on other text, with and without its own embeddings as a goal.
 
-    python benchmarks/continuing.py --corpus BOOKS --stsb GLUE/stsb --out DIR [--teacher DIR] [--steps 300]
-        [--rate 1e-4] [--quick]
+    python benchmarks/continuing.py --corpus BOOKS --stsb GLUE/stsb --out DIR [--teacher DIR]
+        [--steps 300] [--rate 1e-4] [--quick]
 
-The model is all-MiniLM-L6-v2, or `--teacher`. It is continued twice on the corpus, on the same batches: by masked
-tokens alone (`masked`), and by masked tokens while it stays close to the embeddings that it had before
-(`masked_and_own`: `autobert-zero distil --teacher M --start M --set distil.masked=1`). Both are measured before
-and after: loss of masked tokens on held-out text of the corpus, and Spearman's correlation on STS-B. MiniLM comes
-without a head that predicts masked tokens; both begin with the same new one.
+The model is all-MiniLM-L6-v2, or `--teacher`. It is continued twice on the corpus, on the same batches: by
+masked tokens alone (`masked`), and by masked tokens while it stays close to the embeddings that it had before
+(`masked_and_own`: `autobert-zero distil --teacher M --start M --set distil.masked=1`). Both are measured
+before and after: loss of masked tokens on held-out text of the corpus, and Spearman's correlation on STS-B.
+MiniLM comes without a head that predicts masked tokens; both begin with the same new one.
 
 `--quick` takes a minute and no package or data: a tiny model with random weights, the embedded corpus and
 made-up pairs, which show that every part runs, and nothing about forgetting.

@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from test_report_pretraining import training
 from toy_runs import toy_run
 
-from autobert_zero.report.page import render
+from autobert_zero.report.page import render, write_report
 from autobert_zero.report.runs import Run
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -40,6 +41,13 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("page") / "report.html"
     path.write_text(render(RUNS), encoding="utf-8")
     return path
+
+
+@pytest.fixture(scope="module")
+def trainings(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("trainings")
+    runs = [training(folder / "one"), training(folder / "two-with-a-long-name-" * 3)]
+    return write_report(runs, folder / "report.html")
 
 
 @pytest.fixture(params=[(1280, "light"), (390, "dark")], ids=["desktop", "phone"])
@@ -166,3 +174,21 @@ def test_long_names_are_cut_at_the_edge(page: Any) -> None:
 
 def test_nothing_is_wider_than_the_screen(page: Any) -> None:
     assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
+
+
+def test_the_page_of_pretrainings(browser: Any, trainings: Path) -> None:
+    page = browser.new_page(viewport={"width": 390, "height": 800}, color_scheme="dark")
+    complaints: list[str] = []
+    page.on("console", lambda message: complaints.append(message.text))
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.goto(trainings.as_uri())
+    assert page.locator("#charts svg path").count() == 2 * 4
+    page.locator("#charts svg").first.hover()
+    assert "two-with-a-long-name" in page.locator("#charts .readout").first.inner_text()
+    page.click(".picture >> nth=1")
+    assert page.locator("dialog[open] img").count() == 1
+    page.click("dialog[open] button")
+    assert page.evaluate(CONTRAST) == []
+    assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
+    assert complaints == []
+    page.close()

@@ -12,12 +12,14 @@ from autobert_zero.cli.backbones import STDIN
 
 @app.command("report")
 def report_command(
-    runs: Annotated[list[Path], typer.Argument(help="Folders of searches, finished or not.")],
+    runs: Annotated[
+        list[Path], typer.Argument(help="Folders of searches or of pre-trainings, finished or not.")
+    ],
     out: Annotated[
         Path, typer.Option("--out", "-o", help="The HTML file to write; - for standard output.")
     ] = Path("report.html"),
 ) -> None:
-    """Show one search, or compare several, as one HTML file that opens offline."""
+    """Show one search or pre-training, or compare several, as one HTML file that opens offline."""
     from autobert_zero.report.page import read_page, write_report
 
     if str(out) == STDIN:

@@ -8,13 +8,14 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment
+from jinja2 import Environment, PackageLoader
 
 from autobert_zero.minimal_pairs.results import remarks
 from autobert_zero.report.curves import Comparison, Group, Interval, differing_settings, group_comparable
 from autobert_zero.report.data import drawn, failures, run_data, saved, statuses
 from autobert_zero.report.draw import svg
 from autobert_zero.report.lineage import lineage
+from autobert_zero.report.pretraining import Pretraining, charts, comparable, pretrainings
 from autobert_zero.report.runs import ReportError, Run, read_reported_run
 from autobert_zero.run_folder.names import SEARCH
 from autobert_zero.search.outputs import LABELS, NOISE
@@ -49,15 +50,16 @@ def read_page(folders: Sequence[Path]) -> str:
     Raises:
         ReportError: A folder is no run.
     """
-    return render([read_reported_run(folder) for folder in folders])
+    trainings = pretrainings(folders)
+    return (
+        render([read_reported_run(folder) for folder in folders])
+        if trainings is None
+        else render_pretrainings(trainings)
+    )
 
 
 def render(runs: Sequence[Run]) -> str:
-    """The page as text."""
-    assets = files("autobert_zero.report") / "assets"
-    environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    environment.filters |= {"interval": _interval, "number": _number, "sentence": sentence}
-    template = environment.from_string((assets / "page.html").read_text(encoding="utf-8"))
+    """The page of searches as text."""
     comparisons = group_comparable(runs)
     groups = [each for comparison in comparisons for each in comparison.groups]
     counts = iter(range(len(groups)))
@@ -76,8 +78,10 @@ def render(runs: Sequence[Run]) -> str:
         data["pictures"].append(
             {str(n): svg(run.trials[n].proposal.backbone, use_dot=False) for n in numbers}
         )
-    return template.render(
-        title=_title(runs),
+    return _page(
+        "report",
+        runs,
+        data,
         verdict=_verdict(runs, comparisons),
         comparisons=comparisons,
         several=max(len(each.runs) for each in groups) > 1,
@@ -85,10 +89,41 @@ def render(runs: Sequence[Run]) -> str:
         labels={name: label for name, label in LABELS.items() if any(name in each.finals for each in groups)},
         distilled=all(run.config is not None and run.config.distil is not None for run in runs),
         runs=[_facts(run) for run in runs],
-        style=(assets / "report.css").read_text(encoding="utf-8"),
-        script=(assets / "report.js").read_text(encoding="utf-8"),
-        data=embedded(data),
     )
+
+
+def render_pretrainings(runs: Sequence[Pretraining]) -> str:
+    """The page of pre-trainings as text."""
+    data = {
+        "names": [run.name for run in runs],
+        "charts": charts(runs),
+        "pictures": [svg(run.backbone, use_dot=False) if run.backbone else None for run in runs],
+    }
+    verdict = runs[0].verdict if len(runs) == 1 else f"{len(runs)} pre-trainings."
+    return _page("pretraining", runs, data, verdict=verdict, comparable=comparable(runs), runs=runs)
+
+
+def _page(kind: str, named: Sequence[Run] | Sequence[Pretraining], data: Any, **values: Any) -> str:
+    """Fills the template of a kind of page."""
+    environment = Environment(
+        loader=PackageLoader("autobert_zero.report", "assets"),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"interval": _interval, "number": _number, "sentence": sentence}
+    return environment.get_template(f"{kind}.html").render(
+        title=_title([run.name for run in named]),
+        style=_asset("report.css"),
+        charts=_asset("charts.js"),
+        script=_asset(f"{kind}.js"),
+        data=embedded(data),
+        **values,
+    )
+
+
+def _asset(name: str) -> str:
+    return (files("autobert_zero.report") / "assets" / name).read_text(encoding="utf-8")
 
 
 def embedded(data: Any) -> str:
@@ -100,8 +135,7 @@ def embedded(data: Any) -> str:
     )
 
 
-def _title(runs: Sequence[Run]) -> str:
-    names = [run.name for run in runs]
+def _title(names: Sequence[str]) -> str:
     return ", ".join(names) if len(names) <= 3 else f"{len(names)} runs: {', '.join(names[:3])}, …"
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from autobert_zero.encoder_config import EncoderConfig
 from autobert_zero.errors import UserError
 from autobert_zero.minimal_pairs.results import read_results
-from autobert_zero.run_folder import FINETUNING, PRETRAINING, SEARCH, kind_of, read_record
+from autobert_zero.run_folder import FINETUNING, SEARCH, kind_of, read_record
 from autobert_zero.run_folder.names import (
     FINALS,
     LEADERBOARD,
@@ -18,7 +18,6 @@ from autobert_zero.run_folder.names import (
     SEED_BACKBONES,
     STUDY_FILE,
     SUMMARY,
-    TENSORBOARD,
     TOKENIZER,
 )
 from autobert_zero.search.config import SearchConfig
@@ -104,13 +103,8 @@ def read_reported_run(folder: Path) -> Run:
     Raises:
         ReportError: It is no run at all.
     """
-    kind = kind_of(folder)
-    if kind is not None and kind is not SEARCH:
-        looked_at = {
-            PRETRAINING: f"tensorboard --logdir {folder / TENSORBOARD} shows its curves",
-            FINETUNING: f"its figures are in {folder / SCORE}",
-        }
-        raise ReportError(f"{folder} holds a {kind.name}, not a search; {looked_at[kind]}")
+    if kind_of(folder) is FINETUNING:
+        raise ReportError(f"{folder} holds a fine-tuning, not a search; its figures are in {folder / SCORE}")
     if not any((folder / sign).exists() for sign in _SIGNS):
         what = f"has none of {', '.join(_SIGNS)}" if folder.is_dir() else "is not there"
         raise ReportError(f"{folder} is no run: it {what}; give the --out of a search")

@@ -1,0 +1,292 @@
+"""Pre-trainings for their report: what their folders hold, whole, unfinished or damaged."""
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from autobert_zero.errors import UserError
+from autobert_zero.minimal_pairs.results import read_results, remarks
+from autobert_zero.run_folder import FINETUNING, PRETRAINING, kind_of, read_record
+from autobert_zero.run_folder.names import METRICS, SCORE, SUMMARY
+from autobert_zero.run_folder.record import RunRecord
+from autobert_zero.settings import read_yaml
+from autobert_zero.space import Backbone
+from autobert_zero.urls import hide_passwords
+
+Figures = Mapping[str, float]
+
+_VALIDATION = "validation_"
+_NAMES = {
+    "loss": "loss",
+    "cosine": "cosine to the teacher, validation",
+    "mlm_accuracy": "accuracy of masked tokens, validation",
+    "nsp_accuracy": "accuracy of next sentences, validation",
+    "learning_rate": "learning rate",
+    "tokens_per_second": "tokens per second",
+}
+"""What charts of figures are called; of others their keys."""
+
+
+@dataclass(frozen=True)
+class FineTuning:
+    """A row of the table of fine-tunings.
+
+    Attributes:
+        task: The task's name.
+        split: A split with labels.
+        scores: Means and standard deviations of its metrics, in words.
+        seeds: Number of seeds.
+        folder: The folder of the fine-tuning.
+    """
+
+    task: str
+    split: str
+    scores: str
+    seeds: int
+    folder: str
+
+
+@dataclass(frozen=True)
+class Pretraining:
+    """What is left of a pre-training.
+
+    Attributes:
+        name: What the page calls it.
+        figures: The lines of its log.
+        summary: None while it is not finished.
+        backbone: None where neither config nor summary name it.
+        planned: Steps of all phases; 0 where the config is missing.
+        text: Digest of its text; empty where it was not recorded.
+        vocabulary: Digest of its vocabulary; likewise.
+        teacher: The model that was distilled; empty where there was none.
+        corpus: What the text is called, in words.
+        config: The config as YAML; empty where it is missing.
+        commands: The commands of its start and of its continuations.
+        versions: Packages and code that started it, in words.
+        fine_tunings: Results of fine-tunings beside it.
+        minimal_pairs: Results on minimal pairs; None where they were not measured.
+        missing: What could not be read and what the page lacks for it, a sentence each.
+    """
+
+    name: str
+    figures: Sequence[Figures] = ()
+    summary: Mapping[str, Any] | None = None
+    backbone: Backbone | None = None
+    planned: int = 0
+    text: str = ""
+    vocabulary: str = ""
+    teacher: str = ""
+    corpus: str = ""
+    config: str = ""
+    commands: Sequence[str] = ()
+    versions: str = ""
+    fine_tunings: Sequence[FineTuning] = ()
+    minimal_pairs: Mapping[str, Any] | None = None
+    missing: Sequence[str] = field(default_factory=tuple)
+
+    @property
+    def steps(self) -> int:
+        """The last step in the log."""
+        return int(max((each["step"] for each in self.figures), default=0))
+
+    @property
+    def remarks(self) -> list[str]:
+        """What the results on minimal pairs leave out."""
+        return remarks(self.minimal_pairs) if self.minimal_pairs else []
+
+    @property
+    def verdict(self) -> str:
+        """The training in a sentence."""
+        if self.summary is None:
+            planned = f" of {self.planned:,}" if self.planned else ""
+            return f"Not finished: {self.steps:,}{planned} steps are logged."
+        return (
+            f"{self.name} has a held-out loss of {self.summary['holdout_loss']:.4f} after "
+            f"{self.summary['tokens']:,} tokens."
+        )
+
+
+def read_pretraining(folder: Path) -> Pretraining:
+    """Reads what there is of a pre-training."""
+    missing: list[str] = []
+    config = _config(folder, missing)
+    summary = _summary(folder, missing)
+    record = _record(folder, missing)
+    corpus = config.get("text", {}).get("corpus", "")
+    start = record.sessions[0] if record else {}
+    versions = ", ".join(f"{name} {version}" for name, version in start.get("versions", {}).items())
+    commit = f"; commit {start['commit'][:12]}" if start.get("commit") else ""
+    identities = {what: each.identity for what, each in record.inputs.items()} if record else {}
+    try:
+        pairs = read_results(folder)
+    except UserError as error:
+        missing.append(f"{error}: no accuracy on minimal pairs.")
+        pairs = None
+    text = identities.get("text", "")
+    return Pretraining(
+        name=folder.resolve().name,
+        figures=_figures(folder, missing),
+        summary=summary,
+        backbone=_backbone((summary or {}).get("backbone") or config.get("backbone")),
+        planned=sum(phase["steps"] for phase in config.get("phases", ())),
+        text=text,
+        vocabulary=identities.get("vocabulary", ""),
+        teacher=(config.get("distil") or {}).get("teacher", ""),
+        corpus=(corpus if isinstance(corpus, str) else ", ".join(corpus))
+        + (f" (digest {text[:12]})" if text else ""),
+        config=_shown(folder),
+        commands=[each["command"] for each in record.sessions if each["command"]] if record else (),
+        versions=versions + commit,
+        fine_tunings=_fine_tunings(folder),
+        minimal_pairs=pairs,
+        missing=tuple(missing),
+    )
+
+
+def charts(runs: Sequence[Pretraining]) -> list[dict[str, Any]]:
+    """One chart for each kind of figure: its name and its series, training and validation together."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    for number, run in enumerate(runs):
+        for key in dict.fromkeys(key for line in run.figures for key in line if key != "step"):
+            kind = key.removeprefix(_VALIDATION)
+            split = ("validation " if key != kind else "training ") if kind == "loss" else ""
+            points = [[line["step"], line[key]] for line in run.figures if key in line]
+            label = (
+                f"{run.name} {split}".strip() if len(runs) > 1 else split.strip() or kind.replace("_", " ")
+            )
+            series = {"run": number, "label": label, "dashed": key != kind, "points": points}
+            found.setdefault(kind, []).append(series)
+    ordered = sorted(found, key=lambda kind: ([*_NAMES, kind]).index(kind))
+    return [{"name": _NAMES.get(kind, kind.replace("_", " ")), "series": found[kind]} for kind in ordered]
+
+
+def comparable(runs: Sequence[Pretraining]) -> str:
+    """Whether the losses of several trainings mean the same; empty for one."""
+    if len(runs) == 1:
+        return ""
+    if not all(run.text and run.vocabulary for run in runs):
+        return "Whether all were trained on the same text and vocabulary was not recorded."
+    if len({(run.text, run.vocabulary, run.teacher) for run in runs}) > 1:
+        return "Losses cannot be compared: the trainings differ in their text, vocabulary or teacher."
+    return "All have the same text and vocabulary, so their losses can be compared."
+
+
+def _config(folder: Path, missing: list[str]) -> dict[str, Any]:
+    try:
+        return dict(read_yaml(folder / PRETRAINING.marker))
+    except (UserError, ValueError) as error:
+        missing.append(f"The config cannot be read ({error}).")
+        return {}
+
+
+def _shown(folder: Path) -> str:
+    try:
+        return hide_passwords((folder / PRETRAINING.marker).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return ""
+
+
+def _summary(folder: Path, missing: list[str]) -> Mapping[str, Any] | None:
+    path = folder / SUMMARY
+    if not path.exists():
+        missing.append(f"{SUMMARY} is missing: the training is not finished.")
+        return None
+    try:
+        summary: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        float(summary["holdout_loss"])
+        int(summary["tokens"])
+    except (OSError, ValueError, KeyError, TypeError):
+        missing.append(f"{SUMMARY} is damaged: the figures at the end are not known.")
+        return None
+    return summary
+
+
+def _record(folder: Path, missing: list[str]) -> RunRecord | None:
+    try:
+        record = read_record(folder)
+    except UserError as error:
+        missing.append(f"{error}.")
+        return None
+    if record is None:
+        missing.append("How the training was started was not recorded.")
+    return record
+
+
+def _figures(folder: Path, missing: list[str]) -> list[Figures]:
+    """The log, without lines that a kill has cut and values that are no numbers."""
+    try:
+        lines = (folder / METRICS).read_text(encoding="utf-8").splitlines()
+    except (OSError, ValueError):
+        missing.append(f"{METRICS} cannot be read: there are no curves.")
+        return []
+    figures = []
+    for line in lines:
+        try:
+            values = json.loads(line)
+            figures.append(_finite({**values, "step": float(values["step"])}))
+        except (ValueError, KeyError, TypeError, AttributeError):
+            continue
+    if len(figures) < len(lines):
+        count = len(lines) - len(figures)
+        missing.append(f"{METRICS} has {count:,} damaged line{'s' * (count > 1)}, left out here.")
+    return figures
+
+
+def _finite(values: Mapping[str, Any]) -> Figures:
+    return {
+        key: value for key, value in values.items() if isinstance(value, int | float) and math.isfinite(value)
+    }
+
+
+def _backbone(layers: Any) -> Backbone | None:
+    try:
+        return Backbone.from_list(layers) if layers else None
+    except (UserError, ValueError, TypeError):
+        return None
+
+
+def _fine_tunings(folder: Path) -> list[FineTuning]:
+    """Fine-tunings of a model of this name, in folders beside it and in theirs."""
+    rows = []
+    around = folder.resolve().parent
+    for path in sorted([*around.glob(f"*/{FINETUNING.marker}"), *around.glob(f"*/*/{FINETUNING.marker}")]):
+        found = path.parent
+        try:
+            record = read_record(found)
+            model = record.inputs.get("model") if record else None
+            if model is None or Path(model.name).name != folder.resolve().name:
+                continue
+            score = json.loads((found / SCORE).read_text(encoding="utf-8"))
+            for splits, spread in ((score["mean"], score["spread"]), (score["test"], score["test_spread"])):
+                for split, metrics in splits.items():
+                    words = ", ".join(
+                        f"{metric} {100 * value:.1f}"
+                        + (f" ± {100 * spread[split][metric]:.1f}" if score["seeds"] > 1 else "")
+                        for metric, value in metrics.items()
+                    )
+                    place = str(found.relative_to(around))
+                    rows.append(FineTuning(score["task"], split, words, score["seeds"], place))
+        except (UserError, OSError, ValueError, KeyError, TypeError):
+            continue  # not finished, or of an older version: there is no score to show
+    return rows
+
+
+def pretrainings(folders: Sequence[Path]) -> list[Pretraining] | None:
+    """The pre-trainings in folders; None where none holds one.
+
+    Raises:
+        UserError: Some hold one and others do not.
+    """
+    kinds = [kind_of(folder) for folder in folders]
+    if PRETRAINING not in kinds:
+        return None
+    for folder, kind in zip(folders, kinds, strict=True):
+        if kind is not PRETRAINING:
+            raise UserError(
+                f"{folder} holds no pre-training, but others of these folders do; a report shows either "
+                "searches or pre-trainings"
+            )
+    return [read_pretraining(folder) for folder in folders]

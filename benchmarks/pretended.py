@@ -50,9 +50,9 @@ _SINGLE = {
 
 
 class _Pretended(Tensor):
-    """A tensor on the pretended device; `inner` holds its values."""
+    """A tensor on the pretended device; `held` has its values."""
 
-    inner: Tensor
+    held: Tensor
 
     @staticmethod
     def __new__(cls, inner: Tensor) -> "_Pretended":
@@ -64,11 +64,17 @@ class _Pretended(Tensor):
             dtype=inner.dtype,
             device=DEVICE,
         )
-        made.inner = inner
+        made.held = inner
         return made
 
+    def tolist(self) -> Any:
+        """Waits, as that of a device's tensor; PyTorch refuses it for subclasses."""
+        return self.to("cpu").tolist()
+
     @classmethod
-    def __torch_dispatch__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+    def __torch_dispatch__(  # type: ignore[override]
+        cls, func: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
         raise RuntimeError(f"{func} outside of `pretended_device`")
 
 
@@ -110,7 +116,7 @@ class Counts(TorchDispatchMode):
             given["device"] = _CPU
         if there or onto:
             self._count(func, args, given, onto, bool(there))
-        plain_args, plain = tree_map_only(_Pretended, lambda each: each.inner, (args, given))
+        plain_args, plain = tree_map_only(_Pretended, lambda each: each.held, (args, given))
         plain.pop("pin_memory", None)
         out = func(*plain_args, **plain)
         if not onto:
@@ -223,8 +229,9 @@ def pretended_device() -> Iterator[Counts]:
             (sys.modules[_has_foreach_support.__module__], "_get_foreach_kernels_supported_devices", kinds),
         ):
             stack.enter_context(mock.patch.object(target, name, value))
-        _foreach_supported_types.append(_Pretended)
-        stack.callback(_foreach_supported_types.remove, _Pretended)
+        supported: list[Any] = _foreach_supported_types
+        supported.append(_Pretended)
+        stack.callback(supported.remove, _Pretended)
         stack.enter_context(counts)
         yield counts
 

@@ -11,6 +11,7 @@ from transformers import PreTrainedTokenizerBase
 
 from autobert_zero.training.loop import Objective
 from autobert_zero.training.precision import Precision, autocast
+from autobert_zero.training.transfer import moved
 
 _POOL = 50
 """Batches that are sorted by length together, so that little is padded."""
@@ -141,8 +142,7 @@ def task_objective(precision: Precision) -> Objective[FeatureBatch]:
 
     def objective(model: nn.Module, part: FeatureBatch, whole: FeatureBatch) -> Tensor:
         device = next(model.parameters()).device
-        inputs = without_idle_mask(part.inputs, device)
-        given = {name: tensor.to(device) for name, tensor in (inputs | part.targets).items()}
+        given = moved(without_idle_mask(part.inputs, device) | part.targets, device)
         with autocast(precision, device):
             loss: Tensor = model(**given).loss
         return loss.float() * (len(part) / len(whole))
@@ -215,7 +215,7 @@ def run_model(
     done = 0
     for places in _by_length(features, size, token_limit):
         given = features.batch(places).inputs
-        inputs = {name: tensor.to(device) for name, tensor in given.items()}
+        inputs = moved(given, device)
         with autocast(precision, device):
             output = model(**{name: inputs[name] for name in without_idle_mask(given, device)})
         for place, result in zip(places, reduce(output, inputs), strict=True):

@@ -25,11 +25,6 @@ class Documents:
     tokens: Tensor
     places: Tensor
 
-    def to(self, device: torch.device) -> "Documents":
-        """The same on a device."""
-        real = tuple(each.to(device) for each in self.real)
-        return Documents(real, self.tokens.to(device), self.places.to(device))
-
     def apart(self, mix: Callable[[Tensor, Tensor], Tensor], x: Tensor) -> Tensor:
         """Mixes each document as if it were alone: exact for every graph and kernel, since padding is.
 

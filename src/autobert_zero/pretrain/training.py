@@ -124,27 +124,19 @@ class PretrainingRun:
         result: Figures | None = None
 
         def on_step(step: int, loss: float) -> None:
-            nonlocal result
             self.step = step
             self.meter.add(loss)
             self.progress.update("pre-training", step, config.steps, f"loss {loss:.3f}")
-            ends = step == steps.stop
-            if step % report.log_every == 0 or ends:
+            if step % report.log_every == 0 or step == steps.stop:
                 mean, seconds = self.meter.line()
                 if log is not None:
                     rate = self.recipe.rate(step - 1)
                     log.write(step, loss=mean, learning_rate=rate, tokens_per_second=tokens / seconds)
-            evaluated = step % report.evaluate_every == 0 or ends
+
+        def on_settled(step: int) -> None:
+            nonlocal result
             with self.meter.paused():
-                if evaluated:
-                    result = self._evaluate(text, step, log)
-                stopped = self._agreed(asked())
-                if step % report.checkpoint_every == 0 or ends or stopped is not None:
-                    self._save(self.out / CHECKPOINTS, text.train)
-                if evaluated and result is not None:  # saved before it is printed
-                    self.progress.say(f"step {step:,} of {config.steps:,}: {_in_words(result)}")
-            if stopped is not None:
-                raise Stopped(stopped)
+                result = self._settle(step, step == steps.stop, text, log, asked) or result
 
         self.meter.start()
         try:
@@ -160,6 +152,8 @@ class PretrainingRun:
                 loss_limit=self.goal.loss_limit,
                 seed=config.seed,
                 accelerator=self.accelerator,
+                on_settled=on_settled,
+                due=self._due,
             )
         except Diverged as error:
             self._save(self.out / DIVERGED, text.train)
@@ -176,6 +170,32 @@ class PretrainingRun:
                 self._save(self.out / CHECKPOINTS, text.train)
             raise
         assert result is not None
+        return result
+
+    def _due(self, step: int) -> bool:
+        """Whether there is something to do after a step that is not the last of its phase."""
+        report = self.config.report
+        every = report.log_every, report.evaluate_every, report.checkpoint_every
+        return any(step % number == 0 for number in every)
+
+    def _settle(
+        self, step: int, last: bool, text: PhaseText, log: Log | None, asked: _Asked
+    ) -> Figures | None:
+        """Evaluates, saves and stops after a step, if it is time.
+
+        Raises:
+            Stopped: A signal asked for it.
+        """
+        config, result = self.config, None
+        if last or step % config.report.evaluate_every == 0:
+            result = self._evaluate(text, step, log)
+        stopped = self._agreed(asked())
+        if last or step % config.report.checkpoint_every == 0 or stopped is not None:
+            self._save(self.out / CHECKPOINTS, text.train)
+        if result is not None:  # saved before it is printed
+            self.progress.say(f"step {step:,} of {config.steps:,}: {_in_words(result)}")
+        if stopped is not None:
+            raise Stopped(stopped)
         return result
 
     def _agreed(self, asked: int | None) -> int | None:

@@ -19,6 +19,7 @@ from autobert_zero.nn.documents import Documents, layout
 from autobert_zero.nn.encoder import Encoder, run_layers
 from autobert_zero.training.precision import Precision, autocast
 from autobert_zero.training.teacher import TeacherEmbeddings, unmasked
+from autobert_zero.training.transfer import moved
 
 _SHORTEST = 4
 """Tokens, marks included, of the shortest text that is compared: what packing cuts off is no text."""
@@ -168,8 +169,9 @@ class DistillationLoss:
         every = bool(weights["hidden"])
         all_texts = texts_of(whole, beginning) if by_text else []
         own = all_texts if part is whole or not by_text else texts_of(part, beginning)
-        texts = [(group.ids.to(device), group.mask.to(device)) for group in own]
+        texts = moved([(group.ids, group.mask) for group in own], device)
         masked = _masked(part, device) if by_token else None
+        labels = moved(part.labels, device)
         with autocast(self.precision, device):
             with torch.no_grad():
                 theirs = self._views(part, own, texts, every)
@@ -185,7 +187,6 @@ class DistillationLoss:
         if logits is not None:
             count = max(len(whole.labels), 1)
             if "masked" in losses:
-                labels = part.labels.to(device)
                 losses["masked"] += F.cross_entropy(logits.float(), labels, reduction="sum") / count
             if wanted is not None:
                 known = wanted[:, : logits.shape[1]].float()  # a teacher may have spare rows
@@ -332,11 +333,14 @@ def agreement(student: nn.Module, objective: DistillationLoss, batches: Sequence
     total = sum(len(batch) for batch in batches)
     parts: dict[str, float] = {}
     cosines: list[Tensor] = []
+    rows: list[Tensor] = []
     for batch in batches:
         losses, similar = objective.compare(student, batch, batch)
         cosines.append(similar)
-        for name, value in losses.items():
-            parts[name] = parts.get(name, 0.0) + value.item() * len(batch) / total
+        rows.append(torch.stack(list(losses.values())))
+    for batch, row in zip(batches, torch.stack(rows).tolist(), strict=True):  # read at the end, in one go
+        for name, value in zip(losses, row, strict=True):
+            parts[name] = parts.get(name, 0.0) + value * len(batch) / total
     weights = objective.distillation.weights
     loss = math.fsum(weights[name] * value for name, value in parts.items())
     everything = torch.cat(cosines)  # (texts,)
@@ -344,10 +348,8 @@ def agreement(student: nn.Module, objective: DistillationLoss, batches: Sequence
 
 
 def _masked(batch: MaskedBatch, device: torch.device) -> Masked:
-    if batch.starts is None:
-        return batch.ids.to(device), batch.rows.to(device), None, None
-    positions, documents = layout(batch.starts)
-    return batch.ids.to(device), batch.rows.to(device), positions.to(device), documents.to(device)
+    positions, documents = (None, None) if batch.starts is None else layout(batch.starts)
+    return moved((batch.ids, batch.rows, positions, documents), device)
 
 
 def _arguments(masked: Masked) -> tuple[Tensor, Tensor, None, None, Tensor | None, Documents | None]:

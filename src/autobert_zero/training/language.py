@@ -16,6 +16,7 @@ from autobert_zero.nn.documents import layout
 from autobert_zero.training.cross_entropy import token_cross_entropy
 from autobert_zero.training.loop import Objective
 from autobert_zero.training.precision import Precision, autocast
+from autobert_zero.training.transfer import moved
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -75,15 +76,20 @@ def evaluate(
         UserError: There is nothing to predict in them.
     """
     model.eval()
-    loss, hits, count, ordered, pairs = 0.0, 0, 0, 0, 0
+    losses, found = [], []  # read at the end: a device that runs ahead is not waited for
+    count, pairs = 0, 0
     for batch in batches:
         logits, order, labels, wanted = _predict(model, _share(batch, accelerator), precision)
-        loss += F.cross_entropy(logits.float(), labels, reduction="sum").item()
-        hits += int((logits.argmax(-1) == labels).sum())
+        losses.append(F.cross_entropy(logits.float(), labels, reduction="sum"))
+        hits = (logits.argmax(-1) == labels).sum()
         count += len(labels)
         if order is not None and wanted is not None:
-            ordered += int((order.argmax(-1) == wanted).sum())
+            found.append(torch.stack([hits, (order.argmax(-1) == wanted).sum()]))
             pairs += len(wanted)
+        else:
+            found.append(torch.stack([hits, torch.zeros_like(hits)]))
+    loss: float = sum(torch.stack(losses).tolist())
+    hits, ordered = torch.stack(found).sum(0).tolist()
     if accelerator is not None:
         sums = torch.tensor(
             [loss, hits, count, ordered, pairs], dtype=torch.float64, device=accelerator.device
@@ -119,10 +125,10 @@ def _predict(
     device = next(model.parameters()).device
     positions = documents = None
     if batch.starts is not None:
-        positions, documents = layout(batch.starts)
-        positions, documents = positions.to(device), documents.to(device)
-    segments = None if batch.segments is None else batch.segments.to(device)
+        positions, documents = moved(layout(batch.starts), device)
+    # All copies before the model runs: one after it would wait for it.
+    batch = moved(replace(batch, starts=None), device)
     with autocast(precision, device):
-        found = model(batch.ids.to(device), batch.rows.to(device), None, segments, positions, documents)
-    logits, order = found if isinstance(found, tuple) else (found, None)
-    return logits, order, batch.labels.to(device), None if batch.order is None else batch.order.to(device)
+        output = model(batch.ids, batch.rows, None, batch.segments, positions, documents)
+    logits, order = output if isinstance(output, tuple) else (output, None)
+    return logits, order, batch.labels, batch.order

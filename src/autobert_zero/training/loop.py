@@ -2,22 +2,22 @@
 
 import math
 import time
-from collections.abc import Callable, Iterator
-from contextlib import nullcontext
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing, nullcontext
 from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING, Protocol, Self, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from autobert_zero.training.precision import SMALLEST_SCALE, Precision, gradient_scaler
+from autobert_zero.training.readings import LATE, Readings
+from autobert_zero.training.readings import Diverged as Diverged
+from autobert_zero.training.transfer import ahead, pinned, runs_ahead
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
-
-
-class Diverged(RuntimeError):
-    """The loss left the range in which training makes sense; the message says when and how."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,12 @@ Objective = Callable[[nn.Module, B, B], Tensor]
 loss is a mean over the whole batch, however it is divided over processes and parts."""
 
 OnStep = Callable[[int, float], None]
-"""Called after every step with the number of steps done and the loss."""
+"""Called for every step, in order, with the number of steps done and the loss; up to `LATE` steps late where
+the device runs ahead of its host."""
+
+OnSettled = Callable[[int], None]
+"""Called with the number of steps done while the model is as after them, and `OnStep` has seen all of them:
+after every step, or at the latest after `LATE` where the device runs ahead."""
 
 
 def train(  # noqa: PLR0913 - the one loop that all trainings share
@@ -102,15 +107,20 @@ def train(  # noqa: PLR0913 - the one loop that all trainings share
     loss_limit: float = math.inf,
     seed: int | None = None,
     accelerator: "Accelerator | None" = None,
+    on_settled: OnSettled = lambda done: None,
+    due: Callable[[int], bool] = lambda done: False,
 ) -> float:
     """Trains a model in place.
+
+    On a device that runs ahead the host waits for it once in `LATE` steps only: batches are prepared and
+    copied ahead, and a step that diverged keeps all later ones from changing anything until it is noticed.
 
     Args:
         model: On its device; with an accelerator, prepared by it.
         batches: On the CPU, one for each step; every process sees the same and takes its share.
         recipe: How.
         objective: What is minimised.
-        on_step: Called after every step.
+        on_step: Called for every step.
         optimizer: One that has a past, of `make_optimizer`; None starts a new one.
         scaler: One that has a past, of `gradient_scaler`; None starts a new one. In fp16 it skips the update
             of a step whose gradient overflows.
@@ -119,6 +129,8 @@ def train(  # noqa: PLR0913 - the one loop that all trainings share
         seed: Makes the random numbers of a step (dropout) a function of it, the step and the process, so
             that training can be continued anywhere. None leaves PyTorch's generator alone.
         accelerator: Divides batches over processes; None: there is one process.
+        on_settled: Called when the state may be looked at.
+        due: Whether it has to be called after the given number of steps; it is after the last.
 
     Returns:
         Seconds spent.
@@ -128,69 +140,121 @@ def train(  # noqa: PLR0913 - the one loop that all trainings share
         ValueError: A batch cannot be divided evenly.
     """
     optimizer = optimizer or make_optimizer(model, recipe)
-    scaler = scaler or gradient_scaler(recipe.precision, next(model.parameters()).device)
+    device = next(model.parameters()).device
+    scaler = scaler or gradient_scaler(recipe.precision, device)
+    steps = range(recipe.steps) if steps is None else steps
+    # Only a fused optimiser can leave an update out without a word of the host (as GradScaler asks too).
+    late = runs_ahead(device) and getattr(optimizer, "_step_supports_amp_scaling", False)
+    readings = Readings(loss_limit, recipe.steps // 10 + 1, device)
+    seen = on_step or (lambda done, loss: None)
     model.train()
     start = time.perf_counter()
-    for step in range(recipe.steps) if steps is None else steps:
-        for group in optimizer.param_groups:
-            group["lr"] = recipe.rate(step)
-        if seed is not None:
-            rank = accelerator.process_index if accelerator else 0
-            torch.manual_seed(((seed << 32) + (step << 12) + rank) % (1 << 63))
-        value = _add_gradients(model, next(batches), recipe.parts, objective, scaler, accelerator)
-        if not math.isfinite(value):
-            raise Diverged(f"loss is {value} at step {step + 1}")
-        if value > loss_limit and step > recipe.steps // 10:
-            raise Diverged(f"loss {value:.1f} at step {step + 1} is more than twice a uniform guess's")
-        scaler.unscale_(optimizer)
-        norm = _clip(model, recipe.clip, accelerator)
-        if not math.isfinite(norm) and not (scaler.is_enabled() and scaler.get_scale() > SMALLEST_SCALE):
-            raise Diverged(f"gradient is {norm} at step {step + 1}")
-        scaler.step(optimizer)
-        scaler.update()
-        optimizer.zero_grad(set_to_none=True)
-        if on_step is not None:
-            on_step(step + 1, value)
+    with closing(_prepared(islice(batches, len(steps)), recipe.parts, device, accelerator)) as prepared:
+        try:
+            for step, (whole, parts) in zip(steps, prepared, strict=True):
+                for group in optimizer.param_groups:
+                    group["lr"] = recipe.rate(step)
+                if seed is not None:
+                    rank = accelerator.process_index if accelerator else 0
+                    torch.manual_seed(((seed << 32) + (step << 12) + rank) % (1 << 63))
+                loss = _add_gradients(model, whole, parts, objective, scaler, accelerator)
+                scaler.unscale_(optimizer)
+                norm = _clip(model, recipe.clip, accelerator)
+                readings.add(step, loss, _judged(norm, scaler), decide=late)
+                if late:
+                    _update_unless(optimizer, readings.stopped, norm, scaler)
+                else:
+                    readings.read()
+                    scaler.step(optimizer)
+                scaler.update()
+                optimizer.zero_grad(set_to_none=True)
+                done = step + 1
+                if not late or len(readings) == LATE or done == steps.stop or due(done):
+                    readings.report(seen)
+                    on_settled(done)
+        except Exception:
+            readings.report(seen)  # the state is that after all of them
+            raise
     return time.perf_counter() - start
+
+
+def _prepared(
+    batches: Iterator[B], parts: int, device: torch.device, accelerator: "Accelerator | None"
+) -> Generator[tuple[B, list[B]]]:
+    """Yields each batch with the parts of it that this process computes, one after the other.
+
+    Raises:
+        ValueError: A batch cannot be divided evenly.
+    """
+    processes = accelerator.num_processes if accelerator else 1
+    first = (accelerator.process_index if accelerator else 0) * parts
+
+    def prepare(batch: B) -> tuple[B, list[B]]:
+        if processes * parts == 1:
+            whole = pinned(batch) if runs_ahead(device) else batch
+            return whole, [whole]
+        share, rest = divmod(len(batch), processes * parts)
+        if rest:
+            raise ValueError(
+                f"a batch of {len(batch)} cannot be divided evenly over {processes} processes with {parts} "
+                "parts"
+            )
+        own = [batch.part(place * share, (place + 1) * share) for place in range(first, first + parts)]
+        return batch, pinned(own) if runs_ahead(device) else own
+
+    ready = map(prepare, batches)
+    yield from ahead(ready) if runs_ahead(device) else ready
 
 
 def _add_gradients(
     model: nn.Module,
     batch: B,
-    parts: int,
+    parts: Sequence[B],
     objective: "Objective[B]",
     scaler: torch.amp.GradScaler,
     accelerator: "Accelerator | None",
-) -> float:
-    """Backward passes over this process's share of a batch; returns the loss of the whole batch."""
+) -> Tensor:
+    """Backward passes over this process's parts of a batch; returns the loss of the whole batch."""
     processes = accelerator.num_processes if accelerator else 1
-    share, rest = divmod(len(batch), processes * parts)
-    if rest and processes * parts > 1:
-        raise ValueError(
-            f"a batch of {len(batch)} cannot be divided evenly over {processes} processes with {parts} parts"
-        )
-    loss = torch.zeros(())
-    for number in range(parts):
-        place = (accelerator.process_index if accelerator else 0) * parts + number
-        part = batch.part(place * share, (place + 1) * share) if processes * parts > 1 else batch
+    losses = []
+    for number, part in enumerate(parts, start=1):
         # Gradients are exchanged once a step, with the last part.
-        quiet = accelerator.no_sync(model) if accelerator and number < parts - 1 else nullcontext()
+        quiet = accelerator.no_sync(model) if accelerator and number < len(parts) else nullcontext()
         with quiet:
             value = objective(model, part, batch)
             # Processes' gradients are averaged; the loss is the sum of their shares.
-            scaler.scale(value * processes).backward()
-        loss = loss.to(value.device) + value.detach()
-    if accelerator and processes > 1:
-        loss = accelerator.reduce(loss, "sum")
-    return loss.item()
+            scaler.scale(value * processes if processes > 1 else value).backward()
+        losses.append(value.detach())
+    loss = sum(losses[1:], start=losses[0])
+    return accelerator.reduce(loss, "sum") if accelerator and processes > 1 else loss
 
 
-def _clip(model: nn.Module, most: float, accelerator: "Accelerator | None") -> float:
-    if accelerator:
-        norm = accelerator.clip_grad_norm_(model.parameters(), most)
-    else:
-        norm = torch.nn.utils.clip_grad_norm_(model.parameters(), most)
-    return float(norm)
+def _judged(norm: Tensor, scaler: torch.amp.GradScaler) -> Tensor:
+    """The norm, or 0 where one that is not finite is no divergence: in fp16 as long as the scale can fall."""
+    if not scaler.is_enabled():
+        return norm
+    return torch.where(scaler.scale(torch.ones_like(norm)) > SMALLEST_SCALE, torch.zeros_like(norm), norm)
+
+
+def _update_unless(
+    optimizer: torch.optim.Optimizer, stopped: Tensor, norm: Tensor, scaler: torch.amp.GradScaler
+) -> None:
+    """Updates the weights, unless the device finds that the training diverged, or the gradient overflowed."""
+    if scaler.is_enabled():
+        stopped = torch.maximum(stopped, norm.isfinite().logical_not().float())
+    optimizer.found_inf = stopped  # type: ignore[attr-defined] # as GradScaler gives it to fused optimisers
+    optimizer.step()
+    del optimizer.found_inf  # type: ignore[attr-defined]
+
+
+def _clip(model: nn.Module, limit: float, accelerator: "Accelerator | None") -> Tensor:
+    """Scales the gradient down to the limit; returns its norm before that."""
+    clip: Callable[..., Tensor] = (
+        accelerator.clip_grad_norm_ if accelerator else torch.nn.utils.clip_grad_norm_
+    )
+    norm = clip(model.parameters(), limit)
+    whole: Tensor = norm.full_tensor() if hasattr(norm, "full_tensor") else norm  # FSDP's are distributed
+    return whole
 
 
 def make_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:

@@ -16,6 +16,7 @@ from autobert_zero.space import Backbone
 from autobert_zero.training.language import language_objective
 from autobert_zero.training.loop import Recipe, train
 from autobert_zero.training.precision import Precision, autocast
+from autobert_zero.training.transfer import moved
 
 
 def training_speed(
@@ -56,12 +57,12 @@ def training_speed(
         objective = language_objective(precision) if with_head else partial(_states, precision=precision)
         ends: list[float] = []
 
-        def note(step: int, loss: float) -> None:
+        def note(done: int) -> None:
             if device.type != "cpu":
                 torch.accelerator.synchronize(device)
             ends.append(time.perf_counter())
 
-        train(model, batches, recipe, objective, note)
+        train(model, batches, recipe, objective, on_settled=note, due=lambda done: True)
     return batch * length / median(end - start for start, end in itertools.pairwise(ends))
 
 
@@ -70,7 +71,7 @@ def _states(model: nn.Module, part: MaskedBatch, whole: MaskedBatch, precision: 
     device = next(model.parameters()).device
     with autocast(precision, device):
         encoder = model.get_submodule("encoder")
-        states: Tensor = encoder(part.ids.to(device))  # (B, n, d)
+        states: Tensor = encoder(moved(part.ids, device))  # (B, n, d)
     return states.float().square().mean() * len(part) / len(whole)
 
 

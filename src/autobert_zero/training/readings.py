@@ -1,0 +1,91 @@
+"""Losses and gradient norms: whether a training may go on, decided where they are, and read when it suits."""
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+LATE = 10
+"""Maximum number of steps that a device is ahead of what its host has read."""
+
+
+class Diverged(RuntimeError):
+    """The loss left the range in which training makes sense; the message says when and how."""
+
+
+class Readings:
+    """The losses and norms of the steps since the host last read them.
+
+    Attributes:
+        stopped: A scalar on the device, 1 from the first step on that diverged, else 0: an optimiser that is
+            given it as `found_inf` leaves the weights as they were before that step.
+
+    Args:
+        loss_limit: A loss above it is divergence.
+        lenient: Steps, the first ones, for which that limit does not hold.
+        device: Of the model.
+    """
+
+    def __init__(self, loss_limit: float, lenient: int, device: torch.device) -> None:
+        largest = torch.finfo(torch.float32).max
+        self._lenient = lenient
+        # Rounded as the device rounds it: host and device decide alike.
+        self._limit = torch.tensor(min(loss_limit, largest), dtype=torch.float32).item()
+        self._limits = torch.full((3,), largest, device=device)
+        self._limits[2].fill_(0.5)
+        self._lenient_limits = self._limits.clone()
+        self._limits[0].fill_(self._limit)
+        self.stopped = torch.zeros((), device=device)
+        self._unread: list[tuple[int, Tensor]] = []
+        self._unreported: list[tuple[int, float]] = []
+
+    def __len__(self) -> int:
+        return len(self._unread)
+
+    def add(self, step: int, loss: Tensor, norm: Tensor, *, decide: bool) -> None:
+        """Takes the loss and the norm of a step.
+
+        Args:
+            step: Counted from 0.
+            loss: A scalar on the device.
+            norm: A scalar on the device.
+            decide: Whether the device is to find out if the training diverged.
+        """
+        row = torch.stack([loss, norm.to(loss.dtype), self.stopped.to(loss.dtype)])
+        self._unread.append((step, row))
+        if decide:
+            limits = self._lenient_limits if step < self._lenient else self._limits
+            # What is no number is not below a limit.
+            self.stopped = (row <= limits).all().logical_not().float()
+
+    def read(self) -> None:
+        """Reads what was not read yet: the one moment at which the host waits for the device.
+
+        Raises:
+            Diverged: At a step; those before it were read.
+        """
+        if not self._unread:
+            return
+        steps, rows = zip(*self._unread, strict=True)
+        self._unread.clear()
+        for step, (loss, norm, _) in zip(steps, torch.stack(rows).tolist(), strict=True):
+            if not math.isfinite(loss):
+                raise Diverged(f"loss is {loss} at step {step + 1}")
+            if loss > self._limit and step >= self._lenient:
+                raise Diverged(f"loss {loss:.1f} at step {step + 1} is more than twice a uniform guess's")
+            if not math.isfinite(norm):
+                raise Diverged(f"gradient is {norm} at step {step + 1}")
+            self._unreported.append((step + 1, loss))
+
+    def report(self, on_step: Callable[[int, float], None]) -> None:
+        """Reads, and tells the number of steps done and the loss of every step that was not reported yet.
+
+        Raises:
+            Diverged: At a step; those before it were reported.
+        """
+        try:
+            self.read()
+        finally:
+            while self._unreported:
+                on_step(*self._unreported.pop(0))

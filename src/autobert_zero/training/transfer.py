@@ -1,0 +1,68 @@
+"""Copies to a device that runs ahead of its host, so that the host does not wait for it."""
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import fields, is_dataclass, replace
+from typing import Any, TypeVar, cast
+
+import torch
+from torch import Tensor
+
+T = TypeVar("T")
+
+_WAIT_FOR = {"cpu", "mps"}
+"""Kinds of devices whose host reads every step: a CPU is the host; Apple's AdamW cannot skip an update."""
+
+_END = object()
+
+
+def runs_ahead(device: torch.device) -> bool:
+    """Whether the host queues work for the device and should not wait for it."""
+    return device.type not in _WAIT_FOR
+
+
+def moved(values: T, device: torch.device) -> T:
+    """Copies tensors, or what holds them (see `each_tensor`), to a device.
+
+    Where the device runs ahead, copies start from pinned memory and the host goes on at once.
+    """
+    if not runs_ahead(device):
+        return each_tensor(values, lambda tensor: tensor.to(device))
+    return each_tensor(values, lambda tensor: _pinned(tensor).to(device, non_blocking=True))
+
+
+def pinned(values: T) -> T:
+    """Copies tensors, or what holds them, into memory from which a device reads while the host goes on."""
+    return each_tensor(values, _pinned)
+
+
+def _pinned(tensor: Tensor) -> Tensor:
+    return tensor if tensor.is_pinned() or not tensor.is_cpu else tensor.pin_memory()
+
+
+def each_tensor(values: T, change: Callable[[Tensor], Tensor]) -> T:
+    """Changes the tensors in dataclasses, dicts, tuples and lists; what is no tensor stays as it is."""
+    result: Any = values
+    if isinstance(values, Tensor):
+        result = change(values)
+    elif is_dataclass(values) and not isinstance(values, type):
+        result = replace(
+            values, **{f.name: each_tensor(getattr(values, f.name), change) for f in fields(values)}
+        )
+    elif isinstance(values, dict):
+        result = {name: each_tensor(value, change) for name, value in values.items()}
+    elif isinstance(values, tuple | list):
+        result = type(values)(each_tensor(value, change) for value in values)
+    return cast(T, result)
+
+
+def ahead(values: Iterator[T]) -> Iterator[T]:
+    """Yields the same values, each computed by a thread while the one before it is in use.
+
+    When the generator is closed, the thread has computed the value after the last that was yielded.
+    """
+    with ThreadPoolExecutor(1, "batches") as thread:
+        coming = thread.submit(next, values, _END)
+        while (value := coming.result()) is not _END:
+            coming = thread.submit(next, values, _END)
+            yield cast(T, value)

@@ -9,6 +9,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
+from functools import cache
 from typing import Any
 from unittest import mock
 
@@ -78,6 +79,14 @@ class _Pretended(Tensor):
         raise RuntimeError(f"{func} outside of `pretended_device`")
 
 
+@cache
+def _known(func: Any) -> tuple[str, bool, bool]:
+    """The name of an operation, whether it is a view, and whether its results share memory at all."""
+    infos = [each.alias_info for each in func._schema.returns]  # noqa: SLF001 - the one source of what is a view
+    view = bool(infos) and all(info is not None and not info.is_write for info in infos)
+    return func.overloadpacket.__name__, view, any(info is not None for info in infos)
+
+
 def _there(tensor: Tensor) -> _Pretended:
     return tensor if isinstance(tensor, _Pretended) else _Pretended(tensor)
 
@@ -109,13 +118,14 @@ class Counts(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         given = dict(kwargs or {})
+        name, view, aliases = _known(func)
         there = [each for each in tree_leaves((args, given)) if isinstance(each, _Pretended)]
         device = given.get("device")
         onto = bool(there) if device is None else torch.device(device).type == DEVICE.type
         if device is not None:
             given["device"] = _CPU
         if there or onto:
-            self._count(func, args, given, onto, bool(there))
+            self._count(name, view, args, given, onto, bool(there))
         plain_args, plain = tree_map_only(_Pretended, lambda each: each.held, (args, given))
         plain.pop("pin_memory", None)
         out = func(*plain_args, **plain)
@@ -124,16 +134,11 @@ class Counts(TorchDispatchMode):
         out = tree_map_only(
             Tensor, lambda each: each if isinstance(each, _Pretended) else _Pretended(each), out
         )
-        return return_and_correct_aliasing(func, args, dict(kwargs or {}), out)
+        return return_and_correct_aliasing(func, args, dict(kwargs or {}), out) if aliases else out
 
     def _count(
-        self, func: Any, args: Sequence[Any], given: Mapping[str, Any], onto: bool, there: bool
+        self, name: str, view: bool, args: Sequence[Any], given: Mapping[str, Any], onto: bool, there: bool
     ) -> None:
-        name = func.overloadpacket.__name__
-        returns = func._schema.returns  # noqa: SLF001 - the one source of what is a view
-        view = bool(returns) and all(
-            each.alias_info is not None and not each.alias_info.is_write for each in returns
-        )
         if view or name in _NO_KERNEL:
             return
         if name in ("_to_copy", "copy_"):

@@ -3,9 +3,11 @@
 Caches are in a temporary folder and the Hub is out of reach: the tests need nothing and leave nothing.
 """
 
+import importlib
 import os
 import tempfile
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 import tiny
@@ -68,3 +70,10 @@ def finished_run(tmp_path_factory: pytest.TempPathFactory, settings_file: Path) 
     out = tmp_path_factory.mktemp("runs") / "whole"
     assert tiny.command("search", "--config", settings_file, "--out", out).code == 0
     return out
+
+
+@pytest.fixture
+def pretended(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """The benchmarks' pretended accelerator."""
+    monkeypatch.syspath_prepend(Path(__file__).parents[1] / "benchmarks")
+    return importlib.import_module("pretended")

@@ -1,25 +1,11 @@
 """A pretended accelerator computes as the CPU does, and counts launches and waits."""
 
-import sys
-from collections.abc import Iterator
-from pathlib import Path
 from types import ModuleType
 
 import pytest
 import torch
 from torch import Tensor
 from torch.nn import functional as F
-
-FOLDER = Path(__file__).parents[2] / "benchmarks"
-
-
-@pytest.fixture
-def pretended(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
-    monkeypatch.syspath_prepend(FOLDER)
-    import pretended
-
-    yield pretended
-    del sys.modules["pretended"]
 
 
 def test_values_and_gradients_are_those_of_the_cpu(pretended: ModuleType) -> None:

@@ -110,6 +110,10 @@ class Counts(TorchDispatchMode):
         self.launches.clear()
         self.waits.clear()
 
+    def is_pinned(self, tensor: Tensor) -> bool:
+        """Whether `pin` made it."""
+        return tensor.untyped_storage().data_ptr() in self._pinned
+
     def pin(self, tensor: Tensor) -> Tensor:
         """A copy from which the device reads while the host goes on."""
         copy = tensor.clone()
@@ -156,7 +160,7 @@ class Counts(TorchDispatchMode):
             return False  # the host needs the values
         small = source.numel() == 0
         asked = bool(given.get("non_blocking")) or (len(args) > 2 and bool(args[2]))
-        return small or (asked and source.untyped_storage().data_ptr() in self._pinned)
+        return small or (asked and self.is_pinned(source))
 
 
 class _Autocast(TorchFunctionMode):
@@ -229,6 +233,8 @@ def pretended_device() -> Iterator[Counts]:
         for target, name, value in (
             (torch, "autocast", autocast),
             (torch.nn.functional, "scaled_dot_product_attention", _attention),
+            (torch.accelerator, "is_available", lambda: True),
+            (torch.Tensor, "is_pinned", lambda tensor: counts.is_pinned(tensor)),
             (torch.Tensor, "pin_memory", lambda tensor: counts.pin(tensor)),
             (sys.modules[torch.optim.Optimizer.__module__], "_get_fused_kernels_supported_devices", kinds),
             (sys.modules[_has_foreach_support.__module__], "_get_foreach_kernels_supported_devices", kinds),

@@ -37,7 +37,8 @@ def pinned(values: T) -> T:
 
 
 def _pinned(tensor: Tensor) -> Tensor:
-    return tensor if tensor.is_pinned() or not tensor.is_cpu else tensor.pin_memory()
+    can = tensor.is_cpu and torch.accelerator.is_available()
+    return tensor.pin_memory() if can and not tensor.is_pinned() else tensor
 
 
 def each_tensor(values: T, change: Callable[[Tensor], Tensor]) -> T:

@@ -67,7 +67,7 @@ def compare_command(
             raise UserError(f"{path} {problem}; choose another file")
     from autobert_zero.announce import machine_line
     from autobert_zero.devices import find_device
-    from autobert_zero.model_comparison.run import compare_models as run
+    from autobert_zero.model_comparison.run import compare_encoders as run
     from autobert_zero.model_comparison.similarity import load_pairs
     from autobert_zero.model_comparison.table import draw_comparison, markdown, plain
 

@@ -50,7 +50,7 @@ class ComparisonRow:
         return {**asdict(self), "sentences_per_second": self.sentences_per_second()}
 
 
-def compare_models(
+def compare_encoders(
     names: Sequence[str],
     tasks: Sequence[Pairs],
     batches: Sequence[int],

@@ -140,6 +140,27 @@ def test_a_copy_of_the_model_and_the_data_is_the_same(
     assert tiny.command(*arguments(tmp_path / "model", tmp_path / "data" / "sst2", tuned)).code == 0
 
 
+def test_records_of_the_run_that_made_the_model_do_not_count(
+    tuned: Path, model: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A folder whose model was recorded by a digest of all its JSON files goes on too."""
+    shutil.copytree(model, tmp_path / "model")
+    shutil.copytree(tuned, tmp_path / "old")
+    (tmp_path / "model" / "run.json").write_text("{}")
+    monkeypatch.setattr(sweep, "finetune_once", None)
+    record = json.loads((tuned / "run.json").read_text())
+    record["inputs"]["model"]["identity"] = contents(tmp_path / "model")
+    (tmp_path / "old" / "run.json").write_text(json.dumps(record))
+    for out in (tuned, tmp_path / "old"):
+        done = tiny.command(*arguments(tmp_path / "model", data, out))
+        assert done.code == 0, done.err
+    tokenizer = tmp_path / "model" / "tokenizer_config.json"
+    tokenizer.write_text(tokenizer.read_text() + "\n")
+    done = tiny.command(*arguments(tmp_path / "model", data, tmp_path / "old"))
+    assert (done.code, done.err.count("\n")) == (2, 1)
+    assert "was started on other model" in done.err
+
+
 def test_a_folder_without_a_record_goes_on(
     tuned: Path, model: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -19,6 +19,7 @@ from autobert_zero.minimal_pairs.results import (
     remarks,
     write_results,
 )
+from autobert_zero.run_folder.digests import weights_digest
 from autobert_zero.run_folder.names import MINIMAL_PAIRS
 
 PAIRS = (
@@ -85,6 +86,13 @@ def test_results_beside_a_model(tmp_path: Path) -> None:
     plain = RESULTS.plain()
     write_results(tmp_path / MINIMAL_PAIRS, plain)
     assert read_results(tmp_path) == plain
+    (tmp_path / "model.safetensors").write_bytes(b"a")
+    measured = {**plain, "weights": weights_digest(tmp_path)}
+    write_results(tmp_path / MINIMAL_PAIRS, measured)
+    assert read_results(tmp_path) == measured
+    (tmp_path / "model.safetensors").write_bytes(b"b")
+    with pytest.raises(UserError, match="is of other weights than those beside it; measure again"):
+        read_results(tmp_path)
     for damage in ("{", "[]", json.dumps({**plain, "overall": {}})):
         (tmp_path / MINIMAL_PAIRS).write_text(damage)
         with pytest.raises(UserError, match="is damaged"):

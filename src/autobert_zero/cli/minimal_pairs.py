@@ -53,6 +53,7 @@ def minimal_pairs_command(
     from autobert_zero.minimal_pairs.data import read_pairs
     from autobert_zero.minimal_pairs.measure import TokenisedPairs
     from autobert_zero.minimal_pairs.results import accuracy_table, remarks, write_results
+    from autobert_zero.run_folder.digests import weights_digest
     from autobert_zero.training.precision import resolve_precision
 
     if per_pair and out is None:
@@ -70,6 +71,7 @@ def minimal_pairs_command(
         )
     plain = {
         "model": model,
+        "weights": weights_digest(Path(model)),
         "data": [str(path) for path in data],
         "precision": resolve_precision("auto", place),
         **results.plain(per_pair),

@@ -14,6 +14,7 @@ from autobert_zero.files import follow_umask
 from autobert_zero.hf.code import AUTO_MAP, CODE
 from autobert_zero.minimal_pairs.results import write_results
 from autobert_zero.report.draw import write as write_picture
+from autobert_zero.run_folder.digests import weights_digest
 from autobert_zero.run_folder.names import MINIMAL_PAIRS, MODEL_CARD
 
 _PICTURE = "backbone.png"
@@ -71,7 +72,8 @@ def export(
         card = model_card(opened, f"{CODE}.py", _PICTURE, written, sentence_embeddings)
         (partial / MODEL_CARD).write_text(card, encoding="utf-8")
         if opened.minimal_pairs is not None:
-            write_results(partial / MINIMAL_PAIRS, opened.minimal_pairs)
+            results = {**opened.minimal_pairs, "weights": weights_digest(partial)}
+            write_results(partial / MINIMAL_PAIRS, results)
         follow_umask(partial)
         if out.exists():
             out.rmdir()

@@ -16,11 +16,11 @@ from transformers import (
 )
 
 from autobert_zero.errors import UserError, first_line
-from autobert_zero.finetune.training.folder import contents
 from autobert_zero.hf import AutoBertZeroConfig
 from autobert_zero.hf.configuration import POOLINGS
 from autobert_zero.hf.loading import check_folder, refuse_pickles
 from autobert_zero.run_folder import Input
+from autobert_zero.run_folder.digests import model_digest
 from autobert_zero.sources import check_hub, find_local
 
 DEFAULT_LENGTH = 128
@@ -45,9 +45,9 @@ class Pretrained:
 
     @property
     def identity(self) -> Input:
-        """A digest of the model's folder, or the revision on the Hub."""
+        """A digest of weights, config and tokenizer, or the revision on the Hub."""
         revision = getattr(self.config, "_commit_hash", None)
-        return Input(contents(Path(self.source)) or str(revision), self.source)
+        return Input(model_digest(Path(self.source)) or str(revision), self.source)
 
     def length(self, asked: int | None) -> int:
         """Chooses the tokens of a sequence.

@@ -120,7 +120,9 @@ def finetune_all(
         check_output_folder(out, _start(model, task, settings))
     if len(tasks) > 1:
         for task, _ in tasks:  # each again before it is trained: all at once would fill the memory
-            task.problem(model.tokenizer, length).load(model.source, **model.changes(None))
+            problem = task.problem(model.tokenizer, length)
+            poolings_of(model, problem, settings)
+            problem.load(model.source, **model.changes(None))
     return [_finetune(model, task, out, settings, progress) for task, out in tasks]
 
 
@@ -190,12 +192,15 @@ def _announcement(model: Pretrained, problem: Problem, settings: FinetuneConfig)
     splits = ", ".join(f"{split} {len(features):,}" for split, features in problem.features.items())
     cut = f", of which {problem.cut:,} are longer and cut" if problem.cut else ""
     poolings = poolings_of(model, problem, settings)
+    notes = [*problem.notes]
+    if settings.pooling == "auto" and not problem.pooled:
+        notes.append(f"pooling auto: the model of task {problem.name} does not pool, so nothing is chosen")
     runs = trainings(settings, len(poolings))
     others = f"poolings {', '.join(map(str, poolings[1:]))} at the best of them, " if poolings[1:] else ""
     return [
         f"task {problem.name} ({splits} features of at most {settings.length} tokens{cut}), "
         f"model {model.source}",
-        *problem.notes,
+        *notes,
         f"{runs} trainings of at most {settings.updates(train):,} updates with batches of "
         f"{settings.batch_size}: {len(settings.rates)} learning rates with the first seed, {others}"
         f"the best of {'all' if others else 'them'} with {settings.seeds - 1} more",

@@ -9,6 +9,7 @@ from typing import Any
 
 from autobert_zero.errors import UserError
 from autobert_zero.files import write_text
+from autobert_zero.run_folder.digests import weights_digest
 from autobert_zero.run_folder.names import MINIMAL_PAIRS
 
 _CONFIDENCE = 0.95
@@ -196,7 +197,7 @@ def read_results(folder: Path) -> dict[str, Any] | None:
     """The plain results beside a model or a run; None where there are none.
 
     Raises:
-        UserError: The file is damaged.
+        UserError: The file is damaged, or the results are of other weights than those beside it.
     """
     path = folder / MINIMAL_PAIRS
     try:
@@ -207,6 +208,9 @@ def read_results(folder: Path) -> dict[str, Any] | None:
         return None
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{path} is damaged ({error!r}); measure again, or delete it") from None
+    measured = results.get("weights")  # results of earlier versions do not say
+    if measured is not None and measured != weights_digest(folder):
+        raise UserError(f"{path} is of other weights than those beside it; measure again, or delete it")
     return results
 
 

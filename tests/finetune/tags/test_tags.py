@@ -183,6 +183,7 @@ def language(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tiny model with random weights of 20 positions."""
+    torch.manual_seed(0)
     folder = tmp_path_factory.mktemp("model")
     backbone = ["conv 3", hf_samples.STANDARD]
     AutoBertZeroForMaskedLM(hf_samples.config(backbone, hidden_dropout_prob=0.0)).save_pretrained(folder)
@@ -227,6 +228,16 @@ def test_other_models_learn_too(model: Path, language: Path, tmp_path: Path) -> 
     done = tiny.command(*arguments(other, language, out), "--set", "steps=40")
     assert done.code == 0, done.err
     assert json.loads((out / "score.json").read_text())["mean"]["validation"]["accuracy"] > 0.6
+
+
+@pytest.mark.parametrize("pooling", ["cls", "mean", "cls+mean"])
+def test_a_pooling_is_refused(model: Path, language: Path, tmp_path: Path, pooling: str) -> None:
+    given = [*arguments(model, language, tmp_path / "out"), "--pooling", pooling]
+    for command in (given, ["plan", *given]):
+        done = tiny.command(*command)
+        assert (done.code, done.err.count("\n")) == (2, 1)
+        assert f"whose pooling could be chosen; leave pooling {pooling} out" in done.err
+    assert not (tmp_path / "out").exists()
 
 
 def test_the_config_has_the_names_of_the_tags(model: Path) -> None:

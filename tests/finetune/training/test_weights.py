@@ -15,7 +15,7 @@ from transformers import AutoTokenizer, BertForMaskedLM, PreTrainedModel
 from autobert_zero.export import export
 from autobert_zero.finetune import suite
 from autobert_zero.finetune.training import sweep, weights
-from autobert_zero.finetune.training.weights import weights_digest
+from autobert_zero.finetune.training.weights import saved_weights
 
 RATES = ("--rates", "1e-3,1e-2", "--seeds", 2, "--epochs", 1, "--batch-size", 16, "--set", "steps=3")
 
@@ -58,7 +58,7 @@ def test_the_folder_is_a_model_with_the_score_that_is_reported(tuned: Path, data
     assert AutoTokenizer.from_pretrained(tuned).model_max_length == 20  # the model's positions
     best = max(results(tuned), key=lambda run: run["metrics"]["validation"]["accuracy"])
     assert json.loads((tuned / "score.json").read_text())["best_seed"] == best["seed"]
-    assert weights_digest(tuned) == best["weights"]
+    assert saved_weights(tuned) == best["weights"]
     assert accuracy(tuned, data) == best["metrics"]["validation"]["accuracy"]
 
 
@@ -99,17 +99,29 @@ def test_what_is_kept_can_be_chosen(model: Path, data: Path, tmp_path: Path, kee
     assert (out / "model.safetensors").exists() == (keep == "all") == (out / "README.md").exists()
     if keep == "all":
         folder = {(run["seed"], run["rate"]): run["weights"] for run in runs}
-        assert {weights_digest(path) for path in kept_ones} == set(folder.values())
+        assert {saved_weights(path) for path in kept_ones} == set(folder.values())
         # Later the best only: the others' weights go.
         assert finetune(model, data, out).code == 0
         assert [path.parent for path in out.rglob("*.safetensors")] == [out]
+        # Then none: what is left is what `--keep none` alone leaves.
+        score = (out / "score.json").read_text()
+        done = finetune(model, data, out, "--keep", "none")
+        assert done.code == 0, done.err
+        assert "trained again" not in done.log
+        left = {path.name for path in out.iterdir()}
+        assert left == {
+            *("run.json", "finetune.json", "trivial.json", "score.json", "runs", ".lock"),
+            "SST-2.tsv",
+        }
+        assert not [path for path in (out / "runs").iterdir() if path.is_dir()]
+        assert (out / "score.json").read_text() == score
         return
     # Weights that are asked for later are trained again, and only the best's.
     again = finetune(model, data, out)
     assert again.code == 0
     assert again.log.count("so it is trained again") == 1
     best = max(results(out), key=lambda run: run["metrics"]["validation"]["accuracy"])
-    assert weights_digest(out) == best["weights"]
+    assert saved_weights(out) == best["weights"]
 
 
 def test_weights_that_are_lost_or_others_are_trained_again(
@@ -126,7 +138,7 @@ def test_weights_that_are_lost_or_others_are_trained_again(
         done = finetune(model, data, out)
         assert done.code == 0
         assert done.log.count("so it is trained again") == 1
-        assert weights_digest(out) == weights_digest(tuned)
+        assert saved_weights(out) == saved_weights(tuned)
     assert "trained again" not in finetune(model, data, out).log
 
 
@@ -144,11 +156,11 @@ def test_a_kill_between_weights_and_score_loses_nothing(
 
     monkeypatch.setattr(suite, "write_text", killed)
     assert finetune(model, data, out).code == 130
-    assert weights_digest(out) == weights_digest(tuned)
+    assert saved_weights(out) == saved_weights(tuned)
     monkeypatch.setattr(suite, "write_text", real)
     monkeypatch.setattr(sweep, "finetune_once", None)  # nothing is trained twice
     assert finetune(model, data, out).code == 0
-    assert weights_digest(out) == weights_digest(tuned)
+    assert saved_weights(out) == saved_weights(tuned)
 
 
 @pytest.mark.parametrize(

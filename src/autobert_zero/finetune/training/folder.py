@@ -1,6 +1,5 @@
 """The folder of a fine-tuning: what it was started with, and whether the same call goes on in it."""
 
-import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -11,7 +10,8 @@ from typing import Any
 from autobert_zero.errors import UserError
 from autobert_zero.files import write_text
 from autobert_zero.finetune.config import FinetuneConfig
-from autobert_zero.run_folder import FINETUNING, Input, begun, check_inputs, open_run
+from autobert_zero.run_folder import FINETUNING, Input, begun, check_inputs, kind_of, open_run, read_record
+from autobert_zero.run_folder.digests import digest_of
 
 _READ_BEFORE = {".safetensors", ".bin", ".json", ".jsonl", ".csv", ".tsv", ".yaml", ".yml"}
 """Files that results depend on, as folders without a record of their inputs have it."""
@@ -73,7 +73,7 @@ def check_output_folder(out: Path, start: FinetuneSetup) -> None:
             other.append(f"another {what}" if what != "data" else "other data")
     if other:
         raise UserError(f"{out} holds a fine-tuning with {'; '.join(other)}: choose another --out")
-    check_inputs(out, start.inputs)
+    check_inputs(out, _as_recorded(out, start))
 
 
 @contextmanager
@@ -90,18 +90,23 @@ def open_folder(out: Path, start: FinetuneSetup, say: Callable[[str], None]) -> 
     def write_start() -> None:
         write_text(out / FINETUNING.marker, json.dumps(about, indent=2) + "\n")
 
-    with open_run(out, FINETUNING, start.inputs, write_start, say):
+    with open_run(out, FINETUNING, _as_recorded(out, start), write_start, say):
         yield
+
+
+def _as_recorded(out: Path, start: FinetuneSetup) -> Mapping[str, Input]:
+    """The inputs, the model by the digest that the folder has of it: earlier ones covered all its records."""
+    record = read_record(out) if kind_of(out) is FINETUNING else None
+    before = None if record is None else record.inputs.get("model")
+    model = start.inputs.get("model")
+    if before is not None and model is not None and before.identity == contents(Path(model.name)):
+        return {**start.inputs, "model": before}
+    return start.inputs
 
 
 def contents(source: Path, endings: set[str] = _READ) -> str | None:
     """A digest of the files of a model, of data or of a task; None for what is not on this disk."""
     if not source.exists():
         return None
-    digest = hashlib.sha256()
-    for each in sorted(source.iterdir()) if source.is_dir() else [source]:
-        if each.suffix in endings and each.is_file():
-            digest.update(each.name.encode())
-            with each.open("rb") as file:
-                digest.update(hashlib.file_digest(file, "sha256").digest())
-    return digest.hexdigest()
+    files = sorted(source.iterdir()) if source.is_dir() else [source]
+    return digest_of(path for path in files if path.suffix in endings and path.is_file())

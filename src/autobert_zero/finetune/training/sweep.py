@@ -15,7 +15,13 @@ from autobert_zero.finetune.config import FinetuneConfig
 from autobert_zero.finetune.models import Pretrained
 from autobert_zero.finetune.problem import Problem
 from autobert_zero.finetune.training.train import FinetuneResult, finetune_once
-from autobert_zero.finetune.training.weights import install_weights, weights_digest, write_weights
+from autobert_zero.finetune.training.weights import (
+    install_weights,
+    remove_trained,
+    remove_weights,
+    saved_weights,
+    write_weights,
+)
 from autobert_zero.progress import Bars
 
 
@@ -64,7 +70,7 @@ class Sweep:
         return done
 
     def keep_best(self, runs: Sequence[FinetuneResult]) -> tuple[list[FinetuneResult], FinetuneResult]:
-        """Puts the weights of the best run into the folder of all, as the settings want it.
+        """Puts the weights of the best run into the folder of all, or removes those that are there.
 
         Args:
             runs: Of all seeds.
@@ -75,15 +81,15 @@ class Sweep:
         runs = list(runs)
         best = max(runs, key=self.merit)
         if self._settings.keep == "none":
+            remove_weights(self._out)
             return runs, best
         while not self._has_weights(best):
             runs[runs.index(best)] = self._train_again(best)
             best = max(runs, key=self.merit)
-        if weights_digest(self._out) != best.weights:
+        if saved_weights(self._out) != best.weights:
             install_weights(self._path_of(best), self._out, move=self._settings.keep == "best")
         if self._settings.keep == "best":
-            for folder in (self._out / "runs").glob("seed*-rate*/"):
-                shutil.rmtree(folder)
+            remove_trained(self._out)
         return runs, best
 
     def _is_best(self, done: FinetuneResult) -> bool:
@@ -93,7 +99,7 @@ class Sweep:
         places = [self._path_of(done)]
         if self._settings.keep != "all":
             places.append(self._out)
-        return done.weights is not None and done.weights in map(weights_digest, places)
+        return done.weights is not None and done.weights in map(saved_weights, places)
 
     def _train_again(self, done: FinetuneResult) -> FinetuneResult:
         self._progress.say(f"{self._name(done)}: its weights are not in {self._out}, so it is trained again")
@@ -150,8 +156,17 @@ class Sweep:
 
 
 def poolings_of(model: Pretrained, problem: Problem, settings: FinetuneConfig) -> tuple[str | None, ...]:
-    """The poolings to try, the usual one first; one where the task's model does not pool."""
-    if settings.pooling == "auto" and not problem.pooled:
+    """The poolings to try, the usual one first; one where the task's model does not pool.
+
+    Raises:
+        UserError: One is chosen, but the task's model does not pool.
+    """
+    if not problem.pooled:
+        if settings.pooling not in (None, "auto"):
+            raise UserError(
+                f"task {problem.name} is not one of whole texts, whose pooling could be chosen; leave "
+                f"pooling {settings.pooling} out"
+            )
         return (None,)
     return model.poolings(settings.pooling)
 

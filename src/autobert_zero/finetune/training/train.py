@@ -31,7 +31,7 @@ class FinetuneResult:
         metrics: By validation split, then by metric, of the weights best by the first split's first metric.
         predictions: By test split, plain data.
         seconds: Time of training with its evaluations.
-        weights: Digest of its weights, see `weights.digest`; None where they were not written.
+        weights: Digest of its weights, see `saved_weights`; None where they were not written.
         pooling: What the classifier is given, where it was chosen; None: as the model says.
         constant: The class or value that is predicted for all, by the splits where it is.
         diverged: What was not finite, in words, where the training diverged: then there are no metrics, no

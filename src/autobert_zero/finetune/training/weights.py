@@ -1,7 +1,6 @@
 """The weights of fine-tunings: folders of `save_pretrained`, the best one in the folder of all."""
 
 import copy
-import hashlib
 import shutil
 from pathlib import Path
 
@@ -10,21 +9,15 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from autobert_zero.errors import UserError
 from autobert_zero.files import folder_written_whole, written_whole
+from autobert_zero.run_folder.digests import model_files, weights_digest
+from autobert_zero.run_folder.names import MODEL_CARD
 
 _WEIGHTS = "*.safetensors"
 
 
-def weights_digest(folder: Path) -> str | None:
+def saved_weights(folder: Path) -> str | None:
     """A digest of the weights in a folder; None where there is no model."""
-    files = sorted(folder.glob(f"model{_WEIGHTS}"))
-    if not files or not (folder / "config.json").is_file():
-        return None
-    whole = hashlib.sha256()
-    for path in files:
-        whole.update(path.name.encode())
-        with path.open("rb") as file:
-            whole.update(hashlib.file_digest(file, "sha256").digest())
-    return whole.hexdigest()
+    return weights_digest(folder) if (folder / "config.json").is_file() else None
 
 
 def write_weights(
@@ -53,7 +46,7 @@ def write_weights(
             f"the weights could not be written into {folder} ({_reason(error)}); make room, then give the "
             "same call again"
         ) from error
-    written = weights_digest(folder)
+    written = saved_weights(folder)
     assert written is not None
     return written
 
@@ -83,6 +76,19 @@ def install_weights(folder: Path, out: Path, move: bool) -> None:
             "call again"
         ) from error
     if move:
+        shutil.rmtree(folder)
+
+
+def remove_weights(out: Path) -> None:
+    """Removes the models that earlier calls have left in the folder of all trainings, and their card."""
+    for path in [*model_files(out), out / MODEL_CARD]:
+        path.unlink(missing_ok=True)
+    remove_trained(out)
+
+
+def remove_trained(out: Path) -> None:
+    """Removes the models of single trainings."""
+    for folder in (out / "runs").glob("seed*-rate*/"):
         shutil.rmtree(folder)
 
 

@@ -1,0 +1,42 @@
+"""Digests of the files that results depend on: a model, its weights, data."""
+
+import hashlib
+from collections.abc import Iterable
+from pathlib import Path
+
+_WEIGHTS = "model*.safetensors"
+
+_MODEL = (
+    *("*.safetensors", "model.safetensors.index.json", "config.json"),
+    *("tokenizer*.json", "special_tokens_map.json", "added_tokens.json", "vocab.*", "merges.txt", "*.model"),
+)
+"""Weights, config and tokenizer, whatever its kind."""
+
+
+def digest_of(files: Iterable[Path]) -> str:
+    """A digest of files: of their names and what they hold, in the given order."""
+    whole = hashlib.sha256()
+    for path in files:
+        whole.update(path.name.encode())
+        with path.open("rb") as stream:
+            whole.update(hashlib.file_digest(stream, "sha256").digest())
+    return whole.hexdigest()
+
+
+def weights_digest(folder: Path) -> str | None:
+    """A digest of the weights in a folder; None where there are none."""
+    files = sorted(folder.glob(_WEIGHTS))
+    return digest_of(files) if files else None
+
+
+def model_digest(folder: Path) -> str | None:
+    """A digest of the weights, the config and the tokenizer in a folder; None for what is not on this disk.
+
+    Records of the run that made the model, which change without it, do not count.
+    """
+    return digest_of(model_files(folder)) if folder.is_dir() else None
+
+
+def model_files(folder: Path) -> list[Path]:
+    """The files of a model in a folder: weights, config and tokenizer, by name."""
+    return sorted({path for pattern in _MODEL for path in folder.glob(pattern)})

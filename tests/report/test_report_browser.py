@@ -46,7 +46,7 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def trainings(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("trainings")
-    runs = [training(folder / "one"), training(folder / "two-with-a-long-name-" * 3)]
+    runs = [training(folder / "one"), training(folder / ("two-with-a-long-name-" * 3))]
     return write_report(runs, folder / "report.html")
 
 

@@ -184,7 +184,7 @@ def ours(lengths: tuple[int, int]) -> dict[str, Any]:
     from autobert_zero import hf, zoo
     from autobert_zero.encoder_config import EncoderConfig
     from autobert_zero.nn.attention import GraphAttention
-    from autobert_zero.nn.encoder import EncoderLayer
+    from autobert_zero.nn.layer import EncoderLayer
     from autobert_zero.space import Attention, Convolution
 
     config = hf.from_zoo("autobert-zero-base", **SIZES, hidden_dropout_prob=0.0)

@@ -11,7 +11,8 @@ from autobert_zero import cost
 from autobert_zero.cost import Measured
 from autobert_zero.data.masking import MASKED_SHARE
 from autobert_zero.encoder_config import EncoderConfig
-from autobert_zero.nn.encoder import EncoderLayer, initialise
+from autobert_zero.nn.encoder import initialise
+from autobert_zero.nn.layer import EncoderLayer
 from autobert_zero.space import Backbone, Layer
 from autobert_zero.training.precision import Precision, autocast
 

@@ -5,7 +5,8 @@ import torch
 from nn_samples import BERT, mask_of
 from torch import Tensor, nn
 
-from autobert_zero.nn.encoder import Encoder, EncoderConfig, EncoderLayer
+from autobert_zero.nn.encoder import Encoder, EncoderConfig
+from autobert_zero.nn.layer import EncoderLayer
 from autobert_zero.space import Attention, Backbone
 
 transformers = pytest.importorskip("transformers")

@@ -6,7 +6,8 @@ from torch import nn
 
 from autobert_zero import zoo
 from autobert_zero.nn import EncoderConfig
-from autobert_zero.nn.encoder import Encoder, EncoderLayer, initialise
+from autobert_zero.nn.encoder import Encoder, initialise
+from autobert_zero.nn.layer import EncoderLayer
 from autobert_zero.space import Backbone, Convolution, Layer
 
 SIZES = EncoderConfig(vocab_size=50, width=32, heads=4, max_positions=256)

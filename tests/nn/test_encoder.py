@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from autobert_zero.nn.attention import GraphAttention
-from autobert_zero.nn.encoder import Encoder, EncoderConfig, EncoderLayer, initialise
+from autobert_zero.nn.encoder import Encoder, EncoderConfig, initialise
+from autobert_zero.nn.layer import EncoderLayer
 from autobert_zero.space import Attention, Backbone, Convolution, Layer
 
 

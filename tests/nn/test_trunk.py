@@ -11,7 +11,8 @@ from strategies import trunks
 from torch.nn import functional as F
 
 from autobert_zero.nn import EncoderConfig, MaskedLM, Trained, WeightBank
-from autobert_zero.nn.encoder import Encoder, EncoderLayer, FeedForward, initialise
+from autobert_zero.nn.encoder import Encoder, initialise
+from autobert_zero.nn.layer import EncoderLayer, FeedForward
 from autobert_zero.search.config import SearchConfig
 from autobert_zero.settings import ConfigError, resolve
 from autobert_zero.space import Backbone, Convolution

@@ -9,7 +9,8 @@ from optuna.artifacts import FileSystemArtifactStore, get_all_artifact_meta
 
 from autobert_zero.report.artifacts import attach_pictures
 from autobert_zero.report.draw import svg
-from autobert_zero.search.history import STUDY, History, HistoryError
+from autobert_zero.search.history import STUDY, History
+from autobert_zero.search.optuna_trials import HistoryError
 from autobert_zero.search.trial import Outcome, Proposal, Status, Trial
 from autobert_zero.space import Backbone
 

@@ -13,7 +13,7 @@ from toy_runs import LAYERS, toy_config, toy_run, toy_trials
 from autobert_zero import cost
 from autobert_zero.report.curves import best_so_far, differing_settings, group_comparable, interval
 from autobert_zero.report.data import candidates, failures, run_data, saved
-from autobert_zero.report.frequencies import KINDS, frequencies
+from autobert_zero.report.frequencies import frequencies
 from autobert_zero.report.lineage import gains, lineage
 from autobert_zero.report.pareto import front
 from autobert_zero.report.runs import Run
@@ -21,7 +21,7 @@ from autobert_zero.report.timeline import timeline
 from autobert_zero.search.strategies.op_nas import op_nas
 from autobert_zero.search.trial import Outcome, Proposal, Status, Trial
 from autobert_zero.settings import resolve
-from autobert_zero.space import Backbone, Space
+from autobert_zero.space import LAYER_KINDS, Backbone, Space
 
 figures = st.none() | st.integers(0, 6).map(float)
 
@@ -71,7 +71,7 @@ def test_frequencies_by_hand() -> None:
     ]
     found = frequencies(trials)
     assert (found.best_count, found.all_count) == (5, 60)
-    shares = dict(zip(KINDS, zip(found.best, found.all, strict=True), strict=True))
+    shares = dict(zip(LAYER_KINDS, zip(found.best, found.all, strict=True), strict=True))
     assert shares["attention"] == ([0, 0, 1], [0, 0, 1])
     assert shares["conv 3"] == ([1, 0, 0], [16 / 60, 0, 0])
     assert shares["conv 5"] == ([0, 1, 0], [0, 6 / 60, 0])

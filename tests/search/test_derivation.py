@@ -5,8 +5,8 @@ from random import Random
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autobert_zero.search.strategies.derivation import KINDS, SYMBOLS, ChoicePoint, derive, symbols
-from autobert_zero.space import Attention, Backbone, Space, sample_backbone
+from autobert_zero.search.strategies.derivation import SYMBOLS, ChoicePoint, derive, symbols
+from autobert_zero.space import LAYER_KINDS, Attention, Backbone, Space, sample_backbone
 
 SPACES = st.builds(Space, st.integers(1, 3), st.integers(1, 9), st.sampled_from([0.0, 0.3, 1.0]))
 
@@ -46,7 +46,7 @@ def test_symbols_of_a_layer() -> None:
     assert symbols(layer) == [
         *("attention", "matmul over n", "softmax", "scale", "matmul over d", "Q", "transpose", "K", "V")
     ]
-    assert {"attention", "conv 3"} <= set(KINDS)
+    assert {"attention", "conv 3"} <= set(LAYER_KINDS)
     assert len(set(SYMBOLS)) == len(SYMBOLS)
 
 

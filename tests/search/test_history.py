@@ -8,7 +8,8 @@ import optuna
 import pytest
 
 from autobert_zero.search.config import SpaceConfig
-from autobert_zero.search.history import STUDY, History, HistoryError, read_trials
+from autobert_zero.search.history import STUDY, History, read_trials
+from autobert_zero.search.optuna_trials import HistoryError
 from autobert_zero.search.ranking import ranked
 from autobert_zero.search.trial import Outcome, Proposal, Status, Trial
 from autobert_zero.space import PAPER, Backbone

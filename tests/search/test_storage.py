@@ -14,7 +14,8 @@ from sqlalchemy.exc import OperationalError
 
 from autobert_zero.errors import UserError
 from autobert_zero.search import storage
-from autobert_zero.search.history import History, HistoryError
+from autobert_zero.search.history import History
+from autobert_zero.search.optuna_trials import HistoryError
 from autobert_zero.search.trial import Outcome, Proposal, Status, Trial
 from autobert_zero.space import Backbone
 

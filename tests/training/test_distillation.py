@@ -12,20 +12,16 @@ from autobert_zero.data.masking import MaskedBatch
 from autobert_zero.encoder_config import EncoderConfig
 from autobert_zero.nn import MaskedLM
 from autobert_zero.space import Backbone
-from autobert_zero.training.distillation import (
-    LOSSES,
-    Distillation,
-    DistillationLoss,
-    Student,
-    agreement,
+from autobert_zero.training.distillation import LOSSES, Distillation, DistillationLoss, Student, agreement
+from autobert_zero.training.distillation_losses import (
     embedding_loss,
     prediction_loss,
     relation_loss,
     relative_error,
-    texts_of,
 )
 from autobert_zero.training.loop import Recipe, train
 from autobert_zero.training.teacher import keep_embeddings
+from autobert_zero.training.texts import texts_of
 
 CLS, SEP, MASK = 1, 2, 3
 BERT = "softmax(scale(Q @ K.T)) @ V"

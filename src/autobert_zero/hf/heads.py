@@ -25,7 +25,7 @@ from transformers.utils import ModelOutput, can_return_tuple
 from autobert_zero.hf.configuration import AutoBertZeroConfig
 from autobert_zero.hf.losses import classification_loss, span_loss, token_loss
 from autobert_zero.hf.modeling import AutoBertZeroModel, AutoBertZeroPreTrainedModel
-from autobert_zero.nn.encoder import layer_norm
+from autobert_zero.nn.layer import layer_norm
 
 
 class Extras(TypedDict, total=False):

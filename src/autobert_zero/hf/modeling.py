@@ -37,8 +37,9 @@ from autobert_zero.hf.loading import (
 )
 from autobert_zero.hf.masks import padding_mask
 from autobert_zero.nn.convolution import LightConvolution
-from autobert_zero.nn.encoder import Embeddings, EncoderLayer, final_norm, make_layers, run_layers
+from autobert_zero.nn.encoder import Embeddings, final_norm, make_layers, run_layers
 from autobert_zero.nn.heads import Pooler
+from autobert_zero.nn.layer import EncoderLayer
 
 _OF_DECODERS = {
     "use_cache",

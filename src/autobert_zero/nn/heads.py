@@ -6,7 +6,8 @@ from torch.nn import functional as F
 
 from autobert_zero.encoder_config import EncoderConfig
 from autobert_zero.nn.documents import Documents
-from autobert_zero.nn.encoder import Encoder, initialise, layer_norm
+from autobert_zero.nn.encoder import Encoder, initialise
+from autobert_zero.nn.layer import layer_norm
 from autobert_zero.space import Backbone
 
 

@@ -7,8 +7,8 @@ from torch import Tensor
 
 from autobert_zero.encoder_config import EncoderConfig
 from autobert_zero.nn.bank import Trained, WeightBank
-from autobert_zero.nn.encoder import EncoderLayer
 from autobert_zero.nn.heads import MaskedLM
+from autobert_zero.nn.layer import EncoderLayer
 from autobert_zero.space import INPUTS, Attention, Backbone, Graph, Layer
 from autobert_zero.space.inheritance import even_places, inputs_by_role
 

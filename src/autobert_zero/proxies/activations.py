@@ -7,7 +7,8 @@ from torch import Tensor, nn
 
 from autobert_zero.data.masking import MaskedBatch
 from autobert_zero.nn import MaskedLM
-from autobert_zero.nn.encoder import FeedForward, run_layers
+from autobert_zero.nn.encoder import run_layers
+from autobert_zero.nn.layer import FeedForward
 from autobert_zero.proxies.baselines import parameter_count
 from autobert_zero.proxies.copies import on_a_copy
 

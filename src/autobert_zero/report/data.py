@@ -8,7 +8,7 @@ from functools import cache
 from typing import Any
 
 from autobert_zero import cost
-from autobert_zero.report.frequencies import KINDS, frequencies
+from autobert_zero.report.frequencies import frequencies
 from autobert_zero.report.lineage import lineage
 from autobert_zero.report.pareto import front
 from autobert_zero.report.runs import Run
@@ -16,7 +16,7 @@ from autobert_zero.report.timeline import timeline
 from autobert_zero.search.outputs import LABELS
 from autobert_zero.search.ranking import newest_scores, ranked
 from autobert_zero.search.trial import Trial
-from autobert_zero.space import Layer
+from autobert_zero.space import LAYER_KINDS, Layer
 
 Json = dict[str, Any]
 
@@ -58,7 +58,7 @@ def run_data(run: Run) -> Json:
         if winner is None
         else [step.trial.proposal.number for step in lineage(run.trials, winner)],
         "priority": _priority(run),
-        "frequencies": {"kinds": KINDS, **asdict(frequencies(run.trials))} if run.trials else None,
+        "frequencies": {"kinds": LAYER_KINDS, **asdict(frequencies(run.trials))} if run.trials else None,
         "uniformity": {
             LABELS[name]: list(row["uniformity"]) for name, row in run.finals.items() if row.get("uniformity")
         },

@@ -7,10 +7,7 @@ from math import ceil
 
 from autobert_zero.search.ranking import ranked
 from autobert_zero.search.trial import Trial
-from autobert_zero.space import KERNELS, Convolution
-
-KINDS = ("attention", *(f"conv {kernel}" for kernel in KERNELS))
-"""The kinds of layers, a convolution by its kernel."""
+from autobert_zero.space import LAYER_KINDS
 
 _FEWEST = 5
 
@@ -20,7 +17,7 @@ class Frequencies:
     """Shares of the kinds of layers at each position.
 
     Attributes:
-        best: For each kind, in the order of `KINDS`, for each layer position: the share among the best.
+        best: For each kind, in the order of `LAYER_KINDS`, for each layer position: the share among the best.
         all: The same among all candidates, whatever their end.
         best_count: How many the best are: a tenth of those with a score, at least 5.
         all_count: How many there are.
@@ -44,5 +41,5 @@ def _shares(trials: Sequence[Trial]) -> list[list[float]]:
     counts = [Counter[str]() for _ in range(positions)]
     for trial in trials:
         for counter, layer in zip(counts, trial.proposal.backbone.layers, strict=False):
-            counter[str(layer) if isinstance(layer, Convolution) else "attention"] += 1
-    return [[counter[kind] / max(counter.total(), 1) for counter in counts] for kind in KINDS]
+            counter[layer.kind] += 1
+    return [[counter[kind] / max(counter.total(), 1) for counter in counts] for kind in LAYER_KINDS]

@@ -21,7 +21,8 @@ from autobert_zero.run_folder.names import (
     TOKENIZER,
 )
 from autobert_zero.search.config import SearchConfig
-from autobert_zero.search.history import STUDY, HistoryError, read_trials
+from autobert_zero.search.history import STUDY, read_trials
+from autobert_zero.search.optuna_trials import HistoryError
 from autobert_zero.search.outputs import LABELS, compared, verdict
 from autobert_zero.search.ranking import newest_scores, ranked
 from autobert_zero.search.trial import Outcome, Proposal, Status, Trial

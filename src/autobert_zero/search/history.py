@@ -1,37 +1,27 @@
 """The history of a run: an Optuna study with one writer, so that Optuna's tools open it as it is."""
 
 import gc
-import json
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import optuna
-from optuna.distributions import CategoricalDistribution
 from optuna.study import StudyDirection
-from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import URL
 
 from autobert_zero.errors import UserError
 from autobert_zero.run_folder.names import STUDY_FILE
 from autobert_zero.search.config import SearchConfig
+from autobert_zero.search.optuna_trials import HistoryError, from_optuna, to_optuna
 from autobert_zero.search.storage import Storage, cause_of, open_storage, open_to_read, persistently, shown
-from autobert_zero.search.trial import Outcome, Proposal, Status, Trial
+from autobert_zero.search.trial import Trial
 from autobert_zero.settings import saved_config
-from autobert_zero.space import KERNELS, Backbone, CanonicalBackbone, Convolution, Layer
 from autobert_zero.urls import hide_password
 
 STUDY = "autobert-zero"
 _IDENTITY = "identity"
-_STATES = {Status.COMPLETE: TrialState.COMPLETE, Status.PRUNED: TrialState.PRUNED}
-_KIND = CategoricalDistribution(("attention", *(f"conv {kernel}" for kernel in KERNELS)))
-
-
-class HistoryError(UserError):
-    """A study that is damaged or not of a search."""
 
 
 def storage_of(out: Path, config: SearchConfig) -> Storage:
@@ -115,7 +105,7 @@ class History:
             raise ValueError(
                 f"trial {trial.proposal.number} follows trial {self._length - 1}: one is missing"
             )
-        frozen, attempted = _to_optuna(trial, self._costs), False
+        frozen, attempted = to_optuna(trial, self._costs), False
 
         def record() -> None:
             nonlocal attempted
@@ -133,7 +123,7 @@ class History:
         Raises:
             HistoryError: The study holds trials that this package did not write.
         """
-        return [_from_optuna(trial) for trial in self._study.get_trials(deepcopy=False)]
+        return [from_optuna(trial) for trial in self._study.get_trials(deepcopy=False)]
 
     def _name_values(self) -> None:
         """Gives the values their names in Optuna's plots."""
@@ -196,7 +186,7 @@ def read_trials(storage: Storage, name: str = STUDY) -> list[Trial]:
         raise HistoryError(
             f"the study {shown(storage)} cannot be read: {cause_of(error, storage)}"
         ) from error
-    return [_from_optuna(trial) for trial in found]
+    return [from_optuna(trial) for trial in found]
 
 
 @contextmanager
@@ -209,78 +199,3 @@ def _no_garbage_collection() -> Iterator[None]:
     finally:
         if enabled:
             gc.enable()
-
-
-def _to_optuna(trial: Trial, costs: Sequence[str] = ()) -> FrozenTrial:
-    proposal, outcome = trial.proposal, trial.outcome
-    state = _STATES.get(outcome.status, TrialState.FAIL)
-    rungs = {
-        int(name.removeprefix("rung ")): score
-        for name, score in outcome.metrics.items()
-        if name.startswith("rung ")
-    }
-    attributes: dict[str, Any] = {
-        **outcome.metrics,  # each as a number of its own, which Optuna's tools can plot
-        "backbone": proposal.backbone.to_list(),
-        "key": proposal.backbone.key(),
-        "round": proposal.round,
-        "parent": proposal.parent,
-        "mutations": list(proposal.mutations),
-        "repeats": proposal.repeats,
-        "rejected": proposal.rejected,
-        "status": outcome.status.value,
-        "reason": outcome.reason,
-        "seconds": outcome.seconds,
-        "same_as": outcome.same_as,
-        "metrics": dict(outcome.metrics),
-        "rescored": {str(number): score for number, score in trial.rescored.items()},
-    }
-    values = None
-    if state is TrialState.COMPLETE and outcome.score is not None:
-        values = [outcome.score, *(float(outcome.metrics[cost]) for cost in costs)]
-    now = datetime.now(tz=UTC).replace(tzinfo=None)
-    frozen = optuna.trial.create_trial(
-        state=state,
-        values=values,
-        intermediate_values=rungs,
-        params={f"layer {index:02}": _kind(layer) for index, layer in enumerate(proposal.backbone.layers, 1)},
-        distributions={f"layer {index:02}": _KIND for index in range(1, len(proposal.backbone.layers) + 1)},
-        user_attrs=json.loads(json.dumps(attributes)),
-    )
-    # Recorded when its batch has ended: the difference is what counts.
-    frozen.datetime_start = now - timedelta(seconds=outcome.seconds)
-    frozen.datetime_complete = now
-    return frozen
-
-
-def _from_optuna(frozen: FrozenTrial) -> Trial:
-    attributes = frozen.user_attrs
-    try:
-        proposal = Proposal(
-            number=frozen.number,
-            # As recorded: of an earlier version it may have had another canonical form.
-            backbone=CanonicalBackbone(Backbone.from_list(attributes["backbone"])),
-            round=attributes["round"],
-            parent=attributes["parent"],
-            mutations=tuple(attributes["mutations"]),
-            repeats=attributes.get("repeats", 0),  # studies of earlier versions know neither, nor same_as
-            rejected=attributes.get("rejected", 0),
-        )
-        outcome = Outcome(
-            status=Status(attributes["status"]),
-            score=frozen.values[0] if frozen.state is TrialState.COMPLETE else None,
-            reason=attributes["reason"],
-            metrics=attributes["metrics"],
-            seconds=attributes["seconds"],
-            same_as=attributes.get("same_as"),
-        )
-        rescored = {int(number): score for number, score in attributes["rescored"].items()}
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise HistoryError(
-            f"trial {frozen.number} of the study was not written by a search ({error!r}); start another run"
-        ) from None
-    return Trial(proposal, outcome, rescored)
-
-
-def _kind(layer: Layer) -> str:
-    return str(layer) if isinstance(layer, Convolution) else "attention"

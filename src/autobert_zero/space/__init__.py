@@ -3,7 +3,15 @@
 Standard library only, so that a search over 10,000 candidates is a unit test of milliseconds.
 """
 
-from autobert_zero.space.backbone import KERNELS, Attention, Backbone, CanonicalBackbone, Convolution, Layer
+from autobert_zero.space.backbone import (
+    KERNELS,
+    LAYER_KINDS,
+    Attention,
+    Backbone,
+    CanonicalBackbone,
+    Convolution,
+    Layer,
+)
 from autobert_zero.space.canonical import canonical
 from autobert_zero.space.errors import FormulaError, SpaceError
 from autobert_zero.space.formula import format_node, parse_formula
@@ -22,6 +30,7 @@ from autobert_zero.space.sample import Space, count_backbones, count_graphs, sam
 __all__ = [
     "INPUTS",
     "KERNELS",
+    "LAYER_KINDS",
     "PAPER",
     "PRIMITIVES",
     "SETS",

@@ -17,6 +17,9 @@ from autobert_zero.space.graph import Graph
 KERNELS: tuple[int, ...] = (3, 5, 7, 9, 15, 31, 65)
 """Kernel sizes of the convolution layer (paper, "Search space", inter-layer)."""
 
+LAYER_KINDS: tuple[str, ...] = ("attention", *(f"conv {kernel}" for kernel in KERNELS))
+"""The kinds of layers: all attentions are of one, each kernel size is its own."""
+
 
 @dataclass(frozen=True)
 class Attention:
@@ -26,6 +29,11 @@ class Attention:
 
     def __str__(self) -> str:
         return format_node(self.graph.root)
+
+    @property
+    def kind(self) -> str:
+        """One of `LAYER_KINDS`."""
+        return LAYER_KINDS[0]
 
     @property
     def code(self) -> str:
@@ -64,6 +72,11 @@ class Convolution:
 
     def __str__(self) -> str:
         return f"conv {self.kernel}"
+
+    @property
+    def kind(self) -> str:
+        """One of `LAYER_KINDS`."""
+        return str(self)
 
     @property
     def code(self) -> str:

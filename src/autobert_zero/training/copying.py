@@ -13,10 +13,11 @@ from autobert_zero.nn import MaskedLM
 from autobert_zero.nn.encoder import EncoderLayer, run_layers
 from autobert_zero.nn.teacher_bank import TeacherBank
 from autobert_zero.space import Layer
-from autobert_zero.training.distillation import relative_error, texts_of
+from autobert_zero.training.distillation_losses import relative_error
 from autobert_zero.training.goal import Teacher
 from autobert_zero.training.loop import Recipe
 from autobert_zero.training.precision import autocast
+from autobert_zero.training.texts import texts_of
 
 _DRAWS = 8
 """Draws of a layer before a position is left out of a step."""

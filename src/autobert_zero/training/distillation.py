@@ -16,13 +16,16 @@ from torch.nn import functional as F
 from autobert_zero.data.masking import MaskedBatch
 from autobert_zero.nn import MaskedLM
 from autobert_zero.nn.documents import Documents, layout
-from autobert_zero.nn.encoder import Encoder, run_layers
+from autobert_zero.training.distillation_losses import (
+    embedding_loss,
+    prediction_loss,
+    relation_loss,
+    relative_error,
+)
 from autobert_zero.training.precision import Precision, autocast
-from autobert_zero.training.teacher import TeacherEmbeddings, unmasked
+from autobert_zero.training.teacher import TeacherEmbeddings
+from autobert_zero.training.texts import Texts, View, texts_of, view_of
 from autobert_zero.training.transfer import moved
-
-_SHORTEST = 4
-"""Tokens, marks included, of the shortest text that is compared: what packing cuts off is no text."""
 
 LOSSES = ("embedding", "hidden", "relations", "logits", "masked")
 
@@ -46,39 +49,8 @@ class Distillation:
     beginning: int
 
 
-@dataclass(frozen=True)
-class Texts:
-    """Texts of similar lengths.
-
-    Attributes:
-        ids: (T, n) token ids, `[CLS]` first.
-        mask: (T, n) booleans, True at real tokens.
-        places: (T,) place of each among the texts of the batch.
-    """
-
-    ids: Tensor
-    mask: Tensor
-    places: Tensor
-
-
 Masked = tuple[Tensor, Tensor, Tensor | None, Documents | None]
 """Masked ids (B, n), rows (m,) to predict, positions and documents, see `MaskedLM`."""
-
-
-@dataclass(frozen=True)
-class View:
-    """What a model makes of texts of similar lengths.
-
-    Attributes:
-        pooled: (T, d) means of the last states, in single precision; a student's are projected to the
-            teacher's width.
-        last: (T, n, d) last states.
-        layers: States after every layer, (T, n, d) each, a student's projected; empty where not asked for.
-    """
-
-    pooled: Tensor
-    last: Tensor
-    layers: list[Tensor]
 
 
 class Student(nn.Module):
@@ -218,99 +190,6 @@ class DistillationLoss:
             losses["relations"] += relation_loss(ours.last.float(), theirs.last.float(), mask, heads) / tokens
 
 
-def texts_of(batch: MaskedBatch, beginning: int) -> list[Texts]:
-    """The texts of a batch without masks.
-
-    Args:
-        batch: Packed sequences; each document of them is a text where they are isolated, else each sequence.
-        beginning: Id of `[CLS]`, put before documents that lack it.
-
-    Returns:
-        Groups of similar lengths, each padded to at most twice its shortest but the first.
-    """
-    ids = unmasked(batch)  # (B, n)
-    if batch.starts is None:
-        return [Texts(ids, torch.ones_like(ids, dtype=torch.bool), torch.arange(len(ids)))]
-    _, documents = layout(batch.starts)
-    numbers = batch.starts.flatten().cumsum(0) - 1  # (B * n,)
-    groups, first = [], 0
-    for real in documents.real:
-        tokens = documents.tokens[first : first + real.numel()]
-        first += real.numel()
-        rows = ids.flatten()[tokens].view(real.shape)  # (documents, longest)
-        begun = rows[:, 0] == beginning
-        rows, mask = (
-            torch.cat([front, each], dim=1)
-            for front, each in ((torch.full_like(rows[:, :1], beginning), rows), (real[:, :1], real))
-        )
-        # Where the document has its own, everything moves one place to the left.
-        rows = torch.where(begun[:, None], rows.roll(-1, 1), rows)
-        mask = torch.where(begun[:, None], mask.roll(-1, 1), mask)
-        mask[begun, -1] = False
-        kept = mask.sum(1) >= _SHORTEST
-        if kept.any():
-            longest = int(mask.sum(1).max())
-            rows, mask = rows[kept, :longest], mask[kept, :longest]
-            groups.append(Texts(rows.masked_fill(~mask, 0), mask, numbers[tokens.view(real.shape)[kept, 0]]))
-    return groups
-
-
-def view_of(encoder: Encoder, ids: Tensor, mask: Tensor, every: bool) -> View:
-    """Encodes texts (T, n), with the states after every layer or without them."""
-    states: list[Tensor] = []
-    x = run_layers(
-        encoder.layers,
-        encoder.embeddings(ids),
-        mask,
-        checkpointing=encoder.checkpointing and encoder.training,
-        states=states if every else None,
-    )
-    last = encoder.final_norm(x)
-    return View(mean_state(last, mask), last, states)
-
-
-def mean_state(states: Tensor, mask: Tensor) -> Tensor:
-    """(T, n, d) -> (T, d): the mean over real tokens, in single precision."""
-    real = states.float().masked_fill(~mask[..., None], 0.0)
-    return real.sum(1) / mask.sum(1, keepdim=True)
-
-
-def embedding_loss(student: Tensor, teacher: Tensor) -> Tensor:
-    """1 - cosine plus the relative squared error, summed over vectors (T, d)."""
-    cosine = F.cosine_similarity(student, teacher, dim=-1)  # (T,)
-    return (1 - cosine).sum() + relative_error(student, teacher)
-
-
-def relative_error(student: Tensor, teacher: Tensor) -> Tensor:
-    """The squared error over the teacher's square, summed over vectors (t, d)."""
-    error, size = (student - teacher).square().sum(-1), teacher.square().sum(-1)  # (t,)
-    return (error / size.clamp_min(1e-12)).sum()
-
-
-def relation_loss(student: Tensor, teacher: Tensor, mask: Tensor, heads: int) -> Tensor:
-    """Divergence of the relations between the tokens of each text, summed over tokens.
-
-    A token's relations are the softmax of its scaled products with all tokens of the text, in each of the
-    parts that a state is divided into, so that widths may differ.
-
-    Args:
-        student: (T, n, d).
-        teacher: (T, n, e).
-        mask: (T, n) booleans.
-        heads: Divides d and e.
-    """
-    ours, theirs = (_relations(states, mask, heads) for states in (student, teacher))  # (T, h, n, n)
-    divergence = F.kl_div(ours, theirs, reduction="none", log_target=True)
-    inside = (mask[:, None, :, None] & mask[:, None, None, :]).expand_as(divergence)
-    return divergence.masked_fill(~inside, 0.0).sum() / heads
-
-
-def prediction_loss(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
-    """Divergence of the student's predictions from the teacher's, logits (m, v), summed over tokens."""
-    ours, theirs = (F.log_softmax(logits / temperature, -1) for logits in (student, teacher))
-    return F.kl_div(ours, theirs, reduction="sum", log_target=True) * temperature**2
-
-
 @dataclass(frozen=True)
 class Agreement:
     """How close a student is to its teacher on held-out text.
@@ -355,11 +234,3 @@ def _masked(batch: MaskedBatch, device: torch.device) -> Masked:
 def _arguments(masked: Masked) -> tuple[Tensor, Tensor, None, None, Tensor | None, Documents | None]:
     ids, rows, positions, documents = masked
     return ids, rows, None, None, positions, documents
-
-
-def _relations(states: Tensor, mask: Tensor, heads: int) -> Tensor:
-    """(T, n, d) -> (T, h, n, n) log-probabilities; 0 in the columns of padding."""
-    parts = states.unflatten(-1, (heads, -1)).transpose(1, 2)  # (T, h, n, d / h)
-    products = parts @ parts.transpose(-1, -2) / math.sqrt(parts.shape[-1])  # (T, h, n, n)
-    products = products.masked_fill(~mask[:, None, None, :], -math.inf)
-    return F.log_softmax(products, -1).masked_fill(~mask[:, None, None, :], 0.0)

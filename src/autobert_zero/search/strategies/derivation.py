@@ -11,7 +11,7 @@ from functools import cache
 from typing import NamedTuple
 
 from autobert_zero.space import (
-    KERNELS,
+    LAYER_KINDS,
     PRIMITIVES,
     Attention,
     Backbone,
@@ -24,11 +24,10 @@ from autobert_zero.space import (
 )
 from autobert_zero.space.graph import INPUT_NODES, apply
 from autobert_zero.space.primitives import INPUTS
-from autobert_zero.space.sample import table_of
+from autobert_zero.space.table import table_of
 from autobert_zero.space.types import Type
 
-ATTENTION = "attention"
-KINDS: tuple[str, ...] = (ATTENTION, *(str(Convolution(kernel)) for kernel in KERNELS))
+ATTENTION = LAYER_KINDS[0]
 
 
 def _symbol(op: str, operands: Sequence[Type]) -> str:
@@ -107,7 +106,7 @@ def derive(space: Space, choose: Choose) -> Backbone:
 
 def derive_layer(space: Space, index: int, choose: Choose) -> Layer:
     """Makes one layer by choices; the length of an expression is at most 2 `max_ops` + 1 symbols."""
-    kinds = {0.0: KINDS[1:], 1.0: KINDS[:1]}.get(space.attention_share, KINDS)
+    kinds = {0.0: LAYER_KINDS[1:], 1.0: LAYER_KINDS[:1]}.get(space.attention_share, LAYER_KINDS)
     kind = choose(ChoicePoint(index, 0), kinds)
     if kind != ATTENTION:
         return Convolution(int(kind.split()[1]))

@@ -6,9 +6,9 @@ from random import Random
 from typing import Any
 
 from autobert_zero.search.strategies.base import NoveltyKeeper
-from autobert_zero.search.strategies.derivation import KINDS, ChoicePoint, alphabet, derive, symbols
+from autobert_zero.search.strategies.derivation import ChoicePoint, alphabet, derive, symbols
 from autobert_zero.search.trial import Proposal, Status, Trial
-from autobert_zero.space import Backbone
+from autobert_zero.space import LAYER_KINDS, Backbone
 
 BEST, NEWEST, AT_MOST = 25, 100, 250
 """What is kept of the trials once there are more than `AT_MOST`: Optuna looks at all for every parameter of
@@ -95,7 +95,7 @@ def _optuna_trial(score: float, backbone: Backbone, primitives: tuple[str, ...])
 
 def _parameter(layer: int, step: int, primitives: tuple[str, ...]) -> tuple[str, tuple[str, ...]]:
     """The name of a parameter and its values."""
-    return f"layer {layer} choice {step}", alphabet(primitives) if step else KINDS
+    return f"layer {layer} choice {step}", alphabet(primitives) if step else LAYER_KINDS
 
 
 def _distribution(among: tuple[str, ...]) -> Any:

@@ -1,0 +1,102 @@
+"""The texts of packed batches, and what an encoder makes of them."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from autobert_zero.data.masking import MaskedBatch
+from autobert_zero.nn.documents import layout
+from autobert_zero.nn.encoder import Encoder, run_layers
+from autobert_zero.training.teacher import unmasked
+
+_SHORTEST = 4
+"""Tokens, marks included, of the shortest text that is compared: what packing cuts off is no text."""
+
+
+@dataclass(frozen=True)
+class Texts:
+    """Texts of similar lengths.
+
+    Attributes:
+        ids: (T, n) token ids, `[CLS]` first.
+        mask: (T, n) booleans, True at real tokens.
+        places: (T,) place of each among the texts of the batch.
+    """
+
+    ids: Tensor
+    mask: Tensor
+    places: Tensor
+
+
+@dataclass(frozen=True)
+class View:
+    """What a model makes of texts of similar lengths.
+
+    Attributes:
+        pooled: (T, d) means of the last states, in single precision; a student's are projected to the
+            teacher's width.
+        last: (T, n, d) last states.
+        layers: States after every layer, (T, n, d) each, a student's projected; empty where not asked for.
+    """
+
+    pooled: Tensor
+    last: Tensor
+    layers: list[Tensor]
+
+
+def texts_of(batch: MaskedBatch, beginning: int) -> list[Texts]:
+    """The texts of a batch without masks.
+
+    Args:
+        batch: Packed sequences; each document of them is a text where they are isolated, else each sequence.
+        beginning: Id of `[CLS]`, put before documents that lack it.
+
+    Returns:
+        Groups of similar lengths, each padded to at most twice its shortest but the first.
+    """
+    ids = unmasked(batch)  # (B, n)
+    if batch.starts is None:
+        return [Texts(ids, torch.ones_like(ids, dtype=torch.bool), torch.arange(len(ids)))]
+    _, documents = layout(batch.starts)
+    numbers = batch.starts.flatten().cumsum(0) - 1  # (B * n,)
+    groups, first = [], 0
+    for real in documents.real:
+        tokens = documents.tokens[first : first + real.numel()]
+        first += real.numel()
+        rows = ids.flatten()[tokens].view(real.shape)  # (documents, longest)
+        begun = rows[:, 0] == beginning
+        rows, mask = (
+            torch.cat([front, each], dim=1)
+            for front, each in ((torch.full_like(rows[:, :1], beginning), rows), (real[:, :1], real))
+        )
+        # Where the document has its own, everything moves one place to the left.
+        rows = torch.where(begun[:, None], rows.roll(-1, 1), rows)
+        mask = torch.where(begun[:, None], mask.roll(-1, 1), mask)
+        mask[begun, -1] = False
+        kept = mask.sum(1) >= _SHORTEST
+        if kept.any():
+            longest = int(mask.sum(1).max())
+            rows, mask = rows[kept, :longest], mask[kept, :longest]
+            groups.append(Texts(rows.masked_fill(~mask, 0), mask, numbers[tokens.view(real.shape)[kept, 0]]))
+    return groups
+
+
+def view_of(encoder: Encoder, ids: Tensor, mask: Tensor, every: bool) -> View:
+    """Encodes texts (T, n), with the states after every layer or without them."""
+    states: list[Tensor] = []
+    x = run_layers(
+        encoder.layers,
+        encoder.embeddings(ids),
+        mask,
+        checkpointing=encoder.checkpointing and encoder.training,
+        states=states if every else None,
+    )
+    last = encoder.final_norm(x)
+    return View(mean_state(last, mask), last, states)
+
+
+def mean_state(states: Tensor, mask: Tensor) -> Tensor:
+    """(T, n, d) -> (T, d): the mean over real tokens, in single precision."""
+    real = states.float().masked_fill(~mask[..., None], 0.0)
+    return real.sum(1) / mask.sum(1, keepdim=True)

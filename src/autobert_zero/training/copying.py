@@ -10,7 +10,8 @@ from torch.func import functional_call
 
 from autobert_zero.data.masking import MaskedBatch
 from autobert_zero.nn import MaskedLM
-from autobert_zero.nn.encoder import EncoderLayer, run_layers
+from autobert_zero.nn.encoder import run_layers
+from autobert_zero.nn.layer import EncoderLayer
 from autobert_zero.nn.teacher_bank import TeacherBank
 from autobert_zero.space import Layer
 from autobert_zero.training.distillation_losses import relative_error

@@ -54,7 +54,6 @@ def test_the_tokens_of_two_phases_by_hand() -> None:
     [
         ("a100", "auto", 312e12 * 0.4),
         ("a100", "fp32", 19.5e12 * 0.4),
-        ("a100", "tf32", 156e12 * 0.4),
         ("v100", "auto", 125e12 * 0.35),
     ],
 )

@@ -9,7 +9,7 @@ from autobert_zero.data.prepare import PreparedSplits
 from autobert_zero.data.tokenizer import ChosenTokenizer
 from autobert_zero.devices import describe_device
 from autobert_zero.encoder_config import TRUNK, EncoderConfig
-from autobert_zero.estimate import MEASURED_STEPS, TrainingStage, training_seconds
+from autobert_zero.estimate import TrainingStage, estimate_stages
 from autobert_zero.progress import duration
 from autobert_zero.training.precision import Precision, resolve_precision
 
@@ -63,9 +63,13 @@ def estimate_line(
     parts: Sequence[TrainingStage], sizes: EncoderConfig, precision: Precision, device: torch.device
 ) -> str:
     """How long the training will take, from a few measured steps."""
-    seconds = sum(training_seconds(parts, sizes, precision, device))
+    stages = estimate_stages(parts, sizes, precision, device)
+    seconds = sum(stage.seconds for stage in stages)
+    steps = min(stage.speed.steps for stage in stages)
+    memory = max((stage.speed.memory or 0) for stage in stages)
+    needed = f", {memory / 1e9:.2f} GB of memory" if memory else ""
     tokens = sum(part.tokens for part in parts)
     return (
-        f"estimate: {tokens:,} tokens, about {duration(seconds)} of training "
-        f"({MEASURED_STEPS} steps measured here)"
+        f"estimate: {tokens:,} tokens, about {duration(seconds)} of training{needed} "
+        f"({steps} steps measured here)"
     )

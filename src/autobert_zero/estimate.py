@@ -5,15 +5,17 @@ from dataclasses import dataclass
 
 import torch
 
+from autobert_zero.devices import out_of_memory, release_cached_memory
 from autobert_zero.nn import EncoderConfig
 from autobert_zero.space import Backbone
 from autobert_zero.training.precision import Precision
-from autobert_zero.training.speed import training_speed
+from autobert_zero.training.speed import TrainingSpeed, training_speed
 
-MEASURED_STEPS = 3
-"""Steps that are timed, after one that is not."""
+_MEASURED_STEPS = 3
+"""Steps that are timed at least."""
 
 _MEASURED_TOKENS = 2048
+"""Tokens of a batch that a CPU is measured with; its speed hardly depends on it, that of a GPU does."""
 
 
 @dataclass(frozen=True)
@@ -45,10 +47,28 @@ class TrainingStage:
         return self.sequences * self.length
 
 
-def training_seconds(
+@dataclass(frozen=True)
+class StageEstimate:
+    """What a stage takes.
+
+    Attributes:
+        seconds: Of training.
+        batch: Sequences of the batch that was measured.
+        speed: What was measured.
+    """
+
+    seconds: float
+    batch: int
+    speed: TrainingSpeed
+
+
+def estimate_stages(
     parts: Sequence[TrainingStage], sizes: EncoderConfig, precision: Precision, device: torch.device
-) -> list[float]:
+) -> list[StageEstimate]:
     """Measures a few steps of each kind of part.
+
+    An accelerator is measured with the part's own batch, halved as long as it does not fit: with a small one
+    it would wait for launches.
 
     Args:
         parts: Of a run.
@@ -57,24 +77,44 @@ def training_seconds(
         device: Where to measure.
 
     Returns:
-        The seconds of training that each part takes.
+        What each part takes.
+
+    Raises:
+        RuntimeError: Not even one sequence fits into the memory of the device.
     """
-    speeds: dict[tuple[Backbone, int, int, bool, bool], float] = {}
-    seconds = []
+    measured: dict[tuple[Backbone, int, int, bool, bool], tuple[int, TrainingSpeed]] = {}
+    estimates = []
     for part in parts:
-        batch = max(min(part.batch, _MEASURED_TOKENS // part.length), 1)
+        batch = part.batch
+        if device.type == "cpu":
+            batch = max(min(batch, _MEASURED_TOKENS // part.length), 1)
         key = (part.backbone, batch, part.length, part.with_head, part.checkpointing)
-        if key not in speeds:
-            speeds[key] = training_speed(
+        if key not in measured:
+            measured[key] = _largest_measured(part, batch, sizes, precision, device)
+        size, speed = measured[key]
+        estimates.append(StageEstimate(part.tokens / speed.tokens_per_second, size, speed))
+    return estimates
+
+
+def _largest_measured(
+    part: TrainingStage, batch: int, sizes: EncoderConfig, precision: Precision, device: torch.device
+) -> tuple[int, TrainingSpeed]:
+    """The speed with a batch, or with the largest of its halves that fits, and that batch."""
+    while True:
+        try:
+            return batch, training_speed(
                 part.backbone,
                 sizes,
                 batch,
                 part.length,
                 precision,
                 device,
-                MEASURED_STEPS,
+                _MEASURED_STEPS,
                 part.with_head,
                 part.checkpointing,
             )
-        seconds.append(part.tokens / speeds[key])
-    return seconds
+        except (RuntimeError, MemoryError) as error:
+            if not out_of_memory(error) or batch == 1 or device.type == "cpu":
+                raise
+        release_cached_memory()  # the error, which kept the model, is gone
+        batch //= 2

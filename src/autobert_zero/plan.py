@@ -8,7 +8,7 @@ from autobert_zero import cost
 from autobert_zero.data.masking import MASKED_SHARE
 from autobert_zero.devices import describe_device
 from autobert_zero.errors import UserError
-from autobert_zero.estimate import MEASURED_STEPS, TrainingStage, training_seconds
+from autobert_zero.estimate import StageEstimate, TrainingStage, estimate_stages
 from autobert_zero.measure import training_memory
 from autobert_zero.nn import EncoderConfig
 from autobert_zero.progress import duration
@@ -89,12 +89,12 @@ def plan(
         raise UserError(f"unknown hardware {hardware!r}; there are {', '.join(HARDWARE)}")
     weights = max(cost.parameters(part.backbone, sizes, part.with_head) for part in parts)
     lines = [f"{weights:,} parameters"]
-    measured = training_seconds(parts, sizes, precision, device) if hardware is None else []
+    measured = estimate_stages(parts, sizes, precision, device) if hardware is None else []
     total = 0.0
     for number, part in enumerate(parts):
         operations = part.sequences * _training_flops(part, sizes)
         if hardware is None:
-            seconds = measured[number] / devices
+            seconds = measured[number].seconds / devices
         else:
             chosen = HARDWARE[hardware]
             seconds = operations / (chosen.peak(precision)[1] * chosen.utilisation * devices)
@@ -104,11 +104,13 @@ def plan(
         )
         lines.append(
             f"{part.name}: {part.tokens:,} tokens in batches of {part.batch} x {part.length}, "
-            f"{operations:.2e} FLOPs, about {memory / 1e9:.2f} GB of memory, {duration(seconds)}"
+            f"{operations:.2e} FLOPs, about {memory / 1e9:.2f} GB of memory"
+            f"{_measured_memory(part, measured[number]) if measured else ''}, {duration(seconds)}"
         )
     lines.append(f"in all about {duration(total)} of training, {total * devices / 3600:,.1f} device-hours")
     if hardware is None:
-        lines.append(f"(from {MEASURED_STEPS} steps measured on {describe_device(device)})")
+        steps = min(stage.speed.steps for stage in measured)
+        lines.append(f"(from {steps} steps measured on {describe_device(device)})")
     else:
         chosen = HARDWARE[hardware]
         number_format, peak = chosen.peak(precision)
@@ -117,6 +119,14 @@ def plan(
             f"{peak / 1e12:,.1f} TFLOP/s in {number_format})"
         )
     return "\n".join(lines)
+
+
+def _measured_memory(part: TrainingStage, measured: StageEstimate) -> str:
+    """What the device had allocated at most, where it counts that."""
+    if measured.speed.memory is None:
+        return ""
+    smaller = "" if measured.batch == part.batch else f" with {measured.batch} sequences, as many as fit"
+    return f" ({measured.speed.memory / 1e9:.2f} GB measured{smaller})"
 
 
 def _training_flops(part: TrainingStage, sizes: EncoderConfig) -> float:

@@ -135,6 +135,25 @@ def test_a_candidate_over_the_memory_limit_is_not_trained(
     assert outcome.reason == f"would take {needed:.3g} GB of memory, more than {needed * 0.99:.3g}"
 
 
+@pytest.mark.parametrize(("taken", "status"), [(2.5, Status.FAILED), (1.5, Status.COMPLETE)])
+def test_a_card_measures_the_memory_of_a_candidate(
+    setting: Setting, monkeypatch: pytest.MonkeyPatch, taken: float, status: Status
+) -> None:
+    """The card is a fake, on which a gigabyte is taken before."""
+    evaluator = with_proxy(setting, max_memory_gb=2.0)
+    monkeypatch.setattr(evaluator, "_device", torch.device("cuda"))
+    monkeypatch.setattr(evaluator, "_new", lambda backbone: MaskedLM(backbone, evaluator.model))
+    monkeypatch.setattr(torch.cuda, "memory_allocated", lambda device: 10**9)
+    monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", lambda device: None)
+    monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda device: (1 + taken) * 1e9)
+    steps: list[int] = []
+    outcome = absorbed(evaluator, Proposal(0, HYBRID), lambda done, of, loss: steps.append(done))
+    assert outcome.status is status
+    if status is Status.FAILED:
+        assert outcome.reason == "took 2.5 GB of memory, more than 2"
+        assert steps == []
+
+
 def test_a_candidate_over_the_time_limit_is_stopped(setting: Setting) -> None:
     hurried = with_proxy(setting, max_seconds=1e-9)
     before = copied(hurried)

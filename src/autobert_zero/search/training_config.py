@@ -76,7 +76,8 @@ class ProxyConfig(Section):
     max_seconds: float | None = Field(None, gt=0)
     """A candidate that trains for longer fails. Depends on the machine, so such a run is not repeatable."""
     max_memory_gb: float | None = Field(None, gt=0)
-    """A candidate whose training would take more memory, as estimated, fails before it is trained."""
+    """A candidate whose training takes more memory fails: on a CUDA card as measured in its first steps, else
+    as estimated before it is trained."""
     tasks: ProxyTasksConfig = ProxyTasksConfig()
     minimal_pairs: ProxyPairsConfig = ProxyPairsConfig()
 

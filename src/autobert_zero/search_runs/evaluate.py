@@ -49,8 +49,8 @@ WORST = -1e9
 """The new score of a candidate whose loss is no longer finite."""
 
 
-class _TooSlow(Exception):
-    """A candidate is over the time limit."""
+class _OverLimit(Exception):
+    """A candidate takes more time or memory than it may."""
 
 
 OtherScores = Callable[[MaskedLM, int], dict[str, float]]
@@ -187,7 +187,9 @@ class ProxyEvaluator:
             return Outcome(status, reason=reason, seconds=time.perf_counter() - start), None
 
         most = self._proxy.max_memory_gb
-        if most is not None and (needed := self._memory(proposal.backbone) / 1e9) > most:
+        if most is not None and self._device.type == "cuda":
+            on_step = self._in_memory(most, on_step)
+        elif most is not None and (needed := self._memory(proposal.backbone) / 1e9) > most:
             return ended(Status.FAILED, f"would take {needed:.3g} GB of memory, more than {most:.3g}")
         extra = self._calibration(proposal.backbone)
         watch = partial(_advance, self._in_time(start, on_step), 0, extra + self._proxy.steps)
@@ -196,7 +198,7 @@ class ProxyEvaluator:
                 outcome, trained = self._climb(proposal.backbone, stream, bars, extra, watch)
             except Diverged as error:
                 return ended(Status.DIVERGED, str(error))
-            except _TooSlow as error:
+            except _OverLimit as error:
                 return ended(Status.FAILED, str(error))
             except (MemoryError, RuntimeError) as error:
                 if not out_of_memory(error):
@@ -246,6 +248,19 @@ class ProxyEvaluator:
         length = self._data.train.take(slice(0, 1)).shape[1]
         return training_memory(backbone, self.model, self._proxy.batch_size, length)
 
+    def _in_memory(self, most: float, on_step: Watch) -> Watch:
+        """Stops a candidate on a card, which counts what its own kernels allocate."""
+        before = torch.cuda.memory_allocated(self._device)
+        torch.cuda.reset_peak_memory_stats(self._device)
+
+        def checked(done: int, of: int, loss: float) -> None:
+            taken = (torch.cuda.max_memory_allocated(self._device) - before) / 1e9
+            if taken > most:
+                raise _OverLimit(f"took {taken:.3g} GB of memory, more than {most:.3g}")
+            on_step(done, of, loss)
+
+        return checked
+
     def _in_time(self, start: float, on_step: Watch) -> Watch:
         most = self._proxy.max_seconds
         if most is None:
@@ -253,7 +268,7 @@ class ProxyEvaluator:
 
         def checked(done: int, of: int, loss: float) -> None:
             if time.perf_counter() - start > most:
-                raise _TooSlow(f"trained for more than {most:g} s after {done} of {of} steps")
+                raise _OverLimit(f"trained for more than {most:g} s after {done} of {of} steps")
             on_step(done, of, loss)
 
         return checked

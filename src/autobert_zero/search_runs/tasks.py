@@ -147,7 +147,8 @@ def speed_in(setting: Setting, backbone: Backbone, sizes: EncoderConfig) -> floa
     """Tokens per second that a model of the final comparison trains at."""
     config = setting.config
     batch, length = config.final.batch_size, config.data.length
-    return training_speed(backbone, sizes, batch, length, config.precision, setting.device, _SPEED_STEPS)
+    speed = training_speed(backbone, sizes, batch, length, config.precision, setting.device, _SPEED_STEPS)
+    return speed.tokens_per_second
 
 
 def _sent(trained: Trained) -> Trained:

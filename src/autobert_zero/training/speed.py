@@ -1,8 +1,10 @@
 """How fast a model trains, measured on the machine at hand."""
 
 import itertools
+import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from functools import partial
 from statistics import median
 
@@ -14,9 +16,28 @@ from autobert_zero.data.masking import MaskedBatch, Vocabulary, mask_batch
 from autobert_zero.nn import EncoderConfig, MaskedLM
 from autobert_zero.space import Backbone
 from autobert_zero.training.language import language_objective
-from autobert_zero.training.loop import Recipe, train
-from autobert_zero.training.precision import Precision, autocast
+from autobert_zero.training.loop import Recipe, make_optimizer, train
+from autobert_zero.training.precision import Precision, autocast, gradient_scaler
 from autobert_zero.training.transfer import moved
+
+_WARM_UP_STEPS = 5
+_LEAST_SECONDS = 1.0
+"""What an accelerator is measured for: an idle card computes at a fraction of its clock."""
+
+
+@dataclass(frozen=True)
+class TrainingSpeed:
+    """How fast a model trains.
+
+    Attributes:
+        tokens_per_second: Trained on.
+        steps: Steps that were timed.
+        memory: Most bytes that the training had allocated at once; None where that is not known, as on a CPU.
+    """
+
+    tokens_per_second: float
+    steps: int
+    memory: int | None = None
 
 
 def training_speed(
@@ -29,10 +50,12 @@ def training_speed(
     steps: int,
     with_head: bool = True,
     checkpointing: bool = False,
-) -> float:
-    """Trains a model with new weights on random tokens, and measures each step after the first.
+) -> TrainingSpeed:
+    """Trains a model with new weights on random tokens, and measures.
 
-    Random numbers drawn elsewhere stay as they are.
+    On a CPU that is the median of the steps after the first. An accelerator is not waited for within a step
+    that is timed: it computes some steps, then as many as take a second. Random numbers drawn elsewhere stay
+    as they are.
 
     Args:
         backbone: The token-mixing layers.
@@ -41,29 +64,59 @@ def training_speed(
         length: Tokens in a sequence.
         precision: Number format.
         device: Where.
-        steps: How many steps to measure.
+        steps: How many steps to measure; an accelerator computes as many or more.
         with_head: Whether tokens are predicted; else the encoder alone is trained.
         checkpointing: Whether the backward pass computes layers again.
 
-    Returns:
-        Tokens per second in the median step.
+    Raises:
+        RuntimeError: The batch does not fit into the memory of the device.
     """
     cuda = [device] if device.type == "cuda" else []
+    before = 0
+    if cuda:
+        torch.cuda.reset_peak_memory_stats(device)
+        before = torch.cuda.memory_allocated(device)
     with torch.random.fork_rng(devices=cuda):
         model = MaskedLM(backbone, sizes).to(device)
         model.encoder.checkpointing = checkpointing
-        recipe = Recipe(steps + 1, batch, 1e-6, precision=precision)
         batches = _random_batches(batch, length, sizes.vocab_size)
         objective = language_objective(precision) if with_head else partial(_states, precision=precision)
-        ends: list[float] = []
+        if device.type == "cpu":
+            ends: list[float] = []
+            recipe = Recipe(steps + 1, batch, 1e-6, precision=precision)
+            train(model, batches, recipe, objective, lambda step, loss: ends.append(time.perf_counter()))
+            seconds = median(end - start for start, end in itertools.pairwise(ends))
+            return TrainingSpeed(batch * length / seconds, steps)
+        recipe = Recipe(1, batch, 1e-6, warmup=0, decay=False, precision=precision)
+        optimizer, scaler = make_optimizer(model, recipe), gradient_scaler(precision, device)
 
-        def note(done: int) -> None:
-            if device.type != "cpu":
-                torch.accelerator.synchronize(device)
-            ends.append(time.perf_counter())
+        def run(count: int) -> None:
+            train(model, batches, recipe, objective, None, optimizer, scaler=scaler, steps=range(count))
+            torch.accelerator.synchronize(device)
 
-        train(model, batches, recipe, objective, on_settled=note, due=lambda done: True)
-    return batch * length / median(end - start for start, end in itertools.pairwise(ends))
+        seconds, done = steady_seconds(run, steps)
+    memory = torch.cuda.max_memory_allocated(device) - before if cuda else None
+    return TrainingSpeed(batch * length / seconds, done, memory)
+
+
+def steady_seconds(run: Callable[[int], None], steps: int) -> tuple[float, int]:
+    """Times a step of an accelerator among many.
+
+    Args:
+        run: Makes so many steps and waits for the last.
+        steps: Minimum number of steps.
+
+    Returns:
+        Seconds of a step, and the number of steps that were timed.
+    """
+    run(_WARM_UP_STEPS)
+    while True:
+        start = time.perf_counter()
+        run(steps)
+        seconds = time.perf_counter() - start
+        if seconds >= _LEAST_SECONDS:
+            return seconds / steps, steps
+        steps = math.ceil(steps * min(1.2 * _LEAST_SECONDS / max(seconds, 1e-6), 100))
 
 
 def _states(model: nn.Module, part: MaskedBatch, whole: MaskedBatch, precision: Precision) -> Tensor:

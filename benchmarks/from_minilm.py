@@ -61,7 +61,7 @@ LENGTH, BATCH = 32, 32
 ALLOWANCE = 1.02
 """How much slower than the found backbone an opponent may be: what the clock cannot tell apart."""
 
-TEXT_LENGTH, TEXT_BATCH = 128, 16
+TEXT_LENGTH, TEXT_BATCH = 128, 8
 """Tokens in a packed sequence of sentences, and sequences in a batch, of a distillation."""
 
 STACKS = {"even_layers": bert, "first_layers": bert, "hybrid": hybrid, "convolution": convolution}

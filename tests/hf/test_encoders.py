@@ -1,5 +1,6 @@
 """Pre-trained encoders as ours: BERT, ModernBERT and our own compute the same from the weights read."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +8,7 @@ import pytest
 import torch
 import transformers
 from hf_samples import VOCABULARY, bert_config, randomise
+from safetensors.torch import load_file, save_file
 from test_from_modernbert import config as modernbert_config
 
 from autobert_zero.errors import UserError
@@ -60,7 +62,9 @@ def test_another_type_is_refused(tmp_path: Path) -> None:
     transformers.RobertaModel(transformers.RobertaConfig(**sizes, intermediate_size=24)).save_pretrained(
         tmp_path
     )
-    with pytest.raises(UserError, match="is of type roberta; models of type autobert-zero, bert, modernbert"):
+    with pytest.raises(
+        UserError, match="is of type roberta; encoders of type autobert-zero, bert, modernbert"
+    ):
         open_encoder(str(tmp_path))
 
 
@@ -73,3 +77,79 @@ def test_pickled_or_missing_weights_are_refused(tmp_path: Path) -> None:
         open_encoder(str(tmp_path))
     with pytest.raises(UserError, match=r"it has no config\.json"):
         open_encoder(str(tmp_path.parent))
+
+
+def save(model: Any, folder: Path, **changes: Any) -> Path:
+    """Saves a model and lays changes over its config.json."""
+    model.save_pretrained(folder)
+    path = folder / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"model_type": "unheard-of"},
+            "is of type unheard-of; encoders of type autobert-zero, bert, modernb",
+        ),
+        ({"model_type": "gpt2"}, "is of type gpt2; encoders of type"),
+        ({"model_type": None}, "is of type None; encoders of type"),
+        ({"is_decoder": True}, r"is a decoder \(is_decoder in its config.json\)"),
+        ({"hidden_act": "silu"}, "tmp.*: the BERT backbone has hidden_act 'gelu', this one 'silu'"),
+        (
+            {"position_embedding_type": "relative_key"},
+            "has position_embedding_type 'absolute', this one 'rel",
+        ),
+    ],
+)
+def test_what_is_no_encoder_of_ours_is_named(changes: dict[str, Any], message: str, tmp_path: Path) -> None:
+    save(transformers.BertModel(bert_config()), tmp_path, **changes)
+    with pytest.raises(UserError, match=message):
+        open_encoder(str(tmp_path))
+
+
+UP, DOWN = "encoder.layer.1.intermediate.dense.weight", "encoder.layer.2.output.dense.weight"
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            lambda weights: [weights.pop(name) for name in list(weights) if ".layer.1." in name],
+            "layer 2: .* mi",
+        ),
+        (
+            lambda weights: weights.update({UP: weights[UP][:8].clone(), DOWN: weights[DOWN][:, :8].clone()}),
+            r"layer 2: .*\(8, 16\), not \(24, 16\); layer 3: .*\(16, 8\), not \(16, 24\)",
+        ),
+        (lambda weights: weights.update({UP.replace("1", "7"): weights[UP]}), "layer 8: .* is not used"),
+        (
+            lambda weights: weights.pop("embeddings.LayerNorm.weight"),
+            "beside the layers: embeddings.LayerNorm",
+        ),
+        (
+            lambda weights: weights.update(
+                {"encoder.layer.0.attention.self.distance_embedding.weight": weights[UP]}
+            ),
+            "layer 1: .*distance_embedding.weight is not used",
+        ),
+    ],
+)
+def test_weights_that_do_not_fit_are_named_by_layer(change: Any, message: str, tmp_path: Path) -> None:
+    """They used to be new random ones: a teacher that nobody trained."""
+    save(transformers.BertModel(bert_config()), tmp_path)
+    file = tmp_path / "model.safetensors"
+    weights = load_file(file)
+    change(weights)
+    save_file({name: tensor.clone() for name, tensor in weights.items()}, file, {"format": "pt"})
+    with pytest.raises(UserError, match=message):
+        open_encoder(str(tmp_path)).weights()
+
+
+def test_a_modernbert_without_a_layer_is_refused(tmp_path: Path) -> None:
+    model = transformers.ModernBertModel(modernbert_config())
+    save(model, tmp_path, num_hidden_layers=9, layer_types=["full_attention"] * 9)
+    with pytest.raises(UserError, match=r"layer 9: .*is missing"):
+        open_encoder(str(tmp_path)).weights()

@@ -10,6 +10,7 @@ from hf_samples import save_bert
 from runs import same, weights
 from tokenizers import Tokenizer
 
+from autobert_zero.cli.pretrain import pretrain_settings
 from autobert_zero.export.card import model_card
 from autobert_zero.export.sources import open_source
 
@@ -120,3 +121,17 @@ def test_another_vocabulary_is_refused(teacher: Path, corpus_file: Path, tmp_pat
     refused = tiny.command("distil", *given, "--out", tmp_path / "no")
     assert (refused.code, refused.err.count("\n")) == (2, 1), refused.err
     assert "has another vocabulary than" in refused.err
+
+
+def test_rates(teacher: Path, tmp_path: Path) -> None:
+    """A distillation that starts from weights has a lower rate; --set counts before it."""
+    options = dict.fromkeys(("layers", "config", "text_column", "tokenizer", "seed"))
+    options |= {"teacher": str(teacher), "backbone": "conv 3", "corpus": ["kjv"], "out": tmp_path}
+    options |= {"preset": "demo", "resume": False}
+
+    def rate(start: Path | None, *more: str) -> float:
+        given = {"start": start and str(start), "set_": [COMMON[1], *more]}
+        return pretrain_settings(options | given).recipe.learning_rate
+
+    rates = rate(None), rate(teacher), rate(teacher, "recipe.learning_rate=2e-4")
+    assert rates == (3e-3, 1e-3, 2e-4)

@@ -29,6 +29,10 @@ if TYPE_CHECKING:
     from autobert_zero.space import Backbone
 
 
+DISTILLED_RATE = 1e-3
+"""Peak rate of a distillation that starts from weights: that of a preset is for new ones."""
+
+
 @app.command("pretrain")
 def pretrain_command(
     out: TrainingFolder,
@@ -116,6 +120,8 @@ def pretrain_settings(options: Mapping[str, Any]) -> "PretrainConfig":
         # Embeddings are of texts, so documents are kept apart; --set and files may say otherwise.
         below["text"] = {"isolated": True, **below.get("text", {})}
         below["distil"] = {"teacher": options["teacher"]}
+        if options["start"] is not None:
+            below["recipe"] = {"learning_rate": DISTILLED_RATE}
     given = (PRESETS, options["preset"], (backbone,), options["config"], options["set_"])
     return settled(*given, settings, below)
 

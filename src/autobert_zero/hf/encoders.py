@@ -14,7 +14,7 @@ from autobert_zero.hf.configuration import AutoBertZeroConfig
 from autobert_zero.hf.from_bert import bert_config, from_bert
 from autobert_zero.hf.from_modernbert import from_modernbert, modernbert_config
 from autobert_zero.hf.heads import AutoBertZeroForMaskedLM
-from autobert_zero.hf.loading import check_folder, refuse_pickles
+from autobert_zero.hf.loading import check_folder, read_json, refuse_pickles
 from autobert_zero.hf.modeling import AutoBertZeroModel
 from autobert_zero.sources import check_hub, find_local
 from autobert_zero.space import Backbone
@@ -104,17 +104,26 @@ def open_encoder(source: str) -> PretrainedEncoder:
         check_folder(str(path), {})
         if not any(Path(path).glob("*.safetensors")):
             raise UserError(f"{source} has no weights (no model.safetensors)")
+        _kind(source, read_json(path / "config.json").get("model_type"))  # transformers may not know it
     place = str(path or source)
     config = _config(place)
-    kind = _KINDS.get(config.model_type)
-    if kind is None:
-        raise UserError(
-            f"{source} is of type {config.model_type}; models of type {', '.join(_KINDS)} can be read"
-        )
-    ours = kind.convert(config)
+    kind = _kind(source, config.model_type)
+    if getattr(config, "is_decoder", False):
+        raise UserError(f"{source} is a decoder (is_decoder in its config.json); encoders can be read")
+    try:
+        ours = kind.convert(config)
+    except UserError as error:
+        raise UserError(f"{source}: {error}") from None
     names = config.architectures or []
     head = any(name.endswith(("ForMaskedLM", "ForPreTraining")) for name in names)
     return PretrainedEncoder(place, ours.parse_backbone(), ours.encoder_config(), head)
+
+
+def _kind(source: str, name: object) -> "_Kind":
+    kind = _KINDS.get(str(name))
+    if kind is None:
+        raise UserError(f"{source} is of type {name}; encoders of type {', '.join(_KINDS)} can be read")
+    return kind
 
 
 def as_ours(model: PreTrainedModel) -> AutoBertZeroModel | None:

@@ -12,6 +12,7 @@ from transformers import BertConfig, BertPreTrainedModel
 from autobert_zero.errors import UserError
 from autobert_zero.hf.auto import MODELS
 from autobert_zero.hf.configuration import AutoBertZeroConfig
+from autobert_zero.hf.loading import check_whole
 from autobert_zero.hf.modeling import AutoBertZeroModel, AutoBertZeroPreTrainedModel
 
 _BY_BERT = {model.__name__.replace("AutoBertZero", "Bert"): model for model in MODELS.values()}
@@ -41,7 +42,12 @@ _RENAMED = [
 _STACKED = ("query", "key", "value")
 """One matrix in ours, in the order of the inputs Q, K, V."""
 
-_FIXED = {"hidden_act": "gelu", "is_decoder": False, "add_cross_attention": False}
+_FIXED = {
+    "hidden_act": "gelu",
+    "is_decoder": False,
+    "add_cross_attention": False,
+    "position_embedding_type": "absolute",
+}
 """What the BERT backbone computes; a checkpoint with anything else cannot be loaded."""
 
 
@@ -86,7 +92,12 @@ def _load(source: str, model_class: type[AutoBertZeroPreTrainedModel] | None) ->
         name = model_class.__name__.replace("AutoBertZero", "Bert")
     if name not in _BY_BERT:
         raise UserError(f"{source} holds a {name}; what can be loaded is one of {', '.join(_BY_BERT)}")
-    return getattr(transformers, name).from_pretrained(source, use_safetensors=True)
+    kind = getattr(transformers, name)
+    bert, info = kind.from_pretrained(
+        source, use_safetensors=True, output_loading_info=True, ignore_mismatched_sizes=True
+    )
+    check_whole(source, info)
+    return bert
 
 
 def bert_config(config: BertConfig) -> AutoBertZeroConfig:
@@ -96,8 +107,9 @@ def bert_config(config: BertConfig) -> AutoBertZeroConfig:
         UserError: It computes something that the BERT backbone does not.
     """
     for name, value in _FIXED.items():
-        if getattr(config, name) != value:
-            raise UserError(f"the BERT backbone has {name} {value!r}, this one {getattr(config, name)!r}")
+        given = getattr(config, name, value)
+        if given != value:
+            raise UserError(f"the BERT backbone has {name} {value!r}, this one {given!r}")
     kept = (
         "vocab_size",
         "hidden_size",

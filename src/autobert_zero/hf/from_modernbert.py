@@ -10,6 +10,7 @@ from transformers import ModernBertConfig, ModernBertForMaskedLM, ModernBertMode
 from autobert_zero.errors import UserError
 from autobert_zero.hf.configuration import AutoBertZeroConfig
 from autobert_zero.hf.heads import AutoBertZeroForMaskedLM
+from autobert_zero.hf.loading import check_whole
 from autobert_zero.hf.modeling import AutoBertZeroModel, AutoBertZeroPreTrainedModel
 from autobert_zero.zoo import rotary
 
@@ -82,7 +83,11 @@ def _load(source: str) -> ModernBertPreTrainedModel:
         raise UserError(f"{source} holds a model of type {config.model_type}, not modernbert")
     masked = "ModernBertForMaskedLM" in (config.architectures or [])
     kind = ModernBertForMaskedLM if masked else ModernBertModel
-    return kind.from_pretrained(source, use_safetensors=True)
+    model, info = kind.from_pretrained(
+        source, use_safetensors=True, output_loading_info=True, ignore_mismatched_sizes=True
+    )
+    check_whole(source, info)
+    return model
 
 
 def modernbert_config(config: ModernBertConfig) -> AutoBertZeroConfig:

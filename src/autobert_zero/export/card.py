@@ -1,6 +1,6 @@
 """The model card: what a model is, how it was trained, how to use it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from autobert_zero import cost
@@ -165,6 +165,31 @@ def _minimal_pairs(source: Source) -> list[str]:
     ]
 
 
+def _distilled(summary: Mapping[str, Any], settings: Mapping[str, Any]) -> list[str]:
+    """What is said of the student that a search from a model found."""
+    best, final = summary["best"], settings["final"]
+    if best["status"] != "complete":
+        return [f"Distillation {best['status']}: {best['reason']}."]
+    return [
+        f"Distilled from `{summary['teacher']['model']}` on the corpus `{settings['data']['corpus']}`: "
+        f"{final['steps']:,} steps of {final['batch_size']} sequences of {settings['data']['length']} tokens "
+        f"({best['tokens']:,} tokens), AdamW, peak rate {best['learning_rate']:g}, seed {summary['seed']}. "
+        f"Distillation loss on held-out text {best['val_loss']:.4f}.",
+        "",
+        f"The backbone is the best of {summary['candidates']} candidates of the strategy "
+        f"`{settings['strategy']['name']}`, {summary['search_seconds']:.0f} s of search from that model. "
+        "Beside it, distilled alike:",
+        "",
+        *comparison_table(summary),
+        "",
+        "Its layers:",
+        "",
+        "```",
+        *best["backbone"],
+        "```",
+    ]
+
+
 def _training(source: Source) -> list[str]:
     summary, settings = source.summary, source.settings
     if source.score is not None:
@@ -183,6 +208,8 @@ def _training(source: Source) -> list[str]:
             f"tokens), seed {summary['seed']}. Loss on held-out text {summary['holdout_loss']:.4f} nats, "
             f"accuracy {summary['holdout_mlm_accuracy']:.4f}."
         ]
+    if summary is not None and settings is not None and "teacher" in summary:
+        return _distilled(summary, settings)
     if summary is None or settings is None:
         return ["This was exported from a saved model, which does not say how it was trained."]
     final = settings["final"]

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,16 @@ from autobert_zero.hf.loading import listed, read_json, tensor_differences
 from autobert_zero.hf.tokenizer import as_berts
 from autobert_zero.minimal_pairs.results import read_results
 from autobert_zero.nn import MaskedLM
-from autobert_zero.run_folder.names import FINETUNING, PRETRAINING, SCORE, SEARCH, SUMMARY, TOKENIZER, WEIGHTS
+from autobert_zero.run_folder.names import (
+    FINALS,
+    FINETUNING,
+    PRETRAINING,
+    SCORE,
+    SEARCH,
+    SUMMARY,
+    TOKENIZER,
+    WEIGHTS,
+)
 from autobert_zero.search_runs.run import read_run_start
 from autobert_zero.space import Backbone
 
@@ -71,13 +80,22 @@ def open_source(folder: Path) -> Source:
 
 
 def _from_run(folder: Path) -> Source:
-    weights, summary_path = folder / WEIGHTS, folder / SUMMARY
+    config, _ = read_run_start(folder)
+    student = folder / FINALS if config.distil is not None else None  # of a search from a model
+    weights, summary_path = (student or folder) / WEIGHTS, folder / SUMMARY
     if not (weights.exists() and summary_path.exists()):
         raise UserError(
             f"the run in {folder} is not finished; continue it with: search --out {folder} --resume"
         )
-    config, _ = read_run_start(folder)
     summary = read_json(summary_path)
+    if student is not None:
+        return replace(
+            _from_model(student),
+            name=folder.resolve().name,
+            summary=summary,
+            settings=config.model_dump(),
+            minimal_pairs=read_results(folder),
+        )
     with _damage_named(summary_path):
         backbone = Backbone.from_list(summary["best"]["backbone"])
     with _damage_named(folder / TOKENIZER):

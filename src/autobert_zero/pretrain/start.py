@@ -16,7 +16,7 @@ from autobert_zero.hf.encoders import PretrainedEncoder, open_encoder
 from autobert_zero.nn import MaskedLM, WeightBank
 from autobert_zero.nn.inherit import inherit_weights
 from autobert_zero.run_folder import SEARCH, kind_of
-from autobert_zero.run_folder.names import BANK, TOKENIZER
+from autobert_zero.run_folder.names import BANK, FINALS, TOKENIZER
 from autobert_zero.search.config import SearchConfig
 from autobert_zero.settings import read_yaml, saved_config
 from autobert_zero.shared_config import CorpusConfig, ModelConfig
@@ -65,9 +65,11 @@ def open_start(source: str) -> Start:
     Raises:
         UserError: It is neither.
     """
-    if kind_of(Path(source)) is SEARCH:
-        return SearchStart(Path(source))
-    return ModelStart(open_encoder(source))
+    if kind_of(Path(source)) is not SEARCH:
+        return ModelStart(open_encoder(source))
+    if search_config(Path(source)).distil is not None:  # its winner is a whole model
+        return ModelStart(open_encoder(str(Path(source) / FINALS)))
+    return SearchStart(Path(source))
 
 
 class SearchStart:

@@ -33,11 +33,11 @@ def frequencies(trials: Sequence[Trial]) -> Frequencies:
     """Counts the kinds of layers."""
     order = ranked(trials)
     best = order[: max(_FEWEST, ceil(len(order) / 10))]
-    return Frequencies(_shares(best), _shares(trials), len(best), len(trials))
-
-
-def _shares(trials: Sequence[Trial]) -> list[list[float]]:
     positions = max((len(trial.proposal.backbone.layers) for trial in trials), default=0)
+    return Frequencies(_shares(best, positions), _shares(trials, positions), len(best), len(trials))
+
+
+def _shares(trials: Sequence[Trial], positions: int) -> list[list[float]]:
     counts = [Counter[str]() for _ in range(positions)]
     for trial in trials:
         for counter, layer in zip(counts, trial.proposal.backbone.layers, strict=False):

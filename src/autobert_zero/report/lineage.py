@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from autobert_zero.search.trial import Status, Trial
+from autobert_zero.space import Layer
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,13 @@ def gains(trials: Sequence[Trial]) -> list[float | None]:
     return found
 
 
+def _changed(layers: Sequence[Layer], before: Sequence[Layer]) -> tuple[int, ...]:
+    """Places of the layers that the parent does not have, position by position where it is as deep."""
+    if len(layers) == len(before):
+        return tuple(index for index, layer in enumerate(layers) if layer != before[index])
+    return tuple(index for index, layer in enumerate(layers) if layer not in before)
+
+
 def lineage(trials: Sequence[Trial], number: int) -> list[LineageStep]:
     """The ancestors of a trial from the first, and itself as the last."""
     gained = gains(trials)
@@ -46,7 +54,6 @@ def lineage(trials: Sequence[Trial], number: int) -> list[LineageStep]:
         parent = trial.proposal.parent
         layers = trial.proposal.backbone.layers
         before = layers if parent is None else trials[parent].proposal.backbone.layers
-        changed = tuple(index for index, layer in enumerate(layers) if layer != before[index])
-        steps.append(LineageStep(trial, gained[place], changed))
+        steps.append(LineageStep(trial, gained[place], _changed(layers, before)))
         place = parent
     return steps[::-1]

@@ -75,15 +75,16 @@ def copy_layers(
                     inputs = [(each[position], each[position + 1]) for each in states]
                     loss = _copying_loss(drawn[0], weights, inputs, [mask for _, mask in texts])
                     losses.append(loss)
-        total = torch.stack([loss for loss in losses if math.isfinite(loss)] or [torch.zeros(())]).sum()
-        if total.requires_grad:
-            total.backward()
+        finite = [loss for loss in losses if loss.isfinite()]
+        if finite:
+            torch.stack(finite).sum().backward()
         for name, leaf in leaves.items():
             if leaf.grad is not None:
                 leaf.grad = leaf.grad * masks[name] if leaf.grad.isfinite().all() else None
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
-        on_step(step + 1, recipe.steps, float(total) / max(len(losses), 1))
+        mean = math.fsum(loss.item() for loss in finite) / max(len(finite), 1)
+        on_step(step + 1, recipe.steps, mean)
     for name, leaf in leaves.items():
         bank.tensors[name] = leaf.detach().to(bank.tensors[name].device)
 

@@ -1,0 +1,173 @@
+"""Does the score of a search from a model rank students as a longer distillation does, and what does it cost?
+
+    python benchmarks/distillation_score.py [--teacher MODEL] [--corpus FILE] [--layers 2] [--candidates 16]
+        [--steps 300] [--batch-size 16] [--length 64] [--quick]
+
+Candidates are students of one depth: those that a search begins with, and as many mutations of them as random
+ones. Each is scored as in `autobert-zero search --start MODEL`: from the shared weights that began as the
+teacher, after 40 steps, by the distillation loss on validation text. The truth is the loss on held-out text
+after `--steps` steps of a separate distillation from the same weights, with a falling rate, another seed and
+other batches. Without `--teacher` it is all-MiniLM-L6-v2, as in `from_minilm.py`.
+
+Prints one JSON object as its last line: `kendall_tau` between scores and truths, with a 95 % bootstrap
+interval; `candidates_per_minute` (the seconds of `copying`, once per search, are apart), and
+`candidates_per_minute_scratch`: of students of the same sizes that are trained from new weights on masked
+tokens for the 220 steps of the demo. `--quick` makes a tiny teacher with random weights: it shows that all of
+it runs, not how scores rank.
+"""
+
+import argparse
+import json
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+from random import Random
+from statistics import fmean
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import torch
+from minilm import find_teacher, tiny_teacher
+
+from autobert_zero.data.batches import TrainingBatches, evaluation_batches
+from autobert_zero.data.masking import Masking
+from autobert_zero.nn import MaskedLM
+from autobert_zero.search.presets import PRESETS
+from autobert_zero.search.strategies.rounds import mutated
+from autobert_zero.search.trial import Proposal
+from autobert_zero.search_runs.diagnose import correlation
+from autobert_zero.search_runs.evaluate import ProxyEvaluator
+from autobert_zero.search_runs.prepare import Setting, prepare
+from autobert_zero.search_runs.start_model import model_settings
+from autobert_zero.settings import resolve
+from autobert_zero.space import Backbone, Space, sample_backbone
+from autobert_zero.space.mutate import draw_uniformly
+from autobert_zero.training.loop import Recipe, train
+
+_SCRATCH = 220
+"""Steps of a candidate from new weights, in the demo."""
+
+_TIMED = 3
+"""Candidates from new weights that are timed."""
+
+
+def main() -> None:
+    """Scores the candidates, distils them for longer, and prints the figures."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--teacher", help="a folder or a name on the Hub")
+    parser.add_argument("--corpus", default="kjv", help="as search takes it")
+    parser.add_argument("--layers", type=int, default=2, help="depth of all candidates")
+    parser.add_argument("--candidates", type=int, default=16, help="how many")
+    parser.add_argument("--steps", type=int, default=300, help="of the longer distillation")
+    parser.add_argument("--batch-size", type=int, default=16, help="sequences in a batch")
+    parser.add_argument("--length", type=int, default=64, help="tokens in a sequence")
+    parser.add_argument("--quick", action="store_true", help="a tiny teacher, few steps")
+    options = parser.parse_args()
+    with TemporaryDirectory() as folder:
+        tiny = options.quick and options.teacher is None
+        teacher = tiny_teacher(Path(folder)) if tiny else find_teacher(options.teacher)
+        print(json.dumps(measured(teacher, options)))
+
+
+def measured(teacher: str, options: argparse.Namespace) -> dict[str, Any]:
+    """The figures."""
+    setting = setting_of(teacher, options)
+    evaluator = setting.evaluator()
+    start = time.perf_counter()
+    evaluator.warm_up(setting.space, lambda done, total, loss: None)
+    copying = time.perf_counter() - start
+    candidates = candidates_of(setting.space, options.candidates)
+    steps = options.steps // 10 if options.quick else options.steps
+    scores, seconds, truths = [], [], []
+    for number, backbone in enumerate(candidates):
+        outcome, _ = evaluator.evaluate(Proposal(number, backbone.canonical(), 0))
+        scores.append(outcome.score if outcome.score is not None else float("-inf"))
+        seconds.append(outcome.seconds)
+        truths.append(distilled_loss(setting, evaluator, backbone, steps))
+        say(f"{number}: score {scores[-1]:.4f}, loss after {steps} steps {truths[-1]:.4f}; {backbone!s}")
+    scratch = fmean(
+        scratch_seconds(setting, backbone) for backbone in candidates[: 1 if options.quick else _TIMED]
+    )
+    agreement = correlation(scores, [-loss for loss in truths])
+    return {
+        "benchmark": "distillation_score",
+        "quick": options.quick,
+        "candidates": len(candidates),
+        "layers": options.layers,
+        "steps": steps,
+        "kendall_tau": round(agreement.tau, 3),
+        "kendall_tau_interval": [round(agreement.low, 3), round(agreement.high, 3)],
+        "copying_seconds": round(copying, 1),
+        "candidates_per_minute": round(60 / fmean(seconds), 2),
+        "candidates_per_minute_scratch": round(60 / scratch, 2),
+        "scores": [round(score, 5) for score in scores],
+        "losses": [round(loss, 5) for loss in truths],
+        "backbones": [backbone.to_list() for backbone in candidates],
+    }
+
+
+def setting_of(teacher: str, options: argparse.Namespace) -> Setting:
+    """The search whose score is judged."""
+    few = {"warmup_steps": 10, "steps": 5, "validation_sequences": 32} if options.quick else {}
+    changes = {
+        "data": {"corpus": options.corpus, "length": options.length},
+        "model": {"layers": options.layers},
+        "space": {"min_layers": 0},
+        "proxy": {"batch_size": options.batch_size, **few},
+    }
+    return prepare(resolve(PRESETS["demo"](), model_settings(teacher), changes))
+
+
+def candidates_of(space: Space, count: int) -> list[Backbone]:
+    """Different backbones: the known ones, then mutations of them and random ones in turns."""
+    random = Random(0)
+    known = [backbone.canonical() for _, backbone in space.known]
+    chosen = {backbone.key(): backbone for backbone in known}
+    while len(chosen) < count:
+        if len(chosen) % 2:
+            drawn, _ = mutated(random.choice(known), space, lambda position: draw_uniformly, random)
+        else:
+            drawn = sample_backbone(random, space)
+        chosen.setdefault(drawn.canonical().key(), drawn.canonical())
+    return list(chosen.values())[:count]
+
+
+def distilled_loss(setting: Setting, evaluator: ProxyEvaluator, backbone: Backbone, steps: int) -> float:
+    """The loss on held-out text after a longer distillation from the shared weights."""
+    config, masking = setting.config, Masking(isolated=True)
+    assert setting.start is not None
+    torch.manual_seed(1)
+    model = MaskedLM(backbone, setting.model).to(setting.device)
+    evaluator.bank.inherit(model)
+    goal = setting.start.teacher.goal(len(backbone.layers), config.precision, setting.device)
+    student, size = goal.wrap(model), config.proxy.batch_size
+    batches = TrainingBatches(setting.data.train, setting.vocabulary, size, (1, 0), masking)
+    recipe = Recipe(steps, size, config.final.learning_rate, precision=config.precision)
+    train(student, batches.starting(0), recipe, goal.objective(), loss_limit=goal.loss_limit)
+    held_out = evaluation_batches(
+        setting.data.holdout, setting.vocabulary, 2 * size, config.proxy.validation_sequences, masking
+    )
+    return goal.evaluate(student, held_out, None)["loss"]
+
+
+def scratch_seconds(setting: Setting, backbone: Backbone) -> float:
+    """Seconds that a candidate takes which is trained from new weights and scored by masked tokens.
+
+    A tenth of its steps is timed.
+    """
+    part = _SCRATCH // 10
+    proxy = setting.config.proxy.model_copy(update={"steps": part, "rungs": ()})
+    config = setting.config.model_copy(update={"distil": None, "proxy": proxy})
+    evaluator = replace(setting, config=config, start=None).evaluator()
+    outcome, _ = evaluator.evaluate(Proposal(0, backbone.canonical(), 0))
+    return outcome.seconds * _SCRATCH / part
+
+
+def say(text: str) -> None:
+    """Prints a line of progress."""
+    print(text.replace("\n", " | "), file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    main()

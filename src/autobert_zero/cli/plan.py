@@ -72,9 +72,13 @@ def plan_search(options: Mapping[str, Any], hardware: str | None, devices: int) 
     """Estimate what a search takes, with the comparison at its end."""
     from autobert_zero.plan import plan
     from autobert_zero.search_runs.parts import search_parts
+    from autobert_zero.search_runs.start_model import open_start_model
 
     config, _ = search_settings(options)
-    sizes = config.model.encoder_config(_vocabulary(config.data), config.data.length)
+    if config.distil is None:
+        sizes = config.model.encoder_config(_vocabulary(config.data), config.data.length)
+    else:
+        sizes = open_start_model(config.distil).sizes
     device = _measured_on(config.device, hardware)
     typer.echo(plan(search_parts(config), sizes, hardware, devices, config.precision, device))
 

@@ -1,21 +1,27 @@
 """The parts of a search, for an estimate of what it takes."""
 
+import math
 from itertools import pairwise
 
 from autobert_zero.estimate import TrainingStage
 from autobert_zero.search.config import SearchConfig
 from autobert_zero.search.rungs import rung_steps
 from autobert_zero.search.training_config import ProxyConfig
+from autobert_zero.space import Backbone
 from autobert_zero.zoo import bert, opponents
 
 _TOKENS = 12
 """Tokens in a sentence of BLiMP, in the mean."""
 _SENTENCES = 256
 """Masked sentences in a batch."""
+_STUDENTS = 6
+"""The winner of a search from a model and its opponents, at most."""
 
 
 def search_parts(config: SearchConfig) -> list[TrainingStage]:
     """The parts of a search. BERT's backbone stands for candidates: most cost less."""
+    if config.distil is not None:
+        return _student_parts(config)
     proxy, final, length = config.proxy, config.final, config.data.length
     stand_in = bert(config.model.layers)
 
@@ -51,6 +57,32 @@ def search_parts(config: SearchConfig) -> list[TrainingStage]:
     if final.equal_time:
         parts.append(part("the opponents at equal time", (models - 1) * final.steps, final.batch_size))
     parts.append(part("the strongest at equal weights", final.steps, final.batch_size))
+    return parts
+
+
+def _student_parts(config: SearchConfig) -> list[TrainingStage]:
+    """The parts of a search from a model, without what the model itself computes."""
+    proxy, final, depth = config.proxy, config.final, config.model.layers
+    student = bert(math.ceil(depth / max(config.limits.min_speedup or 1.0, 1.0)))
+
+    def part(name: str, backbone: Backbone, steps: int, batch: int) -> TrainingStage:
+        return TrainingStage(name, backbone, config.data.length, batch, steps * batch, with_head=False)
+
+    parts = []
+    if proxy.warmup_steps:
+        parts.append(part("copying layers", bert(depth), proxy.warmup_steps, proxy.batch_size))
+    steps = round(proxy.candidates * _expected_steps(proxy))
+    parts.append(part(f"{proxy.candidates} candidates", student, steps, proxy.batch_size))
+    steps = final.finalists * final.screening_steps
+    parts.append(part(f"{final.finalists} finalists", student, steps, final.batch_size))
+    if len(final.rates) > 1:
+        steps = _STUDENTS * len(final.rates) * final.screening_steps
+        parts.append(
+            part(f"{len(final.rates)} rates of {_STUDENTS} models", student, steps, final.batch_size)
+        )
+    parts.append(
+        part(f"{_STUDENTS} models compared, at most", student, _STUDENTS * final.steps, final.batch_size)
+    )
     return parts
 
 

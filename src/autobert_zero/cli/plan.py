@@ -78,7 +78,7 @@ def plan_search(options: Mapping[str, Any], hardware: str | None, devices: int) 
     if config.distil is None:
         sizes = config.model.encoder_config(_vocabulary(config.data), config.data.length)
     else:
-        sizes = open_start_model(config.distil).sizes
+        sizes = open_start_model(config.distil.teacher).sizes
     device = _measured_on(config.device, hardware)
     typer.echo(plan(search_parts(config), sizes, hardware, devices, config.precision, device))
 

@@ -11,8 +11,7 @@ from autobert_zero.cli.backbones import HELP as BACKBONE
 from autobert_zero.cli.backbones import find_backbone
 from autobert_zero.cli.common import check_resumed, given, settings_given, settled, stop_told
 from autobert_zero.cli.options import Corpus, TextColumn
-from autobert_zero.extras import require
-from autobert_zero.progress import log_console, quiet_transformers
+from autobert_zero.progress import log_console
 
 if TYPE_CHECKING:
     from autobert_zero.search.config import SearchConfig
@@ -78,9 +77,6 @@ def search_command(
     from autobert_zero.search.progress import RunProgress
     from autobert_zero.search_runs.run import run_search
 
-    if start is not None:
-        require("search --start", "pretrain", "transformers", "tensorboard")
-        quiet_transformers()
     resolved, first = search_settings(options)
     if not resume:
         check_new(out)

@@ -205,7 +205,7 @@ def prepare(
         raise UserError(
             f"prefilter.proxy: no zero-cost proxy {config.prefilter.proxy!r}; there are {', '.join(PROXIES)}"
         )
-    encoder = None if config.distil is None else open_start_model(config.distil)
+    encoder = None if config.distil is None else open_start_model(config.distil.teacher)
     if encoder is not None:
         tokenizer = tokenizer or load_tokenizer(encoder.source)
     device = _device_of(config, remote)

@@ -10,8 +10,10 @@ from torch import Tensor
 
 from autobert_zero.encoder_config import TRUNK, EncoderConfig
 from autobert_zero.errors import UserError
+from autobert_zero.extras import require
+from autobert_zero.progress import quiet_transformers
 from autobert_zero.search.config import SearchConfig
-from autobert_zero.shared_config import DistilConfig, ModelConfig
+from autobert_zero.shared_config import ModelConfig
 from autobert_zero.space import KERNELS, Attention, Backbone, Convolution, Layer, Space, sample_graph
 from autobert_zero.training.goal import Teacher
 from autobert_zero.zoo import known_layers, students
@@ -57,15 +59,21 @@ class StartModel:
         return replace(space, known=tuple((name, known[name]) for name in first.values()))
 
 
+_FROM_A_MODEL: Mapping[str, Any] = {
+    "space": {"min_layers": 1},
+    "proxy": {"sharing": "none", "steps": 40, "rungs": [], "score": "loss", "learning_rate": 5e-4},
+    "final": {"learning_rate": 5e-4, "rates": [], "equal_time": False},
+}
+"""Settings that a search from a model has in place of its preset's."""
+
+
 def model_settings(source: str) -> dict[str, Any]:
     """Settings of a search that follow from the model that it starts from, by section.
 
     Raises:
-        UserError: There is no such model, or it is of a kind that our layers do not compute.
+        UserError: As `open_start_model`.
     """
-    from autobert_zero.hf.encoders import open_encoder
-
-    encoder = open_encoder(source)
+    encoder = open_start_model(source)
     sizes = asdict(encoder.sizes) | {"feed_forward": encoder.sizes.inner}
     names = set(ModelConfig.model_fields) - {"dropout"}
     model = {name: value for name, value in sizes.items() if name in names}
@@ -76,23 +84,18 @@ def model_settings(source: str) -> dict[str, Any]:
     }
 
 
-_FROM_A_MODEL: Mapping[str, Any] = {
-    "space": {"min_layers": 1},
-    "proxy": {"sharing": "none", "steps": 40, "rungs": [], "score": "loss", "learning_rate": 5e-4},
-    "final": {"learning_rate": 5e-4, "rates": [], "equal_time": False},
-}
-"""Settings that a search from a model has in place of its preset's."""
-
-
-def open_start_model(settings: DistilConfig) -> "PretrainedEncoder":
+def open_start_model(source: str) -> "PretrainedEncoder":
     """Reads what the model is that a search starts from, without its weights.
 
     Raises:
-        UserError: There is no such model, or it is of a kind that our layers do not compute.
+        UserError: There is no such model, it is of a kind that our layers do not compute, or the extra
+            `pretrain` is not installed.
     """
+    require("search --start", "pretrain", "transformers", "tensorboard")
+    quiet_transformers()
     from autobert_zero.hf.encoders import open_encoder
 
-    return open_encoder(settings.teacher)
+    return open_encoder(source)
 
 
 def load_start_model(encoder: "PretrainedEncoder", config: SearchConfig, tokenizer: Tokenizer) -> StartModel:

@@ -41,7 +41,7 @@ from autobert_zero.search_runs.evaluate import ProxyEvaluator
 from autobert_zero.search_runs.prepare import Setting, prepare
 from autobert_zero.search_runs.start_model import model_settings
 from autobert_zero.settings import resolve
-from autobert_zero.space import Backbone, Space, sample_backbone
+from autobert_zero.space import Backbone, CanonicalBackbone, Space, sample_backbone
 from autobert_zero.space.mutate import draw_uniformly
 from autobert_zero.training.loop import Recipe, train
 
@@ -81,7 +81,7 @@ def measured(teacher: str, options: argparse.Namespace) -> dict[str, Any]:
     steps = options.steps // 10 if options.quick else options.steps
     scores, seconds, truths = [], [], []
     for number, backbone in enumerate(candidates):
-        outcome, _ = evaluator.evaluate(Proposal(number, backbone.canonical(), 0))
+        outcome, _ = evaluator.evaluate(Proposal(number, backbone, 0))
         scores.append(outcome.score if outcome.score is not None else float("-inf"))
         seconds.append(outcome.seconds)
         truths.append(distilled_loss(setting, evaluator, backbone, steps))
@@ -119,7 +119,7 @@ def setting_of(teacher: str, options: argparse.Namespace) -> Setting:
     return prepare(resolve(PRESETS["demo"](), model_settings(teacher), changes))
 
 
-def candidates_of(space: Space, count: int) -> list[Backbone]:
+def candidates_of(space: Space, count: int) -> list[CanonicalBackbone]:
     """Different backbones: the known ones, then mutations of them and random ones in turns."""
     random = Random(0)
     known = [backbone.canonical() for _, backbone in space.known]

@@ -18,7 +18,7 @@ from autobert_zero.hf import AutoBertZeroForMaskedLM
 from autobert_zero.nn import WeightBank
 from autobert_zero.report import runs
 from autobert_zero.search.config import SearchConfig
-from autobert_zero.search_runs.run import read_run_start
+from autobert_zero.search_runs.folder import read_run_start
 from autobert_zero.settings import read_yaml, resolve
 from autobert_zero.space import PAPER
 

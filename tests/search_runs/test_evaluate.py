@@ -19,6 +19,7 @@ from autobert_zero.search.trial import Outcome, Proposal, Status
 from autobert_zero.search_runs import evaluate as module
 from autobert_zero.search_runs.evaluate import ProxyEvaluator
 from autobert_zero.search_runs.prepare import Setting, prepare
+from autobert_zero.search_runs.snapshots import restore_snapshot, save_snapshot
 from autobert_zero.space import KERNELS, Backbone
 from autobert_zero.training.language import Evaluation
 from autobert_zero.training.loop import Diverged, Recipe, train
@@ -92,11 +93,11 @@ def test_without_sharing_a_score_depends_on_nothing_trained_before(setting: Sett
 
 def test_without_sharing_snapshots_hold_no_weights(setting: Setting, tmp_path: Path) -> None:
     evaluator = with_proxy(setting, sharing="none")
-    evaluator.save(tmp_path, 3)
-    assert evaluator.restore(tmp_path, 3) == 3
-    with_proxy(setting).save(tmp_path, 4)
+    save_snapshot(evaluator.bank, tmp_path, 3)
+    assert restore_snapshot(evaluator.bank, tmp_path, 3) == 3
+    save_snapshot(with_proxy(setting).bank, tmp_path, 4)
     with pytest.raises(UserError, match="this search shares none"):
-        evaluator.restore(tmp_path, 4)
+        restore_snapshot(evaluator.bank, tmp_path, 4)
 
 
 def test_rungs_change_nothing_for_a_candidate_that_passes(
@@ -201,15 +202,15 @@ def test_a_function_of_snapshot_and_number(evaluator: ProxyEvaluator, setting: S
 
 def test_saved_and_restored_bit_by_bit(evaluator: ProxyEvaluator, setting: Setting, tmp_path: Path) -> None:
     absorbed(evaluator, Proposal(0, HYBRID))
-    evaluator.save(tmp_path, 1)
+    save_snapshot(evaluator.bank, tmp_path, 1)
     kept = copied(evaluator)
     first = absorbed(evaluator, Proposal(1, OTHER))
     assert changed(evaluator, kept)
-    evaluator.restore(tmp_path, 1)
+    restore_snapshot(evaluator.bank, tmp_path, 1)
     assert not changed(evaluator, kept)
     assert timeless(absorbed(evaluator, Proposal(1, OTHER))) == timeless(first)
     fresh = setting.evaluator()
-    fresh.restore(tmp_path, 1)
+    restore_snapshot(fresh.bank, tmp_path, 1)
     assert timeless(absorbed(fresh, Proposal(1, OTHER))) == timeless(first)
     assert not changed(fresh, copied(evaluator))
 
@@ -217,16 +218,16 @@ def test_saved_and_restored_bit_by_bit(evaluator: ProxyEvaluator, setting: Setti
 def test_the_two_newest_snapshots_are_kept(evaluator: ProxyEvaluator, tmp_path: Path) -> None:
     folder = tmp_path / "bank"
     for trials in (0, 1, 2, 3, 3, 4):  # 3 twice, as after a kill
-        evaluator.save(folder, trials)
+        save_snapshot(evaluator.bank, folder, trials)
         names = sorted(path.name for path in folder.iterdir())
         assert names == [f"{number:08}.safetensors" for number in (trials - 1, trials) if number >= 0]
 
 
 def test_half_a_snapshot_of_a_killed_process_goes(evaluator: ProxyEvaluator, tmp_path: Path) -> None:
     for trials in (0, 1):
-        evaluator.save(tmp_path, trials)
+        save_snapshot(evaluator.bank, tmp_path, trials)
     (tmp_path / "00000002.safetensors.123.partial").write_bytes(b"half")
-    evaluator.save(tmp_path, 2)
+    save_snapshot(evaluator.bank, tmp_path, 2)
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         "00000001.safetensors",
         "00000002.safetensors",
@@ -236,8 +237,8 @@ def test_half_a_snapshot_of_a_killed_process_goes(evaluator: ProxyEvaluator, tmp
 def test_a_write_that_fails_leaves_the_older_snapshots(
     evaluator: ProxyEvaluator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    evaluator.save(tmp_path, 0)
-    evaluator.save(tmp_path, 1)
+    save_snapshot(evaluator.bank, tmp_path, 0)
+    save_snapshot(evaluator.bank, tmp_path, 1)
 
     def half(tensors: object, path: Path) -> None:
         path.write_bytes(b"half")
@@ -245,12 +246,12 @@ def test_a_write_that_fails_leaves_the_older_snapshots(
 
     monkeypatch.setattr(module, "save_file", half)
     with pytest.raises(OSError, match="disk full"):
-        evaluator.save(tmp_path, 2)
+        save_snapshot(evaluator.bank, tmp_path, 2)
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         "00000000.safetensors",
         "00000001.safetensors",
     ]
-    evaluator.restore(tmp_path, 1)
+    restore_snapshot(evaluator.bank, tmp_path, 1)
 
 
 def cut(path: Path) -> None:
@@ -265,11 +266,11 @@ def garble(path: Path) -> None:
 def test_without_a_whole_snapshot_there_is_nothing_to_resume(
     evaluator: ProxyEvaluator, tmp_path: Path, damage: Callable[[Path], None]
 ) -> None:
-    evaluator.save(tmp_path, 3)
+    save_snapshot(evaluator.bank, tmp_path, 3)
     damage(tmp_path / "00000003.safetensors")
     before = copied(evaluator)
     with pytest.raises(UserError, match=r"no whole snapshot .* of 3 trials; the run cannot be resumed"):
-        evaluator.restore(tmp_path, 3)
+        restore_snapshot(evaluator.bank, tmp_path, 3)
     assert not changed(evaluator, before)
 
 
@@ -277,13 +278,13 @@ def test_without_a_whole_snapshot_there_is_nothing_to_resume(
 def test_the_snapshot_before_a_damaged_one_is_taken(
     evaluator: ProxyEvaluator, tmp_path: Path, damage: Callable[[Path], None]
 ) -> None:
-    evaluator.save(tmp_path, 2)
+    save_snapshot(evaluator.bank, tmp_path, 2)
     kept = copied(evaluator)
     absorbed(evaluator, Proposal(2, HYBRID))
-    evaluator.save(tmp_path, 3)
+    save_snapshot(evaluator.bank, tmp_path, 3)
     damage(tmp_path / "00000003.safetensors")
     said: list[str] = []
-    assert evaluator.restore(tmp_path, 3, said.append) == 2
+    assert restore_snapshot(evaluator.bank, tmp_path, 3, said.append) == 2
     assert not changed(evaluator, kept)
     assert len(said) == (damage is not Path.unlink)
     assert all("00000003.safetensors cannot be read" in line for line in said)
@@ -291,17 +292,18 @@ def test_the_snapshot_before_a_damaged_one_is_taken(
 
 def test_a_snapshot_ahead_of_the_history_is_left_alone(evaluator: ProxyEvaluator, tmp_path: Path) -> None:
     """A kill between the snapshot and the records of its trials."""
-    evaluator.save(tmp_path, 2)
-    evaluator.save(tmp_path, 4)
-    assert evaluator.restore(tmp_path, 3) == 2
+    save_snapshot(evaluator.bank, tmp_path, 2)
+    save_snapshot(evaluator.bank, tmp_path, 4)
+    assert restore_snapshot(evaluator.bank, tmp_path, 3) == 2
 
 
 def test_a_snapshot_of_other_sizes_is_refused(
     evaluator: ProxyEvaluator, corpus_file: Path, tmp_path: Path
 ) -> None:
-    prepare(tiny.config(corpus_file, model={"layers": 3})).evaluator().save(tmp_path, 0)
+    other = prepare(tiny.config(corpus_file, model={"layers": 3})).evaluator()
+    save_snapshot(other.bank, tmp_path, 0)
     with pytest.raises(UserError, match="of a search with other sizes"):
-        evaluator.restore(tmp_path, 0)
+        restore_snapshot(evaluator.bank, tmp_path, 0)
 
 
 def diverging(model: MaskedLM, batches: Iterator[Any], recipe: Recipe, *rest: Any, **options: Any) -> float:

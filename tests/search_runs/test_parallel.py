@@ -19,6 +19,7 @@ from autobert_zero.search.trial import Proposal, Status
 from autobert_zero.search_runs.evaluate import ProxyEvaluator
 from autobert_zero.search_runs.executors import InProcess, Processes
 from autobert_zero.search_runs.prepare import Setting, prepare
+from autobert_zero.search_runs.snapshots import save_snapshot
 from autobert_zero.space import Backbone
 
 BACKBONES = ["conv 5\nsoftmax(scale(Q @ K.T)) @ V", "cosine(Q, K) @ P\nconv 31", "conv 3\nconv 7"]
@@ -125,7 +126,7 @@ def setting(corpus_file: Path) -> Setting:
 
 def test_a_worker_that_dies_is_replaced(setting: Setting, tmp_path: Path) -> None:
     evaluator = setting.evaluator()
-    evaluator.save(tmp_path, 0)
+    save_snapshot(evaluator.bank, tmp_path, 0)
     snapshot = tmp_path / "00000000.safetensors"
     wanted = outcomes(InProcess(evaluator), snapshot)
     pool = Processes(setting.config, 2)
@@ -152,7 +153,7 @@ def test_a_worker_that_dies_while_another_starts_is_replaced(
     setting: Setting, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     evaluator = setting.evaluator()
-    evaluator.save(tmp_path, 0)
+    save_snapshot(evaluator.bank, tmp_path, 0)
     snapshot = tmp_path / "00000000.safetensors"
     wanted = outcomes(InProcess(evaluator), snapshot)
     pool = Processes(setting.config, 2)
@@ -198,7 +199,7 @@ def test_a_candidate_that_kills_every_worker_fails_alone(
     setting: Setting, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     evaluator = setting.evaluator()
-    evaluator.save(tmp_path, 0)
+    save_snapshot(evaluator.bank, tmp_path, 0)
     pool = Processes(setting.config, 2)
     real = pool._pool._start
 

@@ -20,8 +20,10 @@ import tiny
 from autobert_zero.errors import UserError
 from autobert_zero.search.history import History
 from autobert_zero.search.trial import Proposal
-from autobert_zero.search_runs.executors import InProcess, Ray
+from autobert_zero.search_runs.executors import InProcess
 from autobert_zero.search_runs.prepare import Setting, prepare
+from autobert_zero.search_runs.ray_executor import Ray
+from autobert_zero.search_runs.snapshots import save_snapshot
 from autobert_zero.space import Backbone
 
 pytestmark = pytest.mark.slow
@@ -44,7 +46,7 @@ def cluster(setting: Setting) -> Iterator[Ray]:
 
 def test_tasks_find_what_this_process_finds(setting: Setting, cluster: Ray, tmp_path: Path) -> None:
     evaluator = setting.evaluator()
-    evaluator.save(tmp_path, 0)
+    save_snapshot(evaluator.bank, tmp_path, 0)
     proposals = [Proposal(number, Backbone.parse(text)) for number, text in enumerate(BACKBONES)]
 
     def found(executor: Any) -> dict[int, Any]:
@@ -187,7 +189,7 @@ def test_a_cluster_without_our_package(
     setting: Setting, cluster_without_the_package: str, tmp_path: Path
 ) -> None:
     evaluator = setting.evaluator()
-    evaluator.save(tmp_path, 0)
+    save_snapshot(evaluator.bank, tmp_path, 0)
     executor = Ray(setting.config, cluster_without_the_package)
     try:
         proposals = [Proposal(0, Backbone.parse(BACKBONES[0]))]

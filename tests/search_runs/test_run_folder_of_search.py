@@ -13,9 +13,11 @@ from rich.console import Console
 
 from autobert_zero.run_folder import RunError, read_record
 from autobert_zero.search.config import SearchConfig
+from autobert_zero.search.history import History
 from autobert_zero.search.progress import RunProgress
-from autobert_zero.search_runs import run
+from autobert_zero.search_runs import folder
 from autobert_zero.search_runs.evaluate import ProxyEvaluator
+from autobert_zero.search_runs.run import run_search
 from autobert_zero.settings import read_yaml, resolve
 from autobert_zero.space import KERNELS, PAPER, Backbone
 
@@ -124,7 +126,7 @@ def test_a_kill_while_the_folder_is_made(
 
     out, arguments = tmp_path / "run", ("search", "--config", settings_file, *SMALL)
     with pytest.MonkeyPatch.context() as patch:
-        stopping_at(patch, *((record, "write_text", 0) if at == 0 else (run, "write_text", at - 1)))
+        stopping_at(patch, *((record, "write_text", 0) if at == 0 else (folder, "write_text", at - 1)))
         assert tiny.command(*arguments, "--out", out).code == 130
     assert out.is_dir()
     done = tiny.command(*arguments, "--out", out, "--seed", 3)
@@ -155,7 +157,7 @@ def test_a_run_of_before_this_version_resumes(stopped: Path) -> None:
     config = yaml.safe_load((stopped / "config.yaml").read_text())
     del config["model"]["norm"], config["limits"]
     (stopped / "config.yaml").write_text(yaml.safe_dump(config))
-    study = run.History(f"sqlite:///{stopped / 'study.db'}")._study
+    study = History(f"sqlite:///{stopped / 'study.db'}")._study
     identity = dict(study.user_attrs["identity"])
     del identity["text"], identity["limits"], identity["model"]["norm"]
     study.set_user_attr("identity", identity)
@@ -192,11 +194,11 @@ def test_other_seed_backbones_and_settings_are_refused(stopped: Path) -> None:
     before = tiny.contents(stopped)
     with RunProgress(Console(quiet=True)) as progress:
         with pytest.raises(RunError, match="holds a run with other seed backbones, 0 of them"):
-            run.run_search(config, stopped, progress, [Backbone.parse("conv 3\nconv 5")])
+            run_search(config, stopped, progress, [Backbone.parse("conv 3\nconv 5")])
         with pytest.raises(
             RunError, match=r"holds a run with another proxy\.steps, seed; a resumed run keeps"
         ):
-            run.run_search(resolve(config, {"seed": 1, "proxy": {"steps": 9}}), stopped, progress)
+            run_search(resolve(config, {"seed": 1, "proxy": {"steps": 9}}), stopped, progress)
     assert tiny.contents(stopped) == before
 
 
@@ -211,7 +213,7 @@ def test_other_primitives_are_refused_and_both_sets_named(
     before = tiny.contents(stopped)
     says = rf"holds a run with another space\.primitives \(paper there, {names} here\); a resumed run keeps"
     with RunProgress(Console(quiet=True)) as progress, pytest.raises(RunError, match=says):
-        run.run_search(resolve(config, {"space": {"primitives": primitives}}), stopped, progress)
+        run_search(resolve(config, {"space": {"primitives": primitives}}), stopped, progress)
     assert tiny.contents(stopped) == before
     # The same set, written out in another order, is no other set.
     assert resolve(config, {"space": {"primitives": list(reversed(PAPER))}}) == config
@@ -227,7 +229,7 @@ def test_a_seed_backbone_from_outside_the_space_is_announced_and_evaluated(
     assert done.code == 0, done.err
     says = "seed backbones hold rotary, multiply, sigmoid, which space.primitives does not: they are"
     assert says in " ".join(done.log.split())
-    first, *others = run.History(f"sqlite:///{tmp_path / 'run' / 'study.db'}").load()
+    first, *others = History(f"sqlite:///{tmp_path / 'run' / 'study.db'}").load()
     assert first.proposal.backbone == seed.canonical()
     assert first.outcome.score is not None
     drawn = [trial.proposal.backbone for trial in others if trial.proposal.parent is None]

@@ -95,7 +95,7 @@ def search_settings(options: Mapping[str, Any]) -> "tuple[SearchConfig, list[Bac
         options: Those of the command, by name.
     """
     from autobert_zero.search.presets import PRESETS
-    from autobert_zero.search_runs.run import read_run_start
+    from autobert_zero.search_runs.folder import read_run_start
     from autobert_zero.search_runs.start_model import model_settings
     from autobert_zero.zoo import STACKS
 

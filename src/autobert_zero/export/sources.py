@@ -33,7 +33,7 @@ from autobert_zero.run_folder.names import (
     TOKENIZER,
     WEIGHTS,
 )
-from autobert_zero.search_runs.run import read_run_start
+from autobert_zero.search_runs.folder import read_run_start
 from autobert_zero.space import Backbone
 
 _OF_PRETRAINING = ("steps", "tokens", "seed", "holdout_loss")

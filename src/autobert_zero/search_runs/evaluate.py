@@ -1,24 +1,21 @@
-"""Evaluates candidates, from shared or from new weights: the one file of the search that trains."""
+"""Evaluates candidates, from shared or from new weights: the one file of the search that trains.
+
+It is long because the warm-up, candidates and what is scored again have to be built and trained alike.
+"""
 
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
-from math import isfinite
-from pathlib import Path
 from random import Random
-from statistics import fmean
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load, load_file, save_file
 
 from autobert_zero.data.batches import TrainingBatches, evaluation_batches
 from autobert_zero.data.masking import MaskedBatch, Masking, Vocabulary
 from autobert_zero.data.splits import Splits
 from autobert_zero.devices import out_of_memory, release_cached_memory, threads
-from autobert_zero.errors import UserError, first_line
-from autobert_zero.files import written_whole
+from autobert_zero.errors import first_line
 from autobert_zero.measure import training_memory
 from autobert_zero.nn import EncoderConfig, MaskedLM, NoSharing, Trained, WeightBank
 from autobert_zero.nn.practice import shortfall
@@ -27,10 +24,10 @@ from autobert_zero.search.practice import Rotation
 from autobert_zero.search.rungs import rung_metric, rung_steps
 from autobert_zero.search.training_config import ProxyConfig
 from autobert_zero.search.trial import Outcome, Proposal, Status
+from autobert_zero.search_runs.scoring import OtherScores, Scorer
 from autobert_zero.search_runs.start_model import StartModel, draw_for_copying
 from autobert_zero.space import Backbone, Space, sample_backbone
 from autobert_zero.training.copying import copy_layers
-from autobert_zero.training.goal import Goal, MaskedTokens
 from autobert_zero.training.loop import Diverged, OnStep, Recipe, make_optimizer, train
 from autobert_zero.training.precision import Precision
 
@@ -43,8 +40,6 @@ _WARMUP_OF_NEW = 0.05
 _COPYING_RATE = 1e-3
 """Peak learning rate of branches that learn to copy a teacher's layers."""
 
-_SNAPSHOTS = 2
-
 WORST = -1e9
 """The new score of a candidate whose loss is no longer finite."""
 
@@ -52,13 +47,6 @@ WORST = -1e9
 class _OverLimit(Exception):
     """A candidate takes more time or memory than it may."""
 
-
-OtherScores = Callable[[MaskedLM, int], dict[str, float]]
-"""From a model and a seed to the model's scores by name, of tasks for example; leaves the weights as they
-are."""
-
-_OF_TEXT = ("loss", "accuracy")
-"""Scores that are measured on held-out text."""
 
 Watch = Callable[[int, int, float], None]
 """Called with steps done, steps in all, and the loss."""
@@ -100,7 +88,6 @@ class ProxyEvaluator:
         others: OtherScores | None = None,
         start: StartModel | None = None,
     ) -> None:
-        self._others = others
         self._start = start
         # A teacher is learned from text by text.
         self._masking = None if start is None else Masking(isolated=True)
@@ -111,10 +98,18 @@ class ProxyEvaluator:
         self._seed = seed
         self._device = device
         self._precision = precision
-        self._validation = evaluation_batches(
-            data.validation, vocabulary, 2 * proxy.batch_size, proxy.validation_sequences, self._masking
+        self._scorer = Scorer(
+            proxy,
+            vocabulary,
+            evaluation_batches(
+                data.validation, vocabulary, 2 * proxy.batch_size, proxy.validation_sequences, self._masking
+            ),
+            seed,
+            device,
+            precision,
+            others,
+            start,
         )
-        self._goals: dict[int, Goal] = {}
         torch.manual_seed(seed)
         self.bank: WeightBank | NoSharing
         if start is not None:
@@ -221,13 +216,13 @@ class ProxyEvaluator:
         for place, rung in enumerate(rung_steps(self._proxy)):
             self._train(model, batches, recipe, on_step, optimizer, range(done, extra + rung))
             done = extra + rung
-            score, _ = self._scored(model, with_loss=False)
+            score, _ = self._scorer.score(model, with_loss=False)
             rungs[rung_metric(rung)] = score
             if place < len(bars) and score < bars[place]:
                 reason = f"{score:.4f} after {rung} steps, below {bars[place]:.4f}"
                 return Outcome(Status.PRUNED, reason=reason, metrics=rungs), self._learned(model, optimizer)
         self._train(model, batches, recipe, on_step, optimizer, range(done, recipe.steps))
-        score, metrics = self._scored(model, with_loss=True)
+        score, metrics = self._scorer.score(model, with_loss=True)
         return Outcome(Status.COMPLETE, score, metrics=rungs | metrics), self._learned(model, optimizer)
 
     @property
@@ -280,76 +275,10 @@ class ProxyEvaluator:
             model = self._new(backbone)
             self.bank.inherit(model)
             try:
-                scores.append(self._scored(model, with_loss=False)[0])
+                scores.append(self._scorer.score(model, with_loss=False)[0])
             except Diverged:
                 scores.append(WORST)
         return scores
-
-    def _scored(self, model: MaskedLM, with_loss: bool) -> tuple[float, dict[str, float]]:
-        """The score of a model as it is, and its metrics; the loss is left out where it may be."""
-        kind, metrics = self._proxy.score, {}
-        if with_loss or kind in _OF_TEXT:
-            goal = self._goal(model.encoder.backbone)
-            figures = goal.evaluate(goal.wrap(model), self._validation, None)
-            loss = figures.pop("loss")
-            if not isfinite(loss):
-                raise Diverged(f"validation loss is {loss}")
-            metrics = {"val_loss": loss, **figures}
-            if kind in _OF_TEXT:
-                return (-loss if kind == "loss" else metrics["mlm_accuracy"]), metrics
-        assert self._others is not None
-        scores = self._others(model, self._seed)
-        return fmean(scores.values()), metrics | scores
-
-    def save(self, folder: Path, trials: int) -> None:
-        """Snapshots the bank as it is after the given number of trials; the two newest are kept."""
-        folder.mkdir(parents=True, exist_ok=True)
-        with written_whole(snapshot_path(folder, trials)) as partial:
-            save_file(self.bank.state(), partial)
-        older = sorted(folder.glob("*.safetensors"))[:-_SNAPSHOTS]
-        for old in (*older, *folder.glob("*.partial")):  # a kill may have left half a file
-            old.unlink()
-
-    def restore(self, folder: Path, trials: int, say: Callable[[str], None] = lambda text: None) -> int:
-        """Loads the newest whole snapshot that a history of the given number of trials contains.
-
-        Args:
-            folder: Of the snapshots.
-            trials: Length of the history.
-            say: Called with the names of damaged snapshots.
-
-        Returns:
-            How many trials it has absorbed; those after them have to be trained again.
-
-        Raises:
-            UserError: There is none, or it is of other sizes.
-        """
-        for path in sorted(folder.glob("*.safetensors"), reverse=True):
-            if int(path.stem) > trials:
-                continue  # written, but its trials were not recorded
-            try:
-                self.load(path)
-            except SafetensorError as error:
-                say(f"snapshot {path} cannot be read ({error}); the one before it is tried")
-                continue
-            return int(path.stem)
-        raise UserError(
-            f"{folder} has no whole snapshot for a history of {trials} trials; the run cannot be resumed, "
-            "start another"
-        )
-
-    def load(self, snapshot: Path | bytes) -> None:
-        """Takes the shared weights of a snapshot: a file, or what is in one.
-
-        Raises:
-            SafetensorError: It is damaged.
-            UserError: It is of other sizes.
-        """
-        tensors = load(snapshot) if isinstance(snapshot, bytes) else load_file(snapshot)
-        try:
-            self.bank.load_state(tensors)
-        except ValueError as error:
-            raise UserError(f"the snapshot does not fit: {error}; start another run") from None
 
     def _train(
         self,
@@ -360,20 +289,9 @@ class ProxyEvaluator:
         optimizer: torch.optim.Optimizer,
         steps: range | None = None,
     ) -> None:
-        goal = self._goal(model.encoder.backbone)
+        goal = self._scorer.goal(model.encoder.backbone)
         trained, objective, limit = goal.wrap(model), goal.objective(), goal.loss_limit
         train(trained, batches, recipe, objective, on_step, optimizer, steps=steps, loss_limit=limit)
-
-    def _goal(self, backbone: Backbone) -> Goal:
-        """What candidates of a depth minimise, made once."""
-        depth = len(backbone.layers)
-        if depth not in self._goals:
-            self._goals[depth] = (
-                MaskedTokens(self._vocabulary, self._precision)
-                if self._start is None
-                else self._start.teacher.goal(depth, self._precision, self._device)
-            )
-        return self._goals[depth]
 
     def _heir(self, backbone: Backbone, recipe: Recipe) -> tuple[MaskedLM, torch.optim.Optimizer]:
         """The candidate and its optimiser, which go on where the bank stands."""
@@ -398,8 +316,3 @@ class ProxyEvaluator:
 
 def _advance(on_step: Watch, before: int, steps: int, step: int, loss: float) -> None:
     on_step(before + step, steps, loss)
-
-
-def snapshot_path(folder: Path, trials: int) -> Path:
-    """The file with the bank as it is after the given number of trials."""
-    return folder / f"{trials:08}.safetensors"

@@ -11,8 +11,10 @@ from autobert_zero.search.practice import due
 from autobert_zero.search.rungs import rung_steps
 from autobert_zero.search.training_config import ProxyConfig
 from autobert_zero.search.trial import Outcome, Proposal, Status, Trial
-from autobert_zero.search_runs.evaluate import WORST, ProxyEvaluator, snapshot_path
-from autobert_zero.search_runs.executors import Done, Executor, run_candidates
+from autobert_zero.search_runs.evaluate import WORST, ProxyEvaluator
+from autobert_zero.search_runs.executors import Executor, run_candidates
+from autobert_zero.search_runs.snapshots import restore_snapshot, save_snapshot, snapshot_path
+from autobert_zero.search_runs.tasks import Done
 from autobert_zero.space import Space
 
 
@@ -40,13 +42,13 @@ class TrainingEvaluator:
     def restore(self, trials: Sequence[Trial]) -> int:
         """Loads the newest whole snapshot that the trials contain; warms the bank up if the run is new."""
         if any(self.snapshots.glob("*.safetensors")) or trials:
-            return self.evaluator.restore(self.snapshots, len(trials), self.progress.say)
+            return restore_snapshot(self.evaluator.bank, self.snapshots, len(trials), self.progress.say)
         self.executor.warm_up(
             self.evaluator,
             self.space,
             lambda done, total, loss: self.progress.update("warm-up", done, total, f"loss {loss:.3f}"),
         )
-        self.evaluator.save(self.snapshots, 0)
+        save_snapshot(self.evaluator.bank, self.snapshots, 0)
         return 0
 
     def rescore(self, contenders: Sequence[Trial], trials: Sequence[Trial]) -> Mapping[int, float]:
@@ -97,4 +99,4 @@ class TrainingEvaluator:
 
     def save(self, count: int) -> None:
         """Writes a snapshot of the bank."""
-        self.evaluator.save(self.snapshots, count)
+        save_snapshot(self.evaluator.bank, self.snapshots, count)

@@ -21,9 +21,10 @@ from autobert_zero.run_folder import Input
 from autobert_zero.search.config import SearchConfig
 from autobert_zero.search.limits import Costs, Limits
 from autobert_zero.search.strategies import Prefilter
-from autobert_zero.search_runs.evaluate import OtherScores, ProxyEvaluator
+from autobert_zero.search_runs.evaluate import ProxyEvaluator
 from autobert_zero.search_runs.latency import LatencyTable
 from autobert_zero.search_runs.parts import search_parts
+from autobert_zero.search_runs.scoring import OtherScores
 from autobert_zero.search_runs.start_model import StartModel, load_start_model, open_start_model
 from autobert_zero.space import Space
 from autobert_zero.training.precision import resolve_precision

@@ -9,8 +9,9 @@ from autobert_zero.search.halving import promotion_thresholds
 from autobert_zero.search.rungs import rung_steps
 from autobert_zero.search.training_config import ProxyConfig
 from autobert_zero.search.trial import Outcome, Proposal, Trial
-from autobert_zero.search_runs.evaluate import ProxyEvaluator, snapshot_path
+from autobert_zero.search_runs.evaluate import ProxyEvaluator
 from autobert_zero.search_runs.executors import Executor, run_candidates
+from autobert_zero.search_runs.snapshots import restore_snapshot, save_snapshot, snapshot_path
 from autobert_zero.space import Space
 
 
@@ -39,13 +40,13 @@ class StudentEvaluator:
     def restore(self, trials: Sequence[Trial]) -> int:
         """Loads the shared weights; in a new run what the model lacks first learns to copy its layers."""
         if any(self.snapshots.glob("*.safetensors")) or trials:
-            self.evaluator.restore(self.snapshots, len(trials), self.progress.say)
+            restore_snapshot(self.evaluator.bank, self.snapshots, len(trials), self.progress.say)
             return len(trials)
         self.evaluator.warm_up(
             self.space,
             lambda done, total, loss: self.progress.update("copying layers", done, total, f"loss {loss:.3f}"),
         )
-        self.evaluator.save(self.snapshots, 0)
+        save_snapshot(self.evaluator.bank, self.snapshots, 0)
         return 0
 
     def rescore(self, contenders: Sequence[Trial], trials: Sequence[Trial]) -> Mapping[int, float]:

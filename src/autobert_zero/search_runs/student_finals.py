@@ -33,8 +33,8 @@ from autobert_zero.search.comparison import best_rate
 from autobert_zero.search.finalists import choose_finalists, standings
 from autobert_zero.search.limits import Limits
 from autobert_zero.search.trial import Trial
-from autobert_zero.search_runs.evaluate import snapshot_path
 from autobert_zero.search_runs.prepare import Setting
+from autobert_zero.search_runs.snapshots import snapshot_path
 from autobert_zero.shared_config import ModelConfig
 from autobert_zero.space import Backbone
 from autobert_zero.training.loop import Diverged

@@ -14,12 +14,13 @@ from tokenizers import Tokenizer
 
 from autobert_zero.nn import EncoderConfig, Trained
 from autobert_zero.search.config import SearchConfig
-from autobert_zero.search.trial import Outcome, Proposal
+from autobert_zero.search.trial import Outcome, Proposal, Status
 from autobert_zero.search_runs.evaluate import ProxyEvaluator
 from autobert_zero.search_runs.prepare import Setting, prepare
+from autobert_zero.search_runs.snapshots import load_snapshot
 from autobert_zero.space import Backbone, Space
 from autobert_zero.training.loop import Recipe
-from autobert_zero.training.pool import Report
+from autobert_zero.training.pool import Report, WorkerDied
 from autobert_zero.training.scratch import Job, Result, train_from_scratch
 from autobert_zero.training.speed import training_speed
 
@@ -96,7 +97,7 @@ def evaluate_candidate(
 ) -> tuple[Outcome, Any]:
     """Trains and scores a candidate; its weights are in the form that travels, see `received`."""
     evaluator = _evaluator(config, tokenizer)
-    evaluator.load(snapshot)
+    load_snapshot(evaluator.bank, snapshot)
     outcome, trained = evaluator.evaluate(proposal, bars)
     return outcome, None if trained is None else _sent(trained)
 
@@ -119,7 +120,7 @@ def warm_up(
 def rescore(config: SearchConfig, tokenizer: str | None, snapshot: bytes, backbone: Backbone) -> float:
     """Scores a backbone with the bank of a snapshot."""
     evaluator = _evaluator(config, tokenizer)
-    evaluator.load(snapshot)
+    load_snapshot(evaluator.bank, snapshot)
     (score,) = evaluator.rescore([backbone])
     return score
 
@@ -167,3 +168,14 @@ def _converted(trained: Trained, convert: Callable[[Any], Any]) -> Trained:
 
     moments = {key: each(tensors) for key, tensors in trained.moments.items()}
     return replace(trained, weights=each(trained.weights), moments=moments)
+
+
+Done = tuple[Outcome, Trained | None]
+
+
+def trained_candidate(sent: tuple[Outcome, Any] | WorkerDied) -> Done:
+    """What a task sent back of a candidate, in this process."""
+    if isinstance(sent, WorkerDied):
+        return Outcome(Status.FAILED, reason=sent.reason), None
+    outcome, trained = sent
+    return outcome, None if trained is None else received(trained)

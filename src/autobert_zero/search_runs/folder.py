@@ -1,0 +1,166 @@
+"""How the folder of a search was started, and the shared weights and the history in it."""
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from tokenizers import Tokenizer
+
+from autobert_zero.errors import UserError
+from autobert_zero.files import write_text
+from autobert_zero.minimal_pairs.data import read_pairs
+from autobert_zero.run_folder import (
+    SEARCH,
+    Input,
+    RunError,
+    check_inputs,
+    check_run,
+    other_code,
+    started_by_this_code,
+)
+from autobert_zero.run_folder.names import BANK, SEED_BACKBONES, STUDY_FILE, TOKENIZER
+from autobert_zero.search.config import SearchConfig
+from autobert_zero.search.history import History, settings_that_differ, storage_of
+from autobert_zero.search.strategies.pareto import COSTS
+from autobert_zero.search_runs.prepare import Setting, prepare
+from autobert_zero.settings import read_yaml, saved_config
+from autobert_zero.space import Backbone
+from autobert_zero.urls import secrets_of
+
+
+def read_run_start(out: Path) -> tuple[SearchConfig, list[Backbone]]:
+    """Reads the config and the user's backbones of a run, to resume it.
+
+    Settings that the version which started the run did not have are at their defaults, or off where it did
+    not do what they ask for.
+
+    Raises:
+        UserError: There is no run in the folder, or it is damaged.
+    """
+    check_run(out, SEARCH)
+    path = out / SEARCH.marker
+    try:
+        settings = read_yaml(path)
+        config = saved_config(SearchConfig, settings)
+        if config.model_dump(mode="json") != settings and started_by_this_code(out):
+            raise RunError("a setting is missing")
+    except UserError as error:
+        if (other := other_code(out)) is not None:
+            raise RunError(
+                f"{path} was written by {other} and cannot be read by this version ({error}); continue the "
+                "run with that version, or start another"
+            ) from None
+        raise RunError(f"{path} is damaged ({error}); start another run") from None
+    try:
+        path = out / SEED_BACKBONES
+        first = [Backbone.from_list(layers) for layers in json.loads(path.read_text("utf-8"))]
+    except (OSError, ValueError, TypeError) as error:
+        raise RunError(f"{path} is damaged ({error}); start another run") from None
+    return config, first
+
+
+def setting_of_run(
+    out: Path, config: SearchConfig, watch: Callable[[str, int, int], None], remote: bool = False
+) -> Setting:
+    """What a run that is in a folder needs, with the tokenizer that it was started with; see `prepare`.
+
+    Raises:
+        UserError: The corpus is not the one that the run was started on, or the tokenizer is damaged.
+    """
+    path = out / TOKENIZER
+    try:
+        tokenizer = Tokenizer.from_file(str(path))
+    except Exception as error:  # tokenizers raises nothing more special
+        raise RunError(f"{path} is damaged or missing ({error}); start another run") from None
+    setting = prepare(config.absolute(), watch, tokenizer, remote)
+    check_inputs(out, run_inputs(setting))
+    return setting
+
+
+def run_inputs(setting: Setting, first: Sequence[Backbone] | None = None) -> dict[str, Input]:
+    """What a run depends on beside its config; None: the user's backbones are not known."""
+    tokenizer = setting.tokenizer.to_str()
+    primitives = ", ".join(setting.space.primitives)
+    inputs = {
+        "text": setting.corpus,
+        "tokenizer": Input(_digest(tokenizer), TOKENIZER),
+        # By name too: what a set of them is called may mean more in another version.
+        "primitives": Input(_digest(primitives), primitives),
+    }
+    if setting.start is not None:
+        inputs["teacher"] = setting.start.teacher.input
+    if first is not None:
+        name = f"{len(first)} given" if first else "none given"
+        inputs["seed backbones"] = Input(_digest(_seeds_text(first)), name)
+    if (data := setting.config.proxy.minimal_pairs.data) and setting.config.proxy.score == "minimal_pairs":
+        pairs = [(pair.good, pair.bad, pair.paradigm) for pair in read_pairs([Path(data)])]
+        inputs["minimal pairs"] = Input(_digest(json.dumps(pairs)), data)
+    return inputs
+
+
+def _digest(text: str) -> str:
+    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+
+
+def _seeds_text(first: Sequence[Backbone]) -> str:
+    return json.dumps([backbone.to_list() for backbone in first])
+
+
+def check_same(config: SearchConfig, first: Sequence[Backbone], out: Path) -> Sequence[Backbone]:
+    """Checks that the run in a folder is the one that is meant; returns the user's backbones of its start."""
+    known, given = read_run_start(out)
+    same, meant = (each.absolute().model_dump(mode="json") for each in (known, config))
+    if other := settings_that_differ(same, meant):
+        raise RunError(
+            f"{out} holds a run with another {', '.join(other)}; a resumed run keeps its config: choose "
+            "another --out"
+        )
+    if first and [each.key() for each in first] != [each.key() for each in given]:
+        raise RunError(
+            f"{out} holds a run with other seed backbones, {len(given)} of them; give none to resume it, or "
+            "choose another --out"
+        )
+    return given
+
+
+def write_start_files(setting: Setting, out: Path, first: Sequence[Backbone]) -> None:
+    """Writes what `read_run_start` reads, the config last: where it is, the folder is a run."""
+    config = setting.config
+    write_text(out / TOKENIZER, setting.tokenizer.to_str(pretty=True))
+    write_text(out / SEED_BACKBONES, _seeds_text(first))
+    secret = config.storage is not None and secrets_of(config.storage)
+    write_text(out / SEARCH.marker, config.to_yaml(), mode=0o600 if secret else None)
+
+
+def snapshots_of(out: Path) -> Path:
+    """Folder of the shared weights."""
+    return out / BANK
+
+
+def identity(setting: Setting) -> dict[str, Any]:
+    """What a study belongs to: the settings that its trials depend on, and the text."""
+    settings = setting.config.model_dump(mode="json", exclude={"storage", "study", "final"})
+    return settings | {"text": setting.corpus.identity}
+
+
+def history_of(out: Path, setting: Setting, say: Callable[[str], None] = lambda line: None) -> History:
+    """Opens the history, new or of the run so far.
+
+    Raises:
+        UserError: It is missing, or belongs to another run.
+    """
+    config, study = setting.config, out / STUDY_FILE
+    begun = any(snapshots_of(out).glob("*.safetensors"))
+    if begun and config.storage is None and not (study.exists() and study.stat().st_size):
+        raise RunError(f"{study} is missing or empty, the run cannot be resumed; start another")
+    weighed = config.strategy.objectives if config.strategy.name == "pareto" else ()
+    costs = [COSTS[name] for name in weighed if name != "score"]
+    history = History(storage_of(out, config), config.study, identity(setting), costs, say)
+    if len(history) and not begun:
+        raise RunError(
+            f"the study {config.study!r} has trials, but {out} has no snapshot that belongs to them; resume "
+            "the run in its own folder, or choose another name with --set study=NAME"
+        )
+    return history

@@ -1,0 +1,146 @@
+"""Runs all the training of a search as tasks of a Ray cluster."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from autobert_zero.errors import UserError
+from autobert_zero.extras import require
+from autobert_zero.files import written_whole
+from autobert_zero.nn import EncoderConfig
+from autobert_zero.search.config import SearchConfig
+from autobert_zero.search.trial import Proposal
+from autobert_zero.search_runs import cluster, tasks
+from autobert_zero.search_runs.evaluate import ProxyEvaluator, Watch
+from autobert_zero.search_runs.prepare import Setting
+from autobert_zero.search_runs.snapshots import load_snapshot
+from autobert_zero.search_runs.tasks import Done, trained_candidate
+from autobert_zero.space import Backbone, Space
+from autobert_zero.training.pool import WorkerDied, WorkerPool
+from autobert_zero.training.scratch import Job, OnStep, Result, threads_per_job
+
+
+class Ray:
+    """Everything as tasks of a Ray cluster, whose nodes have this package and can read the corpus.
+
+    A task whose worker or node dies is done again.
+
+    Args:
+        config: Of the run.
+        address: Of the cluster, as `ray.init` takes it; `local` starts one on this machine.
+        tokenizer: Of a run that is continued, as JSON; None: what the config says.
+
+    Raises:
+        UserError: Ray is not installed, or the cluster cannot be reached. Later: the cluster was lost.
+    """
+
+    def __init__(self, config: SearchConfig, address: str, tokenizer: str | None = None) -> None:
+        require("--ray", "ray")
+        # Ray shows a task one GPU, as the first.
+        anywhere = "cuda" if config.device.startswith("cuda") else config.device
+        self._config, self._setting = config, (config.model_copy(update={"device": anywhere}), tokenizer)
+        self._address = address
+        self._pool = WorkerPool(1, deaths=0)
+        self._answers = True  # as long as no call was broken off
+        try:
+            self._ask(cluster.connect, address, 0.0 if config.device == "cpu" else config.gpu_share)
+        except BaseException:
+            self._pool.close()
+            raise
+
+    def run(
+        self, proposals: Sequence[Proposal], bars: Sequence[float], snapshot: Path, on_step: Watch
+    ) -> Iterator[tuple[int, Done]]:
+        number = 1 if self._config.proxy.together > 1 else torch.get_num_threads()
+        calls = [(proposal, tuple(bars)) for proposal in proposals]
+        for index, sent in self._tasks(tasks.evaluate_candidate, calls, number, snapshot):
+            yield index, trained_candidate(sent)
+
+    def warm_up(self, evaluator: ProxyEvaluator, space: Space, on_step: Watch) -> None:
+        if self._config.proxy.sharing != "biws":
+            return
+        (snapshot, last) = self._whole(tasks.warm_up, [(space,)], ["the warm-up"])[0]
+        load_snapshot(evaluator.bank, snapshot)
+        if last is not None:
+            on_step(*last)
+
+    def rescore(
+        self, evaluator: ProxyEvaluator, backbones: Sequence[Backbone], snapshot: Path
+    ) -> list[float]:
+        names = ["scoring again"] * len(backbones)
+        return self._whole(tasks.rescore, [(backbone,) for backbone in backbones], names, snapshot)
+
+    def train(
+        self,
+        jobs: Sequence[Job],
+        workers: int,
+        on_step: OnStep,
+        on_result: Callable[[Result], None],
+    ) -> None:
+        calls = [(tasks.RemoteJob.of(job),) for job in jobs]
+        for index, sent in self._tasks(tasks.train_job, calls, threads_per_job(workers, len(jobs))):
+            job = jobs[index]
+            result, weights = _task_result(sent, job.name)
+            if job.weights is not None and weights is not None:
+                with written_whole(job.weights) as partial:
+                    partial.write_bytes(weights)
+            on_step(job.name, job.recipe.steps, job.recipe.steps)
+            on_result(result)
+
+    def speed(self, setting: Setting, backbone: Backbone, sizes: EncoderConfig) -> float:
+        measured: float = self._whole(tasks.measure_speed, [(backbone, sizes)], ["measuring"])[0]
+        return measured
+
+    def close(self) -> None:
+        if self._answers:
+            with suppress(UserError):  # what the search lost with the cluster, it has said
+                self._ask(cluster.disconnect)
+        self._pool.close()
+
+    def _whole(
+        self,
+        function: Callable[..., Any],
+        calls: Sequence[tuple[Any, ...]],
+        names: Sequence[str],
+        snapshot: Path | None = None,
+    ) -> list[Any]:
+        """What all of the calls returned, in their order."""
+        done = self._tasks(function, calls, torch.get_num_threads(), snapshot)
+        by_index = {index: _task_result(value, names[index]) for index, value in done}
+        return [by_index[index] for index in range(len(calls))]
+
+    def _tasks(
+        self,
+        function: Callable[..., Any],
+        calls: Sequence[tuple[Any, ...]],
+        number: int,
+        snapshot: Path | None = None,
+    ) -> Iterator[tuple[int, Any]]:
+        """Makes calls on the cluster; yields the index of each with what it returned, or a `WorkerDied`."""
+        if calls:
+            self._ask(cluster.submit, function, self._setting, snapshot, calls, number)
+        for _ in calls:
+            yield self._ask(cluster.take)
+
+    def _ask(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        """Makes a call of `search_runs.cluster` in the process that talks to the cluster."""
+        self._answers = False
+        ((_, answer),) = self._pool.run(function, [arguments])
+        if isinstance(answer, WorkerDied):
+            raise cluster.cluster_lost(self._address)
+        self._answers = True
+        return answer
+
+
+def _task_result(value: Any, name: str) -> Any:
+    """What a task returned.
+
+    Raises:
+        UserError: Its worker died again and again.
+    """
+    if isinstance(value, WorkerDied):
+        raise UserError(f"{name}: {value.reason}; free some memory on the nodes, then continue with --resume")
+    return value

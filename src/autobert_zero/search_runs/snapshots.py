@@ -1,0 +1,76 @@
+"""Snapshots of the shared weights, one after every batch of candidates."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from safetensors import SafetensorError
+from safetensors.torch import load, load_file, save_file
+
+from autobert_zero.errors import UserError
+from autobert_zero.files import written_whole
+from autobert_zero.nn import NoSharing, WeightBank
+
+Bank = WeightBank | NoSharing
+
+_KEPT = 2
+
+
+def snapshot_path(folder: Path, trials: int) -> Path:
+    """The file with the bank as it is after the given number of trials."""
+    return folder / f"{trials:08}.safetensors"
+
+
+def save_snapshot(bank: Bank, folder: Path, trials: int) -> None:
+    """Writes the bank as it is after the given number of trials; the two newest snapshots are kept."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with written_whole(snapshot_path(folder, trials)) as partial:
+        save_file(bank.state(), partial)
+    older = sorted(folder.glob("*.safetensors"))[:-_KEPT]
+    for old in (*older, *folder.glob("*.partial")):  # a kill may have left half a file
+        old.unlink()
+
+
+def restore_snapshot(
+    bank: Bank, folder: Path, trials: int, say: Callable[[str], None] = lambda text: None
+) -> int:
+    """Loads the newest whole snapshot that a history of the given number of trials contains.
+
+    Args:
+        bank: What is restored, in place.
+        folder: Folder of the snapshots.
+        trials: Length of the history.
+        say: Called with the names of damaged snapshots.
+
+    Returns:
+        How many trials it has absorbed; those after them have to be trained again.
+
+    Raises:
+        UserError: There is none, or it is of other sizes.
+    """
+    for path in sorted(folder.glob("*.safetensors"), reverse=True):
+        if int(path.stem) > trials:
+            continue  # written, but its trials were not recorded
+        try:
+            load_snapshot(bank, path)
+        except SafetensorError as error:
+            say(f"snapshot {path} cannot be read ({error}); the one before it is tried")
+            continue
+        return int(path.stem)
+    raise UserError(
+        f"{folder} has no whole snapshot for a history of {trials} trials; the run cannot be resumed, "
+        "start another"
+    )
+
+
+def load_snapshot(bank: Bank, snapshot: Path | bytes) -> None:
+    """Loads the shared weights of a snapshot: a file, or the content of one.
+
+    Raises:
+        SafetensorError: It is damaged.
+        UserError: It is of other sizes.
+    """
+    tensors = load(snapshot) if isinstance(snapshot, bytes) else load_file(snapshot)
+    try:
+        bank.load_state(tensors)
+    except ValueError as error:
+        raise UserError(f"the snapshot does not fit: {error}; start another run") from None

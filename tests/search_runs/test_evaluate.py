@@ -17,10 +17,12 @@ from autobert_zero.nn import MaskedLM
 from autobert_zero.nn.practice import BRANCHES
 from autobert_zero.search.trial import Outcome, Proposal, Status
 from autobert_zero.search_runs import evaluate as module
+from autobert_zero.search_runs import snapshots
 from autobert_zero.search_runs.evaluate import ProxyEvaluator
 from autobert_zero.search_runs.prepare import Setting, prepare
 from autobert_zero.search_runs.snapshots import restore_snapshot, save_snapshot
 from autobert_zero.space import KERNELS, Backbone
+from autobert_zero.training import goal
 from autobert_zero.training.language import Evaluation
 from autobert_zero.training.loop import Diverged, Recipe, train
 
@@ -244,7 +246,7 @@ def test_a_write_that_fails_leaves_the_older_snapshots(
         path.write_bytes(b"half")
         raise OSError("disk full")
 
-    monkeypatch.setattr(module, "save_file", half)
+    monkeypatch.setattr(snapshots, "save_file", half)
     with pytest.raises(OSError, match="disk full"):
         save_snapshot(evaluator.bank, tmp_path, 2)
     assert sorted(path.name for path in tmp_path.iterdir()) == [
@@ -336,7 +338,7 @@ def test_a_score_that_is_no_number_is_divergence(
     evaluator: ProxyEvaluator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = copied(evaluator)
-    monkeypatch.setattr(module, "evaluate", lambda *rest: Evaluation(math.inf, 0.0))
+    monkeypatch.setattr(goal, "evaluate", lambda *rest: Evaluation(math.inf, 0.0))
     outcome = absorbed(evaluator, Proposal(0, HYBRID))
     assert (outcome.status, outcome.reason) == (Status.DIVERGED, "validation loss is inf")
     assert not changed(evaluator, before)

@@ -27,7 +27,7 @@ from autobert_zero.nn import MaskedLM
 from autobert_zero.search.config import SearchConfig
 from autobert_zero.search.history import History
 from autobert_zero.search_runs import evaluate as evaluation
-from autobert_zero.search_runs import run
+from autobert_zero.search_runs import evaluator, run
 from autobert_zero.search_runs.evaluate import ProxyEvaluator
 from autobert_zero.search_runs.prepare import prepare
 from autobert_zero.settings import read_yaml, resolve
@@ -216,7 +216,7 @@ STOPS = [
         ("segment of the warm-up", evaluation, "train", (1, 0)),
         ("candidate", ProxyEvaluator, "evaluate", (5, 8, 0, 1, 4)),
         ("re-scoring of parents", ProxyEvaluator, "rescore", (6,)),
-        ("snapshot", ProxyEvaluator, "save", (5, 0)),
+        ("snapshot", evaluator, "save_snapshot", (5, 0)),
         ("record after the snapshot", History, "append", (6, 0)),
         ("training from scratch", scratch, "train_from_scratch", (1, 4, 0, 2)),
         ("writing of weights", scratch, "save_file", (0,)),

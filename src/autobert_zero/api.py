@@ -212,7 +212,7 @@ def _options(
         "seed": seed,
         "set_": _assignments(settings),
         "resume": resume,
-        **dict.fromkeys(("config", "text_column", "tokenizer")),
+        **dict.fromkeys(("config", "text_column", "tokenizer", "device")),
     }
 
 

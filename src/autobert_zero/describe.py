@@ -1,6 +1,8 @@
 """A backbone in words and figures."""
 
 from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
 
 from autobert_zero import cost
 from autobert_zero.compile import Plan, describe_plan, make_plan
@@ -64,6 +66,33 @@ def describe_backbone(
             f"{training * 1e3:,.1f} ms, {kept / 1e6:,.1f} MB kept for the backward pass"
         )
     return "\n".join(lines)
+
+
+def plain_backbone(
+    backbone: Backbone,
+    width: int,
+    heads: int,
+    length: int,
+    vocab_size: int,
+    measured: Mapping[Layer, cost.Measured] | None = None,
+) -> dict[str, Any]:
+    """The figures of `describe_backbone`, whose arguments it takes, as plain data; times are in seconds."""
+    sizes = EncoderConfig(vocab_size, width, heads, max_positions=max(length, 512))
+    canonical = backbone.canonical()
+    return {
+        "key": backbone.key(),
+        "parameters": cost.parameters(canonical, sizes),
+        "flops": cost.flops(canonical, sizes, length),
+        "layers": [
+            {
+                "layer": str(layer),
+                "types": dict(describe_nodes(layer.graph)) if isinstance(layer, Attention) else {},
+                **asdict(cost.layer_cost(layer, sizes, length)),
+                **({} if measured is None else {"measured": asdict(measured[layer])}),
+            }
+            for layer in canonical.layers
+        ],
+    }
 
 
 def _layer_lines(layer: Layer, sizes: EncoderConfig, length: int) -> list[str]:

@@ -64,6 +64,69 @@ HARDWARE = {
 """Peaks of data sheets, without sparsity; utilisations are assumptions, not measurements."""
 
 
+@dataclass(frozen=True)
+class StagePlan:
+    """What a part of a run will take.
+
+    Attributes:
+        name: Of the part.
+        tokens: Tokens that it processes.
+        batch_size: Sequences in a batch.
+        length: Tokens in a sequence.
+        flops: Operations in all.
+        memory_bytes: Peak memory of a device, as estimated.
+        seconds: On all devices together.
+        measured_bytes: What the device had allocated at most, where it counts that.
+        measured_batch: Sequences in the batches that were measured.
+    """
+
+    name: str
+    tokens: int
+    batch_size: int
+    length: int
+    flops: float
+    memory_bytes: float
+    seconds: float
+    measured_bytes: float | None
+    measured_batch: int | None
+
+    def __str__(self) -> str:
+        measured = ""
+        if self.measured_bytes is not None:
+            fewer = self.measured_batch != self.batch_size
+            smaller = f" with {self.measured_batch} sequences, as many as fit" if fewer else ""
+            measured = f" ({self.measured_bytes / 1e9:.2f} GB measured{smaller})"
+        return (
+            f"{self.name}: {self.tokens:,} tokens in batches of {self.batch_size} x {self.length}, "
+            f"{self.flops:.2e} FLOPs, about {self.memory_bytes / 1e9:.2f} GB of memory{measured}, "
+            f"{duration(self.seconds)}"
+        )
+
+
+@dataclass(frozen=True)
+class RunPlan:
+    """What a run will take.
+
+    Attributes:
+        parameters: Weights of the largest model.
+        stages: Its parts.
+        seconds: In all.
+        device_hours: Hours of one device.
+        basis: What the times follow from.
+    """
+
+    parameters: int
+    stages: tuple[StagePlan, ...]
+    seconds: float
+    device_hours: float
+    basis: str
+
+    def __str__(self) -> str:
+        total = f"in all about {duration(self.seconds)} of training, {self.device_hours:,.1f} device-hours"
+        lines = [f"{self.parameters:,} parameters", *map(str, self.stages), total]
+        return "\n".join([*lines, f"({self.basis})"])
+
+
 def plan(
     parts: list[TrainingStage],
     sizes: EncoderConfig,
@@ -71,8 +134,8 @@ def plan(
     devices: int,
     precision: Precision,
     device: torch.device,
-) -> str:
-    """Writes what a run will take.
+) -> RunPlan:
+    """Estimates what a run will take.
 
     Args:
         parts: The parts of the run.
@@ -87,46 +150,40 @@ def plan(
     """
     if hardware is not None and hardware not in HARDWARE:
         raise UserError(f"unknown hardware {hardware!r}; there are {', '.join(HARDWARE)}")
-    weights = max(cost.parameters(part.backbone, sizes, part.with_head) for part in parts)
-    lines = [f"{weights:,} parameters"]
-    measured = estimate_stages(parts, sizes, precision, device) if hardware is None else []
-    total = 0.0
-    for number, part in enumerate(parts):
-        operations = part.sequences * _training_flops(part, sizes)
-        if hardware is None:
-            seconds = measured[number].seconds / devices
-        else:
-            chosen = HARDWARE[hardware]
-            seconds = operations / (chosen.peak(precision)[1] * chosen.utilisation * devices)
-        total += seconds
-        memory = training_memory(
-            part.backbone, sizes, part.batch, part.length, part.with_head, part.checkpointing
-        )
-        lines.append(
-            f"{part.name}: {part.tokens:,} tokens in batches of {part.batch} x {part.length}, "
-            f"{operations:.2e} FLOPs, about {memory / 1e9:.2f} GB of memory"
-            f"{_measured_memory(part, measured[number]) if measured else ''}, {duration(seconds)}"
-        )
-    lines.append(f"in all about {duration(total)} of training, {total * devices / 3600:,.1f} device-hours")
+    flops = [part.sequences * _training_flops(part, sizes) for part in parts]
+    measured: list[StageEstimate] | list[None] = [None] * len(parts)
     if hardware is None:
-        steps = min(stage.speed.steps for stage in measured)
-        lines.append(f"(from {steps} steps measured on {describe_device(device)})")
+        measured = estimate_stages(parts, sizes, precision, device)
+        seconds = [each.seconds / devices for each in measured]
+        steps = min(each.speed.steps for each in measured)
+        basis = f"from {steps} steps measured on {describe_device(device)}"
     else:
         chosen = HARDWARE[hardware]
         number_format, peak = chosen.peak(precision)
-        lines.append(
-            f"(assuming {devices} x {hardware}: {chosen.utilisation:.0%} of a peak of "
-            f"{peak / 1e12:,.1f} TFLOP/s in {number_format})"
+        seconds = [each / (peak * chosen.utilisation * devices) for each in flops]
+        basis = (
+            f"assuming {devices} x {hardware}: {chosen.utilisation:.0%} of a peak of "
+            f"{peak / 1e12:,.1f} TFLOP/s in {number_format}"
         )
-    return "\n".join(lines)
-
-
-def _measured_memory(part: TrainingStage, measured: StageEstimate) -> str:
-    """What the device had allocated at most, where it counts that."""
-    if measured.speed.memory is None:
-        return ""
-    smaller = "" if measured.batch == part.batch else f" with {measured.batch} sequences, as many as fit"
-    return f" ({measured.speed.memory / 1e9:.2f} GB measured{smaller})"
+    stages = tuple(
+        StagePlan(
+            part.name,
+            part.tokens,
+            part.batch,
+            part.length,
+            operations,
+            training_memory(
+                part.backbone, sizes, part.batch, part.length, part.with_head, part.checkpointing
+            ),
+            time,
+            None if found is None else found.speed.memory,
+            None if found is None else found.batch,
+        )
+        for part, operations, time, found in zip(parts, flops, seconds, measured, strict=True)
+    )
+    weights = max(cost.parameters(part.backbone, sizes, part.with_head) for part in parts)
+    total = sum(seconds)
+    return RunPlan(weights, stages, total, total * devices / 3600, basis)
 
 
 def _training_flops(part: TrainingStage, sizes: EncoderConfig) -> float:

@@ -1,7 +1,9 @@
 """The progress of something that takes long: bars on a terminal, log lines elsewhere."""
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Protocol, Self
@@ -25,9 +27,26 @@ _SHORTEST_SILENCE, _LONGEST_SILENCE = 30.0, 600.0
 """Bounds of the seconds between two log lines of the same work: a twentieth of what it has taken so far."""
 
 
+_VERBOSITY = ContextVar("verbosity", default=0)
+
+
+@contextmanager
+def verbosity(level: int) -> Iterator[None]:
+    """Sets what is shown during the block.
+
+    Args:
+        level: 0: progress; -1: nothing; 1: progress, and the libraries' own messages.
+    """
+    token = _VERBOSITY.set(level)
+    try:
+        yield
+    finally:
+        _VERBOSITY.reset(token)
+
+
 def log_console() -> Console:
     """Where progress and log lines go: the standard error, so that standard output holds results only."""
-    return Console(stderr=True)
+    return Console(stderr=True, quiet=_VERBOSITY.get() < 0)
 
 
 def duration(seconds: float) -> str:
@@ -154,7 +173,12 @@ class Bars:
 
 
 def quiet_transformers() -> None:
-    """Keeps it from listing, for every run, that the head is new and the old head is not used."""
+    """Keeps it from listing, for every run, that the head is new and the old head is not used.
+
+    Where a user asked for the libraries' messages, it does not; see `verbosity`.
+    """
+    if _VERBOSITY.get() > 0:
+        return
     from transformers.utils import logging
 
     logging.set_verbosity_error()

@@ -243,7 +243,7 @@ def test_table_json_and_picture(tmp_path: Path) -> None:
 def test_the_command(bert: Path, ours: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("autobert_zero.model_comparison.run.peak_memory", lambda *given: 12.0)  # slow
     task_folder(tmp_path / "stsb", [3.0, 1.0, 4.0])
-    common = ("--length", 8, "--batch", "1,2", "--no-onnx")
+    common = ("--length", 8, "--batch-size", "1,2", "--no-onnx")
     out = tmp_path / "table.json"
     done = tiny.command(*("compare", bert, ours, "--task", "stsb", "--data", tmp_path, "--out", out), *common)
     assert done.code == 0, done.err
@@ -256,7 +256,7 @@ def test_the_command(bert: Path, ours: Path, tmp_path: Path, monkeypatch: pytest
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (("--batch", "1,x"), "--batch is numbers from 1"),
+        (("--batch-size", "1,x"), "--batch-size is numbers from 1"),
         (("--length", 64), "has 32 positions; --length is 64"),
         (("--picture", "p.png"), "name a --task"),
         (("--out", "table.txt"), "the extension is .md or .json"),

@@ -6,6 +6,7 @@ import sys
 from autobert_zero.cli import (
     cache,
     compare,
+    config,
     diagnose,
     distil,
     draw,
@@ -77,6 +78,7 @@ __all__ = [
     "app",
     "cache",
     "compare",
+    "config",
     "diagnose",
     "distil",
     "draw",

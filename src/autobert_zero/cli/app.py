@@ -1,11 +1,41 @@
-"""The application, to which every file of commands adds its own."""
+"""The application, to which every file of commands adds its own, and what all commands have in common."""
 
-from typing import Annotated
+import inspect
+import json
+import math
+import traceback
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from numbers import Integral, Real
+from typing import Annotated, Any
 
 import typer
 
+from autobert_zero.errors import UserError
+from autobert_zero.progress import verbosity
+
 HELP_OPTIONS = {"help_option_names": ["-h", "--help"]}
 """Settings of every command and group of commands."""
+
+STDIN = "-"
+"""Stands for the standard input where a file is read, and for the standard output where one is written."""
+
+SEARCH = "Search"
+TRAINING = "Train"
+USE = "Use and compare models"
+BACKBONES = "Backbones"
+SETTINGS = "Settings and files"
+
+_ALIASES = {"batch": "batch-size", "latency-ms": "max-latency-ms"}
+"""Other names of options, which work and are not listed."""
+
+_COMMANDS = (
+    *("search", "report", "diagnose"),
+    *("pretrain", "distil", "finetune", "glue"),
+    *("predict", "minimal-pairs", "compare", "export"),
+    *("describe", "draw", "zoo", "config", "cache"),
+)
+"""In the order of the help."""
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -13,6 +43,113 @@ app = typer.Typer(
     context_settings=HELP_OPTIONS,
     help="Discover language-model backbones.",
 )
+
+
+@dataclass(frozen=True)
+class Result:
+    """The result of a command.
+
+    Attributes:
+        text: For people, to print.
+        data: The same for programs; `--json` prints it.
+    """
+
+    text: str
+    data: Mapping[str, Any]
+
+
+_Json = Annotated[
+    bool,
+    typer.Option("--json", help="Print the result as one JSON object.", rich_help_panel="Output"),
+]
+_Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.", rich_help_panel="Output")]
+_Verbose = Annotated[
+    bool,
+    typer.Option(
+        "--verbose",
+        "-v",
+        help="Show the libraries' messages, and where an error arose.",
+        rich_help_panel="Output",
+    ),
+]
+
+
+def command(
+    panel: str,
+    name: str | None = None,
+    *,
+    of: typer.Typer = app,
+    description: str | None = None,
+    prints_records: bool = False,
+) -> Callable[[Callable[..., Result | None]], Callable[..., Result | None]]:
+    """Adds a function to the application as a command, with `--json`, `-q` and `-v`.
+
+    Args:
+        panel: The group of commands that it is listed in.
+        name: Its name; None: that of the function, without `_command`.
+        of: What it is added to.
+        description: What it does, for the help; None: the function's docstring.
+        prints_records: It prints records itself as they come, so that it has no `--json`.
+    """
+
+    def register(function: Callable[..., Result | None]) -> Callable[..., Result | None]:
+        def run(
+            context: typer.Context, quiet: bool, verbose: bool, json_: bool = False, **options: Any
+        ) -> None:
+            if options.get("resume"):
+                options |= dict.fromkeys(_from_environment(context, options))  # the run has its own
+            if json_ and str(options.get("out")) == STDIN:
+                raise UserError("--json and --out - both write to standard output; give one of them")
+            with verbosity(verbose - quiet):
+                try:
+                    result = function(**options)
+                except UserError:
+                    if verbose:
+                        traceback.print_exc()
+                    raise
+            if result is not None:
+                typer.echo(json.dumps(_strict(result.data), indent=2) if json_ else result.text)
+
+        own = [
+            inspect.Parameter(each, inspect.Parameter.KEYWORD_ONLY, annotation=kind, default=False)
+            for each, kind in (("json_", _Json), ("quiet", _Quiet), ("verbose", _Verbose))
+            if not (prints_records and each == "json_")
+        ]
+        given = [
+            each.replace(kind=inspect.Parameter.KEYWORD_ONLY)
+            for each in inspect.signature(function).parameters.values()
+        ]
+        own.append(inspect.Parameter("context", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context))
+        # Typer reads the signature.
+        run.__signature__ = inspect.Signature([*given, *own])  # type: ignore[attr-defined]
+        run.__annotations__ = {each.name: each.annotation for each in (*given, *own)}
+        of.command(
+            name or function.__name__.removesuffix("_command").replace("_", "-"),
+            help=description or function.__doc__,
+            rich_help_panel=panel,
+            context_settings={"token_normalize_func": lambda token: _ALIASES.get(token, token)},
+        )(run)
+        of.registered_commands.sort(key=lambda each: _COMMANDS.index(str(each.name)))
+        return function
+
+    return register
+
+
+def _from_environment(context: typer.Context, options: Mapping[str, Any]) -> list[str]:
+    """The options that environment variables gave."""
+    sources = {name: context.get_parameter_source(name) for name in options}
+    return [name for name, source in sources.items() if source is not None and source.name == "ENVIRONMENT"]
+
+
+def _strict(value: Any) -> Any:
+    """Plain data that JSON can hold: what is not finite becomes null."""
+    if isinstance(value, Mapping):
+        return {str(key): _strict(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_strict(each) for each in value]
+    if isinstance(value, Real) and not isinstance(value, Integral):
+        return float(value) if math.isfinite(value) else None
+    return value if value is None or isinstance(value, bool | int | str) else str(value)
 
 
 def _print_version(wanted: bool) -> None:

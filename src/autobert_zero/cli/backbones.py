@@ -8,13 +8,11 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from autobert_zero.cli.app import STDIN
 from autobert_zero.errors import UserError
 
 if TYPE_CHECKING:
     from autobert_zero.space import Backbone
-
-STDIN = "-"
-"""Stands for the standard input where a file is read, and for the standard output where one is written."""
 
 HELP = (
     "A formula, a stack (bert, hybrid, convolution, rotary, rotary-hybrid, wide-hybrid, gated-convolution), "

@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,9 @@ def settled(
     from autobert_zero.settings import parse_setting, read_yaml, resolve
 
     if preset not in presets:
-        raise UserError(f"unknown preset {preset!r}; there are {', '.join(presets)}")
+        close = get_close_matches(preset, presets, n=1)
+        hint = f" (did you mean {close[0]}?)" if close else ""
+        raise UserError(f"unknown preset {preset!r}; there are {', '.join(presets)}{hint}")
     return resolve(
         presets[preset](*arguments),
         dict(inherited or {}),
@@ -42,7 +45,7 @@ def given(options: Mapping[str, Any], *names: str) -> dict[str, Any]:
 
 def settings_given(options: Mapping[str, Any], section: str) -> dict[str, Any]:
     """Settings that have options of their own; `section` holds those of the text."""
-    return {section: given(options, "corpus", "text_column", "tokenizer"), **given(options, "seed")}
+    return {section: given(options, "corpus", "text_column", "tokenizer"), **given(options, "seed", "device")}
 
 
 def check_resumed(options: Mapping[str, Any]) -> None:

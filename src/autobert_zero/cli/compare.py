@@ -6,9 +6,9 @@ from typing import Annotated
 
 import typer
 
-from autobert_zero.cli.app import app
+from autobert_zero.cli.app import STDIN, USE, Result, command
 from autobert_zero.cli.common import stop_told
-from autobert_zero.cli.options import Device
+from autobert_zero.cli.options import Device, file_option
 from autobert_zero.errors import UserError
 from autobert_zero.extras import require
 from autobert_zero.files import write_text
@@ -17,7 +17,7 @@ from autobert_zero.progress import Bars, log_console, quiet_transformers
 _PICTURES = (".png", ".svg", ".pdf")
 
 
-@app.command("compare")
+@command(USE)
 def compare_command(
     models: Annotated[
         list[str],
@@ -34,25 +34,25 @@ def compare_command(
         Path | None, typer.Option(help="Folder with the files of the tasks; default: from the Hub.")
     ] = None,
     length: Annotated[int, typer.Option(min=1, help="Tokens in a sequence.")] = 128,
-    batch: Annotated[str, typer.Option(help="Sequences in a batch, separated by commas.")] = "1,32",
+    batch_size: Annotated[str, typer.Option(help="Sequences in a batch, separated by commas.")] = "1,32",
     onnx: Annotated[bool, typer.Option("--onnx/--no-onnx", help="Measure ONNX Runtime too.")] = True,
     int8: Annotated[
         bool, typer.Option("--int8", help="Measure ONNX Runtime with 8-bit weights too.")
     ] = False,
     device: Device = "auto",
-    out: Annotated[
-        Path | None, typer.Option(help="File for the table: .md or .json, by its extension.")
-    ] = None,
+    out: Annotated[Path | None, file_option("File for the table: .md or .json, by its extension.")] = None,
     picture: Annotated[
         Path | None, typer.Option(help="Picture of score against latency: .png, .svg or .pdf.")
     ] = None,
-) -> None:
+) -> Result:
     """Compare models: size, speed in PyTorch and ONNX Runtime, peak memory, and similarity scores."""
     require("compare", "hf", "transformers")
     if onnx or int8:
         require("ONNX", "export", "onnx", "onnxruntime", "onnxscript", otherwise=", or give --no-onnx")
     quiet_transformers()
-    batches = _batches(batch)
+    batches = _batches(batch_size)
+    if str(out) == STDIN:
+        out = None  # it goes there anyway
     if out is not None and out.suffix not in (".md", ".json"):
         raise UserError(f"--out {out}: the extension is .md or .json")
     if picture is not None:
@@ -89,13 +89,13 @@ def compare_command(
             progress=progress.update,
             say=progress.say,
         )
-    text = markdown(rows, tasks, length)
+    text, figures = markdown(rows, tasks, length), plain(rows, tasks, length)
     if out is not None:
-        content = json.dumps(plain(rows, tasks, length), indent=2) if out.suffix == ".json" else text
+        content = json.dumps(figures, indent=2) if out.suffix == ".json" else text
         write_text(out, content + "\n")
     if picture is not None:
         draw_comparison(rows, tasks[0], picture)
-    typer.echo(text)
+    return Result(text, figures)
 
 
 def _batches(text: str) -> list[int]:
@@ -104,5 +104,5 @@ def _batches(text: str) -> list[int]:
     except ValueError:
         sizes = []
     if not sizes or min(sizes) < 1:
-        raise UserError(f"--batch is numbers from 1, separated by commas, not {text!r}")
+        raise UserError(f"--batch-size is numbers from 1, separated by commas, not {text!r}")
     return list(dict.fromkeys(sizes))

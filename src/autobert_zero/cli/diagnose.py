@@ -5,20 +5,23 @@ from typing import Annotated
 
 import typer
 
-from autobert_zero.cli.app import app
+from autobert_zero.cli.app import SEARCH as PANEL
+from autobert_zero.cli.app import Result, command
 from autobert_zero.cli.common import stop_told
+from autobert_zero.cli.options import DeviceSetting
 from autobert_zero.errors import UserError
 from autobert_zero.progress import Bars, log_console
 
 
-@app.command("diagnose")
+@command(PANEL)
 def diagnose_command(
     run: Annotated[Path, typer.Argument(help="Folder of a search, finished or not.")],
     candidates: Annotated[int, typer.Option(min=5, help="How many candidates to train from scratch.")] = 20,
     longer: Annotated[
         int, typer.Option(min=4, help="The farther horizon, as a multiple of the nearer one.")
     ] = 4,
-) -> None:
+    device: DeviceSetting = None,
+) -> Result:
     """Train a sample of a run's candidates from scratch: does the ranking under weight sharing hold?"""
     from autobert_zero.run_folder import SEARCH, kind_of
     from autobert_zero.run_folder.names import DIAGNOSIS
@@ -27,6 +30,5 @@ def diagnose_command(
     if kind_of(run) is not SEARCH:
         raise UserError(f"{run} holds no search (no {SEARCH.marker}); name the --out of a search")
     with stop_told(lambda: "the same call continues"), Bars(log_console()) as progress:
-        found = run_diagnosis(run, candidates, longer, progress)
-    typer.echo(diagnosis_report(found))
-    typer.echo(f"\nall figures are in {run / DIAGNOSIS}")
+        found = run_diagnosis(run, candidates, longer, progress, device)
+    return Result(f"{diagnosis_report(found)}\n\nall figures are in {run / DIAGNOSIS}", found)

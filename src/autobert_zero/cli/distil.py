@@ -4,25 +4,27 @@ from typing import Annotated
 
 import typer
 
-from autobert_zero.cli.app import app
+from autobert_zero.cli.app import TRAINING, Result, command
 from autobert_zero.cli.backbones import HELP as BACKBONE
 from autobert_zero.cli.options import (
     Config,
     Corpus,
+    DeviceSetting,
     Layers,
-    ResumeTraining,
+    Resume,
+    RunFolder,
+    Seed,
     TextColumn,
-    TrainingFolder,
     TrainingPreset,
-    TrainingSeed,
+    settings_option,
 )
 from autobert_zero.cli.pretrain import run_training
 from autobert_zero.errors import UserError
 
 
-@app.command("distil")
+@command(TRAINING)
 def distil_command(
-    out: TrainingFolder,
+    out: RunFolder,
     teacher: Annotated[
         str | None, typer.Option(help="Model to learn from: folder or Hub name; ours, BERT or ModernBERT.")
     ] = None,
@@ -30,20 +32,19 @@ def distil_command(
     layers: Layers = None,
     preset: TrainingPreset = "demo",
     config: Config = None,
+    set_: Annotated[list[str] | None, settings_option("pretrain", "distil.hidden=1")] = None,
+    seed: Seed = None,
+    device: DeviceSetting = None,
     corpus: Corpus = None,
     text_column: TextColumn = None,
     start: Annotated[
         str | None,
         typer.Option(help="Start from the weights of a model, such as the teacher, or of a search."),
     ] = None,
-    seed: TrainingSeed = None,
-    set_: Annotated[
-        list[str] | None, typer.Option("--set", help="Any setting, e.g. distil.hidden=1.")
-    ] = None,
-    resume: ResumeTraining = False,
-) -> None:
+    resume: Resume = False,
+) -> Result | None:
     """Distil a model into a backbone: embeddings, hidden states, relations, and predictions of a teacher."""
     options = {**locals(), "tokenizer": None}
     if not resume and teacher is None:
         raise UserError("name a model to learn from with --teacher")
-    run_training(options)
+    return run_training(options)

@@ -1,21 +1,23 @@
 """`finetune` and `glue`."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
-from autobert_zero.cli.app import app
+from autobert_zero.cli.app import TRAINING, Result, command
 from autobert_zero.cli.common import (
     given,
     parse_rates,
     stop_told,
 )
 from autobert_zero.cli.options import (
-    BatchSize,
     Config,
+    DeviceSetting,
     Epochs,
+    FirstSeed,
     Keep,
     Length,
     Model,
@@ -23,7 +25,8 @@ from autobert_zero.cli.options import (
     Rates,
     Results,
     Seeds,
-    Set,
+    TuningBatchSize,
+    TuningSet,
 )
 from autobert_zero.errors import UserError
 from autobert_zero.extras import require
@@ -33,10 +36,8 @@ from autobert_zero.progress import Bars, log_console, quiet_transformers
 if TYPE_CHECKING:
     from autobert_zero.finetune.config import FinetuneConfig
 
-_Device = Annotated[str | None, typer.Option(help="auto, cpu, cuda, ...; default: auto.")]
 
-
-@app.command("finetune")
+@command(TRAINING)
 def finetune_command(
     model: Model,
     task: Annotated[
@@ -52,24 +53,25 @@ def finetune_command(
             help="Folder with the task's files, for several tasks with one sub-folder per task; else the Hub."
         ),
     ] = None,
-    rates: Rates = None,
+    config: Config = None,
+    set_: TuningSet = None,
+    seed: FirstSeed = None,
     seeds: Seeds = None,
+    device: DeviceSetting = None,
+    rates: Rates = None,
     epochs: Epochs = None,
-    batch_size: BatchSize = None,
+    batch_size: TuningBatchSize = None,
     length: Length = None,
-    device: _Device = None,
     pooling: Pooling = None,
     keep: Keep = None,
-    config: Config = None,
-    set_: Set = None,
-) -> None:
+) -> Result:
     """Fine-tune a model on a task, with several learning rates and seeds."""
     options = locals()
     require("finetune", "finetune")
-    _run(options, task_folders(task, data, nested=len(task) > 1), nested=len(task) > 1)
+    return _run(options, task_folders(task, data, nested=len(task) > 1), nested=len(task) > 1)
 
 
-@app.command("glue")
+@command(TRAINING)
 def glue_command(
     model: Model,
     out: Results,
@@ -79,25 +81,26 @@ def glue_command(
     tasks: Annotated[
         str | None, typer.Option(help="Comma-separated task names; default: every task found.")
     ] = None,
-    rates: Rates = None,
+    config: Config = None,
+    set_: TuningSet = None,
+    seed: FirstSeed = None,
     seeds: Seeds = None,
+    device: DeviceSetting = None,
+    rates: Rates = None,
     epochs: Epochs = None,
-    batch_size: BatchSize = None,
+    batch_size: TuningBatchSize = None,
     length: Length = None,
-    device: _Device = None,
     pooling: Pooling = None,
     keep: Keep = None,
-    config: Config = None,
-    set_: Set = None,
-) -> None:
+) -> Result:
     """Fine-tune a model on every GLUE task that there is, and print the table with the average."""
     options = locals()
     require("glue", "finetune")
-    _run(options, task_folders(glue_tasks(tasks, data), data, nested=True), nested=True)
+    return _run(options, task_folders(glue_tasks(tasks, data), data, nested=True), nested=True)
 
 
-def _run(options: Mapping[str, Any], folders: "Mapping[str, TaskFolder]", nested: bool) -> None:
-    """Fine-tunes on tasks and prints the table; `nested`: each task has a folder of its own in `--out`."""
+def _run(options: Mapping[str, Any], folders: "Mapping[str, TaskFolder]", nested: bool) -> Result:
+    """Fine-tunes on tasks; `nested`: each task has a folder of its own in `--out`."""
     quiet_transformers()
     from autobert_zero.finetune.models import open_model
     from autobert_zero.finetune.results.scores import score_table
@@ -112,10 +115,12 @@ def _run(options: Mapping[str, Any], folders: "Mapping[str, TaskFolder]", nested
             (load_task(name, folder.data), out / folder.task if nested else out)
             for name, folder in folders.items()
         ]
-        text = score_table(finetune_all(opened, loaded, settings, progress))
+        scores = finetune_all(opened, loaded, settings, progress)
+    text = score_table(scores)
     if nested:
         write_text(out / "table.md", text + "\n")
-    typer.echo("\n" + text)
+    tasks = [{**asdict(score), "average": score.average} for score in scores]
+    return Result(f"\n{text}", {"out": out, "tasks": tasks})
 
 
 class TaskFolder(NamedTuple):
@@ -178,6 +183,6 @@ def finetune_settings(options: Mapping[str, Any]) -> "FinetuneConfig":
         FinetuneConfig(),
         read_yaml(options["config"]) if options["config"] else {},
         rates,
-        given(options, "seeds", "epochs", "batch_size", "length", "device", "pooling", "keep"),
+        given(options, "seed", "seeds", "epochs", "batch_size", "length", "device", "pooling", "keep"),
         *map(parse_setting, options["set_"] or []),
     )

@@ -1,13 +1,14 @@
 """`minimal-pairs`."""
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from autobert_zero.cli.app import app
+from autobert_zero.cli.app import STDIN, USE, Result, command
 from autobert_zero.cli.common import stop_told
-from autobert_zero.cli.options import Device
+from autobert_zero.cli.options import Device, file_option
 from autobert_zero.errors import UserError
 from autobert_zero.extras import require
 from autobert_zero.progress import Bars, log_console, quiet_transformers
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from autobert_zero.minimal_pairs.models import Scored
 
 
-@app.command("minimal-pairs")
+@command(USE)
 def minimal_pairs_command(
     model: Annotated[
         str, typer.Option(help="Folder of a pre-trained or exported model or of a search, or a Hub name.")
@@ -29,9 +30,9 @@ def minimal_pairs_command(
     ],
     out: Annotated[
         Path | None,
-        typer.Option(
-            help="JSON file for the results; minimal_pairs.json in the model's folder is shown "
-            "by `export` and `report`."
+        file_option(
+            "JSON file for the results; minimal_pairs.json in the model's folder is shown by `export` and "
+            "`report`; - for JSON on standard output."
         ),
     ] = None,
     within_word: Annotated[
@@ -45,7 +46,7 @@ def minimal_pairs_command(
         bool, typer.Option("--per-pair", help="Also write the scores of every pair to --out.")
     ] = False,
     device: Device = "auto",
-) -> None:
+) -> Result:
     """Measure how often a masked language model prefers the grammatical sentence of a pair (BLiMP)."""
     require("minimal-pairs", "hf", "transformers")
     quiet_transformers()
@@ -76,9 +77,11 @@ def minimal_pairs_command(
         "precision": resolve_precision("auto", place),
         **results.plain(per_pair),
     }
+    if str(out) == STDIN:
+        return Result(json.dumps(plain, indent=2), plain)
     if out is not None:
         write_results(out, plain)
-    typer.echo("\n".join([*accuracy_table(plain), "", *remarks(plain)]))
+    return Result("\n".join([*accuracy_table(plain), "", *remarks(plain)]), plain)
 
 
 def _open(source: str) -> "Scored":

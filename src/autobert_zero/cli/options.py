@@ -1,19 +1,90 @@
-"""Options that several commands take."""
+"""Options that several commands take: one word for one thing, and each is written once."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
+from autobert_zero.cli.app import STDIN
+from autobert_zero.errors import UserError
+
+
+def _folder(path: Path | None) -> Path | None:
+    if path is not None and str(path) == STDIN:
+        raise UserError("--out is a folder here; - stands for standard output")
+    return path
+
+
+def folder_option(help_: str) -> Any:
+    """`--out` of a command that writes a folder.
+
+    Args:
+        help_: What becomes of it.
+    """
+    return typer.Option("--out", "-o", callback=_folder, help=help_)
+
+
+def file_option(help_: str) -> Any:
+    """`--out` of a command that writes a file, or `-` for standard output.
+
+    Args:
+        help_: What is in it.
+    """
+    return typer.Option("--out", "-o", help=help_)
+
+
+def settings_option(command: str, example: str) -> Any:
+    """`--set` of a command.
+
+    Args:
+        command: Whose config it changes.
+        example: A setting of it.
+    """
+    return typer.Option(
+        "--set",
+        help=f"Any setting, as key=value, e.g. {example}; `config {command} --list` lists them.",
+    )
+
+
+_DEVICE = typer.Option(
+    envvar="AUTOBERT_ZERO_DEVICE", help="auto (a GPU where there is one), cpu, cuda, cuda:1, mps."
+)
+Device = Annotated[str, _DEVICE]
+DeviceSetting = Annotated[str | None, _DEVICE]
+"""As `Device`, where a config has one."""
+
+Config = Annotated[Path | None, typer.Option(help="YAML file of settings, laid over the preset.")]
+Seed = Annotated[int | None, typer.Option(help="Random seed; the same config and seed give the same result.")]
+SearchPreset = Annotated[str, typer.Option(help="demo, small or paper.")]
+TrainingPreset = Annotated[str, typer.Option(help="demo, small or base.")]
+
+Corpus = Annotated[
+    list[str] | None,
+    typer.Option(help="kjv, a file, a folder, or a dataset on the Hub; can be given several times."),
+]
+TextColumn = Annotated[
+    str | None, typer.Option(help="Column of tables and records that is the text; else guessed.")
+]
+TokenizerSource = Annotated[str | None, typer.Option(help="tokenizer.json, its folder, or a Hub name.")]
+
+RunFolder = Annotated[Path, folder_option("Folder: new, or with --resume that of an earlier run.")]
+Resume = Annotated[bool, typer.Option("--resume", help="Continue the run in --out, with its config.")]
+Results = Annotated[Path, folder_option("Folder for results; the same call continues what is in it.")]
+
 Model = Annotated[str, typer.Option(help="Folder of a saved or exported model, or a Hub name.")]
-Results = Annotated[Path, typer.Option(help="Folder for results; the same call continues what is in it.")]
+Layers = Annotated[
+    int | None, typer.Option(min=1, help="Number of layers of a named stack (bert, rotary, ...); default: 4.")
+]
+BatchSize = Annotated[int, typer.Option(min=1, help="Sequences in a batch.")]
+
 Rates = Annotated[
     str | None,
     typer.Option(help="Learning rates to try with the first seed; default: 3e-4,1e-3,3e-3."),
 ]
-Seeds = Annotated[int | None, typer.Option(min=1, help="Number of seeds; default: 3.")]
+Seeds = Annotated[int | None, typer.Option(min=1, help="Number of seeds, from --seed on; default: 3.")]
+FirstSeed = Annotated[int | None, typer.Option(help="First random seed; default: 0.")]
 Epochs = Annotated[int | None, typer.Option(min=1, help="Maximum passes over the training data; default: 3.")]
-BatchSize = Annotated[int | None, typer.Option(min=1, help="Sequences in a batch; default: 32.")]
+TuningBatchSize = Annotated[int | None, typer.Option(min=1, help="Sequences in a batch; default: 32.")]
 Length = Annotated[
     int | None,
     typer.Option(min=8, help="Maximum tokens of a sequence; else 128, or the model's positions where fewer."),
@@ -29,29 +100,10 @@ Keep = Annotated[
     Literal["none", "best", "all"] | None,
     typer.Option(help="Weights to keep: of the best training, of all trainings, or none; default: best."),
 ]
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda, ...")]
+TuningSet = Annotated[list[str] | None, settings_option("finetune", "weight_decay=0.1")]
+
 Hardware = Annotated[
     str | None,
     typer.Option(help="t4, v100, rtx3090, rtx4090, a100 or h100; default: measure a few steps here."),
 ]
 Devices = Annotated[int, typer.Option(min=1, help="Number of devices that share the work.")]
-Layers = Annotated[
-    int | None, typer.Option(min=1, help="Number of layers of a named stack (bert, rotary, ...); default: 4.")
-]
-Config = Annotated[Path | None, typer.Option(help="YAML file of settings, over the preset.")]
-Set = Annotated[list[str] | None, typer.Option("--set", help="Any setting, as key=value.")]
-TrainingFolder = Annotated[
-    Path, typer.Option(help="Folder; new, or with --resume one of an earlier training.")
-]
-TrainingPreset = Annotated[str, typer.Option(help="demo, small or base.")]
-TrainingSeed = Annotated[
-    int | None, typer.Option(help="Random seed; same config and seed give the same model.")
-]
-ResumeTraining = Annotated[bool, typer.Option("--resume", help="Continue the training in --out.")]
-Corpus = Annotated[
-    list[str] | None,
-    typer.Option(help="kjv, a file, a folder, or a dataset on the Hub; can be given several times."),
-]
-TextColumn = Annotated[
-    str | None, typer.Option(help="Column of tables and records that is the text; else guessed.")
-]

@@ -2,13 +2,14 @@
 
 import inspect
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from autobert_zero.cli.app import HELP_OPTIONS, app
+from autobert_zero.cli.app import HELP_OPTIONS, TRAINING, Result, app, command
 from autobert_zero.cli.finetune import (
     TaskFolder,
     finetune_command,
@@ -17,58 +18,63 @@ from autobert_zero.cli.finetune import (
     glue_tasks,
     task_folders,
 )
-from autobert_zero.cli.options import Devices, Hardware
+from autobert_zero.cli.options import Devices, Hardware, folder_option
 from autobert_zero.cli.pretrain import pretrain_command, pretrain_settings
 from autobert_zero.cli.search import search_command, search_settings
 from autobert_zero.errors import UserError
 from autobert_zero.extras import require
 from autobert_zero.progress import quiet_transformers
 
+if TYPE_CHECKING:
+    from autobert_zero.plan import RunPlan
+
 plan_app = typer.Typer(
     no_args_is_help=True,
     context_settings=HELP_OPTIONS,
     help="Estimate parameters, FLOPs, memory and time before a run.",
 )
-app.add_typer(plan_app, name="plan")
+app.add_typer(plan_app, name="plan", rich_help_panel=TRAINING)
 
-_Plan = Callable[[Mapping[str, Any], str | None, int], None]
+_Plan = Callable[[Mapping[str, Any], str | None, int], "RunPlan"]
 
 
-def _plans(command: Callable[..., None]) -> Callable[[_Plan], _Plan]:
+def _plans(of: Callable[..., Any]) -> Callable[[_Plan], _Plan]:
     """Adds a function to `plan` that takes the options of a command as a mapping.
 
     Args:
-        command: What is planned; it names the new command too.
+        of: The command that is planned; it names the new command too.
     """
 
     def register(function: _Plan) -> _Plan:
-        def planned(hardware: str | None, devices: int, **options: Any) -> None:
-            function(options, hardware, devices)
+        def planned(hardware: str | None, devices: int, **options: Any) -> Result:
+            estimated = function(options, hardware, devices)
+            return Result(str(estimated), asdict(estimated))
 
+        own = partial(inspect.Parameter, kind=inspect.Parameter.KEYWORD_ONLY)
         parameters = [
-            each.replace(annotation=_Out, default=None) if each.name == "out" else each
-            for each in inspect.signature(command).parameters.values()
+            own(each.name, annotation=_Out, default=None)
+            if each.name == "out"
+            else each.replace(kind=inspect.Parameter.KEYWORD_ONLY)
+            for each in inspect.signature(of).parameters.values()
         ]
-        own = partial(inspect.Parameter, kind=inspect.Parameter.POSITIONAL_OR_KEYWORD)
         parameters += [
             own("hardware", annotation=Hardware, default=None),
             own("devices", annotation=Devices, default=1),
         ]
-        # Typer reads the signature; required options come before others, as Python wants it.
-        parameters.sort(key=lambda each: each.default is not inspect.Parameter.empty)
         planned.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-        planned.__annotations__ = {each.name: each.annotation for each in parameters}
-        plan_app.command(command.__name__.removesuffix("_command"), help=function.__doc__)(planned)
+        command(TRAINING, of.__name__.removesuffix("_command"), of=plan_app, description=function.__doc__)(
+            planned
+        )
         return function
 
     return register
 
 
-_Out = Annotated[Path | None, typer.Option(help="Not needed: nothing is written.")]
+_Out = Annotated[Path | None, folder_option("Not needed: nothing is written.")]
 
 
 @_plans(search_command)
-def plan_search(options: Mapping[str, Any], hardware: str | None, devices: int) -> None:
+def plan_search(options: Mapping[str, Any], hardware: str | None, devices: int) -> "RunPlan":
     """Estimate what a search takes, with the comparison at its end."""
     from autobert_zero.plan import plan
     from autobert_zero.search_runs.parts import search_parts
@@ -80,11 +86,11 @@ def plan_search(options: Mapping[str, Any], hardware: str | None, devices: int) 
     else:
         sizes = open_start_model(config.distil.teacher).sizes
     device = _measured_on(config.device, hardware)
-    typer.echo(plan(search_parts(config), sizes, hardware, devices, config.precision, device))
+    return plan(search_parts(config), sizes, hardware, devices, config.precision, device)
 
 
 @_plans(pretrain_command)
-def plan_pretrain(options: Mapping[str, Any], hardware: str | None, devices: int) -> None:
+def plan_pretrain(options: Mapping[str, Any], hardware: str | None, devices: int) -> "RunPlan":
     """Estimate what a pre-training takes; without --backbone that of BERT."""
     from autobert_zero.plan import plan
     from autobert_zero.pretrain.parts import pretrain_parts
@@ -92,29 +98,31 @@ def plan_pretrain(options: Mapping[str, Any], hardware: str | None, devices: int
     config = pretrain_settings(options)
     sizes = config.sizes(_vocabulary(config.text))
     device = _measured_on(config.device, hardware)
-    typer.echo(plan(pretrain_parts(config, devices), sizes, hardware, devices, config.precision, device))
+    return plan(pretrain_parts(config, devices), sizes, hardware, devices, config.precision, device)
 
 
 @_plans(finetune_command)
-def plan_finetune(options: Mapping[str, Any], hardware: str | None, devices: int) -> None:
+def plan_finetune(options: Mapping[str, Any], hardware: str | None, devices: int) -> "RunPlan":
     """Estimate what a fine-tuning takes, with all its rates and seeds, if none stops early."""
     require("plan finetune", "finetune", "transformers")
     tasks = options["task"]
-    _plan_tasks(options, task_folders(tasks, options["data"], nested=len(tasks) > 1), hardware, devices)
+    return _plan_tasks(
+        options, task_folders(tasks, options["data"], nested=len(tasks) > 1), hardware, devices
+    )
 
 
 @_plans(glue_command)
-def plan_glue(options: Mapping[str, Any], hardware: str | None, devices: int) -> None:
+def plan_glue(options: Mapping[str, Any], hardware: str | None, devices: int) -> "RunPlan":
     """Estimate what the fine-tuning on all GLUE tasks takes, if no training stops early."""
     require("plan glue", "finetune", "transformers")
     names = glue_tasks(options["tasks"], options["data"])
-    _plan_tasks(options, task_folders(names, options["data"], nested=True), hardware, devices)
+    return _plan_tasks(options, task_folders(names, options["data"], nested=True), hardware, devices)
 
 
 def _plan_tasks(
     options: Mapping[str, Any], folders: Mapping[str, TaskFolder], hardware: str | None, devices: int
-) -> None:
-    """Prints what the trainings on tasks take."""
+) -> "RunPlan":
+    """Estimates what the trainings on tasks take."""
     quiet_transformers()
     from statistics import fmean
 
@@ -145,7 +153,7 @@ def _plan_tasks(
         what = f"{runs} trainings" if len(folders) == 1 else f"{folder.task}: {runs} trainings"
         parts.append(TrainingStage(what, backbone, usual, chosen.batch_size, sequences, with_head=False))
     device = _measured_on(chosen.device, hardware)
-    typer.echo(plan(parts, sizes, hardware, devices, chosen.precision, device))
+    return plan(parts, sizes, hardware, devices, chosen.precision, device)
 
 
 def _vocabulary(text: Any) -> int:

@@ -4,15 +4,14 @@ from typing import Annotated, Literal
 
 import typer
 
-from autobert_zero.cli.app import app
-from autobert_zero.cli.backbones import STDIN
+from autobert_zero.cli.app import STDIN, USE, command
 from autobert_zero.cli.common import stop_told
-from autobert_zero.cli.options import Device, Model
+from autobert_zero.cli.options import BatchSize, Device, Model, file_option
 from autobert_zero.extras import require
 from autobert_zero.progress import Bars, log_console, quiet_transformers
 
 
-@app.command("predict")
+@command(USE, prints_records=True)
 def predict_command(
     model: Model,
     files: Annotated[
@@ -25,9 +24,7 @@ def predict_command(
             help="labels, scores, tags, answers, mask, embed; auto: what the model was trained for."
         ),
     ] = "auto",
-    out: Annotated[
-        str, typer.Option("--out", "-o", help="File for the predictions; - for standard output.")
-    ] = STDIN,
+    out: Annotated[str, file_option("File for the predictions; - for standard output.")] = STDIN,
     form: Annotated[
         str | None,
         typer.Option("--format", help="jsonl, csv, tsv or npy; default: by the file extension."),
@@ -39,7 +36,7 @@ def predict_command(
     top_k: Annotated[
         int | None, typer.Option(min=1, help="Number of tokens for each mask; default: 5.")
     ] = None,
-    batch_size: Annotated[int, typer.Option(min=1, help="Maximum number of sequences in a batch.")] = 32,
+    batch_size: BatchSize = 32,
     device: Device = "auto",
     precision: Annotated[
         Literal["auto", "fp32", "tf32", "bf16", "fp16"],

@@ -6,19 +6,22 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from autobert_zero.cli.app import app
+from autobert_zero.cli.app import TRAINING, Result, command
 from autobert_zero.cli.backbones import HELP as BACKBONE
 from autobert_zero.cli.backbones import find_backbone
 from autobert_zero.cli.common import check_resumed, settings_given, settled, stop_told
 from autobert_zero.cli.options import (
     Config,
     Corpus,
+    DeviceSetting,
     Layers,
-    ResumeTraining,
+    Resume,
+    RunFolder,
+    Seed,
     TextColumn,
-    TrainingFolder,
+    TokenizerSource,
     TrainingPreset,
-    TrainingSeed,
+    settings_option,
 )
 from autobert_zero.errors import UserError
 from autobert_zero.extras import require
@@ -33,34 +36,33 @@ DISTILLED_RATE = 1e-3
 """Peak rate of a distillation that starts from weights: that of a preset is for new ones."""
 
 
-@app.command("pretrain")
+@command(TRAINING)
 def pretrain_command(
-    out: TrainingFolder,
+    out: RunFolder,
     backbone: Annotated[str | None, typer.Option(help=BACKBONE)] = None,
     layers: Layers = None,
     preset: TrainingPreset = "demo",
     config: Config = None,
+    set_: Annotated[list[str] | None, settings_option("pretrain", "recipe.learning_rate=1e-3")] = None,
+    seed: Seed = None,
+    device: DeviceSetting = None,
     corpus: Corpus = None,
     text_column: TextColumn = None,
-    tokenizer: Annotated[str | None, typer.Option(help="tokenizer.json, its folder, or a Hub name.")] = None,
+    tokenizer: TokenizerSource = None,
     start: Annotated[
         str | None,
         typer.Option(
             help="Start from a model (folder or Hub name: ours, BERT, ModernBERT) or a search's weights."
         ),
     ] = None,
-    seed: TrainingSeed = None,
-    set_: Annotated[
-        list[str] | None, typer.Option("--set", help="Any setting, e.g. recipe.learning_rate=1e-3.")
-    ] = None,
-    resume: ResumeTraining = False,
-) -> None:
+    resume: Resume = False,
+) -> Result | None:
     """Pre-train a backbone: masked tokens, with or without next sentences."""
-    run_training({**locals(), "teacher": None})
+    return run_training({**locals(), "teacher": None})
 
 
-def run_training(options: Mapping[str, Any]) -> None:
-    """Trains by masked tokens, or by a teacher.
+def run_training(options: Mapping[str, Any]) -> Result | None:
+    """Trains by masked tokens, or by a teacher; the result is the first process's.
 
     Args:
         options: Those of the command, by name.
@@ -90,14 +92,16 @@ def run_training(options: Mapping[str, Any]) -> None:
         if not resume and (settings := inherited(options)):
             progress.say(_inherited_line(str(start or backbone), settings, resolved))
         summary = run_pretraining(resolved, out, progress)
-    if not follows:
-        accuracy = summary.get("holdout_mlm_accuracy", summary.get("holdout_cosine"))
-        what = "MLM accuracy" if "holdout_mlm_accuracy" in summary else "cosine to the teacher"
-        shown = "" if accuracy is None else f", {what} {accuracy:.4f}"
-        typer.echo(
-            f"held-out loss {summary['holdout_loss']:.4f}{shown} after {summary['tokens']:,} tokens "
-            f"({summary['seconds']:.0f} s); the model is in {out}"
-        )
+    if follows:
+        return None
+    accuracy = summary.get("holdout_mlm_accuracy", summary.get("holdout_cosine"))
+    what = "MLM accuracy" if "holdout_mlm_accuracy" in summary else "cosine to the teacher"
+    shown = "" if accuracy is None else f", {what} {accuracy:.4f}"
+    text = (
+        f"held-out loss {summary['holdout_loss']:.4f}{shown} after {summary['tokens']:,} tokens "
+        f"({summary['seconds']:.0f} s); the model is in {out}"
+    )
+    return Result(text, {"out": out, **summary})
 
 
 def pretrain_settings(options: Mapping[str, Any]) -> "PretrainConfig":

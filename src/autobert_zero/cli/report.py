@@ -6,24 +6,21 @@ from typing import Annotated
 
 import typer
 
-from autobert_zero.cli.app import app
-from autobert_zero.cli.backbones import STDIN
+from autobert_zero.cli.app import SEARCH, STDIN, Result, command
+from autobert_zero.cli.options import file_option
 
 
-@app.command("report")
+@command(SEARCH)
 def report_command(
-    runs: Annotated[
-        list[Path], typer.Argument(help="Folders of searches or of pre-trainings, finished or not.")
-    ],
-    out: Annotated[
-        Path, typer.Option("--out", "-o", help="The HTML file to write; - for standard output.")
-    ] = Path("report.html"),
-) -> None:
-    """Show one search or pre-training, or compare several, as one HTML file that opens offline."""
+    runs: Annotated[list[Path], typer.Argument(help="Folders of searches, finished or not.")],
+    out: Annotated[Path, file_option("The HTML file to write; - for standard output.")] = Path("report.html"),
+) -> Result | None:
+    """Show one search, or compare several, as one HTML file that opens offline."""
     from autobert_zero.report.page import read_page, write_report
 
     if str(out) == STDIN:
         sys.stdout.write(read_page(runs))
-        return
+        return None
     written = write_report(runs, out)
-    typer.echo(f"{written}: {written.stat().st_size / 1e6:.1f} MB; open it in a browser")
+    size = written.stat().st_size
+    return Result(f"{written}: {size / 1e6:.1f} MB; open it in a browser", {"out": written, "bytes": size})

@@ -1,16 +1,26 @@
 """`search`."""
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from autobert_zero.cli.app import app
+from autobert_zero.cli.app import SEARCH, Result, command
 from autobert_zero.cli.backbones import HELP as BACKBONE
 from autobert_zero.cli.backbones import find_backbone
 from autobert_zero.cli.common import check_resumed, given, settings_given, settled, stop_told
-from autobert_zero.cli.options import Corpus, TextColumn
+from autobert_zero.cli.options import (
+    Config,
+    Corpus,
+    DeviceSetting,
+    Resume,
+    RunFolder,
+    SearchPreset,
+    Seed,
+    TextColumn,
+    TokenizerSource,
+    settings_option,
+)
 from autobert_zero.progress import log_console
 
 if TYPE_CHECKING:
@@ -18,27 +28,23 @@ if TYPE_CHECKING:
     from autobert_zero.space import Backbone
 
 
-@app.command("search")
+@command(SEARCH)
 def search_command(
-    out: Annotated[Path, typer.Option(help="Run folder; new, or with --resume one of an earlier run.")],
-    preset: Annotated[str, typer.Option(help="demo, small or paper.")] = "demo",
-    config: Annotated[Path | None, typer.Option(help="YAML file of settings, over the preset.")] = None,
+    out: RunFolder,
+    preset: SearchPreset = "demo",
+    config: Config = None,
+    set_: Annotated[list[str] | None, settings_option("search", "model.width=128")] = None,
+    seed: Seed = None,
+    device: DeviceSetting = None,
     corpus: Corpus = None,
     text_column: TextColumn = None,
-    tokenizer: Annotated[str | None, typer.Option(help="tokenizer.json, its folder, or a Hub name.")] = None,
-    seed: Annotated[
-        int | None, typer.Option(help="Random seed; same config and seed give the same run.")
-    ] = None,
+    tokenizer: TokenizerSource = None,
     max_params: Annotated[
         int | None, typer.Option(min=1, help="Maximum number of parameters per candidate.")
     ] = None,
     max_latency_ms: Annotated[
         float | None,
-        typer.Option(
-            "--max-latency-ms",
-            "--latency-ms",
-            help="Maximum latency of a candidate's layers in milliseconds, measured here.",
-        ),
+        typer.Option(help="Maximum latency of a candidate's layers in milliseconds, measured here."),
     ] = None,
     start: Annotated[
         str | None,
@@ -49,9 +55,6 @@ def search_command(
         typer.Option(
             help="With --start, how many times faster than that model's layers a candidate's are at least."
         ),
-    ] = None,
-    set_: Annotated[
-        list[str] | None, typer.Option("--set", help="Any setting, as key=value, e.g. model.width=128.")
     ] = None,
     seed_backbone: Annotated[
         list[str] | None,
@@ -65,10 +68,13 @@ def search_command(
         str | None, typer.Option(help="Address of a Ray cluster that does the training; local starts one.")
     ] = None,
     storage: Annotated[
-        str | None, typer.Option(help="Optuna storage URL of the history, for a team's server.")
+        str | None,
+        typer.Option(
+            envvar="AUTOBERT_ZERO_STORAGE", help="Optuna storage URL of the history, for a team's server."
+        ),
     ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Continue the run in --out.")] = False,
-) -> None:
+    resume: Resume = False,
+) -> Result:
     """Search for a backbone and compare the winner with stacks that people build by hand."""
     options = dict(locals())  # all options by their names
     from autobert_zero.report.artifacts import attach_pictures
@@ -82,10 +88,11 @@ def search_command(
         check_new(out)
     how = f"continue with: autobert-zero search --out {out} --resume"
     with stop_told(lambda: how), RunProgress(log_console()) as progress:
-        run_search(resolved, out, progress, first, workers, ray)
+        summary = run_search(resolved, out, progress, first, workers, ray)
     attach_pictures(out)
-    typer.echo((out / SUMMARY_TABLE).read_text(encoding="utf-8"))
-    typer.echo(f"everything is in {out}; to look at it: autobert-zero report {out}")
+    text = (out / SUMMARY_TABLE).read_text(encoding="utf-8")
+    closing = f"everything is in {out}; to look at it: autobert-zero report {out}"
+    return Result(f"{text}\n{closing}", {"out": out, **summary})
 
 
 def search_settings(options: Mapping[str, Any]) -> "tuple[SearchConfig, list[Backbone]]":

@@ -1,19 +1,21 @@
 """`describe`, `zoo` and `export`: what takes no training."""
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
-from autobert_zero.cli.app import app
+from autobert_zero.cli.app import BACKBONES, USE, Result, command
 from autobert_zero.cli.backbones import HELP as BACKBONE
 from autobert_zero.cli.backbones import find_backbone
-from autobert_zero.cli.options import Layers
+from autobert_zero.cli.options import BatchSize, Device, Layers, folder_option
+from autobert_zero.errors import UserError
 from autobert_zero.extras import require
 from autobert_zero.progress import log_console
 
 
-@app.command("describe")
+@command(BACKBONES)
 def describe_command(
     backbone: Annotated[str, typer.Argument(help=BACKBONE)],
     layers: Layers = None,
@@ -22,49 +24,59 @@ def describe_command(
     length: Annotated[int, typer.Option(min=1, help="Tokens in a sequence.")] = 128,
     vocab_size: Annotated[int, typer.Option(min=1, help="Tokens in the vocabulary.")] = 30522,
     measure: Annotated[bool, typer.Option("--measure", help="Time every layer on this machine.")] = False,
-    batch: Annotated[int, typer.Option(min=1, help="Sequences in a batch, for --measure.")] = 8,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, ..., for --measure.")] = "auto",
-) -> None:
+    batch_size: BatchSize = 8,
+    device: Device = "auto",
+) -> Result:
     """Print each layer's canonical form, types, what it compiles to, parameters, FLOPs and memory."""
-    from autobert_zero.describe import describe_backbone
+    from autobert_zero.describe import describe_backbone, plain_backbone
 
     read = find_backbone(backbone, layers)
-    text = describe_backbone(read, width, heads, length, vocab_size)  # before measuring: checks the sizes
+    sizes = (width, heads, length, vocab_size)
+    text = describe_backbone(read, *sizes)  # before measuring: checks the sizes
+    measured = None
     if measure:
         from autobert_zero.devices import describe_device, find_device
         from autobert_zero.measure import measure_backbone
         from autobert_zero.training.precision import resolve_precision
 
         where = find_device(device)
-        measured = measure_backbone(read, width, heads, length, batch, where, "auto")
-        text = describe_backbone(read, width, heads, length, vocab_size, measured)
+        measured = measure_backbone(read, width, heads, length, batch_size, where, "auto")
+        text = describe_backbone(read, *sizes, measured)
         number_format = resolve_precision("auto", where)
-        text += f"\n({batch} x {length} tokens on {describe_device(where)}, {number_format})"
-    typer.echo(text)
+        text += f"\n({batch_size} x {length} tokens on {describe_device(where)}, {number_format})"
+    return Result(text, plain_backbone(read, *sizes, measured))
 
 
-@app.command("zoo")
+@command(BACKBONES)
 def zoo_command(
     name: Annotated[str | None, typer.Argument(help="Print this one's backbone, one layer per line.")] = None,
-) -> None:
+) -> Result:
     """List the known backbones, or print one."""
-    from autobert_zero.zoo import find, list_zoo
+    from autobert_zero.zoo import ZOO, find, list_zoo
 
-    typer.echo(list_zoo() if name is None else find(name).backbone)
+    if name is None:
+        return Result(list_zoo(), {each: entry.plain() for each, entry in ZOO.items()})
+    entry = find(name)
+    return Result(str(entry.backbone), entry.plain())
 
 
-@app.command("export")
+@command(USE)
 def export_command(
     source: Annotated[Path, typer.Argument(help="A finished run, or a folder of save_pretrained.")],
-    out: Annotated[Path, typer.Argument(help="New folder for the exported model.")],
+    folder: Annotated[Path | None, typer.Argument(hidden=True)] = None,
+    out: Annotated[Path | None, folder_option("New folder for the exported model.")] = None,
     onnx: Annotated[bool, typer.Option(help="Write model.onnx, checked with onnxruntime.")] = True,
     program: Annotated[bool, typer.Option(help="Write model.pt2, a torch.export program.")] = True,
     sentence_embeddings: Annotated[
         Literal["mean", "cls"] | None,
         typer.Option(help="Let sentence-transformers load the folder, with this pooling of the tokens."),
     ] = None,
-) -> None:
+) -> Result:
     """Write a model so that it can be used without this package."""
+    if (out is None) == (folder is None):
+        raise UserError("name one new folder for the exported model: export MODEL --out FOLDER")
+    new = out or folder
+    assert new is not None
     require("export", "export", "transformers", "matplotlib")
     from autobert_zero.export import export as write
     from autobert_zero.progress import quiet_transformers
@@ -72,7 +84,7 @@ def export_command(
     quiet_transformers()
     formats = tuple(name for name, wanted in (("torch", program), ("onnx", onnx)) if wanted)
     with log_console().status("reading the model") as status:
-        programs = write(source, out, formats, status.update, sentence_embeddings)
-    for each in programs:
-        typer.echo(f"{each.file}: differs from PyTorch by at most {each.difference:.1e}")
-    typer.echo(f"everything is in {out}; it loads with trust_remote_code=True")
+        programs = write(source, new, formats, status.update, sentence_embeddings)
+    lines = [f"{each.file}: differs from PyTorch by at most {each.difference:.1e}" for each in programs]
+    lines.append(f"everything is in {new}; it loads with trust_remote_code=True")
+    return Result("\n".join(lines), {"out": new, "programs": [asdict(each) for each in programs]})

@@ -80,6 +80,7 @@ class PretrainConfig(RunConfig):
     """A whole pre-training. The model is a function of this config."""
 
     seed: int = Field(0, ge=0, lt=2**30)
+    """Random seed."""
     device: str = "auto"
     """`auto` (a GPU where there is one), `cpu`, `cuda`, `mps`."""
     precision: Precision = "auto"
@@ -94,6 +95,7 @@ class PretrainConfig(RunConfig):
     text: TextConfig = TextConfig()
     model: PretrainModelConfig = PretrainModelConfig()
     phases: tuple[PhaseConfig, ...] = Field((PhaseConfig(steps=3000),), min_length=1)
+    """Stretches of the training, each with its `steps`, `length` and `batch_size`."""
     recipe: RecipeConfig = RecipeConfig()
     report: ReportConfig = ReportConfig()
 

@@ -114,6 +114,7 @@ class SearchConfig(RunConfig):
     BEFORE: ClassVar = {"proxy": {"calibration": 0, "train_again": 0}}
 
     seed: int = Field(0, ge=0, lt=2**32)
+    """Random seed."""
     device: str = "auto"
     """`auto` (a GPU where there is one), `cpu`, `cuda`, `cuda:1`, `mps`."""
     gpu_share: float = Field(1.0, gt=0, le=1)

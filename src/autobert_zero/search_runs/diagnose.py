@@ -66,7 +66,9 @@ def correlation(one: Sequence[float], other: Sequence[float]) -> Correlation:
     return Correlation(whole, taus[round(0.025 * _RESAMPLES)], taus[round(0.975 * _RESAMPLES) - 1])
 
 
-def run_diagnosis(out: Path, candidates: int, longer: int, progress: Bars) -> dict[str, Any]:
+def run_diagnosis(
+    out: Path, candidates: int, longer: int, progress: Bars, device: str | None = None
+) -> dict[str, Any]:
     """Trains a sample of a run's candidates from scratch, at two horizons.
 
     The nearer horizon is the tokens that the shared weights had seen when the first candidate was scored.
@@ -77,6 +79,7 @@ def run_diagnosis(out: Path, candidates: int, longer: int, progress: Bars) -> di
         candidates: How many; evenly spaced by score.
         longer: The farther horizon, in units of the nearer one.
         progress: What the user sees.
+        device: Where to train; None: where the run did.
 
     Returns:
         What `diagnosis.json` holds.
@@ -85,6 +88,8 @@ def run_diagnosis(out: Path, candidates: int, longer: int, progress: Bars) -> di
         UserError: There is no such run, or it has too few scored candidates.
     """
     config, _ = read_run_start(out)
+    if device is not None:
+        config = config.model_copy(update={"device": device})
     setting = setting_of_run(out, config, progress.update)
     trials = history_of(out, setting).load()
     if config.proxy.sharing == "none":

@@ -1,7 +1,9 @@
 """The table of known models: a new one is one entry here."""
 
 from dataclasses import dataclass
+from typing import Any
 
+from autobert_zero import cost
 from autobert_zero.encoder_config import EncoderConfig
 from autobert_zero.errors import UserError
 from autobert_zero.space import Backbone
@@ -21,6 +23,16 @@ class Entry:
     backbone: Backbone
     sizes: EncoderConfig
     source: str
+
+    def plain(self) -> dict[str, Any]:
+        """The entry as plain data."""
+        return {
+            "backbone": self.backbone.to_list(),
+            "width": self.sizes.width,
+            "heads": self.sizes.heads,
+            "parameters": cost.parameters(self.backbone, self.sizes),
+            "source": self.source,
+        }
 
 
 def _bert_sizes(width: int) -> EncoderConfig:

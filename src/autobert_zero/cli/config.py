@@ -1,0 +1,112 @@
+"""`config`: prints, lists and checks the settings of a search, a pre-training or a fine-tuning."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from autobert_zero.cli.app import SETTINGS, Result, command
+from autobert_zero.cli.common import settled
+from autobert_zero.cli.options import Config, Seed
+from autobert_zero.errors import UserError
+
+if TYPE_CHECKING:
+    from autobert_zero.settings import RunConfig
+
+_Kind = Literal["search", "pretrain", "finetune"]
+_KINDS: tuple[_Kind, ...] = ("search", "pretrain", "finetune")
+
+
+@command(SETTINGS)
+def config_command(
+    kind: Annotated[
+        _Kind | None, typer.Argument(help="What it is the config of; --check finds out by itself.")
+    ] = None,
+    preset: Annotated[
+        str | None,
+        typer.Option(help="search: demo, small or paper; pretrain: demo, small or base; default: demo."),
+    ] = None,
+    config: Config = None,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", help="A setting, as key=value, e.g. model.width=128.")
+    ] = None,
+    seed: Seed = None,
+    list_: Annotated[
+        bool, typer.Option("--list", help="List the settings as --set takes them, one per line.")
+    ] = False,
+    check: Annotated[Path | None, typer.Option(help="Check this YAML file; nothing else is printed.")] = None,
+) -> Result:
+    """Print the complete config of a command as YAML with comments, list its settings, or check a file."""
+    from autobert_zero.settings_text import commented_yaml, list_settings
+
+    if check is not None:
+        if config is not None or set_ or seed is not None or preset is not None or list_:
+            raise UserError("--check takes a file and, if you like, what it is the config of; nothing else")
+        return _checked(check, kind)
+    if kind is None:
+        raise UserError(f"name what the config is of: {', '.join(_KINDS)}")
+    options = {} if seed is None else {"seed": seed}
+    resolved = _resolved(kind, preset, config, set_, options)
+    text = list_settings(resolved) if list_ else commented_yaml(resolved).rstrip("\n")
+    return Result(text, resolved.model_dump(mode="json"))
+
+
+def _resolved(
+    kind: _Kind, preset: str | None, file: Path | None, set_: list[str] | None, options: Mapping[str, Any]
+) -> "RunConfig":
+    presets = _presets(kind)
+    if preset is not None and len(presets) == 1:
+        raise UserError(f"{kind} has no presets: leave --preset out")
+    chosen = preset or next(iter(presets))
+    resolved: RunConfig = settled(presets, chosen, (), file, set_, options)
+    if kind == "search":
+        from autobert_zero.search.config import SearchConfig
+        from autobert_zero.search.strategies import check_strategy
+
+        assert isinstance(resolved, SearchConfig)
+        check_strategy(resolved.bounds, resolved.strategy)
+    return resolved
+
+
+def _presets(kind: _Kind) -> dict[str, Callable[[], Any]]:
+    """The presets of a command; a pre-training's are of BERT, where no backbone is set."""
+    if kind == "search":
+        from autobert_zero.search.presets import PRESETS
+
+        return dict(PRESETS)
+    if kind == "pretrain":
+        from functools import partial
+
+        from autobert_zero.pretrain.presets import PRESETS as PRETRAIN_PRESETS
+        from autobert_zero.zoo import bert
+
+        return {name: partial(make, bert(4)) for name, make in PRETRAIN_PRESETS.items()}
+    from autobert_zero.finetune.config import FinetuneConfig
+
+    return {"demo": FinetuneConfig}
+
+
+def _checked(file: Path, kind: _Kind | None) -> Result:
+    """Checks a file as the config of a kind; None: of any.
+
+    Raises:
+        UserError: It is of none. The message is that of the kind with the most settings in common.
+    """
+    from autobert_zero.settings import read_yaml
+
+    settings = read_yaml(file)
+    kinds = _KINDS if kind is None else (kind,)
+    errors: dict[_Kind, UserError] = {}
+    for each in kinds:
+        try:
+            _resolved(each, None, file, None, {})
+        except UserError as error:
+            errors[each] = error
+    valid = [each for each in kinds if each not in errors]
+    if not valid:
+        known = {each: type(_resolved(each, None, None, None, {})).model_fields for each in kinds}
+        nearest = max(kinds, key=lambda each: len(settings.keys() & known[each].keys()))
+        raise UserError(f"{file}, as the config of {nearest}: {errors[nearest]}")
+    names = " or ".join(filter(None, [", ".join(valid[:-1]), valid[-1]]))
+    return Result(f"{file} is a config of {names}", {"file": file, "kinds": valid})

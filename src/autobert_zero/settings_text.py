@@ -19,7 +19,10 @@ def commented_yaml(config: RunConfig) -> str:
 
 
 def list_settings(config: RunConfig) -> str:
-    """One line per setting: its name as `--set` takes it, its value, and what it means."""
+    """One line per setting: its name as `--set` takes it, its value, and what it means.
+
+    Settings of a section that is off are commented out.
+    """
     rows = list(_settings(config, ""))
     width = max(len(name) for name, _, _ in rows)
     return "\n".join(f"{name:<{width}}  {value}  # {about}" for name, value, about in rows)
@@ -46,6 +49,15 @@ def _settings(section: Section, prefix: str) -> Iterator[tuple[str, str, str]]:
             yield from _settings(value, f"{prefix}{name}.")
         else:
             yield f"{prefix}{name}", _flow(_plain(section, name)), _about(field)
+            kind = next((each for each in get_args(field.annotation) if _is_section(each)), None)
+            if value is None and kind is not None:
+                for inner, each in kind.model_fields.items():
+                    default = "" if each.is_required() else _flow(each.default)
+                    yield f"# {prefix}{name}.{inner}", default, _about(each)
+
+
+def _is_section(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, Section)
 
 
 def _about(field: FieldInfo) -> str:

@@ -62,9 +62,8 @@ def _plans(of: Callable[..., Any]) -> Callable[[_Plan], _Plan]:
             own("devices", annotation=Devices, default=1),
         ]
         planned.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-        command(TRAINING, of.__name__.removesuffix("_command"), of=plan_app, description=function.__doc__)(
-            planned
-        )
+        name = of.__name__.removesuffix("_command")
+        command(TRAINING, name, of=plan_app, description=function.__doc__)(planned)
         return function
 
     return register

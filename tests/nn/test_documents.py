@@ -9,8 +9,10 @@ from hypothesis import given, settings
 from nn_samples import SMALL, backbone_of, seeds
 
 from autobert_zero.nn import MaskedLM
-from autobert_zero.nn.documents import layout
+from autobert_zero.nn.documents import layout, mark_counts
 from autobert_zero.nn.encoder import Encoder, initialise
+from autobert_zero.space import Backbone
+from autobert_zero.training.language import is_compiled
 
 
 @given(seeds)
@@ -24,7 +26,7 @@ def test_a_packed_document_is_computed_as_if_alone(seed: int) -> None:
     starts = torch.rand(2, tokens, generator=torch.Generator().manual_seed(seed)) < random.random() / 2
     starts[:, 0] = True
     ids = torch.randint(SMALL.vocab_size, (2, tokens), generator=torch.Generator().manual_seed(seed))
-    positions, documents = layout(starts)
+    positions, documents = layout(starts, fixed=random.random() < 0.5)
     packed = encoder(ids, positions=positions, documents=documents)
     for row in range(2):
         bounds = [*starts[row].nonzero()[:, 0].tolist(), tokens]
@@ -44,7 +46,7 @@ def test_gradients_are_those_of_the_documents_alone(seed: int) -> None:
     starts = torch.rand(2, 13, generator=generator) < 0.3
     starts[:, 0] = True
     ids = torch.randint(SMALL.vocab_size, (2, 13), generator=generator)
-    positions, documents = layout(starts)
+    positions, documents = layout(starts, fixed=seed % 2 == 0)
     weights = list(model.encoder.parameters())
     packed = model.encoder(ids, positions=positions, documents=documents).square().sum()
     alone = torch.zeros((), dtype=torch.float64)
@@ -85,3 +87,39 @@ def test_chosen_rows_are_those_of_the_whole(checkpointing: bool) -> None:
     gradients = (torch.autograd.grad(each.square().sum(), weights) for each in (fast, slow))
     for one, other in zip(*gradients, strict=True):
         torch.testing.assert_close(one, other)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.1, 0.9])
+def test_fixed_groups_depend_on_the_length_alone(share: float) -> None:
+    starts = torch.rand(3, 40, generator=torch.Generator().manual_seed(0)) < share
+    starts[:, 0] = True
+    _, documents = layout(starts, fixed=True)
+    assert [real.shape[1] for real in documents.real] == [5, 10, 20, 40]
+    assert all(len(real) >= 2 and real.any(1).all() for real in documents.real)
+    assert int(documents.filled.sum()) == starts.numel()
+
+
+@pytest.mark.slow
+def test_one_compiled_graph_serves_all_batches() -> None:
+    torch.compiler.reset()
+    torch.manual_seed(0)
+    model = MaskedLM(Backbone.parse("conv 5\nsoftmax(scale(Q @ K.T)) @ V"), SMALL)
+    graphs = 0
+
+    def count(graph: torch.fx.GraphModule, inputs: object) -> object:
+        nonlocal graphs
+        graphs += 1
+        return graph.forward
+
+    model.compile(backend=count)
+    assert is_compiled(model)
+    generator = torch.Generator().manual_seed(0)
+    for share in (0.0, 0.02, 0.1, 0.3, 0.6, 0.9):
+        starts = torch.rand(2, 40, generator=generator) < share
+        starts[:, 0] = True
+        positions, documents = layout(starts, fixed=True)
+        mark_counts(documents)
+        ids = torch.randint(SMALL.vocab_size, (2, 40), generator=generator)
+        rows = torch.arange(6)
+        model(ids, rows, None, None, positions, documents).sum().backward()
+    assert graphs == 1

@@ -6,7 +6,10 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
+_LEAST_DOCUMENTS = 2
+"""`torch.compile` makes graphs of their own for sizes 0 and 1."""
 _GROUPS = 4
 """Groups of documents: each is padded to at most twice the length of its shortest, but the first."""
 
@@ -16,14 +19,17 @@ class Documents:
     """The documents of a batch of packed sequences, laid out as padded rows in groups of like length.
 
     Attributes:
-        real: Of each group, (documents, longest) booleans, True where there is a token.
+        real: Of each group, (documents, longest) booleans, True where there is a token; in a document that
+            only fills a group up, at its first place.
         tokens: (padded,) the token, an index into B * n, at each place of all groups one after the other.
         places: (B * n,) the place of each token.
+        filled: (padded,) booleans, True at the places of tokens.
     """
 
     real: tuple[Tensor, ...]
     tokens: Tensor
     places: Tensor
+    filled: Tensor
 
     def apart(self, mix: Callable[[Tensor, Tensor], Tensor], x: Tensor) -> Tensor:
         """Mixes each document as if it were alone: exact for every graph and kernel, since padding is.
@@ -41,8 +47,7 @@ class Documents:
             mix(group.view(*real.shape, -1), real).flatten(0, 1)  # (documents * longest, d)
             for group, real in zip(groups, self.real, strict=True)
         ]
-        real = torch.cat([each.flatten() for each in self.real])  # (padded,)
-        packed: Tensor = _Pack.apply(torch.cat(mixed), self.tokens, self.places, real)  # (B * n, d)
+        packed: Tensor = _Pack.apply(torch.cat(mixed), self.tokens, self.places, self.filled)  # (B * n, d)
         return packed.view(x.shape)
 
 
@@ -76,11 +81,13 @@ class _Pack(torch.autograd.Function):
         return above.index_select(0, tokens).masked_fill_(~real[:, None], 0.0), None, None, None
 
 
-def layout(starts: Tensor) -> tuple[Tensor, Documents]:
+def layout(starts: Tensor, fixed: bool = False) -> tuple[Tensor, Documents]:
     """Finds the documents.
 
     Args:
         starts: (B, n) booleans on the CPU, True where a document starts; the first of each row is True.
+        fixed: Whether n alone decides the number of groups and their lengths, and each has two documents or
+            more, so that one compiled graph serves all batches; see `mark_counts`. Takes more padding.
 
     Returns:
         The position of each token in its document, (B, n), and the documents.
@@ -89,19 +96,32 @@ def layout(starts: Tensor) -> tuple[Tensor, Documents]:
     first = flat.nonzero()[:, 0]  # (documents,)
     lengths = torch.diff(first, append=torch.tensor([len(flat)]))
     positions = torch.arange(len(flat)) - first.repeat_interleave(lengths)
-    indices, masks = [], []
+    indices, masks, filled = [], [], []
     below, tokens = 0, starts.shape[1]
     for shift in reversed(range(_GROUPS)):
         most = tokens >> shift
         chosen = (lengths > below) & (lengths <= most)
         below = most
-        if not chosen.any():
+        if not most or not (fixed or chosen.any()):
             continue
-        place = torch.arange(int(lengths[chosen].max()))  # (longest,)
+        place = torch.arange(most if fixed else int(lengths[chosen].max()))  # (longest,)
         real = place < lengths[chosen, None]  # (documents, longest)
+        index = first[chosen, None] + place * real  # (documents, longest)
+        spare = max(_LEAST_DOCUMENTS - len(real), 0) if fixed else 0
+        index, real = (F.pad(each, (0, 0, 0, spare)) for each in (index, real))
+        filled.append(real.flatten())
+        if spare:  # a row without any real place would be NaN
+            real = real.clone()
+            real[-spare:, 0] = True
         masks.append(real)
-        indices.append((first[chosen, None] + place * real).flatten())  # (documents * longest,)
-    index, real = torch.cat(indices), torch.cat([each.flatten() for each in masks])
+        indices.append(index.flatten())  # (documents * longest,)
+    tokens_at, filled_at = torch.cat(indices), torch.cat(filled)
     places = torch.empty_like(positions)
-    places[index[real]] = real.nonzero()[:, 0]
-    return positions.view(starts.shape), Documents(tuple(masks), index, places)
+    places[tokens_at[filled_at]] = filled_at.nonzero()[:, 0]
+    return positions.view(starts.shape), Documents(tuple(masks), tokens_at, places, filled_at)
+
+
+def mark_counts(documents: Documents) -> None:
+    """Tells `torch.compile` that the numbers of documents differ from batch to batch."""
+    for tensor in (*documents.real, documents.tokens, documents.filled):
+        torch._dynamo.maybe_mark_dynamic(tensor, 0)  # noqa: SLF001

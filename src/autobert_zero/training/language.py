@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from autobert_zero.data.masking import MaskedBatch
 from autobert_zero.errors import UserError
-from autobert_zero.nn.documents import layout
+from autobert_zero.nn.documents import layout, mark_counts
 from autobert_zero.training.cross_entropy import token_cross_entropy
 from autobert_zero.training.loop import Objective
 from autobert_zero.training.precision import Precision, autocast
@@ -102,6 +102,12 @@ def evaluate(
     return Evaluation(loss / count, hits / count, ordered / pairs if pairs else None)
 
 
+def is_compiled(model: nn.Module) -> bool:
+    """Whether `Module.compile` was called on a model, which DDP may have wrapped since."""
+    inner = getattr(model, "module", model)
+    return any(getattr(each, "_compiled_call_impl", None) is not None for each in (model, inner))
+
+
 def _share(batch: MaskedBatch, accelerator: "Accelerator | None") -> MaskedBatch:
     """This process's sequences of a batch.
 
@@ -125,7 +131,10 @@ def _predict(
     device = next(model.parameters()).device
     positions = documents = None
     if batch.starts is not None:
-        positions, documents = moved(layout(batch.starts), device)
+        fixed = is_compiled(model)
+        positions, documents = moved(layout(batch.starts, fixed), device)
+        if fixed:
+            mark_counts(documents)
     # All copies before the model runs: one after it would wait for it.
     batch = moved(replace(batch, starts=None), device)
     with autocast(precision, device):

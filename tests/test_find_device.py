@@ -1,16 +1,31 @@
 """A device is tried before anything depends on it; what is wrong with one is a line. The cards are fakes."""
 
+import os
 import re
 from collections.abc import Iterator
+from itertools import repeat
 from typing import Any
 from unittest import mock
 
+import numpy as np
 import pytest
 import torch
 
 from autobert_zero import cli, devices
-from autobert_zero.devices import card_count, cards_of, find_device, out_of_memory, release_cached_memory
+from autobert_zero.data.masking import Vocabulary, mask_batch
+from autobert_zero.devices import (
+    card_count,
+    cards_of,
+    find_device,
+    make_deterministic,
+    out_of_memory,
+    release_cached_memory,
+)
 from autobert_zero.errors import UserError
+from autobert_zero.nn import EncoderConfig, MaskedLM
+from autobert_zero.space import Backbone
+from autobert_zero.training.language import language_objective
+from autobert_zero.training.loop import Recipe, train
 from autobert_zero.training.scratch import default_workers
 
 
@@ -192,7 +207,45 @@ def test_other_errors_stay_errors(monkeypatch: pytest.MonkeyPatch) -> None:
         cli.main()
 
 
+@pytest.fixture
+def algorithms() -> Iterator[None]:
+    """Any algorithms again afterwards."""
+    before = torch.backends.cudnn.benchmark
+    yield
+    torch.use_deterministic_algorithms(False)
+    torch.backends.cudnn.benchmark = before
+
+
+def losses_on(device: torch.device) -> list[float]:
+    torch.manual_seed(0)
+    model = MaskedLM(Backbone.parse("conv 5\nsoftmax(scale(Q @ K.T)) @ V"), EncoderConfig(50, 32, 4)).to(
+        device
+    )
+    rows = np.random.default_rng(0).integers(5, 50, (16, 64)).astype(np.uint32)
+    batch = mask_batch(np.random.default_rng(0), rows, Vocabulary(50, 0, 1, (2,)))
+    recipe, losses = Recipe(6, 16, 1e-2, precision="fp32"), list[float]()
+    train(model, repeat(batch), recipe, language_objective("fp32"), lambda step, loss: losses.append(loss))
+    return losses
+
+
+@pytest.mark.usefixtures("algorithms")
+def test_deterministic_algorithms_train(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG", raising=False)
+    expected = losses_on(torch.device("cpu"))
+    make_deterministic()
+    assert torch.are_deterministic_algorithms_enabled()
+    assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":4096:8"
+    assert losses_on(torch.device("cpu")) == expected
+
+
 gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
+
+
+@gpu
+@pytest.mark.usefixtures("algorithms")
+def test_a_card_repeats_bit_by_bit() -> None:
+    make_deterministic()
+    assert losses_on(find_device("auto")) == losses_on(find_device("auto"))
 
 
 @gpu

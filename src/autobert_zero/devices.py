@@ -105,6 +105,13 @@ def _avoid_cudnn_fault(device: torch.device) -> None:
         torch.backends.cuda.enable_cudnn_sdp(False)
 
 
+def make_deterministic() -> None:
+    """Lets this process use only kernels that give the same bits in every run; call it before any product."""
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.use_deterministic_algorithms(True)
+    torch.backends.cudnn.benchmark = False
+
+
 def release_cached_memory() -> None:
     """Gives the memory that PyTorch keeps for later back to the GPU.
 

@@ -42,6 +42,10 @@ _ABSOLUTE = {"paths": "absolute"}
 class RunConfig(Section):
     """A whole run, which is a function of its config."""
 
+    deterministic: bool = False
+    """Use kernels only that give the same bits in every run: on a GPU too, the run then repeats and resumes
+    exactly on the same kind of card, somewhat more slowly. On a CPU it does so anyway."""
+
     BEFORE: ClassVar[Mapping[str, Any]] = {}
     """What runs did that were started before there were these settings; later ones have saved their own."""
 

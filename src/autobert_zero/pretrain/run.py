@@ -14,7 +14,7 @@ from tokenizers import Tokenizer
 from autobert_zero.announce import estimate_line, machine_line, model_line
 from autobert_zero.data.streaming import StreamingBatches
 from autobert_zero.data.tokenizer import load_tokenizer
-from autobert_zero.devices import find_device, out_of_memory
+from autobert_zero.devices import find_device, make_deterministic, out_of_memory
 from autobert_zero.errors import UserError, first_line
 from autobert_zero.files import write_text
 from autobert_zero.hf.encoders import open_encoder
@@ -63,6 +63,8 @@ def run_pretraining(config: PretrainConfig, out: Path, progress: Reporter) -> di
             training diverged.
         Stopped: By the user; the folder can be resumed.
     """
+    if config.deterministic:
+        make_deterministic()
     accelerator = launched(config.device)
     leads = accelerator is None or accelerator.is_main_process
     device = accelerator.device if accelerator else find_device(config.device)

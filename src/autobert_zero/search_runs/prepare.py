@@ -13,7 +13,7 @@ from autobert_zero.data.masking import Vocabulary
 from autobert_zero.data.prepare import prepare_text
 from autobert_zero.data.splits import Splits
 from autobert_zero.data.tokenizer import load_tokenizer
-from autobert_zero.devices import find_device
+from autobert_zero.devices import find_device, make_deterministic
 from autobert_zero.errors import UserError
 from autobert_zero.nn import EncoderConfig
 from autobert_zero.proxies import PROXIES, Untrained
@@ -209,6 +209,8 @@ def prepare(
     encoder = None if config.distil is None else open_start_model(config.distil.teacher)
     if encoder is not None:
         tokenizer = tokenizer or load_tokenizer(encoder.source)
+    if config.deterministic:
+        make_deterministic()
     device = _device_of(config, remote)
     batch = max(config.proxy.batch_size, config.final.batch_size)
     prepared = prepare_text(config.data, [(config.data.length, batch)], watch, tokenizer)

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel, set_seed
 
-from autobert_zero.devices import find_device
+from autobert_zero.devices import find_device, make_deterministic
 from autobert_zero.files import follow_umask
 from autobert_zero.finetune.config import FinetuneConfig
 from autobert_zero.finetune.features import feature_batches, outputs, task_objective
@@ -107,6 +107,8 @@ def tune(
         Diverged: The loss or the gradient is not finite; the weights are those before that step.
     """
     start = time.perf_counter()
+    if settings.deterministic:
+        make_deterministic()
     device = find_device(settings.device)
     loaded = loaded.to(device)
     steps = settings.updates(len(problem.features["train"]))

@@ -87,3 +87,25 @@ def test_a_backbone_of_the_user_over_a_limit() -> None:
     limits.check(SPACE, [SMALL])
     with pytest.raises(UserError, match=r"a seed backbone has .* parameters, more than limits.max_params"):
         limits.check(SPACE, [Backbone.parse("Q + K + V\nQ + K\nQ + K")])
+
+
+def test_a_speedup_is_relative_to_the_model_that_the_search_starts_from() -> None:
+    teacher = Backbone.parse("conv 65\nconv 65\nconv 65")  # 2.1 ms
+    limits = Limits(LimitsConfig(min_speedup=3), Costs(SIZES, 64, latency), teacher)
+    assert limits.refusal(Backbone.parse("conv 65").canonical()) is None
+    reason = limits.refusal(Backbone.parse("conv 3\nconv 3").canonical())
+    assert reason == "1.2 ms of latency, more than limits.min_speedup = 3 (0.7 of 2.1 ms)"
+    # One layer of 0.5 ms is the least: 4.2 times as fast.
+    space = Space(layers=3, max_ops=6, min_layers=1)
+    limits.check(space)
+    with pytest.raises(UserError, match=r"5 \(0.42 of 2.1 ms\) cannot be met: .* 4.2 times as fast"):
+        Limits(LimitsConfig(min_speedup=5), Costs(SIZES, 64, latency), teacher).check(space)
+
+
+@pytest.mark.parametrize(("most", "deepest"), [(0.6, 1), (1.2, 2), (1.7, 3), (9.0, 3)])
+def test_depths_that_no_cheap_stack_has_within_the_limits_are_left_out(most: float, deepest: int) -> None:
+    known = tuple((str(depth), Backbone.parse("\n".join(["conv 3"] * depth))) for depth in (1, 2, 3))
+    space = Space(layers=3, max_ops=6, known=known, min_layers=1)
+    within = limited(max_latency_ms=most).within(space)
+    assert within.depths == range(1, deepest + 1)
+    assert within.known == known[:deepest]

@@ -264,3 +264,14 @@ def test_mutations_end_whatever_the_generator_gives(stuck_at: float) -> None:
     for text in ("conv 3", "Q + K"):
         mutated, _ = mutate_layer_type(Stuck(), Backbone.parse(text), space)
         assert mutated != Backbone.parse(text)
+
+
+def test_layers_come_and_go_within_the_bounds_of_the_depth() -> None:
+    space, random = Space(3, max_ops=3, min_layers=1), Random(0)
+    backbone, depths, names = Backbone.parse("conv 3\nconv 5"), Counter[int](), Counter[str]()
+    for _ in range(300):
+        backbone, change = mutate_layer_type(random, backbone, space)
+        depths[len(backbone.layers)] += 1
+        names.update(name for name in ("added", "taken out") if name in change)
+    assert set(depths) == {1, 2, 3}
+    assert min(names["added"], names["taken out"]) > 20

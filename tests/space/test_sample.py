@@ -204,3 +204,15 @@ def test_a_bound_too_small_for_the_primitives_names_one_that_is_not() -> None:
         "matmul",
     )
     assert Space(layers=1, attention_share=0, primitives=()).primitives == ()  # convolutions only
+
+
+def test_depths_are_drawn_from_their_range() -> None:
+    random, space = Random(0), Space(3, max_ops=2, min_layers=2)
+    assert {len(sample_backbone(random, space).layers) for _ in range(60)} == {2, 3}
+    one_layer = count_backbones(Space(1, max_ops=2))
+    assert count_backbones(space) == one_layer**2 + one_layer**3
+
+
+def test_a_least_depth_above_the_greatest_is_refused() -> None:
+    with pytest.raises(SpaceError, match="the least depth 4 is above the greatest, 3"):
+        Space(3, min_layers=4)

@@ -31,7 +31,7 @@ from autobert_zero.run_folder.names import BANK, CHECKPOINTS, FINALS, METRICS, S
 from autobert_zero.search.board import Board
 from autobert_zero.search.comparison import best_rate
 from autobert_zero.search.finalists import choose_finalists, standings
-from autobert_zero.search.limits import Limits
+from autobert_zero.search.limits import ROUNDING, Limits
 from autobert_zero.search.trial import Trial
 from autobert_zero.search_runs.prepare import Setting
 from autobert_zero.search_runs.snapshots import snapshot_path
@@ -114,7 +114,7 @@ class StudentFinals:
         seed = self._setting.config.seed % _SEEDS
         winner, screening = self._screen(trials, seed + _SEEDS)
         best = winner.proposal.backbone
-        limit = self._latency(best)
+        limit = self._latency(best) * (1 + ROUNDING)
         rows: dict[str, dict[str, Any]] = {}
         for name, backbone in {"best": best, **self.opponents(best)}.items():
             costs = self._costs(backbone)
@@ -143,7 +143,7 @@ class StudentFinals:
         Every second layer of the teacher, and the first half of its layers, whatever their latency; its
         layers evenly, the hand-made hybrid and convolutions only, as deep as the winner's latency allows.
         """
-        teacher, limit = self._start.backbone, self._latency(best)
+        teacher, limit = self._start.backbone, self._latency(best) * (1 + ROUNDING)
         half = max(len(teacher.layers) // 2, 1)
         chosen = {
             "every-second": students(teacher, half)["teacher-layers"],

@@ -8,7 +8,7 @@ device. Times and numerics of a real device it cannot tell.
 import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from functools import cache
 from typing import Any
 from unittest import mock
@@ -166,9 +166,10 @@ class Counts(TorchDispatchMode):
 class _Autocast(TorchFunctionMode):
     """Casts the arguments of functions as CUDA's autocast does, and keeps the casts of weights."""
 
-    def __init__(self, device: str, dtype: torch.dtype) -> None:
+    def __init__(self, dtype: torch.dtype, running: list[torch.dtype]) -> None:
         super().__init__()
         self._dtype = dtype
+        self._running = running
         self._kept: dict[int, Tensor] = {}
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -178,6 +179,14 @@ class _Autocast(TorchFunctionMode):
         elif name in _SINGLE:
             args, kwargs = tree_map_only(Tensor, _single, (args, kwargs or {}))
         return func(*args, **(kwargs or {}))
+
+    def __enter__(self) -> Any:
+        self._running.append(self._dtype)
+        return super().__enter__()
+
+    def __exit__(self, *error: Any) -> None:
+        self._running.pop()
+        super().__exit__(*error)
 
     def _halved(self, tensor: Tensor) -> Tensor:
         if not tensor.is_floating_point() or tensor.dtype == self._dtype:
@@ -223,8 +232,18 @@ def pretended_device() -> Iterator[Counts]:
     """Within it `DEVICE` computes; yields what counts."""
     counts = Counts()
 
-    def autocast(device: str, dtype: torch.dtype, **_: Any) -> AbstractContextManager[Any]:
-        return _Autocast(device, dtype) if device == DEVICE.type else _real_autocast(device, dtype)
+    def autocast(device_type: str, dtype: torch.dtype | None = None, **options: Any) -> Any:
+        if device_type != DEVICE.type:
+            return _real_autocast(device_type, dtype, **options)
+        return (
+            _Autocast(dtype, running) if dtype is not None and options.get("enabled", True) else nullcontext()
+        )
+
+    running: list[torch.dtype] = []
+    enabled = torch.is_autocast_enabled
+
+    def is_enabled(kind: str) -> bool:
+        return bool(running) if kind == DEVICE.type else enabled(kind)
 
     def kinds() -> list[str]:
         return ["cpu", DEVICE.type]
@@ -234,6 +253,14 @@ def pretended_device() -> Iterator[Counts]:
             (torch, "autocast", autocast),
             (torch.nn.functional, "scaled_dot_product_attention", _attention),
             (torch.accelerator, "is_available", lambda: True),
+            (torch.amp, "autocast", autocast),
+            (torch.amp, "is_autocast_available", lambda kind: True),
+            (
+                torch,
+                "is_autocast_enabled",
+                lambda kind: bool(running) if kind == DEVICE.type else enabled(kind),
+            ),
+            (torch, "get_autocast_dtype", lambda kind: running[-1]),
             (torch.Tensor, "is_pinned", lambda tensor: counts.is_pinned(tensor)),
             (torch.Tensor, "pin_memory", lambda tensor: counts.pin(tensor)),
             (sys.modules[torch.optim.Optimizer.__module__], "_get_fused_kernels_supported_devices", kinds),

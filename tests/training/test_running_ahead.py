@@ -80,8 +80,10 @@ def test_it_learns_what_a_cpu_learns(pretended: ModuleType) -> None:
         *here, same = trained(pretended.DEVICE, LATE + 1, parts=2)
         copies_to_the_device = len(list(here[0].parameters()))
         assert counts.waits.total() <= copies_to_the_device + 2
-        assert same == losses
-        assert all(map(torch.equal, state(*there), state(*here)))
+        assert same == pytest.approx(losses, rel=1e-6)
+        # The clipped gradient is divided in the update: rounded once less.
+        for own, other in zip(state(*there), state(*here), strict=True):
+            torch.testing.assert_close(own, other, rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -104,11 +106,11 @@ def test_what_diverges_is_left_as_it_was_before(pretended: ModuleType, what: str
     assert len(losses) == step + 1
     with pretended.pretended_device():
         *here, same = trained(pretended.DEVICE, 30, batches=batches(step), **options)
-        assert same[:-1] == losses[:-1]
-        assert here[1].error == there[1].error
+        assert same[:-1] == pytest.approx(losses[:-1], rel=1e-6)
+        assert here[1].error.split()[:2] == there[1].error.split()[:2]
         assert f"at step {step + 1}" in here[1].error
-        if step:
-            assert all(map(torch.equal, state(*there), state(*here)))
+        for own, other in zip(state(*there), state(*here), strict=True) if step else ():
+            torch.testing.assert_close(own, other, rtol=1e-4, atol=1e-6)
 
 
 def test_the_state_is_shown_when_it_is_that_of_the_step(pretended: ModuleType) -> None:
@@ -187,7 +189,7 @@ def test_what_holds_tensors_is_copied_whole(pretended: ModuleType) -> None:
         ready = pinned({"a": [batch, 3], "b": (batch.ids, None)})
         counts.clear()
         there = moved(ready, pretended.DEVICE)
-        assert counts.launches["_to_copy"] == 4
+        assert counts.launches["_to_copy"] == 1  # all of them lie side by side
         assert counts.waits.total() == 0
         assert there["a"][1] == 3
         assert there["b"][1] is None

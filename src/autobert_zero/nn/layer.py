@@ -7,6 +7,7 @@ from autobert_zero.encoder_config import EncoderConfig
 from autobert_zero.nn.attention import GraphAttention
 from autobert_zero.nn.convolution import LightConvolution
 from autobert_zero.nn.documents import Documents
+from autobert_zero.nn.fork import fork
 from autobert_zero.nn.rows import select_rows
 from autobert_zero.space import Attention, Layer
 
@@ -84,7 +85,7 @@ class EncoderLayer(nn.Module):
             where the layer has none.
         """
         weights = None
-        source = self.mixing_norm(x) if self.pre_norm else x
+        x, source = (x, self.mixing_norm(x)) if self.pre_norm else fork(x)
         if self._branch == "convolution":
             mixed = self.convolution(source, mask, documents, rows)
         elif with_map:
@@ -95,8 +96,8 @@ class EncoderLayer(nn.Module):
         if self.pre_norm:
             x = x + self.dropout(self.feed_forward(self.output_norm(x)))
         else:
-            x = self.mixing_norm(x)
-            x = self.output_norm(x + self.dropout(self.feed_forward(x)))
+            x, source = fork(self.mixing_norm(x))
+            x = self.output_norm(x + self.dropout(self.feed_forward(source)))
         return (x, weights) if with_map else x
 
 

@@ -29,6 +29,8 @@ def token_cross_entropy(logits: Tensor, labels: Tensor, count: int) -> Tensor:
     if logits.is_cpu:
         loss: Tensor = _CrossEntropy.apply(logits, labels, count)
         return loss
+    if count == len(labels):
+        return F.cross_entropy(logits.float(), labels)
     return F.cross_entropy(logits.float(), labels, reduction="sum") / count
 
 

@@ -14,8 +14,9 @@ from autobert_zero.data.masking import MaskedBatch
 from autobert_zero.errors import UserError
 from autobert_zero.nn.documents import layout, mark_counts
 from autobert_zero.training.cross_entropy import token_cross_entropy
+from autobert_zero.training.half_weights import run
 from autobert_zero.training.loop import Objective
-from autobert_zero.training.precision import Precision, autocast
+from autobert_zero.training.precision import Precision
 from autobert_zero.training.transfer import moved
 
 if TYPE_CHECKING:
@@ -137,7 +138,6 @@ def _predict(
             mark_counts(documents)
     # All copies before the model runs: one after it would wait for it.
     batch = moved(replace(batch, starts=None), device)
-    with autocast(precision, device):
-        output = model(batch.ids, batch.rows, None, batch.segments, positions, documents)
+    output = run(model, precision, batch.ids, batch.rows, None, batch.segments, positions, documents)
     logits, order = output if isinstance(output, tuple) else (output, None)
     return logits, order, batch.labels, batch.order

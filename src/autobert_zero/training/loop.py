@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Protocol, Self, TypeVar
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import clip_grad_norm_, get_total_norm
 
 from autobert_zero.training.precision import SMALLEST_SCALE, Precision, gradient_scaler
 from autobert_zero.training.readings import LATE, Readings
@@ -159,10 +160,11 @@ def train(  # noqa: PLR0913 - the one loop that all trainings share
                     torch.manual_seed(((seed << 32) + (step << 12) + rank) % (1 << 63))
                 loss = _add_gradients(model, whole, parts, objective, scaler, accelerator)
                 scaler.unscale_(optimizer)
-                norm = _clip(model, recipe.clip, accelerator)
+                norm = _norm(model, recipe.clip, accelerator, late)
                 readings.add(step, loss, _judged(norm, scaler), decide=late)
                 if late:
-                    _update_unless(optimizer, readings.stopped, norm, scaler)
+                    scale = None if accelerator else (norm / recipe.clip).clamp(min=1)
+                    _update_unless(optimizer, readings.stopped, norm, scale, scaler)
                 else:
                     readings.read()
                     scaler.step(optimizer)
@@ -200,7 +202,7 @@ def _prepared(
                 "parts"
             )
         own = [batch.part(place * share, (place + 1) * share) for place in range(first, first + parts)]
-        return batch, pinned(own) if runs_ahead(device) else own
+        return batch, [pinned(each) for each in own] if runs_ahead(device) else own
 
     ready = map(prepare, batches)
     yield from ahead(ready) if runs_ahead(device) else ready
@@ -237,21 +239,33 @@ def _judged(norm: Tensor, scaler: torch.amp.GradScaler) -> Tensor:
 
 
 def _update_unless(
-    optimizer: torch.optim.Optimizer, stopped: Tensor, norm: Tensor, scaler: torch.amp.GradScaler
+    optimizer: torch.optim.Optimizer,
+    stopped: Tensor,
+    norm: Tensor,
+    scale: Tensor | None,
+    scaler: torch.amp.GradScaler,
 ) -> None:
-    """Updates the weights, unless the device finds that the training diverged, or the gradient overflowed."""
+    """Updates the weights, unless the device finds that the training diverged, or the gradient overflowed.
+
+    Args:
+        optimizer: A fused one, which takes a scale and a flag from the device as GradScaler gives them.
+        stopped: 1 where nothing is to change.
+        norm: Of the gradient.
+        scale: What the gradient is divided by; None: it is clipped already.
+        scaler: Of fp16.
+    """
     if scaler.is_enabled():
         stopped = torch.maximum(stopped, norm.isfinite().logical_not().float())
-    optimizer.found_inf = stopped  # type: ignore[attr-defined] # as GradScaler gives it to fused optimisers
+    optimizer.found_inf, optimizer.grad_scale = stopped, scale  # type: ignore[attr-defined]
     optimizer.step()
-    del optimizer.found_inf  # type: ignore[attr-defined]
+    del optimizer.found_inf, optimizer.grad_scale  # type: ignore[attr-defined]
 
 
-def _clip(model: nn.Module, limit: float, accelerator: "Accelerator | None") -> Tensor:
-    """Scales the gradient down to the limit; returns its norm before that."""
-    clip: Callable[..., Tensor] = (
-        accelerator.clip_grad_norm_ if accelerator else torch.nn.utils.clip_grad_norm_
-    )
+def _norm(model: nn.Module, limit: float, accelerator: "Accelerator | None", late: bool) -> Tensor:
+    """The norm of the gradient, which is scaled down to the limit, unless the update does that."""
+    if late and accelerator is None:
+        return get_total_norm([p.grad for p in model.parameters() if p.grad is not None])
+    clip: Callable[..., Tensor] = accelerator.clip_grad_norm_ if accelerator else clip_grad_norm_
     norm = clip(model.parameters(), limit)
     whole: Tensor = norm.full_tensor() if hasattr(norm, "full_tensor") else norm  # FSDP's are distributed
     return whole

@@ -8,7 +8,8 @@ import torch
 from autobert_zero.errors import UserError
 from autobert_zero.shared_config import Precision as Precision
 
-_HALF = {"bf16": torch.bfloat16, "fp16": torch.float16}
+HALF = {"bf16": torch.bfloat16, "fp16": torch.float16}
+"""Formats in half precision."""
 _TF32_CAPABILITY = (8, 0)
 """Compute capability from which CUDA cards round the factors of single-precision products to TF32."""
 
@@ -50,7 +51,7 @@ def autocast(precision: Precision, device: torch.device) -> AbstractContextManag
     chosen = resolve_precision(precision, device)
     if device.type == "cuda":
         torch.backends.cuda.matmul.allow_tf32 = chosen == "tf32"
-    return torch.autocast(device.type, _HALF[chosen]) if chosen in _HALF else nullcontext()
+    return torch.autocast(device.type, HALF[chosen]) if chosen in HALF else nullcontext()
 
 
 def gradient_scaler(precision: Precision, device: torch.device) -> torch.amp.GradScaler:

@@ -36,7 +36,8 @@ class Readings:
         self._limits[2].fill_(0.5)
         self._lenient_limits = self._limits.clone()
         self._limits[0].fill_(self._limit)
-        self.stopped = torch.zeros((), device=device)
+        self._no, self._yes = torch.zeros((), device=device), torch.ones((), device=device)
+        self.stopped = self._no
         self._unread: list[tuple[int, Tensor]] = []
         self._unreported: list[tuple[int, float]] = []
 
@@ -57,7 +58,7 @@ class Readings:
         if decide:
             limits = self._lenient_limits if step < self._lenient else self._limits
             # What is no number is not below a limit.
-            self.stopped = (row <= limits).all().logical_not().float()
+            self.stopped = torch.where((row <= limits).all(), self._no, self._yes)
 
     def read(self) -> None:
         """Reads what was not read yet: the one moment at which the host waits for the device.

@@ -24,16 +24,48 @@ def runs_ahead(device: torch.device) -> bool:
 def moved(values: T, device: torch.device) -> T:
     """Copies tensors, or what holds them (see `each_tensor`), to a device.
 
-    Where the device runs ahead, copies start from pinned memory and the host goes on at once.
+    Where the device runs ahead, copies start from pinned memory and the host goes on at once; what `pinned`
+    put together is one copy.
     """
     if not runs_ahead(device):
         return each_tensor(values, lambda tensor: tensor.to(device))
-    return each_tensor(values, lambda tensor: _pinned(tensor).to(device, non_blocking=True))
+    copies: dict[tuple[int, torch.dtype], Tensor] = {}
+
+    def move(tensor: Tensor) -> Tensor:
+        if not tensor.is_pinned():
+            return _pinned(tensor).to(device, non_blocking=True)
+        memory = tensor.untyped_storage()
+        key = memory.data_ptr(), tensor.dtype
+        if key not in copies:
+            whole = torch.empty(0, dtype=tensor.dtype).set_(memory)
+            copies[key] = whole.to(device, non_blocking=True)
+        return copies[key].as_strided(tensor.shape, tensor.stride(), tensor.storage_offset())
+
+    return each_tensor(values, move)
 
 
 def pinned(values: T) -> T:
-    """Copies tensors, or what holds them, into memory from which a device reads while the host goes on."""
-    return each_tensor(values, _pinned)
+    """Copies tensors, or what holds them, into memory from which a device reads while the host goes on.
+
+    Tensors of one format lie side by side.
+    """
+    if not torch.accelerator.is_available():
+        return values
+    tensors: dict[torch.dtype, list[Tensor]] = {}
+
+    def collect(tensor: Tensor) -> Tensor:
+        tensors.setdefault(tensor.dtype, []).append(tensor)
+        return tensor
+
+    each_tensor(values, collect)
+    parts = {dtype: _side_by_side(same) for dtype, same in tensors.items()}
+    return each_tensor(values, lambda tensor: next(parts[tensor.dtype]).view(tensor.shape))
+
+
+def _side_by_side(tensors: list[Tensor]) -> Iterator[Tensor]:
+    """The same numbers, one-dimensional, in one piece of pinned memory."""
+    memory = torch.cat([each.flatten() for each in tensors]).pin_memory()
+    return iter(memory.split([each.numel() for each in tensors]))
 
 
 def _pinned(tensor: Tensor) -> Tensor:

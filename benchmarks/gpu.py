@@ -18,7 +18,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -110,10 +109,10 @@ def ours(bench: Bench, backbone: Backbone, sizes: EncoderConfig, batch: int, len
         model.compile()
     recipe = Recipe(1, batch, 1e-4, warmup=0, decay=False, precision="auto")
     optimizer, objective = make_optimizer(model, recipe), language_objective("auto")
-    with closing(batches_of(batch, length, sizes.vocab_size)) as batches:
-        seconds = bench.seconds(
-            lambda count: void(train(model, batches, recipe, objective, None, optimizer, steps=range(count)))
-        )
+    batches = batches_of(batch, length, sizes.vocab_size)
+    seconds = bench.seconds(
+        lambda count: void(train(model, batches, recipe, objective, None, optimizer, steps=range(count)))
+    )
     return batch * length / seconds
 
 

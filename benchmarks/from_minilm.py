@@ -18,7 +18,8 @@ with the search's half an hour and the teacher's own pass. Each distillation and
 same call goes on with what is missing, `--minutes` ends a call after the student that takes it beyond.
 
 `--quick` takes minutes and no package or data: a tiny teacher with random weights, the embedded corpus,
-made-up pairs, a few steps. It shows that every part runs, and nothing about speed or quality.
+made-up pairs, the hybrid in place of a search, a few steps. It shows that the parts run, and nothing about
+speed or quality.
 
 Prints one JSON object as its last line: `teacher_spearman`, `found_spearman` (mean over seeds),
 `found_speedup` (sentences a second over the teacher's), `best_opponent_spearman`, and under `models` each
@@ -27,6 +28,8 @@ model's layers, milliseconds, sentences a second and scores.
 
 import argparse
 import json
+import subprocess
+import sys
 import time
 from pathlib import Path
 from statistics import fmean
@@ -136,6 +139,9 @@ def run(options: argparse.Namespace, out: Path) -> dict[str, Any]:
     for seed in range(seeds):
         for name, backbone in students.items():
             if f"{name}-seed{seed}" not in kept:
+                if name in ("hybrid", "convolution") and backbone.key() == found.key():
+                    kept[f"{name}-seed{seed}"] = kept[f"found-seed{seed}"]  # the same student
+                    continue
                 if time.monotonic() > deadline:
                     raise UserError("the minutes are over: give the same call again")
                 start = (
@@ -161,21 +167,26 @@ def find_found(options: argparse.Namespace, teacher: str, corpus: Path, out: Pat
     if options.found is not None:
         return find_backbone(options.found)
     if options.quick:
-        return Backbone.from_list(["conv 3"])
-    raise UserError("name --found")
+        return hybrid(2)
+    folder = out / "search"
+    if not (folder / "summary.json").exists():
+        given = ["--start", teacher, "--speedup", f"{options.speedup:g}", "--corpus", str(corpus)]
+        command = [sys.executable, "-m", "autobert_zero.cli", "search", "--out", str(folder)]
+        done = subprocess.run([*command, *(["--resume"] if folder.exists() else given)], check=False)
+        if done.returncode:
+            raise UserError("the search ended early: give the same call again")
+    return find_backbone(str(folder))
 
 
 def chosen_depths(found: Backbone, encoder: PretrainedEncoder) -> dict[str, Any]:
     """Measures all opponents of all depths, and chooses the deepest as fast as the found one."""
     depths = range(1, len(encoder.backbone.layers))
     models = {"teacher": encoder.backbone, "found": found} | {
-        f"{name} {depth}": STACKS[name](depth)
-        for name in STACKS
-        for depth in depths
-        if name != "first_layers"
+        f"{name} {depth}": STACKS[name](depth) for name in STACKS for depth in depths
     }
-    times = latencies(models, encoder.sizes)
-    times |= {f"first_layers {depth}": times[f"even_layers {depth}"] for depth in depths}
+    # The same layers are measured once, whatever their names.
+    measured = latencies({backbone.key(): backbone for backbone in models.values()}, encoder.sizes)
+    times = {name: measured[backbone.key()] for name, backbone in models.items()}
     limit = ALLOWANCE * times["found"]
     fits = {name: [depth for depth in depths if times[f"{name} {depth}"] <= limit] for name in STACKS}
     for name, depth in ((name, max(fitting, default=None)) for name, fitting in fits.items()):

@@ -68,6 +68,10 @@ class Student(nn.Module):
     def __init__(self, model: MaskedLM, width: int, distillation: Distillation) -> None:
         super().__init__()
         self.model = model
+        if not distillation.weights["logits"] and not distillation.weights["masked"]:
+            for name, parameter in model.named_parameters():
+                # Several processes wait for the gradients of all that is trained.
+                parameter.requires_grad_(name.startswith("encoder."))
         self.projections = nn.ModuleDict()
         if model.encoder.config.width != width:
             names = ["embedding"] if distillation.weights["embedding"] else []

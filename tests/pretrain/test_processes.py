@@ -14,7 +14,10 @@ import psutil
 import pytest
 import tiny
 import torch
-from runs import arguments, weights
+import transformers
+from hf_samples import save_bert
+from runs import HYBRID, arguments, weights
+from tokenizers import Tokenizer
 
 from autobert_zero.pretrain.log import read_log
 from autobert_zero.training.checkpoint import checkpoints
@@ -67,6 +70,37 @@ def test_two_processes_train_as_one(corpus_file: Path, tmp_path: Path, kind: str
     for alone, together in zip(*curves, strict=True):
         assert alone == pytest.approx(together, abs=1e-5)
     check_same_evaluations(one, two)
+    for name, tensor in weights(one).items():
+        torch.testing.assert_close(tensor, weights(two)[name], rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("kind", ["torchrun", "accelerate with FSDP"])
+@pytest.mark.parametrize("more", [(), ("distil.hidden=1", "distil.masked=1")])
+def test_two_processes_distil_as_one(
+    kind: str, more: tuple[str, ...], finished_run: Path, corpus_file: Path, tmp_path: Path
+) -> None:
+    """With embeddings that are kept, and with other losses."""
+    tokenizer = Tokenizer.from_file(str(finished_run / "tokenizer.json"))
+    teacher = save_bert(tmp_path / "teacher", tokenizer, transformers.BertModel)
+    settings = (
+        "phases=[{steps: 6, length: 16, batch_size: 4}]",
+        "report.log_every=1",
+        "precision=fp32",
+        *more,
+    )
+    given = ["distil", "--teacher", teacher, "--backbone", HYBRID, "--corpus", corpus_file]
+    given += [part for each in (*settings, "model.width=8", "model.heads=2") for part in ("--set", each)]
+    one, two = tmp_path / "one", tmp_path / "two"
+    assert tiny.command(*given, "--out", one).code == 0
+    command = [*launcher(kind, tmp_path), *map(str, (*given, "--out", two))]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-4000:]
+    curves = ([line["loss"] for line in read_log(out) if "loss" in line] for out in (one, two))
+    for alone, together in zip(*curves, strict=True):
+        assert alone == pytest.approx(together, abs=1e-5)
+    summaries = [json.loads((out / "summary.json").read_text()) for out in (one, two)]
+    for name in ("holdout_loss", "holdout_cosine"):
+        assert summaries[0][name] == pytest.approx(summaries[1][name], abs=1e-5)
     for name, tensor in weights(one).items():
         torch.testing.assert_close(tensor, weights(two)[name], rtol=1e-3, atol=1e-4)
 

@@ -40,7 +40,7 @@ def settled(
 
 def given(options: Mapping[str, Any], *names: str) -> dict[str, Any]:
     """Those of the named options that the user gave."""
-    return {name: options[name] for name in names if options[name] not in (None, [], ())}
+    return {name: options[name] for name in names if options.get(name) not in (None, [], ())}
 
 
 def settings_given(options: Mapping[str, Any], section: str) -> dict[str, Any]:

@@ -157,7 +157,7 @@ def test_only_what_the_teacher_lacks_learns_to_copy_its_layers(
         return Convolution(5) if next(numbers) // 4 % 2 else Backbone.parse(GATED).layers[0]
 
     batches = TrainingBatches(setting.data.train, setting.vocabulary, 8, (0,), Masking(isolated=True))
-    recipe = Recipe(16, 8, 1e-2, precision="fp32")
+    recipe = Recipe(24, 8, 1e-2, precision="fp32")
     device = torch.device("cpu")
     copy_layers(
         bank,

@@ -67,6 +67,27 @@ def test_probabilities_are_those_of_the_pipeline_in_order(model: Path, tmp_path:
     assert last == "70 texts predicted"
 
 
+def test_other_columns_are_kept(model: Path, tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("id,text,source\n7,good film,web\n8,,mail\n")
+    (tmp_path / "b.jsonl").write_text('{"text": "bad play", "id": [1, 2]}\n')
+    given = ("--model", model, "--keep-columns")
+    records = predicted(*given, "id", tmp_path / "a.csv", tmp_path / "b.jsonl")
+    assert [(record["id"], record["text"]) for record in records] == [
+        ("7", "good film"),
+        ("8", ""),
+        ([1, 2], "bad play"),
+    ]
+    files = (tmp_path / "a.csv", tmp_path / "b.jsonl")
+    done = tiny.command("predict", *given, "all", "--format", "csv", *files)
+    assert done.code == 0, done.err
+    rows = [row[:4] for row in csv.reader(done.out.splitlines())]
+    assert rows == [
+        ["id", "source", "text", "label"],
+        *(["7", "web", "good film", rows[1][3]], ["8", "mail", "", ""]),
+        ["[1, 2]", "", "bad play", rows[3][3]],
+    ]
+
+
 def test_blocks_are_put_together(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from autobert_zero.predict import run
 

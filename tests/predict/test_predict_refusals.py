@@ -51,6 +51,29 @@ def refused(*arguments: object) -> str:
 
 
 @pytest.mark.parametrize(
+    ("options", "file", "message"),
+    [
+        (
+            ["--keep-columns", "id"],
+            "a.csv",
+            "has no column 'id' to keep; there are text, label, labels",
+        ),
+        (["--keep-columns", "label"], "a.csv", "the predictions have a column 'label' too; rename it"),
+        (["--keep-columns", "all", "--format", "csv"], "a.csv", "the predictions have a column 'label' too"),
+        (["--keep-columns", "all"], "texts.txt", "texts.txt: lines of text have no columns to keep"),
+        (
+            ["--keep-columns", "labels", "--task", "embed", "--out", "a.npy"],
+            "a.csv",
+            "an array holds no other columns; leave out --keep-columns",
+        ),
+    ],
+)
+def test_columns_that_cannot_be_kept(models: Path, options: list[str], file: str, message: str) -> None:
+    Path("a.csv").write_text("text,label,labels\ngood,1,2\n")
+    assert message in refused("--model", models / "classifier", *options, file)
+
+
+@pytest.mark.parametrize(
     ("name", "task", "message"),
     [
         (

@@ -33,6 +33,10 @@ def predict_command(
         str | None,
         typer.Option(help="Comma-separated columns of tables that hold the texts; default: by name."),
     ] = None,
+    keep_columns: Annotated[
+        str | None,
+        typer.Option(help="Comma-separated columns of tables to repeat beside the predictions; or all."),
+    ] = None,
     top_k: Annotated[
         int | None, typer.Option(min=1, help="Number of tokens for each mask; default: 5.")
     ] = None,
@@ -46,11 +50,15 @@ def predict_command(
     """Use a model: predict labels, scores, tags, answers, masked tokens or embeddings for texts."""
     require("predict", "hf")
     quiet_transformers()
+    from autobert_zero.predict.read import Columns
     from autobert_zero.predict.run import Inference
     from autobert_zero.predict.run import predict as run
 
-    chosen = None if columns is None else [name.strip() for name in columns.split(",")]
+    texts, kept = (
+        None if names is None else [name.strip() for name in names.split(",")]
+        for names in (columns, keep_columns)
+    )
     inference = Inference(device, precision, batch_size)
     how = "results so far are printed" if out == STDIN else f"{out} is not written; start again"
     with stop_told(lambda: how), Bars(log_console()) as progress:
-        run(model, files, out, progress, task, form, chosen, top_k, inference)
+        run(model, files, out, progress, task, form, Columns(texts, kept or ()), top_k, inference)

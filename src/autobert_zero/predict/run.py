@@ -1,8 +1,10 @@
 """From files of texts and a model to a file of predictions, block by block."""
 
+import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from autobert_zero.announce import machine_line
 from autobert_zero.devices import find_device
@@ -11,7 +13,7 @@ from autobert_zero.finetune.loading import load_trained
 from autobert_zero.finetune.models import open_model
 from autobert_zero.predict.head import Head, Record, Runner, max_length
 from autobert_zero.predict.heads import AUTO, architecture, make_head
-from autobert_zero.predict.read import Row, blocks, open_rows
+from autobert_zero.predict.read import Columns, Row, Rows, blocks, open_rows
 from autobert_zero.predict.write import STDOUT, TABLES, check_out, choose_format, writing
 from autobert_zero.progress import Bars
 from autobert_zero.streams import reader_gone
@@ -58,7 +60,7 @@ def predict(
     progress: Bars,
     task: str = AUTO,
     form: str | None = None,
-    columns: Sequence[str] | None = None,
+    columns: Columns | None = None,
     top_k: int | None = None,
     inference: Inference = Inference(),  # frozen
 ) -> None:
@@ -71,7 +73,7 @@ def predict(
         progress: Shows what is done.
         task: A name in `HEADS`, or `auto`.
         form: A name in `FORMATS`; None: by the ending of `out`.
-        columns: Columns of tables that hold the texts; None: by their names, or guessed.
+        columns: Which columns of tables are read and kept; None: those with texts are found, none is kept.
         top_k: How many tokens for each mask; None: 5.
         inference: How the model is run.
 
@@ -83,7 +85,11 @@ def predict(
     opened = open_model(model)
     head = make_head(opened, task, top_k)
     form = choose_format(out, form, head.formats)
+    columns = columns or Columns()
+    if columns.kept and form == "npy":
+        raise UserError("an array holds no other columns; leave out --keep-columns, or choose --format jsonl")
     rows = open_rows(sources, columns, head.wanted, head.check)
+    _check_kept(head, rows, form)
     limit = max_length(opened)
     tokens = "" if limit is None else f", at most {limit:,} tokens each"
     total = "texts" if rows.total is None else f"{rows.total:,} text{'s' * (rows.total != 1)}"
@@ -108,7 +114,7 @@ def predict(
             shown = rows.columns[: head.wanted.shown]
             writer.write(
                 [
-                    {**dict(zip(shown, row.cells, strict=False)), **record}
+                    {**_as_cells(row.kept, form), **dict(zip(shown, row.cells, strict=False)), **record}
                     for row, record in zip(block, records, strict=True)
                 ]
             )
@@ -119,6 +125,32 @@ def predict(
         if not counts.rows:
             raise UserError(f"{', '.join(rows.inputs)} has no texts")
     progress.say(_summary(counts, limit, out))
+
+
+def _check_kept(head: Head, rows: Rows, form: str) -> None:
+    """Checks that no column that is kept has the name of one of the predictions'.
+
+    Raises:
+        UserError: One has.
+    """
+    record = head.nothing(Row("", ("",) * len(rows.columns)))
+    names = record if form not in TABLES else head.flat(record)
+    for name in rows.kept:
+        if name in names:
+            raise UserError(
+                f"--keep-columns: the predictions have a column {name!r} too; rename it in the table, or "
+                "leave it out"
+            )
+
+
+def _as_cells(kept: Mapping[str, Any], form: str) -> Mapping[str, Any]:
+    """Columns that are kept, in a table with lists and objects as JSON."""
+    if form not in TABLES:
+        return kept
+    return {
+        name: json.dumps(value, ensure_ascii=False) if isinstance(value, list | dict) else value
+        for name, value in kept.items()
+    }
 
 
 def _predict(head: Head, block: Sequence[Row], runner: Runner, counts: _Counts) -> list[Record]:

@@ -354,7 +354,29 @@ def test_a_folder_of_other_files(settings_file: Path, folder: Path) -> None:
 
 def test_a_file_for_a_folder(settings_file: Path, folder: Path) -> None:
     (folder / "run").write_text("mine")
-    assert refused_search(settings_file).startswith("run holds other files already")
+    assert refused_search(settings_file) == "run is a file; choose another --out"
+
+
+@pytest.mark.parametrize("name", ["a" * 300, "file/run"])
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("report",),
+        ("diagnose",),
+        ("export", "exported"),
+        ("export", "--", "bert"),
+        ("search", "--resume", "--out"),
+        ("pretrain", "--resume", "--out"),
+        ("finetune", "--model", "m", "--task", "sst2", "--data", "d", "--out"),
+        ("draw", "bert", "-o"),
+    ],
+)
+def test_a_path_that_cannot_be_used(folder: Path, command: tuple[str, ...], name: str) -> None:
+    (folder / "file").write_text("mine")
+    done = tiny.command(*command, name)
+    assert (done.code, done.err.count("\n")) == (2, 1)
+    assert name in done.err or "'m'" in done.err
+    assert [path.name for path in folder.iterdir()] == ["file"]
 
 
 def test_a_folder_that_cannot_be_made(settings_file: Path, folder: Path) -> None:

@@ -226,7 +226,7 @@ def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("mine")
     with pytest.raises(RunError, match="cannot be made: Not a directory"):
         start(tmp_path / "file" / "run")
-    with pytest.raises(RunError, match="holds other files already"):
+    with pytest.raises(RunError, match="file is a file; choose another --out"):
         start(tmp_path / "file")
 
 

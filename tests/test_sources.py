@@ -65,6 +65,11 @@ def test_empty_names(source: str) -> None:
     assert "is empty" in refused(source)
 
 
+def test_a_home_that_is_not_known() -> None:
+    with pytest.raises(UserError, match="~nobody-here/x is in a home folder that is not known"):
+        find_local("~nobody-here/x", "model")
+
+
 def test_what_exists_is_local(here: Path) -> None:
     (here / "user" / "model").mkdir(parents=True)
     for source in ("user/model", "user", str(here / "user")):

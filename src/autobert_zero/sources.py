@@ -56,13 +56,11 @@ def find_local(
     if not source.strip():
         raise UserError(f"the name of the {what} is empty; name a path or a repository on the Hub")
     try:
-        path = Path(source).expanduser()
+        path = expanded(source)
         if path.exists():
             return path
         nothing = path.is_symlink()
         inside = path.parent != Path() and path.parent.is_dir()
-    except RuntimeError as error:  # ~ without a home
-        raise UserError(f"{what} {source!r}: {error}") from None
     except OSError as error:
         if error.errno != errno.ENAMETOOLONG:
             raise UserError(f"{what} {source!r} cannot be read: {error.strerror}") from None
@@ -73,6 +71,18 @@ def find_local(
     if inside or path.suffix.lower() in _ENDINGS or not _HUB_NAME.fullmatch(name):
         raise MissingSource(f"{what} {source!r} does not exist; {remedy}")
     return None
+
+
+def expanded(source: str) -> Path:
+    """A path in which `~` stands for a home folder.
+
+    Raises:
+        UserError: There is no such home folder.
+    """
+    try:
+        return Path(source).expanduser()
+    except RuntimeError:
+        raise UserError(f"{source} is in a home folder that is not known; write the whole path") from None
 
 
 def absolute(source: str) -> str:

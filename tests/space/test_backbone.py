@@ -73,6 +73,7 @@ KERNEL = "a convolution has a kernel of one of 3, 5, 7, 9, 15, 31, 65, not"
         ("conv x", "line 1: write a convolution as `conv 9`, not 'conv x'"),
         ("conv " + "9" * 5000, "line 1: write a convolution as `conv 9`"),
         ("conv9", "line 1: unknown name 'conv9'"),
+        ("conv 3\nconv 3 | conv 9", "line 2: write one layer per line, without `|`"),
         (f"{STANDARD}\n\nQ @ K", r"line 3: matmul expects"),
     ],
 )

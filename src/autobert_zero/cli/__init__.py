@@ -25,9 +25,13 @@ from autobert_zero.extras import missing_extra
 from autobert_zero.memory import keep_freed_memory
 from autobert_zero.streams import lasting_streams
 
+_FULL = {errno.ENOSPC, errno.EDQUOT}
+_PATHS = {errno.ENAMETOOLONG, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.ELOOP, errno.EROFS}
+"""What any use of a path that a user names can raise, the question whether it exists included."""
+
 
 def main() -> None:
-    """Runs the command line: a user's mistake, or a full disk, is one message and exit code 2."""
+    """Runs the command line: a mistake, an unusable path or a full disk is one message and exit code 2."""
     keep_freed_memory()
     with lasting_streams():
         _run()
@@ -50,10 +54,14 @@ def _run() -> None:
         print(f"error: {message}", file=sys.stderr)
         sys.exit(2)
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        if error.errno in _FULL:
+            where = f" ({error.filename})" if error.filename else ""
+            message = f"{error.strerror}{where}; make room, then go on where it stopped"
+        elif error.errno in _PATHS and error.filename:
+            message = f"{error.filename} cannot be used: {error.strerror}; choose another path"
+        else:
             raise
-        where = f" ({error.filename})" if error.filename else ""
-        print(f"error: {error.strerror}{where}; make room, then go on where it stopped", file=sys.stderr)
+        print(f"error: {message}", file=sys.stderr)
         sys.exit(2)
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from autobert_zero.cli.app import STDIN
 from autobert_zero.errors import UserError
+from autobert_zero.sources import expanded
 
 if TYPE_CHECKING:
     from autobert_zero.space import Backbone
@@ -53,10 +54,8 @@ def _existing(source: str) -> Path | None:
     if not source.strip():
         return None
     try:
-        path = Path(source).expanduser()
+        path = expanded(source)
         return path if path.exists() else None
-    except RuntimeError as error:  # ~ without a home
-        raise UserError(f"{source}: {error}") from None
     except OSError as error:
         if error.errno == errno.ENAMETOOLONG:
             return None

@@ -22,6 +22,7 @@ from autobert_zero.data.tables import (
     whole_lines,
 )
 from autobert_zero.errors import UserError
+from autobert_zero.sources import expanded
 
 STDIN = "-"
 """Stands for the standard input."""
@@ -70,7 +71,7 @@ def open_input(source: str) -> RowInput:
     """
     if source == STDIN:
         return _stdin()
-    path = Path(source).expanduser()
+    path = expanded(source)
     if path.is_dir():
         raise UserError(f"{source} is a folder; name its files")
     if not path.exists():

@@ -107,7 +107,8 @@ def read_reported_run(folder: Path) -> Run:
     if kind_of(folder) is FINETUNING:
         raise ReportError(f"{folder} holds a fine-tuning, not a search; its figures are in {folder / SCORE}")
     if not any((folder / sign).exists() for sign in _SIGNS):
-        what = f"has none of {', '.join(_SIGNS)}" if folder.is_dir() else "is not there"
+        what = "is a file" if folder.is_file() else "is not there"
+        what = f"has none of {', '.join(_SIGNS)}" if folder.is_dir() else what
         raise ReportError(f"{folder} is no run: it {what}; give the --out of a search")
     missing: list[str] = []
     config = _config(folder, missing)

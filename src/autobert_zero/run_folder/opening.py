@@ -20,6 +20,8 @@ def check_new(folder: Path) -> None:
     if _free(folder):
         return
     kind = kind_of(folder)
+    if folder.is_file():
+        raise RunError(f"{folder} is a file; choose another --out")
     if kind is None:
         raise RunError(f"{folder} holds other files already; choose another --out")
     how = "give the same call again" if kind is FINETUNING else "continue a run with --resume"

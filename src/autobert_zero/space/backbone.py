@@ -147,6 +147,8 @@ class Backbone:
         layers = []
         for number, line in enumerate(text.splitlines(), start=1):
             content = line.split("#")[0].rstrip()
+            if "|" in content:  # as tables print backbones
+                raise SpaceError(f"line {number}: write one layer per line, without `|`")
             if content.strip():
                 try:
                     layers.append(parse_layer(content))

@@ -363,11 +363,8 @@ def test_a_file_for_a_folder(settings_file: Path, folder: Path) -> None:
     [
         ("report",),
         ("diagnose",),
-        ("export", "exported"),
-        ("export", "--", "bert"),
         ("search", "--resume", "--out"),
         ("pretrain", "--resume", "--out"),
-        ("finetune", "--model", "m", "--task", "sst2", "--data", "d", "--out"),
         ("draw", "bert", "-o"),
     ],
 )
@@ -375,7 +372,7 @@ def test_a_path_that_cannot_be_used(folder: Path, command: tuple[str, ...], name
     (folder / "file").write_text("mine")
     done = tiny.command(*command, name)
     assert (done.code, done.err.count("\n")) == (2, 1)
-    assert name in done.err or "'m'" in done.err
+    assert name in done.err
     assert [path.name for path in folder.iterdir()] == ["file"]
 
 

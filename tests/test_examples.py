@@ -11,7 +11,7 @@ import pytest
 import trained
 from tokenizers import Tokenizer, models, pre_tokenizers
 
-from autobert_zero.data import corpus
+from autobert_zero.data import corpus, documents
 from autobert_zero.hf import AutoBertZeroForMaskedLM
 from autobert_zero.hf.tokenizer import as_berts
 
@@ -43,7 +43,7 @@ def test_cells_on_a_twentieth_of_the_text(
     matthew = [text for text in whole.paragraphs if text.startswith("The book of the generation of Jesus")]
     after = list(whole.paragraphs).index(*matthew)
     paragraphs = [*whole.paragraphs[:after:20], *matthew, *whole.paragraphs[after + 1 :: 20]]
-    monkeypatch.setattr(corpus, "_embedded", lambda document: iter(paragraphs))
+    monkeypatch.setattr(documents, "_embedded", lambda document: iter(paragraphs))
     runpy.run_path(str(SCRIPT))
     check_results(few_steps, capsys.readouterr().out)
 

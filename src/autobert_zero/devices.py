@@ -55,7 +55,7 @@ def find_device(name: str) -> torch.device:
         torch.zeros(1, device=device).add_(1).item()
     except (RuntimeError, AssertionError, ImportError) as error:
         shown = f"auto ({_automatic()})" if name == "auto" else name
-        raise UserError(f"device {shown!r} cannot be used: {_reason(error)}; {advice}") from None
+        raise UserError(f"device {shown!r} cannot be used: {_device_error(error)}; {advice}") from None
     if device.type == "cuda":
         _avoid_cudnn_fault(device)
     return device
@@ -67,7 +67,7 @@ def _automatic() -> str:
     return "mps" if torch.backends.mps.is_available() else "cpu"
 
 
-def _reason(error: BaseException) -> str:
+def _device_error(error: BaseException) -> str:
     """Why a device cannot be used, in a few words."""
     text = str(error)
     if out_of_memory(error):

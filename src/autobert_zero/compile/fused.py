@@ -70,7 +70,7 @@ class _Below:
     """Finds the nodes from the operand of a softmax to where query and key meet.
 
     Attributes:
-        meeting: Those found so far in which they do.
+        meeting: Nodes found so far in which they meet.
     """
 
     def __init__(self, terms: Mapping[Node, Term], chains: Chains, scores: AttentionScores) -> None:

@@ -69,7 +69,7 @@ def read_cached(path: Path, read: Callable[[Path], T]) -> T | None:
     """Reads a cached file; None where there is none, or where it is damaged and has to be made again.
 
     Args:
-        path: Of `cache_path`.
+        path: Result of `cache_path`.
         read: Reads the file; raises what it likes where it is damaged.
 
     Raises:

@@ -46,10 +46,10 @@ def hub_documents(name: str, chosen: str | None, taken: list[str], streaming: bo
         ) from error
     column = text_column(f"corpus {name!r}", sample, chosen, taken)
     loaded = loaded.select_columns([column])
-    return partial(_stream if streaming else _records, name, loaded, column)
+    return partial(_stream if streaming else _loaded_records, name, loaded, column)
 
 
-def _records(name: str, loaded: Any, column: str) -> Iterator[str | Damage]:
+def _loaded_records(name: str, loaded: Any, column: str) -> Iterator[str | Damage]:
     number = 0
     for batch in loaded.iter(_ROWS):
         for value in batch[column]:

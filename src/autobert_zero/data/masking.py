@@ -67,7 +67,7 @@ class Masking:
     isolated: bool = False
 
     def needs_marks(self, vocabulary: Vocabulary) -> bool:
-        """Whether tokens that continue a word have to be marked when text is packed (`tokenise`)."""
+        """Whether tokens that continue a word have to be marked when text is packed (`tokenise_batches`)."""
         return self.whole_words and not vocabulary.continues
 
 
@@ -130,7 +130,7 @@ def mask_batch(
 
     Args:
         random: The source of every choice.
-        rows: (B, n) token ids, as `tokenise` packs them.
+        rows: (B, n) token ids, as `tokenise_batches` packs them.
         vocabulary: The tokenizer's.
         masking: How; None is BERT's masking without next sentences.
         spare: (n,) ids of another sequence: the second segment of a batch of one, where it does not follow.

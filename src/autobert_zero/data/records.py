@@ -31,7 +31,7 @@ def json_lines(path: Path, column: str | None) -> Iterator[Record | Damage]:
             except (ValueError, RecursionError) as error:
                 yield Damage(f"corpus {str(path)!r} cannot be read as json: line {line.number:,}: {error}")
                 continue
-            yield _record(path, f"line {line.number:,}", record)
+            yield _as_record(path, f"line {line.number:,}", record)
 
 
 def json_file(path: Path, column: str | None) -> Iterator[Record | Damage]:
@@ -47,10 +47,10 @@ def json_file(path: Path, column: str | None) -> Iterator[Record | Damage]:
         yield from json_lines(path, column)
         return
     for number, record in enumerate(content if isinstance(content, list) else [content], start=1):
-        yield _record(path, f"record {number:,}", {"text": record} if isinstance(record, str) else record)
+        yield _as_record(path, f"record {number:,}", {"text": record} if isinstance(record, str) else record)
 
 
-def _record(path: Path, place: str, record: Any) -> Record | Damage:
+def _as_record(path: Path, place: str, record: Any) -> Record | Damage:
     if isinstance(record, dict):
         return record
     return Damage(f"corpus {str(path)!r} cannot be read as json: {place} is no object with named values")

@@ -61,7 +61,7 @@ class StreamingBatches:
             no tokenising of what was before.
 
     Args:
-        source: As `open_corpus` takes it, except for the embedded corpus.
+        source: What `open_corpus` accepts, except for the embedded corpus.
         tokenizer: With BERT's special tokens.
         vocabulary: The tokenizer's.
         length: n.

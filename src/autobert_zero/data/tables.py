@@ -55,8 +55,8 @@ def read_csv(path: Path, lines: Iterable[str] | None = None) -> Examples:
     Raises:
         UserError: A row has another number of cells than the header, or a quote is out of place.
     """
-    rows = _rows(path, csv.reader(lines or read_whole_lines(path), strict=True))
-    return _named(path, next(rows, (1, []))[1], rows, "quote the text")
+    rows = _numbered_rows(path, csv.reader(lines or read_whole_lines(path), strict=True))
+    return _named_rows(path, next(rows, (1, []))[1], rows, "quote the text")
 
 
 def read_tsv(
@@ -76,7 +76,9 @@ def read_tsv(
     Raises:
         UserError: A row has another number of cells than the header.
     """
-    rows = _rows(path, csv.reader(lines or read_whole_lines(path), delimiter="\t", quoting=csv.QUOTE_NONE))
+    rows = _numbered_rows(
+        path, csv.reader(lines or read_whole_lines(path), delimiter="\t", quoting=csv.QUOTE_NONE)
+    )
     first = next(rows, (1, []))
     names = header(first[1])
     if names is None:
@@ -85,7 +87,7 @@ def read_tsv(
         rows = chain([first], rows)
     if skip_ragged:
         rows = ((line, row) for line, row in rows if len(row) == len(names))
-    return _named(path, names, rows, "cells with tabs or line breaks need a .csv")
+    return _named_rows(path, names, rows, "cells with tabs or line breaks need a .csv")
 
 
 def read_whole_lines(path: Path) -> Iterator[str]:
@@ -130,7 +132,7 @@ def unique_pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return content
 
 
-def _rows(path: Path, reader: Any) -> Iterator[tuple[int, list[str]]]:
+def _numbered_rows(path: Path, reader: Any) -> Iterator[tuple[int, list[str]]]:
     """The rows that are not empty, each with the number of its first line."""
     csv.field_size_limit(_LONGEST_FIELD)
     line = 1
@@ -143,7 +145,9 @@ def _rows(path: Path, reader: Any) -> Iterator[tuple[int, list[str]]]:
         raise UserError(f"{path}, line {line}: {error}; is a quote left open, or not doubled?") from None
 
 
-def _named(path: Path, names: Sequence[str], rows: Iterator[tuple[int, list[str]]], remedy: str) -> Examples:
+def _named_rows(
+    path: Path, names: Sequence[str], rows: Iterator[tuple[int, list[str]]], remedy: str
+) -> Examples:
     """The rows under the names of the columns; empty cells beyond the last column are left out."""
     twice = next((name for name in names if name and names.count(name) > 1), None)
     if twice is not None:

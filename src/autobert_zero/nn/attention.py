@@ -26,7 +26,7 @@ class GraphAttention(nn.Module):
         width: d.
         heads: H; divides d.
         bias: Whether the projections have biases.
-        rotary_base: Of the angles of `rotary`.
+        rotary_base: Base of the angles of `rotary`.
 
     Raises:
         SpaceError: The graph needs an even head dimension, and it is odd.

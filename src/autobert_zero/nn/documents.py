@@ -19,7 +19,7 @@ class Documents:
     """The documents of a batch of packed sequences, laid out as padded rows in groups of like length.
 
     Attributes:
-        real: Of each group, (documents, longest) booleans, True where there is a token; in a document that
+        real: For each group, (documents, longest) booleans, True where there is a token; in a document that
             only fills a group up, at its first place.
         tokens: (padded,) the token, an index into B * n, at each place of all groups one after the other.
         places: (B * n,) the place of each token.

@@ -23,7 +23,7 @@ class Pooler(nn.Module):
             the same projection, so that the weights do not depend on it.
 
     Attributes:
-        width: Of the summary, w: d, or 2 d for both.
+        width: Width w of the summary: d, or 2 d for both.
     """
 
     def __init__(self, width: int, pooling: str = "cls") -> None:

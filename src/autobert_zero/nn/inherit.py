@@ -22,9 +22,9 @@ def inherit_weights(
 
     Args:
         model: The heir. Its sizes are those of the source.
-        weights: Of the source, by the names of `MaskedLM`; those of the head may be missing.
+        weights: Weights of the source, by the names of `MaskedLM`; those of the head may be missing.
         source: Backbone of the source.
-        plan: Of `plan_inheritance` for the two backbones.
+        plan: Result of `plan_inheritance` for the two backbones.
 
     Raises:
         ValueError: Tensors are of other sizes.

@@ -1,4 +1,4 @@
-"""What each primitive computes on padded batches, one kernel a primitive, under the same name.
+"""What each primitive computes on padded batches, one kernel per primitive, under the same name.
 
 Axes: B batch, H heads, n tokens, d_h head dimension. A value of symbolic type (r, c) is a tensor
 (B, H, r, c). Padding is exact because whatever reduces over the token axis masks it, and nothing else
@@ -21,13 +21,13 @@ _EPSILON = 1e-12
 
 @dataclass(frozen=True)
 class Context:
-    """What kernels need beside their operands.
+    """What kernels need besides their operands.
 
     Attributes:
         head_dim: d_h, for `scale` and `amplify`.
         mask: (B, n) booleans, True at real tokens; None where there is no padding.
         positions: (B, n) or (1, n) positions of the tokens; None means 0, 1, 2, ...
-        rotary_base: Of the angles of `rotary`.
+        rotary_base: Base of the angles of `rotary`.
         finite: Whether padding is known to hold finite numbers, which spares compiled graphs filling it.
     """
 

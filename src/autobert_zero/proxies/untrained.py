@@ -20,7 +20,7 @@ class Untrained:
         proxy: One of `PROXIES`.
         model: Sizes.
         batch: What the model is fed.
-        seed: Of the weights.
+        seed: Seed of the weights.
     """
 
     proxy: Proxy

@@ -100,8 +100,8 @@ def check_inputs(folder: Path, inputs: Mapping[str, Input]) -> RunRecord | None:
         now = inputs.get(what, before)
         if now.identity != before.identity:
             raise RunError(
-                f"{folder} was started on other {what}: {before.name} was {_short(before.identity)}, "
-                f"{now.name} is {_short(now.identity)}; put it back as it was, or start another run"
+                f"{folder} was started on other {what}: {before.name} was {_short_digest(before.identity)}, "
+                f"{now.name} is {_short_digest(now.identity)}; put it back as it was, or start another run"
             )
     return record
 
@@ -124,7 +124,7 @@ def _code(session: Mapping[str, Any]) -> tuple[Any, Any]:
 
 def _name(code: tuple[Any, Any]) -> str:
     version, commit = code
-    return f"autobert-zero {version}" + (f" ({_short(commit)})" if commit else "")
+    return f"autobert-zero {version}" + (f" ({_short_digest(commit)})" if commit else "")
 
 
 def start_record(folder: Path, kind: RunKind, inputs: Mapping[str, Input]) -> None:
@@ -157,5 +157,5 @@ def _write_record(folder: Path, record: RunRecord) -> None:
     write_text(folder / RECORD, json.dumps(content, indent=2) + "\n")
 
 
-def _short(identity: str) -> str:
+def _short_digest(identity: str) -> str:
     return identity[:12]

@@ -23,7 +23,7 @@ class Board:
     neither a gap nor a duplicate wherever the run was killed.
 
     Args:
-        folder: Of the logs.
+        folder: Folder of the logs.
     """
 
     def __init__(self, folder: Path) -> None:

@@ -42,8 +42,8 @@ class Training:
         name: Names it in progress and results.
         model: What is trained.
         steps: Number of updates.
-        learning_rate: Peak.
-        seed: Of weights and batches.
+        learning_rate: Maximum learning rate.
+        seed: Seed of weights and batches.
         keep_weights: Whether its weights are the run's model.
     """
 
@@ -56,7 +56,7 @@ class Training:
 
 
 class FinalResult(Protocol):
-    """What came of a training; see `training.scratch.Result`."""
+    """The result of a training; see `training.scratch.Result`."""
 
     @property
     def selection_loss(self) -> float | None:
@@ -94,8 +94,8 @@ def compare_models(
     Args:
         models: By name; the winner is `best`.
         final: Steps and rates.
-        seed: Of the reported trainings.
-        screening_seed: Of those that choose the rates.
+        seed: Seed of the reported trainings.
+        screening_seed: Seed of the trainings that choose the rates.
         tokens: Length of a sequence, for FLOPs.
         train: Trains.
         speed: Measures.

@@ -13,7 +13,7 @@ def promotion_thresholds(trials: Sequence[Trial], rungs: Sequence[int], share: f
     """The score that a candidate has to reach at each rung to be among the best share of recent ones.
 
     Args:
-        trials: Those before it, in order; twins, which were not trained, do not count.
+        trials: Trials before it, in order; twins, which were not trained, do not count.
         rungs: Steps after which candidates are scored, rising.
         share: Share of the scored candidates that goes on.
 

@@ -173,7 +173,7 @@ def read_trials(storage: Storage, name: str = STUDY) -> list[Trial]:
 
     Args:
         storage: A file or a URL; it is never created.
-        name: Of the study in it.
+        name: Name of the study in it.
 
     Raises:
         HistoryError: There is no study in it, it is damaged, or another program wrote it.

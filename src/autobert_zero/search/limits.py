@@ -31,7 +31,7 @@ class Costs:
     """What the costs of a backbone are functions of.
 
     Attributes:
-        sizes: Of the model.
+        sizes: Sizes of the model.
         tokens: Length of the sequence that FLOPs are counted over.
         latency: Milliseconds of a layer's forward pass, measured; None where no run needs it.
     """

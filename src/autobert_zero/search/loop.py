@@ -30,7 +30,7 @@ class MemoryHistory:
     """A history that lasts as long as the process.
 
     Args:
-        trials: Those of an earlier search, which is continued.
+        trials: Trials of an earlier search, which is continued.
     """
 
     def __init__(self, trials: Sequence[Trial] = ()) -> None:

@@ -41,10 +41,10 @@ def write_leaderboard(path: Path, trials: Sequence[Trial], sizes: EncoderConfig,
                     rank if outcome.status is Status.COMPLETE else "",
                     proposal.number,
                     outcome.status.value,
-                    _number(outcome.score),
-                    _number(newest.get(proposal.number)),
-                    _number(outcome.metrics.get("val_loss")),
-                    _number(outcome.metrics.get("mlm_accuracy")),
+                    _decimal(outcome.score),
+                    _decimal(newest.get(proposal.number)),
+                    _decimal(outcome.metrics.get("val_loss")),
+                    _decimal(outcome.metrics.get("mlm_accuracy")),
                     cost.parameters(proposal.backbone, sizes),
                     cost.flops(proposal.backbone, sizes, tokens),
                     f"{outcome.seconds:.2f}",
@@ -177,7 +177,7 @@ def summary_markdown(summary: Mapping[str, Any]) -> str:
         "|---|---|---|",
     ]
     for row in summary["screening"]:
-        loss = _number(row["selection_loss"]) or row["status"]
+        loss = _decimal(row["selection_loss"]) or row["status"]
         stopped = row.get("stopped_after")
         score = f"{row['score']:.4f}" + (f" (stopped after {stopped:,} steps)" if stopped else "")
         lines.append(f"| {row['trial']} | {score} | {loss} |")
@@ -212,5 +212,5 @@ def comparison_table(summary: Mapping[str, Any]) -> list[str]:
     return lines
 
 
-def _number(value: float | None) -> str:
+def _decimal(value: float | None) -> str:
     return "" if value is None else f"{value:.6f}"

@@ -58,12 +58,12 @@ def due(trials: Sequence[Trial], contenders: Sequence[Trial], after: int) -> lis
 
     Args:
         trials: So far.
-        contenders: Those that may become parents.
+        contenders: Trials that may become parents.
         after: Number of candidates after whose training the bank has moved far; 0: it never has.
 
     Returns:
-        Contenders, and completed candidates that the search was given, that were last trained at least so
-        many candidates ago.
+        Contenders, and completed candidates that the search was given, that were last trained at least
+        `after` candidates ago.
     """
     if not after or not contenders:
         return []

@@ -24,7 +24,7 @@ class RunProgress(Bars, Observer):
     the lines of those that were the best so far are printed.
 
     Args:
-        console: Where to.
+        console: Console that is written to.
         quiet: Prints nothing at all.
     """
 

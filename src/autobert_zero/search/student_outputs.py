@@ -15,7 +15,7 @@ def student_verdict(summary: Mapping[str, Any], labels: Mapping[str, str]) -> st
     """How fast and how close to its teacher the found student is, and which opponents are closer.
 
     Args:
-        summary: Of the run.
+        summary: Summary of the run.
         labels: What the models are called, by their names in the summary.
     """
     best, teacher = summary["best"], summary["teacher"]

@@ -83,7 +83,7 @@ class Trial:
 
     Attributes:
         proposal: What was evaluated.
-        outcome: What came of it.
+        outcome: Its result.
         rescored: Fresh scores of earlier trials, by number, which the strategy was told just before it
             made this proposal; replaying a history repeats them.
     """

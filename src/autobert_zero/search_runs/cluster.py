@@ -40,7 +40,7 @@ def connect(address: str, gpu_share: float, report: Report) -> None:
     """Connects this process to a cluster.
 
     Args:
-        address: As `ray.init` takes it; `local` starts one on this machine.
+        address: In the form that `ray.init` accepts; `local` starts one on this machine.
         gpu_share: Share of a GPU that each task asks for, if the cluster has any; 0: none.
         report: Unused.
 
@@ -130,7 +130,7 @@ class _Client:
         }
 
     def _needs(self, number: int) -> dict[str, float]:
-        """What a task asks for: a share of a GPU, or so many cores."""
+        """What a task asks for: a share of a GPU, or a number of cores."""
         if self._gpu_share:
             return {"num_gpus": self._gpu_share}
         return {"num_cpus": min(number, self._cores)}

@@ -67,8 +67,8 @@ class ProxyEvaluator:
         data: The splits; candidates train on `train` and are scored on `validation`.
         vocabulary: The tokenizer's.
         proxy: Steps, batch size, rate.
-        seed: Of weights, batches and dropout.
-        device: Where to train.
+        seed: Seed of weights, batches and dropout.
+        device: Device to train on.
         precision: Number format.
         others: From a model and a seed to its other scores, whose mean is the score; needed where
             `proxy.score` is none of held-out text.
@@ -134,7 +134,7 @@ class ProxyEvaluator:
         rotation = Rotation(space, random) if space.known else None
         for start in range(0, steps, _WARMUP_SEGMENT):
             drawn = sample_backbone(random, space).canonical() if rotation is None else rotation.draw()
-            # The rate rises once, in the first segment: the optimiser's memory goes on from there.
+            # The rate rises once, in the first segment: the optimiser's state goes on from there.
             recipe = self._recipe(min(_WARMUP_SEGMENT, steps - start), warmup=0.0 if start else 0.9)
             model, optimizer = self._heir(drawn, recipe)
             try:

@@ -93,7 +93,7 @@ class TrainingEvaluator:
         return [outcome for outcome, _ in results]
 
     def _run(self, proposals: Sequence[Proposal], bars: Sequence[float], count: int, name: str) -> list[Done]:
-        """Trains candidates from the bank as it is after so many trials; in their order."""
+        """Trains candidates from the bank as it is after the given number of trials; in their order."""
         snapshot = snapshot_path(self.snapshots, count)
         return run_candidates(self.executor, proposals, bars, snapshot, self.progress, name)
 

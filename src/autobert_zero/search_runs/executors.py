@@ -122,9 +122,9 @@ class Processes(_Local):
     """Several at once, in processes of this machine. One that dies is replaced and its candidate redone.
 
     Args:
-        config: Of the run; each worker prepares it again, from the cache of the corpus.
+        config: Config of the run; each worker prepares it again, from the cache of the corpus.
         workers: How many.
-        tokenizer: Of a run that is continued, as JSON; None: what the config says.
+        tokenizer: Tokenizer of a run that is continued, as JSON; None: what the config names.
         cards: GPUs that the workers are spread over, see `WorkerPool`.
     """
 
@@ -164,7 +164,7 @@ def run_candidates(
         name: What several of them are called there.
 
     Returns:
-        What came of them, in their order.
+        Their results, in their order.
     """
     done: dict[int, Done] = {}
     running = executor.run(
@@ -186,7 +186,7 @@ def make_executor(
     """The executor that the user asks for.
 
     Args:
-        setting: Of the run.
+        setting: Setting of the run.
         evaluator: For candidates in this process.
         workers: Processes of this machine; 0: as many as there are cores, or as many as fit on the GPUs, and
             candidates to train at once.

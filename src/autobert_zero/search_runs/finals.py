@@ -26,7 +26,7 @@ class Finals:
     """Trains models from scratch; a result that is in the folder already is read, not repeated.
 
     Args:
-        setting: Of the run.
+        setting: Setting of the run.
         out: The run folder.
         progress: What the user sees.
         executor: Trains and measures.

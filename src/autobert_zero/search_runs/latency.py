@@ -23,7 +23,7 @@ class LatencyTable:
         model: Sizes.
         batch: Sequences.
         length: Tokens in each.
-        device: Where to measure.
+        device: Device to measure on.
         precision: Number format.
         path: Where the measurements are kept; None: nowhere, until `keep` is called.
 

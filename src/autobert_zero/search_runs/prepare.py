@@ -45,7 +45,7 @@ class Setting:
         vocabulary: The tokenizer's.
         model: Sizes of every model of the run.
         space: Bounds of the search.
-        device: Where to train.
+        device: Device to train on.
         text: The prepared text in a line.
         start: The model that the search starts from, if it does.
     """
@@ -169,7 +169,7 @@ class Setting:
         return TaskScores(tasks.names, folder, self.tokenizer, length, settings, tasks.learning_rate)
 
 
-def _unwatched(name: str, done: int, of: int) -> None:
+def _unwatched(name: str, done: int, total: int) -> None:
     pass
 
 

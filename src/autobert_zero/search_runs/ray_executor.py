@@ -29,9 +29,9 @@ class Ray:
     A task whose worker or node dies is done again.
 
     Args:
-        config: Of the run.
-        address: Of the cluster, as `ray.init` takes it; `local` starts one on this machine.
-        tokenizer: Of a run that is continued, as JSON; None: what the config says.
+        config: Config of the run.
+        address: Address of the cluster for `ray.init`; `local` starts one on this machine.
+        tokenizer: Tokenizer of a run that is continued, as JSON; None: what the config names.
 
     Raises:
         UserError: Ray is not installed, or the cluster cannot be reached. Later: the cluster was lost.

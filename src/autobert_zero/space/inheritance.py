@@ -70,8 +70,8 @@ def plan_inheritance(backbone: Backbone, source: Backbone) -> tuple[LayerInherit
     With fewer layers than the source the last of each stretch is taken: 2, 4, 6 of 6 for 3.
 
     Args:
-        backbone: Of the new model.
-        source: Of the model with weights.
+        backbone: Backbone of the new model.
+        source: Backbone of the model with weights.
 
     Raises:
         UserError: The backbone is deeper than the source.

@@ -90,7 +90,7 @@ def insert_operation(random: Random, site: Site, draw: Draw) -> Node | None:
 
 
 def delete_operation(random: Random, site: Site, draw: Draw) -> Node | None:
-    """An operand in the place of the operation."""
+    """An operand in place of the operation."""
     kept = [arg for arg in site.node.args if arg.type == site.node.type]
     return random.choice(kept) if kept else None
 
@@ -106,7 +106,7 @@ def rewire(random: Random, site: Site, draw: Draw) -> Node | None:
 
 
 def swap_input(random: Random, site: Site, draw: Draw) -> Node | None:
-    """Another input in the place of an input."""
+    """Another input in place of an input."""
     if site.node.args:
         return None
     return INPUT_NODES[random.choice([name for name in INPUTS if name != site.node.op])]
@@ -141,7 +141,7 @@ def mutate_graph(
         graph: The parent; operations that it has from elsewhere may stay.
         max_ops: Largest number of operations.
         draw: Chooses among the operations that fit a place.
-        primitives: Those that may be put anywhere, as in `Space`.
+        primitives: Primitives that may be put anywhere, as in `Space`.
 
     Returns:
         A different graph of at most `max_ops` operations, and the mutation's name. Where no attempt

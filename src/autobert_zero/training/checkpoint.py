@@ -71,7 +71,7 @@ def save_checkpoint(
     """Writes a checkpoint; called by every process, written by the first.
 
     Args:
-        folder: Of all checkpoints.
+        folder: Folder of all checkpoints.
         step: Steps done.
         model: The model; may be wrapped by Accelerate.
         optimizer: Its optimiser.

@@ -48,8 +48,8 @@ def copy_layers(
         batches: One for each step.
         recipe: Steps, rate and number format.
         draw: Draws a layer.
-        seed: Of the draws.
-        device: Where to train.
+        seed: Seed of the draws.
+        device: Device to train on.
         on_step: Called with steps done, steps in all and the mean loss over the positions.
     """
     random = Random(f"{seed} copying")
@@ -67,7 +67,7 @@ def copy_layers(
         ]
         losses = []
         with autocast(recipe.precision, device):
-            states = [_states(model, ids, mask) for ids, mask in texts]
+            states = [_teacher_states(model, ids, mask) for ids, mask in texts]
             for position in range(bank.layers):
                 drawn = _draw_new(bank, position, draw, random)
                 if drawn is not None:
@@ -90,7 +90,7 @@ def copy_layers(
 
 
 @torch.no_grad()
-def _states(teacher: MaskedLM, ids: Tensor, mask: Tensor) -> list[Tensor]:
+def _teacher_states(teacher: MaskedLM, ids: Tensor, mask: Tensor) -> list[Tensor]:
     """The input of the teacher's first layer and the output of every layer, (T, n, d) each."""
     states: list[Tensor] = []
     x = teacher.encoder.embeddings(ids)

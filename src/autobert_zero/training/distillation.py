@@ -35,10 +35,10 @@ class Distillation:
     """What a student learns of its teacher; weights of 0 leave a loss out.
 
     Attributes:
-        weights: Of each loss in `LOSSES`.
+        weights: Weight of each loss in `LOSSES`.
         layers: Index of the teacher's layer that each layer of the student is compared with.
         relation_heads: Parts of the states whose relations are compared, one by one.
-        temperature: Of the predictions; above 1 the teacher's unlikely tokens count more.
+        temperature: Temperature of the predictions; above 1 the teacher's unlikely tokens count more.
         beginning: Id of `[CLS]`, which begins every text.
     """
 

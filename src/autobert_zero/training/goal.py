@@ -153,7 +153,7 @@ class Teacher:
     Attributes:
         name: What the user calls it.
         model: In evaluation mode, without gradients.
-        digest: Of its weights.
+        digest: Digest of its weights.
         beginning: Id of `[CLS]`, which begins every text.
         settings: What is learned.
     """

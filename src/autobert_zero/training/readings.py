@@ -24,7 +24,7 @@ class Readings:
     Args:
         loss_limit: A loss above it is divergence.
         lenient: Steps, the first ones, for which that limit does not hold.
-        device: Of the model.
+        device: Device of the model.
     """
 
     def __init__(self, loss_limit: float, lenient: int, device: torch.device) -> None:

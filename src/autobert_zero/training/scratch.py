@@ -47,9 +47,9 @@ class Job:
         model: Sizes.
         data: Trained on `train`, measured on both others.
         vocabulary: The tokenizer's.
-        recipe: How. Jobs with the same recipe and seed see the same batches and masks.
-        seed: Of weights and batches.
-        device: Where.
+        recipe: How to train. Jobs with the same recipe and seed see the same batches and masks.
+        seed: Seed of weights and batches.
+        device: Device to train on.
         weights: File for the trained weights (safetensors), if they are wanted.
         short_share: Share of the steps, the first ones, in which sequences are cut into short ones.
             Attention finds its neighbours in them many times sooner, and so leaves the plateau of unigram
@@ -72,7 +72,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Result:
-    """What came of a job.
+    """The result of a job.
 
     Attributes:
         name: The job's.
@@ -83,7 +83,7 @@ class Result:
         mlm_accuracy: On held-out text.
         tokens: Tokens trained on.
         seconds: Time of training.
-        tokens_per_second: Of training, in the conditions of the run (several jobs may share the cores).
+        tokens_per_second: Speed of training, in the conditions of the run (several jobs may share the cores).
         curve: Steps done and the mean training loss of the steps since the point before, in nats.
         uniformity: Of the tokens' states after the embeddings and after each layer, on held-out text as it
             is; see `token_uniformity`.

@@ -25,7 +25,7 @@ class TeacherEmbeddings:
     """Embeddings of texts of packed sequences, on the CPU.
 
     Attributes:
-        encoder: Of the teacher, in evaluation mode.
+        encoder: The teacher's, in evaluation mode.
         beginning: Id of `[CLS]`, put before texts that lack it.
         precision: Number format of the forward passes.
         kept: Where they are kept.
@@ -72,8 +72,8 @@ def keep_embeddings(
     """Opens what is kept of a teacher.
 
     Args:
-        encoder: Of the teacher, on the CPU.
-        digest: Of its weights.
+        encoder: The teacher's, on the CPU.
+        digest: Digest of its weights.
         beginning: Id of `[CLS]`.
         precision: Number format of the forward passes.
         limit: Bytes that all embeddings in the cache may take, with what all processes add.

@@ -33,12 +33,12 @@ def autobert_zero_base() -> Backbone:
 
 
 def attention_only() -> Backbone:
-    """The attentions of the published backbone, each also in the place of the convolution before it."""
+    """The attentions of the published backbone, each also in place of the convolution before it."""
     return _each_twice(Attention)
 
 
 def convolution_only() -> Backbone:
-    """The convolutions of the published backbone, each also in the place of the attention after it."""
+    """The convolutions of the published backbone, each also in place of the attention after it."""
     return _each_twice(Convolution)
 
 

@@ -16,7 +16,7 @@ class Entry:
 
     Attributes:
         backbone: The layers.
-        sizes: Those of the published model.
+        sizes: Sizes of the published model.
         source: Where it is from.
     """
 

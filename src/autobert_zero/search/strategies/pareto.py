@@ -23,7 +23,7 @@ def pareto_front(
     """The completed trials that no other dominates, in the order of their first objective, best first.
 
     Args:
-        trials: Of one run.
+        trials: Trials of one run.
         objectives: As in `strategy.objectives`.
         scores: Newest scores by trial number, see `history.newest_scores`; else those of the outcomes.
     """

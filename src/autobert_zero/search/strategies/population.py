@@ -26,10 +26,10 @@ class ByScore:
 
     def merits(self, trials: Sequence[Trial]) -> list[float]:
         """Their scores."""
-        return [_score(trial) for trial in trials]
+        return [_score_of(trial) for trial in trials]
 
     def join(self, trials: Sequence[Trial]) -> None:
-        self.rescore({trial.proposal.number: _score(trial) for trial in trials})
+        self.rescore({trial.proposal.number: _score_of(trial) for trial in trials})
 
 
 class ByFronts:
@@ -57,7 +57,7 @@ class ByFronts:
             self._trials = self._sorted(self._trials.values())
 
     def merits(self, trials: Sequence[Trial]) -> list[float]:
-        points = [point(trial, _score(trial), self._objectives) for trial in trials]
+        points = [point(trial, _score_of(trial), self._objectives) for trial in trials]
         merits = [0.0] * len(points)
         for place, front in enumerate(fronts(points)):
             for index in front:
@@ -65,7 +65,7 @@ class ByFronts:
         return merits
 
     def join(self, trials: Sequence[Trial]) -> None:
-        self._scores |= {trial.proposal.number: _score(trial) for trial in trials}
+        self._scores |= {trial.proposal.number: _score_of(trial) for trial in trials}
         ordered = self._sorted([*self._trials.values(), *trials])
         self._trials = dict(list(ordered.items())[: self._size])
 
@@ -79,6 +79,6 @@ class ByFronts:
         return {trial.proposal.number: trial for trial in ordered}
 
 
-def _score(trial: Trial) -> float:
+def _score_of(trial: Trial) -> float:
     assert trial.outcome.score is not None
     return trial.outcome.score

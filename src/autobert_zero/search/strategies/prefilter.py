@@ -1,4 +1,4 @@
-"""The best of several draws by a zero-cost proxy, in the place of each draw of a strategy."""
+"""The best of several draws by a zero-cost proxy, in place of each draw of a strategy."""
 
 from collections.abc import Callable
 

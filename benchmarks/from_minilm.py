@@ -13,9 +13,9 @@ all models in turns; the score is Spearman's correlation of cosine similarities 
 trained or chosen (its sentences are in no training set that is read).
 
 The full run takes 1 M tokens for each of the 15 students, 15 M in all: a student of two layers trained 2,400
-tokens a second on two cores of an AMD EPYC where the teacher's embeddings were kept, and 1,280 where they were
-not, which makes two hours beside the search. Each distillation and figure is kept in DIR: the same call goes on
-with what is missing, `--minutes` ends a call after the student that takes it beyond.
+tokens a second on two cores of an AMD EPYC where the teacher's embeddings were kept, and 1,280 where they
+were not, which makes two hours beside the search. Each distillation and figure is kept in DIR: the same call
+goes on with what is missing, `--minutes` ends a call after the student that takes it beyond.
 
 `--quick` takes minutes and no package or data: a tiny teacher with random weights, the embedded corpus,
 made-up pairs, the hybrid in place of a search, a few steps. It shows that the parts run, and nothing about

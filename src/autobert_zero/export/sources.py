@@ -80,17 +80,17 @@ def open_source(folder: Path) -> Source:
 
 
 def _from_run(folder: Path) -> Source:
-    config, _ = read_run_start(folder)
-    student = folder / FINALS if config.distil is not None else None  # of a search from a model
-    weights, summary_path = (student or folder) / WEIGHTS, folder / SUMMARY
-    if not (weights.exists() and summary_path.exists()):
+    summary_path = folder / SUMMARY
+    weights = (folder / WEIGHTS, folder / FINALS / WEIGHTS)
+    if not (summary_path.exists() and any(path.exists() for path in weights)):
         raise UserError(
             f"the run in {folder} is not finished; continue it with: search --out {folder} --resume"
         )
+    config, _ = read_run_start(folder)
     summary = read_json(summary_path)
-    if student is not None:
+    if config.distil is not None:  # a search from a model keeps its winner as a model
         return replace(
-            _from_model(student),
+            _from_model(folder / FINALS),
             name=folder.resolve().name,
             summary=summary,
             settings=config.model_dump(),
@@ -102,8 +102,8 @@ def _from_run(folder: Path) -> Source:
         tokenizer = Tokenizer.from_file(str(folder / TOKENIZER))
         vocabulary = Vocabulary.of(tokenizer).size
     model = MaskedLM(backbone, config.model.encoder_config(vocabulary, config.data.length))
-    with _damage_named(weights):
-        model.load_state_dict(load_file(weights))
+    with _damage_named(weights[0]):
+        model.load_state_dict(load_file(weights[0]))
     return Source(
         name=folder.resolve().name,
         model=from_masked_lm(model, pad_token_id=tokenizer.token_to_id("[PAD]")),

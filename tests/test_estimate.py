@@ -74,10 +74,10 @@ def test_a_card_without_room_for_one_sequence(monkeypatch: pytest.MonkeyPatch) -
     [(64, "(64.00 GB measured)"), (128, "(64.00 GB measured with 64 sequences, as many as fit)")],
 )
 def test_plan_prints_the_measured_memory_beside_the_estimate(batch: int, shown: str) -> None:
-    text = plan([stage(batch)], SIZES, None, 1, "fp32", CARD)
+    text = str(plan([stage(batch)], SIZES, None, 1, "fp32", CARD))
     assert f" GB of memory {shown}, 2 seconds" in text
     assert "(from 60 steps measured on Abacus 3000)" in text
-    assert "measured" not in plan([stage(batch)], SIZES, "a100", 1, "fp32", CPU)
+    assert "measured" not in str(plan([stage(batch)], SIZES, "a100", 1, "fp32", CPU))
 
 
 @pytest.mark.parametrize(

@@ -93,7 +93,7 @@ def test_a_run_is_a_source_of_exports() -> None:
 
 
 def test_a_run_is_reported_as_a_whole_one(tmp_path: Path) -> None:
-    run = runs.read_run(OLD / "run")
+    run = runs.read_reported_run(OLD / "run")
     assert run.missing == ()
     assert [trial.proposal.backbone.to_list() for trial in run.trials][-1] == BACKBONE
     page = tmp_path / "page.html"

@@ -58,6 +58,7 @@ def test_a_training_starts_from_the_weights_of_a_search(
     assert summary["backbone"] == (finished_run / "best.txt").read_text().splitlines()
 
 
+@pytest.mark.slow
 def test_the_example_runs(
     small_demos: None,
     tmp_path: Path,

@@ -55,6 +55,7 @@ def test_a_saved_model_gives_the_logits_that_it_gave(
         assert_as_recorded(model(**recorded[0]).logits, recorded)
 
 
+@pytest.mark.slow
 def test_an_exported_folder_works_with_and_without_the_package(
     tmp_path: Path, recorded: tuple[dict[str, Tensor], Tensor]
 ) -> None:

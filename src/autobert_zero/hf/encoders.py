@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from torch import Tensor
-from transformers import AutoConfig, PreTrainedConfig, PreTrainedModel
+from transformers import PreTrainedModel
 
 from autobert_zero.encoder_config import EncoderConfig
 from autobert_zero.errors import UserError, first_line
@@ -14,7 +14,7 @@ from autobert_zero.hf.configuration import AutoBertZeroConfig
 from autobert_zero.hf.from_bert import bert_config, from_bert
 from autobert_zero.hf.from_modernbert import from_modernbert, modernbert_config
 from autobert_zero.hf.heads import AutoBertZeroForMaskedLM
-from autobert_zero.hf.loading import check_folder, read_json, refuse_pickles
+from autobert_zero.hf.loading import check_folder, read_config, read_json, refuse_pickles
 from autobert_zero.hf.modeling import AutoBertZeroModel
 from autobert_zero.sources import check_hub, find_local
 from autobert_zero.space import Backbone
@@ -42,7 +42,7 @@ class PretrainedEncoder:
         Raises:
             UserError: They cannot be read.
         """
-        kind = _config(self.source).model_type
+        kind = read_config(self.source).model_type
         try:
             model = _KINDS[kind].load(self.source, self.has_head)
         except (OSError, ValueError, KeyError, RuntimeError) as error:
@@ -106,7 +106,7 @@ def open_encoder(source: str) -> PretrainedEncoder:
             raise UserError(f"{source} has no weights (no model.safetensors)")
         _kind(source, read_json(path / "config.json").get("model_type"))  # transformers may not know it
     place = str(path or source)
-    config = _config(place)
+    config = read_config(place)
     kind = _kind(source, config.model_type)
     if getattr(config, "is_decoder", False):
         raise UserError(f"{source} is a decoder (is_decoder in its config.json); encoders can be read")
@@ -140,13 +140,3 @@ def as_ours(model: PreTrainedModel) -> AutoBertZeroModel | None:
     except UserError:
         return None
     return ours if isinstance(ours, AutoBertZeroModel) else None
-
-
-def _config(source: str) -> PreTrainedConfig:
-    try:
-        config: PreTrainedConfig = AutoConfig.from_pretrained(source, trust_remote_code=False)
-    except UserError:
-        raise
-    except Exception as error:  # transformers raises many kinds
-        raise UserError(f"{source} is not a model ({first_line(error)})") from None
-    return config

@@ -12,7 +12,7 @@ from transformers import BertConfig, BertPreTrainedModel
 from autobert_zero.errors import UserError
 from autobert_zero.hf.auto import MODELS
 from autobert_zero.hf.configuration import AutoBertZeroConfig
-from autobert_zero.hf.loading import check_whole
+from autobert_zero.hf.loading import check_whole, read_config
 from autobert_zero.hf.modeling import AutoBertZeroModel, AutoBertZeroPreTrainedModel
 
 _BY_BERT = {model.__name__.replace("AutoBertZero", "Bert"): model for model in MODELS.values()}
@@ -86,7 +86,7 @@ def from_bert(
 
 def _load(source: str, model_class: type[AutoBertZeroPreTrainedModel] | None) -> BertPreTrainedModel:
     if model_class is None:
-        architectures = transformers.AutoConfig.from_pretrained(source).architectures or ["BertModel"]
+        architectures = read_config(source).architectures or ["BertModel"]
         name = architectures[0]
     else:
         name = model_class.__name__.replace("AutoBertZero", "Bert")

@@ -4,13 +4,12 @@ import os
 import re
 
 import torch
-import transformers
 from transformers import ModernBertConfig, ModernBertForMaskedLM, ModernBertModel, ModernBertPreTrainedModel
 
 from autobert_zero.errors import UserError
 from autobert_zero.hf.configuration import AutoBertZeroConfig
 from autobert_zero.hf.heads import AutoBertZeroForMaskedLM
-from autobert_zero.hf.loading import check_whole
+from autobert_zero.hf.loading import check_whole, read_config
 from autobert_zero.hf.modeling import AutoBertZeroModel, AutoBertZeroPreTrainedModel
 from autobert_zero.zoo import rotary
 
@@ -42,6 +41,8 @@ def from_modernbert(
     source: ModernBertPreTrainedModel | str | os.PathLike[str],
 ) -> AutoBertZeroModel | AutoBertZeroForMaskedLM:
     """Builds the model that computes what a ModernBERT without local attention computes.
+
+    Before version 5.17, `transformers` cannot hold a config of such a model.
 
     Args:
         source: A `ModernBertModel` or `ModernBertForMaskedLM`, or the folder or Hub name of one
@@ -78,7 +79,7 @@ def from_modernbert(
 
 
 def _load(source: str) -> ModernBertPreTrainedModel:
-    config = transformers.AutoConfig.from_pretrained(source)
+    config = read_config(source)
     if config.model_type != "modernbert":
         raise UserError(f"{source} holds a model of type {config.model_type}, not modernbert")
     masked = "ModernBertForMaskedLM" in (config.architectures or [])

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError, safe_open
-from transformers import PreTrainedConfig
+from transformers import AutoConfig, PreTrainedConfig, __version__
 
-from autobert_zero.errors import UserError
+from autobert_zero.errors import UserError, first_line
 from autobert_zero.space import Backbone, SpaceError
 
 _HUB = ("cache_dir", "force_download", "local_files_only", "proxies", "revision", "subfolder", "token")
@@ -21,6 +21,26 @@ _SHOWN = 5
 
 class SizeError(UserError, RuntimeError):
     """Tensors of another size than the model's; a `RuntimeError` too, as in `transformers`."""
+
+
+def read_config(source: str) -> PreTrainedConfig:
+    """Reads the config of a model of `transformers`, of any type.
+
+    Args:
+        source: A folder or a name on the Hub.
+
+    Raises:
+        UserError: There is none, or this version of `transformers` cannot read it.
+    """
+    try:
+        config: PreTrainedConfig = AutoConfig.from_pretrained(source, trust_remote_code=False)
+    except UserError:
+        raise
+    except Exception as error:  # transformers raises many kinds
+        raise UserError(
+            f"transformers {__version__} cannot read the config of {source} ({first_line(error)})"
+        ) from None
+    return config
 
 
 def refuse_pickles(source: str, options: dict[str, Any]) -> None:

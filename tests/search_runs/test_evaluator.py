@@ -1,19 +1,27 @@
 """What the evaluator of a run scores again, trains again and merges; its executor follows a script."""
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from random import Random
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from rich.console import Console
 
+from autobert_zero.errors import UserError
+from autobert_zero.nn import NoSharing
+from autobert_zero.search.config import StrategyConfig
+from autobert_zero.search.loop import MemoryHistory, Search
 from autobert_zero.search.progress import RunProgress
+from autobert_zero.search.strategies import make_strategy
 from autobert_zero.search.training_config import ProxyConfig
 from autobert_zero.search.trial import KNOWN, Outcome, Proposal, Status, Trial
 from autobert_zero.search_runs.evaluate import WORST
 from autobert_zero.search_runs.evaluator import TrainingEvaluator
-from autobert_zero.space import KERNELS, Backbone, Convolution
+from autobert_zero.search_runs.student_evaluator import StudentEvaluator
+from autobert_zero.space import KERNELS, Backbone, Convolution, Space
 
 DIVERGES = Convolution(KERNELS[-1])
 
@@ -100,3 +108,79 @@ def test_it_may_be_left_out(proxy: dict[str, Any], scores: dict[int, float]) -> 
     assert found == scores
     assert trained == [6]
     assert merged == ["of conv 9"]
+
+
+class Halving:
+    """An executor whose scores depend on the backbone; who is below the bar of a rung is stopped there."""
+
+    def run(
+        self, proposals: Sequence[Proposal], bars: Sequence[float], snapshot: Path, on_step: Any
+    ) -> Iterator[tuple[int, tuple[Outcome, None]]]:
+        assert snapshot.name == "00000000.safetensors"
+        for place, proposal in enumerate(proposals):
+            score = Random(proposal.backbone.key()).random()
+            if bars and score < bars[0]:
+                yield place, (Outcome(Status.PRUNED, metrics={"rung 2": score}), None)
+            else:
+                yield place, (Outcome(Status.COMPLETE, score, metrics={"rung 2": score}), None)
+
+
+class Killed(MemoryHistory):
+    """A history whose process ends before it records a trial."""
+
+    def __init__(self, trials: Sequence[Trial] = (), at: int | None = None) -> None:
+        super().__init__(trials)
+        self.at = at
+
+    def append(self, trial: Trial) -> None:
+        if trial.proposal.number == self.at:
+            raise KeyboardInterrupt
+        super().append(trial)
+
+
+def search_from_a_model(
+    strategy: str, rungs: tuple[float, ...], snapshots: Path, history: MemoryHistory
+) -> list[Trial]:
+    """A search without any training of twelve candidates, four of them together."""
+    space = Space(4, min_layers=1, attention_share=0.0)
+    proxy = ProxyConfig(candidates=12, sharing="none", together=4, steps=4, rungs=rungs)
+    config = StrategyConfig(name=strategy, population=5, parents=2, children=2, tournament=3)
+    shared: Any = SimpleNamespace(bank=NoSharing(), warm_up=lambda space, on_step: None)
+    executor: Any = Halving()
+    with RunProgress(Console(quiet=True)) as progress:
+        evaluator = StudentEvaluator(proxy, space, shared, executor, snapshots, progress)
+        return Search(make_strategy(space, 0, config), evaluator, history, together=4).run(12)
+
+
+@pytest.mark.parametrize(
+    ("strategy", "rungs"),
+    [
+        ("regularised-evolution", ()),
+        ("op-nas", (0.5,)),
+        ("random", (0.5,)),
+    ],
+)
+def test_a_killed_search_from_a_model_asks_in_the_same_batches(
+    strategy: str, rungs: tuple[float, ...], tmp_path: Path
+) -> None:
+    whole = search_from_a_model(strategy, rungs, tmp_path / "whole", MemoryHistory())
+    for kill in (3, 7, 10):
+        killed = Killed(at=kill)
+        with pytest.raises(KeyboardInterrupt):
+            search_from_a_model(strategy, rungs, tmp_path / str(kill), killed)
+        assert len(killed.load()) == kill
+        killed.at = None
+        assert search_from_a_model(strategy, rungs, tmp_path / str(kill), killed) == whole
+
+
+def test_where_batches_end_may_be_unknown_but_not_damaged(tmp_path: Path) -> None:
+    history = MemoryHistory()
+    whole = search_from_a_model("random", (), tmp_path, history)
+    batches = tmp_path / "batches.json"
+    assert json.loads(batches.read_text()) == [0, 4, 8, 12]
+    batches.unlink()  # as in a run of an earlier version
+    assert search_from_a_model("random", (), tmp_path, history) == whole
+    assert json.loads(batches.read_text()) == [12]
+    batches.write_text("{")
+    with pytest.raises(UserError, match=r"batches.json is damaged"):
+        search_from_a_model("random", (), tmp_path, history)

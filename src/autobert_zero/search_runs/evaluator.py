@@ -43,13 +43,16 @@ class TrainingEvaluator:
         """Loads the newest whole snapshot that the trials contain; warms the bank up if the run is new."""
         if any(self.snapshots.glob("*.safetensors")) or trials:
             return restore_snapshot(self.evaluator.bank, self.snapshots, len(trials), self.progress.say)
+        self._warm_up()
+        save_snapshot(self.evaluator.bank, self.snapshots, 0)
+        return 0
+
+    def _warm_up(self) -> None:
         self.executor.warm_up(
             self.evaluator,
             self.space,
             lambda done, total, loss: self.progress.update("warm-up", done, total, f"loss {loss:.3f}"),
         )
-        save_snapshot(self.evaluator.bank, self.snapshots, 0)
-        return 0
 
     def rescore(self, contenders: Sequence[Trial], trials: Sequence[Trial]) -> Mapping[int, float]:
         """Scores them with the bank as it stands, those that are due after a new training.

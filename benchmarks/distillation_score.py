@@ -77,7 +77,7 @@ def measured(teacher: str, options: argparse.Namespace) -> dict[str, Any]:
     start = time.perf_counter()
     evaluator.warm_up(setting.space, lambda done, total, loss: None)
     copying = time.perf_counter() - start
-    candidates = candidates_of(setting.space, options.candidates)
+    candidates = candidates_of(setting.within(setting.limits()), options.candidates)
     steps = options.steps // 10 if options.quick else options.steps
     scores, seconds, truths = [], [], []
     for number, backbone in enumerate(candidates):

@@ -104,8 +104,8 @@ def test_a_speedup_is_relative_to_the_model_that_the_search_starts_from() -> Non
 
 @pytest.mark.parametrize(("most", "deepest"), [(0.6, 1), (1.2, 2), (1.7, 3), (9.0, 3)])
 def test_depths_that_no_cheap_stack_has_within_the_limits_are_left_out(most: float, deepest: int) -> None:
-    known = tuple((str(depth), Backbone.parse("\n".join(["conv 3"] * depth))) for depth in (1, 2, 3))
+    known = (("x", Backbone.parse("\n".join(["conv 3"] * 3))),)
     space = Space(layers=3, max_ops=6, known=known, min_layers=1)
     within = limited(max_latency_ms=most).within(space)
     assert within.depths == range(1, deepest + 1)
-    assert within.known == known[:deepest]
+    assert within.known == (known if deepest == 3 else ())

@@ -33,7 +33,7 @@ from autobert_zero.report.page import read_page
 from autobert_zero.search.config import SearchConfig
 from autobert_zero.search.history import read_trials
 from autobert_zero.search_runs.prepare import prepare
-from autobert_zero.search_runs.start_model import draw_for_copying
+from autobert_zero.search_runs.start_model import StartModel, draw_for_copying
 from autobert_zero.shared_config import DistilConfig
 from autobert_zero.space import Attention, Backbone, Convolution, Layer, Space
 from autobert_zero.space.inheritance import even_places, inputs_by_role
@@ -201,6 +201,27 @@ def test_students_of_a_teacher_by_table() -> None:
     }
 
 
+def test_the_known_students_are_the_deepest_within_the_limits() -> None:
+    teacher: Any = None
+    start = StartModel(teacher, Backbone.parse("\n".join([STANDARD, "conv 3"] * 3)), {}, "")
+    kernels = {"conv 9": 3, "conv 7": 2, "conv 3": 1}
+
+    def refused(backbone: Backbone) -> str | None:
+        cost = sum(kernels.get(str(layer), 2) for layer in backbone.layers)
+        return f"costs {cost}" if cost > 6 else None
+
+    known = start.known(Space(5, min_layers=1), refused)
+    assert {name: str(backbone).splitlines() for name, backbone in known.items()} == {
+        "teacher-layers, 4 layers": [STANDARD, STANDARD, "conv 3", "conv 3"],
+        "teacher-layers, 3 layers": ["conv 3"] * 3,
+        "hybrid, 3 layers": ["conv 9", "conv 3", "conv 7"],
+        "hybrid, 2 layers": ["conv 9", "conv 3"],
+        "convolution, 3 layers": ["conv 9", "conv 7", "conv 3"],
+        "convolution, 2 layers": ["conv 9", "conv 7"],
+    }
+    assert start.known(Space(5, min_layers=5), refused) == {}
+
+
 def test_it_can_be_planned(teacher: Path) -> None:
     given = ("--start", teacher, "--speedup", 2, "--set", "data.length=16", "--set", "proxy.candidates=7")
     done = tiny.command("plan", "search", *given, "--hardware", "a100")
@@ -245,6 +266,11 @@ def test_the_search_from_a_model(run: Path, teacher: Path) -> None:
     assert str(teacher) in table
     trials = read_trials(run / "study.db")
     assert len({len(trial.proposal.backbone.layers) for trial in trials}) > 1
+    assert [trial.proposal.mutations[0].split(",")[0] for trial in trials[:3]] == [
+        "known: teacher-layers",
+        "known: teacher-layers",
+        "known: hybrid",
+    ]
     limit = summary["teacher"]["latency_ms"] / 1.5
     assert all(trial.outcome.metrics["latency_ms"] <= limit for trial in trials)
     assert all(trial.outcome.score == -trial.outcome.metrics["val_loss"] for trial in trials)

@@ -96,11 +96,13 @@ class Limits:
         return None
 
     def within(self, space: Space) -> Space:
-        """The space without the depths of which no stack of one cheap layer is within the limits."""
+        """The space without the depths of which no stack of one cheap layer is within the limits.
+
+        Known backbones belong to a depth: they are left out where the greatest one is.
+        """
         depths = [depth for depth in space.depths if not all(map(self.refusal, _cheap_stacks(space, depth)))]
         deepest = max(depths, default=space.layers)
-        known = tuple((name, backbone) for name, backbone in space.known if len(backbone.layers) <= deepest)
-        return replace(space, layers=deepest, known=known)
+        return replace(space, layers=deepest, known=() if deepest < space.layers else space.known)
 
     def check(self, space: Space, first: Sequence[Backbone] = ()) -> None:
         """Checks that the limits leave something to search.

@@ -28,6 +28,7 @@ from autobert_zero.search_runs.scoring import OtherScores
 from autobert_zero.search_runs.start_model import StartModel, load_start_model, open_start_model
 from autobert_zero.space import Space
 from autobert_zero.training.precision import resolve_precision
+from autobert_zero.zoo import known_backbones
 
 _MEASURED = 16
 """Sequences that a zero-cost proxy is measured on."""
@@ -101,6 +102,17 @@ class Setting:
             table = LatencyTable(self.model, batch, length, self.device, config.precision, latencies)
         teacher = None if self.start is None else self.start.backbone
         return Limits(limits, Costs(self.model, config.data.length, table), teacher)
+
+    def within(self, limits: Limits) -> Space:
+        """The space that the limits leave, with the known backbones of its depths."""
+        space = limits.within(self.space)
+        if not self.config.strategy.known:
+            return space
+        if self.start is None:
+            known = known_backbones(space)
+        else:
+            known = self.start.known(space, limits.refusal)
+        return replace(space, known=tuple(known.items()))
 
     def evaluator(self) -> ProxyEvaluator:
         """A new evaluator, its bank at its random start."""
@@ -222,9 +234,7 @@ def prepare(
         start = load_start_model(encoder, config, chosen.tokenizer)
         model = replace(start.sizes, dropout=config.model.dropout)
     text = text_line(corpus, data, chosen)
-    known, space = Input(corpus.identity, corpus.name), config.bounds
-    if start is not None and config.strategy.known:
-        space = start.known(space)
+    used = Input(corpus.identity, corpus.name)
     return Setting(
-        config, known, chosen.tokenizer, data.splits, vocabulary, model, space, device, text, start
+        config, used, chosen.tokenizer, data.splits, vocabulary, model, config.bounds, device, text, start
     )

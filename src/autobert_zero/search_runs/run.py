@@ -81,7 +81,7 @@ def run_search(
         # Errors up to here name things as the user did.
         setting = replace(setting, config=config.absolute())
     config = setting.config
-    setting = replace(setting, space=limits.within(setting.space))
+    setting = replace(setting, space=setting.within(limits))
     strategy = make_strategy(setting.space, config.seed, config.strategy, first, limits.refusal)
     strategy.prefilter = setting.prefilter()
     evaluator = setting.evaluator()

@@ -1,7 +1,8 @@
 """The model that a search starts from: what it decides, what its students start with, and its copies."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
+from itertools import islice
 from random import Random
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ from autobert_zero.errors import UserError
 from autobert_zero.extras import require
 from autobert_zero.progress import quiet_transformers
 from autobert_zero.search.config import SearchConfig
+from autobert_zero.search.strategies.base import Refusal
 from autobert_zero.shared_config import ModelConfig
 from autobert_zero.space import KERNELS, Attention, Backbone, Convolution, Layer, Space, sample_graph
 from autobert_zero.training.goal import Teacher
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
     from autobert_zero.hf.encoders import PretrainedEncoder
 
 _KNOWN_DEPTHS = 2
-"""Of how many depths, the greatest ones, a search begins with the known students."""
+"""Of how many depths, the greatest ones within the limits, a search begins with the known students."""
 
 
 @dataclass(frozen=True)
@@ -46,17 +48,26 @@ class StartModel:
         """Its sizes."""
         return self.teacher.model.encoder.config
 
-    def known(self, space: Space) -> Space:
-        """The space with the students that are known to be good: a search begins with them."""
-        known = {
-            f"{name}, {depth} layers": student
-            for depth in sorted(space.depths, reverse=True)[:_KNOWN_DEPTHS]
-            for name, student in students(self.backbone, depth).items()
-        }
+    def known(self, space: Space, refusal: Refusal) -> dict[str, Backbone]:
+        """The students that a search begins with, by name: each kind at its greatest depths.
+
+        Args:
+            space: The bounds of the search.
+            refusal: Says which limit a backbone is over.
+        """
+        by_depth = {depth: students(self.backbone, depth) for depth in reversed(space.depths)}
+        known: dict[str, Backbone] = {}
+        for name in by_depth[space.layers]:
+            allowed = (
+                (f"{name}, {depth} layers", stacks[name])
+                for depth, stacks in by_depth.items()
+                if refusal(stacks[name].canonical()) is None
+            )
+            known |= islice(allowed, _KNOWN_DEPTHS)
         first: dict[str, str] = {}
         for name, student in known.items():
             first.setdefault(student.key(), name)
-        return replace(space, known=tuple((name, known[name]) for name in first.values()))
+        return {name: known[name] for name in first.values()}
 
 
 _FROM_A_MODEL: Mapping[str, Any] = {

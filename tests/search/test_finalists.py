@@ -124,6 +124,16 @@ def test_without_a_scored_candidate_there_is_nothing_to_compare(trials: list[Tri
         choose_finalists(trials, PROXY, 3)
 
 
+def test_why_no_candidate_completed_is_said() -> None:
+    backbone = trial(0).proposal.backbone
+    trials = [
+        Trial(Proposal(number, backbone), Outcome(FAILED, reason=reason))
+        for number, reason in enumerate(["out of memory", "its worker died", "its worker died"])
+    ]
+    with pytest.raises(UserError, match=r"no candidate completed \(most often: its worker died\), so"):
+        choose_finalists(trials, PROXY, 3)
+
+
 @given(
     st.lists(
         st.tuples(st.lists(st.integers(-9, 0), min_size=1, max_size=3), st.booleans()), min_size=1, max_size=7

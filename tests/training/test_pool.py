@@ -94,6 +94,20 @@ def test_what_cannot_travel_is_said(pool: WorkerPool) -> None:
         list(pool.run(lock, [()]))
 
 
+@pytest.mark.slow
+def test_a_script_without_a_guard_is_said_to_need_one(tmp_path: Path) -> None:
+    program = tmp_path / "parent.py"
+    program.write_text(
+        "from operator import neg\n"
+        "from autobert_zero.training.pool import WorkerPool\n"
+        "print(list(WorkerPool(1).run(neg, [(1,)])))\n"
+    )
+    done = subprocess.run([sys.executable, program], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "UserError: a worker process ended with code 1 before it began" in done.stderr
+    assert 'under if __name__ == "__main__":' in done.stderr
+
+
 def test_a_killed_parent_leaves_no_worker(tmp_path: Path) -> None:
     program = tmp_path / "parent.py"
     program.write_text(

@@ -1,5 +1,6 @@
 """Who is trained from scratch after a search: the best candidates, and the best of what it was given."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -70,5 +71,7 @@ def choose_finalists(trials: Sequence[Trial], proxy: ProxyConfig, count: int) ->
     if best_given is not None and best_given not in chosen:
         chosen.append(best_given)
     if not chosen:
-        raise UserError(f"no candidate completed, so there is nothing to compare; see {LEADERBOARD}")
+        reasons = Counter(trial.outcome.reason for trial in trials if trial.outcome.reason)
+        why = "".join(f" (most often: {reason})" for reason, _ in reasons.most_common(1))
+        raise UserError(f"no candidate completed{why}, so there is nothing to compare; see {LEADERBOARD}")
     return chosen

@@ -15,10 +15,11 @@ from typing import Any
 import torch
 
 from autobert_zero.devices import VISIBLE_CARDS
+from autobert_zero.errors import UserError
 from autobert_zero.memory import keep_freed_memory
 from autobert_zero.signals import leave_to_parent
 
-_PROGRESS, _RESULT, _ERROR = "progress", "result", "error"
+_STARTED, _PROGRESS, _RESULT, _ERROR = "started", "progress", "result", "error"
 
 Report = Callable[..., None]
 """What a call tells its progress with: any values, which reach the parent's `on_progress`."""
@@ -64,6 +65,7 @@ class WorkerPool:
         self._cards = cards
         self._number = workers
         self._workers: dict[int, _Worker] = {}  # started when there is something to do
+        self._ready: set[int] = set()  # those that have imported the program and take calls
 
     def run(
         self,
@@ -85,7 +87,8 @@ class WorkerPool:
             The index of each call with what it returned, or with a `WorkerDied`.
 
         Raises:
-            Exception: What a call raised; the pool is to be closed then.
+            UserError: A worker cannot be started; the pool is to be closed then.
+            Exception: What a call raised; likewise.
         """
         waiting, idle = deque(range(len(calls))), deque(range(self._number))
         running: dict[Connection, tuple[int, int]] = {}
@@ -98,8 +101,9 @@ class WorkerPool:
                 assert isinstance(ready, Connection)
                 number, index = running[ready]
                 message = self._message(number)
-                if message is not None and message[0] == _PROGRESS:
-                    on_progress(*message[1])
+                if message is not None and message[0] in (_STARTED, _PROGRESS):
+                    if message[0] == _PROGRESS:
+                        on_progress(*message[1])
                     continue
                 del running[ready]
                 idle.append(number)
@@ -124,9 +128,10 @@ class WorkerPool:
         for _ in range(self._deaths):
             self._start(0, function, arguments)
             while (message := self._message(0)) is not None:
-                if message[0] != _PROGRESS:
+                if message[0] == _PROGRESS:
+                    on_progress(*message[1])
+                elif message[0] != _STARTED:
                     return _returned(message)
-                on_progress(*message[1])
         return WorkerDied(f"its worker died {self._deaths} times; it may need more memory than there is")
 
     def _start(self, number: int, function: Callable[..., Any], arguments: tuple[Any, ...]) -> Connection:
@@ -149,18 +154,32 @@ class WorkerPool:
         return connection
 
     def _message(self, number: int) -> tuple[str, Any] | None:
-        """The next message of a worker; None: it died."""
+        """The next message of a worker; None: it died.
+
+        Raises:
+            UserError: It ended, by itself, before it could take a call.
+        """
         try:
             message: tuple[str, Any] = self._workers[number].connection.recv()
         except (EOFError, ConnectionResetError):
-            self._forget(number)
-            return None
+            ready, code = number in self._ready, self._forget(number)
+            if ready or code < 0:  # the system ends processes by a signal
+                return None
+            raise UserError(
+                f"a worker process ended with code {code} before it began: each imports the script that "
+                'started the program, so the script has to do its work under if __name__ == "__main__":'
+            ) from None
+        if message[0] == _STARTED:
+            self._ready.add(number)
         return message
 
-    def _forget(self, number: int) -> None:
+    def _forget(self, number: int) -> int:
+        """Drops a worker that died; its exit code."""
         worker = self._workers.pop(number)
+        self._ready.discard(number)
         worker.connection.close()
         worker.process.join()
+        return worker.process.exitcode or 0
 
 
 def _returned(message: tuple[str, Any]) -> Any:
@@ -184,6 +203,7 @@ def _serve(connection: Connection, end: Connection, threads: int | None, card: s
         os._exit(1)  # in the middle of a call: a worker leaves nothing behind
 
     threading.Thread(target=end_with_the_parent, daemon=True).start()
+    connection.send((_STARTED, None))
 
     def report(*values: Any) -> None:
         connection.send((_PROGRESS, values))

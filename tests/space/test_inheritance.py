@@ -42,6 +42,14 @@ def test_roles(formula: str, expected: dict[str, str]) -> None:
         ("(Q + previous(K) + next(V)) * P", BERT, {}, ("projections of Q, K, V, P",)),
         (BERT, "conv 9", {}, ("projections of Q, K, V",)),
         ("Q + softsign(K)", f"{BERT} * P", {"Q": "P"}, ("projections of K",)),
+        # Equal by algebra: nothing is new, whatever the letters are.
+        (
+            "(Q + previous(K) + next(V)) * P",
+            "P * (previous(Q) + K + next(V))",
+            {"Q": "K", "K": "Q", "V": "V", "P": "P"},
+            (),
+        ),
+        ("Q + K * V", "V + Q * K", {"Q": "V", "K": "Q", "V": "K"}, ()),
         ("conv 9", BERT, {}, ("input projection", "kernel")),
         ("conv 9", "conv 3", {}, ("input projection", "kernel")),
         ("conv 3", "conv 9", {}, ()),

@@ -44,20 +44,30 @@ def canonical(graph: Graph) -> Graph:
 
 def canonical_code(graph: Graph) -> str:
     """Returns the code of the canonical form: equal codes for graphs that are equal by the rules."""
+    return _code_and_order(graph)[0]
+
+
+def canonical_inputs(graph: Graph) -> dict[str, str]:
+    """What each input of a graph is called in the canonical form."""
+    _, order = _code_and_order(graph)
+    return {INPUT_CODES[own].op: INPUT_CODES[new].op for own, new in zip(order, _DIGITS, strict=False)}
+
+
+def _code_and_order(graph: Graph) -> tuple[str, str]:
+    """The code of the canonical form, and the graph's own inputs in the order in which that names them."""
     code = _simplified(graph.root, False)
     by_first_use = sorted([digit for digit in _DIGITS if digit in code], key=code.index)
     if _TIE not in code:
-        return code.translate(_naming("".join(by_first_use)))
+        order = "".join(by_first_use)
+        return code.translate(_naming(order)), order
     # The order of operands that tie and the naming of the inputs depend on each other: take the naming
     # that gives the least code. The inputs met before the first tie have their least names already.
     start = code.index(_TIE)
     met = "".join([digit for digit in by_first_use if code.index(digit) < start])
     ties = _ties(code)
-    codes = [
-        _sort_ties(code.translate(_naming(met + "".join(others))), ties)
-        for others in permutations(by_first_use[len(met) :])
-    ]
-    return min(codes).replace(_TIE, "")
+    orders = [met + "".join(others) for others in permutations(by_first_use[len(met) :])]
+    least, order = min((_sort_ties(code.translate(_naming(order)), ties), order) for order in orders)
+    return least.replace(_TIE, ""), order
 
 
 def _simplified(node: Node, flip: bool) -> str:  # noqa: C901 - one case for each rule

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from autobert_zero.errors import UserError
 from autobert_zero.space import types
 from autobert_zero.space.backbone import Attention, Backbone, Convolution, Layer
+from autobert_zero.space.canonical import canonical, canonical_inputs
 from autobert_zero.space.graph import Graph, Node
 from autobert_zero.space.primitives import INPUTS
 
@@ -108,9 +109,10 @@ def describe_inheritance(plan: Sequence[LayerInheritance], backbone: Backbone) -
 def inputs_by_role(graph: Graph) -> tuple[str, ...]:
     """Which of Q, K, V and P shared weights have for each input of a graph: query, key, value and gate.
 
-    The first input of a role takes its letter; the others take those that are left, in their order.
+    The first input of a role takes its letter; the others take those that are left, in their order. Both are
+    of the canonical form, so that graphs that are equal by algebra share the same inputs.
     """
-    own = roles(graph)
+    own = roles(canonical(graph))
     chosen: dict[str, str] = {}
     for name, role in own.items():
         if _LETTERS[role] not in chosen.values():
@@ -119,7 +121,8 @@ def inputs_by_role(graph: Graph) -> tuple[str, ...]:
     for name in own:
         if name not in chosen:
             chosen[name] = left.pop(0)
-    return tuple(chosen[name] for name in graph.inputs)
+    names = canonical_inputs(graph)
+    return tuple(chosen[names[name]] for name in graph.inputs)
 
 
 def _inherit(layer: Layer, source: Layer, place: int) -> LayerInheritance:
@@ -131,7 +134,11 @@ def _inherit(layer: Layer, source: Layer, place: int) -> LayerInheritance:
         return LayerInheritance(place, False, new=("input projection", "kernel"))
     if not isinstance(source, Attention):
         return LayerInheritance(place, False, new=_projections(layer.graph.inputs))
-    inputs = _matched(roles(layer.graph), roles(source.graph))
+    if layer.canonical_code == source.canonical_code:
+        original = {new: own for own, new in canonical_inputs(source.graph).items()}
+        inputs = {own: original[new] for own, new in canonical_inputs(layer.graph).items()}
+    else:
+        inputs = _matched(roles(layer.graph), roles(source.graph))
     missing = [name for name in layer.graph.inputs if name not in inputs]
     return LayerInheritance(place, False, inputs, new=_projections(missing))
 

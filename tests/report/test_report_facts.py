@@ -240,6 +240,9 @@ def test_costs_are_those_of_the_cost_model() -> None:
     backbones = [trial.proposal.backbone for trial in run.trials]
     assert columns["parameters"] == [cost.parameters(each, run.sizes) for each in backbones]
     assert columns["flops"] == [cost.flops(each, run.sizes, 128) for each in backbones]
+    recorded = replace(run.trials[0].outcome, metrics={"parameters": 7.0})
+    trials = (replace(run.trials[0], outcome=recorded), *run.trials[1:])
+    assert candidates(replace(run, trials=trials))["parameters"] == [7, *columns["parameters"][1:]]
 
 
 def test_failures_are_put_together_by_reason() -> None:

@@ -3,6 +3,7 @@
 import json
 import shutil
 import sqlite3
+from collections.abc import Callable
 from itertools import count
 from pathlib import Path
 from random import Random
@@ -18,6 +19,7 @@ from tokenizers import Tokenizer
 from transformers import AutoModel
 
 import autobert_zero as az
+from autobert_zero import cost
 from autobert_zero.cli.search import search_settings
 from autobert_zero.data.batches import TrainingBatches
 from autobert_zero.data.masking import Masking
@@ -29,7 +31,9 @@ from autobert_zero.hf.encoders import PretrainedEncoder, open_encoder
 from autobert_zero.nn import MaskedLM
 from autobert_zero.nn.teacher_bank import TeacherBank
 from autobert_zero.pretrain.goal import load_teacher
+from autobert_zero.report.data import candidates
 from autobert_zero.report.page import read_page
+from autobert_zero.report.runs import read_reported_run
 from autobert_zero.search.config import SearchConfig
 from autobert_zero.search.history import read_trials
 from autobert_zero.search_runs.prepare import prepare
@@ -40,7 +44,7 @@ from autobert_zero.space.inheritance import even_places, inputs_by_role
 from autobert_zero.training.copying import copy_layers
 from autobert_zero.training.loop import Recipe
 from autobert_zero.zoo import students
-from autobert_zero.zoo.opponents import BERTS_TRUNK
+from autobert_zero.zoo.opponents import BERTS_TRUNK, GATED_CONVOLUTION
 
 STANDARD = "softmax(scale(Q @ K.T)) @ V"
 GATED = f"{STANDARD} * sigmoid(P)"
@@ -95,18 +99,22 @@ def test_a_student_of_the_teachers_layers_computes_what_the_teacher_does(
     assert torch.allclose(ours, theirs, atol=1e-5)
 
 
+@pytest.mark.parametrize("form", [Backbone.canonical, lambda backbone: backbone], ids=["canonical", "own"])
 @pytest.mark.parametrize("trunk", [BERTS_TRUNK, MODERN_TRUNK])
-def test_a_teacher_of_any_layers_and_trunk_is_its_own_student(trunk: dict[str, Any]) -> None:
-    teacher = Backbone.parse("\n".join(["conv 5", "softmax(scale(K @ P.T)) @ Q", GATED, "P * (Q + K)"]))
+def test_a_teacher_of_any_layers_and_trunk_is_its_own_student(
+    trunk: dict[str, Any], form: Callable[[Backbone], Backbone]
+) -> None:
+    formulas = ["conv 5", "softmax(scale(K @ P.T)) @ Q", GATED, "P * (Q + K)", GATED_CONVOLUTION]
+    teacher = Backbone.parse("\n".join([*formulas, "V + K * Q", "sigmoid(P) * (softmax(V @ Q.T) @ K)"]))
     sizes = EncoderConfig(vocab_size=20, width=16, heads=2, max_positions=16, **trunk)
     torch.manual_seed(0)
     model = MaskedLM(teacher, sizes).eval()
     bank = TeacherBank(sizes, teacher, model.state_dict())
     ids = torch.arange(5, 17)[None]
     with torch.no_grad():
-        assert torch.equal(student_of(bank, teacher).encoder(ids), model.encoder(ids))
+        assert torch.allclose(student_of(bank, form(teacher)).encoder(ids), model.encoder(ids), atol=1e-5)
         assert student_of(bank, Backbone.parse(GATED)).encoder(ids).isfinite().all()
-    with pytest.raises(ValueError, match="the bank holds 4 layers, the candidate has 8"):
+    with pytest.raises(ValueError, match="the bank holds 7 layers, the candidate has 14"):
         bank.inherit(MaskedLM(Backbone(teacher.layers * 2), sizes))
 
 
@@ -134,6 +142,7 @@ def test_even_places_by_table(depth: int, limit: int, places: tuple[int, ...]) -
         ("softmax(scale(K @ Q.T)) @ V", ("K", "Q", "V")),
         (GATED, ("Q", "K", "V", "P")),
         ("Q + K", ("P", "Q")),
+        ("V + P", ("P", "Q")),
     ],
 )
 def test_inputs_are_shared_by_their_role(formula: str, inputs: tuple[str, ...]) -> None:
@@ -284,6 +293,10 @@ def test_the_winner_is_a_model_that_names_its_teacher(run: Path, teacher: Path) 
         source = open_source(folder)
         assert f"Distilled from `{teacher}`" in model_card(source, "code.py", "picture.png", [])
     assert "held-out distillation loss" in read_page([run])
+    reported, sizes = read_reported_run(run), open_encoder(str(teacher)).sizes
+    assert candidates(reported)["parameters"] == [
+        cost.parameters(trial.proposal.backbone, sizes) for trial in reported.trials
+    ]
 
 
 @pytest.mark.slow

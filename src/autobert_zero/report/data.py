@@ -92,7 +92,11 @@ def candidates(run: Run) -> Json:
         "reason": {trial.proposal.number: trial.outcome.reason for trial in trials if trial.outcome.reason},
         "round": [trial.proposal.round for trial in trials],
         "parent": [trial.proposal.parent for trial in trials],
-        "parameters": parameters,
+        # As recorded where it was: a model that a search starts from brings its own sizes.
+        "parameters": [
+            int(trial.outcome.metrics["parameters"]) if "parameters" in trial.outcome.metrics else counted
+            for trial, counted in zip(trials, parameters, strict=True)
+        ],
         "flops": flops,
         "latency": [trial.outcome.metrics.get("latency_ms") for trial in trials],
         "seconds": [round(trial.outcome.seconds, 3) for trial in trials],

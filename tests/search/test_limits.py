@@ -102,6 +102,22 @@ def test_a_speedup_is_relative_to_the_model_that_the_search_starts_from() -> Non
         Limits(LimitsConfig(min_speedup=5), Costs(SIZES, 64, latency), teacher).check(space)
 
 
+def test_the_teacher_is_measured_once_and_in_canonical_form() -> None:
+    measured: list[str] = []
+
+    def count(layer: Layer) -> float:
+        measured.append(str(layer))
+        return 1.0
+
+    teacher = Backbone.parse("V + Q\nconv 3")
+    limits = Limits(LimitsConfig(min_speedup=1), Costs(SIZES, 64, count), teacher)
+    own = teacher.canonical()
+    assert [limits.refusal(own) for _ in range(3)] == [None] * 3
+    assert measured == ["Q + K", "conv 3"] * 4  # once for the teacher, then for each draw
+    assert limits.costs.of(teacher)["latency_ms"] == 2.0
+    assert set(measured) == {"Q + K", "conv 3"}
+
+
 @pytest.mark.parametrize(("most", "deepest"), [(0.6, 1), (1.2, 2), (1.7, 3), (9.0, 3)])
 def test_depths_that_no_cheap_stack_has_within_the_limits_are_left_out(most: float, deepest: int) -> None:
     known = (("x", Backbone.parse("\n".join(["conv 3"] * 3))),)

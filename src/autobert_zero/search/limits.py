@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 from autobert_zero import cost
 from autobert_zero.encoder_config import EncoderConfig
@@ -33,7 +34,8 @@ class Costs:
     Attributes:
         sizes: Sizes of the model.
         tokens: Length of the sequence that FLOPs are counted over.
-        latency: Milliseconds of a layer's forward pass, measured; None where no run needs it.
+        latency: Milliseconds of the forward pass of a layer in canonical form, measured; None where no run
+            needs it.
     """
 
     sizes: EncoderConfig
@@ -48,7 +50,7 @@ class Costs:
         }
         latency = self.latency
         if latency is not None:
-            functions["latency_ms"] = lambda backbone: sum(map(latency, backbone.layers))
+            functions["latency_ms"] = lambda backbone: sum(map(latency, backbone.canonical().layers))
         return functions
 
     def of(self, backbone: Backbone) -> dict[str, float]:
@@ -89,7 +91,7 @@ class Limits:
 
     def refusal(self, backbone: CanonicalBackbone) -> str | None:
         """Which limit a backbone is over; None: it is within all."""
-        for limit in self._all():
+        for limit in self._all:
             value = self.costs.functions()[limit.cost](backbone)
             if value > limit.most:
                 return f"{_show(limit.cost, value)}, more than {limit.text}"
@@ -116,7 +118,7 @@ class Limits:
         """
         depth = space.depths[0]
         stacks = _cheap_stacks(space, depth)
-        for limit in self._all():
+        for limit in self._all:
             least = min(map(self.costs.functions()[limit.cost], stacks))
             if least > limit.most:
                 layers = f"{depth} layer{'s' if depth > 1 else ''}"
@@ -131,19 +133,20 @@ class Limits:
                     f"width is {_show(limit.cost, least)}; raise it, or change model.layers or model.width"
                 )
         if all(map(self.refusal, stacks)):
-            names = " and ".join(limit.key for limit in self._all())
+            names = " and ".join(limit.key for limit in self._all)
             raise UserError(f"{names} cannot be met together: no stack of one cheap layer does; raise one")
         for backbone in first:
             reason = self.refusal(backbone.canonical())
             if reason:
                 raise UserError(f"a seed backbone has {reason}; leave it out, or raise the limit")
 
-    @property
+    @cached_property
     def teacher_ms(self) -> float:
         """Milliseconds of the layers of the model that the search starts from."""
         assert self.teacher is not None
         return self.costs.functions()["latency_ms"](self.teacher)
 
+    @cached_property
     def _all(self) -> list[_Limit]:
         """The limits that are set, the cheapest to compute first."""
         values = {name: getattr(self.config, key.removeprefix("limits.")) for name, key in _LIMITS.items()}

@@ -385,7 +385,7 @@ def test_finalists_that_diverge_are_passed_over(
     monkeypatch.setattr(scratch, "train_from_scratch", diverging("screening"))
     done = tiny.command("search", "--config", settings_file, "--out", tmp_path / "run")
     assert done.code == 2
-    assert "every finalist diverged when trained from scratch; lower final.learning_rate" in done.err
+    assert "every finalist diverged in the screening; lower final.learning_rate" in done.err
 
 
 def test_the_users_backbones_come_first_also_after_a_stop(settings_file: Path, tmp_path: Path) -> None:

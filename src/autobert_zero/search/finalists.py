@@ -1,8 +1,9 @@
-"""Who is trained from scratch after a search: the best candidates, and the best of what it was given."""
+"""Who is trained for longer after a search: the best candidates, and the best of what it was given."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 from autobert_zero.errors import UserError
 from autobert_zero.run_folder.names import LEADERBOARD
@@ -75,3 +76,64 @@ def choose_finalists(trials: Sequence[Trial], proxy: ProxyConfig, count: int) ->
         why = "".join(f" (most often: {reason})" for reason, _ in reasons.most_common(1))
         raise UserError(f"no candidate completed{why}, so there is nothing to compare; see {LEADERBOARD}")
     return chosen
+
+
+class Screened(Protocol):
+    """The result of a finalist's training."""
+
+    @property
+    def status(self) -> str:
+        """`complete` or `diverged`."""
+        ...
+
+    @property
+    def selection_loss(self) -> float | None:
+        """On validation text; None where it diverged."""
+        ...
+
+
+def screen(
+    trials: Sequence[Trial],
+    proxy: ProxyConfig,
+    count: int,
+    train: Callable[[Sequence[Trial]], Sequence[Screened]],
+) -> tuple[Trial, list[dict[str, Any]]]:
+    """Chooses the winner of a search among its finalists.
+
+    Args:
+        trials: All of a search.
+        proxy: How they were trained.
+        count: How many finalists there are; the best of what the search was given may come beside them.
+        train: Trains finalists; the results are in their order.
+
+    Returns:
+        The finalist with the lowest loss on validation text, and what was seen of all of them.
+
+    Raises:
+        UserError: No candidate was scored, or every finalist diverged.
+    """
+    standing = standings(trials, proxy)
+    finalists = [trials[number] for number in choose_finalists(trials, proxy, count)]
+    results = train(finalists)
+    losses = {
+        index: result.selection_loss
+        for index, result in enumerate(results)
+        if result.selection_loss is not None
+    }
+    if not losses:
+        raise UserError("every finalist diverged in the screening; lower final.learning_rate")
+    rows = []
+    for trial, result in zip(finalists, results, strict=True):
+        number = trial.proposal.number
+        steps = standing[number].steps
+        rows.append(
+            {
+                "trial": number,
+                "score": standing[number].score,
+                "stopped_after": steps if steps < proxy.steps else None,
+                "status": result.status,
+                "selection_loss": result.selection_loss,
+                "backbone": trial.proposal.backbone.to_list(),
+            }
+        )
+    return finalists[min(losses, key=losses.__getitem__)], rows

@@ -10,7 +10,7 @@ from autobert_zero.files import write_text
 from autobert_zero.run_folder.names import FINALS, SPEEDS, WEIGHTS
 from autobert_zero.search.board import Board
 from autobert_zero.search.comparison import Model, Training, compare_models
-from autobert_zero.search.finalists import choose_finalists, standings
+from autobert_zero.search.finalists import screen
 from autobert_zero.search.progress import RunProgress
 from autobert_zero.search.trial import Trial
 from autobert_zero.search_runs.executors import Executor
@@ -95,39 +95,22 @@ class Finals:
 
     def _screen(self, trials: Sequence[Trial], seed: int) -> tuple[Trial, list[dict[str, Any]]]:
         """The finalist with the lowest validation loss from scratch, and what was seen of all of them."""
-        final = self._setting.config.final
-        proxy = self._setting.config.proxy
-        standing = standings(trials, proxy)
-        stopped = {number: each.steps for number, each in standing.items() if each.steps < proxy.steps}
-        finalists = [trials[number] for number in choose_finalists(trials, proxy, final.finalists)]
-        names = {f"screening-{trial.proposal.number}": trial for trial in finalists}
-        results = self.train(
-            [
+        config = self._setting.config
+
+        def train(finalists: Sequence[Trial]) -> list[Result]:
+            trainings = [
                 Training(
-                    name,
+                    f"screening-{trial.proposal.number}",
                     Model(trial.proposal.backbone, self._setting.model),
-                    final.screening_steps,
-                    final.learning_rate,
+                    config.final.screening_steps,
+                    config.final.learning_rate,
                     seed,
                 )
-                for name, trial in names.items()
+                for trial in finalists
             ]
-        )
-        losses = {name: loss for name in names if (loss := results[name].selection_loss) is not None}
-        if not losses:
-            raise UserError("every finalist diverged when trained from scratch; lower final.learning_rate")
-        screening = [
-            {
-                "trial": trial.proposal.number,
-                "score": standing[trial.proposal.number].score,
-                "stopped_after": stopped.get(trial.proposal.number),
-                "status": results[name].status,
-                "selection_loss": results[name].selection_loss,
-                "backbone": trial.proposal.backbone.to_list(),
-            }
-            for name, trial in names.items()
-        ]
-        return names[min(losses, key=losses.__getitem__)], screening
+            return list(self.train(trainings).values())
+
+        return screen(trials, config.proxy, config.final.finalists, train)
 
     def train(self, trainings: Sequence[Training]) -> dict[str, Result]:
         """Trains what is not in the folder yet; results by name."""

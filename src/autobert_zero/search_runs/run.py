@@ -90,7 +90,7 @@ def run_search(
         finals = (
             Finals(setting, out, progress, executor)
             if setting.start is None
-            else StudentFinals(setting, out, progress, limits)
+            else StudentFinals(setting, out, progress, limits, evaluator)
         )
         clock = Clock(out / TIMES, start)
         if resumed or config.storage is not None:

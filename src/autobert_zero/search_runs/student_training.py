@@ -1,0 +1,167 @@
+"""A distillation of a search from a model: a pre-training in a folder of its own, done once."""
+
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import Tensor
+
+from autobert_zero.errors import UserError
+from autobert_zero.pretrain.config import (
+    PhaseConfig,
+    PretrainConfig,
+    PretrainModelConfig,
+    RecipeConfig,
+    ReportConfig,
+    TextConfig,
+)
+from autobert_zero.pretrain.folder import read_summary
+from autobert_zero.pretrain.model import save_model
+from autobert_zero.pretrain.run import run_pretraining
+from autobert_zero.progress import Reporter
+from autobert_zero.run_folder.names import CHECKPOINTS, FINALS, METRICS, STUDENTS
+from autobert_zero.search.board import Board
+from autobert_zero.search_runs.prepare import Setting
+from autobert_zero.shared_config import ModelConfig
+from autobert_zero.space import Backbone
+from autobert_zero.training.loop import Diverged
+
+Weights = Callable[[Backbone], dict[str, Tensor]]
+"""From a backbone to what a student of it starts with, by the names of `MaskedLM`."""
+
+
+@dataclass(frozen=True)
+class Distilled:
+    """The result of a distillation.
+
+    Attributes:
+        status: `complete` or `diverged`.
+        reason: Why it diverged.
+        selection_loss: On validation text; chooses among finalists and rates.
+        val_loss: On held-out text.
+        cosine: Mean cosine of its embeddings and the teacher's on held-out text; None where texts are not
+            compared.
+        tokens: Tokens trained on.
+        seconds: Time of training.
+        tokens_per_second: Of training.
+    """
+
+    status: str
+    reason: str = ""
+    selection_loss: float | None = None
+    val_loss: float | None = None
+    cosine: float | None = None
+    tokens: int = 0
+    seconds: float = 0.0
+    tokens_per_second: float = 0.0
+
+
+class StudentTrainer:
+    """Distils students; what is finished in the run folder is read, not repeated.
+
+    The winner's folder is `final`, the others are in `students`; `transformers` loads all of them.
+
+    Args:
+        setting: Of the run.
+        out: The run folder.
+        progress: What the user sees.
+    """
+
+    def __init__(self, setting: Setting, out: Path, progress: Reporter) -> None:
+        self._setting = setting
+        self._out = out
+        self._progress = progress
+        self._board: Board | None = None
+
+    def log(self, board: Board | None) -> None:
+        """Writes the results that come into TensorBoard's logs."""
+        self._board = board
+
+    def run(
+        self, name: str, backbone: Backbone, weights: Weights, steps: int, rate: float, seed: int
+    ) -> Distilled:
+        """Distils a student, or reads what came of it before.
+
+        Args:
+            name: Names it in progress, results and its folder.
+            backbone: Its layers.
+            weights: What it starts with.
+            steps: Number of updates.
+            rate: Peak learning rate.
+            seed: Seed of batches and dropout.
+        """
+        folder = self._out / (FINALS if name == "best" else f"{STUDENTS}/{name}")
+        if read_summary(folder) is None:
+            start = self._out / STUDENTS / f"{name}-start"
+            config = self._config(backbone, steps, rate, seed)
+            save_model(config, weights(backbone), self._setting.tokenizer, start)
+            try:
+                started = config.model_copy(update={"start": str(start.absolute())})
+                run_pretraining(started, folder, _Named(name, self._progress))
+            except UserError as error:
+                if not isinstance(error.__cause__, Diverged):
+                    raise
+                self._progress.say(f"{name}: {error.__cause__}")
+                return Distilled("diverged", str(error.__cause__))
+            finally:
+                shutil.rmtree(start)
+            shutil.rmtree(folder / CHECKPOINTS)
+        summary = read_summary(folder) or {}
+        result = Distilled(
+            "complete",
+            selection_loss=summary["validation_loss"],
+            val_loss=summary["holdout_loss"],
+            cosine=summary.get("holdout_cosine"),
+            tokens=summary["tokens"],
+            seconds=summary["seconds"],
+            tokens_per_second=summary["tokens_per_second"],
+        )
+        near = "" if result.cosine is None else f", cosine to the teacher {result.cosine:.4f}"
+        self._progress.say(f"{name}: held-out distillation loss {result.val_loss:.4f}{near}")
+        if self._board is not None:
+            rows = map(json.loads, (folder / METRICS).read_text(encoding="utf-8").splitlines())
+            curve = [(row["step"], row["loss"]) for row in rows if "loss" in row]
+            self._board.write_final(name, curve, result.val_loss)
+        return result
+
+    def _config(self, backbone: Backbone, steps: int, rate: float, seed: int) -> PretrainConfig:
+        """A distillation as a pre-training, without what it starts from."""
+        config, sizes = self._setting.config, self._setting.model
+        model = {name: getattr(sizes, name) for name in ModelConfig.model_fields}
+        return PretrainConfig(
+            seed=seed,
+            device=config.device,
+            precision=config.precision,
+            backbone=tuple(backbone.to_list()),
+            distil=config.distil,
+            text=TextConfig(
+                corpus=config.data.corpus,
+                text_column=config.data.text_column,
+                document=config.data.document,
+                isolated=True,
+            ),
+            model=PretrainModelConfig(
+                **model | {"feed_forward": sizes.inner},
+                vocab_size=sizes.vocab_size,
+                max_positions=sizes.max_positions,
+            ),
+            phases=(PhaseConfig(steps=steps, length=config.data.length, batch_size=config.final.batch_size),),
+            recipe=RecipeConfig(learning_rate=rate),
+            report=ReportConfig(),
+        )
+
+
+class _Named(Reporter):
+    """Passes the progress of a distillation on under its own name, and none of its lines."""
+
+    def __init__(self, name: str, progress: Reporter) -> None:
+        self._name = name
+        self._progress = progress
+
+    def say(self, text: str) -> None:
+        pass
+
+    def update(self, name: str, done: int, total: int, note: str = "") -> None:
+        self._progress.update(self._name if name == "pre-training" else name, done, total, note)

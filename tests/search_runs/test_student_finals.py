@@ -1,0 +1,112 @@
+"""What the comparison of a search from a model distils, and from which weights; nothing is trained."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from rich.console import Console
+from torch import Tensor
+
+from autobert_zero.encoder_config import EncoderConfig
+from autobert_zero.nn import MaskedLM
+from autobert_zero.nn.teacher_bank import TeacherBank
+from autobert_zero.search.config import LimitsConfig, SearchConfig
+from autobert_zero.search.limits import Costs, Limits
+from autobert_zero.search.progress import RunProgress
+from autobert_zero.search.trial import Outcome, Proposal, Status, Trial
+from autobert_zero.search_runs.start_model import StartModel
+from autobert_zero.search_runs.student_finals import StudentFinals
+from autobert_zero.search_runs.student_training import Distilled, StudentTrainer, Weights
+from autobert_zero.settings import resolve
+from autobert_zero.space import Backbone
+from autobert_zero.zoo.opponents import GATED_CONVOLUTION
+
+SIZES = EncoderConfig(vocab_size=20, width=16, heads=2, max_positions=16)
+TEACHER = Backbone.parse("\n".join([GATED_CONVOLUTION, "softmax(scale(K @ P.T)) @ Q", "conv 3", "conv 5"]))
+
+
+class Recorded:
+    """What was distilled: the weights that each model starts with, by name."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.models: dict[str, MaskedLM] = {}
+        monkeypatch.setattr(StudentTrainer, "run", self.run)
+
+    def run(self, name: str, backbone: Backbone, weights: Weights, *rest: Any) -> Distilled:
+        model = MaskedLM(backbone, SIZES).eval()
+        model.load_state_dict(weights(backbone))
+        self.models[name] = model
+        loss = 1 + len(self.models) / 10
+        return Distilled("complete", selection_loss=loss, val_loss=loss)
+
+
+def compared(out: Path, best: Backbone, stopped: bool = False) -> tuple[MaskedLM, Mapping[str, Any]]:
+    """The teacher, whose head is not known, and the summary of a comparison."""
+    torch.manual_seed(0)
+    teacher = MaskedLM(TEACHER, SIZES).eval()
+    weights = {name: tensor for name, tensor in teacher.state_dict().items() if name.startswith("encoder.")}
+    start: Any = StartModel(SimpleNamespace(name="t"), TEACHER, weights, "")  # type: ignore[arg-type]
+    changes = {"proxy": {"sharing": "none", "rungs": [0.5], "steps": 4}, "final": {"rates": []}}
+    setting: Any = SimpleNamespace(start=start, model=SIZES, config=resolve(SearchConfig(), changes))
+    evaluator: Any = SimpleNamespace(bank=TeacherBank(SIZES, TEACHER, weights))
+    limits = Limits(LimitsConfig(), Costs(SIZES, 16, lambda layer: 1.0))
+    rungs = {"rung 2": -1.0}
+    outcome = Outcome(Status.PRUNED, metrics=rungs) if stopped else Outcome(Status.COMPLETE, -1.0, "", rungs)
+    trial = Trial(Proposal(0, best.canonical(), mutations=("known: x",)), outcome)
+    with RunProgress(Console(quiet=True)) as progress:
+        return teacher, StudentFinals(setting, out, progress, limits, evaluator).run([trial])
+
+
+def test_the_first_half_computes_what_the_teachers_first_layers_do(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    recorded = Recorded(monkeypatch)
+    teacher, summary = compared(tmp_path, Backbone.parse("conv 9\nconv 9"))
+    ids = torch.arange(5, 17)[None]
+    truncated = teacher.encoder
+    truncated.layers = truncated.layers[:2]
+    with torch.no_grad():
+        expected: Tensor = truncated(ids)
+        ours = recorded.models["first-half"].encoder(ids)
+    assert torch.equal(ours, expected)
+    assert summary["first-half"]["backbone"] == [str(layer) for layer in TEACHER.layers[:2]]
+    heads = [
+        {name: tensor for name, tensor in model.state_dict().items() if not name.startswith("encoder.")}
+        for model in recorded.models.values()
+    ]
+    for head in heads[1:]:
+        assert all(torch.equal(head[name], tensor) for name, tensor in heads[0].items())
+
+
+@pytest.mark.parametrize(
+    ("best", "same"),
+    [("conv 9\nconv 7", "convolution"), ("softmax(scale(K @ P.T)) @ V\nconv 5", "every-second")],
+)
+def test_an_opponent_that_is_the_winner_is_distilled_once(
+    best: str, same: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    recorded = Recorded(monkeypatch)
+    _, summary = compared(tmp_path, Backbone.parse(best))
+    assert same not in recorded.models
+    assert {**summary["best"], "trial": None} == {**summary[same], "trial": None}
+    assert {"screening-0", "best", "first-half", "hybrid"} <= set(recorded.models)
+
+
+def test_the_screening_says_where_a_rung_stopped_a_finalist(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    Recorded(monkeypatch)
+    _, summary = compared(tmp_path, Backbone.parse("conv 9"), stopped=True)
+    assert summary["screening"] == [
+        {
+            "trial": 0,
+            "score": -1.0,
+            "stopped_after": 2,
+            "status": "complete",
+            "selection_loss": 1.1,
+            "backbone": ["conv 9"],
+        }
+    ]

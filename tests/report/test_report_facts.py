@@ -15,6 +15,7 @@ from autobert_zero.report.curves import best_so_far, differing_settings, group_c
 from autobert_zero.report.data import candidates, failures, run_data, saved
 from autobert_zero.report.frequencies import frequencies
 from autobert_zero.report.lineage import gains, lineage
+from autobert_zero.report.page import sentence
 from autobert_zero.report.pareto import front
 from autobert_zero.report.runs import Run
 from autobert_zero.report.timeline import timeline
@@ -191,9 +192,28 @@ def test_other_text_under_the_same_name_is_not_compared() -> None:
 def test_settings_of_the_machine_separate_nothing() -> None:
     one = toy_run(10)
     assert one.config is not None
-    other = replace(one, config=resolve(one.config, {"device": "cpu", "final": {"workers": 3}}))
-    ((group,),) = (each.groups for each in group_comparable([one, other]))
+    distil = {"distil": {"teacher": "bert"}, "proxy": {"sharing": "none"}}
+    machine = {"device": "cpu", "gpu_share": 0.5, "final": {"workers": 3}, "distil": {"kept_gigabytes": 1}}
+    first = resolve(one.config, distil)
+    runs = [replace(one, config=config) for config in (first, resolve(first, machine))]
+    ((group,),) = (each.groups for each in group_comparable(runs))
     assert group.runs == [0, 1]
+
+
+def test_distillation_losses_are_no_nats_and_have_no_noise_of_their_own() -> None:
+    finals = {
+        name: {"status": "complete", "val_loss": loss}
+        for name, loss in (("best", 0.02), ("hybrid", 0.03), ("convolution", 0.015))
+    }
+    config = resolve(toy_config(), {"distil": {"teacher": "bert"}, "proxy": {"sharing": "none"}})
+    run = Run("r", config, trials=FAMILY, finals=finals)
+    ((group,),) = (each.groups for each in group_comparable([run]))
+    assert sentence(group) == (
+        "Over one run the found student beats the hand-made hybrid by 0.010 in distillation loss, is beaten "
+        "by convolutions only by 0.005 in distillation loss."
+    )
+    ((group,),) = (each.groups for each in group_comparable([replace(run, config=toy_config())]))
+    assert "is not told apart from the hand-made hybrid (0.010 nats)" in sentence(group)
 
 
 def test_many_differing_settings_do_not_make_a_label() -> None:

@@ -12,7 +12,10 @@ from scipy.special import stdtrit
 from autobert_zero.report.runs import Run
 from autobert_zero.search.trial import Trial
 
-_UNCOUNTED = ("seed", "device", "precision", "storage", "study", "final.workers")
+_UNCOUNTED = (
+    *("seed", "device", "gpu_share", "precision", "storage", "study", "final.workers"),
+    "distil.kept_gigabytes",
+)
 """Settings that tell neither groups nor comparisons apart: where and by whom a run is computed."""
 
 _MEASURED_BY = (
@@ -66,6 +69,7 @@ class Group:
         leads: For each opponent its loss over that of the found backbone, run by run.
         counts: Numbers of candidates at which the curve is given, up to the shortest run.
         curve: The best score so far at each of them.
+        distilled: Whether the losses are distances to a teacher, not nats.
     """
 
     label: str
@@ -74,6 +78,7 @@ class Group:
     leads: dict[str, Interval]
     counts: list[int]
     curve: list[Interval]
+    distilled: bool
 
 
 def best_so_far(trials: Sequence[Trial]) -> list[float]:
@@ -203,6 +208,7 @@ def _group(label: str, indices: list[int], runs: Sequence[Run]) -> Group:
         leads={name: interval(values) for name, values in leads.items()},
         counts=counts,
         curve=[interval([curve[count - 1] for curve in curves]) for count in counts],
+        distilled=(config := runs[indices[0]].config) is not None and config.distil is not None,
     )
 
 

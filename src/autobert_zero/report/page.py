@@ -159,19 +159,24 @@ def sentence(group: Group) -> str:
     many = f"{len(group.runs)} runs" if len(group.runs) > 1 else "one run"
     if not group.leads:
         return f"{many.capitalize()}, none with a final comparison."
-    return f"Over {many} the found backbone {_standing(group.leads)}."
+    found = "found student" if group.distilled else "found backbone"
+    return f"Over {many} the {found} {_standing(group.leads, group.distilled)}."
 
 
-def _standing(leads: Mapping[str, Interval]) -> str:
-    """Whom the found backbone beats, and who beats it, beyond the interval or the noise of one seed."""
+def _standing(leads: Mapping[str, Interval], distilled: bool) -> str:
+    """Whom the found backbone beats, and who beats it, beyond the interval or the noise of one seed.
+
+    How much distillation losses of one seed differ by chance is not known.
+    """
+    unit = " in distillation loss" if distilled else " nats"
     kinds: dict[str, list[str]] = {"beats": [], "is not told apart from": [], "is beaten by": []}
     for opponent, lead in leads.items():
-        noise = NOISE if lead.half is None else lead.half
+        noise = lead.half if lead.half is not None else 0.0 if distilled else NOISE
         if abs(lead.mean) < noise:
-            kinds["is not told apart from"].append(f"{LABELS[opponent]} ({_interval(lead)} nats)")
+            kinds["is not told apart from"].append(f"{LABELS[opponent]} ({_interval(lead)}{unit})")
         else:
             by = _interval(Interval(abs(lead.mean), lead.half))
-            kinds["beats" if lead.mean >= 0 else "is beaten by"].append(f"{LABELS[opponent]} by {by} nats")
+            kinds["beats" if lead.mean >= 0 else "is beaten by"].append(f"{LABELS[opponent]} by {by}{unit}")
     return ", ".join(f"{kind} {' and '.join(names)}" for kind, names in kinds.items() if names)
 
 

@@ -269,9 +269,13 @@ def test_mutations_end_whatever_the_generator_gives(stuck_at: float) -> None:
 def test_layers_come_and_go_within_the_bounds_of_the_depth() -> None:
     space, random = Space(3, max_ops=3, min_layers=1), Random(0)
     backbone, depths, names = Backbone.parse("conv 3\nconv 5"), Counter[int](), Counter[str]()
+    places: set[tuple[int, int]] = set()
     for _ in range(300):
         backbone, change = mutate_layer_type(random, backbone, space)
         depths[len(backbone.layers)] += 1
         names.update(name for name in ("added", "taken out") if name in change)
+        if "added" in change:
+            places.add((int(change.split(",")[0].removeprefix("layer ")), len(backbone.layers)))
     assert set(depths) == {1, 2, 3}
+    assert places == {(1, 2), (2, 2), (1, 3), (2, 3), (3, 3)}
     assert min(names["added"], names["taken out"]) > 20

@@ -202,10 +202,11 @@ def mutate_layer_type(random: Random, backbone: Backbone, space: Space) -> tuple
 def _mutate_depth(random: Random, backbone: Backbone, space: Space) -> tuple[Backbone, str]:
     """One layer more or one less, within the bounds."""
     layers, depth = backbone.layers, len(backbone.layers)
-    index = random.randrange(depth)
     if random.choice([other > depth for other in (depth - 1, depth + 1) if other in space.depths]):
+        index = random.randrange(depth + 1)  # before any layer, or after the last
         new = sample_layer(random, space)
         return Backbone((*layers[:index], new, *layers[index:])), f"layer {index + 1}, added: {new}"
+    index = random.randrange(depth)
     shorter = Backbone((*layers[:index], *layers[index + 1 :]))
     return shorter, f"layer {index + 1}, taken out: {layers[index]}"
 

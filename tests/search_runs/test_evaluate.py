@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -155,6 +156,16 @@ def test_a_card_measures_the_memory_of_a_candidate(
     if status is Status.FAILED:
         assert outcome.reason == "took 2.5 GB of memory, more than 2"
         assert steps == []
+
+
+def test_the_memory_of_a_teacher_is_no_candidates(setting: Setting, monkeypatch: pytest.MonkeyPatch) -> None:
+    evaluator, events = with_proxy(setting, max_memory_gb=2.0), list[str]()
+    model = SimpleNamespace(to=lambda device: events.append("teacher moved"))
+    monkeypatch.setattr(evaluator, "_start", SimpleNamespace(teacher=SimpleNamespace(model=model)))
+    monkeypatch.setattr(torch.cuda, "memory_allocated", lambda device: events.append("measured"))
+    monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", lambda device: None)
+    evaluator._in_memory(2.0, lambda *rest: None)
+    assert events == ["teacher moved", "measured"]
 
 
 def test_a_candidate_over_the_time_limit_is_stopped(setting: Setting) -> None:

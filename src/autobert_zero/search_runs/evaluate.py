@@ -245,6 +245,8 @@ class ProxyEvaluator:
 
     def _in_memory(self, most: float, on_step: Watch) -> Watch:
         """Stops a candidate on a card, which counts what its own kernels allocate."""
+        if self._start is not None:
+            self._start.teacher.model.to(self._device)  # its memory is no candidate's
         before = torch.cuda.memory_allocated(self._device)
         torch.cuda.reset_peak_memory_stats(self._device)
 

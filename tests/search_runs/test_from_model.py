@@ -212,7 +212,7 @@ def test_students_of_a_teacher_by_table() -> None:
 
 def test_the_known_students_are_the_deepest_within_the_limits() -> None:
     teacher: Any = None
-    start = StartModel(teacher, Backbone.parse("\n".join([STANDARD, "conv 3"] * 3)), {}, "")
+    start = StartModel(teacher, Backbone.parse("\n".join([STANDARD, "conv 3"] * 3)), {})
     kernels = {"conv 9": 3, "conv 7": 2, "conv 3": 1}
 
     def refused(backbone: Backbone) -> str | None:

@@ -48,7 +48,7 @@ def compared(out: Path, best: Backbone, stopped: bool = False) -> tuple[MaskedLM
     torch.manual_seed(0)
     teacher = MaskedLM(TEACHER, SIZES).eval()
     weights = {name: tensor for name, tensor in teacher.state_dict().items() if name.startswith("encoder.")}
-    start: Any = StartModel(SimpleNamespace(name="t"), TEACHER, weights, "")  # type: ignore[arg-type]
+    start: Any = StartModel(SimpleNamespace(name="t"), TEACHER, weights)  # type: ignore[arg-type]
     changes = {"proxy": {"sharing": "none", "rungs": [0.5], "steps": 4}, "final": {"rates": []}}
     setting: Any = SimpleNamespace(start=start, model=SIZES, config=resolve(SearchConfig(), changes))
     evaluator: Any = SimpleNamespace(bank=TeacherBank(SIZES, TEACHER, weights))

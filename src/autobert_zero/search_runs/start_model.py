@@ -35,13 +35,11 @@ class StartModel:
         teacher: What candidates learn from.
         backbone: Its layers.
         weights: By the names of `MaskedLM`; those of the head may be missing.
-        source: Its folder or its name on the Hub.
     """
 
     teacher: Teacher
     backbone: Backbone
     weights: Mapping[str, Tensor]
-    source: str
 
     @property
     def sizes(self) -> EncoderConfig:
@@ -142,7 +140,7 @@ def load_start_model(encoder: "PretrainedEncoder", config: SearchConfig, tokeniz
             f"most {depth}"
         )
     teacher = load_teacher(encoder, settings, tokenizer, config.data.length, sizes.width)
-    return StartModel(teacher, encoder.backbone, encoder.weights(), encoder.source)
+    return StartModel(teacher, encoder.backbone, encoder.weights())
 
 
 def draw_for_copying(space: Space) -> Callable[[Random], Layer]:

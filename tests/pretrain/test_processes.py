@@ -105,6 +105,35 @@ def test_two_processes_distil_as_one(
         torch.testing.assert_close(tensor, weights(two)[name], rtol=1e-3, atol=1e-4)
 
 
+STREAM_AHEAD = """
+from autobert_zero import cli
+from autobert_zero.data import streaming
+from autobert_zero.pretrain import text
+from autobert_zero.training import loop
+loop.runs_ahead = lambda device: True  # as on a GPU: a thread prepares the next batches
+streaming.StreamingBatches.__init__.__defaults__ = (20,)
+text.first_block = lambda source: streaming.first_block(source, 20)
+cli.main()
+"""
+
+
+def test_two_processes_stream_while_they_exchange_gradients(corpus_file: Path, tmp_path: Path) -> None:
+    """A thread tokenises a block for about every second step."""
+    program = tmp_path / "ahead.py"
+    program.write_text(STREAM_AHEAD)
+    phases = "phases=[{steps: 40, length: 16, batch_size: 8}]"
+    steady = (phases, "text.streaming=true", "model.dropout=0", "report.log_every=1", "precision=fp32")
+    curves = []
+    for name, launch in (("one", [sys.executable]), ("two", TORCHRUN)):
+        out = tmp_path / name
+        command = [*launch, str(program), *map(str, arguments(corpus_file, out, *steady))]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
+        assert done.returncode == 0, done.stderr[-4000:]
+        curves.append([line["loss"] for line in read_log(out) if "loss" in line])
+    assert len(curves[0]) == 40
+    assert curves[0] == pytest.approx(curves[1], abs=1e-4)
+
+
 def check_same_evaluations(one: Path, two: Path) -> None:
     """What two processes measured together, one measured alone."""
     names = ("validation_loss", "mlm_accuracy")

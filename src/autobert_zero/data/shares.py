@@ -1,6 +1,8 @@
 """Several processes tokenise a block of text together, each its share."""
 
 from collections.abc import Sequence
+from datetime import timedelta
+from functools import cache
 
 import numpy as np
 import torch
@@ -13,6 +15,9 @@ from autobert_zero.data.splits import Sequences
 SHARE = 1250
 """Documents that are packed together. It does not depend on the number of processes, so neither do the
 sequences; what is left at the end of a share is dropped."""
+
+PATIENCE = timedelta(hours=12)
+"""How long processes wait for each other; one may read or tokenise a slow corpus meanwhile."""
 
 
 def tokenise_together(
@@ -32,22 +37,25 @@ def tokenise_together(
     }
     if processes == 1:
         return np.concatenate([own[number] for number in range(len(shares))])
-    counts = torch.zeros(len(shares), dtype=torch.int64, device=_communication_device())
+    counts = torch.zeros(len(shares), dtype=torch.int64)
     for number, rows in own.items():
         counts[number] = len(rows)
-    distributed.all_reduce(counts)
+    distributed.all_reduce(counts, group=_group_for_text())
     ends = counts.cumsum(0).tolist()
     # Every process fills in its own rows, so that the sum over all processes is all rows.
-    gathered = torch.zeros((ends[-1], length), dtype=torch.int64, device=_communication_device())  # (N, n)
+    gathered = torch.zeros((ends[-1], length), dtype=torch.int64)  # (N, n)
     for number, rows in own.items():
         gathered[ends[number] - len(rows) : ends[number]] = torch.from_numpy(rows.astype(np.int64))
-    distributed.all_reduce(gathered)
+    distributed.all_reduce(gathered, group=_group_for_text())
     kind = tokenise_batches([], tokenizer, length, words).dtype
-    return gathered.cpu().numpy().astype(kind)
+    return gathered.numpy().astype(kind)
 
 
-def _communication_device() -> torch.device:
-    """Where tensors have to be to be sent."""
-    if "gloo" in distributed.get_backend() or "mpi" in distributed.get_backend():
-        return torch.device("cpu")
-    return torch.accelerator.current_accelerator() or torch.device("cpu")
+@cache
+def _group_for_text() -> "distributed.ProcessGroup":
+    """All processes, apart from the group that exchanges gradients.
+
+    Where batches are prepared ahead, a thread tokenises while gradients are exchanged: in one group processes
+    might begin the two in different orders.
+    """
+    return distributed.new_group(backend="gloo", timeout=PATIENCE)

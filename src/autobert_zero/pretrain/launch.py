@@ -1,9 +1,9 @@
 """Several processes that train one model: who started them, and what Accelerate makes of it."""
 
 import os
-from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from autobert_zero.data.shares import PATIENCE
 from autobert_zero.devices import find_device
 from autobert_zero.errors import UserError
 from autobert_zero.extras import require
@@ -13,9 +13,6 @@ if TYPE_CHECKING:
 
 _COUNTS = ("WORLD_SIZE", "PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE")
 """Where torchrun, `accelerate launch` and the kinds of mpirun write how many processes they start."""
-
-_PATIENCE = timedelta(hours=12)
-"""How long processes wait for each other; the first of a machine tokenises the corpus meanwhile."""
 
 
 def launched(device: str) -> "Accelerator | None":
@@ -45,7 +42,7 @@ def launched(device: str) -> "Accelerator | None":
     accelerator = Accelerator(
         cpu=kind == "cpu",
         mixed_precision="no",  # the config's precision decides, not the launcher's
-        kwargs_handlers=[InitProcessGroupKwargs(timeout=_PATIENCE)],
+        kwargs_handlers=[InitProcessGroupKwargs(timeout=PATIENCE)],
     )
     if accelerator.num_processes != count:
         raise UserError(

@@ -23,10 +23,11 @@ def pool() -> Iterator[WorkerPool]:
     made.close()
 
 
-def double(number: int, report: Report) -> tuple[int, int, str]:
+def double(number: int, report: Report) -> tuple[int, int, bool, str]:
     for step in range(3):
         report(number, step)
-    return 2 * number, torch.get_num_threads(), os.environ["CUDA_VISIBLE_DEVICES"]
+    deterministic = torch.are_deterministic_algorithms_enabled()
+    return 2 * number, torch.get_num_threads(), deterministic, os.environ["CUDA_VISIBLE_DEVICES"]
 
 
 def die_once(marker: Path, report: Report) -> int:
@@ -61,11 +62,22 @@ def test_calls_are_made_and_report(pool: WorkerPool) -> None:
     seen: list[tuple[int, int]] = []
     calls = [(number,) for number in range(5)]
     found = dict(pool.run(double, calls, lambda *values: seen.append(values)))
-    assert {number: found[number][:2] for number in found} == {number: (2 * number, 1) for number in range(5)}
-    assert {card for _, _, card in found.values()} == {"GPU-a", "7"}  # each worker sees one of them
+    assert {number: found[number][:3] for number in found} == {n: (2 * n, 1, False) for n in range(5)}
+    assert {card for *_, card in found.values()} == {"GPU-a", "7"}  # each worker sees one of them
     assert sorted(seen) == [(number, step) for number in range(5) for step in range(3)]
     assert dict(pool.run(double, [(7,)]))[0][:2] == (14, 1)
     assert dict(pool.run(double, [])) == {}
+
+
+def test_workers_are_as_deterministic_as_their_parent() -> None:
+    pool = WorkerPool(1, cards=("0",))
+    torch.use_deterministic_algorithms(True)
+    try:
+        ((_, (_, _, deterministic, _)),) = pool.run(double, [(1,)])
+    finally:
+        torch.use_deterministic_algorithms(False)
+        pool.close()
+    assert deterministic
 
 
 def test_a_killed_worker_is_replaced_and_only_the_guilty_call_fails(pool: WorkerPool, tmp_path: Path) -> None:

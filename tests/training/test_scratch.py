@@ -199,3 +199,13 @@ def test_a_job_that_kills_its_worker_ends_with_a_line(text: Splits, monkeypatch:
     monkeypatch.setattr(WorkerPool, "run", run)
     with pytest.raises(UserError, match=r"^hybrid: its worker died 2 times; free some memory, or set final"):
         train_all([job(text), job(text, "hybrid")], 2, lambda *step: None, lambda result: None)
+
+
+def test_the_device_is_made_ready_where_the_job_is_trained(
+    text: Splits, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Find_device sets for its own process what a device needs; workers are processes of their own."""
+    seen: list[str] = []
+    monkeypatch.setattr(scratch, "find_device", lambda name: seen.append(name) or torch.device(name))
+    train_from_scratch(job(text))
+    assert seen == ["cpu"]

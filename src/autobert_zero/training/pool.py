@@ -1,4 +1,7 @@
-"""Worker processes of this machine: they end with their parent, and one that dies is replaced."""
+"""Worker processes of this machine: they end with their parent, and one that dies is replaced.
+
+They use only deterministic kernels where their parent does.
+"""
 
 import multiprocessing
 import os
@@ -14,7 +17,7 @@ from typing import Any
 
 import torch
 
-from autobert_zero.devices import VISIBLE_CARDS
+from autobert_zero.devices import VISIBLE_CARDS, make_deterministic
 from autobert_zero.errors import UserError
 from autobert_zero.memory import keep_freed_memory
 from autobert_zero.signals import leave_to_parent
@@ -49,7 +52,7 @@ class WorkerPool:
         workers: How many.
         threads: PyTorch's threads in each; None: as PyTorch finds.
         cards: Values of `CUDA_VISIBLE_DEVICES`: worker i sees the (i modulo their number)th card only, as
-            `cuda:0`. None: all see what this process sees.
+            `cuda:0`. Empty: all see what this process sees.
         deaths: A call whose worker died so often while it was alone has failed; 0: no call is made again.
     """
 
@@ -144,7 +147,8 @@ class WorkerPool:
                 self._forget(number)
         connection, theirs = self._context.Pipe()
         card = self._cards[number % len(self._cards)] if self._cards else None
-        arguments_of_worker = (theirs, self._end, self._threads, card)
+        deterministic = torch.are_deterministic_algorithms_enabled()
+        arguments_of_worker = (theirs, self._end, self._threads, card, deterministic)
         process = self._context.Process(target=_serve, args=arguments_of_worker, daemon=True)
         process.start()
         theirs.close()  # the worker's death is the end of the connection only if nobody else holds it
@@ -189,7 +193,9 @@ def _returned(message: tuple[str, Any]) -> Any:
     return value
 
 
-def _serve(connection: Connection, end: Connection, threads: int | None, card: str | None) -> None:
+def _serve(
+    connection: Connection, end: Connection, threads: int | None, card: str | None, deterministic: bool
+) -> None:
     """What a worker does until its parent ends."""
     if card is not None:  # CUDA reads it when it is first used, which is later
         os.environ[VISIBLE_CARDS] = card
@@ -197,6 +203,8 @@ def _serve(connection: Connection, end: Connection, threads: int | None, card: s
     leave_to_parent()
     if threads is not None:
         torch.set_num_threads(threads)
+    if deterministic:
+        make_deterministic()
 
     def end_with_the_parent() -> None:
         end.poll(None)

@@ -17,7 +17,7 @@ from safetensors.torch import save_file
 from autobert_zero.data.batches import evaluation_batches, training_batches
 from autobert_zero.data.masking import Vocabulary
 from autobert_zero.data.splits import Split, Splits
-from autobert_zero.devices import cards_of
+from autobert_zero.devices import cards_of, find_device
 from autobert_zero.errors import UserError
 from autobert_zero.files import written_whole
 from autobert_zero.nn import EncoderConfig, MaskedLM
@@ -124,7 +124,7 @@ OnStep = Callable[[str, int, int], None]
 
 def train_from_scratch(job: Job, on_step: OnStep = lambda name, done, of: None) -> Result:
     """Trains and measures one model."""
-    device = torch.device(job.device)
+    device = find_device(job.device)  # a worker process begins without what the device needs
     torch.manual_seed(job.seed)
     model = MaskedLM(job.backbone, job.model).to(device)
     recipe = job.recipe

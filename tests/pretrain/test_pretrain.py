@@ -27,8 +27,8 @@ from autobert_zero.pretrain import training
 from autobert_zero.pretrain.config import PretrainConfig
 from autobert_zero.pretrain.folder import read_config
 from autobert_zero.pretrain.log import read_log
-from autobert_zero.pretrain.start import search_config
 from autobert_zero.run_folder import read_record
+from autobert_zero.search.config import read_search_config
 from autobert_zero.settings import resolve
 from autobert_zero.training import checkpoint
 from autobert_zero.training import goal as goals
@@ -293,7 +293,7 @@ SHORT = ("--set", "phases=[{steps: 2, length: 16, batch_size: 4}]")
 def test_the_backbone_of_a_run_brings_what_it_was_found_with(
     finished_run: Path, whole: Path, tmp_path: Path
 ) -> None:
-    for run, corpus in ((finished_run, search_config(finished_run).data.corpus), (whole, None)):
+    for run, corpus in ((finished_run, read_search_config(finished_run).data.corpus), (whole, None)):
         out = tmp_path / f"from {run.parent.name}"
         done = tiny.command("pretrain", "--backbone", run, "--out", out, *SHORT)
         assert done.code == 0, done.err

@@ -294,7 +294,7 @@ def test_mistakes_are_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     for arguments, message in (
         (("bert",), "draw needs --out FILE for a picture, or --artifacts N for those of a run"),
-        ((tmp_path, "--artifacts", 3), "holds no run (no config.yaml)"),
+        ((tmp_path, "--artifacts", 3), "holds no search (no config.yaml)"),
         (("bert", "-o", tmp_path / "a.gif"), "has the suffix '.gif'; a picture ends in .svg, .png, .pdf"),
         (("bert", "-o", tmp_path / "a"), "has the suffix ''"),
         (("bert", "-o", tmp_path / "a.png"), ".png needs matplotlib: pip install 'autobert-zero[draw]'"),

@@ -168,14 +168,14 @@ def _settings_of(run: Path, preset: str) -> dict[str, Any]:
     """Text and sizes of a run of ours, without the sizes for a preset that has its own."""
     from autobert_zero.pretrain.folder import read_config
     from autobert_zero.pretrain.presets import SIZED
-    from autobert_zero.pretrain.start import search_config
     from autobert_zero.run_folder import PRETRAINING, SEARCH, kind_of
+    from autobert_zero.search.config import read_search_config
     from autobert_zero.shared_config import CorpusConfig, ModelConfig
 
     kind = kind_of(run) if _is_folder(run) else None
     if kind not in (SEARCH, PRETRAINING):
         return {}
-    config: Any = search_config(run) if kind is SEARCH else read_config(run)
+    config: Any = read_search_config(run) if kind is SEARCH else read_config(run)
     text = (config.data if kind is SEARCH else config.text).model_dump(mode="json")
     model = config.model.model_dump(mode="json")
     sized = preset in SIZED

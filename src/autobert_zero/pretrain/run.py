@@ -1,6 +1,5 @@
 """A whole pre-training and its folder: phases, evaluations, checkpoints, resume."""
 
-import hashlib
 import json
 import shutil
 from collections.abc import Iterator, Mapping
@@ -36,6 +35,7 @@ from autobert_zero.run_folder import (
     check_inputs,
     open_run,
 )
+from autobert_zero.run_folder.digests import text_digest
 from autobert_zero.run_folder.names import CHECKPOINTS, METRICS, TENSORBOARD, TOKENIZER
 from autobert_zero.training.checkpoint import (
     checkpoints,
@@ -107,8 +107,7 @@ def run_pretraining(config: PretrainConfig, out: Path, progress: Reporter) -> di
 def _inputs(text: PretrainingText) -> dict[str, Input]:
     """What a training depends on beside its config."""
     vocabulary = json.dumps(sorted(text.tokenizer.get_vocab().items()))  # all that a finished model keeps
-    digest = hashlib.blake2b(vocabulary.encode(), digest_size=16).hexdigest()
-    return {**text.inputs, "vocabulary": Input(digest, TOKENIZER)}
+    return {**text.inputs, "vocabulary": Input(text_digest(vocabulary), TOKENIZER)}
 
 
 def _announcement(

@@ -17,8 +17,7 @@ from autobert_zero.nn import MaskedLM, WeightBank
 from autobert_zero.nn.inherit import inherit_weights
 from autobert_zero.run_folder import SEARCH, kind_of
 from autobert_zero.run_folder.names import BANK, FINALS, TOKENIZER
-from autobert_zero.search.config import SearchConfig
-from autobert_zero.settings import read_yaml, saved_config
+from autobert_zero.search.config import read_search_config
 from autobert_zero.shared_config import CorpusConfig, ModelConfig
 from autobert_zero.space import Backbone
 from autobert_zero.space.inheritance import describe_inheritance, plan_inheritance
@@ -67,7 +66,7 @@ def open_start(source: str) -> Start:
     """
     if kind_of(Path(source)) is not SEARCH:
         return ModelStart(open_encoder(source))
-    if search_config(Path(source)).distil is not None:  # its winner is a whole model
+    if read_search_config(Path(source)).distil is not None:  # its winner is a whole model
         return ModelStart(open_encoder(str(Path(source) / FINALS)))
     return SearchStart(Path(source))
 
@@ -81,7 +80,7 @@ class SearchStart:
 
     def __init__(self, run: Path) -> None:
         self.run = run
-        self.config = search_config(run)
+        self.config = read_search_config(run)
         if self.config.proxy.sharing == "none":
             raise UserError(f"the search in {run} shared no weights (proxy.sharing: none); leave --start out")
 
@@ -174,17 +173,6 @@ class ModelStart:
         known = weights.pop(_POSITIONS, None)
         inherit_weights(model, weights, self.encoder.backbone, plan)
         _take_positions(model, known)
-
-
-def search_config(run: Path) -> SearchConfig:
-    """The config of a search.
-
-    Raises:
-        UserError: There is none in the folder.
-    """
-    if not (run / SEARCH.marker).exists():
-        raise UserError(f"{run} holds no search (no {SEARCH.marker})")
-    return saved_config(SearchConfig, read_yaml(run / SEARCH.marker))
 
 
 def _check_sizes(

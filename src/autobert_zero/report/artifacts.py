@@ -8,14 +8,12 @@ from pathlib import Path
 import optuna
 from optuna.artifacts import FileSystemArtifactStore, get_all_artifact_meta, upload_artifact
 
-from autobert_zero.errors import UserError
 from autobert_zero.report.draw import svg
 from autobert_zero.run_folder.names import ARTIFACTS, SEARCH, STUDY_FILE
-from autobert_zero.search.config import SearchConfig
+from autobert_zero.search.config import SearchConfig, read_search_config
 from autobert_zero.search.history import dashboard_url, read_trials, storage_of
 from autobert_zero.search.ranking import ranked
 from autobert_zero.search.storage import open_storage
-from autobert_zero.settings import read_yaml, saved_config
 
 _BEST = 10
 """Candidates that get a picture, if no other number is asked for."""
@@ -68,9 +66,6 @@ def dashboard(run: Path) -> str:
 
 
 def _config(run: Path) -> SearchConfig:
-    path = run / SEARCH.marker
-    if not path.exists():
-        if (run / STUDY_FILE).exists():
-            return SearchConfig()  # a history alone can be drawn
-        raise UserError(f"{run} holds no run (no {path.name})")
-    return saved_config(SearchConfig, read_yaml(path))
+    if not (run / SEARCH.marker).exists() and (run / STUDY_FILE).exists():
+        return SearchConfig()  # a history alone can be drawn
+    return read_search_config(run)

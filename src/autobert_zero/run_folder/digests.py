@@ -23,6 +23,11 @@ def digest_of(files: Iterable[Path]) -> str:
     return whole.hexdigest()
 
 
+def text_digest(text: str) -> str:
+    """A digest of a text."""
+    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+
+
 def weights_digest(folder: Path) -> str | None:
     """A digest of the weights in a folder; None where there are none."""
     files = sorted(folder.glob(_WEIGHTS))

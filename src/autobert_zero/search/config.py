@@ -7,8 +7,10 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
 
+from autobert_zero.errors import UserError
+from autobert_zero.run_folder import SEARCH
 from autobert_zero.search.training_config import FinalConfig, ProxyConfig
-from autobert_zero.settings import RunConfig, Section
+from autobert_zero.settings import RunConfig, Section, read_yaml, saved_config
 from autobert_zero.shared_config import CorpusConfig, DistilConfig, ModelConfig, Precision
 from autobert_zero.space import SETS, Space, check_head_dim, choose_primitives
 from autobert_zero.zoo import known_backbones
@@ -191,3 +193,15 @@ class SearchConfig(RunConfig):
         if not self.strategy.known or self.distil is not None:
             return space
         return replace(space, known=tuple(known_backbones(space).items()))
+
+
+def read_search_config(run: Path) -> SearchConfig:
+    """The config in the folder of a search; settings that its version did not have are off or at defaults.
+
+    Raises:
+        UserError: There is none in the folder, or it cannot be read.
+    """
+    path = run / SEARCH.marker
+    if not path.exists():
+        raise UserError(f"{run} holds no search (no {path.name})")
+    return saved_config(SearchConfig, read_yaml(path))

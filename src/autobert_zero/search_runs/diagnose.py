@@ -15,9 +15,9 @@ from autobert_zero.errors import UserError
 from autobert_zero.estimate import TrainingStage
 from autobert_zero.files import written_whole
 from autobert_zero.progress import Bars
-from autobert_zero.run_folder.names import DIAGNOSED, DIAGNOSIS
+from autobert_zero.run_folder.names import BANK, DIAGNOSED, DIAGNOSIS
 from autobert_zero.search.trial import Status, Trial
-from autobert_zero.search_runs.folder import history_of, read_run_start, setting_of_run, snapshots_of
+from autobert_zero.search_runs.folder import history_of, read_run_start, setting_of_run
 from autobert_zero.search_runs.prepare import Setting
 from autobert_zero.search_runs.snapshots import restore_snapshot
 from autobert_zero.training.loop import Recipe
@@ -95,7 +95,7 @@ def run_diagnosis(
     if config.proxy.sharing == "none":
         raise UserError(f"the search in {out} shared no weights (proxy.sharing: none): nothing to diagnose")
     evaluator = setting.evaluator()
-    restore_snapshot(evaluator.bank, snapshots_of(out), len(trials), progress.say)
+    restore_snapshot(evaluator.bank, out / BANK, len(trials), progress.say)
     sample = _sample(trials, candidates)
     shared = evaluator.rescore([trial.proposal.backbone for trial in sample])
     proxy, final = config.proxy, config.final

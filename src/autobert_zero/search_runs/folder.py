@@ -1,6 +1,5 @@
 """How the folder of a search was started, and the shared weights and the history in it."""
 
-import hashlib
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -20,12 +19,13 @@ from autobert_zero.run_folder import (
     other_code,
     started_by_this_code,
 )
+from autobert_zero.run_folder.digests import text_digest
 from autobert_zero.run_folder.names import BANK, SEED_BACKBONES, STUDY_FILE, TOKENIZER
-from autobert_zero.search.config import SearchConfig
+from autobert_zero.search.config import SearchConfig, read_search_config
 from autobert_zero.search.history import History, settings_that_differ, storage_of
 from autobert_zero.search.strategies.pareto import COSTS
 from autobert_zero.search_runs.prepare import Setting, prepare
-from autobert_zero.settings import read_yaml, saved_config
+from autobert_zero.settings import read_yaml
 from autobert_zero.space import Backbone
 from autobert_zero.urls import secrets_of
 
@@ -42,9 +42,8 @@ def read_run_start(out: Path) -> tuple[SearchConfig, list[Backbone]]:
     check_run(out, SEARCH)
     path = out / SEARCH.marker
     try:
-        settings = read_yaml(path)
-        config = saved_config(SearchConfig, settings)
-        if config.model_dump(mode="json") != settings and started_by_this_code(out):
+        config = read_search_config(out)
+        if config.model_dump(mode="json") != read_yaml(path) and started_by_this_code(out):
             raise RunError("a setting is missing")
     except UserError as error:
         if (other := other_code(out)) is not None:
@@ -85,23 +84,19 @@ def run_inputs(setting: Setting, first: Sequence[Backbone] | None = None) -> dic
     primitives = ", ".join(setting.space.primitives)
     inputs = {
         "text": setting.corpus,
-        "tokenizer": Input(_digest(tokenizer), TOKENIZER),
+        "tokenizer": Input(text_digest(tokenizer), TOKENIZER),
         # By name too: what a set of them is called may mean more in another version.
-        "primitives": Input(_digest(primitives), primitives),
+        "primitives": Input(text_digest(primitives), primitives),
     }
     if setting.start is not None:
         inputs["teacher"] = setting.start.teacher.input
     if first is not None:
         name = f"{len(first)} given" if first else "none given"
-        inputs["seed backbones"] = Input(_digest(_seeds_text(first)), name)
+        inputs["seed backbones"] = Input(text_digest(_seeds_text(first)), name)
     if (data := setting.config.proxy.minimal_pairs.data) and setting.config.proxy.score == "minimal_pairs":
         pairs = [(pair.good, pair.bad, pair.paradigm) for pair in read_pairs([Path(data)])]
-        inputs["minimal pairs"] = Input(_digest(json.dumps(pairs)), data)
+        inputs["minimal pairs"] = Input(text_digest(json.dumps(pairs)), data)
     return inputs
-
-
-def _digest(text: str) -> str:
-    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
 
 def _seeds_text(first: Sequence[Backbone]) -> str:
@@ -134,11 +129,6 @@ def write_start_files(setting: Setting, out: Path, first: Sequence[Backbone]) ->
     write_text(out / SEARCH.marker, config.to_yaml(), mode=0o600 if secret else None)
 
 
-def snapshots_of(out: Path) -> Path:
-    """Folder of the shared weights."""
-    return out / BANK
-
-
 def identity(setting: Setting) -> dict[str, Any]:
     """What a study belongs to: the settings that its trials depend on, and the text."""
     settings = setting.config.model_dump(mode="json", exclude={"storage", "study", "final"})
@@ -152,7 +142,7 @@ def history_of(out: Path, setting: Setting, say: Callable[[str], None] = lambda 
         UserError: It is missing, or belongs to another run.
     """
     config, study = setting.config, out / STUDY_FILE
-    begun = any(snapshots_of(out).glob("*.safetensors"))
+    begun = any((out / BANK).glob("*.safetensors"))
     if begun and config.storage is None and not (study.exists() and study.stat().st_size):
         raise RunError(f"{study} is missing or empty, the run cannot be resumed; start another")
     weighed = config.strategy.objectives if config.strategy.name == "pareto" else ()

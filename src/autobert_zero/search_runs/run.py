@@ -12,7 +12,7 @@ from typing import Any
 from autobert_zero.errors import UserError
 from autobert_zero.provenance import versions
 from autobert_zero.run_folder import SEARCH, begun, open_run
-from autobert_zero.run_folder.names import BEST, LATENCIES, LEADERBOARD, TIMES
+from autobert_zero.run_folder.names import BANK, BEST, LATENCIES, LEADERBOARD, TIMES
 from autobert_zero.search.board import open_board
 from autobert_zero.search.config import SearchConfig
 from autobert_zero.search.loop import Search
@@ -28,7 +28,6 @@ from autobert_zero.search_runs.folder import (
     history_of,
     run_inputs,
     setting_of_run,
-    snapshots_of,
     write_start_files,
 )
 from autobert_zero.search_runs.latency import LatencyTable
@@ -105,7 +104,7 @@ def run_search(
             search = Search(
                 strategy,
                 (TrainingEvaluator if setting.start is None else StudentEvaluator)(
-                    config.proxy, setting.space, evaluator, executor, snapshots_of(out), progress
+                    config.proxy, setting.space, evaluator, executor, out / BANK, progress
                 ),
                 history_of(out, setting, progress.say),
                 costs=limits.costs.of,

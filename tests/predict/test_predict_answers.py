@@ -37,6 +37,15 @@ def predicted(model: Path, folder: Path, pairs: list[tuple[str, str]]) -> list[d
     return [json.loads(line) for line in done.out.splitlines()]
 
 
+def test_the_context_can_be_kept(model: Path, tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text(json.dumps({"id": 3, "question": "who was it", "context": "film play"}))
+    for keep, names in (("context", ["context"]), ("all", ["id", "context"])):
+        done = tiny.command("predict", "--model", model, "--keep-columns", keep, tmp_path / "a.jsonl")
+        record = json.loads(done.out)
+        assert list(record)[: len(names) + 2] == [*names, "question", "answer"]
+        assert record["context"] == "film play"
+
+
 def plain_answer(model: Path, question: str, context: str) -> dict[str, object]:
     """The likeliest span of a text that fits a sequence, by trying all."""
     tokenizer = AutoTokenizer.from_pretrained(model)

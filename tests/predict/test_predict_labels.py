@@ -88,6 +88,20 @@ def test_other_columns_are_kept(model: Path, tmp_path: Path) -> None:
     ]
 
 
+def test_columns_that_come_late_are_kept(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines = [json.dumps({"text": "good film"})] * 200 + [json.dumps({"text": "bad play", "id": 7})]
+    (tmp_path / "a.jsonl").write_text("\n".join(lines))
+    for keep in ("id", "all"):
+        records = predicted("--model", model, "--keep-columns", keep, tmp_path / "a.jsonl")
+        assert [record["id"] for record in records] == [None] * 200 + [7]
+    monkeypatch.setattr("sys.stdin", io.StringIO("\n".join(lines)))
+    done = tiny.command("predict", "--model", model, "--keep-columns", "id", "-")
+    assert (done.code, done.out) == (2, "")
+    assert "standard input has no column 'id' to keep in its first 200 records; there are text" in done.err
+
+
 def test_blocks_are_put_together(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from autobert_zero.predict import run
 

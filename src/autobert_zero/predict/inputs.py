@@ -32,8 +32,8 @@ _STDIN = Path("standard input")
 TEXT = "text"
 """The column of files that have lines, not columns."""
 
-_SAMPLE = 200
-"""Examples that the column of text is guessed from."""
+SAMPLE = 200
+"""Examples that the column of text is guessed from; all that are read ahead of the standard input."""
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ def _stdin() -> RowInput:
 def _input(name: Path, lines: bool, again: bool, read: Callable[[], Examples]) -> RowInput:
     """An input with its first examples, which count again where it can be read only once."""
     examples = read()
-    start = list(islice(examples, _SAMPLE))
+    start = list(islice(examples, SAMPLE))
     sample = [example for _, example in start]
     return RowInput(name, lines, sample, again, read if again else lambda: chain(start, examples))
 

@@ -2,17 +2,14 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import chain, islice
 from typing import Any
 
 from autobert_zero.data.columns import find_column, text_of
 from autobert_zero.data.lines import Damage
-from autobert_zero.data.tables import (
-    Example,
-    listed_columns,
-)
+from autobert_zero.data.tables import Example, listed_columns
 from autobert_zero.errors import UserError
-from autobert_zero.predict.inputs import STDIN, TEXT, RowInput, open_input
+from autobert_zero.predict.inputs import SAMPLE, STDIN, TEXT, RowInput, open_input
 
 _REMEDY = "choose with --columns"
 
@@ -27,12 +24,12 @@ class Row:
     Attributes:
         place: File and line, for messages.
         cells: The chosen columns: texts, or lists of words where `Wanted.words` allows them.
-        kept: Other columns by name, as they are; None where the example lacks one.
+        example: All columns by name, as they are.
     """
 
     place: str
     cells: tuple[Any, ...]
-    kept: Mapping[str, Any] = field(default_factory=dict)
+    example: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def empty(self) -> bool:
@@ -95,7 +92,7 @@ def open_rows(
     wanted: Wanted,
     check: Callable[[Row], None] = lambda row: None,
 ) -> Rows:
-    """Opens the inputs and, where they can be read twice, checks all of them.
+    """Opens the inputs, and checks those that can be read twice to their end.
 
     Args:
         sources: Files, or `-` for the standard input.
@@ -127,25 +124,29 @@ def open_rows(
                 f"{each.name} has lines of text, not the columns {', '.join(chosen)}; give .jsonl, .csv, .tsv"
             )
 
-    kept = _kept(inputs, columns.kept, chosen)
+    def read(each: RowInput) -> Iterator[Row]:
+        for line, example in each.read():
+            place = f"{each.name}, line {line}"
+            names = (TEXT,) if each.lines else chosen
+            cells = tuple(_cell(example, name, place, wanted.words) for name in names)
+            row = Row(place, cells, example)
+            check(row)
+            yield row
 
-    def read() -> Iterator[Row]:
-        for each in inputs:
-            for line, example in each.read():
-                place = f"{each.name}, line {line}"
-                names = (TEXT,) if each.lines else chosen
-                cells = tuple(_cell(example, name, place, wanted.words) for name in names)
-                row = Row(place, cells, {name: example.get(name) for name in kept})
-                check(row)
-                yield row
-
+    total = 0
+    headers: list[dict[str, None]] = []
+    for each in inputs:
+        header = dict.fromkeys(name for example in each.sample for name in example)
+        for row in read(each) if each.again else ():
+            header |= dict.fromkeys(row.example)
+            total += 1
+        headers.append(header)
     names = tuple(str(each.name) for each in inputs)
-    if not all(each.again for each in inputs):
-        return Rows(chosen, kept, names, None, read)
-    total = sum(1 for _ in read())
-    if not total:
+    again = all(each.again for each in inputs)
+    if again and not total:
         raise UserError(f"{', '.join(names)} has no texts")
-    return Rows(chosen, kept, names, total, read)
+    kept = _kept(inputs, headers, columns.kept, chosen[: wanted.shown])
+    return Rows(chosen, kept, names, total if again else None, lambda: chain.from_iterable(map(read, inputs)))
 
 
 def blocks(rows: Iterator[Row], size: int) -> Iterator[list[Row]]:
@@ -168,24 +169,26 @@ def _choose(inputs: Sequence[RowInput], wanted: Wanted) -> tuple[str, ...]:
     raise UserError(f"{table.name} lacks the columns {needed}; {listed_columns(table.sample[0])}; {_REMEDY}")
 
 
-def _kept(inputs: Sequence[RowInput], keep: Sequence[str], chosen: Sequence[str]) -> tuple[str, ...]:
-    """The columns that are repeated beside the predictions; the texts are shown anyway."""
-    if not keep:
-        return ()
-    if any(each.lines for each in inputs):
-        listed = ", ".join(str(each.name) for each in inputs if each.lines)
+def _kept(
+    inputs: Sequence[RowInput],
+    headers: Sequence[dict[str, None]],
+    keep: Sequence[str],
+    shown: Sequence[str],
+) -> tuple[str, ...]:
+    """The columns that are repeated beside the predictions; those in `shown` are anyway."""
+    if keep and (lines := [str(each.name) for each in inputs if each.lines]):
+        listed = ", ".join(lines)
         raise UserError(f"{listed}: lines of text have no columns to keep; leave out --keep-columns")
-    present = dict.fromkeys(name for each in inputs for example in each.sample for name in example)
-    if list(keep) == [ALL]:
-        return tuple(name for name in present if name not in chosen)
-    for name in keep:
-        for each in inputs:
-            if each.sample and not any(name in example for example in each.sample):
+    names = dict.fromkeys(chain.from_iterable(headers) if list(keep) == [ALL] else keep)
+    for name in () if list(keep) == [ALL] else names:
+        for each, header in zip(inputs, headers, strict=True):
+            if header and name not in header:
+                where = "" if each.again else f" in its first {SAMPLE} records"
                 raise UserError(
-                    f"{each.name} has no column {name!r} to keep; {listed_columns(each.sample[0])}; "
+                    f"{each.name} has no column {name!r} to keep{where}; {listed_columns(header)}; "
                     "choose with --keep-columns"
                 )
-    return tuple(name for name in dict.fromkeys(keep) if name not in chosen)
+    return tuple(name for name in names if name not in shown)
 
 
 def _cell(example: Example, column: str, place: str, words: bool) -> str | list[str]:

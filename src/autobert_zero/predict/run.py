@@ -114,7 +114,11 @@ def predict(
             shown = rows.columns[: head.wanted.shown]
             writer.write(
                 [
-                    {**_as_cells(row.kept, form), **dict(zip(shown, row.cells, strict=False)), **record}
+                    {
+                        **_as_cells(row.example, rows.kept, form),
+                        **dict(zip(shown, row.cells, strict=False)),
+                        **record,
+                    }
                     for row, record in zip(block, records, strict=True)
                 ]
             )
@@ -143,8 +147,9 @@ def _check_kept(head: Head, rows: Rows, form: str) -> None:
             )
 
 
-def _as_cells(kept: Mapping[str, Any], form: str) -> Mapping[str, Any]:
-    """Columns that are kept, in a table with lists and objects as JSON."""
+def _as_cells(example: Mapping[str, Any], names: Sequence[str], form: str) -> Mapping[str, Any]:
+    """Columns that are kept, None where the example lacks one; in a table lists and objects are JSON."""
+    kept = {name: example.get(name) for name in names}
     if form not in TABLES:
         return kept
     return {

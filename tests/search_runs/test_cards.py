@@ -74,7 +74,7 @@ def test_a_task_of_ray_has_its_share_as_the_first_card(
     setting: Setting, device: str, share: float, sent: str, asked: float
 ) -> None:
     config = setting.config.model_copy(update={"device": device, "gpu_share": share})
-    with mock.patch.object(ray_executor, "WorkerPool") as pool:
+    with mock.patch.object(ray_executor, "require"), mock.patch.object(ray_executor, "WorkerPool") as pool:
         pool.return_value.run.side_effect = lambda function, calls: iter([(0, None)])
         ray = Ray(config, "local")
     assert pool.return_value.run.call_args == mock.call(cluster.connect, [("local", asked)])

@@ -91,7 +91,17 @@ MAY_IMPORT = {
         *("errors", "settings", "shared_config", "space", "zoo", "nn", "data", "training", "hf", "devices"),
         *("progress", "signals", "announce", "estimate", "search"),
     },
-    "report": {"errors", "settings", "space", "zoo", "cost", "search", "compile", "minimal_pairs"},
+    "report": {
+        "errors",
+        "settings",
+        "space",
+        "zoo",
+        "cost",
+        "search",
+        "compile",
+        "minimal_pairs",
+        "pretrain",
+    },
     "flatten": set(),
     "hf": {"errors", "files", "sources", "space", "zoo", "nn", "flatten"},
 }

@@ -4,11 +4,13 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
 import tiny
 from toy_runs import Page
 
 from autobert_zero.report.page import read_page
-from autobert_zero.report.pretraining import read_pretraining
+from autobert_zero.report.pretraining import comparable, read_pretraining
+from autobert_zero.run_folder.digests import model_digest
 
 SUMMARY = {
     "backbone": ["conv 3"],
@@ -62,7 +64,9 @@ def test_curves_table_and_config(tmp_path: Path) -> None:
 
 def test_fine_tunings_beside_it_are_shown(tmp_path: Path) -> None:
     model = training(tmp_path / "one")
-    for name, of in (("sst2", "runs/one"), ("rte", "runs/other"), ("unfinished", "runs/one")):
+    (model / "config.json").write_text("{}")
+    own, other = str(model_digest(model)), "b" * 64
+    for name, of in (("sst2", own), ("rte", other), ("unfinished", own)):
         folder = tmp_path / "glue" / name
         folder.mkdir(parents=True)
         (folder / "finetune.json").write_text("{}")
@@ -79,14 +83,59 @@ def test_fine_tunings_beside_it_are_shown(tmp_path: Path) -> None:
 def test_several_are_compared_where_their_losses_mean_the_same(tmp_path: Path) -> None:
     one, two = training(tmp_path / "one"), training(tmp_path / "two")
     distilled = training(tmp_path / "three", config=CONFIG + "distil: {teacher: bert}\n")
+    record(distilled, "pre-training", {"text": "t", "vocabulary": "v", "teacher": "d"})
     other = training(tmp_path / "four", text="other")
+    words = training(tmp_path / "five", config=CONFIG.replace("wiki]", "wiki], whole_words: true"))
     page = Page(read_page([one, two]))
-    assert "All have the same text and vocabulary" in page.text
+    assert "All have the same text, vocabulary and goal" in page.text
     assert [each["label"] for each in page.data["charts"][0]["series"]] == [
         *("one training", "one validation", "two training", "two validation")
     ]
-    for different in (distilled, other):
+    for different in (distilled, other, words):
         assert "Losses cannot be compared" in Page(read_page([one, different])).text
+
+
+@pytest.mark.parametrize(
+    ("settings", "digest", "expected"),
+    [
+        ("teacher: bert, kept_gigabytes: 1", "a", "All have the same"),
+        ("teacher: elsewhere/bert", "a", "All have the same"),
+        ("teacher: bert, hidden: 1", "a", "Losses cannot be compared"),
+        ("teacher: bert, temperature: 2", "a", "Losses cannot be compared"),
+        ("teacher: bert", "b", "Losses cannot be compared"),
+        ("teacher: bert", "", "Whether all were trained on the same text and vocabulary, for the same goal"),
+    ],
+)
+def test_distillations_are_compared_where_their_goals_are_the_same(
+    settings: str, digest: str, expected: str, tmp_path: Path
+) -> None:
+    runs = []
+    for name, each, identity in (("one", "teacher: bert", "a"), ("two", settings, digest)):
+        runs.append(training(tmp_path / name, config=CONFIG + f"distil: {{{each}}}\n"))
+        record(runs[-1], "pre-training", {"text": "t", "vocabulary": "v", "teacher": identity})
+    assert comparable([read_pretraining(run) for run in runs]).startswith(expected)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("pretrain.yaml", "3"),
+        ("pretrain.yaml", "backbone: [conv 3]\nphases: 3\n"),
+        ("pretrain.yaml", "backbone: [conv 3]\ntext: books\ndistil: bert\n"),
+        ("summary.json", "[1]"),
+        ("summary.json", json.dumps(SUMMARY | {"seconds": "long"})),
+        ("summary.json", json.dumps(SUMMARY | {"parameters": [5]})),
+        ("summary.json", json.dumps(SUMMARY | {"holdout_loss": float("nan")})),
+    ],
+)
+def test_a_damaged_config_or_summary_is_said(name: str, text: str, tmp_path: Path) -> None:
+    folder = training(tmp_path / "one")
+    (folder / name).write_text(text)
+    page = Page(read_page([folder]))
+    assert page.problems == []
+    said = "The config cannot be read" if name == "pretrain.yaml" else "summary.json is damaged"
+    assert said in page.text
+    assert len(page.data["charts"]) == 3
 
 
 def test_damage_is_left_out_and_said(tmp_path: Path) -> None:

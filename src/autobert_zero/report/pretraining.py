@@ -8,17 +8,23 @@ from pathlib import Path
 from typing import Any
 
 from autobert_zero.errors import UserError
-from autobert_zero.minimal_pairs.results import read_results, remarks
-from autobert_zero.run_folder import FINETUNING, PRETRAINING, kind_of, read_record
-from autobert_zero.run_folder.names import METRICS, SCORE, SUMMARY
-from autobert_zero.run_folder.record import RunRecord
-from autobert_zero.settings import read_yaml
+from autobert_zero.minimal_pairs.results import remarks
+from autobert_zero.pretrain.config import PretrainConfig
+from autobert_zero.report.fine_tunings import FineTuning, fine_tunings
+from autobert_zero.report.reading import reported_pairs, reported_start, reported_summary
+from autobert_zero.run_folder import PRETRAINING, kind_of
+from autobert_zero.run_folder.names import METRICS, RECORD
+from autobert_zero.settings import read_yaml, saved_config
 from autobert_zero.space import Backbone
 from autobert_zero.urls import hide_passwords
 
 Figures = Mapping[str, float]
 
 _VALIDATION = "validation_"
+_NEEDED = ("holdout_loss", "tokens")
+_FIGURES = (*_NEEDED, "validation_loss", "parameters", "tokens_per_second", "seconds", "seed")
+"""What the page shows of a summary; older ones lack some."""
+
 _NAMES = {
     "loss": "loss",
     "cosine": "cosine to the teacher, validation",
@@ -28,25 +34,6 @@ _NAMES = {
     "tokens_per_second": "tokens per second",
 }
 """What charts of figures are called; of others their keys."""
-
-
-@dataclass(frozen=True)
-class FineTuning:
-    """A row of the table of fine-tunings.
-
-    Attributes:
-        task: The task's name.
-        split: A split with labels.
-        scores: Means and standard deviations of its metrics, in words.
-        seeds: Number of seeds.
-        folder: The folder of the fine-tuning.
-    """
-
-    task: str
-    split: str
-    scores: str
-    seeds: int
-    folder: str
 
 
 @dataclass(frozen=True)
@@ -61,7 +48,7 @@ class Pretraining:
         planned: Steps of all phases; 0 where the config is missing.
         text: Digest of its text; empty where it was not recorded.
         vocabulary: Digest of its vocabulary; likewise.
-        teacher: The model that was distilled; empty where there was none.
+        goal: What was learned; empty where it is not known.
         corpus: What the text is called, in words.
         config: The config as YAML; empty where it is missing.
         commands: The commands of its start and of its continuations.
@@ -78,7 +65,7 @@ class Pretraining:
     planned: int = 0
     text: str = ""
     vocabulary: str = ""
-    teacher: str = ""
+    goal: str = ""
     corpus: str = ""
     config: str = ""
     commands: Sequence[str] = ()
@@ -113,35 +100,38 @@ def read_pretraining(folder: Path) -> Pretraining:
     """Reads what there is of a pre-training."""
     missing: list[str] = []
     config = _config(folder, missing)
-    summary = _summary(folder, missing)
-    record = _record(folder, missing)
-    corpus = config.get("text", {}).get("corpus", "")
+    summary = reported_summary(
+        folder,
+        _check_summary,
+        "the training is not finished",
+        "the figures at the end are not known",
+        missing,
+    )
+    record = reported_start(folder, "how the training was started is not known", missing)
+    if record is None and not (folder / RECORD).exists():
+        missing.append("How the training was started was not recorded.")
     start = record.sessions[0] if record else {}
     versions = ", ".join(f"{name} {version}" for name, version in start.get("versions", {}).items())
     commit = f"; commit {start['commit'][:12]}" if start.get("commit") else ""
     identities = {what: each.identity for what, each in record.inputs.items()} if record else {}
-    try:
-        pairs = read_results(folder)
-    except UserError as error:
-        missing.append(f"{error}: no accuracy on minimal pairs.")
-        pairs = None
+    corpus = "" if config is None else config.text.corpus
     text = identities.get("text", "")
     return Pretraining(
         name=folder.resolve().name,
         figures=_figures(folder, missing),
         summary=summary,
-        backbone=_backbone((summary or {}).get("backbone") or config.get("backbone")),
-        planned=sum(phase["steps"] for phase in config.get("phases", ())),
+        backbone=_backbone((summary or {}).get("backbone") or (config and config.backbone)),
+        planned=config.steps if config else 0,
         text=text,
         vocabulary=identities.get("vocabulary", ""),
-        teacher=(config.get("distil") or {}).get("teacher", ""),
+        goal=_goal(config, identities.get("teacher")) if config else "",
         corpus=(corpus if isinstance(corpus, str) else ", ".join(corpus))
         + (f" (digest {text[:12]})" if text else ""),
         config=_shown(folder),
         commands=[each["command"] for each in record.sessions if each["command"]] if record else (),
         versions=versions + commit,
-        fine_tunings=_fine_tunings(folder),
-        minimal_pairs=pairs,
+        fine_tunings=fine_tunings(folder),
+        minimal_pairs=reported_pairs(folder, missing),
         missing=tuple(missing),
     )
 
@@ -167,19 +157,22 @@ def comparable(runs: Sequence[Pretraining]) -> str:
     """Whether the losses of several trainings mean the same; empty for one."""
     if len(runs) == 1:
         return ""
-    if not all(run.text and run.vocabulary for run in runs):
-        return "Whether all were trained on the same text and vocabulary was not recorded."
-    if len({(run.text, run.vocabulary, run.teacher) for run in runs}) > 1:
-        return "Losses cannot be compared: the trainings differ in their text, vocabulary or teacher."
-    return "All have the same text and vocabulary, so their losses can be compared."
+    if not all(run.text and run.vocabulary and run.goal for run in runs):
+        return "Whether all were trained on the same text and vocabulary, for the same goal, is not known."
+    if len({(run.text, run.vocabulary, run.goal) for run in runs}) > 1:
+        return (
+            "Losses cannot be compared: the trainings differ in their text, vocabulary or goal (the masking, "
+            "the teacher or the weights of its losses)."
+        )
+    return "All have the same text, vocabulary and goal, so their losses can be compared."
 
 
-def _config(folder: Path, missing: list[str]) -> dict[str, Any]:
+def _config(folder: Path, missing: list[str]) -> PretrainConfig | None:
     try:
-        return dict(read_yaml(folder / PRETRAINING.marker))
+        return saved_config(PretrainConfig, read_yaml(folder / PRETRAINING.marker))
     except (UserError, ValueError) as error:
         missing.append(f"The config cannot be read ({error}).")
-        return {}
+        return None
 
 
 def _shown(folder: Path) -> str:
@@ -189,30 +182,24 @@ def _shown(folder: Path) -> str:
         return ""
 
 
-def _summary(folder: Path, missing: list[str]) -> Mapping[str, Any] | None:
-    path = folder / SUMMARY
-    if not path.exists():
-        missing.append(f"{SUMMARY} is missing: the training is not finished.")
-        return None
-    try:
-        summary: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        float(summary["holdout_loss"])
-        int(summary["tokens"])
-    except (OSError, ValueError, KeyError, TypeError):
-        missing.append(f"{SUMMARY} is damaged: the figures at the end are not known.")
-        return None
-    return summary
+def _check_summary(summary: Mapping[str, Any]) -> None:
+    """Raises a `ValueError` where the page could not show a figure of the summary."""
+    for name in _FIGURES:
+        value = summary[name] if name in _NEEDED else summary.get(name, 0)
+        if not (isinstance(value, int | float) and math.isfinite(value)):
+            raise ValueError(f"{name} is {value!r}")
 
 
-def _record(folder: Path, missing: list[str]) -> RunRecord | None:
-    try:
-        record = read_record(folder)
-    except UserError as error:
-        missing.append(f"{error}.")
-        return None
-    if record is None:
-        missing.append("How the training was started was not recorded.")
-    return record
+def _goal(config: PretrainConfig, teacher: str | None) -> str:
+    """What is learned: equal where losses mean the same, empty where the weights of a teacher are not known.
+
+    Args:
+        config: Of the training.
+        teacher: Digest of the teacher's weights.
+    """
+    if config.distil is None:
+        return f"masked tokens, {config.text.whole_words=}, {config.text.next_sentence=}"
+    return f"{teacher}: {config.distil.model_dump(exclude={'kept_gigabytes', 'teacher'})}" if teacher else ""
 
 
 def _figures(folder: Path, missing: list[str]) -> list[Figures]:
@@ -246,32 +233,6 @@ def _backbone(layers: Any) -> Backbone | None:
         return Backbone.from_list(layers) if layers else None
     except (UserError, ValueError, TypeError):
         return None
-
-
-def _fine_tunings(folder: Path) -> list[FineTuning]:
-    """Fine-tunings of a model of this name, in folders beside it and in theirs."""
-    rows = []
-    around = folder.resolve().parent
-    for path in sorted([*around.glob(f"*/{FINETUNING.marker}"), *around.glob(f"*/*/{FINETUNING.marker}")]):
-        found = path.parent
-        try:
-            record = read_record(found)
-            model = record.inputs.get("model") if record else None
-            if model is None or Path(model.name).name != folder.resolve().name:
-                continue
-            score = json.loads((found / SCORE).read_text(encoding="utf-8"))
-            for splits, spread in ((score["mean"], score["spread"]), (score["test"], score["test_spread"])):
-                for split, metrics in splits.items():
-                    words = ", ".join(
-                        f"{metric} {100 * value:.1f}"
-                        + (f" ± {100 * spread[split][metric]:.1f}" if score["seeds"] > 1 else "")
-                        for metric, value in metrics.items()
-                    )
-                    place = str(found.relative_to(around))
-                    rows.append(FineTuning(score["task"], split, words, score["seeds"], place))
-        except (UserError, OSError, ValueError, KeyError, TypeError):
-            continue  # not finished, or of an older version: there is no score to show
-    return rows
 
 
 def pretrainings(folders: Sequence[Path]) -> list[Pretraining] | None:

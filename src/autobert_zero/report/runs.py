@@ -9,8 +9,8 @@ from typing import Any
 
 from autobert_zero.encoder_config import EncoderConfig
 from autobert_zero.errors import UserError
-from autobert_zero.minimal_pairs.results import read_results
-from autobert_zero.run_folder import FINETUNING, SEARCH, kind_of, read_record
+from autobert_zero.report.reading import reported_pairs, reported_start, reported_summary
+from autobert_zero.run_folder import FINETUNING, SEARCH, kind_of
 from autobert_zero.run_folder.names import (
     FINALS,
     LEADERBOARD,
@@ -20,13 +20,12 @@ from autobert_zero.run_folder.names import (
     SUMMARY,
     TOKENIZER,
 )
-from autobert_zero.search.config import SearchConfig
+from autobert_zero.search.config import SearchConfig, read_search_config
 from autobert_zero.search.history import STUDY, read_trials
 from autobert_zero.search.optuna_trials import HistoryError
 from autobert_zero.search.outputs import LABELS, compared, verdict
 from autobert_zero.search.ranking import newest_scores, ranked
 from autobert_zero.search.trial import Outcome, Proposal, Status, Trial
-from autobert_zero.settings import read_yaml, saved_config
 from autobert_zero.space import Backbone, CanonicalBackbone
 
 _SIGNS = (SEARCH.marker, STUDY_FILE, SUMMARY, LEADERBOARD)
@@ -123,14 +122,14 @@ def read_reported_run(folder: Path) -> Run:
         summary=summary,
         text=_text(folder, missing),
         vocabulary=_vocabulary(folder, missing),
-        minimal_pairs=_minimal_pairs(folder, missing),
+        minimal_pairs=reported_pairs(folder, missing),
         missing=tuple(missing),
     )
 
 
 def _config(folder: Path, missing: list[str]) -> SearchConfig | None:
     try:
-        return saved_config(SearchConfig, read_yaml(folder / SEARCH.marker))
+        return read_search_config(folder)
     except UserError as error:
         missing.append(
             f"The config cannot be read ({error}): no parameters and FLOPs of candidates, no operation "
@@ -191,18 +190,14 @@ def _from_leaderboard(path: Path) -> tuple[Trial, ...]:
 
 
 def _summary(folder: Path, missing: list[str]) -> Mapping[str, Any] | None:
-    path = folder / SUMMARY
-    if not path.exists():
-        missing.append(f"{SUMMARY} is missing: the final comparison is not finished.")
-        return None
-    try:
-        summary: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    def check(summary: Mapping[str, Any]) -> None:
         verdict(summary)
         int(summary["best"]["trial"])
-    except (OSError, ValueError, KeyError, TypeError):
-        missing.append(f"{SUMMARY} is damaged: there is no final comparison.")
-        return None
-    if "versions" not in summary:
+
+    summary = reported_summary(
+        folder, check, "the final comparison is not finished", "there is no final comparison", missing
+    )
+    if summary is not None and "versions" not in summary:
         missing.append("The versions of the packages were not recorded.")
     return summary
 
@@ -235,20 +230,8 @@ def _first(folder: Path, missing: list[str]) -> tuple[Backbone, ...]:
 
 def _text(folder: Path, missing: list[str]) -> str:
     """The digest of the text; empty for a run of before it was recorded."""
-    try:
-        record = read_record(folder)
-    except UserError as error:
-        missing.append(f"{error}: whether the run was on the text of other runs is not known.")
-        return ""
+    record = reported_start(folder, "whether the run was on the text of other runs is not known", missing)
     return record.inputs["text"].identity if record is not None and "text" in record.inputs else ""
-
-
-def _minimal_pairs(folder: Path, missing: list[str]) -> Mapping[str, Any] | None:
-    try:
-        return read_results(folder)
-    except UserError as error:
-        missing.append(f"{error}: no accuracy on minimal pairs.")
-        return None
 
 
 def _vocabulary(folder: Path, missing: list[str]) -> int | None:

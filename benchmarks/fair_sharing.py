@@ -81,7 +81,7 @@ def search(config: SearchConfig, out: Path, seconds: float | None) -> tuple[Sett
             together=config.proxy.together,
             observer=progress,
         )
-        with contextlib.suppress(OutOfTime):
+        with contextlib.closing(trainer), contextlib.suppress(OutOfTime):
             loop.run(config.proxy.candidates)
     trials = loop.trials
     taken = time.perf_counter() - start

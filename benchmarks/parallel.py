@@ -13,6 +13,7 @@ import argparse
 import json
 import tempfile
 import time
+from contextlib import closing
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -60,18 +61,17 @@ def candidates_per_minute(config: SearchConfig, workers: int) -> tuple[float, fl
         strategy = make_strategy(setting.space, config.seed, config.strategy)
         history = History(f"sqlite:///{out / 'study.db'}")
         start = time.perf_counter()
+        trainer = TrainingEvaluator(config.proxy, setting.space, evaluator, executor, out / "bank", watch)
         search = Search(
             strategy,
-            TrainingEvaluator(config.proxy, setting.space, evaluator, executor, out / "bank", watch),
+            trainer,
             history,
             function=function_of,
             together=config.proxy.together,
             observer=watch,
         )
-        try:
+        with closing(executor), closing(trainer):
             search.run(config.proxy.candidates)
-        finally:
-            executor.close()
         first = config.proxy.together
         rate = (len(watch.times) - first) / (watch.times[-1] - watch.times[first - 1]) * 60
         return rate, watch.times[first - 1] - start, [trial.outcome.score for trial in search.trials]

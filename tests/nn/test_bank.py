@@ -1,10 +1,12 @@
 """Bi-branch weight sharing: what is inherited, what is written back, what stays."""
 
 from random import Random
+from types import ModuleType
 
 import pytest
 import torch
 from hypothesis import given, settings
+from hypothesis import strategies as st
 from nn_samples import SMALL, backbone_of, seeds
 from torch import Tensor
 
@@ -328,3 +330,47 @@ def test_the_order_of_those_that_are_averaged_does_not_matter() -> None:
     banks[0].absorb(*map(Trained.of, models))
     banks[1].absorb(*map(Trained.of, reversed(models)))
     assert all(torch.equal(tensor, banks[1].tensors[name]) for name, tensor in banks[0].tensors.items())
+
+
+@given(st.lists(seeds, min_size=1, max_size=4))
+@settings(max_examples=20, deadline=None)
+def test_the_mean_is_that_of_counted_users_bit_by_bit(numbers: list[int]) -> None:
+    bank = _bank()
+    models = [_candidate(bank, backbone_of(number, LAYERS)) for number in numbers]
+    for model in models:
+        _train_a_step(model)
+    expected = _copy(bank)
+    for name, tensor in expected.items():
+        total, users = torch.zeros_like(tensor), torch.zeros_like(tensor)
+        for model in models:
+            owned = {own: p.detach() for own, p in model.named_parameters() if own == name}
+            ones = {own: torch.ones_like(p) for own, p in owned.items()}
+            for values, sums in ((owned, total), (ones, users)):
+                for own, target in bank._pairs(model.encoder.backbone, values, {name: sums}):
+                    target.add_(own)
+        tensor.copy_(torch.where(users > 0, total / users.clamp_min(1), tensor))
+    bank.absorb(*map(Trained.of, models))
+    assert all(torch.equal(tensor, expected[name]) for name, tensor in bank.tensors.items())
+
+
+def test_a_bank_on_a_device_neither_waits_nor_copies_for_a_candidate(pretended: ModuleType) -> None:
+    backbone = backbone_of(11, LAYERS)
+    with pretended.pretended_device() as counts, torch.autograd.set_multithreading_enabled(False):
+        bank = WeightBank(SMALL, LAYERS, pretended.DEVICE)
+        model = MaskedLM(backbone, SMALL).to(pretended.DEVICE)
+        optimizer = torch.optim.AdamW(model.parameters(), lr=0.01, fused=True)
+        counts.clear()
+        bank.inherit(model, optimizer)
+        assert counts.waits.total() == 0
+        assert counts.launches.total() <= 2
+        ids = torch.randint(SMALL.vocab_size, (2, 8)).to(pretended.DEVICE)
+        model(ids, torch.arange(16, device=pretended.DEVICE)).square().sum().backward()
+        optimizer.step()
+        counts.clear()
+        bank.absorb(Trained.of(model, optimizer))
+        assert counts.waits.total() == 1  # how many updates there were
+        assert bank.updates == 1
+        heir = MaskedLM(backbone, SMALL).to(pretended.DEVICE)
+        bank.inherit(heir)
+        for own, theirs in zip(heir.parameters(), model.parameters(), strict=True):
+            assert torch.equal(own.to("cpu"), theirs.to("cpu"))

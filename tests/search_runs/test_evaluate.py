@@ -1,7 +1,9 @@
 """Evaluation under weight sharing: what a candidate leaves in the bank, and what it does not."""
 
 import math
+import threading
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -21,7 +23,7 @@ from autobert_zero.search_runs import evaluate as module
 from autobert_zero.search_runs import snapshots
 from autobert_zero.search_runs.evaluate import ProxyEvaluator
 from autobert_zero.search_runs.prepare import Setting, prepare
-from autobert_zero.search_runs.snapshots import restore_snapshot, save_snapshot
+from autobert_zero.search_runs.snapshots import SnapshotWriter, restore_snapshot, save_snapshot
 from autobert_zero.space import KERNELS, Backbone
 from autobert_zero.training import goal
 from autobert_zero.training.language import Evaluation
@@ -265,6 +267,87 @@ def test_a_write_that_fails_leaves_the_older_snapshots(
         "00000001.safetensors",
     ]
     restore_snapshot(evaluator.bank, tmp_path, 1)
+
+
+def test_a_snapshot_is_of_the_bank_as_it_was_and_at_most_one_behind(
+    evaluator: ProxyEvaluator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, may_go_on = threading.Semaphore(0), threading.Event()
+    real = snapshots.save_file
+
+    def waiting(tensors: dict[str, Tensor], path: Path) -> None:
+        begun.release()
+        assert may_go_on.wait(60)
+        real(tensors, path)
+
+    monkeypatch.setattr(snapshots, "save_file", waiting)
+    kept = copied(evaluator)
+    with closing(SnapshotWriter()) as writer:
+        writer.save(evaluator.bank, tmp_path, 1)
+        assert begun.acquire(timeout=60)
+        absorbed(evaluator, Proposal(0, HYBRID))  # the search goes on
+        assert changed(evaluator, kept)
+        assert not list(tmp_path.glob("*.safetensors"))
+        second = threading.Thread(target=writer.save, args=(evaluator.bank, tmp_path, 2))
+        second.start()
+        may_go_on.set()
+        second.join()
+        assert (tmp_path / "00000001.safetensors").exists()
+    assert [path.name for path in sorted(tmp_path.iterdir())] == [
+        "00000001.safetensors",
+        "00000002.safetensors",
+    ]
+    after = copied(evaluator)
+    assert restore_snapshot(evaluator.bank, tmp_path, 1) == 1
+    assert not changed(evaluator, kept)
+    assert restore_snapshot(evaluator.bank, tmp_path, 2) == 2
+    assert not changed(evaluator, after)
+
+
+@pytest.mark.parametrize("end", ["save", "wait", "close"])
+def test_a_snapshot_that_was_not_written_is_told(
+    evaluator: ProxyEvaluator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, end: str
+) -> None:
+    def full(tensors: object, path: Path) -> None:
+        raise OSError("disk full")
+
+    monkeypatch.setattr(snapshots, "save_file", full)
+    writer = SnapshotWriter()
+    writer.save(evaluator.bank, tmp_path, 1)
+    with pytest.raises(OSError, match="disk full"):
+        getattr(writer, end)(*((evaluator.bank, tmp_path, 2) if end == "save" else ()))
+    writer.close()
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.1])
+def test_a_candidate_is_that_of_drawn_weights(
+    corpus_file: Path, monkeypatch: pytest.MonkeyPatch, dropout: float
+) -> None:
+    """Where the bank overwrites all weights none are drawn, unless those draws come before dropout's."""
+    config = tiny.config(corpus_file, model={"dropout": dropout})
+    first, second = (prepare(config).evaluator() for _ in range(2))
+    drawn: list[str] = []
+    real = MaskedLM.__init__
+
+    def counting(self: MaskedLM, *sizes: Any) -> None:
+        real(self, *sizes)
+        drawn.append(self.bias.device.type)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(MaskedLM, "__init__", counting)
+        outcome, trained = first.evaluate(Proposal(3, HYBRID))
+        scores = first.rescore([OTHER])
+    assert drawn == ["cpu" if dropout else "meta"] * 2
+    monkeypatch.setattr(
+        ProxyEvaluator, "_new", lambda self, backbone: MaskedLM(backbone, self.model).to(self._device)
+    )
+    same_outcome, same_trained = second.evaluate(Proposal(3, HYBRID))
+    assert timeless(outcome) == timeless(same_outcome)
+    assert scores == second.rescore([OTHER])
+    assert trained is not None
+    assert same_trained is not None
+    assert all(same(tensor, same_trained.weights[name]) for name, tensor in trained.weights.items())
 
 
 def cut(path: Path) -> None:

@@ -35,6 +35,8 @@ def trial(number: int, known: bool = False, rescored: Sequence[int] = ()) -> Tri
 class Script:
     """An executor: fresh scores are 10 and the kernel, scores of trainings 20 and the kernel."""
 
+    reads_snapshots = False
+
     def __init__(self) -> None:
         self.trained: list[int] = []
 
@@ -112,6 +114,8 @@ def test_it_may_be_left_out(proxy: dict[str, Any], scores: dict[int, float]) -> 
 
 class Halving:
     """An executor whose scores depend on the backbone; who is below the bar of a rung is stopped there."""
+
+    reads_snapshots = True
 
     def run(
         self, proposals: Sequence[Proposal], bars: Sequence[float], snapshot: Path, on_step: Any

@@ -16,7 +16,7 @@ import tiny
 
 from autobert_zero.search.history import History
 from autobert_zero.search.trial import Proposal, Status
-from autobert_zero.search_runs import evaluator
+from autobert_zero.search_runs import snapshots
 from autobert_zero.search_runs.evaluate import ProxyEvaluator
 from autobert_zero.search_runs.executors import InProcess, Processes
 from autobert_zero.search_runs.prepare import Setting, prepare
@@ -67,15 +67,15 @@ def test_rounds_end_before_their_children_are_parents(one_worker: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("place", ["save_snapshot", "append"])
+@pytest.mark.parametrize("place", ["save_file", "append"])
 def test_a_kill_within_a_batch_changes_nothing(
     one_worker: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str
 ) -> None:
-    owner: Any = {"save_snapshot": evaluator, "append": History}[place]
+    owner: Any = {"save_file": snapshots, "append": History}[place]
     real, calls = getattr(owner, place), iter(range(99))
 
     def stopping(*rest: Any) -> Any:
-        if next(calls) == {"save_snapshot": 2, "append": 5}[place]:
+        if next(calls) == {"save_file": 2, "append": 5}[place]:
             raise KeyboardInterrupt
         return real(*rest)
 

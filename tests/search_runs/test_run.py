@@ -27,9 +27,10 @@ from autobert_zero.nn import MaskedLM
 from autobert_zero.search.config import SearchConfig
 from autobert_zero.search.history import History
 from autobert_zero.search_runs import evaluate as evaluation
-from autobert_zero.search_runs import evaluator, run
+from autobert_zero.search_runs import run, snapshots
 from autobert_zero.search_runs.evaluate import ProxyEvaluator
 from autobert_zero.search_runs.prepare import prepare
+from autobert_zero.search_runs.snapshots import SnapshotWriter
 from autobert_zero.settings import read_yaml, resolve
 from autobert_zero.space import Backbone
 from autobert_zero.training import scratch
@@ -216,7 +217,8 @@ STOPS = [
         ("segment of the warm-up", evaluation, "train", (1, 0)),
         ("candidate", ProxyEvaluator, "evaluate", (5, 8, 0, 1, 4)),
         ("re-scoring of parents", ProxyEvaluator, "rescore", (6,)),
-        ("snapshot", evaluator, "save_snapshot", (5, 0)),
+        ("writing of a snapshot", snapshots, "save_file", (5, 0)),
+        ("copy for a snapshot", SnapshotWriter, "save", (4,)),
         ("record after the snapshot", History, "append", (6, 0)),
         ("training from scratch", scratch, "train_from_scratch", (1, 4, 0, 2)),
         ("writing of weights", scratch, "save_file", (0,)),

@@ -7,8 +7,10 @@ in the same way, so that a candidate goes on with the training of the weights wh
 and the bank counts how long each branch was trained.
 """
 
-from collections.abc import Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -49,12 +51,35 @@ class Trained:
             return Trained(model.encoder.backbone, weights, {}, 0)
         states = {name: optimizer.state[parameter] for name, parameter in parameters.items()}
         moments = {key: {name: state[key] for name, state in states.items()} for key in _MOMENTS}
-        updates = max(int(state["step"]) for state in states.values())
+        # Read at once: a device is waited for once.
+        updates = int(torch.stack([state["step"] for state in states.values()]).max())
         return Trained(model.encoder.backbone, weights, moments, updates)
 
     def tensors(self, kind: str) -> Mapping[str, Tensor]:
         """The weights (`""`) or one of the means."""
         return self.moments.get(kind, {}) if kind else self.weights
+
+
+@dataclass(frozen=True)
+class _Part:
+    """A part of a candidate's tensor, and where it is in the bank's: `start` along `dim` of `name`."""
+
+    own: Tensor
+    name: str
+    dim: int
+    start: int
+
+    @property
+    def size(self) -> int:
+        return self.own.shape[self.dim]
+
+    def within(self, tensor: Tensor) -> Tensor:
+        """What a tensor like the bank's has there."""
+        return tensor.narrow(self.dim, self.start, self.size)
+
+    def between(self, start: int, end: int) -> Tensor:
+        """The candidate's numbers for an interval of the bank's tensor, which is within this part."""
+        return self.own.narrow(self.dim, start - self.start, end - start)
 
 
 class WeightBank:
@@ -67,18 +92,21 @@ class WeightBank:
         practice: Updates of each branch by layer position, see `nn.practice`; (layers, branches). They are
             0 after loading a bank that did not count them.
         layers: Depth of the candidates.
+        device: Where the weights are.
 
     Args:
         config: Sizes of the candidates.
         layers: Depth of the candidates.
+        device: Where the weights are kept: where candidates train, so that they need not travel.
     """
 
-    def __init__(self, config: EncoderConfig, layers: int) -> None:
+    def __init__(self, config: EncoderConfig, layers: int, device: torch.device | str = "cpu") -> None:
         self.config = config
         self.layers = layers
+        self.device = torch.device(device)
         branches = [MaskedLM(Backbone((layer,) * layers), config) for layer in (_WIDEST, _LONGEST)]
         self.tensors: dict[str, Tensor] = {
-            name: parameter.detach().clone()
+            name: parameter.detach().to(device, copy=True)
             for branch in branches
             for name, parameter in branch.named_parameters()
         }
@@ -101,20 +129,19 @@ class WeightBank:
             ValueError: The candidate has another depth or other sizes.
         """
         self._check(model)
-        parameters = dict(model.named_parameters())
-        for own, shared in self._pairs(model.encoder.backbone, parameters, self.tensors):
-            own.copy_(shared)
-        if optimizer is None:
-            return
-        for name, parameter in parameters.items():
-            optimizer.state[parameter] = {
-                "step": torch.tensor(float(self.updates), device=parameter.device),
-                **{key: torch.zeros_like(parameter) for key in _MOMENTS},
-            }
+        backbone, parameters = model.encoder.backbone, dict(model.named_parameters())
+        pairs = list(self._pairs(backbone, parameters, self.tensors))
+        if optimizer is not None:
+            # One tensor, of which each parameter counts in its own element.
+            steps = torch.full((len(parameters),), float(self.updates), device=_device_of(model))
+            for parameter, step in zip(parameters.values(), steps.unbind(), strict=True):
+                moments = {key: torch.empty_like(parameter) for key in _MOMENTS}
+                optimizer.state[parameter] = {"step": step, **moments}
             for key in _MOMENTS:
-                own_moment = {name: optimizer.state[parameter][key]}
-                for own, shared in self._pairs(model.encoder.backbone, own_moment, self.moments[key]):
-                    own.copy_(shared)
+                own = {name: optimizer.state[parameter][key] for name, parameter in parameters.items()}
+                pairs += self._pairs(backbone, own, self.moments[key])
+        targets, sources = zip(*pairs, strict=True)
+        torch._foreach_copy_(targets, sources)
 
     @torch.no_grad()
     def absorb(self, *trained: "Trained") -> None:
@@ -131,16 +158,14 @@ class WeightBank:
         for one in trained:
             self._check_depth(one.backbone)
         for kind, shared in (("", self.tensors), *self.moments.items()):
-            total = {name: torch.zeros_like(tensor) for name, tensor in shared.items()}
-            users = {name: torch.zeros_like(tensor) for name, tensor in shared.items()}
+            parts: dict[str, list[_Part]] = defaultdict(list)
             for one in trained:
-                for own, target in self._pairs(one.backbone, one.tensors(kind), total):
-                    target.add_(own.to(target.device))
-                ones = {name: torch.ones_like(tensor) for name, tensor in one.tensors(kind).items()}
-                for own, target in self._pairs(one.backbone, ones, users):
-                    target.add_(own.to(target.device))
-            for name, tensor in shared.items():
-                tensor.copy_(torch.where(users[name] > 0, total[name] / users[name].clamp_min(1), tensor))
+                for part in self._parts(one.backbone, one.tensors(kind)):
+                    parts[part.name].append(part)
+            pairs = [pair for name, users in parts.items() for pair in _means(shared[name], users)]
+            if pairs:
+                targets, sources = zip(*pairs, strict=True)
+                torch._foreach_copy_(targets, sources)
         backbones = [one.backbone for one in trained]
         steps = [one.updates - self.updates for one in trained]
         self.practice = self.practice + practised(backbones, steps, self.layers)
@@ -160,8 +185,10 @@ class WeightBank:
         """
         state = {"practice": no_practice(self.layers), **state}
         self._check_shapes(state)
-        self.tensors = {name: state[name] for name in self.tensors}
-        self.moments = {key: {name: state[f"{key}/{name}"] for name in self.tensors} for key in _MOMENTS}
+        self.tensors = {name: state[name].to(self.device) for name in self.tensors}
+        self.moments = {
+            key: {name: state[f"{key}/{name}"].to(self.device) for name in self.tensors} for key in _MOMENTS
+        }
         self.updates = int(state["updates"])
         self.practice = state["practice"]
 
@@ -174,22 +201,25 @@ class WeightBank:
         self, backbone: Backbone, owned: Mapping[str, Tensor], bank: Mapping[str, Tensor]
     ) -> Iterator[tuple[Tensor, Tensor]]:
         """Yields parts of tensors like the candidate's parameters with the parts of the bank they share."""
+        for part in self._parts(backbone, owned):
+            yield part.own, part.within(bank[part.name])
+
+    def _parts(self, backbone: Backbone, owned: Mapping[str, Tensor]) -> Iterator[_Part]:
+        """Divides tensors like the candidate's parameters by where the bank has them."""
         width = self.config.width
         for name, own in owned.items():
-            shared = bank[self._shared_name(name, len(backbone.layers))]
+            shared = self._shared_name(name, len(backbone.layers))
             if ".attention.projection." in name:
                 layer = backbone.layers[int(name.split(".")[2])]  # encoder.layers.<index>. ...
                 assert isinstance(layer, Attention)
                 for index, source in enumerate(self._shared_inputs(layer.graph)):
-                    yield (
-                        own.narrow(0, index * width, width),
-                        shared.narrow(0, INPUTS.index(source) * width, width),
-                    )
+                    block = own.narrow(0, index * width, width)
+                    yield _Part(block, shared, 0, INPUTS.index(source) * width)
             elif name.endswith(".convolution.kernel"):
-                size = own.shape[-1]
-                yield own, shared.narrow(-1, (shared.shape[-1] - size) // 2, size)
+                dim = own.ndim - 1
+                yield _Part(own, shared, dim, (max(KERNELS) - own.shape[dim]) // 2)
             else:
-                yield own, shared
+                yield _Part(own, shared, 0, 0)
 
     def _shared_name(self, name: str, depth: int) -> str:
         """The shared tensor for a parameter of a candidate of some depth."""
@@ -210,6 +240,25 @@ class WeightBank:
         depth = len(backbone.layers)
         if depth != self.layers:
             raise ValueError(f"the bank holds {self.layers} layers, the candidate has {depth}")
+
+
+def _device_of(model: MaskedLM) -> torch.device:
+    return next(model.parameters()).device
+
+
+def _means(shared: Tensor, users: Sequence[_Part]) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yields the parts of a shared tensor that are used, each with the mean of its users."""
+    dim = users[0].dim
+    cuts = sorted({cut for part in users for cut in (part.start, part.start + part.size)})
+    for start, end in pairwise(cuts):
+        given = [
+            part.between(start, end).to(shared.device)
+            for part in users
+            if part.start <= start and end <= part.start + part.size
+        ]
+        if given:
+            total = sum(given[1:], start=given[0])
+            yield shared.narrow(dim, start, end - start), total / len(given) if given[1:] else total
 
 
 class NoSharing:

@@ -30,10 +30,17 @@ class TeacherBank(WeightBank):
         config: Sizes of the teacher.
         teacher: Its backbone.
         weights: Its weights by the names of `MaskedLM`; those of the head may be missing.
+        device: Where the shared weights are kept.
     """
 
-    def __init__(self, config: EncoderConfig, teacher: Backbone, weights: Mapping[str, Tensor]) -> None:
-        super().__init__(config, len(teacher.layers))
+    def __init__(
+        self,
+        config: EncoderConfig,
+        teacher: Backbone,
+        weights: Mapping[str, Tensor],
+        device: torch.device | str = "cpu",
+    ) -> None:
+        super().__init__(config, len(teacher.layers), device)
         self.moments = {}
         known = {name: weights[name] for name in self.tensors if name in weights}
         own = {name: torch.ones_like(tensor, dtype=torch.bool) for name, tensor in self.tensors.items()}
@@ -64,7 +71,7 @@ class TeacherBank(WeightBank):
             ValueError: It is of a bank of other sizes.
         """
         self._check_shapes(state)
-        self.tensors = {name: state[name] for name in self.tensors}
+        self.tensors = {name: state[name].to(self.device) for name in self.tensors}
 
     def layer_weights(
         self, module: EncoderLayer, layer: Layer, position: int, tensors: Mapping[str, Tensor]

@@ -42,6 +42,9 @@ class Evaluator(Protocol):
     def save(self, count: int) -> None:
         """Called when a batch is evaluated, before its trials are recorded.
 
+        What is saved may reach the disk later, but before the next call ends: after a kill the trials of one
+        batch at most are recorded and not saved.
+
         Args:
             count: Number of trials with those of the batch.
         """

@@ -107,7 +107,7 @@ class Search:
             if not proposals:
                 break
             outcomes = self._evaluate(proposals, rescored)
-            # Saved first: a kill between the two leaves a history that an older save matches.
+            # Saved first: when a batch is recorded, the save of the batch before it is whole.
             self.evaluator.save(len(self.trials) + len(proposals))
             for proposal, outcome in zip(proposals, outcomes, strict=True):
                 metrics = {**self.costs(proposal.backbone), **outcome.metrics}

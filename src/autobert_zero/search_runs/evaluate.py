@@ -113,9 +113,9 @@ class ProxyEvaluator:
         torch.manual_seed(seed)
         self.bank: WeightBank | NoSharing
         if start is not None:
-            self.bank = TeacherBank(model, start.backbone, start.weights)
+            self.bank = TeacherBank(model, start.backbone, start.weights, device)
         else:
-            self.bank = WeightBank(model, layers) if proxy.sharing == "biws" else NoSharing()
+            self.bank = WeightBank(model, layers, device) if proxy.sharing == "biws" else NoSharing()
 
     def warm_up(self, space: Space, on_step: Watch) -> None:
         """Trains backbones in turn, so that the first candidates do not start from noise.
@@ -303,7 +303,13 @@ class ProxyEvaluator:
         return model, optimizer
 
     def _new(self, backbone: Backbone) -> MaskedLM:
-        return MaskedLM(backbone, self.model).to(self._device)
+        """A candidate that inherits next; weights are drawn only where those draws decide something."""
+        seeds_dropout = self._device.type == "cpu" and self.model.dropout > 0
+        if isinstance(self.bank, NoSharing) or seeds_dropout:
+            return MaskedLM(backbone, self.model).to(self._device)
+        with torch.device("meta"):
+            model = MaskedLM(backbone, self.model)
+        return model.to_empty(device=self._device)
 
     def _recipe(self, steps: int, warmup: float = 0.0) -> Recipe:
         proxy = self._proxy

@@ -13,7 +13,12 @@ from autobert_zero.search.training_config import ProxyConfig
 from autobert_zero.search.trial import Outcome, Proposal, Status, Trial
 from autobert_zero.search_runs.evaluate import WORST, ProxyEvaluator
 from autobert_zero.search_runs.executors import Executor, run_candidates
-from autobert_zero.search_runs.snapshots import restore_snapshot, save_snapshot, snapshot_path
+from autobert_zero.search_runs.snapshots import (
+    SnapshotWriter,
+    restore_snapshot,
+    save_snapshot,
+    snapshot_path,
+)
 from autobert_zero.search_runs.tasks import Done
 from autobert_zero.space import Space
 
@@ -38,6 +43,7 @@ class TrainingEvaluator:
     snapshots: Path
     progress: Bars
     _learned: list[Trained] = field(default_factory=list, init=False, repr=False)
+    _writer: SnapshotWriter = field(default_factory=SnapshotWriter, init=False, repr=False)
 
     def restore(self, trials: Sequence[Trial]) -> int:
         """Loads the newest whole snapshot that the trials contain; warms the bank up if the run is new."""
@@ -68,7 +74,7 @@ class TrainingEvaluator:
         scores = self.executor.rescore(
             self.evaluator,
             [trial.proposal.backbone for trial in stale],
-            snapshot_path(self.snapshots, len(trials)),
+            self._snapshot(len(trials)),
         )
         rescored = {trial.proposal.number: score for trial, score in zip(stale, scores, strict=True)}
         return rescored | self._train_again(again, len(trials))
@@ -97,9 +103,19 @@ class TrainingEvaluator:
 
     def _run(self, proposals: Sequence[Proposal], bars: Sequence[float], count: int, name: str) -> list[Done]:
         """Trains candidates from the bank as it is after the given number of trials; in their order."""
-        snapshot = snapshot_path(self.snapshots, count)
+        snapshot = self._snapshot(count)
         return run_candidates(self.executor, proposals, bars, snapshot, self.progress, name)
 
+    def _snapshot(self, count: int) -> Path:
+        """The file with the bank after the given number of trials, whole where the executor reads it."""
+        if self.executor.reads_snapshots:
+            self._writer.wait()
+        return snapshot_path(self.snapshots, count)
+
     def save(self, count: int) -> None:
-        """Writes a snapshot of the bank."""
-        save_snapshot(self.evaluator.bank, self.snapshots, count)
+        """Keeps the bank as it is: a snapshot is written while the next candidates train."""
+        self._writer.save(self.evaluator.bank, self.snapshots, count)
+
+    def close(self) -> None:
+        """Returns when the last snapshot is on disk."""
+        self._writer.close()

@@ -25,7 +25,13 @@ from autobert_zero.training.scratch import Job, OnStep, Result, default_workers,
 
 
 class Executor(Protocol):
-    """Does all the training of a search."""
+    """Does all the training of a search.
+
+    Attributes:
+        reads_snapshots: Whether it needs the files with the shared weights, not the evaluator's bank.
+    """
+
+    reads_snapshots: bool
 
     def run(
         self, proposals: Sequence[Proposal], bars: Sequence[float], snapshot: Path, on_step: Watch
@@ -105,6 +111,8 @@ class _Local:
 class InProcess(_Local):
     """One after the other, in this process."""
 
+    reads_snapshots = False
+
     def __init__(self, evaluator: ProxyEvaluator) -> None:
         self._evaluator = evaluator
 
@@ -127,6 +135,8 @@ class Processes(_Local):
         tokenizer: Tokenizer of a run that is continued, as JSON; None: what the config names.
         cards: GPUs that the workers are spread over, see `WorkerPool`.
     """
+
+    reads_snapshots = True
 
     def __init__(
         self, config: SearchConfig, workers: int, tokenizer: str | None = None, cards: Sequence[str] = ()

@@ -37,6 +37,8 @@ class Ray:
         UserError: Ray is not installed, or the cluster cannot be reached. Later: the cluster was lost.
     """
 
+    reads_snapshots = True
+
     def __init__(self, config: SearchConfig, address: str, tokenizer: str | None = None) -> None:
         require("--ray", "ray")
         # Ray shows a task one GPU, as the first.

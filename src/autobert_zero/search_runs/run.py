@@ -101,11 +101,12 @@ def run_search(
             write_start_files(setting, out, first)
 
         with _disk_told(), open_run(out, SEARCH, run_inputs(setting, first), write_start, progress.say):
+            trainer = (TrainingEvaluator if setting.start is None else StudentEvaluator)(
+                config.proxy, setting.space, evaluator, executor, out / BANK, progress
+            )
             search = Search(
                 strategy,
-                (TrainingEvaluator if setting.start is None else StudentEvaluator)(
-                    config.proxy, setting.space, evaluator, executor, out / BANK, progress
-                ),
+                trainer,
                 history_of(out, setting, progress.say),
                 costs=limits.costs.of,
                 function=function_of,
@@ -123,7 +124,8 @@ def run_search(
             progress.log(board)
             finals.log(board)
             try:
-                search.run(config.proxy.candidates)
+                with closing(trainer):
+                    search.run(config.proxy.candidates)
             finally:
                 clock.stop("search")
                 write_leaderboard(out / LEADERBOARD, trials, setting.model, config.data.length)

@@ -1,10 +1,13 @@
 """Snapshots of the shared weights, one after every batch of candidates."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load, load_file, save_file
+from torch import Tensor
 
 from autobert_zero.errors import UserError
 from autobert_zero.files import written_whole
@@ -22,9 +25,68 @@ def snapshot_path(folder: Path, trials: int) -> Path:
 
 def save_snapshot(bank: Bank, folder: Path, trials: int) -> None:
     """Writes the bank as it is after the given number of trials; the two newest snapshots are kept."""
+    _write(bank.state(), folder, trials)
+
+
+class SnapshotWriter:
+    """Writes snapshots in a thread, while the next candidates train.
+
+    It is at most one behind: a snapshot is begun when the one before it is on disk. After a kill a history
+    contains at most the candidates of one batch that no whole snapshot knows, and they are trained again.
+    """
+
+    def __init__(self) -> None:
+        self._thread = ThreadPoolExecutor(1, "snapshots")
+        self._writing: Future[None] | None = None
+
+    def save(self, bank: Bank, folder: Path, trials: int) -> None:
+        """Copies the bank as it is after the given number of trials; the copy is written later.
+
+        Raises:
+            OSError: The snapshot before it could not be written.
+        """
+        self.wait()
+        self._writing = self._thread.submit(_write, _host_copy(bank.state()), folder, trials)
+
+    def wait(self) -> None:
+        """Returns when all snapshots are on disk.
+
+        Raises:
+            OSError: One could not be written.
+        """
+        writing, self._writing = self._writing, None
+        if writing is not None:
+            writing.result()
+
+    def close(self) -> None:
+        """Waits, and ends the thread.
+
+        Raises:
+            OSError: A snapshot could not be written.
+        """
+        try:
+            self.wait()
+        finally:
+            self._thread.shutdown()
+
+
+def _host_copy(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The same tensors on the CPU; those of a device are one transfer for each format."""
+    names: dict[tuple[torch.device, torch.dtype], list[str]] = {}
+    for name, tensor in state.items():
+        names.setdefault((tensor.device, tensor.dtype), []).append(name)
+    copy: dict[str, Tensor] = {}
+    for same in names.values():
+        flat = torch.cat([state[name].flatten() for name in same]).cpu()
+        parts = flat.split([state[name].numel() for name in same])
+        copy |= {name: part.view_as(state[name]) for name, part in zip(same, parts, strict=True)}
+    return copy
+
+
+def _write(state: dict[str, Tensor], folder: Path, trials: int) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     with written_whole(snapshot_path(folder, trials)) as partial:
-        save_file(bank.state(), partial)
+        save_file(state, partial)
     older = sorted(folder.glob("*.safetensors"))[:-_KEPT]
     for old in (*older, *folder.glob("*.partial")):  # a kill may have left half a file
         old.unlink()

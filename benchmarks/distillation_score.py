@@ -36,9 +36,9 @@ from autobert_zero.nn import MaskedLM
 from autobert_zero.search.presets import PRESETS
 from autobert_zero.search.strategies.rounds import mutated
 from autobert_zero.search.trial import Proposal
-from autobert_zero.search_runs.diagnose import correlation
 from autobert_zero.search_runs.evaluate import ProxyEvaluator
 from autobert_zero.search_runs.prepare import Setting, prepare
+from autobert_zero.search_runs.rank_correlation import correlation
 from autobert_zero.search_runs.start_model import model_settings
 from autobert_zero.settings import resolve
 from autobert_zero.space import Backbone, CanonicalBackbone, Space, sample_backbone
@@ -96,8 +96,8 @@ def measured(teacher: str, options: argparse.Namespace) -> dict[str, Any]:
         "candidates": len(candidates),
         "layers": options.layers,
         "steps": steps,
-        "kendall_tau": round(agreement.tau, 3),
-        "kendall_tau_interval": [round(agreement.low, 3), round(agreement.high, 3)],
+        "kendall_tau": agreement and round(agreement.tau, 3),
+        "kendall_tau_interval": agreement and [round(agreement.low, 3), round(agreement.high, 3)],
         "copying_seconds": round(copying, 1),
         "candidates_per_minute": round(60 / fmean(seconds), 2),
         "candidates_per_minute_scratch": round(60 / scratch, 2),

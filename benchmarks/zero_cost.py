@@ -25,13 +25,14 @@ from random import Random
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.stats import kendalltau, spearmanr
+from scipy.stats import spearmanr
 
 from autobert_zero.data.batches import evaluation_batches, training_batches
 from autobert_zero.nn import MaskedLM
 from autobert_zero.proxies import PROXIES, Untrained
 from autobert_zero.search.config import SearchConfig
 from autobert_zero.search_runs.prepare import Setting, prepare
+from autobert_zero.search_runs.rank_correlation import kendall_tau
 from autobert_zero.settings import resolve
 from autobert_zero.space import Attention, Backbone, sample_backbone
 from autobert_zero.training.language import evaluate, guess_limit, language_objective
@@ -105,27 +106,10 @@ class Losses:
 Values = NDArray[np.float64]
 
 
-def kendall(a: Values, b: Values) -> float:
-    """Kendall's tau-b; 0 where one of them is constant and so ranks nothing."""
-    if len(a) < 2:
-        return 0.0
-    tau = float(kendalltau(a, b).statistic)
+def kendall(a: Values, b: Values, groups: Values | None = None) -> float:
+    """Kendall's tau-b, over all pairs or within groups; 0 where one of them is constant: it ranks nothing."""
+    tau = kendall_tau(a.tolist(), b.tolist(), None if groups is None else groups.tolist())
     return 0.0 if math.isnan(tau) else tau
-
-
-def kendall_within(a: Values, b: Values, groups: Values) -> float:
-    """Tau-b over the pairs of the same group: concordant less discordant, over the untied in each."""
-    first, second = np.triu_indices(len(a), 1)
-    same = groups[first] == groups[second]
-    first, second = first[same], second[same]
-    signs = [np.sign(_order(each)[first] - _order(each)[second]) for each in (a, b)]
-    scale = math.sqrt(float(np.abs(signs[0]).sum()) * float(np.abs(signs[1]).sum()))
-    return float((signs[0] * signs[1]).sum()) / scale if scale else 0.0
-
-
-def _order(values: Values) -> Values:
-    """Ranks, for infinite values have no difference."""
-    return np.unique(values, return_inverse=True)[1].astype(np.float64)
 
 
 def spearman(a: Values, b: Values) -> float:
@@ -167,7 +151,7 @@ def compare(setting: Setting, candidates: Sequence[Backbone], scores: Values) ->
         seconds[name] = round((time.process_time() - start) / count, 3)
         taus[name] = interval(lambda chosen: kendall(values[chosen], scores[chosen]), count)  # noqa: B023
         within[name] = interval(
-            lambda chosen: kendall_within(values[chosen], scores[chosen], attentions[chosen]),  # noqa: B023
+            lambda chosen: kendall(values[chosen], scores[chosen], attentions[chosen]),  # noqa: B023
             count,
         )
         rhos[name] = round(spearman(values, scores), 3)

@@ -2,31 +2,16 @@
 
 import json
 import shutil
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 import tiny
 
 from autobert_zero.search_runs import diagnose as module
-from autobert_zero.search_runs.diagnose import Correlation, correlation, diagnosis_verdict
-
-
-def test_tau_by_hand() -> None:
-    """Of the six pairs of 1 2 3 4 and 1 3 2 4 five agree and one does not."""
-    found = correlation([1, 2, 3, 4], [1, 3, 2, 4])
-    assert found.tau == pytest.approx(4 / 6)
-    assert found.low < found.tau < found.high
-    assert found == correlation([1, 2, 3, 4], [1, 3, 2, 4])
-
-
-def test_the_interval_narrows_with_more_candidates() -> None:
-    def width(count: int) -> float:
-        found = correlation(range(count), [place + 3 * (place % 2) for place in range(count)])
-        return found.high - found.low
-
-    assert width(40) < width(10)
-    assert correlation(range(30), range(30)).low == pytest.approx(1)
-    assert correlation(range(30), range(0, -30, -1)).tau == pytest.approx(-1)
+from autobert_zero.search_runs.diagnose import diagnosis_verdict
+from autobert_zero.search_runs.rank_correlation import Correlation, correlation
+from autobert_zero.space import Backbone
 
 
 def test_the_verdict_follows_the_farther_horizon() -> None:
@@ -37,6 +22,7 @@ def test_the_verdict_follows_the_farther_horizon() -> None:
     assert "says something about the farther horizon" in diagnosis_verdict(found(0.1, 0.1))
     assert "not at the farther one" in diagnosis_verdict(found(0.1, -0.1))
     assert "do not show" in diagnosis_verdict(found(-0.1, -0.1))
+    assert "do not show" in diagnosis_verdict({"horizons": [{"shared_vs_scratch": None}] * 2})
 
 
 @pytest.mark.slow
@@ -53,8 +39,22 @@ def test_a_small_run(finished_run: Path, tmp_path: Path, monkeypatch: pytest.Mon
     assert len(found["shared"]) == 6
     scratch = [-found["horizons"][1]["losses"][trial] for trial in found["shared"]]
     recomputed = correlation(list(found["shared"].values()), scratch)
+    assert recomputed is not None
     assert found["horizons"][1]["shared_vs_scratch"]["tau"] == recomputed.tau
     assert f"| 1,088 | 6 | {Correlation(**found['horizons'][0]['shared_vs_scratch'])} |" in done.out
+    attentions = [
+        Backbone.from_list(found["backbones"][trial]).global_attentions for trial in found["shared"]
+    ]
+    within = correlation(list(found["shared"].values()), scratch, attentions)
+    assert found["horizons"][1]["shared_vs_scratch_within"] == (within and asdict(within))
+    # Of fewer than ten candidates all are trained again at the farther horizon.
+    again = found["losses_again"]
+    assert again.keys() == found["shared"].keys()
+    assert again != found["horizons"][1]["losses"]
+    ceiling = correlation([-again[trial] for trial in again], scratch)
+    assert ceiling is not None
+    assert found["noise_ceiling"]["tau"] == ceiling.tau
+    assert f"Two seeds of the farther one, the ceiling for any proxy: {ceiling} (6 candidates)" in done.out
     assert diagnosis_verdict(found) in done.out
     after = tiny.contents(run)
     assert {name: after[name] for name in before if after[name] is not None} == {

@@ -153,3 +153,23 @@ def test_walks_and_keys_do_not_depend_on_the_hash_seed() -> None:
 def test_keys_are_the_same_for_ever() -> None:
     """Recorded runs are resumed by key: a change here must be meant."""
     assert Backbone.parse(f"{STANDARD}\nconv 3").key() == "9126ae046903dca3"
+
+
+@pytest.mark.parametrize(
+    ("formula", "sees_all"),
+    [
+        (STANDARD, True),
+        ("softmax(Q) @ (softmax(K.T) @ V)", True),  # linear attention
+        ("cosine(Q, K) @ V", True),
+        ("softmax(Q.T).T + K", True),  # normalised over the tokens
+        ("Q @ cosine(K.T, V.T)", True),  # (d, d), summed over the tokens
+        ("P * (previous(Q) + K + next(V))", False),
+        ("softmax(Q) + softsign(K)", False),  # normalised over the channels
+        ("rotary(Q) * sigmoid(K)", False),
+    ],
+)
+def test_attentions_that_see_all_tokens(formula: str, sees_all: bool) -> None:
+    attention = Backbone.parse(formula).layers[0]
+    assert isinstance(attention, Attention)
+    assert attention.is_global is sees_all
+    assert Backbone.parse(f"conv 65\n{formula}\n{STANDARD}").global_attentions == 1 + sees_all

@@ -3,7 +3,7 @@
 from autobert_zero import cost
 from autobert_zero.data.masking import MaskedBatch
 from autobert_zero.nn import MaskedLM
-from autobert_zero.space import Attention, Layer
+from autobert_zero.space import Attention, Convolution
 
 
 def parameter_count(model: MaskedLM, batch: MaskedBatch) -> float:
@@ -23,15 +23,6 @@ def attention_layers(model: MaskedLM, batch: MaskedBatch) -> float:
 
 def mixing_layers(model: MaskedLM, batch: MaskedBatch) -> float:
     """Number of layers in which tokens see each other: some graphs treat each token alone."""
-    return float(sum(map(_mixes, model.encoder.backbone.layers)))
-
-
-def _mixes(layer: Layer) -> bool:
-    """Whether anything in the layer reduces over the tokens, which only columns of a first operand are."""
-    if not isinstance(layer, Attention):
-        return True
-    return any(
-        node.args[0].type[1] == "n"
-        for node in layer.graph.nodes
-        if node.op in ("matmul", "cosine", "euclidean", "softmax")
-    )
+    backbone = model.encoder.backbone
+    convolutions = sum(isinstance(layer, Convolution) for layer in backbone.layers)
+    return float(convolutions + backbone.global_attentions)

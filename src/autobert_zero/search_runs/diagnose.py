@@ -1,14 +1,11 @@
 """Asks how far to trust a run's ranking: its shared-weight scores against training from scratch."""
 
 import json
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
-from random import Random
 from statistics import fmean
 from typing import Any
-
-import scipy.stats
 
 from autobert_zero.announce import estimate_line, machine_line, model_line
 from autobert_zero.errors import UserError
@@ -19,51 +16,17 @@ from autobert_zero.run_folder.names import BANK, DIAGNOSED, DIAGNOSIS
 from autobert_zero.search.trial import Status, Trial
 from autobert_zero.search_runs.folder import history_of, read_run_start, setting_of_run
 from autobert_zero.search_runs.prepare import Setting
+from autobert_zero.search_runs.rank_correlation import Correlation, correlation
 from autobert_zero.search_runs.snapshots import restore_snapshot
 from autobert_zero.training.loop import Recipe
 from autobert_zero.training.scratch import Job, Result, default_workers, read_result, train_all
 from autobert_zero.zoo import bert
 
-_RESAMPLES = 2000
 _FEWEST = 5
 """With fewer candidates an interval says nothing."""
 
 
-@dataclass(frozen=True)
-class Correlation:
-    """Agreement of two rankings.
-
-    Attributes:
-        tau: Kendall's tau-b: 1 the same order, 0 none in common, -1 the reverse.
-        low: Lower end of a 95 % interval (bootstrap over candidates).
-        high: Upper end.
-    """
-
-    tau: float
-    low: float
-    high: float
-
-    def __str__(self) -> str:
-        return f"{self.tau:+.2f} ({self.low:+.2f} to {self.high:+.2f})"
-
-
-def correlation(one: Sequence[float], other: Sequence[float]) -> Correlation:
-    """Kendall's tau with its bootstrap interval.
-
-    Args:
-        one: Scores of candidates.
-        other: Other scores of the same, in the same order; at least one differs from the rest in each.
-    """
-    random = Random(0)
-    pairs = list(zip(one, other, strict=True))
-    taus: list[float] = []
-    while len(taus) < _RESAMPLES:
-        xs, ys = zip(*random.choices(pairs, k=len(pairs)), strict=True)
-        if len(set(xs)) > 1 and len(set(ys)) > 1:
-            taus.append(float(scipy.stats.kendalltau(xs, ys).statistic))
-    taus.sort()
-    whole = float(scipy.stats.kendalltau(one, other).statistic)
-    return Correlation(whole, taus[round(0.025 * _RESAMPLES)], taus[round(0.975 * _RESAMPLES) - 1])
+_SEEDS_OF_RUNS = 2**32  # config.seed is smaller
 
 
 def run_diagnosis(
@@ -71,7 +34,9 @@ def run_diagnosis(
 ) -> dict[str, Any]:
     """Trains a sample of a run's candidates from scratch, at two horizons.
 
-    The nearer horizon is the tokens that the shared weights had seen when the first candidate was scored.
+    The nearer horizon is the tokens that the shared weights had seen when the first candidate was scored. At
+    the farther one, half of the sample is trained again from another seed: no proxy can agree with the truth
+    more than the truth with itself.
     What was trained stays in the folder, so that a diagnosis that was stopped goes on where it was.
 
     Args:
@@ -103,41 +68,54 @@ def run_diagnosis(
         progress.say(line)
     progress.say(machine_line(setting.device, config.precision))
     near = max(round((proxy.warmup_steps + proxy.steps) * proxy.batch_size / final.batch_size), 1)
+    twice = sample[:: 2 if len(sample) >= 2 * _FEWEST else 1]
+    trained = {f"{near} steps": len(sample) * near, f"{longer * near} steps": len(sample) * longer * near}
+    trained["the second seed"] = len(twice) * longer * near
     parts = [
         TrainingStage(
-            f"{steps} steps",
-            bert(config.model.layers),
-            config.data.length,
-            final.batch_size,
-            len(sample) * steps * final.batch_size,
+            name, bert(config.model.layers), config.data.length, final.batch_size, steps * final.batch_size
         )
-        for steps in (near, longer * near)
+        for name, steps in trained.items()
     ]
-    progress.say(f"{len(sample)} candidates from scratch, {near:,} and {longer * near:,} steps each")
+    progress.say(
+        f"{len(sample)} candidates from scratch, {near:,} and {longer * near:,} steps each; "
+        f"{len(twice)} of them {longer * near:,} steps from a second seed"
+    )
     progress.say(estimate_line(parts, setting.model, config.precision, setting.device))
     horizons: dict[int, dict[str, Any]] = {}
     for steps in (near, longer * near):
-        results = _train_sample(setting, out / DIAGNOSED, sample, steps, progress)
+        results = _train_sample(setting, out / DIAGNOSED, sample, steps, config.seed, progress)
         whole = [place for place, result in enumerate(results) if result.selection_loss is not None]
         if len(whole) < _FEWEST:
             raise UserError(f"only {len(whole)} of {len(results)} candidates did not diverge from scratch")
         scratch = [-(results[place].selection_loss or 0.0) for place in whole]
+        now = [shared[place] for place in whole]
+        recorded = [sample[place].outcome.score or 0.0 for place in whole]
+        attentions = [sample[place].proposal.backbone.global_attentions for place in whole]
         horizons[steps] = {
             "steps": steps,
             "tokens": results[whole[0]].tokens,
             "candidates": len(whole),
-            "shared_vs_scratch": asdict(correlation([shared[place] for place in whole], scratch)),
-            "recorded_vs_scratch": asdict(
-                correlation([sample[place].outcome.score or 0.0 for place in whole], scratch)
-            ),
+            "shared_vs_scratch": _plain(correlation(now, scratch)),
+            "shared_vs_scratch_within": _plain(correlation(now, scratch, attentions)),
+            "recorded_vs_scratch": _plain(correlation(recorded, scratch)),
             "seconds_scratch": fmean(results[place].seconds for place in whole),
             "losses": {str(sample[place].proposal.number): results[place].selection_loss for place in whole},
         }
-    both = [n for n in horizons[near]["losses"] if n in horizons[longer * near]["losses"]]
-    between = correlation(*([-horizons[steps]["losses"][number] for number in both] for steps in horizons))
+    near_losses, far_losses = (horizons[steps]["losses"] for steps in horizons)
+    second = _train_sample(
+        setting, out / DIAGNOSED, twice, longer * near, config.seed + _SEEDS_OF_RUNS, progress, "-again"
+    )
+    again = {
+        str(trial.proposal.number): result.selection_loss
+        for trial, result in zip(twice, second, strict=True)
+        if result.selection_loss is not None
+    }
     found = {
         "horizons": list(horizons.values()),
-        "between_horizons": asdict(between),
+        "between_horizons": _plain(_agreement(near_losses, far_losses)),
+        "noise_ceiling": _plain(_agreement(far_losses, again)),
+        "losses_again": again,
         "seconds_shared": fmean(trial.outcome.seconds for trial in sample),
         "shared": {str(t.proposal.number): score for t, score in zip(sample, shared, strict=True)},
         "backbones": {str(trial.proposal.number): trial.proposal.backbone.to_list() for trial in sample},
@@ -150,20 +128,23 @@ def run_diagnosis(
 def diagnosis_report(found: dict[str, Any]) -> str:
     """A diagnosis in words."""
     near, far = found["horizons"]
+    columns = ("shared_vs_scratch", "shared_vs_scratch_within", "recorded_vs_scratch")
     lines = [
         "Kendall's tau (95 % interval), shared weights against training from scratch:",
         "",
-        "| tokens from scratch | candidates | bank as it is now | as recorded | seconds per candidate |",
-        "|---|---|---|---|---|",
+        "| tokens from scratch | candidates | bank as it is now | within equal attention counts "
+        "| as recorded | seconds per candidate |",
+        "|---|---|---|---|---|---|",
     ]
     for row in (near, far):
-        now, recorded = (Correlation(**row[key]) for key in ("shared_vs_scratch", "recorded_vs_scratch"))
-        lines.append(
-            f"| {row['tokens']:,} | {row['candidates']} | {now} | {recorded} | {row['seconds_scratch']:.1f} |"
-        )
+        cells = " | ".join(_shown(row[key]) for key in columns)
+        lines.append(f"| {row['tokens']:,} | {row['candidates']} | {cells} | {row['seconds_scratch']:.1f} |")
     lines += [
         "",
-        f"The two horizons agree with each other: {Correlation(**found['between_horizons'])}. "
+        "Attention counts are of layers in which a token may see all others.",
+        f"The two horizons agree with each other: {_shown(found['between_horizons'])}. Two seeds of the "
+        f"farther one, the ceiling for any proxy: {_shown(found['noise_ceiling'])} "
+        f"({len(found['losses_again'])} candidates). "
         f"A candidate under weight sharing took {found['seconds_shared']:.1f} s.",
         diagnosis_verdict(found),
     ]
@@ -172,10 +153,10 @@ def diagnosis_report(found: dict[str, Any]) -> str:
 
 def diagnosis_verdict(found: dict[str, Any]) -> str:
     """Whether to trust the ranking, in one sentence."""
-    near, far = (Correlation(**row["shared_vs_scratch"]) for row in found["horizons"])
-    if far.low > 0:
+    near, far = (row["shared_vs_scratch"] for row in found["horizons"])
+    if far and far["low"] > 0:
         return "The ranking says something about the farther horizon: its tau is above zero beyond doubt."
-    if near.low > 0:
+    if near and near["low"] > 0:
         return (
             "The ranking holds at its own horizon but, as far as these candidates show, not at the farther "
             "one: train the finalists for longer before choosing."
@@ -184,6 +165,20 @@ def diagnosis_verdict(found: dict[str, Any]) -> str:
         "These candidates do not show that the ranking is better than chance: train for longer under weight "
         "sharing, or diagnose more candidates."
     )
+
+
+def _agreement(one: Mapping[str, float], other: Mapping[str, float]) -> Correlation | None:
+    """Of the losses of those candidates that have both."""
+    both = [number for number in one if number in other]
+    return correlation([-one[number] for number in both], [-other[number] for number in both])
+
+
+def _plain(found: Correlation | None) -> dict[str, float] | None:
+    return None if found is None else asdict(found)
+
+
+def _shown(found: dict[str, float] | None) -> str:
+    return "nothing to rank" if found is None else str(Correlation(**found))
 
 
 def _sample(trials: Sequence[Trial], candidates: int) -> list[Trial]:
@@ -199,12 +194,20 @@ def _sample(trials: Sequence[Trial], candidates: int) -> list[Trial]:
 
 
 def _train_sample(
-    setting: Setting, folder: Path, sample: Sequence[Trial], steps: int, progress: Bars
+    setting: Setting,
+    folder: Path,
+    sample: Sequence[Trial],
+    steps: int,
+    seed: int,
+    progress: Bars,
+    suffix: str = "",
 ) -> list[Result]:
     """Results of the sample after the given number of steps from scratch, those in the folder read."""
     final = setting.config.final
     recipe = Recipe(steps, final.batch_size, final.learning_rate, precision=setting.config.precision)
-    files = {f"trial {t.proposal.number}": folder / f"{t.proposal.number}-{steps}.json" for t in sample}
+    files = {
+        f"trial {t.proposal.number}": folder / f"{t.proposal.number}-{steps}{suffix}.json" for t in sample
+    }
     results = {name: read_result(path) for name, path in files.items() if path.exists()}
     jobs = [
         Job(
@@ -214,7 +217,7 @@ def _train_sample(
             data=setting.data,
             vocabulary=setting.vocabulary,
             recipe=recipe,
-            seed=setting.config.seed,
+            seed=seed,
             device=str(setting.device),
             short_share=final.short_share,
             short_length=final.short_length,

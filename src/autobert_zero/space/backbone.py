@@ -20,6 +20,9 @@ KERNELS: tuple[int, ...] = (3, 5, 7, 9, 15, 31, 65)
 LAYER_KINDS: tuple[str, ...] = ("attention", *(f"conv {kernel}" for kernel in KERNELS))
 """The kinds of layers: all attentions are of one, each kernel size is its own."""
 
+_REDUCING = ("matmul", "cosine", "euclidean", "softmax")
+"""Operations that reduce over the columns of their first operand."""
+
 
 @dataclass(frozen=True)
 class Attention:
@@ -44,6 +47,15 @@ class Attention:
     def operations(self) -> frozenset[str]:
         """What OP-NAS keeps statistics of: the primitives in use."""
         return self.graph.operations
+
+    @property
+    def is_global(self) -> bool:
+        """Whether something reduces over the tokens, so that a token may depend on all of them.
+
+        Other attentions treat each token alone, or with its neighbours.
+        """
+        reduced = (node.args[0].type[1] for node in self.graph.nodes if node.op in _REDUCING)
+        return any(axis == "n" for axis in reduced)
 
     @cached_property
     def canonical_code(self) -> str:
@@ -136,6 +148,11 @@ class Backbone:
     def operations(self) -> frozenset[str]:
         """The operations of all layers."""
         return frozenset[str]().union(*(layer.operations for layer in self.layers))
+
+    @property
+    def global_attentions(self) -> int:
+        """Number of attention layers in which a token may depend on all of them."""
+        return sum(isinstance(layer, Attention) and layer.is_global for layer in self.layers)
 
     @classmethod
     def parse(cls, text: str) -> Backbone:

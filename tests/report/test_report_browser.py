@@ -190,5 +190,43 @@ def test_the_page_of_pretrainings(browser: Any, trainings: Path) -> None:
     page.click("dialog[open] button")
     assert page.evaluate(CONTRAST) == []
     assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
+    page.evaluate(LONG)
+    assert page.locator("#charts svg path").count() == 1
     assert complaints == []
     page.close()
+
+
+LONG = """() => {
+  const points = Array.from({length: 300000}, (_, step) => [step, 1 / (step + 2)]);
+  const series = [{run: 0, label: "loss", dashed: false, points}];
+  document.querySelector("#charts").replaceChildren(document.createElement("div"));
+  drawFigures(document.querySelector("#charts div"), {name: "loss", series});
+}"""
+"""Draws the log of a long training."""
+
+
+def test_figures_and_ticks_keep_their_digits(page: Any) -> None:
+    figures = {
+        5e-5: "0.00005",
+        -5e-5: "−0.00005",
+        0.00123: "0.0012",
+        4.87e-7: "4.87e−7",
+        0.5: "0.5000",
+        0: "0",
+        3: "3",
+        123.456: "123.5",
+        12345: "12.35 k",
+        2.5e9: "2.500 G",
+        None: "–",
+    }
+    shown = page.evaluate("(values) => values.map((value) => figure(value))", list(figures))
+    assert shown == list(figures.values())
+    assert page.evaluate(MARKS, 5e-5) == [f"0.0000{digit}" for digit in range(6)]
+    assert page.evaluate(MARKS, 2e-7)[:3] == ["0", "5e−8", "1.0e−7"]
+
+
+MARKS = """(high) => {
+  const { at, digits } = ticks(0, high, 5);
+  return at.map((each) => mark(each, digits));
+}"""
+"""The texts of the ticks from 0 to a number."""

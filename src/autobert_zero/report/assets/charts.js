@@ -21,8 +21,14 @@ function figure(value, digits = 4) {
   for (const [unit, of] of [["G", 1e9], ["M", 1e6], ["k", 1e4]]) {
     if (size >= of) return sign((value / (unit === "k" ? 1e3 : of)).toPrecision(digits)) + " " + unit;
   }
-  return sign(Number.isInteger(value) ? String(value) : value.toFixed(size >= 100 ? 1 : digits));
+  if (Number.isInteger(value)) return sign(String(value));
+  if (size < 10 ** (1 - digits)) return sign(String(Number(value.toPrecision(3)))); // a rate: decimals would be lost
+  return sign(value.toFixed(size >= 100 ? 1 : digits));
 }
+
+/** The text of a tick, with decimals enough for the distance to the next. */
+const mark = (at, decimals) =>
+  sign(decimals < 6 || !at ? at.toFixed(decimals < 6 ? decimals : 0) : at.toExponential(Math.max(0, decimals + Math.floor(Math.log10(Math.abs(at)) + 1e-9))));
 
 const amount = (value, unit) => (unit === "s" ? `${figure(value, 2)} s` : figure(value));
 
@@ -64,12 +70,12 @@ function frame(host, { label, height, x, y, xName, yName, right = 14, whole = fa
   const across = ticks(...x, clamp(Math.floor((box.right - box.left) / 90), 3, 8)), up = ticks(...y, 5);
   for (const at of up.at) {
     drawing.append(svg("line", { x1: box.left, x2: box.right, y1: Y(at), y2: Y(at), stroke: "var(--grid)" }),
-      svg("text", { x: box.left - 8, y: Y(at) + 4, "text-anchor": "end" }, sign(at.toFixed(up.digits))));
+      svg("text", { x: box.left - 8, y: Y(at) + 4, "text-anchor": "end" }, mark(at, up.digits)));
   }
   for (const at of across.at) {
     if (whole && !Number.isInteger(at)) continue;
-    drawing.append(svg("text", { x: X(at), y: box.bottom + 18, "text-anchor": "middle" },
-      Math.abs(at) >= 1e4 ? figure(at, 3) : sign(at.toFixed(whole ? 0 : across.digits))));
+    drawing.append(svg("text", { x: Math.min(X(at), width - 22), y: box.bottom + 18, "text-anchor": "middle" },
+      Math.abs(at) >= 1e4 ? figure(at, 3) : mark(at, whole ? 0 : across.digits)));
   }
   drawing.append(svg("line", { x1: box.left, x2: box.right, y1: box.bottom, y2: box.bottom, stroke: "var(--line)" }),
     svg("text", { x: box.right, y: box.bottom + 36, "text-anchor": "end" }, xName), svg("text", { x: 0, y: 12 }, yName));

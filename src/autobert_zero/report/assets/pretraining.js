@@ -5,7 +5,7 @@ const stroke = (run) => `var(--${LINES[run % LINES.length]})`;
 function drawFigures(host, { name, series }) {
   const chart = html("div", { class: "chart" }), readout = html("p", { class: "readout", "aria-live": "polite" }, "Point at the chart to read it.");
   host.replaceChildren(html("h3", {}, name), chart, readout);
-  const points = series.flatMap((each) => each.points), last = Math.max(...points.map(([step]) => step));
+  const points = series.flatMap((each) => each.points), last = points.reduce((latest, [step]) => Math.max(latest, step), 0);
   const { drawing, X, Y, box } = frame(chart, { label: `${name} over the steps`, height: 240, x: [0, last],
     y: extent(points.map(([, value]) => value)), xName: "steps", yName: "", right: 14, whole: true });
   for (const each of series) {

@@ -11,6 +11,7 @@ from typing import Annotated, Any, ClassVar, Self, TypeVar, get_args
 
 import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError, ValidationInfo
+from pydantic.fields import FieldInfo
 
 from autobert_zero.errors import UserError
 from autobert_zero.sources import EMBEDDED, absolute
@@ -39,10 +40,15 @@ _ABSOLUTE = {"paths": "absolute"}
 """Context of a validation that makes paths absolute."""
 
 
+COMPUTING = "computing"
+"""Marks settings of where and how a run is computed: runs that differ in nothing else do not differ in what
+they measure."""
+
+
 class RunConfig(Section):
     """A whole run, which is a function of its config."""
 
-    deterministic: bool = False
+    deterministic: Annotated[bool, COMPUTING] = False
     """Use kernels only that give the same bits in every run: on a GPU too, the run then repeats and resumes
     exactly on the same kind of card, somewhat more slowly. On a CPU it does so anyway."""
 
@@ -195,7 +201,7 @@ def _suggestion(place: str, kind: type[BaseModel]) -> str:
     """The setting that an unknown key was perhaps meant for: of a similar name, or of another section."""
     # Positions in lists are in the key, and not in the names of settings.
     key = ".".join(part for part in place.split(".") if not part.isdigit())
-    names = _names(kind)
+    names = list(_fields(kind))
     leaves = [name.rpartition(".")[2] for name in names]
     leaf = key.rpartition(".")[2]
     alike = [leaf] if leaf in leaves else get_close_matches(key, names, n=1, cutoff=0.75)
@@ -205,12 +211,17 @@ def _suggestion(place: str, kind: type[BaseModel]) -> str:
     return f"{known} (did you mean {' or '.join(close)}?)" if close else known
 
 
-def _names(kind: type[BaseModel], prefix: str = "") -> list[str]:
-    """All settings, sections and what is in them, with dots between."""
-    names = []
+def computing_settings(kind: type[BaseModel]) -> set[str]:
+    """The names of the settings of where and how a run is computed, with dots between."""
+    return {name for name, field in _fields(kind).items() if COMPUTING in field.metadata}
+
+
+def _fields(kind: type[BaseModel], prefix: str = "") -> dict[str, FieldInfo]:
+    """All settings, sections and what is in them, by their names with dots between."""
+    fields = {}
     for name, field in kind.model_fields.items():
-        names.append(f"{prefix}{name}")
+        fields[f"{prefix}{name}"] = field
         for each in (field.annotation, *get_args(field.annotation)):
             if isinstance(each, type) and issubclass(each, BaseModel):
-                names += _names(each, f"{prefix}{name}.")
-    return names
+                fields |= _fields(each, f"{prefix}{name}.")
+    return fields

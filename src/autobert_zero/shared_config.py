@@ -1,11 +1,11 @@
 """Sections that the configs of searches and of pre-trainings share."""
 
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
 from autobert_zero.encoder_config import ROTARY_BASE, EncoderConfig, FeedForwardKind, Norm, Positions
-from autobert_zero.settings import Section, Source
+from autobert_zero.settings import COMPUTING, Section, Source
 from autobert_zero.sources import EMBEDDED
 
 Precision = Literal["auto", "fp32", "tf32", "bf16", "fp16"]
@@ -119,7 +119,7 @@ class DistilConfig(Section):
     """Parts of a state whose relations are compared; divides both widths."""
     temperature: float = Field(1.0, gt=0)
     """Of the predictions that are compared."""
-    kept_gigabytes: float = Field(4.0, ge=0)
+    kept_gigabytes: Annotated[float, COMPUTING] = Field(4.0, ge=0)
     """Size that embeddings of teachers may reach in the cache; they are kept where that saves time."""
 
     @model_validator(mode="after")

@@ -189,11 +189,36 @@ def test_other_text_under_the_same_name_is_not_compared() -> None:
     assert len(group_comparable([one, replace(one, text="")])) == 1, "not recorded by earlier versions"
 
 
+def test_text_and_teacher_count_by_their_digests() -> None:
+    one = replace(toy_run(10), text="a" * 64, teacher="a" * 32)
+    changes = ({"teacher": "bert"}, {"teacher": "elsewhere/bert"})
+    configs = [
+        resolve(toy_config(), {"distil": distil, "proxy": {"sharing": "none"}, "data": {"corpus": corpus}})
+        for distil, corpus in zip(changes, ("kjv", "elsewhere/kjv"), strict=True)
+    ]
+    first, second = (replace(one, config=config) for config in configs)
+    assert [[each.runs for each in part.groups] for part in group_comparable([first, second])] == [[[0, 1]]]
+    assert differing_settings([first, second]) == []
+    other = replace(second, teacher="b" * 32)
+    assert [part.label for part in group_comparable([first, other])] == [
+        *("distil.teacher=bert (aaaaaaaaaaaa)", "distil.teacher=…ere/bert (bbbbbbbbbbbb)")
+    ]
+
+
 def test_settings_of_the_machine_separate_nothing() -> None:
     one = toy_run(10)
     assert one.config is not None
     distil = {"distil": {"teacher": "bert"}, "proxy": {"sharing": "none"}}
-    machine = {"device": "cpu", "gpu_share": 0.5, "final": {"workers": 3}, "distil": {"kept_gigabytes": 1}}
+    machine = {
+        "device": "cpu",
+        "gpu_share": 0.5,
+        "precision": "fp32",
+        "deterministic": True,
+        "study": "s",
+        "storage": "sqlite:///a.db",
+        "final": {"workers": 3},
+        "distil": {"kept_gigabytes": 1},
+    }
     first = resolve(one.config, distil)
     runs = [replace(one, config=config) for config in (first, resolve(first, machine))]
     ((group,),) = (each.groups for each in group_comparable(runs))

@@ -10,16 +10,14 @@ from typing import Any
 from scipy.special import stdtrit
 
 from autobert_zero.report.runs import Run
+from autobert_zero.search.config import SearchConfig
 from autobert_zero.search.trial import Trial
+from autobert_zero.settings import computing_settings
 
-_UNCOUNTED = (
-    *("seed", "device", "gpu_share", "precision", "storage", "study", "final.workers"),
-    "distil.kept_gigabytes",
-)
-"""Settings that tell neither groups nor comparisons apart: where and by whom a run is computed."""
+_UNCOUNTED = {"seed", *computing_settings(SearchConfig)}
+"""Settings that tell neither groups nor comparisons apart."""
 
 _MEASURED_BY = (
-    "text",
     "data.",
     "model.",
     "final.",
@@ -105,8 +103,7 @@ def group_comparable(runs: Sequence[Run]) -> list[Comparison]:
 
     A run without a config is alone.
     """
-    recorded = all(run.text for run in runs if run.config is not None)
-    settings = [_settings(run, recorded) for run in runs]
+    settings = _all_settings(runs)
     members: dict[str, list[int]] = {}
     for index, each in enumerate(settings):
         key = f"run {index}" if each is None else str([each[name] for name in sorted(each) if _decides(name)])
@@ -120,7 +117,7 @@ def group_comparable(runs: Sequence[Run]) -> list[Comparison]:
 
 def differing_settings(runs: Sequence[Run]) -> list[tuple[str, list[str]]]:
     """The settings in which runs differ, and the value of each run; without a config it has none."""
-    settings = [_settings(run, True) for run in runs]
+    settings = _all_settings(runs)
     known = [each for each in settings if each is not None]
     return [
         (name, ["" if each is None else str(each.get(name, "")) for each in settings])
@@ -176,13 +173,29 @@ def _decides(name: str) -> bool:
     return any(name == part or (part.endswith(".") and name.startswith(part)) for part in _MEASURED_BY)
 
 
-def _settings(run: Run, with_text: bool) -> dict[str, Any] | None:
-    """The settings by their names with dots, and the digest of the text; None without a config."""
-    if run.config is None:
-        return None
-    flat = _flat(run.config.model_dump(mode="json"))
-    settings = {name: value for name, value in flat.items() if name not in _UNCOUNTED}
-    return settings | ({"text": run.text[:12]} if with_text and run.text else {})
+def _all_settings(runs: Sequence[Run]) -> list[dict[str, Any] | None]:
+    """The settings of each run by their names with dots; None without a config.
+
+    Text and teacher count by their digests, whatever they are called, where all runs have recorded them.
+    """
+    settings = [None if run.config is None else _settings(run.config) for run in runs]
+    for name, digests in (
+        ("data.corpus", [run.text for run in runs]),
+        ("distil.teacher", [run.teacher for run in runs]),
+    ):
+        having = [
+            (each, digest) for each, digest in zip(settings, digests, strict=True) if each and name in each
+        ]
+        if all(digest for _, digest in having):
+            names: dict[str, str] = {}
+            for each, digest in having:
+                each[name] = names.setdefault(digest, f"{each[name]} ({digest[:12]})")
+    return settings
+
+
+def _settings(config: SearchConfig) -> dict[str, Any]:
+    flat = _flat(config.model_dump(mode="json"))
+    return {name: value for name, value in flat.items() if name not in _UNCOUNTED}
 
 
 def _group(label: str, indices: list[int], runs: Sequence[Run]) -> Group:

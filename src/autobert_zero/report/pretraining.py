@@ -14,7 +14,8 @@ from autobert_zero.report.fine_tunings import FineTuning, fine_tunings
 from autobert_zero.report.reading import reported_pairs, reported_start, reported_summary
 from autobert_zero.run_folder import PRETRAINING, kind_of
 from autobert_zero.run_folder.names import METRICS, RECORD
-from autobert_zero.settings import read_yaml, saved_config
+from autobert_zero.settings import computing_settings, read_yaml, saved_config
+from autobert_zero.shared_config import DistilConfig
 from autobert_zero.space import Backbone
 from autobert_zero.urls import hide_passwords
 
@@ -199,7 +200,8 @@ def _goal(config: PretrainConfig, teacher: str | None) -> str:
     """
     if config.distil is None:
         return f"masked tokens, {config.text.whole_words=}, {config.text.next_sentence=}"
-    return f"{teacher}: {config.distil.model_dump(exclude={'kept_gigabytes', 'teacher'})}" if teacher else ""
+    losses = config.distil.model_dump(exclude={"teacher", *computing_settings(DistilConfig)})
+    return f"{teacher}: {losses}" if teacher else ""
 
 
 def _figures(folder: Path, missing: list[str]) -> list[Figures]:

@@ -48,6 +48,7 @@ class Run:
         finals: Results of the models trained from scratch, by name (`best`, `bert`, ...).
         summary: None while the run is not finished.
         text: Digest of the text that the run was started on; empty where it was not recorded.
+        teacher: Digest of the weights of the model that the search was started from; likewise.
         vocabulary: Tokens in the vocabulary, None where the tokenizer is missing.
         missing: What could not be read and what the report lacks for it, a sentence each.
         minimal_pairs: The winner's results on minimal pairs; None where they were not measured.
@@ -60,6 +61,7 @@ class Run:
     finals: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     summary: Mapping[str, Any] | None = None
     text: str = ""
+    teacher: str = ""
     vocabulary: int | None = None
     missing: tuple[str, ...] = ()
     minimal_pairs: Mapping[str, Any] | None = None
@@ -113,6 +115,8 @@ def read_reported_run(folder: Path) -> Run:
     config = _config(folder, missing)
     trials = _trials(folder, config, missing)
     summary = _summary(folder, missing)
+    start = reported_start(folder, "whether the run was on the text of other runs is not known", missing)
+    identities = {what: each.identity for what, each in start.inputs.items()} if start else {}
     return Run(
         name=folder.resolve().name,
         config=config,
@@ -120,7 +124,8 @@ def read_reported_run(folder: Path) -> Run:
         trials=trials,
         finals=_finals(folder, summary),
         summary=summary,
-        text=_text(folder, missing),
+        text=identities.get("text", ""),
+        teacher=identities.get("teacher", ""),
         vocabulary=_vocabulary(folder, missing),
         minimal_pairs=reported_pairs(folder, missing),
         missing=tuple(missing),
@@ -226,12 +231,6 @@ def _first(folder: Path, missing: list[str]) -> tuple[Backbone, ...]:
     except (OSError, ValueError, TypeError):
         missing.append(f"{SEED_BACKBONES} is damaged: the command that repeats the run lacks them.")
         return ()
-
-
-def _text(folder: Path, missing: list[str]) -> str:
-    """The digest of the text; empty for a run of before it was recorded."""
-    record = reported_start(folder, "whether the run was on the text of other runs is not known", missing)
-    return record.inputs["text"].identity if record is not None and "text" in record.inputs else ""
 
 
 def _vocabulary(folder: Path, missing: list[str]) -> int | None:

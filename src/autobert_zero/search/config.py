@@ -10,7 +10,7 @@ from pydantic import AfterValidator, Field, ValidationInfo, field_validator, mod
 from autobert_zero.errors import UserError
 from autobert_zero.run_folder import SEARCH
 from autobert_zero.search.training_config import FinalConfig, ProxyConfig
-from autobert_zero.settings import RunConfig, Section, read_yaml, saved_config
+from autobert_zero.settings import COMPUTING, RunConfig, Section, read_yaml, saved_config
 from autobert_zero.shared_config import CorpusConfig, DistilConfig, ModelConfig, Precision
 from autobert_zero.space import SETS, Space, check_head_dim, choose_primitives
 from autobert_zero.zoo import known_backbones
@@ -117,17 +117,17 @@ class SearchConfig(RunConfig):
 
     seed: int = Field(0, ge=0, lt=2**32)
     """Random seed."""
-    device: str = "auto"
+    device: Annotated[str, COMPUTING] = "auto"
     """`auto` (a GPU where there is one), `cpu`, `cuda`, `cuda:1`, `mps`."""
-    gpu_share: float = Field(1.0, gt=0, le=1)
+    gpu_share: Annotated[float, COMPUTING] = Field(1.0, gt=0, le=1)
     """Share of a GPU that one training takes: 0.25 puts four on each card, or four Ray tasks. Candidates are
     trained at once only with `proxy.together`."""
-    precision: Precision = "auto"
+    precision: Annotated[Precision, COMPUTING] = "auto"
     """Number format: `auto` (the fast one of the device), `fp32`, `tf32`, `bf16` or `fp16`."""
-    storage: Annotated[str, AfterValidator(_storage)] | None = None
+    storage: Annotated[Annotated[str, AfterValidator(_storage)] | None, COMPUTING] = None
     """Optuna storage URL of the history, for a team: a database server, `redis://`, or `journal:///file` on
     a shared disk; None: study.db in the run folder."""
-    study: str = Field("autobert-zero", min_length=1)
+    study: Annotated[str, COMPUTING] = Field("autobert-zero", min_length=1)
     """Name of the study in the storage."""
     data: DataConfig = DataConfig()
     model: SearchModelConfig = SearchModelConfig()

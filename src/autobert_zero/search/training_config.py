@@ -1,10 +1,10 @@
 """The settings of a search's trainings: those of each candidate, and those of the comparison at the end."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from autobert_zero.settings import Section, Source
+from autobert_zero.settings import COMPUTING, Section, Source
 
 
 class ProxyTasksConfig(Section):
@@ -117,7 +117,7 @@ class FinalConfig(Section):
     of attentions only stay on the plateau of unigram statistics for tens of millions of tokens."""
     short_length: int = Field(16, ge=8)
     """Tokens in each of those; divides `data.length`."""
-    workers: int = Field(0, ge=0)
+    workers: Annotated[int, COMPUTING] = Field(0, ge=0)
     """Models trained at once, each with its share of the cores; 0: as many as cores, 1 with a GPU."""
 
     @field_validator("rates")

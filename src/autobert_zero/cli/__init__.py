@@ -22,10 +22,10 @@ from autobert_zero.cli import (
 from autobert_zero.cli.app import app
 from autobert_zero.errors import UserError, first_line
 from autobert_zero.extras import missing_extra
+from autobert_zero.files import no_room
 from autobert_zero.memory import keep_freed_memory
 from autobert_zero.streams import lasting_streams
 
-_FULL = {errno.ENOSPC, errno.EDQUOT}
 _PATHS = {errno.ENAMETOOLONG, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.ELOOP, errno.EROFS}
 """What any use of a path that a user names can raise, the question whether it exists included."""
 
@@ -40,32 +40,29 @@ def main() -> None:
 def _run() -> None:
     try:
         app()
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
-    except ModuleNotFoundError as error:
-        if (message := missing_extra(error)) is None:
-            raise
-        print(f"error: {message}", file=sys.stderr)
-        sys.exit(2)
-    except (RuntimeError, MemoryError) as error:
-        if (message := _of_device(error)) is None:
-            raise
-        print(f"error: {message}", file=sys.stderr)
-        sys.exit(2)
-    except OSError as error:
-        if error.errno in _FULL:
-            where = f" ({error.filename})" if error.filename else ""
-            message = f"{error.strerror}{where}; make room, then go on where it stopped"
-        elif error.errno in _PATHS and error.filename:
-            message = f"{error.filename} cannot be used: {error.strerror}; choose another path"
-        else:
+    except Exception as error:
+        if (message := _message(error)) is None:
             raise
         print(f"error: {message}", file=sys.stderr)
         sys.exit(2)
 
 
-def _of_device(error: BaseException) -> str | None:
+def _message(error: Exception) -> str | None:
+    """What the user reads in place of a traceback; None where the error is a bug of ours."""
+    if isinstance(error, UserError):
+        return str(error)
+    if isinstance(error, ModuleNotFoundError):
+        return missing_extra(error)
+    path = getattr(error, "filename", None)
+    if no_room(error):
+        reason = getattr(error, "strerror", None) or first_line(error)
+        return f"{reason}{f' ({path})' if path else ''}; make room, then go on where it stopped"
+    if isinstance(error, OSError) and error.errno in _PATHS and path:
+        return f"{path} cannot be used: {error.strerror}; choose another path"
+    return _of_device(error) if isinstance(error, RuntimeError | MemoryError) else None
+
+
+def _of_device(error: Exception) -> str | None:
     """What to do about an error of the device's, where something can be done."""
     from autobert_zero.devices import out_of_memory
 

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from autobert_zero.sources import expanded, in_home
 from autobert_zero.space import Backbone
 
 if TYPE_CHECKING:
@@ -60,10 +61,10 @@ def search(
     from autobert_zero.search.progress import RunProgress
     from autobert_zero.search_runs.run import run_search
 
-    folder = Path(out)
+    folder = expanded(out)
     options = _options(folder, preset, corpus, seed, settings, resume)
     options |= {"max_params": None, "max_latency_ms": latency_ms, "storage": None, "speedup": speedup}
-    options["start"] = None if start is None else str(start)
+    options["start"] = _source(start)
     config, first = search_settings(options | {"seed_backbone": [*map(str, seed_backbones)]})
     if not resume:
         check_new(folder)
@@ -119,10 +120,10 @@ def pretrain(
 
     if not resume and backbone is None and start is None:
         raise UserError("name a backbone, or a model or a search to start from")
-    folder = Path(out)
+    folder = expanded(out)
     options = _options(folder, preset, corpus, seed, settings, resume)
     options |= {"backbone": None if backbone is None else str(backbone), "layers": layers}
-    config = pretrain_settings(options | {"start": None if start is None else str(start)})
+    config = pretrain_settings(options | {"start": _source(start)})
     if not resume:
         check_new(folder)
     with Bars(log_console(), quiet) as progress:
@@ -168,9 +169,9 @@ def finetune(
 
     given = {"rates": list(rates), "seeds": seeds}
     chosen = resolve(FinetuneConfig(), given, *map(parse_setting, _assignments(settings)))
-    folder = None if data is None else Path(data)
+    folder = None if data is None else expanded(data)
     with Bars(log_console(), quiet) as progress:
-        return run(str(model), str(task), folder, Path(out), chosen, progress)
+        return run(in_home(str(model)), in_home(str(task)), folder, expanded(out), chosen, progress)
 
 
 def draw(backbone: Backbone | str | Path, out: str | Path | None = None, *, layers: int | None = None) -> str:
@@ -192,7 +193,7 @@ def draw(backbone: Backbone | str | Path, out: str | Path | None = None, *, laye
 
     drawn = backbone if isinstance(backbone, Backbone) else find_backbone(str(backbone), layers)
     if out is not None:
-        drawing.write(drawn, Path(out))
+        drawing.write(drawn, expanded(out))
     return drawing.svg(drawn)
 
 
@@ -208,12 +209,16 @@ def _options(
     return {
         "out": out,
         "preset": preset,
-        "corpus": None if corpus is None else str(corpus),
+        "corpus": _source(corpus),
         "seed": seed,
         "set_": _assignments(settings),
         "resume": resume,
         **dict.fromkeys(("config", "text_column", "tokenizer", "device")),
     }
+
+
+def _source(source: str | Path | None) -> str | None:
+    return None if source is None else in_home(str(source))
 
 
 def _assignments(settings: Mapping[str, Any] | None) -> list[str]:

@@ -14,7 +14,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError, Val
 from pydantic.fields import FieldInfo
 
 from autobert_zero.errors import UserError
-from autobert_zero.sources import EMBEDDED, absolute
+from autobert_zero.sources import EMBEDDED, absolute, in_home
 from autobert_zero.strict_yaml import parse_yaml
 
 
@@ -29,11 +29,11 @@ class Section(BaseModel):
 
 
 def _source(source: str, info: ValidationInfo) -> str:
-    return absolute(source) if info.context and source != EMBEDDED else source
+    return absolute(source) if info.context and source != EMBEDDED else in_home(source)
 
 
 Source = Annotated[str, AfterValidator(_source)]
-"""A path or a name on the Hub; see `RunConfig.absolute`."""
+"""A path, in which `~` is expanded, or a name on the Hub; see `RunConfig.absolute`."""
 
 
 _ABSOLUTE = {"paths": "absolute"}

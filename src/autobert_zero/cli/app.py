@@ -7,12 +7,14 @@ import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from numbers import Integral, Real
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from autobert_zero.errors import UserError
 from autobert_zero.progress import verbosity
+from autobert_zero.sources import expanded, in_home
 
 HELP_OPTIONS = {"help_option_names": ["-h", "--help"]}
 """Settings of every command and group of commands."""
@@ -98,6 +100,7 @@ def command(
         ) -> None:
             if options.get("resume"):
                 options |= dict.fromkeys(_from_environment(context, options))  # the run has its own
+            options = {name: _with_home(value) for name, value in options.items()}
             if json_ and str(options.get("out")) == STDIN:
                 raise UserError("--json and --out - both write to standard output; give one of them")
             with verbosity(verbose - quiet):
@@ -139,6 +142,15 @@ def _from_environment(context: typer.Context, options: Mapping[str, Any]) -> lis
     """The options that environment variables gave."""
     sources = {name: context.get_parameter_source(name) for name in options}
     return [name for name, source in sources.items() if source is not None and source.name == "ENVIRONMENT"]
+
+
+def _with_home(value: Any) -> Any:
+    """The value of an option with `~` expanded: in a path, and in a text that is one which exists."""
+    if isinstance(value, list | tuple):
+        return [_with_home(each) for each in value]
+    if isinstance(value, Path):
+        return expanded(value)
+    return in_home(value) if isinstance(value, str) else value
 
 
 def _strict(value: Any) -> Any:

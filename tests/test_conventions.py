@@ -298,3 +298,49 @@ def test_the_environment_gives_options(
     assert "holds no run" in resumed.err
     changed = tiny.command("search", "--resume", "--out", tmp_path / "run", "--device", "cpu")
     assert "a resumed run keeps its config" in changed.err
+
+
+@pytest.mark.parametrize(
+    ("kind", "variable", "setting"),
+    [
+        ("search", "AUTOBERT_ZERO_DEVICE", "device"),
+        ("search", "AUTOBERT_ZERO_STORAGE", "storage"),
+        ("pretrain", "AUTOBERT_ZERO_DEVICE", "device"),
+        ("finetune", "AUTOBERT_ZERO_DEVICE", "device"),
+    ],
+)
+def test_a_file_counts_before_the_environment(
+    kind: str, variable: str, setting: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def used(*arguments: object) -> str:
+        return json.loads(tiny.command("config", kind, *arguments, "--json").out)[setting]
+
+    path = tmp_path / "mine.yaml"
+    path.write_text(f"{setting}: of-file\n")
+    default = used()
+    monkeypatch.setenv(variable, "of-environment")
+    assert used() == "of-environment"
+    assert used("--config", path) == "of-file"
+    assert used("--config", path, "--set", f"{setting}=of-set") == "of-set"
+    path.write_text(f"{setting}: {json.dumps(default)}\n")
+    assert used("--config", path) == "of-environment"
+    monkeypatch.setenv(variable, "")
+    assert used() == default
+
+
+def test_the_order_of_options_file_and_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("AUTOBERT_ZERO_DEVICE", "of-environment")
+    path = tmp_path / "mine.yaml"
+    path.write_text("device: of-file\n")
+    given = ("plan", "pretrain", "--backbone", "conv 3", "--config", path)
+    assert "device 'of-file' cannot be used" in tiny.command(*given).err
+    given = (*given, "--device", "of-option")
+    assert "device 'of-option' cannot be used" in tiny.command(*given).err
+    assert "device 'of-set' cannot be used" in tiny.command(*given, "--set", "device=of-set").err
+
+
+@pytest.mark.parametrize("command", ["search", "pretrain"])
+def test_a_plan_of_a_resumed_run_needs_its_folder(command: str, tmp_path: Path) -> None:
+    done = tiny.command("plan", command, "--resume")
+    assert (done.code, done.err) == (2, "error: name the run that is resumed with --out\n")
+    assert "holds no" in tiny.command("plan", command, "--resume", "--out", tmp_path).err

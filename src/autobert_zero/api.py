@@ -110,7 +110,6 @@ def pretrain(
         UserError: An argument cannot be used; nothing was written then.
     """
     from autobert_zero.cli.pretrain import pretrain_settings
-    from autobert_zero.errors import UserError
     from autobert_zero.extras import require
     from autobert_zero.progress import Bars, log_console
     from autobert_zero.run_folder import check_new
@@ -118,12 +117,10 @@ def pretrain(
     require("pretrain", "pretrain", "transformers", "tensorboard")
     from autobert_zero.pretrain.run import run_pretraining
 
-    if not resume and backbone is None and start is None:
-        raise UserError("name a backbone, or a model or a search to start from")
     folder = expanded(out)
     options = _options(folder, preset, corpus, seed, settings, resume)
-    options |= {"backbone": None if backbone is None else str(backbone), "layers": layers}
-    config = pretrain_settings(options | {"start": _source(start)})
+    options |= {"backbone": _source(backbone), "layers": layers}
+    config = pretrain_settings(options | {"start": _source(start)}, "pretrain")
     if not resume:
         check_new(folder)
     with Bars(log_console(), quiet) as progress:
@@ -161,14 +158,15 @@ def finetune(
     """
     from autobert_zero.extras import require
     from autobert_zero.progress import Bars, log_console
-    from autobert_zero.settings import parse_setting, resolve
 
     require("finetune", "finetune")
+    from autobert_zero.cli.common import settings_of
     from autobert_zero.finetune.config import FinetuneConfig
     from autobert_zero.finetune.suite import finetune_task as run
+    from autobert_zero.settings import resolve
 
     given = {"rates": list(rates), "seeds": seeds}
-    chosen = resolve(FinetuneConfig(), given, *map(parse_setting, _assignments(settings)))
+    chosen = resolve(FinetuneConfig(), settings_of(FinetuneConfig, None, _assignments(settings), given))
     folder = None if data is None else expanded(data)
     with Bars(log_console(), quiet) as progress:
         return run(in_home(str(model)), in_home(str(task)), folder, expanded(out), chosen, progress)
@@ -217,7 +215,7 @@ def _options(
     }
 
 
-def _source(source: str | Path | None) -> str | None:
+def _source(source: Backbone | str | Path | None) -> str | None:
     return None if source is None else in_home(str(source))
 
 

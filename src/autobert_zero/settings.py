@@ -94,10 +94,15 @@ def saved_config(kind: type[C], settings: Mapping[str, Any]) -> C:
 
 
 def _layered(kind: type[C], *layers: Mapping[str, Any]) -> C:
-    merged: dict[str, Any] = {}
+    return validated(kind, merged(*layers), "config")
+
+
+def merged(*layers: Mapping[str, Any]) -> dict[str, Any]:
+    """Nested settings, later layers laid over earlier ones."""
+    whole: dict[str, Any] = {}
     for layer in layers:
-        _lay_over(merged, deepcopy(layer))
-    return validated(kind, merged, "config")
+        _lay_over(whole, deepcopy(layer))
+    return whole
 
 
 S = TypeVar("S", bound=Section)

@@ -98,8 +98,8 @@ def command(
         def run(
             context: typer.Context, quiet: bool, verbose: bool, json_: bool = False, **options: Any
         ) -> None:
-            if options.get("resume"):
-                options |= dict.fromkeys(_from_environment(context, options))  # the run has its own
+            if "config" in options:  # they count after the file, see `common.settings_of`
+                options |= dict.fromkeys(_from_environment(context, options))
             options = {name: _with_home(value) for name, value in options.items()}
             if json_ and str(options.get("out")) == STDIN:
                 raise UserError("--json and --out - both write to standard output; give one of them")

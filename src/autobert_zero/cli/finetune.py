@@ -8,11 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 import typer
 
 from autobert_zero.cli.app import TRAINING, Result, command
-from autobert_zero.cli.common import (
-    given,
-    parse_rates,
-    stop_told,
-)
+from autobert_zero.cli.common import given, parse_rates, settings_of, stop_told
 from autobert_zero.cli.options import (
     Config,
     DeviceSetting,
@@ -170,19 +166,15 @@ def glue_tasks(tasks: str | None, data: Path | None) -> list[str]:
 
 
 def finetune_settings(options: Mapping[str, Any]) -> "FinetuneConfig":
-    """The settings: the defaults, then the file's, then those with options of their own, then those of --set.
+    """The settings of a fine-tuning.
 
     Args:
         options: Those of the command, by name.
     """
     from autobert_zero.finetune.config import FinetuneConfig
-    from autobert_zero.settings import parse_setting, read_yaml, resolve
+    from autobert_zero.settings import resolve
 
-    rates = {} if options["rates"] is None else {"rates": parse_rates(options["rates"])}
-    return resolve(
-        FinetuneConfig(),
-        read_yaml(options["config"]) if options["config"] else {},
-        rates,
-        given(options, "seed", "seeds", "epochs", "batch_size", "length", "device", "pooling", "keep"),
-        *map(parse_setting, options["set_"] or []),
-    )
+    own = given(options, "seed", "seeds", "epochs", "batch_size", "length", "device", "pooling", "keep")
+    if options["rates"] is not None:
+        own["rates"] = parse_rates(options["rates"])
+    return resolve(FinetuneConfig(), settings_of(FinetuneConfig, options["config"], options["set_"], own))

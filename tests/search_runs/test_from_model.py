@@ -427,14 +427,14 @@ def search_from(teacher: Path, corpus: Path, out: Path, *options: str) -> tiny.F
     return tiny.command("search", "--start", teacher, "--corpus", corpus, "--out", out, *settings, *options)
 
 
-def test_the_model_may_be_named_in_the_file(teacher: Path, corpus: Path, tmp_path: Path) -> None:
+def test_the_model_may_be_named_in_the_file(teacher: Path, corpus_file: Path, tmp_path: Path) -> None:
     """What follows from the model does so too; an option counts before the file."""
     file = tmp_path / "mine.yaml"
     file.write_text(f"distil: {{teacher: {teacher}}}\n")
-    config = from_teacher(teacher, corpus)
-    assert from_teacher(teacher, corpus, start=None, config=file) == config
+    config = from_teacher(teacher, corpus_file)
+    assert from_teacher(teacher, corpus_file, start=None, config=file) == config
     file.write_text("distil: {teacher: no/model}\n")
-    assert from_teacher(teacher, corpus, config=file) == config
+    assert from_teacher(teacher, corpus_file, config=file) == config
 
 
 def forget_trials(study: Path, keep: int) -> None:

@@ -2,6 +2,8 @@
 
 import errno
 import sys
+import traceback
+from pathlib import Path
 
 from autobert_zero.cli import (
     cache,
@@ -26,12 +28,19 @@ from autobert_zero.files import no_room
 from autobert_zero.memory import keep_freed_memory
 from autobert_zero.streams import lasting_streams
 
+_PACKAGE = Path(__file__).parents[1]
+_PLACES = 3
+"""Places in our code that the message of a bug names."""
+
 _PATHS = {errno.ENAMETOOLONG, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.ELOOP, errno.EROFS}
 """What any use of a path that a user names can raise, the question whether it exists included."""
 
 
 def main() -> None:
-    """Runs the command line: a mistake, an unusable path or a full disk is one message and exit code 2."""
+    """Runs the command line: every error is one message.
+
+    The exit code of a mistake, an unusable path or a full disk is 2, that of a bug 1.
+    """
     keep_freed_memory()
     with lasting_streams():
         _run()
@@ -41,10 +50,9 @@ def _run() -> None:
     try:
         app()
     except Exception as error:
-        if (message := _message(error)) is None:
-            raise
-        print(f"error: {message}", file=sys.stderr)
-        sys.exit(2)
+        message = _message(error)
+        print(f"error: {_bug(error) if message is None else message}", file=sys.stderr)
+        sys.exit(1 if message is None else 2)
 
 
 def _message(error: Exception) -> str | None:
@@ -60,6 +68,21 @@ def _message(error: Exception) -> str | None:
     if isinstance(error, OSError) and error.errno in _PATHS and path:
         return f"{path} cannot be used: {error.strerror}; choose another path"
     return _of_device(error) if isinstance(error, RuntimeError | MemoryError) else None
+
+
+def _bug(error: Exception) -> str:
+    """An error that was not expected, with the last places in our code."""
+    frames = traceback.extract_tb(error.__traceback__)
+    ours = [
+        f"{path.relative_to(_PACKAGE)}:{frame.lineno}"
+        for frame in frames
+        if (path := Path(frame.filename)).is_relative_to(_PACKAGE)
+    ]
+    where = f" ({', '.join(ours[-_PLACES:])})" if ours else ""
+    return (
+        f"{type(error).__name__}: {first_line(error)}{where}; this is a bug: please report it with its "
+        "traceback, which the same command prints with -v"
+    )
 
 
 def _of_device(error: Exception) -> str | None:

@@ -6,7 +6,6 @@ import math
 import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from numbers import Integral, Real
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -28,7 +27,7 @@ USE = "Use and compare models"
 BACKBONES = "Backbones"
 SETTINGS = "Settings and files"
 
-_ALIASES = {"batch": "batch-size", "latency-ms": "max-latency-ms"}
+_ALIASES = {"batch": "batch-size"}
 """Other names of options, which work and are not listed."""
 
 _COMMANDS = (
@@ -106,7 +105,9 @@ def command(
             with verbosity(verbose - quiet):
                 try:
                     result = function(**options)
-                except UserError:
+                except typer.Exit:
+                    raise
+                except Exception:
                     if verbose:
                         traceback.print_exc()
                     raise
@@ -159,8 +160,10 @@ def _strict(value: Any) -> Any:
         return {str(key): _strict(each) for key, each in value.items()}
     if isinstance(value, list | tuple):
         return [_strict(each) for each in value]
-    if isinstance(value, Real) and not isinstance(value, Integral):
+    if isinstance(value, float):
         return float(value) if math.isfinite(value) else None
+    if hasattr(value, "tolist"):  # an array, a tensor, or one number of them
+        return _strict(value.tolist())
     return value if value is None or isinstance(value, bool | int | str) else str(value)
 
 

@@ -153,12 +153,15 @@ def glue_tasks(tasks: str | None, data: Path | None) -> list[str]:
     """The tasks of `glue`: those that are named, or all of GLUE that are in the folder.
 
     Raises:
-        UserError: There are none.
+        UserError: There are none, or a name is empty.
     """
     from autobert_zero.finetune.texts.glue import TASKS
 
-    if tasks:
-        return [name.strip() for name in tasks.split(",")]
+    if tasks is not None:
+        names = [name.strip() for name in tasks.split(",")]
+        if "" in names:
+            raise UserError(f"--tasks is names with one comma between them, not {tasks!r}")
+        return names
     found = [name for name, task in TASKS.items() if data is None or task.folder(data).is_dir()]
     if not found:
         raise UserError(f"{data} has no folder of a GLUE task; there are {', '.join(TASKS)}")

@@ -53,7 +53,11 @@ def search_command(
     ] = None,
     max_latency_ms: Annotated[
         float | None,
-        typer.Option(help="Maximum latency of a candidate's layers in milliseconds, measured here."),
+        typer.Option(
+            "--max-latency-ms",
+            "--latency-ms",
+            help="Maximum latency of a candidate's layers in milliseconds, measured here.",
+        ),
     ] = None,
     start: Annotated[
         str | None,

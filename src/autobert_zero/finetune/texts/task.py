@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from autobert_zero.errors import UserError
+from autobert_zero.errors import UserError, counted
 from autobert_zero.finetune.metrics import METRICS, OF_VALUES
 
 _LONGEST_NAME = 100
@@ -97,7 +97,7 @@ class Task:
         fitting = [name for name in METRICS if self._fits(name)]
         unfit = [name for name in self.metrics if name not in fitting]
         if unfit:
-            kind = f"{len(self.labels)} labels" if self.labels else "a regression (no labels)"
+            kind = counted(len(self.labels), "label") if self.labels else "a regression (no labels)"
             raise UserError(
                 f"task {self.name}: {unfit[0]} does not fit {kind}; there are {', '.join(fitting)}"
             )

@@ -9,7 +9,7 @@ masked tokens alone (`masked`), and by masked tokens while it stays close to the
 before and after: loss of masked tokens on held-out text of the corpus, and Spearman's correlation on STS-B.
 MiniLM comes without a head that predicts masked tokens; both begin with the same new one.
 
-`--quick` takes a minute and no package or data: a tiny model with random weights, the embedded corpus and
+`--quick` takes minutes and no package or data: a tiny model with random weights, the embedded corpus and
 made-up pairs, which show that every part runs, and nothing about forgetting.
 
 Prints one JSON object as its last line: `before`, `masked` and `masked_and_own`, each with `masked_loss` and
@@ -41,7 +41,7 @@ def main() -> None:
     parser.add_argument("--teacher", help="folder of a model; default: that of the installed package")
     parser.add_argument("--steps", type=int, default=300, help="of 16 x 128 tokens")
     parser.add_argument("--rate", type=float, default=1e-4, help="learning rate")
-    parser.add_argument("--quick", action="store_true", help="a minute, without a package or data")
+    parser.add_argument("--quick", action="store_true", help="minutes, without a package or data")
     options = parser.parse_args()
     quiet_transformers()
     missing = [name for name in ("stsb", "out") if getattr(options, name) is None]
@@ -75,11 +75,8 @@ def run(options: argparse.Namespace, out: Path) -> dict[str, Any]:
             f"report.checkpoint_every={max(count // 4, 1)}",
             *more,
         )
-        command = "pretrain" if teacher is None else "distil"
         folder = out / name
-        summary = train(
-            command, folder, start=start, corpus=options.corpus, seed=0, settings=given, teacher=teacher
-        )
+        summary = train(folder, start=start, corpus=options.corpus, seed=0, settings=given, teacher=teacher)
         loss = summary["holdout_loss" if teacher is None else "holdout_masked_loss"]
         kept[name] = {"masked_loss": round(loss, 4), "spearman": round(score(folder, pairs), 2)}
         say(f"{name}: {kept[name]}")

@@ -7,14 +7,13 @@ The teacher is all-MiniLM-L6-v2 (6 layers of width 384). The found backbone is t
 `autobert-zero search --start TEACHER --speedup S`, in DIR/search, or `--found`. Its opponents have as many
 layers as fit into its latency (2 % more at the most): the teacher's layers evenly over its depth (every
 second one, where three fit), its first layers, the hand-made hybrid, and convolutions only. All begin with
-what they can inherit of the teacher and are distilled by `autobert-zero distil` with its defaults, the same
+what they can inherit from the teacher and are distilled by `autobert-zero distil` with its defaults, the same
 sentences, batches and number of tokens, for each seed. Latency is PyTorch's with 32 sentences of 32 tokens,
 all models in turns; the score is Spearman's correlation of cosine similarities on STS-B, on which nothing is
 trained or chosen (its sentences are in no training set that is read).
 
-The full run takes 1 M tokens for each of the 15 students, 15 M in all: a student of two layers trained 2,400
-tokens a second on two cores of an AMD EPYC where the teacher's embeddings were kept, and 1,280 where they
-were not, which makes two hours beside the search. Each distillation and figure is kept in DIR: the same call
+The full run takes 1 M tokens for each student (one found and up to four opponents, for each of three seeds),
+15 M in all beside the search, and has not been made yet. Each distillation and figure is kept in DIR: the same call
 goes on with what is missing, `--minutes` ends a call after the student that takes it beyond.
 
 `--quick` takes minutes and no package or data: a tiny teacher with random weights, the embedded corpus,

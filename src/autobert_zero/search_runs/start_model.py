@@ -89,6 +89,7 @@ def model_settings(source: str) -> dict[str, Any]:
     return {
         **_FROM_A_MODEL,
         "model": {**model, "layers": len(encoder.backbone.layers)},
+        "distil": {"teacher": source},
     }
 
 

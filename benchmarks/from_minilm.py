@@ -13,8 +13,8 @@ all models in turns; the score is Spearman's correlation of cosine similarities 
 trained or chosen (its sentences are in no training set that is read).
 
 The full run takes 1 M tokens for each student (one found and up to four opponents, for each of three seeds),
-15 M in all beside the search, and has not been made yet. Each distillation and figure is kept in DIR: the same call
-goes on with what is missing, `--minutes` ends a call after the student that takes it beyond.
+15 M in all beside the search, and has not been made yet. Each distillation and figure is kept in DIR: the
+same call goes on with what is missing, `--minutes` ends a call after the student that takes it beyond.
 
 `--quick` takes minutes and no package or data: a tiny teacher with random weights, the embedded corpus,
 made-up pairs, the hybrid in place of a search, a few steps. It shows that the parts run, and nothing about

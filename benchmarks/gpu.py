@@ -2,13 +2,13 @@
 
     python benchmarks/gpu.py [--quick] [--seconds 520]
 
-End-to-end training steps (batches, masking, loss, update) in the half precision that `auto` gives: BERT-base, AutoBERT-Zero-base and
-BertForMaskedLM of transformers, all compiled, and BERT at widths 128 and 512 with 131,072 tokens per step.
-MFU is the share of the peak that large products in half precision reach on the same card. Then the light
-convolution against its memory floor, the estimate of `plan` against a run, the demo search, and the tests
-that need a card. A part that has no time left (--seconds) is `skipped`, one that fails holds its error, and
-the exit code is then 1. With --quick all of it runs at tiny sizes, also on a CPU: such figures say nothing about a card. Prints one JSON
-object as its last line.
+End-to-end training steps (batches, masking, loss, update) in the half precision that `auto` gives: BERT-base,
+AutoBERT-Zero-base and BertForMaskedLM of transformers, all compiled, and BERT at widths 128 and 512 with
+131,072 tokens per step. MFU is the share of the peak that large products in half precision reach on the same
+card. Then the light convolution against its memory floor, the estimate of `plan` against a run, the demo
+search, and the tests that need a card. A part that has no time left (--seconds) is `skipped`, one that fails
+holds its error, and the exit code is then 1. With --quick all of it runs at tiny sizes, also on a CPU: such
+figures say nothing about a card. Prints one JSON object as its last line.
 """
 
 import argparse

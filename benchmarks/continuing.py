@@ -17,16 +17,11 @@ Prints one JSON object as its last line: `before`, `masked` and `masked_and_own`
 """
 
 import argparse
-import json
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from kept import Kept
-from minilm import find_teacher, say, score, similar_pairs, tiny_teacher, train
-
-from autobert_zero.errors import UserError
-from autobert_zero.progress import quiet_transformers
+from minilm import find_teacher, finish, say, score, similar_pairs, tiny_teacher, train
 
 _STILL = 1e-12
 """A learning rate that changes nothing: what is measured after a step of it is what was there before."""
@@ -42,17 +37,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=300, help="of 16 x 128 tokens")
     parser.add_argument("--rate", type=float, default=1e-4, help="learning rate")
     parser.add_argument("--quick", action="store_true", help="minutes, without a package or data")
-    options = parser.parse_args()
-    quiet_transformers()
-    missing = [name for name in ("stsb", "out") if getattr(options, name) is None]
-    if missing and not options.quick:
-        parser.error(f"name --{missing[0]}, or give --quick")
-    try:
-        with TemporaryDirectory() as temporary:
-            figures = run(options, options.out or Path(temporary))
-    except UserError as error:
-        parser.error(str(error))
-    print(json.dumps(figures))
+    finish(parser, parser.parse_args(), ("stsb", "out"), run)
 
 
 def run(options: argparse.Namespace, out: Path) -> dict[str, Any]:

@@ -26,19 +26,17 @@ model's layers, milliseconds, sentences a second and scores.
 """
 
 import argparse
-import json
 import subprocess
 import sys
 import time
 from pathlib import Path
 from statistics import fmean
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 import torch
 from kept import Kept
-from minilm import find_teacher, say, score, similar_pairs, tiny_teacher, train, write_sentences
+from minilm import find_teacher, finish, say, score, similar_pairs, tiny_teacher, train, write_sentences
 
 from autobert_zero.cli.backbones import find_backbone
 from autobert_zero.data.corpus import open_corpus
@@ -52,7 +50,6 @@ from autobert_zero.model_comparison.similarity import Pairs
 from autobert_zero.model_comparison.speed import measure_latency
 from autobert_zero.nn import MaskedLM
 from autobert_zero.nn.inherit import inherit_weights
-from autobert_zero.progress import quiet_transformers
 from autobert_zero.space import Backbone
 from autobert_zero.space.inheritance import plan_inheritance
 from autobert_zero.zoo import bert, convolution, hybrid
@@ -86,17 +83,7 @@ def main() -> None:
     parser.add_argument("--rate", type=float, help="learning rate; default: that of distil")
     parser.add_argument("--minutes", type=float, default=float("inf"), help="after which no student is begun")
     parser.add_argument("--quick", action="store_true", help="minutes, without a package or data")
-    options = parser.parse_args()
-    quiet_transformers()
-    missing = [name for name in ("corpus", "stsb", "out") if getattr(options, name) is None]
-    if missing and not options.quick:
-        parser.error(f"name --{missing[0]}, or give --quick")
-    try:
-        with TemporaryDirectory() as temporary:
-            figures = run(options, options.out or Path(temporary))
-    except UserError as error:
-        parser.error(str(error))
-    print(json.dumps(figures))
+    finish(parser, parser.parse_args(), ("corpus", "stsb", "out"), run)
 
 
 def run(options: argparse.Namespace, out: Path) -> dict[str, Any]:

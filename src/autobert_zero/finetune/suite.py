@@ -69,11 +69,6 @@ def make_problem(name: str, data: Path | None, tokenizer: PreTrainedTokenizerBas
     return load_task(name, data).problem(tokenizer, length)
 
 
-def folder_of(name: str, data: Path) -> Path:
-    """Where a task's files are in a folder of tasks; see `make_problem` for its name."""
-    return find_task(name).folder(data)
-
-
 def finetune_task(
     model: Path | str,
     task: str,

@@ -230,7 +230,6 @@ def distilled(
         *([f"recipe.learning_rate={options.rate}"] if options.rate else []),
     ]
     summary = train(
-        "distil",
         out,
         start=start,
         corpus=corpus,

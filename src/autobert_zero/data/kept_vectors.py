@@ -1,5 +1,6 @@
 """Vectors that are expensive to compute, kept on disk between passes over a text and between runs."""
 
+import logging
 import os
 import struct
 from collections.abc import Iterator
@@ -10,6 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autobert_zero.data.cache import cache_entries, unusable
+
+_LOG = logging.getLogger(__name__)
 
 Vectors = NDArray[np.float32]
 
@@ -24,13 +27,14 @@ class KeptVectors:
     """Groups of vectors by key, in files of the cache.
 
     Each process that adds groups appends them to a file of its own, so that processes need no locks, and what
-    a killed process wrote in part is ignored. A process sees what was there when it began, and what it adds.
+    a killed process wrote in part is ignored. A process sees what was there when it began, and what it adds;
+    what was deleted since then it misses. Files are open only while they are read or written.
 
     Args:
         stem: Of `cache_path` without an ending, for everything that the vectors depend on beside the key.
         width: d.
-        limit: Bytes that all files of vectors in the cache may take, those of other stems included; beyond it
-            nothing is added.
+        limit: Bytes of all files of vectors in the cache, those of other stems included, beyond which nothing
+            is added; what processes add at the same time is not counted.
         processes: Number of processes that share what is left.
 
     Raises:
@@ -42,64 +46,78 @@ class KeptVectors:
         self._stem = stem
         kept = [entry for entry in cache_entries() if entry.path.name.endswith(SUFFIX)]
         self.room = (limit - sum(entry.size for entry in kept)) // processes
-        self._places: dict[bytes, tuple[FileIO, int, int]] = {}
+        self._places: dict[bytes, tuple[Path, int, int]] = {}
         for entry in kept:
             if entry.path.name.startswith(stem.name):
-                file = FileIO(entry.path)
-                self._places |= {
-                    key: (file, offset, count) for key, offset, count in self._groups(file, entry.size)
-                }
-        self._own: FileIO | None = None
+                try:
+                    self._places |= dict(self._groups(entry.path))
+                except FileNotFoundError:  # deleted meanwhile
+                    continue
+                except OSError as error:
+                    raise unusable(stem.parent, error) from error
+        self._own: Path | None = None
 
     def __len__(self) -> int:
         """Number of groups."""
         return len(self._places)
 
     def get(self, key: bytes) -> Vectors | None:
-        """The vectors (count, d) of a key, or None."""
+        """The vectors (count, d) of a key; None where there are none, or they can no longer be read."""
         if key not in self._places:
             return None
-        file, offset, count = self._places[key]
+        path, offset, count = self._places[key]
         vectors = np.empty((count, self._width), np.float32)
-        file.seek(offset)
-        return vectors if file.readinto(vectors.data) == vectors.nbytes else None
+        try:
+            with FileIO(path) as file:
+                file.seek(offset)
+                header = file.read(_HEADER.size)
+                if header == _HEADER.pack(key, count) and file.readinto(vectors.data) == vectors.nbytes:
+                    return vectors
+        except OSError as error:
+            _LOG.warning("%s can no longer be read (%s)", path, error.strerror)
+        self._places = {key: place for key, place in self._places.items() if place[0] != path}
+        return None
 
     def add(self, key: bytes, vectors: Vectors) -> None:
-        """Keeps the vectors (count, d) of a new key, where there is room.
-
-        Raises:
-            CacheError: They cannot be written.
-        """
+        """Keeps the vectors (count, d) of a key, where there is room; nothing more once a write failed."""
         record = _HEADER.pack(key, len(vectors)) + vectors.astype(np.float32).tobytes()
         if len(record) > self.room:
             return
-        self.room -= len(record)
         try:
             if self._own is None:
                 self._own = self._new_file()
-            offset = self._own.seek(0, os.SEEK_END)
-            if self._own.write(record) < len(record):
-                raise OSError("the disk is full")
+            with FileIO(self._own, "r+") as file:
+                offset = file.seek(0, os.SEEK_END)
+                if file.write(record) < len(record):
+                    raise OSError("the disk is full")
         except OSError as error:
-            raise unusable(self._stem.parent, error) from error
-        self._places[key] = (self._own, offset + _HEADER.size, len(vectors))
+            self.room = 0  # an incomplete group ends its file
+            _LOG.warning("nothing more is kept in %s: %s", self._stem.parent, error.strerror or error)
+            return
+        self.room -= len(record)
+        self._places[key] = (self._own, offset, len(vectors))
 
-    def _new_file(self) -> FileIO:
+    def _new_file(self) -> Path:
         self._stem.parent.mkdir(parents=True, exist_ok=True)
         number = 0
         while True:
+            path = Path(f"{self._stem}-{os.getpid()}-{number}{SUFFIX}")
             try:
-                return FileIO(f"{self._stem}-{os.getpid()}-{number}{SUFFIX}", "x+")
+                path.touch(exist_ok=False)
+                return path
             except FileExistsError:
                 number += 1
 
-    def _groups(self, file: FileIO, size: int) -> Iterator[tuple[bytes, int, int]]:
+    def _groups(self, path: Path) -> Iterator[tuple[bytes, tuple[Path, int, int]]]:
         """The key, place and number of vectors of each whole group of a file."""
-        offset = 0
-        while offset + _HEADER.size <= size:
-            file.seek(offset)
-            key, count = _HEADER.unpack(file.read(_HEADER.size))
-            begin = offset + _HEADER.size
-            offset = begin + 4 * count * self._width
-            if offset <= size:
-                yield key, begin, count
+        with FileIO(path) as file:
+            size, offset = os.fstat(file.fileno()).st_size, 0
+            while offset + _HEADER.size <= size:
+                file.seek(offset)
+                header = file.read(_HEADER.size)
+                if len(header) < _HEADER.size:
+                    return
+                key, count = _HEADER.unpack(header)
+                begin, offset = offset, offset + _HEADER.size + 4 * count * self._width
+                if offset <= size:
+                    yield key, (path, begin, count)

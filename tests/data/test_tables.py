@@ -43,11 +43,11 @@ def test_good_tables(tmp_path: Path, name: str, content: bytes, examples: list[t
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("a.csv", b"a,b\nx,1\ny\n", "line 3: 1 column, not 2; quote the text"),
+        ("a.csv", b"a,b\nx,1\ny\n", "line 3: 1 columns, not 2; quote the text"),
         ("a.csv", b"a,b\nx,y,1\n", "line 2: 3 columns, not 2; quote the text"),
         ("a.csv", b'a,b\n"x\ny",1\nz,2,3\n', "line 4: 3 columns, not 2"),
         ("a.tsv", b"a\tb\nx\ty\t1\n", "line 2: 3 columns, not 2; cells with tabs or line breaks need a .csv"),
-        ("a.tsv", b'a\tb\n"x\ny"\t1\n', "line 2: 1 column, not 2; cells with tabs or line breaks"),
+        ("a.tsv", b'a\tb\n"x\ny"\t1\n', "line 2: 1 columns, not 2; cells with tabs or line breaks"),
         ("a.csv", b"a,b,a\nx,1,2\n", "has two columns 'a'"),
         ("a.csv", b'a,b\n"x" y,1\n', "line 2: ',' expected after '\"'; is a quote left open, or not doubled"),
         ("a.csv", b'a,b\nx,1\n"y,2\n', "line 3: unexpected end of data"),
@@ -80,3 +80,9 @@ def test_files_that_cannot_be_opened(tmp_path: Path) -> None:
     (tmp_path / "a.csv").mkdir()
     with pytest.raises(UserError, match=r"a\.csv cannot be read: Is a directory"):
         list(read_csv(tmp_path / "a.csv"))
+
+
+@pytest.mark.parametrize("kind", READERS)
+def test_no_lines_are_not_those_of_a_file(kind: str, tmp_path: Path) -> None:
+    missing = tmp_path / f"missing.{kind}"
+    assert list(READERS[kind](missing, lines=[])) == []

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from autobert_zero.data.lines import Damage, Line, read_lines
-from autobert_zero.errors import UserError, counted
+from autobert_zero.errors import UserError
 
 _LONGEST_FIELD = 2**31 - 1  # of a table; the csv module's own limit is 128 KiB
 
@@ -31,7 +31,7 @@ def read_json_lines(path: Path, lines: Iterable[str] | None = None) -> Examples:
     Raises:
         UserError: A line is not a JSON object, or repeats a key.
     """
-    for number, line in enumerate(lines or read_whole_lines(path), start=1):
+    for number, line in enumerate(_given(lines, path), start=1):
         if not line.strip():
             continue
         try:
@@ -55,7 +55,7 @@ def read_csv(path: Path, lines: Iterable[str] | None = None) -> Examples:
     Raises:
         UserError: A row has another number of cells than the header, or a quote is out of place.
     """
-    rows = _numbered_rows(path, csv.reader(lines or read_whole_lines(path), strict=True))
+    rows = _numbered_rows(path, csv.reader(_given(lines, path), strict=True))
     return _named_rows(path, next(rows, (1, []))[1], rows, "quote the text")
 
 
@@ -76,9 +76,8 @@ def read_tsv(
     Raises:
         UserError: A row has another number of cells than the header.
     """
-    rows = _numbered_rows(
-        path, csv.reader(lines or read_whole_lines(path), delimiter="\t", quoting=csv.QUOTE_NONE)
-    )
+    reader = csv.reader(_given(lines, path), delimiter="\t", quoting=csv.QUOTE_NONE)
+    rows = _numbered_rows(path, reader)
     first = next(rows, (1, []))
     names = header(first[1])
     if names is None:
@@ -132,6 +131,10 @@ def unique_pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return content
 
 
+def _given(lines: Iterable[str] | None, path: Path) -> Iterable[str]:
+    return read_whole_lines(path) if lines is None else lines
+
+
 def _numbered_rows(path: Path, reader: Any) -> Iterator[tuple[int, list[str]]]:
     """The rows that are not empty, each with the number of its first line."""
     csv.field_size_limit(_LONGEST_FIELD)
@@ -155,5 +158,5 @@ def _named_rows(
     for line, row in rows:
         kept = row[: len(names)] if not any(row[len(names) :]) else row
         if len(kept) != len(names):
-            raise UserError(f"{path}, line {line}: {counted(len(row), 'column')}, not {len(names)}; {remedy}")
+            raise UserError(f"{path}, line {line}: {len(row)} columns, not {len(names)}; {remedy}")
         yield line, dict(zip(names, kept, strict=True))

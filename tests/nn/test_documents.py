@@ -12,7 +12,7 @@ from autobert_zero.nn import MaskedLM
 from autobert_zero.nn.documents import layout, mark_counts
 from autobert_zero.nn.encoder import Encoder, initialise
 from autobert_zero.space import Backbone
-from autobert_zero.training.language import is_compiled
+from autobert_zero.training.half_weights import is_compiled
 
 
 @given(seeds)

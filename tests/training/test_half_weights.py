@@ -1,16 +1,18 @@
 """One cast of all weights gives what autocast's own casts give."""
 
+from collections.abc import Callable
+from contextlib import nullcontext
 from types import ModuleType
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from autobert_zero.nn import EncoderConfig, MaskedLM
 from autobert_zero.nn import layer as layers
 from autobert_zero.space import Backbone
 from autobert_zero.training import half_weights
-from autobert_zero.training.precision import autocast
+from autobert_zero.training.precision import Precision, autocast
 
 SIZES = EncoderConfig(vocab_size=24, width=8, heads=2, max_positions=8)
 BACKBONE = Backbone.parse("conv 3\nsoftmax(scale(Q @ K.T)) @ V")
@@ -48,12 +50,70 @@ def test_numbers_are_those_of_autocast(
     assert all(torch.equal(ours[name], theirs[name]) for name in ours)
 
 
+def again(model: MaskedLM) -> nn.Module:
+    model.encoder.checkpointing = True
+    return model
+
+
+def compiled(model: MaskedLM) -> nn.Module:
+    model.compile(backend="eager")
+    return model
+
+
+class Shared(MaskedLM):
+    """As FSDP makes one."""
+
+
+def shared(model: MaskedLM) -> nn.Module:
+    model.__class__ = Shared
+    return model
+
+
+@pytest.mark.parametrize(
+    ("change", "precision", "casts"),
+    [
+        (lambda model: model, "bf16", 1),
+        (lambda model: again(model).eval(), "bf16", 1),  # computed once outside of training
+        (again, "bf16", 0),
+        (compiled, "bf16", 0),
+        (shared, "bf16", 0),
+        (nn.Sequential, "bf16", 0),
+        (lambda model: model, "fp32", 0),
+    ],
+)
+def test_which_models_are_cast_as_a_whole(
+    change: Callable[[MaskedLM], nn.Module],
+    precision: Precision,
+    casts: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    model = change(MaskedLM(BACKBONE, SIZES).to("meta"))
+    whole: list[str] = []
+
+    def call(module: nn.Module, weights: dict[str, Tensor], *given: object, **options: object) -> None:
+        assert all(weight.dtype == torch.bfloat16 for weight in weights.values())
+        whole.append("cast")
+
+    monkeypatch.setattr(half_weights, "functional_call", call)
+    monkeypatch.setattr(half_weights, "autocast", lambda *given: nullcontext())
+    monkeypatch.setattr(type(model), "__call__", lambda *given: None)
+    half_weights.run(model, precision, None)
+    with torch.no_grad():
+        half_weights.run(model, precision, None)
+    assert len(whole) == casts
+
+
 def test_layers_that_are_computed_again_see_the_same_weights(pretended: ModuleType) -> None:
+    torch.manual_seed(0)
+    ids, rows = torch.randint(24, (2, 8)), torch.tensor([1])
     with pretended.pretended_device():
         model = MaskedLM(BACKBONE, SIZES).to(pretended.DEVICE)
+        given = ids.to(pretended.DEVICE), rows.to(pretended.DEVICE)
+        once = gradients(model, half_weights.run(model, "bf16", *given))
         model.encoder.checkpointing = True
-        given = torch.randint(24, (2, 8)).to(pretended.DEVICE), torch.tensor([1]).to(pretended.DEVICE)
-        assert gradients(model, half_weights.run(model, "bf16", *given)).keys()
+        twice = gradients(model, half_weights.run(model, "bf16", *given))
+    assert once.keys() == twice.keys()
+    assert all(torch.equal(once[name], twice[name]) for name in once)
 
 
 def test_on_a_cpu_a_model_is_called_as_it_is() -> None:

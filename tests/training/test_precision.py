@@ -15,7 +15,7 @@ from autobert_zero.nn import EncoderConfig, MaskedLM
 from autobert_zero.space import Backbone
 from autobert_zero.training import precision as number_formats
 from autobert_zero.training.language import language_objective
-from autobert_zero.training.loop import Diverged, Recipe, make_optimizer, train
+from autobert_zero.training.loop import Diverged, Recipe, _update_unless, make_optimizer, train
 from autobert_zero.training.precision import Precision, autocast, gradient_scaler, resolve_precision
 
 SIZES = EncoderConfig(vocab_size=SIZE, width=16, heads=2, max_positions=16)
@@ -146,6 +146,38 @@ def test_gradients_that_overflow_at_every_scale_are_divergence() -> None:
     scaler = gradient_scaler("fp16", CPU)
     with pytest.raises(Diverged, match=r"gradient is (inf|nan) at step 13"):  # 4,096 = 2 ** 12
         steps_of([1.0] * 20, "fp16", scaler, factor=math.inf)
+
+
+@pytest.mark.parametrize(
+    ("precision", "norm", "stopped", "scale", "updated"),
+    [
+        ("fp16", 2.0, 0.0, 2.0, True),
+        ("fp16", math.inf, 0.0, None, False),
+        ("fp16", math.nan, 0.0, None, False),
+        ("fp16", 2.0, 1.0, None, False),
+        ("fp32", 2.0, 1.0, None, False),
+        ("fp32", math.inf, 0.0, None, True),  # divergence, which `stopped` says, not an overflow
+    ],
+)
+def test_updates_that_the_device_leaves_out(
+    precision: Precision, norm: float, stopped: float, scale: float | None, updated: bool
+) -> None:
+    weights = [torch.nn.Parameter(torch.ones(2)) for _ in range(2)]
+    ours, plain = (torch.optim.AdamW([weight], lr=0.1, fused=True) for weight in weights)
+    for weight in weights:
+        weight.grad = torch.tensor([1.0, -2.0])
+    divisor = None if scale is None else torch.tensor(scale)
+    scaler = gradient_scaler(precision, CPU)
+    _update_unless(ours, torch.tensor(stopped), torch.tensor(norm), divisor, scaler)
+    if updated:
+        weights[1].grad = torch.tensor([1.0, -2.0]) / (scale or 1.0)
+        plain.step()
+    torch.testing.assert_close(weights[0], weights[1])
+    assert not hasattr(ours, "found_inf")
+    assert not hasattr(ours, "grad_scale")
+    state = ours.state[weights[0]]
+    assert state["step"].item() == float(updated)
+    assert bool(state["exp_avg"].any()) is updated
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])

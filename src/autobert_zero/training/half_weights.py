@@ -37,8 +37,13 @@ def _is_plain(model: nn.Module) -> bool:
     """Whether it is one of ours as it was built."""
     if not isinstance(model, MaskedLM) or type(model) not in (MaskedLM, PreTraining):
         return False  # FSDP makes classes of its own
-    compiled = model._compiled_call_impl is not None  # noqa: SLF001 - what `nn.Module.compile` sets
-    return not compiled and not (model.training and model.encoder.checkpointing)
+    return not is_compiled(model) and not (model.training and model.encoder.checkpointing)
+
+
+def is_compiled(model: nn.Module) -> bool:
+    """Whether `Module.compile` was called on a model, which DDP may have wrapped since."""
+    inner = getattr(model, "module", model)
+    return any(getattr(each, "_compiled_call_impl", None) is not None for each in (model, inner))
 
 
 def _linear_weights(model: nn.Module) -> dict[str, Tensor]:

@@ -14,7 +14,7 @@ from autobert_zero.data.masking import MaskedBatch
 from autobert_zero.errors import UserError
 from autobert_zero.nn.documents import layout, mark_counts
 from autobert_zero.training.cross_entropy import token_cross_entropy
-from autobert_zero.training.half_weights import run
+from autobert_zero.training.half_weights import is_compiled, run
 from autobert_zero.training.loop import Objective
 from autobert_zero.training.precision import Precision
 from autobert_zero.training.transfer import moved
@@ -89,24 +89,18 @@ def evaluate(
             pairs += len(wanted)
         else:
             found.append(torch.stack([hits, torch.zeros_like(hits)]))
-    loss: float = sum(torch.stack(losses).tolist())
-    hits, ordered = torch.stack(found).sum(0).tolist()
+    loss: float = sum(torch.stack(losses).tolist()) if batches else 0.0
+    right, ordered = torch.stack(found).sum(0).tolist() if batches else (0, 0)
     if accelerator is not None:
         sums = torch.tensor(
-            [loss, hits, count, ordered, pairs], dtype=torch.float64, device=accelerator.device
+            [loss, right, count, ordered, pairs], dtype=torch.float64, device=accelerator.device
         )
-        loss, hits, count, ordered, pairs = accelerator.reduce(sums, "sum").tolist()
+        loss, right, count, ordered, pairs = accelerator.reduce(sums, "sum").tolist()
     if not count:
         raise UserError(
             "the held-out text has no token to predict, only [UNK]; use more text, or another tokenizer"
         )
-    return Evaluation(loss / count, hits / count, ordered / pairs if pairs else None)
-
-
-def is_compiled(model: nn.Module) -> bool:
-    """Whether `Module.compile` was called on a model, which DDP may have wrapped since."""
-    inner = getattr(model, "module", model)
-    return any(getattr(each, "_compiled_call_impl", None) is not None for each in (model, inner))
+    return Evaluation(loss / count, right / count, ordered / pairs if pairs else None)
 
 
 def _share(batch: MaskedBatch, accelerator: "Accelerator | None") -> MaskedBatch:

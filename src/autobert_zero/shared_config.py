@@ -100,6 +100,13 @@ class ModelConfig(Section):
         return {name: getattr(self, name) for name in ModelConfig.model_fields}
 
 
+TEXT_LOSSES = ("embedding", "hidden", "relations")
+"""Losses of a distillation that compare texts."""
+TOKEN_LOSSES = ("logits", "masked")
+"""Those of masked tokens, which train the masked-language-model head."""
+LOSSES = (*TEXT_LOSSES, *TOKEN_LOSSES)
+
+
 class DistilConfig(Section):
     """What is learned from a teacher: the weight of each loss, 0 leaves it out."""
 
@@ -120,7 +127,7 @@ class DistilConfig(Section):
     temperature: float = Field(1.0, gt=0)
     """Of the predictions that are compared."""
     kept_gigabytes: Annotated[float, COMPUTING] = Field(4.0, ge=0)
-    """Size that embeddings of teachers may reach in the cache; they are kept where that saves time."""
+    """Size of all embeddings of teachers in the cache beyond which a process keeps no more of them."""
 
     @model_validator(mode="after")
     def _learns(self) -> "DistilConfig":
@@ -131,10 +138,9 @@ class DistilConfig(Section):
     @property
     def weights(self) -> dict[str, float]:
         """The weight of each loss."""
-        names = ("embedding", "hidden", "relations", "logits", "masked")
-        return {name: getattr(self, name) for name in names}
+        return {name: getattr(self, name) for name in LOSSES}
 
     @property
     def trains_head(self) -> bool:
         """Whether the masked-language-model head is trained."""
-        return bool(self.logits or self.masked)
+        return any(self.weights[name] for name in TOKEN_LOSSES)

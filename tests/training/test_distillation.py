@@ -9,17 +9,22 @@ import torch
 from torch import Tensor
 
 from autobert_zero.data.masking import MaskedBatch
-from autobert_zero.encoder_config import EncoderConfig
-from autobert_zero.nn import MaskedLM
+from autobert_zero.encoder_config import EncoderConfig, Norm
+from autobert_zero.errors import UserError
+from autobert_zero.nn import Encoder, MaskedLM
+from autobert_zero.nn.code import FILES
 from autobert_zero.space import Backbone
+from autobert_zero.training import teacher as teachers
 from autobert_zero.training.distillation import LOSSES, Distillation, DistillationLoss, Student, agreement
 from autobert_zero.training.distillation_losses import (
     embedding_loss,
     prediction_loss,
     relation_loss,
     relative_error,
+    state_error,
 )
 from autobert_zero.training.loop import Recipe, train
+from autobert_zero.training.precision import Precision, resolve_precision
 from autobert_zero.training.teacher import keep_embeddings
 from autobert_zero.training.texts import texts_of
 
@@ -30,6 +35,15 @@ BERT = "softmax(scale(Q @ K.T)) @ V"
 def masked_lm(layers: list[str], width: int, seed: int) -> MaskedLM:
     torch.manual_seed(seed)
     return MaskedLM(Backbone.from_list(layers), EncoderConfig(30, width, 2, max_positions=16)).eval()
+
+
+def strong(model: MaskedLM) -> MaskedLM:
+    """With weights so large that every layer changes its states much."""
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.ndim == 2:
+                parameter.mul_(20)
+    return model
 
 
 def packed(rows: list[list[int]], isolated: bool = True) -> MaskedBatch:
@@ -50,6 +64,10 @@ ROWS = [
     [CLS, 10, 11, SEP, 25, SEP, 26, 27, 28, SEP],
     [CLS, 12, 13, 14, 15, SEP, 16, 17, SEP, SEP],
 ]
+
+
+SHORT = [[CLS, SEP, 10, SEP, 11, SEP, 12, SEP, 13, SEP], [CLS, 14, SEP, 15, SEP, 16, SEP, 17, SEP, SEP]]
+"""Documents of three tokens at most, [CLS] included."""
 
 
 def test_texts_of_isolated_documents() -> None:
@@ -105,20 +123,107 @@ def test_relations_by_hand() -> None:
 
 
 def loss_of(
-    weights: dict[str, float], teacher: MaskedLM, layers: tuple[int, ...] = (0, 1)
+    weights: dict[str, float],
+    teacher: MaskedLM,
+    layers: tuple[int, ...] = (0, 1),
+    heads: int = 2,
+    temperature: float = 1.0,
 ) -> DistillationLoss:
     every = dict.fromkeys(LOSSES, 0.0) | weights
-    return DistillationLoss(teacher, Distillation(every, layers, 2, 1.0, CLS), "fp32")
+    return DistillationLoss(teacher, Distillation(every, layers, heads, temperature, CLS), "fp32")
 
 
 @pytest.mark.parametrize("isolated", [True, False])
 def test_a_copy_has_no_distance(isolated: bool) -> None:
-    teacher, copy = masked_lm([BERT, "conv 3"], 8, seed=1), masked_lm([BERT, "conv 3"], 8, seed=2)
+    teacher, copy = strong(masked_lm([BERT, "conv 3"], 8, seed=1)), masked_lm([BERT, "conv 3"], 8, seed=2)
     copy.load_state_dict(teacher.state_dict())
     objective = loss_of(dict.fromkeys(("embedding", "hidden", "relations", "logits"), 1.0), teacher)
     result = agreement(Student(copy, 8, objective.distillation), objective, [packed(ROWS, isolated)])
-    assert result.loss == pytest.approx(0, abs=1e-5)
+    assert result.parts == pytest.approx(dict.fromkeys(result.parts, 0.0), abs=1e-6)
     assert result.cosine == pytest.approx(1, abs=1e-6)
+
+
+def test_states_are_compared_with_those_of_the_named_layers() -> None:
+    """The first layers of a student are the teacher's: right only where each is compared with its own."""
+    teacher = strong(masked_lm([BERT, "conv 3", BERT], 8, seed=1))
+    student = masked_lm([BERT, "conv 3"], 8, seed=2)
+    shared = {name: teacher.state_dict()[name] for name in student.state_dict()}
+    student.load_state_dict(shared)
+
+    def hidden(layers: tuple[int, ...]) -> float:
+        objective = loss_of({"hidden": 1.0}, teacher, layers)
+        return agreement(Student(student, 8, objective.distillation), objective, [packed(ROWS)]).loss
+
+    assert hidden((0, 1)) == pytest.approx(0, abs=1e-9)
+    assert min(hidden((0, 2)), hidden((1, 2)), hidden((1, 0))) > 0.1
+
+
+def test_heads_and_temperature_reach_their_losses() -> None:
+    """By the formulas, on the whole batch: sequences without padding, one group."""
+    teacher, student = strong(masked_lm([BERT], 8, seed=1)), strong(masked_lm(["conv 3"], 8, seed=2))
+    batch = packed(ROWS, isolated=False)
+    ids, mask = torch.tensor(ROWS), torch.ones(4, 10, dtype=torch.bool)
+    with torch.no_grad():
+        states = [model.encoder(ids) for model in (student, teacher)]
+        logits = [model(batch.ids, batch.rows) for model in (student, teacher)]
+    seen = set()
+    for heads, temperature in ((1, 1.0), (4, 1.0), (4, 3.0)):
+        objective = loss_of({"relations": 1.0, "logits": 1.0}, teacher, (0,), heads, temperature)
+        parts = agreement(Student(student, 8, objective.distillation), objective, [batch]).parts
+        relations = relation_loss(states[0], states[1], mask, heads).item() / ids.numel()
+        predictions = prediction_loss(logits[0], logits[1], temperature).item() / len(batch.labels)
+        assert parts == pytest.approx({"relations": relations, "logits": predictions}, rel=1e-5)
+        seen |= {round(relations, 7), round(predictions, 7)}
+    assert len(seen) == 4  # the cases differ
+
+
+@pytest.mark.parametrize("norm", ["post", "pre"])
+@pytest.mark.parametrize("name", LOSSES)
+def test_all_that_is_trained_gets_a_gradient(name: str, norm: Norm) -> None:
+    """As several processes need it, also of a part without any text that is long enough."""
+    teacher = masked_lm([BERT, BERT], 8, seed=1)
+    config = EncoderConfig(30, 12, 2, max_positions=16, norm=norm)
+    objective = loss_of({name: 1.0}, teacher)
+    learner = Student(MaskedLM(Backbone.from_list([BERT, "conv 3"]), config), 8, objective.distillation)
+    batch = packed([*ROWS, *SHORT])
+    for part, counts in ((batch, True), (batch.part(len(ROWS), len(batch)), name in ("logits", "masked"))):
+        learner.zero_grad()
+        loss = objective(learner, part, batch)
+        loss.backward()
+        trained = {key: p.grad for key, p in learner.named_parameters() if p.requires_grad}
+        assert [key for key, gradient in trained.items() if gradient is None] == []
+        assert (loss.item() > 0) is counts
+        assert any(bool(gradient.any()) for gradient in trained.values() if gradient is not None) is counts
+
+
+def test_text_that_is_too_short_has_no_distance_and_cannot_be_measured() -> None:
+    teacher, student = masked_lm([BERT], 8, seed=1), masked_lm(["conv 3"], 8, seed=2)
+    objective = loss_of({"embedding": 1.0, "relations": 1.0}, teacher, (0,))
+    learner = Student(student, 8, objective.distillation)
+    short, long = packed(SHORT), packed(ROWS)
+    train(learner, iter([short]), Recipe(1, 2), objective)  # nothing to learn, and no error
+    assert agreement(learner, objective, [short, long, short]) == agreement(learner, objective, [long])
+    for nothing in ([short], []):
+        with pytest.raises(UserError, match="no text of 4 tokens or more"):
+            agreement(learner, objective, nothing)
+    predicts = loss_of({"masked": 1.0}, teacher, (0,))
+    none = torch.empty(0, dtype=torch.long)
+    with pytest.raises(UserError, match="no token to predict"):
+        agreement(learner, predicts, [replace(long, rows=none, labels=none)])
+
+
+def test_padding_has_no_error_and_no_gradient() -> None:
+    mask = torch.tensor([[True, True, False]])
+    states = torch.randn(1, 3, 4)
+    states[0, 2] = math.nan
+    student = (states + 1).requires_grad_()
+    expected = relative_error(student[mask], states[mask])
+    found = state_error(student, states, mask)
+    assert found.item() == pytest.approx(expected.item(), rel=1e-6)
+    found.backward()
+    assert student.grad is not None
+    assert not student.grad[0, 2].any()
+    assert student.grad[0, :2].isfinite().all()
 
 
 @pytest.mark.parametrize("name", LOSSES)
@@ -188,3 +293,30 @@ def test_kept_embeddings_are_those_of_whole_batches_and_the_same_from_the_disk(
     assert len(again.kept) == len(ROWS)
     monkeypatch.setattr(type(again), "_compute", lambda *given: pytest.fail("it is kept"))
     assert replace(plain, embeddings=again)(learner, batch, batch).item() == losses[0]
+
+
+def test_what_is_kept_is_of_one_computation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another precision, layer, trunk or code has embeddings of its own; `auto` has those of its format."""
+    monkeypatch.setenv("AUTOBERT_ZERO_CACHE", str(tmp_path))
+    batch = packed(ROWS)
+    automatic = resolve_precision("auto", torch.device("cpu"))
+    teacher = masked_lm([BERT], 8, seed=1).encoder
+
+    def known(encoder: Encoder = teacher, precision: Precision = automatic) -> int:
+        return len(keep_embeddings(encoder, "digest", CLS, precision, 10**6).kept)
+
+    keep_embeddings(teacher, "digest", CLS, automatic, 10**6).embed(batch)
+    assert known() == known(precision="auto") == len(ROWS)
+    assert known(precision="bf16" if automatic == "fp32" else "fp32") == 0
+    assert known(masked_lm(["softmax(Q @ K.T) @ V"], 8, seed=1).encoder) == 0
+    config = replace(teacher.config, norm_epsilon=1e-6)
+    assert known(MaskedLM(teacher.backbone, config).encoder) == 0
+    changed = tmp_path / "kernels.py"
+    changed.write_text("another version")
+    monkeypatch.setattr(teachers, "FILES", (*teachers.FILES[:-1], str(changed)))
+    assert known() == 0
+
+
+def test_the_code_of_an_embedding_is_that_of_the_layers() -> None:
+    names = {"/".join(Path(file).parts[-2:]) for file in FILES}
+    assert {"nn/encoder.py", "nn/convolution.py", "nn/documents.py", "compile/planner.py"} <= names

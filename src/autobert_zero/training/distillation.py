@@ -14,20 +14,21 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from autobert_zero.data.masking import MaskedBatch
+from autobert_zero.errors import UserError
 from autobert_zero.nn import MaskedLM
 from autobert_zero.nn.documents import Documents, layout
+from autobert_zero.shared_config import LOSSES as LOSSES
+from autobert_zero.shared_config import TEXT_LOSSES, TOKEN_LOSSES
 from autobert_zero.training.distillation_losses import (
     embedding_loss,
     prediction_loss,
     relation_loss,
-    relative_error,
+    state_error,
 )
 from autobert_zero.training.precision import Precision, autocast
 from autobert_zero.training.teacher import TeacherEmbeddings
-from autobert_zero.training.texts import Texts, View, texts_of, view_of
+from autobert_zero.training.texts import SHORTEST, Texts, View, first_sequence, texts_of, view_of
 from autobert_zero.training.transfer import moved
-
-LOSSES = ("embedding", "hidden", "relations", "logits", "masked")
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,16 @@ class Distillation:
     relation_heads: int
     temperature: float
     beginning: int
+
+    @property
+    def by_text(self) -> bool:
+        """Whether texts are compared."""
+        return any(self.weights[name] for name in TEXT_LOSSES)
+
+    @property
+    def by_token(self) -> bool:
+        """Whether masked tokens are predicted."""
+        return any(self.weights[name] for name in TOKEN_LOSSES)
 
 
 Masked = tuple[Tensor, Tensor, Tensor | None, Documents | None]
@@ -68,10 +79,11 @@ class Student(nn.Module):
     def __init__(self, model: MaskedLM, width: int, distillation: Distillation) -> None:
         super().__init__()
         self.model = model
-        if not distillation.weights["logits"] and not distillation.weights["masked"]:
-            for name, parameter in model.named_parameters():
-                # Several processes wait for the gradients of all that is trained.
-                parameter.requires_grad_(name.startswith("encoder."))
+        if not distillation.by_token:
+            # Several processes wait for the gradients of all that is trained.
+            model.requires_grad_(False).encoder.requires_grad_(True)
+            if not distillation.weights["embedding"] and not distillation.weights["relations"]:
+                model.encoder.final_norm.requires_grad_(False)  # the states after layers are before it
         self.projections = nn.ModuleDict()
         if model.encoder.config.width != width:
             names = ["embedding"] if distillation.weights["embedding"] else []
@@ -131,22 +143,23 @@ class DistillationLoss:
 
     def compare(
         self, student: nn.Module, part: MaskedBatch, whole: MaskedBatch
-    ) -> tuple[dict[str, Tensor], Tensor]:
+    ) -> tuple[dict[str, Tensor], list[tuple[Tensor, Tensor]]]:
         """Runs both on a part of a batch.
 
         Returns:
-            Each loss that has a weight, as its share of the mean over the whole batch, and the cosines (T,)
-            of the embeddings of the texts.
+            Each loss that has a weight, as its share of the mean over the whole batch, 0 where there is
+            nothing to compare; and the student's and the teacher's embeddings (T, d) of each group of texts.
         """
         weights, beginning = self.distillation.weights, self.distillation.beginning
         device = next(student.parameters()).device
-        by_text = any(weights[name] for name in ("embedding", "hidden", "relations"))
-        by_token = weights["logits"] or weights["masked"]
         every = bool(weights["hidden"])
-        all_texts = texts_of(whole, beginning) if by_text else []
-        own = all_texts if part is whole or not by_text else texts_of(part, beginning)
+        all_texts = texts_of(whole, beginning) if self.distillation.by_text else []
+        own = all_texts if part is whole or not all_texts else texts_of(part, beginning)
+        empty = self.distillation.by_text and not own
+        if empty:  # several processes wait for the gradients of each: it computes what does not count
+            own = [first_sequence(part)]
         texts = moved([(group.ids, group.mask) for group in own], device)
-        masked = _masked(part, device) if by_token else None
+        masked = _masked(part, device) if self.distillation.by_token else None
         labels = moved(part.labels, device)
         with autocast(self.precision, device):
             with torch.no_grad():
@@ -155,11 +168,9 @@ class DistillationLoss:
             ours, logits = student(texts, every, masked)
         losses = {name: torch.zeros((), device=device) for name in LOSSES if weights[name]}
         counts = sum(len(group.ids) for group in all_texts), sum(int(group.mask.sum()) for group in all_texts)
-        cosines = [torch.empty(0, device=device)]
         for (_, mask), mine, its in zip(texts, ours, theirs, strict=True):
-            if mine.pooled.shape == its.pooled.shape:
-                cosines.append(F.cosine_similarity(mine.pooled, its.pooled, dim=-1).detach())
-            self._add_texts(losses, mine, its, mask, counts)
+            for name, value in self._text_losses(mine, its, mask, counts).items():
+                losses[name] += value * 0.0 if empty else value
         if logits is not None:
             count = max(len(whole.labels), 1)
             if "masked" in losses:
@@ -168,7 +179,8 @@ class DistillationLoss:
                 known = wanted[:, : logits.shape[1]].float()  # a teacher may have spare rows
                 divergence = prediction_loss(logits.float(), known, self.distillation.temperature)
                 losses["logits"] += divergence / count
-        return losses, torch.cat(cosines)
+        views = [] if empty else zip(ours, theirs, strict=True)
+        return losses, [(mine.pooled, its.pooled) for mine, its in views]
 
     def _views(
         self, part: MaskedBatch, groups: list[Texts], texts: list[tuple[Tensor, Tensor]], every: bool
@@ -179,19 +191,25 @@ class DistillationLoss:
             return [View(known[group.places], torch.empty(0), []) for group in groups]
         return [view_of(self.teacher.encoder, ids, mask, every) for ids, mask in texts]
 
-    def _add_texts(
-        self, losses: dict[str, Tensor], ours: View, theirs: View, mask: Tensor, counts: tuple[int, int]
-    ) -> None:
-        texts, tokens = counts
-        if "embedding" in losses:
-            losses["embedding"] += embedding_loss(ours.pooled, theirs.pooled) / texts
-        if "hidden" in losses:
-            for mine, place in zip(ours.layers, self.distillation.layers, strict=True):
-                error = relative_error(mine.float()[mask], theirs.layers[place].float()[mask])
-                losses["hidden"] += error / tokens / len(self.distillation.layers)
-        if "relations" in losses:
+    def _text_losses(
+        self, ours: View, theirs: View, mask: Tensor, counts: tuple[int, int]
+    ) -> dict[str, Tensor]:
+        """The losses of a group of texts; `counts` are the texts and the tokens of the whole batch."""
+        weights, losses = self.distillation.weights, {}
+        texts, tokens = (max(count, 1) for count in counts)
+        if weights["embedding"]:
+            losses["embedding"] = embedding_loss(ours.pooled, theirs.pooled) / texts
+        if weights["hidden"]:
+            places = self.distillation.layers
+            errors = [
+                state_error(mine, theirs.layers[place], mask) / tokens / len(places)
+                for mine, place in zip(ours.layers, places, strict=True)
+            ]
+            losses["hidden"] = torch.stack(errors).sum()
+        if weights["relations"]:
             heads = self.distillation.relation_heads
-            losses["relations"] += relation_loss(ours.last.float(), theirs.last.float(), mask, heads) / tokens
+            losses["relations"] = relation_loss(ours.last.float(), theirs.last.float(), mask, heads) / tokens
+        return losses
 
 
 @dataclass(frozen=True)
@@ -211,23 +229,39 @@ class Agreement:
 
 @torch.no_grad()
 def agreement(student: nn.Module, objective: DistillationLoss, batches: Sequence[MaskedBatch]) -> Agreement:
-    """Measures a student on batches, each counting by its number of sequences."""
+    """Measures a student on batches, each counting by its number of sequences where it has what is compared.
+
+    Raises:
+        UserError: There is nothing to compare in them.
+    """
     student.eval()
-    total = sum(len(batch) for batch in batches)
-    parts: dict[str, float] = {}
+    weights = objective.distillation.weights
     cosines: list[Tensor] = []
     rows: list[Tensor] = []
-    for batch in batches:
-        losses, similar = objective.compare(student, batch, batch)
-        cosines.append(similar)
+    counts = {name: [0] * len(batches) for name in LOSSES if weights[name]}
+    for place, batch in enumerate(batches):
+        losses, embeddings = objective.compare(student, batch, batch)
         rows.append(torch.stack(list(losses.values())))
-    for batch, row in zip(batches, torch.stack(rows).tolist(), strict=True):  # read at the end, in one go
-        for name, value in zip(losses, row, strict=True):
-            parts[name] = parts.get(name, 0.0) + value * len(batch) / total
-    weights = objective.distillation.weights
+        for name in losses:
+            compared = bool(embeddings) if name in TEXT_LOSSES else len(batch.labels) > 0
+            counts[name][place] = len(batch) if compared else 0
+        cosines += [
+            F.cosine_similarity(ours, theirs, dim=-1)
+            for ours, theirs in embeddings
+            if ours.shape == theirs.shape
+        ]
+    for name, compared_sequences in counts.items():
+        if not any(compared_sequences):
+            needed = f"text of {SHORTEST} tokens or more" if name in TEXT_LOSSES else "token to predict"
+            raise UserError(f"the held-out text has no {needed} to compare with the teacher's; use more text")
+    values = torch.stack(rows).tolist()  # read at the end, in one go
+    parts = {
+        name: math.fsum(row[place] * count for row, count in zip(values, counts[name], strict=True))
+        / sum(counts[name])
+        for place, name in enumerate(counts)
+    }
     loss = math.fsum(weights[name] * value for name, value in parts.items())
-    everything = torch.cat(cosines)  # (texts,)
-    return Agreement(loss, parts, everything.mean().item() if len(everything) else None)
+    return Agreement(loss, parts, torch.cat(cosines).mean().item() if cosines else None)
 
 
 def _masked(batch: MaskedBatch, device: torch.device) -> Masked:

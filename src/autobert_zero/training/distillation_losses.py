@@ -13,9 +13,16 @@ def embedding_loss(student: Tensor, teacher: Tensor) -> Tensor:
 
 
 def relative_error(student: Tensor, teacher: Tensor) -> Tensor:
-    """The squared error over the teacher's square, summed over vectors (t, d)."""
-    error, size = (student - teacher).square().sum(-1), teacher.square().sum(-1)  # (t,)
+    """The squared error over the teacher's square, summed over vectors (..., d)."""
+    error, size = (student - teacher).square().sum(-1), teacher.square().sum(-1)  # (...)
     return (error / size.clamp_min(1e-12)).sum()
+
+
+def state_error(student: Tensor, teacher: Tensor, mask: Tensor) -> Tensor:
+    """The relative squared error of states (T, n, d), in single precision, summed over real tokens (T, n)."""
+    # States of padding are unspecified, so they are replaced: at 0 they have no error and no gradient.
+    ours, theirs = (each.float().masked_fill(~mask[..., None], 0.0) for each in (student, teacher))
+    return relative_error(ours, theirs)
 
 
 def relation_loss(student: Tensor, teacher: Tensor, mask: Tensor, heads: int) -> Tensor:

@@ -9,7 +9,6 @@ from torch import Tensor, nn
 
 from autobert_zero.data.cache import cache_folder
 from autobert_zero.data.masking import MaskedBatch, Vocabulary
-from autobert_zero.errors import counted
 from autobert_zero.nn import MaskedLM
 from autobert_zero.run_folder import Input
 from autobert_zero.shared_config import DistilConfig
@@ -170,13 +169,13 @@ class Teacher:
         """What a run depends on."""
         return Input(self.digest, self.name)
 
-    def goal(self, depth: int, precision: Precision, device: torch.device | None = None) -> Distil:
+    def goal(self, depth: int, precision: Precision, device: torch.device) -> Distil:
         """The distance to the teacher.
 
         Args:
             depth: Layers of the student.
             precision: Number format of the forward passes.
-            device: Where the student is trained; None: embeddings are not kept on disk.
+            device: Where the student is trained; embeddings are kept on disk on a CPU only.
 
         Raises:
             CacheError: The cache may not be read.
@@ -196,8 +195,8 @@ class Teacher:
         return Distil(
             {"teacher": self.input},
             [
-                f"teacher {self.name}: {counted(limit, 'layer')}, width {sizes.width}, "
-                f"{parameters:,} parameters; losses: {named}{compared}",
+                f"teacher {self.name}: {limit} layers, width {sizes.width}, {parameters:,} parameters; "
+                f"losses: {named}{compared}",
                 *self._kept_lines(embeddings),
             ],
             float("inf"),
@@ -205,12 +204,10 @@ class Teacher:
             sizes.width,
         )
 
-    def _kept_embeddings(self, precision: Precision, device: torch.device | None) -> TeacherEmbeddings | None:
+    def _kept_embeddings(self, precision: Precision, device: torch.device) -> TeacherEmbeddings | None:
         """The embeddings that are kept, where that is cheaper; states of tokens would take far more room."""
         settings = self.settings
-        if device is None or device.type != "cpu" or not settings.embedding:
-            return None
-        if settings.hidden or settings.relations:
+        if device.type != "cpu" or not settings.embedding or settings.hidden or settings.relations:
             return None
         limit = int(settings.kept_gigabytes * 1e9)
         return keep_embeddings(self.model.encoder, self.digest, self.beginning, precision, limit)

@@ -15,9 +15,10 @@ from torch import Tensor, distributed
 from autobert_zero.data.cache import cache_path
 from autobert_zero.data.kept_vectors import KeptVectors, Vectors
 from autobert_zero.data.masking import MaskedBatch
+from autobert_zero.nn.code import FILES
 from autobert_zero.nn.documents import layout
 from autobert_zero.nn.encoder import Encoder
-from autobert_zero.training.precision import Precision, autocast
+from autobert_zero.training.precision import Precision, autocast, resolve_precision
 
 
 @dataclass(frozen=True)
@@ -81,10 +82,14 @@ def keep_embeddings(
     Raises:
         CacheError: The cache may not be read.
     """
-    # All that the last bits of a vector depend on.
-    how = (precision, torch.get_num_threads(), torch.__version__, torch.backends.cpu.get_cpu_capability())
+    precision = resolve_precision(precision, torch.device("cpu"))
+    # All that the last bits of a vector depend on, beside the code that computes them.
+    how = (
+        *(digest, "\n".join(encoder.backbone.to_list()), encoder.config, precision),
+        *(torch.get_num_threads(), torch.__version__, torch.backends.cpu.get_cpu_capability()),
+    )
     processes = distributed.get_world_size() if distributed.is_initialized() else 1
-    stem = cache_path("\n".join(map(str, (digest, *how))), "", __file__)
+    stem = cache_path("\n".join(map(str, how)), "", __file__, *FILES)
     kept = KeptVectors(stem, encoder.config.width, limit, processes)
     return TeacherEmbeddings(encoder, beginning, precision, kept)
 

@@ -10,7 +10,7 @@ from autobert_zero.nn.documents import layout
 from autobert_zero.nn.encoder import Encoder, run_layers
 from autobert_zero.training.teacher import unmasked
 
-_SHORTEST = 4
+SHORTEST = 4
 """Tokens, marks included, of the shortest text that is compared: what packing cuts off is no text."""
 
 
@@ -74,12 +74,18 @@ def texts_of(batch: MaskedBatch, beginning: int) -> list[Texts]:
         rows = torch.where(begun[:, None], rows.roll(-1, 1), rows)
         mask = torch.where(begun[:, None], mask.roll(-1, 1), mask)
         mask[begun, -1] = False
-        kept = mask.sum(1) >= _SHORTEST
+        kept = mask.sum(1) >= SHORTEST
         if kept.any():
             longest = int(mask.sum(1).max())
             rows, mask = rows[kept, :longest], mask[kept, :longest]
             groups.append(Texts(rows.masked_fill(~mask, 0), mask, numbers[tokens.view(real.shape)[kept, 0]]))
     return groups
+
+
+def first_sequence(batch: MaskedBatch) -> Texts:
+    """The first sequence of a batch as a text, where no document of it is long enough."""
+    ids = unmasked(batch)[:1]  # (1, n)
+    return Texts(ids, torch.ones_like(ids, dtype=torch.bool), torch.zeros(1, dtype=torch.long))
 
 
 def view_of(encoder: Encoder, ids: Tensor, mask: Tensor, every: bool) -> View:

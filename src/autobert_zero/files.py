@@ -1,6 +1,5 @@
 """Files that are written whole or not at all."""
 
-import errno
 import os
 import secrets
 import shutil
@@ -9,28 +8,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 _PARTIAL = ".partial"
-_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-_FULL_TEXTS = (
-    "no space left",
-    "disk is full",
-    "disk full",
-    "disk i/o error",
-    "quota exceeded",
-    "file too large",
-)
-"""What safetensors, SQLite and TensorBoard say in exceptions of their own, which have no `errno`.
-
-SQLite calls it an I/O error where a file may not grow.
-"""
-
-
-def no_room(error: BaseException) -> bool:
-    """Whether an error, or its cause, says that a disk, a quota or the limit of a file's size is reached."""
-    return any(
-        getattr(each, "errno", None) in _FULL or any(text in str(each).lower() for text in _FULL_TEXTS)
-        for each in (error, error.__cause__)
-        if each is not None
-    )
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from autobert_zero.data.batches import TrainingBatches, evaluation_batches
 from autobert_zero.data.masking import MaskedBatch, Masking, Vocabulary
 from autobert_zero.data.splits import Splits
 from autobert_zero.devices import out_of_memory, release_cached_memory, threads
-from autobert_zero.errors import first_line
+from autobert_zero.errors import UserError, first_line
 from autobert_zero.measure import training_memory
 from autobert_zero.nn import EncoderConfig, MaskedLM, NoSharing, Trained, WeightBank
 from autobert_zero.nn.practice import shortfall
@@ -154,7 +154,13 @@ class ProxyEvaluator:
         )
         draw = draw_for_copying(space)
         batches = self._batches(0)
-        copy_layers(bank, self._start.teacher, batches, recipe, draw, self._seed, self._device, on_step)
+        teacher = self._start.teacher
+        try:
+            copy_layers(bank, teacher, batches, recipe, draw, self._seed, self._device, on_step)
+        except Diverged as error:
+            raise UserError(
+                f"copying the layers of {teacher.name} diverged: {error}; try precision=fp32"
+            ) from error
 
     def evaluate(
         self,

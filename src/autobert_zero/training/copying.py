@@ -1,7 +1,8 @@
 """Branches that a teacher lacks learn to copy its layers, each for itself, before any student is trained."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
 from random import Random
 
 import torch
@@ -14,11 +15,13 @@ from autobert_zero.nn.encoder import run_layers
 from autobert_zero.nn.layer import EncoderLayer
 from autobert_zero.nn.teacher_bank import TeacherBank
 from autobert_zero.space import Layer
-from autobert_zero.training.distillation_losses import relative_error
+from autobert_zero.training.distillation_losses import state_error
 from autobert_zero.training.goal import Teacher
 from autobert_zero.training.loop import Recipe
-from autobert_zero.training.precision import autocast
-from autobert_zero.training.texts import texts_of
+from autobert_zero.training.precision import autocast, gradient_scaler
+from autobert_zero.training.readings import LATE, Diverged
+from autobert_zero.training.texts import first_sequence, texts_of
+from autobert_zero.training.transfer import moved, runs_ahead
 
 _DRAWS = 8
 """Draws of a layer before a position is left out of a step."""
@@ -40,7 +43,8 @@ def copy_layers(
 
     In every step a layer that has new parts is drawn for each position. It is given the teacher's own input
     there and learns, in its new parts, to compute the teacher's output: the loss is the squared error
-    relative to the square of the output, the mean over tokens.
+    relative to the square of the output, the mean over tokens. A loss or gradient that is not finite counts
+    as 0, for its layer alone; therefore the scale of fp16 losses stays as it begins.
 
     Args:
         bank: As it begins.
@@ -50,7 +54,11 @@ def copy_layers(
         draw: Draws a layer.
         seed: Seed of the draws.
         device: Device to train on.
-        on_step: Called with steps done, steps in all and the mean loss over the positions.
+        on_step: Called with steps done, steps in all and the mean loss over the positions (NaN: there is
+            none); up to `LATE` steps late where the device runs ahead of its host.
+
+    Raises:
+        Diverged: In `LATE` steps in turn no position had a finite loss.
     """
     random = Random(f"{seed} copying")
     model = teacher.model.to(device)
@@ -58,13 +66,16 @@ def copy_layers(
     fixed = {name: tensor.to(device) for name, tensor in bank.tensors.items() if name not in leaves}
     masks = {name: mask.to(device) for name, mask in bank.new.items()}
     optimizer = torch.optim.AdamW(leaves.values(), lr=recipe.learning_rate, weight_decay=0.0)
-    for step in range(recipe.steps):
+    scale = gradient_scaler(recipe.precision, device).get_scale()  # 1 in all formats but fp16
+    unread: list[Tensor] = []  # losses of the last steps
+    failures = 0
+    for done in range(1, recipe.steps + 1):
         for group in optimizer.param_groups:
-            group["lr"] = recipe.rate(step)
-        texts = [
-            (group.ids.to(device), group.mask.to(device))
-            for group in texts_of(next(batches), teacher.beginning)
-        ]
+            group["lr"] = recipe.rate(done - 1)
+        batch = next(batches)
+        groups = texts_of(batch, teacher.beginning) or [first_sequence(batch)]
+        tokens = sum(int(group.mask.sum()) for group in groups)
+        texts = moved([(group.ids, group.mask) for group in groups], device)
         losses = []
         with autocast(recipe.precision, device):
             states = [_teacher_states(model, ids, mask) for ids, mask in texts]
@@ -73,20 +84,38 @@ def copy_layers(
                 if drawn is not None:
                     weights = bank.layer_weights(*drawn, position, {**fixed, **leaves})
                     inputs = [(each[position], each[position + 1]) for each in states]
-                    loss = _copying_loss(drawn[0], weights, inputs, [mask for _, mask in texts])
-                    losses.append(loss)
-        finite = [loss for loss in losses if loss.isfinite()]
-        if finite:
-            torch.stack(finite).sum().backward()
+                    losses.append(
+                        _copying_loss(drawn[0], weights, inputs, [mask for _, mask in texts]) / tokens
+                    )
+        row = torch.stack(losses) if losses else torch.empty(0, device=device)  # (positions,)
+        if losses:
+            (torch.where(row.isfinite(), row, 0.0).sum() * scale).backward()
         for name, leaf in leaves.items():
             if leaf.grad is not None:
-                leaf.grad = leaf.grad * masks[name] if leaf.grad.isfinite().all() else None
+                gradient = leaf.grad * masks[name] / scale
+                leaf.grad = torch.where(gradient.isfinite().all(), gradient, 0.0)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
-        mean = math.fsum(loss.item() for loss in finite) / max(len(finite), 1)
-        on_step(step + 1, recipe.steps, mean)
+        unread.append(row.detach())
+        if runs_ahead(device) and len(unread) < LATE and done < recipe.steps:
+            continue
+        for step, (mean, measured) in enumerate(_means(unread), start=done + 1 - len(unread)):
+            failures = failures + 1 if measured and math.isnan(mean) else 0
+            if failures == min(LATE, recipe.steps):
+                raise Diverged(f"no loss of a layer is finite at step {step}")
+            on_step(step, recipe.steps, mean)
+        unread.clear()
     for name, leaf in leaves.items():
         bank.tensors[name] = leaf.detach().to(bank.tensors[name].device)
+
+
+def _means(rows: Sequence[Tensor]) -> list[tuple[float, bool]]:
+    """The mean of the finite numbers of each row, NaN without any, and whether the row is not empty."""
+    values, means = iter(torch.cat(list(rows)).tolist()), []  # the one wait for the device
+    for row in rows:
+        finite = [value for value in islice(values, len(row)) if math.isfinite(value)]
+        means.append((math.fsum(finite) / len(finite) if finite else math.nan, len(row) > 0))
+    return means
 
 
 @torch.no_grad()
@@ -117,9 +146,8 @@ def _copying_loss(
     states: list[tuple[Tensor, Tensor]],
     masks: list[Tensor],
 ) -> Tensor:
-    """The relative squared error of a layer's outputs, the mean over tokens."""
+    """The relative squared error of a layer's outputs, summed over tokens."""
     total = torch.zeros((), device=masks[0].device)
     for (given, wanted), mask in zip(states, masks, strict=True):
-        output = functional_call(module, weights, (given, mask))
-        total = total + relative_error(output.float()[mask], wanted.float()[mask])
-    return total / sum(int(mask.sum()) for mask in masks)
+        total = total + state_error(functional_call(module, weights, (given, mask)), wanted, mask)
+    return total

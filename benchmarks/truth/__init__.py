@@ -1,1 +1,0 @@
-"""What `horizon.py` and `proof.py` share: trainings to marks, backbones, proxies and statistics."""

@@ -1,11 +1,15 @@
-"""Files that are written whole or not at all."""
+"""Files that are written whole or not at all, and JSON that is read with its damage named."""
 
+import json
 import os
 import secrets
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
+
+from autobert_zero.errors import UserError
 
 _PARTIAL = ".partial"
 
@@ -67,6 +71,23 @@ def write_text(path: Path, text: str, mode: int | None = None) -> None:
     """Writes a text file (UTF-8) whole."""
     with written_whole(path, mode) as partial:
         partial.write_text(text, encoding="utf-8")
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Reads an object from a file.
+
+    Raises:
+        UserError: It cannot be read, or is something else.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror}") from None
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{path} is no JSON: {error}; save or copy it again") from None
+    if not isinstance(content, dict):
+        raise UserError(f"{path} holds no JSON object; save or copy it again")
+    return content
 
 
 def remove_partial(folder: Path) -> None:

@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import hf_samples
@@ -19,6 +20,8 @@ from transformers.dynamic_module_utils import get_class_from_dynamic_module
 from autobert_zero import hf
 from autobert_zero.errors import UserError
 from autobert_zero.export import export, programs
+from autobert_zero.export.sources import open_source
+from autobert_zero.export.training_notes import training_notes
 from autobert_zero.hf.auto import MODELS
 from autobert_zero.report import draw
 from autobert_zero.space import Backbone
@@ -83,6 +86,11 @@ def test_the_card_says_what_was_measured(exported: Path, run: Path) -> None:
     assert f"{summary['bert']['val_loss']:.4f}" in card
     assert f"{summary['best']['parameters']:,}" in card
     assert "](backbone.png)" in card
+    source = open_source(run)
+    assert source.summary is not None
+    best = source.summary["best"]
+    tried = replace(source, summary={**source.summary, "best": {**best, "learning_rate": 0.0123}})
+    assert "peak rate 0.0123" in training_notes(tried)[0]
 
 
 def test_the_backbone_is_drawn(exported: Path) -> None:
@@ -252,6 +260,12 @@ def test_bad_input_is_one_line_and_changes_nothing(run: Path, tmp_path: Path) ->
     unfinished = tmp_path / "unfinished"
     unfinished.mkdir()
     (unfinished / "config.yaml").write_bytes((run / "config.yaml").read_bytes())
+    diverged = tmp_path / "diverged"
+    diverged.mkdir()
+    summary = json.loads((run / "summary.json").read_text())
+    summary["best"] |= {"status": "diverged", "reason": "loss is nan at step 3"}
+    (diverged / "config.yaml").write_bytes((run / "config.yaml").read_bytes())
+    (diverged / "summary.json").write_text(json.dumps(summary))
     transformers.BertModel(hf_samples.bert_config()).save_pretrained(tmp_path / "bert")
     before = tiny.contents(tmp_path)
     for source, out, message in (
@@ -259,6 +273,7 @@ def test_bad_input_is_one_line_and_changes_nothing(run: Path, tmp_path: Path) ->
         (tmp_path / "nothing", tmp_path / "out", "holds neither a run"),
         (tmp_path / "missing", tmp_path / "out", "holds neither a run"),
         (unfinished, tmp_path / "out", "is not finished; continue it with: search --out"),
+        (diverged, tmp_path / "out", "diverged when trained in full (loss is nan at step 3)"),
         (tmp_path / "bert", tmp_path / "out", "holds a model of type bert, not autobert-zero"),
     ):
         done = tiny.command("export", source, out)

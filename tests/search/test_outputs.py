@@ -1,6 +1,7 @@
 """The files that people read."""
 
 import csv
+import json
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,15 @@ import pytest
 
 from autobert_zero import cost
 from autobert_zero.encoder_config import EncoderConfig
-from autobert_zero.search.outputs import summary_markdown, verdict, write_backbone, write_leaderboard
+from autobert_zero.errors import UserError
+from autobert_zero.search.outputs import (
+    read_winner,
+    summary_markdown,
+    verdict,
+    write_backbone,
+    write_leaderboard,
+    write_summary,
+)
 from autobert_zero.search.trial import Outcome, Proposal, Status, Trial
 from autobert_zero.space import Backbone
 
@@ -142,3 +151,31 @@ def test_a_backbone_is_read_back_from_both_files(tmp_path: Path) -> None:
     write_backbone(tmp_path, "best", BERT)
     assert Backbone.parse((tmp_path / "best.txt").read_text()) == BERT
     assert Backbone.from_json((tmp_path / "best.json").read_text()) == BERT
+
+
+def test_the_winner_is_read_back(tmp_path: Path) -> None:
+    whole = summary(4.0, 4.1, 4.2, 4.3)
+    write_summary(tmp_path, whole)
+    assert read_winner(tmp_path) == (whole, BERT)
+    del whole["best"]["status"]  # as the first runs had it
+    (tmp_path / "summary.json").write_text(json.dumps(whole))
+    assert read_winner(tmp_path) == (whole, BERT)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (None, r"the run in .* is not finished; continue it with: search --out .* --resume"),
+        ("{", r"summary\.json is no JSON"),
+        ("[]", r"summary\.json holds no JSON object"),
+        ('{"best": 3}', r"summary\.json is damaged"),
+        ('{"best": {"backbone": ["conv 4"]}}', r"summary\.json is damaged"),
+        (json.dumps({"best": result(None, "loss is nan")}), r"diverged when trained in full \(loss is nan\)"),
+    ],
+)
+def test_a_winner_without_weights_is_named(text: str | None, message: str, tmp_path: Path) -> None:
+    if text is not None:
+        (tmp_path / "summary.json").write_text(text)
+    with pytest.raises(UserError, match=message) as raised:
+        read_winner(tmp_path)
+    assert "\n" not in str(raised.value)

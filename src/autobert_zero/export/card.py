@@ -1,16 +1,15 @@
 """The model card: what a model is, how it was trained, how to use it."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from autobert_zero import cost
 from autobert_zero.export.programs import Program
 from autobert_zero.export.sentences import sentence_length
 from autobert_zero.export.sources import Source
+from autobert_zero.export.training_notes import training_notes
 from autobert_zero.hf import AutoBertZeroConfig
 from autobert_zero.hf.auto import MODELS
 from autobert_zero.minimal_pairs.results import accuracy_table, remarks
-from autobert_zero.search.outputs import comparison_table
 
 _PIPELINES = {
     "AutoModel": "feature-extraction",
@@ -85,7 +84,7 @@ def model_card(
         *_files(programs),
         "## Training",
         "",
-        *_training(source),
+        *training_notes(source),
         *_minimal_pairs(source),
     ]
     return "\n".join(lines) + "\n"
@@ -162,92 +161,4 @@ def _minimal_pairs(source: Source) -> list[str]:
         *accuracy_table(results, paradigms=False),
         "",
         " ".join(remarks(results)),
-    ]
-
-
-def _distilled(summary: Mapping[str, Any], settings: Mapping[str, Any]) -> list[str]:
-    """What is said of the student that a search from a model found."""
-    best, final = summary["best"], settings["final"]
-    if best["status"] != "complete":
-        return [f"Distillation {best['status']}: {best['reason']}."]
-    return [
-        f"Distilled from `{summary['teacher']['model']}` on the corpus `{settings['data']['corpus']}`: "
-        f"{final['steps']:,} steps of {final['batch_size']} sequences of {settings['data']['length']} tokens "
-        f"({best['tokens']:,} tokens), AdamW, peak rate {best['learning_rate']:g}, seed {summary['seed']}. "
-        f"Distillation loss on held-out text {best['val_loss']:.4f}.",
-        "",
-        f"The backbone is the best of {summary['candidates']} candidates of the strategy "
-        f"`{settings['strategy']['name']}`, {summary['search_seconds']:.0f} s of search from that model. "
-        "Beside it, distilled alike:",
-        "",
-        *comparison_table(summary),
-        "",
-        "Its layers:",
-        "",
-        "```",
-        *best["backbone"],
-        "```",
-    ]
-
-
-def _training(source: Source) -> list[str]:
-    summary, settings = source.summary, source.settings
-    if source.score is not None:
-        return _finetuning(source.score)
-    if summary is not None and settings is None and "teacher" in summary:
-        cosine = summary.get("holdout_cosine")
-        near = "" if cosine is None else f" Mean cosine of the embeddings of held-out texts: {cosine:.4f}."
-        return [
-            f"Distilled from `{summary['teacher']}` for {summary['steps']:,} steps ({summary['tokens']:,} "
-            f"tokens), seed {summary['seed']}. Distillation loss on held-out text "
-            f"{summary['holdout_loss']:.4f}.{near}"
-        ]
-    if summary is not None and settings is None:
-        return [
-            f"Pre-trained as a masked language model for {summary['steps']:,} steps ({summary['tokens']:,} "
-            f"tokens), seed {summary['seed']}. Loss on held-out text {summary['holdout_loss']:.4f} nats, "
-            f"accuracy {summary['holdout_mlm_accuracy']:.4f}."
-        ]
-    if summary is not None and settings is not None and "teacher" in summary:
-        return _distilled(summary, settings)
-    if summary is None or settings is None:
-        return ["This was exported from a saved model, which does not say how it was trained."]
-    final = settings["final"]
-    best: dict[str, Any] = summary["best"]
-    if best["status"] != "complete":
-        return [f"Training {best['status']}: {best['reason']}."]
-    data, model = settings["data"], settings["model"]
-    return [
-        f"Masked language modelling on the corpus `{data['corpus']}`, from scratch: {final['steps']:,} steps "
-        f"of {final['batch_size']} sequences of {data['length']} tokens ({best['tokens']:,} tokens), AdamW, "
-        f"peak rate {final['learning_rate']:g}, dropout {model['dropout']:g}, seed {summary['seed']}.",
-        f"Loss on held-out text {best['val_loss']:.4f} nats, accuracy {best['mlm_accuracy']:.4f}.",
-        "",
-        f"The backbone is the best of {summary['candidates']} candidates of the strategy "
-        f"`{settings['strategy']['name']}`, {summary['search_seconds']:.0f} s of search. Beside it, trained "
-        "alike:",
-        "",
-        *comparison_table(summary),
-        "",
-        "Its layers:",
-        "",
-        "```",
-        *best["backbone"],
-        "```",
-    ]
-
-
-def _finetuning(score: dict[str, Any]) -> list[str]:
-    """Task and scores of a fine-tuned model."""
-    return [
-        f"Fine-tuned on {score['task']}, peak rate {score['rate']:g}; these are the weights of the best seed "
-        f"on validation. Mean over the seeds ({score['seeds']}):",
-        "",
-        "| split | metric | mean |",
-        "|---|---|---|",
-        *(
-            f"| {split} | {metric} | {value:.4f} |"
-            for split, metrics in score["mean"].items()
-            for metric, value in metrics.items()
-        ),
     ]

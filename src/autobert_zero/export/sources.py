@@ -12,6 +12,7 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from autobert_zero.data.masking import Vocabulary
 from autobert_zero.errors import UserError
+from autobert_zero.files import read_json
 from autobert_zero.hf import (
     AutoBertZeroConfig,
     AutoBertZeroModel,
@@ -19,7 +20,7 @@ from autobert_zero.hf import (
     from_masked_lm,
 )
 from autobert_zero.hf.auto import MODELS
-from autobert_zero.hf.loading import listed, read_json, tensor_differences
+from autobert_zero.hf.loading import listed, tensor_differences
 from autobert_zero.hf.tokenizer import as_berts
 from autobert_zero.minimal_pairs.results import read_results
 from autobert_zero.nn import MaskedLM
@@ -33,8 +34,8 @@ from autobert_zero.run_folder.names import (
     TOKENIZER,
     WEIGHTS,
 )
+from autobert_zero.search.outputs import read_winner
 from autobert_zero.search_runs.folder import read_run_start
-from autobert_zero.space import Backbone
 
 _OF_PRETRAINING = ("steps", "tokens", "seed", "holdout_loss")
 """What the card needs of a pre-training's summary."""
@@ -80,14 +81,8 @@ def open_source(folder: Path) -> Source:
 
 
 def _from_run(folder: Path) -> Source:
-    summary_path = folder / SUMMARY
-    weights = (folder / WEIGHTS, folder / FINALS / WEIGHTS)
-    if not (summary_path.exists() and any(path.exists() for path in weights)):
-        raise UserError(
-            f"the run in {folder} is not finished; continue it with: search --out {folder} --resume"
-        )
+    summary, winner = read_winner(folder)
     config, _ = read_run_start(folder)
-    summary = read_json(summary_path)
     if config.distil is not None:  # a search from a model keeps its winner as a model
         return replace(
             _from_model(folder / FINALS),
@@ -96,14 +91,12 @@ def _from_run(folder: Path) -> Source:
             settings=config.model_dump(),
             minimal_pairs=read_results(folder),
         )
-    with _damage_named(summary_path):
-        backbone = Backbone.from_list(summary["best"]["backbone"])
     with _damage_named(folder / TOKENIZER):
         tokenizer = Tokenizer.from_file(str(folder / TOKENIZER))
         vocabulary = Vocabulary.of(tokenizer).size
-    model = MaskedLM(backbone, config.model.encoder_config(vocabulary, config.data.length))
-    with _damage_named(weights[0]):
-        model.load_state_dict(load_file(weights[0]))
+    model = MaskedLM(winner, config.model.encoder_config(vocabulary, config.data.length))
+    with _damage_named(folder / WEIGHTS):
+        model.load_state_dict(load_file(folder / WEIGHTS))
     return Source(
         name=folder.resolve().name,
         model=from_masked_lm(model, pad_token_id=tokenizer.token_to_id("[PAD]")),

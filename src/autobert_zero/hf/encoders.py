@@ -10,11 +10,12 @@ from transformers import PreTrainedModel
 
 from autobert_zero.encoder_config import EncoderConfig
 from autobert_zero.errors import UserError, first_line
+from autobert_zero.files import read_json
 from autobert_zero.hf.configuration import AutoBertZeroConfig
 from autobert_zero.hf.from_bert import bert_config, from_bert
 from autobert_zero.hf.from_modernbert import from_modernbert, modernbert_config
 from autobert_zero.hf.heads import AutoBertZeroForMaskedLM
-from autobert_zero.hf.loading import check_folder, read_config, read_json, refuse_pickles
+from autobert_zero.hf.loading import check_folder, read_config, refuse_pickles
 from autobert_zero.hf.modeling import AutoBertZeroModel
 from autobert_zero.sources import check_hub, find_local
 from autobert_zero.space import Backbone

@@ -1,6 +1,5 @@
 """Checks around loading a checkpoint: what it is, and whether its weights are of the backbone."""
 
-import json
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -11,6 +10,7 @@ from safetensors import SafetensorError, safe_open
 from transformers import AutoConfig, PreTrainedConfig, __version__
 
 from autobert_zero.errors import UserError, first_line
+from autobert_zero.files import read_json
 from autobert_zero.space import Backbone, SpaceError
 
 _HUB = ("cache_dir", "force_download", "local_files_only", "proxies", "revision", "subfolder", "token")
@@ -125,23 +125,6 @@ def _shards(index: Path) -> list[str]:
         if Path(name).name != name:
             raise UserError(f"{index} names {name!r}, which is no file of its folder; it is not read")
     return names
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """Reads an object from a file.
-
-    Raises:
-        UserError: It cannot be read, or is something else.
-    """
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UserError(f"{path} cannot be read: {error.strerror}") from None
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"{path} is no JSON: {error}; save or copy it again") from None
-    if not isinstance(content, dict):
-        raise UserError(f"{path} holds no JSON object; save or copy it again")
-    return content
 
 
 def stored_config(source: str, options: dict[str, Any]) -> dict[str, Any]:

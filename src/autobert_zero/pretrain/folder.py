@@ -1,16 +1,12 @@
 """What the folder of a pre-training holds: its config and, once it is finished, its summary."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 from autobert_zero.errors import UserError
+from autobert_zero.files import read_json
 from autobert_zero.pretrain.config import PretrainConfig
-from autobert_zero.run_folder import (
-    PRETRAINING,
-    check_run,
-    kind_of,
-)
+from autobert_zero.run_folder import PRETRAINING, check_run, kind_of
 from autobert_zero.run_folder.names import SUMMARY
 from autobert_zero.settings import read_yaml, saved_config
 
@@ -30,8 +26,12 @@ def read_config(out: Path) -> PretrainConfig:
 
 
 def read_summary(out: Path) -> dict[str, Any] | None:
-    """The summary of a finished training; None for another folder."""
+    """The summary of a finished training; None for another folder.
+
+    Raises:
+        UserError: It is damaged.
+    """
     path = out / SUMMARY
     if not path.exists() or kind_of(out) is not PRETRAINING:
         return None
-    return dict(json.loads(path.read_text(encoding="utf-8")))
+    return read_json(path)

@@ -18,6 +18,7 @@ from autobert_zero.nn.inherit import inherit_weights
 from autobert_zero.run_folder import SEARCH, kind_of
 from autobert_zero.run_folder.names import BANK, FINALS, TOKENIZER
 from autobert_zero.search.config import read_search_config
+from autobert_zero.search.outputs import read_winner
 from autobert_zero.shared_config import CorpusConfig, ModelConfig
 from autobert_zero.space import Backbone
 from autobert_zero.space.inheritance import describe_inheritance, plan_inheritance
@@ -67,6 +68,7 @@ def open_start(source: str) -> Start:
     if kind_of(Path(source)) is not SEARCH:
         return ModelStart(open_encoder(source))
     if read_search_config(Path(source)).distil is not None:  # its winner is a whole model
+        read_winner(Path(source))
         return ModelStart(open_encoder(str(Path(source) / FINALS)))
     return SearchStart(Path(source))
 

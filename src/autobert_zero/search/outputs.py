@@ -8,8 +8,9 @@ from typing import Any
 
 from autobert_zero import cost
 from autobert_zero.encoder_config import EncoderConfig
-from autobert_zero.files import write_text, written_whole
-from autobert_zero.run_folder.names import SUMMARY, SUMMARY_TABLE
+from autobert_zero.errors import UserError
+from autobert_zero.files import read_json, write_text, written_whole
+from autobert_zero.run_folder.names import BEST, SUMMARY, SUMMARY_TABLE
 from autobert_zero.search.ranking import newest_scores, ranked
 from autobert_zero.search.student_outputs import (
     STUDENT_LABELS,
@@ -67,6 +68,29 @@ def write_summary(folder: Path, summary: Mapping[str, Any]) -> None:
     """Writes `summary.json` and `summary.md`."""
     write_text(folder / SUMMARY_TABLE, summary_markdown(summary))
     write_text(folder / SUMMARY, json.dumps(summary, indent=2) + "\n")
+
+
+def read_winner(run: Path) -> tuple[dict[str, Any], Backbone]:
+    """The summary of a finished run whose winner has weights, and the winner.
+
+    Raises:
+        UserError: The run is not finished, its summary is damaged, or the winner diverged.
+    """
+    path = run / SUMMARY
+    if not path.exists():
+        raise UserError(f"the run in {run} is not finished; continue it with: search --out {run} --resume")
+    summary = read_json(path)
+    try:
+        best = summary["best"]
+        backbone, status = Backbone.from_list(best["backbone"]), best.get("status", "complete")
+    except (UserError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(f"{path} is damaged: {error!r}; copy it again") from None
+    if status != "complete":
+        raise UserError(
+            f"the winner of the run in {run} {status} when trained in full ({best.get('reason')}), so there "
+            f"are no weights; pretrain its backbone, {run / BEST}.txt, at a lower rate"
+        )
+    return summary, backbone
 
 
 NOISE = 0.06

@@ -1,0 +1,90 @@
+"""How a model was trained, for its card."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from autobert_zero.export.sources import Source
+from autobert_zero.search.outputs import comparison_table
+
+
+def training_notes(source: Source) -> list[str]:
+    """How a model was trained, as lines of Markdown."""
+    summary, settings = source.summary, source.settings
+    if source.score is not None:
+        return _finetuning(source.score)
+    if summary is None:
+        return ["This was exported from a saved model, which does not say how it was trained."]
+    if settings is None:
+        return [_pretraining(summary)]
+    return _distilled(summary, settings) if "teacher" in summary else _from_scratch(summary, settings)
+
+
+def _pretraining(summary: Mapping[str, Any]) -> str:
+    """A pre-training, on masked tokens or with a teacher."""
+    length = f"for {summary['steps']:,} steps ({summary['tokens']:,} tokens), seed {summary['seed']}."
+    if "teacher" in summary:
+        cosine = summary.get("holdout_cosine")
+        near = "" if cosine is None else f" Mean cosine of the embeddings of held-out texts: {cosine:.4f}."
+        return (
+            f"Distilled from `{summary['teacher']}` {length} Distillation loss on held-out text "
+            f"{summary['holdout_loss']:.4f}.{near}"
+        )
+    return (
+        f"Pre-trained as a masked language model {length} Loss on held-out text "
+        f"{summary['holdout_loss']:.4f} nats, accuracy {summary['holdout_mlm_accuracy']:.4f}."
+    )
+
+
+def _from_scratch(summary: Mapping[str, Any], settings: Mapping[str, Any]) -> list[str]:
+    """The winner of a search, trained from scratch."""
+    best, final, data = summary["best"], settings["final"], settings["data"]
+    rate = best.get("learning_rate", final["learning_rate"])  # older runs had the one of the config
+    return [
+        f"Masked language modelling on the corpus `{data['corpus']}`, from scratch: {final['steps']:,} steps "
+        f"of {final['batch_size']} sequences of {data['length']} tokens ({best['tokens']:,} tokens), AdamW, "
+        f"peak rate {rate:g}, dropout {settings['model']['dropout']:g}, seed {summary['seed']}.",
+        f"Loss on held-out text {best['val_loss']:.4f} nats, accuracy {best['mlm_accuracy']:.4f}.",
+        "",
+        f"The backbone is the best of {summary['candidates']} candidates of the strategy "
+        f"`{settings['strategy']['name']}`, {summary['search_seconds']:.0f} s of search. Beside it, trained "
+        "alike:",
+        *_compared(summary),
+    ]
+
+
+def _distilled(summary: Mapping[str, Any], settings: Mapping[str, Any]) -> list[str]:
+    """The winner of a search from a model, distilled."""
+    best, final = summary["best"], settings["final"]
+    return [
+        f"Distilled from `{summary['teacher']['model']}` on the corpus `{settings['data']['corpus']}`: "
+        f"{final['steps']:,} steps of {final['batch_size']} sequences of {settings['data']['length']} tokens "
+        f"({best['tokens']:,} tokens), AdamW, peak rate {best['learning_rate']:g}, seed {summary['seed']}. "
+        f"Distillation loss on held-out text {best['val_loss']:.4f}.",
+        "",
+        f"The backbone is the best of {summary['candidates']} candidates of the strategy "
+        f"`{settings['strategy']['name']}`, {summary['search_seconds']:.0f} s of search from that model. "
+        "Beside it, distilled alike:",
+        *_compared(summary),
+    ]
+
+
+def _compared(summary: Mapping[str, Any]) -> list[str]:
+    """The comparison at the end of a search, and the layers of its winner."""
+    layers = summary["best"]["backbone"]
+    return ["", *comparison_table(summary), "", "Its layers:", "", "```", *layers, "```"]
+
+
+def _finetuning(score: dict[str, Any]) -> list[str]:
+    """Task and scores of a fine-tuned model."""
+    return [
+        f"Fine-tuned on {score['task']}, peak rate {score['rate']:g}; these are the weights of the best seed "
+        f"on validation. Mean over the seeds ({score['seeds']}):",
+        "",
+        "| split | metric | mean |",
+        "|---|---|---|",
+        *(
+            f"| {split} | {metric} | {value:.4f} |"
+            for split, metrics in score["mean"].items()
+            for metric, value in metrics.items()
+        ),
+    ]

@@ -4,6 +4,7 @@
 
 End-to-end training steps (batches, masking, loss, update) in bf16: BERT-base, AutoBERT-Zero-base and
 BertForMaskedLM of transformers, all compiled, and BERT at widths 128 and 512 with 131,072 tokens per step.
+At 32 sequences of 128 tokens these also in each mode of `recipe.compile`.
 MFU is the share of the peak that large products in half precision reach on the same card. Then the light
 convolution against its memory floor, the estimate of `plan` against a run, the demo search, and the tests
 that need a card. A part that has no time left (--seconds) is `skipped`, one that fails holds its error. With
@@ -33,7 +34,9 @@ from autobert_zero.errors import first_line
 from autobert_zero.estimate import TrainingStage, estimate_stages
 from autobert_zero.nn import EncoderConfig, MaskedLM
 from autobert_zero.nn.convolution import convolve
+from autobert_zero.shared_config import Compile
 from autobert_zero.space import Backbone
+from autobert_zero.training.capture import compiles
 from autobert_zero.training.language import language_objective
 from autobert_zero.training.loop import Recipe, make_optimizer, train
 from autobert_zero.training.precision import autocast, resolve_precision
@@ -101,13 +104,20 @@ def batches_of(batch: int, length: int, vocabulary: int) -> Iterator[MaskedBatch
         yield mask_batch(random, rows, Vocabulary(vocabulary, 0, -1, (-1,)))
 
 
-def ours(bench: Bench, backbone: Backbone, sizes: EncoderConfig, batch: int, length: int) -> float:
+def ours(
+    bench: Bench,
+    backbone: Backbone,
+    sizes: EncoderConfig,
+    batch: int,
+    length: int,
+    compile: Compile = "default",
+) -> float:
     """Tokens per second of the package's own loop."""
     torch.manual_seed(0)
     model = MaskedLM(backbone, sizes).to(bench.device)
-    if bench.device.type == "cuda":
+    if bench.device.type == "cuda" and compiles(compile):
         model.compile()
-    recipe = Recipe(1, batch, 1e-4, warmup=0, decay=False, precision="auto")
+    recipe = Recipe(1, batch, 1e-4, warmup=0, decay=False, precision="auto", compile=compile)
     optimizer, objective = make_optimizer(model, recipe), language_objective("auto")
     batches = batches_of(batch, length, sizes.vocab_size)
     seconds = bench.seconds(
@@ -205,6 +215,11 @@ def small_models(bench: Bench, peak: dict[str, float]) -> dict[str, Any]:
             "over_transformers": own / theirs(bench, sizes, 4, batch, length),
         }
         release_cached_memory()
+        small: tuple[Compile, ...] = ("off", "capture", "default", "reduce-overhead")
+        rows[f"width {width}, 32 sequences"] = {
+            mode: ours(bench, zoo.bert(4), sizes, 32, length, mode) for mode in small
+        }
+        release_cached_memory()
     return rows
 
 
@@ -254,12 +269,17 @@ def planned(bench: Bench, peak: dict[str, float]) -> dict[str, float | None]:
     return {"time": stage.seconds / run, "memory": measured / memory if measured and memory else None}
 
 
-def demo_search(bench: Bench, peak: dict[str, float]) -> dict[str, float]:
-    """Seconds of the demo search, and its candidates per minute."""
+def demo_search(bench: Bench, peak: dict[str, float]) -> dict[str, dict[str, float]]:
+    """Seconds of the demo search, and its candidates per minute, with steps as they are and captured."""
+    return {mode: _demo_search(bench, mode) for mode in ("off", "capture")}
+
+
+def _demo_search(bench: Bench, mode: str) -> dict[str, float]:
     small = ["model.width=16", "model.heads=2", "data.vocab_size=200", "proxy.candidates=2", "proxy.steps=2"]
     small += ["strategy.population=2", "strategy.parents=1", "final.finalists=1", "final.steps=2"]
     small += ["final.screening_steps=2", "final.equal_time=false"]
-    options = [part for setting in small for part in ("--set", setting)] if bench.quick else []
+    chosen = [f"compile={mode}", *(small if bench.quick else ())]
+    options = [part for setting in chosen for part in ("--set", setting)]
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-m", "autobert_zero.cli", "search", "--preset", "demo", *options]
         start = time.perf_counter()
@@ -273,7 +293,7 @@ def demo_search(bench: Bench, peak: dict[str, float]) -> dict[str, float]:
 def card_tests(bench: Bench, peak: dict[str, float]) -> str:
     """The last line of the tests of devices, number formats and measurements."""
     files = ["tests/test_find_device.py", "tests/training/test_precision.py", "tests/test_estimate.py"]
-    files += ["tests/nn/test_devices.py", "tests/test_measure.py"]
+    files += ["tests/nn/test_devices.py", "tests/test_measure.py", "tests/training/test_captured_step.py"]
     chosen = ["-k", "cached_memory"] if bench.quick else []
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", *files, *chosen], cwd=ROOT, capture_output=True, text=True

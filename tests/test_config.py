@@ -231,3 +231,37 @@ def test_a_space_with_rotary_needs_an_even_head_dimension(primitives: str | list
     resolve(SearchConfig(), {"model": {"width": 24, "heads": 6}}, space)
     resolve(SearchConfig(), odd, space, {"space": {"attention_share": 0}})  # convolutions only
     resolve(SearchConfig(), odd)
+
+
+def test_how_steps_are_made_faster() -> None:
+    """What was a switch is a mode; only an earlier config has a boolean there."""
+    backbone = {"backbone": ["conv 3"]}
+    modes = {True: "default", False: "off", "off": "off", "capture": "capture", "default": "default"}
+    for given, mode in modes.items():
+        assert resolve(SearchConfig(), {"compile": given}).compile == mode
+        chosen = saved_config(PretrainConfig, backbone | {"recipe": {"compile": given}})
+        assert chosen.recipe.compile == mode
+        assert yaml.safe_load(chosen.to_yaml())["recipe"]["compile"] == mode
+    assert resolve(SearchConfig(), parse_setting("compile=off")).compile == "off"
+    for wrong in (1, "fast", None):
+        with pytest.raises(ConfigError, match="compile: input should be 'off', 'default'"):
+            resolve(SearchConfig(), {"compile": wrong})
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({}, None),
+        ({"text": {"next_sentence": True}}, None),
+        ({"recipe": {"accumulation": 2}}, None),
+        ({"text": {"isolated": True}}, "isolated documents change the shapes"),
+        ({"text": {"whole_words": True}}, "whole words change the number"),
+        ({"recipe": {"gradient_checkpointing": True}}, "computes layers again"),
+        ({"distil": {"teacher": "bert-base-uncased"}}, "a teacher is learned"),
+    ],
+)
+def test_which_pre_trainings_cannot_be_captured(change: dict[str, Any], reason: str | None) -> None:
+    base = saved_config(PretrainConfig, {"backbone": ["conv 3"], "recipe": {"compile": "reduce-overhead"}})
+    differ = resolve(base, change).steps_differ
+    assert (differ is None) == (reason is None)
+    assert (reason or "") in (differ or "")

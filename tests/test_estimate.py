@@ -13,6 +13,7 @@ from autobert_zero.encoder_config import EncoderConfig
 from autobert_zero.errors import UserError
 from autobert_zero.estimate import TrainingStage, estimate_stages
 from autobert_zero.plan import HARDWARE, plan
+from autobert_zero.shared_config import Compile
 from autobert_zero.training import speed
 from autobert_zero.training.precision import Precision
 from autobert_zero.training.speed import TrainingSpeed, steady_seconds, training_speed
@@ -106,6 +107,30 @@ def test_a_format_that_a_card_lacks(precision: Precision) -> None:
 def test_the_first_lines_of_a_run_name_the_measured_memory() -> None:
     line = estimate_line([stage(64), stage(32)], SIZES, "fp32", CARD)
     assert line.endswith("of training, 64.00 GB of memory (60 steps measured here)")
+
+
+@pytest.mark.parametrize(
+    ("mode", "measured_as", "end"),
+    [
+        ("off", "off", "here)"),
+        ("capture", "capture", "here)"),
+        ("default", "off", "here, not compiled)"),
+        ("reduce-overhead", "capture", "here, not compiled)"),
+    ],
+)
+def test_captured_steps_are_measured_and_compiled_ones_not(
+    monkeypatch: pytest.MonkeyPatch, mode: Compile, measured_as: str, end: str
+) -> None:
+    modes: list[str] = []
+
+    def measure(*given: Any) -> TrainingSpeed:
+        modes.append(given[-1])
+        return TrainingSpeed(1000.0, 60)
+
+    monkeypatch.setattr(estimate, "training_speed", measure)
+    chosen = TrainingStage("training", bert(1), 128, 8, 1000, compile=mode)
+    assert estimate_line([chosen], SIZES, "fp32", CARD).endswith(end)
+    assert modes == [measured_as]
 
 
 @pytest.mark.parametrize(

@@ -41,7 +41,7 @@ MAY_IMPORT = {
     "streams": set(),
     "memory": set(),
     "announce": {"nn", "data", "training", "devices", "estimate", "progress"},
-    "estimate": {"space", "nn", "data", "training", "devices"},
+    "estimate": {"shared_config", "space", "nn", "data", "training", "devices"},
     "plan": {"errors", "cost", "nn", "data", "training", "devices", "estimate", "measure", "progress"},
     "measure": {"space", "nn", "data", "cost", "devices", "training"},
     "describe": {"errors", "space", "compile", "cost"},

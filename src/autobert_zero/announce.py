@@ -9,7 +9,7 @@ from autobert_zero.data.prepare import PreparedSplits
 from autobert_zero.data.tokenizer import ChosenTokenizer
 from autobert_zero.devices import describe_device
 from autobert_zero.encoder_config import TRUNK, EncoderConfig
-from autobert_zero.estimate import TrainingStage, estimate_stages
+from autobert_zero.estimate import TrainingStage, estimate_stages, uncompiled
 from autobert_zero.progress import duration
 from autobert_zero.training.precision import Precision, resolve_precision
 
@@ -71,5 +71,5 @@ def estimate_line(
     tokens = sum(part.tokens for part in parts)
     return (
         f"estimate: {tokens:,} tokens, about {duration(seconds)} of training{needed} "
-        f"({steps} steps measured here)"
+        f"({steps} steps measured here{uncompiled(parts)})"
     )

@@ -7,7 +7,9 @@ import torch
 
 from autobert_zero.devices import out_of_memory, release_cached_memory
 from autobert_zero.nn import EncoderConfig
+from autobert_zero.shared_config import Compile
 from autobert_zero.space import Backbone
+from autobert_zero.training.capture import captures, compiles
 from autobert_zero.training.precision import Precision
 from autobert_zero.training.speed import TrainingSpeed, training_speed
 
@@ -31,6 +33,7 @@ class TrainingStage:
         with_head: Whether tokens are predicted, as in pre-training; a classifier's head hardly counts.
         checkpointing: Whether only the inputs of layers are kept for the backward pass, which computes the
             rest again.
+        compile: How its steps are made faster.
     """
 
     name: str
@@ -40,6 +43,7 @@ class TrainingStage:
     sequences: int
     with_head: bool = True
     checkpointing: bool = False
+    compile: Compile = "off"
 
     @property
     def tokens(self) -> int:
@@ -65,7 +69,7 @@ class StageEstimate:
 def estimate_stages(
     parts: Sequence[TrainingStage], sizes: EncoderConfig, precision: Precision, device: torch.device
 ) -> list[StageEstimate]:
-    """Measures a few steps of each kind of part.
+    """Measures a few steps of each kind of part: captured where the run's are, but never compiled.
 
     An accelerator is measured with the part's own batch, halved as long as it does not fit: with a small one
     it would wait for launches.
@@ -82,18 +86,23 @@ def estimate_stages(
     Raises:
         RuntimeError: Not even one sequence fits into the memory of the device.
     """
-    measured: dict[tuple[Backbone, int, int, bool, bool], tuple[int, TrainingSpeed]] = {}
+    measured: dict[tuple[Backbone, int, int, bool, bool, Compile], tuple[int, TrainingSpeed]] = {}
     estimates = []
     for part in parts:
         batch = part.batch
         if device.type == "cpu":
             batch = max(min(batch, _MEASURED_TOKENS // part.length), 1)
-        key = (part.backbone, batch, part.length, part.with_head, part.checkpointing)
+        key = (part.backbone, batch, part.length, part.with_head, part.checkpointing, part.compile)
         if key not in measured:
             measured[key] = _largest_measured(part, batch, sizes, precision, device)
         size, speed = measured[key]
         estimates.append(StageEstimate(part.tokens / speed.tokens_per_second, size, speed))
     return estimates
+
+
+def uncompiled(parts: Sequence[TrainingStage]) -> str:
+    """The end of a line about measured steps: that the run will compile what was measured as it is."""
+    return ", not compiled" if any(compiles(part.compile) for part in parts) else ""
 
 
 def _largest_measured(
@@ -112,6 +121,7 @@ def _largest_measured(
                 _MEASURED_STEPS,
                 part.with_head,
                 part.checkpointing,
+                "capture" if captures(part.compile) else "off",
             )
         except (RuntimeError, MemoryError) as error:
             if not out_of_memory(error) or batch == 1 or device.type == "cpu":

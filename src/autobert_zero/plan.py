@@ -8,7 +8,7 @@ from autobert_zero import cost
 from autobert_zero.data.masking import MASKED_SHARE
 from autobert_zero.devices import describe_device
 from autobert_zero.errors import UserError
-from autobert_zero.estimate import StageEstimate, TrainingStage, estimate_stages
+from autobert_zero.estimate import StageEstimate, TrainingStage, estimate_stages, uncompiled
 from autobert_zero.measure import training_memory
 from autobert_zero.nn import EncoderConfig
 from autobert_zero.progress import duration
@@ -156,7 +156,7 @@ def plan(
         measured = estimate_stages(parts, sizes, precision, device)
         seconds = [each.seconds / devices for each in measured]
         steps = min(each.speed.steps for each in measured)
-        basis = f"from {steps} steps measured on {describe_device(device)}"
+        basis = f"from {steps} steps measured on {describe_device(device)}{uncompiled(parts)}"
     else:
         chosen = HARDWARE[hardware]
         number_format, peak = chosen.peak(precision)

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from autobert_zero.encoder_config import ROTARY_BASE, EncoderConfig, FeedForwardKind, Norm, Positions
 from autobert_zero.settings import COMPUTING, Section, Source
@@ -12,6 +12,17 @@ Precision = Literal["auto", "fp32", "tf32", "bf16", "fp16"]
 """Number formats of the forward pass; weights and updates are fp32. `auto`: bf16 where the hardware
 multiplies it, fp16 (with a scaled loss) on a CUDA card without bf16, else fp32. `tf32`: fp32 whose products
 are rounded to TF32, for CUDA cards from Ampere on."""
+
+
+_OF_SWITCH = {True: "default", False: "off"}  # what was a switch in earlier configs
+
+Compile = Annotated[
+    Literal["off", "default", "reduce-overhead", "capture"],
+    BeforeValidator(lambda mode: _OF_SWITCH[mode] if isinstance(mode, bool) else mode),
+]
+"""What makes the steps of a training faster. `capture`: a step is recorded as a CUDA graph and
+replayed with one launch, which takes milliseconds. `default`: `torch.compile` compiles the model, which takes
+tens of seconds. `reduce-overhead`: both."""
 
 
 class CorpusConfig(Section):

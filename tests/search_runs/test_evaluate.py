@@ -25,7 +25,7 @@ from autobert_zero.search_runs.evaluate import ProxyEvaluator
 from autobert_zero.search_runs.prepare import Setting, prepare
 from autobert_zero.search_runs.snapshots import SnapshotWriter, restore_snapshot, save_snapshot
 from autobert_zero.space import KERNELS, Backbone
-from autobert_zero.training import goal
+from autobert_zero.training import goal, loop
 from autobert_zero.training.language import Evaluation
 from autobert_zero.training.loop import Diverged, Recipe, train
 
@@ -348,6 +348,23 @@ def test_a_candidate_is_that_of_drawn_weights(
     assert trained is not None
     assert same_trained is not None
     assert all(same(tensor, same_trained.weights[name]) for name, tensor in trained.weights.items())
+
+
+def test_a_candidate_is_captured_where_the_config_asks_for_it(
+    corpus_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is never compiled; a device without CUDA graphs says so and computes the same."""
+    plain = prepare(tiny.config(corpus_file))
+    chosen = replace(plain, config=plain.config.model_copy(update={"compile": "reduce-overhead"}))
+    asked: list[str] = []
+    real = loop.graphs_for
+    monkeypatch.setattr(loop, "runs_ahead", lambda device: True)
+    monkeypatch.setattr(loop, "graphs_for", lambda mode, *rest: asked.append(mode) or real(mode, *rest))
+    outcomes = [each.evaluator().evaluate(Proposal(0, HYBRID))[0] for each in (plain, chosen)]
+    assert set(asked) == {"off", "reduce-overhead"}
+    assert timeless(outcomes[0]) == timeless(outcomes[1])
+    assert "steps are not captured: cpu has no CUDA graphs" in chosen.announcement()
+    assert not any("captured" in line for line in plain.announcement())
 
 
 def cut(path: Path) -> None:

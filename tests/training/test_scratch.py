@@ -19,6 +19,7 @@ from autobert_zero.data.masking import MaskedBatch
 from autobert_zero.data.splits import Splits
 from autobert_zero.errors import UserError
 from autobert_zero.nn import EncoderConfig, MaskedLM
+from autobert_zero.shared_config import Compile
 from autobert_zero.space import Backbone
 from autobert_zero.training import scratch
 from autobert_zero.training.language import Evaluation, evaluate
@@ -88,6 +89,20 @@ def test_the_first_steps_are_on_short_sequences(text: Splits) -> None:
         result = train_from_scratch(dataclasses.replace(job(text), short_share=0.3, short_length=4))
     assert shapes == [(8 * LENGTH // 4, 4)] * 6 + [(8, LENGTH)] * 14
     assert result.tokens == 20 * 8 * LENGTH
+
+
+@pytest.mark.parametrize(("mode", "compiled"), [("off", 0), ("capture", 0), ("reduce-overhead", 1)])
+def test_a_model_of_the_comparison_is_compiled_if_asked_for(
+    text: Splits, monkeypatch: pytest.MonkeyPatch, mode: Compile, compiled: int
+) -> None:
+    """What cannot be captured here runs as it is."""
+    calls: list[int] = []
+    monkeypatch.setattr(MaskedLM, "compile", lambda self: calls.append(1))
+    asked = job(text)
+    recipe = dataclasses.replace(asked.recipe, steps=4)
+    result = train_from_scratch(dataclasses.replace(asked, recipe=dataclasses.replace(recipe, compile=mode)))
+    assert len(calls) == compiled
+    assert timeless(result) == timeless(train_from_scratch(dataclasses.replace(asked, recipe=recipe)))
 
 
 def test_progress_is_told(text: Splits) -> None:

@@ -5,7 +5,7 @@ from pydantic import Field, field_validator, model_validator
 from autobert_zero.encoder_config import EncoderConfig
 from autobert_zero.errors import UserError
 from autobert_zero.settings import RunConfig, Section, Source
-from autobert_zero.shared_config import CorpusConfig, DistilConfig, ModelConfig, Precision
+from autobert_zero.shared_config import Compile, CorpusConfig, DistilConfig, ModelConfig, Precision
 from autobert_zero.space import Backbone
 
 
@@ -59,8 +59,9 @@ class RecipeConfig(Section):
     """Parts that each process's share of a batch is computed in, one after the other."""
     gradient_checkpointing: bool = False
     """Keep the inputs of layers only and compute the rest again: less memory, a third more time."""
-    compile: bool = False
-    """Use torch.compile."""
+    compile: Compile = "off"
+    """`default` uses torch.compile, `capture` replays steps from a CUDA graph, `reduce-overhead` does both,
+    `off` neither."""
 
 
 class ReportConfig(Section):
@@ -136,6 +137,17 @@ class PretrainConfig(RunConfig):
     def positions(self) -> int:
         """The longest sequence."""
         return max(phase.length for phase in self.phases)
+
+    @property
+    def steps_differ(self) -> str | None:
+        """Why the steps of a phase are not alike enough to be captured; None where they are."""
+        reasons = {
+            "a teacher is learned from text by text": self.distil is not None,
+            "isolated documents change the shapes of batches": self.text.isolated,
+            "whole words change the number of masked tokens": self.text.whole_words,
+            "recipe.gradient_checkpointing computes layers again": self.recipe.gradient_checkpointing,
+        }
+        return next((reason for reason, holds in reasons.items() if holds), None)
 
     def sizes(self, vocabulary: int) -> EncoderConfig:
         """Sizes and trunk of the model.

@@ -14,6 +14,7 @@ def pretrain_parts(config: PretrainConfig, devices: int = 1) -> list[TrainingSta
             max(phase.batch_size // (config.recipe.accumulation * devices), 1),
             phase.steps * phase.batch_size,
             checkpointing=config.recipe.gradient_checkpointing,
+            compile="off" if config.steps_differ else config.recipe.compile,
         )
         for number, phase in enumerate(config.phases, start=1)
     ]

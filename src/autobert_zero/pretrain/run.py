@@ -37,6 +37,7 @@ from autobert_zero.run_folder import (
 )
 from autobert_zero.run_folder.digests import text_digest
 from autobert_zero.run_folder.names import CHECKPOINTS, METRICS, TENSORBOARD, TOKENIZER
+from autobert_zero.training.capture import capture_refusal, captures
 from autobert_zero.training.checkpoint import (
     checkpoints,
 )
@@ -128,8 +129,13 @@ def _announcement(
         *goal.lines,
         machine_line(device, config.precision),
     ]
+    processes = accelerator.num_processes if accelerator else 1
+    if captures(config.recipe.compile) and (
+        reason := config.steps_differ or capture_refusal(device, config.precision, processes)
+    ):
+        lines.append(f"steps are not captured: {reason}")
     if accelerator is not None:  # a model may be too large for one process, and the others wait
-        return [*lines, f"{accelerator.num_processes} processes; {config.tokens:,} tokens"]
+        return [*lines, f"{processes} processes; {config.tokens:,} tokens"]
     if config.distil is not None:  # the teacher's share is not estimated
         return [*lines, f"{config.tokens:,} tokens"]
     return [*lines, estimate_line(pretrain_parts(config), sizes, config.precision, device)]

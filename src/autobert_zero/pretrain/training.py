@@ -22,6 +22,7 @@ from autobert_zero.pretrain.text import Batches, PhaseText, PretrainingText
 from autobert_zero.progress import Reporter
 from autobert_zero.run_folder.names import CHECKPOINTS, DIVERGED, SUMMARY
 from autobert_zero.signals import Stopped, requests
+from autobert_zero.training.capture import compiles
 from autobert_zero.training.checkpoint import (
     Checkpoint,
     CheckpointError,
@@ -67,7 +68,7 @@ class PretrainingRun:
         self.model = goal.wrap(model)
         self.optimizer = make_optimizer(self.model, self.recipe)
         self.scaler = gradient_scaler(config.precision, next(model.parameters()).device)
-        if config.recipe.compile:
+        if compiles(config.recipe.compile):
             self.model.compile()
         if accelerator is not None:
             self.model, prepared = accelerator.prepare(self.model, self.optimizer)
@@ -251,6 +252,7 @@ def recipe_of(config: PretrainConfig) -> Recipe:
         clip=recipe.clip,
         precision=config.precision,
         parts=recipe.accumulation,
+        compile="off" if config.steps_differ else recipe.compile,
     )
 
 

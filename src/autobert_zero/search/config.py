@@ -11,7 +11,7 @@ from autobert_zero.errors import UserError
 from autobert_zero.run_folder import SEARCH
 from autobert_zero.search.training_config import FinalConfig, ProxyConfig
 from autobert_zero.settings import COMPUTING, RunConfig, Section, read_yaml, saved_config
-from autobert_zero.shared_config import CorpusConfig, DistilConfig, ModelConfig, Precision
+from autobert_zero.shared_config import Compile, CorpusConfig, DistilConfig, ModelConfig, Precision
 from autobert_zero.space import SETS, Space, check_head_dim, choose_primitives
 from autobert_zero.zoo import known_backbones
 
@@ -124,6 +124,10 @@ class SearchConfig(RunConfig):
     trained at once only with `proxy.together`."""
     precision: Annotated[Precision, COMPUTING] = "auto"
     """Number format: `auto` (the fast one of the device), `fp32`, `tf32`, `bf16` or `fp16`."""
+    compile: Annotated[Compile, COMPUTING] = "off"
+    """`capture` replays steps from a CUDA graph, `default` compiles the models of the comparison with
+    torch.compile (candidates train for less time than that takes), `reduce-overhead` does both, `off`
+    neither."""
     storage: Annotated[Annotated[str, AfterValidator(_storage)] | None, COMPUTING] = None
     """Optuna storage URL of the history, for a team: a database server, `redis://`, or `journal:///file` on
     a shared disk; None: study.db in the run folder."""

@@ -118,7 +118,8 @@ class FinalConfig(Section):
     short_length: int = Field(16, ge=8)
     """Tokens in each of those; divides `data.length`."""
     workers: Annotated[int, COMPUTING] = Field(0, ge=0)
-    """Models trained at once, each with its share of the cores; 0: as many as cores, 1 with a GPU."""
+    """Models trained at once, each with its share of the cores; 0: as many as cores, or as fit on the GPUs
+    (see `gpu_share`)."""
 
     @field_validator("rates")
     @classmethod

@@ -73,7 +73,12 @@ def run_diagnosis(
     trained["the second seed"] = len(twice) * longer * near
     parts = [
         TrainingStage(
-            name, bert(config.model.layers), config.data.length, final.batch_size, steps * final.batch_size
+            name,
+            bert(config.model.layers),
+            config.data.length,
+            final.batch_size,
+            steps * final.batch_size,
+            compile=config.compile,
         )
         for name, steps in trained.items()
     ]
@@ -204,7 +209,14 @@ def _train_sample(
 ) -> list[Result]:
     """Results of the sample after the given number of steps from scratch, those in the folder read."""
     final = setting.config.final
-    recipe = Recipe(steps, final.batch_size, final.learning_rate, precision=setting.config.precision)
+    config = setting.config
+    recipe = Recipe(
+        steps,
+        final.batch_size,
+        final.learning_rate,
+        precision=config.precision,
+        compile=config.compile,
+    )
     files = {
         f"trial {t.proposal.number}": folder / f"{t.proposal.number}-{steps}{suffix}.json" for t in sample
     }

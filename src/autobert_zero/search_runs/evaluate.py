@@ -26,6 +26,7 @@ from autobert_zero.search.training_config import ProxyConfig
 from autobert_zero.search.trial import Outcome, Proposal, Status
 from autobert_zero.search_runs.scoring import OtherScores, Scorer
 from autobert_zero.search_runs.start_model import StartModel, draw_for_copying
+from autobert_zero.shared_config import Compile
 from autobert_zero.space import Backbone, Space, sample_backbone
 from autobert_zero.training.copying import copy_layers
 from autobert_zero.training.loop import Diverged, OnStep, Recipe, make_optimizer, train
@@ -73,6 +74,7 @@ class ProxyEvaluator:
         others: From a model and a seed to its other scores, whose mean is the score; needed where
             `proxy.score` is none of held-out text.
         start: The model that the search starts from, if it does.
+        compile: Whether steps are captured. Models are not compiled: that takes longer than a candidate.
     """
 
     def __init__(  # noqa: PLR0913 - all that a score depends on
@@ -87,8 +89,10 @@ class ProxyEvaluator:
         precision: Precision,
         others: OtherScores | None = None,
         start: StartModel | None = None,
+        compile: Compile = "off",
     ) -> None:
         self._start = start
+        self._compile: Compile = compile if start is None else "off"
         # A teacher is learned from text by text.
         self._masking = None if start is None else Masking(isolated=True)
         self.model = model
@@ -320,7 +324,13 @@ class ProxyEvaluator:
     def _recipe(self, steps: int, warmup: float = 0.0) -> Recipe:
         proxy = self._proxy
         return Recipe(
-            steps, proxy.batch_size, proxy.learning_rate, warmup, decay=False, precision=self._precision
+            steps,
+            proxy.batch_size,
+            proxy.learning_rate,
+            warmup,
+            decay=False,
+            precision=self._precision,
+            compile=self._compile,
         )
 
     def _batches(self, stream: int) -> Iterator[MaskedBatch]:

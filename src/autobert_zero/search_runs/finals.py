@@ -127,6 +127,7 @@ class Finals:
                     final.batch_size,
                     training.learning_rate,
                     precision=setting.config.precision,
+                    compile=setting.config.compile,
                 ),
                 seed=training.seed,
                 device=str(setting.device),

@@ -26,7 +26,7 @@ def search_parts(config: SearchConfig) -> list[TrainingStage]:
     stand_in = bert(config.model.layers)
 
     def part(name: str, steps: int, batch: int, tokens: int = length) -> TrainingStage:
-        return TrainingStage(name, stand_in, tokens, batch, steps * batch)
+        return TrainingStage(name, stand_in, tokens, batch, steps * batch, compile=config.compile)
 
     parts = []
     if proxy.warmup_steps and proxy.sharing == "biws":

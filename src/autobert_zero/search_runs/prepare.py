@@ -27,11 +27,14 @@ from autobert_zero.search_runs.parts import search_parts
 from autobert_zero.search_runs.scoring import OtherScores
 from autobert_zero.search_runs.start_model import StartModel, load_start_model, open_start_model
 from autobert_zero.space import Space
+from autobert_zero.training.capture import capture_refusal, captures
 from autobert_zero.training.precision import resolve_precision
 from autobert_zero.zoo import known_backbones
 
 _MEASURED = 16
 """Sequences that a zero-cost proxy is measured on."""
+
+_CHANGING = "a teacher is learned from text by text"
 
 
 @dataclass(frozen=True)
@@ -77,6 +80,10 @@ class Setting:
             f"strategy {config.strategy.name}: {config.proxy.candidates} candidates of {config.proxy.steps} "
             f"steps each; seed {config.seed}",
         ]
+        if captures(config.compile) and (
+            reason := _CHANGING if self.start is not None else capture_refusal(self.device, precision)
+        ):
+            lines.append(f"steps are not captured: {reason}")
         if ray is not None:
             return [*lines, f"trained on the Ray cluster {ray}; precision {precision}"]
         return [
@@ -128,6 +135,7 @@ class Setting:
             config.precision,
             self._other_scores(),
             self.start,
+            config.compile,
         )
 
     def prefilter(self) -> Prefilter | None:

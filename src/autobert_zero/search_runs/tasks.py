@@ -148,7 +148,16 @@ def speed_in(setting: Setting, backbone: Backbone, sizes: EncoderConfig) -> floa
     """Tokens per second that a model of the final comparison trains at."""
     config = setting.config
     batch, length = config.final.batch_size, config.data.length
-    speed = training_speed(backbone, sizes, batch, length, config.precision, setting.device, _SPEED_STEPS)
+    speed = training_speed(
+        backbone,
+        sizes,
+        batch,
+        length,
+        config.precision,
+        setting.device,
+        _SPEED_STEPS,
+        compile=config.compile,
+    )
     return speed.tokens_per_second
 
 

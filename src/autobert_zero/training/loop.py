@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import closing, nullcontext
+from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Protocol, Self, TypeVar
@@ -12,6 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import clip_grad_norm_, get_total_norm
 
+from autobert_zero.shared_config import Compile
+from autobert_zero.training.capture import CapturedStep, graphs_for, rate_on_device
 from autobert_zero.training.precision import SMALLEST_SCALE, Precision, gradient_scaler
 from autobert_zero.training.readings import LATE, Readings
 from autobert_zero.training.readings import Diverged as Diverged
@@ -36,6 +38,7 @@ class Recipe:
         precision: Number format of the forward pass.
         parts: Parts that a process's share of a batch is computed in, one after the other (accumulation):
             less memory, the same update.
+        compile: Whether steps are captured, where the device can; models are compiled by who makes them.
     """
 
     steps: int
@@ -47,6 +50,7 @@ class Recipe:
     clip: float = 1.0
     precision: Precision = "auto"
     parts: int = 1
+    compile: Compile = "off"
 
     def __post_init__(self) -> None:
         if self.steps < 1 or self.batch_size < 1 or self.parts < 1:
@@ -148,28 +152,41 @@ def train(  # noqa: PLR0913 - the one loop that all trainings share
     late = runs_ahead(device) and getattr(optimizer, "_step_supports_amp_scaling", False)
     readings = Readings(loss_limit, recipe.steps // 10 + 1, device)
     seen = on_step or (lambda done, loss: None)
+
+    def compute(whole: B, parts: Sequence[B]) -> Tensor:
+        """Computes the gradient, and changes the weights where the host does not decide whether to."""
+        loss = _add_gradients(model, whole, parts, objective, scaler, accelerator)
+        scaler.unscale_(optimizer)
+        norm = _norm(model, recipe.clip, accelerator, late)
+        row = readings.judge(loss, _judged(norm, scaler), decide=late)
+        if late:
+            scale = None if accelerator else (norm / recipe.clip).clamp(min=1)
+            _update_unless(optimizer, readings.stopped, norm, scale, scaler)
+            optimizer.zero_grad(set_to_none=True)
+        return row
+
+    alone = late and accelerator is None
+    graphs = graphs_for(recipe.compile, device, recipe.precision, len(steps)) if alone else None
+    make_step = compute if graphs is None else CapturedStep(compute, graphs, device, optimizer.zero_grad)
     model.train()
     start = time.perf_counter()
-    with closing(_prepared(islice(batches, len(steps)), recipe.parts, device, accelerator)) as prepared:
+    with (
+        closing(_prepared(islice(batches, len(steps)), recipe.parts, device, accelerator)) as prepared,
+        _rate_of(optimizer) if graphs is None else rate_on_device(optimizer, device) as set_rate,
+    ):
         try:
             for step, (whole, parts) in zip(steps, prepared, strict=True):
-                for group in optimizer.param_groups:
-                    group["lr"] = recipe.rate(step)
+                set_rate(recipe.rate(step))
                 if seed is not None:
                     rank = accelerator.process_index if accelerator else 0
                     torch.manual_seed(((seed << 32) + (step << 12) + rank) % (1 << 63))
-                loss = _add_gradients(model, whole, parts, objective, scaler, accelerator)
-                scaler.unscale_(optimizer)
-                norm = _norm(model, recipe.clip, accelerator, late)
-                readings.add(step, loss, _judged(norm, scaler), decide=late)
-                if late:
-                    scale = None if accelerator else (norm / recipe.clip).clamp(min=1)
-                    _update_unless(optimizer, readings.stopped, norm, scale, scaler)
-                else:
+                readings.begin(step)
+                readings.add(step, make_step(whole, parts))
+                if not late:
                     readings.read()
                     scaler.step(optimizer)
+                    optimizer.zero_grad(set_to_none=True)
                 scaler.update()
-                optimizer.zero_grad(set_to_none=True)
                 done = step + 1
                 if not late or len(readings) == LATE or done == steps.stop or due(done):
                     readings.report(seen)
@@ -178,6 +195,16 @@ def train(  # noqa: PLR0913 - the one loop that all trainings share
             readings.report(seen)  # the state is that after all of them
             raise
     return time.perf_counter() - start
+
+
+def _rate_of(optimizer: torch.optim.Optimizer) -> AbstractContextManager[Callable[[float], None]]:
+    """What sets the learning rate as a number."""
+
+    def set_rate(rate: float) -> None:
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+
+    return nullcontext(set_rate)
 
 
 def _prepared(
@@ -257,8 +284,10 @@ def _update_unless(
     if scaler.is_enabled():
         stopped = torch.maximum(stopped, norm.isfinite().logical_not().float())
     optimizer.found_inf, optimizer.grad_scale = stopped, scale  # type: ignore[attr-defined]
-    optimizer.step()
-    del optimizer.found_inf, optimizer.grad_scale  # type: ignore[attr-defined]
+    try:
+        optimizer.step()
+    finally:
+        del optimizer.found_inf, optimizer.grad_scale  # type: ignore[attr-defined]
 
 
 def _norm(model: nn.Module, limit: float, accelerator: "Accelerator | None", late: bool) -> Tensor:

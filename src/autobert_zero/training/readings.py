@@ -18,8 +18,8 @@ class Readings:
     """The losses and norms of the steps since the host last read them.
 
     Attributes:
-        stopped: A scalar on the device, 1 from the first step on that diverged, else 0: an optimiser that is
-            given it as `found_inf` leaves the weights as they were before that step.
+        stopped: A scalar on the device, changed in place: 1 from the first step on that diverged, else 0. An
+            optimiser that is given it as `found_inf` leaves the weights as they were before that step.
 
     Args:
         loss_limit: A loss above it is divergence.
@@ -30,35 +30,45 @@ class Readings:
     def __init__(self, loss_limit: float, lenient: int, device: torch.device) -> None:
         largest = torch.finfo(torch.float32).max
         self._lenient = lenient
+        self._strict = False
         # Rounded as the device rounds it: host and device decide alike.
         self._limit = torch.tensor(min(loss_limit, largest), dtype=torch.float32).item()
         self._limits = torch.full((3,), largest, device=device)
         self._limits[2].fill_(0.5)
-        self._lenient_limits = self._limits.clone()
-        self._limits[0].fill_(self._limit)
         self._no, self._yes = torch.zeros((), device=device), torch.ones((), device=device)
-        self.stopped = self._no
+        self.stopped = torch.zeros((), device=device)
         self._unread: list[tuple[int, Tensor]] = []
         self._unreported: list[tuple[int, float]] = []
 
     def __len__(self) -> int:
         return len(self._unread)
 
-    def add(self, step: int, loss: Tensor, norm: Tensor, *, decide: bool) -> None:
-        """Takes the loss and the norm of a step.
+    def begin(self, step: int) -> None:
+        """Called before a step is computed, with its number counted from 0: which limits hold for it."""
+        if step >= self._lenient and not self._strict:
+            self._limits[0].fill_(self._limit)
+            self._strict = True
+
+    def judge(self, loss: Tensor, norm: Tensor, *, decide: bool) -> Tensor:
+        """Puts together what is read of a step; nothing of it depends on the host.
 
         Args:
-            step: Counted from 0.
             loss: A scalar on the device.
             norm: A scalar on the device.
             decide: Whether the device is to find out if the training diverged.
+
+        Returns:
+            (3,) loss, norm, and `stopped` as it was before the step.
         """
         row = torch.stack([loss, norm.to(loss.dtype), self.stopped.to(loss.dtype)])
-        self._unread.append((step, row))
         if decide:
-            limits = self._lenient_limits if step < self._lenient else self._limits
             # What is no number is not below a limit.
-            self.stopped = torch.where((row <= limits).all(), self._no, self._yes)
+            torch.where((row <= self._limits).all(), self._no, self._yes, out=self.stopped)
+        return row
+
+    def add(self, step: int, row: Tensor) -> None:
+        """Takes the result of `judge` for a step, counted from 0."""
+        self._unread.append((step, row))
 
     def read(self) -> None:
         """Reads what was not read yet: the one moment at which the host waits for the device.

@@ -22,6 +22,7 @@ from autobert_zero.errors import UserError
 from autobert_zero.files import written_whole
 from autobert_zero.nn import EncoderConfig, MaskedLM
 from autobert_zero.space import Backbone
+from autobert_zero.training.capture import compiles
 from autobert_zero.training.language import Evaluation, evaluate, guess_limit, language_objective
 from autobert_zero.training.loop import Diverged, Recipe, train
 from autobert_zero.training.pool import WorkerDied, WorkerPool
@@ -128,6 +129,8 @@ def train_from_scratch(job: Job, on_step: OnStep = lambda name, done, of: None) 
     torch.manual_seed(job.seed)
     model = MaskedLM(job.backbone, job.model).to(device)
     recipe = job.recipe
+    if compiles(recipe.compile):
+        model.compile()
     short = math.ceil(job.short_share * recipe.steps)
     whole = training_batches(job.data.train, job.vocabulary, recipe.batch_size, (job.seed, 0))
     batches = (batch.cut(job.short_length) if step < short else batch for step, batch in enumerate(whole))

@@ -14,7 +14,9 @@ from torch import Tensor, nn
 
 from autobert_zero.data.masking import MaskedBatch, Vocabulary, mask_batch
 from autobert_zero.nn import EncoderConfig, MaskedLM
+from autobert_zero.shared_config import Compile
 from autobert_zero.space import Backbone
+from autobert_zero.training.capture import compiles
 from autobert_zero.training.language import language_objective
 from autobert_zero.training.loop import Recipe, make_optimizer, train
 from autobert_zero.training.precision import Precision, autocast, gradient_scaler
@@ -40,7 +42,7 @@ class TrainingSpeed:
     memory: int | None = None
 
 
-def training_speed(
+def training_speed(  # noqa: PLR0913 - all that a speed depends on
     backbone: Backbone,
     sizes: EncoderConfig,
     batch: int,
@@ -50,6 +52,7 @@ def training_speed(
     steps: int,
     with_head: bool = True,
     checkpointing: bool = False,
+    compile: Compile = "off",
 ) -> TrainingSpeed:
     """Trains a model with new weights on random tokens, and measures.
 
@@ -67,6 +70,7 @@ def training_speed(
         steps: How many steps to measure; an accelerator computes as many or more.
         with_head: Whether tokens are predicted; else the encoder alone is trained.
         checkpointing: Whether the backward pass computes layers again.
+        compile: How the steps are made faster, see `Recipe`.
 
     Raises:
         RuntimeError: The batch does not fit into the memory of the device.
@@ -79,6 +83,8 @@ def training_speed(
     with torch.random.fork_rng(devices=cuda):
         model = MaskedLM(backbone, sizes).to(device)
         model.encoder.checkpointing = checkpointing
+        if compiles(compile):
+            model.compile()
         batches = _random_batches(batch, length, sizes.vocab_size)
         objective = language_objective(precision) if with_head else partial(_states, precision=precision)
         if device.type == "cpu":
@@ -87,7 +93,7 @@ def training_speed(
             train(model, batches, recipe, objective, lambda step, loss: ends.append(time.perf_counter()))
             seconds = median(end - start for start, end in itertools.pairwise(ends))
             return TrainingSpeed(batch * length / seconds, steps)
-        recipe = Recipe(1, batch, 1e-6, warmup=0, decay=False, precision=precision)
+        recipe = Recipe(1, batch, 1e-6, warmup=0, decay=False, precision=precision, compile=compile)
         optimizer, scaler = make_optimizer(model, recipe), gradient_scaler(precision, device)
 
         def run(count: int) -> None:

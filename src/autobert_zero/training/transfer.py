@@ -52,12 +52,8 @@ def pinned(values: T) -> T:
     if not torch.accelerator.is_available():
         return values
     tensors: dict[torch.dtype, list[Tensor]] = {}
-
-    def collect(tensor: Tensor) -> Tensor:
+    for tensor in tensors_in(values):
         tensors.setdefault(tensor.dtype, []).append(tensor)
-        return tensor
-
-    each_tensor(values, collect)
     parts = {dtype: _side_by_side(same) for dtype, same in tensors.items()}
     return each_tensor(values, lambda tensor: next(parts[tensor.dtype]).view(tensor.shape))
 
@@ -87,6 +83,18 @@ def each_tensor(values: T, change: Callable[[Tensor], Tensor]) -> T:
     elif isinstance(values, tuple | list):
         result = type(values)(each_tensor(value, change) for value in values)
     return cast(T, result)
+
+
+def tensors_in(values: object) -> list[Tensor]:
+    """The tensors that `each_tensor` changes, in its order."""
+    tensors: list[Tensor] = []
+
+    def collect(tensor: Tensor) -> Tensor:
+        tensors.append(tensor)
+        return tensor
+
+    each_tensor(values, collect)
+    return tensors
 
 
 def ahead(values: Iterator[T]) -> Iterator[T]:

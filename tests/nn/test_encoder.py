@@ -1,6 +1,7 @@
 """The encoder: padding, residuals, sizes."""
 
 from random import Random
+from typing import Any
 
 import pytest
 import torch
@@ -8,6 +9,7 @@ from hypothesis import given, settings
 from nn_samples import BERT, PUBLISHED, SMALL, backbone_of, mask_of, seeds
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
 
 from autobert_zero.nn.attention import GraphAttention
 from autobert_zero.nn.encoder import Encoder, EncoderConfig, initialise
@@ -145,6 +147,29 @@ def test_dropout_acts_in_training_only() -> None:
     assert not torch.equal(encoder(ids), encoder(ids))
     encoder.eval()
     assert torch.equal(encoder(ids), encoder(ids))
+
+
+@pytest.mark.parametrize("rate", [0.0, 0.5])
+def test_random_numbers_are_kept_for_layers_that_are_computed_again_where_any_are_drawn(
+    rate: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept: list[bool] = []
+
+    def recorded(*given: Any, preserve_rng_state: bool, **options: Any) -> Any:
+        kept.append(preserve_rng_state)
+        return checkpoint(*given, preserve_rng_state=preserve_rng_state, **options)
+
+    monkeypatch.setattr("autobert_zero.nn.encoder.checkpoint", recorded)
+    config = EncoderConfig(vocab_size=23, width=8, heads=2, dropout=rate)
+    encoder, ids = _encoder(backbone_of(1), config), _ids(1, 6)
+    gradients = []
+    for encoder.checkpointing in (False, True):
+        torch.manual_seed(3)
+        loss = encoder(ids).square().sum()
+        gradients.append(torch.autograd.grad(loss, list(encoder.parameters()), allow_unused=True))
+    assert kept == [rate > 0] * len(encoder.layers)
+    for plain, again in zip(*gradients, strict=True):
+        torch.testing.assert_close(plain, again)
 
 
 @pytest.mark.parametrize(

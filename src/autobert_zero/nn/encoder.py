@@ -147,7 +147,12 @@ def run_layers(
         wanted = rows if number == len(layers) else None
         # Positional arguments, since gradient checkpointing looks for tensors among them.
         arguments = (x, mask, documents, wanted, maps is not None, positions)
-        result = checkpoint(layer, *arguments, use_reentrant=False) if checkpointing else layer(*arguments)
+        if checkpointing:
+            # To keep the state of random numbers waits for the device; only dropout draws any.
+            random = any(isinstance(part, nn.Dropout) and part.p > 0 for part in layer.modules())
+            result = checkpoint(layer, *arguments, use_reentrant=False, preserve_rng_state=random)
+        else:
+            result = layer(*arguments)
         x, weights = (result, None) if maps is None else result
         if maps is not None and weights is not None:
             maps.append(weights)

@@ -3,13 +3,18 @@
 import gzip
 import json
 import logging
+import threading
 from collections.abc import Iterator
+from dataclasses import replace
+from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import datasets
 import numpy as np
 import pytest
 import tiny
+import torch
 from test_records import damage_group
 from torch import distributed, multiprocessing
 
@@ -18,7 +23,13 @@ from autobert_zero.data.corpus import Corpus, CorpusError, open_corpus
 from autobert_zero.data.masking import Masking, Vocabulary
 from autobert_zero.data.packing import tokenise_batches
 from autobert_zero.data.shares import tokenise_together
-from autobert_zero.data.streaming import StreamingBatches, files_digest, first_block, stream_documents
+from autobert_zero.data.streaming import (
+    StreamingBatches,
+    StreamPosition,
+    files_digest,
+    first_block,
+    stream_documents,
+)
 from autobert_zero.data.tokenizer import train_tokenizer
 from autobert_zero.shared_config import CorpusConfig
 
@@ -33,6 +44,71 @@ def test_too_little_text_after_the_first_block_is_said(tmp_path: Path, count: in
     )
     with pytest.raises(CorpusError, match="has not enough text after its first 20 paragraphs"):
         next(batches.starting(0))
+
+
+def blocks_of_twenty(path: Path, paragraphs: int = 100) -> StreamingBatches:
+    """Batches of which a block has several."""
+    path.write_text("\n".join(tiny.paragraphs(paragraphs)) + "\n")
+    tokenizer = train_tokenizer(open_corpus(str(path)), 200, lambda done, of: None)
+    return StreamingBatches(str(path), tokenizer, Vocabulary.of(tokenizer), 16, 4, (0,), Masking(), block=20)
+
+
+def test_a_block_is_tokenised_ahead_by_a_thread_that_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batches = blocks_of_twenty(tmp_path / "corpus.txt")
+    begun: list[str] = []
+    second = threading.Event()
+
+    def tokenise(*given: Any) -> Any:
+        begun.append(threading.current_thread().name)
+        if len(begun) == 2:
+            second.set()
+        return tokenise_together(*given)
+
+    monkeypatch.setattr(streaming, "tokenise_together", tokenise)
+    values = batches.starting(0)
+    next(values)
+    assert len(begun) == 1  # a caller of one batch pays for one block
+    next(values)
+    assert second.wait(60)  # while the first block has batches left
+    assert batches.place.block == 1
+    values.close()  # type: ignore[attr-defined]
+    assert {name.split("_")[0] for name in begun} == {"blocks"}
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("blocks")]
+
+
+def test_a_stream_goes_on_at_every_place_with_the_same_batches(tmp_path: Path) -> None:
+    batches = blocks_of_twenty(tmp_path / "corpus.txt")
+    known = []
+    for batch in islice(batches.starting(0), 60):  # two passes and more
+        known.append((batch, replace(batches.place)))
+    assert {place.turn for _, place in known} >= {0, 1}
+    for step in (0, 7, 31, 59):
+        batches.place = known[step][1]
+        again = next(batches.starting(step))
+        assert torch.equal(again.ids, known[step][0].ids)
+        assert torch.equal(again.labels, known[step][0].labels)
+        assert batches.place == known[step][1]
+
+
+def test_an_error_of_a_block_comes_after_the_batches_before_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batches = blocks_of_twenty(tmp_path / "corpus.txt")
+    first = [batch for batch in islice(batches.starting(0), 40) if batches.place == StreamPosition()]
+    calls = iter(range(100))
+
+    def tokenise(*given: Any) -> Any:
+        if next(calls):
+            raise CorpusError("the text is gone")
+        return tokenise_together(*given)
+
+    monkeypatch.setattr(streaming, "tokenise_together", tokenise)
+    batches.place, seen = StreamPosition(), []
+    with pytest.raises(CorpusError, match="is gone"):
+        seen.extend(batches.starting(0))
+    assert len(seen) == len(first) > 1
 
 
 def stream(path: Path | str, skip: int = 0) -> list[str]:

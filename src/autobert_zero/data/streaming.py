@@ -3,6 +3,7 @@
 import hashlib
 import logging
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -94,16 +95,20 @@ class StreamingBatches:
         self.place = StreamPosition()
 
     def starting(self, step: int) -> Iterator[MaskedBatch]:
-        """Yields the batches from a step on; `place` must be of that step or before it."""
-        place = self.place
-        while True:
-            found, whole = False, place.block == 1
-            paragraphs = stream_documents(self._source, place.block * self._block)
-            while texts := list(islice(paragraphs, self._block)):
-                rows = tokenise_together(texts, self._tokenizer, self._length, self._words)
+        """Yields the batches from a step on; `place` must be of that step or before it.
+
+        A thread tokenises a block while batches of the one before it are in use; when the generator is
+        closed, it ends after the block at which it is.
+        """
+        blocks = self._blocks(self.place)
+        with ThreadPoolExecutor(1, "blocks") as thread:
+            coming = thread.submit(next, blocks)
+            while True:
+                place, rows = coming.result()
+                # No block is begun for the first batch of another: it may be all that is wanted.
+                begun = False
                 order = np.random.default_rng((*self._seed, place.turn, place.block)).permutation(len(rows))
                 for start in range(0, len(rows) - self._size + 1, self._size):
-                    found = True
                     now = place.step + start // self._size
                     if now < step:
                         continue
@@ -112,6 +117,24 @@ class StreamingBatches:
                     batch = rows[order[start : start + self._size]]
                     spare = rows[order[(start + self._size) % len(rows)]] if len(rows) > 1 else None
                     yield mask_batch(random, batch, self._vocabulary, self._masking, spare)
+                    if not begun:
+                        coming, begun = thread.submit(next, blocks), True
+                if not begun:
+                    coming = thread.submit(next, blocks)
+
+    def _blocks(self, place: StreamPosition) -> Iterator[tuple[StreamPosition, Sequences]]:
+        """Yields the sequences (N, n) of each block from a place on, without end.
+
+        Raises:
+            CorpusError: No block of the corpus has enough for a batch.
+        """
+        while True:
+            found, whole = False, place.block == 1
+            paragraphs = stream_documents(self._source, place.block * self._block)
+            while texts := list(islice(paragraphs, self._block)):
+                rows = tokenise_together(texts, self._tokenizer, self._length, self._words)
+                found = found or len(rows) >= self._size
+                yield place, rows
                 place = StreamPosition(place.turn, place.block + 1, place.step + len(rows) // self._size)
             if whole and not found:
                 raise CorpusError(

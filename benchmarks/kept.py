@@ -1,12 +1,18 @@
 """Results of a long benchmark, one file per training, so that it can be stopped and continued."""
 
 import json
-from collections.abc import Mapping
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
+
 from autobert_zero.errors import UserError
 from autobert_zero.files import remove_partial, write_text
+from autobert_zero.run_folder.names import LOCK
+from autobert_zero.signals import interrupting
 
 _SETTINGS = "settings.json"
 
@@ -14,16 +20,19 @@ _SETTINGS = "settings.json"
 class Kept:
     """Results by name, in a folder that belongs to one set of settings.
 
+    Attributes:
+        folder: Where they are kept.
+
     Args:
         folder: Where they are kept; made if it is missing.
         settings: What all results depend on, as plain data (corpus, steps, ...).
 
     Raises:
-        UserError: The folder holds results of other settings, or other files.
+        UserError: The folder holds results of other settings, or other files, or is being written into.
     """
 
     def __init__(self, folder: Path, settings: Mapping[str, Any]) -> None:
-        self._folder = folder
+        self.folder = folder
         path = folder / _SETTINGS
         if path.exists():
             known = _read(path)
@@ -33,11 +42,16 @@ class Kept:
                     f"{name} {known.get(name)}, not {settings.get(name)}" for name in sorted(other)
                 )
                 raise UserError(f"{folder} holds results of {differences}; choose another --out")
-            remove_partial(folder)
         elif folder.exists() and any(folder.iterdir()):
             raise UserError(f"{folder} holds other files (no {_SETTINGS}); choose another --out")
         else:
             write_text(path, json.dumps(dict(settings)) + "\n")
+        self._lock = FileLock(folder / LOCK, timeout=0, is_singleton=True)  # until the process ends
+        try:
+            self._lock.acquire()
+        except Timeout:
+            raise UserError(f"another process is writing into {folder}; stop it, or wait for it") from None
+        remove_partial(folder)
 
     def __contains__(self, name: str) -> bool:
         return self._path(name).exists()
@@ -50,12 +64,19 @@ class Kept:
         """
         return _read(self._path(name))
 
+    def find(self, name: str) -> Any | None:
+        """The result of that name; None where there is none, or half of one: it is to be made again."""
+        try:
+            return self[name]
+        except (FileNotFoundError, UserError):
+            return None
+
     def __setitem__(self, name: str, result: Any) -> None:
         """Writes a result (plain data) whole."""
         write_text(self._path(name), json.dumps(result) + "\n")
 
     def _path(self, name: str) -> Path:
-        return self._folder / f"{name}.json"
+        return self.folder / f"{name}.json"
 
 
 def _read(path: Path) -> Any:
@@ -63,3 +84,17 @@ def _read(path: Path) -> Any:
         return json.loads(path.read_text("utf-8"))
     except ValueError as error:
         raise UserError(f"{path} is damaged ({error}); delete it to measure it again") from None
+
+
+@contextmanager
+def continued_later() -> Iterator[None]:
+    """Turns Ctrl-C, and a scheduler's signals, into one line and exit code 130; user mistakes into code 2."""
+    with interrupting():
+        try:
+            yield
+        except KeyboardInterrupt:
+            print("stopped; the same call continues", file=sys.stderr)
+            sys.exit(130)
+        except UserError as error:
+            print(f"error: {error}", file=sys.stderr)
+            sys.exit(2)

@@ -19,6 +19,7 @@ import json
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -59,12 +60,12 @@ class Peer(nn.Module):
         return self.model(input_ids=ids).logits.flatten(0, 1)[rows]
 
 
-def peers(vocabulary: int) -> dict[str, Callable[[], nn.Module]]:
+def peers(vocabulary: int, layers: int = LAYERS, width: int = WIDTH) -> dict[str, Callable[[], nn.Module]]:
     """The models of `transformers`, with new weights."""
     sizes = {
         "vocab_size": vocabulary,
-        "hidden_size": WIDTH,
-        "num_hidden_layers": LAYERS,
+        "hidden_size": width,
+        "num_hidden_layers": layers,
         "num_attention_heads": HEADS,
         "max_position_embeddings": LENGTH,
         "pad_token_id": 0,
@@ -73,13 +74,13 @@ def peers(vocabulary: int) -> dict[str, Callable[[], nn.Module]]:
     special = {"bos_token_id": 2, "eos_token_id": 3, "cls_token_id": 2, "sep_token_id": 3}
     return {
         "ModernBERT": lambda: transformers.ModernBertForMaskedLM(
-            transformers.ModernBertConfig(**sizes, **special, intermediate_size=688)
+            transformers.ModernBertConfig(**sizes, **special, intermediate_size=688 * width // WIDTH)
         ),
         "DeBERTa-v2": lambda: transformers.DebertaV2ForMaskedLM(
             transformers.DebertaV2Config(
                 **sizes,
                 **no_dropout,
-                intermediate_size=4 * WIDTH,
+                intermediate_size=4 * width,
                 relative_attention=True,
                 position_buckets=32,
                 norm_rel_ebd="layer_norm",
@@ -91,13 +92,18 @@ def peers(vocabulary: int) -> dict[str, Callable[[], nn.Module]]:
         ),
         "ConvBERT": lambda: transformers.ConvBertForMaskedLM(
             transformers.ConvBertConfig(
-                **sizes, **no_dropout, intermediate_size=4 * WIDTH, embedding_size=WIDTH
+                **sizes, **no_dropout, intermediate_size=4 * width, embedding_size=width
             )
         ),
         "NomicBERT": lambda: transformers.NomicBertForMaskedLM(
-            transformers.NomicBertConfig(**sizes, **no_dropout, intermediate_size=680)
+            transformers.NomicBertConfig(**sizes, **no_dropout, intermediate_size=680 * width // WIDTH)
         ),
     }
+
+
+def build_peer(name: str, vocabulary: int, layers: int = LAYERS, width: int = WIDTH) -> Peer:
+    """A model of `transformers` by name, with new weights."""
+    return Peer(peers(vocabulary, layers, width)[name]())
 
 
 def ours(vocabulary: int, found: Backbone | None) -> dict[str, Callable[[], nn.Module]]:
@@ -155,11 +161,13 @@ def speed(build: Callable[[], nn.Module], setting: Setting, steps: int) -> float
             torch.accelerator.synchronize(setting.device)
         ends.append(time.perf_counter())
 
-    batches: Any = training_batches(setting.data.train, setting.vocabulary, BATCH, (0, 0))
-    objective: Any = language_objective("auto")
-    train(model, batches, Recipe(steps, BATCH, 1e-6), objective, note)
+    batch, length = setting.config.final.batch_size, setting.config.data.length
+    batches: Any = training_batches(setting.data.train, setting.vocabulary, batch, (0, 0))
+    objective: Any = language_objective(setting.config.precision)
+    recipe = Recipe(steps, batch, 1e-6, precision=setting.config.precision)
+    train(model, batches, recipe, objective, note)
     taken = [later - earlier for earlier, later in itertools.pairwise(ends)]
-    return BATCH * LENGTH / median(taken)
+    return batch * length / median(taken)
 
 
 def main() -> None:
@@ -180,7 +188,9 @@ def main() -> None:
     setting = prepare(resolve(SearchConfig(), {"data": text}))
     vocabulary = setting.vocabulary.size
     corpus = options.corpus.rsplit("/", 1)[-1]
-    wrapped = {name: (lambda build=build: Peer(build())) for name, build in peers(vocabulary).items()}
+    wrapped: dict[str, Callable[[], nn.Module]] = {
+        name: partial(build_peer, name, vocabulary) for name in peers(vocabulary)
+    }
     try:
         found = None if options.backbone is None else find_backbone(str(options.backbone))
         settings = {"benchmark": "peers", "corpus": corpus, "text": setting.corpus.identity, "steps": steps}

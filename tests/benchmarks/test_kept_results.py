@@ -5,6 +5,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+from filelock import FileLock
 
 from autobert_zero.errors import UserError
 
@@ -64,3 +65,21 @@ def test_a_damaged_result_is_named(tmp_path: Path) -> None:
 
     with pytest.raises(UserError, match=r"bert-seed0.json is damaged"):
         kept["bert-seed0"]
+
+
+def test_half_a_result_is_as_good_as_none(tmp_path: Path) -> None:
+    kept = Kept(tmp_path, SETTINGS)
+    kept["whole"] = {"val_loss": 4.0}
+    (tmp_path / "half.json").write_text('{"val_loss": 4.')
+
+    assert kept.find("whole") == {"val_loss": 4.0}
+    assert kept.find("half") is None
+    assert kept.find("none") is None
+
+
+def test_two_processes_do_not_write_into_one_folder(tmp_path: Path) -> None:
+    Kept(tmp_path, SETTINGS)
+    other = FileLock(tmp_path / ".lock", timeout=0)
+
+    with other, pytest.raises(UserError, match="another process is writing into"):
+        Kept(tmp_path, SETTINGS)

@@ -3,6 +3,9 @@
 import math
 
 import pytest
+import scipy.stats
+from hypothesis import given
+from hypothesis import strategies as st
 
 from autobert_zero.search_runs.rank_correlation import correlation, kendall_tau
 
@@ -28,6 +31,13 @@ def test_the_interval_narrows_with_more_candidates() -> None:
     assert same.low == pytest.approx(1)
     assert reverse is not None
     assert reverse.tau == pytest.approx(-1)
+
+
+@given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5)), min_size=2, max_size=12))
+def test_tau_is_that_of_scipy(pairs: list[tuple[int, int]]) -> None:
+    one, other = zip(*pairs, strict=True)
+    expected = float(scipy.stats.kendalltau(one, other).statistic)
+    assert kendall_tau(one, other) == pytest.approx(expected, nan_ok=True)
 
 
 def test_tau_within_groups_by_hand() -> None:

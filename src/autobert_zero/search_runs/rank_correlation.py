@@ -6,7 +6,6 @@ from math import isnan, nan, sqrt
 from random import Random
 
 import numpy as np
-import scipy.stats
 from numpy.typing import NDArray
 
 _RESAMPLES = 2000
@@ -40,14 +39,16 @@ def correlation(
         other: Other scores of the same, in the same order.
         groups: Of each candidate, where only pairs within a group are compared; None: all pairs are.
     """
-    random = Random(0)
-    whole = kendall_tau(one, other, groups)
+    a, b = _signs(one, groups), _signs(other, groups)
+    whole = _tau(a, b)
     if isnan(whole):
         return None
-    rows = list(zip(one, other, groups or [None] * len(one), strict=True))
+    random, places = Random(0), range(len(one))
     taus: list[float] = []
     while len(taus) < _RESAMPLES:
-        tau = kendall_tau(*zip(*random.choices(rows, k=len(rows)), strict=True))
+        drawn = random.choices(places, k=len(one))
+        chosen = np.ix_(drawn, drawn)
+        tau = _tau(a[chosen], b[chosen])
         if not isnan(tau):
             taus.append(tau)
     taus.sort()
@@ -59,19 +60,25 @@ def kendall_tau(
 ) -> float:
     """Kendall's tau-b, over all pairs or over those within a group; nan where there is nothing to rank.
 
-    Within groups: concordant less discordant pairs, over the geometric mean of the pairs that each ranking
-    tells apart.
+    Concordant less discordant pairs, over the geometric mean of the pairs that each ranking tells apart.
+    SciPy's has no groups, and is too slow to be resampled.
     """
-    if groups is None or len(set(groups)) == 1:
-        return float(scipy.stats.kendalltau(one, other).statistic) if len(one) > 1 else nan
-    numbers = np.unique([str(group) for group in groups], return_inverse=True)[1]
-    first, second = np.triu_indices(len(numbers), 1)
-    same = numbers[first] == numbers[second]
-    a, b = (np.sign(_ranks(x)[first] - _ranks(x)[second])[same] for x in (one, other))
+    return _tau(_signs(one, groups), _signs(other, groups))
+
+
+def _tau(a: NDArray[np.int64], b: NDArray[np.int64]) -> float:
     scale = sqrt(float(np.abs(a).sum()) * float(np.abs(b).sum()))
     return float((a * b).sum()) / scale if scale else nan
 
 
-def _ranks(values: Sequence[float]) -> NDArray[np.int64]:
-    """Ranks, for infinite values have no difference."""
-    return np.unique(np.asarray(values, dtype=float), return_inverse=True)[1].astype(np.int64)
+def _signs(values: Sequence[float], groups: Sequence[Hashable] | None) -> NDArray[np.int64]:
+    """For each two candidates whether the first is the higher (N, N); 0 in different groups.
+
+    Ranks are compared, for infinite values have no difference.
+    """
+    ranks = np.unique(np.asarray(values, dtype=float), return_inverse=True)[1].astype(np.int64)  # (N,)
+    signs: NDArray[np.int64] = np.sign(ranks[:, None] - ranks)
+    if groups is None:
+        return signs
+    same = np.array([[one == other for other in groups] for one in groups])  # (N, N)
+    return np.where(same, signs, 0)

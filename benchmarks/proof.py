@@ -1,0 +1,373 @@
+"""Do searched backbones beat everything built by hand, at equal tokens and at equal time?
+
+    python benchmarks/proof.py --corpus TEXT --out OUT (--runs RUN ... | --searches 5) [--blimp BLIMP]
+        [--glue GLUE] [--wnut WNUT17] [--tokens 30e6] [--width 128] [--seeds 5] [--workers 1] [--quick]
+
+The winner of each search (of the preset `small`; finished runs, or --searches of its own in OUT/searches) is
+trained from scratch beside the opponents of a search, brought to its number of weights, and ModernBERT,
+DeBERTa-v2, ConvBERT and NomicBERT of `transformers` at its depth and width. Each tries three rates on a tenth
+of the tokens and has its best: a constant one with a short decay branch for each mark (see `horizon.py`). All
+are trained from one seed, then the winner and the three opponents with the lowest validation loss from the
+others; with a seed come the same batches and masks for all, and the next search's winner. Equal time is that
+of the winner, at speeds measured one after the other at the beginning: start it while nothing else runs.
+Everything is kept in OUT: the same call continues where it was stopped; a file that is missing or
+half-written is made again, a folder of other data, another trunk or other versions is refused.
+Prints one JSON object as its last line: `loss_gap_equal_tokens` and `loss_gap_equal_time` in nats and
+`blimp_gap` in points, of the winner over the strongest opponent (positive: the winner is better), each with
+`_low` and `_high` of a 95 % interval over paired seeds with Holm's correction over the opponents, and
+`_opponent`; under `gaps` all opponents; under `rows`, for each model, losses, speed, minimal pairs by
+phenomenon, the mean token uniformity of the layers at equal loss, and with --glue, for those with all seeds,
+the tasks that the first seed's model was fine-tuned on.
+`--quick` trains tiny models of two seeds for 160 steps, without rates, for found backbones of earlier
+searches: it shows that everything runs and continues, and nothing of who is better.
+"""
+
+import argparse
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from backbones_on_glue import Setting as Tasks
+from backbones_on_glue import figures, folder, scored
+from horizon import QUICK, Table
+from kept import continued_later
+from peers import Peer, build_peer, peers, speed
+from tokenizers import Tokenizer
+from torch import nn
+from truth.backbones import FOUND, check_depths
+from truth.gaps import at_equal_loss, gaps
+from truth.ladder import Ladder, climb_all
+
+from autobert_zero.cli.backbones import find_backbone
+from autobert_zero.hf import from_masked_lm
+from autobert_zero.hf.tokenizer import as_berts
+from autobert_zero.nn import MaskedLM
+from autobert_zero.progress import Bars, log_console, quiet_transformers
+from autobert_zero.search.comparison import Model, best_rate, with_parameters
+from autobert_zero.search.presets import PRESETS
+from autobert_zero.search.progress import RunProgress
+from autobert_zero.search_runs.prepare import Setting, prepare
+from autobert_zero.search_runs.run import run_search
+from autobert_zero.settings import resolve
+from autobert_zero.space import Backbone
+from autobert_zero.zoo import opponents
+
+FOUND_NAME = "found"
+STRONGEST = 3
+RATE_SEED = 10_000
+QUICK_LENGTH = {"data": {"length": 128}, "proxy": {"batch_size": 2}, "final": {"batch_size": 2}}
+"""Tasks have texts of up to 128 tokens."""
+
+
+@dataclass(frozen=True)
+class Contestant:
+    """A model of the proof.
+
+    Attributes:
+        name: Of its files.
+        build: Makes it with new weights; can be sent to another process.
+        about: Plain data for its results.
+    """
+
+    name: str
+    build: Callable[[], nn.Module]
+    about: dict[str, Any]
+
+
+def main() -> None:
+    """Searches, trains and measures what is missing, and prints the figures."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--corpus", default="kjv", help="as search takes it")
+    parser.add_argument("--out", type=Path, help="default: runs/proof, with --quick runs/proof-quick")
+    winners = parser.add_mutually_exclusive_group()
+    winners.add_argument("--runs", nargs="+", help="finished searches, or files with backbones")
+    winners.add_argument("--searches", type=int, help="how many to run")
+    parser.add_argument("--blimp", type=Path, help="minimal pairs; cannot be added to a folder later")
+    parser.add_argument("--glue", type=Path, help="folder of tasks, as backbones_on_glue.py takes it")
+    parser.add_argument("--wnut", type=Path, help="folder of WNUT-17")
+    parser.add_argument("--tokens", type=float, default=30e6, help="of each training")
+    parser.add_argument("--width", type=int, default=128, help="hidden size")
+    parser.add_argument("--rates", type=float, nargs="+", default=[1e-3, 2e-3, 4e-3], help="tried for each")
+    parser.add_argument("--precision", default="auto", help="fp32 for results of several machines")
+    parser.add_argument("--seeds", type=int, default=5, help="paired seeds")
+    parser.add_argument("--workers", type=int, default=1, help="trainings at once, one thread each")
+    parser.add_argument("--quick", action="store_true", help="2 seeds, 160 steps of tiny models")
+    options = parser.parse_args()
+    if options.quick:
+        options.tokens, options.seeds, options.rates = 160 * 8 * 32, 2, options.rates[-1:]
+    elif not (options.runs or options.searches):
+        parser.error("name the searches with --runs, or let it search with --searches")
+    out = options.out or Path("runs/proof-quick" if options.quick else "runs/proof")
+    quiet_transformers()
+    changes: dict[str, Any] = {"precision": options.precision, "data": {"corpus": options.corpus}}
+    preset = resolve(PRESETS["small"](), changes)
+    with continued_later():
+        if options.searches:
+            sources = [str(searched(preset, out, seed)) for seed in range(options.searches)]
+            found = [find_backbone(source) for source in sources]
+        elif options.runs:
+            found = [find_backbone(source) for source in options.runs]
+        else:
+            found = [Backbone.from_list(layers) for layers in FOUND]
+        check_depths(found, len(found[0].layers))
+        with Bars(log_console()) as progress:
+            wide = {"model": {"width": options.width, "layers": len(found[0].layers)}}
+            config = resolve(preset, wide, *((QUICK, QUICK_LENGTH) if options.quick else ()))
+            setting = prepare(config, progress.update)
+            proof = Proof(setting, out, options, found, progress)
+            printed = proof.figures()
+    print(json.dumps(printed))
+
+
+def searched(preset: Any, out: Path, seed: int) -> Path:
+    """The folder of a search, which is run if it is not finished. It trains finalists, and no opponents."""
+    run = out / "searches" / f"seed{seed}"
+    if not (run / "best.txt").exists():
+        config = resolve(preset, {"seed": seed, "final": {"steps": 1, "rates": [], "equal_time": False}})
+        with RunProgress(log_console()) as progress:
+            run_search(config, run, progress)
+    return run
+
+
+def save(model: nn.Module, path: Path, tokenizer: str, length: int) -> None:
+    """Saves a trained model for `transformers`, with its tokenizer."""
+    saved: Any = model.model if isinstance(model, Peer) else None
+    if isinstance(model, MaskedLM):
+        saved = from_masked_lm(model)
+    saved.save_pretrained(path)
+    as_berts(Tokenizer.from_str(tokenizer), length).save_pretrained(path)
+
+
+class Proof:
+    """The trainings of the proof, and what they show.
+
+    Args:
+        setting: Data and sizes.
+        out: Where everything is kept.
+        options: Of the command line.
+        found: The winners; the next one with each seed.
+        progress: What the user sees.
+    """
+
+    def __init__(
+        self,
+        setting: Setting,
+        out: Path,
+        options: argparse.Namespace,
+        found: Sequence[Backbone],
+        progress: Bars,
+    ) -> None:
+        self.setting, self.options, self.progress = setting, options, progress
+        # The rate is each model's own, so it is in the names of the trainings and not in the settings.
+        table = Table("proof", setting, out, options.blimp, options.quick)
+        self.measures, self.kept = table.measures, table.kept
+        self.steps = table.marks(options.tokens)[-1]
+        self.tasks = out / "tasks"
+        self.found = [self.ours(FOUND_NAME, each, setting.model) for each in found]
+        weights = Model(found[0], setting.model).parameters
+        self.others: dict[str, Contestant] = {}
+        for name, opponent in opponents(setting.space).items():
+            sizes = setting.config.model.model_copy(update=dict(opponent.trunk)).encoder_config(
+                setting.vocabulary.size, setting.config.data.length
+            )
+            model = with_parameters(Model(opponent.build(setting.space.layers), sizes), weights)
+            self.others[name] = self.ours(name, model.backbone, model.sizes)
+        size = setting.vocabulary.size, setting.space.layers, setting.model.width
+        for name in peers(*size):
+            self.others[name] = Contestant(name, partial(build_peer, name, *size), {"name": name})
+
+    def ours(self, name: str, backbone: Backbone, sizes: Any) -> Contestant:
+        """A backbone as a contestant."""
+        about = {"name": name, "backbone": backbone.to_list(), "inner": sizes.inner}
+        own = f"{name}-{backbone.key()[:8]}" if name == FOUND_NAME else name
+        return Contestant(own, partial(MaskedLM, backbone, sizes), about)
+
+    def contestant(self, name: str, seed: int) -> Contestant:
+        """The model of that name, for found ones that of the seed's search."""
+        return self.found[seed % len(self.found)] if name == FOUND_NAME else self.others[name]
+
+    def speeds(self) -> dict[str, float]:
+        """Tokens per second of training, by name; all measured one after the other."""
+        known = self.kept.find("speeds")
+        if known is None:
+            steps = 3 if self.options.quick else 12
+            each = {FOUND_NAME: self.found[0], **self.others}
+            known = {name: speed(one.build, self.setting, steps) for name, one in each.items()}
+            self.kept["speeds"] = known
+        return dict(known)
+
+    def rates(self) -> dict[str, float]:
+        """The best of the rates by contestant, at a tenth of the tokens, by validation loss."""
+        rates = self.options.rates
+        each = {one.name: one for one in (*self.found, *self.others.values())}
+        if len(rates) == 1:
+            return dict.fromkeys(each, rates[0])
+        tenth = max(self.steps // 10, 8)
+        ladders = {
+            (name, rate): Ladder(f"{name}-rate{rate:g}", one.build, one.about, RATE_SEED, rate, (tenth,))
+            for name, one in each.items()
+            for rate in rates
+        }
+        readings = self.climbed(list(ladders.values()))
+        return {
+            name: best_rate(
+                [(readings[ladders[name, rate].name][tenth].get("selection_loss"), rate) for rate in rates]
+            )
+            for name in each
+        }
+
+    def climbed(self, ladders: list[Ladder]) -> dict[str, dict[int, dict[str, Any]]]:
+        """What the trainings were measured at, by name."""
+        unique = list({ladder.name: ladder for ladder in ladders}.values())
+        return climb_all(unique, self.measures, self.kept, self.options.workers, self.progress)
+
+    def trained(self) -> dict[str, dict[int, dict[int, dict[str, Any]]]]:
+        """Readings by name, seed and mark; all have the first seed, the strongest have all."""
+        rates = self.rates()
+
+        def train(names: Sequence[str], seeds: Sequence[int]) -> dict[tuple[str, int], Any]:
+            ladders = {
+                (name, seed): self.ladder(self.contestant(name, seed), name, seed, rates)
+                for seed in seeds
+                for name in names
+            }
+            readings = self.climbed(list(ladders.values()))
+            return {key: readings[ladder.name] for key, ladder in ladders.items()}
+
+        first = train([FOUND_NAME, *self.others], [0])
+        losses = {name: first[name, 0][self.steps].get("selection_loss") for name in self.others}
+        whole = {name: loss for name, loss in losses.items() if loss is not None}
+        strongest = sorted(whole, key=whole.__getitem__)[:STRONGEST]
+        rest = range(1, self.options.seeds)
+        rows = first | (train([FOUND_NAME, *strongest], rest) if rest else {})
+        return {
+            name: {seed: reading for (own, seed), reading in rows.items() if own == name}
+            for name in (FOUND_NAME, *self.others)
+        }
+
+    def ladder(self, one: Contestant, name: str, seed: int, rates: Mapping[str, float]) -> Ladder:
+        """The training of a contestant: measured on the way, at equal tokens, and at equal time."""
+        marks = {self.steps // 4, self.steps // 2, self.steps, self.equal_time(name)}
+        length = self.setting.config.data.length
+        path = self.tasks / folder(name, seed)
+        keep = partial(save, path=path, tokenizer=self.setting.tokenizer.to_str(), length=length)
+        rate = rates[one.name]
+        return Ladder(
+            f"{one.name}-rate{rate:g}-seed{seed}",
+            one.build,
+            one.about,
+            seed,
+            rate,
+            tuple(sorted(marks)),
+            self.steps,
+            keep,
+        )
+
+    def equal_time(self, name: str) -> int:
+        """Steps that a model makes while the winner makes its own."""
+        speeds = self.speeds()
+        return max(round(self.steps * speeds[name] / speeds[FOUND_NAME]), 8)
+
+    def figures(self) -> dict[str, Any]:
+        """What is printed."""
+        speeds, rows = self.speeds(), self.trained()
+
+        def figure(name: str, seed: int, kind: str) -> float | None:
+            """Higher is better; None where the training diverged or nothing was measured."""
+            mark = self.equal_time(name) if kind == "equal_time" else self.steps
+            reading = rows[name][seed][mark]
+            if kind == "blimp":
+                return 100 * reading["minimal_pairs"]["all"] if "minimal_pairs" in reading else None
+            loss = reading.get("val_loss")
+            return None if loss is None else -loss
+
+        printed: dict[str, Any] = {}
+        every: dict[str, Any] = {}
+        for kind, key in (
+            ("equal_tokens", "loss_gap_equal_tokens"),
+            ("equal_time", "loss_gap_equal_time"),
+            ("blimp", "blimp_gap"),
+        ):
+            values = {
+                name: {seed: value for seed in seeds if (value := figure(name, seed, kind)) is not None}
+                for name, seeds in rows.items()
+            }
+            own = values.pop(FOUND_NAME)
+            found = gaps(
+                {
+                    name: [own[seed] - value for seed, value in theirs.items() if seed in own]
+                    for name, theirs in values.items()
+                }
+            )
+            every[key] = {name: asdict(gap) for name, gap in found.items()}
+            seeds = max((gap.seeds for gap in found.values()), default=0)
+            # The winner's least gap is the one to the strongest.
+            strongest = min(
+                (name for name, gap in found.items() if gap.seeds == seeds),
+                key=lambda name: found[name].mean,
+                default=None,
+            )
+            gap = None if strongest is None else found[strongest]
+            printed[key] = gap and gap.mean
+            printed |= {f"{key}_low": gap and gap.low, f"{key}_high": gap and gap.high}
+            printed[f"{key}_opponent"] = strongest
+        return {
+            "benchmark": "proof",
+            "quick": self.options.quick,
+            "corpus": self.options.corpus.rstrip("/").rsplit("/", 1)[-1],
+            "tokens": self.steps * self.measures.batch_size * self.setting.config.data.length,
+            "seeds": self.options.seeds,
+            **printed,
+            "gaps": every,
+            "found": [one.about["backbone"] for one in self.found],
+            "rows": self.rows(rows, speeds),
+        }
+
+    def rows(self, rows: Mapping[str, dict[int, Any]], speeds: Mapping[str, float]) -> dict[str, Any]:
+        """The figures of each model, for the seeds that it has."""
+        ours = [reading for seeds in rows.values() for reading in seeds.values() if _uniformity(reading)]
+        worst = max((min(loss for loss, _ in _uniformity(reading)) for reading in ours), default=0.0)
+        printed: dict[str, Any] = {}
+        for name, seeds in rows.items():
+            last = {seed: reading[self.steps] for seed, reading in seeds.items()}
+            time = {seed: reading[self.equal_time(name)] for seed, reading in seeds.items()}
+            build = self.contestant(name, 0).build
+            printed[name] = {
+                "parameters": sum(weight.numel() for weight in build().parameters()),
+                "tokens_per_second": round(speeds[name]),
+                "losses": {seed: each.get("val_loss") for seed, each in last.items()},
+                "losses_equal_time": {seed: each.get("val_loss") for seed, each in time.items()},
+                "blimp": {seed: each.get("minimal_pairs") for seed, each in last.items()},
+                "uniformity_at_loss": {
+                    "loss": worst,
+                    **{str(seed): at_equal_loss(_uniformity(each), worst) for seed, each in seeds.items()},
+                },
+                "tasks": self.fine_tuned(name) if len(seeds) == self.options.seeds else None,
+            }
+        return printed
+
+    def fine_tuned(self, name: str) -> dict[str, Any] | None:
+        """Scores of the first seed's model on the tasks; None where it diverged, or there are no tasks."""
+        if self.options.glue is None or not (self.tasks / folder(name, 0)).exists():
+            return None
+        options = self.options
+        tasks = Tasks(options.corpus, options.glue, self.tasks, options.quick, None, options.wnut)
+        with Bars(log_console()) as progress:
+            return {task: figures(scored(name, 0, task, tasks, progress)) for task in tasks.tasks}
+
+
+def _uniformity(readings: Mapping[int, dict[str, Any]]) -> list[tuple[float, float]]:
+    """Loss and mean uniformity of the layers at each mark; none of models of `transformers`."""
+    return [
+        (each["val_loss"], fmean(each["uniformity"][1:]))
+        for each in readings.values()
+        if "uniformity" in each
+    ]
+
+
+if __name__ == "__main__":
+    main()

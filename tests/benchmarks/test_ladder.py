@@ -1,0 +1,109 @@
+"""A training to marks: continued bit by bit, and made again where a file is missing or damaged."""
+
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tiny
+
+from autobert_zero.errors import UserError
+from autobert_zero.nn import MaskedLM
+from autobert_zero.progress import Bars, log_console
+from autobert_zero.search_runs.prepare import prepare
+from autobert_zero.space import Backbone
+
+
+@pytest.fixture(scope="module")
+def setting(corpus_file: Path) -> Any:
+    return prepare(tiny.modern(corpus_file))
+
+
+@pytest.fixture
+def climbed(setting: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    from kept import Kept
+    from truth import ladder
+
+    monkeypatch.setattr(ladder, "SEGMENT", 4)
+    measures = ladder.Measures(setting.data, setting.vocabulary, "cpu", "fp32", 4, 8)
+    backbones = {"conv": "conv 3\nconv 5", "gated": "P * (previous(Q) + K + next(V))\nconv 3"}
+
+    def climb(marks: tuple[int, ...], folder: str = "out", workers: int = 1) -> dict[str, Any]:
+        kept = Kept(tmp_path / folder, {"text": "made up"})
+        ladders = [
+            ladder.Ladder(name, partial(MaskedLM, Backbone.parse(text), setting.model), {}, 0, 1e-3, marks)
+            for name, text in backbones.items()
+        ]
+        with Bars(log_console()) as progress:
+            found = ladder.climb_all(ladders, measures, kept, workers, progress)
+        return {name: {mark: _untimed(each) for mark, each in row.items()} for name, row in found.items()}
+
+    return climb
+
+
+def _untimed(reading: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in reading.items() if not name.startswith("seconds")}
+
+
+def test_a_training_goes_on_to_a_later_mark(climbed: Any, tmp_path: Path) -> None:
+    whole = climbed((6, 14))
+    assert climbed((6,), "parts") == {name: {6: row[6]} for name, row in whole.items()}
+    assert climbed((6, 14), "parts") == whole
+    # A mark's branch leaves the training as it is: without the first one the second is the same.
+    assert climbed((14,), "direct") == {name: {14: row[14]} for name, row in whole.items()}
+    assert whole["conv"][6]["tokens"] == 6 * 4 * 16
+    assert whole["conv"][14]["val_loss"] != whole["conv"][6]["val_loss"]
+    assert len(whole["gated"][14]["uniformity"]) == 3
+
+
+def test_only_what_is_missing_or_damaged_is_trained_again(
+    climbed: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from truth import ladder
+
+    whole = climbed((6, 14))
+    trained: list[str] = []
+
+    def watched(one: Any, mark: int, *rest: Any) -> Any:
+        trained.append(f"{one.name} {mark}")
+        return climb(one, mark, *rest)
+
+    climb = ladder.climb
+    monkeypatch.setattr(ladder, "climb", watched)
+    assert climbed((6, 14)) == whole
+    assert trained == []
+    result = tmp_path / "out" / "conv.json"
+    result.write_text(result.read_text()[:40])
+    assert climbed((6, 14)) == whole
+    assert trained == ["conv 6", "conv 14"]
+    trained.clear()
+    (tmp_path / "out" / "gated.json").unlink()
+    (tmp_path / "out" / "checkpoints" / "gated.safetensors").write_bytes(b"half")
+    assert climbed((6, 14)) == whole
+    assert trained == ["gated 6", "gated 14"]
+
+
+@pytest.mark.slow
+def test_workers_change_nothing(climbed: Any) -> None:
+    assert climbed((6, 12), "two", workers=2) == climbed((6, 12), "one")
+
+
+def test_a_folder_of_other_data_trunk_or_versions_is_refused_by_name(
+    setting: Any, corpus_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import horizon
+
+    def open_with(one: Any) -> None:
+        horizon.Table("horizon", one, tmp_path, None)
+
+    open_with(setting)
+    open_with(setting)
+    with pytest.raises(UserError, match="results of norm pre, not post"):
+        open_with(prepare(tiny.modern(corpus_file, model={"norm": "post"})))
+    other = replace(setting, corpus=replace(setting.corpus, identity="other"))
+    with pytest.raises(UserError, match=f"results of text {setting.corpus.identity}, not other"):
+        open_with(other)
+    monkeypatch.setattr(horizon, "versions", lambda: dict.fromkeys(horizon.VERSIONS, "0.1"))
+    with pytest.raises(UserError, match=r"torch \S+, not 0.1"):
+        open_with(setting)

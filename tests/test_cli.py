@@ -138,12 +138,18 @@ class TestDescribe:
 
     @pytest.mark.parametrize("text", ["conv 65\nQ + K\n", '["conv 65", "Q + K"]', "\ufeffconv 65\nQ + K"])
     def test_standard_input(self, text: str, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("sys.stdin", io.StringIO(text.removeprefix("\ufeff")))
+        monkeypatch.setattr("sys.stdin", io.StringIO(text))
         assert tiny.command("describe", "-").out == tiny.command("describe", "conv 65\nQ + K").out
 
     def test_what_is_wrong_in_the_standard_input(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("sys.stdin", io.StringIO("conv 3\nconv 4\n"))
         assert refused("describe", "-").startswith("standard input: line 2: a convolution has a kernel")
+        monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO("conv 3".encode("utf-16"))))
+        assert refused("describe", "-").startswith(
+            "standard input is not a readable text file: 'utf-8' codec"
+        )
+        monkeypatch.setattr("sys.stdin", None)
+        assert refused("describe", "-").startswith("the standard input is closed; name a file")
 
     @pytest.mark.parametrize("name", ["config.json", "pretrain.yaml"])
     def test_the_folder_of_a_model(self, folder: Path, name: str) -> None:

@@ -56,6 +56,13 @@ def test_drivers_errors_are_cleaned() -> None:
     )
 
 
+@pytest.mark.parametrize("secret", ["a", "im"])
+def test_short_secrets_are_no_gaps_in_words(secret: str) -> None:
+    """Which letters are missing would tell them."""
+    url = f"postgresql://me:{secret}@host/db"
+    assert hide_secrets(f"Failed to import it with PWD={secret};", url) == "Failed to import it with PWD=***;"
+
+
 def test_commands_are_cleaned() -> None:
     assert hide_passwords("--set=storage=mysql://me:secret@host/db") == (
         "--set=storage=mysql://me:***@host/db"

@@ -1,11 +1,14 @@
-"""Standard output and error that may lose their reader, as with `| head` or a terminal that closes."""
+"""Standard streams: output and error that may lose their reader, as with `| head`; input as bytes."""
 
 import errno
+import io
 import os
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any, TextIO
+from typing import IO, Any, TextIO
+
+from autobert_zero.errors import UserError
 
 _NOBODY_READS = {errno.EPIPE, errno.EIO}
 """Of a pipe whose reader is gone, and of a terminal that is."""
@@ -25,6 +28,20 @@ def lasting_streams() -> Iterator[None]:
 def reader_gone(stream: Any) -> bool:
     """Whether what is written to the stream is dropped, since nobody reads it any more."""
     return isinstance(stream, _Lasting) and stream.dropped
+
+
+def stdin_bytes() -> IO[bytes]:
+    """The standard input before any decoding.
+
+    Raises:
+        UserError: It is closed.
+    """
+    if sys.stdin is None:
+        raise UserError("the standard input is closed; name a file")
+    stream: Any = getattr(sys.stdin, "buffer", None) or io.BufferedReader(
+        io.BytesIO(sys.stdin.read().encode())  # a stream of text in its place has no bytes
+    )
+    return stream
 
 
 def _lasting(stream: TextIO | None) -> Any:

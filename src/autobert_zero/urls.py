@@ -6,6 +6,8 @@ from urllib.parse import unquote, unquote_plus
 _HIDDEN = "***"
 _NAME = re.compile(r"[\w.-]+")
 _URL = re.compile(r"[A-Za-z][\w+.-]*://\S+")
+_SHORT = 4
+"""Secrets of fewer characters are hidden as whole words only: `F***iled` would tell the password `a`."""
 
 
 def hide_password(url: str) -> str:
@@ -32,7 +34,8 @@ def hide_secrets(text: str, url: str) -> str:
     """A text about a URL, such as a driver's error, without its passwords in any spelling."""
     text = text.replace(url, hide_password(url))
     for secret in sorted(secrets_of(url), key=len, reverse=True):
-        text = text.replace(secret, _HIDDEN)
+        whole = (r"(?<!\w)", r"(?!\w)") if len(secret) < _SHORT else ("", "")
+        text = re.sub(re.escape(secret).join(whole), _HIDDEN, text)
     return text
 
 

@@ -118,6 +118,7 @@ def test_heads_come_and_go(saved: Path, tmp_path: Path) -> None:
         "encoder.pooler.dense.bias",
     }
     assert torch.equal(classifier.encoder(**batch()).last_hidden_state, expected)
+    assert classifier.num_labels == 5  # as the classifiers of transformers have it
     assert classifier.classifier.weight.shape == (5, 16)
     without.save_pretrained(tmp_path)
     again = AutoBertZeroForPreTraining.from_pretrained(tmp_path)
@@ -201,6 +202,9 @@ def test_other_sizes_are_refused(saved: Path) -> None:
     for name, value in {"hidden_size": 32, "num_attention_heads": 2, "intermediate_size": 32}.items():
         with pytest.raises(UserError, match="tensors of another size"):
             AutoModel.from_pretrained(saved, **{name: value})
+    with pytest.raises(UserError) as refused:  # the head that is not loaded is no part of it
+        AutoModel.from_pretrained(saved, intermediate_size=32)
+    assert "not used" not in str(refused.value)
     model = AutoModel.from_pretrained(saved, config=wider, ignore_mismatched_sizes=True)
     assert model.embeddings.token.weight.shape == (VOCABULARY + 1, 16)
 

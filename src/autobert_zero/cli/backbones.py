@@ -3,7 +3,6 @@
 import errno
 import json
 import re
-import sys
 from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,9 +10,12 @@ from typing import TYPE_CHECKING
 from autobert_zero.cli.app import STDIN
 from autobert_zero.errors import UserError
 from autobert_zero.sources import expanded
+from autobert_zero.streams import stdin_bytes
 
 if TYPE_CHECKING:
     from autobert_zero.space import Backbone
+
+_STDIN = Path("standard input")
 
 HELP = (
     "A formula, a stack (bert, hybrid, convolution, rotary, rotary-hybrid, wide-hybrid, gated-convolution), "
@@ -42,7 +44,7 @@ def find_backbone(source: str, layers: int | None = None, purpose: str = "") -> 
     if source in ZOO:
         return ZOO[source].backbone
     if source == STDIN:
-        return _parse(sys.stdin.read(), "standard input")
+        return _parse(_text(_STDIN), str(_STDIN))
     path = _existing(source)
     if path is None:
         return _formula(source, purpose)
@@ -118,7 +120,8 @@ def _settings(path: Path) -> dict[str, object]:
 
 def _text(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8-sig")
+        content = stdin_bytes().read() if path is _STDIN else path.read_bytes()
+        return content.decode("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path} is not a readable text file: {error}") from None
 

@@ -183,6 +183,7 @@ class _Classifier(AutoBertZeroPreTrainedModel):
         dropout = config.classifier_dropout
         self.dropout = nn.Dropout(config.hidden_dropout_prob if dropout is None else dropout)
         self.classifier = nn.Linear(_width(self.encoder), classes)
+        self.num_labels = classes
         self.post_init()
 
 

@@ -141,8 +141,9 @@ class AutoBertZeroPreTrainedModel(PreTrainedModel):
         check_backbone(source, stored, model.config.parse_backbone(), info)
         check_encoder(source, info)
         if info["mismatched_keys"] and not may_mismatch:
+            wrong = tensor_differences(info | {"missing_keys": [], "unexpected_keys": []})
             raise SizeError(
-                f"{source}: tensors of another size: {listed(tensor_differences(info))}; with "
+                f"{source}: tensors of another size: {listed(wrong)}; with "
                 "ignore_mismatched_sizes=True they start from new weights"
             )
         return (model, info) if wants_info else model

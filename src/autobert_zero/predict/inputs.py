@@ -1,14 +1,11 @@
 """The inputs of predictions: lines of files and of the standard input, or tables, by their names."""
 
-import io
 import json
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain, islice
 from pathlib import Path
-from typing import IO, Any
 
 from autobert_zero.data.folder import PROSE, ending
 from autobert_zero.data.lines import decode_lines
@@ -23,6 +20,7 @@ from autobert_zero.data.tables import (
 )
 from autobert_zero.errors import UserError
 from autobert_zero.sources import expanded
+from autobert_zero.streams import stdin_bytes
 
 STDIN = "-"
 """Stands for the standard input."""
@@ -87,7 +85,7 @@ def open_input(source: str) -> RowInput:
 
 def _stdin() -> RowInput:
     """The standard input: JSON lines if its first line is a JSON object, else one text per line."""
-    lines = whole_lines(decode_lines(_bytes(), str(_STDIN)))
+    lines = whole_lines(decode_lines(stdin_bytes(), str(_STDIN)))
     first = list(islice(lines, 1))
     lines = chain(first, lines)
     if first and _is_object(first[0]):
@@ -101,15 +99,6 @@ def _input(name: Path, lines: bool, again: bool, read: Callable[[], Examples]) -
     start = list(islice(examples, SAMPLE))
     sample = [example for _, example in start]
     return RowInput(name, lines, sample, again, read if again else lambda: chain(start, examples))
-
-
-def _bytes() -> IO[bytes]:
-    if sys.stdin is None:
-        raise UserError("the standard input is closed; name a file")
-    stream: Any = getattr(sys.stdin, "buffer", None) or io.BufferedReader(
-        io.BytesIO(sys.stdin.read().encode())  # a stream of text in its place has no bytes
-    )
-    return stream
 
 
 def _is_object(line: str) -> bool:

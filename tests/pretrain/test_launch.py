@@ -4,15 +4,26 @@ from types import SimpleNamespace
 
 import accelerate
 import pytest
+from accelerate.state import AcceleratorState
 from accelerate.utils import DistributedType
 
 from autobert_zero.errors import UserError
 from autobert_zero.pretrain.launch import launched
 
+PLACE = ("MASTER_PORT", "RANK", "LOCAL_RANK")
+"""What a launcher says of a process, besides the number of them."""
+
 
 @pytest.fixture(autouse=True)
 def _no_launcher(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("WORLD_SIZE", "PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MASTER_ADDR", "ACCELERATE_USE_CPU"):
+    for name in (
+        "WORLD_SIZE",
+        "PMI_SIZE",
+        "OMPI_COMM_WORLD_SIZE",
+        "MASTER_ADDR",
+        "ACCELERATE_USE_CPU",
+        *PLACE,
+    ):
         monkeypatch.delenv(name, raising=False)
 
 
@@ -53,6 +64,27 @@ def test_accelerate_has_to_see_every_process(monkeypatch: pytest.MonkeyPatch, na
     with pytest.raises(UserError, match="2 processes were started, but Accelerate sees 1 on device 'cpu'"):
         launched("cpu")
     assert given["cpu"] is True
+
+
+@pytest.mark.parametrize(
+    ("environment", "cause"),
+    [
+        ({"RANK": "0", "LOCAL_RANK": "0"}, "MASTER_ADDR"),
+        ({"RANK": "0", "LOCAL_RANK": "0", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "http"}, "http"),
+    ],
+)
+def test_processes_that_no_launcher_started(
+    monkeypatch: pytest.MonkeyPatch, environment: dict[str, str], cause: str
+) -> None:
+    """As in a job of a scheduler that sets the number of processes only."""
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    try:
+        with pytest.raises(UserError, match=f"cannot join them .*{cause}.* or unset WORLD_SIZE"):
+            launched("cpu")
+    finally:
+        AcceleratorState._reset_state(reset_partial_state=True)
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from autobert_zero.data.shares import PATIENCE
 from autobert_zero.devices import find_device
-from autobert_zero.errors import UserError
+from autobert_zero.errors import UserError, first_line
 from autobert_zero.extras import require
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def launched(device: str) -> "Accelerator | None":
         if "ACCELERATE_USE_CPU" in os.environ and "MASTER_ADDR" in os.environ:
             raise UserError(
                 "accelerate launch started one process where several were asked for, as it does on CPUs; "
-                "use torchrun --nproc-per-node N -m autobert_zero.cli pretrain ..."
+                f"use {_torchrun('N')}"
             )
         return None
     require("a pre-training in several processes", "pretrain", "accelerate")
@@ -39,16 +39,21 @@ def launched(device: str) -> "Accelerator | None":
     from accelerate.utils import DistributedType, InitProcessGroupKwargs
 
     kind = find_device(device).type
-    accelerator = Accelerator(
-        cpu=kind == "cpu",
-        mixed_precision="no",  # the config's precision decides, not the launcher's
-        kwargs_handlers=[InitProcessGroupKwargs(timeout=PATIENCE)],
-    )
+    try:
+        accelerator = Accelerator(
+            cpu=kind == "cpu",
+            mixed_precision="no",  # the config's precision decides, not the launcher's
+            kwargs_handlers=[InitProcessGroupKwargs(timeout=PATIENCE)],
+        )
+    except (ValueError, KeyError, OSError, RuntimeError) as error:  # what is missing, each in its own way
+        raise UserError(
+            f"the environment says that {count} processes were started, but this one cannot join them "
+            f"({first_line(error)}); start them with {_torchrun(count)}, or unset {', '.join(_counts())}"
+        ) from error
     if accelerator.num_processes != count:
         raise UserError(
             f"{count} processes were started, but Accelerate sees {accelerator.num_processes} on device "
-            f"{kind!r}; start them with torchrun --nproc-per-node {count} -m autobert_zero.cli pretrain ..., "
-            "or choose another device"
+            f"{kind!r}; start them with {_torchrun(count)}, or choose another device"
         )
     chosen = accelerator.distributed_type
     if chosen in (DistributedType.DEEPSPEED, DistributedType.MEGATRON_LM):
@@ -61,12 +66,19 @@ def launched(device: str) -> "Accelerator | None":
     return accelerator
 
 
+def _torchrun(count: int | str) -> str:
+    return f"torchrun --nproc-per-node {count} -m autobert_zero.cli pretrain ..."
+
+
+def _counts() -> dict[str, str]:
+    """The variables that say how many processes were started."""
+    values = {name: os.environ.get(name, "").strip() for name in _COUNTS}
+    return {name: text for name, text in values.items() if text}
+
+
 def _started() -> int:
     """The number of processes that a launcher started, 1 without one."""
-    for name in _COUNTS:
-        text = os.environ.get(name, "").strip()
-        if not text:
-            continue
+    for name, text in _counts().items():
         if not text.isdecimal() or int(text) < 1:
             raise UserError(f"{name} is {text!r} in the environment, not a number of processes; unset it")
         return int(text)

@@ -13,6 +13,7 @@ from torch import Tensor
 from autobert_zero.encoder_config import EncoderConfig
 from autobert_zero.nn import MaskedLM
 from autobert_zero.nn.teacher_bank import TeacherBank
+from autobert_zero.search.comparison import Training
 from autobert_zero.search.config import LimitsConfig, SearchConfig
 from autobert_zero.search.limits import Costs, Limits
 from autobert_zero.search.progress import RunProgress
@@ -35,10 +36,10 @@ class Recorded:
         self.models: dict[str, MaskedLM] = {}
         monkeypatch.setattr(StudentTrainer, "run", self.run)
 
-    def run(self, name: str, backbone: Backbone, weights: Weights, *rest: Any) -> Distilled:
-        model = MaskedLM(backbone, SIZES).eval()
-        model.load_state_dict(weights(backbone))
-        self.models[name] = model
+    def run(self, training: Training, weights: Weights) -> Distilled:
+        model = MaskedLM(training.model.backbone, SIZES).eval()
+        model.load_state_dict(weights(training.model.backbone))
+        self.models[training.name] = model
         loss = 1 + len(self.models) / 10
         return Distilled("complete", selection_loss=loss, val_loss=loss)
 

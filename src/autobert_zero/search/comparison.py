@@ -59,6 +59,11 @@ class FinalResult(Protocol):
     """The result of a training; see `training.scratch.Result`."""
 
     @property
+    def status(self) -> str:
+        """`complete` or `diverged`."""
+        ...
+
+    @property
     def selection_loss(self) -> float | None:
         """On validation text, which choices are made by; None where it diverged."""
         ...
@@ -128,12 +133,18 @@ def compare_models(
         }
         for name, model in models.items()
     }
-    whole = {name: loss for name in models if name != "best" and (loss := results[name].val_loss) is not None}
-    summary["strongest"] = strongest = min(whole, key=whole.__getitem__) if whole else None
+    losses = {name: results[name].val_loss for name in models if name != "best"}
+    summary["strongest"] = strongest = lowest(losses)
     summary["equal_weights"] = None
     if strongest is not None:
         summary["equal_weights"] = _at_equal_weights(models, strongest, final, rates, seed, train)
     return summary
+
+
+def lowest(losses: Mapping[str, float | None]) -> str | None:
+    """The name of the lowest loss; None where all diverged."""
+    whole = {name: loss for name, loss in losses.items() if loss is not None}
+    return min(whole, key=whole.__getitem__) if whole else None
 
 
 def best_rates(models: Mapping[str, Model], final: FinalConfig, seed: int, train: Train) -> dict[str, float]:
@@ -148,10 +159,10 @@ def best_rates(models: Mapping[str, Model], final: FinalConfig, seed: int, train
     }
     results = train(list(trials.values()))
     losses = {key: results[training.name].selection_loss for key, training in trials.items()}
-    return {name: best_rate([(losses[name, rate], rate) for rate in rates]) for name in models}
+    return {name: _best_rate([(losses[name, rate], rate) for rate in rates]) for name in models}
 
 
-def best_rate(tried: list[tuple[float | None, float]]) -> float:
+def _best_rate(tried: list[tuple[float | None, float]]) -> float:
     """The rate with the lowest loss; the lowest rate where all diverged."""
     whole = [(loss, rate) for loss, rate in tried if loss is not None]
     return min(whole)[1] if whole else min(rate for _, rate in tried)

@@ -1,15 +1,17 @@
 """Who is trained for longer after a search: the best candidates, and the best of what it was given."""
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
+from autobert_zero.encoder_config import EncoderConfig
 from autobert_zero.errors import UserError
 from autobert_zero.run_folder.names import LEADERBOARD
+from autobert_zero.search.comparison import Model, Train, Training
 from autobert_zero.search.ranking import newest_scores
 from autobert_zero.search.rungs import rung_metric, rung_steps
-from autobert_zero.search.training_config import ProxyConfig
+from autobert_zero.search.training_config import FinalConfig, ProxyConfig
 from autobert_zero.search.trial import Status, Trial
 
 
@@ -78,33 +80,25 @@ def choose_finalists(trials: Sequence[Trial], proxy: ProxyConfig, count: int) ->
     return chosen
 
 
-class Screened(Protocol):
-    """The result of a finalist's training."""
-
-    @property
-    def status(self) -> str:
-        """`complete` or `diverged`."""
-        ...
-
-    @property
-    def selection_loss(self) -> float | None:
-        """On validation text; None where it diverged."""
-        ...
-
-
 def screen(
     trials: Sequence[Trial],
     proxy: ProxyConfig,
-    count: int,
-    train: Callable[[Sequence[Trial]], Sequence[Screened]],
+    final: FinalConfig,
+    sizes: EncoderConfig,
+    seed: int,
+    train: Train,
 ) -> tuple[Trial, list[dict[str, Any]]]:
-    """Chooses the winner of a search among its finalists.
+    """Trains the finalists of a search and chooses its winner.
 
     Args:
         trials: All of a search.
         proxy: How they were trained.
-        count: How many finalists there are; the best of what the search was given may come beside them.
-        train: Trains finalists; the results are in their order.
+        final: How many finalists there are, and how they are trained; the best of what the search was given
+            may come beside them.
+        sizes: Of all candidates.
+        seed: Seed of weights and batches. Another one than the comparison's: the winner must not be the one
+            with the luckiest start there.
+        train: Trains.
 
     Returns:
         The finalist with the lowest loss on validation text, and what was seen of all of them.
@@ -113,8 +107,19 @@ def screen(
         UserError: No candidate was scored, or every finalist diverged.
     """
     standing = standings(trials, proxy)
-    finalists = [trials[number] for number in choose_finalists(trials, proxy, count)]
-    results = train(finalists)
+    finalists = [trials[number] for number in choose_finalists(trials, proxy, final.finalists)]
+    trainings = [
+        Training(
+            f"screening-{trial.proposal.number}",
+            Model(trial.proposal.backbone, sizes),
+            final.screening_steps,
+            final.learning_rate,
+            seed,
+        )
+        for trial in finalists
+    ]
+    trained = train(trainings)
+    results = [trained[training.name] for training in trainings]
     losses = {
         index: result.selection_loss
         for index, result in enumerate(results)

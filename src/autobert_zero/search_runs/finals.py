@@ -70,9 +70,10 @@ class Finals:
             UserError: No candidate was scored, or every finalist diverged.
         """
         config, setting = self._setting.config, self._setting
-        # Another seed than the comparison's: the winner must not be the one with the luckiest start there.
         screening_seed = config.seed + _SEEDS_OF_RUNS
-        winner, screening = self._screen(trials, screening_seed)
+        winner, screening = screen(
+            trials, config.proxy, config.final, setting.model, screening_seed, self.train
+        )
         models = {"best": Model(winner.proposal.backbone, setting.model)}
         for name, opponent in opponents(setting.space).items():
             sizes = config.model.model_copy(update=dict(opponent.trunk))
@@ -92,25 +93,6 @@ class Finals:
         summary["best"]["trial"] = winner.proposal.number
         summary["screening"] = screening
         return summary
-
-    def _screen(self, trials: Sequence[Trial], seed: int) -> tuple[Trial, list[dict[str, Any]]]:
-        """The finalist with the lowest validation loss from scratch, and what was seen of all of them."""
-        config = self._setting.config
-
-        def train(finalists: Sequence[Trial]) -> list[Result]:
-            trainings = [
-                Training(
-                    f"screening-{trial.proposal.number}",
-                    Model(trial.proposal.backbone, self._setting.model),
-                    config.final.screening_steps,
-                    config.final.learning_rate,
-                    seed,
-                )
-                for trial in finalists
-            ]
-            return list(self.train(trainings).values())
-
-        return screen(trials, config.proxy, config.final.finalists, train)
 
     def train(self, trainings: Sequence[Training]) -> dict[str, Result]:
         """Trains what is not in the folder yet; results by name."""

@@ -1,7 +1,6 @@
 """The end of a search from a model: finalists are distilled, then the winner beside its opponents."""
 
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -12,19 +11,18 @@ from autobert_zero.nn import MaskedLM
 from autobert_zero.nn.teacher_bank import TeacherBank
 from autobert_zero.progress import Reporter
 from autobert_zero.search.board import Board
-from autobert_zero.search.comparison import best_rate
+from autobert_zero.search.comparison import Model, Train, Training, best_rates, lowest
 from autobert_zero.search.finalists import screen
 from autobert_zero.search.limits import ROUNDING, Limits
 from autobert_zero.search.trial import Trial
 from autobert_zero.search_runs.evaluate import ProxyEvaluator
 from autobert_zero.search_runs.prepare import Setting
-from autobert_zero.search_runs.student_training import Distilled, StudentTrainer
+from autobert_zero.search_runs.student_training import StudentTrainer, Weights
 from autobert_zero.space import Backbone
 from autobert_zero.zoo import students
 
 _SEEDS = 2**29
-"""Those of the reported distillations; the screening has others: the winner must not be the one with the
-luckiest batches."""
+"""Those of the reported distillations; the screening has others, see `screen`."""
 
 _FIRST_HALF = "first-half"
 """The opponent that starts from weights of its own, and so in the letters of the teacher's formulas."""
@@ -68,7 +66,10 @@ class StudentFinals:
             UserError: No candidate was scored, or every finalist diverged.
         """
         seed = self._setting.config.seed % _SEEDS
-        winner, screening = self._screen(trials, seed + _SEEDS)
+        config = self._setting.config
+        winner, screening = screen(
+            trials, config.proxy, config.final, self._setting.model, seed + _SEEDS, self._train(self._shared)
+        )
         best = winner.proposal.backbone
         limit = self._latency(best) * (1 + ROUNDING)
         rows: dict[str, dict[str, Any]] = {}
@@ -86,15 +87,13 @@ class StudentFinals:
             }
         rows["best"]["trial"] = winner.proposal.number
         losses = {
-            name: row["val_loss"]
-            for name, row in rows.items()
-            if name != "best" and row["within_latency"] and row["val_loss"] is not None
+            name: row["val_loss"] for name, row in rows.items() if name != "best" and row["within_latency"]
         }
         teacher = {"model": self._start.teacher.name, **self._costs(self._start.backbone)}
         return {
             **rows,
             "teacher": teacher,
-            "strongest": min(losses, key=losses.__getitem__) if losses else None,
+            "strongest": lowest(losses),
             "screening": screening,
         }
 
@@ -121,43 +120,17 @@ class StudentFinals:
             for name, backbone in chosen.items()
         }
 
-    def _screen(self, trials: Sequence[Trial], seed: int) -> tuple[Trial, list[dict[str, Any]]]:
-        """The finalist with the lowest loss on validation text, and what was seen of all of them."""
-        config = self._setting.config
-
-        def distil(finalists: Sequence[Trial]) -> list[Distilled]:
-            return [
-                self._trainer.run(
-                    f"screening-{trial.proposal.number}",
-                    trial.proposal.backbone,
-                    self._shared,
-                    config.final.screening_steps,
-                    config.final.learning_rate,
-                    seed,
-                )
-                for trial in finalists
-            ]
-
-        return screen(trials, config.proxy, config.final.finalists, distil)
+    def _train(self, weights: Weights) -> Train:
+        """Distils students that start with some weights."""
+        return lambda trainings: {each.name: self._trainer.run(each, weights) for each in trainings}
 
     def _distilled(self, name: str, backbone: Backbone, seed: int) -> dict[str, Any]:
         """A model of the comparison at its best rate, and the rate."""
-        final = self._setting.config.final
-        weights = self._of_first_layers if name == _FIRST_HALF else self._shared
-        rates = final.rates or (final.learning_rate,)
-        rate = rates[0]
-        if len(rates) > 1:
-            short = {
-                each: self._trainer.run(
-                    f"rate-{name}-{each:g}", backbone, weights, final.screening_steps, each, seed + _SEEDS
-                )
-                for each in rates
-            }
-            rate = best_rate([(result.selection_loss, each) for each, result in short.items()])
-        return {
-            **asdict(self._trainer.run(name, backbone, weights, final.steps, rate, seed)),
-            "learning_rate": rate,
-        }
+        final, model = self._setting.config.final, Model(backbone, self._setting.model)
+        train = self._train(self._of_first_layers if name == _FIRST_HALF else self._shared)
+        rate = best_rates({name: model}, final, seed + _SEEDS, train)[name]
+        result = train([Training(name, model, final.steps, rate, seed)])[name]
+        return {**result.to_dict(), "learning_rate": rate}
 
     def _costs(self, backbone: Backbone) -> dict[str, Any]:
         sizes, tokens = self._setting.model, self._setting.config.data.length

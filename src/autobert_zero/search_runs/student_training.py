@@ -3,8 +3,9 @@
 import json
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor
 
@@ -23,6 +24,7 @@ from autobert_zero.pretrain.run import run_pretraining
 from autobert_zero.progress import Reporter
 from autobert_zero.run_folder.names import CHECKPOINTS, FINALS, METRICS, STUDENTS
 from autobert_zero.search.board import Board
+from autobert_zero.search.comparison import Training
 from autobert_zero.search_runs.prepare import Setting
 from autobert_zero.shared_config import ModelConfig
 from autobert_zero.space import Backbone
@@ -57,6 +59,10 @@ class Distilled:
     seconds: float = 0.0
     tokens_per_second: float = 0.0
 
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data, for JSON."""
+        return asdict(self)
+
 
 class StudentTrainer:
     """Distils students; what is finished in the run folder is read, not repeated.
@@ -79,24 +85,19 @@ class StudentTrainer:
         """Writes the results that come into TensorBoard's logs."""
         self._board = board
 
-    def run(
-        self, name: str, backbone: Backbone, weights: Weights, steps: int, rate: float, seed: int
-    ) -> Distilled:
-        """Distils a student, or reads what came of it before.
+    def run(self, training: Training, weights: Weights) -> Distilled:
+        """Distils a student, or reads the result of before.
 
         Args:
-            name: Names it in progress, results and its folder.
-            backbone: Its layers.
+            training: The student, which is named so in progress, results and its folder too.
             weights: What it starts with.
-            steps: Number of updates.
-            rate: Peak learning rate.
-            seed: Seed of batches and dropout.
         """
+        name = training.name
         folder = self._out / (FINALS if name == "best" else f"{STUDENTS}/{name}")
         if read_summary(folder) is None:
             start = self._out / STUDENTS / f"{name}-start"
-            config = self._config(backbone, steps, rate, seed)
-            save_model(config, weights(backbone), self._setting.tokenizer, start)
+            config = self._config(training)
+            save_model(config, weights(training.model.backbone), self._setting.tokenizer, start)
             try:
                 started = config.model_copy(update={"start": str(start.absolute())})
                 run_pretraining(started, folder, _Named(name, self._progress))
@@ -126,15 +127,15 @@ class StudentTrainer:
             self._board.write_final(name, curve, result.val_loss)
         return result
 
-    def _config(self, backbone: Backbone, steps: int, rate: float, seed: int) -> PretrainConfig:
+    def _config(self, training: Training) -> PretrainConfig:
         """A distillation as a pre-training, without what it starts from."""
-        config, sizes = self._setting.config, self._setting.model
+        config, sizes = self._setting.config, training.model.sizes
         model = {name: getattr(sizes, name) for name in ModelConfig.model_fields}
         return PretrainConfig(
-            seed=seed,
+            seed=training.seed,
             device=config.device,
             precision=config.precision,
-            backbone=tuple(backbone.to_list()),
+            backbone=tuple(training.model.backbone.to_list()),
             distil=config.distil,
             text=TextConfig(
                 corpus=config.data.corpus,
@@ -147,8 +148,12 @@ class StudentTrainer:
                 vocab_size=sizes.vocab_size,
                 max_positions=sizes.max_positions,
             ),
-            phases=(PhaseConfig(steps=steps, length=config.data.length, batch_size=config.final.batch_size),),
-            recipe=RecipeConfig(learning_rate=rate),
+            phases=(
+                PhaseConfig(
+                    steps=training.steps, length=config.data.length, batch_size=config.final.batch_size
+                ),
+            ),
+            recipe=RecipeConfig(learning_rate=training.learning_rate),
             report=ReportConfig(),
         )
 

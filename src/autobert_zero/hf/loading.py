@@ -1,4 +1,7 @@
-"""Checks around loading a checkpoint: what it is, and whether its weights are of the backbone."""
+"""Checks around loading a checkpoint: what it is, and whether its weights are of the backbone.
+
+The file is long because every way in which a checkpoint can be wrong has a line of its own for the user.
+"""
 
 import re
 from collections.abc import Callable, Iterator, Sequence

@@ -1,7 +1,8 @@
 """Layered drawing of directed acyclic graphs, top to bottom, in the manner of Sugiyama et al. 1981.
 
 Longest-path ranks, orders by barycentres, abscissas by least squares with the gaps between boxes kept. An
-edge that passes a rank has a lane of its own there, and bends only between ranks: it never meets a box.
+edge that passes a rank has a lane of its own there, and bends only between ranks: it never meets a box. The
+file is long because it is one algorithm, whose steps are of no use without each other.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """Mutations, valid by construction: each proposes only what the types of its place allow.
 
 A graph mutation is one entry of `GRAPH_MUTATIONS`: it takes a `Site` and returns the expression to put
-there, or None where it has nothing to offer at that place.
+there, or None where it has nothing to offer at that place. The file is long because strategies of users
+import all mutations, of graphs and of layers, from here.
 """
 
 from collections.abc import Callable, Sequence
@@ -158,7 +159,7 @@ def mutate_graph(
         try:
             mutated = Graph(root)
         except SpaceError:
-            continue  # the last but one input went: the only condition that is not local
+            continue  # fewer than two inputs remain: the only condition that is not local
         if root.size <= max_ops:
             return mutated, name
     return sample_graph(random, max_ops, primitives), "sample"

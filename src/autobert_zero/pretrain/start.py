@@ -16,7 +16,7 @@ from autobert_zero.hf.encoders import PretrainedEncoder, open_encoder
 from autobert_zero.nn import MaskedLM, WeightBank
 from autobert_zero.nn.inherit import inherit_weights
 from autobert_zero.run_folder import SEARCH, kind_of
-from autobert_zero.run_folder.names import BANK, FINALS, TOKENIZER
+from autobert_zero.run_folder.names import BANK, FINALS, TOKENIZER, snapshots_of
 from autobert_zero.search.config import read_search_config
 from autobert_zero.search.outputs import read_winner
 from autobert_zero.shared_config import CorpusConfig, ModelConfig
@@ -110,7 +110,7 @@ class SearchStart:
 
     def give(self, model: MaskedLM) -> None:
         """Copies the backbone's part; positions past the search's stay new."""
-        snapshots = sorted((self.run / BANK).glob("*.safetensors"))
+        snapshots = snapshots_of(self.run / BANK)
         if not snapshots:
             raise UserError(
                 f"{self.run} has no shared weights in {self.run / BANK}; choose another run to start from"

@@ -71,6 +71,11 @@ STARTED = ONLY_OF_RUNS | {kind.marker for kind in KINDS} | {TOKENIZER, LATENCIES
 """Files that a start writes before anything is trained."""
 
 
+def snapshots_of(bank: Path) -> list[Path]:
+    """The snapshots of shared weights in the `BANK` of a search, oldest first."""
+    return sorted(bank.glob("*.safetensors"))
+
+
 def kind_of(folder: Path) -> RunKind | None:
     """The kind of run in a folder; None where there is none."""
     return next((kind for kind in KINDS if (folder / kind.marker).is_file()), None)

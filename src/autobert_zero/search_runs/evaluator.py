@@ -6,6 +6,7 @@ from pathlib import Path
 
 from autobert_zero.nn import Trained
 from autobert_zero.progress import Bars
+from autobert_zero.run_folder.names import snapshots_of
 from autobert_zero.search.halving import promotion_thresholds
 from autobert_zero.search.practice import due
 from autobert_zero.search.rungs import rung_steps
@@ -47,7 +48,7 @@ class TrainingEvaluator:
 
     def restore(self, trials: Sequence[Trial]) -> int:
         """Loads the newest whole snapshot that the trials contain; warms the bank up if the run is new."""
-        if any(self.snapshots.glob("*.safetensors")) or trials:
+        if snapshots_of(self.snapshots) or trials:
             return restore_snapshot(self.evaluator.bank, self.snapshots, len(trials), self.progress.say)
         self._warm_up()
         save_snapshot(self.evaluator.bank, self.snapshots, 0)

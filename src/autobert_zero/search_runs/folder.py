@@ -20,7 +20,7 @@ from autobert_zero.run_folder import (
     started_by_this_code,
 )
 from autobert_zero.run_folder.digests import text_digest
-from autobert_zero.run_folder.names import BANK, SEED_BACKBONES, STUDY_FILE, TOKENIZER
+from autobert_zero.run_folder.names import BANK, SEED_BACKBONES, STUDY_FILE, TOKENIZER, snapshots_of
 from autobert_zero.search.config import SearchConfig, read_search_config
 from autobert_zero.search.history import History, settings_that_differ, storage_of
 from autobert_zero.search.strategies.pareto import COSTS
@@ -142,7 +142,7 @@ def history_of(out: Path, setting: Setting, say: Callable[[str], None] = lambda 
         UserError: It is missing, or belongs to another run.
     """
     config, study = setting.config, out / STUDY_FILE
-    begun = any((out / BANK).glob("*.safetensors"))
+    begun = snapshots_of(out / BANK)
     if begun and config.storage is None and not (study.exists() and study.stat().st_size):
         raise RunError(f"{study} is missing or empty, the run cannot be resumed; start another")
     weighed = config.strategy.objectives if config.strategy.name == "pareto" else ()

@@ -12,6 +12,7 @@ from torch import Tensor
 from autobert_zero.errors import UserError
 from autobert_zero.files import written_whole
 from autobert_zero.nn import NoSharing, WeightBank
+from autobert_zero.run_folder.names import snapshots_of
 
 Bank = WeightBank | NoSharing
 
@@ -87,7 +88,7 @@ def _write(state: dict[str, Tensor], folder: Path, trials: int) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     with written_whole(snapshot_path(folder, trials)) as partial:
         save_file(state, partial)
-    older = sorted(folder.glob("*.safetensors"))[:-_KEPT]
+    older = snapshots_of(folder)[:-_KEPT]
     for old in (*older, *folder.glob("*.partial")):  # a kill may have left half a file
         old.unlink()
 
@@ -109,7 +110,7 @@ def restore_snapshot(
     Raises:
         UserError: There is none, or it is of other sizes.
     """
-    for path in sorted(folder.glob("*.safetensors"), reverse=True):
+    for path in reversed(snapshots_of(folder)):
         if int(path.stem) > trials:
             continue  # written, but its trials were not recorded
         try:

@@ -15,7 +15,6 @@ from autobert_zero.report.reading import reported_pairs, reported_start, reporte
 from autobert_zero.run_folder import PRETRAINING, kind_of
 from autobert_zero.run_folder.names import METRICS, RECORD
 from autobert_zero.settings import computing_settings, read_yaml, saved_config
-from autobert_zero.shared_config import DistilConfig
 from autobert_zero.space import Backbone
 from autobert_zero.urls import hide_passwords
 
@@ -200,7 +199,7 @@ def _goal(config: PretrainConfig, teacher: str | None) -> str:
     """
     if config.distil is None:
         return f"masked tokens, {config.text.whole_words=}, {config.text.next_sentence=}"
-    losses = config.distil.model_dump(exclude={"teacher", *computing_settings(DistilConfig)})
+    losses = config.distil.model_dump(exclude={"teacher", *computing_settings(type(config.distil))})
     return f"{teacher}: {losses}" if teacher else ""
 
 

@@ -9,7 +9,7 @@ masked tokens alone (`masked`), and by masked tokens while it stays close to the
 before and after: loss of masked tokens on held-out text of the corpus, and Spearman's correlation on STS-B.
 MiniLM comes without a head that predicts masked tokens; both begin with the same new one.
 
-`--quick` takes a minute and no package or data: a tiny model with random weights, the embedded corpus and
+`--quick` takes minutes and no package or data: a tiny model with random weights, the embedded corpus and
 made-up pairs, which show that every part runs, and nothing about forgetting.
 
 Prints one JSON object as its last line: `before`, `masked` and `masked_and_own`, each with `masked_loss` and
@@ -17,16 +17,11 @@ Prints one JSON object as its last line: `before`, `masked` and `masked_and_own`
 """
 
 import argparse
-import json
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from kept import Kept
-from minilm import find_teacher, say, score, similar_pairs, tiny_teacher, train
-
-from autobert_zero.errors import UserError
-from autobert_zero.progress import quiet_transformers
+from minilm import find_teacher, finish, say, score, similar_pairs, tiny_teacher, train
 
 _STILL = 1e-12
 """A learning rate that changes nothing: what is measured after a step of it is what was there before."""
@@ -41,18 +36,8 @@ def main() -> None:
     parser.add_argument("--teacher", help="folder of a model; default: that of the installed package")
     parser.add_argument("--steps", type=int, default=300, help="of 16 x 128 tokens")
     parser.add_argument("--rate", type=float, default=1e-4, help="learning rate")
-    parser.add_argument("--quick", action="store_true", help="a minute, without a package or data")
-    options = parser.parse_args()
-    quiet_transformers()
-    missing = [name for name in ("stsb", "out") if getattr(options, name) is None]
-    if missing and not options.quick:
-        parser.error(f"name --{missing[0]}, or give --quick")
-    try:
-        with TemporaryDirectory() as temporary:
-            figures = run(options, options.out or Path(temporary))
-    except UserError as error:
-        parser.error(str(error))
-    print(json.dumps(figures))
+    parser.add_argument("--quick", action="store_true", help="minutes, without a package or data")
+    finish(parser, parser.parse_args(), ("stsb", "out"), run)
 
 
 def run(options: argparse.Namespace, out: Path) -> dict[str, Any]:
@@ -75,11 +60,8 @@ def run(options: argparse.Namespace, out: Path) -> dict[str, Any]:
             f"report.checkpoint_every={max(count // 4, 1)}",
             *more,
         )
-        command = "pretrain" if teacher is None else "distil"
         folder = out / name
-        summary = train(
-            command, folder, start=start, corpus=options.corpus, seed=0, settings=given, teacher=teacher
-        )
+        summary = train(folder, start=start, corpus=options.corpus, seed=0, settings=given, teacher=teacher)
         loss = summary["holdout_loss" if teacher is None else "holdout_masked_loss"]
         kept[name] = {"masked_loss": round(loss, 4), "spearman": round(score(folder, pairs), 2)}
         say(f"{name}: {kept[name]}")

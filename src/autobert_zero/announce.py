@@ -9,6 +9,7 @@ from autobert_zero.data.prepare import PreparedSplits
 from autobert_zero.data.tokenizer import ChosenTokenizer
 from autobert_zero.devices import describe_device
 from autobert_zero.encoder_config import TRUNK, EncoderConfig
+from autobert_zero.errors import counted
 from autobert_zero.estimate import TrainingStage, estimate_stages, uncompiled
 from autobert_zero.progress import duration
 from autobert_zero.training.precision import Precision, resolve_precision
@@ -20,9 +21,10 @@ def text_line(corpus: Corpus, data: PreparedSplits, chosen: ChosenTokenizer) -> 
     counts = [len(part) for part in (splits.train, splits.validation, splits.holdout)]
     length = splits.train.take(slice(0, 1)).shape[1]
     return (
-        f"corpus {corpus.name}: {len(corpus.paragraphs):,} documents, {sum(counts) * length:,} tokens in "
-        f"sequences of {length} ({counts[0]:,} for training, {counts[1]:,} for validation, {counts[2]:,} "
-        f"held out); read: {corpus.account}; {_tokenizer_line(chosen, data.unknown_share)}"
+        f"corpus {corpus.name}: {counted(len(corpus.paragraphs), 'document')}, "
+        f"{sum(counts) * length:,} tokens in sequences of {length} "
+        f"({counts[0]:,} for training, {counts[1]:,} for validation, {counts[2]:,} held out); "
+        f"read: {corpus.account}; {_tokenizer_line(chosen, data.unknown_share)}"
     )
 
 
@@ -54,8 +56,8 @@ def model_line(layers: int, sizes: EncoderConfig) -> str:
         if getattr(sizes, name) != getattr(default, name)
     ]
     return (
-        f"model of {layers} layers, width {sizes.width}, {sizes.heads} heads, feed-forward {sizes.inner}, "
-        f"sequences of up to {sizes.max_positions} tokens{''.join(trunk)}"
+        f"model of {counted(layers, 'layer')}, width {sizes.width}, {counted(sizes.heads, 'head')}, "
+        f"feed-forward {sizes.inner}, sequences of up to {sizes.max_positions} tokens{''.join(trunk)}"
     )
 
 

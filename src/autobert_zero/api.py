@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from autobert_zero.sources import expanded, in_home
 from autobert_zero.space import Backbone
 
 if TYPE_CHECKING:
@@ -60,10 +61,10 @@ def search(
     from autobert_zero.search.progress import RunProgress
     from autobert_zero.search_runs.run import run_search
 
-    folder = Path(out)
+    folder = expanded(out)
     options = _options(folder, preset, corpus, seed, settings, resume)
     options |= {"max_params": None, "max_latency_ms": latency_ms, "storage": None, "speedup": speedup}
-    options["start"] = None if start is None else str(start)
+    options["start"] = _source(start)
     config, first = search_settings(options | {"seed_backbone": [*map(str, seed_backbones)]})
     if not resume:
         check_new(folder)
@@ -109,7 +110,6 @@ def pretrain(
         UserError: An argument cannot be used; nothing was written then.
     """
     from autobert_zero.cli.pretrain import pretrain_settings
-    from autobert_zero.errors import UserError
     from autobert_zero.extras import require
     from autobert_zero.progress import Bars, log_console
     from autobert_zero.run_folder import check_new
@@ -117,12 +117,10 @@ def pretrain(
     require("pretrain", "pretrain", "transformers", "tensorboard")
     from autobert_zero.pretrain.run import run_pretraining
 
-    if not resume and backbone is None and start is None:
-        raise UserError("name a backbone, or a model or a search to start from")
-    folder = Path(out)
+    folder = expanded(out)
     options = _options(folder, preset, corpus, seed, settings, resume)
-    options |= {"backbone": None if backbone is None else str(backbone), "layers": layers}
-    config = pretrain_settings(options | {"start": None if start is None else str(start)})
+    options |= {"backbone": _source(backbone), "layers": layers}
+    config = pretrain_settings(options | {"start": _source(start)}, "pretrain")
     if not resume:
         check_new(folder)
     with Bars(log_console(), quiet) as progress:
@@ -160,17 +158,18 @@ def finetune(
     """
     from autobert_zero.extras import require
     from autobert_zero.progress import Bars, log_console
-    from autobert_zero.settings import parse_setting, resolve
 
     require("finetune", "finetune")
+    from autobert_zero.cli.common import settings_of
     from autobert_zero.finetune.config import FinetuneConfig
     from autobert_zero.finetune.suite import finetune_task as run
+    from autobert_zero.settings import resolve
 
     given = {"rates": list(rates), "seeds": seeds}
-    chosen = resolve(FinetuneConfig(), given, *map(parse_setting, _assignments(settings)))
-    folder = None if data is None else Path(data)
+    chosen = resolve(FinetuneConfig(), settings_of(FinetuneConfig, None, _assignments(settings), given))
+    folder = None if data is None else expanded(data)
     with Bars(log_console(), quiet) as progress:
-        return run(str(model), str(task), folder, Path(out), chosen, progress)
+        return run(in_home(str(model)), in_home(str(task)), folder, expanded(out), chosen, progress)
 
 
 def draw(backbone: Backbone | str | Path, out: str | Path | None = None, *, layers: int | None = None) -> str:
@@ -192,7 +191,7 @@ def draw(backbone: Backbone | str | Path, out: str | Path | None = None, *, laye
 
     drawn = backbone if isinstance(backbone, Backbone) else find_backbone(str(backbone), layers)
     if out is not None:
-        drawing.write(drawn, Path(out))
+        drawing.write(drawn, expanded(out))
     return drawing.svg(drawn)
 
 
@@ -208,12 +207,16 @@ def _options(
     return {
         "out": out,
         "preset": preset,
-        "corpus": None if corpus is None else str(corpus),
+        "corpus": _source(corpus),
         "seed": seed,
         "set_": _assignments(settings),
         "resume": resume,
         **dict.fromkeys(("config", "text_column", "tokenizer", "device")),
     }
+
+
+def _source(source: Backbone | str | Path | None) -> str | None:
+    return None if source is None else in_home(str(source))
 
 
 def _assignments(settings: Mapping[str, Any] | None) -> list[str]:

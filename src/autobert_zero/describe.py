@@ -7,7 +7,7 @@ from typing import Any
 from autobert_zero import cost
 from autobert_zero.compile import Plan, describe_plan, make_plan
 from autobert_zero.encoder_config import EncoderConfig
-from autobert_zero.errors import UserError
+from autobert_zero.errors import UserError, counted
 from autobert_zero.space import Attention, Backbone, Layer
 from autobert_zero.space.formula import describe_nodes
 
@@ -40,7 +40,8 @@ def describe_backbone(
     sizes = EncoderConfig(vocab_size, width, heads, max_positions=max(length, 512))
     canonical = backbone.canonical()
     lines = [
-        f"key {backbone.key()}, n = tokens, d = {width // heads} per head (d_model {width}, {heads} heads)"
+        f"key {backbone.key()}, n = tokens, d = {width // heads} per head "
+        f"(d_model {width}, {counted(heads, 'head')})"
     ]
     for number, layer in enumerate(canonical.layers, start=1):
         lines += ["", f"layer {number}: {layer}", *_layer_lines(layer, sizes, length)]

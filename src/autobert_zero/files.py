@@ -1,5 +1,6 @@
 """Files that are written whole or not at all, and JSON that is read with its damage named."""
 
+import errno
 import json
 import os
 import secrets
@@ -12,6 +13,28 @@ from typing import Any
 from autobert_zero.errors import UserError
 
 _PARTIAL = ".partial"
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_FULL_TEXTS = (
+    "no space left",
+    "disk is full",
+    "disk full",
+    "disk i/o error",
+    "quota exceeded",
+    "file too large",
+)
+"""What safetensors, SQLite and TensorBoard say in exceptions of their own, which have no `errno`.
+
+SQLite calls it an I/O error where a file may not grow.
+"""
+
+
+def no_room(error: BaseException) -> bool:
+    """Whether an error, or its cause, says that a disk, a quota or the limit of a file's size is reached."""
+    return any(
+        getattr(each, "errno", None) in _FULL or any(text in str(each).lower() for text in _FULL_TEXTS)
+        for each in (error, error.__cause__)
+        if each is not None
+    )
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError, Val
 from pydantic.fields import FieldInfo
 
 from autobert_zero.errors import UserError
-from autobert_zero.sources import EMBEDDED, absolute
+from autobert_zero.sources import EMBEDDED, absolute, in_home
 from autobert_zero.strict_yaml import parse_yaml
 
 
@@ -29,11 +29,11 @@ class Section(BaseModel):
 
 
 def _source(source: str, info: ValidationInfo) -> str:
-    return absolute(source) if info.context and source != EMBEDDED else source
+    return absolute(source) if info.context and source != EMBEDDED else in_home(source)
 
 
 Source = Annotated[str, AfterValidator(_source)]
-"""A path or a name on the Hub; see `RunConfig.absolute`."""
+"""A path, in which `~` is expanded, or a name on the Hub; see `RunConfig.absolute`."""
 
 
 _ABSOLUTE = {"paths": "absolute"}
@@ -50,7 +50,7 @@ class RunConfig(Section):
 
     deterministic: Annotated[bool, COMPUTING] = False
     """Use kernels only that give the same bits in every run: on a GPU too, the run then repeats and resumes
-    exactly on the same kind of card, somewhat more slowly. On a CPU it does so anyway."""
+    exactly on the same kind of card; what it costs there is not measured. On a CPU it does so anyway."""
 
     BEFORE: ClassVar[Mapping[str, Any]] = {}
     """What runs did that were started before there were these settings; later ones have saved their own."""
@@ -94,10 +94,15 @@ def saved_config(kind: type[C], settings: Mapping[str, Any]) -> C:
 
 
 def _layered(kind: type[C], *layers: Mapping[str, Any]) -> C:
-    merged: dict[str, Any] = {}
+    return validated(kind, merged(*layers), "config")
+
+
+def merged(*layers: Mapping[str, Any]) -> dict[str, Any]:
+    """Nested settings, later layers laid over earlier ones."""
+    whole: dict[str, Any] = {}
     for layer in layers:
-        _lay_over(merged, deepcopy(layer))
-    return validated(kind, merged, "config")
+        _lay_over(whole, deepcopy(layer))
+    return whole
 
 
 S = TypeVar("S", bound=Section)

@@ -1,9 +1,9 @@
 """Signals that stop a run: Ctrl-C, and what schedulers, closing terminals and limits send.
 
 SIGTERM comes from schedulers, containers and `kill`, SIGHUP from a terminal or connection that closes,
-SIGUSR1 from Slurm and Grid Engine some time before the limit, SIGXCPU from a limit of CPU time. A run treats
-all of them as Ctrl-C. A signal that is ignored when the program starts, as SIGHUP under `nohup`, stays
-ignored.
+SIGUSR1 and SIGUSR2 from Slurm, LSF and Grid Engine some time before they kill, SIGXCPU from a limit of CPU
+time. A run treats all of them as Ctrl-C. A signal that is ignored when the program starts, as SIGHUP under
+`nohup`, stays ignored.
 """
 
 import signal
@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
-_NAMES = ("SIGTERM", "SIGHUP", "SIGUSR1", "SIGXCPU")
+_NAMES = ("SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2", "SIGXCPU")
 _OURS = tuple(signal.Signals[name] for name in _NAMES if name in signal.Signals.__members__)
 
 _Handler = Callable[[int, FrameType | None], None]

@@ -73,7 +73,7 @@ def find_local(
     return None
 
 
-def expanded(source: str) -> Path:
+def expanded(source: str | Path) -> Path:
     """A path in which `~` stands for a home folder.
 
     Raises:
@@ -83,6 +83,14 @@ def expanded(source: str) -> Path:
         return Path(source).expanduser()
     except RuntimeError:
         raise UserError(f"{source} is in a home folder that is not known; write the whole path") from None
+
+
+def in_home(source: str) -> str:
+    """A source in which `~` stands for a home folder, where that path exists.
+
+    What does not exist is left as it is, for messages.
+    """
+    return absolute(source) if source.startswith("~") else source
 
 
 def absolute(source: str) -> str:

@@ -112,4 +112,4 @@ def test_plan_adds_the_tasks_up(model: Path, tasks: Path) -> None:
     chosen = ("--task", "cola", "--task", "sst2", "--set", "rates=[0.1]", "--set", "seeds=1")
     done = tiny.command("plan", "finetune", *chosen, *options)
     assert done.code == 0, done.err
-    assert "sst2: 1 trainings" in done.out
+    assert "sst2: 1 training" in done.out

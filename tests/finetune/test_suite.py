@@ -318,7 +318,7 @@ def test_small_sets_get_their_updates(
         out = tmp_path / str(patience)
         done = tiny.command("finetune", *small, "--set", f"patience={patience}", "--out", out)
         assert done.code == 0, done.err
-        assert "1 trainings of at most 40 updates" in done.log
+        assert "1 training of at most 40 updates" in done.log
         assert steps == [*((number, 40) for number in range(1, reached + 1)), (40, 40)]
 
 

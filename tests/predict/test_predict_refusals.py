@@ -168,7 +168,7 @@ def test_pickles_and_models_that_are_not_there(models: Path, tmp_path: Path) -> 
         ("a.jsonl", b'{"text": ["good"]}\n', "a.jsonl has no column of text"),
         ("a.jsonl", b'{"a": "good film", "b": "bad film"}\n', "several columns that could be the text: "),
         ("a.jsonl", b'{"a": 1}\n', "a.jsonl has no column of text, only a (int64)"),
-        ("a.csv", b"id,text\n1,good\n2\n", "a.csv, line 3: 1 columns, not 2"),
+        ("a.csv", b"id,text\n1,good\n2\n", "a.csv, line 3: 1 column, not 2"),
         ("a.csv", b'text\n"good\n', "a.csv, line 2: "),
         ("a.tsv", b"id\ttext\n1\tgood\tbad\n", "a.tsv, line 2: 3 columns, not 2"),
         ("a.txt", b"good\nb\xe4d\n", "a.txt is not UTF-8 text; convert it first"),

@@ -11,6 +11,7 @@ from runs import same, weights
 from tokenizers import Tokenizer
 
 from autobert_zero.cli.pretrain import pretrain_settings
+from autobert_zero.errors import UserError
 from autobert_zero.export.card import model_card
 from autobert_zero.export.sources import open_source
 
@@ -135,3 +136,18 @@ def test_rates(teacher: Path, tmp_path: Path) -> None:
 
     rates = rate(None), rate(teacher), rate(teacher, "recipe.learning_rate=2e-4")
     assert rates == (3e-3, 1e-3, 2e-4)
+
+
+def test_the_teacher_may_be_in_the_file(teacher: Path, tmp_path: Path) -> None:
+    """An option counts before the file, and what follows from a teacher holds for both."""
+    file = tmp_path / "mine.yaml"
+    file.write_text(f"distil: {{teacher: {teacher}, hidden: 1}}\n")
+    options = dict.fromkeys(("layers", "text_column", "tokenizer", "seed", "start", "corpus", "teacher"))
+    options |= {"backbone": "conv 3", "preset": "demo", "resume": False, "set_": [COMMON[1]], "config": file}
+    config = pretrain_settings(options, "distil")
+    assert config.distil is not None
+    assert (config.distil.teacher, config.distil.hidden, config.text.isolated) == (str(teacher), 1, True)
+    other = pretrain_settings(options | {"teacher": "other"}, "distil").distil
+    assert (other and other.teacher, other and other.hidden) == ("other", 1)
+    with pytest.raises(UserError, match="name a model to learn from with --teacher"):
+        pretrain_settings(options | {"config": None}, "distil")

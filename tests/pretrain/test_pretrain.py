@@ -17,6 +17,7 @@ import transformers
 from runs import HYBRID, arguments, figures, same, weights
 from safetensors.torch import load_file
 
+from autobert_zero.cli.pretrain import pretrain_settings
 from autobert_zero.data.batches import TrainingBatches
 from autobert_zero.data.masking import MaskedBatch
 from autobert_zero.errors import UserError
@@ -302,6 +303,49 @@ def test_the_backbone_of_a_run_brings_what_it_was_found_with(
         assert corpus is None or config.text.corpus == corpus
         assert done.log.count(f"as in {run}: text.corpus") == 1
         assert "text.vocab_size 200, model.width 16, model.heads 2" in done.log
+
+
+@pytest.mark.parametrize(
+    ("content", "arguments", "message"),
+    [
+        ("backbone: [conv 3]", (), "corpus 'no.txt' does not exist"),
+        ("", ("--set", "backbone=[conv 3]"), "corpus 'no.txt' does not exist"),
+        ("start: no/model", (), "model 'no/model' is not on this disk"),
+        ("distil: {teacher: no/model}", (), "name a backbone with --backbone"),
+        ("backbone: [conv 3]", ("--layers", 3), "--layers is for a stack of --backbone"),
+        ("backbone: [conv 4]", (), "config: backbone: line 1: a convolution has a kernel"),
+        ("backbone: conv 3", (), "config: backbone: input should be a valid tuple"),
+        ("start: 3", (), "config: start: input should be a valid string"),
+    ],
+)
+@pytest.mark.usefixtures("cache")
+def test_what_is_needed_may_be_in_the_file(
+    tmp_path: Path,
+    content: str,
+    arguments: tuple[object, ...],
+    message: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    config = tmp_path / "mine.yaml"
+    config.write_text(content)
+    given = ("--config", config, "--corpus", "no.txt", "--out", tmp_path / "out", *arguments)
+    done = tiny.command("pretrain", *given)
+    assert done.code == 2
+    assert message in done.err
+
+
+def test_the_file_of_a_training_trains_again(whole: Path, finished_run: Path, tmp_path: Path) -> None:
+    """Its backbone is not that of the preset; an option counts before it."""
+    options = {"preset": "demo", "resume": False, "config": whole / "pretrain.yaml"}
+    options |= dict.fromkeys(("backbone", "layers", "start", "corpus", "set_", "seed"))
+    options |= dict.fromkeys(("text_column", "tokenizer", "device"))
+    assert pretrain_settings(options, "pretrain") == read_config(whole)
+    assert pretrain_settings(options | {"backbone": "conv 9"}, "pretrain").backbone == ("conv 9",)
+    partial = tmp_path / "mine.yaml"
+    partial.write_text(f"start: {finished_run}\n")
+    config = pretrain_settings(options | {"config": partial, "backbone": "bert", "layers": 2}, "pretrain")
+    assert (config.start, config.model.width) == (str(finished_run), 16)
 
 
 def test_what_is_said_counts_before_the_run(finished_run: Path, corpus_file: Path, tmp_path: Path) -> None:

@@ -427,6 +427,16 @@ def search_from(teacher: Path, corpus: Path, out: Path, *options: str) -> tiny.F
     return tiny.command("search", "--start", teacher, "--corpus", corpus, "--out", out, *settings, *options)
 
 
+def test_the_model_may_be_named_in_the_file(teacher: Path, corpus_file: Path, tmp_path: Path) -> None:
+    """What follows from the model does so too; an option counts before the file."""
+    file = tmp_path / "mine.yaml"
+    file.write_text(f"distil: {{teacher: {teacher}}}\n")
+    config = from_teacher(teacher, corpus_file)
+    assert from_teacher(teacher, corpus_file, start=None, config=file) == config
+    file.write_text("distil: {teacher: no/model}\n")
+    assert from_teacher(teacher, corpus_file, config=file) == config
+
+
 def forget_trials(study: Path, keep: int) -> None:
     """Takes the trials from a number on out of a history."""
     with sqlite3.connect(study) as connection:
@@ -441,12 +451,12 @@ def forget_trials(study: Path, keep: int) -> None:
         connection.execute("DELETE FROM trials WHERE number >= ?", (keep,))
 
 
-def from_teacher(teacher: Path, corpus: Path) -> SearchConfig:
-    """The config of a search."""
+def from_teacher(teacher: Path, corpus: Path, **changes: Any) -> SearchConfig:
+    """The config of a search; `changes` are other options."""
     options = dict.fromkeys(
         ("config", "text_column", "tokenizer", "seed", "max_params", "max_latency_ms", "speedup", "storage")
     )
     options |= {"out": Path("no"), "preset": "demo", "corpus": [str(corpus)], "resume": False}
     options |= {"seed_backbone": [], "start": str(teacher)}
     options["set_"] = [f"{name}={value}" for name, value in SETTINGS.items()]
-    return search_settings(options)[0]
+    return search_settings(options | changes)[0]

@@ -2,6 +2,8 @@
 
 import errno
 import sys
+import traceback
+from pathlib import Path
 
 from autobert_zero.cli import (
     cache,
@@ -22,16 +24,23 @@ from autobert_zero.cli import (
 from autobert_zero.cli.app import app
 from autobert_zero.errors import UserError, first_line
 from autobert_zero.extras import missing_extra
+from autobert_zero.files import no_room
 from autobert_zero.memory import keep_freed_memory
 from autobert_zero.streams import lasting_streams
 
-_FULL = {errno.ENOSPC, errno.EDQUOT}
+_PACKAGE = Path(__file__).parents[1]
+_PLACES = 3
+"""Places in our code that the message of a bug names."""
+
 _PATHS = {errno.ENAMETOOLONG, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.ELOOP, errno.EROFS}
 """What any use of a path that a user names can raise, the question whether it exists included."""
 
 
 def main() -> None:
-    """Runs the command line: a mistake, an unusable path or a full disk is one message and exit code 2."""
+    """Runs the command line: every error is one message.
+
+    The exit code of a mistake, an unusable path or a full disk is 2, that of a bug 1.
+    """
     keep_freed_memory()
     with lasting_streams():
         _run()
@@ -40,32 +49,43 @@ def main() -> None:
 def _run() -> None:
     try:
         app()
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
-    except ModuleNotFoundError as error:
-        if (message := missing_extra(error)) is None:
-            raise
-        print(f"error: {message}", file=sys.stderr)
-        sys.exit(2)
-    except (RuntimeError, MemoryError) as error:
-        if (message := _of_device(error)) is None:
-            raise
-        print(f"error: {message}", file=sys.stderr)
-        sys.exit(2)
-    except OSError as error:
-        if error.errno in _FULL:
-            where = f" ({error.filename})" if error.filename else ""
-            message = f"{error.strerror}{where}; make room, then go on where it stopped"
-        elif error.errno in _PATHS and error.filename:
-            message = f"{error.filename} cannot be used: {error.strerror}; choose another path"
-        else:
-            raise
-        print(f"error: {message}", file=sys.stderr)
-        sys.exit(2)
+    except Exception as error:
+        message = _message(error)
+        print(f"error: {_bug(error) if message is None else message}", file=sys.stderr)
+        sys.exit(1 if message is None else 2)
 
 
-def _of_device(error: BaseException) -> str | None:
+def _message(error: Exception) -> str | None:
+    """What the user reads in place of a traceback; None where the error is a bug of ours."""
+    if isinstance(error, UserError):
+        return str(error)
+    if isinstance(error, ModuleNotFoundError):
+        return missing_extra(error)
+    path = getattr(error, "filename", None)
+    if no_room(error):
+        reason = getattr(error, "strerror", None) or first_line(error)
+        return f"{reason}{f' ({path})' if path else ''}; make room, then go on where it stopped"
+    if isinstance(error, OSError) and error.errno in _PATHS and path:
+        return f"{path} cannot be used: {error.strerror}; choose another path"
+    return _of_device(error) if isinstance(error, RuntimeError | MemoryError) else None
+
+
+def _bug(error: Exception) -> str:
+    """An error that was not expected, with the last places in our code."""
+    frames = traceback.extract_tb(error.__traceback__)
+    ours = [
+        f"{path.relative_to(_PACKAGE)}:{frame.lineno}"
+        for frame in frames
+        if (path := Path(frame.filename)).is_relative_to(_PACKAGE)
+    ]
+    where = f" ({', '.join(ours[-_PLACES:])})" if ours else ""
+    return (
+        f"{type(error).__name__}: {first_line(error)}{where}; this is a bug: please report it with its "
+        "traceback, which the same command prints with -v"
+    )
+
+
+def _of_device(error: Exception) -> str | None:
     """What to do about an error of the device's, where something can be done."""
     from autobert_zero.devices import out_of_memory
 

@@ -6,13 +6,14 @@ import math
 import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from numbers import Integral, Real
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from autobert_zero.errors import UserError
 from autobert_zero.progress import verbosity
+from autobert_zero.sources import expanded, in_home
 
 HELP_OPTIONS = {"help_option_names": ["-h", "--help"]}
 """Settings of every command and group of commands."""
@@ -26,7 +27,7 @@ USE = "Use and compare models"
 BACKBONES = "Backbones"
 SETTINGS = "Settings and files"
 
-_ALIASES = {"batch": "batch-size", "latency-ms": "max-latency-ms"}
+_ALIASES = {"batch": "batch-size"}
 """Other names of options, which work and are not listed."""
 
 _COMMANDS = (
@@ -96,14 +97,17 @@ def command(
         def run(
             context: typer.Context, quiet: bool, verbose: bool, json_: bool = False, **options: Any
         ) -> None:
-            if options.get("resume"):
-                options |= dict.fromkeys(_from_environment(context, options))  # the run has its own
+            if "config" in options:  # they count after the file, see `common.settings_of`
+                options |= dict.fromkeys(_from_environment(context, options))
+            options = {name: _with_home(value) for name, value in options.items()}
             if json_ and str(options.get("out")) == STDIN:
                 raise UserError("--json and --out - both write to standard output; give one of them")
             with verbosity(verbose - quiet):
                 try:
                     result = function(**options)
-                except UserError:
+                except typer.Exit:
+                    raise
+                except Exception:
                     if verbose:
                         traceback.print_exc()
                     raise
@@ -141,14 +145,25 @@ def _from_environment(context: typer.Context, options: Mapping[str, Any]) -> lis
     return [name for name, source in sources.items() if source is not None and source.name == "ENVIRONMENT"]
 
 
+def _with_home(value: Any) -> Any:
+    """The value of an option with `~` expanded: in a path, and in a text that is one which exists."""
+    if isinstance(value, list | tuple):
+        return [_with_home(each) for each in value]
+    if isinstance(value, Path):
+        return expanded(value)
+    return in_home(value) if isinstance(value, str) else value
+
+
 def _strict(value: Any) -> Any:
     """Plain data that JSON can hold: what is not finite becomes null."""
     if isinstance(value, Mapping):
         return {str(key): _strict(each) for key, each in value.items()}
     if isinstance(value, list | tuple):
         return [_strict(each) for each in value]
-    if isinstance(value, Real) and not isinstance(value, Integral):
+    if isinstance(value, float):
         return float(value) if math.isfinite(value) else None
+    if hasattr(value, "tolist"):  # an array, a tensor, or one number of them
+        return _strict(value.tolist())
     return value if value is None or isinstance(value, bool | int | str) else str(value)
 
 

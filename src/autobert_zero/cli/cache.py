@@ -6,13 +6,16 @@ from typing import Annotated
 import typer
 
 from autobert_zero.cli.app import SETTINGS, Result, command
+from autobert_zero.errors import counted
 
 
 @command(SETTINGS)
 def cache_command(
-    clear: Annotated[bool, typer.Option("--clear", help="Delete all of it; runs make it again.")] = False,
+    clear: Annotated[
+        bool, typer.Option("--clear", help="Delete everything in it; later runs compute it again.")
+    ] = False,
 ) -> Result:
-    """List or clear the tokenizers and tokenised texts that are kept between runs."""
+    """List or clear what runs keep: tokenizers, tokenised texts and teachers' embeddings."""
     from autobert_zero.data.cache import cache_entries, cache_folder, remove
 
     files, lines = cache_entries(), []
@@ -24,9 +27,7 @@ def cache_command(
             lines.append(f"{made}  {entry.size / 1e6:10,.1f} MB  {entry.kind:10}  {entry.path.name}")
     total = sum(entry.size for entry in files)
     done = "cleared: " if clear else ""
-    lines.append(
-        f"{done}{len(files):,} file{'s' * (len(files) != 1)}, {total / 1e6:,.1f} MB in {cache_folder()}"
-    )
+    lines.append(f"{done}{counted(len(files), 'file')}, {total / 1e6:,.1f} MB in {cache_folder()}")
     plain = [{"file": entry.path.name, "kind": entry.kind, "bytes": entry.size} for entry in files]
     return Result(
         "\n".join(lines), {"folder": cache_folder(), "bytes": total, "cleared": clear, "files": plain}

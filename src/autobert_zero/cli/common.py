@@ -1,41 +1,78 @@
 """What several commands do before and after their one call."""
 
+import os
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import typer
 
+from autobert_zero.cli.options import VARIABLES
 from autobert_zero.errors import UserError
 from autobert_zero.signals import interrupting
+from autobert_zero.sources import in_home
+
+if TYPE_CHECKING:
+    from autobert_zero.settings import RunConfig
 
 
-def settled(
-    presets: Mapping[str, Callable[..., Any]],
-    preset: str,
-    arguments: tuple[Any, ...],
-    config: Path | None,
-    set_: list[str] | None,
-    options: Mapping[str, Any] | None = None,
-    inherited: Mapping[str, Any] | None = None,
-) -> Any:
-    """A preset with settings laid over it: inherited ones, the file's, the options', those of --set."""
-    from autobert_zero.settings import parse_setting, read_yaml, resolve
+P = TypeVar("P")
 
-    if preset not in presets:
-        close = get_close_matches(preset, presets, n=1)
+
+def find_preset(presets: Mapping[str, P], name: str) -> P:
+    """The preset of a name.
+
+    Raises:
+        UserError: There is none.
+    """
+    if name not in presets:
+        close = get_close_matches(name, presets, n=1)
         hint = f" (did you mean {close[0]}?)" if close else ""
-        raise UserError(f"unknown preset {preset!r}; there are {', '.join(presets)}{hint}")
-    return resolve(
-        presets[preset](*arguments),
-        dict(inherited or {}),
-        read_yaml(config) if config else {},
-        dict(options or {}),
-        *map(parse_setting, set_ or []),
-    )
+        raise UserError(f"unknown preset {name!r}; there are {', '.join(presets)}{hint}")
+    return presets[name]
+
+
+def settings_of(
+    kind: "type[RunConfig]", config: Path | None, set_: Sequence[str] | None, options: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The settings that the user gave, by section.
+
+    Those of environment variables, of the file, of options and of --set, later ones over earlier ones. A file
+    that holds every setting leaves to the environment what is `auto` or null in it.
+
+    Args:
+        kind: What they are the settings of.
+        config: The file.
+        set_: The texts of --set.
+        options: Settings that have options of their own.
+    """
+    from autobert_zero.settings import merged, parse_setting, read_yaml
+
+    file = read_yaml(config) if config else {}
+    environment = {
+        name: os.environ[variable]
+        for name, variable in VARIABLES.items()
+        if name in kind.model_fields and os.environ.get(variable) and file.get(name) in (None, "auto")
+    }
+    return merged(file, environment, options, *map(parse_setting, set_ or []))
+
+
+def teacher_of(settings: Mapping[str, Any]) -> str | None:
+    """The model that the settings name to learn from; None: none, or what is no name."""
+    distil = settings.get("distil")
+    return _name(distil.get("teacher")) if isinstance(distil, dict) else None
+
+
+def start_of(settings: Mapping[str, Any]) -> str | None:
+    """The model or search that the settings name to start from; None: none, or what is no name."""
+    return _name(settings.get("start"))
+
+
+def _name(value: Any) -> str | None:
+    return in_home(value) if isinstance(value, str) else None
 
 
 def given(options: Mapping[str, Any], *names: str) -> dict[str, Any]:
@@ -49,14 +86,16 @@ def settings_given(options: Mapping[str, Any], section: str) -> dict[str, Any]:
 
 
 def check_resumed(options: Mapping[str, Any]) -> None:
-    """Checks that nothing but the folder, and who does the work, is given to a resumed run.
+    """Checks that the folder, and nothing else but who does the work, is given to a resumed run.
 
     Raises:
-        UserError: Something is.
+        UserError: Something else is, or no folder.
     """
     changed = given(options, *(options.keys() - {"out", "resume", "workers", "ray", "preset"}))
     if changed or options["preset"] != "demo":
         raise UserError("a resumed run keeps its config: give --resume and --out only")
+    if options["out"] is None:
+        raise UserError("name the run that is resumed with --out")
 
 
 @contextmanager

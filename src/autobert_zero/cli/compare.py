@@ -9,7 +9,7 @@ import typer
 from autobert_zero.cli.app import STDIN, USE, Result, command
 from autobert_zero.cli.common import stop_told
 from autobert_zero.cli.options import Device, file_option
-from autobert_zero.errors import UserError
+from autobert_zero.errors import UserError, counted
 from autobert_zero.extras import require
 from autobert_zero.files import write_text
 from autobert_zero.progress import Bars, log_console, quiet_transformers
@@ -74,8 +74,11 @@ def compare_command(
     tasks = [load_pairs(name, data) for name in dict.fromkeys(task or [])]
     with stop_told(lambda: "give the same call again"), Bars(log_console()) as progress:
         progress.say(
-            f"{len(models)} models, sequences of {length} tokens in batches of {', '.join(map(str, batches))}"
-            + "".join(f"; {pairs.name} {pairs.split}: {len(pairs.scores):,} pairs" for pairs in tasks)
+            f"{counted(len(models), 'model')}, sequences of {length} tokens in batches of "
+            + ", ".join(map(str, batches))
+            + "".join(
+                f"; {pairs.name} {pairs.split}: {counted(len(pairs.scores), 'pair')}" for pairs in tasks
+            )
         )
         progress.say(machine_line(find_device(device), "fp32"))
         rows = run(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from autobert_zero.cli.app import SETTINGS, Result, command
-from autobert_zero.cli.common import settled
+from autobert_zero.cli.common import find_preset, settings_of
 from autobert_zero.cli.options import Config, Seed
 from autobert_zero.errors import UserError
 
@@ -55,11 +55,14 @@ def config_command(
 def _resolved(
     kind: _Kind, preset: str | None, file: Path | None, set_: list[str] | None, options: Mapping[str, Any]
 ) -> "RunConfig":
+    from autobert_zero.settings import resolve
+
     presets = _presets(kind)
     if preset is not None and len(presets) == 1:
         raise UserError(f"{kind} has no presets: leave --preset out")
     chosen = preset or next(iter(presets))
-    resolved: RunConfig = settled(presets, chosen, (), file, set_, options)
+    base = find_preset(presets, chosen)()
+    resolved = resolve(base, settings_of(type(base), file, set_, options))
     if kind == "search":
         from autobert_zero.search.config import SearchConfig
         from autobert_zero.search.strategies import check_strategy
@@ -69,7 +72,7 @@ def _resolved(
     return resolved
 
 
-def _presets(kind: _Kind) -> dict[str, Callable[[], Any]]:
+def _presets(kind: _Kind) -> dict[str, Callable[[], "RunConfig"]]:
     """The presets of a command; a pre-training's are of BERT, where no backbone is set."""
     if kind == "search":
         from autobert_zero.search.presets import PRESETS

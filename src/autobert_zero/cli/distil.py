@@ -19,7 +19,6 @@ from autobert_zero.cli.options import (
     settings_option,
 )
 from autobert_zero.cli.pretrain import run_training
-from autobert_zero.errors import UserError
 
 
 @command(TRAINING)
@@ -44,7 +43,4 @@ def distil_command(
     resume: Resume = False,
 ) -> Result | None:
     """Distil a model into a backbone: embeddings, hidden states, relations, and predictions of a teacher."""
-    options = {**locals(), "tokenizer": None}
-    if not resume and teacher is None:
-        raise UserError("name a model to learn from with --teacher")
-    return run_training(options)
+    return run_training("distil", {**locals(), "tokenizer": None})

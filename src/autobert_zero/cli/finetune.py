@@ -8,11 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 import typer
 
 from autobert_zero.cli.app import TRAINING, Result, command
-from autobert_zero.cli.common import (
-    given,
-    parse_rates,
-    stop_told,
-)
+from autobert_zero.cli.common import given, parse_rates, settings_of, stop_told
 from autobert_zero.cli.options import (
     Config,
     DeviceSetting,
@@ -157,12 +153,15 @@ def glue_tasks(tasks: str | None, data: Path | None) -> list[str]:
     """The tasks of `glue`: those that are named, or all of GLUE that are in the folder.
 
     Raises:
-        UserError: There are none.
+        UserError: There are none, or a name is empty.
     """
     from autobert_zero.finetune.texts.glue import TASKS
 
-    if tasks:
-        return [name.strip() for name in tasks.split(",")]
+    if tasks is not None:
+        names = [name.strip() for name in tasks.split(",")]
+        if "" in names:
+            raise UserError(f"--tasks is names with one comma between them, not {tasks!r}")
+        return names
     found = [name for name, task in TASKS.items() if data is None or task.folder(data).is_dir()]
     if not found:
         raise UserError(f"{data} has no folder of a GLUE task; there are {', '.join(TASKS)}")
@@ -170,19 +169,15 @@ def glue_tasks(tasks: str | None, data: Path | None) -> list[str]:
 
 
 def finetune_settings(options: Mapping[str, Any]) -> "FinetuneConfig":
-    """The settings: the defaults, then the file's, then those with options of their own, then those of --set.
+    """The settings of a fine-tuning.
 
     Args:
         options: Those of the command, by name.
     """
     from autobert_zero.finetune.config import FinetuneConfig
-    from autobert_zero.settings import parse_setting, read_yaml, resolve
+    from autobert_zero.settings import resolve
 
-    rates = {} if options["rates"] is None else {"rates": parse_rates(options["rates"])}
-    return resolve(
-        FinetuneConfig(),
-        read_yaml(options["config"]) if options["config"] else {},
-        rates,
-        given(options, "seed", "seeds", "epochs", "batch_size", "length", "device", "pooling", "keep"),
-        *map(parse_setting, options["set_"] or []),
-    )
+    own = given(options, "seed", "seeds", "epochs", "batch_size", "length", "device", "pooling", "keep")
+    if options["rates"] is not None:
+        own["rates"] = parse_rates(options["rates"])
+    return resolve(FinetuneConfig(), settings_of(FinetuneConfig, options["config"], options["set_"], own))

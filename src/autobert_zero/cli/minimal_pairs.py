@@ -9,7 +9,7 @@ import typer
 from autobert_zero.cli.app import STDIN, USE, Result, command
 from autobert_zero.cli.common import stop_told
 from autobert_zero.cli.options import Device, file_option
-from autobert_zero.errors import UserError
+from autobert_zero.errors import UserError, counted
 from autobert_zero.extras import require
 from autobert_zero.progress import Bars, log_console, quiet_transformers
 
@@ -65,7 +65,7 @@ def minimal_pairs_command(
     pairs = read_pairs(data)
     scored = _open(model)
     with stop_told(lambda: "give the same call again"), Bars(log_console()) as progress:
-        progress.say(f"{len(pairs):,} pairs; model {scored.name}")
+        progress.say(f"{counted(len(pairs), 'pair')}; model {scored.name}")
         tokenised = TokenisedPairs(pairs, scored.tokenizer, scored.positions, within_word)
         results = tokenised.measure(
             scored.model.to(place), watch=lambda done, total: progress.update("masked sentences", done, total)

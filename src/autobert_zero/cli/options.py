@@ -46,8 +46,11 @@ def settings_option(command: str, example: str) -> Any:
     )
 
 
+VARIABLES = {"device": "AUTOBERT_ZERO_DEVICE", "storage": "AUTOBERT_ZERO_STORAGE"}
+"""Environment variables that give defaults, by the name of the setting and of the option."""
+
 _DEVICE = typer.Option(
-    envvar="AUTOBERT_ZERO_DEVICE", help="auto (a GPU where there is one), cpu, cuda, cuda:1, mps."
+    envvar=VARIABLES["device"], help="auto (a GPU where there is one), cpu, cuda, cuda:1, mps."
 )
 Device = Annotated[str, _DEVICE]
 DeviceSetting = Annotated[str | None, _DEVICE]

@@ -21,7 +21,7 @@ from autobert_zero.cli.finetune import (
 from autobert_zero.cli.options import Devices, Hardware, folder_option
 from autobert_zero.cli.pretrain import pretrain_command, pretrain_settings
 from autobert_zero.cli.search import search_command, search_settings
-from autobert_zero.errors import UserError
+from autobert_zero.errors import UserError, counted
 from autobert_zero.extras import require
 from autobert_zero.progress import quiet_transformers
 
@@ -69,7 +69,7 @@ def _plans(of: Callable[..., Any]) -> Callable[[_Plan], _Plan]:
     return register
 
 
-_Out = Annotated[Path | None, folder_option("Not needed: nothing is written.")]
+_Out = Annotated[Path | None, folder_option("With --resume, the run that is planned; nothing is written.")]
 
 
 @_plans(search_command)
@@ -149,7 +149,7 @@ def _plan_tasks(
         usual = max(round(fmean(train.length(index) for index in range(len(train)))), 1)
         per_epoch = -(-len(train) // chosen.batch_size)
         sequences = round(runs * chosen.updates(len(train)) * len(train) / per_epoch)
-        what = f"{runs} trainings" if len(folders) == 1 else f"{folder.task}: {runs} trainings"
+        what = f"{'' if len(folders) == 1 else f'{folder.task}: '}{counted(runs, 'training')}"
         parts.append(TrainingStage(what, backbone, usual, chosen.batch_size, sequences, with_head=False))
     device = _measured_on(chosen.device, hardware)
     return plan(parts, sizes, hardware, devices, chosen.precision, device)

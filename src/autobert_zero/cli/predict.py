@@ -1,5 +1,6 @@
 """`predict`."""
 
+from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
@@ -24,7 +25,7 @@ def predict_command(
             help="labels, scores, tags, answers, mask, embed; auto: what the model was trained for."
         ),
     ] = "auto",
-    out: Annotated[str, file_option("File for the predictions; - for standard output.")] = STDIN,
+    out: Annotated[Path, file_option("File for the predictions; - for standard output.")] = Path(STDIN),
     form: Annotated[
         str | None,
         typer.Option("--format", help="jsonl, csv, tsv or npy; default: by the file extension."),
@@ -59,6 +60,6 @@ def predict_command(
         for names in (columns, keep_columns)
     )
     inference = Inference(device, precision, batch_size)
-    how = "results so far are printed" if out == STDIN else f"{out} is not written; start again"
+    how = "results so far are printed" if str(out) == STDIN else f"{out} is not written; start again"
     with stop_told(lambda: how), Bars(log_console()) as progress:
-        run(model, files, out, progress, task, form, Columns(texts, kept or ()), top_k, inference)
+        run(model, files, str(out), progress, task, form, Columns(texts, kept or ()), top_k, inference)

@@ -9,7 +9,16 @@ import typer
 from autobert_zero.cli.app import TRAINING, Result, command
 from autobert_zero.cli.backbones import HELP as BACKBONE
 from autobert_zero.cli.backbones import find_backbone
-from autobert_zero.cli.common import check_resumed, settings_given, settled, stop_told
+from autobert_zero.cli.common import (
+    check_resumed,
+    find_preset,
+    given,
+    settings_given,
+    settings_of,
+    start_of,
+    stop_told,
+    teacher_of,
+)
 from autobert_zero.cli.options import (
     Config,
     Corpus,
@@ -58,26 +67,24 @@ def pretrain_command(
     resume: Resume = False,
 ) -> Result | None:
     """Pre-train a backbone: masked tokens, with or without next sentences."""
-    return run_training({**locals(), "teacher": None})
+    return run_training("pretrain", {**locals(), "teacher": None})
 
 
-def run_training(options: Mapping[str, Any]) -> Result | None:
+def run_training(command: str, options: Mapping[str, Any]) -> Result | None:
     """Trains by masked tokens, or by a teacher; the result is the first process's.
 
     Args:
+        command: `pretrain` or `distil`.
         options: Those of the command, by name.
     """
-    command = "pretrain" if options["teacher"] is None else "distil"
-    out, start, backbone, resume = (options[name] for name in ("out", "start", "backbone", "resume"))
+    out, resume = options["out"], options["resume"]
     require(command, "pretrain", "transformers", "tensorboard")
     quiet_transformers()
     from autobert_zero.pretrain.launch import launched
     from autobert_zero.pretrain.run import run_pretraining
     from autobert_zero.run_folder import check_new, kind_of
 
-    if not resume and backbone is None and start is None:
-        raise UserError("name a backbone with --backbone, or a model or a search with --start")
-    resolved = pretrain_settings(options)
+    resolved, taken_over = settled_pretraining(options, command)
     if not resume:
         check_new(out)
     accelerator = launched(resolved.device)
@@ -89,8 +96,8 @@ def run_training(options: Mapping[str, Any]) -> Result | None:
         return f"continue with: autobert-zero pretrain --out {out} --resume"
 
     with stop_told(how, quiet=follows), Bars(log_console(), quiet=follows) as progress:
-        if not resume and (settings := inherited(options)):
-            progress.say(_inherited_line(str(start or backbone), settings, resolved))
+        if taken_over:
+            progress.say(taken_over)
         summary = run_pretraining(resolved, out, progress)
     if follows:
         return None
@@ -104,47 +111,73 @@ def run_training(options: Mapping[str, Any]) -> Result | None:
     return Result(text, {"out": out, **summary})
 
 
-def pretrain_settings(options: Mapping[str, Any]) -> "PretrainConfig":
-    """The config: of the training that is continued, or as the options say; without a backbone BERT's.
+def pretrain_settings(options: Mapping[str, Any], command: str = "plan") -> "PretrainConfig":
+    """The config: of the training that is continued, or as the options say.
 
     Args:
         options: Those of the command, by name.
+        command: As for `settled_pretraining`.
     """
+    return settled_pretraining(options, command)[0]
+
+
+def settled_pretraining(options: Mapping[str, Any], command: str) -> "tuple[PretrainConfig, str]":
+    """The config, and a line about what is taken over from what the options name; empty: nothing.
+
+    What a command needs may be named by an option, in the file of --config or with --set.
+
+    Args:
+        options: Those of the command, by name.
+        command: `pretrain`, `distil`, or `plan`, which without a backbone takes BERT's.
+
+    Raises:
+        UserError: An option cannot be used, or what the command needs is not named.
+    """
+    from autobert_zero.pretrain.config import PretrainConfig
     from autobert_zero.pretrain.folder import read_config
     from autobert_zero.pretrain.presets import PRESETS
+    from autobert_zero.settings import resolve
 
     if options["resume"]:
         check_resumed(options)
-        return read_config(options["out"])
-    settings, below = settings_given(options, "text"), inherited(options)
-    backbone = _backbone(options)
-    if options["backbone"] is not None:
-        settings["backbone"] = backbone.to_list()
+        return read_config(options["out"]), ""
+    source, layers = options["backbone"], options["layers"]
+    own = settings_given(options, "text") | given(options, "start")
+    if source is not None:
+        own["backbone"] = find_backbone(source, layers).to_list()
     if options.get("teacher") is not None:
+        own["distil"] = {"teacher": options["teacher"]}
+    settings = settings_of(PretrainConfig, options["config"], options["set_"], own)
+    start, teacher, named = start_of(settings), teacher_of(settings), settings.get("backbone") is not None
+    if command == "distil" and teacher is None:
+        raise UserError("name a model to learn from with --teacher")
+    if command != "plan" and not named and settings.get("start") is None:
+        raise UserError("name a backbone with --backbone, or a model or a search with --start")
+    if named and source is None and layers is not None:
+        raise UserError("--layers is for a stack of --backbone; the settings name the layers themselves")
+    below = _inherited(start, source, options)
+    taken_over = dict(below)
+    if teacher is not None:
         # Embeddings are of texts, so documents are kept apart; --set and files may say otherwise.
         below["text"] = {"isolated": True, **below.get("text", {})}
-        below["distil"] = {"teacher": options["teacher"]}
-        if options["start"] is not None:
+        if start is not None:
             below["recipe"] = {"learning_rate": DISTILLED_RATE}
-    given = (PRESETS, options["preset"], (backbone,), options["config"], options["set_"])
-    return settled(*given, settings, below)
+    backbone = find_backbone("bert") if named else _backbone(start, layers)
+    config = resolve(find_preset(PRESETS, options["preset"])(backbone), below, settings)
+    return config, _inherited_line(str(start or source), taken_over, config) if taken_over else ""
 
 
-def inherited(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings of what --start names, or of the run that --backbone names: a search or a pre-training.
+def _inherited(start: str | None, backbone: str | None, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings of what a training starts from, or of the run that --backbone names.
 
     A training that starts from weights has to have their sizes. Another one takes over what the backbone was
     found with, except for the sizes where the preset is one of certain sizes. How a corpus is read is not
     taken over where another one is given.
-
-    Args:
-        options: Those of the command, by name.
     """
-    start, backbone = options["start"], options["backbone"]
     if start is not None:
         from autobert_zero.pretrain.start import open_start
 
-        settings = {**open_start(start).settings, "start": start}
+        settings = open_start(start).settings
     else:
         settings = _settings_of(Path(backbone), options["preset"]) if backbone else {}
     if options["corpus"] and "text" in settings:
@@ -153,15 +186,14 @@ def inherited(options: Mapping[str, Any]) -> dict[str, Any]:
     return settings
 
 
-def _backbone(options: Mapping[str, Any]) -> "Backbone":
-    """The backbone that is named, or that of what the training starts from; without any of them BERT's."""
-    start = options["start"]
-    if options["backbone"] is None and start is not None:
+def _backbone(start: str | None, layers: int | None) -> "Backbone":
+    """The backbone of what the training starts from; without any BERT's."""
+    if start is not None:
         from autobert_zero.pretrain.start import open_start
 
         if (own := open_start(start).backbone) is not None:
             return own
-    return find_backbone(str(options["backbone"] or start or "bert"), options["layers"])
+    return find_backbone(start or "bert", layers)
 
 
 def _settings_of(run: Path, preset: str) -> dict[str, Any]:

@@ -12,10 +12,12 @@ from autobert_zero.cli.options import file_option
 
 @command(SEARCH)
 def report_command(
-    runs: Annotated[list[Path], typer.Argument(help="Folders of searches, finished or not.")],
+    runs: Annotated[
+        list[Path], typer.Argument(help="Folders of searches or of pre-trainings, finished or not.")
+    ],
     out: Annotated[Path, file_option("The HTML file to write; - for standard output.")] = Path("report.html"),
 ) -> Result | None:
-    """Show one search, or compare several, as one HTML file that opens offline."""
+    """Show or compare searches, or pre-trainings, as one HTML file that opens offline."""
     from autobert_zero.report.page import read_page, write_report
 
     if str(out) == STDIN:

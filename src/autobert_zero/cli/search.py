@@ -8,8 +8,17 @@ import typer
 from autobert_zero.cli.app import SEARCH, Result, command
 from autobert_zero.cli.backbones import HELP as BACKBONE
 from autobert_zero.cli.backbones import find_backbone
-from autobert_zero.cli.common import check_resumed, given, settings_given, settled, stop_told
+from autobert_zero.cli.common import (
+    check_resumed,
+    find_preset,
+    given,
+    settings_given,
+    settings_of,
+    stop_told,
+    teacher_of,
+)
 from autobert_zero.cli.options import (
+    VARIABLES,
     Config,
     Corpus,
     DeviceSetting,
@@ -44,7 +53,11 @@ def search_command(
     ] = None,
     max_latency_ms: Annotated[
         float | None,
-        typer.Option(help="Maximum latency of a candidate's layers in milliseconds, measured here."),
+        typer.Option(
+            "--max-latency-ms",
+            "--latency-ms",
+            help="Maximum latency of a candidate's layers in milliseconds, measured here.",
+        ),
     ] = None,
     start: Annotated[
         str | None,
@@ -70,7 +83,7 @@ def search_command(
     storage: Annotated[
         str | None,
         typer.Option(
-            envvar="AUTOBERT_ZERO_STORAGE", help="Optuna storage URL of the history, for a team's server."
+            envvar=VARIABLES["storage"], help="Optuna storage URL of the history, for a team's server."
         ),
     ] = None,
     resume: Resume = False,
@@ -101,20 +114,26 @@ def search_settings(options: Mapping[str, Any]) -> "tuple[SearchConfig, list[Bac
     Args:
         options: Those of the command, by name.
     """
+    from autobert_zero.search.config import SearchConfig
     from autobert_zero.search.presets import PRESETS
     from autobert_zero.search_runs.folder import read_run_start
     from autobert_zero.search_runs.start_model import model_settings
+    from autobert_zero.settings import resolve
     from autobert_zero.zoo import STACKS
 
     if options["resume"]:
         check_resumed(options)
         return read_run_start(options["out"])
-    settings = settings_given(options, "data") | given(options, "storage")
-    settings["limits"] = given(options, "max_params", "max_latency_ms")
+    own = settings_given(options, "data") | given(options, "storage")
+    own["limits"] = given(options, "max_params", "max_latency_ms")
     if options["speedup"] is not None:
-        settings["limits"]["min_speedup"] = options["speedup"]
-    below = {} if options["start"] is None else model_settings(options["start"])
-    config = settled(PRESETS, options["preset"], (), options["config"], options["set_"], settings, below)
+        own["limits"]["min_speedup"] = options["speedup"]
+    if options["start"] is not None:
+        own["distil"] = {"teacher": options["start"]}
+    base = find_preset(PRESETS, options["preset"])()
+    settings = settings_of(SearchConfig, options["config"], options["set_"], own)
+    teacher = teacher_of(settings)
+    config = resolve(base, {} if teacher is None else model_settings(teacher), settings)
     depth = config.model.layers
     first = [
         find_backbone(source, depth if source in STACKS else None, " for --seed-backbone")

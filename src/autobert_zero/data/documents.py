@@ -14,7 +14,7 @@ from autobert_zero.data.hub import hub_documents
 from autobert_zero.data.lines import CorpusError as CorpusError
 from autobert_zero.data.lines import Damage, Documents, Line, read_lines
 from autobert_zero.data.records import Reader, csv_file, json_file, json_lines, parquet_file, tsv_file
-from autobert_zero.errors import UserError
+from autobert_zero.errors import UserError, counted
 from autobert_zero.shared_config import CorpusConfig
 from autobert_zero.sources import EMBEDDED, find_local
 
@@ -60,8 +60,8 @@ class Account:
 
     def __str__(self) -> str:
         """What was read beside the number of documents, in a line."""
-        parts = [f"{self.files:,} file{'s' * (self.files != 1)}"] if self.files else []
-        parts.append(f"{self.characters:,} characters")
+        parts = [counted(self.files, "file")] if self.files else []
+        parts.append(counted(self.characters, "character"))
         if self.columns:
             how = " (guessed; --text-column chooses)" if self.guessed else ""
             parts.append(f"text from column {', '.join(self.columns)}{how}")

@@ -13,6 +13,7 @@ from autobert_zero.data.cache import cache_path, check_writable, read_cached, wr
 from autobert_zero.data.corpus import Corpus, Watch, unwatched
 from autobert_zero.data.lines import CorpusError
 from autobert_zero.data.splits import Sequences, opened, spread
+from autobert_zero.errors import counted
 
 _SAMPLED = 16_384
 _SPACES = (" ", "\u2581", "\u0120")
@@ -87,8 +88,9 @@ def _check_sequences(corpus: Corpus, tokenizer: Tokenizer, sequences: Sequences,
     check_unknown(corpus, tokenizer, sequences)
     if len(sequences) < at_least:
         raise CorpusError(
-            f"corpus {corpus.name!r} gives {len(sequences)} sequences, fewer than the {at_least} needed for "
-            "one batch of training and for validation; use more text, a smaller batch or shorter sequences"
+            f"corpus {corpus.name!r} gives {counted(len(sequences), 'sequence')}, fewer than the {at_least} "
+            "needed for one batch of training and for validation; use more text, a smaller batch or shorter "
+            "sequences"
         )
 
 

@@ -3,6 +3,7 @@
 A new kind is one entry here.
 """
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -113,10 +114,17 @@ def _find(name: str) -> tuple[Kind, AnyTask]:
     for kind in KINDS.values():
         if name in kind.tasks:
             return kind, kind.tasks[name]
-    known = [each for kind in KINDS.values() for each in kind.tasks]
-    close = get_close_matches(name, known, 1)
-    hint = f"; did you mean {close[0]}?" if close else ""
-    raise UserError(f"unknown task {name!r}; there are {', '.join(known)}, or a YAML file of your own{hint}")
+    known = {_plain(each): each for kind in KINDS.values() for each in kind.tasks}
+    close = get_close_matches(_plain(name), known, 1)
+    hint = f"; did you mean {known[close[0]]}?" if close else ""
+    raise UserError(
+        f"unknown task {name!r}; there are {', '.join(known.values())}, or a YAML file of your own{hint}"
+    )
+
+
+def _plain(name: str) -> str:
+    """A name without capitals and signs: SST-2 is sst2."""
+    return re.sub(r"[\W_]", "", name).lower()
 
 
 def _read(path: Path) -> tuple[Kind, AnyTask]:

@@ -9,7 +9,8 @@ from tokenizers import Tokenizer
 from transformers import set_seed
 
 from autobert_zero.finetune.config import FinetuneConfig
-from autobert_zero.finetune.suite import folder_of, make_problem
+from autobert_zero.finetune.kinds import find_task
+from autobert_zero.finetune.suite import make_problem
 from autobert_zero.finetune.training.train import tune
 from autobert_zero.hf import from_masked_lm
 from autobert_zero.hf.tokenizer import as_berts
@@ -42,7 +43,7 @@ class TaskScores:
     ) -> None:
         encoder = as_berts(tokenizer, length)
         self._problems = [
-            make_problem(name, None if data is None else folder_of(name, data), encoder, length)
+            make_problem(name, None if data is None else find_task(name).folder(data), encoder, length)
             for name in names
         ]
         self._settings = settings

@@ -10,7 +10,7 @@ from transformers import AutoConfig, PreTrainedTokenizerBase
 
 from autobert_zero.announce import machine_line
 from autobert_zero.devices import find_device
-from autobert_zero.errors import UserError
+from autobert_zero.errors import UserError, counted
 from autobert_zero.files import write_text
 from autobert_zero.finetune.config import FinetuneConfig
 from autobert_zero.finetune.kinds import MakeProblem, find_task, is_task_file, load_problem
@@ -67,11 +67,6 @@ def load_task(name: str, data: Path | None) -> LoadedTask:
 def make_problem(name: str, data: Path | None, tokenizer: PreTrainedTokenizerBase, length: int) -> Problem:
     """Loads a task, see `load_task`, for a tokenizer and sequences of at most `length` tokens."""
     return load_task(name, data).problem(tokenizer, length)
-
-
-def folder_of(name: str, data: Path) -> Path:
-    """Where a task's files are in a folder of tasks; see `make_problem` for its name."""
-    return find_task(name).folder(data)
 
 
 def finetune_task(
@@ -201,8 +196,9 @@ def _announcement(model: Pretrained, problem: Problem, settings: FinetuneConfig)
         f"task {problem.name} ({splits} features of at most {settings.length} tokens{cut}), "
         f"model {model.source}",
         *notes,
-        f"{runs} trainings of at most {settings.updates(train):,} updates with batches of "
-        f"{settings.batch_size}: {len(settings.rates)} learning rates with the first seed, {others}"
+        f"{counted(runs, 'training')} of at most {counted(settings.updates(train), 'update')} "
+        f"with batches of {settings.batch_size}: {counted(len(settings.rates), 'learning rate')} "
+        f"with the first seed, {others}"
         f"the best of {'all' if others else 'them'} with {settings.seeds - 1} more",
         machine_line(find_device(settings.device), settings.precision),
     ]

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import scipy.stats
 
-from autobert_zero.errors import UserError
+from autobert_zero.errors import UserError, counted
 from autobert_zero.finetune.kinds import find_task
 from autobert_zero.finetune.texts.data import load_labelled
 from autobert_zero.finetune.texts.task import Task
@@ -56,7 +56,8 @@ def load_pairs(name: str, data: Path | None) -> Pairs:
     split, examples = load_labelled(task, folder)
     if len(examples) < 3:
         raise UserError(
-            f"task {task.name}: {split} has {len(examples)} examples; a correlation needs 3 or more"
+            f"task {task.name}: {split} has {counted(len(examples), 'example')}; "
+            "a correlation needs 3 or more"
         )
     first, second, labels = (tuple(examples[column]) for column in ("text", "pair", "label"))
     return Pairs(task.name, split, first, second, labels)

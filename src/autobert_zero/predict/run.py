@@ -8,7 +8,7 @@ from typing import Any
 
 from autobert_zero.announce import machine_line
 from autobert_zero.devices import find_device
-from autobert_zero.errors import UserError
+from autobert_zero.errors import UserError, counted
 from autobert_zero.finetune.loading import load_trained
 from autobert_zero.finetune.models import open_model
 from autobert_zero.predict.head import Head, Record, Runner, max_length
@@ -92,7 +92,7 @@ def predict(
     _check_kept(head, rows, form)
     limit = max_length(opened)
     tokens = "" if limit is None else f", at most {limit:,} tokens each"
-    total = "texts" if rows.total is None else f"{rows.total:,} text{'s' * (rows.total != 1)}"
+    total = "texts" if rows.total is None else counted(rows.total, "text")
     progress.say(
         f"{head.about} for {total} of {', '.join(rows.inputs)} (column {' and '.join(rows.columns)}{tokens}) "
         f"with {model} ({architecture(opened)}), as {form} to {'standard output' if out == STDOUT else out}"
@@ -171,7 +171,7 @@ def _predict(head: Head, block: Sequence[Row], runner: Runner, counts: _Counts) 
 
 def _summary(counts: _Counts, limit: int | None, out: str) -> str:
     """The last line: what was predicted, and which texts were not taken as they are."""
-    parts = [f"{counts.rows:,} text{'s' * (counts.rows != 1)} predicted"]
+    parts = [f"{counted(counts.rows, 'text')} predicted"]
     if counts.cut:
         parts.append(f"{counts.cut:,} of them longer than {limit:,} tokens and cut")
     if counts.empty:

@@ -1,7 +1,6 @@
 """Where predictions go: files that are written whole, or the standard output, in one of several formats."""
 
 import csv
-import errno
 import json
 import re
 import sys
@@ -13,13 +12,11 @@ from typing import IO, Any, Protocol
 import numpy as np
 
 from autobert_zero.errors import UserError
-from autobert_zero.files import written_whole
+from autobert_zero.files import no_room, written_whole
 from autobert_zero.predict.head import Record, shortest
 
 STDOUT = "-"
 """Stands for the standard output."""
-
-_NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 
 
 class Writer(Protocol):
@@ -185,6 +182,6 @@ def writing(out: str, form: str) -> Iterator[Writer]:
                 yield writer
                 writer.close()
     except OSError as error:
-        if error.errno in _NO_ROOM:
+        if no_room(error):
             raise
         raise UserError(f"{out} cannot be written: {error.strerror}") from None

@@ -58,7 +58,7 @@ class RecipeConfig(Section):
     accumulation: int = Field(1, ge=1)
     """Parts that each process's share of a batch is computed in, one after the other."""
     gradient_checkpointing: bool = False
-    """Keep the inputs of layers only and compute the rest again: less memory, a third more time."""
+    """Keep the inputs of layers only and compute the rest again: less memory, a third more operations."""
     compile: Compile = "off"
     """`default` uses torch.compile, `capture` replays steps from a CUDA graph, `reduce-overhead` does both,
     `off` neither."""

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from textwrap import wrap
 
-from autobert_zero.errors import UserError
+from autobert_zero.errors import UserError, counted
 from autobert_zero.extras import require
 from autobert_zero.report import graphviz
 from autobert_zero.report.column import attention_names, draw_column, equal_runs, layer_numbers
@@ -85,10 +85,8 @@ def scene(backbone: Backbone, use_dot: bool | None = None) -> Scene:
     width = max(right + MARGIN, _NARROWEST)
     legend, height = _legend(bottom + MARGIN, width, panels)
     background = ShapeGroup((Box(0, 0, width, height, "paper", "paper", 6),))
-    kinds = len(names)
-    title = (
-        f"Backbone of {len(backbone.layers)} layers, {kinds} distinct attention{'' if kinds == 1 else 's'}"
-    )
+    layers, kinds = counted(len(backbone.layers), "layer"), counted(len(names), "distinct attention")
+    title = f"Backbone of {layers}, {kinds}"
     described = [f"Layer {number}: {layer}." for number, layer in enumerate(backbone.layers, start=1)]
     return Scene(width, height, (background, *parts, *legend), title, " ".join(described))
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from autobert_zero.errors import UserError
+from autobert_zero.errors import UserError, counted
 from autobert_zero.minimal_pairs.results import remarks
 from autobert_zero.pretrain.config import PretrainConfig
 from autobert_zero.report.fine_tunings import FineTuning, fine_tunings
@@ -219,7 +219,7 @@ def _figures(folder: Path, missing: list[str]) -> list[Figures]:
             continue
     if len(figures) < len(lines):
         count = len(lines) - len(figures)
-        missing.append(f"{METRICS} has {count:,} damaged line{'s' * (count > 1)}, left out here.")
+        missing.append(f"{METRICS} has {counted(count, 'damaged line')}, left out here.")
     return figures
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from autobert_zero import cost
 from autobert_zero.encoder_config import EncoderConfig
-from autobert_zero.errors import UserError
+from autobert_zero.errors import UserError, counted
 from autobert_zero.files import read_json, write_text, written_whole
 from autobert_zero.run_folder.names import BEST, SUMMARY, SUMMARY_TABLE
 from autobert_zero.search.ranking import newest_scores, ranked
@@ -191,7 +191,8 @@ def summary_markdown(summary: Mapping[str, Any]) -> str:
     lines += [
         "```",
         "",
-        f"{summary['candidates']} candidates ({counts}) in {summary['search_seconds']:.0f} s of search; "
+        f"{counted(summary['candidates'], 'candidate')} ({counts}) "
+        f"in {summary['search_seconds']:.0f} s of search; "
         f"{summary['best']['tokens']:,} tokens for each model of the table; "
         f"{summary['seconds']:.0f} s in all; seed {summary['seed']}.",
         "",
@@ -203,7 +204,7 @@ def summary_markdown(summary: Mapping[str, Any]) -> str:
     for row in summary["screening"]:
         loss = _decimal(row["selection_loss"]) or row["status"]
         stopped = row.get("stopped_after")
-        score = f"{row['score']:.4f}" + (f" (stopped after {stopped:,} steps)" if stopped else "")
+        score = f"{row['score']:.4f}" + (f" (stopped after {counted(stopped, 'step')})" if stopped else "")
         lines.append(f"| {row['trial']} | {score} | {loss} |")
     return "\n".join(lines) + "\n"
 

@@ -8,6 +8,7 @@ from rich.console import Console, Group, RenderableType
 from rich.panel import Panel
 from rich.text import Text
 
+from autobert_zero.errors import counted
 from autobert_zero.progress import Bars
 from autobert_zero.search.board import Board
 from autobert_zero.search.loop import Observer
@@ -92,7 +93,7 @@ class RunProgress(Bars, Observer):
                 layers = [*layers[: shown - 1], f"and {len(layers) - shown + 1} layers more"]
             lines += [Text(f"  {layer}") for layer in layers]
         counts = ", ".join(f"{self._counts[status]} {status.value}" for status in Status)
-        lines.append(Text(f"{self._counts.total()} candidates: {counts}"))
+        lines.append(Text(f"{counted(self._counts.total(), 'candidate')}: {counts}"))
         lines += [Text(line, "dim") for line in self._last]
         for line in lines:
             line.no_wrap, line.overflow = True, "ellipsis"

@@ -3,6 +3,7 @@
 import math
 from itertools import pairwise
 
+from autobert_zero.errors import counted
 from autobert_zero.estimate import TrainingStage
 from autobert_zero.search.config import SearchConfig
 from autobert_zero.search.rungs import rung_steps
@@ -32,7 +33,7 @@ def search_parts(config: SearchConfig) -> list[TrainingStage]:
     if proxy.warmup_steps and proxy.sharing == "biws":
         parts.append(part("warm-up of the shared weights", proxy.warmup_steps, proxy.batch_size))
     steps = round(proxy.candidates * _expected_steps(proxy))
-    parts.append(part(f"{proxy.candidates} candidates", steps, proxy.batch_size))
+    parts.append(part(counted(proxy.candidates, "candidate"), steps, proxy.batch_size))
     if proxy.sharing == "biws":
         more = {name: steps for name, steps in _fairness(config).items() if steps}
         parts += [part(f"{name}, at most", steps, proxy.batch_size) for name, steps in more.items()]
@@ -47,7 +48,7 @@ def search_parts(config: SearchConfig) -> list[TrainingStage]:
         tasks = proxy.tasks
         parts.append(part("their tasks, at most", scored * len(tasks.names) * tasks.steps, tasks.batch_size))
     parts.append(
-        part(f"{final.finalists} finalists", final.finalists * final.screening_steps, final.batch_size)
+        part(counted(final.finalists, "finalist"), final.finalists * final.screening_steps, final.batch_size)
     )
     models = 1 + len(opponents(config.bounds))
     if len(final.rates) > 1:
@@ -72,9 +73,9 @@ def _student_parts(config: SearchConfig) -> list[TrainingStage]:
     if proxy.warmup_steps:
         parts.append(part("copying layers", bert(depth), proxy.warmup_steps, proxy.batch_size))
     steps = round(proxy.candidates * _expected_steps(proxy))
-    parts.append(part(f"{proxy.candidates} candidates", student, steps, proxy.batch_size))
+    parts.append(part(counted(proxy.candidates, "candidate"), student, steps, proxy.batch_size))
     steps = final.finalists * final.screening_steps
-    parts.append(part(f"{final.finalists} finalists", student, steps, final.batch_size))
+    parts.append(part(counted(final.finalists, "finalist"), student, steps, final.batch_size))
     if len(final.rates) > 1:
         steps = _STUDENTS * len(final.rates) * final.screening_steps
         parts.append(

@@ -14,7 +14,7 @@ from autobert_zero.data.prepare import prepare_text
 from autobert_zero.data.splits import Splits
 from autobert_zero.data.tokenizer import load_tokenizer
 from autobert_zero.devices import find_device, make_deterministic
-from autobert_zero.errors import UserError
+from autobert_zero.errors import UserError, counted
 from autobert_zero.nn import EncoderConfig
 from autobert_zero.proxies import PROXIES, Untrained
 from autobert_zero.run_folder import Input
@@ -77,8 +77,8 @@ class Setting:
         lines = [
             self.text,
             model_line(config.model.layers, self.model),
-            f"strategy {config.strategy.name}: {config.proxy.candidates} candidates of {config.proxy.steps} "
-            f"steps each; seed {config.seed}",
+            f"strategy {config.strategy.name}: {counted(config.proxy.candidates, 'candidate')} "
+            f"of {config.proxy.steps} steps each; seed {config.seed}",
         ]
         if captures(config.compile) and (
             reason := _CHANGING if self.start is not None else capture_refusal(self.device, precision)

@@ -1,15 +1,13 @@
 """A whole run: data, search, comparison, and the folder that holds them."""
 
-import errno
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from autobert_zero.errors import UserError
 from autobert_zero.provenance import versions
 from autobert_zero.run_folder import SEARCH, begun, open_run
 from autobert_zero.run_folder.names import BANK, BEST, LATENCIES, LEADERBOARD, TIMES
@@ -61,7 +59,7 @@ def run_search(
 
     Raises:
         UserError: The corpus, the device, a seed backbone or the folder cannot be used; the folder is as it
-            was then. Or the disk is full; the run can be resumed then.
+            was then.
         KeyboardInterrupt: Stopped by the user; the folder can be resumed.
     """
     start = time.perf_counter()
@@ -100,7 +98,7 @@ def run_search(
                 limits.costs.latency.keep(out / LATENCIES)
             write_start_files(setting, out, first)
 
-        with _disk_told(), open_run(out, SEARCH, run_inputs(setting, first), write_start, progress.say):
+        with open_run(out, SEARCH, run_inputs(setting, first), write_start, progress.say):
             trainer = (TrainingEvaluator if setting.start is None else StudentEvaluator)(
                 config.proxy, setting.space, evaluator, executor, out / BANK, progress
             )
@@ -149,21 +147,3 @@ def run_search(
             write_backbone(out, BEST, Backbone.from_list(summary["best"]["backbone"]))
             write_summary(out, summary)
     return summary
-
-
-@contextmanager
-def _disk_told() -> Iterator[None]:
-    """Turns a full disk into one line; what was written before is whole."""
-    try:
-        yield
-    except Exception as error:  # the system, safetensors, SQLite and TensorBoard have their own kinds
-        full = getattr(error, "errno", None) == errno.ENOSPC or any(
-            sign in str(cause).lower()
-            for cause in (error, error.__cause__)
-            for sign in ("no space left", "disk is full", "disk full")
-        )
-        if not full:
-            raise
-        raise UserError(
-            "the disk is full; all that was recorded is whole: make room, then continue with --resume"
-        ) from error

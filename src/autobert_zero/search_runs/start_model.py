@@ -10,7 +10,7 @@ from tokenizers import Tokenizer
 from torch import Tensor
 
 from autobert_zero.encoder_config import TRUNK, EncoderConfig
-from autobert_zero.errors import UserError
+from autobert_zero.errors import UserError, counted
 from autobert_zero.extras import require
 from autobert_zero.progress import quiet_transformers
 from autobert_zero.search.config import SearchConfig
@@ -57,7 +57,7 @@ class StartModel:
         known: dict[str, Backbone] = {}
         for name in by_depth[space.layers]:
             allowed = (
-                (f"{name}, {depth} layers", stacks[name])
+                (f"{name}, {counted(depth, 'layer')}", stacks[name])
                 for depth, stacks in by_depth.items()
                 if refusal(stacks[name].canonical()) is None
             )
@@ -136,8 +136,8 @@ def load_start_model(encoder: "PretrainedEncoder", config: SearchConfig, tokeniz
     depth = len(encoder.backbone.layers)
     if config.model.layers > depth:
         raise UserError(
-            f"model.layers is {config.model.layers}, but {settings.teacher} has {depth} layers; choose at "
-            f"most {depth}"
+            f"model.layers is {config.model.layers}, but {settings.teacher} has {counted(depth, 'layer')}; "
+            f"choose at most {depth}"
         )
     teacher = load_teacher(encoder, settings, tokenizer, config.data.length, sizes.width)
     return StartModel(teacher, encoder.backbone, encoder.weights())

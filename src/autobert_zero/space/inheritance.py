@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from autobert_zero.errors import UserError
+from autobert_zero.errors import UserError, counted
 from autobert_zero.space import types
 from autobert_zero.space.backbone import Attention, Backbone, Convolution, Layer
 from autobert_zero.space.canonical import canonical, canonical_inputs
@@ -80,7 +80,8 @@ def plan_inheritance(backbone: Backbone, source: Backbone) -> tuple[LayerInherit
     depth, limit = len(backbone.layers), len(source.layers)
     if depth > limit:
         raise UserError(
-            f"the backbone has {depth} layers, the model that it starts from {limit}; choose at most {limit}"
+            f"the backbone has {counted(depth, 'layer')}, the model that it starts from {limit}; "
+            f"choose at most {limit}"
         )
     return tuple(
         _inherit(layer, source.layers[place], place)

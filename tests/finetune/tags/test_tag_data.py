@@ -141,7 +141,7 @@ def test_json_lines(tmp_path: Path) -> None:
     assert [list(each.words) for each in load_tags(given, folder).splits["train"]] == [["a", "b"]]
     for line, message in (
         ({"words": ["a"]}, "line 1: no column 'pos'; there are words"),
-        ({"words": ["a"], "pos": ["NN", "VB"]}, "line 1: 1 words in 'words', but 2 tags"),
+        ({"words": ["a"], "pos": ["NN", "VB"]}, "line 1: 1 word in 'words', but 2 tags"),
         ({"words": "a", "pos": ["NN"]}, "line 1: 'words' is no list"),
         ({"words": ["a"], "pos": [3]}, "line 1, word 1: 3 in 'pos' is no text"),
         ({"words": [""], "pos": ["NN"]}, "line 1, word 1: '' in 'words' is no text"),

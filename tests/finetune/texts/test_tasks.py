@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from autobert_zero.cli.finetune import glue_tasks
 from autobert_zero.errors import UserError
 from autobert_zero.finetune.kinds import find_task
 from autobert_zero.finetune.metrics import METRICS
@@ -126,6 +127,20 @@ def test_an_unknown_task_names_the_known() -> None:
         UserError, match=r"unknown task 'squab'; there are cola, sst2.* squad_v2.*did you mean squad\?"
     ):
         find_task("squab")
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"), [("SST-2", "sst2"), ("STS_B", "stsb"), ("CoLA", "cola"), ("SQuAD 2.0", "squad_v2")]
+)
+def test_a_task_as_papers_write_it(name: str, meant: str) -> None:
+    with pytest.raises(UserError, match=rf"did you mean {meant}\?"):
+        find_task(name)
+
+
+@pytest.mark.parametrize("names", ["cola,,rte", "cola,rte,", "", " "])
+def test_an_empty_name_of_a_task(names: str) -> None:
+    with pytest.raises(UserError, match="--tasks is names with one comma between them, not"):
+        glue_tasks(names, None)
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from huggingface_hub import EvalResult, ModelCard, ModelCardData
 from transformers import PreTrainedConfig
 from yaml import YAMLError
 
+from autobert_zero.errors import counted
 from autobert_zero.finetune.config import FinetuneConfig
 from autobert_zero.finetune.models import Pretrained
 from autobert_zero.hf import AutoBertZeroConfig
@@ -97,7 +98,7 @@ def finetuned_model_card(
         "",
         f"`{base_name}`, fine-tuned on {tuned.task}"
         + (f" (`{tuned.dataset}`)" if tuned.dataset else "")
-        + f" with {tuned.train_examples:,} training examples of at most {settings.length} tokens.",
+        + f" with {counted(tuned.train_examples, 'training example')} of at most {settings.length} tokens.",
         "",
         "## Scores",
         "",

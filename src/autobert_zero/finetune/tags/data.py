@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from autobert_zero.data.tables import Example, read_json_lines
-from autobert_zero.errors import UserError
+from autobert_zero.errors import UserError, counted
 from autobert_zero.finetune.metrics import TAG_METRICS
 from autobert_zero.finetune.splits import hub_split, naming_task, numbered, read_splits, split_file
 from autobert_zero.finetune.tags.conll import read_conll
@@ -155,7 +155,8 @@ def _sentences(
         if tagged or not _hidden(example.get(tags_column)):
             tags = _texts(_named(example, tags_column, names), tags_column, place)
             if len(tags) != len(words):
-                raise UserError(f"{place}: {len(words)} words in {words_column!r}, but {len(tags)} tags")
+                counts = counted(len(words), "word"), counted(len(tags), "tag")
+                raise UserError(f"{place}: {counts[0]} in {words_column!r}, but {counts[1]}")
         if words:
             sentences.append(TaggedSentence(words, tags, place))
     bare = [sentence.source for sentence in sentences if sentence.tags is None]

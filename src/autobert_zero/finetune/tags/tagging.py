@@ -8,7 +8,7 @@ from typing import Any
 
 from transformers import AutoModelForTokenClassification, PreTrainedModel, PreTrainedTokenizerBase
 
-from autobert_zero.errors import UserError
+from autobert_zero.errors import UserError, counted
 from autobert_zero.files import write_text
 from autobert_zero.finetune.baselines import most_frequent, tag_baselines
 from autobert_zero.finetune.features import NO_LABEL, Feature, Features
@@ -128,9 +128,10 @@ class Tagging:
 
 def _describe(data: TagData) -> list[str]:
     """What the tags are."""
-    kind = "plain tags" if data.scheme == "plain" else f"tags in {data.scheme.upper()}"
+    kind, number = ("", "plain tag") if data.scheme == "plain" else (f" in {data.scheme.upper()}", "tag")
     converted = ", converted to IOB2" if data.scheme in ("iob1", "bioes") else ""
-    return [f"{sum(map(len, data.splits.values())):,} sentences, {len(data.labels)} {kind}{converted}"]
+    sentences = counted(sum(map(len, data.splits.values())), "sentence")
+    return [f"{sentences}, {counted(len(data.labels), number)}{kind}{converted}"]
 
 
 def describe_windows(made: Sequence[Windows], usual: str) -> list[str]:

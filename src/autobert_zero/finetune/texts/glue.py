@@ -4,9 +4,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from autobert_zero.finetune.task_file import Text, Texts, parse_file
-from autobert_zero.finetune.texts.task import Task
-from autobert_zero.settings import Section
+from autobert_zero.finetune.task_file import Texts, parse_file
+from autobert_zero.finetune.texts.task import Task, TextTaskFile
 
 
 def _glue(name: str, columns: tuple[str, ...], labels: tuple[str, ...], *metrics: str, **more: Any) -> Task:
@@ -51,16 +50,11 @@ TASKS: dict[str, Task] = {
 """GLUE (Wang et al. 2019). AX has no training set: it is predicted by the model of MNLI."""
 
 
-class TaskFile(Section):
+class TaskFile(TextTaskFile):
     """The settings of a YAML file of the user, see `Task`."""
 
-    name: Text
-    columns: Texts
     labels: Texts = ()
-    label: Text = Task.label
     metrics: Texts
-    validation: Texts = Task.validation
-    test: Texts = Task.test
 
 
 def parse_task(path: Path, content: Mapping[str, Any]) -> Task:

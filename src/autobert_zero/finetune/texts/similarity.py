@@ -5,9 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from autobert_zero.errors import UserError
-from autobert_zero.finetune.task_file import Text, Texts, parse_file
-from autobert_zero.finetune.texts.task import Task
-from autobert_zero.settings import Section
+from autobert_zero.finetune.task_file import parse_file
+from autobert_zero.finetune.texts.task import Task, TextTaskFile
 
 
 class SimilarityTask(Task):
@@ -17,16 +16,6 @@ class SimilarityTask(Task):
         super().__post_init__()
         if len(self.columns) != 2:
             raise UserError(f"task {self.name}: a similarity is of two columns of text")
-
-
-class SimilarityTaskFile(Section):
-    """The settings of a YAML file of the user, see `SimilarityTask`."""
-
-    name: Text
-    columns: Texts
-    label: Text = Task.label
-    validation: Texts = Task.validation
-    test: Texts = Task.test
 
 
 def parse_similarity(path: Path, content: Mapping[str, Any]) -> SimilarityTask:
@@ -39,7 +28,7 @@ def parse_similarity(path: Path, content: Mapping[str, Any]) -> SimilarityTask:
     Raises:
         UserError: It does not describe a task.
     """
-    return parse_file(SimilarityTaskFile, SimilarityTask, path, content, labels=(), metrics=("spearman",))
+    return parse_file(TextTaskFile, SimilarityTask, path, content, labels=(), metrics=("spearman",))
 
 
 def refuse_training(task: SimilarityTask, data: Path | None) -> Any:

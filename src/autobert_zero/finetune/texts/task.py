@@ -4,8 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from autobert_zero.errors import UserError
+from autobert_zero.errors import UserError, counted
 from autobert_zero.finetune.metrics import METRICS, OF_VALUES
+from autobert_zero.finetune.task_file import Text, Texts
+from autobert_zero.settings import Section
 
 _LONGEST_NAME = 100
 """Bytes; with a split and an ending it stays below the 255 of file systems."""
@@ -97,7 +99,7 @@ class Task:
         fitting = [name for name in METRICS if self._fits(name)]
         unfit = [name for name in self.metrics if name not in fitting]
         if unfit:
-            kind = f"{len(self.labels)} labels" if self.labels else "a regression (no labels)"
+            kind = counted(len(self.labels), "label") if self.labels else "a regression (no labels)"
             raise UserError(
                 f"task {self.name}: {unfit[0]} does not fit {kind}; there are {', '.join(fitting)}"
             )
@@ -116,3 +118,13 @@ class Task:
     def regression(self) -> bool:
         """Whether labels are values."""
         return not self.labels
+
+
+class TextTaskFile(Section):
+    """The settings that the user's YAML files of all tasks of texts have, see `Task`."""
+
+    name: Text
+    columns: Texts
+    label: Text = Task.label
+    validation: Texts = Task.validation
+    test: Texts = Task.test

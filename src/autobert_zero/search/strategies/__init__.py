@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 
-from autobert_zero.errors import UserError
+from autobert_zero.errors import UserError, counted
 from autobert_zero.search.config import StrategyConfig
 from autobert_zero.search.strategies.base import Refusal, SpaceExhausted, Strategy, refuse_none
 from autobert_zero.search.strategies.op_nas import evolution, op_nas, paper_op_nas, pareto_op_nas
@@ -47,7 +47,7 @@ def check_strategy(space: Space, config: StrategyConfig, first: Sequence[Backbon
             depths = space.depths
             allowed = f"{depths[0]} to {space.layers}" if len(depths) > 1 else space.layers
             raise UserError(
-                f"a seed backbone has {len(backbone.layers)} layers, the search has {allowed}; "
+                f"a seed backbone has {counted(len(backbone.layers), 'layer')}, the search has {allowed}; "
                 "change the file or model.layers"
             )
 

@@ -105,6 +105,8 @@ def test_a_test_file_without_tags(tmp_path: Path) -> None:
         ("a O\n", -3, None, "line 1: 2 columns, but the word is in column -3"),
         ("a\nb\n", None, None, "line 1: 1 column, so there are no tags"),
         ("a O\n", None, 3, "line 1: 2 columns, so there are no tags"),
+        ("a O\n", None, 1, "line 1: column 1 cannot hold both the words and the tags"),
+        ("a O\n", 2, None, "line 1: column 2 cannot hold both the words and the tags"),
         ("a\tO\nb\t\n", None, None, "line 2: the tag is empty"),
         ("a\tO\n\tO\n", None, None, "line 2: the word is empty"),
         ("", None, None, r"train\.conll has no sentences"),

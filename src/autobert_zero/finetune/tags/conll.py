@@ -59,7 +59,10 @@ def read_conll(
     if tag_at < len(first) and tag_at != at:
         tags = [cell.strip() for cell in _cells(path, rows, tag_at, "tag", tag)]
     elif tagged:
-        raise UserError(f"{path}, line {lines[0]}: {_count(first)}, so there are no tags")
+        reason = f"{_count(first)}, so there are no tags"
+        if tag_at == at and len(first) > 1:
+            reason = f"column {at + 1} cannot hold both the words and the tags"
+        raise UserError(f"{path}, line {lines[0]}: {reason}")
     if plus and tags is not None and _UNSPECIFIED in tags:
         if tagged or set(tags) != {_UNSPECIFIED}:
             place = f"line {lines[tags.index(_UNSPECIFIED)]}"

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from autobert_zero.data.tables import read_whole_lines
-from autobert_zero.errors import UserError
+from autobert_zero.errors import UserError, counted
 from autobert_zero.finetune.tags.sentences import TaggedSentence
 
 Column = int | str
@@ -59,7 +59,7 @@ def read_conll(
     if tag_at < len(first) and tag_at != at:
         tags = [cell.strip() for cell in _cells(path, rows, tag_at, "tag", tag)]
     elif tagged:
-        reason = f"{_count(first)}, so there are no tags"
+        reason = f"{counted(len(first), 'column')}, so there are no tags"
         if tag_at == at and len(first) > 1:
             reason = f"column {at + 1} cannot hold both the words and the tags"
         raise UserError(f"{path}, line {lines[0]}: {reason}")
@@ -129,21 +129,18 @@ def _cells(path: Path, rows: Sequence[Row], at: int, what: str, column: Column) 
     width = len(filled[0][1])
     from_end = isinstance(column, int) and column < 0
     for line, cells in filled:
+        count = counted(len(cells), "column")
         if not 0 <= at < len(cells):
             number = at + 1 if at >= 0 else column
-            raise UserError(f"{path}, line {line}: {_count(cells)}, but the {what} is in column {number}")
+            raise UserError(f"{path}, line {line}: {count}, but the {what} is in column {number}")
         if from_end and len(cells) != width:
             raise UserError(
-                f"{path}, line {line}: {_count(cells)}, but {width} in line {filled[0][0]}: which one is the "
+                f"{path}, line {line}: {count}, but {width} in line {filled[0][0]}: which one is the "
                 f"{what}'s, counted from the last, is not clear"
             )
         if not cells[at].strip(" "):
             raise UserError(f"{path}, line {line}: the {what} is empty")
     return [cells[at] for _, cells in filled]
-
-
-def _count(cells: Sequence[str]) -> str:
-    return f"{len(cells)} column{'s' if len(cells) > 1 else ''}"
 
 
 def _parts(rows: Sequence[Row]) -> list[slice]:

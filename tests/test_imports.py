@@ -94,6 +94,7 @@ MAY_IMPORT = {
     "report": {
         "errors",
         "settings",
+        "shared_config",
         "space",
         "zoo",
         "cost",

@@ -1,14 +1,21 @@
 """How many processes train, by the environment that launchers leave."""
 
+from pathlib import Path
 from types import SimpleNamespace
 
 import accelerate
 import pytest
+import torch
 from accelerate.state import AcceleratorState
 from accelerate.utils import DistributedType
+from torch import distributed
+from torch.distributed.fsdp.wrap import size_based_auto_wrap_policy, transformer_auto_wrap_policy
+from torch.nn.parallel import DistributedDataParallel
 
 from autobert_zero.errors import UserError
+from autobert_zero.nn import EncoderConfig, MaskedLM
 from autobert_zero.pretrain.launch import launched
+from autobert_zero.space import Backbone
 
 PLACE = ("MASTER_PORT", "RANK", "LOCAL_RANK")
 """What a launcher says of a process, besides the number of them."""
@@ -107,3 +114,42 @@ def test_what_a_training_cannot_use(
     monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(UserError, match=message):
         launched("cpu")
+
+
+@pytest.mark.parametrize("policy", [None, transformer_auto_wrap_policy, size_based_auto_wrap_policy])
+def test_weights_are_divided_by_layers_where_the_config_names_no_other_way(
+    monkeypatch: pytest.MonkeyPatch, policy: object
+) -> None:
+    plugin = SimpleNamespace(fsdp_version=2, auto_wrap_policy=policy, transformer_cls_names_to_wrap=["Other"])
+    made = SimpleNamespace(
+        num_processes=2, distributed_type=DistributedType.FSDP, state=SimpleNamespace(fsdp_plugin=plugin)
+    )
+    monkeypatch.setattr(accelerate, "Accelerator", lambda **options: made)
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert launched("cpu") is made
+    assert plugin.auto_wrap_policy is (policy or transformer_auto_wrap_policy)
+    assert plugin.transformer_cls_names_to_wrap == (["Other"] if policy else ["EncoderLayer"])
+
+
+@pytest.mark.slow
+def test_a_model_that_is_compiled_before_it_is_shared_has_a_graph_for_each_bucket(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So gradients of one graph are exchanged while those of another are computed."""
+    monkeypatch.setattr(distributed, "_DEFAULT_FIRST_BUCKET_BYTES", 1000)
+    graphs: list[object] = []
+
+    def backend(graph: torch.fx.GraphModule, inputs: object) -> object:
+        graphs.append(graph)
+        return graph.forward
+
+    store = distributed.FileStore(str(tmp_path / "store"), 1)
+    distributed.init_process_group("gloo", store=store, rank=0, world_size=1)
+    try:
+        model = MaskedLM(Backbone.from_list(["conv 3"] * 4), EncoderConfig(100, 32, 2, max_positions=16))
+        model.compile(backend=backend)
+        shared = DistributedDataParallel(model, bucket_cap_mb=0.02)
+        shared(torch.randint(100, (2, 16)), torch.tensor([1, 5])).sum().backward()
+    finally:
+        distributed.destroy_process_group()
+    assert len(graphs) > 4

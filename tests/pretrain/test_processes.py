@@ -36,8 +36,6 @@ mixed_precision: 'no'
 main_process_port: 0
 fsdp_config:
   fsdp_version: 2
-  fsdp_auto_wrap_policy: TRANSFORMER_BASED_WRAP
-  fsdp_transformer_layer_cls_to_wrap: EncoderLayer
 """
 LONG = ("phases=[{steps: 100000, length: 16, batch_size: 4}]", "report.checkpoint_every=50")
 

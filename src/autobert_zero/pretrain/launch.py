@@ -7,6 +7,7 @@ from autobert_zero.data.shares import PATIENCE
 from autobert_zero.devices import find_device
 from autobert_zero.errors import UserError, first_line
 from autobert_zero.extras import require
+from autobert_zero.nn.layer import EncoderLayer
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -36,14 +37,19 @@ def launched(device: str) -> "Accelerator | None":
         return None
     require("a pre-training in several processes", "pretrain", "accelerate")
     from accelerate import Accelerator
-    from accelerate.utils import DistributedType, InitProcessGroupKwargs
+    from accelerate.utils import DistributedDataParallelKwargs, DistributedType, InitProcessGroupKwargs
+    from torch.distributed.fsdp.wrap import transformer_auto_wrap_policy
 
     kind = find_device(device).type
     try:
         accelerator = Accelerator(
             cpu=kind == "cpu",
             mixed_precision="no",  # the config's precision decides, not the launcher's
-            kwargs_handlers=[InitProcessGroupKwargs(timeout=PATIENCE)],
+            kwargs_handlers=[
+                InitProcessGroupKwargs(timeout=PATIENCE),
+                # Gradients are exchanged where they are, without copies.
+                DistributedDataParallelKwargs(gradient_as_bucket_view=True),
+            ],
         )
     except (ValueError, KeyError, OSError, RuntimeError) as error:  # what is missing, each in its own way
         raise UserError(
@@ -63,6 +69,10 @@ def launched(device: str) -> "Accelerator | None":
     plugin = accelerator.state.fsdp_plugin if chosen == DistributedType.FSDP else None
     if plugin is not None and plugin.fsdp_version != 2:
         raise UserError("a pre-training needs FSDP version 2; set fsdp_version: 2 in Accelerate's config")
+    if plugin is not None and plugin.auto_wrap_policy is None:
+        # Layer by layer, so that one is gathered while another computes; else all weights are, at once.
+        plugin.auto_wrap_policy = transformer_auto_wrap_policy
+        plugin.transformer_cls_names_to_wrap = [EncoderLayer.__name__]
     return accelerator
 
 

@@ -15,8 +15,9 @@ from autobert_zero.report.curves import Comparison, Group, Interval, differing_s
 from autobert_zero.report.data import drawn, failures, run_data, saved, statuses
 from autobert_zero.report.draw import svg
 from autobert_zero.report.lineage import lineage
-from autobert_zero.report.pretraining import Pretraining, charts, comparable, pretrainings
+from autobert_zero.report.pretraining import Pretraining, comparable, pretrainings
 from autobert_zero.report.runs import ReportError, Run, read_reported_run
+from autobert_zero.report.training_charts import charts
 from autobert_zero.run_folder.names import SEARCH
 from autobert_zero.search.outputs import LABELS, NOISE
 from autobert_zero.urls import hide_passwords

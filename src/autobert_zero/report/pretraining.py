@@ -20,20 +20,9 @@ from autobert_zero.urls import hide_passwords
 
 Figures = Mapping[str, float]
 
-_VALIDATION = "validation_"
 _NEEDED = ("holdout_loss", "tokens")
 _FIGURES = (*_NEEDED, "validation_loss", "parameters", "tokens_per_second", "seconds", "seed")
 """What the page shows of a summary; older ones lack some."""
-
-_NAMES = {
-    "loss": "loss",
-    "cosine": "cosine to the teacher, validation",
-    "mlm_accuracy": "accuracy of masked tokens, validation",
-    "nsp_accuracy": "accuracy of next sentences, validation",
-    "learning_rate": "learning rate",
-    "tokens_per_second": "tokens per second",
-}
-"""What charts of figures are called; of others their keys."""
 
 
 @dataclass(frozen=True)
@@ -134,23 +123,6 @@ def read_pretraining(folder: Path) -> Pretraining:
         minimal_pairs=reported_pairs(folder, missing),
         missing=tuple(missing),
     )
-
-
-def charts(runs: Sequence[Pretraining]) -> list[dict[str, Any]]:
-    """One chart for each kind of figure: its name and its series, training and validation together."""
-    found: dict[str, list[dict[str, Any]]] = {}
-    for number, run in enumerate(runs):
-        for key in dict.fromkeys(key for line in run.figures for key in line if key != "step"):
-            kind = key.removeprefix(_VALIDATION)
-            split = ("validation " if key != kind else "training ") if kind == "loss" else ""
-            points = [[line["step"], line[key]] for line in run.figures if key in line]
-            label = (
-                f"{run.name} {split}".strip() if len(runs) > 1 else split.strip() or kind.replace("_", " ")
-            )
-            series = {"run": number, "label": label, "dashed": key != kind, "points": points}
-            found.setdefault(kind, []).append(series)
-    ordered = sorted(found, key=lambda kind: ([*_NAMES, kind]).index(kind))
-    return [{"name": _NAMES.get(kind, kind.replace("_", " ")), "series": found[kind]} for kind in ordered]
 
 
 def comparable(runs: Sequence[Pretraining]) -> str:

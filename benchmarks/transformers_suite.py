@@ -22,8 +22,8 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 
 import torch  # noqa: E402
 import transformers  # noqa: E402
+from common_tests import run_common_tests  # noqa: E402
 from test_transformers_suite import BACKBONES, left_out  # noqa: E402
-from transformers_suite import run_common_tests  # type: ignore[attr-defined] # noqa: E402 - of tests/hf
 
 
 def main() -> None:

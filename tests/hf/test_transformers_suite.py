@@ -1,7 +1,7 @@
 """The common tests of `transformers` pass on seven backbones; what is left out is named with the reason."""
 
+import common_tests
 import pytest
-import transformers_suite
 from nn_samples import backbone_of
 
 from autobert_zero import zoo
@@ -40,7 +40,7 @@ BACKBONES: dict[str, tuple[list[str], dict[str, object]]] = {
 
 def left_out(backbone: list[str]) -> dict[str, str]:
     """The tests that do not apply to a backbone, each with the reason."""
-    whole = transformers_suite.count_maps(backbone) == len(backbone)
+    whole = common_tests.count_maps(backbone) == len(backbone)
     return LEFT_OUT if whole else LEFT_OUT | LEFT_OUT_WITHOUT_MAPS
 
 
@@ -49,10 +49,10 @@ def left_out(backbone: list[str]) -> dict[str, str]:
 def test_common_tests_pass(name: str, pytestconfig: pytest.Config) -> None:
     backbone, trunk = BACKBONES[name]
     try:
-        for marker in transformers_suite.marker_names():
+        for marker in common_tests.marker_names():
             pytestconfig.addinivalue_line("markers", f"{marker}: of transformers")
-        outcome = transformers_suite.run_common_tests(backbone, left_out(backbone), **trunk)
-    except transformers_suite.UnavailableError as error:
+        outcome = common_tests.run_common_tests(backbone, left_out(backbone), **trunk)
+    except common_tests.UnavailableError as error:
         pytest.skip(str(error))
     assert not outcome.failed
     assert len(outcome.passed) > 70

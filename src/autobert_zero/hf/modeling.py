@@ -9,7 +9,7 @@ Axes: B batch, n tokens, d hidden size, H heads.
 
 import os
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self, overload
 
 from torch import Tensor, nn
 from transformers import PreTrainedModel
@@ -109,11 +109,32 @@ class AutoBertZeroPreTrainedModel(PreTrainedModel):
             # It passes through a softmax: near 0 every head would start as the same moving average.
             init.normal_(module.kernel)
 
+    @overload
     @classmethod
     def from_pretrained(
         cls,
         pretrained_model_name_or_path: str | os.PathLike[str] | None,
         *args: Any,
+        output_loading_info: Literal[True],
+        **kwargs: Any,
+    ) -> tuple[Self, dict[str, Any]]: ...
+
+    @overload
+    @classmethod
+    def from_pretrained(
+        cls,
+        pretrained_model_name_or_path: str | os.PathLike[str] | None,
+        *args: Any,
+        output_loading_info: Literal[False] = False,
+        **kwargs: Any,
+    ) -> Self: ...
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        pretrained_model_name_or_path: str | os.PathLike[str] | None,
+        *args: Any,
+        output_loading_info: bool = False,
         **kwargs: Any,
     ) -> Self | tuple[Self, dict[str, Any]]:
         """Loads a model, as in `PreTrainedModel.from_pretrained`, from safetensors only.
@@ -122,12 +143,11 @@ class AutoBertZeroPreTrainedModel(PreTrainedModel):
             UserError: The checkpoint is a pickle, damaged, of another kind of model or of another backbone.
         """
         if pretrained_model_name_or_path is None:
-            return super().from_pretrained(None, *args, **kwargs)
+            return super().from_pretrained(None, *args, output_loading_info=output_loading_info, **kwargs)
         source = str(pretrained_model_name_or_path)
         refuse_pickles(source, kwargs)
         check_folder(source, kwargs)
         stored = stored_config(source, kwargs)
-        wants_info = kwargs.pop("output_loading_info", False)
         may_mismatch = kwargs.pop("ignore_mismatched_sizes", False)
         with damage_named(source):
             model, info = super().from_pretrained(
@@ -146,7 +166,7 @@ class AutoBertZeroPreTrainedModel(PreTrainedModel):
                 f"{source}: tensors of another size: {listed(wrong)}; with "
                 "ignore_mismatched_sizes=True they start from new weights"
             )
-        return (model, info) if wants_info else model
+        return (model, info) if output_loading_info else model
 
     @staticmethod
     def _load_pretrained_model(

@@ -1,8 +1,11 @@
 # mypy: disallow-subclassing-any=False, disallow-untyped-decorators=False
 """The encoder with task heads; arguments, losses and outputs are those of BERT's classes in `transformers`.
 
-All take what `AutoBertZeroModel` takes. Axes: B batch, n tokens, d hidden size, w width of the pooled state,
-v vocabulary, c classes.
+All take what `AutoBertZeroModel` takes. The file is long because each head spells its signature out: the
+Trainer and the pipelines of `transformers` read from it which columns and labels a model takes. A base class
+with one `forward` for the heads whose only labels are `labels` saves 20 lines and hides what each head takes.
+
+Axes: B batch, n tokens, d hidden size, w width of the pooled state, v vocabulary, c classes.
 """
 
 from dataclasses import dataclass

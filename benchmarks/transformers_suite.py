@@ -15,6 +15,7 @@ import os
 import sys
 import warnings
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "tests" / "hf")]
@@ -33,7 +34,7 @@ def main() -> None:
     quick = parser.parse_args().quick
     warnings.simplefilter("ignore")
     transformers.logging.disable_progress_bar()
-    table = {}
+    table: dict[str, dict[str, Any]] = {}
     failed: dict[str, str] = {}
     reasons: dict[str, str] = {}
     for name, (backbone, trunk) in list(BACKBONES.items())[: 1 if quick else None]:

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from tokenizers import Tokenizer
@@ -12,6 +13,7 @@ from transformers import BertConfig, BertPreTrainedModel
 
 from autobert_zero.hf import AutoBertZeroConfig
 from autobert_zero.hf.tokenizer import as_berts
+from autobert_zero.space import Backbone
 
 WITHOUT_THE_PACKAGE = """
 import sys
@@ -35,6 +37,8 @@ MIXED = [
 ]
 """A convolution, published attentions, and a linear attention, which has no map."""
 
+Model = TypeVar("Model", bound=nn.Module)
+
 VOCABULARY, WIDTH, HEADS, TOKENS = 50, 16, 4, 12
 LENGTHS = (12, 7, 1)
 SIZES = {
@@ -46,7 +50,7 @@ SIZES = {
 }
 
 
-def config(backbone: list[str] | str | None = None, **changes: object) -> AutoBertZeroConfig:
+def config(backbone: list[str] | str | Backbone | None = None, /, **changes: object) -> AutoBertZeroConfig:
     """A tiny configuration; of `MIXED`, if no other backbone is given."""
     return AutoBertZeroConfig(backbone=MIXED if backbone is None else backbone, **SIZES | changes)
 
@@ -65,7 +69,7 @@ def save_bert(folder: Path, tokenizer: Tokenizer, kind: type[BertPreTrainedModel
     return folder
 
 
-def randomise(model: nn.Module, seed: int = 0) -> nn.Module:
+def randomise(model: Model, seed: int = 0) -> Model:
     """Draws every weight, norms and biases too, so that none is 0 or 1 by chance; for evaluation."""
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():

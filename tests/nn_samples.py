@@ -4,9 +4,11 @@ from random import Random
 
 import torch
 from hypothesis import strategies as st
-from torch import Tensor
+from torch import Tensor, nn
 
-from autobert_zero.nn.encoder import EncoderConfig
+from autobert_zero.encoder_config import EncoderConfig
+from autobert_zero.nn.encoder import Embeddings
+from autobert_zero.nn.layer import EncoderLayer
 from autobert_zero.space import (
     INPUTS,
     PAPER,
@@ -50,6 +52,17 @@ def backbone_of(seed: int, layers: int = 2) -> Backbone:
     """A random backbone of small graphs and convolutions, its primitives as in `graph_of`."""
     primitives = SETS["modern"] if seed % 2 else PAPER
     return sample_backbone(Random(seed), Space(layers, max_ops=8, primitives=primitives))
+
+
+def layers_of(model: nn.Module) -> list[EncoderLayer]:
+    """The layers of a model's encoder; `encoder.layers` does not tell a type checker what they are."""
+    return [part for part in model.modules() if isinstance(part, EncoderLayer)]
+
+
+def positions_of(embeddings: Embeddings) -> Tensor:
+    """The table of learned positions."""
+    assert embeddings.position is not None
+    return embeddings.position.weight
 
 
 def tensors_of(seed: int, tokens: int, width: int, batch: int = 2, heads: int = 2) -> dict[str, Tensor]:

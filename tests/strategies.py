@@ -39,7 +39,7 @@ def backbones(draw: st.DrawFn) -> Backbone:
 
 
 @st.composite
-def trunks(draw: st.DrawFn, **sizes: Any) -> EncoderConfig:
+def trunks(draw: st.DrawFn, /, **sizes: Any) -> EncoderConfig:
     """Every trunk, at the given sizes."""
     return EncoderConfig(
         **sizes,

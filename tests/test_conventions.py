@@ -29,7 +29,8 @@ ROOT = Path(__file__).parent.parent
 
 def commands(group: Any = None, prefix: str = "") -> Iterator[tuple[str, Any]]:
     """All commands by their whole names, those of groups too."""
-    for name, each in (group or typer.main.get_command(app)).commands.items():
+    group = typer.main.get_group(app) if group is None else group
+    for name, each in group.commands.items():
         if hasattr(each, "commands"):
             yield from commands(each, f"{prefix}{name} ")
         else:

@@ -14,7 +14,6 @@ from autobert_zero.errors import UserError
 from autobert_zero.estimate import TrainingStage, estimate_stages
 from autobert_zero.plan import HARDWARE, plan
 from autobert_zero.shared_config import Compile
-from autobert_zero.training import speed
 from autobert_zero.training.precision import Precision
 from autobert_zero.training.speed import TrainingSpeed, steady_seconds, training_speed
 from autobert_zero.zoo import bert
@@ -146,7 +145,7 @@ def test_an_accelerator_is_measured_for_a_second(
         made.append(count)
         now += count * step
 
-    monkeypatch.setattr(speed.time, "perf_counter", lambda: now)
+    monkeypatch.setattr("autobert_zero.training.speed.time.perf_counter", lambda: now)
     seconds, steps = steady_seconds(run, 3)
     assert (made, steps) == (runs, runs[-1])
     assert seconds == pytest.approx(step)

@@ -41,7 +41,8 @@ def test_cells_on_a_twentieth_of_the_text(
 ) -> None:
     whole = corpus.open_corpus("kjv")
     matthew = [text for text in whole.paragraphs if text.startswith("The book of the generation of Jesus")]
-    after = list(whole.paragraphs).index(*matthew)
+    (first,) = matthew
+    after = list(whole.paragraphs).index(first)
     paragraphs = [*whole.paragraphs[:after:20], *matthew, *whole.paragraphs[after + 1 :: 20]]
     monkeypatch.setattr(documents, "_embedded", lambda document: iter(paragraphs))
     runpy.run_path(str(SCRIPT))
@@ -113,7 +114,7 @@ def test_tagging(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
 def test_semantic_search(tmp_path: Path) -> None:
     pytest.importorskip("sentence_transformers", reason="pip install 'autobert-zero[suite]'")
     environment = {**os.environ, "SEARCH_STEPS": "2", "SEARCH_OUT": str(tmp_path), "HF_HUB_OFFLINE": "1"}
-    command = [sys.executable, ROOT / "examples" / "semantic_search.py"]
+    command: list[str | Path] = [sys.executable, ROOT / "examples" / "semantic_search.py"]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT, env=environment)
     assert done.returncode == 0, done.stderr
     for name in ("words alone (TF-IDF)", "pre-trained", "trained on pairs"):

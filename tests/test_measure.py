@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from autobert_zero import measure
+from autobert_zero.encoder_config import EncoderConfig
 from autobert_zero.measure import measure_backbone, measure_forward, measure_layer
-from autobert_zero.nn.encoder import EncoderConfig
 from autobert_zero.space import Backbone
 
 CPU = torch.device("cpu")

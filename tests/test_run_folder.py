@@ -9,6 +9,7 @@ import pytest
 import tiny
 from filelock import FileLock
 
+from autobert_zero.files import write_text
 from autobert_zero.run_folder import (
     FINETUNING,
     PRETRAINING,
@@ -109,16 +110,16 @@ def test_a_folder_that_a_start_left_is_free(out: Path, names: tuple[str, ...]) -
 def test_a_kill_at_any_write_of_the_start_leaves_a_free_folder(
     out: Path, monkeypatch: pytest.MonkeyPatch, at: int
 ) -> None:
-    real, calls = run_record.write_text, iter(range(9))
+    calls = iter(range(9))
 
     def stopping(*rest: Any) -> None:
         if next(calls) == at:
             raise KeyboardInterrupt
-        real(*rest)
+        write_text(*rest)
 
     def write() -> None:
         for name in ("tokenizer.json", PRETRAINING.marker):
-            run_record.write_text(out / name, "")
+            write_text(out / name, "")
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(run_record, "write_text", stopping)

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
@@ -92,9 +93,9 @@ def site() -> Iterator[str]:
 @pytest.mark.slow
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("size", [PHONE, DESKTOP], ids=["phone", "desktop"])
-def test_every_page_in_a_browser(site: str, size: tuple[int, int], scheme: str) -> None:
+def test_every_page_in_a_browser(site: str, size: tuple[int, int], scheme: Literal["light", "dark"]) -> None:
     """No error in the console, no request to elsewhere, nothing wider than the window."""
-    from playwright.sync_api import sync_playwright
+    from playwright.sync_api import ConsoleMessage, Request, sync_playwright
 
     pages = sorted(path.relative_to(ROOT / "site").as_posix() for path in (ROOT / "site").rglob("*.html"))
     assert len(pages) > 30
@@ -105,9 +106,18 @@ def test_every_page_in_a_browser(site: str, size: tuple[int, int], scheme: str) 
             viewport={"width": size[0], "height": size[1]}, color_scheme=scheme, service_workers="block"
         )
         page = context.new_page()
-        page.on("console", lambda message: message.type == "error" and wrong.append(message.text))
+
+        def on_message(message: ConsoleMessage) -> None:
+            if message.type == "error":
+                wrong.append(message.text)
+
+        def on_request(request: Request) -> None:
+            if not request.url.startswith(site):
+                wrong.append(request.url)
+
+        page.on("console", on_message)
         page.on("pageerror", lambda error: wrong.append(str(error)))
-        page.on("request", lambda request: request.url.startswith(site) or wrong.append(request.url))
+        page.on("request", on_request)
         for name in pages:
             page.goto(site + name)
             wider = page.evaluate("document.documentElement.scrollWidth - window.innerWidth")

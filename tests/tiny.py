@@ -92,8 +92,8 @@ def command(*arguments: object) -> Finished:
         try:
             cli.main()
             code = 0
-        except SystemExit as end:
-            code = int(end.code or 0)
+        except SystemExit as exit_:
+            code = int(exit_.code or 0)
     end = re.search(r"^(error: |stopped|Usage)", err.getvalue(), re.MULTILINE) if code else None
     begin = len(err.getvalue()) if end is None else end.start()
     return Finished(code, out.getvalue(), err.getvalue()[begin:], err.getvalue()[:begin])

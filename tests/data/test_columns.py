@@ -13,7 +13,7 @@ from autobert_zero.shared_config import CorpusConfig
 
 PROSE = "In the beginning God created the heaven and the earth."
 
-GUESSED = {
+GUESSED: dict[str, dict[str, Any]] = {
     "content": {"id": "a-1", "url": "https://example.org/1", "content": PROSE},
     "body": {"body": PROSE, "title": "Genesis"},
     "text": {"url": "https://example.org/a/very/long/address/of/a/page", "text": "short", "n": 1},
@@ -120,8 +120,8 @@ def test_files_with_other_columns(tmp_path: Path) -> None:
 def test_the_option(tmp_path: Path) -> None:
     words = tiny.paragraphs(150)
     path = write_records(tmp_path / "a.jsonl", *({"left": text, "right": text[::-1]} for text in words))
-    call = ("pretrain", "--backbone", "conv 3", "--corpus", path, "--set", "text.vocab_size=200")
-    call += ("--set", "phases=[{steps: 1, length: 16, batch_size: 4}]")
+    call = ["pretrain", "--backbone", "conv 3", "--corpus", path, "--set", "text.vocab_size=200"]
+    call += ["--set", "phases=[{steps: 1, length: 16, batch_size: 4}]"]
     refused = tiny.command(*call, "--out", tmp_path / "no")
     assert (refused.code, refused.err.count("\n")) == (2, 1)
     assert "choose one with --text-column" in refused.err

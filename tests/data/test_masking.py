@@ -83,10 +83,10 @@ def test_eighty_ten_ten() -> None:
     swapped = shown[~is_mask & ~is_kept]
     # A swap may hit the mask or the original, each once in SIZE.
     expected = {"mask": 0.8 + 0.1 / SIZE, "kept": 0.1 + 0.1 / SIZE, "swapped": 0.1 - 0.2 / SIZE}
-    measured = {"mask": is_mask.sum(), "kept": is_kept.sum(), "swapped": len(swapped)}
+    measured = {"mask": int(is_mask.sum()), "kept": int(is_kept.sum()), "swapped": len(swapped)}
     for name, share in expected.items():
         deviation = math.sqrt(share * (1 - share) / count)
-        assert abs(int(measured[name]) / count - share) < 4 * deviation, name
+        assert abs(measured[name] / count - share) < 4 * deviation, name
     # Swapped tokens are uniform: all ids occur, none much more often than another.
     occurrences = torch.bincount(swapped, minlength=SIZE).float()
     assert (occurrences > 0).sum() >= SIZE - 1  # all but the mask
@@ -202,12 +202,11 @@ def test_batches_that_have_bounds_of_their_own_are_not_cut() -> None:
 def test_whole_words_are_masked_whole() -> None:
     pieces = frozenset(range(30, 40))
     vocabulary = dataclasses.replace(VOCABULARY, continues=pieces)
-    rows = np.random.default_rng(1).integers(20, 40, (50, 40))
+    rows = np.random.default_rng(1).integers(20, 40, (50, 40), dtype=np.uint16)
     rows[:, 0], rows[:, -1] = CLS, SEP
     batch = mask_batch(np.random.default_rng(0), rows, vocabulary, Masking(whole_words=True))
-    chosen = np.zeros(rows.size, dtype=bool)
-    chosen[batch.rows.numpy()] = True
-    chosen = chosen.reshape(rows.shape)
+    chosen = np.zeros(rows.shape, dtype=bool)
+    chosen.flat[batch.rows.numpy()] = True
     continues = np.isin(rows, tuple(pieces))
     for row, mine, inside in zip(rows, chosen, continues, strict=True):
         for place in range(2, len(row) - 1):
@@ -292,7 +291,7 @@ def test_words_are_whole_with_any_tokenizer(kind: str, masking: Masking) -> None
 def test_runs_without_spaces_are_no_words(length: int) -> None:
     corpus = Corpus("dna", "dna", ["".join(Random(n).choices("ACGT", k=300)) for n in range(20)])
     tokenizer = train_tokenizer(corpus, 64)
-    packed = tokenise_batches([corpus.paragraphs], tokenizer, length, words=True)
+    packed = tokenise_batches([list(corpus.paragraphs)], tokenizer, length, words=True)
     batch = mask_batch(np.random.default_rng(0), packed, Vocabulary.of(tokenizer), Masking(whole_words=True))
     per_row = np.bincount(batch.rows.numpy() // length, minlength=len(packed))
     assert per_row.max() <= round(0.15 * length) + 8
@@ -317,6 +316,7 @@ def test_a_batch_of_one_meets_other_sequences(tmp_path: Path) -> None:
         if len(batches) > 1:
             assert 0.3 < orders.mean() < 0.7
         for batch, order in zip(batches, orders, strict=True):
+            assert batch.segments is not None
             tokens, segments = restored(batch)[0].numpy(), batch.segments[0].numpy()
             owners = [
                 {(token - 100) // LENGTH for token in tokens[segments == each].tolist() if token >= 100}
@@ -330,7 +330,9 @@ def test_one_sequence_alone_follows_itself() -> None:
     rows = sequences(1)
     for seed in range(20):
         random = np.random.default_rng(seed)
-        assert mask_batch(random, rows, VOCABULARY, Masking(next_sentence=True)).order.tolist() == [0]
+        order = mask_batch(random, rows, VOCABULARY, Masking(next_sentence=True)).order
+        assert order is not None
+        assert order.tolist() == [0]
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(1, 9), st.integers(8, 40))

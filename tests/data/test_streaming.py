@@ -16,7 +16,8 @@ import pytest
 import tiny
 import torch
 from test_records import damage_group
-from torch import distributed, multiprocessing
+from torch import distributed
+from torch.multiprocessing.spawn import spawn
 
 from autobert_zero.data import hub, shares, streaming
 from autobert_zero.data.corpus import Corpus, CorpusError, open_corpus
@@ -209,10 +210,13 @@ def tokenise_as(rank: int, address: str, out: str) -> None:
     paragraphs = tiny.paragraphs(100)
     shares.SHARE = 15
     tokenizer = train_tokenizer(Corpus("tiny", "0", paragraphs), 200)
-    counted = []
-    shares.tokenise_batches = lambda batches, *rest: (
-        counted.append(sum(map(len, batches))) or tokenise_batches(batches, *rest)
-    )
+    counted: list[int] = []
+
+    def counting(batches: Any, *rest: Any) -> Any:
+        counted.append(sum(map(len, batches)))
+        return tokenise_batches(batches, *rest)
+
+    vars(shares)["tokenise_batches"] = counting
     np.save(f"{out}/{rank}.npy", tokenise_together(paragraphs, tokenizer, 16))
     assert sum(counted) < 50
     distributed.destroy_process_group()
@@ -220,7 +224,7 @@ def tokenise_as(rank: int, address: str, out: str) -> None:
 
 @pytest.mark.slow
 def test_several_processes_tokenise_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    multiprocessing.spawn(tokenise_as, (f"file://{tmp_path}/rendezvous", str(tmp_path)), nprocs=3)
+    spawn(tokenise_as, (f"file://{tmp_path}/rendezvous", str(tmp_path)), nprocs=3)
     paragraphs = tiny.paragraphs(100)
     tokenizer = train_tokenizer(Corpus("tiny", "0", paragraphs), 200)
     monkeypatch.setattr(shares, "SHARE", 15)
@@ -252,7 +256,7 @@ def on_the_hub(monkeypatch: pytest.MonkeyPatch, flaky: Flaky) -> list[float]:
     monkeypatch.setattr(hub, "_SAMPLE", 3)
     monkeypatch.setattr(hub, "check_hub", lambda *arguments: None)
     monkeypatch.setattr(datasets, "load_dataset", flaky.load)
-    monkeypatch.setattr(hub.time, "sleep", waited.append)
+    monkeypatch.setattr("autobert_zero.data.hub.time.sleep", waited.append)
     return waited
 
 

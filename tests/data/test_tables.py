@@ -1,13 +1,14 @@
 """Tables of examples: what is read, and what is refused with its file, its line and what to do."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from autobert_zero.data.tables import Example, read_csv, read_json_lines, read_tsv
+from autobert_zero.data.tables import Example, Examples, read_csv, read_json_lines, read_tsv
 from autobert_zero.errors import UserError
 
-READERS = {"csv": read_csv, "tsv": read_tsv, "jsonl": read_json_lines}
+READERS: dict[str, Callable[[Path], Examples]] = {"csv": read_csv, "tsv": read_tsv, "jsonl": read_json_lines}
 
 
 def read(path: Path, content: bytes) -> list[tuple[int, Example]]:

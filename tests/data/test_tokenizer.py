@@ -360,9 +360,12 @@ def test_a_name_out_of_reach() -> None:
 
 def test_names_that_are_of_the_hub_or_of_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
-    monkeypatch.setattr(
-        "autobert_zero.data.tokenizer.check_hub", lambda name, *kinds: asked.append(name) or _no_hub()
-    )
+
+    def check_hub(name: str, *kinds: str) -> None:
+        asked.append(name)
+        _no_hub()
+
+    monkeypatch.setattr("autobert_zero.data.tokenizer.check_hub", check_hub)
     for name in ("user/model-v1.1", "bert-base-uncased", "a/b.c"):
         with pytest.raises(TokenizerError, match="cannot be loaded: no network"):
             load_tokenizer(name)

@@ -5,6 +5,7 @@ import os
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import hf_samples
 import matplotlib.image
@@ -243,7 +244,7 @@ def test_a_program_that_computes_something_else_is_refused(
     saved(tmp_path / "saved", hf.AutoBertZeroForMaskedLM)
     right = programs._WRITERS["torch"][1]
 
-    def wrong(*given: object) -> programs.Run:
+    def wrong(*given: Any) -> programs.Run:
         run = right(*given)
         return lambda batch: [output + 0.01 * output.abs().max() for output in run(batch)]
 

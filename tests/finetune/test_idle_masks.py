@@ -33,12 +33,16 @@ def test_inputs_without_a_mask_are_left_alone() -> None:
 def test_training_hands_the_model_what_is_kept(padded: bool, device: str) -> None:
     names: set[str] = set()
 
-    class Model(torch.nn.Linear):
+    class Model(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.weight = torch.nn.Parameter(torch.zeros(1, device=device))
+
         def forward(self, **given: Any) -> Any:
             names.update(given)
             return SimpleNamespace(loss=self.weight.sum())
 
     batch = FeatureBatch(inputs(padded), {"labels": torch.zeros(2)})
-    task_objective("fp32")(Model(1, 1, device=device), batch, batch)
+    task_objective("fp32")(Model(), batch, batch)
     assert names == {*without_idle_mask(inputs(padded), torch.device(device)), "labels"}
     assert ("attention_mask" in names) is (padded or device == "cpu")

@@ -10,7 +10,7 @@ import tiny
 import torch
 from tokenizers import Tokenizer
 
-from autobert_zero.data.tokenizer import SPECIAL_TOKENS
+from autobert_zero.data.normalisation import SPECIAL_TOKENS
 from autobert_zero.finetune.config import FinetuneConfig
 from autobert_zero.finetune.proxy import TaskScores
 from autobert_zero.nn import EncoderConfig, MaskedLM

@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import shutil
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from autobert_zero.finetune.texts.submission import write_submission
 from autobert_zero.finetune.texts.task import Task
 from autobert_zero.finetune.training import sweep
 from autobert_zero.finetune.training.folder import contents
+from autobert_zero.finetune.training.train import FinetuneResult, finetune_once
 from autobert_zero.hf import AutoBertZeroForMaskedLM
 
 
@@ -92,11 +94,10 @@ def test_the_same_call_continues(
     before = tiny.contents(tuned)
     trained = []
 
-    def once(*given: object) -> object:
+    def once(*given: Any) -> FinetuneResult:
         trained.append(given)
-        return real(*given)
+        return finetune_once(*given)
 
-    real = sweep.finetune_once
     monkeypatch.setattr(sweep, "finetune_once", once)
     assert tiny.command(*arguments(model, data, tuned)).code == 0
     assert trained == []
@@ -305,11 +306,11 @@ def test_small_sets_get_their_updates(
     """An epoch has 16 updates; the floor is reached, or the training stops early between evaluations."""
     steps: list[tuple[int, int]] = []
 
-    def once(*given: Any) -> object:
-        *others, _, keep = given
-        return real(*others, lambda done, total, loss: steps.append((done, total)), keep)
+    def once(*given: Any) -> FinetuneResult:
+        call = signature(finetune_once).bind(*given)
+        call.arguments["on_step"] = lambda done, total, loss: steps.append((done, total))
+        return finetune_once(*call.args)
 
-    real = sweep.finetune_once
     monkeypatch.setattr(sweep, "finetune_once", once)
     given = ("--model", model, "--task", "sst2", "--data", data, "--rates", "1e-9", "--seeds", 1)
     small = (*given, "--batch-size", 16, "--epochs", 1, "--set", "min_updates=40")

@@ -35,7 +35,7 @@ def loaded(source: str, path: Path) -> ModuleType:
 
 def names(code: str) -> list[tuple[str, str | None]]:
     (statement,) = ast.parse(code).body
-    return [(found.name, found.attribute and found.attribute.attr) for found in references(statement)]
+    return [(each.name, each.attribute.attr if each.attribute else None) for each in references(statement)]
 
 
 def test_references_by_hand() -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import accelerate
 import pytest
@@ -50,7 +51,7 @@ def test_every_module_of_the_encoder_is_called(case: str) -> None:
     ids = batch()["input_ids"]
     starts = torch.zeros_like(ids, dtype=torch.bool)
     starts[:, [0, 5]] = True
-    arguments = {
+    cases: dict[str, dict[str, Any]] = {
         "plain": {},
         "mask": {"mask": batch()["attention_mask"].bool()},
         "segments and positions": {
@@ -59,8 +60,8 @@ def test_every_module_of_the_encoder_is_called(case: str) -> None:
         },
         "rows": {"rows": torch.tensor([1, 4, 30])},
         "documents": {"documents": layout(starts)[1]},
-    }[case]
-    assert not _never_called(encoder, lambda: encoder(ids, **arguments))
+    }
+    assert not _never_called(encoder, lambda: encoder(ids, **cases[case]))
 
 
 @torch.no_grad()

@@ -1,6 +1,7 @@
 """Every BERT of `transformers` in our BERT backbone: outputs, losses and gradients are the same."""
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from autobert_zero.errors import UserError
 from autobert_zero.hf import from_bert
 from autobert_zero.zoo import ZOO
 
-CLOSE = {"rtol": 1e-5, "atol": 1e-5}
+assert_close = partial(torch.testing.assert_close, rtol=1e-5, atol=1e-5)
 
 
 def token_labels(classes: int) -> Tensor:
@@ -86,8 +87,8 @@ def test_each_head_is_that_of_bert(
     theirs_out, ours_out = bert(**batch(), **labels), ours(**batch(), **labels)
     assert list(theirs_out.keys()) == list(ours_out.keys())
     for key, select in compared.items():
-        torch.testing.assert_close(select(ours_out[key]), select(theirs_out[key]), **CLOSE)
-    torch.testing.assert_close(ours_out.loss, theirs_out.loss, **CLOSE)
+        assert_close(select(ours_out[key]), select(theirs_out[key]))
+    assert_close(ours_out.loss, theirs_out.loss)
     theirs_out.loss.backward()
     ours_out.loss.backward()
     # But for [PAD], whose embedding BERT holds still.
@@ -100,11 +101,11 @@ def test_states_maps_and_pooler_are_those_of_bert() -> None:
     bert = randomise(transformers.BertModel(bert_config()))
     asked = {"output_hidden_states": True, "output_attentions": True}
     theirs, ours = bert(**batch(), **asked), from_bert(bert)(**batch(), **asked)
-    torch.testing.assert_close(ours.pooler_output, theirs.pooler_output, **CLOSE)
+    assert_close(ours.pooler_output, theirs.pooler_output)
     for our_state, their_state in zip(ours.hidden_states, theirs.hidden_states, strict=True):
-        torch.testing.assert_close(real(our_state), real(their_state), **CLOSE)
+        assert_close(real(our_state), real(their_state))
     for our_map, their_map in zip(ours.attentions, theirs.attentions, strict=True):
-        torch.testing.assert_close(real(our_map.transpose(1, 2)), real(their_map.transpose(1, 2)), **CLOSE)
+        assert_close(real(our_map.transpose(1, 2)), real(their_map.transpose(1, 2)))
 
 
 @torch.no_grad()
@@ -115,10 +116,10 @@ def test_multiple_choice() -> None:
     labels = torch.tensor([0, 1, 1])
     theirs_out, ours_out = bert(**inputs, labels=labels), ours(**inputs, labels=labels)
     assert ours_out.logits.shape == (3, 2)
-    torch.testing.assert_close(ours_out.logits, theirs_out.logits, **CLOSE)
-    torch.testing.assert_close(ours_out.loss, theirs_out.loss, **CLOSE)
+    assert_close(ours_out.logits, theirs_out.logits)
+    assert_close(ours_out.loss, theirs_out.loss)
     embedded = ours.get_input_embeddings()(inputs.pop("input_ids"))
-    torch.testing.assert_close(ours(**inputs, inputs_embeds=embedded).logits, theirs_out.logits, **CLOSE)
+    assert_close(ours(**inputs, inputs_embeds=embedded).logits, theirs_out.logits)
 
 
 @torch.no_grad()
@@ -137,10 +138,8 @@ def test_a_checkpoint_on_disk(name: str, tmp_path: Path) -> None:
     bert.save_pretrained(tmp_path)
     ours = from_bert(tmp_path)
     assert type(ours) is getattr(hf, f"AutoBertZero{name}")
-    torch.testing.assert_close(
-        real(ours.base_model(**batch()).last_hidden_state),
-        real(bert.base_model(**batch()).last_hidden_state),
-        **CLOSE,
+    assert_close(
+        real(ours.base_model(**batch()).last_hidden_state), real(bert.base_model(**batch()).last_hidden_state)
     )
     assert ours.config.id2label == bert.config.id2label
     ours.save_pretrained(tmp_path / "ours")
@@ -157,7 +156,7 @@ def test_a_checkpoint_for_another_task(tmp_path: Path) -> None:
     ours = from_bert(tmp_path, hf.AutoBertZeroForSequenceClassification)
     assert type(ours) is hf.AutoBertZeroForSequenceClassification
     expected = bert.bert(**batch()).pooler_output
-    torch.testing.assert_close(ours.encoder(**batch()).pooler_output, expected, **CLOSE)
+    assert_close(ours.encoder(**batch()).pooler_output, expected)
 
 
 @torch.no_grad()
@@ -167,7 +166,7 @@ def test_variants() -> None:
     assert plain.pooler is None
     untied = randomise(transformers.BertForMaskedLM(bert_config(tie_word_embeddings=False)))
     ours = from_bert(untied)
-    torch.testing.assert_close(real(ours(**batch()).logits), real(untied(**batch()).logits), **CLOSE)
+    assert_close(real(ours(**batch()).logits), real(untied(**batch()).logits))
     half = from_bert(randomise(transformers.BertModel(bert_config())).to(torch.bfloat16))
     assert half.dtype == torch.bfloat16
 

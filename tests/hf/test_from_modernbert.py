@@ -7,6 +7,7 @@ import pytest
 import torch
 import transformers
 from hf_samples import TOKENS, VOCABULARY, randomise
+from nn_samples import layers_of
 from packaging.version import Version
 
 from autobert_zero.errors import UserError
@@ -81,7 +82,7 @@ def test_gradients_are_those_of_modernbert() -> None:
     for model in (theirs, ours):
         model(**batch, labels=labels).loss.backward()
     torch.testing.assert_close(
-        ours.encoder.layers[1].attention.projection.weight.grad,
+        layers_of(ours)[1].attention.projection.weight.grad,
         theirs.model.layers[1].attn.Wqkv.weight.grad,
         rtol=1e-4,
         atol=1e-5,
@@ -96,7 +97,7 @@ def test_a_checkpoint_and_the_encoder_alone(tmp_path: Path) -> None:
         theirs.save_pretrained(folder)
         ours = from_modernbert(folder)
         ours.save_pretrained(tmp_path / "ours")
-        options = {} if theirs is masked else {"add_pooling_layer": False}
+        options: dict[str, Any] = {} if theirs is masked else {"add_pooling_layer": False}
         again = type(ours).from_pretrained(tmp_path / "ours", **options)
         with torch.no_grad():
             torch.testing.assert_close(again(**batch)[0], ours(**batch)[0])

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hf_samples import MIXED, config
@@ -74,9 +75,7 @@ def test_bad_values_are_named(changes: dict[str, object], message: str, tmp_path
         ({"norm": "before"}, "norm is post or pre"),
     ],
 )
-def test_changes_after_the_making_are_checked(
-    changes: dict[str, object], message: str, tmp_path: Path
-) -> None:
+def test_changes_after_the_making_are_checked(changes: dict[str, Any], message: str, tmp_path: Path) -> None:
     """By `from_pretrained` with keywords, and before anything is saved or built."""
     model = AutoBertZeroForMaskedLM(config())
     model.save_pretrained(tmp_path / "good")

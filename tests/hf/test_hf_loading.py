@@ -3,6 +3,7 @@
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -31,7 +32,7 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("auto", MODELS, ids=lambda auto: auto.__name__)
-def test_round_trip_through_the_auto_classes(auto: type, tmp_path: Path) -> None:
+def test_round_trip_through_the_auto_classes(auto: Any, tmp_path: Path) -> None:
     model = randomise(MODELS[auto](config(num_labels=3)))
     model.save_pretrained(tmp_path)
     loaded, info = auto.from_pretrained(tmp_path, output_loading_info=True)

@@ -1,5 +1,7 @@
 """The common tests of `transformers` pass on seven backbones; what is left out is named with the reason."""
 
+from typing import Any
+
 import common_tests
 import pytest
 from nn_samples import backbone_of
@@ -24,7 +26,7 @@ LEFT_OUT_WITHOUT_MAPS = {
 }
 """Test to the reason, for backbones with a layer that has no map."""
 
-BACKBONES: dict[str, tuple[list[str], dict[str, object]]] = {
+BACKBONES: dict[str, tuple[list[str], dict[str, Any]]] = {
     "bert": (zoo.bert(2).to_list(), {}),
     "hybrid": (zoo.hybrid(2).to_list(), {}),
     "convolution": (zoo.convolution(2).to_list(), {}),

@@ -5,12 +5,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from tokenizers import Tokenizer, models, pre_tokenizers
 from torch import nn
 from transformers import BertConfig, BertForMaskedLM, PreTrainedTokenizerBase
 
-from autobert_zero.data.tokenizer import SPECIAL_TOKENS
+from autobert_zero.data.normalisation import SPECIAL_TOKENS
 from autobert_zero.hf.tokenizer import as_berts
 from autobert_zero.minimal_pairs.data import Pair
 
@@ -84,6 +85,6 @@ def write_lines(path: Path, rows: Sequence[Mapping[str, object]]) -> Path:
     return path
 
 
-def finite(values: object) -> bool:
+def finite(values: npt.ArrayLike) -> bool:
     """Whether all are numbers."""
     return bool(np.isfinite(values).all())

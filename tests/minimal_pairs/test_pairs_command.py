@@ -7,9 +7,9 @@ import pytest
 import tiny
 from hf_samples import config
 from pairs_samples import PIECES, SENTENCES, bert, loop_score, tokenizer, write_lines
-from transformers import BertModel, GPT2Config, GPT2LMHeadModel
+from transformers import BertModel, GPT2Config, GPT2LMHeadModel, PreTrainedModel
 
-from autobert_zero.data.tokenizer import SPECIAL_TOKENS
+from autobert_zero.data.normalisation import SPECIAL_TOKENS
 from autobert_zero.hf import (
     AutoBertZeroForMaskedLM,
     AutoBertZeroForPreTraining,
@@ -28,7 +28,7 @@ def data(tmp_path: Path) -> Path:
     return write_lines(tmp_path / "pairs.jsonl", rows)
 
 
-def saved(tmp_path: Path, model: object) -> Path:
+def saved(tmp_path: Path, model: PreTrainedModel) -> Path:
     folder = tmp_path / "model"
     model.save_pretrained(folder)
     tokenizer().save_pretrained(folder)

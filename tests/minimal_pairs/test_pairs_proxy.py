@@ -8,7 +8,7 @@ import tiny
 import torch
 from pairs_samples import PIECES, SENTENCES, pairs, tokenizer, write_lines
 
-from autobert_zero.data.tokenizer import SPECIAL_TOKENS
+from autobert_zero.data.normalisation import SPECIAL_TOKENS
 from autobert_zero.minimal_pairs.measure import TokenisedPairs
 from autobert_zero.minimal_pairs.proxy import PairScores
 from autobert_zero.nn import EncoderConfig, MaskedLM

@@ -8,7 +8,7 @@ from torch import Tensor
 from transformers import RobertaConfig, RobertaForMaskedLM
 
 from autobert_zero import zoo
-from autobert_zero.data.tokenizer import SPECIAL_TOKENS
+from autobert_zero.data.normalisation import SPECIAL_TOKENS
 from autobert_zero.errors import UserError
 from autobert_zero.hf import (
     AutoBertZeroConfig,

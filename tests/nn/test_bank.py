@@ -7,7 +7,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from nn_samples import SMALL, backbone_of, seeds
+from nn_samples import SMALL, backbone_of, layers_of, seeds
 from torch import Tensor
 
 from autobert_zero.nn import EncoderConfig, MaskedLM, Trained, WeightBank
@@ -172,7 +172,7 @@ def test_a_kernel_is_the_centre_of_65(kernel: int) -> None:
     model = _candidate(bank, Backbone.parse(f"conv {kernel}\n" * LAYERS))
     whole = bank.tensors["encoder.layers.1.convolution.kernel"]
     margin = (65 - kernel) // 2
-    own = model.encoder.layers[1].convolution.kernel
+    own = layers_of(model)[1].convolution.kernel
     assert own.shape == (SMALL.heads, kernel)
     assert torch.equal(own, whole[:, margin : 65 - margin])
     assert torch.equal(own[:, kernel // 2], whole[:, 32])
@@ -190,7 +190,7 @@ def test_a_kernel_is_the_centre_of_65(kernel: int) -> None:
 )
 def test_inputs_take_the_rows_of_their_names(formula: str, inputs: str) -> None:
     bank = _bank()
-    attention = _candidate(bank, Backbone.parse("\n".join([formula] * LAYERS))).encoder.layers[2].attention
+    attention = layers_of(_candidate(bank, Backbone.parse("\n".join([formula] * LAYERS))))[2].attention
     assert "".join(attention.inputs) == inputs
     for part in ("weight", "bias"):
         rows = bank.tensors[f"encoder.layers.2.attention.projection.{part}"].split(WIDTH)
@@ -221,17 +221,17 @@ def test_a_sub_network_is_the_extracted_model() -> None:
 
     q, _, v, p = project(0).values()
     mixed = ((v @ q.mT / (WIDTH / SMALL.heads) ** 0.5).softmax(-1) @ p).transpose(1, 2).flatten(2)
-    torch.testing.assert_close(model.encoder.layers[0].attention(x, None), output(0, "attention", mixed))
+    torch.testing.assert_close(layers_of(model)[0].attention(x, None), output(0, "attention", mixed))
 
     _, k, _, p = project(2).values()
     mixed = (k + p).transpose(1, 2).flatten(2)
-    torch.testing.assert_close(model.encoder.layers[2].attention(x, None), output(2, "attention", mixed))
+    torch.testing.assert_close(layers_of(model)[2].attention(x, None), output(2, "attention", mixed))
 
     weight, bias = (shared(1, f"convolution.projection.{part}") for part in ("weight", "bias"))
     gated = torch.nn.functional.glu(x @ weight.T + bias, -1)
     kernel = shared(1, "convolution.kernel")[:, 31:34].softmax(-1).repeat_interleave(WIDTH // SMALL.heads, 0)
     mixed = torch.nn.functional.conv1d(gated.mT, kernel[:, None], padding=1, groups=WIDTH).mT
-    torch.testing.assert_close(model.encoder.layers[1].convolution(x, None), output(1, "convolution", mixed))
+    torch.testing.assert_close(layers_of(model)[1].convolution(x, None), output(1, "convolution", mixed))
 
 
 def test_two_candidates_share_what_both_use() -> None:
@@ -242,11 +242,11 @@ def test_two_candidates_share_what_both_use() -> None:
     _train_a_step(first)
     bank.absorb(Trained.of(first))
     second = _candidate(bank, Backbone.parse("Q + K\nconv 31\nQ + K"))
-    own = second.encoder.layers[0].attention.projection.weight
-    assert torch.equal(own[:WIDTH], first.encoder.layers[0].attention.projection.weight[:WIDTH])
+    own = layers_of(second)[0].attention.projection.weight
+    assert torch.equal(own[:WIDTH], layers_of(first)[0].attention.projection.weight[:WIDTH])
     name = "encoder.layers.0.attention.projection.weight"
     assert torch.equal(own[WIDTH:], before[name][WIDTH : 2 * WIDTH])
-    kernel, trained = (model.encoder.layers[1].convolution.kernel for model in (second, first))
+    kernel, trained = (layers_of(model)[1].convolution.kernel for model in (second, first))
     assert torch.equal(kernel[:, 11:20], trained)
     assert torch.equal(kernel[:, :11], before["encoder.layers.1.convolution.kernel"][:, 17:28])
 
@@ -308,14 +308,12 @@ def test_the_mean_over_those_that_used_it() -> None:
     first, second, _ = models
     name = "encoder.layers.0.attention.projection.weight"
     rows = bank.tensors[name].split(WIDTH)
-    ours, theirs = (
-        model.encoder.layers[0].attention.projection.weight.split(WIDTH) for model in (first, second)
-    )
+    ours, theirs = (layers_of(model)[0].attention.projection.weight.split(WIDTH) for model in (first, second))
     torch.testing.assert_close(rows[0], (ours[0] + theirs[0]) / 2)  # Q
     torch.testing.assert_close(rows[1], theirs[1].detach())  # K, of the second alone
     torch.testing.assert_close(rows[2], ours[1].detach())  # V
     assert torch.equal(rows[3], before[name].split(WIDTH)[3])  # P, of none
-    kernels = [model.encoder.layers[1].convolution.kernel for model in models]
+    kernels = [layers_of(model)[1].convolution.kernel for model in models]
     shared = bank.tensors["encoder.layers.1.convolution.kernel"]
     torch.testing.assert_close(shared[:, 32], sum(k[:, k.shape[-1] // 2] for k in kernels) / 3)
     torch.testing.assert_close(shared[:, 28], (kernels[0][:, 0] + kernels[2][:, 28]) / 2)

@@ -2,24 +2,25 @@
 
 import pytest
 import torch
-from nn_samples import BERT, mask_of
+from nn_samples import BERT, layers_of, mask_of
 from torch import Tensor, nn
+from transformers import BertConfig, BertModel
+from transformers.models.bert.modeling_bert import BertLayer
 
-from autobert_zero.nn.encoder import Encoder, EncoderConfig
+from autobert_zero.encoder_config import EncoderConfig
+from autobert_zero.nn.encoder import Encoder
 from autobert_zero.nn.layer import EncoderLayer
 from autobert_zero.space import Attention, Backbone
-
-transformers = pytest.importorskip("transformers")
 
 CONFIG = EncoderConfig(vocab_size=50, width=32, heads=4, feed_forward=64, max_positions=20)
 LAYERS = 3
 
 
 @pytest.fixture(scope="module")
-def bert() -> nn.Module:
+def bert() -> BertModel:
     """A BertModel of random weights, layer norms included."""
     torch.manual_seed(0)
-    config = transformers.BertConfig(
+    config = BertConfig(
         vocab_size=CONFIG.vocab_size,
         hidden_size=CONFIG.width,
         num_hidden_layers=LAYERS,
@@ -30,13 +31,13 @@ def bert() -> nn.Module:
         attention_probs_dropout_prob=0.0,
         attn_implementation="eager",
     )
-    model = transformers.BertModel(config, add_pooling_layer=False).eval()
+    model = BertModel(config, add_pooling_layer=False).eval()
     for parameter in model.parameters():
         nn.init.normal_(parameter, std=0.3)
     return model
 
 
-def _copy_layer(ours: EncoderLayer, theirs: nn.Module) -> None:
+def _copy_layer(ours: EncoderLayer, theirs: BertLayer) -> None:
     attention = theirs.attention
     projections = [getattr(attention.self, name) for name in ("query", "key", "value")]
     ours.load_state_dict(
@@ -58,7 +59,7 @@ def _copy_layer(ours: EncoderLayer, theirs: nn.Module) -> None:
 
 
 @pytest.fixture(scope="module")
-def encoder(bert: nn.Module) -> Encoder:
+def encoder(bert: BertModel) -> Encoder:
     """Our encoder with the weights of `bert`."""
     encoder = Encoder(Backbone((Attention(BERT),) * LAYERS), CONFIG)
     encoder.embeddings.load_state_dict(
@@ -70,7 +71,7 @@ def encoder(bert: nn.Module) -> Encoder:
             "norm.bias": bert.embeddings.LayerNorm.bias,
         }
     )
-    for ours, theirs in zip(encoder.layers, bert.encoder.layer, strict=True):
+    for ours, theirs in zip(layers_of(encoder), bert.encoder.layer, strict=True):
         _copy_layer(ours, theirs)
     return encoder.eval()
 
@@ -85,7 +86,7 @@ def batch() -> tuple[Tensor, Tensor, Tensor]:
 
 
 @torch.no_grad()
-def test_one_layer_is_bert_layer(bert: nn.Module, encoder: Encoder) -> None:
+def test_one_layer_is_bert_layer(bert: BertModel, encoder: Encoder) -> None:
     x = torch.randn(3, 12, CONFIG.width, generator=torch.Generator().manual_seed(2))
     mask = mask_of([12, 7, 1], 12)
     additive = torch.zeros(3, 1, 1, 12).masked_fill(~mask[:, None, None], torch.finfo(torch.float32).min)
@@ -95,7 +96,7 @@ def test_one_layer_is_bert_layer(bert: nn.Module, encoder: Encoder) -> None:
 
 @torch.no_grad()
 def test_the_encoder_is_bert_model(
-    bert: nn.Module, encoder: Encoder, batch: tuple[Tensor, Tensor, Tensor]
+    bert: BertModel, encoder: Encoder, batch: tuple[Tensor, Tensor, Tensor]
 ) -> None:
     ids, mask, segments = batch
     expected = bert(input_ids=ids, attention_mask=mask, token_type_ids=segments).last_hidden_state
@@ -103,13 +104,13 @@ def test_the_encoder_is_bert_model(
 
 
 @torch.no_grad()
-def test_without_mask_and_segments(bert: nn.Module, encoder: Encoder, batch: tuple[Tensor, ...]) -> None:
+def test_without_mask_and_segments(bert: BertModel, encoder: Encoder, batch: tuple[Tensor, ...]) -> None:
     expected = bert(input_ids=batch[0]).last_hidden_state
     torch.testing.assert_close(encoder(batch[0]), expected, rtol=1e-5, atol=1e-5)
 
 
 def test_gradients_are_those_of_bert(
-    bert: nn.Module, encoder: Encoder, batch: tuple[Tensor, Tensor, Tensor]
+    bert: BertModel, encoder: Encoder, batch: tuple[Tensor, Tensor, Tensor]
 ) -> None:
     ids, mask, segments = batch
     bert.zero_grad()

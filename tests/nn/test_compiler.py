@@ -307,9 +307,12 @@ def test_where_attention_is_fused(
     """The choice that was measured on CPUs, by length, format, gradient and AMX."""
     calls = []
     monkeypatch.setattr(compiler, "_has_amx", lambda: amx)
-    monkeypatch.setattr(
-        compiler.F, "scaled_dot_product_attention", lambda q, k, v, **rest: calls.append(rest) or q
-    )
+
+    def attend(q: Tensor, k: Tensor, v: Tensor, **rest: object) -> Tensor:
+        calls.append(rest)
+        return q
+
+    monkeypatch.setattr(torch.nn.functional, "scaled_dot_product_attention", attend)
     inputs = {name: torch.ones(1, 1, tokens, 2, dtype=dtype, requires_grad=training) for name in "QKV"}
     Compiled(parse_formula("softmax(scale(Q @ K.T)) @ V"))(inputs, Context(2, None))
     assert bool(calls) == fused

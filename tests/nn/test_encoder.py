@@ -11,8 +11,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
+from autobert_zero.encoder_config import EncoderConfig
 from autobert_zero.nn.attention import GraphAttention
-from autobert_zero.nn.encoder import Encoder, EncoderConfig, initialise
+from autobert_zero.nn.encoder import Encoder, initialise
 from autobert_zero.nn.layer import EncoderLayer
 from autobert_zero.space import Attention, Backbone, Convolution, Layer
 
@@ -83,6 +84,7 @@ def test_the_residual_is_added_once(layer: Layer) -> None:
     """LN(r + FFN(r)), not LN(2 r + FFN(r))."""
     block = EncoderLayer(layer, SMALL).double()
     initialise(block, std=0.3)
+    assert isinstance(block.mixing_norm, nn.LayerNorm)
     for norm in (block.mixing_norm, block.output_norm):
         nn.init.normal_(norm.weight)
         nn.init.normal_(norm.bias)

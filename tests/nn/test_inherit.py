@@ -5,7 +5,7 @@ import torch
 from autobert_zero.encoder_config import EncoderConfig
 from autobert_zero.nn import MaskedLM
 from autobert_zero.nn.inherit import inherit_weights
-from autobert_zero.space import Backbone
+from autobert_zero.space import Attention, Backbone
 from autobert_zero.space.inheritance import plan_inheritance
 
 BERT = "softmax(scale(Q @ K.T)) @ V"
@@ -43,7 +43,9 @@ def test_parts_by_role() -> None:
     name = "encoder.layers.0.attention.projection.weight"
     parts = dict(zip("QKVP", own[name].split(8), strict=True))
     q, k, v = theirs[name].split(8)
-    assert made.encoder.backbone.layers[0].graph.inputs == ("Q", "K", "V", "P")
+    first = made.encoder.backbone.layers[0]
+    assert isinstance(first, Attention)
+    assert first.graph.inputs == ("Q", "K", "V", "P")
     assert torch.equal(parts["K"], q)
     assert torch.equal(parts["Q"], k)
     assert torch.equal(parts["V"], v)

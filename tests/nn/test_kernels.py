@@ -1,5 +1,7 @@
 """Every primitive's kernel against PyTorch."""
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from nn_samples import mask_of, tensors_of
@@ -50,7 +52,7 @@ def test_shapes_follow_the_types(op: str) -> None:
     ],
 )
 @pytest.mark.parametrize("type_", TYPES)
-def test_unary_kernels(op: str, function, type_: str) -> None:
+def test_unary_kernels(op: str, function: Callable[[Tensor], Tensor], type_: str) -> None:
     x = _value(1, type_)
     torch.testing.assert_close(_call(op, (x, type_)), function(x))
 

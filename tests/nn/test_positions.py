@@ -5,7 +5,7 @@ from random import Random
 import pytest
 import torch
 from hypothesis import given, settings
-from nn_samples import SMALL, mask_of, padded_at_either_end, seeds, tensors_of
+from nn_samples import SMALL, mask_of, padded_at_either_end, positions_of, seeds, tensors_of
 from torch import Tensor
 
 from autobert_zero.nn import rotary
@@ -153,7 +153,7 @@ def test_the_encoder_passes_positions_on() -> None:
     torch.manual_seed(0)
     encoder = Encoder(Backbone.parse(ROTARY), SMALL).double()
     initialise(encoder, std=0.3)
-    torch.nn.init.zeros_(encoder.embeddings.position.weight)  # type: ignore[union-attr, arg-type]
+    torch.nn.init.zeros_(positions_of(encoder.embeddings))
     ids = torch.randint(SMALL.vocab_size, (1, 6))
     plain = encoder(ids)
     torch.testing.assert_close(encoder(ids, positions=torch.arange(6)[None] + 3), plain)

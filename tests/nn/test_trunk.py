@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 from hypothesis import given, settings
-from nn_samples import backbone_of, seeds
+from nn_samples import backbone_of, layers_of, seeds
 from strategies import trunks
 from torch.nn import functional as F
 
@@ -17,8 +17,9 @@ from autobert_zero.search.config import SearchConfig
 from autobert_zero.settings import ConfigError, resolve
 from autobert_zero.space import Backbone, Convolution
 
-SIZES = {"vocab_size": 23, "width": 8, "heads": 2, "max_positions": 24}
-MODERN = EncoderConfig(**SIZES, norm="pre", feed_forward_kind="geglu", positions="none", biases=False)
+SIZES: dict[str, Any] = {"vocab_size": 23, "width": 8, "heads": 2, "max_positions": 24}
+BERTS = EncoderConfig(**SIZES)
+MODERN = replace(BERTS, norm="pre", feed_forward_kind="geglu", positions="none", biases=False)
 
 
 def model_of(backbone: Backbone, config: EncoderConfig) -> MaskedLM:
@@ -66,7 +67,7 @@ def test_pre_norm_by_hand() -> None:
         encoder.embeddings.norm.weight,
         eps=1e-12,
     )
-    first, second = encoder.layers
+    first, second = layers_of(encoder)
     x = x + first.convolution(x, None)  # the embeddings are normalised already
     x = x + first.feed_forward(first.output_norm(x))
     x = x + second.convolution(second.mixing_norm(x), None)
@@ -98,7 +99,7 @@ def test_length_is_limited_by_learned_positions_only() -> None:
     ids = torch.randint(23, (1, 4 * SIZES["max_positions"]))
     assert model_of(backbone, MODERN).encoder(ids).shape == (1, 96, 8)
     with pytest.raises(ValueError, match="96 tokens are more than the 24 positions"):
-        model_of(backbone, EncoderConfig(**SIZES)).encoder(ids)
+        model_of(backbone, BERTS).encoder(ids)
 
 
 @settings(max_examples=20, deadline=None)
@@ -138,17 +139,17 @@ def test_bank_of_another_trunk_is_refused(change: dict[str, Any]) -> None:
         ({"biases": 1}, "biases is true or false"),
     ],
 )
-def test_unknown_trunks_are_refused(change: dict[str, object], words: str) -> None:
+def test_unknown_trunks_are_refused(change: dict[str, Any], words: str) -> None:
     with pytest.raises(ValueError, match=words):
-        EncoderConfig(**SIZES, **change)  # type: ignore[arg-type]
+        EncoderConfig(**SIZES, **change)
     with pytest.raises(ConfigError, match=f"model.{next(iter(change))}"):
         resolve(SearchConfig(), {"model": {"biases": "perhaps"} if "biases" in change else change})
 
 
 def test_state_of_berts_trunk_has_the_names_of_before() -> None:
-    encoder = Encoder(Backbone((Convolution(3),)), EncoderConfig(**SIZES))
+    encoder = Encoder(Backbone((Convolution(3),)), BERTS)
     assert not [name for name in encoder.state_dict() if "final_norm" in name]
-    layer = EncoderLayer(Convolution(3), EncoderConfig(**SIZES))
+    layer = EncoderLayer(Convolution(3), BERTS)
     initialise(layer)
     assert {name.split(".")[0] for name in layer.state_dict()} == {
         "convolution",

@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import hf_samples
 import pytest
@@ -28,7 +29,7 @@ def questions(count: int, longest: int) -> list[tuple[str, str]]:
     ]
 
 
-def predicted(model: Path, folder: Path, pairs: list[tuple[str, str]]) -> list[dict[str, object]]:
+def predicted(model: Path, folder: Path, pairs: list[tuple[str, str]]) -> list[dict[str, Any]]:
     lines = [json.dumps({"context": context, "question": question}) for question, context in pairs]
     (folder / "texts.jsonl").write_text("\n".join(lines))
     done = tiny.command("predict", "--model", model, folder / "texts.jsonl")
@@ -46,7 +47,7 @@ def test_the_context_can_be_kept(model: Path, tmp_path: Path) -> None:
         assert record["context"] == "film play"
 
 
-def plain_answer(model: Path, question: str, context: str) -> dict[str, object]:
+def plain_answer(model: Path, question: str, context: str) -> dict[str, Any]:
     """The likeliest span of a text that fits a sequence, by trying all."""
     tokenizer = AutoTokenizer.from_pretrained(model)
     encoded = tokenizer(question, context, return_offsets_mapping=True, return_tensors="pt")

@@ -214,8 +214,9 @@ def test_files_of_results(model: Path, tmp_path: Path, ending: str) -> None:
     if ending == "jsonl":
         assert json.loads(written) == record
     else:
-        quoting = {"delimiter": "\t", "quoting": csv.QUOTE_NONE} if ending == "tsv" else {}
-        header, row = csv.reader(io.StringIO(written, newline=""), **quoting)
+        lines = io.StringIO(written, newline="")
+        tabs = ending == "tsv"
+        header, row = csv.reader(lines, delimiter="\t", quoting=csv.QUOTE_NONE) if tabs else csv.reader(lines)
         assert header == ["text", "label", "probability", *(f"probability_{name}" for name in CLASSES)]
         text = 'a "bad" film' if ending == "tsv" else record["text"]
         numbers = [record["probability"], *record["probabilities"].values()]

@@ -14,8 +14,9 @@ import pytest
 import tiny
 import torch
 import transformers
+from nn_samples import positions_of
 from runs import HYBRID, arguments, figures, same, weights
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from autobert_zero.cli.pretrain import pretrain_settings
 from autobert_zero.data.batches import TrainingBatches
@@ -33,6 +34,8 @@ from autobert_zero.search.config import read_search_config
 from autobert_zero.settings import resolve
 from autobert_zero.training import checkpoint
 from autobert_zero.training import goal as goals
+from autobert_zero.training.language import language_objective
+from autobert_zero.training.loop import train as train_loop
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +56,6 @@ def whole(tmp_path_factory: pytest.TempPathFactory, corpus_file: Path) -> Path:
 
 def stopped_at(step: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Lets trainings stop after a step, as if by Ctrl-C."""
-    real = training.train
 
     def train(*given: Any, **options: Any) -> float:
         on_step = given[4]
@@ -63,7 +65,8 @@ def stopped_at(step: int, monkeypatch: pytest.MonkeyPatch) -> None:
                 signal.raise_signal(signal.SIGINT)
             on_step(now, loss)
 
-        return real(*given[:4], watched, *given[5:], **options)
+        model, batches, recipe, objective, _, *rest = given
+        return train_loop(model, batches, recipe, objective, watched, *rest, **options)
 
     monkeypatch.setattr(training, "train", train)
 
@@ -130,7 +133,7 @@ def test_a_damaged_checkpoint_falls_back(whole: Path, corpus_file: Path, tmp_pat
 def test_a_full_disk_leaves_the_checkpoint_before_it(
     whole: Path, corpus_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real, count = checkpoint.save_file, 0
+    count = 0
 
     def full(tensors: Any, path: Path) -> None:
         nonlocal count
@@ -138,7 +141,7 @@ def test_a_full_disk_leaves_the_checkpoint_before_it(
         if count == 4:  # the optimiser's memory of the second checkpoint
             path.write_bytes(b"half")
             raise OSError(28, "No space left on device")
-        real(tensors, path)
+        save_file(tensors, path)
 
     monkeypatch.setattr(checkpoint, "save_file", full)
     out = tmp_path / "out"
@@ -147,7 +150,7 @@ def test_a_full_disk_leaves_the_checkpoint_before_it(
     assert "checkpoint of step 6" in done.err
     assert "the one of step 3 is whole" in done.err
     assert [path.name for path in (out / "checkpoints").iterdir()] == ["00000003"]
-    monkeypatch.setattr(checkpoint, "save_file", real)
+    monkeypatch.setattr(checkpoint, "save_file", save_file)
     assert tiny.command("pretrain", "--out", out, "--resume").code == 0
     assert same(whole, out)
 
@@ -157,10 +160,10 @@ def test_full_memory_is_one_line(
     whole: Path, corpus_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int
 ) -> None:
     """Before the first checkpoint the folder is free again; after it the training can go on."""
-    real, calls = goals.language_objective, 0
+    calls = 0
 
     def objective(*given: Any) -> Any:
-        inner = real(*given)
+        inner = language_objective(*given)
 
         def greedy(*parts: Any) -> torch.Tensor:
             nonlocal calls
@@ -178,7 +181,7 @@ def test_full_memory_is_one_line(
     done = tiny.command(*arguments(corpus_file, out))
     assert (done.code, done.err.count("error: memory is full")) == (2, 1)
     assert "batch_size" in done.err
-    monkeypatch.setattr(goals, "language_objective", real)
+    monkeypatch.setattr(goals, "language_objective", language_objective)
     if step == 1:
         assert tiny.command(*arguments(corpus_file, out)).code == 0
     else:
@@ -272,7 +275,7 @@ def test_from_the_shared_weights_of_a_search(finished_run: Path, tmp_path: Path,
     bank = load_file(newest)
     name = "encoder.layers.0.feed_forward.up.weight"
     assert torch.equal(model.state_dict()[name], bank[name])
-    positions = model.encoder.embeddings.position.weight
+    positions = positions_of(model.encoder.embeddings)
     assert torch.equal(positions[:16], bank["encoder.embeddings.position.weight"])
     refused = tiny.command(
         *("pretrain", "--start", finished_run, "--backbone", "bert", "--layers", 3, "--out", tmp_path / "no")

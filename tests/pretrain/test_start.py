@@ -9,6 +9,7 @@ import tiny
 import torch
 import transformers
 from hf_samples import save_bert
+from nn_samples import layers_of
 from runs import weights
 from tokenizers import Tokenizer
 
@@ -67,7 +68,7 @@ def test_another_backbone_inherits_what_fits(bert: Path, corpus_file: Path, tmp_
     assert "new: projections of P" in done.log
     begun = new_model(read_config(out), len(weights(out)["encoder.embeddings.token.weight"]) - SPARE)
     theirs = transformers.BertModel.from_pretrained(bert, add_pooling_layer=False).encoder.layer[1]
-    own = begun.encoder.layers[1].attention.projection.weight.split(16)
+    own = layers_of(begun)[1].attention.projection.weight.split(16)
     for part, name in zip(own, ("query", "key", "value"), strict=False):
         assert torch.equal(part, getattr(theirs.attention.self, name).weight)
 

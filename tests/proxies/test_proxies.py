@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
-from nn_samples import SMALL, backbone_of, seeds
+from nn_samples import SMALL, backbone_of, layers_of, seeds
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -35,7 +35,7 @@ def model_of(backbone: Backbone, seed: int = 0, dropout: float = 0.0) -> MaskedL
     return MaskedLM(backbone, sizes)
 
 
-def matrices(model: nn.Module) -> list[nn.Parameter]:
+def matrices(model: nn.Module) -> list[Tensor]:
     return [part.weight for part in model.modules() if isinstance(part, nn.Linear)]
 
 
@@ -78,7 +78,7 @@ def test_weights_that_are_frozen(name: str) -> None:
 @pytest.mark.parametrize("name", [name for name, proxy in PROXIES.items() if hasattr(proxy, "__wrapped__")])
 def test_what_is_not_finite_is_the_lowest(name: str) -> None:
     model = model_of(STACKS["hybrid"](2))
-    nn.init.constant_(model.encoder.layers[0].feed_forward.up.weight, math.nan)
+    nn.init.constant_(layers_of(model)[0].feed_forward.up.weight, math.nan)
     assert PROXIES[name](model, batch_of()) == -math.inf
 
 
@@ -86,7 +86,7 @@ def test_synflow_of_a_deep_stack_of_cubes() -> None:
     """Each layer raises what it gets to the third power or so: out of range in the end, and said so."""
     cube = "(Q @ K.T) @ V"
     shallow, deep = (model_of(Backbone.parse("\n".join([cube] * layers))) for layers in (2, 40))
-    nn.init.constant_(deep.encoder.layers[0].attention.projection.weight, 9.0)
+    nn.init.constant_(layers_of(deep)[0].attention.projection.weight, 9.0)
     assert math.isfinite(PROXIES["synflow"](shallow, batch_of()))
     assert PROXIES["synflow"](deep, batch_of()) == -math.inf
 
@@ -139,12 +139,12 @@ def test_synflow_is_a_derivative_where_all_is_positive() -> None:
     def flow(growth: float) -> float:
         positive = copy.deepcopy(model)
         with torch.no_grad():
-            for weight in positive.parameters():
-                weight.abs_()
+            for parameter in positive.parameters():
+                parameter.abs_()
             for weight in matrices(positive.encoder):
                 weight.mul_(1 + growth)
             x = torch.ones(1, 9, SMALL.width, dtype=torch.float64)
-            for layer in positive.encoder.layers:
+            for layer in layers_of(positive):
                 x = x + layer.convolution(x, None)
                 x = x + layer.feed_forward(x)
         return x.sum().item()
@@ -176,7 +176,7 @@ def test_jacov_a_sequence_at_a_time(seed: int) -> None:
 
     def response(embedded: Tensor) -> Tensor:
         x = embedded[None]
-        for layer in model.encoder.layers:
+        for layer in layers_of(model):
             x = layer(x, None)
         return (x[0] @ direction).sum()
 
@@ -195,7 +195,7 @@ def test_w_pca_by_singular_values(sequences: int, tokens: int, seed: int) -> Non
     model, batch = model_of(backbone_of(seed)).double(), batch_of(seed, sequences, tokens)
     counts = []
     x = model.encoder.embeddings(batch.ids)
-    for layer in model.encoder.layers:
+    for layer in layers_of(model):
         branch = layer.attention if hasattr(layer, "attention") else layer.convolution
         entering = layer.feed_forward.up(layer.mixing_norm(x + branch(x, None)))
         points = entering.detach().numpy().reshape(sequences * tokens, -1)

@@ -15,7 +15,7 @@ from autobert_zero.search.trial import Outcome, Proposal, Status, Trial
 from autobert_zero.space import Backbone
 
 SCORES = (-5.0, None, -3.0, -4.0)
-BACKBONES = [Backbone.parse(f"conv {kernel}\nQ + K") for kernel in (3, 5, 7, 9)]
+BACKBONES = [Backbone.parse(f"conv {kernel}\nQ + K").canonical() for kernel in (3, 5, 7, 9)]
 
 
 @pytest.fixture

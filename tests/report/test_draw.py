@@ -21,7 +21,7 @@ from autobert_zero.compile import fused_nodes
 from autobert_zero.report import graphviz
 from autobert_zero.report.draw import scene, svg
 from autobert_zero.report.layout import Edge, Placement, layered
-from autobert_zero.report.scene import Box, Curve, Scene, text_width
+from autobert_zero.report.scene import Box, Curve, Scene, ShapeGroup, text_width
 from autobert_zero.space import INPUTS, PRIMITIVES, Attention, Backbone, Space, sample_backbone
 from autobert_zero.zoo import autobert_zero_base, bert
 
@@ -60,7 +60,7 @@ def panels(picture: str) -> dict[str, Panel]:
         elif (node := part.get("data-node")) is not None:
             panel.nodes.append(node)
         elif (tail := part.get("data-tail")) is not None:
-            panel.edges.append((tail, part.get("data-head")))
+            panel.edges.append((tail, part.attrib["data-head"]))
         elif (group := part.get("data-fused")) is not None:
             panel.fused.append(group.split())
     return found
@@ -83,13 +83,13 @@ def test_the_picture_is_the_graph(use_dot: bool, seed: int) -> None:
         assert [set(group) for group in panel.fused] == groups
 
 
+def box_of(part: ShapeGroup) -> Box:
+    return next(shape for shape in part.shapes if isinstance(shape, Box))
+
+
 def boxes_of(drawing: Scene) -> list[Box]:
     """Boxes of nodes, and of layers."""
-    return [
-        next(shape for shape in part.shapes if isinstance(shape, Box))
-        for part in drawing.parts
-        if "node" in part.data or "layers" in part.data
-    ]
+    return [box_of(part) for part in drawing.parts if "node" in part.data or "layers" in part.data]
 
 
 def overlap(a: Box, b: Box) -> bool:
@@ -103,7 +103,7 @@ def test_no_box_overlaps_another(use_dot: bool, seed: int) -> None:
     drawing = scene(sampled(seed), use_dot)
     boxes = boxes_of(drawing)
     assert not [pair for pair in combinations(boxes, 2) if overlap(*pair)]
-    frames = [part.shapes[0] for part in drawing.parts if "graph" in part.data]
+    frames = [box_of(part) for part in drawing.parts if "graph" in part.data]
     assert not [pair for pair in combinations(frames, 2) if overlap(*pair)]
     for box in [*boxes, *frames]:
         assert box.x >= 0
@@ -121,7 +121,7 @@ def test_arrows_join_their_boxes(use_dot: bool, seed: int) -> None:
         tuple(layer for layer in sampled(seed).layers if isinstance(layer, Attention))[:1] or bert(1).layers
     )
     drawing = scene(backbone, use_dot)
-    boxes = {part.data["node"]: part.shapes[0] for part in drawing.parts if "node" in part.data}
+    boxes = {part.data["node"]: box_of(part) for part in drawing.parts if "node" in part.data}
     arrivals: dict[str, list[tuple[str, float]]] = {}
     for part in drawing.parts:
         if "tail" not in part.data or not part.data["head"]:
@@ -134,7 +134,9 @@ def test_arrows_join_their_boxes(use_dot: bool, seed: int) -> None:
         assert end_y == pytest.approx(head.y, abs=1)
         assert head.x < end_x < head.x + head.width
         arrivals.setdefault(part.data["head"], []).append((part.data["tail"], end_x))
-    for node in backbone.layers[0].graph.nodes:
+    first = backbone.layers[0]
+    assert isinstance(first, Attention)
+    for node in first.graph.nodes:
         if node.args:
             from_left = sorted(arrivals[node.code], key=lambda arrival: arrival[1])
             assert [tail for tail, _ in from_left] == [arg.code for arg in node.args]
@@ -155,17 +157,13 @@ def random_graph(seed: int) -> tuple[dict[str, tuple[float, float]], list[Edge]]
 
 def along(route: tuple[tuple[float, float], ...]) -> list[tuple[float, float]]:
     """Points on a curve."""
-    points = []
+    points: list[tuple[float, float]] = []
     for start in range(0, len(route) - 1, 3):
         for step in range(21):
             t = step / 20
             weights = ((1 - t) ** 3, 3 * t * (1 - t) ** 2, 3 * t**2 * (1 - t), t**3)
-            points.append(
-                tuple(
-                    sum(w * p[axis] for w, p in zip(weights, route[start : start + 4], strict=True))
-                    for axis in (0, 1)
-                )
-            )
+            weighted = list(zip(weights, route[start : start + 4], strict=True))
+            points.append((sum(w * p[0] for w, p in weighted), sum(w * p[1] for w, p in weighted)))
     return points
 
 
@@ -200,7 +198,7 @@ def test_two_pictures_share_a_page(first: int, second: int) -> None:
     styles = set()
     for picture in (svg(sampled(first), False), svg(sampled(second), False)):
         root = ElementTree.fromstring(picture)
-        assert root.find(f"{SVG}title").text
+        assert root.findtext(f"{SVG}title")
         assert not [element for element in root.iter() if "id" in element.attrib]
         assert "url(" not in picture
         assert "href" not in picture

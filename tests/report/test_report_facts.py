@@ -41,9 +41,9 @@ def test_front_is_what_nothing_dominates(points: list[tuple[float | None, float 
     assert [known[i][0] for i in found] == sorted(known[i][0] for i in found)
 
 
-A = Backbone.parse("conv 3\nconv 5\nQ + K")
-B = Backbone.parse("conv 3\nconv 7\nQ + K")
-C = Backbone.parse("conv 9\nconv 7\nQ + V")
+A = Backbone.parse("conv 3\nconv 5\nQ + K").canonical()
+B = Backbone.parse("conv 3\nconv 7\nQ + K").canonical()
+C = Backbone.parse("conv 9\nconv 7\nQ + V").canonical()
 FAMILY = (
     Trial(Proposal(0, A), Outcome(Status.COMPLETE, 1.0)),
     Trial(Proposal(1, C), Outcome(Status.DIVERGED, reason="loss is nan at step 3", seconds=2.0)),
@@ -72,7 +72,7 @@ def test_frequencies_by_hand() -> None:
     ]
     found = frequencies(trials)
     assert (found.best_count, found.all_count) == (5, 60)
-    shares = dict(zip(LAYER_KINDS, zip(found.best, found.all, strict=True), strict=True))
+    shares: dict[str, object] = dict(zip(LAYER_KINDS, zip(found.best, found.all, strict=True), strict=True))
     assert shares["attention"] == ([0, 0, 1], [0, 0, 1])
     assert shares["conv 3"] == ([1, 0, 0], [16 / 60, 0, 0])
     assert shares["conv 5"] == ([0, 1, 0], [0, 6 / 60, 0])
@@ -93,16 +93,18 @@ def test_timeline_is_what_the_strategy_knew() -> None:
     assert found is not None
     assert found.times == list(range(1, 41))
     strategy = op_nas(Space(LAYERS), run.config.seed, run.config.strategy, ())
+    priority = strategy.priority
+    assert priority is not None
     for time, trial in enumerate(run.trials):
         strategy.rescore(trial.rescored)
         strategy.tell(trial)
         for layer in range(LAYERS):
             for row, operation in enumerate(found.operations):
-                record = strategy.priority.records[layer].get(operation)
+                record = priority.records[layer].get(operation)
                 assert found.plays[layer][row][time] == (record.plays if record else 0)
                 if record and record.completed:
                     assert found.mean[layer][row][time] == pytest.approx(record.mean, abs=1e-4)
-                    upper = strategy.priority.bound(layer, operation)
+                    upper = priority.bound(layer, operation)
                     assert found.bound[layer][row][time] == pytest.approx(upper, abs=1e-4)
                 else:
                     assert found.mean[layer][row][time] is None
@@ -145,7 +147,9 @@ def test_best_so_far_waits_for_the_first_score() -> None:
 
 def test_runs_of_one_config_are_averaged_and_others_are_not() -> None:
     runs = [toy_run(40, 0), toy_run(50, 1), toy_run(40, 0, "random"), Run("bare", trials=FAMILY)]
-    runs[1] = Run("b", resolve(runs[0].config, {"seed": 1}), trials=runs[1].trials)
+    config = runs[0].config
+    assert config is not None
+    runs[1] = Run("b", resolve(config, {"seed": 1}), trials=runs[1].trials)
     searches, bare = group_comparable(runs)
     groups = searches.groups
     assert {each.label: each.runs for each in groups} == {

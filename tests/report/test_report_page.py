@@ -120,7 +120,7 @@ def test_nothing_is_loaded() -> None:
 
 def test_nothing_of_a_run_is_read_as_html() -> None:
     evil = "</script><script>alert(1)</script><!-- <b>"
-    trials = (Trial(Proposal(0, Backbone.parse("conv 3")), Outcome(Status.FAILED, reason=evil)),)
+    trials = (Trial(Proposal(0, Backbone.parse("conv 3").canonical()), Outcome(Status.FAILED, reason=evil)),)
     page = Page(render([Run(evil, toy_config(), trials=trials)]))
     assert not page.problems
     assert page.data["runs"][0]["candidates"]["reason"] == {"0": evil}

@@ -10,7 +10,7 @@ from autobert_zero.search.board import Board, open_board
 from autobert_zero.search.trial import Outcome, Proposal, Status, Trial
 from autobert_zero.space import Backbone
 
-BACKBONE = Backbone.parse("conv 3\nsoftmax(scale(Q @ K.T)) @ V")
+BACKBONE = Backbone.parse("conv 3\nsoftmax(scale(Q @ K.T)) @ V").canonical()
 OUTCOMES = [
     Outcome(Status.COMPLETE, -5.0, metrics={"val_loss": 5.5}, seconds=2.0),
     Outcome(Status.DIVERGED, reason="loss is nan", seconds=1.0),

@@ -1,5 +1,6 @@
 """Derivations: every backbone is a sequence of choices, every legal sequence a backbone."""
 
+from collections.abc import Sequence
 from random import Random
 
 from hypothesis import given
@@ -17,7 +18,7 @@ def test_a_backbone_is_derived_from_its_symbols(space: Space, seed: int) -> None
     chosen = [symbols(layer) for layer in backbone.layers]
     places: list[ChoicePoint] = []
 
-    def choose(place: ChoicePoint, legal: list[str]) -> str:
+    def choose(place: ChoicePoint, legal: Sequence[str]) -> str:
         places.append(place)
         assert chosen[place.layer][place.step] in legal
         return chosen[place.layer][place.step]

@@ -40,7 +40,7 @@ def trial(number: int, *scores: float, known: bool = False, status: Status | Non
     )
     proposal = Proposal(
         number,
-        Backbone((Convolution(KERNELS[number % len(KERNELS)]),)),
+        Backbone((Convolution(KERNELS[number % len(KERNELS)]),)).canonical(),
         mutations=(f"{KNOWN}: k{number}",) if known else (),
     )
     return Trial(proposal, outcome)

@@ -6,7 +6,7 @@ from autobert_zero.search.halving import promotion_thresholds
 from autobert_zero.search.trial import Outcome, Proposal, Status, Trial
 from autobert_zero.space import Backbone
 
-BACKBONE = Backbone.parse("conv 3")
+BACKBONE = Backbone.parse("conv 3").canonical()
 RUNGS = (10, 20)
 
 

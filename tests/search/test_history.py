@@ -14,8 +14,8 @@ from autobert_zero.search.ranking import ranked
 from autobert_zero.search.trial import Outcome, Proposal, Status, Trial
 from autobert_zero.space import PAPER, Backbone
 
-ATTENTION = Backbone.parse("softmax(scale(Q @ K.T)) @ V\nconv 65")
-CONVOLUTION = Backbone.parse("conv 3\nconv 9")
+ATTENTION = Backbone.parse("softmax(scale(Q @ K.T)) @ V\nconv 65").canonical()
+CONVOLUTION = Backbone.parse("conv 3\nconv 9").canonical()
 
 TRIALS = [
     Trial(

@@ -26,7 +26,7 @@ def limited(**settings: float) -> Limits:
 
 
 def test_costs_of_a_backbone() -> None:
-    backbone = Backbone.parse("conv 3\nconv 65\nconv 3")
+    backbone = Backbone.parse("conv 3\nconv 65\nconv 3").canonical()
     assert Costs(SIZES, 64, latency).of(backbone) == {
         "parameters": cost.parameters(backbone, SIZES),
         "flops": cost.flops(backbone, SIZES, 64),
@@ -49,7 +49,7 @@ def test_refuses_above_and_not_at_the_limit(name: str) -> None:
 
 def test_no_limit_refuses_nothing() -> None:
     random = Random(0)
-    assert not any(limited().refusal(sample_backbone(random, SPACE)) for _ in range(50))
+    assert not any(limited().refusal(sample_backbone(random, SPACE).canonical()) for _ in range(50))
 
 
 @pytest.mark.parametrize("share", [0.0, 0.5, 1.0])

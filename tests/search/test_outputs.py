@@ -22,8 +22,8 @@ from autobert_zero.search.trial import Outcome, Proposal, Status, Trial
 from autobert_zero.space import Backbone
 
 SIZES = EncoderConfig(vocab_size=23, width=8, heads=2, max_positions=10)
-BERT = Backbone.parse("softmax(scale(Q @ K.T)) @ V\nconv 3")
-PLAIN = Backbone.parse("conv 9\nconv 3")
+BERT = Backbone.parse("softmax(scale(Q @ K.T)) @ V\nconv 3").canonical()
+PLAIN = Backbone.parse("conv 9\nconv 3").canonical()
 
 
 def result(loss: float | None, reason: str = "") -> dict[str, Any]:

@@ -50,7 +50,7 @@ def test_fronts_by_brute_force(points: list[tuple[float, ...]]) -> None:
 
 
 def trial(number: int, kernel: int, score: float | None, parameters: float) -> Trial:
-    backbone = Backbone.parse(f"conv {kernel}")
+    backbone = Backbone.parse(f"conv {kernel}").canonical()
     status = Status.FAILED if score is None else Status.COMPLETE
     return Trial(Proposal(number, backbone), Outcome(status, score, metrics={"parameters": parameters}))
 

@@ -78,7 +78,8 @@ def test_a_rotation_is_a_function_of_the_seed() -> None:
 
 
 def trial(number: int, known: bool = False, rescored: Sequence[int] = (), pruned: bool = False) -> Trial:
-    proposal = Proposal(number, Backbone.parse("conv 3"), mutations=(f"{KNOWN}: x",) if known else ())
+    mutations = (f"{KNOWN}: x",) if known else ()
+    proposal = Proposal(number, Backbone.parse("conv 3").canonical(), mutations=mutations)
     outcome = Outcome(Status.PRUNED) if pruned else Outcome(Status.COMPLETE, 0.0)
     return Trial(proposal, outcome, dict.fromkeys(rescored, 0.0))
 

@@ -9,9 +9,9 @@ from autobert_zero.search.trial import Outcome, Proposal, Status, Trial
 from autobert_zero.space import Backbone
 
 BACKBONES = [
-    Backbone.parse("conv 3\nconv 5"),
-    Backbone.parse("conv 7\nsoftmax(scale(Q @ K.T)) @ V"),
-    Backbone.parse("Q + K\nconv 9"),
+    Backbone.parse("conv 3\nconv 5").canonical(),
+    Backbone.parse("conv 7\nsoftmax(scale(Q @ K.T)) @ V").canonical(),
+    Backbone.parse("Q + K\nconv 9").canonical(),
 ]
 OUTCOMES = [
     Outcome(Status.COMPLETE, -5.0, seconds=1.0),
@@ -73,7 +73,7 @@ def test_a_resumed_run_shows_the_best_of_the_whole() -> None:
 
 
 def test_the_view_fits_the_terminal() -> None:
-    deep = Backbone.parse("\n".join(["softmax(scale(Q @ K.T)) @ V"] * 24))
+    deep = Backbone.parse("\n".join(["softmax(scale(Q @ K.T)) @ V"] * 24)).canonical()
     progress = RunProgress(Console(file=io.StringIO(), width=40, height=24, force_terminal=True))
     progress.begin([])
     for number in range(9):

@@ -16,15 +16,16 @@ from autobert_zero.search.history import History
 from autobert_zero.search.loop import MemoryHistory, Search
 from autobert_zero.search.ranking import ranked
 from autobert_zero.search.strategies import make_strategy
+from autobert_zero.search.strategies.prefilter import Prefilter
 from autobert_zero.search.toy import ToyEvaluator
 from autobert_zero.search.trial import Outcome, Proposal, Status, Trial
 from autobert_zero.search_runs.twins import function_of
-from autobert_zero.space import Backbone, Space
+from autobert_zero.space import Backbone, CanonicalBackbone, Space
 
-ONE = Backbone.parse("softsign(-Q) + V\nconv 3")
-TWIN = Backbone.parse("-softsign(Q) + V\nconv 3")  # computes the same
-OTHER = Backbone.parse("conv 5\nconv 3")
-THIRD = Backbone.parse("conv 7\nconv 3")
+ONE = Backbone.parse("softsign(-Q) + V\nconv 3").canonical()
+TWIN = Backbone.parse("-softsign(Q) + V\nconv 3").canonical()  # computes the same
+OTHER = Backbone.parse("conv 5\nconv 3").canonical()
+THIRD = Backbone.parse("conv 7\nconv 3").canonical()
 SCORES = {ONE: 1.0, TWIN: -99.0, OTHER: 2.0, THIRD: 3.0}
 
 
@@ -36,8 +37,10 @@ class Scripted:
         stale: Number of a trial to that of the proposal before which it is scored again.
     """
 
-    def __init__(self, backbones: Sequence[Backbone], stale: Mapping[int, int]) -> None:
+    def __init__(self, backbones: Sequence[CanonicalBackbone], stale: Mapping[int, int]) -> None:
         self._backbones, self._stale, self._told = backbones, stale, list[Trial]()
+
+    prefilter: Prefilter | None = None
 
     def contenders(self) -> list[Trial]:
         return [trial for trial in self._told if self._stale.get(trial.proposal.number) == len(self._told)]
@@ -80,7 +83,7 @@ class Scores(IndependentEvaluator):
 
 def searched(
     folder: Path,
-    backbones: Sequence[Backbone],
+    backbones: Sequence[CanonicalBackbone],
     stale: Mapping[int, int] | None = None,
     recorded: Sequence[Trial] = (),
     absorbed: int = 0,
@@ -96,7 +99,7 @@ def searched(
     return trials, evaluator
 
 
-def trial(number: int, backbone: Backbone, score: float) -> Trial:
+def trial(number: int, backbone: CanonicalBackbone, score: float) -> Trial:
     return Trial(Proposal(number, backbone, number), Outcome(Status.COMPLETE, score))
 
 
@@ -125,7 +128,7 @@ def test_a_replayed_trial_with_another_backbone_is_refused(tmp_path: Path) -> No
     ],
 )
 def test_a_twin_of_an_earlier_round_gets_the_newest_score(
-    tmp_path: Path, backbones: list[Backbone], stale: dict[int, int], score: float
+    tmp_path: Path, backbones: list[CanonicalBackbone], stale: dict[int, int], score: float
 ) -> None:
     *before, twin = searched(tmp_path, backbones, stale)[0]
     assert [each.outcome.score for each in before] == [SCORES[backbone] for backbone in backbones[:-1]]

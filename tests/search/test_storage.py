@@ -13,7 +13,6 @@ from optuna.exceptions import StorageInternalError
 from sqlalchemy.exc import OperationalError
 
 from autobert_zero.errors import UserError
-from autobert_zero.search import storage
 from autobert_zero.search.history import History
 from autobert_zero.search.optuna_trials import HistoryError
 from autobert_zero.search.trial import Outcome, Proposal, Status, Trial
@@ -81,12 +80,12 @@ def test_a_password_is_not_shown(place: str) -> None:
 def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """A clock that only the pauses between attempts move; their lengths."""
     waited: list[float] = []
-    monkeypatch.setattr(storage.time, "sleep", waited.append)
-    monkeypatch.setattr(storage.time, "monotonic", lambda: sum(waited))
+    monkeypatch.setattr("autobert_zero.search.storage.time.sleep", waited.append)
+    monkeypatch.setattr("autobert_zero.search.storage.time.monotonic", lambda: sum(waited))
     return waited
 
 
-TRIAL = Trial(Proposal(0, Backbone.parse("conv 3")), Outcome(Status.COMPLETE, 1.0))
+TRIAL = Trial(Proposal(0, Backbone.parse("conv 3").canonical()), Outcome(Status.COMPLETE, 1.0))
 LOCKED = OperationalError("insert", {}, Exception("database is locked"))
 
 
@@ -256,7 +255,7 @@ def test_a_server_that_is_restarted(
         if len(pauses) == 3:
             control("start")
 
-    monkeypatch.setattr(storage.time, "sleep", sleep)
-    second = Trial(Proposal(1, Backbone.parse("conv 5")), Outcome(Status.COMPLETE, 2.0))
+    monkeypatch.setattr("autobert_zero.search.storage.time.sleep", sleep)
+    second = Trial(Proposal(1, Backbone.parse("conv 5").canonical()), Outcome(Status.COMPLETE, 2.0))
     history.append(second)
     assert History(server, "restart").load() == [TRIAL, second]

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 from unittest import mock
 
 import pytest
@@ -54,7 +54,7 @@ def test_a_card_that_is_named_is_the_only_one(setting: Setting) -> None:
 
 @pytest.mark.usefixtures("cards")
 def test_models_from_scratch_are_spread_too() -> None:
-    jobs = cast("list[Any]", [mock.Mock(device="cuda")] * 3)
+    jobs: list[Any] = [mock.Mock(device="cuda")] * 3
     with mock.patch.object(scratch, "WorkerPool") as pool:
         pool.return_value.run.return_value = iter(())
         scratch.train_all(jobs, 2, mock.Mock(), mock.Mock())

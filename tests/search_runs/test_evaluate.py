@@ -16,7 +16,7 @@ from torch import Tensor
 
 from autobert_zero.errors import UserError
 from autobert_zero.measure import training_memory
-from autobert_zero.nn import MaskedLM
+from autobert_zero.nn import MaskedLM, WeightBank
 from autobert_zero.nn.practice import BRANCHES
 from autobert_zero.search.trial import Outcome, Proposal, Status
 from autobert_zero.search_runs import evaluate as module
@@ -29,8 +29,8 @@ from autobert_zero.training import goal, loop
 from autobert_zero.training.language import Evaluation
 from autobert_zero.training.loop import Diverged, Recipe, train
 
-HYBRID = Backbone.parse("conv 5\nsoftmax(scale(Q @ K.T)) @ V")
-OTHER = Backbone.parse("cosine(Q, K) @ P\nconv 31")
+HYBRID = Backbone.parse("conv 5\nsoftmax(scale(Q @ K.T)) @ V").canonical()
+OTHER = Backbone.parse("cosine(Q, K) @ P\nconv 31").canonical()
 
 
 @pytest.fixture(scope="module")
@@ -41,6 +41,11 @@ def setting(corpus_file: Path) -> Setting:
 @pytest.fixture
 def evaluator(setting: Setting) -> ProxyEvaluator:
     return setting.evaluator()
+
+
+def bank_of(evaluator: ProxyEvaluator) -> WeightBank:
+    assert isinstance(evaluator.bank, WeightBank)
+    return evaluator.bank
 
 
 def copied(evaluator: ProxyEvaluator) -> dict[str, Tensor]:
@@ -436,7 +441,7 @@ def test_a_diverged_candidate_writes_nothing_back(
 
 
 def test_a_candidate_that_really_diverges_writes_nothing_back(evaluator: ProxyEvaluator) -> None:
-    evaluator.bank.tensors["encoder.layers.1.attention.output.weight"].fill_(math.nan)
+    bank_of(evaluator).tensors["encoder.layers.1.attention.output.weight"].fill_(math.nan)
     before = copied(evaluator)
     outcome = absorbed(evaluator, Proposal(0, HYBRID))
     assert (outcome.status, outcome.reason) == (Status.DIVERGED, "loss is nan at step 1")
@@ -531,7 +536,7 @@ def test_a_warm_up_in_a_known_space_trains_known_attentions_and_kernels_alike(co
     setting = prepare(config)
     evaluator = setting.evaluator()
     evaluator.warm_up(setting.space, lambda *rest: None)
-    for row in evaluator.bank.practice.tolist():
+    for row in bank_of(evaluator).practice.tolist():
         practice = dict(zip(BRANCHES, row, strict=True))
         assert practice["output"] == practice["Q"] == 10 * attentions
         assert [practice[f"conv {kernel}"] for kernel in KERNELS] == [70, 60, 50, 40, 30, 20, 10]
@@ -541,7 +546,7 @@ def test_a_candidate_whose_branches_were_not_trained_is_calibrated(setting: Sett
     """A warm-up of convolutions: an attention has all extra steps, a convolution has none."""
     evaluator = with_proxy(setting, calibration=1.0, warmup_attention_share=0.0, rungs=(0.5,))
     evaluator.warm_up(setting.space, lambda *rest: None)
-    updates = evaluator.bank.updates
+    updates = bank_of(evaluator).updates
     steps: list[tuple[int, int]] = []
     attention, trained = evaluator.evaluate(
         Proposal(0, HYBRID), (), lambda done, of, loss: steps.append((done, of))
@@ -552,7 +557,7 @@ def test_a_candidate_whose_branches_were_not_trained_is_calibrated(setting: Sett
     assert trained is not None
     assert trained.updates == updates + 3 + extra
     assert {name for name in attention.metrics if name.startswith("rung")} == {"rung 2"}
-    convolution, _ = evaluator.evaluate(Proposal(1, Backbone.parse("conv 3\nconv 3")))
+    convolution, _ = evaluator.evaluate(Proposal(1, Backbone.parse("conv 3\nconv 3").canonical()))
     assert "calibration" not in convolution.metrics
     off, _ = with_calibration_off(evaluator, setting)
     assert "calibration" not in off.metrics

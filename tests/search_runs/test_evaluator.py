@@ -28,7 +28,8 @@ DIVERGES = Convolution(KERNELS[-1])
 
 def trial(number: int, known: bool = False, rescored: Sequence[int] = ()) -> Trial:
     mutations = (f"{KNOWN}: x",) if known else ()
-    proposal = Proposal(number, Backbone((Convolution(KERNELS[number % 6]),)), mutations=mutations)
+    backbone = Backbone((Convolution(KERNELS[number % 6]),)).canonical()
+    proposal = Proposal(number, backbone, mutations=mutations)
     return Trial(proposal, Outcome(Status.COMPLETE, 0.0), dict.fromkeys(rescored, 0.0))
 
 
@@ -74,7 +75,7 @@ def refreshed(
         run = TrainingEvaluator(config, None, evaluator, executor, Path("bank"), progress)  # type: ignore[arg-type]
         scores = run.rescore([trials[number] for number in contenders], trials)
         assert merged == []  # the next candidates start from the bank as it was
-        run.evaluate([Proposal(len(trials), Backbone((Convolution(9),)))], trials)
+        run.evaluate([Proposal(len(trials), Backbone((Convolution(9),)).canonical())], trials)
         run.evaluate([], trials)  # nothing is merged twice
     return scores, executor.trained, merged
 
@@ -95,7 +96,7 @@ def test_what_the_search_was_given_is_trained_again_too() -> None:
 
 
 def test_one_that_diverges_gets_the_worst_score_and_teaches_nothing() -> None:
-    broken = Trial(Proposal(0, Backbone((DIVERGES,))), Outcome(Status.COMPLETE, 0.0))
+    broken = Trial(Proposal(0, Backbone((DIVERGES,)).canonical()), Outcome(Status.COMPLETE, 0.0))
     scores, _, merged = refreshed([broken, *map(trial, range(1, 6))], [0])
     assert scores == {0: WORST}
     assert merged == ["of conv 9"]

@@ -243,7 +243,8 @@ def test_it_can_be_planned(teacher: Path) -> None:
 def test_the_front_door_takes_a_model(teacher: Path, corpus_file: Path, tmp_path: Path) -> None:
     out = tmp_path / "no"
     settings = {"data.length": 16}
-    for limit in ({"speedup": 1e6}, {"latency_ms": 1e-6}):
+    limits: list[dict[str, Any]] = [{"speedup": 1e6}, {"latency_ms": 1e-6}]
+    for limit in limits:
         with pytest.raises(UserError, match="cannot be met"):
             az.search(out, start=teacher, corpus=corpus_file, settings=settings, quiet=True, **limit)
     assert not out.exists()

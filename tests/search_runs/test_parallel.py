@@ -24,7 +24,7 @@ from autobert_zero.search_runs.snapshots import save_snapshot
 from autobert_zero.space import Backbone
 
 BACKBONES = ["conv 5\nsoftmax(scale(Q @ K.T)) @ V", "cosine(Q, K) @ P\nconv 31", "conv 3\nconv 7"]
-PROPOSALS = [Proposal(number, Backbone.parse(text)) for number, text in enumerate(BACKBONES)]
+PROPOSALS = [Proposal(number, Backbone.parse(text).canonical()) for number, text in enumerate(BACKBONES)]
 
 
 def together(corpus: Path, count: int = 3, **proxy: Any) -> Any:
@@ -158,14 +158,15 @@ def test_a_worker_that_dies_while_another_starts_is_replaced(
     snapshot = tmp_path / "00000000.safetensors"
     wanted = outcomes(InProcess(evaluator), snapshot)
     pool = Processes(setting.config, 2)
-    real, started = Popen._launch, []
+    launched = vars(Popen)["_launch"]
+    started: list[Any] = []
 
     def launch(self: Popen, process: Any) -> None:
         started.append(process)
         if len(started) == 2:
             started[0].kill()
             time.sleep(0.1)  # for the pool to notice
-        real(self, process)
+        launched(self, process)
 
     monkeypatch.setattr(Popen, "_launch", launch)
     try:

@@ -47,7 +47,7 @@ def cluster(setting: Setting) -> Iterator[Ray]:
 def test_tasks_find_what_this_process_finds(setting: Setting, cluster: Ray, tmp_path: Path) -> None:
     evaluator = setting.evaluator()
     save_snapshot(evaluator.bank, tmp_path, 0)
-    proposals = [Proposal(number, Backbone.parse(text)) for number, text in enumerate(BACKBONES)]
+    proposals = [Proposal(number, Backbone.parse(text).canonical()) for number, text in enumerate(BACKBONES)]
 
     def found(executor: Any) -> dict[int, Any]:
         run = executor.run(proposals, (), tmp_path / "00000000.safetensors", lambda *rest: None)
@@ -192,7 +192,7 @@ def test_a_cluster_without_our_package(
     save_snapshot(evaluator.bank, tmp_path, 0)
     executor = Ray(setting.config, cluster_without_the_package)
     try:
-        proposals = [Proposal(0, Backbone.parse(BACKBONES[0]))]
+        proposals = [Proposal(0, Backbone.parse(BACKBONES[0]).canonical())]
         with pytest.raises(UserError, match="cannot import autobert_zero; install this version"):
             list(executor.run(proposals, (), tmp_path / "00000000.safetensors", lambda *rest: None))
     finally:

@@ -35,7 +35,7 @@ from autobert_zero.settings import read_yaml, resolve
 from autobert_zero.space import Backbone
 from autobert_zero.training import scratch
 from autobert_zero.training.language import evaluate
-from autobert_zero.training.loop import Diverged
+from autobert_zero.training.loop import Diverged, train
 from autobert_zero.training.scratch import Job, Result
 from autobert_zero.zoo import STACKS
 
@@ -309,7 +309,7 @@ def test_a_stopped_run_has_a_leaderboard(settings_file: Path, tmp_path: Path) ->
 def test_candidates_that_fail_are_recorded_and_the_search_goes_on(
     settings_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    train, calls = evaluation.train, count(-2)  # two segments of warm-up, then the candidates
+    calls = count(-2)  # two segments of warm-up, then the candidates
     accidents = {
         1: Diverged("loss is nan at step 2"),
         3: MemoryError("Unable to allocate 7 PiB"),

@@ -10,7 +10,7 @@ from autobert_zero.nn.interpreter import Interpreter
 from autobert_zero.nn.kernels import KERNELS, Context
 from autobert_zero.space import INPUTS, PRIMITIVES, Graph, SpaceError, format_node, parse_formula
 from autobert_zero.space.formula import describe_nodes
-from autobert_zero.space.graph import INPUT_NODES, apply, decode
+from autobert_zero.space.graph import INPUT_NODES, Node, apply, decode
 
 SIZES = [(5, 4), (3, 6), (4, 4), (1, 2), (2, 2)]
 
@@ -54,7 +54,7 @@ def test_a_graph_is_what_its_code_and_its_formula_say(graph: Graph) -> None:
 
 @given(graphs())
 def test_nodes_are_distinct_and_follow_their_operands(graph: Graph) -> None:
-    seen = set()
+    seen: set[Node] = set()
     for node in graph.nodes:
         assert node not in seen
         assert seen.issuperset(node.args)

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autobert_zero.errors import UserError
-from autobert_zero.space import Attention, Backbone, Space, parse_formula, sample_backbone
+from autobert_zero.space import SETS, Attention, Backbone, Space, parse_formula, sample_backbone
 from autobert_zero.space.inheritance import describe_inheritance, plan_inheritance, roles
 
 BERT = "softmax(scale(Q @ K.T)) @ V"
@@ -88,7 +88,7 @@ def test_in_words() -> None:
 
 @given(st.integers(0, 10**6))
 def test_every_input_inherits_once_or_is_new(seed: int) -> None:
-    space = Space(layers=3, primitives="modern")
+    space = Space(layers=3, primitives=SETS["modern"])
     own, other = (sample_backbone(random.Random(seed + offset), space) for offset in (0, 1))
     for layer, plan, source in zip(own.layers, plan_inheritance(own, other), other.layers, strict=True):
         if not isinstance(layer, Attention) or plan.whole:

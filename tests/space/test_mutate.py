@@ -1,6 +1,7 @@
 """Mutations happen, stay valid and within bounds, and lead everywhere."""
 
 from collections import Counter
+from collections.abc import Sequence
 from random import Random
 
 import pytest
@@ -97,7 +98,7 @@ def test_operations_are_drawn_as_told() -> None:
     graph = parse_formula(STANDARD)
     offered: set[str] = set()
 
-    def softsign_if_it_fits(random: Random, operations: list[str]) -> str:
+    def softsign_if_it_fits(random: Random, operations: Sequence[str]) -> str:
         offered.update(operations)
         return "softsign" if "softsign" in operations else operations[0]
 
@@ -143,7 +144,7 @@ def test_a_walk_over_graphs_reaches_every_primitive_and_returns() -> None:
 def test_the_smallest_bound_is_a_space_of_twelve_graphs() -> None:
     random = Random(0)
     graph = sample_graph(random, 1)
-    visited = Counter()
+    visited = Counter[str]()
     for _ in range(500):
         mutated, _ = mutate_graph(random, graph, 1)
         assert mutated != graph
@@ -218,7 +219,7 @@ def test_a_walk_over_backbones_reaches_everything_from_either_end() -> None:
         random = Random(0)
         backbone = Backbone.parse(start)
         seen: list[set[str]] = [set(), set(), set()]
-        changes = Counter()
+        changes = Counter[tuple[str, str]]()
         for _ in range(1500):
             before = backbone
             backbone, _ = mutate_layer_type(random, backbone, space)

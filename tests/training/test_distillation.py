@@ -242,8 +242,8 @@ def test_what_is_projected() -> None:
     same = loss_of({"embedding": 1.0, "hidden": 1.0}, masked_lm([BERT, BERT], 8, seed=1))
     assert not Student(masked_lm([BERT, BERT], 8, seed=2), 8, same.distillation).projections
     wider = Student(masked_lm([BERT, BERT], 12, seed=2), 8, same.distillation).projections
-    shapes = {name: tuple(layer.weight.shape) for name, layer in wider.items()}
-    assert shapes == dict.fromkeys(("embedding", "layer0", "layer1"), (8, 12))
+    shapes = {name: tuple(weight.shape) for name, weight in wider.named_parameters()}
+    assert shapes == dict.fromkeys(("embedding.weight", "layer0.weight", "layer1.weight"), (8, 12))
 
 
 def test_a_student_learns_and_the_teacher_stays() -> None:

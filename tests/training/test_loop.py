@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 from easy import SIZE, VOCABULARY
+from nn_samples import layers_of
 from torch.nn import functional as F
 
 from autobert_zero.data.batches import TrainingBatches, evaluation_batches, training_batches
@@ -150,7 +151,7 @@ def test_only_matrices_decay(text: Splits) -> None:
 def test_a_loss_that_is_no_number_is_divergence(text: Splits) -> None:
     learner = model()
     with torch.no_grad():
-        learner.encoder.layers[0].feed_forward.up.weight[0, 0] = math.nan
+        layers_of(learner)[0].feed_forward.up.weight[0, 0] = math.nan
     with pytest.raises(Diverged, match="loss is nan at step 1"):
         train(learner, batches(text), recipe(5))
 
@@ -212,7 +213,7 @@ def test_processes_divide_an_evaluation(text: Splits, masking: Masking, processe
         shares = SimpleNamespace(
             process_index=rank, num_processes=processes, device=torch.device("cpu"), reduce=reduce
         )
-        result = evaluate(learner, held_out, "fp32", shares)  # type: ignore[arg-type]
+        result = evaluate(learner, held_out, "fp32", shares)
     assert all(mine[2] < sum(len(batch.labels) for batch in held_out) for mine in sums)
     whole = evaluate(learner, held_out, "fp32")
     assert result.loss == pytest.approx(whole.loss, rel=1e-6)

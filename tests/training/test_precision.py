@@ -62,8 +62,9 @@ def test_formats_that_a_device_lacks_are_refused(
 
 
 def test_tf32_holds_for_the_backward_pass_too() -> None:
+    cases: tuple[tuple[Precision, bool], ...] = (("tf32", True), ("fp32", False))
     with card(bf16=True, tf32=True):
-        for precision, expected in (("tf32", True), ("fp32", False)):
+        for precision, expected in cases:
             with autocast(precision, CARD):
                 pass
             assert torch.backends.cuda.matmul.allow_tf32 is expected

@@ -190,7 +190,8 @@ def test_a_bug_in_a_worker_reaches_the_parent(text: Splits) -> None:
 
 @pytest.mark.slow
 def test_a_killed_worker_is_replaced_and_its_job_trained_again(text: Splits) -> None:
-    jobs, killed = [job(text, name) for name in ("convolution", "hybrid")], []
+    jobs = [job(text, name) for name in ("convolution", "hybrid")]
+    killed: list[int | None] = []
 
     def kill(name: str, done: int, total: int) -> None:
         if not killed:
@@ -221,6 +222,11 @@ def test_the_device_is_made_ready_where_the_job_is_trained(
 ) -> None:
     """Find_device sets for its own process what a device needs; workers are processes of their own."""
     seen: list[str] = []
-    monkeypatch.setattr(scratch, "find_device", lambda name: seen.append(name) or torch.device(name))
+
+    def find(name: str) -> torch.device:
+        seen.append(name)
+        return torch.device(name)
+
+    monkeypatch.setattr(scratch, "find_device", find)
     train_from_scratch(job(text))
     assert seen == ["cpu"]

@@ -5,6 +5,7 @@ from itertools import combinations
 import pytest
 import torch
 from easy import LENGTH, SIZE
+from nn_samples import positions_of
 from torch.nn import functional as F
 
 from autobert_zero.nn import EncoderConfig, MaskedLM
@@ -43,7 +44,7 @@ def test_it_is_the_mean_over_all_pairs(model: MaskedLM) -> None:
 
 def test_equal_tokens_are_wholly_uniform(model: MaskedLM) -> None:
     with torch.no_grad():
-        model.encoder.embeddings.position.weight.zero_()
+        positions_of(model.encoder.embeddings).zero_()
     ids = torch.full((2, LENGTH), 7)
     assert token_uniformity(model, ids)[0] == pytest.approx(1.0, abs=1e-5)
 
@@ -51,7 +52,7 @@ def test_equal_tokens_are_wholly_uniform(model: MaskedLM) -> None:
 def test_opposite_tokens_have_the_lowest_value(model: MaskedLM) -> None:
     with torch.no_grad():
         embeddings = model.encoder.embeddings
-        embeddings.position.weight.zero_()
+        positions_of(embeddings).zero_()
         embeddings.segment.weight.zero_()
         embeddings.token.weight[1] = -embeddings.token.weight[0]
     ids = torch.arange(LENGTH).remainder(2).expand(2, LENGTH)

@@ -4,6 +4,7 @@ Ray ends the process that talks to a cluster when the head node has been gone fo
 likes, and waits for ever where only a part of the cluster died. The search must survive to say what happened.
 """
 
+import logging
 import os
 import socket
 from collections.abc import Callable, Sequence
@@ -105,7 +106,7 @@ class _Client:
         self._ray = ray
         self._address = address
         _check_answers(address)
-        ray.init(address=address, log_to_driver=False, logging_level="error")
+        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
         self._gpu_share = gpu_share if ray.cluster_resources().get("GPU", 0) > 0 else 0.0
         # A task that asks for more cores than any node has would wait for ever.
         self._cores = max(1, *(int(node["Resources"].get("CPU", 0)) for node in ray.nodes()))

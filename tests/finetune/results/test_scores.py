@@ -1,10 +1,12 @@
 """The table: what stands beside what, by hand."""
 
+from typing import Any
+
 from autobert_zero.finetune.results.scores import Score, score_table
 
 
-def score(**changes: object) -> Score:
-    values = {
+def score(**changes: Any) -> Score:
+    values: dict[str, Any] = {
         "task": "sst2",
         "rate": 1e-3,
         "seeds": 2,

@@ -89,12 +89,12 @@ def test_every_word_is_decided_once(kind: str, given_sentences: list[list[str]],
         starts = [0]
         for word in given_sentences[window.sentence]:
             starts.append(starts[-1] + len(word) + 1)
-        for word, place in zip(window.words, window.places, strict=True):
+        for number, place in zip(window.words, window.places, strict=True):
             # The first token of the text that spells a part of the word.
             first = next(
-                number
-                for number, (begin, end) in enumerate(whole["offset_mapping"])
-                if begin < starts[word + 1] - 1 and end > starts[word]
+                token
+                for token, (begin, end) in enumerate(whole["offset_mapping"])
+                if begin < starts[number + 1] - 1 and end > starts[number]
             )
             assert ids[place] == whole["input_ids"][first]
     for each in decided:

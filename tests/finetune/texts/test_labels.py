@@ -11,6 +11,7 @@ from autobert_zero.finetune.texts.labels import ClassNumber, class_number, exact
 
 STARS = ["1", "2", "3", "4", "5"]
 TOPICS = ["sport", "art", "film"]
+NO_TOPICS: list[Any] = ["Art", "art ", "", "music", None, [], {}, True, float("nan")]
 
 
 @pytest.mark.parametrize(
@@ -35,7 +36,7 @@ TOPICS = ["sport", "art", "film"]
         (["9007199254740992", "9007199254740993"], 9007199254740993, 1),
         # Words.
         (TOPICS, "art", 1),
-        *((TOPICS, value, None) for value in ("Art", "art ", "", "music", None, [], {}, True, float("nan"))),
+        *((TOPICS, value, None) for value in NO_TOPICS),
         # Booleans.
         *((["no", "yes"], value, None) for value in (True, False, "true")),
         *((["false", "true"], value, 1) for value in (True, "true", "True", "TRUE")),

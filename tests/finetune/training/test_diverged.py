@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import tiny
@@ -24,10 +25,11 @@ def diverging(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     real = train.tune
 
     def choose(*which: tuple[int, float]) -> None:
-        def tune(loaded, problem, settings, seed, rate, on_step):
+        def tune(*given: Any) -> Any:
+            *_, seed, rate, _on_step = given
             if (seed, rate) in which:
                 raise Diverged("the loss is nan at step 1")
-            return real(loaded, problem, settings, seed, rate, on_step)
+            return real(*given)
 
         monkeypatch.setattr(train, "tune", tune)
 

@@ -3,6 +3,7 @@
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import hf_samples
 import pytest
@@ -13,8 +14,9 @@ from safetensors import SafetensorError
 from transformers import AutoTokenizer, BertForMaskedLM, PreTrainedModel
 
 from autobert_zero.export import export
+from autobert_zero.files import write_text
 from autobert_zero.finetune import suite
-from autobert_zero.finetune.training import sweep, weights
+from autobert_zero.finetune.training import sweep
 from autobert_zero.finetune.training.weights import saved_weights
 
 RATES = ("--rates", "1e-3,1e-2", "--seeds", 2, "--epochs", 1, "--batch-size", 16, "--set", "steps=3")
@@ -45,7 +47,7 @@ def tuned(model: Path, data: Path, tmp_path_factory: pytest.TempPathFactory) -> 
     return out
 
 
-def results(out: Path) -> list[dict]:
+def results(out: Path) -> list[dict[str, Any]]:
     return [json.loads(path.read_text()) for path in sorted((out / "runs").glob("*.json"))]
 
 
@@ -147,17 +149,16 @@ def test_a_kill_between_weights_and_score_loses_nothing(
 ) -> None:
     """Weights come first: wherever it stops, no score stands without them."""
     out = tmp_path / "out"
-    real = suite.write_text
 
     def killed(path: Path, text: str) -> None:
         if path.name == "score.json":
             raise KeyboardInterrupt
-        real(path, text)
+        write_text(path, text)
 
     monkeypatch.setattr(suite, "write_text", killed)
     assert finetune(model, data, out).code == 130
     assert saved_weights(out) == saved_weights(tuned)
-    monkeypatch.setattr(suite, "write_text", real)
+    monkeypatch.setattr(suite, "write_text", write_text)
     monkeypatch.setattr(sweep, "finetune_once", None)  # nothing is trained twice
     assert finetune(model, data, out).code == 0
     assert saved_weights(out) == saved_weights(tuned)
@@ -191,7 +192,7 @@ def test_a_full_disk_at_the_last_copy(
     def full(source: Path, target: Path) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(weights.shutil, "copyfile", full)
+    monkeypatch.setattr("autobert_zero.finetune.training.weights.shutil.copyfile", full)
     done = finetune(model, data, tmp_path / "out", "--keep", "all")
     assert (done.code, done.err.count("\n")) == (2, 1)
     assert "make room, then give the same call again" in done.err

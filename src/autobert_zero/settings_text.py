@@ -23,7 +23,7 @@ def list_settings(config: RunConfig) -> str:
 
     Settings of a section that is off are commented out.
     """
-    rows = list(_settings(config, ""))
+    rows = list(_listed_settings(config, ""))
     width = max(len(name) for name, _, _ in rows)
     return "\n".join(f"{name:<{width}}  {value}  # {about}" for name, value, about in rows)
 
@@ -39,14 +39,14 @@ def _lines(section: Section, indent: str) -> Iterator[str]:
             yield f"{indent}{name}:"
             yield from _lines(value, f"{indent}  ")
         else:
-            yield textwrap.indent(_setting(name, _plain(section, name)), indent)
+            yield textwrap.indent(_yaml_setting(name, _plain(section, name)), indent)
 
 
-def _settings(section: Section, prefix: str) -> Iterator[tuple[str, str, str]]:
+def _listed_settings(section: Section, prefix: str) -> Iterator[tuple[str, str, str]]:
     for name, field in type(section).model_fields.items():
         value = getattr(section, name)
         if isinstance(value, Section):
-            yield from _settings(value, f"{prefix}{name}.")
+            yield from _listed_settings(value, f"{prefix}{name}.")
         else:
             yield f"{prefix}{name}", _flow(_plain(section, name)), _about(field)
             kind = next((each for each in get_args(field.annotation) if _is_section(each)), None)
@@ -94,7 +94,7 @@ def _flow(value: Any) -> str:
     return text.removesuffix("...\n").strip()
 
 
-def _setting(name: str, value: Any) -> str:
+def _yaml_setting(name: str, value: Any) -> str:
     """A setting as YAML, in one line where it fits."""
     line = f"{name}: {_flow(value)}"
     if len(line) <= _WIDTH or not isinstance(value, list):

@@ -292,7 +292,7 @@ def test_ctrl_c_leaves_no_file(models: Path, monkeypatch: pytest.MonkeyPatch, fo
         assert [path.suffix for path in folder.glob("out*")] == [".partial"]
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(run, "_predict", interrupt)
+    monkeypatch.setattr(run, "_predict_block", interrupt)
     before = tiny.contents(folder)
     done = tiny.command(
         "predict", "--model", models / "classifier", "--out", "out.npy", "--task", "embed", "texts.txt"

@@ -43,10 +43,10 @@ def main() -> None:
     """
     keep_freed_memory()
     with lasting_streams():
-        _run()
+        _run_app()
 
 
-def _run() -> None:
+def _run_app() -> None:
     try:
         app()
     except Exception as error:

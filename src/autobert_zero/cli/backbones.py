@@ -48,7 +48,7 @@ def find_backbone(source: str, layers: int | None = None, purpose: str = "") -> 
     path = _existing(source)
     if path is None:
         return _formula(source, purpose)
-    return _in_folder(path) if path.is_dir() else _parse(_text(path), str(path))
+    return _in_folder(path) if path.is_dir() else _parse(_read_text_file(path), str(path))
 
 
 def _existing(source: str) -> Path | None:
@@ -91,10 +91,10 @@ def _in_folder(folder: Path) -> "Backbone":
 
     best = folder / f"{BEST}.txt"
     if best.exists():
-        return _parse(_text(best), str(best))
+        return _parse(_read_text_file(best), str(best))
     for path in (folder / PRETRAINING.marker, folder / "config.json"):
         if path.exists():
-            layers = _settings(path).get("backbone")
+            layers = _read_settings(path).get("backbone")
             if not isinstance(layers, list):
                 raise UserError(f"{path} names no backbone; it is not of a model of ours")
             try:
@@ -104,13 +104,13 @@ def _in_folder(folder: Path) -> "Backbone":
     raise UserError(f"{folder} has no best.txt; it is no finished run")
 
 
-def _settings(path: Path) -> dict[str, object]:
+def _read_settings(path: Path) -> dict[str, object]:
     if path.suffix == ".yaml":
         from autobert_zero.settings import read_yaml
 
         return read_yaml(path)
     try:
-        settings = json.loads(_text(path))
+        settings = json.loads(_read_text_file(path))
     except (ValueError, RecursionError) as error:
         raise UserError(f"{path} is not JSON: {error}") from None
     if not isinstance(settings, dict):
@@ -118,7 +118,7 @@ def _settings(path: Path) -> dict[str, object]:
     return settings
 
 
-def _text(path: Path) -> str:
+def _read_text_file(path: Path) -> str:
     try:
         content = stdin_bytes().read() if path is _STDIN else path.read_bytes()
         return content.decode("utf-8-sig")

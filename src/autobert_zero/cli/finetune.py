@@ -64,7 +64,7 @@ def finetune_command(
     """Fine-tune a model on a task, with several learning rates and seeds."""
     options = locals()
     require("finetune", "finetune")
-    return _run(options, task_folders(task, data, nested=len(task) > 1), nested=len(task) > 1)
+    return _run_tasks(options, task_folders(task, data, nested=len(task) > 1), nested=len(task) > 1)
 
 
 @command(TRAINING)
@@ -92,10 +92,10 @@ def glue_command(
     """Fine-tune a model on every GLUE task that there is, and print the table with the average."""
     options = locals()
     require("glue", "finetune")
-    return _run(options, task_folders(glue_tasks(tasks, data), data, nested=True), nested=True)
+    return _run_tasks(options, task_folders(glue_tasks(tasks, data), data, nested=True), nested=True)
 
 
-def _run(options: Mapping[str, Any], folders: "Mapping[str, TaskFolder]", nested: bool) -> Result:
+def _run_tasks(options: Mapping[str, Any], folders: "Mapping[str, TaskFolder]", nested: bool) -> Result:
     """Fine-tunes on tasks; `nested`: each task has a folder of its own in `--out`."""
     quiet_transformers()
     from autobert_zero.finetune.models import open_model

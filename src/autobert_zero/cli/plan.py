@@ -81,7 +81,7 @@ def plan_search(options: Mapping[str, Any], hardware: str | None, devices: int) 
 
     config, _ = search_settings(options)
     if config.distil is None:
-        sizes = config.model.encoder_config(_vocabulary(config.data), config.data.length)
+        sizes = config.model.encoder_config(_vocabulary_size(config.data), config.data.length)
     else:
         sizes = open_start_model(config.distil.teacher).sizes
     device = _measured_on(config.device, hardware)
@@ -95,7 +95,7 @@ def plan_pretrain(options: Mapping[str, Any], hardware: str | None, devices: int
     from autobert_zero.pretrain.parts import pretrain_parts
 
     config = pretrain_settings(options)
-    sizes = config.sizes(_vocabulary(config.text))
+    sizes = config.sizes(_vocabulary_size(config.text))
     device = _measured_on(config.device, hardware)
     return plan(pretrain_parts(config, devices), sizes, hardware, devices, config.precision, device)
 
@@ -155,7 +155,7 @@ def _plan_tasks(
     return plan(parts, sizes, hardware, devices, chosen.precision, device)
 
 
-def _vocabulary(text: Any) -> int:
+def _vocabulary_size(text: Any) -> int:
     """The size of the vocabulary: of the tokenizer that is named, or of the one that will be trained."""
     from autobert_zero.data.tokenizer import load_tokenizer
 

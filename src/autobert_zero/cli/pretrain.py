@@ -162,7 +162,7 @@ def settled_pretraining(options: Mapping[str, Any], command: str) -> "tuple[Pret
         below["text"] = {"isolated": True, **below.get("text", {})}
         if start is not None:
             below["recipe"] = {"learning_rate": DISTILLED_RATE}
-    backbone = find_backbone("bert") if named else _backbone(start, layers)
+    backbone = find_backbone("bert") if named else _chosen_backbone(start, layers)
     config = resolve(find_preset(PRESETS, options["preset"])(backbone), below, settings)
     return config, _inherited_line(str(start or source), taken_over, config) if taken_over else ""
 
@@ -186,7 +186,7 @@ def _inherited(start: str | None, backbone: str | None, options: Mapping[str, An
     return settings
 
 
-def _backbone(start: str | None, layers: int | None) -> "Backbone":
+def _chosen_backbone(start: str | None, layers: int | None) -> "Backbone":
     """The backbone of what the training starts from; without any BERT's."""
     if start is not None:
         from autobert_zero.pretrain.start import open_start

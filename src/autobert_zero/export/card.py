@@ -80,12 +80,12 @@ def model_card(
         "and `safetensors` only. With the package `autobert-zero` installed, `import autobert_zero.hf` does "
         "the same without remote code.",
         "",
-        *(_sentences(source, sentence_embeddings) if sentence_embeddings else []),
-        *_files(programs),
+        *(_sentences_section(source, sentence_embeddings) if sentence_embeddings else []),
+        *_files_section(programs),
         "## Training",
         "",
         *training_notes(source),
-        *_minimal_pairs(source),
+        *_minimal_pairs_section(source),
     ]
     return "\n".join(lines) + "\n"
 
@@ -108,7 +108,7 @@ def _sizes(config: AutoBertZeroConfig, parameters: int) -> list[str]:
     return ["| size | |", "|---|---|", *(f"| {name} | {value} |" for name, value in rows)]
 
 
-def _sentences(source: Source, pooling: str) -> list[str]:
+def _sentences_section(source: Source, pooling: str) -> list[str]:
     pooled = {
         "mean": "the mean of the tokens' last hidden states",
         "cls": "the first token's last hidden state",
@@ -129,7 +129,7 @@ def _sentences(source: Source, pooling: str) -> list[str]:
     ]
 
 
-def _files(programs: Sequence[Program]) -> list[str]:
+def _files_section(programs: Sequence[Program]) -> list[str]:
     if not programs:
         return []
     lines = ["## Programs", "", "| file | outputs | largest difference from PyTorch |", "|---|---|---|"]
@@ -147,7 +147,7 @@ def _files(programs: Sequence[Program]) -> list[str]:
     ]
 
 
-def _minimal_pairs(source: Source) -> list[str]:
+def _minimal_pairs_section(source: Source) -> list[str]:
     results = source.minimal_pairs
     if results is None:
         return []

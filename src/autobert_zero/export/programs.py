@@ -89,7 +89,7 @@ def write_programs(
             watch(f"{name} program")
             file, write = _WRITERS[name]
             run = write(program, folder / file, outputs, dict(enumerate(names)))
-            yield Program(file, outputs, _check(file, wrapped, run, batches), shapes)
+            yield Program(file, outputs, _largest_difference(file, wrapped, run, batches), shapes)
 
 
 def require_onnx() -> None:
@@ -138,7 +138,7 @@ def _write_onnx(
 _WRITERS = {"torch": ("model.pt2", _write_torch), "onnx": ("model.onnx", _write_onnx)}
 
 
-def _check(file: str, model: nn.Module, run: Run, batches: Sequence[Sequence[Tensor]]) -> float:
+def _largest_difference(file: str, model: nn.Module, run: Run, batches: Sequence[Sequence[Tensor]]) -> float:
     """The largest difference at real tokens; a `UserError` where it is above the tolerance."""
     worst = 0.0
     for batch in batches:

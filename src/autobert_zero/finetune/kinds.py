@@ -110,7 +110,7 @@ def is_task_file(name: str) -> bool:
 
 def _find(name: str) -> tuple[Kind, AnyTask]:
     if is_task_file(name):
-        return _read(Path(name))
+        return _read_task(Path(name))
     for kind in KINDS.values():
         if name in kind.tasks:
             return kind, kind.tasks[name]
@@ -127,7 +127,7 @@ def _plain(name: str) -> str:
     return re.sub(r"[\W_]", "", name).lower()
 
 
-def _read(path: Path) -> tuple[Kind, AnyTask]:
+def _read_task(path: Path) -> tuple[Kind, AnyTask]:
     """Reads a task of the user; every value is the text that is written, `no` and `01` too."""
     content = read_yaml(path, "task", words=True)
     name = content.pop("kind", _USUAL)

@@ -117,8 +117,8 @@ def open_model(source: str) -> Pretrained:
         refuse_pickles(str(path), {})
         check_folder(str(path), {})
     place = str(path or source)
-    config = _read(AutoConfig, place, f"{source} is not a model")
-    tokenizer = _read(
+    config = _from_pretrained(AutoConfig, place, f"{source} is not a model")
+    tokenizer = _from_pretrained(
         AutoTokenizer,
         place,
         f"{source} has no tokenizer that can be read",
@@ -130,7 +130,7 @@ def open_model(source: str) -> Pretrained:
     return Pretrained(place, config, tokenizer, _positions(config, skeleton))
 
 
-def _read(kind: Any, place: str, problem: str, remedy: str = "") -> Any:
+def _from_pretrained(kind: Any, place: str, problem: str, remedy: str = "") -> Any:
     """A config or a tokenizer, without code that comes with it, and without a question about it."""
     try:
         return kind.from_pretrained(place, trust_remote_code=False)

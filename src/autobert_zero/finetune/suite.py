@@ -138,7 +138,7 @@ def _finetune(
     poolings = poolings_of(model, problem, settings)
     sweep = Sweep(model, problem, settings, poolings[0], out, progress)
     with open_folder(out, _start(model, task, settings), progress.say):
-        for line in _announcement(model, problem, settings):
+        for line in _first_lines(model, problem, settings):
             progress.say(line)
         trivial = trivial_scores(problem, task.inputs, out / TRIVIAL)
         first = trivial[problem.validation[0]]
@@ -181,7 +181,7 @@ def _finetune(
     return score
 
 
-def _announcement(model: Pretrained, problem: Problem, settings: FinetuneConfig) -> list[str]:
+def _first_lines(model: Pretrained, problem: Problem, settings: FinetuneConfig) -> list[str]:
     """The first lines: model, data, trainings and device."""
     train = len(problem.features["train"])
     splits = ", ".join(f"{split} {len(features):,}" for split, features in problem.features.items())

@@ -21,7 +21,7 @@ def as_text(value: Any) -> str:
     return value
 
 
-def _texts(value: Any, info: ValidationInfo) -> Any:
+def _text_list(value: Any, info: ValidationInfo) -> Any:
     if not isinstance(value, list) or not all(isinstance(each, str) for each in value):
         initial = str(info.field_name)[0]
         raise ValueError(f"must be a list of texts, for example [{initial}1, {initial}2]")
@@ -31,7 +31,7 @@ def _texts(value: Any, info: ValidationInfo) -> Any:
 Text = Annotated[str, BeforeValidator(as_text)]
 """The type of a setting that is one text."""
 
-Texts = Annotated[tuple[str, ...], BeforeValidator(_texts)]
+Texts = Annotated[tuple[str, ...], BeforeValidator(_text_list)]
 """The type of a setting that is a list of texts."""
 
 T = TypeVar("T")

@@ -58,7 +58,10 @@ def flatten(wanted: Sequence[Place], header: str) -> str:
     needed = _needed(wanted)
     modules = _in_order_of_imports([module for module, _ in needed])
     places = [
-        (module, name) for module in modules for name in _read(module).definitions if (module, name) in needed
+        (module, name)
+        for module in modules
+        for name in _parse_module(module).definitions
+        if (module, name) in needed
     ]
     imports = {line for module, _, reference in _uses(places) if (line := _outer(module, reference))}
     names = _flat_names(places, {line.split()[-1] for line in imports})
@@ -66,9 +69,11 @@ def flatten(wanted: Sequence[Place], header: str) -> str:
     parts = []
     for module in modules:
         statements = {
-            id(node): node for of, name in places if of == module and (node := _read(of).definitions[name])
+            id(node): node
+            for of, name in places
+            if of == module and (node := _parse_module(of).definitions[name])
         }
-        parts.append(f"# {module}: {_read(module).summary}")
+        parts.append(f"# {module}: {_parse_module(module).summary}")
         parts += [_copied(module, statement, names) for statement in statements.values()]
     top = [f'"""{header}"""', "from __future__ import annotations", "\n".join(_grouped(imports))]
     return "\n\n".join(top) + "\n\n\n" + "\n\n\n".join(parts) + "\n"
@@ -89,13 +94,13 @@ def _needed(wanted: Sequence[Place]) -> set[Place]:
 def _uses(places: Sequence[Place]) -> Iterator[tuple[str, Place | None, Reference]]:
     """What definitions refer to: their module, the place if it is in this package, and where it is named."""
     for module, name in places:
-        for reference in references(_read(module).definitions[name]):
+        for reference in references(_parse_module(module).definitions[name]):
             yield module, _target(module, reference), reference
 
 
 def _target(module: str, reference: Reference) -> Place | None:
     """The place that a reference means; None if it is not in this package."""
-    source = _read(module)
+    source = _parse_module(module)
     if reference.name in source.definitions:
         return module, reference.name
     if reference.name not in source.own:
@@ -113,7 +118,7 @@ def _attribute(reference: Reference) -> ast.Attribute:
 
 def _origin(module: str, name: str) -> Place:
     """Follows a name through the modules that pass it on to the one that defines it."""
-    source = _read(module)
+    source = _parse_module(module)
     if name in source.definitions:
         return module, name
     if name not in source.own:
@@ -123,7 +128,7 @@ def _origin(module: str, name: str) -> Place:
 
 def _outer(module: str, reference: Reference) -> str | None:
     """The import line of another package that a reference needs."""
-    source = _read(module)
+    source = _parse_module(module)
     return None if reference.name in source.definitions else source.outer.get(reference.name)
 
 
@@ -150,7 +155,7 @@ def _flat_names(places: Sequence[Place], taken: set[str]) -> dict[Place, str]:
 
 def _copied(module: str, statement: ast.stmt, names: dict[Place, str]) -> str:
     """The source of a definition with its comments, its references by their flat names."""
-    source = _read(module)
+    source = _parse_module(module)
     first, last = _extent(source, statement)
     lines = [line.encode() for line in source.lines]  # columns of the syntax tree count bytes
     for reference in reversed(references(statement)):
@@ -197,7 +202,7 @@ def _in_order_of_imports(modules: Sequence[str]) -> list[str]:
         if module in entered:
             return
         entered.add(module)
-        for of, _ in _read(module).own.values():
+        for of, _ in _parse_module(module).own.values():
             visit(of)
         order[module] = None
 
@@ -207,7 +212,7 @@ def _in_order_of_imports(modules: Sequence[str]) -> list[str]:
 
 
 @cache
-def _read(module: str) -> _Module:
+def _parse_module(module: str) -> _Module:
     """Parses a module of this package."""
     spec = importlib.util.find_spec(module)
     assert spec is not None

@@ -105,10 +105,12 @@ def open_encoder(source: str) -> PretrainedEncoder:
         check_folder(str(path), {})
         if not any(Path(path).glob("*.safetensors")):
             raise UserError(f"{source} has no weights (no model.safetensors)")
-        _kind(source, read_json(path / "config.json").get("model_type"))  # transformers may not know it
+        _encoder_kind(
+            source, read_json(path / "config.json").get("model_type")
+        )  # transformers may not know it
     place = str(path or source)
     config = read_config(place)
-    kind = _kind(source, config.model_type)
+    kind = _encoder_kind(source, config.model_type)
     if getattr(config, "is_decoder", False):
         raise UserError(f"{source} is a decoder (is_decoder in its config.json); encoders can be read")
     try:
@@ -120,7 +122,7 @@ def open_encoder(source: str) -> PretrainedEncoder:
     return PretrainedEncoder(place, ours.parse_backbone(), ours.encoder_config(), head)
 
 
-def _kind(source: str, name: object) -> "_Kind":
+def _encoder_kind(source: str, name: object) -> "_Kind":
     kind = _KINDS.get(str(name))
     if kind is None:
         raise UserError(f"{source} is of type {name}; encoders of type {', '.join(_KINDS)} can be read")

@@ -69,7 +69,7 @@ def from_bert(
     Raises:
         UserError: It is no BERT, or computes something that the BERT backbone does not.
     """
-    bert = source if isinstance(source, torch.nn.Module) else _load(str(source), model_class)
+    bert = source if isinstance(source, torch.nn.Module) else _load_bert(str(source), model_class)
     ours = _BY_BERT.get(type(bert).__name__)
     if ours is None:
         raise UserError(f"{type(bert).__name__} has no counterpart; there is one of {', '.join(_BY_BERT)}")
@@ -84,7 +84,7 @@ def from_bert(
     return model.eval()
 
 
-def _load(source: str, model_class: type[AutoBertZeroPreTrainedModel] | None) -> BertPreTrainedModel:
+def _load_bert(source: str, model_class: type[AutoBertZeroPreTrainedModel] | None) -> BertPreTrainedModel:
     if model_class is None:
         architectures = read_config(source).architectures or ["BertModel"]
         name = architectures[0]

@@ -55,7 +55,7 @@ def from_modernbert(
     Raises:
         UserError: It is no ModernBERT, has local attention, or computes something else that ours does not.
     """
-    theirs = source if isinstance(source, ModernBertPreTrainedModel) else _load(str(source))
+    theirs = source if isinstance(source, ModernBertPreTrainedModel) else _load_modernbert(str(source))
     kinds: dict[str, type[AutoBertZeroPreTrainedModel]] = {
         "ModernBertModel": AutoBertZeroModel,
         "ModernBertForMaskedLM": AutoBertZeroForMaskedLM,
@@ -78,7 +78,7 @@ def from_modernbert(
     return model.eval()
 
 
-def _load(source: str) -> ModernBertPreTrainedModel:
+def _load_modernbert(source: str) -> ModernBertPreTrainedModel:
     config = read_config(source)
     if config.model_type != "modernbert":
         raise UserError(f"{source} holds a model of type {config.model_type}, not modernbert")

@@ -136,7 +136,7 @@ class AutoBertZeroForPreTraining(_LanguageModel):
 
     def __init__(self, config: AutoBertZeroConfig) -> None:
         super().__init__(config, add_pooling_layer=True)
-        self.seq_relationship = nn.Linear(_width(self.encoder), 2)
+        self.seq_relationship = nn.Linear(_head_width(self.encoder), 2)
         self.post_init()
 
     @can_return_tuple
@@ -185,12 +185,12 @@ class _Classifier(AutoBertZeroPreTrainedModel):
         self.encoder = AutoBertZeroModel(config, add_pooling_layer)
         dropout = config.classifier_dropout
         self.dropout = nn.Dropout(config.hidden_dropout_prob if dropout is None else dropout)
-        self.classifier = nn.Linear(_width(self.encoder), classes)
+        self.classifier = nn.Linear(_head_width(self.encoder), classes)
         self.num_labels = classes
         self.post_init()
 
 
-def _width(encoder: AutoBertZeroModel) -> int:
+def _head_width(encoder: AutoBertZeroModel) -> int:
     """Of what a head is given: w of the pooled state, or d of the tokens' states."""
     return encoder.config.hidden_size if encoder.pooler is None else encoder.pooler.width
 

@@ -55,7 +55,7 @@ def read_pairs(sources: Sequence[Path]) -> list[Pair]:
         UserError: A file or folder is missing or holds no pairs, a column is missing, or a side of a pair is
             missing or empty; the message names the file and the line.
     """
-    return [pair for source in sources for path in _files(source) for pair in _read(path)]
+    return [pair for source in sources for path in _pair_files(source) for pair in _read_pairs(path)]
 
 
 def subset(pairs: Sequence[Pair], limit: int) -> list[Pair]:
@@ -64,7 +64,7 @@ def subset(pairs: Sequence[Pair], limit: int) -> list[Pair]:
     return [ordered[index] for index in spread(len(ordered), limit)]
 
 
-def _files(source: Path) -> list[Path]:
+def _pair_files(source: Path) -> list[Path]:
     if not source.exists():
         raise UserError(f"minimal pairs {source} do not exist; name a file or a folder of files")
     if not source.is_dir():
@@ -75,7 +75,7 @@ def _files(source: Path) -> list[Path]:
     return files
 
 
-def _read(path: Path) -> Iterator[Pair]:
+def _read_pairs(path: Path) -> Iterator[Pair]:
     name = path.name[:-3] if path.suffix.lower() == ".gz" else path.name
     stem, ending = Path(name).stem, Path(name).suffix.lower()
     if ending not in _READERS:
@@ -88,12 +88,12 @@ def _read(path: Path) -> Iterator[Pair]:
 
 
 def _pair(example: Example, place: str, stem: str) -> Pair:
-    field = _label(example, _FIELD, place)
+    field = _optional_label(example, _FIELD, place)
     return Pair(
         good=_sentence(example, GOOD, place),
         bad=_sentence(example, BAD, place),
-        paradigm=_label(example, _PARADIGM, place) or stem,
-        phenomenon=_label(example, _PHENOMENON, place),
+        paradigm=_optional_label(example, _PARADIGM, place) or stem,
+        phenomenon=_optional_label(example, _PHENOMENON, place),
         field=field and field.replace("/", "_"),  # BLiMP's files have syntax/semantics and syntax_semantics
         place=place,
     )
@@ -115,7 +115,7 @@ def _sentence(example: Example, column: str, place: str) -> str:
     return value
 
 
-def _label(example: Mapping[str, Any], column: str, place: str) -> str | None:
+def _optional_label(example: Mapping[str, Any], column: str, place: str) -> str | None:
     value = example.get(column)
     if value is None or value == "":
         return None

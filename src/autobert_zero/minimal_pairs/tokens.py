@@ -60,12 +60,12 @@ def tokenise_sentences(
             if within_word:
                 words = np.array([-1 if word is None else word for word in encoded.word_ids(number)])
             sentence = TokenisedSentence(np.array(ids), np.where(scored, words, -1))
-            _check(sentence, texts[start + number], places[start + number], tokenizer.mask_token_id)
+            _check_sentence(sentence, texts[start + number], places[start + number], tokenizer.mask_token_id)
             sentences.append(sentence)
     return sentences
 
 
-def _check(sentence: TokenisedSentence, text: str, place: str, mask: int) -> None:
+def _check_sentence(sentence: TokenisedSentence, text: str, place: str, mask: int) -> None:
     if not (sentence.words >= 0).any():
         raise UserError(f"{place}: the tokenizer leaves nothing of the sentence {text!r:.60}")
     if (sentence.ids == mask).any():

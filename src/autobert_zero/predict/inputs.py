@@ -76,7 +76,7 @@ def open_input(source: str) -> RowInput:
         raise UserError(f"there is no file {source}")
     kind = ending(path)
     if kind in PROSE:
-        return _input(path, True, path.is_file(), lambda: _texts(read_whole_lines(path)))
+        return _input(path, True, path.is_file(), lambda: _lines_as_examples(read_whole_lines(path)))
     if kind not in _TABLES:
         known = ", ".join((*PROSE, *_TABLES))
         raise UserError(f"{source}: texts are read from files that end in {known}, with or without .gz")
@@ -90,7 +90,7 @@ def _stdin() -> RowInput:
     lines = chain(first, lines)
     if first and _is_object(first[0]):
         return _input(_STDIN, False, False, lambda: read_json_lines(_STDIN, lines))
-    return _input(_STDIN, True, False, lambda: _texts(lines))
+    return _input(_STDIN, True, False, lambda: _lines_as_examples(lines))
 
 
 def _input(name: Path, lines: bool, again: bool, read: Callable[[], Examples]) -> RowInput:
@@ -108,5 +108,5 @@ def _is_object(line: str) -> bool:
         return False
 
 
-def _texts(lines: Iterator[str]) -> Examples:
+def _lines_as_examples(lines: Iterator[str]) -> Examples:
     return ((number, {TEXT: line.removesuffix("\n")}) for number, line in enumerate(lines, start=1))

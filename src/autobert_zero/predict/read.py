@@ -128,7 +128,7 @@ def open_rows(
         for line, example in each.read():
             place = f"{each.name}, line {line}"
             names = (TEXT,) if each.lines else chosen
-            cells = tuple(_cell(example, name, place, wanted.words) for name in names)
+            cells = tuple(_text_or_words(example, name, place, wanted.words) for name in names)
             row = Row(place, cells, example)
             check(row)
             yield row
@@ -145,7 +145,7 @@ def open_rows(
     again = all(each.again for each in inputs)
     if again and not total:
         raise UserError(f"{', '.join(names)} has no texts")
-    kept = _kept(inputs, headers, columns.kept, chosen[: wanted.shown])
+    kept = _kept_columns(inputs, headers, columns.kept, chosen[: wanted.shown])
     return Rows(chosen, kept, names, total if again else None, lambda: chain.from_iterable(map(read, inputs)))
 
 
@@ -169,7 +169,7 @@ def _choose(inputs: Sequence[RowInput], wanted: Wanted) -> tuple[str, ...]:
     raise UserError(f"{table.name} lacks the columns {needed}; {listed_columns(table.sample[0])}; {_REMEDY}")
 
 
-def _kept(
+def _kept_columns(
     inputs: Sequence[RowInput],
     headers: Sequence[dict[str, None]],
     keep: Sequence[str],
@@ -191,17 +191,17 @@ def _kept(
     return tuple(name for name in names if name not in shown)
 
 
-def _cell(example: Example, column: str, place: str, words: bool) -> str | list[str]:
+def _text_or_words(example: Example, column: str, place: str, words: bool) -> str | list[str]:
     """The text, or the list of words, of an example."""
     if column not in example:
         raise UserError(f"{place}: no column {column!r}; {listed_columns(example)}; {_REMEDY}")
     value = example[column]
     if words and isinstance(value, list) and all(isinstance(word, str) for word in value):
-        return [_text({column: word}, column, place) for word in value]
-    return _text(example, column, place)
+        return [_text_cell({column: word}, column, place) for word in value]
+    return _text_cell(example, column, place)
 
 
-def _text(example: Example, column: str, place: str) -> str:
+def _text_cell(example: Example, column: str, place: str) -> str:
     text = text_of(example, column, place)
     if isinstance(text, Damage):
         raise UserError(text.message)

@@ -108,7 +108,7 @@ def predict(
                     progress.update("texts", counts.rows + int(share * size), rows.total)
 
             runner = Runner(loaded, inference.precision, inference.batch_size, watch)
-            records = _predict(head, block, runner, counts)
+            records = _predict_block(head, block, runner, counts)
             if form in TABLES:
                 records = [head.flat(record) for record in records]
             shown = rows.columns[: head.wanted.shown]
@@ -128,7 +128,7 @@ def predict(
                     return
         if not counts.rows:
             raise UserError(f"{', '.join(rows.inputs)} has no texts")
-    progress.say(_summary(counts, limit, out))
+    progress.say(_last_line(counts, limit, out))
 
 
 def _check_kept(head: Head, rows: Rows, form: str) -> None:
@@ -158,7 +158,7 @@ def _as_cells(example: Mapping[str, Any], names: Sequence[str], form: str) -> Ma
     }
 
 
-def _predict(head: Head, block: Sequence[Row], runner: Runner, counts: _Counts) -> list[Record]:
+def _predict_block(head: Head, block: Sequence[Row], runner: Runner, counts: _Counts) -> list[Record]:
     """The records of a block; those of empty examples hold nothing."""
     full = [row for row in block if not row.empty]
     predicted, cut = head.predict(full, runner) if full else ([], 0)
@@ -169,7 +169,7 @@ def _predict(head: Head, block: Sequence[Row], runner: Runner, counts: _Counts) 
     return [head.nothing(row) if row.empty else next(records) for row in block]
 
 
-def _summary(counts: _Counts, limit: int | None, out: str) -> str:
+def _last_line(counts: _Counts, limit: int | None, out: str) -> str:
     """The last line: what was predicted, and which texts were not taken as they are."""
     parts = [f"{counted(counts.rows, 'text')} predicted"]
     if counts.cut:

@@ -39,13 +39,13 @@ class _JsonLines:
 
     def write(self, records: Sequence[Record]) -> None:
         self._stream.writelines(
-            json.dumps(record, ensure_ascii=False, default=_plain) + "\n" for record in records
+            json.dumps(record, ensure_ascii=False, default=_json_vector) + "\n" for record in records
         )
 
     def close(self) -> None: ...
 
 
-def _plain(vector: np.ndarray[Any, Any]) -> list[float] | None:
+def _json_vector(vector: np.ndarray[Any, Any]) -> list[float] | None:
     """A vector for JSON, which has no NaN."""
     return None if np.isnan(vector).any() else shortest(vector)
 

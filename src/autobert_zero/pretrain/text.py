@@ -83,12 +83,12 @@ def open_text(
     Raises:
         UserError: The corpus or the tokenizer cannot be used.
     """
-    return (_streamed if config.text.streaming else _prepared)(
-        config, watch, tokenizer, lambda corpus: check(_inputs(corpus))
+    return (_streamed if config.text.streaming else _prepared_text)(
+        config, watch, tokenizer, lambda corpus: check(_corpus_inputs(corpus))
     )
 
 
-def _prepared(
+def _prepared_text(
     config: PretrainConfig, watch: Watch, tokenizer: Tokenizer | None, check: Callable[[Corpus], None]
 ) -> PretrainingText:
     text = config.text
@@ -110,7 +110,7 @@ def _prepared(
         )
     lines = dict.fromkeys(text_line(prepared.corpus, data, chosen) for data in prepared.lengths)
     return PretrainingText(
-        chosen.tokenizer, vocabulary, tuple(phases), tuple(lines), _inputs(prepared.corpus)
+        chosen.tokenizer, vocabulary, tuple(phases), tuple(lines), _corpus_inputs(prepared.corpus)
     )
 
 
@@ -140,11 +140,11 @@ def _streamed(
 
     phases = tuple(phase_text(*each) for each in enumerate(config.phases))
     return PretrainingText(
-        chosen.tokenizer, vocabulary, phases, (streamed_line(begin, chosen, share),), _inputs(begin)
+        chosen.tokenizer, vocabulary, phases, (streamed_line(begin, chosen, share),), _corpus_inputs(begin)
     )
 
 
-def _inputs(corpus: Corpus) -> dict[str, Input]:
+def _corpus_inputs(corpus: Corpus) -> dict[str, Input]:
     inputs = {"text": Input(corpus.identity, corpus.name)}
     if corpus.files_digest:
         inputs["files of text"] = Input(corpus.files_digest, corpus.name)

@@ -73,13 +73,13 @@ def score_table(scores: Sequence[Score]) -> str:
     Columns that are empty for all tasks are left out. Below the table stand the models that predict a
     constant, and those that are no better than a trivial predictor.
     """
-    rows = [row for score in scores for row in _rows(score)]
+    rows = [row for score in scores for row in _score_rows(score)]
     if len(scores) > 1:
         average = fmean(score.average for score in scores)
         rows.append([f"average of {len(scores)} tasks", "", f"{100 * average:.1f}", *[""] * 6])
     kept = [n for n, name in enumerate(_COLUMNS) if any(row[n] for row in rows)]
-    lines = [_line([_COLUMNS[n] for n in kept]), f"|{'---|' * len(kept)}"]
-    lines += [_line([row[n] for n in kept]) for row in rows]
+    lines = [_markdown_row([_COLUMNS[n] for n in kept]), f"|{'---|' * len(kept)}"]
+    lines += [_markdown_row([row[n] for n in kept]) for row in rows]
     remarks = [remark for score in scores for remark in _remarks(score)]
     if any(score.seeds == 1 for score in scores):
         remarks.append("One seed: how much another seed would give is not known; do not rank models by it.")
@@ -91,10 +91,10 @@ def trivial_line(metrics: Mapping[str, Metrics], metric: str) -> str:
     return ", ".join(f"{name} {100 * values[metric]:.1f}" for name, values in metrics.items())
 
 
-def _rows(score: Score) -> Iterator[list[str]]:
+def _score_rows(score: Score) -> Iterator[list[str]]:
     """The rows of a task: a metric of a validation split with its test split, then of other test splits."""
     for validation, test in _paired(list(score.mean), list(score.test)):
-        kind = _kind(validation or test or "")
+        kind = _split_suffix(validation or test or "")
         for metric in score.mean[validation] if validation else score.test[test or ""]:
             row = [f"{score.task}{kind}", metric]
             for split, mean, spread in (
@@ -119,14 +119,14 @@ def _paired(validation: list[str], test: list[str]) -> Iterator[tuple[str | None
     left = list(test)
     for split in validation:
         alone = len(validation) == len(test) == 1
-        match = next((each for each in left if alone or _kind(each) == _kind(split)), None)
+        match = next((each for each in left if alone or _split_suffix(each) == _split_suffix(split)), None)
         if match is not None:
             left.remove(match)
         yield split, match
     yield from ((None, split) for split in left)
 
 
-def _kind(split: str) -> str:
+def _split_suffix(split: str) -> str:
     """What a row calls a split beside its task: ` matched` for `validation_matched`, nothing for `test`."""
     for usual in ("validation", "test"):
         split = split.removeprefix(usual)
@@ -149,5 +149,5 @@ def _remarks(score: Score) -> Iterator[str]:
             )
 
 
-def _line(cells: Sequence[str]) -> str:
+def _markdown_row(cells: Sequence[str]) -> str:
     return "".join(f"| {cell} " if cell else "| " for cell in cells) + "|"

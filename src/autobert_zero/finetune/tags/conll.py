@@ -45,7 +45,7 @@ def read_conll(
     plus = path.suffix.lower() in _CONLLU_ENDINGS
     names = _column_names(path) if plus else None
     token, tag = token or ("FORM" if plus else 1), tag or ("UPOS" if plus else -1)
-    rows = list(_rows(path, skip_ids=names is not None and names[0] == "ID", comments=plus))
+    rows = list(_word_rows(path, skip_ids=names is not None and names[0] == "ID", comments=plus))
     if names is None and rows and (isinstance(token, str) or isinstance(tag, str)):
         names = rows.pop(0)[1]
     lines = [line for line, cells in rows if cells]
@@ -83,7 +83,7 @@ def format_conll(sentences: Iterable[Iterable[Sequence[str]]]) -> str:
     return "".join("".join("\t".join(word) + "\n" for word in words) + "\n" for words in sentences)
 
 
-def _rows(path: Path, skip_ids: bool, comments: bool) -> Iterator[Row]:
+def _word_rows(path: Path, skip_ids: bool, comments: bool) -> Iterator[Row]:
     """The lines of words with their cells; no cells at the end of a sentence or document."""
     tabs: bool | None = None
     for line, text in enumerate(read_whole_lines(path), start=1):

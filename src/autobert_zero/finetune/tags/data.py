@@ -62,12 +62,12 @@ def load_tags(task: TagTask, folder: Path | None) -> TagData:
             is nothing to learn or to evaluate, or a tag of a validation split does not occur in `train`.
     """
     with naming_task(task.name):
-        return _load(task, folder)
+        return _load_tag_splits(task, folder)
 
 
-def _load(task: TagTask, folder: Path | None) -> TagData:
+def _load_tag_splits(task: TagTask, folder: Path | None) -> TagData:
     raw = {}
-    read = read_splits(task.validation, task.test, lambda split: _read(task, folder, split))
+    read = read_splits(task.validation, task.test, lambda split: _read_tag_split(task, folder, split))
     for split, place, sentences in read:
         if not sentences:
             raise UserError(f"{place} has no sentences")
@@ -77,18 +77,18 @@ def _load(task: TagTask, folder: Path | None) -> TagData:
         split: [replace(sentence, tags=convert(sentence, scheme)) for sentence in sentences]
         for split, sentences in raw.items()
     }
-    data = TagData(splits, scheme, _labels(splits["train"]))
-    _check(task, data)
+    data = TagData(splits, scheme, _sorted_tags(splits["train"]))
+    _check_learnable(task, data)
     return data
 
 
-def _labels(sentences: Iterable[TaggedSentence]) -> tuple[str, ...]:
+def _sorted_tags(sentences: Iterable[TaggedSentence]) -> tuple[str, ...]:
     """The tags that occur: `O` first, then by type, `B-` before `I-`."""
     tags = {tag for sentence in sentences for tag in sentence.tags or ()}
     return tuple(sorted(tags, key=lambda tag: (tag != OUTSIDE, tag.partition("-")[::-1])))
 
 
-def _check(task: TagTask, data: TagData) -> None:
+def _check_learnable(task: TagTask, data: TagData) -> None:
     """Checks that there is something to learn and to evaluate, and that what is evaluated can be learned."""
     train = data.splits["train"]
     if len(data.labels) < 2:
@@ -113,10 +113,12 @@ def _check(task: TagTask, data: TagData) -> None:
                     )
 
 
-def _read(task: TagTask, folder: Path | None, split: str) -> tuple[str, list[TaggedSentence] | None]:
+def _read_tag_split(
+    task: TagTask, folder: Path | None, split: str
+) -> tuple[str, list[TaggedSentence] | None]:
     """Where a split is, and its sentences; None if there is no such split."""
     if folder is None:
-        return _from_hub(task, split)
+        return _sentences_from_hub(task, split)
     stems = (split, *_STEMS.get(split, ()))
     candidates = [folder / f"{stem}.{ending}" for stem in stems for ending in _ENDINGS]
     candidates += [folder / task.files[split]] if split in task.files else []
@@ -127,21 +129,21 @@ def _read(task: TagTask, folder: Path | None, split: str) -> tuple[str, list[Tag
     tagged = split not in task.test
     if path.suffix == ".jsonl":
         examples = ((f"{path}, line {line}", example) for line, example in read_json_lines(path))
-        return str(path), _sentences(task, examples, {}, tagged)
+        return str(path), _tagged_sentences(task, examples, {}, tagged)
     return str(path), read_conll(path, task.token_column, task.tag_column, tagged)
 
 
-def _from_hub(task: TagTask, split: str) -> tuple[str, list[TaggedSentence] | None]:
+def _sentences_from_hub(task: TagTask, split: str) -> tuple[str, list[TaggedSentence] | None]:
     if task.hub is None:
         raise UserError("it is not on the Hub: name the folder of its files with --data")
     dataset, configuration = task.hub
     place, loaded = hub_split(dataset, configuration or None, split)
     if loaded is None:
         return place, None
-    return place, _sentences(task, numbered(place, loaded), loaded.features, split not in task.test)
+    return place, _tagged_sentences(task, numbered(place, loaded), loaded.features, split not in task.test)
 
 
-def _sentences(
+def _tagged_sentences(
     task: TagTask, examples: Iterable[tuple[str, Example]], features: Mapping[str, Any], tagged: bool
 ) -> list[TaggedSentence]:
     """Sentences of examples that have a list of words and one of tags, or of numbers of named tags."""
@@ -150,10 +152,10 @@ def _sentences(
     names = _tag_names(features.get(tags_column))
     sentences = []
     for place, example in examples:
-        words = _texts(example, words_column, place)
+        words = _words_of(example, words_column, place)
         tags = None
-        if tagged or not _hidden(example.get(tags_column)):
-            tags = _texts(_named(example, tags_column, names), tags_column, place)
+        if tagged or not _are_tags_hidden(example.get(tags_column)):
+            tags = _words_of(_with_tag_names(example, tags_column, names), tags_column, place)
             if len(tags) != len(words):
                 counts = counted(len(words), "word"), counted(len(tags), "tag")
                 raise UserError(f"{place}: {counts[0]} in {words_column!r}, but {counts[1]}")
@@ -171,12 +173,12 @@ def _tag_names(feature: Any) -> Sequence[str] | None:
     return names
 
 
-def _hidden(tags: Any) -> bool:
+def _are_tags_hidden(tags: Any) -> bool:
     """Whether a test split leaves tags out, or has -1 in their place."""
     return not tags or (isinstance(tags, list) and set(map(str, tags)) == {"-1"})
 
 
-def _named(example: Example, column: str, names: Sequence[str] | None) -> Example:
+def _with_tag_names(example: Example, column: str, names: Sequence[str] | None) -> Example:
     """The example with names in place of the numbers of classes that are valid."""
     tags = example.get(column)
     if names is None or not isinstance(tags, list):
@@ -187,7 +189,7 @@ def _named(example: Example, column: str, names: Sequence[str] | None) -> Exampl
     }
 
 
-def _texts(example: Example, column: str, place: str) -> list[str]:
+def _words_of(example: Example, column: str, place: str) -> list[str]:
     """A column with a list of texts that are not empty and fit a line of a column format.
 
     Raises:

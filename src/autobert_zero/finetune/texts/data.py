@@ -53,7 +53,7 @@ def load_splits(task: Task, folder: Path | None) -> dict[str, Dataset]:
     """
     with naming_task(task.name):
         classes = _Classes(task)
-        read = read_splits(task.validation, task.test, lambda split: _read(task, folder, split))
+        read = read_splits(task.validation, task.test, lambda split: _read_text_split(task, folder, split))
         splits = {split: _split(task, split, place, each, classes) for split, place, each in read}
         classes.check()
     return splits
@@ -74,7 +74,7 @@ def load_labelled(task: Task, folder: Path | None) -> tuple[str, Dataset]:
     """
     with naming_task(task.name):
         for split in (*task.test, *task.validation):
-            place, examples = _read(task, folder, split)
+            place, examples = _read_text_split(task, folder, split)
             read = list(examples or ())
             if not read or (split in task.test and _all_hidden(task, read)):
                 continue
@@ -87,7 +87,7 @@ def _split(task: Task, split: str, place: str, examples: Placed, classes: "_Clas
     """The checked examples of a split."""
     read = list(examples)
     labelled = split not in task.test or not _all_hidden(task, read)
-    rows = [_checked(task, each, where, split if labelled else None, classes) for where, each in read]
+    rows = [_checked_example(task, each, where, split if labelled else None, classes) for where, each in read]
     if not rows:
         raise UserError(f"{place} has no examples")
     if labelled:
@@ -95,10 +95,10 @@ def _split(task: Task, split: str, place: str, examples: Placed, classes: "_Clas
     return Dataset.from_list(rows)
 
 
-def _read(task: Task, folder: Path | None, split: str) -> tuple[str, Placed | None]:
+def _read_text_split(task: Task, folder: Path | None, split: str) -> tuple[str, Placed | None]:
     """Where a split is, and its examples; None if there is no such split."""
     if folder is None:
-        return _from_hub(task, split)
+        return _texts_from_hub(task, split)
     stems = dict.fromkeys((split, _STEMS.get(split, split)))
     path = split_file(folder, split, (folder / f"{stem}.{end}" for stem in stems for end in _ENDINGS))
     if path is None:
@@ -118,7 +118,7 @@ def _tsv(path: Path, task: Task) -> Iterator[tuple[int, Example]]:
     )
 
 
-def _from_hub(task: Task, split: str) -> tuple[str, Placed | None]:
+def _texts_from_hub(task: Task, split: str) -> tuple[str, Placed | None]:
     if task.hub is None:
         raise UserError("it is not on the Hub: name the folder of its files with --data")
     place, loaded = hub_split(*task.elsewhere.get(split, (*task.hub, split)))
@@ -127,12 +127,12 @@ def _from_hub(task: Task, split: str) -> tuple[str, Placed | None]:
 
 def _all_hidden(task: Task, examples: Iterable[tuple[str, Example]]) -> bool:
     """Whether no example of a test split has a label."""
-    return all(_hidden(task, example) for _, example in examples)
+    return all(_is_label_hidden(task, example) for _, example in examples)
 
 
-def _hidden(task: Task, example: Example) -> bool:
+def _is_label_hidden(task: Task, example: Example) -> bool:
     """Whether an example of a test split has no label: no such column, an empty cell, or -1 (GLUE)."""
-    value = _cell(task, example, task.label)
+    value = _column_value(task, example, task.label)
     if value is None or value == "":
         return True
     return exact_number(value) == -1 and class_number(task.labels, value) is None
@@ -148,11 +148,13 @@ def _check_spread(task: Task, split: str, place: str, labels: Sequence[float]) -
     raise UserError(f"{place}: all {len(labels):,} labels are {label}, so {reason}{remedy}")
 
 
-def _checked(task: Task, example: Example, where: str, split: str | None, classes: "_Classes") -> Example:
+def _checked_example(
+    task: Task, example: Example, where: str, split: str | None, classes: "_Classes"
+) -> Example:
     """An example under our names, its label a number; None for the split: labels are hidden."""
     row: Example = {}
     for column, ours in zip(task.columns, ("text", "pair"), strict=False):
-        value = _cell(task, example, column)
+        value = _column_value(task, example, column)
         if not isinstance(value, str):
             raise UserError(f"{where}: no text in column {column!r}; {listed_columns(example)}")
         if not _is_unicode(value):
@@ -160,7 +162,7 @@ def _checked(task: Task, example: Example, where: str, split: str | None, classe
         row[ours] = value
     if split is None:
         return row
-    value = _cell(task, example, task.label)
+    value = _column_value(task, example, task.label)
     if value is None:
         if split in task.test:
             remedy = f"give every example of {split} a label, or none"
@@ -170,7 +172,7 @@ def _checked(task: Task, example: Example, where: str, split: str | None, classe
     return row
 
 
-def _cell(task: Task, example: Example, column: str) -> Any:
+def _column_value(task: Task, example: Example, column: str) -> Any:
     aliases: Sequence[str] = _ALIASES.get(column, ()) if task.hub else ()
     return next((example[name] for name in (column, *aliases) if name in example), None)
 

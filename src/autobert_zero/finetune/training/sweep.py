@@ -60,7 +60,11 @@ class Sweep:
         """The result of a training: read, or trained now. The best weights so far are kept."""
         path = self._path(seed, rate, pooling)
         file = path.with_name(f"{path.name}.json")
-        done = replace(_read(file), pooling=pooling) if file.exists() else self._train(seed, rate, pooling)
+        done = (
+            replace(_read_result(file), pooling=pooling)
+            if file.exists()
+            else self._train(seed, rate, pooling)
+        )
         if self._settings.keep == "all" and not done.diverged and not self._has_weights(done):
             done = self._train_again(done)
         if self._is_best(done):
@@ -176,7 +180,7 @@ def trainings(settings: FinetuneConfig, poolings: int) -> int:
     return len(settings.rates) + poolings - 1 + settings.seeds - 1
 
 
-def _read(path: Path) -> FinetuneResult:
+def _read_result(path: Path) -> FinetuneResult:
     try:
         return FinetuneResult(**json.loads(path.read_text(encoding="utf-8")))
     except (ValueError, TypeError) as error:

@@ -22,7 +22,7 @@ class Clock:
                 raise RunError(f"{path} is damaged ({error}); delete it, only the times are lost") from None
 
     def stop(self, phase: str) -> None:
-        """Books the time since the last call on a phase."""
+        """Adds the time since the last call to a phase."""
         now = time.perf_counter()
         self.seconds[phase] = self.seconds.get(phase, 0.0) + now - self._last
         self._last = now

@@ -1,7 +1,7 @@
 """The conversation with a Ray cluster, for a process of its own.
 
 Ray ends the process that talks to a cluster when the head node has been gone for a minute, prints what it
-likes, and waits for ever where only a part of the cluster died. The search must survive to say what happened.
+likes, and waits forever where only a part of the cluster died. The search must survive to say what happened.
 """
 
 import logging
@@ -23,7 +23,7 @@ _PATIENCE = 10.0
 """Seconds in which a cluster has to answer."""
 
 _CHECKS = 3
-"""A cluster that is found dead so often in a row is."""
+"""Failed checks in a row after which a cluster counts as lost."""
 
 _BETWEEN = 5.0
 """Seconds between two checks."""

@@ -61,7 +61,7 @@ class Finals:
             self._board.write_final(result.name, result.curve, result.val_loss)
 
     def run(self, trials: Sequence[Trial]) -> dict[str, Any]:
-        """Screens the best candidates, then trains the winner beside its opponents.
+        """Screens the best candidates, then trains the winner alongside its opponents.
 
         Returns:
             The comparison, see `search.comparison.compare_models`, and the screening.

@@ -79,7 +79,7 @@ def setting_of_run(
 
 
 def run_inputs(setting: Setting, first: Sequence[Backbone] | None = None) -> dict[str, Input]:
-    """What a run depends on beside its config; None: the user's backbones are not known."""
+    """What a run depends on besides its config; None: the user's backbones are not known."""
     tokenizer = setting.tokenizer.to_str()
     primitives = ", ".join(setting.space.primitives)
     inputs = {

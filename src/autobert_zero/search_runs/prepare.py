@@ -1,4 +1,4 @@
-"""From a config to what a run needs: text, sizes, device. Everything that can be wrong is found here."""
+"""From a config to what a run needs: text, sizes, device. All checks of the user's input happen here."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -50,7 +50,7 @@ class Setting:
         model: Sizes of every model of the run.
         space: Bounds of the search.
         device: Device to train on.
-        text: The prepared text in a line.
+        text: One line about the prepared text.
         start: The model that the search starts from, if it does.
     """
 

@@ -1,4 +1,4 @@
-"""The end of a search from a model: finalists are distilled, then the winner beside its opponents."""
+"""The end of a search from a model: finalists are distilled, then the winner alongside its opponents."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -55,7 +55,7 @@ class StudentFinals:
         self._trainer.log(board)
 
     def run(self, trials: Sequence[Trial]) -> dict[str, Any]:
-        """Screens the best candidates, then distils the winner beside its opponents.
+        """Screens the best candidates, then distils the winner alongside its opponents.
 
         Returns:
             For each model, by name, its backbone, costs, rate and results, and whether it is at no more than

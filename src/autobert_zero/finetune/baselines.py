@@ -1,4 +1,4 @@
-"""Trivial predictors: their scores stand beside every fine-tuned one. They ignore words, or word order."""
+"""Trivial predictors, which ignore words or word order: what fine-tuned models are compared with."""
 
 import re
 from collections import Counter

@@ -71,17 +71,17 @@ class FinetuneConfig(RunConfig):
         )
 
     def updates(self, examples: int) -> int:
-        """Maximum updates of a training on so many examples.
+        """Maximum number of updates for a training set of the given size.
 
-        The floor follows what was found for BERT: fine-tuning on small sets fails because three epochs of
-        them are too few updates (Mosbach et al. 2021; Zhang et al. 2021).
+        The floor follows results on BERT: fine-tuning on small sets fails because three epochs are too few
+        updates (Mosbach et al. 2021; Zhang et al. 2021).
         """
         settings = self.resolved()
         by_epochs = (settings.epochs or 0) * self._per_epoch(examples)
         return self.steps or max(by_epochs, settings.min_updates or 0)
 
     def interval(self, examples: int) -> int:
-        """Updates between two evaluations of a training on so many examples."""
+        """Number of updates between evaluations for a training set of the given size."""
         settings = self.resolved()
         per_epoch, updates = self._per_epoch(examples), self.updates(examples)
         longer = not self.steps and updates > (settings.epochs or 0) * per_epoch

@@ -123,8 +123,8 @@ def feature_batches(features: Features, size: int, seed: int, step: int) -> Iter
     """
     per_pass = -(-len(features) // size)
     while True:
-        turn, skip = divmod(step, per_pass)
-        random = np.random.default_rng((seed, turn))
+        epoch, skip = divmod(step, per_pass)
+        random = np.random.default_rng((seed, epoch))
         order = random.permutation(len(features))
         pools = [order[start : start + _POOL * size] for start in range(0, len(order), _POOL * size)]
         batches = []
@@ -134,7 +134,7 @@ def feature_batches(features: Features, size: int, seed: int, step: int) -> Iter
             batches += [ordered[start : start + size] for start in range(0, len(ordered), size)]
         for number in random.permutation(len(batches))[skip:]:
             yield features.batch(batches[number])
-        step = (turn + 1) * per_pass
+        step = (epoch + 1) * per_pass
 
 
 def task_objective(precision: Precision) -> Objective[FeatureBatch]:

@@ -50,7 +50,7 @@ class Pretrained:
         return Input(model_digest(Path(self.source)) or str(revision), self.source)
 
     def length(self, asked: int | None) -> int:
-        """Chooses the tokens of a sequence.
+        """Chooses the maximum number of tokens in a sequence.
 
         Args:
             asked: By the user; None takes `DEFAULT_LENGTH`, or as many as there are where that is less; 0
@@ -60,8 +60,8 @@ class Pretrained:
             UserError: The model does not have that many positions.
         """
         if not asked:
-            most = self.positions or DEFAULT_LENGTH
-            return min(DEFAULT_LENGTH, most) if asked is None else most
+            limit = self.positions or DEFAULT_LENGTH
+            return min(DEFAULT_LENGTH, limit) if asked is None else limit
         if self.positions is not None and asked > self.positions:
             raise UserError(
                 f"--length {asked} is more than the {self.positions} positions of {self.source}; choose at "
@@ -70,14 +70,14 @@ class Pretrained:
         return asked
 
     def poolings(self, asked: str | None) -> tuple[str | None, ...]:
-        """The poolings to try, the usual one first: all for `auto`, else the one that is asked for."""
+        """The poolings to try, the usual one first: all for `auto`, otherwise the requested one."""
         if asked != "auto":
             return (asked,)
         usual = getattr(self.config, "classifier_pooling", None)
         return (usual,) if usual is None else (usual, *(each for each in POOLINGS if each != usual))
 
     def pooling(self, chosen: str | None) -> str | None:
-        """How a classifier pools: as chosen, else as the model says; None for a model without a choice."""
+        """How a classifier pools: as chosen, or as its config says; None for a model without a choice."""
         return chosen or getattr(self.config, "classifier_pooling", None)
 
     def changes(self, pooling: str | None) -> dict[str, Any]:
@@ -122,7 +122,7 @@ def open_model(source: str) -> Pretrained:
         AutoTokenizer,
         place,
         f"{source} has no tokenizer that can be read",
-        "; export the run, or save the tokenizer beside it",
+        "; export the run, or save the tokenizer next to it",
     )
     skeleton = _skeleton(source, config)
     _check_vocabulary(source, config, tokenizer)

@@ -22,7 +22,7 @@ class Problem(Protocol):
         outputs: Names of the model's outputs that decide.
         pooled: Whether the model has a classifier of whole sequences, whose pooling can be chosen.
         cut: Texts that lose their end because they are longer than a sequence.
-        notes: What else a person has to know of how the data were read, a line each.
+        notes: Remarks for the user on how the data were read, one per line.
     """
 
     name: str
@@ -40,7 +40,7 @@ class Problem(Protocol):
         """The pre-trained encoder with a new head, after changes to its config."""
         ...
 
-    def decide(self, split: str, said: list[list[Any]]) -> Any:
+    def decide(self, split: str, outputs: list[list[Any]]) -> Any:
         """From the outputs for each feature to predictions, plain data."""
         ...
 

@@ -14,7 +14,7 @@ def as_text(value: Any) -> str:
     """The value, which has to be a text.
 
     Raises:
-        ValueError: It is something else.
+        ValueError: It is not a text.
     """
     if not isinstance(value, str):
         raise ValueError(f"must be a text, not {type(value).__name__}")

@@ -1,4 +1,4 @@
-"""The result on a task beside the trivial ones, and the table over tasks."""
+"""The result on a task next to trivial ones, and the table over tasks."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -127,7 +127,7 @@ def _paired(validation: list[str], test: list[str]) -> Iterator[tuple[str | None
 
 
 def _split_suffix(split: str) -> str:
-    """What a row calls a split beside its task: ` matched` for `validation_matched`, nothing for `test`."""
+    """What follows the task's name for a split: ` matched` for `validation_matched`, nothing for `test`."""
     for usual in ("validation", "test"):
         split = split.removeprefix(usual)
     return f" {split.replace('_', ' ').strip()}".rstrip()

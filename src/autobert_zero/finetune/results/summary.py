@@ -1,4 +1,4 @@
-"""From the runs of a task to its score, and the trivial scores beside it."""
+"""From the runs of a task to its score, with the trivial scores to compare it with."""
 
 import json
 from collections.abc import Callable, Mapping, Sequence

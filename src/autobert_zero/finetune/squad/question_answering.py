@@ -111,12 +111,12 @@ class QuestionAnswering:
         mark = self._tokenizer.cls_token_id
         return tokens.index(mark) if mark in tokens else 0
 
-    def decide(self, split: str, said: list[list[Any]]) -> dict[str, str]:
+    def decide(self, split: str, outputs: list[list[Any]]) -> dict[str, str]:
         return {
             question.key: ""
             if self._task.unanswerable and none >= span.score
             else question.context[span.begin : span.end]
-            for question, (span, none) in zip(self._questions[split], self.spans(split, said), strict=True)
+            for question, (span, none) in zip(self._questions[split], self.spans(split, outputs), strict=True)
         }
 
     def spans(self, split: str, outputs: list[list[Any]]) -> list[tuple[AnswerSpan, float]]:

@@ -32,7 +32,7 @@ class Tagging:
         task: Which.
         data: Of `load_tags`.
         tokenizer: The model's; a fast one.
-        length: Most tokens of a window.
+        length: Maximum number of tokens in a window.
 
     Raises:
         UserError: The tokenizer cannot be used.
@@ -92,9 +92,9 @@ class Tagging:
             **changes,
         )
 
-    def decide(self, split: str, said: list[list[Any]]) -> list[list[str]]:
+    def decide(self, split: str, outputs: list[list[Any]]) -> list[list[str]]:
         predictions = [[self._usual] * len(words) for words in self._words[split]]
-        for window, logits in zip(self._windows[split], said[0], strict=True):
+        for window, logits in zip(self._windows[split], outputs[0], strict=True):
             best = logits[list(window.places)].argmax(-1)  # logits (n, c), best (words,)
             for word, number in zip(window.words, best.tolist(), strict=True):
                 predictions[window.sentence][word] = self._data.labels[number]
@@ -135,7 +135,7 @@ def _describe(data: TagData) -> list[str]:
 
 
 def describe_windows(made: Sequence[Windows], usual: str) -> list[str]:
-    """What is to be said of how sentences were read, a line each; nothing where all is as usual.
+    """Remarks on how sentences were read, one per line; none where nothing is unusual.
 
     Args:
         made: The windows.

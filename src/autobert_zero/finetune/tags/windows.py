@@ -57,7 +57,7 @@ def split_into_windows(
     Args:
         tokenizer: A fast one.
         sentences: The words of each.
-        length: Most tokens of a window.
+        length: Maximum number of tokens in a window.
 
     Raises:
         UserError: The tokenizer cannot tell which word a token belongs to, or leaves no room for words.
@@ -66,7 +66,7 @@ def split_into_windows(
         raise UserError("tags need a fast tokenizer, which knows the place of a token in the text")
     room = length - tokenizer.num_special_tokens_to_add()
     if room < 1:
-        raise UserError(f"a length of {length} leaves no room for words beside the special tokens; raise it")
+        raise UserError(f"a length of {length} leaves no room for words besides the special tokens; raise it")
     if not sentences:
         return Windows([], 0, 0, 0)
     encoded = tokenizer(
@@ -116,7 +116,7 @@ def window_spans(borders: Sequence[int], room: int) -> list[Span]:
 
     Args:
         borders: The first token of each word, and the end of the last.
-        room: Most tokens of a window. A longer word has a window of its own.
+        room: Maximum number of tokens in a window. A longer word has a window of its own.
 
     Returns:
         Spans that overlap by at most a quarter of the room. Each word is decided once.

@@ -72,8 +72,8 @@ class Classification:
             }
         return load_with_head(AutoModelForSequenceClassification, source, **head, **changes)
 
-    def decide(self, split: str, said: list[list[Any]]) -> list[Any]:
-        logits = np.stack(said[0])  # (N, c)
+    def decide(self, split: str, outputs: list[list[Any]]) -> list[Any]:
+        logits = np.stack(outputs[0])  # (N, c)
         decided = logits[:, 0] if self._task.regression else logits.argmax(-1)
         return list(decided.tolist())
 

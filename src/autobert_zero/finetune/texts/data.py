@@ -199,16 +199,16 @@ class _Classes:
 
     def number(self, value: Any, split: str, where: str) -> int:
         """The number of the class that a label names."""
-        found = class_number(self._task.labels, value)
-        if found is None:
+        match = class_number(self._task.labels, value)
+        if match is None:
             names = self._task.labels
             numbered = any(exact_number(name) is not None for name in names)
             numbers = "" if numbered else f", nor a number from 0 to {len(names) - 1}"
             raise UserError(f"{where}: label {value!r} is none of {', '.join(names)}{numbers}")
-        self._first.setdefault(split, {}).setdefault(found.number, where)
-        if found.counted:
-            self._counted.setdefault(found.number, where)
-        return found.number
+        self._first.setdefault(split, {}).setdefault(match.number, where)
+        if match.counted:
+            self._counted.setdefault(match.number, where)
+        return match.number
 
     def check(self) -> None:
         """Checks that numbers count from 0, and that every class that is evaluated can be learned.

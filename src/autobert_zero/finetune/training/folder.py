@@ -78,7 +78,7 @@ def check_output_folder(out: Path, start: FinetuneSetup) -> None:
 
 @contextmanager
 def open_folder(out: Path, start: FinetuneSetup, say: Callable[[str], None]) -> Iterator[None]:
-    """Opens the folder for one writer, and notes what was started, and with which code.
+    """Opens the folder for one writer, and records what was started and with which code.
 
     Raises:
         UserError: The folder cannot be used; it is as it was then.

@@ -32,7 +32,7 @@ class Sweep:
         model: The pre-trained model.
         problem: The task.
         settings: How to train, and what to keep.
-        usual: The pooling of trainings whose names do not tell it.
+        usual: The pooling of trainings whose names do not mention one.
         out: The folder of all.
         progress: Shown each result.
     """
@@ -147,7 +147,7 @@ class Sweep:
         return done
 
     def _path(self, seed: int, rate: float, pooling: str | None) -> Path:
-        """The folder of a training's weights; the file of its result is `.json` beside it."""
+        """The folder of a training's weights; its result is the `.json` file next to it."""
         suffix = "" if pooling == self._usual else f"-{pooling}"
         return self._out / "runs" / f"seed{seed}-rate{rate!r}{suffix}"
 

@@ -23,7 +23,7 @@ from autobert_zero.training.precision import gradient_scaler
 
 @dataclass(frozen=True)
 class FinetuneResult:
-    """What a fine-tuning gave.
+    """The result of a fine-tuning.
 
     Attributes:
         seed: Of the new head, the order of the data and dropout.
@@ -33,7 +33,7 @@ class FinetuneResult:
         seconds: Time of training with its evaluations.
         weights: Digest of its weights, see `saved_weights`; None where they were not written.
         pooling: What the classifier is given, where it was chosen; None: as the model says.
-        constant: The class or value that is predicted for all, by the splits where it is.
+        constant: By split, the class or value that is predicted for all of its examples, where there is one.
         diverged: What was not finite, in words, where the training diverged: then there are no metrics, no
             predictions and no weights.
     """
@@ -63,15 +63,15 @@ def finetune_once(
     seed: int,
     rate: float,
     debug: Path,
-    on_step: OnStep = lambda done, of, loss: None,
+    on_step: OnStep = lambda done, total, loss: None,
     keep: Keep = lambda done, loaded: done,
 ) -> FinetuneResult:
     """Trains once, evaluates, and predicts the test splits with the best weights.
 
     Args:
         model: The pre-trained model.
-        problem: What to train on.
-        settings: How.
+        problem: The task to train on.
+        settings: The settings of the training.
         seed: Of head, order and dropout.
         rate: Peak learning rate.
         debug: Folder for the state of a training that diverges.
@@ -99,7 +99,7 @@ def tune(
     settings: FinetuneConfig,
     seed: int,
     rate: float,
-    on_step: OnStep = lambda done, of, loss: None,
+    on_step: OnStep = lambda done, total, loss: None,
 ) -> FinetuneResult:
     """As `finetune_once`, of a model in memory, which ends with its best weights.
 
@@ -170,5 +170,5 @@ def tune(
 
 def _predicted(loaded: PreTrainedModel, problem: Problem, settings: FinetuneConfig, split: str) -> Any:
     features = problem.features[split]
-    said = outputs(loaded, features, 2 * settings.batch_size, problem.outputs, settings.precision)
-    return problem.decide(split, said)
+    raw = outputs(loaded, features, 2 * settings.batch_size, problem.outputs, settings.precision)
+    return problem.decide(split, raw)

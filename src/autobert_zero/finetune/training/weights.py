@@ -26,9 +26,9 @@ def write_weights(
     """Writes a fine-tuned model with its tokenizer, whole or not at all.
 
     Args:
-        folder: Where to.
-        model: With its head.
-        tokenizer: That it was trained with.
+        folder: Folder to write to.
+        model: The model with its head.
+        tokenizer: The tokenizer that it was trained with.
         length: Maximum number of tokens in a sequence, which the tokenizer is to know.
 
     Returns:

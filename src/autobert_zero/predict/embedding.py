@@ -31,7 +31,7 @@ class EmbeddingHead:
     def __init__(self, model: Pretrained) -> None:
         if model.config.is_encoder_decoder:
             raise UserError(
-                f"{model.source} has a decoder beside its encoder: it has no embeddings of a text"
+                f"{model.source} has a decoder besides its encoder: it has no embeddings of a text"
             )
         self._model = model
         self._width: int = model.config.hidden_size

@@ -1,4 +1,4 @@
-"""What a prediction task is, whatever its kind."""
+"""The interface of a prediction task of any kind."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass

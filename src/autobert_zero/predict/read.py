@@ -14,7 +14,7 @@ from autobert_zero.predict.inputs import SAMPLE, STDIN, TEXT, RowInput, open_inp
 _REMEDY = "choose with --columns"
 
 ALL = "all"
-"""Stands for all columns that are kept beside the predictions."""
+"""Stands for keeping all columns next to the predictions."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Wanted:
         counts: How many columns it can take.
         defaults: Sets of columns that are looked for, in this order, where none are chosen.
         words: A cell may also be a list of words.
-        shown: How many columns, from the first, are repeated beside their predictions.
+        shown: How many columns, from the first, are repeated next to their predictions.
     """
 
     counts: tuple[int, ...] = (1,)
@@ -60,7 +60,7 @@ class Columns:
 
     Attributes:
         texts: Those that hold the texts; None: by their names, or guessed.
-        kept: Those that are repeated beside the predictions; only `all`: every column.
+        kept: Those that are repeated next to the predictions; only `all`: every column.
     """
 
     texts: Sequence[str] | None = None
@@ -73,7 +73,7 @@ class Rows:
 
     Attributes:
         columns: Names of the columns that are read.
-        kept: Names of the columns that are repeated beside the predictions.
+        kept: Names of the columns that are repeated next to the predictions.
         inputs: What they are read from, for messages.
         total: Number of examples; None where the inputs can be read only once.
         read: Reads them from the beginning.
@@ -175,7 +175,7 @@ def _kept_columns(
     keep: Sequence[str],
     shown: Sequence[str],
 ) -> tuple[str, ...]:
-    """The columns that are repeated beside the predictions; those in `shown` are anyway."""
+    """The columns that are repeated next to the predictions; those in `shown` are anyway."""
     if keep and (lines := [str(each.name) for each in inputs if each.lines]):
         listed = ", ".join(lines)
         raise UserError(f"{listed}: lines of text have no columns to keep; leave out --keep-columns")

@@ -20,7 +20,7 @@ _LENGTH = 512
 """Tokens of a window for models without a limit."""
 
 _WORD = re.compile(r"(?:\w\.){2,}(?!\w)|[@#]?\w(?:\S*\w)?|[^\w\s]")
-"""Abbreviations such as U.S., else what is between spaces without the punctuation around it, else a sign."""
+"""An abbreviation such as U.S., or a word without the punctuation around it, or a single sign."""
 
 
 class TagHead:

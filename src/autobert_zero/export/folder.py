@@ -20,7 +20,7 @@ from autobert_zero.run_folder.names import MINIMAL_PAIRS, MODEL_CARD
 _PICTURE = "backbone.png"
 
 FORMATS = ("torch", "onnx")
-"""Programs that can be written beside the model."""
+"""Programs that can be written along with the model."""
 
 
 def export(
@@ -37,9 +37,9 @@ def export(
 
     Args:
         source: A finished run, or a folder of `save_pretrained`.
-        out: A folder that does not exist or is empty; it appears when all is written.
+        out: A folder that does not exist or is empty; it appears once everything is written.
         programs: Of `FORMATS`.
-        watch: Called with what is being done.
+        watch: Called with the name of each step.
         sentence_embeddings: Makes the folder one of sentence-transformers too, with this pooling: `mean` or
             `cls`.
 

@@ -60,12 +60,12 @@ def write_programs(
 
     Args:
         model: Any; the programs are in single precision.
-        folder: Where to.
+        folder: Folder to write to.
         formats: Which of them: `torch`, `onnx`.
-        watch: Called with what is being done.
+        watch: Called with the name of each step.
 
     Raises:
-        UserError: The ONNX packages are missing, or a program computes something else than the model.
+        UserError: The ONNX packages are missing, or a program computes something other than the model.
     """
     if not formats:
         return

@@ -46,15 +46,15 @@ _OF_FINETUNING = ("task", "rate", "seeds", "mean")
 
 @dataclass(frozen=True)
 class Source:
-    """A model and what is known of it.
+    """A model and what is known about it.
 
     Attributes:
         name: What it is called on its card.
-        model: With its head, in evaluation mode.
+        model: The model with its head, in evaluation mode.
         tokenizer: The one that it was trained with; None where the folder has none.
         summary: The `summary.json` of its run or pre-training; None for another saved model.
         settings: The config of its run; None for a saved model.
-        minimal_pairs: The results on minimal pairs beside it; None where there are none.
+        minimal_pairs: The results on minimal pairs in its folder; None where there are none.
         score: The `score.json` of the fine-tuning that made it; None for another model.
     """
 
@@ -172,7 +172,7 @@ def _finetuning(folder: Path) -> dict[str, Any] | None:
 
 
 def _tokenizer(folder: Path) -> PreTrainedTokenizerBase | None:
-    """The tokenizer beside a model; None where there is none."""
+    """The tokenizer in a model's folder; None where there is none."""
     if not any((folder / name).exists() for name in (TOKENIZER, "tokenizer_config.json", "vocab.txt")):
         return None
     with _damage_named(folder, "the tokenizer"):

@@ -20,9 +20,7 @@ _KINDS: tuple[_Kind, ...] = ("search", "pretrain", "finetune")
 
 @command(SETTINGS)
 def config_command(
-    kind: Annotated[
-        _Kind | None, typer.Argument(help="What it is the config of; --check finds out by itself.")
-    ] = None,
+    kind: Annotated[_Kind | None, typer.Argument(help="The kind of config; --check detects it.")] = None,
     preset: Annotated[
         str | None,
         typer.Option(help="search: demo, small or paper; pretrain: demo, small or base; default: demo."),
@@ -35,7 +33,7 @@ def config_command(
     list_: Annotated[
         bool, typer.Option("--list", help="List the settings as --set takes them, one per line.")
     ] = False,
-    check: Annotated[Path | None, typer.Option(help="Check this YAML file; nothing else is printed.")] = None,
+    check: Annotated[Path | None, typer.Option(help="Check this YAML file and print nothing else.")] = None,
 ) -> Result:
     """Print the complete config of a command as YAML with comments, list its settings, or check a file."""
     from autobert_zero.settings_text import commented_yaml, list_settings

@@ -30,5 +30,5 @@ def diagnose_command(
     if kind_of(run) is not SEARCH:
         raise UserError(f"{run} holds no search (no {SEARCH.marker}); name the --out of a search")
     with stop_told(lambda: "the same call continues"), Bars(log_console()) as progress:
-        found = run_diagnosis(run, candidates, longer, progress, device)
-    return Result(f"{diagnosis_report(found)}\n\nall figures are in {run / DIAGNOSIS}", found)
+        diagnosis = run_diagnosis(run, candidates, longer, progress, device)
+    return Result(f"{diagnosis_report(diagnosis)}\n\nall figures are in {run / DIAGNOSIS}", diagnosis)

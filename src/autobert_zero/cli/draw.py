@@ -32,11 +32,11 @@ def draw_command(
     if out is not None:
         from autobert_zero.report.draw import svg, write
 
-        found = find_backbone(backbone, layers)
+        resolved = find_backbone(backbone, layers)
         if str(out) == STDIN:
-            sys.stdout.write(svg(found))
+            sys.stdout.write(svg(resolved))
             return None
-        write(found, out)
+        write(resolved, out)
         size = out.stat().st_size
         return Result(f"{out}: {size / 1e3:.0f} kB", {"out": out, "bytes": size})
     from autobert_zero.report.artifacts import attach_pictures, dashboard

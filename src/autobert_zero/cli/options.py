@@ -66,7 +66,7 @@ Corpus = Annotated[
     typer.Option(help="kjv, a file, a folder, or a dataset on the Hub; can be given several times."),
 ]
 TextColumn = Annotated[
-    str | None, typer.Option(help="Column of tables and records that is the text; else guessed.")
+    str | None, typer.Option(help="Column of tables and records that holds the text; default: guessed.")
 ]
 TokenizerSource = Annotated[str | None, typer.Option(help="tokenizer.json, its folder, or a Hub name.")]
 
@@ -90,7 +90,7 @@ Epochs = Annotated[int | None, typer.Option(min=1, help="Maximum passes over the
 TuningBatchSize = Annotated[int | None, typer.Option(min=1, help="Sequences in a batch; default: 32.")]
 Length = Annotated[
     int | None,
-    typer.Option(min=8, help="Maximum tokens of a sequence; else 128, or the model's positions where fewer."),
+    typer.Option(min=8, help="Maximum tokens in a sequence; default: 128, or the model's limit if lower."),
 ]
 Pooling = Annotated[
     Literal["auto", "cls", "mean", "cls+mean"] | None,

@@ -36,7 +36,7 @@ def predict_command(
     ] = None,
     keep_columns: Annotated[
         str | None,
-        typer.Option(help="Comma-separated columns of tables to repeat beside the predictions; or all."),
+        typer.Option(help="Comma-separated columns of tables to repeat next to the predictions; or all."),
     ] = None,
     top_k: Annotated[
         int | None, typer.Option(min=1, help="Number of tokens for each mask; default: 5.")

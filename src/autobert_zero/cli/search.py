@@ -65,9 +65,7 @@ def search_command(
     ] = None,
     speedup: Annotated[
         float | None,
-        typer.Option(
-            help="With --start, how many times faster than that model's layers a candidate's are at least."
-        ),
+        typer.Option(help="With --start: minimum speed-up of a candidate's layers over that model's."),
     ] = None,
     seed_backbone: Annotated[
         list[str] | None,

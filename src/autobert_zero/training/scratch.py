@@ -123,7 +123,7 @@ OnStep = Callable[[str, int, int], None]
 """Called with the job's name, steps done and steps in all."""
 
 
-def train_from_scratch(job: Job, on_step: OnStep = lambda name, done, of: None) -> Result:
+def train_from_scratch(job: Job, on_step: OnStep = lambda name, done, total: None) -> Result:
     """Trains and measures one model."""
     device = find_device(job.device)  # a worker process begins without what the device needs
     torch.manual_seed(job.seed)

@@ -81,6 +81,7 @@ def test_measured_here() -> None:
 OPTIONS = {
     "search": ["--out", "--corpus", "--text-column", "--tokenizer", "--seed", "--max-params", "--workers"],
     "pretrain": ["--out", "--corpus", "--text-column", "--tokenizer", "--seed", "--start", "--resume"],
+    "distil": ["--out", "--teacher", "--start", "--corpus"],
     "finetune": ["--out", "--device", "--pooling", "--rates", "--data"],
 }
 

@@ -29,6 +29,16 @@ def teacher(tokenizer: Tokenizer, tmp_path_factory: pytest.TempPathFactory) -> P
     return save_bert(folder, tokenizer, transformers.BertModel, num_hidden_layers=4)
 
 
+def test_its_plan_has_the_teachers_vocabulary(teacher: Path) -> None:
+    given = ("--backbone", "conv 3", "--hardware", "t4")
+    done = tiny.command("plan", "distil", *given, "--teacher", teacher)
+    assert done.code == 0, done.err
+    assert done.out == tiny.command("plan", "pretrain", *given, "--tokenizer", teacher).out
+    assert done.out == tiny.command("plan", "pretrain", *given, "--start", teacher).out
+    assert done.out != tiny.command("plan", "pretrain", *given).out
+    assert "--teacher" in tiny.command("plan", "distil", *given).err
+
+
 def test_from_the_teachers_weights(teacher: Path, corpus_file: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     given = ("--teacher", teacher, "--start", teacher, "--backbone", "conv 3\nsoftmax(scale(Q @ K.T)) @ V")

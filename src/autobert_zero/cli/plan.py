@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from autobert_zero.cli.app import HELP_OPTIONS, TRAINING, Result, app, command
+from autobert_zero.cli.distil import distil_command
 from autobert_zero.cli.finetune import (
     TaskFolder,
     finetune_command,
@@ -27,6 +28,7 @@ from autobert_zero.progress import quiet_transformers
 
 if TYPE_CHECKING:
     from autobert_zero.plan import RunPlan
+    from autobert_zero.pretrain.config import PretrainConfig
 
 plan_app = typer.Typer(
     no_args_is_help=True,
@@ -91,11 +93,29 @@ def plan_search(options: Mapping[str, Any], hardware: str | None, devices: int) 
 @_plans(pretrain_command)
 def plan_pretrain(options: Mapping[str, Any], hardware: str | None, devices: int) -> "RunPlan":
     """Estimate what a pre-training takes; without --backbone that of BERT."""
+    return _plan_pretraining(pretrain_settings(options), hardware, devices)
+
+
+@_plans(distil_command)
+def plan_distil(options: Mapping[str, Any], hardware: str | None, devices: int) -> "RunPlan":
+    """Estimate what a distillation takes, without what its teacher computes."""
+    return _plan_pretraining(pretrain_settings({**options, "tokenizer": None}, "distil"), hardware, devices)
+
+
+def _plan_pretraining(config: "PretrainConfig", hardware: str | None, devices: int) -> "RunPlan":
+    """Estimates what the training of a config takes."""
     from autobert_zero.plan import plan
     from autobert_zero.pretrain.parts import pretrain_parts
 
-    config = pretrain_settings(options)
-    sizes = config.sizes(_vocabulary_size(config.text))
+    if config.start is None and config.distil is None:
+        vocabulary_size = _vocabulary_size(config.text)
+    else:
+        from autobert_zero.pretrain.run import known_tokenizer
+
+        tokenizer = known_tokenizer(config, None)
+        assert tokenizer is not None
+        vocabulary_size = tokenizer.get_vocab_size()
+    sizes = config.sizes(vocabulary_size)
     device = _measured_on(config.device, hardware)
     return plan(pretrain_parts(config, devices), sizes, hardware, devices, config.precision, device)
 

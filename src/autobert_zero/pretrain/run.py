@@ -76,7 +76,7 @@ def run_pretraining(config: PretrainConfig, out: Path, progress: Reporter) -> di
         progress.say(f"{out} is finished already")
         return done
     resumed = begun(out, PRETRAINING)
-    tokenizer = _tokenizer_of(config, out if resumed else None)
+    tokenizer = known_tokenizer(config, out if resumed else None)
 
     def check(inputs: Mapping[str, Input]) -> None:
         if resumed:
@@ -180,8 +180,16 @@ def _check_shares(config: PretrainConfig, accelerator: "Accelerator | None") -> 
             )
 
 
-def _tokenizer_of(config: PretrainConfig, resumed: Path | None) -> Tokenizer | None:
-    """The tokenizer of the run that is continued, of what the training starts from, or of the teacher."""
+def known_tokenizer(config: PretrainConfig, resumed: Path | None) -> Tokenizer | None:
+    """The tokenizer of the run that is continued, of what the training starts from, or of the teacher.
+
+    Args:
+        config: The config.
+        resumed: Folder of the run that is continued, if one is.
+
+    Returns:
+        The tokenizer; None: `text` says which.
+    """
     if resumed is not None:
         return load_tokenizer(str(resumed / TOKENIZER))
     if config.start is not None:

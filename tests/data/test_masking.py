@@ -215,7 +215,7 @@ def test_whole_words_are_masked_whole() -> None:
     counts = chosen.sum(axis=1)
     assert counts.min() >= 6
     assert counts.mean() < 9
-    assert torch.equal(batch.labels, torch.from_numpy(rows.reshape(-1))[batch.rows])
+    assert torch.equal(batch.labels, torch.from_numpy(rows.reshape(-1).astype(np.int64))[batch.rows])
 
 
 PARAGRAPHS = tiny.paragraphs(60)

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import tiny
 import torch
+from safetensors.torch import save_file
 from torch import Tensor
 
 from autobert_zero.errors import UserError
@@ -278,12 +279,11 @@ def test_a_snapshot_is_of_the_bank_as_it_was_and_at_most_one_behind(
     evaluator: ProxyEvaluator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     begun, may_go_on = threading.Semaphore(0), threading.Event()
-    real = snapshots.save_file
 
     def waiting(tensors: dict[str, Tensor], path: Path) -> None:
         begun.release()
         assert may_go_on.wait(60)
-        real(tensors, path)
+        save_file(tensors, path)
 
     monkeypatch.setattr(snapshots, "save_file", waiting)
     kept = copied(evaluator)

@@ -8,7 +8,7 @@ import pytest
 from autobert_zero.data.tables import Example, Examples, read_csv, read_json_lines, read_tsv
 from autobert_zero.errors import UserError
 
-READERS: dict[str, Callable[[Path], Examples]] = {"csv": read_csv, "tsv": read_tsv, "jsonl": read_json_lines}
+READERS: dict[str, Callable[..., Examples]] = {"csv": read_csv, "tsv": read_tsv, "jsonl": read_json_lines}
 
 
 def read(path: Path, content: bytes) -> list[tuple[int, Example]]:

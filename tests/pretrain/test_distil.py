@@ -30,7 +30,8 @@ def teacher(tokenizer: Tokenizer, tmp_path_factory: pytest.TempPathFactory) -> P
 
 
 def test_its_plan_has_the_teachers_vocabulary(teacher: Path) -> None:
-    given = ("--backbone", "conv 3", "--hardware", "t4")
+    phases = "phases=[{steps: 1, length: 16, batch_size: 4}]"
+    given = ("--backbone", "conv 3", "--hardware", "t4", "--set", phases)
     done = tiny.command("plan", "distil", *given, "--teacher", teacher)
     assert done.code == 0, done.err
     assert done.out == tiny.command("plan", "pretrain", *given, "--tokenizer", teacher).out

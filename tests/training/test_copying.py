@@ -21,6 +21,7 @@ from autobert_zero.shared_config import DistilConfig
 from autobert_zero.space import Backbone, Convolution, Layer
 from autobert_zero.training import copying
 from autobert_zero.training.copying import copy_layers
+from autobert_zero.training.distillation_losses import state_error
 from autobert_zero.training.goal import Teacher
 from autobert_zero.training.loop import Recipe
 from autobert_zero.training.precision import Precision
@@ -86,8 +87,7 @@ def test_the_copy_of_a_layer_approaches_its_output_and_no_other() -> None:
 
 def test_fp16_learns_from_losses_whose_gradients_it_cannot_hold(monkeypatch: pytest.MonkeyPatch) -> None:
     """Adam does not see how large a loss is; without a scale all gradients of so small a one are 0."""
-    plain = copying.state_error
-    monkeypatch.setattr(copying, "state_error", lambda *given: plain(*given) * 1e-6)
+    monkeypatch.setattr(copying, "state_error", lambda *given: state_error(*given) * 1e-6)
     (half, losses), (single, expected) = copied(12, "fp16"), copied(12)
     assert losses == pytest.approx(expected, rel=0.05)
     assert losses[-1] < 0.9 * losses[0]
@@ -96,11 +96,11 @@ def test_fp16_learns_from_losses_whose_gradients_it_cannot_hold(monkeypatch: pyt
 
 def broken(monkeypatch: pytest.MonkeyPatch, broken_of_three: int) -> None:
     """Makes the losses of the first positions of every step NaN."""
-    plain, calls = copying.state_error, iter(range(10**6))
+    calls = iter(range(10**6))
 
     def error(ours: Tensor, theirs: Tensor, mask: Tensor) -> Tensor:
         factor = math.nan if next(calls) % 3 < broken_of_three else 1.0
-        return plain(ours * factor, theirs, mask)
+        return state_error(ours * factor, theirs, mask)
 
     monkeypatch.setattr(copying, "state_error", error)
 

@@ -313,7 +313,7 @@ def test_what_is_kept_is_of_one_computation(tmp_path: Path, monkeypatch: pytest.
     assert known(MaskedLM(teacher.backbone, config).encoder) == 0
     changed = tmp_path / "kernels.py"
     changed.write_text("another version")
-    monkeypatch.setattr(teachers, "FILES", (*teachers.FILES[:-1], str(changed)))
+    monkeypatch.setattr(teachers, "FILES", (*FILES[:-1], str(changed)))
     assert known() == 0
 
 

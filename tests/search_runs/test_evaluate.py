@@ -25,8 +25,10 @@ from autobert_zero.search_runs import snapshots
 from autobert_zero.search_runs.evaluate import ProxyEvaluator
 from autobert_zero.search_runs.prepare import Setting, prepare
 from autobert_zero.search_runs.snapshots import SnapshotWriter, restore_snapshot, save_snapshot
+from autobert_zero.shared_config import Compile
 from autobert_zero.space import KERNELS, Backbone
 from autobert_zero.training import goal, loop
+from autobert_zero.training.capture import Graphs, graphs_for
 from autobert_zero.training.language import Evaluation
 from autobert_zero.training.loop import Diverged, Recipe, train
 
@@ -362,9 +364,13 @@ def test_a_candidate_is_captured_where_the_config_asks_for_it(
     plain = prepare(tiny.config(corpus_file))
     chosen = replace(plain, config=plain.config.model_copy(update={"compile": "reduce-overhead"}))
     asked: list[str] = []
-    real = loop.graphs_for
+
+    def noted(mode: Compile, *rest: Any) -> Graphs | None:
+        asked.append(mode)
+        return graphs_for(mode, *rest)
+
     monkeypatch.setattr(loop, "runs_ahead", lambda device: True)
-    monkeypatch.setattr(loop, "graphs_for", lambda mode, *rest: asked.append(mode) or real(mode, *rest))
+    monkeypatch.setattr(loop, "graphs_for", noted)
     outcomes = [each.evaluator().evaluate(Proposal(0, HYBRID))[0] for each in (plain, chosen)]
     assert set(asked) == {"off", "reduce-overhead"}
     assert timeless(outcomes[0]) == timeless(outcomes[1])

@@ -91,7 +91,7 @@ def same(first: Any, second: Any) -> bool:
 def test_it_is_the_same_bit_by_bit(ahead: pytest.MonkeyPatch, kind: type[MaskedLM], parts: int) -> None:
     """With dropout, warm-up and decay of the rate, clipping and accumulation."""
     masking, graphs = Masking(next_sentence=kind is PreTraining), TapeGraphs()
-    options = {"kind": kind, "parts": parts}
+    options: dict[str, Any] = {"kind": kind, "parts": parts}
     expected = trained(14, batches=batches(masking), **options)
     assert len(set(expected[1])) == 14
     assert same(captured(ahead, graphs, 14, batches=batches(masking), **options), expected)
@@ -146,7 +146,7 @@ def test_what_diverges_is_left_as_it_was_before(ahead: pytest.MonkeyPatch, bad: 
         assert part.segments is not None
         return F.cross_entropy(model(part.ids, part.rows), part.labels) * part.segments.mean()
 
-    options = {"objective": objective, "loss_limit": 2 * math.log(24)}
+    options: dict[str, Any] = {"objective": objective, "loss_limit": 2 * math.log(24)}
     expected = trained(20, batches=broken(), **options)
     graphs = TapeGraphs()
     assert same(captured(ahead, graphs, 20, batches=broken(), **options), expected)
@@ -173,9 +173,14 @@ def test_who_is_captured() -> None:
 @pytest.mark.parametrize("parts", [1, 2])
 def test_a_card_replays_what_it_computes(parts: int, monkeypatch: pytest.MonkeyPatch) -> None:
     device = torch.device("cuda")
-    replays = []
+    replays: list[int] = []
     real = torch.cuda.CUDAGraph.replay
-    monkeypatch.setattr(torch.cuda.CUDAGraph, "replay", lambda graph: (replays.append(1), real(graph)))
+
+    def replay(graph: torch.cuda.CUDAGraph) -> None:
+        replays.append(1)
+        real(graph)
+
+    monkeypatch.setattr(torch.cuda.CUDAGraph, "replay", replay)
     with monkeypatch.context() as patch:
         patch.setattr(loop, "graphs_for", lambda *arguments: None)
         expected = trained(20, device=device, parts=parts)

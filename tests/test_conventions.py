@@ -408,7 +408,7 @@ def test_the_order_of_options_file_and_environment(monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("AUTOBERT_ZERO_DEVICE", "of-environment")
     path = tmp_path / "mine.yaml"
     path.write_text("device: of-file\n")
-    given = ("plan", "pretrain", "--backbone", "conv 3", "--config", path)
+    given: tuple[object, ...] = ("plan", "pretrain", "--backbone", "conv 3", "--config", path)
     assert "device 'of-file' cannot be used" in tiny.command(*given).err
     given = (*given, "--device", "of-option")
     assert "device 'of-option' cannot be used" in tiny.command(*given).err

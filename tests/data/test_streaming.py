@@ -106,7 +106,8 @@ def test_an_error_of_a_block_comes_after_the_batches_before_it(
         return tokenise_together(*given)
 
     monkeypatch.setattr(streaming, "tokenise_together", tokenise)
-    batches.place, seen = StreamPosition(), []
+    batches.place = StreamPosition()
+    seen: list[Any] = []
     with pytest.raises(CorpusError, match="is gone"):
         seen.extend(batches.starting(0))
     assert len(seen) == len(first) > 1

@@ -32,8 +32,12 @@ class Fake:
     selection_loss: float | None
     val_loss: float | None
 
+    @property
+    def status(self) -> str:
+        return "complete" if self.val_loss else "diverged"
+
     def to_dict(self) -> dict[str, Any]:
-        return {"val_loss": self.val_loss, "status": "complete" if self.val_loss else "diverged"}
+        return {"val_loss": self.val_loss, "status": self.status}
 
 
 class Trainer:

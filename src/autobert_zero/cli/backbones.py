@@ -44,7 +44,7 @@ def find_backbone(source: str, layers: int | None = None, purpose: str = "") -> 
     if source in ZOO:
         return ZOO[source].backbone
     if source == STDIN:
-        return _parse(_text(_STDIN), str(_STDIN))
+        return _parse(_read_text_file(_STDIN), str(_STDIN))
     path = _existing(source)
     if path is None:
         return _formula(source, purpose)

@@ -159,10 +159,10 @@ def best_rates(models: Mapping[str, Model], final: FinalConfig, seed: int, train
     }
     results = train(list(trials.values()))
     losses = {key: results[training.name].selection_loss for key, training in trials.items()}
-    return {name: _best_rate([(losses[name, rate], rate) for rate in rates]) for name in models}
+    return {name: best_rate([(losses[name, rate], rate) for rate in rates]) for name in models}
 
 
-def _best_rate(tried: list[tuple[float | None, float]]) -> float:
+def best_rate(tried: list[tuple[float | None, float]]) -> float:
     """The rate with the lowest loss; the lowest rate where all diverged."""
     whole = [(loss, rate) for loss, rate in tried if loss is not None]
     return min(whole)[1] if whole else min(rate for _, rate in tried)

@@ -91,8 +91,9 @@ def test_no_room_for_a_file(
 
     monkeypatch.setattr(cli, "app", fail)
     assert no_room(error) is full
-    with pytest.raises(SystemExit if full else type(error)):
+    with pytest.raises(SystemExit) as end:
         cli.main()
+    assert end.value.code == (2 if full else 1)
     assert ("make room, then go on where it stopped" in capsys.readouterr().err) is full
 
 

@@ -5,11 +5,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from autobert_zero.errors import UserError
-
-
-def _precise(logits: Tensor) -> Tensor:
-    """Logits in single precision where they are in half: a loss in bf16 has two to three digits."""
-    return logits.float() if logits.dtype in (torch.bfloat16, torch.float16) else logits
+from autobert_zero.nn.vocabulary import cross_entropy, precise
 
 
 def token_loss(logits: Tensor, labels: Tensor) -> Tensor:
@@ -19,7 +15,7 @@ def token_loss(logits: Tensor, labels: Tensor) -> Tensor:
         logits: (B, n, c).
         labels: (B, n), -100 where there is none.
     """
-    return F.cross_entropy(_precise(logits).flatten(0, 1), labels.flatten())
+    return cross_entropy(logits.flatten(0, 1), labels.flatten())  # (B * n, c), (B * n,)
 
 
 def span_loss(logits: Tensor, positions: Tensor) -> Tensor:
@@ -30,7 +26,7 @@ def span_loss(logits: Tensor, positions: Tensor) -> Tensor:
         positions: (B,); those past the sequence (the answer was truncated) do not count.
     """
     outside = logits.shape[1]
-    return F.cross_entropy(_precise(logits), positions.flatten().clamp(0, outside), ignore_index=outside)
+    return F.cross_entropy(precise(logits), positions.flatten().clamp(0, outside), ignore_index=outside)
 
 
 def classification_loss(logits: Tensor, labels: Tensor, problem: str | None) -> Tensor:
@@ -49,7 +45,7 @@ def classification_loss(logits: Tensor, labels: Tensor, problem: str | None) -> 
             problem = "single_label_classification"
         else:
             problem = "multi_label_classification"
-    logits = _precise(logits)
+    logits = precise(logits)
     match problem:
         case "regression":
             return F.mse_loss(logits.float(), labels.view(logits.shape).float())

@@ -8,6 +8,7 @@ from autobert_zero.encoder_config import EncoderConfig
 from autobert_zero.nn.documents import Documents
 from autobert_zero.nn.encoder import Encoder, initialise
 from autobert_zero.nn.layer import layer_norm
+from autobert_zero.nn.vocabulary import vocabulary_logits
 from autobert_zero.space import Backbone
 
 
@@ -99,9 +100,8 @@ class MaskedLM(nn.Module):
 
     def predict(self, hidden: Tensor) -> Tensor:
         """(m, d) -> (m, vocabulary) logits."""
-        return F.linear(
-            self.norm(F.gelu(self.transform(hidden))), self.encoder.embeddings.token.weight, self.bias
-        )
+        hidden = self.norm(F.gelu(self.transform(hidden)))
+        return vocabulary_logits(hidden, self.encoder.embeddings.token.weight, self.bias)
 
 
 class PreTraining(MaskedLM):

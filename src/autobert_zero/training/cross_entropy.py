@@ -4,7 +4,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
+
+from autobert_zero.nn.vocabulary import cross_entropy
 
 _CHUNK = 2**18
 """Logits treated at once: a megabyte in single precision, which stays in a core's second-level cache."""
@@ -14,9 +15,9 @@ def token_cross_entropy(logits: Tensor, labels: Tensor, count: int) -> Tensor:
     """Sum of the cross-entropies over `count`, which is their mean where `count` is m.
 
     On a CPU, where memory traffic is what it costs, the gradient is computed with the loss, some rows at a
-    time: the logits are read once and no copy of them in single precision is kept. Elsewhere PyTorch's
-    own kernels do as well. Either way the softmax is in single precision, and the gradient has the logits'
-    format.
+    time: the logits are read once and no copy of them in single precision is kept. Elsewhere it is
+    `nn.vocabulary.cross_entropy`. Either way the softmax is in single precision, and the gradient has the
+    logits' format.
 
     Args:
         logits: (m, vocabulary).
@@ -29,9 +30,7 @@ def token_cross_entropy(logits: Tensor, labels: Tensor, count: int) -> Tensor:
     if logits.is_cpu:
         loss: Tensor = _CrossEntropy.apply(logits, labels, count)
         return loss
-    if count == len(labels):
-        return F.cross_entropy(logits.float(), labels)
-    return F.cross_entropy(logits.float(), labels, reduction="sum") / count
+    return cross_entropy(logits, labels, None if count == len(labels) else count)
 
 
 class _CrossEntropy(torch.autograd.Function):

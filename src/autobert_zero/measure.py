@@ -167,15 +167,19 @@ def _layer_kept(layer: Layer, config: EncoderConfig, tokens: int) -> int:
 
 def _seconds(run: Callable[[], None], device: torch.device) -> float:
     """Median seconds of a run."""
-    return _queued_seconds(run, device) if device.type == "cuda" else _median(run, device)
+    return queued_seconds(run, device) if device.type == "cuda" else _median(run, device)
 
 
-def _queued_seconds(run: Callable[[], None], device: torch.device) -> float:
+def queued_seconds(run: Callable[[], None], device: torch.device) -> float:
     """Median seconds that a card computes for a run.
 
     A layer is some twenty launches, which take longer than its kernels: a clock on the CPU, and a wait after
     each run, would measure Python. The runs are a CUDA graph where they can be captured, are queued without
     waiting, and events on the card take the time.
+
+    Args:
+        run: What to time.
+        device: The card.
     """
     with torch.cuda.device(device):
         start = time.perf_counter()

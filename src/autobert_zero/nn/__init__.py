@@ -1,5 +1,6 @@
 """How a backbone computes: graphs and convolutions as PyTorch modules, and the weights they share."""
 
+import autobert_zero.nn.fused_convolution  # noqa: F401 - it registers its form
 from autobert_zero.encoder_config import EncoderConfig
 from autobert_zero.nn.bank import NoSharing, Trained, WeightBank
 from autobert_zero.nn.encoder import Encoder

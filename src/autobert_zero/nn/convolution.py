@@ -1,5 +1,8 @@
 """The lightweight convolution of Wu et al. 2019: GLU, a softmax-normalised kernel per head, projection."""
 
+from collections.abc import Callable
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -9,6 +12,45 @@ from autobert_zero.nn.rows import select_rows
 
 _SHORT = 128
 """Longest sequence that one band matrix computes; a longer one is cut into blocks."""
+
+FUSED: dict[str, Callable[[Tensor, Tensor, Tensor | None], Tensor]] = {}
+"""Kernels for CUDA cards that compute all of `gated_convolution`, by name; those of `fused_convolution`."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Which form of the convolution is fast for some sizes.
+
+    Attributes:
+        form: A name in `CONVOLUTIONS` or `FUSED`.
+        kernel: Largest kernel size k; None for any.
+        tokens: Longest sequence n; None for any.
+        width: Largest width d; None for any.
+    """
+
+    form: str
+    kernel: int | None = None
+    tokens: int | None = None
+    width: int | None = None
+
+    def covers(self, kernel: int, tokens: int, width: int) -> bool:
+        """Whether sizes are within the limits."""
+        limits = ((kernel, self.kernel), (tokens, self.tokens), (width, self.width))
+        return all(limit is None or size <= limit for size, limit in limits)
+
+
+# Written by benchmarks/convolution.py, forward and backward. No card has measured those for CUDA yet: a band
+# product takes the same few operations whatever the kernel size, where shifted sums take more with each tap.
+CHOICES: dict[str, tuple[Choice, ...]] = {
+    "cpu": (
+        Choice("shifted_sum", kernel=5),
+        Choice("banded_product", tokens=_SHORT),
+        Choice("shifted_sum", kernel=9),
+    ),
+    "cuda": (),
+    "cuda compiled": (),
+}
+"""By device: the first choice that covers the sizes counts, else a band product is computed."""
 
 
 class LightConvolution(nn.Module):
@@ -53,10 +95,42 @@ class LightConvolution(nn.Module):
 
     def _mix(self, x: Tensor, mask: Tensor | None) -> Tensor:
         """(B, n, d) and a mask to (B, n, d): all but the last projection."""
-        gated = F.glu(self.projection(x), dim=-1)
-        if mask is not None:
-            gated = gated.masked_fill(~mask[:, :, None], 0.0)
-        return convolve(gated, self.kernel.softmax(-1))
+        return gated_convolution(self.projection(x), self.kernel.softmax(-1), mask)
+
+
+def gated_convolution(projected: Tensor, kernel: Tensor, mask: Tensor | None = None) -> Tensor:
+    """Opens gates, and correlates every channel with its head's kernel.
+
+    Args:
+        projected: (B, n, 2 d): values, then their gates before the sigmoid.
+        kernel: (H, k), k odd.
+        mask: (B, n) booleans, True at real tokens; None where there is no padding.
+
+    Returns:
+        (B, n, d).
+    """
+    _, tokens, width = projected.shape
+    fused = FUSED.get(_form(projected, kernel, tokens, width // 2))
+    if fused is not None and projected.dtype.itemsize == 2:  # what tensor cores multiply
+        return fused(projected, kernel, mask)
+    gated = F.glu(projected, dim=-1)
+    if mask is not None:
+        gated = gated.masked_fill(~mask[:, :, None], 0.0)
+    return convolve(gated, kernel)
+
+
+def _form(x: Tensor, kernel: Tensor, tokens: int, width: int) -> str:
+    """The name of the form to compute."""
+    if torch.compiler.is_exporting():
+        # One operation that other runtimes know; a program has no length to choose by.
+        return "depthwise"
+    device = x.device.type
+    if device == "cuda" and torch.compiler.is_compiling():
+        device = "cuda compiled"
+    choices = (
+        choice.form for choice in CHOICES.get(device, ()) if choice.covers(kernel.shape[-1], tokens, width)
+    )
+    return next(choices, "banded_product")
 
 
 def convolve(x: Tensor, kernel: Tensor) -> Tensor:
@@ -69,14 +143,9 @@ def convolve(x: Tensor, kernel: Tensor) -> Tensor:
     Returns:
         (B, n, d).
     """
-    kernel = kernel.to(x.dtype)
-    if torch.compiler.is_exporting():
-        # One operation that other runtimes know; a program has no length to choose by.
-        return _depthwise(x, kernel)
-    # Chosen by benchmarks/convolution.py on CPU, forward and backward.
-    shifted_up_to = 5 if x.shape[1] <= _SHORT else 9
-    algorithm = _shifted_sum if kernel.shape[-1] <= shifted_up_to else _banded_product
-    return algorithm(x, kernel)
+    form = _form(x, kernel, x.shape[1], x.shape[2])
+    # A form of `FUSED` may be missing here.
+    return CONVOLUTIONS.get(form, _banded_product)(x, kernel.to(x.dtype))
 
 
 def _depthwise(x: Tensor, kernel: Tensor) -> Tensor:
@@ -119,3 +188,11 @@ def _banded_product(x: Tensor, kernel: Tensor) -> Tensor:
     windows = padded.unfold(1, span, block).unflatten(2, (heads, width // heads))
     mixed = torch.einsum("hts,bnhcs->bnthc", band, windows)  # (B, blocks, block, H, d_h)
     return mixed.reshape(batch, blocks * block, width)[:, :tokens]
+
+
+CONVOLUTIONS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "depthwise": _depthwise,
+    "shifted_sum": _shifted_sum,
+    "banded_product": _banded_product,
+}
+"""Forms of `convolve` by name."""

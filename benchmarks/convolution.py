@@ -1,11 +1,16 @@
 """Which algorithm computes the lightweight convolution fastest, by kernel and length.
 
-    python benchmarks/convolution.py [--quick]
+    python benchmarks/convolution.py [--device cuda] [--quick]
 
-Forward and backward at width 768 with 12 heads, all cores; the algorithms take turns within a round.
+On a CPU, forward and backward at width 768 with 12 heads, all cores; the algorithms take turns in a round.
 `chosen` is what the package does. `chosen_vs_best` is, for the worst kernel, length and precision, the best
 other algorithm's time over the chosen one's (medians over rounds of the ratio): at 1 or above the choice is
-right everywhere. Prints one JSON object as its last line.
+right everywhere.
+
+With --device cuda the forms of the package, the Triton kernels among them, compute gate and convolution of
+32,768 tokens in bf16, forward and backward: at three widths and lengths, and at width 768 compiled as well.
+`choices` is what to write into `CHOICES` of `nn/convolution.py`: another form than a band product where that
+is 5 % faster. Prints one JSON object as its last line.
 """
 
 import argparse
@@ -15,16 +20,28 @@ import time
 from collections.abc import Callable
 from statistics import median
 from typing import Any
+from unittest import mock
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from autobert_zero.nn.convolution import convolve
+from autobert_zero.devices import describe_device, find_device
+from autobert_zero.errors import first_line
+from autobert_zero.measure import queued_seconds
+from autobert_zero.nn.convolution import CHOICES, CONVOLUTIONS, FUSED, Choice, convolve, gated_convolution
 from autobert_zero.space.backbone import KERNELS
 
 WIDTH, HEADS = 768, 12
 BATCHES = {128: 8, 512: 2, 2048: 1, 8192: 1}
+
+Cell = tuple[int, int, int]
+"""Width, tokens in a sequence, kernel size."""
+CARD_TOKENS = 32768
+CARD_WIDTHS, CARD_LENGTHS = (128, 512, 768), (128, 512, 2048)
+DEFAULT = "banded_product"
+GAIN = 1.05
+"""How much faster than the default a form is that is chosen in its place."""
 
 
 def conv1d(x: Tensor, kernel: Tensor) -> Tensor:
@@ -97,11 +114,100 @@ def timed(algorithm: Callable[[Tensor, Tensor], Tensor], x: Tensor, kernel: Tens
     return time.perf_counter() - start
 
 
-def main() -> None:
-    """Times all cells and prints them."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="three kernels, two lengths, fewer rounds")
-    quick = parser.parse_args().quick
+def choose(seconds: dict[str, float]) -> str:
+    """The form that a cell calls for."""
+    best = min(seconds, key=seconds.__getitem__)
+    return best if seconds[best] * GAIN < seconds.get(DEFAULT, float("inf")) else DEFAULT
+
+
+def chosen(choices: list[Choice], cell: Cell) -> str:
+    """The form that choices give for a cell."""
+    width, tokens, kernel = cell
+    return next((each.form for each in choices if each.covers(kernel, tokens, width)), DEFAULT)
+
+
+def choices_of(cells: dict[Cell, str]) -> list[Choice]:
+    """Few choices that give each cell of a grid its form; sizes beyond the grid are as its last."""
+    last = [max(values) for values in zip(*cells, strict=True)]
+    choices = []
+    for cell in sorted(cells):
+        width, tokens, kernel = (
+            None if size == largest else size for size, largest in zip(cell, last, strict=True)
+        )
+        choices.append(Choice(cells[cell], kernel, tokens, width))
+    for choice in list(choices):
+        fewer = [each for each in choices if each is not choice]
+        if all(chosen(fewer, cell) == form for cell, form in cells.items()):
+            choices = fewer
+    return choices
+
+
+def card_seconds(cell: Cell, form: str, device: torch.device, compiled: bool) -> float:
+    """Seconds of gate and convolution, forward and backward."""
+    width, tokens, size = cell
+    torch.manual_seed(0)
+    shape = (max(CARD_TOKENS // tokens, 1), tokens, 2 * width)
+    states = torch.randn(shape, device=device, dtype=torch.bfloat16, requires_grad=True)
+    kernel = torch.randn(max(width // 64, 1), size, device=device).softmax(1).requires_grad_()
+    above = torch.randn(*shape[:2], width, device=device, dtype=torch.bfloat16)
+    torch.compiler.reset()
+    # A function of its own for each call, since what is compiled is kept by function.
+    compute: Callable[[Tensor, Tensor], Tensor] = lambda x, taps: gated_convolution(x, taps)  # noqa: E731
+    run = torch.compile(compute) if compiled else compute
+    with mock.patch.dict(CHOICES, {key: (Choice(form),) for key in CHOICES}):
+        with torch.no_grad():
+            got = run(states, kernel)
+        expected = CONVOLUTIONS["depthwise"](F.glu(states.detach()[:1].float(), -1), kernel.detach())
+        torch.testing.assert_close(got[:1].float(), expected, rtol=0.05, atol=0.05, msg=form)
+        return queued_seconds(
+            lambda: void(torch.autograd.grad(run(states, kernel), (states, kernel), above)), device
+        )
+
+
+def void(value: object) -> None:
+    """Drops a value."""
+
+
+def card_grid(device: torch.device, compiled: bool, quick: bool) -> dict[str, Any]:
+    """Milliseconds of all forms in all cells, and the choices that follow."""
+    widths = CARD_WIDTHS[-1:] if compiled or quick else CARD_WIDTHS
+    lengths = CARD_LENGTHS[: 1 if quick else 2 if compiled else None]
+    times: dict[Cell, dict[str, float]] = {}
+    faults: dict[str, str] = {}
+    for cell in [(w, n, k) for w in widths for n in lengths for k in ((3, 9, 65) if quick else KERNELS)]:
+        times[cell] = {}
+        for form in (*CONVOLUTIONS, *FUSED):
+            if form == "shifted_sum" and cell[2] > 15:
+                continue  # its time grows with the kernel
+            try:
+                times[cell][form] = card_seconds(cell, form, device, compiled)
+            except Exception as error:  # the other forms are worth having
+                faults[f"{cell} {form}"] = f"{type(error).__name__}: {first_line(error)}"
+        print(cell, times[cell], file=sys.stderr, flush=True)
+    forms = {cell: choose(seconds) for cell, seconds in times.items()}
+    rounded = {
+        f"d {width} n {tokens} k {size}": {form: round(1e3 * t, 4) for form, t in seconds.items()}
+        for (width, tokens, size), seconds in times.items()
+    }
+    return {"choices": [repr(each) for each in choices_of(forms)], "milliseconds": rounded, "faults": faults}
+
+
+def measure_card(quick: bool) -> None:
+    """Measures the forms on a card and prints them."""
+    device = find_device("cuda")
+    result: dict[str, Any] = {
+        "benchmark": "convolution",
+        "quick": quick,
+        "torch": torch.__version__,
+        "device": describe_device(device),
+    }
+    for key, compiled in (("cuda", False), ("cuda compiled", True)):
+        result[key] = card_grid(device, compiled, quick)
+    print(json.dumps(result))
+
+
+def measure_cpu(quick: bool) -> None:
+    """Times all cells on a CPU and prints them."""
     kernels, lengths, rounds = ((3, 9, 65), (128, 512), 3) if quick else (KERNELS, tuple(BATCHES), 7)
     torch.manual_seed(0)
     cells: dict[str, dict[str, Any]] = {}
@@ -147,6 +253,19 @@ def main() -> None:
             }
         )
     )
+
+
+def main() -> None:
+    """Parses, measures, prints."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="three kernels, two lengths, fewer rounds")
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
+    options = parser.parse_args()
+    quick = options.quick
+    if options.device == "cuda":
+        measure_card(quick)
+    else:
+        measure_cpu(quick)
 
 
 if __name__ == "__main__":

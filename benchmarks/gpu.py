@@ -6,10 +6,10 @@ End-to-end training steps (batches, masking, loss, update) in the half precision
 AutoBERT-Zero-base and BertForMaskedLM of transformers, all compiled, and BERT at widths 128 and 512 with
 131,072 tokens per step. At 32 sequences of 128 tokens these also in each mode of `recipe.compile`. MFU is the
 share of the peak that large products in half precision reach on the same card. Then the light convolution
-against its memory floor, the estimate of `plan` against a run, the demo search, and the tests that need a
-card. A part that has no time left (--seconds) is `skipped`, one that fails holds its error, and the exit code
-is then 1. With --quick all of it runs at tiny sizes, also on a CPU: such figures say nothing about a card.
-Prints one JSON object as its last line.
+against its memory floor, head and loss against their plain form, the estimate of `plan` against a run, the
+demo search, and the tests that need a card. A part that has no time left (--seconds) is `skipped`, one that
+fails holds its error, and the exit code is then 1. With --quick all of it runs at tiny sizes, also on a CPU:
+such figures say nothing about a card. Prints one JSON object as its last line.
 """
 
 import argparse
@@ -26,6 +26,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from autobert_zero import cost, zoo
 from autobert_zero.data.masking import MASKED_SHARE, MaskedBatch, Vocabulary, mask_batch
@@ -33,10 +34,12 @@ from autobert_zero.devices import describe_device, find_device, release_cached_m
 from autobert_zero.errors import first_line
 from autobert_zero.estimate import TrainingStage, estimate_stages
 from autobert_zero.nn import EncoderConfig, MaskedLM
-from autobert_zero.nn.convolution import convolve
+from autobert_zero.nn.convolution import gated_convolution
+from autobert_zero.nn.vocabulary import vocabulary_logits
 from autobert_zero.shared_config import Compile
 from autobert_zero.space import Backbone
 from autobert_zero.training.capture import compiles
+from autobert_zero.training.cross_entropy import token_cross_entropy
 from autobert_zero.training.language import language_objective
 from autobert_zero.training.loop import Recipe, make_optimizer, train
 from autobert_zero.training.precision import autocast, resolve_precision
@@ -225,24 +228,52 @@ def small_models(bench: Bench, peak: dict[str, float]) -> dict[str, Any]:
 
 
 def convolutions(bench: Bench, peak: dict[str, float]) -> dict[str, float]:
-    """Forward and backward pass of the convolution itself over the time of its memory traffic.
+    """Forward and backward pass of gate and convolution over the time of their memory traffic.
 
-    At the least the states are read and the result is written forward; backward states and the gradient of
-    the result are read, and that of the states is written.
+    At the least the projections, two numbers of each channel, are read and the result is written; backward
+    they and the gradient of the result are read, and theirs is written.
     """
     (batch, length), sizes, result = bench.sizes.shapes[0], bench.sizes.base, {}
-    kind, shape = bench.format, (batch, length, sizes.width)
-    x, above = (torch.randn(shape, device=bench.device, dtype=kind, requires_grad=True) for _ in range(2))
-    floor = 5 * x.numel() * x.element_size() / peak["bandwidth"]
+    kind, shape = bench.format, (batch, length, 2 * sizes.width)
+    x = torch.randn(shape, device=bench.device, dtype=kind, requires_grad=True)
+    above = torch.randn(batch, length, sizes.width, device=bench.device, dtype=kind)
+    floor = 8 * above.numel() * above.element_size() / peak["bandwidth"]
     for size in bench.sizes.kernels:
-        kernel = torch.randn(sizes.heads, size, device=bench.device).softmax(1).to(kind).requires_grad_()
+        kernel = torch.randn(sizes.heads, size, device=bench.device).softmax(1).requires_grad_()
 
         def run(count: int, kernel: Tensor = kernel) -> None:
             for _ in range(count):
-                torch.autograd.grad(convolve(x, kernel), (x, kernel), above)
+                torch.autograd.grad(gated_convolution(x, kernel), (x, kernel), above)
 
         result[str(size)] = bench.seconds(run) / floor
     return result
+
+
+def head(bench: Bench, peak: dict[str, float]) -> dict[str, float]:
+    """Seconds of the product with the vocabulary and of the loss, forward and backward.
+
+    They are compared with their plain form: neither a padded vocabulary nor chunks.
+    """
+    (batch, length), sizes = bench.sizes.shapes[0], bench.sizes.base
+    tokens = round(MASKED_SHARE * batch * length)
+    hidden, weight, bias = (
+        torch.randn(shape, device=bench.device, dtype=bench.format, requires_grad=True)
+        for shape in ((tokens, sizes.width), (sizes.vocab_size, sizes.width), (sizes.vocab_size,))
+    )
+    labels = torch.randint(sizes.vocab_size, (tokens,), device=bench.device)
+
+    def ours() -> Tensor:
+        return token_cross_entropy(vocabulary_logits(hidden, weight, bias), labels, tokens)
+
+    def plain() -> Tensor:
+        return F.cross_entropy(F.linear(hidden, weight, bias).float(), labels)
+
+    def timed(loss: Callable[[], Tensor]) -> float:
+        return bench.seconds(
+            lambda count: [torch.autograd.grad(loss(), (hidden, weight, bias)) for _ in range(count)].clear()
+        )
+
+    return {"ours": timed(ours), "plain": timed(plain)}
 
 
 def planned(bench: Bench, peak: dict[str, float]) -> dict[str, float | None]:
@@ -298,6 +329,7 @@ def card_tests(bench: Bench, peak: dict[str, float]) -> str:
     """
     files = ["tests/test_find_device.py", "tests/training/test_precision.py", "tests/test_estimate.py"]
     files += ["tests/nn/test_devices.py", "tests/test_measure.py", "tests/training/test_captured_step.py"]
+    files.append("tests/nn/test_fused_convolution.py")
     chosen = ["-k", "cached_memory"] if bench.quick else []
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", *files, *chosen], cwd=ROOT, capture_output=True, text=True
@@ -314,6 +346,7 @@ PARTS: dict[str, Callable[[Bench, dict[str, float]], Any]] = {
     "demo_search": demo_search,
     "small": small_models,
     "convolution_over_floor": convolutions,
+    "head_seconds": head,
     "tests": card_tests,
 }
 

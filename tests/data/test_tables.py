@@ -44,11 +44,11 @@ def test_good_tables(tmp_path: Path, name: str, content: bytes, examples: list[t
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("a.csv", b"a,b\nx,1\ny\n", "line 3: 1 columns, not 2; quote the text"),
+        ("a.csv", b"a,b\nx,1\ny\n", "line 3: 1 column, not 2; quote the text"),
         ("a.csv", b"a,b\nx,y,1\n", "line 2: 3 columns, not 2; quote the text"),
         ("a.csv", b'a,b\n"x\ny",1\nz,2,3\n', "line 4: 3 columns, not 2"),
         ("a.tsv", b"a\tb\nx\ty\t1\n", "line 2: 3 columns, not 2; cells with tabs or line breaks need a .csv"),
-        ("a.tsv", b'a\tb\n"x\ny"\t1\n', "line 2: 1 columns, not 2; cells with tabs or line breaks"),
+        ("a.tsv", b'a\tb\n"x\ny"\t1\n', "line 2: 1 column, not 2; cells with tabs or line breaks"),
         ("a.csv", b"a,b,a\nx,1,2\n", "has two columns 'a'"),
         ("a.csv", b'a,b\n"x" y,1\n', "line 2: ',' expected after '\"'; is a quote left open, or not doubled"),
         ("a.csv", b'a,b\nx,1\n"y,2\n', "line 3: unexpected end of data"),

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from autobert_zero.data.lines import Damage, Line, read_lines
-from autobert_zero.errors import UserError
+from autobert_zero.errors import UserError, counted
 
 _LONGEST_FIELD = 2**31 - 1  # of a table; the csv module's own limit is 128 KiB
 
@@ -158,5 +158,5 @@ def _named_rows(
     for line, row in rows:
         kept = row[: len(names)] if not any(row[len(names) :]) else row
         if len(kept) != len(names):
-            raise UserError(f"{path}, line {line}: {len(row)} columns, not {len(names)}; {remedy}")
+            raise UserError(f"{path}, line {line}: {counted(len(row), 'column')}, not {len(names)}; {remedy}")
         yield line, dict(zip(names, kept, strict=True))

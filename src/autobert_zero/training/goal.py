@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from autobert_zero.data.cache import cache_folder
 from autobert_zero.data.masking import MaskedBatch, Vocabulary
+from autobert_zero.errors import counted
 from autobert_zero.nn import MaskedLM
 from autobert_zero.run_folder import Input
 from autobert_zero.shared_config import DistilConfig
@@ -195,8 +196,8 @@ class Teacher:
         return Distil(
             {"teacher": self.input},
             [
-                f"teacher {self.name}: {limit} layers, width {sizes.width}, {parameters:,} parameters; "
-                f"losses: {named}{compared}",
+                f"teacher {self.name}: {counted(limit, 'layer')}, width {sizes.width}, "
+                f"{parameters:,} parameters; losses: {named}{compared}",
                 *self._kept_lines(embeddings),
             ],
             float("inf"),

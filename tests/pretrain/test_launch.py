@@ -143,8 +143,7 @@ def test_a_model_that_is_compiled_before_it_is_shared_has_a_graph_for_each_bucke
         graphs.append(graph)
         return graph.forward
 
-    store = distributed.FileStore(str(tmp_path / "store"), 1)
-    distributed.init_process_group("gloo", store=store, rank=0, world_size=1)
+    distributed.init_process_group("gloo", init_method=f"file://{tmp_path}/store", rank=0, world_size=1)
     try:
         model = MaskedLM(Backbone.from_list(["conv 3"] * 4), EncoderConfig(100, 32, 2, max_positions=16))
         model.compile(backend=backend)

@@ -5,6 +5,7 @@ Caches are in a temporary folder and the Hub is out of reach: the tests need not
 
 import importlib
 import os
+import signal
 import tempfile
 from pathlib import Path
 from types import ModuleType
@@ -20,6 +21,11 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 settings.register_profile("steady", deadline=None, derandomize=True, database=None)
 settings.register_profile("explore", deadline=None, max_examples=2000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "steady"))
+
+# Where the tests run in the background or under nohup, these signals are ignored from the start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+if hasattr(signal, "SIGHUP"):
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 _CACHES = tempfile.TemporaryDirectory(prefix="autobert-zero-tests-")
 # Before anything imports `datasets`, which reads them once.

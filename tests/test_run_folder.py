@@ -119,7 +119,7 @@ def test_a_kill_at_any_write_of_the_start_leaves_a_free_folder(
 
     def write() -> None:
         for name in ("tokenizer.json", PRETRAINING.marker):
-            write_text(out / name, "")
+            stopping(out / name, "")
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(run_record, "write_text", stopping)

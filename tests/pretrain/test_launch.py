@@ -84,6 +84,7 @@ def test_processes_that_no_launcher_started(
     monkeypatch: pytest.MonkeyPatch, environment: dict[str, str], cause: str
 ) -> None:
     """As in a job of a scheduler that sets the number of processes only."""
+    AcceleratorState._reset_state(reset_partial_state=True)  # of trainings of earlier tests
     monkeypatch.setenv("WORLD_SIZE", "2")
     for name, value in environment.items():
         monkeypatch.setenv(name, value)

@@ -43,7 +43,7 @@ def test_front_is_what_nothing_dominates(points: list[tuple[float | None, float 
 
 A = Backbone.parse("conv 3\nconv 5\nQ + K").canonical()
 B = Backbone.parse("conv 3\nconv 7\nQ + K").canonical()
-C = Backbone.parse("conv 9\nconv 7\nQ + V").canonical()
+C = Backbone.parse("conv 9\nconv 7\nQ + softsign(K)").canonical()
 FAMILY = (
     Trial(Proposal(0, A), Outcome(Status.COMPLETE, 1.0)),
     Trial(Proposal(1, C), Outcome(Status.DIVERGED, reason="loss is nan at step 3", seconds=2.0)),

@@ -35,7 +35,8 @@ CONFIG = {
     "proxy": {"warmup_steps": 20, "steps": 12, "batch_size": 8, "validation_sequences": 64},
     "final": {"finalists": 2, "screening_steps": 60, "steps": 80, "batch_size": 8, "workers": 1},
 }
-TIMES = {"seconds", "search_seconds", "tokens_per_second"}
+TIMES = {"seconds", "search_seconds", "tokens_per_second", "val_loss_equal_time"}
+"""Times, and what is read off a curve at a time."""
 
 
 def started(config: Path, out: Path) -> subprocess.Popen[bytes]:
@@ -160,7 +161,7 @@ def full_disk(config: Path, folder: Path, wanted: dict[str, Any]) -> bool | None
             time.sleep(0.01)
         fill(filler)
         _, errors = process.communicate()
-        told = process.returncode == 2 and b"the disk is full" in errors and errors.count(b"\n") == 1
+        told = process.returncode == 2 and b"make room" in errors and errors.count(b"\n") == 1
         filler.unlink()
         finish(config, out)
         return told and essence(out) == wanted

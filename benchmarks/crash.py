@@ -161,7 +161,8 @@ def full_disk(config: Path, folder: Path, wanted: dict[str, Any]) -> bool | None
             time.sleep(0.01)
         fill(filler)
         _, errors = process.communicate()
-        told = process.returncode == 2 and b"make room" in errors and errors.count(b"\n") == 1
+        *_, last = errors.splitlines()
+        told = process.returncode == 2 and last.startswith(b"error:") and b"make room" in last
         filler.unlink()
         finish(config, out)
         return told and essence(out) == wanted

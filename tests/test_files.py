@@ -97,6 +97,18 @@ def test_no_room_for_a_file(
     assert ("make room, then go on where it stopped" in capsys.readouterr().err) is full
 
 
+def test_a_file_without_room_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "file.txt"
+
+    def fail() -> None:
+        with written_whole(path):
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    with pytest.raises(OSError, match="No space") as caught:
+        fail()
+    assert caught.value.filename == str(path)
+
+
 def test_what_killed_writers_left_is_removed(tmp_path: Path) -> None:
     (tmp_path / "checkpoints" / "00000007.partial").mkdir(parents=True)
     (tmp_path / "checkpoints" / "00000007.partial" / "model.safetensors").write_bytes(b"half")

@@ -59,6 +59,10 @@ def written_whole(path: Path, mode: int | None = None) -> Iterator[Path]:
             os.fsync(stream.fileno())
         partial.replace(path)
         _flush_folder(path.parent)
+    except OSError as error:
+        if no_room(error):
+            error.filename = str(path)  # the system names no file, or the temporary one
+        raise
     finally:
         partial.unlink(missing_ok=True)
 

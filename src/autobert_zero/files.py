@@ -60,7 +60,7 @@ def written_whole(path: Path, mode: int | None = None) -> Iterator[Path]:
         partial.replace(path)
         _flush_folder(path.parent)
     except OSError as error:
-        if no_room(error):
+        if error.errno in _FULL:
             error.filename = str(path)  # the system names no file, or the temporary one
         raise
     finally:

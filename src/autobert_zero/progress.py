@@ -123,7 +123,8 @@ class Bars:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._bars.stop()
+        if not self._bars.disable:  # some versions of rich end also those with an empty line
+            self._bars.stop()
 
     def above(self) -> Iterable[RenderableType]:
         """What stays in view above the bars, on a terminal: here nothing."""

@@ -94,7 +94,6 @@ MAY_IMPORT = {
     "report": {
         "errors",
         "settings",
-        "shared_config",
         "space",
         "zoo",
         "cost",

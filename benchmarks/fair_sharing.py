@@ -5,7 +5,8 @@
 Two ways at equal seconds: `biws`, shared weights that are warmed up with known and random layers by turns,
 and `none`, new weights with rungs (110 of 220 steps at the demo's size, a candidate goes on if it is among
 the better half). Each runs a search of the modern space that is given the known backbones, with a budget of
-seconds (those that `none` takes for its candidates; `biws` goes on until it has had as many). The truth are
+seconds of processor time (those that `none` takes for its candidates; `biws` goes on until it has had as
+many). Each search of `--out` is kept, so that a run that was stopped goes on with the next. The truth are
 the losses of the known backbones from scratch at the screening's length, with a learning rate that falls,
 another seed, and other batches. Prints one JSON object as its last line: for the way that the preset has,
 `kendall_tau` (the mean over seeds of Kendall's tau between the ranking of the known backbones at the end of
@@ -18,6 +19,7 @@ tenth of the steps: it shows that both ways run, not how they rank.
 import argparse
 import contextlib
 import json
+import shutil
 import sys
 import time
 from pathlib import Path
@@ -26,6 +28,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import scipy.stats
+from kept import Kept
 from rich.console import Console
 
 from autobert_zero.search.comparison import Model, Training
@@ -61,10 +64,10 @@ def search(config: SearchConfig, out: Path, seconds: float | None) -> tuple[Sett
     setting = prepare(config)
     evaluator = setting.evaluator()
     limits = setting.limits()
-    start = time.perf_counter()
+    start = time.process_time()
 
     def costs(backbone: Any) -> dict[str, float]:
-        if seconds is not None and time.perf_counter() - start > seconds:
+        if seconds is not None and time.process_time() - start > seconds:
             raise OutOfTime
         return limits.costs.of(backbone)
 
@@ -84,7 +87,7 @@ def search(config: SearchConfig, out: Path, seconds: float | None) -> tuple[Sett
         with contextlib.closing(trainer), contextlib.suppress(OutOfTime):
             loop.run(config.proxy.candidates)
     trials = loop.trials
-    taken = time.perf_counter() - start
+    taken = time.process_time() - start
     if config.proxy.sharing == "biws":  # as the bank ranks them at the end
         known = [trial for trial in trials if trial.proposal.given]
         scores = evaluator.rescore([trial.proposal.backbone for trial in known])
@@ -150,8 +153,10 @@ def main() -> None:
     seeds = range(1 if options.quick else options.seeds)
     ways: dict[str, dict[int, Any]] = {"none": {}, "biws": {}}
     preset = PRESETS[options.size]()
+    corpus_name = options.corpus.rsplit("/", 1)[-1]
     with TemporaryDirectory() as temporary:
-        folder = options.out or Path(temporary)
+        settings = {"size": options.size, "corpus": corpus_name, "quick": options.quick}
+        kept = Kept(options.out or Path(temporary) / "kept", {"benchmark": "fair_sharing", **settings})
         for seed in seeds:
             seconds = None
             for way in ways:
@@ -165,7 +170,11 @@ def main() -> None:
                     fewer = {"steps": max(proxy.steps // 10, 4), "warmup_steps": proxy.warmup_steps // 10}
                     screening = {"screening_steps": final.screening_steps // 10}
                     config = resolve(config, {"proxy": fewer, "final": screening})
-                found = judged(config, folder / f"{way}-{seed}", seconds)
+                name = f"{way}-{seed}"
+                if name not in kept:
+                    shutil.rmtree(kept.folder / name, ignore_errors=True)  # of a run that was stopped
+                    kept[name] = judged(config, kept.folder / name, seconds)
+                found = kept[name]
                 seconds = found["seconds"] if way == "none" else seconds
                 ways[way][seed] = found
                 print(f"{way}, seed {seed}: {json.dumps(found)}", file=sys.stderr, flush=True)
@@ -181,7 +190,7 @@ def main() -> None:
         "benchmark": "fair_sharing",
         "quick": options.quick,
         "size": options.size,
-        "corpus": options.corpus.rsplit("/", 1)[-1],
+        "corpus": corpus_name,
         **over_seeds(preset.proxy.sharing),
         "ways": {way: {**over_seeds(way), "seeds": ways[way]} for way in ways},
     }

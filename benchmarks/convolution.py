@@ -29,7 +29,7 @@ from torch.nn import functional as F
 from autobert_zero.devices import describe_device, find_device
 from autobert_zero.errors import first_line
 from autobert_zero.measure import queued_seconds
-from autobert_zero.nn.convolution import CHOICES, CONVOLUTIONS, FUSED, Choice, convolve, gated_convolution
+from autobert_zero.nn.convolution import CHOICES, CONVOLUTIONS, FUSED, FormChoice, convolve, gated_convolution
 from autobert_zero.space.backbone import KERNELS
 
 WIDTH, HEADS = 768, 12
@@ -120,13 +120,13 @@ def choose(seconds: dict[str, float]) -> str:
     return best if seconds[best] * GAIN < seconds.get(DEFAULT, float("inf")) else DEFAULT
 
 
-def chosen(choices: list[Choice], cell: Cell) -> str:
+def chosen(choices: list[FormChoice], cell: Cell) -> str:
     """The form that choices give for a cell."""
     width, tokens, kernel = cell
     return next((each.form for each in choices if each.covers(kernel, tokens, width)), DEFAULT)
 
 
-def choices_of(cells: dict[Cell, str]) -> list[Choice]:
+def choices_of(cells: dict[Cell, str]) -> list[FormChoice]:
     """Few choices that give each cell of a grid its form; sizes beyond the grid are as its last."""
     last = [max(values) for values in zip(*cells, strict=True)]
     choices = []
@@ -134,7 +134,7 @@ def choices_of(cells: dict[Cell, str]) -> list[Choice]:
         width, tokens, kernel = (
             None if size == largest else size for size, largest in zip(cell, last, strict=True)
         )
-        choices.append(Choice(cells[cell], kernel, tokens, width))
+        choices.append(FormChoice(cells[cell], kernel, tokens, width))
     for choice in list(choices):
         fewer = [each for each in choices if each is not choice]
         if all(chosen(fewer, cell) == form for cell, form in cells.items()):
@@ -154,7 +154,7 @@ def card_seconds(cell: Cell, form: str, device: torch.device, compiled: bool) ->
     # A function of its own for each call, since what is compiled is kept by function.
     compute: Callable[[Tensor, Tensor], Tensor] = lambda x, taps: gated_convolution(x, taps)  # noqa: E731
     run = torch.compile(compute) if compiled else compute
-    with mock.patch.dict(CHOICES, {key: (Choice(form),) for key in CHOICES}):
+    with mock.patch.dict(CHOICES, {key: (FormChoice(form),) for key in CHOICES}):
         with torch.no_grad():
             got = run(states, kernel)
         expected = CONVOLUTIONS["depthwise"](F.glu(states.detach()[:1].float(), -1), kernel.detach())

@@ -68,6 +68,7 @@ MAY_IMPORT = {
             "errors",
             "sources",
             "files",
+            "nn",
             "data",
             "finetune",
             "training",

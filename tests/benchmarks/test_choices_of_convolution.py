@@ -26,7 +26,7 @@ def test_few_choices_give_each_cell_its_form(bench: ModuleType) -> None:
     cells = dict.fromkeys(grid, "banded_product")
     assert bench.choices_of(cells) == []
     cells = dict.fromkeys(grid, "triton")
-    assert bench.choices_of(cells) == [bench.Choice("triton")]
+    assert bench.choices_of(cells) == [bench.FormChoice("triton")]
     # Long sequences, and wide short ones with a small kernel.
     cells = {
         cell: "triton"

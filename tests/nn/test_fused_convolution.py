@@ -12,9 +12,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from autobert_zero.nn import convolution
-from autobert_zero.nn.convolution import Choice, LightConvolution, convolve, gated_convolution
+from autobert_zero.nn.convolution import FormChoice, LightConvolution, convolve, gated_convolution
 from autobert_zero.nn.encoder import initialise
-from autobert_zero.nn.fused_convolution import gated_convolution as fused
+from autobert_zero.nn.fused_convolution import fused_gated_convolution as fused
 
 INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
 CARD = torch.cuda.is_available()
@@ -112,7 +112,7 @@ def test_a_layer_chooses_it_and_compiles_whole() -> None:
     parameters = [x, *layer.parameters()]
     expected = layer(x, mask)
     gradients = torch.autograd.grad(expected, parameters, slope)
-    triton = (Choice("triton"),)
+    triton = (FormChoice("triton"),)
     with mock.patch.dict(convolution.CHOICES, {DEVICE: triton, f"{DEVICE} compiled": triton}):
         for run in (layer, torch.compile(layer, backend="aot_eager", fullgraph=True)):
             with mock.patch.object(convolution, "convolve", None):
@@ -135,7 +135,7 @@ def test_the_operation_is_sound() -> None:
 def test_without_the_kernels_the_plain_form_is_computed() -> None:
     """Where Triton is missing, and in a format that the kernels do not take."""
     projected, taps, mask, _ = sample(3, 9, 4, 2)
-    with mock.patch.dict(convolution.CHOICES, cpu=(Choice("triton"),)):
+    with mock.patch.dict(convolution.CHOICES, cpu=(FormChoice("triton"),)):
         single = gated_convolution(projected, taps, mask)
         with mock.patch.dict(convolution.FUSED, clear=True):
             half = gated_convolution(projected.bfloat16(), taps, mask)
@@ -147,7 +147,7 @@ def test_an_exported_program_has_the_operation_of_pytorch() -> None:
     layer = LightConvolution(3, 8, 2).eval()
     initialise(layer, std=0.5)
     x = torch.randn(1, 9, 8)
-    with mock.patch.dict(convolution.CHOICES, cpu=(Choice("triton"),)):
+    with mock.patch.dict(convolution.CHOICES, cpu=(FormChoice("triton"),)):
         program = torch.export.export(layer, (x, None))
     assert not any("autobert_zero" in str(node.target) for node in program.graph.nodes)
     torch.testing.assert_close(program.module()(x, None), layer(x, None), rtol=1e-4, atol=1e-5)

@@ -40,7 +40,7 @@ def test_rotary_is_that_of_transformers(tokens: int) -> None:
         cos, sin = embedding(inputs["Q"], positions)
         expected = apply_rotary_pos_emb(inputs["Q"], inputs["K"], cos, sin)
         for got, wanted in zip(
-            rotary.turn([inputs["Q"], inputs["K"]], positions, 10_000.0), expected, strict=True
+            rotary.rotate([inputs["Q"], inputs["K"]], positions, 10_000.0), expected, strict=True
         ):
             torch.testing.assert_close(got, wanted, rtol=1e-5, atol=1e-5)
 
@@ -178,9 +178,9 @@ def test_inputs_are_turned_in_one_pass(monkeypatch: pytest.MonkeyPatch) -> None:
 
     def counted(xs: list[Tensor], positions: Tensor | None, base: float) -> tuple[Tensor, ...]:
         calls.append(len(xs))
-        return rotary.turn(xs, positions, base)
+        return rotary.rotate(xs, positions, base)
 
-    monkeypatch.setattr(compiler, "turn", counted)
+    monkeypatch.setattr(compiler, "rotate", counted)
     Compiled(parse_formula(ROTARY))(tensors_of(1, 5, 4), Context(4, None))
     assert calls == [2]
 

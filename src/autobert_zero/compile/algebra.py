@@ -14,6 +14,7 @@ A primitive without a rule here is left as it is, and its kernel computes it.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import reduce
 
@@ -136,6 +137,11 @@ def _rewrite(node: Node, args: list[Term]) -> Term:  # noqa: C901 - one case for
     return Term(ONE, _leaf(text, node.op, tuple(args), node.type))
 
 
+def untransposed(x: Expression) -> Expression:
+    """What a transposition is a view of; any other expression as it is."""
+    return x.args[0].of if x.op == "transpose" else x
+
+
 def transposed(x: Expression) -> Expression:
     """The transposition: a view, unless it undoes another or `x` is symmetric."""
     if x.op == "transpose":
@@ -194,7 +200,7 @@ def _distributed_product(a: Term, b: Term) -> Term:
         natural = _distributed_product(Term(b.scalar, transposed(b.of)), Term(a.scalar, transposed(a.of)))
         return Term(natural.scalar, transposed(natural.of))
     if type_ == "nd" and a.of.type == "nn":
-        addends = _addends(a)
+        addends = addends_of(a)
         low_rank = [addend for addend in addends if _is_low_rank(addend.of)]
         if low_rank and len(addends) > 1:
             others = [addend for addend in addends if not _is_low_rank(addend.of)]
@@ -203,23 +209,20 @@ def _distributed_product(a: Term, b: Term) -> Term:
     return Term(a.scalar * b.scalar, _product(a.of, b.of))
 
 
-def _addends(x: Term) -> list[Term]:
-    """The addends of a sum and of the sums in it, or of a view of it."""
-    mirrored = x.of.op == "transpose"
-    natural = transposed(x.of) if mirrored else x.of
-    if natural.op != "sum":
+def addends_of(x: Term, opens: Callable[[Expression], bool] = lambda sum_: True) -> list[Term]:
+    """The addends of a sum and of the sums in it, or of a view of it; one that `opens` refuses stays."""
+    natural = untransposed(x.of)
+    if natural.op != "sum" or not opens(natural):
         return [x]
-    return [
-        addend
-        for arg in natural.args
-        for addend in _addends(Term(x.scalar * arg.scalar, transposed(arg.of) if mirrored else arg.of))
-    ]
+    parts = [Term(x.scalar * arg.scalar, arg.of) for arg in natural.args]
+    if x.of is not natural:
+        parts = [Term(part.scalar, transposed(part.of)) for part in parts]
+    return [addend for part in parts for addend in addends_of(part, opens)]
 
 
 def _is_low_rank(x: Expression) -> bool:
     """Whether an (n, n) is a product over d, hence of rank d."""
-    if x.op == "transpose":
-        x = x.args[0].of
+    x = untransposed(x)
     if x.op != "product":
         return False
     a, b = x.args

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from autobert_zero.compile.algebra import Expression, Scalar, Term, transposed
+from autobert_zero.compile.algebra import Expression, Scalar, Term, addends_of, untransposed
 from autobert_zero.compile.chain import Chains, Tree, cheapest, transposed_tree
 
 
@@ -38,39 +38,31 @@ class Fusion:
 
     def is_fusable(self, softmax: Expression) -> bool:
         """Whether a softmax exists for one product only, and its operand contains a product over d."""
-        return softmax.type == "nn" and self._chains.uses(softmax) == 1 and self.scores(softmax) is not None
+        return softmax.type == "nn" and self._is_own(softmax) and self.scores(softmax) is not None
 
     def scores(self, softmax: Expression) -> AttentionScores | None:
         """How the operand of a softmax splits; None: it contains no product over d."""
         if softmax.text not in self._scores:
-            self._scores[softmax.text] = self._split(self._addends(softmax.args[0]))
+            self._scores[softmax.text] = self._split(addends_of(softmax.args[0], self._is_own))
         return self._scores[softmax.text]
 
     def product_tree(self, x: Expression) -> Tree:
         """A product in the cheapest order."""
         return cheapest(self._chains.factors(x), self.is_fusable)[0]
 
-    def operands(self, sum_: Expression, scalar: Scalar, mirrored: bool = False) -> list[Term]:
-        """The addends of scalar * sum, or of its transposition; a sum among them gives its own."""
-        return [
-            addend
-            for arg in sum_.args
-            for addend in self._addends(Term(scalar * arg.scalar, transposed(arg.of) if mirrored else arg.of))
-        ]
+    def operands(self, sum_: Expression, scalar: Scalar) -> list[Term]:
+        """The addends of scalar * sum, and of the sums among them that nothing else needs."""
+        parts = [Term(scalar * arg.scalar, arg.of) for arg in sum_.args]
+        return [addend for part in parts for addend in addends_of(part, self._is_own)]
 
-    def _addends(self, term: Term) -> list[Term]:
-        """The addends of a term; a sum that is needed elsewhere too is one."""
-        mirrored = term.of.op == "transpose"
-        natural = transposed(term.of) if mirrored else term.of
-        if natural.op != "sum" or self._chains.uses(natural) > 1:
-            return [term]
-        return self.operands(natural, term.scalar, mirrored)
+    def _is_own(self, x: Expression) -> bool:
+        """Whether a value is used once."""
+        return self._chains.uses(x) == 1
 
     def _split(self, addends: list[Term]) -> AttentionScores | None:
         """Separates the first addend that is a product over d; the others are the bias."""
         for index, addend in enumerate(addends):
-            natural = transposed(addend.of) if addend.of.op == "transpose" else addend.of
-            if natural.op != "product":
+            if untransposed(addend.of).op != "product":
                 continue
             factors = self._chains.factors(addend.of)
             options = []

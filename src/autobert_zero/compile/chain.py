@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from autobert_zero.compile.algebra import Expression, transposed
+from autobert_zero.compile.algebra import Expression, transposed, untransposed
 from autobert_zero.space.types import Type
 
 SIZES = {"n": 256, "d": 64}
@@ -53,36 +53,32 @@ class Chains:
 
     def uses(self, x: Expression) -> int:
         """How many other values are computed from `x` or its transposition; products of one chain aside."""
-        return self._uses[_viewed(x).text]
+        return self._uses[untransposed(x).text]
 
     def factors(self, x: Expression) -> tuple[Expression, ...]:
         """The factors of a product, left to right; the operands of anything else."""
-        if x.op == "transpose" and _viewed(x).op == "product":
-            return tuple([transposed(factor) for factor in reversed(self.factors(_viewed(x)))])
+        if x.op == "transpose" and untransposed(x).op == "product":
+            return tuple([transposed(factor) for factor in reversed(self.factors(untransposed(x)))])
         if x.op != "product":
             return tuple([arg.of for arg in x.args])
         if x.text not in self._factors:
-            parts = [self.factors(arg.of) if self.dissolves(_viewed(arg.of)) else (arg.of,) for arg in x.args]
+            parts = [self.factors(arg.of) if self.dissolves(arg.of) else (arg.of,) for arg in x.args]
             if sum(map(len, parts)) > _LONGEST:
                 parts = [(arg.of,) for arg in x.args]
             self._factors[x.text] = tuple([factor for part in parts for factor in part])
         return self._factors[x.text]
 
     def dissolves(self, x: Expression) -> bool:
-        """Whether a value that is a factor of a product gives it factors of its own."""
+        """Whether a value that is a factor of a product, or a view of it, gives it factors of its own."""
+        x = untransposed(x)
         return x.op == "product" and (x.type == "nn" or self._consumers[x.text] == 1)
 
 
-def _viewed(x: Expression) -> Expression:
-    """What a transposition is a view of."""
-    return x.args[0].of if x.op == "transpose" else x
-
-
 def _count_uses(root: Expression, operands: Callable[[Expression], Iterable[Expression]]) -> Counter[str]:
-    uses = Counter({_viewed(root).text: 1})
-    pending = [_viewed(root)]
+    uses = Counter({untransposed(root).text: 1})
+    pending = [untransposed(root)]
     while pending:
-        for operand in map(_viewed, operands(pending.pop())):
+        for operand in map(untransposed, operands(pending.pop())):
             if operand.text not in uses:
                 pending.append(operand)
             uses[operand.text] += 1

@@ -52,11 +52,9 @@ def fused_nodes(graph: Graph) -> list[frozenset[Node]]:
 
 def _above(node: Node, users: Mapping[Node, list[Node]]) -> set[Node]:
     """The users of a node, theirs, and so on, up to the first that is not (n, n)."""
-    found: set[Node] = set()
-    if node.type == "nn":
-        for user in users[node]:
-            found |= {user} | _above(user, users)
-    return found
+    if node.type != "nn":
+        return set()
+    return set(users[node]).union(*(_above(user, users) for user in users[node]))
 
 
 def _add_views(node: Node, ops: tuple[str, ...], group: set[Node], users: Mapping[Node, list[Node]]) -> None:
@@ -70,7 +68,7 @@ class _Below:
     """Finds the nodes from the operand of a softmax to where query and key meet.
 
     Attributes:
-        meeting: Nodes found so far in which they meet.
+        meeting: The nodes so far in which they meet.
     """
 
     def __init__(self, terms: Mapping[Node, Term], chains: Chains, scores: AttentionScores) -> None:
@@ -94,8 +92,8 @@ class _Below:
         if node.op not in ("add", *_FOLDED):
             return set()
         flipped ^= node.op == "transpose"
-        found = set().union(*(self.of(arg, flipped) for arg in node.args))
-        return found | {node} if found else found
+        below = set().union(*(self.of(arg, flipped) for arg in node.args))
+        return below | {node} if below else below
 
     def _across(self, node: Node, split: int, flipped: bool) -> set[Node]:
         """The products of factors on both sides of the split, `split` factors from the left of a product."""
@@ -103,16 +101,15 @@ class _Below:
             args = node.args if node.op in _FOLDED else ()
             flipped ^= node.op == "transpose"
             return {node}.union(*(self._across(arg, split, flipped) for arg in args))
-        found = {node}
+        products = {node}
         for arg in reversed(node.args) if flipped else node.args:
             factors = self._length(arg)
             if 0 < split < factors:
-                found |= self._across(arg, split, flipped)
+                products |= self._across(arg, split, flipped)
             split -= factors
-        return found
+        return products
 
     def _length(self, node: Node) -> int:
         """Number of factors that a node gives to a product."""
         x = self._terms[node].of
-        natural = transposed(x) if x.op == "transpose" else x
-        return len(self._chains.factors(natural)) if self._chains.dissolves(natural) else 1
+        return len(self._chains.factors(x)) if self._chains.dissolves(x) else 1

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from functools import lru_cache, reduce
 
-from autobert_zero.compile.algebra import MINUS, ONE, Expression, Scalar, Term, as_terms, transposed
+from autobert_zero.compile.algebra import MINUS, ONE, Expression, Scalar, Term, as_terms, untransposed
 from autobert_zero.compile.attention import AttentionScores, Fusion
 from autobert_zero.compile.chain import Chains, Product, Tree, attention_of, entry_count
 from autobert_zero.compile.padding import is_clean
@@ -140,8 +140,7 @@ class Planner:
 
     def _is_own_product(self, x: Expression) -> bool:
         """Whether `x` is a product, or a view of one, that is computed for this use only."""
-        natural = transposed(x) if x.op == "transpose" else x
-        return natural.op == "product" and self.chains.uses(x) == 1
+        return untransposed(x).op == "product" and self.chains.uses(x) == 1
 
     def _own_product_in(self, x: Expression) -> int | None:
         """Which operand is a product for this use only; None: there is none."""

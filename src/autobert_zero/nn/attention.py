@@ -61,18 +61,15 @@ class GraphAttention(nn.Module):
         Args:
             x: (B, n, d).
             mask: (B, n) booleans, True at real tokens, or None.
-            documents: The documents of packed sequences, each mixed as if it were alone; None mixes whole
-                sequences.
-            rows: (m,) indices into the flattened (B * n): the only tokens to project, since W_O treats each
-                token alone. None projects all.
+            documents: As in `EncoderLayer`; each has positions of its own.
+            rows: As in `EncoderLayer`.
             with_map: Whether to compute with the interpreter and return the attention map too. Excludes
                 `documents`.
-            positions: (B, n) or (1, n) positions of the tokens; None means 0, 1, 2, ..., as in each of
-                several documents.
+            positions: (B, n) or (1, n) positions of the tokens; None means 0, 1, 2, ...
 
         Returns:
             (B, n, d), or (m, d) for the chosen rows. With `with_map` also the map from which that was
-            computed, (B, H, n, n), how much each token takes of every other: the first softmax over an
+            computed, (B, H, n, n), how much each token takes from every other: the first softmax over an
             (n, n) that the formula names, rows that sum to 1 over the real tokens; None for a formula
             without one.
         """
@@ -81,7 +78,7 @@ class GraphAttention(nn.Module):
             # Padding may hold anything, NaN too; what is finite stays, so that states of padding are BERT's.
             x = torch.where(mask[..., None], x, x.nan_to_num(0.0, 0.0, 0.0))
         if documents is not None:
-            mixed = documents.apart(self._mix, x)
+            mixed = documents.mix_within(self._mix, x)
         elif with_map and self._map is not None:
             values = Interpreter(self.graph).values(self._projected(x), self._context(x, mask, positions))
             mixed, weights = _joined(values[self.graph.code]), values[self._map]

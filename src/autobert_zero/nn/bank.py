@@ -2,9 +2,9 @@
 
 Each layer position holds two branches at their largest: an attention with the projections of Q, K, V
 and P, and a convolution with a kernel of 65. A candidate inherits the parts it uses, trains, and its
-weights are written back (paper, "BIWS"). Beyond the paper, what Adam remembers of each weight is shared
-in the same way, so that a candidate goes on with the training of the weights where the last one left it;
-and the bank counts how long each branch was trained.
+weights are written back (paper, "BIWS"). Beyond the paper, Adam's running means of each weight are shared
+in the same way, so that a candidate continues the training of the weights where the last one stopped; and
+the bank counts how long each branch was trained.
 """
 
 from collections import defaultdict
@@ -18,46 +18,12 @@ from torch import Tensor
 from autobert_zero.encoder_config import TRUNK, EncoderConfig
 from autobert_zero.nn.heads import MaskedLM
 from autobert_zero.nn.practice import no_practice, practised
+from autobert_zero.nn.trained import MOMENTS, Trained
 from autobert_zero.space import INPUTS, KERNELS, Attention, Backbone, Convolution, Graph, parse_formula
 
 _WIDEST = Attention(parse_formula(" + ".join(INPUTS)))
 _LONGEST = Convolution(max(KERNELS))
 _SIZES = ("vocab_size", "width", "heads", "inner", "length_limit", "token_types", *TRUNK)
-_MOMENTS = ("exp_avg", "exp_avg_sq")  # as PyTorch's Adams call them
-
-
-@dataclass(frozen=True)
-class Trained:
-    """What a candidate's training left, to be absorbed by the bank it began with.
-
-    Attributes:
-        backbone: The candidate.
-        weights: Its parameters, by their names in `MaskedLM`.
-        moments: Adam's running means of them, by their names in the optimiser; empty: they are not shared.
-        updates: How many updates the weights have had.
-    """
-
-    backbone: Backbone
-    weights: Mapping[str, Tensor]
-    moments: Mapping[str, Mapping[str, Tensor]]
-    updates: int
-
-    @staticmethod
-    def of(model: MaskedLM, optimizer: torch.optim.Optimizer | None = None) -> "Trained":
-        """What a model and its Adam hold; the memory is shared with them."""
-        parameters = dict(model.named_parameters())
-        weights = {name: parameter.detach() for name, parameter in parameters.items()}
-        if optimizer is None:
-            return Trained(model.encoder.backbone, weights, {}, 0)
-        states = {name: optimizer.state[parameter] for name, parameter in parameters.items()}
-        moments = {key: {name: state[key] for name, state in states.items()} for key in _MOMENTS}
-        # Read at once: a device is waited for once.
-        updates = int(torch.stack([state["step"] for state in states.values()]).max())
-        return Trained(model.encoder.backbone, weights, moments, updates)
-
-    def tensors(self, kind: str) -> Mapping[str, Tensor]:
-        """The weights (`""`) or one of the means."""
-        return self.moments.get(kind, {}) if kind else self.weights
 
 
 @dataclass(frozen=True)
@@ -74,11 +40,11 @@ class _Part:
         return self.own.shape[self.dim]
 
     def within(self, tensor: Tensor) -> Tensor:
-        """What a tensor like the bank's has there."""
+        """The same part of a tensor of the bank's shape."""
         return tensor.narrow(self.dim, self.start, self.size)
 
     def between(self, start: int, end: int) -> Tensor:
-        """The candidate's numbers for an interval of the bank's tensor, which is within this part."""
+        """The candidate's values for an interval of the bank's tensor that lies within this part."""
         return self.own.narrow(self.dim, start - self.start, end - start)
 
 
@@ -88,16 +54,16 @@ class WeightBank:
     Attributes:
         tensors: Name to tensor; the names are those of `MaskedLM`'s parameters.
         moments: Adam's running means of gradients and of their squares, each by the same names.
-        updates: How many updates the weights have had, from which Adam corrects its young means.
-        practice: Updates of each branch by layer position, see `nn.practice`; (layers, branches). They are
-            0 after loading a bank that did not count them.
+        updates: Number of updates of the weights, by which Adam corrects the bias of its running means.
+        practice: Updates of each branch by layer position, (layers, branches), see `nn.practice`; 0 after
+            loading a bank that did not count them.
         layers: Depth of the candidates.
-        device: Where the weights are.
+        device: Device of the weights.
 
     Args:
         config: Sizes of the candidates.
         layers: Depth of the candidates.
-        device: Where the weights are kept: where candidates train, so that they need not travel.
+        device: Device of the weights: that of the candidates, so that nothing is copied between devices.
     """
 
     def __init__(self, config: EncoderConfig, layers: int, device: torch.device | str = "cpu") -> None:
@@ -112,7 +78,7 @@ class WeightBank:
         }
 
         self.moments = {
-            key: {name: torch.zeros_like(tensor) for name, tensor in self.tensors.items()} for key in _MOMENTS
+            key: {name: torch.zeros_like(tensor) for name, tensor in self.tensors.items()} for key in MOMENTS
         }
         self.updates = 0
         self.practice = no_practice(layers)
@@ -123,7 +89,7 @@ class WeightBank:
 
         Args:
             model: The candidate.
-            optimizer: An Adam over its parameters, which takes over what the bank's remembers.
+            optimizer: An Adam over its parameters, which takes over the bank's running means.
 
         Raises:
             ValueError: The candidate has another depth or other sizes.
@@ -132,25 +98,25 @@ class WeightBank:
         backbone, parameters = model.encoder.backbone, dict(model.named_parameters())
         pairs = list(self._pairs(backbone, parameters, self.tensors))
         if optimizer is not None:
-            # One tensor, of which each parameter counts in its own element.
-            steps = torch.full((len(parameters),), float(self.updates), device=_device_of(model))
+            # One tensor, with one element per parameter.
+            steps = torch.full((len(parameters),), float(self.updates), device=model.bias.device)
             for parameter, step in zip(parameters.values(), steps.unbind(), strict=True):
-                moments = {key: torch.empty_like(parameter) for key in _MOMENTS}
+                moments = {key: torch.empty_like(parameter) for key in MOMENTS}
                 optimizer.state[parameter] = {"step": step, **moments}
-            for key in _MOMENTS:
+            for key in MOMENTS:
                 own = {name: optimizer.state[parameter][key] for name, parameter in parameters.items()}
                 pairs += self._pairs(backbone, own, self.moments[key])
         targets, sources = zip(*pairs, strict=True)
         torch._foreach_copy_(targets, sources)
 
     @torch.no_grad()
-    def absorb(self, *trained: "Trained") -> None:
-        """Copies trained weights back: the mean of them, tensor by tensor, over the candidates that used it.
+    def absorb(self, *trained: Trained) -> None:
+        """Writes back the mean of each trained weight over the candidates that used it.
 
-        What none of them uses stays untouched, bit by bit.
+        Weights that none of them used keep every bit.
 
         Args:
-            trained: Of candidates that began with the bank as it is.
+            trained: Results of candidates that started from the bank as it is.
 
         Raises:
             ValueError: A candidate has another depth.
@@ -162,7 +128,7 @@ class WeightBank:
             for one in trained:
                 for part in self._parts(one.backbone, one.tensors(kind)):
                     parts[part.name].append(part)
-            pairs = [pair for name, users in parts.items() for pair in _means(shared[name], users)]
+            pairs = [pair for name, users in parts.items() for pair in _part_means(shared[name], users)]
             if pairs:
                 targets, sources = zip(*pairs, strict=True)
                 torch._foreach_copy_(targets, sources)
@@ -173,12 +139,12 @@ class WeightBank:
 
     def state(self) -> dict[str, Tensor]:
         """Everything as tensors with unique names, for a file; the weights' memory is shared."""
-        moments = {f"{key}/{name}": tensor for key in _MOMENTS for name, tensor in self.moments[key].items()}
+        moments = {f"{key}/{name}": tensor for key in MOMENTS for name, tensor in self.moments[key].items()}
         counts = {"updates": torch.tensor(self.updates), "practice": self.practice}
         return self.tensors | moments | counts
 
     def load_state(self, state: Mapping[str, Tensor]) -> None:
-        """Takes what `state` gave.
+        """Restores what `state` returned.
 
         Raises:
             ValueError: It is of a bank of other sizes.
@@ -187,7 +153,7 @@ class WeightBank:
         self._check_shapes(state)
         self.tensors = {name: state[name].to(self.device) for name in self.tensors}
         self.moments = {
-            key: {name: state[f"{key}/{name}"].to(self.device) for name in self.tensors} for key in _MOMENTS
+            key: {name: state[f"{key}/{name}"].to(self.device) for name in self.tensors} for key in MOMENTS
         }
         self.updates = int(state["updates"])
         self.practice = state["practice"]
@@ -242,11 +208,7 @@ class WeightBank:
             raise ValueError(f"the bank holds {self.layers} layers, the candidate has {depth}")
 
 
-def _device_of(model: MaskedLM) -> torch.device:
-    return next(model.parameters()).device
-
-
-def _means(shared: Tensor, users: Sequence[_Part]) -> Iterator[tuple[Tensor, Tensor]]:
+def _part_means(shared: Tensor, users: Sequence[_Part]) -> Iterator[tuple[Tensor, Tensor]]:
     """Yields the parts of a shared tensor that are used, each with the mean of its users."""
     dim = users[0].dim
     cuts = sorted({cut for part in users for cut in (part.start, part.start + part.size)})
@@ -262,7 +224,7 @@ def _means(shared: Tensor, users: Sequence[_Part]) -> Iterator[tuple[Tensor, Ten
 
 
 class NoSharing:
-    """In place of a bank: every candidate starts from new weights, and what it learns is dropped."""
+    """Takes the place of a bank: every candidate starts from new weights, and its training is dropped."""
 
     def inherit(self, model: MaskedLM, optimizer: torch.optim.Optimizer | None = None) -> None:
         """Leaves the candidate as it is."""
@@ -275,7 +237,7 @@ class NoSharing:
         return {"updates": torch.tensor(0)}
 
     def load_state(self, state: Mapping[str, Tensor]) -> None:
-        """Takes what `state` gave.
+        """Accepts what `state` returned.
 
         Raises:
             ValueError: It has weights.

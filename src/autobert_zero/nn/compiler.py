@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from autobert_zero.compile.plan import PlanStep, describe_plan
 from autobert_zero.compile.planner import make_plan
 from autobert_zero.nn.kernels import KERNELS, Context, zero_padding
-from autobert_zero.nn.rotary import turn
+from autobert_zero.nn.rotary import rotate
 from autobert_zero.space import Graph
 
 _MASKED = ("matmul", "previous", "next", "euclidean")
@@ -33,7 +33,7 @@ class Compiled:
         types = ["nd"] * len(self.inputs) + [step.type for step in self.plan.steps]
         self._types = [[types[arg] for arg in step.args] for step in self.plan.steps]
         # Rotations of inputs are computed together, in one pass.
-        self._turned = [
+        self._rotated = [
             step.args[0]
             for step in self.plan.steps
             if step.op == "rotary" and step.args[0] < len(self.inputs)
@@ -54,17 +54,17 @@ class Compiled:
             # Padding may hold anything, NaN too. What is computed of zeros is finite, and the plan masks it
             # where it meets real tokens.
             values = [zero_padding(value, "nd", 0, context.mask) for value in values]
-        turned: dict[int, Tensor] = {}
-        if self._turned:
-            rotations = turn(
-                [values[register] for register in self._turned], context.positions, context.rotary_base
+        rotated: dict[int, Tensor] = {}
+        if self._rotated:
+            rotations = rotate(
+                [values[register] for register in self._rotated], context.positions, context.rotary_base
             )
-            turned = dict(zip(self._turned, rotations, strict=True))
+            rotated = dict(zip(self._rotated, rotations, strict=True))
         unmasked = Context(context.head_dim, None, context.positions, context.rotary_base, context.finite)
         for step, types in zip(self.plan.steps, self._types, strict=True):
             args = [values[arg] for arg in step.args]
-            if step.op == "rotary" and step.args[0] in turned:
-                values.append(turned[step.args[0]])
+            if step.op == "rotary" and step.args[0] in rotated:
+                values.append(rotated[step.args[0]])
             elif step.op in OPERATIONS:
                 values.append(OPERATIONS[step.op](step, args, context))
             else:

@@ -18,7 +18,7 @@ FUSED: dict[str, Callable[[Tensor, Tensor, Tensor | None], Tensor]] = {}
 
 
 @dataclass(frozen=True)
-class Choice:
+class FormChoice:
     """Which form of the convolution is fast for some sizes.
 
     Attributes:
@@ -41,11 +41,11 @@ class Choice:
 
 # Written by benchmarks/convolution.py, forward and backward. No card has measured those for CUDA yet: a band
 # product takes the same few operations whatever the kernel size, where shifted sums take more with each tap.
-CHOICES: dict[str, tuple[Choice, ...]] = {
+CHOICES: dict[str, tuple[FormChoice, ...]] = {
     "cpu": (
-        Choice("shifted_sum", kernel=5),
-        Choice("banded_product", tokens=_SHORT),
-        Choice("shifted_sum", kernel=9),
+        FormChoice("shifted_sum", kernel=5),
+        FormChoice("banded_product", tokens=_SHORT),
+        FormChoice("shifted_sum", kernel=9),
     ),
     "cuda": (),
     "cuda compiled": (),
@@ -82,15 +82,13 @@ class LightConvolution(nn.Module):
         Args:
             x: (B, n, d).
             mask: (B, n) booleans, True at real tokens, or None.
-            documents: The documents of packed sequences, each mixed as if it were alone; None mixes whole
-                sequences.
-            rows: (m,) indices into the flattened (B * n): the only tokens to project, since the projection
-                treats each token alone. None projects all.
+            documents: As in `EncoderLayer`.
+            rows: As in `EncoderLayer`.
 
         Returns:
             (B, n, d), or (m, d) for the chosen rows.
         """
-        mixed = self._mix(x, mask) if documents is None else documents.apart(self._mix, x)
+        mixed = self._mix(x, mask) if documents is None else documents.mix_within(self._mix, x)
         return self.output(select_rows(mixed, rows))
 
     def _mix(self, x: Tensor, mask: Tensor | None) -> Tensor:
@@ -178,16 +176,17 @@ def _banded_product(x: Tensor, kernel: Tensor) -> Tensor:
     blocks = -(-tokens // block)
     span = block + size - 1
     # Rows of period block + size read at a stride one shorter move the kernel by one each row.
-    band = F.pad(kernel, (0, block)).repeat(1, block)[:, : block * span].view(heads, block, span)
+    rows = F.pad(kernel, (0, block)).repeat(1, block)[:, : block * span]  # (H, block * span)
+    band = rows.view(heads, block, span)  # (H, block, span)
     if blocks == 1:
         band = band[:, :, size // 2 : size // 2 + tokens]  # (H, n, n): without the padding's columns
-        mixed = torch.einsum("hts,bshc->bthc", band, x.unflatten(2, (heads, width // heads)))
-        return mixed.flatten(2)
+        by_head = x.unflatten(2, (heads, width // heads))  # (B, n, H, d_h)
+        return torch.einsum("hts,bshc->bthc", band, by_head).flatten(2)  # (B, n, d)
     padded = F.pad(x, (0, 0, size // 2, size // 2 + blocks * block - tokens))
     # (B, blocks, d, span) -> (B, blocks, H, d_h, span)
     windows = padded.unfold(1, span, block).unflatten(2, (heads, width // heads))
     mixed = torch.einsum("hts,bnhcs->bnthc", band, windows)  # (B, blocks, block, H, d_h)
-    return mixed.reshape(batch, blocks * block, width)[:, :tokens]
+    return mixed.reshape(batch, blocks * block, width)[:, :tokens]  # (B, n, d)
 
 
 CONVOLUTIONS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {

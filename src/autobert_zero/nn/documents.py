@@ -16,7 +16,7 @@ _GROUPS = 4
 
 @dataclass(frozen=True)
 class Documents:
-    """The documents of a batch of packed sequences, laid out as padded rows in groups of like length.
+    """The documents of a batch of packed sequences, laid out as padded rows in groups of similar length.
 
     Attributes:
         real: For each group, (documents, longest) booleans, True where there is a token; in a document that
@@ -31,7 +31,7 @@ class Documents:
     places: Tensor
     filled: Tensor
 
-    def apart(self, mix: Callable[[Tensor, Tensor], Tensor], x: Tensor) -> Tensor:
+    def mix_within(self, mix: Callable[[Tensor, Tensor], Tensor], x: Tensor) -> Tensor:
         """Mixes each document as if it were alone: exact for every graph and kernel, since padding is.
 
         Args:
@@ -48,7 +48,7 @@ class Documents:
             for group, real in zip(groups, self.real, strict=True)
         ]
         packed: Tensor = _Pack.apply(torch.cat(mixed), self.tokens, self.places, self.filled)  # (B * n, d)
-        return packed.view(x.shape)
+        return packed.view(x.shape)  # (B, n, d)
 
 
 class _LayOut(torch.autograd.Function):
@@ -95,21 +95,21 @@ def layout(starts: Tensor, fixed: bool = False) -> tuple[Tensor, Documents]:
     flat = starts.flatten()  # (B * n,)
     first = flat.nonzero()[:, 0]  # (documents,)
     lengths = torch.diff(first, append=torch.tensor([len(flat)]))
-    positions = torch.arange(len(flat)) - first.repeat_interleave(lengths)
+    positions = torch.arange(len(flat)) - first.repeat_interleave(lengths)  # (B * n,)
     indices, masks, filled = [], [], []
     below, tokens = 0, starts.shape[1]
     for shift in reversed(range(_GROUPS)):
-        most = tokens >> shift
-        chosen = (lengths > below) & (lengths <= most)
-        below = most
-        if not most or not (fixed or chosen.any()):
+        limit = tokens >> shift
+        chosen = (lengths > below) & (lengths <= limit)
+        below = limit
+        if not limit or not (fixed or chosen.any()):
             continue
-        place = torch.arange(most if fixed else int(lengths[chosen].max()))  # (longest,)
+        place = torch.arange(limit if fixed else int(lengths[chosen].max()))  # (longest,)
         real = place < lengths[chosen, None]  # (documents, longest)
         index = first[chosen, None] + place * real  # (documents, longest)
         spare = max(_LEAST_DOCUMENTS - len(real), 0) if fixed else 0
         index, real = (F.pad(each, (0, 0, 0, spare)) for each in (index, real))
-        filled.append(real.flatten())
+        filled.append(real.flatten())  # (documents * longest,)
         if spare:  # a row without any real place would be NaN
             real = real.clone()
             real[-spare:, 0] = True
@@ -118,10 +118,11 @@ def layout(starts: Tensor, fixed: bool = False) -> tuple[Tensor, Documents]:
     tokens_at, filled_at = torch.cat(indices), torch.cat(filled)
     places = torch.empty_like(positions)
     places[tokens_at[filled_at]] = filled_at.nonzero()[:, 0]
-    return positions.view(starts.shape), Documents(tuple(masks), tokens_at, places, filled_at)
+    documents = Documents(tuple(masks), tokens_at, places, filled_at)
+    return positions.view(starts.shape), documents  # (B, n)
 
 
 def mark_counts(documents: Documents) -> None:
-    """Tells `torch.compile` that the numbers of documents differ from batch to batch."""
+    """Marks the numbers of documents as differing from batch to batch, for `torch.compile`."""
     for tensor in (*documents.real, documents.tokens, documents.filled):
         torch._dynamo.maybe_mark_dynamic(tensor, 0)  # noqa: SLF001

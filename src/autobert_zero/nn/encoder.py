@@ -137,8 +137,8 @@ def run_layers(
         documents: The documents of packed sequences, or None.
         rows: (m,) indices of the only tokens whose last state is wanted, or None.
         checkpointing: Whether activations are computed again for the backward pass.
-        states: The output of every layer is added to it.
-        maps: The map of every layer that has one is added to it; excludes `documents`.
+        states: List that the output of every layer is appended to.
+        maps: List that the map of every layer with one is appended to; excludes `documents`.
 
     Returns:
         The output of the last layer, before the final norm.
@@ -148,7 +148,7 @@ def run_layers(
         # Positional arguments, since gradient checkpointing looks for tensors among them.
         arguments = (x, mask, documents, wanted, maps is not None, positions)
         if checkpointing:
-            # To keep the state of random numbers waits for the device; only dropout draws any.
+            # Keeping the random state makes the host wait for the device; only dropout needs it.
             random = any(isinstance(part, nn.Dropout) and part.p > 0 for part in layer.modules())
             result = checkpoint(layer, *arguments, use_reentrant=False, preserve_rng_state=random)
         else:

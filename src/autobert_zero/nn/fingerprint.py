@@ -27,10 +27,9 @@ def _probes() -> list[tuple[Tensor, Context]]:
 
 
 def fingerprint(graph: Graph) -> str:
-    """Hashes the graph's outputs on fixed random inputs, the least over all renamings of its inputs.
+    """Hashes the graph's outputs on fixed random inputs; the smallest hash over all renamings of its inputs.
 
-    The outputs are float64 at two sizes, one of them masked, rounded to six digits of
-    their scale.
+    The outputs are float64 at two sizes, one of them masked, rounded to six digits of their scale.
 
     Returns:
         Sixteen hex digits.

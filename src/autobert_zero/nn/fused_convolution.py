@@ -18,7 +18,7 @@ from autobert_zero.nn.convolution import FUSED
     mutates_args=(),
     schema="(Tensor projected, Tensor kernel, Tensor? mask) -> Tensor",
 )
-def gated_convolution(projected: Tensor, kernel: Tensor, mask: Tensor | None) -> Tensor:
+def fused_gated_convolution(projected: Tensor, kernel: Tensor, mask: Tensor | None) -> Tensor:
     """Opens the gates of (B, n, 2 d) and convolves, see `convolution.gated_convolution`."""
     from autobert_zero.nn import triton_convolution
 
@@ -37,14 +37,16 @@ def _backward(slope: Tensor, projected: Tensor, kernel: Tensor, mask: Tensor | N
     return triton_convolution.backward(slope, projected, kernel, mask)
 
 
-@gated_convolution.register_fake
-def _shape(projected: Tensor, kernel: Tensor, mask: Tensor | None) -> Tensor:
+@fused_gated_convolution.register_fake
+def _fake_result(projected: Tensor, kernel: Tensor, mask: Tensor | None) -> Tensor:
     batch, tokens, width = projected.shape
     return projected.new_empty(batch, tokens, width // 2)
 
 
 @_backward.register_fake
-def _shapes(slope: Tensor, projected: Tensor, kernel: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
+def _fake_slopes(
+    slope: Tensor, projected: Tensor, kernel: Tensor, mask: Tensor | None
+) -> tuple[Tensor, Tensor]:
     return projected.new_empty(projected.shape), kernel.new_empty(kernel.shape)
 
 
@@ -56,8 +58,8 @@ def _gradients(ctx: Any, slope: Tensor) -> tuple[Tensor, Tensor, None]:
     return *_backward(slope, *ctx.saved_tensors), None
 
 
-gated_convolution.register_autograd(_gradients, setup_context=_keep)
+fused_gated_convolution.register_autograd(_gradients, setup_context=_keep)
 
 
 if find_spec("triton") is not None:
-    FUSED["triton"] = gated_convolution
+    FUSED["triton"] = fused_gated_convolution

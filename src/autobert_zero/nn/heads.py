@@ -8,6 +8,7 @@ from autobert_zero.encoder_config import EncoderConfig
 from autobert_zero.nn.documents import Documents
 from autobert_zero.nn.encoder import Encoder, initialise
 from autobert_zero.nn.layer import layer_norm
+from autobert_zero.nn.rows import mean_state
 from autobert_zero.nn.vocabulary import vocabulary_logits
 from autobert_zero.space import Backbone
 
@@ -43,17 +44,8 @@ class Pooler(nn.Module):
         Returns:
             (B, w).
         """
-        summaries = [hidden[:, 0] if each == "cls" else _mean(hidden, mask) for each in self.pooling]
+        summaries = [hidden[:, 0] if each == "cls" else mean_state(hidden, mask) for each in self.pooling]
         return torch.cat([torch.tanh(self.dense(summary)) for summary in summaries], dim=-1)
-
-
-def _mean(hidden: Tensor, mask: Tensor | None) -> Tensor:
-    """(B, n, d) -> (B, d): the mean of the real tokens."""
-    if mask is None:
-        return hidden.mean(1)
-    # States of padding are unspecified, so they are replaced, not multiplied by 0.
-    real = hidden.masked_fill(~mask[..., None], 0.0)
-    return real.sum(1) / mask.sum(1, keepdim=True).clamp_min(1)  # an empty row's is 0
 
 
 class MaskedLM(nn.Module):
@@ -105,7 +97,7 @@ class MaskedLM(nn.Module):
 
 
 class PreTraining(MaskedLM):
-    """A masked language model that also tells whether the second segment follows the first (BERT).
+    """A masked language model that also predicts whether the second segment follows the first (BERT).
 
     Args:
         backbone: The token-mixing layers.

@@ -9,7 +9,8 @@ from autobert_zero.nn.heads import MaskedLM
 from autobert_zero.space import Attention, Backbone
 from autobert_zero.space.inheritance import LayerInheritance
 
-_LAYERS = "encoder.layers."
+LAYERS = "encoder.layers."
+"""Start of the names of parameters of layers."""
 _ALWAYS = ("attention.output.", "convolution.output.", "mixing_norm.", "feed_forward.", "output_norm.")
 """Parts of a layer that fit whatever mixes the tokens."""
 
@@ -21,7 +22,7 @@ def inherit_weights(
     """Copies what fits; the rest stays as it is.
 
     Args:
-        model: The heir. Its sizes are those of the source.
+        model: The model to copy into, of the same sizes as the source.
         weights: Weights of the source, by the names of `MaskedLM`; those of the head may be missing.
         source: Backbone of the source.
         plan: Result of `plan_inheritance` for the two backbones.
@@ -30,20 +31,17 @@ def inherit_weights(
         ValueError: Tensors are of other sizes.
     """
     for name, own in model.named_parameters():
-        if name.startswith(_LAYERS):
-            continue
-        if name in weights:
+        if name in weights and not name.startswith(LAYERS):
             _copy(own, weights[name], name)
     width = model.encoder.config.width
     for index, (layer, each) in enumerate(zip(model.encoder.layers, plan, strict=True)):
         theirs = {
-            name.removeprefix(f"{_LAYERS}{each.source}."): tensor
+            name.removeprefix(f"{LAYERS}{each.source}."): tensor
             for name, tensor in weights.items()
-            if name.startswith(f"{_LAYERS}{each.source}.")
+            if name.startswith(f"{LAYERS}{each.source}.")
         }
         for name, own in layer.named_parameters():
-            whole = each.whole or (each.kernel and name.startswith("convolution.projection."))
-            if whole:
+            if each.whole or (each.kernel and name.startswith("convolution.projection.")):
                 _copy(own, theirs[name], name)
             elif name.startswith(_ALWAYS):
                 _copy(own, _of_any_branch(theirs, name), name)
@@ -56,11 +54,8 @@ def inherit_weights(
                     assert isinstance(mixing, Attention)
                     assert isinstance(other, Attention)
                     at, there = mixing.graph.inputs.index(mine), other.graph.inputs.index(their)
-                    _copy(
-                        own.narrow(0, at * width, width),
-                        theirs[name].narrow(0, there * width, width),
-                        name,
-                    )
+                    block = theirs[name].narrow(0, there * width, width)
+                    _copy(own.narrow(0, at * width, width), block, name)
 
 
 def _of_any_branch(theirs: Mapping[str, Tensor], name: str) -> Tensor:

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from autobert_zero.encoder_config import ROTARY_BASE
-from autobert_zero.nn.rotary import turn
+from autobert_zero.nn.rotary import rotate
 from autobert_zero.space.types import Type
 
 _EPSILON = 1e-12
@@ -109,7 +109,7 @@ def _euclidean(args: Sequence[Tensor], types: Sequence[Type], context: Context) 
 
 
 def _rotary(args: Sequence[Tensor], types: Sequence[Type], context: Context) -> Tensor:
-    return turn(args, context.positions, context.rotary_base)[0]
+    return rotate(args, context.positions, context.rotary_base)[0]
 
 
 def _multiply(args: Sequence[Tensor], types: Sequence[Type], context: Context) -> Tensor:
@@ -138,7 +138,7 @@ def shifted(x: Tensor, offset: int, positions: Tensor | None) -> Tensor:
     Args:
         x: (B, H, n, d_h), 0 at padding.
         offset: 1 or -1.
-        positions: As in `Context`. Tokens side by side whose positions are not are of different documents.
+        positions: As in `Context`. Neighbours without consecutive positions are of different documents.
 
     Returns:
         (B, H, n, d_h).
@@ -148,7 +148,7 @@ def shifted(x: Tensor, offset: int, positions: Tensor | None) -> Tensor:
         # Filled with what no position follows: the token at the end has no neighbour.
         neighbours = F.pad(positions, (offset, -offset), value=torch.iinfo(positions.dtype).min)
         rows = rows.masked_fill((neighbours + offset != positions)[..., None, None], 0.0)
-    return rows.transpose(1, 2)
+    return rows.transpose(1, 2)  # (B, H, n, d_h)
 
 
 KERNELS: dict[str, Kernel] = {

@@ -34,8 +34,8 @@ class EncoderLayer(nn.Module):
     The norms follow the residual sums (post-norm, BERT) or precede the sub-blocks (pre-norm), in which case
     the first layer has none before its mixing: the embeddings are normalised already (ModernBERT).
 
-    The mixing block is called `attention` or `convolution`, which is what the weight bank tells the
-    two branches by.
+    The mixing block is called `attention` or `convolution`; the weight bank tells the two branches apart by
+    these names.
 
     Args:
         layer: The token mixing.
@@ -73,10 +73,10 @@ class EncoderLayer(nn.Module):
         Args:
             x: (B, n, d).
             mask: (B, n) booleans, True at real tokens, or None.
-            documents: Where each document of packed sequences lies; mixing stays inside of it. None mixes
-                whole sequences.
-            rows: (m,) indices into the flattened (B * n): the only tokens whose output is wanted, since what
-                follows the mixing treats each token alone. None computes all.
+            documents: The documents of packed sequences, each mixed as if it were alone; None mixes whole
+                sequences.
+            rows: (m,) indices into the flattened (B * n): the only tokens whose output is needed, since
+                everything after the mixing treats each token alone. None computes all.
             with_map: Whether to return the attention's map too, see `GraphAttention`; excludes `documents`.
             positions: (B, n) or (1, n) positions of the tokens, for attentions; None means 0, 1, 2, ...
 

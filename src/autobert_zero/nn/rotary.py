@@ -1,6 +1,6 @@
-"""Rotary position embedding (Su et al. 2021): pairs of channels, turned by angles that grow with position.
+"""Rotary position embedding (Su et al. 2021): pairs of channels, rotated by angles that grow with position.
 
-Channel i is paired with channel i + d_h / 2 and turned by position * base^(-2 i / d_h), the convention of
+Channel i is paired with channel i + d_h / 2 and rotated by position * base^(-2 i / d_h), the convention of
 Llama and ModernBERT in `transformers`. With both halves exchanged, y(x), the rotation is
 
     x * [cos, cos] + y(x) * [-sin, sin]
@@ -21,13 +21,13 @@ _SHORTEST = 64
 """Positions of the smallest table that is kept."""
 
 
-def turn(xs: Sequence[Tensor], positions: Tensor | None, base: float) -> tuple[Tensor, ...]:
+def rotate(xs: Sequence[Tensor], positions: Tensor | None, base: float) -> tuple[Tensor, ...]:
     """Turns the channels of values of one shape by the angles of their positions.
 
     Args:
         xs: Values (B, H, n, d_h), d_h even.
         positions: (B, n) or (1, n) integers; None means 0, 1, 2, ...
-        base: Sets how fast the angles grow; the pairs turn by 1 to almost 1 / base per position.
+        base: Sets how fast the angles grow; the pairs rotate by 1 to almost 1 / base per position.
 
     Returns:
         As many values of the same shape.
@@ -35,17 +35,17 @@ def turn(xs: Sequence[Tensor], positions: Tensor | None, base: float) -> tuple[T
     xs = [x.transpose(1, 2) for x in xs]  # (B, n, H, d_h)
     cos, sin = _angles(xs[0], positions, base)
     if torch.compiler.is_compiling():
-        turned = [x * cos + torch.cat(x.chunk(2, -1)[::-1], -1) * sin for x in xs]
+        rotated = [x * cos + torch.cat(x.chunk(2, -1)[::-1], -1) * sin for x in xs]
     else:
-        turned = _Turn.apply(cos, sin, 1, *xs)
-    return tuple([x.transpose(1, 2) for x in turned])
+        rotated = _Rotate.apply(cos, sin, 1, *xs)
+    return tuple([x.transpose(1, 2) for x in rotated])  # (B, H, n, d_h) each
 
 
 def _angles(x: Tensor, positions: Tensor | None, base: float) -> tuple[Tensor, Tensor]:
-    """[cos, cos] and [-sin, sin] for values (B, n, H, d_h), to be broadcast over what is alike.
+    """[cos, cos] and [-sin, sin] for values (B, n, H, d_h), with broadcast axes of size 1 or left out.
 
-    What is worked out is kept, but not for programs of any length, for tensors that only stand for others,
-    nor where the largest position would have to be waited for.
+    Tables are kept and used again, except in exported or compiled programs, for fake tensors, and where the
+    host would have to wait for the largest position.
     """
     tokens, heads, width = x.shape[1:]
     eager = type(x) is Tensor and not torch.compiler.is_compiling()
@@ -87,7 +87,7 @@ def _kept(
         return cos.repeat(1, heads, 1), sin.repeat(1, heads, 1)
 
 
-class _Turn(torch.autograd.Function):
+class _Rotate(torch.autograd.Function):
     """The rotation, or with the sign -1 its inverse, which is its gradient: no value has to be kept."""
 
     @staticmethod
@@ -102,4 +102,4 @@ class _Turn(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *above: Tensor) -> tuple[Tensor | None, ...]:
-        return None, None, None, *_Turn.apply(*ctx.saved_tensors, -ctx.sign, *above)
+        return None, None, None, *_Rotate.apply(*ctx.saved_tensors, -ctx.sign, *above)

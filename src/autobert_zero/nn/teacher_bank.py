@@ -1,4 +1,4 @@
-"""The weights that students of a teacher start from: the teacher's own, and branches that are to copy it."""
+"""The weights that students start from: the teacher's own, and branches that learn to copy it."""
 
 from collections.abc import Mapping
 
@@ -6,22 +6,22 @@ import torch
 from torch import Tensor
 
 from autobert_zero.encoder_config import EncoderConfig
-from autobert_zero.nn.bank import Trained, WeightBank
+from autobert_zero.nn.bank import WeightBank
 from autobert_zero.nn.heads import MaskedLM
+from autobert_zero.nn.inherit import LAYERS
 from autobert_zero.nn.layer import EncoderLayer
+from autobert_zero.nn.trained import Trained
 from autobert_zero.space import INPUTS, Attention, Backbone, Graph, Layer
 from autobert_zero.space.inheritance import even_places, inputs_by_role
 
-_LAYERS = "encoder.layers."
-
 
 class TeacherBank(WeightBank):
-    """Shared weights that begin as a teacher, and that candidates leave as they are.
+    """Shared weights that start as a teacher's and that candidates do not change.
 
-    A student with the teacher's own layers starts with the teacher's weights; one with fewer layers with
-    those of layers that are chosen evenly over the teacher's depth. Inputs of attentions are shared by their
-    role: a query starts as the teacher's query, whatever its letter. Convolutions beside a teacher's
-    attention start as averages of its values, gates with new weights; `training.copying` trains both.
+    A student with the teacher's own layers starts with the teacher's weights; one with fewer layers starts
+    with layers spread evenly over the teacher's depth. Inputs of attention layers are shared by role: a query
+    starts as the teacher's query, whatever its letter. Where the teacher has attention, the convolution
+    starts as an average of its values, with new gates; `training.copying` trains both.
 
     Attributes:
         new: For each tensor of a branch, a mask of what the teacher does not have; by name.
@@ -49,7 +49,7 @@ class TeacherBank(WeightBank):
         for _, target in self._pairs(teacher, known, own):
             target.fill_(False)
         for index, layer in enumerate(teacher.layers):
-            self._begin_other_branch(f"{_LAYERS}{index}.", isinstance(layer, Attention))
+            self._begin_other_branch(f"{LAYERS}{index}.", isinstance(layer, Attention))
         branches = (".attention.", ".convolution.")
         self.new = {name: mask for name, mask in own.items() if any(branch in name for branch in branches)}
 
@@ -58,14 +58,14 @@ class TeacherBank(WeightBank):
         super().inherit(model)
 
     def absorb(self, *trained: Trained) -> None:
-        """Nothing: every candidate starts from the same weights."""
+        """Changes nothing: every candidate starts from the same weights."""
 
     def state(self) -> dict[str, Tensor]:
         """The weights."""
         return self.tensors
 
     def load_state(self, state: Mapping[str, Tensor]) -> None:
-        """Takes what `state` gave.
+        """Restores what `state` returned.
 
         Raises:
             ValueError: It is of a bank of other sizes.
@@ -89,7 +89,7 @@ class TeacherBank(WeightBank):
         """
         backbone, weights = Backbone((layer,) * self.layers), {}
         for name, parameter in module.named_parameters():
-            shared = f"{_LAYERS}{position}.{name}"
+            shared = f"{LAYERS}{position}.{name}"
             if shared in tensors:
                 parts = [part for _, part in self._pairs(backbone, {shared: parameter}, tensors)]
                 weights[name] = torch.cat(parts) if len(parts) > 1 else parts[0]
@@ -110,10 +110,10 @@ class TeacherBank(WeightBank):
                 self.tensors[name].narrow(0, 0, width).copy_(2 * values)  # a gate of 0 halves them
 
     def _shared_name(self, name: str, depth: int) -> str:
-        if not name.startswith(_LAYERS):
+        if not name.startswith(LAYERS):
             return name
-        index, _, rest = name.removeprefix(_LAYERS).partition(".")
-        return f"{_LAYERS}{even_places(depth, self.layers)[int(index)]}.{rest}"
+        index, _, rest = name.removeprefix(LAYERS).partition(".")
+        return f"{LAYERS}{even_places(depth, self.layers)[int(index)]}.{rest}"
 
     def _shared_inputs(self, graph: Graph) -> tuple[str, ...]:
         return inputs_by_role(graph)

@@ -1,9 +1,12 @@
 # mypy: disallow-untyped-decorators=False
 """Gate and convolution of `LightConvolution` as Triton kernels; needs Triton, so import it where it is used.
 
-A program takes the channels of one head, of the tile of tokens after tile that fall to it. The convolution is
-a product with a band matrix, for the tensor cores: a tile of T tokens is computed from itself and from a
-margin of M tokens at each side. The states are read once, but for the margins, and only results are written.
+A program handles the channels of one head, for one tile of tokens after another. The convolution is a product
+with a band matrix, for the tensor cores: a tile of T tokens is computed from itself and from a margin of M
+tokens on each side. The states are read once, except for the margins, and only results are written.
+
+The file is long because Triton compiles functions of tensors: the two kernels cannot share their loop over
+tiles.
 """
 
 import torch
@@ -14,12 +17,12 @@ from torch import Tensor
 _TILE = 64
 """Tokens T that are computed at once."""
 _CHANNELS = 64
-"""Channels of a program; a wider head is divided."""
+"""Maximum channels of a program; a wider head is divided."""
 _WARPS = 8
 """With 4, or with loads in stages, registers spill on Hopper."""
 _FORMATS = {torch.float32: tl.float32, torch.bfloat16: tl.bfloat16, torch.float16: tl.float16}
 _PROGRAMS = 4
-"""For each multiprocessor; each loops over its share of the tiles, with the band matrix at hand."""
+"""Programs per multiprocessor; each loops over its share of the tiles and loads the band matrix once."""
 
 
 @triton.jit
@@ -211,7 +214,9 @@ def backward(slope: Tensor, projected: Tensor, kernel: Tensor, mask: Tensor | No
     projected = projected.contiguous()
     states, workers = torch.empty_like(projected), _workers(projected, kernel)
     heads, size = kernel.shape
-    partial = projected.new_empty(workers, heads, _parts(projected, kernel), _TILE, size, dtype=torch.float32)
+    partial = projected.new_empty(
+        workers, heads, _head_programs(projected, kernel), _TILE, size, dtype=torch.float32
+    )
     given = (slope.to(projected.dtype).contiguous(), projected)
     _launch(_backward_kernel, workers, given, kernel, mask, (states, partial))
     return states, partial.sum((0, 2, 3)).to(kernel.dtype)
@@ -230,7 +235,7 @@ def _launch(
     d = given[-1].shape[2] // 2
     real = given[-1] if mask is None else mask.contiguous().view(torch.uint8)  # never read without a mask
     tf32 = torch.backends.cuda.matmul.allow_tf32
-    kernel_[(workers, heads * _parts(given[-1], kernel))](
+    kernel_[(workers, heads * _head_programs(given[-1], kernel))](
         *given,
         kernel.contiguous(),
         real,
@@ -254,11 +259,11 @@ def _launch(
 
 
 def _channels(width: int) -> int:
-    """Channels of a program: of a head, but a power of 2, and at least what tensor cores take."""
+    """Channels of a program: those of a head, rounded to a power of 2 that tensor cores take."""
     return min(max(triton.next_power_of_2(width), 16), _CHANNELS)
 
 
-def _parts(projected: Tensor, kernel: Tensor) -> int:
+def _head_programs(projected: Tensor, kernel: Tensor) -> int:
     """Programs that a head is divided among."""
     width = projected.shape[2] // 2 // kernel.shape[0]
     return triton.cdiv(width, _channels(width))
@@ -270,5 +275,5 @@ def _workers(projected: Tensor, kernel: Tensor) -> int:
     processors = 1
     if projected.is_cuda:
         processors = torch.cuda.get_device_properties(projected.device).multi_processor_count
-    room = _PROGRAMS * processors // (kernel.shape[0] * _parts(projected, kernel))
+    room = _PROGRAMS * processors // (kernel.shape[0] * _head_programs(projected, kernel))
     return min(max(room, 1), sequences * triton.cdiv(n, _TILE))

@@ -8,11 +8,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 _MULTIPLE = 64
-"""Of which the number of columns of a product is fast on tensor cores."""
+"""Tensor cores are fast where the number of columns of a product is a multiple of this."""
 _CHUNK = 2**25
-"""Logits treated at once off the CPU: 128 MB in single precision."""
+"""Logits in a chunk off the CPU: 128 MB in single precision."""
 _PADDED = "padded"
-"""Attribute of logits: those that they are the first columns of."""
+"""Attribute of logits that holds the padded ones, of which they are the first columns."""
 
 
 def vocabulary_logits(hidden: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
@@ -89,7 +89,7 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, logits: Tensor, labels: Tensor) -> Tensor:
         ctx.save_for_backward(logits, labels)
-        dtype, rows = _softmax_format(logits), _rows(logits)
+        dtype, rows = _softmax_format(logits), _chunk_rows(logits)
         losses = [
             F.nll_loss(F.log_softmax(part, 1, dtype=dtype), wanted, reduction="sum")
             for part, wanted in zip(logits.split(rows), labels.split(rows), strict=True)
@@ -100,7 +100,7 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, above: Tensor) -> tuple[Tensor, None]:
         logits, labels = ctx.saved_tensors
-        rows, slope = _rows(logits), torch.empty_like(logits)
+        rows, slope = _chunk_rows(logits), torch.empty_like(logits)
         for part, wanted, target in zip(
             logits.split(rows), labels[:, None].split(rows), slope.split(rows), strict=True
         ):
@@ -115,6 +115,6 @@ def _softmax_format(logits: Tensor) -> torch.dtype:
     return torch.promote_types(logits.dtype, torch.float32)
 
 
-def _rows(logits: Tensor) -> int:
+def _chunk_rows(logits: Tensor) -> int:
     """Rows of a chunk."""
     return max(_CHUNK // logits.shape[1], 1)

@@ -9,6 +9,7 @@ from transformers import AutoModel
 
 from autobert_zero.errors import UserError
 from autobert_zero.finetune.models import Pretrained
+from autobert_zero.nn.rows import mean_state
 from autobert_zero.predict.classify import encode
 from autobert_zero.predict.head import Record, Runner, max_length
 from autobert_zero.predict.read import Row, Wanted
@@ -52,7 +53,5 @@ class EmbeddingHead:
 
 def mean_pooled(output: Any, inputs: Mapping[str, Tensor]) -> Sequence[np.ndarray[Any, Any]]:
     """The means of the hidden states (B, n, d) over the tokens that are not padding: (d,) each."""
-    states = output.last_hidden_state.float()  # (B, n, d)
-    mask = inputs["attention_mask"].unsqueeze(-1).to(states.dtype)  # (B, n, 1)
-    means = (states * mask).sum(1) / mask.sum(1)  # (B, d)
+    means = mean_state(output.last_hidden_state.float(), inputs["attention_mask"].bool())  # (B, d)
     return list(means.cpu().numpy())

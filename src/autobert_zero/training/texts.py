@@ -8,6 +8,7 @@ from torch import Tensor
 from autobert_zero.data.masking import MaskedBatch
 from autobert_zero.nn.documents import layout
 from autobert_zero.nn.encoder import Encoder, run_layers
+from autobert_zero.nn.rows import mean_state
 from autobert_zero.training.teacher import unmasked
 
 SHORTEST = 4
@@ -99,10 +100,4 @@ def view_of(encoder: Encoder, ids: Tensor, mask: Tensor, every: bool) -> View:
         states=states if every else None,
     )
     last = encoder.final_norm(x)
-    return View(mean_state(last, mask), last, states)
-
-
-def mean_state(states: Tensor, mask: Tensor) -> Tensor:
-    """(T, n, d) -> (T, d): the mean over real tokens, in single precision."""
-    real = states.float().masked_fill(~mask[..., None], 0.0)
-    return real.sum(1) / mask.sum(1, keepdim=True)
+    return View(mean_state(last.float(), mask), last, states)

@@ -24,6 +24,7 @@ GUESSED: dict[str, dict[str, Any]] = {
     "article": {"headline": "x", "article": PROSE, "summary": "y"},
     "known beside longer": {"review": PROSE, "reply": PROSE * 2},
     "blank text": {"text": "", "content": PROSE},
+    "verse": {"docId": PROSE, "pageUrl": PROSE, "upload date": PROSE, "fileName": PROSE, "verse": "short"},
 }
 NAMES = {
     "text of two": "text",
@@ -89,6 +90,16 @@ def test_a_choice_and_its_account(tmp_path: Path) -> None:
     assert "guessed" not in str(corpus.account)
     with pytest.raises(CorpusError, match="no column 'reply' of text, only question"):
         open_corpus(CorpusConfig(corpus=str(path), text_column="reply"))
+
+
+def test_a_choice_that_begins_far_down(tmp_path: Path) -> None:
+    """Records are sampled to guess a column; a chosen one only has to be there."""
+    records = [{"text": None, "id": "x"}] * 300 + [{"text": PROSE, "id": "x"}]
+    (tmp_path / "a.jsonl").write_text("\n".join(map(json.dumps, records)))
+    corpus = open_corpus(CorpusConfig(corpus=str(tmp_path / "a.jsonl"), text_column="text"))
+    assert list(corpus.paragraphs) == [""] * 300 + [PROSE]
+    with pytest.raises(CorpusError, match="has no column 'body' of text, only text"):
+        open_corpus(CorpusConfig(corpus=str(tmp_path / "a.jsonl"), text_column="body"))
 
 
 def test_a_guess_is_said(tmp_path: Path) -> None:

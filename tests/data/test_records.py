@@ -23,6 +23,9 @@ FILES = {
     "lines.ndjson": '{"text": "one"}\n\n{"id": 3, "text": "two"}\n{"id": "x"}\n',
     "half.jsonl": '{"text": "a\\ud83d!"}\n',
     "wide.csv": "text\n" + "x" * 200_000 + "\n",
+    "below.csv": "\n\ntext,id\none,1\n",
+    "quotes.csv": '"a, b, c";text\n1;one, two\n',
+    "unnamed.csv": ",text,,\n0,one,,\n1,two,,,\n",
 }
 TEXTS = {
     "quoted.csv": ['one, "two"\nthree', "four"],
@@ -35,6 +38,9 @@ TEXTS = {
     "lines.ndjson": ["one", "two", ""],
     "half.jsonl": ["a\ufffd!"],
     "wide.csv": ["x" * 200_000],
+    "below.csv": ["one"],
+    "quotes.csv": ["one, two"],
+    "unnamed.csv": ["one", "two"],
 }
 
 
@@ -57,6 +63,10 @@ DAMAGED = {
     "f.csv": ("text,id\na,1\nb,2,3\n", "cannot be read as csv: line 3: 3 fields, not 2"),
     "g.tsv": ("text\tid\nb\n", "cannot be read as csv: line 2: 1 fields, not 2"),
     "h.csv": ("text,id,text\na,1,b\n", "has two columns 'text'"),
+    "i.csv": ('"te"xt,id\na,1\n', "line 1: ',' expected after '\"'; is a quote left open?"),
+    "j.csv": ('"text\na\n', "line 1: unexpected end of data; is a quote left open?"),
+    "k.jsonl": ('{"text": "a"}\n{"text": "a", "text": "b"}\n', "line 2: the key 'text' is given twice"),
+    "l.json": ('[{"text": "a", "text": "b"}]', "line 1: the key 'text' is given twice"),
 }
 
 
@@ -86,6 +96,13 @@ def test_a_damaged_row_group_is_named(tmp_path: Path) -> None:
     damage_group(path, [f"text {number}" for number in range(40)])
     with pytest.raises(CorpusError, match=r"a\.parquet' cannot be read as parquet: row group 2 of 4"):
         open_corpus(str(path))
+
+
+def test_two_columns_of_one_name_in_a_parquet_file(tmp_path: Path) -> None:
+    table = pa.Table.from_arrays([pa.array(["a"]), pa.array(["b"])], names=["text", "text"])
+    pq.write_table(table, tmp_path / "a.parquet")
+    with pytest.raises(CorpusError, match="has two columns 'text'"):
+        open_corpus(str(tmp_path / "a.parquet"))
 
 
 def test_only_the_column_of_text_is_read(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Which column of records is the text: the user's choice, or a guess that leaves no doubt."""
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,6 +18,8 @@ _IDENTIFIERS = (
     *("timestamp", "created", "lang", "language", "label", "license", "hash", "sha", "md5", "domain"),
 )
 """Names that never are the text, unless the user says so."""
+
+_BETWEEN_WORDS = re.compile(r"[\W_]+|(?<=[a-z0-9])(?=[A-Z])")
 
 _DWARFED = 10
 """A column with a known name is doubtful where another one is longer by this factor."""
@@ -124,8 +127,10 @@ def _mean_lengths(sample: Sequence[Record]) -> dict[str, float]:
 
 
 def _is_identifier(name: str) -> bool:
-    lower = name.lower().lstrip("_")
-    return lower in _IDENTIFIERS or lower.endswith(("_id", "_url", "_date", "_time", "_label"))
+    words = _BETWEEN_WORDS.sub("_", name).lower().strip("_")  # doc_id, pageUrl, upload date
+    return words.replace("_", "") in _IDENTIFIERS or words.endswith(
+        ("_id", "_url", "_date", "_time", "_label")
+    )
 
 
 def _typed_columns(sample: Sequence[Record]) -> str:

@@ -176,7 +176,11 @@ def _read_file(
         yield from _documents(lines, document)
         return
     reader, place = READERS[kind], f"corpus {str(path)!r}"
-    sample = list(islice((each for each in reader(path, None) if not isinstance(each, Damage)), _SAMPLE))
+    records = (each for each in reader(path, None) if not isinstance(each, Damage))
+    sample = list(islice(records, _SAMPLE))
+    # A chosen column may begin further on.
+    if sample and chosen is not None and not any(isinstance(each.get(chosen), str) for each in sample):
+        sample += islice((each for each in records if isinstance(each.get(chosen), str)), 1)
     try:
         column = text_column(place, sample, chosen, taken) if sample else "text"
     except CorpusError as error:

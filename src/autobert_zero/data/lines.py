@@ -72,12 +72,17 @@ def open_bytes(path: Path) -> Iterator[IO[bytes]]:
 
 def reading_failed(path: Path, error: Exception, what: str = CORPUS_FILE) -> Damage:
     """What an exception says that came while a file was opened or read."""
-    if isinstance(error, gzip.BadGzipFile):
+    if isinstance(error, gzip.BadGzipFile) and not _begins_as_gzip(path):
         return Damage(f"{what} {path} ends in .gz but is not a gzip file")
-    if isinstance(error, EOFError | zlib.error):
+    if isinstance(error, gzip.BadGzipFile | EOFError | zlib.error):
         return Damage(f"{what} {path} is a damaged gzip file; copy it again")
     reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
     return Damage(f"{what} {path} cannot be read: {reason}")
+
+
+def _begins_as_gzip(path: Path) -> bool:
+    with path.open("rb") as stream:
+        return stream.read(len(_GZIP)) == _GZIP
 
 
 READING_ERRORS = (OSError, EOFError, zlib.error)
@@ -147,8 +152,9 @@ def _not_text(name: str, head: bytes, compressed: bool) -> Damage | None:
         return Damage(
             f"{name} is binary, not text in UTF-8: it is {encoding}; convert it: iconv -f {encoding} -t UTF-8"
         )
-    if head.startswith(_GZIP) and not compressed:
-        return Damage(f"{name} is binary, not text: it is a gzip file; let its name end in .gz")
+    if head.startswith(_GZIP):
+        what = "compressed twice; unpack it once" if compressed else "a gzip file; let its name end in .gz"
+        return Damage(f"{name} is binary, not text: it is {what}")
     return None
 
 

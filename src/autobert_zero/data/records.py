@@ -2,12 +2,14 @@
 
 import csv
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from autobert_zero.data.lines import READING_ERRORS, Damage, open_bytes, read_lines, reading_failed
+from autobert_zero.data.tables import named_cells, repeated, unique_pairs
 from autobert_zero.errors import first_line
 
 Record = Mapping[str, Any]
@@ -17,6 +19,7 @@ Reader = Callable[[Path, str | None], Iterator[Record | Damage]]
 
 _LONGEST_FIELD = 2**31 - 1  # of a table; the csv module's own limit is 128 KiB
 _DELIMITERS = ",;\t|"
+_QUOTED = re.compile('"[^"]*"')
 _ROWS = 1000  # of a parquet file, read at once
 
 
@@ -27,7 +30,7 @@ def json_lines(path: Path, column: str | None) -> Iterator[Record | Damage]:
             yield line
         elif line.text and not line.text.isspace():
             try:
-                record = json.loads(line.text)
+                record = json.loads(line.text, object_pairs_hook=unique_pairs)
             except (ValueError, RecursionError) as error:
                 yield Damage(f"corpus {str(path)!r} cannot be read as json: line {line.number:,}: {error}")
                 continue
@@ -38,7 +41,7 @@ def json_file(path: Path, column: str | None) -> Iterator[Record | Damage]:
     """A JSON file: a list of objects or of strings, one object, or (under a wrong name) JSON lines."""
     try:
         with open_bytes(path) as stream:
-            content = json.loads(stream.read().decode("utf-8-sig"))
+            content = json.loads(stream.read().decode("utf-8-sig"), object_pairs_hook=unique_pairs)
     except READING_ERRORS as error:
         yield reading_failed(path, error)
         return
@@ -78,35 +81,51 @@ def _table(path: Path, tab: str | None) -> Iterator[Record | Damage]:
                 yield f"{line.text}\n"
 
     lines = texts()
-    header = next(lines, None)
-    if header is not None:
-        rows = csv.reader(
-            chain([header], lines),
-            delimiter=tab or max(_DELIMITERS, key=header.count),
-            quoting=csv.QUOTE_NONE if tab else csv.QUOTE_MINIMAL,
-            strict=True,
-        )
-        names = next(rows)
-        twice = next((name for name in names if names.count(name) > 1), None)
-        if twice is not None:
-            yield Damage(f"corpus {str(path)!r} has two columns {twice!r}")
+    head = _head(lines)
+    rows = csv.reader(
+        chain(head, lines),
+        delimiter=tab or _delimiter(head),
+        quoting=csv.QUOTE_NONE if tab else csv.QUOTE_MINIMAL,
+        strict=True,
+    )
+    names: list[str] = []
+    while True:
+        place = f"corpus {str(path)!r} cannot be read as csv: line {rows.line_num + 1:,}"
+        try:
+            row = next(rows, None)
+        except csv.Error as error:
+            yield Damage(f"{place}: {error}; is a quote left open?")
+            if not names:
+                return
+            continue
+        yield from damaged
+        damaged.clear()
+        if row is None:
             return
-        while True:
-            place = f"corpus {str(path)!r} cannot be read as csv: line {rows.line_num + 1:,}"
-            try:
-                row = next(rows, None)
-            except csv.Error as error:
-                yield Damage(f"{place}: {error}; is a quote left open?")
-                continue
-            yield from damaged
-            damaged.clear()
-            if row is None:
-                break
-            if row and len(row) != len(names):
-                yield Damage(f"{place}: {len(row)} fields, not {len(names)}")
-            elif row:
-                yield dict(zip(names, row, strict=True))
-    yield from damaged
+        if names and row:
+            record = named_cells(names, row)
+            yield record or Damage(f"{place}: {len(row)} fields, not {len(names)}")
+        elif row:
+            names = row
+            if (name := repeated(names)) is not None:
+                yield Damage(f"corpus {str(path)!r} has two columns {name!r}")
+                return
+
+
+def _head(lines: Iterator[str]) -> list[str]:
+    """The lines up to the first one that is not empty."""
+    head = []
+    for line in lines:
+        head.append(line)
+        if line != "\n":
+            break
+    return head
+
+
+def _delimiter(head: list[str]) -> str:
+    """What separates the columns: the character that the line of their names has most of, outside quotes."""
+    names = _QUOTED.sub("", head[-1]) if head else ""
+    return max(_DELIMITERS, key=names.count)
 
 
 def parquet_file(path: Path, column: str | None) -> Iterator[Record | Damage]:
@@ -121,6 +140,9 @@ def parquet_file(path: Path, column: str | None) -> Iterator[Record | Damage]:
         return
     with file:
         known = file.schema_arrow.names
+        if (name := repeated(known)) is not None:
+            yield Damage(f"corpus {str(path)!r} has two columns {name!r}")
+            return
         columns = None if column is None else [name for name in (column,) if name in known]
         for group in range(file.num_row_groups):
             try:

@@ -131,6 +131,17 @@ def unique_pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return content
 
 
+def repeated(names: Sequence[str]) -> str | None:
+    """The first name that several columns have; columns without a name do not count."""
+    return next((name for name in names if name and names.count(name) > 1), None)
+
+
+def named_cells(names: Sequence[str], row: Sequence[str]) -> Example | None:
+    """The cells of a row by their columns, without empty cells beyond the last; None for another number."""
+    beyond = row[len(names) :]
+    return None if len(row) < len(names) or any(beyond) else dict(zip(names, row, strict=False))
+
+
 def _given(lines: Iterable[str] | None, path: Path) -> Iterable[str]:
     return read_whole_lines(path) if lines is None else lines
 
@@ -151,12 +162,11 @@ def _numbered_rows(path: Path, reader: Any) -> Iterator[tuple[int, list[str]]]:
 def _named_rows(
     path: Path, names: Sequence[str], rows: Iterator[tuple[int, list[str]]], remedy: str
 ) -> Examples:
-    """The rows under the names of the columns; empty cells beyond the last column are left out."""
-    twice = next((name for name in names if name and names.count(name) > 1), None)
-    if twice is not None:
-        raise UserError(f"{path} has two columns {twice!r}")
+    """The rows under the names of the columns."""
+    if (name := repeated(names)) is not None:
+        raise UserError(f"{path} has two columns {name!r}")
     for line, row in rows:
-        kept = row[: len(names)] if not any(row[len(names) :]) else row
-        if len(kept) != len(names):
+        example = named_cells(names, row)
+        if example is None:
             raise UserError(f"{path}, line {line}: {counted(len(row), 'column')}, not {len(names)}; {remedy}")
-        yield line, dict(zip(names, kept, strict=True))
+        yield line, example

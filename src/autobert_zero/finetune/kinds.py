@@ -105,7 +105,7 @@ def load_problem(name: str, data: Path | None) -> tuple[str, MakeProblem]:
 
 def is_task_file(name: str) -> bool:
     """Whether a task is named by a file of the user."""
-    return name.endswith((".yaml", ".yml"))
+    return name.lower().endswith((".yaml", ".yml"))
 
 
 def _find(name: str) -> tuple[Kind, AnyTask]:

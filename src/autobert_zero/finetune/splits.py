@@ -50,15 +50,22 @@ def read_splits(
             raise UserError(f"{place} is missing; add it{remedy}")
 
 
-def split_file(folder: Path, split: str, candidates: Iterable[Path]) -> Path | None:
+def split_file(folder: Path, split: str, names: Iterable[str]) -> Path | None:
     """Finds the file of a split among the names that it may have; None if there is none.
 
+    Capitals do not count, and `.gz` may follow.
+
     Raises:
-        UserError: There is no such folder, or it has several of the files.
+        UserError: There is no such folder, it cannot be read, or it has several of the files.
     """
     if not folder.is_dir():
         raise UserError(f"there is no folder {folder}")
-    present = [path for path in dict.fromkeys(candidates) if path.exists()]
+    try:
+        files = [(path.name.lower().removesuffix(".gz"), path) for path in sorted(folder.iterdir())]
+    except OSError as error:
+        raise UserError(f"{folder} cannot be read: {error.strerror}") from None
+    wanted = dict.fromkeys(name.lower() for name in names)
+    present = [path for name in wanted for there, path in files if there == name]
     if len(present) > 1:
         names = " and ".join(path.name for path in present)
         raise UserError(f"{folder} has {names} for the split {split}; keep one of them")

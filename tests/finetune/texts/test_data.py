@@ -1,5 +1,6 @@
 """Files of a task: what is read, and what is refused with its place."""
 
+import gzip
 import json
 from pathlib import Path
 
@@ -231,6 +232,46 @@ def test_two_files_of_one_split(cola: Path) -> None:
     (cola / "dev.tsv").write_text("sentence\tlabel\na\t1\n")
     with pytest.raises(UserError, match=r"has validation\.jsonl and dev\.tsv"):
         load_splits(TASKS["cola"], cola)
+
+
+def test_files_with_capitals_and_compressed_ones(cola: Path) -> None:
+    """A test split that is not found would be left out without a word."""
+    before = load_splits(TASKS["cola"], cola)
+    for split in ("train", "validation"):
+        content = (cola / f"{split}.jsonl").read_bytes()
+        (cola / f"{split}.jsonl").unlink()
+        (cola / f"{split.title()}.JSONL.gz").write_bytes(gzip.compress(content))
+    (cola / "TEST.Csv").write_text("sentence\nhidden\n")
+    splits = load_splits(TASKS["cola"], cola)
+    assert all(splits[split].to_list() == before[split].to_list() for split in before)
+    assert splits["test"].to_list() == [{"text": "hidden"}]
+    (cola / "test.csv.gz").write_bytes(b"")
+    with pytest.raises(UserError, match=r"has TEST\.Csv and test\.csv\.gz for the split test; keep one"):
+        load_splits(TASKS["cola"], cola)
+
+
+@pytest.mark.parametrize(
+    ("example", "message"),
+    [
+        ({"sentence": "a", "label": None}, "line 1: no label; there are sentence, label"),
+        ({"sentence": 7, "label": 1}, "line 1: no text in column 'sentence', but 7"),
+        ({"sentence": ["a"], "label": 1}, "line 1: no text in column 'sentence', but \\['a'\\]"),
+    ],
+)
+def test_cells_without_text_or_label(cola: Path, example: object, message: str) -> None:
+    (cola / "train.jsonl").write_text(lines(example))
+    with pytest.raises(UserError, match=message):
+        load_splits(TASKS["cola"], cola)
+
+
+@pytest.mark.parametrize("text", ["", " \t", "\u3000\n"])
+def test_texts_without_words(cola: Path, text: str) -> None:
+    examples = [{"sentence": text, "label": label} for label in (0, 1)]
+    (cola / "train.jsonl").write_text(lines(*examples))
+    with pytest.raises(UserError, match=r"train\.jsonl has no text in 'sentence', only spaces"):
+        load_splits(TASKS["cola"], cola)
+    (cola / "train.jsonl").write_text(lines(*examples, {"sentence": "a", "label": 1}))
+    assert len(load_splits(TASKS["cola"], cola)["train"]) == 3
 
 
 def test_half_characters_and_repeated_keys(cola: Path) -> None:

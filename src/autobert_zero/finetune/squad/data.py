@@ -8,7 +8,7 @@ from typing import Any
 
 from autobert_zero.data.tables import read_whole_lines, unique_pairs
 from autobert_zero.errors import UserError
-from autobert_zero.finetune.splits import hub_split, naming_task
+from autobert_zero.finetune.splits import hub_split, naming_task, split_file
 from autobert_zero.finetune.squad.task import Question, Squad
 
 
@@ -36,7 +36,7 @@ def _questions(task: Squad, folder: Path | None, split: str) -> list[Question]:
             raise UserError(f"{place} is missing")
     else:
         names = (task.files[split], f"{split}.json")
-        path = next((folder / name for name in names if (folder / name).exists()), None)
+        path = split_file(folder, split, names)
         if path is None:
             raise UserError(f"{folder} has neither {names[0]} nor {names[1]}")
         place, records = str(path), _records(path)

@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
+from autobert_zero.data.folder import ending
 from autobert_zero.data.tables import read_whole_lines
 from autobert_zero.errors import UserError, counted
 from autobert_zero.finetune.tags.sentences import TaggedSentence
@@ -42,7 +43,7 @@ def read_conll(
         UserError: There is no such column, a line has too few, or a word or a tag is empty; the message names
             the file and the line.
     """
-    plus = path.suffix.lower() in _CONLLU_ENDINGS
+    plus = ending(path) in _CONLLU_ENDINGS
     names = _column_names(path) if plus else None
     token, tag = token or ("FORM" if plus else 1), tag or ("UPOS" if plus else -1)
     rows = list(_word_rows(path, skip_ids=names is not None and names[0] == "ID", comments=plus))

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from autobert_zero.data.folder import ending
 from autobert_zero.data.tables import Example, read_json_lines
 from autobert_zero.errors import UserError, counted
 from autobert_zero.finetune.metrics import TAG_METRICS
@@ -120,14 +121,14 @@ def _read_tag_split(
     if folder is None:
         return _sentences_from_hub(task, split)
     stems = (split, *_STEMS.get(split, ()))
-    candidates = [folder / f"{stem}.{ending}" for stem in stems for ending in _ENDINGS]
-    candidates += [folder / task.files[split]] if split in task.files else []
-    candidates += [path for stem in stems for path in sorted(folder.glob(f"*-{stem}.conllu"))]
-    path = split_file(folder, split, candidates)
+    names = [f"{stem}.{each}" for stem in stems for each in _ENDINGS]
+    names += [task.files[split]] if split in task.files else []
+    names += [path.name.removesuffix(".gz") for stem in stems for path in folder.glob(f"*-{stem}.conllu*")]
+    path = split_file(folder, split, names)
     if path is None:
         return f"{folder / split}.conll (or .{', .'.join(_ENDINGS[1:])})", None
     tagged = split not in task.test
-    if path.suffix == ".jsonl":
+    if ending(path) == ".jsonl":
         examples = ((f"{path}, line {line}", example) for line, example in read_json_lines(path))
         return str(path), _tagged_sentences(task, examples, {}, tagged)
     return str(path), read_conll(path, task.token_column, task.tag_column, tagged)

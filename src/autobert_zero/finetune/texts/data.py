@@ -6,6 +6,7 @@ from typing import Any
 
 from datasets import Dataset
 
+from autobert_zero.data.folder import ending
 from autobert_zero.data.tables import Example, listed_columns, read_csv, read_json_lines, read_tsv
 from autobert_zero.errors import UserError
 from autobert_zero.finetune.splits import hub_split, naming_task, numbered, read_splits, split_file
@@ -90,6 +91,10 @@ def _split(task: Task, split: str, place: str, examples: Placed, classes: "_Clas
     rows = [_checked_example(task, each, where, split if labelled else None, classes) for where, each in read]
     if not rows:
         raise UserError(f"{place} has no examples")
+    if split == "train" and not any(
+        str(row[ours]).strip() for row in rows for ours in row.keys() - {"label"}
+    ):
+        raise UserError(f"{place} has no text in {' or '.join(map(repr, task.columns))}, only spaces")
     if labelled:
         _check_spread(task, split, place, [row["label"] for row in rows])
     return Dataset.from_list(rows)
@@ -100,10 +105,10 @@ def _read_text_split(task: Task, folder: Path | None, split: str) -> tuple[str, 
     if folder is None:
         return _texts_from_hub(task, split)
     stems = dict.fromkeys((split, _STEMS.get(split, split)))
-    path = split_file(folder, split, (folder / f"{stem}.{end}" for stem in stems for end in _ENDINGS))
+    path = split_file(folder, split, (f"{stem}.{end}" for stem in stems for end in _ENDINGS))
     if path is None:
         return f"{folder / split}.jsonl (or .csv, .tsv)", None
-    examples = {"jsonl": read_json_lines, "csv": read_csv}.get(path.suffix[1:])
+    examples = {".jsonl": read_json_lines, ".csv": read_csv}.get(ending(path))
     read = _tsv(path, task) if examples is None else examples(path)
     return str(path), ((f"{path}, line {line}", example) for line, example in read)
 
@@ -156,7 +161,8 @@ def _checked_example(
     for column, ours in zip(task.columns, ("text", "pair"), strict=False):
         value = _column_value(task, example, column)
         if not isinstance(value, str):
-            raise UserError(f"{where}: no text in column {column!r}; {listed_columns(example)}")
+            instead = "" if value is None else f", but {value!r:.40}"
+            raise UserError(f"{where}: no text in column {column!r}{instead}; {listed_columns(example)}")
         if not _is_unicode(value):
             raise UserError(f"{where}: column {column!r} has half a character (surrogate)")
         row[ours] = value
@@ -167,7 +173,8 @@ def _checked_example(
         if split in task.test:
             remedy = f"give every example of {split} a label, or none"
             raise UserError(f"{where}: no label; {remedy}")
-        raise UserError(f"{where}: no column {task.label!r}; {listed_columns(example)}")
+        what = "label" if task.label in example else f"column {task.label!r}"
+        raise UserError(f"{where}: no {what}; {listed_columns(example)}")
     row["label"] = _value(task, value, where) if task.regression else classes.number(value, split, where)
     return row
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from autobert_zero.data.folder import ending
 from autobert_zero.errors import UserError
 from autobert_zero.files import write_text
 from autobert_zero.finetune.config import FinetuneConfig
@@ -109,4 +110,4 @@ def contents(source: Path, endings: set[str] = _READ) -> str | None:
     if not source.exists():
         return None
     files = sorted(source.iterdir()) if source.is_dir() else [source]
-    return digest_of(path for path in files if path.suffix in endings and path.is_file())
+    return digest_of(path for path in files if ending(path) in endings and path.is_file())

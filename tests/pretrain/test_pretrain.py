@@ -27,7 +27,7 @@ from autobert_zero.pretrain import model as models
 from autobert_zero.pretrain import run as module
 from autobert_zero.pretrain import training
 from autobert_zero.pretrain.config import PretrainConfig
-from autobert_zero.pretrain.folder import read_config
+from autobert_zero.pretrain.folder import read_pretrain_config
 from autobert_zero.pretrain.log import read_log
 from autobert_zero.run_folder import read_record
 from autobert_zero.search.config import read_search_config
@@ -268,7 +268,7 @@ def test_from_the_shared_weights_of_a_search(finished_run: Path, tmp_path: Path,
     common = ("--set", "phases=[{steps: 2, length: 24, batch_size: 4}]", "--out", out)
     done = tiny.command("pretrain", "--start", finished_run, *common)
     assert done.code == 0, done.err
-    config = read_config(out)
+    config = read_pretrain_config(out)
     assert (out / "tokenizer.json").exists()
     model = models.new_model(config, weights(out)["encoder.embeddings.token.weight"].shape[0])
     newest = sorted((finished_run / "bank").glob("*.safetensors"))[-1]
@@ -301,7 +301,7 @@ def test_the_backbone_of_a_run_brings_what_it_was_found_with(
         out = tmp_path / f"from {run.parent.name}"
         done = tiny.command("pretrain", "--backbone", run, "--out", out, *SHORT)
         assert done.code == 0, done.err
-        config = read_config(out)
+        config = read_pretrain_config(out)
         assert (config.model.width, config.model.heads, config.text.vocab_size) == (16, 2, 200)
         assert corpus is None or config.text.corpus == corpus
         assert done.log.count(f"as in {run}: text.corpus") == 1
@@ -343,7 +343,7 @@ def test_the_file_of_a_training_trains_again(whole: Path, finished_run: Path, tm
     options = {"preset": "demo", "resume": False, "config": whole / "pretrain.yaml"}
     options |= dict.fromkeys(("backbone", "layers", "start", "corpus", "set_", "seed"))
     options |= dict.fromkeys(("text_column", "tokenizer", "device"))
-    assert pretrain_settings(options, "pretrain") == read_config(whole)
+    assert pretrain_settings(options, "pretrain") == read_pretrain_config(whole)
     assert pretrain_settings(options | {"backbone": "conv 9"}, "pretrain").backbone == ("conv 9",)
     partial = tmp_path / "mine.yaml"
     partial.write_text(f"start: {finished_run}\n")
@@ -359,7 +359,7 @@ def test_what_is_said_counts_before_the_run(finished_run: Path, corpus_file: Pat
     given = ("--backbone", finished_run, "--config", config, "--corpus", books, "--set", "model.width=8")
     done = tiny.command("pretrain", *given, "--out", out, *SHORT)
     assert done.code == 0, done.err
-    used = read_config(out)
+    used = read_pretrain_config(out)
     assert (used.model.width, used.model.heads, used.text.corpus) == (8, 4, str(books))
     assert "other than there: model.width 8 (there 16), model.heads 4 (there 2)" in done.log
 
@@ -473,7 +473,7 @@ def test_a_backbone_that_is_named_counts_before_the_files(tmp_path: Path, corpus
     config.write_text("backbone: [conv 3, conv 3]\n")
     given = arguments(corpus_file, tmp_path / "out")
     assert tiny.command(*given, "--config", config).code == 0
-    assert list(read_config(tmp_path / "out").backbone) == HYBRID.split("\n")
+    assert list(read_pretrain_config(tmp_path / "out").backbone) == HYBRID.split("\n")
 
 
 def test_ctrl_c_before_there_is_a_training(
@@ -520,7 +520,7 @@ def test_folders_that_cannot_be_used(whole: Path, corpus_file: Path, tmp_path: P
 
 
 def test_the_config_survives_its_file(whole: Path) -> None:
-    config = read_config(whole)
+    config = read_pretrain_config(whole)
     assert resolve(config, {}) == config
     assert isinstance(config, PretrainConfig)
     assert config.positions == 32

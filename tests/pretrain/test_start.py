@@ -14,7 +14,7 @@ from runs import weights
 from tokenizers import Tokenizer
 
 from autobert_zero.hf import AutoBertZeroForMaskedLM
-from autobert_zero.pretrain.folder import read_config
+from autobert_zero.pretrain.folder import read_pretrain_config
 from autobert_zero.pretrain.model import new_model
 
 BERT = "softmax(scale(Q @ K.T)) @ V"
@@ -45,7 +45,7 @@ def test_a_bert_goes_on_as_itself(bert: Path, corpus_file: Path, tmp_path: Path)
     out = tmp_path / "out"
     done = pretrain("--start", bert, "--corpus", corpus_file, "--out", out)
     assert done.code == 0, done.err
-    config = read_config(out)
+    config = read_pretrain_config(out)
     assert config.backbone == (BERT, BERT)
     assert "layer 1, softmax(scale(Q @ K.T)) @ V: from layer 1: all weights" in done.log
     tokens = len(weights(out)["encoder.embeddings.token.weight"])
@@ -66,7 +66,7 @@ def test_another_backbone_inherits_what_fits(bert: Path, corpus_file: Path, tmp_
     assert done.code == 0, done.err
     assert "layer 1, conv 3: from layer 1: output projection, norms, feed-forward; new: " in done.log
     assert "new: projections of P" in done.log
-    begun = new_model(read_config(out), len(weights(out)["encoder.embeddings.token.weight"]) - SPARE)
+    begun = new_model(read_pretrain_config(out), len(weights(out)["encoder.embeddings.token.weight"]) - SPARE)
     theirs = transformers.BertModel.from_pretrained(bert, add_pooling_layer=False).encoder.layer[1]
     own = layers_of(begun)[1].attention.projection.weight.split(16)
     for part, name in zip(own, ("query", "key", "value"), strict=False):

@@ -13,9 +13,11 @@ from autobert_zero.encoder_config import EncoderConfig, Norm
 from autobert_zero.errors import UserError
 from autobert_zero.nn import Encoder, MaskedLM
 from autobert_zero.nn.code import FILES
+from autobert_zero.shared_config import LOSSES, DistilConfig
 from autobert_zero.space import Backbone
 from autobert_zero.training import teacher as teachers
-from autobert_zero.training.distillation import LOSSES, Distillation, DistillationLoss, Student, agreement
+from autobert_zero.training.agreement import agreement_on
+from autobert_zero.training.distillation import Distillation, DistillationLoss, Student
 from autobert_zero.training.distillation_losses import (
     embedding_loss,
     prediction_loss,
@@ -129,8 +131,11 @@ def loss_of(
     heads: int = 2,
     temperature: float = 1.0,
 ) -> DistillationLoss:
-    every = dict.fromkeys(LOSSES, 0.0) | weights
-    return DistillationLoss(teacher, Distillation(every, layers, heads, temperature, CLS), "fp32")
+    off = dict.fromkeys(LOSSES, 0.0)
+    settings = DistilConfig.model_validate(
+        {"teacher": "teacher", **off, **weights, "relation_heads": heads, "temperature": temperature}
+    )
+    return DistillationLoss(teacher, Distillation(settings, layers, CLS), "fp32")
 
 
 @pytest.mark.parametrize("isolated", [True, False])
@@ -138,7 +143,7 @@ def test_a_copy_has_no_distance(isolated: bool) -> None:
     teacher, copy = strong(masked_lm([BERT, "conv 3"], 8, seed=1)), masked_lm([BERT, "conv 3"], 8, seed=2)
     copy.load_state_dict(teacher.state_dict())
     objective = loss_of(dict.fromkeys(("embedding", "hidden", "relations", "logits"), 1.0), teacher)
-    result = agreement(Student(copy, 8, objective.distillation), objective, [packed(ROWS, isolated)])
+    result = agreement_on(Student(copy, 8, objective.distillation), objective, [packed(ROWS, isolated)])
     assert result.parts == pytest.approx(dict.fromkeys(result.parts, 0.0), abs=1e-6)
     assert result.cosine == pytest.approx(1, abs=1e-6)
 
@@ -152,7 +157,7 @@ def test_states_are_compared_with_those_of_the_named_layers() -> None:
 
     def hidden(layers: tuple[int, ...]) -> float:
         objective = loss_of({"hidden": 1.0}, teacher, layers)
-        return agreement(Student(student, 8, objective.distillation), objective, [packed(ROWS)]).loss
+        return agreement_on(Student(student, 8, objective.distillation), objective, [packed(ROWS)]).loss
 
     assert hidden((0, 1)) == pytest.approx(0, abs=1e-9)
     assert min(hidden((0, 2)), hidden((1, 2)), hidden((1, 0))) > 0.1
@@ -169,7 +174,7 @@ def test_heads_and_temperature_reach_their_losses() -> None:
     seen = set()
     for heads, temperature in ((1, 1.0), (4, 1.0), (4, 3.0)):
         objective = loss_of({"relations": 1.0, "logits": 1.0}, teacher, (0,), heads, temperature)
-        parts = agreement(Student(student, 8, objective.distillation), objective, [batch]).parts
+        parts = agreement_on(Student(student, 8, objective.distillation), objective, [batch]).parts
         relations = relation_loss(states[0], states[1], mask, heads).item() / ids.numel()
         predictions = prediction_loss(logits[0], logits[1], temperature).item() / len(batch.labels)
         assert parts == pytest.approx({"relations": relations, "logits": predictions}, rel=1e-5)
@@ -202,14 +207,14 @@ def test_text_that_is_too_short_has_no_distance_and_cannot_be_measured() -> None
     learner = Student(student, 8, objective.distillation)
     short, long = packed(SHORT), packed(ROWS)
     train(learner, iter([short]), Recipe(1, 2), objective)  # nothing to learn, and no error
-    assert agreement(learner, objective, [short, long, short]) == agreement(learner, objective, [long])
+    assert agreement_on(learner, objective, [short, long, short]) == agreement_on(learner, objective, [long])
     for nothing in ([short], []):
         with pytest.raises(UserError, match="no text of 4 tokens or more"):
-            agreement(learner, objective, nothing)
+            agreement_on(learner, objective, nothing)
     predicts = loss_of({"masked": 1.0}, teacher, (0,))
     none = torch.empty(0, dtype=torch.long)
     with pytest.raises(UserError, match="no token to predict"):
-        agreement(learner, predicts, [replace(long, rows=none, labels=none)])
+        agreement_on(learner, predicts, [replace(long, rows=none, labels=none)])
 
 
 def test_padding_has_no_error_and_no_gradient() -> None:
@@ -252,9 +257,9 @@ def test_a_student_learns_and_the_teacher_stays() -> None:
     objective = loss_of({"embedding": 1.0, "hidden": 1.0}, teacher, (1,))
     learner = Student(student, 8, objective.distillation)
     batch = packed(ROWS)
-    begin = agreement(learner, objective, [batch])
+    begin = agreement_on(learner, objective, [batch])
     train(learner, iter([batch] * 60), Recipe(60, 4, 1e-2), objective)
-    end = agreement(learner, objective, [batch])
+    end = agreement_on(learner, objective, [batch])
     assert end.loss < begin.loss / 2
     assert end.cosine is not None
     assert end.cosine > 0.9
@@ -266,8 +271,10 @@ def test_agreement_weighs_batches_by_their_sequences() -> None:
     objective = loss_of({"embedding": 3.0}, teacher, (0,))
     learner = Student(student, 8, objective.distillation)
     one, three = packed(ROWS[:1]), packed(ROWS[1:])
-    single = [agreement(learner, objective, [batch]).loss for batch in (one, three)]
-    assert agreement(learner, objective, [one, three]).loss == pytest.approx((single[0] + 3 * single[1]) / 4)
+    single = [agreement_on(learner, objective, [batch]).loss for batch in (one, three)]
+    assert agreement_on(learner, objective, [one, three]).loss == pytest.approx(
+        (single[0] + 3 * single[1]) / 4
+    )
     assert math.isfinite(single[0])
 
 

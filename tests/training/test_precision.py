@@ -15,8 +15,9 @@ from autobert_zero.nn import EncoderConfig, MaskedLM
 from autobert_zero.space import Backbone
 from autobert_zero.training import precision as number_formats
 from autobert_zero.training.language import language_objective
-from autobert_zero.training.loop import Diverged, Recipe, _update_unless, make_optimizer, train
+from autobert_zero.training.loop import Diverged, Recipe, make_optimizer, train
 from autobert_zero.training.precision import Precision, autocast, gradient_scaler, resolve_precision
+from autobert_zero.training.update import update_unless
 
 SIZES = EncoderConfig(vocab_size=SIZE, width=16, heads=2, max_positions=16)
 HYBRID = Backbone.parse("conv 5\nsoftmax(scale(Q @ K.T)) @ V")
@@ -169,7 +170,7 @@ def test_updates_that_the_device_leaves_out(
         weight.grad = torch.tensor([1.0, -2.0])
     divisor = None if scale is None else torch.tensor(scale)
     scaler = gradient_scaler(precision, CPU)
-    _update_unless(ours, torch.tensor(stopped), torch.tensor(norm), divisor, scaler)
+    update_unless(ours, torch.tensor(stopped), torch.tensor(norm), divisor, scaler)
     if updated:
         weights[1].grad = torch.tensor([1.0, -2.0]) / (scale or 1.0)
         plain.step()

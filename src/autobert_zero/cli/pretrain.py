@@ -134,13 +134,13 @@ def settled_pretraining(options: Mapping[str, Any], command: str) -> "tuple[Pret
         UserError: An option cannot be used, or what the command needs is not named.
     """
     from autobert_zero.pretrain.config import PretrainConfig
-    from autobert_zero.pretrain.folder import read_config
+    from autobert_zero.pretrain.folder import read_pretrain_config
     from autobert_zero.pretrain.presets import PRESETS
     from autobert_zero.settings import resolve
 
     if options["resume"]:
         check_resumed(options)
-        return read_config(options["out"]), ""
+        return read_pretrain_config(options["out"]), ""
     source, layers = options["backbone"], options["layers"]
     own = settings_given(options, "text") | given(options, "start")
     if source is not None:
@@ -198,7 +198,7 @@ def _chosen_backbone(start: str | None, layers: int | None) -> "Backbone":
 
 def _settings_of(run: Path, preset: str) -> dict[str, Any]:
     """Text and sizes of a run of ours, without the sizes for a preset that has its own."""
-    from autobert_zero.pretrain.folder import read_config
+    from autobert_zero.pretrain.folder import read_pretrain_config
     from autobert_zero.pretrain.presets import SIZED
     from autobert_zero.run_folder import PRETRAINING, SEARCH, kind_of
     from autobert_zero.search.config import read_search_config
@@ -207,7 +207,7 @@ def _settings_of(run: Path, preset: str) -> dict[str, Any]:
     kind = kind_of(run) if _is_folder(run) else None
     if kind not in (SEARCH, PRETRAINING):
         return {}
-    config: Any = read_search_config(run) if kind is SEARCH else read_config(run)
+    config: Any = read_search_config(run) if kind is SEARCH else read_pretrain_config(run)
     text = (config.data if kind is SEARCH else config.text).model_dump(mode="json")
     model = config.model.model_dump(mode="json")
     sized = preset in SIZED

@@ -1,1 +1,1 @@
-"""Text to batches: corpora, tokenizer, packing into a memory-mapped cache, masking."""
+"""From text to batches: corpora, tokenizers, packing into a memory-mapped cache, masking."""

@@ -1,4 +1,4 @@
-"""Masked batches of packed sequences: in training order, and as they are evaluated."""
+"""Masked batches of packed sequences, for training and for evaluation."""
 
 from collections.abc import Iterator
 
@@ -8,19 +8,19 @@ from autobert_zero.data.masking import MaskedBatch, Masking, Vocabulary, mask_ba
 from autobert_zero.data.splits import Sequences, Split, spread
 
 _MASKS, _ORDER = 0, 1
-"""Streams of random numbers: of the masks of a step, and of the order of a pass."""
+"""Streams of random numbers: for the masks of a step, and for the order of an epoch."""
 
 
 class TrainingBatches:
-    """Masked batches without end: shuffled passes over the sequences, in full batches.
+    """Endless masked batches: shuffled epochs over the sequences, in full batches.
 
-    The batch of a step is a function of the seed and the step, so training can go on anywhere.
+    The batch of a step is a function of the seed and the step, so training can continue anywhere.
 
     Args:
-        part: At least `batch_size` sequences.
-        vocabulary: The tokenizer's.
+        part: The sequences, at least `batch_size`.
+        vocabulary: Vocabulary of the tokenizer.
         batch_size: B.
-        seed: The stream is a function of it.
+        seed: Seed of order and masks.
         masking: How sequences become a batch.
 
     Raises:
@@ -45,13 +45,13 @@ class TrainingBatches:
 
     def starting(self, step: int) -> Iterator[MaskedBatch]:
         """Yields the batches from a step on, counted from 0."""
-        per_pass = len(self._part) // self._size
+        per_epoch = len(self._part) // self._size
         order, current = np.empty(0, dtype=np.int64), -1
         while True:
-            number, place = divmod(step, per_pass)
-            if number != current:
-                current = number
-                order = np.random.default_rng((*self._seed, _ORDER, number)).permutation(len(self._part))
+            epoch, place = divmod(step, per_epoch)
+            if epoch != current:
+                current = epoch
+                order = np.random.default_rng((*self._seed, _ORDER, epoch)).permutation(len(self._part))
             chosen = np.sort(order[place * self._size : (place + 1) * self._size])
             random = np.random.default_rng((*self._seed, _MASKS, step))
             following = order[(place + 1) * self._size % len(order)]

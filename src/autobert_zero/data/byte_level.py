@@ -1,4 +1,4 @@
-"""Trains tokenizers of bytes, which spell every text: BPE and unigram language models."""
+"""Trains tokenizers of bytes, which can spell every text: BPE and unigram language models."""
 
 import json
 
@@ -19,14 +19,14 @@ _PIECES = (
     r" ?\p{L}[\p{L}\p{M}\x{200c}\x{200d}]*| ?\p{N}[\p{N}\p{M}]*"
     r"| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
 )
-"""What byte-level merges stay within: letters with their vowel signs and joiners, digits, or other signs,
-each with the space before. (GPT-2's expression cuts words of Hindi and Thai at every vowel sign.)"""
+"""Byte-level merges do not cross these pieces: letters with their vowel signs and joiners, digits, or other
+signs, each with the space before. (GPT-2's expression cuts words of Hindi and Thai at every vowel sign.)"""
 
 
 def train_bpe(
     corpus: Corpus, surveyed: Survey, vocab_size: int, watch: Watch, spelling: Spelling
 ) -> Tokenizer:
-    """Merges of bytes, which spell everything."""
+    """BPE: merges of bytes, which can spell every text."""
     tokenizer = _byte_level(models.BPE(), vocab_size, spelling)
     trainer = trainers.BpeTrainer(
         vocab_size=vocab_size,
@@ -41,10 +41,10 @@ def train_bpe(
 def train_unigram(
     corpus: Corpus, surveyed: Survey, vocab_size: int, watch: Watch, spelling: Spelling
 ) -> Tokenizer:
-    """A unigram language model over pieces of bytes, which spell everything.
+    """A unigram language model over pieces of bytes, which can spell every text.
 
-    The library's trainer adds up in the order of a hash map: scores differ in their last digits from process
-    to process. They are rounded and sorted, and the last tenth of the pieces, where ties decide, is cut.
+    The library's trainer sums in the order of a hash map, so that the last digits of scores differ between
+    processes. Scores are rounded and sorted, and the last tenth of the pieces, where ties decide, is dropped.
     """
     tokenizer = _byte_level(models.Unigram(), vocab_size, spelling)
     trainer = trainers.UnigramTrainer(
@@ -57,7 +57,7 @@ def train_unigram(
     scores = {piece: round(score, 4) for piece, score in json.loads(tokenizer.to_str())["model"]["vocab"]}
     longer = {piece: score for piece, score in scores.items() if len(piece) > 1 and piece != "[UNK]"}
     least = min(longer.values(), default=0.0)
-    # What is left of single bytes has scores in the order of a hash map, below all others.
+    # The other single bytes have scores in the order of a hash map: they get some below all others.
     singles = sorted(pre_tokenizers.ByteLevel.alphabet())
     frequent = {piece: scores[piece] for piece in singles if scores.get(piece, least) > least}
     bottom = {
@@ -82,7 +82,7 @@ def _byte_level(model: models.Model, vocab_size: int, spelling: Spelling) -> Tok
     tokenizer.normalizer = plain_normalizer(spelling)
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [
-            # Puts a space before the text, so that its first word is spelled as the same word elsewhere.
+            # A space before the text, so that its first word is spelled like the same word elsewhere.
             pre_tokenizers.Metaspace(" ", "first", split=False),
             pre_tokenizers.Split(Regex(_PIECES), "isolated"),
             pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),

@@ -1,4 +1,4 @@
-"""Where prepared text is kept: a folder that can be deleted at any time."""
+"""The cache of prepared text: a folder that can be deleted at any time."""
 
 import hashlib
 import os
@@ -23,7 +23,7 @@ KINDS = {
     ".vectors": "embeddings",
     ".partial": "unfinished",
 }
-"""What the endings of its files say."""
+"""Contents of its files by their endings."""
 
 
 class CacheError(UserError, OSError):
@@ -31,10 +31,10 @@ class CacheError(UserError, OSError):
 
 
 def cache_folder() -> Path:
-    """`AUTOBERT_ZERO_CACHE` or `~/.cache/autobert-zero`; it need not exist.
+    """`AUTOBERT_ZERO_CACHE` or `~/.cache/autobert-zero`; it may not exist.
 
     Raises:
-        CacheError: There is neither the variable nor a home folder.
+        CacheError: Neither the variable nor a home folder is set.
     """
     try:
         return Path(os.environ.get(VARIABLE) or "~/.cache/autobert-zero").expanduser()
@@ -43,13 +43,13 @@ def cache_folder() -> Path:
 
 
 def cache_path(recipe: str, suffix: str, *sources: str) -> Path:
-    """The file of a recipe in the cache.
+    """The cached file of a recipe.
 
     Args:
         recipe: Everything that the content depends on, except code.
         suffix: Ending of the file's name, one of `KINDS`.
-        sources: The `__file__` of each of our modules that makes the content: what another version of the
-            code has made is never used.
+        sources: The `__file__` of each of our modules that computes the content, so that files from other
+            versions of the code are never used.
     """
     key = f"{code_version(*sources)}\n{recipe}"
     return cache_folder() / (hashlib.blake2b(key.encode(), digest_size=16).hexdigest() + suffix)
@@ -57,7 +57,7 @@ def cache_path(recipe: str, suffix: str, *sources: str) -> Path:
 
 @cache
 def code_version(*sources: str) -> str:
-    """A digest of source files and of the version of `tokenizers`, which does their work."""
+    """A digest of source files and of the version of `tokenizers`, which they use."""
     digest = hashlib.blake2b(tokenizers.__version__.encode(), digest_size=16)
     for source in sources:
         content = Path(source).read_bytes()
@@ -66,11 +66,11 @@ def code_version(*sources: str) -> str:
 
 
 def read_cached(path: Path, read: Callable[[Path], T]) -> T | None:
-    """Reads a cached file; None where there is none, or where it is damaged and has to be made again.
+    """Reads a cached file; None if it is missing or damaged and has to be computed again.
 
     Args:
         path: Result of `cache_path`.
-        read: Reads the file; raises what it likes where it is damaged.
+        read: Reads the file; raises any exception if it is damaged.
 
     Raises:
         CacheError: The cache may not be read.
@@ -84,16 +84,16 @@ def read_cached(path: Path, read: Callable[[Path], T]) -> T | None:
         raise unusable(path.parent, error) from None
     try:
         return read(path)
-    except Exception:  # a file that was cut short or overwritten; each library has its own exceptions
+    except Exception:  # truncated or overwritten; each library has its own exceptions
         return None
 
 
 @contextmanager
 def write_cached(path: Path) -> Iterator[Path]:
-    """Yields a temporary file, which takes the place of `path` when the block ends well.
+    """Yields a temporary file, which replaces `path` when the block succeeds.
 
     Raises:
-        CacheError: The cache cannot be written; nothing is left behind.
+        CacheError: The cache cannot be written; no file is left behind.
     """
     try:
         with written_whole(path) as partial:
@@ -103,10 +103,10 @@ def write_cached(path: Path) -> Iterator[Path]:
 
 
 def check_writable() -> None:
-    """Finds out before any work is done that its result could not be kept.
+    """Checks that the cache can be written, before any work is done for it.
 
     Raises:
-        CacheError: The folder of the cache can neither be made nor written.
+        CacheError: The folder of the cache can neither be created nor written.
     """
     folder = cache_folder()
     try:
@@ -126,10 +126,10 @@ class CacheEntry:
     """A file in the cache.
 
     Attributes:
-        path: Where it is.
-        kind: What it holds.
-        size: Bytes.
-        modified: When it was written, in seconds since 1970.
+        path: Its path.
+        kind: Its content, see `KINDS`.
+        size: Size in bytes.
+        modified: Time of the last change, in seconds since 1970.
     """
 
     path: Path
@@ -139,28 +139,28 @@ class CacheEntry:
 
 
 def cache_entries() -> list[CacheEntry]:
-    """The files in the cache that we made, the newest last; also what killed processes left half-made.
+    """Our files in the cache, newest last, with the partial files of killed processes.
 
     Raises:
         CacheError: The cache may not be read.
     """
-    folder, found = cache_folder(), []
+    folder, entries = cache_folder(), []
     try:
         for path in folder.iterdir() if folder.exists() else ():
             kind = next((kind for ending, kind in KINDS.items() if path.name.endswith(ending)), None)
             if kind is not None and path.is_file():
                 status = path.stat()
-                found.append(CacheEntry(path, kind, status.st_size, status.st_mtime))
+                entries.append(CacheEntry(path, kind, status.st_size, status.st_mtime))
     except OSError as error:
         raise unusable(folder, error) from None
-    return sorted(found, key=lambda entry: (entry.modified, entry.path.name))
+    return sorted(entries, key=lambda entry: (entry.modified, entry.path.name))
 
 
 def remove(entry: CacheEntry) -> None:
-    """Deletes a file of the cache. A run that has it open keeps it until it ends.
+    """Deletes a cached file; a run that has it open can still read it.
 
     Raises:
-        CacheError: It may not be deleted.
+        CacheError: It cannot be deleted.
     """
     try:
         entry.path.unlink(missing_ok=True)
@@ -169,7 +169,7 @@ def remove(entry: CacheEntry) -> None:
 
 
 def unusable(folder: Path, error: OSError) -> CacheError:
-    """The error for a cache that the system lets nobody read or write."""
+    """The error for a cache that the system does not let us read or write."""
     reason = error.strerror or str(error)
     return CacheError(
         f"the cache {folder} cannot be used: {reason}; make room or set {VARIABLE} to another folder"

@@ -1,4 +1,4 @@
-"""Makes tokenizers with one token per character."""
+"""Builds tokenizers with one token per character."""
 
 from tokenizers import Tokenizer, decoders, models
 
@@ -9,12 +9,9 @@ from autobert_zero.data.normalisation import SPECIAL_TOKENS, Spelling, Survey, p
 def train_characters(
     corpus: Corpus, surveyed: Survey, vocab_size: int, watch: Watch, spelling: Spelling
 ) -> Tokenizer:
-    """One token per character, spaces too; where not all fit, bytes for the rare ones."""
+    """One token per character, spaces included; if not all fit, rare ones are spelled as bytes."""
     normalizer = plain_normalizer(spelling)
-    counts: dict[str, int] = {}
-    for character, count in surveyed.counts.items():
-        for each in normalizer.normalize_str(character):
-            counts[each] = counts.get(each, 0) + count
+    counts = surveyed.through(normalizer, spaces=True)
     ordered = sorted(counts, key=lambda character: (-counts[character], character))
     room = vocab_size - len(SPECIAL_TOKENS)
     rare = len(ordered) > room

@@ -1,4 +1,4 @@
-"""Which column of records is the text: the user's choice, or a guess that leaves no doubt."""
+"""The column of records with the text: the user's choice, or a guess where there is no doubt."""
 
 import re
 from collections.abc import Sequence
@@ -11,33 +11,33 @@ KNOWN = (
     *("text", "content", "contents", "body", "article", "document", "passage", "paragraph", "sentence"),
     *("raw_content", "raw_text", "maintext", "story", "review", "abstract"),
 )
-"""Names that columns of text usually have, in lower case."""
+"""Usual names of columns of text, in lower case."""
 
 _IDENTIFIERS = (
     *("id", "uid", "uuid", "url", "uri", "link", "path", "file", "filename", "source", "date", "time"),
     *("timestamp", "created", "lang", "language", "label", "license", "hash", "sha", "md5", "domain"),
 )
-"""Names that never are the text, unless the user says so."""
+"""Names of columns that are never the text, unless the user chooses them."""
 
 _BETWEEN_WORDS = re.compile(r"[\W_]+|(?<=[a-z0-9])(?=[A-Z])")
 
 _DWARFED = 10
-"""A column with a known name is doubtful where another one is longer by this factor."""
+"""A column with a known name is in doubt if another one is longer by this factor."""
 _LONGEST = 3
-"""A column of an unknown name is taken where it is longer than all others by this factor."""
+"""A column with an unknown name is chosen if it is longer than all others by this factor."""
 _KINDS = {str: "string", bool: "bool", int: "int64", float: "float64", list: "list", dict: "struct"}
 REMEDY = "choose one with --text-column"
 
 
 class ColumnError(CorpusError):
-    """There is no column of text, or more than one could be it."""
+    """There is no column of text, or several columns could be it."""
 
 
 def text_column(place: str, sample: Sequence[Record], chosen: str | None, taken: list[str]) -> str:
-    """The column of text, which `taken` notes.
+    """The column of text, which is added to `taken`.
 
     Raises:
-        ColumnError: There is none, or it is open which one is meant.
+        ColumnError: There is none, or several could be meant.
     """
     if chosen is None:
         column = find_column(place, sample, taken)
@@ -50,7 +50,7 @@ def text_column(place: str, sample: Sequence[Record], chosen: str | None, taken:
 
 
 def text_of(record: Record, column: str, place: str) -> str | Damage:
-    """The text of a record; empty where it has none."""
+    """The text of a record; empty if it has none."""
     value: Any = record.get(column)
     if value is None:
         return ""
@@ -59,7 +59,7 @@ def text_of(record: Record, column: str, place: str) -> str | Damage:
     if not value.isascii():
         try:
             value.encode()
-        except UnicodeEncodeError:  # half of a pair, which JSON can escape; it is no character
+        except UnicodeEncodeError:  # a lone surrogate, which JSON can escape
             return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     return value
 
@@ -68,13 +68,13 @@ def find_column(place: str, sample: Sequence[Record], taken: Sequence[str] = (),
     """Guesses the column of text: by its name, then by the mean length of its values.
 
     Args:
-        place: What the records are of, for messages.
+        place: Where the records are from, for messages.
         sample: Some of the records.
-        taken: Columns that other files of the corpus were read from; they go first.
-        remedy: What to do about doubt, for the message.
+        taken: Columns that were read from other files of the corpus; they are preferred.
+        remedy: Advice in case of doubt, for the message.
 
     Raises:
-        ColumnError: None holds strings, or it is open which one is meant.
+        ColumnError: No column holds strings, or several could be meant.
     """
     lengths = _mean_lengths(sample)
     for column in taken:
@@ -94,7 +94,7 @@ def find_column(place: str, sample: Sequence[Record], taken: Sequence[str] = (),
         if text:
             known = text
         elif named[known[1]] * _LONGEST > named[known[0]]:
-            known = []  # several names are known, and none stands out
+            known = []  # several names are known, and no column stands out
     if known:
         if named[ranked[0]] <= _DWARFED * named[known[0]]:
             return known[0]
@@ -108,7 +108,7 @@ def check_column(place: str, sample: Sequence[Record], column: str) -> None:
     """Checks a column that the user has chosen.
 
     Raises:
-        ColumnError: There is none of this name, or it holds no strings.
+        ColumnError: There is no such column, or it holds no strings.
     """
     if column not in _mean_lengths(sample):
         raise ColumnError(
@@ -117,7 +117,7 @@ def check_column(place: str, sample: Sequence[Record], column: str) -> None:
 
 
 def _mean_lengths(sample: Sequence[Record]) -> dict[str, float]:
-    """Mean number of characters, over all records, of every column that holds strings."""
+    """The mean number of characters over all records of each column that holds strings."""
     totals: dict[str, int] = {}
     for record in sample:
         for name, value in record.items():

@@ -1,4 +1,4 @@
-"""Corpora: local files or folders, datasets on the Hugging Face Hub, or the embedded one."""
+"""Corpora: local files and folders, datasets on the Hugging Face Hub, or the embedded one."""
 
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
@@ -12,14 +12,14 @@ from autobert_zero.data.lines import Damage, Documents
 from autobert_zero.shared_config import CorpusConfig
 
 _CHARACTERS = 4_000_000
-"""Characters after which a batch of documents ends, however few they are."""
+"""Maximum characters of a batch of documents, unless a single document has more."""
 
 Watch = Callable[[int, int], None]
-"""Called with the paragraphs read so far and the total."""
+"""Called with the number of paragraphs read so far and the total."""
 
 
 def unwatched(done: int, total: int) -> None:
-    """For work whose progress nobody follows."""
+    """Ignores progress."""
 
 
 @dataclass(frozen=True)
@@ -27,11 +27,11 @@ class Corpus:
     """A text as a sequence of paragraphs.
 
     Attributes:
-        name: As the user wrote it.
-        identity: A digest of the paragraphs; keys the caches.
-        paragraphs: Slices give lists of strings. Those of files are read from the disk each time.
-        account: What was read.
-        files_digest: A digest of the bytes of its files, where the paragraphs are only the first ones.
+        name: Its name, as the user wrote it.
+        identity: Digest of the paragraphs; key of the caches.
+        paragraphs: The paragraphs; slices are lists of strings. Files are read from disk each time.
+        account: Statistics of what was read.
+        files_digest: Digest of the bytes of its files, if the paragraphs are only the first ones.
     """
 
     name: str
@@ -41,7 +41,7 @@ class Corpus:
     files_digest: str = ""
 
     def batches(self, watch: Watch, size: int = 2000) -> Iterator[list[str]]:
-        """Yields the paragraphs in order, up to `size` at a time, and reports the progress to `watch`."""
+        """Yields the paragraphs in order, up to `size` at a time, and calls `watch` with the progress."""
         total, done, batch, characters = len(self.paragraphs), 0, [], 0
         for text in self.paragraphs:
             batch.append(text)
@@ -57,15 +57,15 @@ class Corpus:
 
 
 def open_corpus(source: str | CorpusConfig) -> Corpus:
-    """Opens a corpus: reads all of it once, for its identity, and to find what cannot be read.
+    """Opens a corpus and reads it once, for its identity and to check that it can be read.
 
     Args:
-        source: `kjv`, a file, a folder of files, or a dataset on the Hub, `owner/name` or
-            `owner/name:configuration`; with a config, one or several of these, the column of text, and what
-            is a document.
+        source: `kjv`, a file, a folder of files, or a dataset on the Hub (`owner/name` or
+            `owner/name:configuration`); a config may name several of these, the column of text, and the unit
+            of a document.
 
     Raises:
-        CorpusError: It is missing, empty, damaged, not UTF-8, or it is open which column is its text.
+        CorpusError: The corpus is missing, empty, damaged, not UTF-8, or has no obvious column of text.
     """
     text = CorpusConfig(corpus=source) if isinstance(source, str) else source
     opened = open_parts(text, streaming=False)
@@ -76,7 +76,7 @@ def open_corpus(source: str | CorpusConfig) -> Corpus:
 
 
 class _Paragraphs(Sequence[str]):
-    """The documents of a corpus, read again each time; after `read_all` its length is known."""
+    """The documents of a corpus, read again each time; `read_all` sets the length."""
 
     def __init__(self, parts: Sequence[Documents]) -> None:
         self._parts = parts
@@ -90,7 +90,7 @@ class _Paragraphs(Sequence[str]):
             The digest, and the numbers of documents, characters and blank documents.
 
         Raises:
-            CorpusError: Something cannot be read, or there is no text.
+            CorpusError: A document cannot be read, or there is no text.
         """
         self._identity, documents, characters, blank = "", 0, 0, 0
         for text in self._read():
@@ -123,10 +123,10 @@ class _Paragraphs(Sequence[str]):
         return self._read()
 
     def __getitem__(self, index: Any) -> Any:
-        """Reads from the beginning up to the last one that is asked for."""
-        asked = range(self._length)[index]
-        if isinstance(asked, int):
-            return next(islice(self._read(), asked, None))
-        if asked.step < 0:
+        """Reads from the beginning up to the last requested document."""
+        requested = range(self._length)[index]
+        if isinstance(requested, int):
+            return next(islice(self._read(), requested, None))
+        if requested.step < 0:
             return list(self._read())[index]
-        return list(islice(self._read(), asked.start, asked.stop, asked.step))
+        return list(islice(self._read(), requested.start, requested.stop, requested.step))

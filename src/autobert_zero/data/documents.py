@@ -1,4 +1,4 @@
-"""From the files and datasets of a corpus to its documents."""
+"""The documents of a corpus, from its files and datasets."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -26,7 +26,7 @@ READERS: dict[str, Reader] = {
     ".tsv": tsv_file,
     ".parquet": parquet_file,
 }
-"""By the ending of a file of records."""
+"""Readers of files of records, by their endings."""
 
 _NAME_ONE = "name a file, a folder, or a dataset on the Hub"
 
@@ -38,16 +38,16 @@ Document = Literal["line", "paragraph", "file"]
 
 @dataclass(frozen=True)
 class Account:
-    """What was read of a corpus, for the first lines of a command.
+    """Statistics of what was read of a corpus, for the first lines of a command.
 
     Attributes:
         documents: Number of documents: lines, paragraphs, files or records.
-        characters: Their length, all together.
-        files: Number of local files; 0 where there are none.
+        characters: Their total length.
+        files: Number of local files.
         columns: Columns that the text of records was taken from.
-        guessed: The columns were guessed, not chosen.
+        guessed: Whether the columns were guessed, not chosen.
         blank: Number of documents without text.
-        skipped: How many files were passed over, by the reason.
+        skipped: Number of files that were skipped, by reason.
     """
 
     documents: int = 0
@@ -59,13 +59,13 @@ class Account:
     skipped: Counter[str] = field(default_factory=Counter)
 
     def __str__(self) -> str:
-        """What was read beside the number of documents, in a line."""
+        """Everything but the number of documents, in one line."""
         parts = [counted(self.files, "file")] if self.files else []
         parts.append(counted(self.characters, "character"))
         if self.columns:
             how = " (guessed; --text-column chooses)" if self.guessed else ""
             parts.append(f"text from column {', '.join(self.columns)}{how}")
-            if self.blank:  # of records; blank lines only part paragraphs
+            if self.blank:  # records only; blank lines separate paragraphs
                 parts.append(f"{self.blank:,} record{'s have' if self.blank > 1 else ' has'} no text there")
         line = ", ".join(parts)
         if self.skipped:
@@ -84,10 +84,10 @@ class Parts:
     """A corpus that is opened but not read.
 
     Attributes:
-        parts: To be read one after the other.
-        columns: Columns of text, as far as records were read.
+        parts: The parts, to be read one after the other.
+        columns: Columns of text of the records read so far.
         files: The local files.
-        skipped: How many files were passed over, by the reason.
+        skipped: Number of files that were skipped, by reason.
     """
 
     parts: list[Documents] = field(default_factory=list)
@@ -96,7 +96,7 @@ class Parts:
     skipped: Counter[str] = field(default_factory=Counter)
 
     def account(self, text: CorpusConfig, documents: int, characters: int, blank: int) -> Account:
-        """What was read, when the given numbers of documents, characters and blank documents were."""
+        """The statistics, given the numbers of documents, characters and blank documents."""
         columns = tuple(self.columns)
         guessed = bool(columns) and text.text_column is None
         return Account(documents, characters, len(self.files), columns, guessed, blank, self.skipped)
@@ -112,9 +112,7 @@ def open_parts(text: CorpusConfig, streaming: bool) -> Parts:
     records = False
     for name in (text.corpus,) if isinstance(text.corpus, str) else text.corpus:
         if not name.strip():
-            raise CorpusError(
-                "the name of the corpus is empty; name a file, a folder, or a dataset on the Hub"
-            )
+            raise CorpusError(f"the name of the corpus is empty; {_NAME_ONE}")
         if name == EMBEDDED:
             if streaming:
                 raise CorpusError("the embedded corpus is small: it is not streamed")
@@ -193,8 +191,7 @@ def _read_file(
 def _documents(lines: Iterable[str | Damage], document: Document) -> Iterator[str | Damage]:
     """Joins lines to documents.
 
-    A paragraph ends at a blank line; its lines, which are wrapped, are joined by spaces. In a file they stay
-    lines.
+    A paragraph ends at a blank line; its wrapped lines are joined by spaces. A file keeps its line breaks.
     """
     if document == "line":
         yield from lines
@@ -218,5 +215,5 @@ def _documents(lines: Iterable[str | Damage], document: Document) -> Iterator[st
 
 
 def empty(name: str) -> CorpusError:
-    """The message about a corpus without text."""
+    """The error for a corpus without text."""
     return CorpusError(f"corpus {name!r} is empty; it needs text, one paragraph per line or record")

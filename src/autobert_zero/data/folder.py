@@ -1,4 +1,4 @@
-"""Which files of a folder are a corpus, and which are passed over."""
+"""Which files of a folder belong to a corpus, and which are skipped."""
 
 import os
 from collections import Counter
@@ -10,13 +10,13 @@ from autobert_zero.data.lines import CorpusError, is_compressed
 from autobert_zero.run_folder.names import FINETUNING, ONLY_OF_RUNS, PRETRAINING, WEIGHTS
 
 PROSE = (".txt", ".md", ".log")
-"""Endings of files of lines."""
+"""Endings of files of lines of text."""
 RECORDS = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet")
 """Endings of files of records."""
 _FIRST = (".txt", ".jsonl", ".ndjson", ".parquet")
-"""What a folder is searched for; the other endings count where it has none of these."""
+"""Endings that are read from a folder; the others are read only if it has none of these."""
 NAMED = (".txt", ".txt.gz", ".jsonl", ".jsonl.gz", ".parquet", ".csv", ".tsv", ".json", ".md", ".log")
-"""What messages name."""
+"""Endings that messages name."""
 
 _NOT_TEXT = (
     *(*ONLY_OF_RUNS, PRETRAINING.marker, FINETUNING.marker),
@@ -30,8 +30,8 @@ class Files:
     """The files of a corpus.
 
     Attributes:
-        paths: In order of their names.
-        skipped: How many were passed over, by the reason.
+        paths: Their paths, sorted by name.
+        skipped: Number of files that were skipped, by reason.
     """
 
     paths: Sequence[Path]
@@ -39,13 +39,13 @@ class Files:
 
 
 def ending(path: Path) -> str:
-    """The ending that tells the kind of a file, in lower case and without `.gz`."""
+    """The ending of a file, which is its kind, in lower case and without `.gz`."""
     name = path.with_suffix("") if is_compressed(path) else path
     return name.suffix.lower()
 
 
 def is_text(path: Path) -> bool:
-    """Whether a file's name says that it can be read as text."""
+    """Whether a file can be read as text, by its name."""
     kind = ending(path)
     return kind in (*PROSE, *RECORDS) and not (kind == ".parquet" and is_compressed(path))
 
@@ -53,14 +53,14 @@ def is_text(path: Path) -> bool:
 def text_files(folder: Path) -> Files:
     """Finds the files of a corpus in a folder and all below it.
 
-    Links are followed, each file is taken once. Hidden files, folders of runs and of models, and files of
-    other kinds are passed over, and counted. Tables, Markdown and logs are taken where there is nothing else.
+    Links are followed, and each file is read once. Hidden files, folders of runs and models, and files of
+    other kinds are skipped and counted. Tables, Markdown and logs are read only if there are no other files.
 
     Raises:
         CorpusError: A folder cannot be read.
     """
     skipped: Counter[str] = Counter()
-    found: dict[Path, Path] = {}
+    unique: dict[Path, Path] = {}
     for path in sorted(_walk(folder, skipped)):
         if not path.is_file():
             skipped["dangling links" if path.is_symlink() else "no regular files"] += 1
@@ -68,11 +68,11 @@ def text_files(folder: Path) -> Files:
             skipped[path.suffix or "without an ending"] += 1
         elif path.stat().st_size == 0:
             skipped["empty"] += 1
-        elif path.resolve() in found:
+        elif path.resolve() in unique:
             skipped["linked twice"] += 1
         else:
-            found[path.resolve()] = path
-    paths = list(found.values())
+            unique[path.resolve()] = path
+    paths = list(unique.values())
     first = [path for path in paths if ending(path) in _FIRST]
     if first:
         skipped.update(path.suffix for path in paths if ending(path) not in _FIRST)
@@ -111,5 +111,5 @@ def _is_hidden(name: str) -> bool:
 
 
 def is_run(folder: Path) -> bool:
-    """Whether a folder is of a run or a model, whose files are no corpus."""
+    """Whether a folder belongs to a run or a model, whose files are no corpus."""
     return any((folder / name).exists() for name in _NOT_TEXT)

@@ -14,9 +14,9 @@ from autobert_zero.sources import check_hub
 _SAMPLE = 200
 _ROWS = 1000
 _WAITS = (1, 2, 4, 8, 16, 30, 60, 60)
-"""Seconds before a connection is tried again."""
+"""Seconds to wait before each new attempt to connect."""
 _DAMAGED = (ValueError, TypeError, LookupError)
-"""What data raise that are not what their format says; connections raise other exceptions."""
+"""Exceptions for data that violate their format; connections raise others."""
 
 
 def hub_documents(name: str, chosen: str | None, taken: list[str], streaming: bool) -> Documents:
@@ -24,12 +24,12 @@ def hub_documents(name: str, chosen: str | None, taken: list[str], streaming: bo
 
     Args:
         name: `owner/name` or `owner/name:configuration`; its split `train` is read.
-        chosen: The column that the user has chosen; None: guessed.
-        taken: Notes the column.
-        streaming: Read over the network, in passing, instead of downloading it first.
+        chosen: The column that the user chose; None to guess it.
+        taken: List that the column is added to.
+        streaming: Whether to read it over the network instead of downloading it first.
 
     Raises:
-        CorpusError: It cannot be loaded, or it is open which column is its text.
+        CorpusError: It cannot be loaded, or has no obvious column of text.
     """
     import datasets
 
@@ -58,10 +58,10 @@ def _loaded_records(name: str, loaded: Any, column: str) -> Iterator[str | Damag
 
 
 def _stream(name: str, loaded: Any, column: str) -> Iterator[str | Damage]:
-    """Reads shard by shard; a connection that fails is tried again where it broke off.
+    """Reads shard by shard; after a failed connection, reading continues where it stopped.
 
     Raises:
-        CorpusError: It fails for minutes.
+        CorpusError: The connection fails for minutes.
     """
     shards = loaded.num_shards
     for shard in range(shards):

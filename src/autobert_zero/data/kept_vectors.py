@@ -1,4 +1,4 @@
-"""Vectors that are expensive to compute, kept on disk between passes over a text and between runs."""
+"""Vectors that are expensive to compute, kept on disk between epochs and between runs."""
 
 import logging
 import os
@@ -26,16 +26,17 @@ _HEADER = struct.Struct(f"{KEY_SIZE}sI")
 class KeptVectors:
     """Groups of vectors by key, in files of the cache.
 
-    Each process that adds groups appends them to a file of its own, so that processes need no locks, and what
-    a killed process wrote in part is ignored. A process sees what was there when it began, and what it adds;
-    what was deleted since then it misses. Files are open only while they are read or written.
+    Each process appends groups to its own file, so that no locks are needed and groups that a killed process
+    wrote in part are ignored. A process sees the groups from before it started and its own; deleted ones are
+    missing. Files are open only while they are read or written.
 
     Args:
-        stem: Of `cache_path` without an ending, for everything that the vectors depend on beside the key.
+        stem: Result of `cache_path` without an ending, for everything that the vectors depend on besides the
+            key.
         width: d.
-        limit: Bytes of all files of vectors in the cache, those of other stems included, beyond which nothing
-            is added; what processes add at the same time is not counted.
-        processes: Number of processes that share what is left.
+        limit: Maximum bytes of all files of vectors in the cache, of any stem; what other processes add at
+            the same time is not counted.
+        processes: Number of processes that share the remaining room.
 
     Raises:
         CacheError: The cache may not be read.
@@ -62,7 +63,7 @@ class KeptVectors:
         return len(self._places)
 
     def get(self, key: bytes) -> Vectors | None:
-        """The vectors (count, d) of a key; None where there are none, or they can no longer be read."""
+        """The vectors (count, d) of a key; None if they are missing or can no longer be read."""
         if key not in self._places:
             return None
         path, offset, count = self._places[key]
@@ -79,7 +80,7 @@ class KeptVectors:
         return None
 
     def add(self, key: bytes, vectors: Vectors) -> None:
-        """Keeps the vectors (count, d) of a key, where there is room; nothing more once a write failed."""
+        """Keeps the vectors (count, d) of a key if there is room; after a failed write no others are kept."""
         record = _HEADER.pack(key, len(vectors)) + vectors.astype(np.float32).tobytes()
         if len(record) > self.room:
             return

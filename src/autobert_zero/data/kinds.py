@@ -1,6 +1,6 @@
-"""The kinds of tokenizers: which of them suits a text, and how each is trained on a corpus.
+"""The kinds of tokenizers: which one suits a text, and how each is trained on a corpus.
 
-Training is a function of the text: the same in every process.
+The result is a function of the text, the same in every process.
 """
 
 import unicodedata
@@ -25,13 +25,13 @@ _LONG_RUN = 30
 """Mean number of characters between spaces above which a text has no words."""
 
 _SMALL_ALPHABET = 32
-"""Characters of a text of symbols, such as nucleotides or amino acids."""
+"""Maximum number of different characters in a text of symbols, such as nucleotides or amino acids."""
 
 _UNSPACED = (
     *("CJK ", "HIRAGANA ", "KATAKANA ", "THAI ", "LAO ", "KHMER ", "MYANMAR ", "TIBETAN ", "YI "),
     *("JAVANESE ", "BALINESE ", "TAI ", "NEW TAI "),
 )
-"""How Unicode's names of the letters of scripts without spaces between words begin."""
+"""Starts of the Unicode names of letters of scripts without spaces between words."""
 
 
 def choose_kind(surveyed: Survey, vocab_size: int, spelling: Spelling) -> tuple[str, str]:
@@ -74,15 +74,15 @@ def train_kind(
 
     Args:
         corpus: The text.
-        vocab_size: Maximum tokens, the five special ones among them.
+        vocab_size: Maximum number of tokens, including the five special ones.
         watch: Called with the progress.
-        spelling: How to spell text; None: the kind is chosen for the text.
+        spelling: How to spell text; None chooses the kind for the text.
 
     Returns:
-        The tokenizer, its kind, and why it is of this kind.
+        The tokenizer, its kind, and the reason for the kind.
 
     Raises:
-        TokenizerError: The vocabulary cannot hold what the kind needs.
+        TokenizerError: The vocabulary is too small for the kind.
     """
     spelling = spelling or Spelling()
     surveyed, reason = survey(corpus), "as asked"

@@ -1,4 +1,4 @@
-"""Files as lines of UTF-8 text: decoded line by line, so that a wrong byte is found wherever it is."""
+"""Files as lines of UTF-8 text, decoded line by line, so that errors name the line."""
 
 import gzip
 import zlib
@@ -16,7 +16,7 @@ class CorpusError(UserError):
 
 
 CORPUS_FILE = "corpus file"
-"""What messages call a file, unless it is of something else."""
+"""Default name of a file in messages."""
 
 _UTF_16 = {b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16"}
 _UTF_32 = {b"\xff\xfe\x00\x00": "UTF-32", b"\x00\x00\xfe\xff": "UTF-32"}
@@ -26,10 +26,10 @@ _HEAD = 1024
 
 @dataclass(frozen=True)
 class Damage:
-    """Something that cannot be read: a record, or the rest of a file.
+    """A record, or the rest of a file, that cannot be read.
 
     Attributes:
-        message: Names the file, the place and what to do, in one line.
+        message: One line with the file, the place and the remedy.
     """
 
     message: str
@@ -39,15 +39,15 @@ class Damage:
 
 
 Documents = Callable[[], Iterator[str | Damage]]
-"""Reads a part of a corpus from its beginning."""
+"""Reads the documents of a part of a corpus from its beginning."""
 
 
 class Line(NamedTuple):
     """A line of text without its end.
 
     Attributes:
-        number: Counted from 1.
-        text: Decoded.
+        number: Number of the line, from 1.
+        text: Its decoded text.
     """
 
     number: int
@@ -55,13 +55,13 @@ class Line(NamedTuple):
 
 
 def is_compressed(path: Path) -> bool:
-    """Whether the name says gzip."""
+    """Whether a file is compressed by gzip, by its name."""
     return path.suffix.lower() == ".gz"
 
 
 @contextmanager
 def open_bytes(path: Path) -> Iterator[IO[bytes]]:
-    """Opens a file for reading, decompressed where its name ends in `.gz`."""
+    """Opens a file for reading; decompresses it if its name ends in `.gz`."""
     if is_compressed(path):
         with gzip.open(path, "rb") as unpacked:
             yield unpacked  # type: ignore[misc]  # GzipFile reads as IO[bytes] does
@@ -71,7 +71,7 @@ def open_bytes(path: Path) -> Iterator[IO[bytes]]:
 
 
 def reading_failed(path: Path, error: Exception, what: str = CORPUS_FILE) -> Damage:
-    """What an exception says that came while a file was opened or read."""
+    """Explains an exception from opening or reading a file."""
     if isinstance(error, gzip.BadGzipFile) and not _begins_as_gzip(path):
         return Damage(f"{what} {path} ends in .gz but is not a gzip file")
     if isinstance(error, gzip.BadGzipFile | EOFError | zlib.error):
@@ -86,18 +86,18 @@ def _begins_as_gzip(path: Path) -> bool:
 
 
 READING_ERRORS = (OSError, EOFError, zlib.error)
-"""What reading a file raises, compressed or not."""
+"""Exceptions from reading a file, compressed or not."""
 
 
 def read_lines(path: Path, what: str = CORPUS_FILE) -> Iterator[Line | Damage]:
     """Yields the lines of a text file (UTF-8, with or without a byte order mark; any line ends).
 
-    A line that is not UTF-8 is a `Damage`. So is a file that cannot be read on, or that is no text at all;
-    nothing follows then.
+    A line that is not UTF-8 is a `Damage`. If the rest of the file cannot be read, or the file is not text,
+    the last item is a `Damage`.
 
     Args:
         path: The file.
-        what: What the file is, for messages.
+        what: Name of the file in messages.
     """
     try:
         with open_bytes(path) as stream:
@@ -111,8 +111,8 @@ def decode_lines(stream: IO[bytes], name: str, compressed: bool = False) -> Iter
 
     Args:
         stream: A `BufferedReader` or a `GzipFile`.
-        name: What it is of, for messages.
-        compressed: The stream decompresses a gzip file.
+        name: Its name in messages.
+        compressed: Whether the stream decompresses a gzip file.
     """
     head = stream.peek(_HEAD)[:_HEAD]  # type: ignore[attr-defined]
     damage = _not_text(name, head, compressed)
@@ -140,13 +140,13 @@ def decode_lines(stream: IO[bytes], name: str, compressed: bool = False) -> Iter
 
 
 def _without_ends(text: str) -> list[str]:
-    """A line without its end; several where old Macintosh line ends are inside."""
+    """A line without its end; several lines if it has old Macintosh line ends."""
     text = text.removesuffix("\n").removesuffix("\r")
     return text.split("\r") if "\r" in text else [text]
 
 
 def _not_text(name: str, head: bytes, compressed: bool) -> Damage | None:
-    """Recognises what is no UTF-8 text by its first bytes."""
+    """Recognises files that are not UTF-8 text by their first bytes."""
     encoding = _UTF_32.get(head[:4]) or _UTF_16.get(head[:2]) or _unmarked(head)
     if encoding:
         return Damage(
@@ -159,7 +159,7 @@ def _not_text(name: str, head: bytes, compressed: bool) -> Damage | None:
 
 
 def _unmarked(head: bytes) -> str | None:
-    """UTF-16 without a mark: every other byte of Latin letters, spaces and digits is zero."""
+    """Recognises UTF-16 without a byte order mark: every other byte of Latin text is zero."""
     even, odd = head[0::2], head[1::2]
     for zeros, others, name in ((odd, even, "UTF-16LE"), (even, odd, "UTF-16BE")):
         if len(zeros) > 1 and zeros.count(0) > len(zeros) // 2 and not others.count(0):

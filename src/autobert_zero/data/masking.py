@@ -1,4 +1,4 @@
-"""Masked language modelling batches (BERT): 15 % of the tokens, 80 / 10 / 10, drawn again each time."""
+"""Batches for masked language modelling (BERT): 15 % of the tokens, 80 / 10 / 10, redrawn every time."""
 
 from dataclasses import dataclass, replace
 
@@ -14,20 +14,20 @@ from autobert_zero.data.splits import Sequences
 MASKED_SHARE = 0.15
 
 _LONGEST_WORD = 16
-"""Tokens of a word that is masked whole even where that is more than 15 % of its sequence."""
+"""Maximum tokens of a word that is masked whole even if they are more than 15 % of its sequence."""
 
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """What masking needs to know of a tokenizer.
+    """The token ids of a tokenizer that masking needs.
 
     Attributes:
         size: Number of token ids.
         mask: Id of `[MASK]`.
         separator: Id of `[SEP]`, which ends a document.
         never: Ids that are never masked, and so never count in a loss: `[PAD]`, `[UNK]`, `[CLS]`, `[SEP]`.
-        continues: Ids of pieces that continue a word wherever they are (`##ing`); empty where ids do not
-            tell, see `Masking.needs_marks`.
+        continues: Ids of pieces that always continue a word (`##ing`); empty if ids do not show that, see
+            `Masking.needs_marks`.
     """
 
     size: int
@@ -38,7 +38,7 @@ class Vocabulary:
 
     @classmethod
     def of(cls, tokenizer: Tokenizer) -> "Vocabulary":
-        """Reads it off a tokenizer with BERT's special tokens."""
+        """The vocabulary of a tokenizer with BERT's special tokens."""
         vocabulary = tokenizer.get_vocab()
         never = tuple(vocabulary[token] for token in ("[PAD]", "[UNK]", "[CLS]", "[SEP]"))
         prefix = getattr(tokenizer.model, "continuing_subword_prefix", None)
@@ -57,9 +57,9 @@ class Masking:
     """How packed sequences become a batch.
 
     Attributes:
-        whole_words: Mask all pieces of a word or none.
-        next_sentence: Cut each sequence in two segments, and replace the second of half of them.
-        isolated: Documents of a sequence do not see each other, and each has positions from 0.
+        whole_words: Whether to mask all pieces of a word or none.
+        next_sentence: Whether to cut each sequence into two segments and replace half of the second ones.
+        isolated: Whether the documents of a sequence do not see each other, each with positions from 0.
     """
 
     whole_words: bool = False
@@ -67,22 +67,22 @@ class Masking:
     isolated: bool = False
 
     def needs_marks(self, vocabulary: Vocabulary) -> bool:
-        """Whether tokens that continue a word have to be marked when text is packed (`tokenise_batches`)."""
+        """Whether packing has to mark the tokens that continue a word, see `tokenise_batches`."""
         return self.whole_words and not vocabulary.continues
 
 
 @dataclass(frozen=True)
 class MaskedBatch:
-    """One step's input.
+    """The input of a step.
 
     Attributes:
-        ids: (B, n) token ids, masked.
-        rows: (m,) indices into B * n of the tokens to predict; m is the same for every full batch, but with
-            whole words.
-        labels: (m,) the tokens to predict.
-        segments: (B, n) segment ids; None where all is one segment.
-        order: (B,) 0 where the second segment follows the first, else 1; None without segments.
-        starts: (B, n) booleans, True where a document starts; None where all is one.
+        ids: (B, n) masked token ids.
+        rows: (m,) indices into B * n of the tokens to predict; m is the same for all full batches, except
+            with whole words.
+        labels: (m,) tokens to predict.
+        segments: (B, n) segment ids; None for a single segment.
+        order: (B,) 0 if the second segment follows the first, else 1; None without segments.
+        starts: (B, n) booleans, True where a document starts; None if documents are not isolated.
     """
 
     ids: Tensor
@@ -106,13 +106,13 @@ class MaskedBatch:
         return MaskedBatch(self.ids[start:stop], rows, labels, *rest)
 
     def cut(self, length: int) -> "MaskedBatch":
-        """The same tokens in shorter sequences, which do not see each other.
+        """The same tokens in shorter, separate sequences.
 
         Args:
-            length: Tokens in each; divides n.
+            length: Tokens in a sequence; divides n.
 
         Raises:
-            ValueError: The batch has segments or documents, whose bounds the cuts would not respect.
+            ValueError: The batch has segments or isolated documents, which the cuts would split.
         """
         if self.segments is not None or self.starts is not None:
             raise ValueError("a batch with segments or isolated documents cannot be cut")
@@ -129,11 +129,11 @@ def mask_batch(
     """Masks a batch of packed sequences.
 
     Args:
-        random: The source of every choice.
+        random: Source of all random choices.
         rows: (B, n) token ids, as `tokenise_batches` packs them.
-        vocabulary: The tokenizer's.
-        masking: How; None is BERT's masking without next sentences.
-        spare: (n,) ids of another sequence: the second segment of a batch of one, where it does not follow.
+        vocabulary: Vocabulary of the tokenizer.
+        masking: How to mask; None is BERT's masking without next sentences.
+        spare: (n,) ids of another sequence, which replaces the second segment in a batch of one.
     """
     masking = masking or Masking()
     packed: NDArray[np.int64] = rows.astype(np.int64)
@@ -162,28 +162,30 @@ def mask_batch(
 
 
 def _choose_tokens(random: np.random.Generator, allowed: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """15 % of the tokens of each sequence, as sorted indices into B * n."""
+    """Chooses 15 % of the tokens of each sequence, as sorted indices into B * n."""
     batch, tokens = allowed.shape
-    # The smallest of random numbers are a uniform choice; what must not be masked comes last.
+    # The smallest random numbers are a uniform choice; tokens that must not be masked come last.
     drawn = np.where(allowed, random.random(allowed.shape), 2.0)
     order = np.argsort(drawn, axis=1)[:, : _masked_count(tokens)]  # (B, count)
     positions = (order + np.arange(batch)[:, None] * tokens).reshape(-1)  # (B * count,)
-    return np.sort(positions[allowed.reshape(-1)[positions]])
+    flat = allowed.reshape(-1)  # (B * n,)
+    return np.sort(positions[flat[positions]])
 
 
 def _choose_words(
     random: np.random.Generator, continues: NDArray[np.bool_], allowed: NDArray[np.bool_]
 ) -> NDArray[np.int64]:
-    """Words until 15 % of the tokens of each sequence are reached, as sorted indices into B * n.
+    """Chooses words up to 15 % of the tokens of each sequence, as sorted indices into B * n.
 
-    Tokens of runs longer than that, than 16 and than half of the sequence are masked one by one: in a script
-    without spaces, or in a sequence of nucleotides, they are no words.
+    Runs longer than that, and than 16 tokens or half of the sequence, are masked token by token: in scripts
+    without spaces and in sequences of nucleotides they are no words.
     """
     batch, tokens = allowed.shape
     begins = ~continues | ~allowed
     begins[:, 0] = True
-    run = np.cumsum(begins).reshape(batch, tokens) - 1  # numbered over all rows
-    begins |= np.bincount(run.reshape(-1))[run] > max(_masked_count(tokens), min(_LONGEST_WORD, tokens // 2))
+    run = np.cumsum(begins).reshape(batch, tokens) - 1  # (B, n), numbered over all rows
+    lengths = np.bincount(run.reshape(-1))  # (runs,)
+    begins |= lengths[run] > max(_masked_count(tokens), min(_LONGEST_WORD, tokens // 2))
     word = np.cumsum(begins, axis=1) - 1  # (B, n): the number of the word in its sequence
     drawn = np.take_along_axis(random.random(allowed.shape), word, axis=1)  # one number for all of a word
     drawn = np.where(allowed, drawn, 2.0)
@@ -201,21 +203,21 @@ def _two_segments(
     separator: int,
     spare: Sequences | None = None,
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-    """Cuts `[CLS] text [SEP]` into `[CLS] a [SEP] b [SEP]`; in half of the sequences b is another's.
+    """Cuts `[CLS] text [SEP]` into `[CLS] a [SEP] b [SEP]`; in half of the sequences b is from another one.
 
-    The cut is after a paragraph of the middle half of the sequence where one ends there, else anywhere in it.
+    The cut is in the middle half of the sequence: at the end of a paragraph if there is one, else anywhere.
     """
     batch, tokens = ids.shape
     places = np.arange(tokens)
     middle = (places >= tokens // 4) & (places < 3 * tokens // 4)
     ends = (ids == separator) & middle
     wish = np.where(ends, 1.0, np.where(middle, 0.0, -1.0)) + random.random(ids.shape) / 2
-    cut = wish.argmax(axis=1)[:, None]  # (B, 1): where the [SEP] after a is
+    cut = wish.argmax(axis=1)[:, None]  # (B, 1): the place of the [SEP] after a
     order = random.integers(2, size=(batch,))
     if batch == 1 and spare is None:
         order[:] = 0  # there is no other sequence
     ended = np.take_along_axis(ids == separator, cut, axis=1)
-    # Where no paragraph ends at the cut, the [SEP] is put in, and b begins with the token that was there.
+    # Where no paragraph ends at the cut, a [SEP] is inserted, and b begins with the token that was there.
     source = np.where(places > cut, places - ~ended, places)  # (B, n)
     source[:, -1] = tokens - 1
     others = np.where(order == 1, (np.arange(batch) + random.integers(1, max(batch, 2), batch)) % batch, 0)

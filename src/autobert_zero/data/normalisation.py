@@ -1,4 +1,4 @@
-"""How text is normalised before it is split into tokens, and the characters that it is made of."""
+"""Normalisation of text before it is split into tokens, and counts of its characters."""
 
 import unicodedata
 from collections.abc import Mapping
@@ -22,12 +22,12 @@ SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 
 @dataclass(frozen=True)
 class Spelling:
-    """How a tokenizer is to spell text.
+    """How a tokenizer spells text.
 
     Attributes:
         kind: `wordpiece`, `bpe`, `unigram`, `character`, or `auto`.
-        cased: Keep upper and lower case apart; None: only WordPiece folds case.
-        strip_accents: Drop the accents of Latin, Greek and Cyrillic letters.
+        cased: Whether to distinguish upper and lower case; None: all kinds do but WordPiece.
+        strip_accents: Whether to drop the accents of Latin, Greek and Cyrillic letters.
     """
 
     kind: str = "auto"
@@ -36,16 +36,16 @@ class Spelling:
 
     @property
     def folds_case(self) -> bool:
-        """Whether text is lower-cased, for a kind that is chosen."""
+        """Whether text is lower-cased; not for the kind `auto`."""
         return self.kind == "wordpiece" if self.cased is None else not self.cased
 
 
 @dataclass(frozen=True)
 class Survey:
-    """What a text is made of.
+    """The characters of a text.
 
     Attributes:
-        counts: How often each character occurs, after Unicode's canonical composition.
+        counts: Number of occurrences of each character, after Unicode's canonical composition.
         paragraphs: Number of paragraphs.
     """
 
@@ -57,12 +57,12 @@ class Survey:
         """Upper bound of the number of runs of characters without a space."""
         return self.paragraphs + sum(n for c, n in self.counts.items() if c.isspace())
 
-    def through(self, normalizer: normalizers.Normalizer) -> dict[str, int]:
-        """The counts of the characters after a normalizer, without spaces."""
+    def through(self, normalizer: normalizers.Normalizer, spaces: bool = False) -> dict[str, int]:
+        """The counts of the characters after a normalizer, with or without spaces."""
         counts: dict[str, int] = {}
         for character, count in self.counts.items():
             for each in normalizer.normalize_str(character):
-                if not each.isspace():
+                if spaces or not each.isspace():
                     counts[each] = counts.get(each, 0) + count
         return counts
 
@@ -80,7 +80,7 @@ def survey(corpus: Corpus) -> Survey:
 
 
 def unicode_composition(spelling: Spelling) -> list[normalizers.Normalizer]:
-    """One spelling for what Unicode can spell in two ways, and accents dropped where asked for."""
+    """Composes what Unicode can spell in two ways, and drops accents if asked for."""
     if not spelling.strip_accents:
         return [normalizers.NFC()]
     accents = Regex(r"(?<=[\p{Latin}\p{Greek}\p{Cyrillic}])\p{Mn}+")
@@ -88,6 +88,6 @@ def unicode_composition(spelling: Spelling) -> list[normalizers.Normalizer]:
 
 
 def plain_normalizer(spelling: Spelling) -> normalizers.Normalizer:
-    """Composition, and lower case where it is asked for; every other character stays."""
+    """Composes characters and lower-cases them if asked for."""
     lower = [normalizers.Lowercase()] if spelling.folds_case else []
     return normalizers.Sequence([*unicode_composition(spelling), *lower])

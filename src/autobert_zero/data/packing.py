@@ -1,4 +1,4 @@
-"""Tokenised once: a corpus as fixed-length sequences in a memory-mapped file."""
+"""Packs a corpus into sequences of token ids of one length, in a memory-mapped file."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -17,14 +17,14 @@ from autobert_zero.errors import counted
 
 _SAMPLED = 16_384
 _SPACES = (" ", "\u2581", "\u0120")
-"""A space as characters, SentencePiece and byte-level tokenizers spell it."""
+"""How character, SentencePiece and byte-level tokenizers spell a space."""
 
 CONTINUES = 1 << 31
-"""Bit of a packed token that continues a word."""
+"""Bit that marks a packed token that continues a word."""
 
 UNKNOWN_LIMIT = 0.1
-"""Share of `[UNK]` among the tokens above which text is refused: a sequence of 128 then has a dozen holes,
-mostly where the meaning is."""
+"""Share of `[UNK]` among the tokens above which text is refused: a sequence of 128 would have a dozen holes,
+mostly in words that carry meaning."""
 
 
 def pack(
@@ -43,17 +43,16 @@ def pack(
         corpus: The text.
         tokenizer: With BERT's special tokens.
         length: n, tokens in a sequence.
-        at_least: Number of sequences needed.
+        at_least: Minimum number of sequences.
         watch: Called with the progress.
-        words: Mark the tokens that continue a word, see `tokenise_batches`.
+        words: Whether to mark the tokens that continue a word, see `tokenise_batches`.
 
     Returns:
         A `.npy` file of (N, n) token ids.
 
     Raises:
-        CorpusError: There are fewer than `at_least` sequences, or the tokenizer cannot spell the text;
-            nothing is written then.
-        CacheError: The result cannot be kept.
+        CorpusError: There are too few sequences, or the tokenizer cannot spell the text; nothing is written.
+        CacheError: The cache cannot be written.
     """
     recipe = f"{corpus.identity}\n{tokenizer.to_str()}\n{length}" + "\nwords" * words
     path = cache_path(recipe, ".npy", __file__)
@@ -74,7 +73,7 @@ def _whole(path: Path, length: int) -> Sequences:
     """The sequences of a cached file.
 
     Raises:
-        ValueError: It is damaged.
+        ValueError: The file is damaged.
     """
     sequences: Sequences = np.load(path, mmap_mode="r")
     if sequences.ndim != 2 or sequences.shape[1] != length or sequences.dtype.kind != "u":
@@ -120,7 +119,7 @@ def check_unknown(corpus: Corpus, tokenizer: Tokenizer, sequences: Sequences) ->
 
 
 def unknown_share(sequences: Sequences, tokenizer: Tokenizer) -> float:
-    """The share of `[UNK]` among the tokens of text, of up to 16,384 sequences spread over all."""
+    """The share of `[UNK]` among the tokens of text, in up to 16,384 sequences spread over all."""
     sample = sequences[spread(len(sequences), _SAMPLED)].astype(np.int64) & ~CONTINUES
     vocabulary = tokenizer.get_vocab()
     bounds = np.isin(sample, [vocabulary[token] for token in ("[PAD]", "[CLS]", "[SEP]")])
@@ -131,7 +130,7 @@ def _unknown_words(corpus: Corpus, tokenizer: Tokenizer) -> list[str]:
     """The most frequent strings of the first paragraphs that become `[UNK]`."""
     batch = next(corpus.batches(unwatched), [])
     unknown = tokenizer.token_to_id("[UNK]")
-    found = Counter(
+    counts = Counter(
         text[start:end]
         for text, encoding in zip(
             batch, _text_only(tokenizer).encode_batch(batch, add_special_tokens=False), strict=True
@@ -139,11 +138,11 @@ def _unknown_words(corpus: Corpus, tokenizer: Tokenizer) -> list[str]:
         for token, (start, end) in zip(encoding.ids, encoding.offsets, strict=True)
         if token == unknown
     )
-    return [text if len(text) <= 20 else f"{text[:20]}..." for text, _ in found.most_common(3)]
+    return [text if len(text) <= 20 else f"{text[:20]}..." for text, _ in counts.most_common(3)]
 
 
 def _text_only(tokenizer: Tokenizer) -> Tokenizer:
-    """A copy that turns all text into tokens of text: none cut off, added, or read as a special token."""
+    """A copy that encodes plain text only: without truncation, padding or special tokens."""
     copy = Tokenizer.from_str(tokenizer.to_str())
     copy.no_truncation()
     copy.no_padding()
@@ -157,18 +156,17 @@ def tokenise_batches(
     """Packs paragraphs into sequences `[CLS] ... [SEP]` of (N, length) token ids.
 
     Args:
-        batches: The paragraphs, batch after batch; those without tokens are left out.
-        tokenizer: With BERT's special tokens.
+        batches: Batches of paragraphs; those without tokens are left out.
+        tokenizer: A tokenizer with BERT's special tokens.
         length: n.
-        words: Set the bit `CONTINUES` of each token that continues the word of the token before it, as the
-            tokenizer splits text into words.
+        words: Whether to set the bit `CONTINUES` of each token that continues the word of the previous token.
     """
     vocabulary = tokenizer.get_vocab()
     cls, sep = vocabulary["[CLS]"], vocabulary["[SEP]"]
     kind = np.uint32 if words or max(vocabulary.values()) >= 1 << 16 else np.uint16
     encoder = _text_only(tokenizer)
-    encode = encoder.encode_batch if words else encoder.encode_batch_fast  # the fast one knows no words
-    # Many tokenizers do not split at spaces, but begin a word's first piece with a mark for the space.
+    encode = encoder.encode_batch if words else encoder.encode_batch_fast  # the fast one returns no words
+    # Many tokenizers do not split at spaces, but mark the space at the start of a word's first piece.
     starts = frozenset(number for piece, number in vocabulary.items() if piece.startswith(_SPACES))
     parts = []
     for batch in batches:
@@ -189,7 +187,7 @@ def tokenise_batches(
 
 
 def _continues(ids: Sequence[int], words: Sequence[int | None], starts: frozenset[int]) -> NDArray[np.bool_]:
-    """Which tokens, from the second on, continue the word of the token before."""
+    """Which tokens, from the second on, continue the word of the previous token."""
     same = (
         word is not None and word == before and token not in starts
         for token, word, before in zip(ids[1:], words[1:], words, strict=False)

@@ -1,4 +1,4 @@
-"""From names to sequences: corpus, tokenizer and splits of a search or a pre-training."""
+"""Corpus, tokenizer and splits of a search or a pre-training, from their names in a config."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from autobert_zero.data.tokenizer import ChosenTokenizer, choose_tokenizer, keep
 from autobert_zero.shared_config import CorpusConfig
 
 Progress = Callable[[str, int, int], None]
-"""Called with the name of the work, how much is done, and how much it is in all."""
+"""Called with the name of the work, the amount done and the total."""
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class PreparedSplits:
     """A corpus as sequences of one length.
 
     Attributes:
-        splits: For training, validation and hold-out.
+        splits: Training, validation and held-out text.
         unknown_share: Share of `[UNK]` among the tokens.
     """
 
@@ -37,7 +37,7 @@ class PreparedText:
     Attributes:
         corpus: The text.
         chosen: Its tokenizer.
-        lengths: One for each length that was asked for.
+        lengths: The sequences of each requested length.
     """
 
     corpus: Corpus
@@ -53,15 +53,15 @@ def prepare_text(
     check: Callable[[Corpus], None] = lambda corpus: None,
     masking: Masking | None = None,
 ) -> PreparedText:
-    """Reads, tokenises and splits a corpus; what was done before is in the cache.
+    """Reads, tokenises and splits a corpus; results are cached.
 
     Args:
-        settings: Name the corpus and the tokenizer.
-        sizes: The length of sequences and the size of the largest batch, for each use of the text.
-        progress: What the user sees.
-        tokenizer: The one of an earlier run that goes on or is built on; None: what the settings say.
-        check: Called with the corpus before anything is made of it.
-        masking: How tokens will be masked; None: one by one.
+        settings: Settings of corpus and tokenizer.
+        sizes: For each use of the text, the length of sequences and the largest batch size.
+        progress: Called with the progress.
+        tokenizer: The tokenizer of an earlier run; None for that of the settings.
+        check: Called with the corpus before it is tokenised.
+        masking: How tokens will be masked; None masks single tokens.
 
     Raises:
         UserError: The corpus or the tokenizer cannot be used, or the cache cannot be written.
@@ -80,8 +80,8 @@ def prepare_text(
 
 
 def _sequences_for(batch_size: int) -> int:
-    """Sequences that a corpus needs for one batch of training.
+    """Minimum sequences of a corpus for one training batch.
 
-    Training has nine tenths, less a block; validation and hold-out have ten per cent.
+    Training gets nine tenths, less a block; validation and held-out text share a tenth.
     """
     return max(20, -(-batch_size * 10 // 9) + 2)

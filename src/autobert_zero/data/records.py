@@ -9,18 +9,17 @@ from pathlib import Path
 from typing import Any
 
 from autobert_zero.data.lines import READING_ERRORS, Damage, open_bytes, read_lines, reading_failed
-from autobert_zero.data.tables import named_cells, repeated, unique_pairs
+from autobert_zero.data.tables import LONGEST_FIELD, named_cells, repeated, unique_pairs
 from autobert_zero.errors import first_line
 
 Record = Mapping[str, Any]
 
 Reader = Callable[[Path, str | None], Iterator[Record | Damage]]
-"""Reads the records of a file; given a column, at least that one of each."""
+"""Reads the records of a file, given a column at least with that column."""
 
-_LONGEST_FIELD = 2**31 - 1  # of a table; the csv module's own limit is 128 KiB
 _DELIMITERS = ",;\t|"
 _QUOTED = re.compile('"[^"]*"')
-_ROWS = 1000  # of a parquet file, read at once
+_ROWS = 1000  # rows of a parquet file that are read at once
 
 
 def json_lines(path: Path, column: str | None) -> Iterator[Record | Damage]:
@@ -46,7 +45,7 @@ def json_file(path: Path, column: str | None) -> Iterator[Record | Damage]:
         yield reading_failed(path, error)
         return
     except (ValueError, RecursionError):
-        # Lines of JSON, or text that is damaged: reading by lines names the place.
+        # JSON lines, or damaged JSON, whose line the other reader names.
         yield from json_lines(path, column)
         return
     for number, record in enumerate(content if isinstance(content, list) else [content], start=1):
@@ -60,7 +59,7 @@ def _as_record(path: Path, place: str, record: Any) -> Record | Damage:
 
 
 def csv_file(path: Path, column: str | None) -> Iterator[Record | Damage]:
-    """A table with the names of its columns in the first line, separated by `,`, `;`, `|` or tabs."""
+    """A table with column names in the first line, separated by `,`, `;`, `|` or tabs."""
     return _table(path, None)
 
 
@@ -70,7 +69,7 @@ def tsv_file(path: Path, column: str | None) -> Iterator[Record | Damage]:
 
 
 def _table(path: Path, tab: str | None) -> Iterator[Record | Damage]:
-    csv.field_size_limit(_LONGEST_FIELD)
+    csv.field_size_limit(LONGEST_FIELD)
     damaged: list[Damage] = []
 
     def texts() -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""Several processes tokenise a block of text together, each its share."""
+"""Divides the tokenisation of a block of text over processes that train together."""
 
 from collections.abc import Sequence
 from datetime import timedelta
@@ -13,19 +13,19 @@ from autobert_zero.data.packing import tokenise_batches
 from autobert_zero.data.splits import Sequences
 
 SHARE = 1250
-"""Documents that are packed together. It does not depend on the number of processes, so neither do the
-sequences; what is left at the end of a share is dropped."""
+"""Number of documents that are packed together. It does not depend on the number of processes, so neither do
+the sequences; the remainder of a share is dropped."""
 
 PATIENCE = timedelta(hours=12)
-"""How long processes wait for each other; one may read or tokenise a slow corpus meanwhile."""
+"""Timeout of processes that wait for each other, since one may read or tokenise a slow corpus."""
 
 
 def tokenise_together(
     texts: Sequence[str], tokenizer: Tokenizer, length: int, words: bool = False
 ) -> Sequences:
-    """Packs documents into sequences (N, length) as `tokenise_batches` does, the same in every process.
+    """Packs documents into sequences (N, length) like `tokenise_batches`, the same in every process.
 
-    Where several processes train together, all of them have to call it with the same texts.
+    Processes that train together all have to call it with the same texts.
     """
     shares = [list(texts[start : start + SHARE]) for start in range(0, len(texts), SHARE)]
     together = distributed.is_available() and distributed.is_initialized()
@@ -42,7 +42,7 @@ def tokenise_together(
         counts[number] = len(rows)
     distributed.all_reduce(counts, group=_group_for_text())
     ends = counts.cumsum(0).tolist()
-    # Every process fills in its own rows, so that the sum over all processes is all rows.
+    # Every process fills in its own rows; the sum over all processes then has all rows.
     gathered = torch.zeros((ends[-1], length), dtype=torch.int64)  # (N, n)
     for number, rows in own.items():
         gathered[ends[number] - len(rows) : ends[number]] = torch.from_numpy(rows.astype(np.int64))
@@ -53,9 +53,9 @@ def tokenise_together(
 
 @cache
 def _group_for_text() -> "distributed.ProcessGroup":
-    """All processes, apart from the group that exchanges gradients.
+    """A group of all processes besides the one that exchanges gradients.
 
-    Where batches are prepared ahead, a thread tokenises while gradients are exchanged: in one group processes
-    might begin the two in different orders.
+    When batches are prepared ahead, a thread tokenises while gradients are exchanged; in a single group,
+    processes might start the two in different orders.
     """
     return distributed.new_group(backend="gloo", timeout=PATIENCE)

@@ -1,4 +1,4 @@
-"""The sequences of a corpus, on disk, and their division into training, validation and held-out text."""
+"""The sequences of a corpus on disk, split into training, validation and held-out text."""
 
 from dataclasses import dataclass
 from functools import cache
@@ -17,11 +17,11 @@ _LONGEST_BLOCK = 32
 
 @dataclass(frozen=True)
 class Split:
-    """Some of the sequences of a file; they stay on disk until they are taken.
+    """Some of the sequences of a file, read from disk when taken.
 
     Attributes:
         path: A `.npy` file of (N, n) token ids.
-        rows: Which of them, in order.
+        rows: Indices of the sequences, in order.
     """
 
     path: Path
@@ -31,7 +31,7 @@ class Split:
         return len(self.rows)
 
     def take(self, indices: NDArray[np.int64] | slice) -> Sequences:
-        """The sequences at these places of the part, (len(indices), n)."""
+        """The sequences at these indices of the split, (len(indices), n)."""
         return np.asarray(opened(self.path)[self.rows[indices]])
 
 
@@ -40,9 +40,9 @@ class Splits:
     """Disjoint parts of a corpus.
 
     Attributes:
-        train: 90 %.
-        validation: 5 %, scores candidates and chooses the winner.
-        holdout: 5 %, seen by neither; final figures are measured on it.
+        train: 90 %, for training.
+        validation: 5 %, which scores candidates and chooses the winner.
+        holdout: 5 %, for the final figures only.
     """
 
     train: Split
@@ -52,7 +52,7 @@ class Splits:
 
 @cache
 def opened(path: Path) -> Sequences:
-    """The (N, n) token ids of a file, on disk until they are taken."""
+    """The (N, n) token ids of a file, memory-mapped."""
     return np.load(path, mmap_mode="r")
 
 
@@ -65,8 +65,7 @@ def spread(count: int, limit: int) -> NDArray[np.int64]:
 def split(path: Path) -> Splits:
     """Splits by blocks of neighbouring sequences, spread over the whole corpus.
 
-    A cut at the end would test on another book; single sequences would test on the next line of the
-    training text.
+    The end of the corpus would be another book; single sequences would continue the training text.
     """
     count = len(opened(path))
     block = min(max(count // (20 * _HELD_OUT_EVERY), 1), _LONGEST_BLOCK)

@@ -1,4 +1,4 @@
-"""A corpus too large to prepare: read, tokenised and shuffled block by block while training."""
+"""Streams a corpus that is too large to prepare: reads, tokenises and shuffles it block by block."""
 
 import hashlib
 import logging
@@ -23,26 +23,26 @@ from autobert_zero.shared_config import CorpusConfig
 _LOG = logging.getLogger(__name__)
 
 _TOLERATED = 100
-"""Damaged records that are skipped, however few others there are."""
-_SAID = 10
-"""Damaged records that are named, in each pass."""
+"""Number of damaged records that are always skipped."""
+_LOGGED = 10
+"""Maximum number of damaged records that are logged per epoch."""
 
 BLOCK = 20_000
-"""Paragraphs that are tokenised and shuffled together."""
+"""Number of paragraphs that are tokenised and shuffled together."""
 
 _HASHED = 2**30
-"""Bytes of a corpus that are read for its digest: a second or two."""
+"""Maximum bytes of a corpus that are read for its digest: a second or two."""
 _PIECE = 2**18
-"""Bytes that are read at once for it."""
+"""Bytes that are read at once for the digest."""
 
 
 @dataclass
 class StreamPosition:
-    """Where in the stream a training is.
+    """The position of a training in the stream.
 
     Attributes:
-        turn: Number of the pass over the corpus.
-        block: Number of the block in it; the first block of the corpus is held out.
+        turn: Number of the epoch. (Checkpoints store these names.)
+        block: Number of the block in the epoch; block 0 is held out.
         step: The step whose batch was the first of the block.
     """
 
@@ -52,24 +52,24 @@ class StreamPosition:
 
 
 class StreamingBatches:
-    """Masked batches without end from a corpus that is read in passing.
+    """Endless masked batches from a streamed corpus.
 
-    The batches are a function of corpus, seed and step, and the same in every process. What is left of a
-    block after its last full batch is dropped.
+    The batches are a function of corpus, seed and step, the same in every process. The remainder of a block
+    after its last full batch is dropped.
 
     Attributes:
-        place: Where the batch that was yielded last is from; a checkpoint keeps it, so that going on needs
-            no tokenising of what was before.
+        place: Position of the last batch that was yielded; checkpoints keep it, so that a resumed training
+            does not tokenise earlier blocks again.
 
     Args:
-        source: What `open_corpus` accepts, except for the embedded corpus.
-        tokenizer: With BERT's special tokens.
-        vocabulary: The tokenizer's.
+        source: A corpus as `open_corpus` accepts it, except the embedded one.
+        tokenizer: A tokenizer with BERT's special tokens.
+        vocabulary: Vocabulary of the tokenizer.
         length: n.
         batch_size: B.
-        seed: The stream is a function of it.
+        seed: Seed of order and masks.
         masking: How sequences become a batch.
-        block: Paragraphs of a block.
+        block: Number of paragraphs in a block.
     """
 
     def __init__(
@@ -95,17 +95,17 @@ class StreamingBatches:
         self.place = StreamPosition()
 
     def starting(self, step: int) -> Iterator[MaskedBatch]:
-        """Yields the batches from a step on; `place` must be of that step or before it.
+        """Yields the batches from a step on, which `place` must not be beyond.
 
-        A thread tokenises a block while batches of the one before it are in use; when the generator is
-        closed, it ends after the block at which it is.
+        A thread tokenises the next block while batches of the current one are in use; when the generator is
+        closed, it finishes its block.
         """
         blocks = self._blocks(self.place)
         with ThreadPoolExecutor(1, "blocks") as thread:
             coming = thread.submit(next, blocks)
             while True:
                 place, rows = coming.result()
-                # No block is begun for the first batch of another: it may be all that is wanted.
+                # The first batch of a block does not start the next one: it may be the only one needed.
                 begun = False
                 order = np.random.default_rng((*self._seed, place.turn, place.block)).permutation(len(rows))
                 for start in range(0, len(rows) - self._size + 1, self._size):
@@ -123,20 +123,20 @@ class StreamingBatches:
                     coming = thread.submit(next, blocks)
 
     def _blocks(self, place: StreamPosition) -> Iterator[tuple[StreamPosition, Sequences]]:
-        """Yields the sequences (N, n) of each block from a place on, without end.
+        """Yields the sequences (N, n) of each block from a position on, without end.
 
         Raises:
-            CorpusError: No block of the corpus has enough for a batch.
+            CorpusError: No block of the corpus has enough text for a batch.
         """
         while True:
-            found, whole = False, place.block == 1
+            enough, whole = False, place.block == 1
             paragraphs = stream_documents(self._source, place.block * self._block)
             while texts := list(islice(paragraphs, self._block)):
                 rows = tokenise_together(texts, self._tokenizer, self._length, self._words)
-                found = found or len(rows) >= self._size
+                enough = enough or len(rows) >= self._size
                 yield place, rows
                 place = StreamPosition(place.turn, place.block + 1, place.step + len(rows) // self._size)
-            if whole and not found:
+            if whole and not enough:
                 raise CorpusError(
                     f"corpus {name_of(self._source)!r} has not enough text after its first {self._block:,} "
                     f"paragraphs for one batch of {self._size} x {self._length} tokens; train without "
@@ -146,13 +146,13 @@ class StreamingBatches:
 
 
 def first_block(source: str | CorpusConfig, block: int = BLOCK) -> Corpus:
-    """The first block of a corpus: what is held out, and what a tokenizer is trained on.
+    """The first block of a corpus, which is held out and which a tokenizer is trained on.
 
-    Its identity stands for the whole corpus: a digest of the block and of the sizes of all files. So does the
-    digest of its files, which sees changes further on.
+    Its identity stands for the whole corpus: a digest of the block and of the sizes of all files. The digest
+    of its files covers later blocks too.
 
     Raises:
-        CorpusError: It has no text.
+        CorpusError: The corpus has no text.
     """
     text = CorpusConfig(corpus=source) if isinstance(source, str) else source
     opened = open_parts(text, streaming=True)
@@ -171,12 +171,12 @@ def first_block(source: str | CorpusConfig, block: int = BLOCK) -> Corpus:
 
 
 def files_digest(files: Sequence[Path], limit: int = _HASHED) -> str:
-    """A digest of the sizes of files and of their bytes, or, where these are many, of pieces of them.
+    """A digest of the sizes and the bytes of files, or of samples of the bytes if there are many.
 
     Args:
         files: The files, in order; their names do not count.
-        limit: Bytes in all up to which every byte counts. Beyond it about as many are read, in pieces
-            that are spread evenly over all files laid end to end.
+        limit: Total bytes up to which every byte counts. Of more, about as many are read, in pieces spread
+            evenly over the concatenated files.
     """
     sizes = [file.stat().st_size for file in files]
     step = _PIECE * max(-(-sum(sizes) // limit), 1)
@@ -192,14 +192,14 @@ def files_digest(files: Sequence[Path], limit: int = _HASHED) -> str:
 
 
 def stream_documents(text: CorpusConfig, skip: int) -> Iterator[str]:
-    """Reads a corpus in passing. What is damaged is skipped and logged.
+    """Streams the documents of a corpus; damaged ones are skipped and logged.
 
     Args:
-        text: Names the corpus; not the embedded one.
-        skip: Documents to leave out at the beginning.
+        text: Settings of the corpus, which must not be the embedded one.
+        skip: Number of documents to leave out at the beginning.
 
     Raises:
-        CorpusError: It is missing, nothing of it can be read, or more than a hundredth is damaged.
+        CorpusError: The corpus is missing, unreadable, or more than a hundredth of it is damaged.
     """
     return _documents_after(text, open_parts(text, streaming=True), skip)
 
@@ -210,7 +210,7 @@ def _documents_after(text: CorpusConfig, opened: Parts, skip: int) -> Iterator[s
         for each in part():
             if isinstance(each, Damage):
                 damaged += 1
-                if damaged <= _SAID:
+                if damaged <= _LOGGED:
                     _LOG.warning("skipped: %s", each)
                 if damaged > max(_TOLERATED, number // 100):
                     raise CorpusError(
@@ -224,10 +224,10 @@ def _documents_after(text: CorpusConfig, opened: Parts, skip: int) -> Iterator[s
                     yield each
     if damaged and not number:
         raise CorpusError(last.message)
-    if damaged > _SAID:
+    if damaged > _LOGGED:
         _LOG.warning("skipped %s damaged records of %s", f"{damaged:,}", f"{number + damaged:,}")
 
 
 def held_out(corpus: Corpus, tokenizer: Tokenizer, length: int, words: bool = False) -> Sequences:
-    """The sequences of a first block, (N, n), packed by `tokenise_batches`."""
+    """The sequences (N, n) of a first block, packed by `tokenise_batches`."""
     return tokenise_batches([list(corpus.paragraphs)], tokenizer, length, words)

@@ -1,7 +1,7 @@
-"""Tables of examples: .jsonl, .csv and .tsv files, read line by line, each example with its line.
+"""Tables of examples: .jsonl, .csv and .tsv files, read line by line, each example with its line number.
 
-Read here and not by a library because every error has to name its line, and because GLUE's own .tsv files
-have quotes that quote nothing.
+They are not read by a library because every error names its line, and because quotes in GLUE's own .tsv files
+are plain characters.
 """
 
 import csv
@@ -14,11 +14,12 @@ from typing import Any
 from autobert_zero.data.lines import Damage, Line, read_lines
 from autobert_zero.errors import UserError, counted
 
-_LONGEST_FIELD = 2**31 - 1  # of a table; the csv module's own limit is 128 KiB
+LONGEST_FIELD = 2**31 - 1
+"""Maximum characters of a cell; the csv module's default is 128 KiB."""
 
 Example = dict[str, Any]
 Examples = Iterator[tuple[int, Example]]
-"""Examples, each with the number of the line where it begins."""
+"""Examples, each with the number of its first line."""
 
 
 def read_json_lines(path: Path, lines: Iterable[str] | None = None) -> Examples:
@@ -26,7 +27,7 @@ def read_json_lines(path: Path, lines: Iterable[str] | None = None) -> Examples:
 
     Args:
         path: The file.
-        lines: What to read in its place, as of `read_whole_lines`; the path names them in messages.
+        lines: Lines to read instead, as `read_whole_lines` yields them; the path names them in messages.
 
     Raises:
         UserError: A line is not a JSON object, or repeats a key.
@@ -50,7 +51,7 @@ def read_csv(path: Path, lines: Iterable[str] | None = None) -> Examples:
 
     Args:
         path: The file.
-        lines: What to read in its place, as of `read_whole_lines`; the path names them in messages.
+        lines: As in `read_json_lines`.
 
     Raises:
         UserError: A row has another number of cells than the header, or a quote is out of place.
@@ -65,13 +66,13 @@ def read_tsv(
     skip_ragged: bool = False,
     lines: Iterable[str] | None = None,
 ) -> Examples:
-    """Reads a .tsv file, in which quotes are characters like others.
+    """Reads a .tsv file, in which quotes are plain characters.
 
     Args:
         path: The file.
-        header: Given the cells of the first line; returns the names of the columns if the file has no header.
-        skip_ragged: Leave rows with another number of cells than the header out.
-        lines: What to read in its place, as of `read_whole_lines`; the path names them in messages.
+        header: Called with the cells of the first line; returns column names if the file has no header.
+        skip_ragged: Whether to skip rows with another number of cells than the header.
+        lines: As in `read_json_lines`.
 
     Raises:
         UserError: A row has another number of cells than the header.
@@ -93,7 +94,7 @@ def read_whole_lines(path: Path) -> Iterator[str]:
     """Yields the lines of a UTF-8 file, each with a line feed, without a byte order mark.
 
     Raises:
-        UserError: The file is of another encoding, or binary; the message names the place and the remedy.
+        UserError: The file has another encoding or is binary; the message names place and remedy.
     """
     return whole_lines(read_lines(path, "file"))
 
@@ -102,7 +103,7 @@ def whole_lines(decoded: Iterable[Line | Damage]) -> Iterator[str]:
     """Yields the text of decoded lines, each with a line feed.
 
     Raises:
-        UserError: A line could not be decoded; the message names the place and the remedy.
+        UserError: A line could not be decoded; the message names place and remedy.
     """
     for line in decoded:
         if isinstance(line, Damage):
@@ -111,7 +112,7 @@ def whole_lines(decoded: Iterable[Line | Damage]) -> Iterator[str]:
 
 
 def listed_columns(example: Example) -> str:
-    """What columns an example has, for a message about one that is missing."""
+    """The columns of an example, for a message about a missing one."""
     columns = ", ".join(map(str, example))
     separator = next((mark for mark in ";\t,|" if mark in columns), None) if len(example) == 1 else None
     hint = "" if separator is None else f" (separated by {separator!r}? .csv means commas, .tsv tabs)"
@@ -119,7 +120,7 @@ def listed_columns(example: Example) -> str:
 
 
 def unique_pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """A JSON object of its pairs.
+    """A JSON object from its pairs.
 
     Raises:
         ValueError: A key is given twice.
@@ -148,7 +149,7 @@ def _given(lines: Iterable[str] | None, path: Path) -> Iterable[str]:
 
 def _numbered_rows(path: Path, reader: Any) -> Iterator[tuple[int, list[str]]]:
     """The rows that are not empty, each with the number of its first line."""
-    csv.field_size_limit(_LONGEST_FIELD)
+    csv.field_size_limit(LONGEST_FIELD)
     line = 1
     try:
         for row in reader:
@@ -162,7 +163,7 @@ def _numbered_rows(path: Path, reader: Any) -> Iterator[tuple[int, list[str]]]:
 def _named_rows(
     path: Path, names: Sequence[str], rows: Iterator[tuple[int, list[str]]], remedy: str
 ) -> Examples:
-    """The rows under the names of the columns."""
+    """The rows as dictionaries by column."""
     if (name := repeated(names)) is not None:
         raise UserError(f"{path} has two columns {name!r}")
     for line, row in rows:

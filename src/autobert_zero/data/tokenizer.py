@@ -18,11 +18,11 @@ from autobert_zero.sources import MissingSource, check_hub, find_local
 
 @dataclass(frozen=True)
 class ChosenTokenizer:
-    """A tokenizer, and where it is from.
+    """A tokenizer and its origin.
 
     Attributes:
-        tokenizer: With BERT's special tokens.
-        reason: Its kind and why it is of this kind, or its name; for people.
+        tokenizer: A tokenizer with BERT's special tokens.
+        reason: Its kind and the reason for it, or its name, for messages.
         trained: Whether it was trained on the corpus.
     """
 
@@ -41,13 +41,13 @@ def train_tokenizer(
 def choose_tokenizer(
     settings: CorpusConfig, corpus: Corpus, watch: Watch = unwatched, kept: Tokenizer | None = None
 ) -> ChosenTokenizer:
-    """The tokenizer of an earlier run, the one that settings name, or one that is trained on the corpus.
+    """The tokenizer of an earlier run, that of the settings, or one trained on the corpus.
 
     Args:
-        settings: The section of a config.
+        settings: Settings of corpus and tokenizer.
         corpus: The text.
         watch: Called with the progress of training.
-        kept: The one of an earlier run that goes on or is built on.
+        kept: Tokenizer of an earlier run.
 
     Raises:
         TokenizerError: It cannot be loaded or trained.
@@ -67,7 +67,7 @@ def choose_tokenizer(
 def keep_tokenizer(chosen: ChosenTokenizer, settings: CorpusConfig, corpus: Corpus) -> None:
     """Caches a trained tokenizer: training takes about half a minute for 60 MB.
 
-    A step of its own, for when the corpus has proved to be of use.
+    A separate step, to be called when the corpus has proved usable.
     """
     path = _place(settings, corpus)
     if chosen.trained and read_cached(path, _read_chosen) is None:
@@ -82,7 +82,7 @@ def _read_chosen(path: Path) -> ChosenTokenizer:
 
 
 def _place(settings: CorpusConfig, corpus: Corpus) -> Path:
-    # Modules that training is spread over have to be listed here.
+    # All modules that training uses.
     recipe = f"{corpus.identity}\n{settings.vocab_size}\n{_spelling(settings)}"
     sources = (kinds, normalisation, wordpiece, byte_level, characters)
     return cache_path(recipe, ".tokenizer.json", __file__, *(str(each.__file__) for each in sources))

@@ -9,10 +9,10 @@ from autobert_zero.data.corpus import Corpus, Watch
 from autobert_zero.data.normalisation import SPECIAL_TOKENS, Spelling, Survey, unicode_composition
 
 _LONGEST_WORD = 100
-"""Characters of a word that WordPiece looks at as a whole; it would give up on longer ones."""
+"""Maximum characters of a word; longer ones are split, since WordPiece would give up on them."""
 
 _RARE_SHARE = 0.0005
-"""Share of the characters of a text that may be left out of the alphabet (as SentencePiece does)."""
+"""Share of the characters of a text that may be left out of the alphabet (as in SentencePiece)."""
 
 
 def train_wordpiece(
@@ -20,10 +20,9 @@ def train_wordpiece(
 ) -> Tokenizer:
     """WordPiece with BERT's splitting at spaces, punctuation and ideographs.
 
-    The library's own WordPiece trainer numbers `##` pieces in the order of a hash map, so it gives another
-    vocabulary in every process. Its pair-merging (BPE) trainer is deterministic: words get a start mark
-    that does not occur in the text, and afterwards a piece with the mark begins a word and a piece without
-    continues one.
+    The library's WordPiece trainer numbers `##` pieces in the order of a hash map, so that the vocabulary
+    differs between processes. Its BPE trainer is deterministic: words get a start mark that does not occur in
+    the text; then a piece with the mark begins a word, and a piece without it continues one.
     """
     normalizer = wordpiece_normalizer(spelling)
     splitter = pre_tokenizers.Sequence(
@@ -48,7 +47,7 @@ def train_wordpiece(
     pieces = [piece[1:] if piece.startswith(start) else f"##{piece}" for piece, _ in merged]
     alone = {f"##{character}" for character in alphabet if _stands_alone(character)}
     pieces = [piece for piece in pieces if piece and piece not in alone]
-    # Where few words leave room, characters that the alphabet has left out.
+    # If few words leave room, add characters that the alphabet left out.
     rest = [form for character in rare for form in _forms(character)]
     ordered = dict.fromkeys((*SPECIAL_TOKENS, *sorted(alphabet), *pieces, *rest))
     vocabulary = {piece: index for index, piece in enumerate(list(ordered)[:vocab_size])}
@@ -62,7 +61,7 @@ def train_wordpiece(
 
 
 def wordpiece_normalizer(spelling: Spelling) -> normalizers.Normalizer:
-    """BERT's, but one that keeps accents, vowel signs and joiners."""
+    """BERT's normalizer, except that accents, vowel signs and joiners are kept."""
     invisible = normalizers.Replace(Regex(r"[\x{ad}\x{200b}\x{feff}]"), "")
     split = normalizers.BertNormalizer(
         clean_text=False, strip_accents=False, lowercase=replace(spelling, kind="wordpiece").folds_case
@@ -71,10 +70,10 @@ def wordpiece_normalizer(spelling: Spelling) -> normalizers.Normalizer:
 
 
 def choose_alphabet(counts: Mapping[str, int], vocab_size: int) -> tuple[dict[str, int], dict[str, int]]:
-    """The characters that a WordPiece vocabulary holds, most frequent first, and those that it leaves out.
+    """The characters of a WordPiece vocabulary, most frequent first, and those that it leaves out.
 
-    Those that take up to a quarter of the vocabulary are in. Beyond that it takes more than one occurrence
-    in ten times as many characters as the vocabulary has tokens, until nearly all of the text is spelled.
+    The most frequent ones fill up to a quarter of the vocabulary. Beyond that, a character has to occur more
+    than once in ten times the size of the vocabulary, until nearly all of the text can be spelled.
     """
     ordered = dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
     room, total = vocab_size - len(SPECIAL_TOKENS), sum(counts.values())
@@ -91,12 +90,12 @@ def choose_alphabet(counts: Mapping[str, int], vocab_size: int) -> tuple[dict[st
 
 
 def _forms(character: str) -> tuple[str, ...]:
-    """A character as WordPiece spells it where it begins a word, and where it continues one."""
+    """A character as WordPiece spells it at the start of a word, and inside one."""
     return (character,) if _stands_alone(character) else (character, f"##{character}")
 
 
 def _stands_alone(character: str) -> bool:
-    """Whether BERT's splitting makes a word of this character wherever it is."""
+    """Whether BERT's splitting always makes a word of this character."""
     padded = _BERT_SPLITS.normalize_str(f"a{character}a")
     return len(_BERT_WORDS.pre_tokenize_str(padded)) > 1
 

@@ -8,16 +8,8 @@ from autobert_zero.export.sentences import sentence_length
 from autobert_zero.export.sources import Source
 from autobert_zero.export.training_notes import training_notes
 from autobert_zero.hf import AutoBertZeroConfig
-from autobert_zero.hf.auto import MODELS
+from autobert_zero.hf.auto import MODELS, PIPELINES
 from autobert_zero.minimal_pairs.results import accuracy_table, remarks
-
-_PIPELINES = {
-    "AutoModel": "feature-extraction",
-    "AutoModelForMaskedLM": "fill-mask",
-    "AutoModelForSequenceClassification": "text-classification",
-    "AutoModelForTokenClassification": "token-classification",
-    "AutoModelForQuestionAnswering": "question-answering",
-}
 
 
 def model_card(
@@ -38,7 +30,7 @@ def model_card(
     """
     model, config = source.model, source.model.config
     auto = next(auto.__name__ for auto, ours in MODELS.items() if type(model) is ours)
-    task = "sentence-similarity" if sentence_embeddings else _PIPELINES.get(auto)
+    task = "sentence-similarity" if sentence_embeddings else PIPELINES.get(auto)
     head = [
         "---",
         f"library_name: {'sentence-transformers' if sentence_embeddings else 'transformers'}",

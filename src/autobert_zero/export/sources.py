@@ -37,11 +37,11 @@ from autobert_zero.run_folder.names import (
 from autobert_zero.search.outputs import read_winner
 from autobert_zero.search_runs.folder import read_run_start
 
-_OF_PRETRAINING = ("steps", "tokens", "seed", "holdout_loss")
-"""What the card needs of a pre-training's summary."""
+_SUMMARY_FIELDS = ("steps", "tokens", "seed", "holdout_loss")
+"""Fields of a pre-training's summary that the card needs."""
 
-_OF_FINETUNING = ("task", "rate", "seeds", "mean")
-"""What the card needs of a fine-tuning's score."""
+_SCORE_FIELDS = ("task", "rate", "seeds", "mean")
+"""Fields of a fine-tuning's score that the card needs."""
 
 
 @dataclass(frozen=True)
@@ -152,7 +152,7 @@ def _pretraining(folder: Path) -> dict[str, Any] | None:
         return None
     summary = read_json(folder / SUMMARY)
     accuracy = () if "teacher" in summary else ("holdout_mlm_accuracy",)
-    needed = (*_OF_PRETRAINING, *accuracy)
+    needed = (*_SUMMARY_FIELDS, *accuracy)
     missing = [name for name in needed if not isinstance(summary.get(name), int | float)]
     if missing:
         raise UserError(f"{folder / SUMMARY} is damaged: it lacks {', '.join(missing)}")
@@ -165,7 +165,7 @@ def _finetuning(folder: Path) -> dict[str, Any] | None:
     if not (folder / FINETUNING.marker).exists() or not path.exists():
         return None
     score = read_json(path)
-    missing = [name for name in _OF_FINETUNING if name not in score]
+    missing = [name for name in _SCORE_FIELDS if name not in score]
     if missing or not isinstance(score["mean"], dict):
         raise UserError(f"{path} is damaged: it lacks {', '.join(missing) or 'means'}")
     return score

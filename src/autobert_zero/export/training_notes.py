@@ -11,15 +11,15 @@ def training_notes(source: Source) -> list[str]:
     """How a model was trained, as lines of Markdown."""
     summary, settings = source.summary, source.settings
     if source.score is not None:
-        return _finetuning(source.score)
+        return _finetuned_notes(source.score)
     if summary is None:
         return ["This was exported from a saved model, which does not say how it was trained."]
     if settings is None:
-        return [_pretraining(summary)]
+        return [_pretrained_notes(summary)]
     return _distilled(summary, settings) if "teacher" in summary else _from_scratch(summary, settings)
 
 
-def _pretraining(summary: Mapping[str, Any]) -> str:
+def _pretrained_notes(summary: Mapping[str, Any]) -> str:
     """A pre-training, on masked tokens or with a teacher."""
     length = f"for {summary['steps']:,} steps ({summary['tokens']:,} tokens), seed {summary['seed']}."
     if "teacher" in summary:
@@ -74,7 +74,7 @@ def _compared(summary: Mapping[str, Any]) -> list[str]:
     return ["", *comparison_table(summary), "", "Its layers:", "", "```", *layers, "```"]
 
 
-def _finetuning(score: dict[str, Any]) -> list[str]:
+def _finetuned_notes(score: dict[str, Any]) -> list[str]:
     """Task and scores of a fine-tuned model."""
     return [
         f"Fine-tuned on {score['task']}, peak rate {score['rate']:g}; these are the weights of the best seed "

@@ -7,21 +7,14 @@ from typing import Any
 
 import torch
 from torch import nn
-from transformers import (
-    AutoConfig,
-    AutoModel,
-    AutoTokenizer,
-    PreTrainedConfig,
-    PreTrainedTokenizerBase,
-)
+from transformers import AutoConfig, AutoModel, AutoTokenizer, PreTrainedConfig, PreTrainedTokenizerBase
 
 from autobert_zero.errors import UserError, first_line
 from autobert_zero.hf import AutoBertZeroConfig
 from autobert_zero.hf.configuration import POOLINGS
-from autobert_zero.hf.loading import check_folder, refuse_pickles
+from autobert_zero.hf.foreign import find_model
 from autobert_zero.run_folder import Input
 from autobert_zero.run_folder.digests import model_digest
-from autobert_zero.sources import check_hub, find_local
 
 DEFAULT_LENGTH = 128
 """Tokens of a sequence where nothing is asked for and the model has the positions."""
@@ -106,17 +99,7 @@ def open_model(source: str) -> Pretrained:
         UserError: There is no such model, it has no tokenizer, needs code of its own, or its tokenizer has
             tokens that it does not know.
     """
-    path = find_local(source, "model")
-    if path is None:
-        check_hub(source, "model", "model")
-    elif not path.is_dir():
-        raise UserError(f"{source} is a file; name the folder of a saved or exported model")
-    elif not (path / "config.json").is_file():
-        raise UserError(f"{source} is not a model: it has no config.json; export a run to get one")
-    else:
-        refuse_pickles(str(path), {})
-        check_folder(str(path), {})
-    place = str(path or source)
+    place = find_model(source)
     config = _from_pretrained(AutoConfig, place, f"{source} is not a model")
     tokenizer = _from_pretrained(
         AutoTokenizer,

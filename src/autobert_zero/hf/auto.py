@@ -25,6 +25,15 @@ MODELS = {
     AutoModelForMultipleChoice: heads.AutoBertZeroForMultipleChoice,
 }
 
+PIPELINES = {
+    "AutoModel": "feature-extraction",
+    "AutoModelForMaskedLM": "fill-mask",
+    "AutoModelForSequenceClassification": "text-classification",
+    "AutoModelForTokenClassification": "token-classification",
+    "AutoModelForQuestionAnswering": "question-answering",
+}
+"""The Hub's name for what a model does, by the Auto class that loads it."""
+
 
 def register() -> None:
     """Registers the configuration and every model; again is harmless."""

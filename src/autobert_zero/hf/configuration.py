@@ -10,14 +10,23 @@ from autobert_zero.encoder_config import ROTARY_BASE, TRUNK, EncoderConfig
 from autobert_zero.errors import UserError
 from autobert_zero.space import Backbone, SpaceError
 
-_SIZES = (
-    "vocab_size",
-    "hidden_size",
-    "num_attention_heads",
-    "intermediate_size",
-    "max_position_embeddings",
-    "type_vocab_size",
-)
+_SIZES = {
+    "vocab_size": "vocab_size",
+    "hidden_size": "width",
+    "num_attention_heads": "heads",
+    "intermediate_size": "feed_forward",
+    "max_position_embeddings": "max_positions",
+    "type_vocab_size": "token_types",
+}
+"""Names of `EncoderConfig` by those of Hugging Face, for the integer sizes."""
+
+_NAMES = {
+    **_SIZES,
+    "hidden_dropout_prob": "dropout",
+    "layer_norm_eps": "norm_epsilon",
+    **dict(zip(TRUNK, TRUNK, strict=True)),
+}
+"""The same for all settings."""
 
 _SHARES = ("hidden_dropout_prob", "classifier_dropout")
 """Dropouts, in [0, 1); None where the class says so."""
@@ -179,17 +188,7 @@ class AutoBertZeroConfig(PreTrainedConfig):
                 "heads; choose a multiple of num_attention_heads"
             )
         try:
-            return EncoderConfig(
-                vocab_size=self.vocab_size,
-                width=self.hidden_size,
-                heads=self.num_attention_heads,
-                feed_forward=self.intermediate_size,
-                max_positions=self.max_position_embeddings,
-                token_types=self.type_vocab_size,
-                dropout=self.hidden_dropout_prob,
-                norm_epsilon=self.layer_norm_eps,
-                **{name: getattr(self, name) for name in TRUNK},
-            )
+            return EncoderConfig(**{ours: getattr(self, name) for name, ours in _NAMES.items()})
         except (ValueError, TypeError) as error:
             raise UserError(f"config: {error}") from None
 
@@ -202,17 +201,8 @@ class AutoBertZeroConfig(PreTrainedConfig):
             sizes: Sizes and trunk.
             changes: Settings over them, under the names of Hugging Face.
         """
-        named = {
-            "vocab_size": sizes.vocab_size,
-            "hidden_size": sizes.width,
-            "num_attention_heads": sizes.heads,
-            "intermediate_size": sizes.inner,
-            "max_position_embeddings": sizes.max_positions,
-            "type_vocab_size": sizes.token_types,
-            "hidden_dropout_prob": sizes.dropout,
-            "layer_norm_eps": sizes.norm_epsilon,
-            **{name: getattr(sizes, name) for name in TRUNK},
-        }
+        named = {name: getattr(sizes, ours) for name, ours in _NAMES.items()}
+        named["intermediate_size"] = sizes.inner
         return cls(backbone=backbone.to_list(), **named | changes)
 
 

@@ -12,12 +12,11 @@ from autobert_zero.encoder_config import EncoderConfig
 from autobert_zero.errors import UserError, first_line
 from autobert_zero.files import read_json
 from autobert_zero.hf.configuration import AutoBertZeroConfig
+from autobert_zero.hf.foreign import find_model, read_config
 from autobert_zero.hf.from_bert import bert_config, from_bert
 from autobert_zero.hf.from_modernbert import from_modernbert, modernbert_config
 from autobert_zero.hf.heads import AutoBertZeroForMaskedLM
-from autobert_zero.hf.loading import check_folder, read_config, refuse_pickles
 from autobert_zero.hf.modeling import AutoBertZeroModel
-from autobert_zero.sources import check_hub, find_local
 from autobert_zero.space import Backbone
 
 
@@ -95,20 +94,12 @@ def open_encoder(source: str) -> PretrainedEncoder:
         UserError: There is no such model, it has pickled weights only, or it is of a type or has settings
             that our layers do not compute.
     """
-    path = find_local(source, "model")
-    if path is None:
-        check_hub(source, "model", "model")
-    elif not (path / "config.json").is_file():
-        raise UserError(f"{source} is not a model: it has no config.json")
-    else:
-        refuse_pickles(str(path), {})
-        check_folder(str(path), {})
-        if not any(Path(path).glob("*.safetensors")):
+    place = find_model(source)
+    if (path := Path(place)).is_dir():
+        if not any(path.glob("*.safetensors")):
             raise UserError(f"{source} has no weights (no model.safetensors)")
-        _encoder_kind(
-            source, read_json(path / "config.json").get("model_type")
-        )  # transformers may not know it
-    place = str(path or source)
+        # Before `transformers`, which may not know the type, reads it.
+        _encoder_kind(source, read_json(path / "config.json").get("model_type"))
     config = read_config(place)
     kind = _encoder_kind(source, config.model_type)
     if getattr(config, "is_decoder", False):

@@ -1,7 +1,6 @@
 """BERT checkpoints of `transformers` in the BERT backbone: the same outputs."""
 
 import os
-import re
 from collections.abc import Iterator
 
 import torch
@@ -12,31 +11,28 @@ from transformers import BertConfig, BertPreTrainedModel
 from autobert_zero.errors import UserError
 from autobert_zero.hf.auto import MODELS
 from autobert_zero.hf.configuration import AutoBertZeroConfig
-from autobert_zero.hf.loading import check_whole, read_config
+from autobert_zero.hf.foreign import load_whole, read_config, renamed
 from autobert_zero.hf.modeling import AutoBertZeroModel, AutoBertZeroPreTrainedModel
 
 _BY_BERT = {model.__name__.replace("AutoBertZero", "Bert"): model for model in MODELS.values()}
 
-_RENAMED = [
-    (re.compile(pattern), name)
-    for pattern, name in {
-        r"^bert\.": "encoder.",
-        r"embeddings\.word_embeddings\.": "embeddings.token.",
-        r"embeddings\.position_embeddings\.": "embeddings.position.",
-        r"embeddings\.token_type_embeddings\.": "embeddings.segment.",
-        r"embeddings\.LayerNorm\.": "embeddings.norm.",
-        r"encoder\.layer\.": "layers.",
-        r"attention\.self\.(query|key|value)\.": r"attention.projection.\1.",
-        r"attention\.output\.dense\.": "attention.output.",
-        r"attention\.output\.LayerNorm\.": "mixing_norm.",
-        r"intermediate\.dense\.": "feed_forward.up.",
-        r"(layers\.\d+)\.output\.dense\.": r"\1.feed_forward.down.",
-        r"(layers\.\d+)\.output\.LayerNorm\.": r"\1.output_norm.",
-        r"^cls\.predictions\.transform\.dense\.": "transform.",
-        r"^cls\.predictions\.transform\.LayerNorm\.": "norm.",
-        r"^cls\.(predictions\.)?": "",
-    }.items()
-]
+_RENAMED = {
+    r"^bert\.": "encoder.",
+    r"embeddings\.word_embeddings\.": "embeddings.token.",
+    r"embeddings\.position_embeddings\.": "embeddings.position.",
+    r"embeddings\.token_type_embeddings\.": "embeddings.segment.",
+    r"embeddings\.LayerNorm\.": "embeddings.norm.",
+    r"encoder\.layer\.": "layers.",
+    r"attention\.self\.(query|key|value)\.": r"attention.projection.\1.",
+    r"attention\.output\.dense\.": "attention.output.",
+    r"attention\.output\.LayerNorm\.": "mixing_norm.",
+    r"intermediate\.dense\.": "feed_forward.up.",
+    r"(layers\.\d+)\.output\.dense\.": r"\1.feed_forward.down.",
+    r"(layers\.\d+)\.output\.LayerNorm\.": r"\1.output_norm.",
+    r"^cls\.predictions\.transform\.dense\.": "transform.",
+    r"^cls\.predictions\.transform\.LayerNorm\.": "norm.",
+    r"^cls\.(predictions\.)?": "",
+}
 """BERT's names to ours, in order."""
 
 _STACKED = ("query", "key", "value")
@@ -92,11 +88,7 @@ def _load_bert(source: str, model_class: type[AutoBertZeroPreTrainedModel] | Non
         name = model_class.__name__.replace("AutoBertZero", "Bert")
     if name not in _BY_BERT:
         raise UserError(f"{source} holds a {name}; what can be loaded is one of {', '.join(_BY_BERT)}")
-    kind = getattr(transformers, name)
-    bert, info = kind.from_pretrained(
-        source, use_safetensors=True, output_loading_info=True, ignore_mismatched_sizes=True
-    )
-    check_whole(source, info)
+    bert: BertPreTrainedModel = load_whole(getattr(transformers, name), source)
     return bert
 
 
@@ -111,21 +103,9 @@ def bert_config(config: BertConfig) -> AutoBertZeroConfig:
         if given != value:
             raise UserError(f"the BERT backbone has {name} {value!r}, this one {given!r}")
     kept = (
-        "vocab_size",
-        "hidden_size",
-        "num_attention_heads",
-        "intermediate_size",
-        "max_position_embeddings",
-        "type_vocab_size",
-        "hidden_dropout_prob",
-        "classifier_dropout",
-        "layer_norm_eps",
-        "initializer_range",
-        "pad_token_id",
-        "tie_word_embeddings",
-        "id2label",
-        "label2id",
-        "problem_type",
+        *("vocab_size", "hidden_size", "num_attention_heads", "intermediate_size", "initializer_range"),
+        *("max_position_embeddings", "pad_token_id", "tie_word_embeddings", "id2label", "label2id"),
+        *("type_vocab_size", "hidden_dropout_prob", "classifier_dropout", "layer_norm_eps", "problem_type"),
     )
     return AutoBertZeroConfig(
         backbone=["softmax(scale(Q @ K.T)) @ V"] * config.num_hidden_layers,
@@ -137,8 +117,7 @@ def _renamed(state: dict[str, Tensor]) -> Iterator[tuple[str, Tensor]]:
     """Yields our parameters."""
     stacks: dict[str, dict[str, Tensor]] = {}
     for name, tensor in state.items():
-        for pattern, ours in _RENAMED:
-            name = pattern.sub(ours, name)
+        name = renamed(name, _RENAMED)
         before, projection, after = name.partition(".projection.")
         if projection:
             part, kind = after.split(".")

@@ -1,33 +1,29 @@
 """ModernBERT checkpoints of `transformers` with global attention only, in the rotary backbone."""
 
 import os
-import re
 
 import torch
 from transformers import ModernBertConfig, ModernBertForMaskedLM, ModernBertModel, ModernBertPreTrainedModel
 
 from autobert_zero.errors import UserError
 from autobert_zero.hf.configuration import AutoBertZeroConfig
+from autobert_zero.hf.foreign import load_whole, read_config, renamed
 from autobert_zero.hf.heads import AutoBertZeroForMaskedLM
-from autobert_zero.hf.loading import check_whole, read_config
 from autobert_zero.hf.modeling import AutoBertZeroModel, AutoBertZeroPreTrainedModel
 from autobert_zero.zoo import rotary
 
-_RENAMED = [
-    (re.compile(pattern), name)
-    for pattern, name in {
-        r"^model\.": "encoder.",
-        r"embeddings\.tok_embeddings\.": "embeddings.token.",
-        r"\.attn_norm\.": ".mixing_norm.",
-        r"\.attn\.Wqkv\.": ".attention.projection.",
-        r"\.attn\.Wo\.": ".attention.output.",
-        r"\.mlp_norm\.": ".output_norm.",
-        r"\.mlp\.Wi\.": ".feed_forward.up.",
-        r"\.mlp\.Wo\.": ".feed_forward.down.",
-        r"^head\.dense\.": "transform.",
-        r"^head\.norm\.": "norm.",
-    }.items()
-]
+_RENAMED = {
+    r"^model\.": "encoder.",
+    r"embeddings\.tok_embeddings\.": "embeddings.token.",
+    r"\.attn_norm\.": ".mixing_norm.",
+    r"\.attn\.Wqkv\.": ".attention.projection.",
+    r"\.attn\.Wo\.": ".attention.output.",
+    r"\.mlp_norm\.": ".output_norm.",
+    r"\.mlp\.Wi\.": ".feed_forward.up.",
+    r"\.mlp\.Wo\.": ".feed_forward.down.",
+    r"^head\.dense\.": "transform.",
+    r"^head\.norm\.": "norm.",
+}
 """ModernBERT's names to ours, in order. Q, K and V are one matrix in both, in this order."""
 
 _FIXED = {"hidden_activation": "gelu", "classifier_activation": "gelu", "decoder_bias": True}
@@ -65,11 +61,7 @@ def from_modernbert(
         raise UserError(f"{type(theirs).__name__} has no counterpart; there is one of {', '.join(kinds)}")
     config = modernbert_config(theirs.config)
     model = AutoBertZeroModel(config, False) if kind is AutoBertZeroModel else AutoBertZeroForMaskedLM(config)
-    state: dict[str, torch.Tensor] = {}
-    for name, tensor in theirs.state_dict().items():
-        for pattern, ours in _RENAMED:
-            name = pattern.sub(ours, name)
-        state[name] = tensor
+    state = {renamed(name, _RENAMED): tensor for name, tensor in theirs.state_dict().items()}
     segments = f"{'' if kind is AutoBertZeroModel else 'encoder.'}embeddings.segment.weight"
     state[segments] = torch.zeros(config.type_vocab_size, config.hidden_size)
     if kind is AutoBertZeroForMaskedLM:
@@ -84,10 +76,7 @@ def _load_modernbert(source: str) -> ModernBertPreTrainedModel:
         raise UserError(f"{source} holds a model of type {config.model_type}, not modernbert")
     masked = "ModernBertForMaskedLM" in (config.architectures or [])
     kind = ModernBertForMaskedLM if masked else ModernBertModel
-    model, info = kind.from_pretrained(
-        source, use_safetensors=True, output_loading_info=True, ignore_mismatched_sizes=True
-    )
-    check_whole(source, info)
+    model: ModernBertPreTrainedModel = load_whole(kind, source)
     return model
 
 

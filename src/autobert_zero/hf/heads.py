@@ -168,7 +168,7 @@ class AutoBertZeroForPreTraining(_LanguageModel):
         if labels is not None:
             losses.append(token_loss(logits, labels))
         if next_sentence_label is not None:
-            losses.append(F.cross_entropy(order, next_sentence_label.view(-1)))
+            losses.append(F.cross_entropy(order, next_sentence_label.view(-1)))  # labels (B,)
         return AutoBertZeroForPreTrainingOutput(
             loss=torch.stack(losses).sum() if losses else None,
             prediction_logits=logits,
@@ -292,7 +292,7 @@ class AutoBertZeroForMultipleChoice(_Classifier):
         """
         given = (input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds)
         choices = next(tensor.shape[1] for tensor in (input_ids, inputs_embeds) if tensor is not None)
-        inputs = [None if tensor is None else tensor.flatten(0, 1) for tensor in given]
+        inputs = [None if tensor is None else tensor.flatten(0, 1) for tensor in given]  # (B * choices, n)
         outputs = self.encoder(*inputs, return_dict=True, **extras)
         # (B * choices, 1) -> (B, choices)
         logits = self.classifier(self.dropout(outputs.pooler_output)).view(-1, choices)

@@ -1,18 +1,14 @@
-"""Checks around loading a checkpoint: what it is, and whether its weights are of the backbone.
+"""Checks around loading a checkpoint: what it is, and whether its weights are of the backbone."""
 
-The file is long because every way in which a checkpoint can be wrong has a line of its own for the user.
-"""
-
-import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError, safe_open
-from transformers import AutoConfig, PreTrainedConfig, __version__
+from transformers import PreTrainedConfig
 
-from autobert_zero.errors import UserError, first_line
+from autobert_zero.errors import UserError
 from autobert_zero.files import read_json
 from autobert_zero.space import Backbone, SpaceError
 
@@ -24,26 +20,6 @@ _SHOWN = 5
 
 class SizeError(UserError, RuntimeError):
     """Tensors of another size than the model's; a `RuntimeError` too, as in `transformers`."""
-
-
-def read_config(source: str) -> PreTrainedConfig:
-    """Reads the config of a model of `transformers`, of any type.
-
-    Args:
-        source: A folder or a name on the Hub.
-
-    Raises:
-        UserError: There is none, or this version of `transformers` cannot read it.
-    """
-    try:
-        config: PreTrainedConfig = AutoConfig.from_pretrained(source, trust_remote_code=False)
-    except UserError:
-        raise
-    except Exception as error:  # transformers raises many kinds
-        raise UserError(
-            f"transformers {__version__} cannot read the config of {source} ({first_line(error)})"
-        ) from None
-    return config
 
 
 def refuse_pickles(source: str, options: dict[str, Any]) -> None:
@@ -217,36 +193,6 @@ def check_encoder(source: str, info: dict[str, Any]) -> None:
     names = {*info["missing_keys"], *info["unexpected_keys"]}
     if any("embeddings." in name or "final_norm." in name for name in names):
         raise UserError(f"{source} holds weights of another encoder: {listed(tensor_differences(info))}")
-
-
-def check_whole(source: str, info: dict[str, Any]) -> None:
-    """Checks that a checkpoint of `transformers` has all of its embeddings and layers, and no more layers.
-
-    Args:
-        source: Where it is.
-        info: What loading reported about missing, unexpected and mismatched tensors.
-
-    Raises:
-        UserError: It has not; the message names each layer with the first of its tensors that do not fit.
-    """
-    wrong: dict[str, list[str]] = {}
-    unused = set(info["unexpected_keys"])
-    other = {name for name, *_ in info["mismatched_keys"]}
-    for text in tensor_differences(info):
-        name = text.partition(" ")[0]
-        layer = re.search(r"layers?\.(\d+)\.", name)
-        if layer:
-            wrong.setdefault(f"layer {int(layer[1]) + 1}", []).append(text)
-        elif name in other or (name not in unused and ("embeddings." in name or "final_norm." in name)):
-            wrong.setdefault("beside the layers", []).append(text)
-    if wrong:
-        places = [
-            f"{place}: {texts[0]}" + (f" and {len(texts) - 1} more" if len(texts) > 1 else "")
-            for place, texts in wrong.items()
-        ]
-        raise UserError(
-            f"the weights of {source} do not fit its config.json: {'; '.join(places)}; save or copy it again"
-        )
 
 
 def tensor_differences(info: dict[str, Any]) -> list[str]:

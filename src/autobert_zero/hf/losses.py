@@ -26,7 +26,8 @@ def span_loss(logits: Tensor, positions: Tensor) -> Tensor:
         positions: (B,); those past the sequence (the answer was truncated) do not count.
     """
     outside = logits.shape[1]
-    return F.cross_entropy(precise(logits), positions.flatten().clamp(0, outside), ignore_index=outside)
+    labels = positions.flatten().clamp(0, outside)  # (B,)
+    return F.cross_entropy(precise(logits), labels, ignore_index=outside)
 
 
 def classification_loss(logits: Tensor, labels: Tensor, problem: str | None) -> Tensor:
@@ -48,9 +49,9 @@ def classification_loss(logits: Tensor, labels: Tensor, problem: str | None) -> 
     logits = precise(logits)
     match problem:
         case "regression":
-            return F.mse_loss(logits.float(), labels.view(logits.shape).float())
+            return F.mse_loss(logits.float(), labels.view(logits.shape).float())  # (B, c) both
         case "single_label_classification":
-            return F.cross_entropy(logits, labels.flatten())
+            return F.cross_entropy(logits, labels.flatten())  # labels (B,)
         case "multi_label_classification":
             return F.binary_cross_entropy_with_logits(logits, labels.to(logits.dtype))
     raise UserError(f"unknown problem_type {problem!r}")

@@ -41,13 +41,8 @@ from autobert_zero.nn.encoder import Embeddings, final_norm, make_layers, run_la
 from autobert_zero.nn.heads import Pooler
 from autobert_zero.nn.layer import EncoderLayer
 
-_OF_DECODERS = {
-    "use_cache",
-    "head_mask",
-    "past_key_values",
-    "encoder_hidden_states",
-    "encoder_attention_mask",
-}
+_DECODERS = {"use_cache", "head_mask", "past_key_values", "encoder_hidden_states", "encoder_attention_mask"}
+"""Arguments of decoders, which tools pass to any model."""
 
 
 class AutoBertZeroPreTrainedModel(PreTrainedModel):
@@ -80,8 +75,8 @@ class AutoBertZeroPreTrainedModel(PreTrainedModel):
         return chosen
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Computes the model; arguments of decoders, which tools pass to any model, are left out if unset."""
-        for name in _OF_DECODERS & kwargs.keys():
+        """Computes the model; arguments of decoders are left out if unset."""
+        for name in _DECODERS & kwargs.keys():
             if kwargs.pop(name) is not None and name != "use_cache":
                 raise UserError(f"{type(self).__name__} is an encoder and takes no {name}; leave it out")
         return super().__call__(*args, **kwargs)

@@ -1,4 +1,4 @@
-"""The config of a pre-training: every setting, its default and its bounds."""
+"""The config of a pre-training: all settings with their defaults and bounds."""
 
 from pydantic import Field, field_validator, model_validator
 
@@ -135,12 +135,12 @@ class PretrainConfig(RunConfig):
 
     @property
     def positions(self) -> int:
-        """The longest sequence."""
+        """Tokens in the longest sequence."""
         return max(phase.length for phase in self.phases)
 
     @property
     def steps_differ(self) -> str | None:
-        """Why the steps of a phase are not alike enough to be captured; None where they are."""
+        """Why steps cannot be captured, since they differ too much; None if they can."""
         reasons = {
             "a teacher is learned from text by text": self.distil is not None,
             "isolated documents change the shapes of batches": self.text.isolated,
@@ -166,5 +166,5 @@ class PretrainConfig(RunConfig):
         return self.model.encoder_config(rows, self.model.max_positions or self.positions)
 
     def layers(self) -> Backbone:
-        """The backbone as such."""
+        """The parsed backbone."""
         return Backbone.from_list(list(self.backbone))

@@ -1,4 +1,4 @@
-"""What the folder of a pre-training holds: its config and, once it is finished, its summary."""
+"""The folder of a pre-training: its config and, once it is finished, its summary."""
 
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from autobert_zero.run_folder.names import SUMMARY
 from autobert_zero.settings import read_yaml, saved_config
 
 
-def read_config(out: Path) -> PretrainConfig:
+def read_pretrain_config(out: Path) -> PretrainConfig:
     """Reads the config of a pre-training, to resume it.
 
     Raises:

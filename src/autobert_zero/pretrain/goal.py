@@ -21,9 +21,9 @@ def make_goal(config: PretrainConfig, tokenizer: Tokenizer, device: torch.device
     """The goal that a config names.
 
     Args:
-        config: The whole config.
-        tokenizer: The student's.
-        device: Where the model is trained.
+        config: Config of the pre-training.
+        tokenizer: Tokenizer of the student.
+        device: Device to train on.
 
     Raises:
         UserError: The teacher cannot be used with this student.
@@ -46,11 +46,11 @@ def load_teacher(
     """Loads a teacher.
 
     Args:
-        encoder: The model.
-        settings: What is learned.
-        tokenizer: The teacher's and the student's.
+        encoder: The teacher's model.
+        settings: What students learn.
+        tokenizer: Tokenizer of teacher and student.
         positions: Tokens in the longest sequence.
-        width: Of the student.
+        width: Width of the student.
 
     Raises:
         UserError: The teacher cannot be used with this student.

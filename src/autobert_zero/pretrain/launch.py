@@ -1,4 +1,4 @@
-"""Several processes that train one model: who started them, and what Accelerate makes of it."""
+"""Several processes that train one model: how many a launcher started, and Accelerate's setup."""
 
 import os
 from typing import TYPE_CHECKING
@@ -13,22 +13,22 @@ if TYPE_CHECKING:
     from accelerate import Accelerator
 
 _COUNTS = ("WORLD_SIZE", "PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE")
-"""Where torchrun, `accelerate launch` and the kinds of mpirun write how many processes they start."""
+"""Where torchrun, `accelerate launch` and implementations of mpirun give the number of processes."""
 
 
 def launched(device: str) -> "Accelerator | None":
-    """Accelerate's view of the processes; None where there is one.
+    """Accelerate's view of the processes; None for a single process.
 
     Args:
-        device: As `find_device` takes it; on CPUs the processes talk over gloo.
+        device: Device as `find_device` takes it; on CPUs the processes communicate by gloo.
 
     Raises:
         UserError: The environment is inconsistent, Accelerate does not see the processes that were started,
-            or its configuration asks for what a pre-training cannot do.
+            or its configuration asks for something that a pre-training cannot do.
     """
     count = _started()
     if count < 2:
-        # Where it has neither GPUs nor MPI, `accelerate launch` sets these, for any number of processes.
+        # Without GPUs and MPI, `accelerate launch` sets these for any number of processes.
         if "ACCELERATE_USE_CPU" in os.environ and "MASTER_ADDR" in os.environ:
             raise UserError(
                 "accelerate launch started one process where several were asked for, as it does on CPUs; "
@@ -70,7 +70,7 @@ def launched(device: str) -> "Accelerator | None":
     if plugin is not None and plugin.fsdp_version != 2:
         raise UserError("a pre-training needs FSDP version 2; set fsdp_version: 2 in Accelerate's config")
     if plugin is not None and plugin.auto_wrap_policy is None:
-        # Layer by layer, so that one is gathered while another computes; else all weights are, at once.
+        # Layer by layer, so that one is gathered while another computes, not all weights at once.
         plugin.auto_wrap_policy = transformer_auto_wrap_policy
         plugin.transformer_cls_names_to_wrap = [EncoderLayer.__name__]
     return accelerator
@@ -81,7 +81,7 @@ def _torchrun(count: int | str) -> str:
 
 
 def _counts() -> dict[str, str]:
-    """The variables that say how many processes were started."""
+    """The variables that give the number of processes."""
     values = {name: os.environ.get(name, "").strip() for name in _COUNTS}
     return {name: text for name, text in values.items() if text}
 

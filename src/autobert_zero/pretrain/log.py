@@ -16,8 +16,8 @@ class Log:
     """Appends figures.
 
     Args:
-        folder: Of the training.
-        step: Steps done; what a run that was killed logged beyond them is dropped, it comes again.
+        folder: Folder of the training.
+        step: Number of steps done; lines of later steps, which a killed run left, are dropped.
     """
 
     def __init__(self, folder: Path, step: int) -> None:
@@ -49,12 +49,12 @@ class Log:
 
 
 class Meter:
-    """Losses and time since the last line of the log, and the time of all training.
+    """Losses and time since the last line of the log, and the total time of training.
 
-    A checkpoint keeps the state, so that the first line after a resume is that of an uninterrupted training.
+    Checkpoints keep its state, so that the first line after a resume equals that of an uninterrupted run.
 
     Attributes:
-        seconds: Of training so far, without evaluations and checkpoints.
+        seconds: Time of training so far, without evaluations and checkpoints.
     """
 
     def __init__(self) -> None:
@@ -64,7 +64,7 @@ class Meter:
         self._mark = time.perf_counter()
 
     def start(self) -> None:
-        """Begins to measure."""
+        """Starts the clock."""
         self._mark = time.perf_counter()
 
     def add(self, loss: float) -> None:
@@ -84,16 +84,16 @@ class Meter:
 
     @contextmanager
     def paused(self) -> Iterator[None]:
-        """Leaves the time of the block out."""
+        """Excludes the time of the block."""
         yield
         self._mark = time.perf_counter()
 
     def state(self) -> dict[str, Any]:
-        """What a checkpoint keeps."""
+        """The state that a checkpoint keeps."""
         return {"seconds": self.seconds, "losses": self._losses, "seconds_since_line": self._since_line}
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Goes on from the state of a checkpoint; older ones hold the time only."""
+        """Restores the state of a checkpoint; older ones hold only the time."""
         self.seconds = state["seconds"]
         self._losses = list(state.get("losses", ()))
         self._since_line = state.get("seconds_since_line", 0.0)
@@ -102,6 +102,16 @@ class Meter:
 def read_log(folder: Path) -> list[dict[str, float]]:
     """All figures, in order."""
     return [json.loads(line) for line in (folder / METRICS).read_text("utf-8").splitlines()]
+
+
+def logged(figures: Mapping[str, float]) -> dict[str, float]:
+    """Figures on validation text under their names in the log."""
+    return {"validation_loss" if name == "loss" else name: value for name, value in figures.items()}
+
+
+def in_words(figures: Mapping[str, float]) -> str:
+    """Figures on validation text as one line."""
+    return ", ".join(f"{name.replace('_', ' ')} {value:.4f}" for name, value in logged(figures).items())
 
 
 def _step(line: str) -> float:

@@ -1,4 +1,4 @@
-"""The model of a pre-training, new or from what it starts from, and the folder it ends in."""
+"""The model of a pre-training: its initial weights, and the folder of the result."""
 
 from pathlib import Path
 
@@ -15,14 +15,14 @@ from autobert_zero.pretrain.start import open_start
 
 
 def new_model(config: PretrainConfig, vocabulary: int) -> MaskedLM:
-    """A model with new weights, a function of the seed, over which those go that it starts from.
+    """A model with new weights, a function of the seed, where it does not start from others.
 
     Args:
-        config: The config.
+        config: Config of the pre-training.
         vocabulary: Number of token ids.
 
     Raises:
-        UserError: What it starts from is of other sizes, missing or damaged.
+        UserError: The weights that it starts from are of other sizes, missing or damaged.
     """
     torch.manual_seed(config.seed)
     kind = PreTraining if config.text.next_sentence else MaskedLM
@@ -35,7 +35,7 @@ def new_model(config: PretrainConfig, vocabulary: int) -> MaskedLM:
 
 
 def from_scratch(config: PretrainConfig) -> PretrainConfig:
-    """The same model without the weights that it starts from."""
+    """The same config with new weights only."""
     return config.model_copy(update={"start": None})
 
 
@@ -43,10 +43,10 @@ def save_model(config: PretrainConfig, weights: dict[str, Tensor], tokenizer: To
     """Writes a model and its tokenizer as `save_pretrained` does.
 
     Args:
-        config: Of the pre-training.
-        weights: By the names of the plain model.
+        config: Config of the pre-training.
+        weights: Trained weights, by the names of the plain model.
         tokenizer: The tokenizer.
-        out: The folder.
+        out: Folder to write to.
     """
     vocabulary = len(weights["encoder.embeddings.token.weight"])
     model = new_model(from_scratch(config), vocabulary)

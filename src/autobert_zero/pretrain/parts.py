@@ -1,11 +1,11 @@
-"""The parts of a pre-training, for an estimate of what it takes."""
+"""The stages of a pre-training, for an estimate of its time and memory."""
 
 from autobert_zero.estimate import TrainingStage
 from autobert_zero.pretrain.config import PretrainConfig
 
 
 def pretrain_parts(config: PretrainConfig, devices: int = 1) -> list[TrainingStage]:
-    """The phases of a pre-training, in the parts of a batch that one of several devices holds at once."""
+    """The phases of a pre-training, with the part of a batch that one of several devices computes at once."""
     return [
         TrainingStage(
             f"phase {number}",

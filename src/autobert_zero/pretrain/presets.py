@@ -57,4 +57,4 @@ PRESETS: dict[str, Callable[[Backbone], PretrainConfig]] = {
 }
 
 SIZED = frozenset(["base"])
-"""Presets that decide sizes and vocabulary: the backbone of a run is trained in theirs, not in the run's."""
+"""Presets with sizes and a vocabulary of their own, which replace those of a run."""

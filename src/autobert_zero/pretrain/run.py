@@ -28,19 +28,11 @@ from autobert_zero.pretrain.start import open_start
 from autobert_zero.pretrain.text import PretrainingText, open_text
 from autobert_zero.pretrain.training import PretrainingRun
 from autobert_zero.progress import Reporter
-from autobert_zero.run_folder import (
-    PRETRAINING,
-    Input,
-    begun,
-    check_inputs,
-    open_run,
-)
+from autobert_zero.run_folder import PRETRAINING, Input, begun, check_inputs, open_run
 from autobert_zero.run_folder.digests import text_digest
 from autobert_zero.run_folder.names import CHECKPOINTS, METRICS, TENSORBOARD, TOKENIZER
 from autobert_zero.training.capture import capture_refusal, captures
-from autobert_zero.training.checkpoint import (
-    checkpoints,
-)
+from autobert_zero.training.checkpoint import checkpoints
 from autobert_zero.training.goal import Goal
 from autobert_zero.training.precision import resolve_precision as number_format
 
@@ -52,9 +44,9 @@ def run_pretraining(config: PretrainConfig, out: Path, progress: Reporter) -> di
     """Starts a pre-training, or continues the one in `out`.
 
     Args:
-        config: The whole config.
-        out: The folder; new or empty, or holding a training of the same config.
-        progress: What the user sees.
+        config: Config of the pre-training.
+        out: Folder that is new or empty, or holds a training of the same config.
+        progress: Shows progress to the user.
 
     Returns:
         The summary, as in `summary.json`.
@@ -69,7 +61,7 @@ def run_pretraining(config: PretrainConfig, out: Path, progress: Reporter) -> di
     accelerator = launched(config.device)
     leads = accelerator is None or accelerator.is_main_process
     device = accelerator.device if accelerator else find_device(config.device)
-    number_format(config.precision, device)  # one that the device does not compute in is refused
+    number_format(config.precision, device)  # refuses a format that the device lacks
     _check_shares(config, accelerator)
     done = read_summary(out)
     if done is not None:
@@ -85,12 +77,12 @@ def run_pretraining(config: PretrainConfig, out: Path, progress: Reporter) -> di
     # The first process of a machine fills the caches.
     with accelerator.local_main_process_first() if accelerator else nullcontext():
         text = open_text(config, progress.update, tokenizer, check)
-    with _memory_told(out):
+    with _memory_errors_explained(out):
         # A resumed training has its weights from a checkpoint; what it started from may be gone.
         fresh = from_scratch(config) if checkpoints(out / CHECKPOINTS) else config
         model = new_model(fresh, text.vocabulary.size).to(device)
         if not resumed:
-            _draw_first(text)  # in every process: all of them fail alike
+            _draw_first(text)  # in every process, so that all fail alike
 
         def write_start() -> None:
             write_text(out / TOKENIZER, text.tokenizer.to_str(pretty=True))
@@ -106,8 +98,10 @@ def run_pretraining(config: PretrainConfig, out: Path, progress: Reporter) -> di
 
 
 def _inputs(text: PretrainingText) -> dict[str, Input]:
-    """What a training depends on beside its config."""
-    vocabulary = json.dumps(sorted(text.tokenizer.get_vocab().items()))  # all that a finished model keeps
+    """The inputs of a training besides its config."""
+    vocabulary = json.dumps(
+        sorted(text.tokenizer.get_vocab().items())
+    )  # all that a finished model keeps of it
     return {**text.inputs, "vocabulary": Input(text_digest(vocabulary), TOKENIZER)}
 
 
@@ -142,8 +136,8 @@ def _announcement(
 
 
 @contextmanager
-def _memory_told(out: Path) -> Iterator[None]:
-    """Turns full memory into one line, and leaves a folder in which nothing was trained to another start.
+def _memory_errors_explained(out: Path) -> Iterator[None]:
+    """Explains full memory in one line; a folder in which nothing was trained is left free for another start.
 
     Raises:
         UserError: Memory is full.
@@ -181,14 +175,14 @@ def _check_shares(config: PretrainConfig, accelerator: "Accelerator | None") -> 
 
 
 def known_tokenizer(config: PretrainConfig, resumed: Path | None) -> Tokenizer | None:
-    """The tokenizer of the run that is continued, of what the training starts from, or of the teacher.
+    """The tokenizer of the resumed run, of the model or search to start from, or of the teacher.
 
     Args:
-        config: The config.
-        resumed: Folder of the run that is continued, if one is.
+        config: Config of the pre-training.
+        resumed: Folder of the run that is resumed, if any.
 
     Returns:
-        The tokenizer; None: `text` says which.
+        The tokenizer; None if the section `text` decides.
     """
     if resumed is not None:
         return load_tokenizer(str(resumed / TOKENIZER))
@@ -198,10 +192,10 @@ def known_tokenizer(config: PretrainConfig, resumed: Path | None) -> Tokenizer |
 
 
 def _draw_first(text: PretrainingText) -> None:
-    """Finds out that a streamed corpus is too short before the folder is taken.
+    """Draws a batch of each streamed phase, so that too short a corpus fails before the folder is used.
 
     Raises:
-        UserError: It is.
+        UserError: The corpus is too short.
     """
     for phase in text.phases:
         if isinstance(phase.train, StreamingBatches):

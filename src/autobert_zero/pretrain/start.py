@@ -1,8 +1,8 @@
-"""What a pre-training starts from: the shared weights of a search, or a pre-trained model."""
+"""The start of a pre-training: the shared weights of a search, or a pre-trained model."""
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from safetensors.torch import load_file
@@ -26,44 +26,14 @@ from autobert_zero.space.inheritance import describe_inheritance, plan_inheritan
 _POSITIONS = "encoder.embeddings.position.weight"
 
 
-class Start(Protocol):
-    """What a training starts from."""
-
-    @property
-    def settings(self) -> dict[str, Any]:
-        """Settings of `PretrainConfig` that follow from it, by section."""
-        ...
-
-    @property
-    def backbone(self) -> Backbone | None:
-        """The backbone of the weights; None where they serve any."""
-        ...
-
-    def tokenizer(self) -> Tokenizer:
-        """The tokenizer that its embeddings belong to."""
-        ...
-
-    def give(self, model: MaskedLM) -> None:
-        """Copies weights into a model.
-
-        Raises:
-            UserError: They are of other sizes, missing or damaged.
-        """
-        ...
-
-    def lines(self, backbone: Backbone) -> list[str]:
-        """What a backbone inherits, for the first lines of a training."""
-        ...
-
-
-def open_start(source: str) -> Start:
-    """Finds out what a source is: the folder of a search, or a model.
+def open_start(source: str) -> "SearchStart | ModelStart":
+    """Opens what a training starts from: the folder of a search, or a model.
 
     Args:
         source: A folder, or the name of a model on the Hub.
 
     Raises:
-        UserError: It is neither.
+        UserError: The source is neither.
     """
     if kind_of(Path(source)) is not SEARCH:
         return ModelStart(open_encoder(source))
@@ -74,11 +44,14 @@ def open_start(source: str) -> Start:
 
 
 class SearchStart:
-    """The shared weights of a search, which hold a part for every backbone.
+    """The shared weights of a search, which hold weights for every backbone.
 
     Args:
         run: The folder of the search.
     """
+
+    backbone = None
+    """The backbone of the weights: they serve any."""
 
     def __init__(self, run: Path) -> None:
         self.run = run
@@ -87,13 +60,8 @@ class SearchStart:
             raise UserError(f"the search in {run} shared no weights (proxy.sharing: none); leave --start out")
 
     @property
-    def backbone(self) -> None:
-        """None: they serve any backbone."""
-        return None
-
-    @property
     def settings(self) -> dict[str, Any]:
-        """The sizes and the text of the search."""
+        """The settings of `PretrainConfig` that follow, by section: sizes and text of the search."""
         text, model = (each.model_dump(mode="json") for each in (self.config.data, self.config.model))
         return {
             "text": {name: text[name] for name in CorpusConfig.model_fields if name != "tokenizer"},
@@ -105,11 +73,15 @@ class SearchStart:
         return load_tokenizer(str(self.run / TOKENIZER))
 
     def lines(self, backbone: Backbone) -> list[str]:
-        """One line: all layers are in the bank."""
+        """What a backbone inherits, for the first lines of a command: every layer."""
         return [f"weights: every layer from the shared weights of the search in {self.run}"]
 
     def give(self, model: MaskedLM) -> None:
-        """Copies the backbone's part; positions past the search's stay new."""
+        """Copies the weights of a model's backbone; positions beyond the search's stay new.
+
+        Raises:
+            UserError: The weights are of other sizes, missing or damaged.
+        """
         snapshots = snapshots_of(self.run / BANK)
         if not snapshots:
             raise UserError(
@@ -125,16 +97,16 @@ class SearchStart:
             bank.load_state(load_file(snapshots[-1]))
         except Exception as error:  # safetensors has its own kinds for each damage
             raise UserError(f"the shared weights {snapshots[-1]} cannot be used: {error}") from error
-        heir = MaskedLM(model.encoder.backbone, sizes)
-        bank.inherit(heir)
-        weights = heir.state_dict()
+        candidate = MaskedLM(model.encoder.backbone, sizes)
+        bank.inherit(candidate)
+        weights = candidate.state_dict()
         known = weights.pop(_POSITIONS, None)
         model.load_state_dict(weights, strict=False)
         _take_positions(model, known)
 
 
 class ModelStart:
-    """A pre-trained model; layers that stay inherit everything, others what fits.
+    """A pre-trained model, from which equal layers inherit everything and others what fits.
 
     Args:
         encoder: The model.
@@ -142,15 +114,11 @@ class ModelStart:
 
     def __init__(self, encoder: PretrainedEncoder) -> None:
         self.encoder = encoder
-
-    @property
-    def backbone(self) -> Backbone:
-        """The model's own."""
-        return self.encoder.backbone
+        self.backbone = encoder.backbone
 
     @property
     def settings(self) -> dict[str, Any]:
-        """The sizes of the model, as they are."""
+        """The settings of `PretrainConfig` that follow, by section: the sizes of the model."""
         sizes = asdict(self.encoder.sizes) | {"feed_forward": self.encoder.sizes.inner}
         names = {*ModelConfig.model_fields, "vocab_size", "max_positions"} - {"dropout"}
         return {"model": {name: sizes[name] for name in sizes if name in names}}
@@ -160,14 +128,18 @@ class ModelStart:
         return load_tokenizer(self.encoder.source)
 
     def lines(self, backbone: Backbone) -> list[str]:
-        """What each layer inherits, and whether the head is new."""
+        """What each layer inherits, and whether the head is new, for the first lines of a command."""
         plan = plan_inheritance(backbone, self.encoder.backbone)
         head = "its" if self.encoder.has_head else "new: the model has none"
         start = f"weights from {self.encoder.source}; embeddings: its; masked-language-model head: {head}"
         return [start, *describe_inheritance(plan, backbone)]
 
     def give(self, model: MaskedLM) -> None:
-        """Copies what fits; positions past the model's stay new."""
+        """Copies the weights that fit into a model; positions beyond the source's stay new.
+
+        Raises:
+            UserError: The weights are of other sizes, or cannot be read.
+        """
         backbone, sizes = model.encoder.backbone, model.encoder.config
         plan = plan_inheritance(backbone, self.encoder.backbone)
         _check_sizes(self.encoder.source, self.encoder.sizes, sizes)

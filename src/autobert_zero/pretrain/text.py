@@ -1,9 +1,8 @@
 """From a config to batches: tokenizer, training text of each phase, held-out text."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Protocol
 
 import numpy as np
 from tokenizers import Tokenizer
@@ -24,12 +23,8 @@ Watch = Callable[[str, int, int], None]
 """Called with the name of the work, the amount done and the total."""
 
 
-class Batches(Protocol):
-    """A source of training batches."""
-
-    def starting(self, step: int) -> Iterator[MaskedBatch]:
-        """Yields the batches from a step on, counted from 0."""
-        ...
+Batches = TrainingBatches | StreamingBatches
+"""A source of training batches."""
 
 
 @dataclass(frozen=True)
@@ -37,9 +32,9 @@ class PhaseText:
     """The text of a phase.
 
     Attributes:
-        train: Batches without end.
-        validation: Watched while training.
-        holdout: For the figures at the end.
+        train: Endless training batches.
+        validation: Batches of validation text, measured while training.
+        holdout: Batches of held-out text, measured at the end.
     """
 
     train: Batches
@@ -49,14 +44,14 @@ class PhaseText:
 
 @dataclass(frozen=True)
 class PretrainingText:
-    """All that a pre-training reads.
+    """The text of a pre-training.
 
     Attributes:
         tokenizer: Trained or loaded.
-        vocabulary: The tokenizer's.
-        phases: One for each phase of the config.
-        lines: The text in words, for the first lines of a training.
-        inputs: What was read, by what it is, for the record of the run.
+        vocabulary: Vocabulary of the tokenizer.
+        phases: The text of each phase.
+        lines: Description of the text, for the first lines of a command.
+        inputs: The text's identity, for the record of the run.
     """
 
     tokenizer: Tokenizer
@@ -75,10 +70,10 @@ def open_text(
     """Reads and tokenises the corpus (cached), or opens it for streaming.
 
     Args:
-        config: The config.
+        config: Config of the pre-training.
         watch: Called with the progress.
-        tokenizer: The one to use; None: what the config says.
-        check: Called with what was read before anything is made of it.
+        tokenizer: The tokenizer to use; None for that of the config.
+        check: Called with the inputs before the text is tokenised.
 
     Raises:
         UserError: The corpus or the tokenizer cannot be used.

@@ -16,7 +16,7 @@ from autobert_zero.errors import UserError
 from autobert_zero.files import write_text
 from autobert_zero.nn import MaskedLM
 from autobert_zero.pretrain.config import PhaseConfig, PretrainConfig
-from autobert_zero.pretrain.log import Log, Meter
+from autobert_zero.pretrain.log import Log, Meter, in_words, logged
 from autobert_zero.pretrain.model import from_scratch, new_model, save_model
 from autobert_zero.pretrain.text import Batches, PhaseText, PretrainingText
 from autobert_zero.progress import Reporter
@@ -24,7 +24,6 @@ from autobert_zero.run_folder.names import CHECKPOINTS, DIVERGED, SUMMARY
 from autobert_zero.signals import Stopped, requests
 from autobert_zero.training.capture import compiles
 from autobert_zero.training.checkpoint import (
-    Checkpoint,
     CheckpointError,
     model_weights,
     newest_checkpoint,
@@ -77,20 +76,20 @@ class PretrainingRun:
         self.step = 0
 
     def run(self) -> dict[str, Any]:
-        """Trains what is left, and writes the model and the summary."""
-        found = newest_checkpoint(self.out / CHECKPOINTS, self.progress.say)
-        if found is not None:
-            restore(found, self.model, self.optimizer)
-            self.step = found.step
-            self.meter.restore(found.about)
-            if _SCALER in found.about:
-                self.scaler.load_state_dict(found.about[_SCALER])
+        """Trains the remaining steps, and writes the model and the summary."""
+        resumed = newest_checkpoint(self.out / CHECKPOINTS, self.progress.say)
+        if resumed is not None:
+            restore(resumed, self.model, self.optimizer)
+            self.step = resumed.step
+            self.meter.restore(resumed.about)
+            if _SCALER in resumed.about:
+                self.scaler.load_state_dict(resumed.about[_SCALER])
             self.progress.say(f"resuming after {self.step:,} of {self.config.steps:,} steps")
         with (
             requests(patient=self.accelerator is not None) as asked,
             Log(self.out, self.step) if self.leads else nullcontext() as log,
         ):
-            last = self._phases(found, log, asked)
+            last = self._phases(resumed.about.get("place") if resumed else None, log, asked)
         held_out = self._measure(self.text.phases[-1].holdout)
         weights = self.goal.weights(model_weights(self.model))
         summary = self._summary(last, held_out)
@@ -99,26 +98,22 @@ class PretrainingRun:
             write_text(self.out / SUMMARY, json.dumps(summary, indent=2) + "\n")
         return summary
 
-    def _phases(self, found: Checkpoint | None, log: Log | None, asked: _Asked) -> Figures:
+    def _phases(self, place: dict[str, int] | None, log: Log | None, asked: _Asked) -> Figures:
         begin, result = 0, None
         for phase, text in zip(self.config.phases, self.text.phases, strict=True):
             end = begin + phase.steps
             if self.step < end:
-                if found is not None and "place" in found.about and begin < self.step:
-                    _continue_at(text.train, found.about["place"])
+                # Other batches than those of a stream are functions of the step.
+                if place is not None and begin < self.step and isinstance(text.train, StreamingBatches):
+                    text.train.place = StreamPosition(**place)
                 result = self._phase(phase, text, begin, log, asked)
             begin = end
         return result or self._measure(self.text.phases[-1].validation)
 
     def _phase(
-        self,
-        phase: PhaseConfig,
-        text: PhaseText,
-        begin: int,
-        log: Log | None,
-        asked: _Asked,
+        self, phase: PhaseConfig, text: PhaseText, begin: int, log: Log | None, asked: _Asked
     ) -> Figures:
-        """Trains the steps of a phase, which begins at `begin`, that are left."""
+        """Trains the remaining steps of a phase whose first step is `begin`."""
         config, report = self.config, self.config.report
         steps = range(self.step, begin + phase.steps)
         tokens = phase.batch_size * phase.length
@@ -164,7 +159,7 @@ class PretrainingRun:
             ) from error
         except CheckpointError:
             raise
-        except Exception as error:  # the text cannot be read on, or memory is full
+        except Exception as error:  # such as unreadable text, or full memory
             readable = isinstance(error, UserError) or out_of_memory(error)
             # The weights are those after the last step. Several processes would have to fail together.
             if readable and self.accelerator is None and self.step > steps.start:
@@ -174,7 +169,7 @@ class PretrainingRun:
         return result
 
     def _due(self, step: int) -> bool:
-        """Whether there is something to do after a step that is not the last of its phase."""
+        """Whether to log, evaluate or save after a step that is not the last of its phase."""
         report = self.config.report
         every = report.log_every, report.evaluate_every, report.checkpoint_every
         return any(step % number == 0 for number in every)
@@ -182,36 +177,32 @@ class PretrainingRun:
     def _settle(
         self, step: int, last: bool, text: PhaseText, log: Log | None, asked: _Asked
     ) -> Figures | None:
-        """Evaluates, saves and stops after a step, if it is time.
+        """Evaluates, saves and stops after a step, if due.
 
         Raises:
-            Stopped: A signal asked for it.
+            Stopped: A signal asked to stop.
         """
         config, result = self.config, None
         if last or step % config.report.evaluate_every == 0:
-            result = self._evaluate(text, step, log)
+            result = self._measure(text.validation)
+            self.model.train()
+            if log is not None:
+                log.write(step, **logged(result))
         stopped = self._agreed(asked())
         if last or step % config.report.checkpoint_every == 0 or stopped is not None:
             self._save(self.out / CHECKPOINTS, text.train)
         if result is not None:  # saved before it is printed
-            self.progress.say(f"step {step:,} of {config.steps:,}: {_in_words(result)}")
+            self.progress.say(f"step {step:,} of {config.steps:,}: {in_words(result)}")
         if stopped is not None:
             raise Stopped(stopped)
         return result
 
     def _agreed(self, asked: int | None) -> int | None:
-        """The signal that any of the processes was sent: all of them stop after the same step."""
+        """The signal that any process got, so that all stop after the same step."""
         if self.accelerator is None:
             return asked
         sent = torch.tensor([asked or 0], device=self.accelerator.device)
         return int(self.accelerator.gather(sent).max()) or None
-
-    def _evaluate(self, text: PhaseText, step: int, log: Log | None) -> Figures:
-        result = self._measure(text.validation)
-        self.model.train()
-        if log is not None:
-            log.write(step, **_logged(result))
-        return result
 
     def _measure(self, batches: Sequence[MaskedBatch]) -> Figures:
         return self.goal.evaluate(self.model, batches, self.accelerator)
@@ -242,7 +233,7 @@ class PretrainingRun:
 
 
 def recipe_of(config: PretrainConfig) -> Recipe:
-    """The recipe of the training loop."""
+    """The training loop's recipe of a pre-training."""
     recipe = config.recipe
     return Recipe(
         steps=config.steps,
@@ -254,18 +245,3 @@ def recipe_of(config: PretrainConfig) -> Recipe:
         parts=recipe.accumulation,
         compile="off" if config.steps_differ else recipe.compile,
     )
-
-
-def _logged(result: Figures) -> Figures:
-    """An evaluation on validation text, by the names that the log has for it."""
-    return {"validation_loss" if name == "loss" else name: value for name, value in result.items()}
-
-
-def _in_words(result: Figures) -> str:
-    return ", ".join(f"{name.replace('_', ' ')} {value:.4f}" for name, value in _logged(result).items())
-
-
-def _continue_at(batches: Batches, place: dict[str, int]) -> None:
-    """Moves a stream to the place that a checkpoint saved; other batches are functions of the step."""
-    if isinstance(batches, StreamingBatches):
-        batches.place = StreamPosition(**place)

@@ -1,1 +1,1 @@
-"""The one training loop: it serves the search's proxy, the comparison, and what comes later."""
+"""The one training loop and its parts: objectives, number formats, checkpoints, distillation, workers."""

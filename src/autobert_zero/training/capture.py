@@ -1,8 +1,7 @@
 """A training step as one CUDA graph: recorded once, then replayed with one launch in place of hundreds."""
 
 import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Generic, Protocol, TypeVar
 
@@ -15,7 +14,7 @@ from autobert_zero.training.precision import Precision, resolve_precision
 from autobert_zero.training.transfer import each_tensor, moved, tensors_in
 
 _WARM_UP = 3
-"""Steps that run as they are before one is recorded: they make the optimiser's state and choose kernels."""
+"""Steps that run normally before one is recorded: they create the optimiser's state and choose kernels."""
 _FEWEST_STEPS = 16
 """A training of fewer steps is not worth a recording."""
 
@@ -23,12 +22,12 @@ B = TypeVar("B")
 
 
 def compiles(mode: Compile) -> bool:
-    """Whether `torch.compile` is to compile the model."""
+    """Whether `torch.compile` compiles the model."""
     return mode in ("default", "reduce-overhead")
 
 
 def captures(mode: Compile) -> bool:
-    """Whether steps are to be replayed from a CUDA graph."""
+    """Whether steps are replayed from a CUDA graph."""
     return mode in ("capture", "reduce-overhead")
 
 
@@ -44,26 +43,26 @@ def capture_refusal(device: torch.device, precision: Precision, processes: int =
 
 
 class Graphs(Protocol):
-    """What a step is recorded with. It is a protocol so that tests can replay on a CPU."""
+    """Records steps; a protocol, so that tests can replay on a CPU."""
 
     def aside(self, run: Callable[[], Tensor]) -> Tensor:
-        """Runs something on the stream that will be recorded; other work waits for it."""
+        """Runs a function on the stream that will be recorded; other work waits for it."""
         ...
 
     def record(self, run: Callable[[], Tensor]) -> tuple[Tensor, Callable[[], None]]:
-        """Records what something launches, without computing it.
+        """Records what a function launches, without computing it.
 
         Returns:
-            Its result, which holds numbers after a replay, and what replays.
+            The function's result, which is computed by each replay, and the function that replays.
 
         Raises:
-            RuntimeError: It cannot be recorded, for example because it waits for the device.
+            RuntimeError: The function cannot be recorded, for example because it waits for the device.
         """
         ...
 
 
 class CudaGraphs:
-    """CUDA's graphs.
+    """Records with CUDA graphs.
 
     Args:
         device: A CUDA card.
@@ -73,7 +72,7 @@ class CudaGraphs:
         self._stream = torch.cuda.Stream(device)
 
     def aside(self, run: Callable[[], Tensor]) -> Tensor:
-        """Runs something on a stream of its own, as PyTorch asks for before a recording."""
+        """Runs a function on a separate stream, as PyTorch requires before a recording."""
         main = torch.cuda.current_stream(self._stream.device)
         self._stream.wait_stream(main)
         with torch.cuda.stream(self._stream):
@@ -82,34 +81,34 @@ class CudaGraphs:
         return result
 
     def record(self, run: Callable[[], Tensor]) -> tuple[Tensor, Callable[[], None]]:
-        """Records; meanwhile the thread that prepares batches may pin memory."""
+        """Records a function, while the thread that prepares batches may pin memory."""
         graph = torch.cuda.CUDAGraph()
         main = torch.cuda.current_stream(self._stream.device)
         recording = torch.cuda.graph(graph, stream=self._stream, capture_error_mode="thread_local")
-        with torch.cuda.stream(main), recording:  # a recording that fails would leave its stream in use
+        with torch.cuda.stream(main), recording:  # a failed recording would leave its stream current
             result = run()
         return result, graph.replay
 
 
 def graphs_for(mode: Compile, device: torch.device, precision: Precision, steps: int) -> Graphs | None:
-    """What the steps of a training in one process are recorded with; None where they run as they are."""
+    """The recorder for a training in a single process; None where its steps run normally."""
     wanted = captures(mode) and steps >= _FEWEST_STEPS and capture_refusal(device, precision) is None
     return CudaGraphs(device) if wanted else None
 
 
 class CapturedStep(Generic[B]):
-    """A step that is recorded as soon as some batches in a row have the same shapes.
+    """A step that is recorded once several batches in a row have the same shapes.
 
-    Batches of other shapes, among those of the recorded ones, run as they are. A step that cannot be recorded
-    runs as it is from then on, with a warning.
+    Batches of other shapes run normally. A step that cannot be recorded runs normally from then on, with a
+    warning.
 
     Args:
-        step: From a batch and its parts to a result on the device. All else that it reads and writes, as
-            weights, the state of the optimiser and the learning rate, has to stay where it is. Of the batch
-            it may read shapes only, unless it is the one part.
-        graphs: Records.
+        step: From a batch and its parts to a result on the device. Everything else that it reads and writes,
+            such as weights, the optimiser's state and the learning rate, has to keep its memory. It may read
+            only shapes of the batch, unless the batch is its single part.
+        graphs: The recorder.
         device: Device of the model.
-        reset: Undoes what a recording that failed left.
+        reset: Cleans up after a failed recording.
     """
 
     def __init__(
@@ -124,32 +123,32 @@ class CapturedStep(Generic[B]):
         self._device = device
         self._reset = reset
         self._failed = False
-        self._coming: list[tuple[torch.Size, torch.dtype]] | None = None
-        self._alike = 0
+        self._next_shapes: list[tuple[torch.Size, torch.dtype]] | None = None
+        self._alike_steps = 0
         self._recorded: list[tuple[torch.Size, torch.dtype]] | None = None
         self._replay: Callable[[], None] | None = None
         self._result: Tensor | None = None
         self._inputs: list[Tensor] = []
 
     def __call__(self, whole: B, parts: Sequence[B]) -> Tensor:
-        """Makes a step; the result is the caller's."""
+        """Runs a step; the caller owns the result."""
         shapes = [(tensor.shape, tensor.dtype) for tensor in tensors_in([whole, *parts])]
         if shapes == self._recorded:
-            self._coming = None
-            # Copied ahead of the host, as in a step that runs as it is, then to where the graph reads.
+            self._next_shapes = None
+            # First to the device without waiting, as in a normal step, then to where the graph reads.
             torch._foreach_copy_(self._inputs, tensors_in(moved(list(parts), self._device)))
             return self._replayed()
-        if shapes != self._coming:
-            self._coming, self._alike = shapes, 0
-        self._alike += 1
-        if self._failed or self._alike <= _WARM_UP or not self._record(whole, parts):
+        if shapes != self._next_shapes:
+            self._next_shapes, self._alike_steps = shapes, 0
+        self._alike_steps += 1
+        if self._failed or self._alike_steps <= _WARM_UP or not self._record(whole, parts):
             return self._graphs.aside(partial(self._step, whole, parts))
         self._recorded = shapes
         return self._replayed()
 
     def _record(self, whole: B, parts: Sequence[B]) -> bool:
-        """Records a step with a batch; whether that succeeded."""
-        self._replay = self._recorded = self._result = None  # frees the memory of the graph before
+        """Records a step with a batch; returns whether that succeeded."""
+        self._replay = self._recorded = self._result = None  # frees the previous graph's memory
         own = [each_tensor(part, Tensor.clone) for part in moved(list(parts), self._device)]
         only = len(parts) == 1 and parts[0] is whole
         try:
@@ -168,27 +167,3 @@ class CapturedStep(Generic[B]):
         assert self._result is not None
         self._replay()
         return self._result.clone()
-
-
-@contextmanager
-def rate_on_device(
-    optimizer: torch.optim.Optimizer, device: torch.device
-) -> Iterator[Callable[[float], None]]:
-    """Keeps the learning rate in a tensor, from which recorded updates read it; yields what sets it.
-
-    Afterwards the optimiser has a number again, the last one.
-    """
-    tensor, last = torch.zeros((), device=device), 0.0
-
-    def set_rate(rate: float) -> None:
-        nonlocal last
-        last = rate
-        tensor.fill_(rate)
-
-    for group in optimizer.param_groups:
-        group["lr"], group["capturable"] = tensor, True
-    try:
-        yield set_rate
-    finally:
-        for group in optimizer.param_groups:
-            group["lr"], group["capturable"] = last, False

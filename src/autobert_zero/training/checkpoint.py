@@ -1,8 +1,8 @@
-"""Checkpoints of a training: whole or not at all, safetensors only, the two newest kept.
+"""Checkpoints of a training: written atomically, as safetensors only; the two newest are kept.
 
-A checkpoint is a folder named by the number of steps done. It is written under another name, flushed and
-renamed, so that a kill or a full disk leaves the one before it whole. It does not depend on the number of
-processes: what Accelerate has sharded is gathered.
+A checkpoint is a folder named by the number of steps done. It is written under a temporary name, flushed and
+renamed, so that a kill or a full disk leaves the previous one intact. It does not depend on the number of
+processes: tensors that Accelerate sharded are gathered.
 """
 
 import json
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 _KEPT = 2
 _MODEL, _OPTIMIZER, _ABOUT = "model.safetensors", "optimizer.safetensors", "checkpoint.json"
 _PARTIAL = ".partial"
-_OF = "/"
+_SEPARATOR = "/"
 _FULL = StateDictOptions(full_state_dict=True, cpu_offload=True)
 _EVERYWHERE = StateDictOptions(full_state_dict=True)
 
@@ -48,10 +48,10 @@ class Checkpoint:
     """A checkpoint in memory.
 
     Attributes:
-        step: Steps done.
+        step: Number of steps done.
         model: The weights.
-        optimizer: What the optimiser remembers of each parameter, as `parameter/key`.
-        about: What else the training has to know, plain data.
+        optimizer: The optimiser's state of each parameter, as `parameter/key`.
+        about: Other state of the training, plain data.
     """
 
     step: int
@@ -68,15 +68,15 @@ def save_checkpoint(
     about: Mapping[str, Any],
     accelerator: "Accelerator | None" = None,
 ) -> None:
-    """Writes a checkpoint; called by every process, written by the first.
+    """Writes a checkpoint; every process calls it, the first one writes.
 
     Args:
         folder: Folder of all checkpoints.
-        step: Steps done.
+        step: Number of steps done.
         model: The model; may be wrapped by Accelerate.
         optimizer: Its optimiser.
-        about: What else the training has to know, plain data.
-        accelerator: Of a training in several processes.
+        about: Other state of the training, plain data.
+        accelerator: Accelerate's view of several processes; None for a single process.
 
     Raises:
         CheckpointError: It could not be written, for example because the disk is full, or there is nothing to
@@ -84,10 +84,10 @@ def save_checkpoint(
     """
     weights = model_weights(model)
     # The rest of the optimiser's state is its settings, which the recipe decides.
-    memory: Any = get_optimizer_state_dict(model, optimizer, options=_FULL).get("state", {})
+    state: Any = get_optimizer_state_dict(model, optimizer, options=_FULL).get("state", {})
     moments = {
-        f"{name}{_OF}{key}": value.contiguous()
-        for name, values in memory.items()
+        f"{name}{_SEPARATOR}{key}": value.contiguous()
+        for name, values in state.items()
         for key, value in values.items()
     }
     if accelerator is not None and not accelerator.is_main_process:
@@ -126,21 +126,21 @@ def save_checkpoint(
 
 
 def model_weights(model: nn.Module) -> dict[str, Tensor]:
-    """The weights by the names of the plain model, gathered from wherever they are, each tensor once."""
+    """The weights by the names of the plain model, gathered from all processes, each tensor once."""
     weights: dict[str, Any] = get_model_state_dict(model, options=_FULL)
     return {name: tensor.contiguous() for name, tensor in weights.items()}
 
 
 def checkpoints(folder: Path) -> list[Path]:
-    """The whole checkpoints, the newest first."""
+    """The complete checkpoints, newest first."""
     return sorted((path for path in _entries(folder) if path.name.isdigit()), reverse=True)
 
 
 def newest_checkpoint(folder: Path, say: Callable[[str], None]) -> Checkpoint | None:
-    """Reads the newest checkpoint that is whole; says which ones are damaged.
+    """Reads the newest undamaged checkpoint; reports those that are damaged.
 
     Raises:
-        UserError: There are checkpoints, and none can be read.
+        UserError: There are checkpoints, but none can be read.
     """
     damaged = []
     for place in checkpoints(folder):
@@ -158,10 +158,10 @@ def newest_checkpoint(folder: Path, say: Callable[[str], None]) -> Checkpoint | 
 
 
 def restore(checkpoint: Checkpoint, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
-    """Puts a checkpoint into a model and its optimiser, which Accelerate may have wrapped and sharded.
+    """Loads a checkpoint into a model and its optimiser, which Accelerate may have wrapped and sharded.
 
     Raises:
-        UserError: It is of another model.
+        UserError: The checkpoint is of another model.
     """
     try:
         set_model_state_dict(model, dict(checkpoint.model), options=_EVERYWHERE)
@@ -169,7 +169,7 @@ def restore(checkpoint: Checkpoint, model: nn.Module, optimizer: torch.optim.Opt
         state: Any = get_optimizer_state_dict(model, optimizer, options=_EVERYWHERE)
         state["state"] = {name: {} for name in state["state"]}
         for name, tensor in checkpoint.optimizer.items():
-            parameter, _, key = name.rpartition(_OF)
+            parameter, _, key = name.rpartition(_SEPARATOR)
             state["state"][parameter][key] = tensor
         set_optimizer_state_dict(model, optimizer, state, options=_EVERYWHERE)
     except (RuntimeError, KeyError) as error:

@@ -1,4 +1,4 @@
-"""Branches that a teacher lacks learn to copy its layers, each for itself, before any student is trained."""
+"""Trains the branches that a teacher lacks to copy its layers, one by one, before any student is trained."""
 
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -24,7 +24,7 @@ from autobert_zero.training.texts import first_sequence, texts_of
 from autobert_zero.training.transfer import moved, runs_ahead
 
 _DRAWS = 8
-"""Draws of a layer before a position is left out of a step."""
+"""Maximum draws of a layer before a position is left out of a step."""
 
 Draw = Callable[[Random], Layer]
 
@@ -39,26 +39,26 @@ def copy_layers(
     device: torch.device,
     on_step: Callable[[int, int, float], None],
 ) -> None:
-    """Trains what is new in a bank, in place; what is the teacher's stays as it is, bit for bit.
+    """Trains the new weights of a bank in place; the teacher's own keep every bit.
 
-    In every step a layer that has new parts is drawn for each position. It is given the teacher's own input
-    there and learns, in its new parts, to compute the teacher's output: the loss is the squared error
-    relative to the square of the output, the mean over tokens. A loss or gradient that is not finite counts
-    as 0, for its layer alone; therefore the scale of fp16 losses stays as it begins.
+    In every step, a layer with new parts is drawn for each position. It gets the teacher's input at that
+    position, and its new parts learn to compute the teacher's output: the loss is the mean over tokens of the
+    squared error, relative to the square of the output. A loss or gradient that is not finite counts as 0,
+    for its layer only; so the scale of fp16 losses never changes.
 
     Args:
-        bank: As it begins.
+        bank: The bank, with untrained new weights.
         teacher: The teacher.
-        batches: One for each step.
-        recipe: Steps, rate and number format.
+        batches: One batch per step.
+        recipe: Steps, learning rate and number format.
         draw: Draws a layer.
         seed: Seed of the draws.
         device: Device to train on.
-        on_step: Called with steps done, steps in all and the mean loss over the positions (NaN: there is
-            none); up to `LATE` steps late where the device runs ahead of its host.
+        on_step: Called with the steps done, all steps, and the mean loss over the positions (NaN without
+            any); up to `LATE` steps late where the device runs ahead of the host.
 
     Raises:
-        Diverged: In `LATE` steps in turn no position had a finite loss.
+        Diverged: In `LATE` consecutive steps no position had a finite loss.
     """
     random = Random(f"{seed} copying")
     model = teacher.model.to(device)
@@ -99,7 +99,7 @@ def copy_layers(
         unread.append(row.detach())
         if runs_ahead(device) and len(unread) < LATE and done < recipe.steps:
             continue
-        for step, (mean, measured) in enumerate(_means(unread), start=done + 1 - len(unread)):
+        for step, (mean, measured) in enumerate(_mean_losses(unread), start=done + 1 - len(unread)):
             failures = failures + 1 if measured and math.isnan(mean) else 0
             if failures == min(LATE, recipe.steps):
                 raise Diverged(f"no loss of a layer is finite at step {step}")
@@ -109,7 +109,7 @@ def copy_layers(
         bank.tensors[name] = leaf.detach().to(bank.tensors[name].device)
 
 
-def _means(rows: Sequence[Tensor]) -> list[tuple[float, bool]]:
+def _mean_losses(rows: Sequence[Tensor]) -> list[tuple[float, bool]]:
     """The mean of the finite numbers of each row, NaN without any, and whether the row is not empty."""
     values, means = iter(torch.cat(list(rows)).tolist()), []  # the one wait for the device
     for row in rows:
@@ -130,7 +130,7 @@ def _teacher_states(teacher: MaskedLM, ids: Tensor, mask: Tensor) -> list[Tensor
 def _draw_new(
     bank: TeacherBank, position: int, draw: Draw, random: Random
 ) -> tuple[EncoderLayer, Layer] | None:
-    """A layer with new parts at a position, without weights; None where no draw has any."""
+    """Draws a layer with new parts at a position, without weights; None where no draw has any."""
     for _ in range(_DRAWS):
         layer = draw(random)
         with torch.device("meta"):

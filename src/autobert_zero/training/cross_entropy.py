@@ -1,4 +1,4 @@
-"""Cross-entropy of a whole vocabulary, with its gradient computed while the logits are at hand."""
+"""Cross-entropy over a whole vocabulary, with the gradient computed along with the loss."""
 
 from typing import Any
 
@@ -8,21 +8,21 @@ from torch import Tensor
 from autobert_zero.nn.vocabulary import cross_entropy
 
 _CHUNK = 2**18
-"""Logits treated at once: a megabyte in single precision, which stays in a core's second-level cache."""
+"""Logits in a chunk: a megabyte in single precision, which fits a core's second-level cache."""
 
 
 def token_cross_entropy(logits: Tensor, labels: Tensor, count: int) -> Tensor:
     """Sum of the cross-entropies over `count`, which is their mean where `count` is m.
 
-    On a CPU, where memory traffic is what it costs, the gradient is computed with the loss, some rows at a
-    time: the logits are read once and no copy of them in single precision is kept. Elsewhere it is
+    On a CPU, where memory traffic dominates, the gradient is computed with the loss, some rows at a time: the
+    logits are read once and never copied as a whole in single precision. Elsewhere this is
     `nn.vocabulary.cross_entropy`. Either way the softmax is in single precision, and the gradient has the
     logits' format.
 
     Args:
         logits: (m, vocabulary).
         labels: (m,) tokens.
-        count: What the sum is divided by: the labels of the whole batch, of which these may be a part.
+        count: Divisor of the sum: the number of labels of the whole batch, of which these may be a part.
 
     Returns:
         A scalar in single precision, in nats. It can be differentiated once.

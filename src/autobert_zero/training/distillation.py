@@ -1,12 +1,11 @@
 """Distillation: a student encoder learns to compute what a teacher computes (Hinton et al. 2015).
 
-Losses compare texts as a teacher sees them: embeddings of whole texts, states of layers (TinyBERT, Jiao et
-al. 2020), relations between the tokens of a text (MiniLM, Wang et al. 2020; of states here instead of
-attention values, which convolutions lack), and predictions of masked tokens.
+The losses compare embeddings of whole texts, states after layers (TinyBERT, Jiao et al. 2020), relations
+between the tokens of a text (MiniLM, Wang et al. 2020; here of states instead of attention values, which
+convolutions lack), and predictions of masked tokens.
 """
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -14,11 +13,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from autobert_zero.data.masking import MaskedBatch
-from autobert_zero.errors import UserError
 from autobert_zero.nn import MaskedLM
 from autobert_zero.nn.documents import Documents, layout
-from autobert_zero.shared_config import LOSSES as LOSSES
-from autobert_zero.shared_config import TEXT_LOSSES, TOKEN_LOSSES
+from autobert_zero.shared_config import LOSSES, TEXT_LOSSES, DistilConfig
 from autobert_zero.training.distillation_losses import (
     embedding_loss,
     prediction_loss,
@@ -27,37 +24,33 @@ from autobert_zero.training.distillation_losses import (
 )
 from autobert_zero.training.precision import Precision, autocast
 from autobert_zero.training.teacher import TeacherEmbeddings
-from autobert_zero.training.texts import SHORTEST, Texts, View, first_sequence, texts_of, view_of
+from autobert_zero.training.texts import Texts, View, first_sequence, texts_of, view_of
 from autobert_zero.training.transfer import moved
 
 
 @dataclass(frozen=True)
 class Distillation:
-    """What a student learns of its teacher; weights of 0 leave a loss out.
+    """What a student learns from its teacher.
 
     Attributes:
-        weights: Weight of each loss in `LOSSES`.
-        layers: Index of the teacher's layer that each layer of the student is compared with.
-        relation_heads: Parts of the states whose relations are compared, one by one.
-        temperature: Temperature of the predictions; above 1 the teacher's unlikely tokens count more.
+        settings: Weights of the losses, and how states and predictions are compared.
+        layers: For each layer of the student, the index of the teacher's layer that it is compared with.
         beginning: Id of `[CLS]`, which begins every text.
     """
 
-    weights: Mapping[str, float]
+    settings: DistilConfig
     layers: tuple[int, ...]
-    relation_heads: int
-    temperature: float
     beginning: int
 
     @property
-    def by_text(self) -> bool:
-        """Whether texts are compared."""
-        return any(self.weights[name] for name in TEXT_LOSSES)
+    def weights(self) -> Mapping[str, float]:
+        """The weight of each loss."""
+        return self.settings.weights
 
     @property
-    def by_token(self) -> bool:
-        """Whether masked tokens are predicted."""
-        return any(self.weights[name] for name in TOKEN_LOSSES)
+    def compares_texts(self) -> bool:
+        """Whether some loss compares texts."""
+        return any(self.weights[name] for name in TEXT_LOSSES)
 
 
 Masked = tuple[Tensor, Tensor, Tensor | None, Documents | None]
@@ -65,22 +58,22 @@ Masked = tuple[Tensor, Tensor, Tensor | None, Documents | None]
 
 
 class Student(nn.Module):
-    """A student with the projections that it needs where its width is not the teacher's.
+    """A student, with projections to the teacher's width where its own differs.
 
-    The projections are trained along and dropped at the end. All is computed in `forward`, since several
-    processes exchange gradients of what a call computes.
+    The projections are trained with it and dropped at the end. Everything is computed in `forward`, since
+    with several processes the gradients of what a call computes are exchanged.
 
     Args:
         model: The student.
         width: d of the teacher.
-        distillation: What is learned.
+        distillation: What the student learns.
     """
 
     def __init__(self, model: MaskedLM, width: int, distillation: Distillation) -> None:
         super().__init__()
         self.model = model
-        if not distillation.by_token:
-            # Several processes wait for the gradients of all that is trained.
+        if not distillation.settings.trains_head:
+            # With several processes, every parameter that requires a gradient has to get one.
             model.requires_grad_(False).encoder.requires_grad_(True)
             if not distillation.weights["embedding"] and not distillation.weights["relations"]:
                 model.encoder.final_norm.requires_grad_(False)  # the states after layers are before it
@@ -99,8 +92,8 @@ class Student(nn.Module):
 
         Args:
             texts: Ids and mask (T, n) of each group.
-            every: Whether the states after every layer are wanted.
-            masked: What to predict, or None.
+            every: Whether to return the states after every layer.
+            masked: The masked tokens to predict, or None.
 
         Returns:
             A view of each group, and logits (m, vocabulary) or None.
@@ -124,10 +117,10 @@ class DistillationLoss:
     """The objective of a distillation, for `training.loop.train`.
 
     Attributes:
-        teacher: In evaluation mode, on the student's device, without gradients.
-        distillation: What is learned.
+        teacher: The teacher in evaluation mode, on the student's device, without gradients.
+        distillation: What the student learns.
         precision: Number format of the forward passes.
-        embeddings: The teacher's embeddings of sequences, kept on disk; None: computed batch by batch.
+        embeddings: The teacher's embeddings of sequences, kept on disk; None to compute them batch by batch.
     """
 
     teacher: MaskedLM
@@ -136,7 +129,7 @@ class DistillationLoss:
     embeddings: TeacherEmbeddings | None = None
 
     def __call__(self, student: nn.Module, part: MaskedBatch, whole: MaskedBatch) -> Tensor:
-        """What a part of a batch adds to the loss of the whole batch."""
+        """The share of a part of a batch in the loss of the whole batch."""
         weights = self.distillation.weights
         losses, _ = self.compare(student, part, whole)
         return torch.stack([weights[name] * value for name, value in losses.items()]).sum()
@@ -144,22 +137,22 @@ class DistillationLoss:
     def compare(
         self, student: nn.Module, part: MaskedBatch, whole: MaskedBatch
     ) -> tuple[dict[str, Tensor], list[tuple[Tensor, Tensor]]]:
-        """Runs both on a part of a batch.
+        """Runs student and teacher on a part of a batch.
 
         Returns:
-            Each loss that has a weight, as its share of the mean over the whole batch, 0 where there is
-            nothing to compare; and the student's and the teacher's embeddings (T, d) of each group of texts.
+            The part's share of each loss that has a weight, 0 where there is nothing to compare; and the
+            student's and the teacher's embeddings (T, d) of each group of texts.
         """
         weights, beginning = self.distillation.weights, self.distillation.beginning
         device = next(student.parameters()).device
         every = bool(weights["hidden"])
-        all_texts = texts_of(whole, beginning) if self.distillation.by_text else []
+        all_texts = texts_of(whole, beginning) if self.distillation.compares_texts else []
         own = all_texts if part is whole or not all_texts else texts_of(part, beginning)
-        empty = self.distillation.by_text and not own
-        if empty:  # several processes wait for the gradients of each: it computes what does not count
+        empty = self.distillation.compares_texts and not own
+        if empty:  # the other processes wait for gradients: compute some that do not count
             own = [first_sequence(part)]
         texts = moved([(group.ids, group.mask) for group in own], device)
-        masked = _masked(part, device) if self.distillation.by_token else None
+        masked = _masked(part, device) if self.distillation.settings.trains_head else None
         labels = moved(part.labels, device)
         with autocast(self.precision, device):
             with torch.no_grad():
@@ -177,7 +170,7 @@ class DistillationLoss:
                 losses["masked"] += F.cross_entropy(logits.float(), labels, reduction="sum") / count
             if wanted is not None:
                 known = wanted[:, : logits.shape[1]].float()  # a teacher may have spare rows
-                divergence = prediction_loss(logits.float(), known, self.distillation.temperature)
+                divergence = prediction_loss(logits.float(), known, self.distillation.settings.temperature)
                 losses["logits"] += divergence / count
         views = [] if empty else zip(ours, theirs, strict=True)
         return losses, [(mine.pooled, its.pooled) for mine, its in views]
@@ -185,7 +178,7 @@ class DistillationLoss:
     def _views(
         self, part: MaskedBatch, groups: list[Texts], texts: list[tuple[Tensor, Tensor]], every: bool
     ) -> list[View]:
-        """What the teacher makes of texts."""
+        """The teacher's views of texts."""
         if self.embeddings is not None and groups:
             known = self.embeddings.embed(part)  # (texts of the part, d)
             return [View(known[group.places], torch.empty(0), []) for group in groups]
@@ -207,61 +200,9 @@ class DistillationLoss:
             ]
             losses["hidden"] = torch.stack(errors).sum()
         if weights["relations"]:
-            heads = self.distillation.relation_heads
+            heads = self.distillation.settings.relation_heads
             losses["relations"] = relation_loss(ours.last.float(), theirs.last.float(), mask, heads) / tokens
         return losses
-
-
-@dataclass(frozen=True)
-class Agreement:
-    """How close a student is to its teacher on held-out text.
-
-    Attributes:
-        loss: The weighted sum of the losses.
-        parts: Each loss by its name.
-        cosine: Mean cosine of the embeddings of texts; None where no loss compares texts.
-    """
-
-    loss: float
-    parts: dict[str, float]
-    cosine: float | None
-
-
-@torch.no_grad()
-def agreement(student: nn.Module, objective: DistillationLoss, batches: Sequence[MaskedBatch]) -> Agreement:
-    """Measures a student on batches, each counting by its number of sequences where it has what is compared.
-
-    Raises:
-        UserError: There is nothing to compare in them.
-    """
-    student.eval()
-    weights = objective.distillation.weights
-    cosines: list[Tensor] = []
-    rows: list[Tensor] = []
-    counts = {name: [0] * len(batches) for name in LOSSES if weights[name]}
-    for place, batch in enumerate(batches):
-        losses, embeddings = objective.compare(student, batch, batch)
-        rows.append(torch.stack(list(losses.values())))
-        for name in losses:
-            compared = bool(embeddings) if name in TEXT_LOSSES else len(batch.labels) > 0
-            counts[name][place] = len(batch) if compared else 0
-        cosines += [
-            F.cosine_similarity(ours, theirs, dim=-1)
-            for ours, theirs in embeddings
-            if ours.shape == theirs.shape
-        ]
-    for name, compared_sequences in counts.items():
-        if not any(compared_sequences):
-            needed = f"text of {SHORTEST} tokens or more" if name in TEXT_LOSSES else "token to predict"
-            raise UserError(f"the held-out text has no {needed} to compare with the teacher's; use more text")
-    values = torch.stack(rows).tolist()  # read at the end, in one go
-    parts = {
-        name: math.fsum(row[place] * count for row, count in zip(values, counts[name], strict=True))
-        / sum(counts[name])
-        for place, name in enumerate(counts)
-    }
-    loss = math.fsum(weights[name] * value for name, value in parts.items())
-    return Agreement(loss, parts, torch.cat(cosines).mean().item() if cosines else None)
 
 
 def _masked(batch: MaskedBatch, device: torch.device) -> Masked:

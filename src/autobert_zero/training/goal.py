@@ -1,8 +1,9 @@
-"""What a training minimises and is measured by: masked tokens, or the distance to a teacher."""
+"""What a training minimises and reports: masked tokens, or the distance to a teacher."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -14,12 +15,8 @@ from autobert_zero.nn import MaskedLM
 from autobert_zero.run_folder import Input
 from autobert_zero.shared_config import DistilConfig
 from autobert_zero.space.inheritance import even_places
-from autobert_zero.training.distillation import (
-    Distillation,
-    DistillationLoss,
-    Student,
-    agreement,
-)
+from autobert_zero.training.agreement import agreement_on
+from autobert_zero.training.distillation import Distillation, DistillationLoss, Student
 from autobert_zero.training.language import evaluate, guess_limit, language_objective
 from autobert_zero.training.loop import Objective
 from autobert_zero.training.precision import Precision
@@ -31,39 +28,7 @@ if TYPE_CHECKING:
 _STUDENT = "model."
 
 Figures = dict[str, float]
-"""What was measured on held-out text, by name; `loss` is first."""
-
-
-class Goal(Protocol):
-    """What a training minimises.
-
-    Attributes:
-        inputs: What it depends on beside config and text.
-        lines: What is learned, for the first lines.
-        loss_limit: A loss above it is divergence.
-    """
-
-    inputs: dict[str, Input]
-    lines: list[str]
-    loss_limit: float
-
-    def wrap(self, model: MaskedLM) -> nn.Module:
-        """The module that is trained, on the model's device."""
-        ...
-
-    def objective(self) -> Objective[MaskedBatch]:
-        """The loss."""
-        ...
-
-    def evaluate(
-        self, model: nn.Module, batches: Sequence[MaskedBatch], accelerator: "Accelerator | None"
-    ) -> Figures:
-        """Figures on held-out text, `loss` first; the model is in evaluation mode afterwards."""
-        ...
-
-    def weights(self, trained: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """The model's weights, by its own names, of those of the wrapped module."""
-        ...
+"""Figures on held-out text by name, `loss` first."""
 
 
 class MaskedTokens:
@@ -72,6 +37,11 @@ class MaskedTokens:
     Args:
         vocabulary: The tokenizer's.
         precision: Number format of the forward pass.
+
+    Attributes:
+        inputs: Inputs of the training besides config and text, for the record of a run.
+        lines: What is learned, for the first lines of a command.
+        loss_limit: A loss above it is divergence.
     """
 
     def __init__(self, vocabulary: Vocabulary, precision: Precision) -> None:
@@ -81,7 +51,7 @@ class MaskedTokens:
         self._precision = precision
 
     def wrap(self, model: MaskedLM) -> nn.Module:
-        """The model itself."""
+        """The module to train, on the model's device: the model itself."""
         return model
 
     def objective(self) -> Objective[MaskedBatch]:
@@ -91,7 +61,7 @@ class MaskedTokens:
     def evaluate(
         self, model: nn.Module, batches: Sequence[MaskedBatch], accelerator: "Accelerator | None"
     ) -> Figures:
-        """Loss and accuracies; processes divide the work."""
+        """Measures loss and accuracies on held-out text, divided over processes; ends in evaluation mode."""
         result = evaluate(model, batches, self._precision, accelerator)
         figures = {"loss": result.loss, "mlm_accuracy": result.accuracy}
         if result.order_accuracy is not None:
@@ -99,25 +69,25 @@ class MaskedTokens:
         return figures
 
     def weights(self, trained: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """All of them."""
+        """The model's weights, by its own names, of those of the wrapped module: all."""
         return dict(trained)
 
 
 @dataclass
 class Distil:
-    """The distance to a teacher.
+    """The distance to a teacher; see `MaskedTokens`.
 
     Attributes:
         inputs: A digest of the teacher's weights.
-        lines: The teacher, and the losses.
-        loss_limit: There is none: losses are relative to the teacher.
+        lines: The teacher and the losses.
+        loss_limit: Infinite: the losses are relative to the teacher.
     """
 
     inputs: dict[str, Input]
     lines: list[str]
-    loss_limit: float
     _loss: DistillationLoss
     _width: int
+    loss_limit: float = math.inf
 
     def wrap(self, model: MaskedLM) -> nn.Module:
         """The student with its projections, a function of the random seed; the teacher joins its device."""
@@ -133,7 +103,7 @@ class Distil:
         self, model: nn.Module, batches: Sequence[MaskedBatch], accelerator: "Accelerator | None"
     ) -> Figures:
         """The loss, its parts where there are several, and the cosine; every process measures all."""
-        result = agreement(model, self._loss, batches)
+        result = agreement_on(model, self._loss, batches)
         parts = {f"{name}_loss": value for name, value in result.parts.items()}
         cosine = {} if result.cosine is None else {"cosine": result.cosine}
         return {"loss": result.loss, **(parts if len(parts) > 1 else {}), **cosine}
@@ -147,16 +117,20 @@ class Distil:
         }
 
 
+Goal = MaskedTokens | Distil
+"""What a training minimises."""
+
+
 @dataclass(frozen=True)
 class Teacher:
     """A pre-trained model that students learn from.
 
     Attributes:
-        name: What the user calls it.
-        model: In evaluation mode, without gradients.
+        name: Its name, as the user wrote it.
+        model: The model in evaluation mode, without gradients.
         digest: Digest of its weights.
         beginning: Id of `[CLS]`, which begins every text.
-        settings: What is learned.
+        settings: What students learn.
     """
 
     name: str
@@ -167,7 +141,7 @@ class Teacher:
 
     @property
     def input(self) -> Input:
-        """What a run depends on."""
+        """The teacher, for the record of a run."""
         return Input(self.digest, self.name)
 
     def goal(self, depth: int, precision: Precision, device: torch.device) -> Distil:
@@ -190,9 +164,7 @@ class Teacher:
             f"; layers {', '.join(str(place + 1) for place in places)} of it" if settings.hidden else ""
         )
         parameters = sum(parameter.numel() for parameter in self.model.parameters())
-        distillation = Distillation(
-            settings.weights, places, settings.relation_heads, settings.temperature, self.beginning
-        )
+        distillation = Distillation(settings, places, self.beginning)
         return Distil(
             {"teacher": self.input},
             [
@@ -200,7 +172,6 @@ class Teacher:
                 f"{parameters:,} parameters; losses: {named}{compared}",
                 *self._kept_lines(embeddings),
             ],
-            float("inf"),
             DistillationLoss(self.model, distillation, precision, embeddings),
             sizes.width,
         )

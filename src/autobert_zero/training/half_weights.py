@@ -1,4 +1,4 @@
-"""One cast of all weights for a forward pass in half precision, in place of one for each of them."""
+"""One cast of all weights for a forward pass in half precision, instead of one cast per weight."""
 
 from typing import Any
 
@@ -13,14 +13,14 @@ from autobert_zero.training.precision import HALF, Precision, autocast, resolve_
 def run(model: nn.Module, precision: Precision, *arguments: Any) -> Any:
     """Calls a model under autocast.
 
-    Where a launch costs more than what it computes, off the CPU, the weights of its linear layers are cast
-    together, and so are their gradients. The numbers are those of autocast's own casts. A model that several
-    processes share, that is compiled, or that computes layers again is called as it is.
+    Off the CPU, where a launch costs more than a small cast, the weights of linear layers are cast together,
+    and so are their gradients, with the same numbers as autocast's own casts. A model that is distributed,
+    compiled or checkpointed is called directly.
 
     Args:
-        model: On its device.
+        model: The model on its device.
         precision: Number format.
-        arguments: The model's.
+        arguments: Arguments of the model.
     """
     device = next(model.parameters()).device
     with autocast(precision, device):
@@ -34,7 +34,7 @@ def run(model: nn.Module, precision: Precision, *arguments: Any) -> Any:
 
 
 def _is_plain(model: nn.Module) -> bool:
-    """Whether it is one of ours as it was built."""
+    """Whether a model is one of ours, neither wrapped, compiled nor checkpointed."""
     if not isinstance(model, MaskedLM) or type(model) not in (MaskedLM, PreTraining):
         return False  # FSDP makes classes of its own
     return not is_compiled(model) and not (model.training and model.encoder.checkpointing)
@@ -47,7 +47,7 @@ def is_compiled(model: nn.Module) -> bool:
 
 
 def _linear_weights(model: nn.Module) -> dict[str, Tensor]:
-    """All that nothing but products in half precision use, by name."""
+    """The weights that only products in half precision use, by name."""
     weights: dict[str, Tensor] = {
         f"{name}.{part}": weight
         for name, module in model.named_modules()
@@ -58,7 +58,7 @@ def _linear_weights(model: nn.Module) -> dict[str, Tensor]:
 
 
 class _Cast(torch.autograd.Function):
-    """Copies tensors in another format, and their gradients back in their own."""
+    """Casts tensors to another format, and their gradients back."""
 
     @staticmethod
     def forward(ctx: Any, dtype: torch.dtype, *weights: Tensor) -> tuple[Tensor, ...]:

@@ -1,9 +1,8 @@
-"""What a language model is trained for and measured by: masked tokens, and the order of segments."""
+"""Loss and accuracy of a language model on masked tokens and on the order of segments."""
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
@@ -29,8 +28,8 @@ class Evaluation:
 
     Attributes:
         loss: Mean cross-entropy of the masked tokens, in nats.
-        accuracy: Share of the masked tokens predicted first.
-        order_accuracy: Share of the pairs of segments classified correctly; None without next sentences.
+        accuracy: Share of the masked tokens whose best prediction is right.
+        order_accuracy: Share of the pairs of segments classified correctly; None without segments.
     """
 
     loss: float
@@ -39,21 +38,21 @@ class Evaluation:
 
 
 def language_objective(precision: Precision) -> Objective[MaskedBatch]:
-    """BERT's loss: the mean over the masked tokens, and with segments that over the pairs added to it."""
-    return partial(_loss, precision=precision)
+    """BERT's loss: the mean over the masked tokens, plus, with segments, the mean over the pairs."""
 
+    def objective(model: nn.Module, part: MaskedBatch, whole: MaskedBatch) -> Tensor:
+        logits, order, labels, wanted = _predict(model, part, precision)
+        # A batch may have nothing to predict: its loss is 0.
+        loss = token_cross_entropy(logits, labels, max(len(whole.labels), 1))
+        if order is not None and wanted is not None:
+            loss = loss + F.cross_entropy(order.float(), wanted, reduction="sum") / len(whole)
+        return loss
 
-def _loss(model: nn.Module, part: MaskedBatch, whole: MaskedBatch, precision: Precision) -> Tensor:
-    logits, order, labels, wanted = _predict(model, part, precision)
-    # A batch may have nothing to predict: its loss is 0.
-    loss = token_cross_entropy(logits, labels, max(len(whole.labels), 1))
-    if order is not None and wanted is not None:
-        loss = loss + F.cross_entropy(order.float(), wanted, reduction="sum") / len(whole)
-    return loss
+    return objective
 
 
 def guess_limit(vocabulary: int) -> float:
-    """A loss that says divergence: twice that of a uniform guess."""
+    """The loss above which a training has diverged: twice that of a uniform guess."""
     return 2 * math.log(vocabulary)
 
 
@@ -64,20 +63,20 @@ def evaluate(
     precision: Precision,
     accelerator: "Accelerator | None" = None,
 ) -> Evaluation:
-    """Measures a model on masked batches, each masked token counting alike.
+    """Measures a model on masked batches; every masked token counts the same.
 
     Args:
-        model: On its device; with an accelerator, prepared by it.
-        batches: The same in every process.
-        precision: Of the computation.
-        accelerator: Divides the sequences of each batch over processes, which all return the figures of the
-            whole; None: there is one process.
+        model: The model on its device; with an accelerator, prepared by it.
+        batches: The batches, the same in every process.
+        precision: Number format.
+        accelerator: Divides the sequences of each batch over processes, all of which return the figures of
+            the whole; None for a single process.
 
     Raises:
-        UserError: There is nothing to predict in them.
+        UserError: The batches have no token to predict.
     """
     model.eval()
-    losses, found = [], []  # read at the end: a device that runs ahead is not waited for
+    losses, correct = [], []  # read at the end, so that the host does not wait for the device
     count, pairs = 0, 0
     for batch in batches:
         logits, order, labels, wanted = _predict(model, _share(batch, accelerator), precision)
@@ -85,12 +84,12 @@ def evaluate(
         hits = (logits.argmax(-1) == labels).sum()
         count += len(labels)
         if order is not None and wanted is not None:
-            found.append(torch.stack([hits, (order.argmax(-1) == wanted).sum()]))
+            correct.append(torch.stack([hits, (order.argmax(-1) == wanted).sum()]))
             pairs += len(wanted)
         else:
-            found.append(torch.stack([hits, torch.zeros_like(hits)]))
+            correct.append(torch.stack([hits, torch.zeros_like(hits)]))
     loss: float = sum(torch.stack(losses).tolist()) if batches else 0.0
-    right, ordered = torch.stack(found).sum(0).tolist() if batches else (0, 0)
+    right, ordered = torch.stack(correct).sum(0).tolist() if batches else (0, 0)
     if accelerator is not None:
         sums = torch.tensor(
             [loss, right, count, ordered, pairs], dtype=torch.float64, device=accelerator.device
@@ -106,8 +105,8 @@ def evaluate(
 def _share(batch: MaskedBatch, accelerator: "Accelerator | None") -> MaskedBatch:
     """This process's sequences of a batch.
 
-    A process that is left without one gets the first, with nothing to predict: with FSDP every process has
-    to compute whenever one does.
+    A process without any gets the first one, with nothing to predict: with FSDP every process has to compute
+    whenever one does.
     """
     if accelerator is None:
         return batch

@@ -1,6 +1,6 @@
-"""Worker processes of this machine: they end with their parent, and one that dies is replaced.
+"""Worker processes on this machine: they end with their parent, and one that dies is replaced.
 
-They use only deterministic kernels where their parent does.
+They use deterministic kernels if their parent does.
 """
 
 import multiprocessing
@@ -25,15 +25,15 @@ from autobert_zero.signals import leave_to_parent
 _STARTED, _PROGRESS, _RESULT, _ERROR = "started", "progress", "result", "error"
 
 Report = Callable[..., None]
-"""What a call tells its progress with: any values, which reach the parent's `on_progress`."""
+"""Reports the progress of a call: any values, which are passed to the parent's `on_progress`."""
 
 
 @dataclass(frozen=True)
 class WorkerDied:
-    """The result of a call whose worker died again and again.
+    """The result of a call whose worker died repeatedly.
 
     Attributes:
-        reason: For messages.
+        reason: Why, for messages.
     """
 
     reason: str
@@ -46,22 +46,23 @@ class _Worker:
 
 
 class WorkerPool:
-    """Processes that make calls, each one at a time.
+    """Processes that run calls, each one at a time.
 
     Args:
-        workers: How many.
-        threads: PyTorch's threads in each; None: as PyTorch finds.
-        cards: Values of `CUDA_VISIBLE_DEVICES`: worker i sees the (i modulo their number)th card only, as
-            `cuda:0`. Empty: all see what this process sees.
-        deaths: A call whose worker died so often while it was alone has failed; 0: no call is made again.
+        workers: Number of workers.
+        threads: Number of PyTorch's threads in each; None for PyTorch's default.
+        cards: Values of `CUDA_VISIBLE_DEVICES`, of which worker i gets the (i modulo their number)th and sees
+            it as `cuda:0`. If empty, all workers see what this process sees.
+        deaths: Number of deaths of its worker, while no other call runs, after which a call has failed; with
+            0 no call is repeated.
     """
 
     def __init__(
         self, workers: int, threads: int | None = None, deaths: int = 2, cards: Sequence[str] = ()
     ) -> None:
         self._context = multiprocessing.get_context("spawn")
-        # Workers wait for the end of this pipe: it comes when the pool is closed and when its process dies.
-        # An event would not do: to set one waits for a worker that died waiting for it.
+        # Workers end with this pipe, which closes when the pool is closed and when its process dies. Setting
+        # an event instead would wait for a worker that died while it waited for the event.
         self._end, self._open = self._context.Pipe(duplex=False)
         self._threads = threads
         self._deaths = deaths
@@ -76,22 +77,22 @@ class WorkerPool:
         calls: Sequence[tuple[Any, ...]],
         on_progress: Callable[..., None] = lambda *values: None,
     ) -> Iterator[tuple[int, Any]]:
-        """Makes `function(*arguments, report)` for each call, in any order.
+        """Calls `function(*arguments, report)` for each call, in any order.
 
-        A call whose worker dies is made again, alone: where memory ran out, the system may have ended
-        another one's worker, and alone the guilty call is found.
+        A call whose worker dies is repeated while no other call runs: where memory ran out, the system may
+        have killed the worker of an innocent call.
 
         Args:
             function: Importable in a new process.
-            calls: The arguments of each call.
-            on_progress: Called in this process with what a call reports.
+            calls: Arguments of each call.
+            on_progress: Called in this process with the values that a call reports.
 
         Yields:
             The index of each call with what it returned, or with a `WorkerDied`.
 
         Raises:
-            UserError: A worker cannot be started; the pool is to be closed then.
-            Exception: What a call raised; likewise.
+            UserError: A worker cannot be started; close the pool then.
+            Exception: A call raised it; close the pool then.
         """
         waiting, idle = deque(range(len(calls))), deque(range(self._number))
         running: dict[Connection, tuple[int, int]] = {}
@@ -118,7 +119,7 @@ class WorkerPool:
             yield index, self._alone(function, calls[index], on_progress)
 
     def close(self) -> None:
-        """Ends the workers, in the middle of their calls."""
+        """Ends the workers, also in the middle of a call."""
         self._open.close()
         for worker in self._workers.values():
             worker.connection.close()
@@ -138,7 +139,7 @@ class WorkerPool:
         return WorkerDied(f"its worker died {self._deaths} times; it may need more memory than there is")
 
     def _start(self, number: int, function: Callable[..., Any], arguments: tuple[Any, ...]) -> Connection:
-        """Sends a call to a worker, a new one where it died while there was nothing to do."""
+        """Sends a call to a worker; starts a new worker if there is none or it died while idle."""
         if number in self._workers:
             try:
                 self._workers[number].connection.send((function, arguments))
@@ -151,17 +152,17 @@ class WorkerPool:
         arguments_of_worker = (theirs, self._end, self._threads, card, deterministic)
         process = self._context.Process(target=_serve, args=arguments_of_worker, daemon=True)
         process.start()
-        theirs.close()  # the worker's death is the end of the connection only if nobody else holds it
+        theirs.close()  # so that the connection closes when the worker dies
         self._workers[number] = _Worker(process, connection)
-        with suppress(BrokenPipeError, ConnectionResetError):  # it died at once, which its connection tells
+        with suppress(BrokenPipeError, ConnectionResetError):  # it died at once; its connection is closed
             connection.send((function, arguments))
         return connection
 
     def _message(self, number: int) -> tuple[str, Any] | None:
-        """The next message of a worker; None: it died.
+        """The next message of a worker; None if it died.
 
         Raises:
-            UserError: It ended, by itself, before it could take a call.
+            UserError: It exited by itself before it could take a call.
         """
         try:
             message: tuple[str, Any] = self._workers[number].connection.recv()
@@ -178,7 +179,7 @@ class WorkerPool:
         return message
 
     def _forget(self, number: int) -> int:
-        """Drops a worker that died; its exit code."""
+        """Forgets a worker that died; returns its exit code."""
         worker = self._workers.pop(number)
         self._ready.discard(number)
         worker.connection.close()
@@ -196,8 +197,8 @@ def _returned(message: tuple[str, Any]) -> Any:
 def _serve(
     connection: Connection, end: Connection, threads: int | None, card: str | None, deterministic: bool
 ) -> None:
-    """What a worker does until its parent ends."""
-    if card is not None:  # CUDA reads it when it is first used, which is later
+    """Runs calls in a worker until its parent ends."""
+    if card is not None:  # before CUDA is first used, which reads it
         os.environ[VISIBLE_CARDS] = card
     keep_freed_memory()
     leave_to_parent()

@@ -1,4 +1,4 @@
-"""Which number format is fast here, and what half precision needs to train."""
+"""The fast number format of a device, and what training in half precision needs."""
 
 from contextlib import AbstractContextManager, nullcontext
 from functools import cache
@@ -11,10 +11,10 @@ from autobert_zero.shared_config import Precision as Precision
 HALF = {"bf16": torch.bfloat16, "fp16": torch.float16}
 """Formats in half precision."""
 _TF32_CAPABILITY = (8, 0)
-"""Compute capability from which CUDA cards round the factors of single-precision products to TF32."""
+"""Compute capability from which CUDA cards can round the factors of single-precision products to TF32."""
 
 _FIRST_SCALE = 2.0**12
-"""Loss scale that an fp16 training starts with: PyTorch's 2^16 costs a short training its first steps."""
+"""Initial loss scale in fp16: with PyTorch's 2^16 a short training would lose its first steps."""
 _GROWTH_INTERVAL = 500
 """Steps without an overflow after which the loss scale doubles."""
 SMALLEST_SCALE = 1.0
@@ -43,10 +43,10 @@ def resolve_precision(precision: Precision, device: torch.device) -> Precision:
 
 
 def autocast(precision: Precision, device: torch.device) -> AbstractContextManager[object]:
-    """The context in which to run the forward pass.
+    """The context of the forward pass.
 
-    On CUDA it also sets, for the whole process, whether products in single precision may use TF32: the
-    backward pass, outside of the context, is to compute as the forward pass does.
+    On CUDA it also sets, for the whole process, whether products in single precision may use TF32, so that
+    the backward pass, which runs outside the context, computes like the forward pass.
     """
     chosen = resolve_precision(precision, device)
     if device.type == "cuda":
@@ -55,10 +55,10 @@ def autocast(precision: Precision, device: torch.device) -> AbstractContextManag
 
 
 def gradient_scaler(precision: Precision, device: torch.device) -> torch.amp.GradScaler:
-    """What keeps small gradients from becoming 0 in fp16, and skips updates whose gradients overflow.
+    """Makes a loss scaler, which in fp16 keeps gradients from underflowing and skips updates that overflow.
 
     Returns:
-        A new scaler; with any other format one that does nothing.
+        A new scaler; it does nothing in other formats.
     """
     return torch.amp.GradScaler(
         device.type,

@@ -1,4 +1,4 @@
-"""Losses and gradient norms: whether a training may go on, decided where they are, and read when it suits."""
+"""Losses and gradient norms: judged on the device, and read by the host from time to time."""
 
 import math
 from collections.abc import Callable
@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 LATE = 10
-"""Maximum number of steps that a device is ahead of what its host has read."""
+"""Maximum number of steps that a device runs ahead of what the host has read."""
 
 
 class Diverged(RuntimeError):
@@ -18,12 +18,12 @@ class Readings:
     """The losses and norms of the steps since the host last read them.
 
     Attributes:
-        stopped: A scalar on the device, changed in place: 1 from the first step on that diverged, else 0. An
-            optimiser that is given it as `found_inf` leaves the weights as they were before that step.
+        stopped: Scalar on the device, changed in place: 1 from the first diverged step on, else 0. An
+            optimiser that gets it as `found_inf` keeps the weights from before that step.
 
     Args:
         loss_limit: A loss above it is divergence.
-        lenient: Steps, the first ones, for which that limit does not hold.
+        lenient: Number of first steps for which the limit does not hold.
         device: Device of the model.
     """
 
@@ -31,7 +31,7 @@ class Readings:
         largest = torch.finfo(torch.float32).max
         self._lenient = lenient
         self._strict = False
-        # Rounded as the device rounds it: host and device decide alike.
+        # Rounded as on the device, so that host and device decide alike.
         self._limit = torch.tensor(min(loss_limit, largest), dtype=torch.float32).item()
         self._limits = torch.full((3,), largest, device=device)
         self._limits[2].fill_(0.5)
@@ -44,37 +44,37 @@ class Readings:
         return len(self._unread)
 
     def begin(self, step: int) -> None:
-        """Called before a step is computed, with its number counted from 0: which limits hold for it."""
+        """Sets the limits for a step, counted from 0, before it is computed."""
         if step >= self._lenient and not self._strict:
             self._limits[0].fill_(self._limit)
             self._strict = True
 
     def judge(self, loss: Tensor, norm: Tensor, *, decide: bool) -> Tensor:
-        """Puts together what is read of a step; nothing of it depends on the host.
+        """Collects the figures of a step without the host.
 
         Args:
-            loss: A scalar on the device.
-            norm: A scalar on the device.
-            decide: Whether the device is to find out if the training diverged.
+            loss: Scalar on the device.
+            norm: Scalar on the device.
+            decide: Whether the device decides if the training diverged.
 
         Returns:
             (3,) loss, norm, and `stopped` as it was before the step.
         """
         row = torch.stack([loss, norm.to(loss.dtype), self.stopped.to(loss.dtype)])
         if decide:
-            # What is no number is not below a limit.
+            # A NaN is not below a limit.
             torch.where((row <= self._limits).all(), self._no, self._yes, out=self.stopped)
         return row
 
     def add(self, step: int, row: Tensor) -> None:
-        """Takes the result of `judge` for a step, counted from 0."""
+        """Adds the result of `judge` for a step, counted from 0."""
         self._unread.append((step, row))
 
     def read(self) -> None:
-        """Reads what was not read yet: the one moment at which the host waits for the device.
+        """Reads the steps that were not read yet; only here the host waits for the device.
 
         Raises:
-            Diverged: At a step; those before it were read.
+            Diverged: A step diverged; those before it were read.
         """
         if not self._unread:
             return
@@ -90,10 +90,10 @@ class Readings:
             self._unreported.append((step + 1, loss))
 
     def report(self, on_step: Callable[[int, float], None]) -> None:
-        """Reads, and tells the number of steps done and the loss of every step that was not reported yet.
+        """Reads, and calls `on_step` with steps done and loss for every step that was not reported yet.
 
         Raises:
-            Diverged: At a step; those before it were reported.
+            Diverged: A step diverged; those before it were reported.
         """
         try:
             self.read()

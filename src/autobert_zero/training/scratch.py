@@ -43,19 +43,19 @@ class Job:
     """One model to train.
 
     Attributes:
-        name: Names it in progress and results.
-        backbone: What to train.
-        model: Sizes.
-        data: Trained on `train`, measured on both others.
-        vocabulary: The tokenizer's.
+        name: Name in progress and results.
+        backbone: Backbone to train.
+        model: Sizes and trunk.
+        data: The text: the model is trained on `train` and measured on both others.
+        vocabulary: Vocabulary of the tokenizer.
         recipe: How to train. Jobs with the same recipe and seed see the same batches and masks.
         seed: Seed of weights and batches.
         device: Device to train on.
-        weights: File for the trained weights (safetensors), if they are wanted.
-        short_share: Share of the steps, the first ones, in which sequences are cut into short ones.
-            Attention finds its neighbours in them many times sooner, and so leaves the plateau of unigram
+        weights: File for the trained weights (safetensors); None to drop them.
+        short_share: Share of the steps, from the first, in which sequences are cut into short ones: attention
+            learns to find neighbours in them many times sooner, and so leaves the plateau of unigram
             statistics.
-        short_length: Tokens in each of those; divides n.
+        short_length: Tokens in a short sequence; divides n.
     """
 
     name: str
@@ -76,18 +76,18 @@ class Result:
     """The result of a job.
 
     Attributes:
-        name: The job's.
+        name: Name of the job.
         status: `complete` or `diverged`.
         reason: Why it diverged.
-        selection_loss: On validation text, which also scored the candidates; chooses among finalists.
-        val_loss: On held-out text, in nats.
-        mlm_accuracy: On held-out text.
-        tokens: Tokens trained on.
+        selection_loss: Loss on validation text, which also scored the candidates; chooses among finalists.
+        val_loss: Loss on held-out text, in nats.
+        mlm_accuracy: Accuracy on held-out text.
+        tokens: Number of tokens trained on.
         seconds: Time of training.
-        tokens_per_second: Speed of training, in the conditions of the run (several jobs may share the cores).
-        curve: Steps done and the mean training loss of the steps since the point before, in nats.
-        uniformity: Of the tokens' states after the embeddings and after each layer, on held-out text as it
-            is; see `token_uniformity`.
+        tokens_per_second: Speed of training under the conditions of the run (jobs may share the cores).
+        curve: Points of steps done and mean training loss since the previous point, in nats.
+        uniformity: Token uniformity after the embeddings and after each layer, on unmasked held-out text; see
+            `token_uniformity`.
     """
 
     name: str
@@ -103,12 +103,12 @@ class Result:
     uniformity: Sequence[float] = ()
 
     def to_dict(self) -> dict[str, Any]:
-        """The figures as plain data, for JSON; without the curve, which only plots need."""
+        """The figures as plain data for JSON, without the curve, which only plots need."""
         return {name: value for name, value in asdict(self).items() if name != "curve"}
 
 
 def read_result(path: Path) -> Result:
-    """Reads what `Result.to_dict` gave, as JSON.
+    """Reads a result that `Result.to_dict` returned, as JSON.
 
     Raises:
         UserError: The file is damaged.
@@ -120,12 +120,12 @@ def read_result(path: Path) -> Result:
 
 
 OnStep = Callable[[str, int, int], None]
-"""Called with the job's name, steps done and steps in all."""
+"""Called with the job's name, the steps done and the number of all steps."""
 
 
 def train_from_scratch(job: Job, on_step: OnStep = lambda name, done, total: None) -> Result:
     """Trains and measures one model."""
-    device = find_device(job.device)  # a worker process begins without what the device needs
+    device = find_device(job.device)  # prepares the device in a worker process
     torch.manual_seed(job.seed)
     model = MaskedLM(job.backbone, job.model).to(device)
     recipe = job.recipe
@@ -186,11 +186,11 @@ def _measured(model: MaskedLM, part: Split, job: Job) -> Evaluation:
 
 
 def default_workers(device: torch.device, gpu_share: float = 1.0) -> int:
-    """How many models are trained at once by default.
+    """The default number of models trained at once.
 
     Args:
-        device: On a CPU as many as cores: two small models with a core each beat one with two.
-        gpu_share: Share of a GPU that a model takes: as many as fit on all cards that the device stands for.
+        device: A CPU trains one model per core: two small models with a core each beat one with two.
+        gpu_share: Share of a GPU that a model takes; all cards that the device stands for are filled.
     """
     if device.type != "cpu":
         return max(len(cards_of(device)), 1) * max(int(1 / gpu_share + 1e-9), 1)
@@ -198,7 +198,7 @@ def default_workers(device: torch.device, gpu_share: float = 1.0) -> int:
 
 
 def threads_per_job(workers: int, jobs: int) -> int:
-    """PyTorch threads per job when `workers` jobs are trained at once; all of them for one at a time."""
+    """PyTorch threads per job when `workers` jobs are trained at once; all threads for one at a time."""
     workers = min(workers, jobs)
     return (
         torch.get_num_threads() if workers <= 1 else max(default_workers(torch.device("cpu")) // workers, 1)
@@ -214,14 +214,14 @@ def train_all(
     """Trains jobs in worker processes; one that is killed is replaced and its job trained again.
 
     Args:
-        jobs: What to train.
-        workers: How many at once, spread over the cards; with 1, in this process.
-        on_step: Called with the progress, in this process.
-        on_result: Called as each ends, in this process.
+        jobs: The jobs.
+        workers: Number of jobs trained at once, spread over the cards; 1 trains in this process.
+        on_step: Called in this process with the progress.
+        on_result: Called in this process with each result.
 
     Raises:
         KeyboardInterrupt: Passed on after the workers have stopped.
-        UserError: The worker of a job died again and again, while it was the only one.
+        UserError: The worker of a job died repeatedly while it was the only one.
     """
     workers = min(workers, len(jobs))
     if workers <= 1:
@@ -240,7 +240,7 @@ def train_all(
 
 
 def _train(job: Job, report: OnStep) -> Result:
-    """What a worker does with a job; every step would be more messages than anyone reads."""
+    """Trains a job in a worker, which reports every fifth step only."""
 
     def on_step(name: str, done: int, total: int) -> None:
         if done % 5 == 0 or done == total:

@@ -1,4 +1,4 @@
-"""How fast a model trains, measured on the machine at hand."""
+"""The training speed of a model, measured on this machine."""
 
 import itertools
 import math
@@ -24,17 +24,17 @@ from autobert_zero.training.transfer import moved
 
 _WARM_UP_STEPS = 5
 _LEAST_SECONDS = 1.0
-"""What an accelerator is measured for: an idle card computes at a fraction of its clock."""
+"""Minimum time of a measurement on an accelerator: an idle card computes at a fraction of its clock."""
 
 
 @dataclass(frozen=True)
 class TrainingSpeed:
-    """How fast a model trains.
+    """The training speed of a model.
 
     Attributes:
-        tokens_per_second: Trained on.
-        steps: Steps that were timed.
-        memory: Most bytes that the training had allocated at once; None where that is not known, as on a CPU.
+        tokens_per_second: Tokens trained on per second.
+        steps: Number of steps that were timed.
+        memory: Peak memory of the training in bytes; None where it is unknown, as on a CPU.
     """
 
     tokens_per_second: float
@@ -54,11 +54,10 @@ def training_speed(  # noqa: PLR0913 - all that a speed depends on
     checkpointing: bool = False,
     compile: Compile = "off",
 ) -> TrainingSpeed:
-    """Trains a model with new weights on random tokens, and measures.
+    """Times the training of a model with new weights on random tokens.
 
-    On a CPU that is the median of the steps after the first. An accelerator is not waited for within a step
-    that is timed: it computes some steps, then as many as take a second. Random numbers drawn elsewhere stay
-    as they are.
+    On a CPU the median step after the first counts. On an accelerator, steps are not timed one by one: after
+    a warm-up it computes as many as take a second. The global random state is not changed.
 
     Args:
         backbone: The token-mixing layers.
@@ -66,11 +65,11 @@ def training_speed(  # noqa: PLR0913 - all that a speed depends on
         batch: Sequences in a batch.
         length: Tokens in a sequence.
         precision: Number format.
-        device: Where.
-        steps: How many steps to measure; an accelerator computes as many or more.
-        with_head: Whether tokens are predicted; else the encoder alone is trained.
+        device: Device to train on.
+        steps: Minimum number of steps to measure; a CPU computes exactly as many.
+        with_head: Whether to predict tokens; else only the encoder is trained.
         checkpointing: Whether the backward pass computes layers again.
-        compile: How the steps are made faster, see `Recipe`.
+        compile: What makes the steps faster, see `Recipe`.
 
     Raises:
         RuntimeError: The batch does not fit into the memory of the device.
@@ -106,14 +105,14 @@ def training_speed(  # noqa: PLR0913 - all that a speed depends on
 
 
 def steady_seconds(run: Callable[[int], None], steps: int) -> tuple[float, int]:
-    """Times a step of an accelerator among many.
+    """Times a step of an accelerator as the mean over many.
 
     Args:
-        run: Makes so many steps and waits for the last.
+        run: Runs the given number of steps and waits for the last.
         steps: Minimum number of steps.
 
     Returns:
-        Seconds of a step, and the number of steps that were timed.
+        Seconds per step, and the number of steps that were timed.
     """
     run(_WARM_UP_STEPS)
     while True:
@@ -126,7 +125,7 @@ def steady_seconds(run: Callable[[int], None], steps: int) -> tuple[float, int]:
 
 
 def _states(model: nn.Module, part: MaskedBatch, whole: MaskedBatch, precision: Precision) -> Tensor:
-    """A loss that takes the encoder alone."""
+    """A loss of the encoder alone."""
     device = next(model.parameters()).device
     with autocast(precision, device):
         encoder = model.get_submodule("encoder")

@@ -1,7 +1,7 @@
-"""Embeddings of a teacher, one packed sequence at a time, so that they can be kept.
+"""Embeddings of a teacher, computed one packed sequence at a time, so that they can be cached.
 
-A sequence is computed alone: its embeddings do not depend on the batch that it is in, and are the same bit by
-bit whether they were kept or not. On a CPU that is as fast as whole batches.
+So the embeddings of a sequence do not depend on its batch and have the same bits whether they were cached or
+not. On a CPU that is as fast as whole batches.
 """
 
 import hashlib
@@ -26,10 +26,10 @@ class TeacherEmbeddings:
     """Embeddings of texts of packed sequences, on the CPU.
 
     Attributes:
-        encoder: The teacher's, in evaluation mode.
+        encoder: The teacher's encoder in evaluation mode.
         beginning: Id of `[CLS]`, put before texts that lack it.
         precision: Number format of the forward passes.
-        kept: Where they are kept.
+        kept: The cache of embeddings.
     """
 
     encoder: Encoder
@@ -38,7 +38,7 @@ class TeacherEmbeddings:
     kept: KeptVectors
 
     def embed(self, batch: MaskedBatch) -> Tensor:
-        """The means of the last states of all texts of a batch, (texts, d), in their order."""
+        """The mean last states of all texts of a batch, (texts, d), in order."""
         starts = text_starts(batch)
         rows = zip(unmasked(batch).numpy(), starts.numpy(), strict=True)
         return torch.cat([torch.from_numpy(self._row(ids, begins)) for ids, begins in rows])
@@ -56,7 +56,7 @@ class TeacherEmbeddings:
         """Embeds the texts of one sequence (n,); returns (texts, d)."""
         missing = np.flatnonzero(starts & (ids != self.beginning))
         begins = starts.copy()
-        begins[missing] = False  # the [CLS] that is put before begins the text
+        begins[missing] = False  # the inserted [CLS] begins the text
         begins = np.insert(begins, missing, True)
         given = torch.from_numpy(np.insert(ids, missing, self.beginning))[None]  # (1, n + missing)
         positions, documents = layout(torch.from_numpy(begins)[None])
@@ -70,20 +70,20 @@ class TeacherEmbeddings:
 def keep_embeddings(
     encoder: Encoder, digest: str, beginning: int, precision: Precision, limit: int
 ) -> TeacherEmbeddings:
-    """Opens what is kept of a teacher.
+    """Opens the cached embeddings of a teacher.
 
     Args:
-        encoder: The teacher's, on the CPU.
+        encoder: The teacher's encoder, on the CPU.
         digest: Digest of its weights.
         beginning: Id of `[CLS]`.
         precision: Number format of the forward passes.
-        limit: Bytes that all embeddings in the cache may take, with what all processes add.
+        limit: Maximum bytes of all embeddings in the cache, including those that all processes add.
 
     Raises:
         CacheError: The cache may not be read.
     """
     precision = resolve_precision(precision, torch.device("cpu"))
-    # All that the last bits of a vector depend on, beside the code that computes them.
+    # Everything that the bits of a vector depend on, besides the code that computes them.
     how = (
         *(digest, "\n".join(encoder.backbone.to_list()), encoder.config, precision),
         *(torch.get_num_threads(), torch.__version__, torch.backends.cpu.get_cpu_capability()),
@@ -95,14 +95,14 @@ def keep_embeddings(
 
 
 def unmasked(batch: MaskedBatch) -> Tensor:
-    """The ids (B, n) of a batch without masks."""
+    """The original ids (B, n) of a masked batch."""
     ids = batch.ids.flatten().clone()  # (B * n,)
     ids[batch.rows] = batch.labels
     return ids.view(batch.ids.shape)  # (B, n)
 
 
 def text_starts(batch: MaskedBatch) -> Tensor:
-    """Booleans (B, n), True where a text begins: a document, or a sequence where they are not isolated."""
+    """Booleans (B, n), True where a text begins: a document if they are isolated, else a sequence."""
     if batch.starts is not None:
         return batch.starts
     starts = torch.zeros_like(batch.ids, dtype=torch.bool)

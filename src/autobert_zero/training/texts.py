@@ -1,4 +1,4 @@
-"""The texts of packed batches, and what an encoder makes of them."""
+"""The texts of packed batches, and an encoder's states of them."""
 
 from dataclasses import dataclass
 
@@ -12,7 +12,7 @@ from autobert_zero.nn.rows import mean_state
 from autobert_zero.training.teacher import unmasked
 
 SHORTEST = 4
-"""Tokens, marks included, of the shortest text that is compared: what packing cuts off is no text."""
+"""Minimum tokens of a text that is compared, special tokens included: remainders of packing are no texts."""
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class Texts:
     Attributes:
         ids: (T, n) token ids, `[CLS]` first.
         mask: (T, n) booleans, True at real tokens.
-        places: (T,) place of each among the texts of the batch.
+        places: (T,) index of each among the texts of the batch.
     """
 
     ids: Tensor
@@ -32,13 +32,13 @@ class Texts:
 
 @dataclass(frozen=True)
 class View:
-    """What a model makes of texts of similar lengths.
+    """A model's states of texts of similar lengths.
 
     Attributes:
-        pooled: (T, d) means of the last states, in single precision; a student's are projected to the
+        pooled: (T, d) means of the last states, in single precision; for a student, projected to the
             teacher's width.
         last: (T, n, d) last states.
-        layers: States after every layer, (T, n, d) each, a student's projected; empty where not asked for.
+        layers: States after every layer, (T, n, d) each, for a student projected; empty unless asked for.
     """
 
     pooled: Tensor
@@ -47,14 +47,14 @@ class View:
 
 
 def texts_of(batch: MaskedBatch, beginning: int) -> list[Texts]:
-    """The texts of a batch without masks.
+    """The original texts of a masked batch.
 
     Args:
-        batch: Packed sequences; each document of them is a text where they are isolated, else each sequence.
+        batch: Packed sequences; a text is a document if they are isolated, else a sequence.
         beginning: Id of `[CLS]`, put before documents that lack it.
 
     Returns:
-        Groups of similar lengths, each padded to at most twice its shortest but the first.
+        Groups of similar lengths; texts are padded to at most twice the shortest, except in the first group.
     """
     ids = unmasked(batch)  # (B, n)
     if batch.starts is None:
@@ -71,7 +71,7 @@ def texts_of(batch: MaskedBatch, beginning: int) -> list[Texts]:
             torch.cat([front, each], dim=1)
             for front, each in ((torch.full_like(rows[:, :1], beginning), rows), (real[:, :1], real))
         )
-        # Where the document has its own, everything moves one place to the left.
+        # Where the document has its own [CLS], everything moves one place to the left.
         rows = torch.where(begun[:, None], rows.roll(-1, 1), rows)
         mask = torch.where(begun[:, None], mask.roll(-1, 1), mask)
         mask[begun, -1] = False
@@ -79,18 +79,19 @@ def texts_of(batch: MaskedBatch, beginning: int) -> list[Texts]:
         if kept.any():
             longest = int(mask.sum(1).max())
             rows, mask = rows[kept, :longest], mask[kept, :longest]
-            groups.append(Texts(rows.masked_fill(~mask, 0), mask, numbers[tokens.view(real.shape)[kept, 0]]))
+            firsts = tokens.view(real.shape)[kept, 0]  # (kept documents,)
+            groups.append(Texts(rows.masked_fill(~mask, 0), mask, numbers[firsts]))
     return groups
 
 
 def first_sequence(batch: MaskedBatch) -> Texts:
-    """The first sequence of a batch as a text, where no document of it is long enough."""
+    """The first sequence of a batch as a text, for a batch without a document that is long enough."""
     ids = unmasked(batch)[:1]  # (1, n)
     return Texts(ids, torch.ones_like(ids, dtype=torch.bool), torch.zeros(1, dtype=torch.long))
 
 
 def view_of(encoder: Encoder, ids: Tensor, mask: Tensor, every: bool) -> View:
-    """Encodes texts (T, n), with the states after every layer or without them."""
+    """Encodes texts (T, n), with or without the states after every layer."""
     states: list[Tensor] = []
     x = run_layers(
         encoder.layers,

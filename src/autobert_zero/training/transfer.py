@@ -1,4 +1,4 @@
-"""Copies to a device that runs ahead of its host, so that the host does not wait for it."""
+"""Copies to a device that runs ahead of the host, without making the host wait."""
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -11,21 +11,21 @@ from torch import Tensor
 T = TypeVar("T")
 
 _WAIT_FOR = {"cpu", "mps"}
-"""Kinds of devices whose host reads every step: a CPU is the host; Apple's AdamW cannot skip an update."""
+"""Types of devices that do not run ahead: a CPU is the host; Apple's AdamW cannot skip an update."""
 
 _END = object()
 
 
 def runs_ahead(device: torch.device) -> bool:
-    """Whether the host queues work for the device and should not wait for it."""
+    """Whether the host queues work for the device without waiting for it."""
     return device.type not in _WAIT_FOR
 
 
 def moved(values: T, device: torch.device) -> T:
-    """Copies tensors, or what holds them (see `each_tensor`), to a device.
+    """Copies tensors, or containers of them (see `each_tensor`), to a device.
 
-    Where the device runs ahead, copies start from pinned memory and the host goes on at once; what `pinned`
-    put together is one copy.
+    Where the device runs ahead, copies start from pinned memory and the host does not wait; tensors that
+    `pinned` placed side by side are one copy.
     """
     if not runs_ahead(device):
         return each_tensor(values, lambda tensor: tensor.to(device))
@@ -45,9 +45,9 @@ def moved(values: T, device: torch.device) -> T:
 
 
 def pinned(values: T) -> T:
-    """Copies tensors, or what holds them, into memory from which a device reads while the host goes on.
+    """Copies tensors, or containers of them, into memory that a device reads while the host goes on.
 
-    Tensors of one format lie side by side.
+    Tensors of one format are placed side by side.
     """
     if not torch.accelerator.is_available():
         return values
@@ -55,12 +55,13 @@ def pinned(values: T) -> T:
     for tensor in tensors_in(values):
         tensors.setdefault(tensor.dtype, []).append(tensor)
     parts = {dtype: _side_by_side(same) for dtype, same in tensors.items()}
+    # Each in its own shape again.
     return each_tensor(values, lambda tensor: next(parts[tensor.dtype]).view(tensor.shape))
 
 
 def _side_by_side(tensors: list[Tensor]) -> Iterator[Tensor]:
-    """The same numbers, one-dimensional, in one piece of pinned memory."""
-    memory = torch.cat([each.flatten() for each in tensors]).pin_memory()
+    """The same numbers as flat tensors in one block of pinned memory."""
+    memory = torch.cat([each.flatten() for each in tensors]).pin_memory()  # (all numbers,)
     return iter(memory.split([each.numel() for each in tensors]))
 
 
@@ -70,7 +71,7 @@ def _pinned(tensor: Tensor) -> Tensor:
 
 
 def each_tensor(values: T, change: Callable[[Tensor], Tensor]) -> T:
-    """Changes the tensors in dataclasses, dicts, tuples and lists; what is no tensor stays as it is."""
+    """Applies a function to the tensors in dataclasses, dicts, tuples and lists; other values are kept."""
     result: Any = values
     if isinstance(values, Tensor):
         result = change(values)
@@ -86,7 +87,7 @@ def each_tensor(values: T, change: Callable[[Tensor], Tensor]) -> T:
 
 
 def tensors_in(values: object) -> list[Tensor]:
-    """The tensors that `each_tensor` changes, in its order."""
+    """The tensors that `each_tensor` visits, in its order."""
     tensors: list[Tensor] = []
 
     def collect(tensor: Tensor) -> Tensor:
@@ -98,9 +99,9 @@ def tensors_in(values: object) -> list[Tensor]:
 
 
 def ahead(values: Iterator[T]) -> Iterator[T]:
-    """Yields the same values, each computed by a thread while the one before it is in use.
+    """Yields the same values; a thread computes the next one while the current one is in use.
 
-    When the generator is closed, the thread has computed the value after the last that was yielded.
+    When the generator is closed, the thread has computed one value more than were yielded.
     """
     with ThreadPoolExecutor(1, "batches") as thread:
         coming = thread.submit(next, values, _END)

@@ -12,15 +12,15 @@ from autobert_zero.nn.encoder import run_layers
 def token_uniformity(model: MaskedLM, ids: Tensor) -> list[float]:
     """Measures the mean cosine similarity of the states of two tokens of a sequence (paper, analysis).
 
-    High is bad: near 1 the tokens cannot be told apart.
+    High is bad: near 1 the tokens cannot be distinguished.
 
     Args:
-        model: Any.
+        model: Any model.
         ids: (B, n) token ids without padding, n at least 2.
 
     Returns:
-        One figure for the embeddings and one for the output of each layer, each in [-1, 1], the mean over all
-        pairs of different places and all sequences.
+        One figure for the embeddings and one per layer, each in [-1, 1]: the mean over all pairs of different
+        positions and all sequences.
     """
     model.eval()
     encoder = model.encoder

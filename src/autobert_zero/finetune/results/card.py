@@ -1,6 +1,7 @@
 """The model card of a fine-tuned model, in the Hub's format."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,17 +13,11 @@ from autobert_zero.errors import counted
 from autobert_zero.finetune.config import FinetuneConfig
 from autobert_zero.finetune.models import Pretrained
 from autobert_zero.hf import AutoBertZeroConfig
+from autobert_zero.hf.auto import PIPELINES
 from autobert_zero.run_folder.names import MODEL_CARD
 
-_PIPELINES = {
-    "ForSequenceClassification": "text-classification",
-    "ForTokenClassification": "token-classification",
-    "ForQuestionAnswering": "question-answering",
-}
-"""Names of the Hub for what a model does, by the end of its class's name."""
-
 _IN_TRANSFORMERS = {"text-classification", "token-classification"}
-"""Those that are pipelines of `transformers` too."""
+"""Those of `PIPELINES` that `transformers` has too."""
 
 
 @dataclass(frozen=True)
@@ -63,8 +58,10 @@ def finetuned_model_card(
     """
     local = Path(base.source).exists()
     base_name = Path(base.source).resolve().name if local else base.source
+    ours = isinstance(config, AutoBertZeroConfig)
     kind = (config.architectures or [""])[0]
-    pipeline = next((name for end, name in _PIPELINES.items() if kind.endswith(end)), None)
+    auto = f"AutoModel{kind[kind.find('For') :]}" if "For" in kind else "AutoModel"
+    pipeline = PIPELINES.get(auto)
     results = [
         EvalResult(
             task_type=pipeline or "other",
@@ -85,9 +82,8 @@ def finetuned_model_card(
         library_name="transformers",
         license=_license(base),
         pipeline_tag=pipeline,
-        tags=["autobert-zero"] if isinstance(config, AutoBertZeroConfig) else None,
+        tags=["autobert-zero"] if ours else None,
     )
-    ours = isinstance(config, AutoBertZeroConfig)
     labels = ", ".join(config.id2label[number] for number in sorted(config.id2label or {}))
     lines = [
         "---",
@@ -122,7 +118,7 @@ def finetuned_model_card(
         "autobert-zero predict --model FOLDER texts.txt",
         "```",
         "",
-        *_program(kind, pipeline, ours),
+        *_program(auto, pipeline, ours),
     ]
     if kind.endswith("ForSequenceClassification") and config.problem_type != "regression":
         lines += [f"Labels, in the order of the logits: {labels}.", ""]
@@ -131,7 +127,7 @@ def finetuned_model_card(
     return "\n".join(lines) + "\n"
 
 
-def _program(kind: str, pipeline: str | None, ours: bool) -> list[str]:
+def _program(auto: str, pipeline: str | None, ours: bool) -> list[str]:
     """How a program uses the model."""
     register = ["", "import autobert_zero.hf  # the Auto classes know the model from here on"] if ours else []
     if pipeline in _IN_TRANSFORMERS:
@@ -140,7 +136,6 @@ def _program(kind: str, pipeline: str | None, ours: bool) -> list[str]:
         if pipeline == "token-classification":
             call[0] = f'model = pipeline("{pipeline}", "FOLDER")'
     else:
-        auto = f"AutoModel{kind[kind.find('For') :]}" if "For" in kind else "AutoModel"
         first = f"from transformers import {auto}, AutoTokenizer"
         call = [
             f'model = {auto}.from_pretrained("FOLDER")',
@@ -154,10 +149,8 @@ def _license(base: Pretrained) -> str | None:
     card = Path(base.source) / MODEL_CARD
     stated = None
     if card.is_file():
-        try:
+        with suppress(ValueError, YAMLError):  # a README that is no card states none
             stated = ModelCard.load(card, ignore_metadata_errors=True).data.license
-        except (ValueError, YAMLError):  # a README that is no card states none
-            stated = None
     if stated is None and isinstance(base.config, AutoBertZeroConfig):
         return "apache-2.0"
     return stated if isinstance(stated, str) else None

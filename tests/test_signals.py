@@ -1,13 +1,14 @@
-"""Signals that stop a run."""
+"""Signals that stop a command."""
 
 import signal
 import threading
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import typer
 
-from autobert_zero.cli.common import stop_told
+from autobert_zero.cli.app import Result, call_continues, command
 from autobert_zero.signals import Stopped, interrupting, leave_to_parent, requests
 
 SENT = [signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGXCPU]
@@ -23,27 +24,35 @@ def _as_before() -> Iterator[None]:
         signal.signal(number, handler)
 
 
+def _stopped(number: signal.Signals, **options: Any) -> Any:
+    """The exit code of a command that is sent a signal while it works."""
+
+    def work() -> Result | None:
+        signal.raise_signal(number)
+        return None
+
+    application = typer.Typer()
+    command("", "zoo", of=application, **options)(work)
+    return application([], standalone_mode=False)
+
+
 @pytest.mark.parametrize("number", SENT)
 def test_what_a_scheduler_sends_interrupts_as_ctrl_c_does(
     number: signal.Signals, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with pytest.raises(typer.Exit) as left, stop_told(lambda: "the same call continues"):
-        signal.raise_signal(number)
-    assert left.value.exit_code == 130
+    assert _stopped(number, stopped=call_continues) == 130
     message = f"stopped; the same call continues (the signal was {number.name})\n"
     assert capsys.readouterr().err == message
     assert signal.getsignal(number) == signal.SIG_DFL
 
 
 def test_ctrl_c_needs_no_name(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(typer.Exit), stop_told(lambda: "the same call continues"):
-        signal.raise_signal(signal.SIGINT)
-    assert capsys.readouterr().err == "stopped; the same call continues\n"
+    _stopped(signal.SIGINT)
+    assert capsys.readouterr().err == "stopped; no result was written: give the same call again\n"
 
 
 def test_one_process_of_several_speaks(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(typer.Exit), stop_told(lambda: "", quiet=True):
-        signal.raise_signal(signal.SIGTERM)
+    _stopped(signal.SIGTERM, stopped=lambda _: None)
     assert capsys.readouterr().err == ""
 
 

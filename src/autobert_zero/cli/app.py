@@ -3,8 +3,10 @@
 import inspect
 import json
 import math
+import sys
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,6 +15,7 @@ import typer
 
 from autobert_zero.errors import UserError
 from autobert_zero.progress import verbosity
+from autobert_zero.signals import interrupting
 from autobert_zero.sources import expanded, in_home
 
 HELP_OPTIONS = {"help_option_names": ["-h", "--help"]}
@@ -75,6 +78,16 @@ _Verbose = Annotated[
 ]
 
 
+def _call_again(options: Mapping[str, Any]) -> str:
+    """How to go on after a command that keeps nothing when it is stopped."""
+    return "no result was written: give the same call again"
+
+
+def call_continues(options: Mapping[str, Any]) -> str:
+    """How to go on after a command that keeps what it has done, and skips it when it is called again."""
+    return "the same call continues"
+
+
 def command(
     panel: str,
     name: str | None = None,
@@ -82,8 +95,11 @@ def command(
     of: typer.Typer = app,
     description: str | None = None,
     prints_records: bool = False,
+    stopped: Callable[[Mapping[str, Any]], str | None] = _call_again,
 ) -> Callable[[Callable[..., Result | None]], Callable[..., Result | None]]:
     """Adds a function to the application as a command, with `--json`, `-q` and `-v`.
+
+    Ctrl-C, and a scheduler's signals, end it with one line that says how to go on, and exit code 130.
 
     Args:
         panel: The group of commands that it is listed in.
@@ -91,6 +107,7 @@ def command(
         of: What it is added to.
         description: What it does, for the help; None: the function's docstring.
         prints_records: It prints records itself as they come, so that it has no `--json`.
+        stopped: How to go on after a stop, from the options; None: another process prints it.
     """
 
     def register(function: Callable[..., Result | None]) -> Callable[..., Result | None]:
@@ -102,7 +119,7 @@ def command(
             options = {name: _with_home(value) for name, value in options.items()}
             if json_ and str(options.get("out")) == STDIN:
                 raise UserError("--json and --out - both write to standard output; give one of them")
-            with verbosity(verbose - quiet):
+            with _stop_told(lambda: stopped(options)), verbosity(verbose - quiet):
                 try:
                     result = function(**options)
                 except typer.Exit:
@@ -111,8 +128,8 @@ def command(
                     if verbose:
                         traceback.print_exc()
                     raise
-            if result is not None:
-                typer.echo(json.dumps(_strict(result.data), indent=2) if json_ else result.text)
+                if result is not None:
+                    typer.echo(json.dumps(_strict(result.data), indent=2) if json_ else result.text)
 
         own = [
             inspect.Parameter(each, inspect.Parameter.KEYWORD_ONLY, annotation=kind, default=False)
@@ -137,6 +154,23 @@ def command(
         return function
 
     return register
+
+
+@contextmanager
+def _stop_told(how: Callable[[], str | None]) -> Iterator[None]:
+    """Turns a signal that stops the block into one line and exit code 130.
+
+    Args:
+        how: Returns how to go on; called after the stop. None: nothing is printed.
+    """
+    with interrupting():
+        try:
+            yield
+        except KeyboardInterrupt as stop:
+            cause = f" (the signal was {stop})" if str(stop) not in ("", "SIGINT") else ""
+            if (line := how()) is not None:
+                print(f"stopped; {line}{cause}", file=sys.stderr)
+            raise typer.Exit(130) from None
 
 
 def _from_environment(context: typer.Context, options: Mapping[str, Any]) -> list[str]:

@@ -1,18 +1,13 @@
 """What several commands do before and after their one call."""
 
 import os
-import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import typer
-
 from autobert_zero.cli.options import VARIABLES
 from autobert_zero.errors import UserError
-from autobert_zero.signals import interrupting
 from autobert_zero.sources import in_home
 
 if TYPE_CHECKING:
@@ -98,22 +93,18 @@ def check_resumed(options: Mapping[str, Any]) -> None:
         raise UserError("name the run that is resumed with --out")
 
 
-@contextmanager
-def stop_told(how: Callable[[], str], quiet: bool = False) -> Iterator[None]:
-    """Turns Ctrl-C, and a scheduler's signals, into one line that says how to go on, and exit code 130.
+def how_to_resume(command: str, out: Path) -> str:
+    """How to go on with a run that was stopped, for the line that says so.
 
     Args:
-        how: Returns how to go on; called after the stop.
-        quiet: Prints nothing, as in all but one of several processes.
+        command: The command that continues it.
+        out: Its folder.
     """
-    with interrupting():
-        try:
-            yield
-        except KeyboardInterrupt as stop:
-            cause = f" (the signal was {stop})" if str(stop) not in ("", "SIGINT") else ""
-            if not quiet:
-                print(f"stopped; {how()}{cause}", file=sys.stderr)
-            raise typer.Exit(130) from None
+    from autobert_zero.run_folder import kind_of
+
+    if kind_of(out) is None:
+        return "nothing was trained yet: give the same call again"
+    return f"continue with: autobert-zero {command} --out {out} --resume"
 
 
 def parse_rates(text: str) -> list[float]:

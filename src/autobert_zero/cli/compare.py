@@ -7,7 +7,6 @@ from typing import Annotated
 import typer
 
 from autobert_zero.cli.app import STDIN, USE, Result, command
-from autobert_zero.cli.common import stop_told
 from autobert_zero.cli.options import Device, file_option
 from autobert_zero.errors import UserError, counted
 from autobert_zero.extras import require
@@ -72,7 +71,7 @@ def compare_command(
     from autobert_zero.model_comparison.table import draw_comparison, markdown, plain
 
     tasks = [load_pairs(name, data) for name in dict.fromkeys(task or [])]
-    with stop_told(lambda: "give the same call again"), Bars(log_console()) as progress:
+    with Bars(log_console()) as progress:
         progress.say(
             f"{counted(len(models), 'model')}, sequences of {length} tokens in batches of "
             + ", ".join(map(str, batches))

@@ -6,14 +6,13 @@ from typing import Annotated
 import typer
 
 from autobert_zero.cli.app import SEARCH as PANEL
-from autobert_zero.cli.app import Result, command
-from autobert_zero.cli.common import stop_told
+from autobert_zero.cli.app import Result, call_continues, command
 from autobert_zero.cli.options import DeviceSetting
 from autobert_zero.errors import UserError
 from autobert_zero.progress import Bars, log_console
 
 
-@command(PANEL)
+@command(PANEL, stopped=call_continues)
 def diagnose_command(
     run: Annotated[Path, typer.Argument(help="Folder of a search, finished or not.")],
     candidates: Annotated[int, typer.Option(min=5, help="How many candidates to train from scratch.")] = 20,
@@ -29,6 +28,6 @@ def diagnose_command(
 
     if kind_of(run) is not SEARCH:
         raise UserError(f"{run} holds no search (no {SEARCH.marker}); name the --out of a search")
-    with stop_told(lambda: "the same call continues"), Bars(log_console()) as progress:
+    with Bars(log_console()) as progress:
         diagnosis = run_diagnosis(run, candidates, longer, progress, device)
     return Result(f"{diagnosis_report(diagnosis)}\n\nall figures are in {run / DIAGNOSIS}", diagnosis)

@@ -18,10 +18,10 @@ from autobert_zero.cli.options import (
     TrainingPreset,
     settings_option,
 )
-from autobert_zero.cli.pretrain import run_training
+from autobert_zero.cli.pretrain import how_to_go_on, run_training
 
 
-@command(TRAINING)
+@command(TRAINING, stopped=how_to_go_on)
 def distil_command(
     out: RunFolder,
     teacher: Annotated[

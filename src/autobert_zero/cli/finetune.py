@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
-from autobert_zero.cli.app import TRAINING, Result, command
-from autobert_zero.cli.common import given, parse_rates, settings_of, stop_told
+from autobert_zero.cli.app import TRAINING, Result, call_continues, command
+from autobert_zero.cli.common import given, parse_rates, settings_of
 from autobert_zero.cli.options import (
     Config,
     DeviceSetting,
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from autobert_zero.finetune.config import FinetuneConfig
 
 
-@command(TRAINING)
+@command(TRAINING, stopped=call_continues)
 def finetune_command(
     model: Model,
     task: Annotated[
@@ -67,7 +67,7 @@ def finetune_command(
     return _run_tasks(options, task_folders(task, data, nested=len(task) > 1), nested=len(task) > 1)
 
 
-@command(TRAINING)
+@command(TRAINING, stopped=call_continues)
 def glue_command(
     model: Model,
     out: Results,
@@ -104,7 +104,7 @@ def _run_tasks(options: Mapping[str, Any], folders: "Mapping[str, TaskFolder]", 
 
     settings = finetune_settings(options)
     out: Path = options["out"]
-    with stop_told(lambda: "the same call continues"), Bars(log_console()) as progress:
+    with Bars(log_console()) as progress:
         opened = open_model(options["model"])
         # All are read and checked before anything is trained: the last may be the broken one.
         loaded = [

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from autobert_zero.cli.app import STDIN, USE, Result, command
-from autobert_zero.cli.common import stop_told
 from autobert_zero.cli.options import Device, file_option
 from autobert_zero.errors import UserError, counted
 from autobert_zero.extras import require
@@ -64,7 +63,7 @@ def minimal_pairs_command(
     place = find_device(device)
     pairs = read_pairs(data)
     scored = _open(model)
-    with stop_told(lambda: "give the same call again"), Bars(log_console()) as progress:
+    with Bars(log_console()) as progress:
         progress.say(f"{counted(len(pairs), 'pair')}; model {scored.name}")
         tokenised = TokenisedPairs(pairs, scored.tokenizer, scored.positions, within_word)
         results = tokenised.measure(

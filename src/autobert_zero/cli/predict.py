@@ -1,18 +1,23 @@
 """`predict`."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
 from autobert_zero.cli.app import STDIN, USE, command
-from autobert_zero.cli.common import stop_told
 from autobert_zero.cli.options import BatchSize, Device, Model, file_option
 from autobert_zero.extras import require
 from autobert_zero.progress import Bars, log_console, quiet_transformers
 
 
-@command(USE, prints_records=True)
+def _how_to_go_on(options: Mapping[str, Any]) -> str:
+    out = options["out"]
+    return "results so far are printed" if str(out) == STDIN else f"{out} is not written; start again"
+
+
+@command(USE, prints_records=True, stopped=_how_to_go_on)
 def predict_command(
     model: Model,
     files: Annotated[
@@ -60,6 +65,5 @@ def predict_command(
         for names in (columns, keep_columns)
     )
     inference = Inference(device, precision, batch_size)
-    how = "results so far are printed" if str(out) == STDIN else f"{out} is not written; start again"
-    with stop_told(lambda: how), Bars(log_console()) as progress:
+    with Bars(log_console()) as progress:
         run(model, files, str(out), progress, task, form, Columns(texts, kept or ()), top_k, inference)

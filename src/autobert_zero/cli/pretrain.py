@@ -1,5 +1,6 @@
 """`pretrain`."""
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,10 +14,10 @@ from autobert_zero.cli.common import (
     check_resumed,
     find_preset,
     given,
+    how_to_resume,
     settings_given,
     settings_of,
     start_of,
-    stop_told,
     teacher_of,
 )
 from autobert_zero.cli.options import (
@@ -41,11 +42,20 @@ if TYPE_CHECKING:
     from autobert_zero.space import Backbone
 
 
+_RANKS = ("RANK", "PMI_RANK", "OMPI_COMM_WORLD_RANK", "MV2_COMM_WORLD_RANK")
+"""Where torchrun, `accelerate launch` and the kinds of mpirun write which of their processes this one is."""
+
 DISTILLED_RATE = 1e-3
 """Peak rate of a distillation that starts from weights: that of a preset is for new ones."""
 
 
-@command(TRAINING)
+def how_to_go_on(options: Mapping[str, Any]) -> str | None:
+    """How to go on after a stop; None: another one of several processes prints it."""
+    ranks = (os.environ.get(name, "") for name in _RANKS)
+    return how_to_resume("pretrain", options["out"]) if set(ranks) <= {"", "0"} else None
+
+
+@command(TRAINING, stopped=how_to_go_on)
 def pretrain_command(
     out: RunFolder,
     backbone: Annotated[str | None, typer.Option(help=BACKBONE)] = None,
@@ -82,7 +92,7 @@ def run_training(command: str, options: Mapping[str, Any]) -> Result | None:
     quiet_transformers()
     from autobert_zero.pretrain.launch import launched
     from autobert_zero.pretrain.run import run_pretraining
-    from autobert_zero.run_folder import check_new, kind_of
+    from autobert_zero.run_folder import check_new
 
     resolved, taken_over = settled_pretraining(options, command)
     if not resume:
@@ -90,12 +100,7 @@ def run_training(command: str, options: Mapping[str, Any]) -> Result | None:
     accelerator = launched(resolved.device)
     follows = accelerator is not None and not accelerator.is_main_process
 
-    def how() -> str:
-        if kind_of(out) is None:
-            return "nothing was trained yet: give the same call again"
-        return f"continue with: autobert-zero pretrain --out {out} --resume"
-
-    with stop_told(how, quiet=follows), Bars(log_console(), quiet=follows) as progress:
+    with Bars(log_console(), quiet=follows) as progress:
         if taken_over:
             progress.say(taken_over)
         summary = run_pretraining(resolved, out, progress)

@@ -12,9 +12,9 @@ from autobert_zero.cli.common import (
     check_resumed,
     find_preset,
     given,
+    how_to_resume,
     settings_given,
     settings_of,
-    stop_told,
     teacher_of,
 )
 from autobert_zero.cli.options import (
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from autobert_zero.space import Backbone
 
 
-@command(SEARCH)
+@command(SEARCH, stopped=lambda options: how_to_resume("search", options["out"]))
 def search_command(
     out: RunFolder,
     preset: SearchPreset = "demo",
@@ -97,8 +97,7 @@ def search_command(
     resolved, first = search_settings(options)
     if not resume:
         check_new(out)
-    how = f"continue with: autobert-zero search --out {out} --resume"
-    with stop_told(lambda: how), RunProgress(log_console()) as progress:
+    with RunProgress(log_console()) as progress:
         summary = run_search(resolved, out, progress, first, workers, ray)
     attach_pictures(out)
     text = (out / SUMMARY_TABLE).read_text(encoding="utf-8")

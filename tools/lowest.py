@@ -21,18 +21,6 @@ EXTRAS = ("hf", "pretrain", "finetune", "draw", "export")
 RUNNERS = ("hypothesis", "pytest", "pytest-xdist", "jupytext", "nbclient", "ipykernel")
 """What the tests need beside; any version."""
 
-TESTS = (
-    "tests/hf",
-    "tests/nn",
-    "tests/data",
-    "tests/search",
-    "tests/search_runs",
-    "tests/pretrain",
-    "tests/finetune",
-    "tests/export",
-)
-
-
 def lowest_versions() -> list[str]:
     """The requirements of pyproject.toml, each at its lower bound."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
@@ -70,7 +58,7 @@ def main() -> int:
         if code:
             return code
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
-    pytest = [python, "-m", "pytest", "-m", "not slow", *(arguments or TESTS)]
+    pytest = [python, "-m", "pytest", "-m", "not slow", *arguments]
     return subprocess.run(pytest, cwd=ROOT, env=environment).returncode
 
 

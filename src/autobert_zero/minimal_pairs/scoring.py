@@ -88,7 +88,8 @@ class _MaskedSentences:
         hidden = later & (words[rows] == words[rows, places][:, None])  # (t, n)
         masked = np.where(hidden, np.int32(mask), ids[rows])  # (t, n)
         keys = np.concatenate([masked, places[:, None].astype(np.int32)], axis=1)  # (t, n + 1)
-        different, inverse = np.unique(keys, axis=0, return_inverse=True)  # (m, n + 1), (t,)
+        different, inverse = np.unique(keys, axis=0, return_inverse=True)  # (m, n + 1), (t,) or (t, 1)
+        inverse = inverse.reshape(-1)  # (t,); NumPy 2.0 keeps the other axis
         order = np.argsort(inverse, kind="stable")
         self.inputs = different[:, :-1]
         self._places = different[:, -1]

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 import typer
 
-from autobert_zero.cli.app import Result, call_continues, command
+from autobert_zero import cli
+from autobert_zero.cli.app import Result, call_continues, command, stop_told
 from autobert_zero.signals import Stopped, interrupting, leave_to_parent, requests
 
 SENT = [signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGXCPU]
@@ -24,7 +25,7 @@ def _as_before() -> Iterator[None]:
         signal.signal(number, handler)
 
 
-def _stopped(number: signal.Signals, **options: Any) -> Any:
+def _stopped(number: signal.Signals, **options: Any) -> object:
     """The exit code of a command that is sent a signal while it works."""
 
     def work() -> Result | None:
@@ -33,7 +34,9 @@ def _stopped(number: signal.Signals, **options: Any) -> Any:
 
     application = typer.Typer()
     command("", "zoo", of=application, **options)(work)
-    return application([], standalone_mode=False)
+    with pytest.raises(SystemExit) as left:
+        application([])
+    return left.value.code
 
 
 @pytest.mark.parametrize("number", SENT)
@@ -49,6 +52,37 @@ def test_what_a_scheduler_sends_interrupts_as_ctrl_c_does(
 def test_ctrl_c_needs_no_name(capsys: pytest.CaptureFixture[str]) -> None:
     _stopped(signal.SIGINT)
     assert capsys.readouterr().err == "stopped; no result was written: give the same call again\n"
+
+
+def test_a_command_that_has_not_begun_says_so(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(cli, "app", lambda: signal.raise_signal(signal.SIGTERM))
+    with pytest.raises(SystemExit) as left:
+        cli.main()
+    assert left.value.code == 130
+    assert capsys.readouterr().err.startswith("stopped; nothing was done yet: give the same call again")
+
+
+def test_a_library_that_makes_an_error_of_its_own_of_the_interruption_is_stopped_too(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """As pydantic does while it builds a class."""
+
+    def work() -> None:
+        try:
+            signal.raise_signal(signal.SIGUSR1)
+        except KeyboardInterrupt:
+            raise ValueError("cannot be built") from None
+
+    with pytest.raises(SystemExit) as left, stop_told(lambda: "again"):
+        work()
+    assert (left.value.code, capsys.readouterr().err) == (130, "stopped; again (the signal was SIGUSR1)\n")
+
+
+def test_errors_of_no_signal_pass() -> None:
+    with pytest.raises(ValueError, match="of its own"), stop_told(lambda: ""):
+        raise ValueError("of its own")
 
 
 def test_one_process_of_several_speaks(capsys: pytest.CaptureFixture[str]) -> None:

@@ -21,6 +21,7 @@ EXTRAS = ("hf", "pretrain", "finetune", "draw", "export")
 RUNNERS = ("hypothesis", "pytest", "pytest-xdist", "jupytext", "nbclient", "ipykernel")
 """What the tests need beside; any version."""
 
+
 def lowest_versions() -> list[str]:
     """The requirements of pyproject.toml, each at its lower bound."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
@@ -58,7 +59,7 @@ def main() -> int:
         if code:
             return code
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
-    pytest = [python, "-m", "pytest", "-m", "not slow", *arguments]
+    pytest = [str(python), "-m", "pytest", "-m", "not slow", *arguments]
     return subprocess.run(pytest, cwd=ROOT, env=environment).returncode
 
 

@@ -30,19 +30,26 @@ class Stopped(KeyboardInterrupt):
 
 
 @contextmanager
-def interrupting() -> Iterator[None]:
-    """Lets the signals interrupt the block with `Stopped`, as Ctrl-C does with its `KeyboardInterrupt`.
+def interrupting() -> Iterator[Callable[[], int | None]]:
+    """Lets the signals, Ctrl-C among them, interrupt the block with `Stopped`.
 
     Only the first one counts: a closing terminal sends SIGHUP twice, and the second must not interrupt the
     clean-up. Ctrl-C always interrupts. Does nothing outside the main thread.
+
+    Yields:
+        What returns the signal that interrupted the block, or None: libraries raise errors of their own where
+        they are interrupted, as pydantic does while it builds a class.
     """
+    sent: int | None = None
 
     def interrupt(number: int, frame: FrameType | None) -> None:
+        nonlocal sent
+        sent = number
         _ignore(_OURS)
         raise Stopped(number)
 
-    with _handling(_OURS, interrupt):
-        yield
+    with _handling((signal.SIGINT, *_OURS), interrupt):
+        yield lambda: sent
 
 
 @contextmanager

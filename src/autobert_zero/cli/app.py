@@ -3,6 +3,7 @@
 import inspect
 import json
 import math
+import signal
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Mapping
@@ -78,6 +79,29 @@ _Verbose = Annotated[
 ]
 
 
+@contextmanager
+def stop_told(how: Callable[[], str | None]) -> Iterator[None]:
+    """Turns a signal that stops the block into one line and exit code 130.
+
+    Args:
+        how: Returns how to go on; called after the stop. None: nothing is printed.
+    """
+    with interrupting() as sent:
+        try:
+            yield
+        except BaseException as error:
+            if isinstance(error, KeyboardInterrupt):
+                name = str(error)
+            elif (number := sent()) is not None:  # what a library made of the interruption
+                name = signal.Signals(number).name
+            else:
+                raise
+            cause = f" (the signal was {name})" if name not in ("", "SIGINT") else ""
+            if (line := how()) is not None:
+                print(f"stopped; {line}{cause}", file=sys.stderr)
+            sys.exit(130)
+
+
 def _call_again(options: Mapping[str, Any]) -> str:
     """How to go on after a command that keeps nothing when it is stopped."""
     return "no result was written: give the same call again"
@@ -119,7 +143,7 @@ def command(
             options = {name: _with_home(value) for name, value in options.items()}
             if json_ and str(options.get("out")) == STDIN:
                 raise UserError("--json and --out - both write to standard output; give one of them")
-            with _stop_told(lambda: stopped(options)), verbosity(verbose - quiet):
+            with stop_told(lambda: stopped(options)), verbosity(verbose - quiet):
                 try:
                     result = function(**options)
                 except typer.Exit:
@@ -154,23 +178,6 @@ def command(
         return function
 
     return register
-
-
-@contextmanager
-def _stop_told(how: Callable[[], str | None]) -> Iterator[None]:
-    """Turns a signal that stops the block into one line and exit code 130.
-
-    Args:
-        how: Returns how to go on; called after the stop. None: nothing is printed.
-    """
-    with interrupting():
-        try:
-            yield
-        except KeyboardInterrupt as stop:
-            cause = f" (the signal was {stop})" if str(stop) not in ("", "SIGINT") else ""
-            if (line := how()) is not None:
-                print(f"stopped; {line}{cause}", file=sys.stderr)
-            raise typer.Exit(130) from None
 
 
 def _from_environment(context: typer.Context, options: Mapping[str, Any]) -> list[str]:

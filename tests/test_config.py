@@ -61,6 +61,7 @@ def test_resolving_leaves_the_base_alone() -> None:
         ("data.tokenizer=null", {"data": {"tokenizer": None}}),
         ("data.tokenizer=", {"data": {"tokenizer": None}}),
         ("precision=bf16", {"precision": "bf16"}),
+        (" model . width = 16", {"model": {"width": 16}}),
     ],
 )
 def test_settings(text: str, setting: dict[str, object]) -> None:
@@ -78,6 +79,9 @@ def test_numbers_without_a_point() -> None:
     [
         ("seed", "write a setting as key=value"),
         ("=3", "write a setting as key=value"),
+        (".width=3", "write a setting as key=value"),
+        ("model..width=3", "write a setting as key=value"),
+        ("model.width.=3", "write a setting as key=value"),
         ("seed=[1", "the value of seed is not valid"),
         ("seed=1: 2: 3", "the value of seed is not valid"),
     ],
@@ -110,6 +114,13 @@ def test_bad_settings(text: str, message: str) -> None:
         ({"proxy": {"learning_rate": float("nan")}}, "proxy.learning_rate: input should be a finite number"),
         ({"data": {"corpus": None}}, "data.corpus: input should be a valid string"),
         ({1: 2}, "1: keys should be strings"),
+        ({"model": []}, "model: input should be a valid dictionary of settings"),
+        ({"strategy": {"objectives": "score"}}, "strategy.objectives: input should be a valid list"),
+        ({"strategy": {"objectives": []}}, "strategy.objectives: list should have at least 1 item, not 0"),
+        ({"model": {"width": True}}, "model.width: input should be a number, not true"),
+        ({"limits": {"max_params": False}}, "limits.max_params: input should be a number, not false"),
+        ({"model.width": 16}, "unknown key model.width; write it as model: {width: ...}"),
+        ({"storage": ""}, "storage: string should have at least 1 character"),
     ],
 )
 def test_bad_values(change: dict[str, object], message: str) -> None:

@@ -3,6 +3,7 @@
 Unknown keys are errors. The configs are in `search.config`, `pretrain.config` and `finetune.config`.
 """
 
+import re
 from collections.abc import Mapping
 from copy import deepcopy
 from difflib import get_close_matches
@@ -10,7 +11,7 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar, Self, TypeVar, get_args
 
 import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError, ValidationInfo
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError, ValidationInfo, field_validator
 from pydantic.fields import FieldInfo
 
 from autobert_zero.errors import UserError
@@ -26,6 +27,15 @@ class Section(BaseModel):
     """A group of settings, frozen; unknown keys are errors."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_switch_for_a_number(cls, value: Any, info: ValidationInfo) -> Any:
+        """Refuses `true` for a number, which pydantic takes for 1."""
+        field = cls.model_fields[str(info.field_name)].annotation
+        if isinstance(value, bool) and {int, float} & {field, *get_args(field)}:
+            raise ValueError(f"input should be a number, not {str(value).lower()}")
+        return value
 
 
 def _source(source: str, info: ValidationInfo) -> str:
@@ -159,13 +169,14 @@ def parse_setting(text: str) -> dict[str, Any]:
         ConfigError: There is no `=`, or the value is not YAML.
     """
     key, equals, value = text.partition("=")
-    if not equals or not key:
+    parts = [part.strip() for part in key.split(".")]
+    if not equals or not all(parts):
         raise ConfigError(f"write a setting as key=value, for example model.width=128, not {text!r}")
     try:
         setting: Any = parse_yaml(value)
     except ValueError:
         raise ConfigError(f"the value of {key} is not valid: {value!r}") from None
-    for part in reversed(key.split(".")):
+    for part in reversed(parts):
         setting = {part: setting}
     return dict(setting)
 
@@ -193,10 +204,15 @@ def _one_line(error: ValidationError, kind: type[BaseModel]) -> str:
         elif not any(len(other) > len(loc) and other[: len(loc)] == loc for other in places):
             message = problem["msg"].removeprefix("Value error, ")
             message = f"{message[0].lower()}{message[1:]}"
+            for pattern, words in _WORDS.items():
+                message = re.sub(pattern, words, message)
             colon = "" if message.startswith("must ") or not place else ":"
             parts.append(f"{place}{colon} {message}".lstrip())
     return "; ".join(parts)
 
+
+_WORDS = {r"\btuple\b": "list", r" or instance of \w+$": " of settings", r" after validation": ""}
+"""What pydantic says in Python's words, as patterns, and in those of a config file."""
 
 _FEW = 10
 """Settings that a message lists, where it names one that there is not."""
@@ -207,6 +223,8 @@ def _suggestion(place: str, kind: type[BaseModel]) -> str:
     # Positions in lists are in the key, and not in the names of settings.
     key = ".".join(part for part in place.split(".") if not part.isdigit())
     names = list(_fields(kind))
+    if key in names:  # as --set writes it
+        return f"; write it as {key.replace('.', ': {')}: ...{'}' * key.count('.')}"
     leaves = [name.rpartition(".")[2] for name in names]
     leaf = key.rpartition(".")[2]
     alike = [leaf] if leaf in leaves else get_close_matches(key, names, n=1, cutoff=0.75)

@@ -60,6 +60,16 @@ def test_a_storage_that_cannot_be_reached(settings_file: Path, tmp_path: Path) -
     assert "cannot be reached or read" in done.err
 
 
+@pytest.mark.parametrize("place", ["sqlite://", "sqlite:///", "sqlite:///:memory:", "sqlite+pysqlite://"])
+def test_a_history_that_would_end_with_the_process_is_refused(
+    place: str, settings_file: Path, tmp_path: Path
+) -> None:
+    done = tiny.command("search", "--config", settings_file, "--storage", place, "--out", tmp_path / "run")
+    assert (done.code, done.err.count("\n")) == (2, 1)
+    assert f"the storage {place} is in memory" in done.err
+    assert not (tmp_path / "run").exists()
+
+
 @pytest.mark.parametrize(
     "place",
     [

@@ -128,7 +128,7 @@ class SearchConfig(RunConfig):
     """`capture` replays steps from a CUDA graph, `default` compiles the models of the comparison with
     torch.compile (candidates train for less time than that takes), `reduce-overhead` does both, `off`
     neither."""
-    storage: Annotated[Annotated[str, AfterValidator(_storage)] | None, COMPUTING] = None
+    storage: Annotated[Annotated[str, Field(min_length=1), AfterValidator(_storage)] | None, COMPUTING] = None
     """Optuna storage URL of the history, for a team: a database server, `redis://`, or `journal:///file` on
     a shared disk; None: study.db in the run folder."""
     study: Annotated[str, COMPUTING] = Field("autobert-zero", min_length=1)

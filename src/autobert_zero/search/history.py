@@ -15,7 +15,15 @@ from autobert_zero.errors import UserError
 from autobert_zero.run_folder.names import STUDY_FILE
 from autobert_zero.search.config import SearchConfig
 from autobert_zero.search.optuna_trials import HistoryError, from_optuna, to_optuna
-from autobert_zero.search.storage import Storage, cause_of, open_storage, open_to_read, persistently, shown
+from autobert_zero.search.storage import (
+    Storage,
+    StorageError,
+    cause_of,
+    open_storage,
+    open_to_read,
+    persistently,
+    shown,
+)
 from autobert_zero.search.trial import Trial
 from autobert_zero.settings import saved_config
 from autobert_zero.urls import hide_password
@@ -73,6 +81,8 @@ class History:
             )
             self._length = len(self._study.get_trials(deepcopy=False))
             own = self._study.user_attrs.get(_IDENTITY)
+        except StorageError:
+            raise
         except Exception as error:  # every storage has its own kinds
             raise HistoryError(
                 f"the study {shown(storage)} cannot be reached or read ({cause_of(error, storage)}); check "

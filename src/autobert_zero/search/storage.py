@@ -49,12 +49,20 @@ def open_storage(storage: Storage) -> BaseStorage:
 
     Args:
         storage: A file, a URL of SQLAlchemy, `redis://...` or `journal:///file`.
+
+    Raises:
+        StorageError: It is a database in memory, which ends with the process.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     if isinstance(storage, Path):
         return _sqlite(str(storage))
     if storage.startswith(("redis://", "rediss://", _JOURNAL)):
         return _journal(storage)
+    if _sqlite_file(storage) == "":
+        raise StorageError(
+            f"the storage {storage} is in memory, where the history would end with the process; name a file: "
+            "sqlite:///FILE"
+        )
     # A connection that a restarted server has dropped is noticed and made again.
     engine: dict[str, Any] = {} if storage.startswith("sqlite") else {"pool_pre_ping": True}
     return RDBStorage(storage, engine_kwargs=engine)
@@ -67,9 +75,8 @@ def open_to_read(storage: Storage) -> BaseStorage:
         StorageError: There is no such file, or no study in the database.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    if isinstance(storage, str) and storage.startswith("sqlite"):
-        database = make_url(storage).database
-        storage = Path(database) if database not in (None, "", ":memory:") else storage
+    if isinstance(storage, str):
+        storage = Path(file) if (file := _sqlite_file(storage)) else storage
     if isinstance(storage, Path):
         if not storage.is_file():
             raise StorageError(f"there is no file {storage}")
@@ -89,6 +96,14 @@ def open_to_read(storage: Storage) -> BaseStorage:
     finally:
         engine.dispose()
     return RDBStorage(storage)
+
+
+def _sqlite_file(url: str) -> str | None:
+    """The file of an SQLite URL, empty for a database in memory; None for another URL."""
+    if not url.startswith("sqlite"):
+        return None
+    database = make_url(url).database or ""
+    return "" if ":memory:" in database else database
 
 
 def persistently(work: Callable[[], T], storage: Storage, say: Callable[[str], None]) -> T:

@@ -228,6 +228,11 @@ class TestDescribe:
         message = refused("describe", "Q + K", "--width", 10, "--heads", 3)
         assert message == "width 10 is not divisible by 3 heads"
 
+    @pytest.mark.parametrize("backbone", ["rotary", "rotary-hybrid", "Q + rotary(K)"])
+    def test_pairs_of_channels_in_an_odd_head_dimension(self, backbone: str) -> None:
+        message = refused("describe", backbone, "--width", 24, "--heads", 8)
+        assert message.startswith("rotary needs an even head dimension")
+
     @pytest.mark.parametrize("option", ["--width", "--heads", "--length", "--vocab-size"])
     def test_sizes_below_one(self, option: str) -> None:
         done = tiny.command("describe", "Q + K", option, 0)

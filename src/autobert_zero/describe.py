@@ -8,7 +8,7 @@ from autobert_zero import cost
 from autobert_zero.compile import Plan, describe_plan, make_plan
 from autobert_zero.encoder_config import EncoderConfig
 from autobert_zero.errors import UserError, counted
-from autobert_zero.space import Attention, Backbone, Layer
+from autobert_zero.space import Attention, Backbone, Layer, check_head_dim
 from autobert_zero.space.formula import describe_nodes
 
 _BYTES = 4  # single precision
@@ -33,10 +33,11 @@ def describe_backbone(
         measured: What `measure.measure_backbone` found at these sizes.
 
     Raises:
-        UserError: The heads do not divide the width.
+        UserError: The heads do not divide the width, or an operation needs another head dimension.
     """
     if width < 1 or heads < 1 or width % heads:
         raise UserError(f"width {width} is not divisible by {heads} heads")
+    check_head_dim(backbone.operations, width, heads)
     sizes = EncoderConfig(vocab_size, width, heads, max_positions=max(length, 512))
     canonical = backbone.canonical()
     lines = [

@@ -295,7 +295,7 @@ def test_mistakes_are_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         ((tmp_path, "--artifacts", 3), "holds no search (no config.yaml)"),
         (("bert", "-o", tmp_path / "a.gif"), "has the suffix '.gif'; a picture ends in .svg, .png, .pdf"),
         (("bert", "-o", tmp_path / "a"), "has the suffix ''"),
-        (("bert", "-o", tmp_path / "a.png"), ".png needs matplotlib: pip install 'autobert-zero[draw]'"),
+        (("bert", "-o", tmp_path / "a.PNG"), ".png needs matplotlib: pip install 'autobert-zero[draw]'"),
         (("bert", "-o", tmp_path / "none" / "a.svg"), "cannot be written: No such file or directory"),
         (("softmax(Q", "-o", tmp_path / "a.svg"), "not a formula"),
     ):

@@ -330,6 +330,20 @@ def test_no_run_is_one_line(tmp_path: Path, make: bool) -> None:
     assert not (tmp_path / "page.html").exists()
 
 
+@pytest.mark.parametrize("name", ["study.db", "config.yaml", "best.json"])
+def test_a_file_that_is_no_report_is_not_written_over(name: str, finished_run: Path, tmp_path: Path) -> None:
+    file = tmp_path / name
+    file.write_bytes((finished_run / name).read_bytes())
+    done = tiny.command("report", finished_run, "-o", file)
+    assert (done.code, done.err) == (
+        2,
+        f"error: {file} is a file other than a report; choose another -o\n",
+    )
+    assert file.read_bytes() == (finished_run / name).read_bytes()
+    file.write_bytes(b"")  # as mktemp makes it
+    assert [tiny.command("report", finished_run, "-o", file).code for _ in range(2)] == [0, 0]
+
+
 def test_a_file_that_cannot_be_written_is_one_line(finished_run: Path, tmp_path: Path) -> None:
     done = tiny.command("report", finished_run, "-o", tmp_path)
     assert done.code == 2

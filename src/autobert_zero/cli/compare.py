@@ -57,7 +57,7 @@ def compare_command(
     if picture is not None:
         if not task:
             raise UserError("--picture shows a score against latency; name a --task")
-        if picture.suffix not in _PICTURES:
+        if picture.suffix.lower() not in _PICTURES:
             raise UserError(f"--picture {picture}: the extension is {', '.join(_PICTURES)}")
         require("--picture", "draw")
     for path in (out, picture):
@@ -93,7 +93,7 @@ def compare_command(
         )
     text, figures = markdown(rows, tasks, length), plain(rows, tasks, length)
     if out is not None:
-        content = json.dumps(figures, indent=2) if out.suffix == ".json" else text
+        content = json.dumps(figures, indent=2) if out.suffix.lower() == ".json" else text
         write_text(out, content + "\n")
     if picture is not None:
         draw_comparison(rows, tasks[0], picture)

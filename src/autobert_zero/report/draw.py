@@ -44,12 +44,13 @@ def write(backbone: Backbone, path: Path) -> None:
     Raises:
         UserError: The suffix is another, the package for it is missing, or the file cannot be written.
     """
-    if path.suffix not in FORMATS:
+    suffix = path.suffix.lower()
+    if suffix not in FORMATS:
         raise UserError(f"{path} has the suffix {path.suffix!r}; a picture ends in {', '.join(FORMATS)}")
-    if path.suffix != ".svg":
-        require(path.suffix, "draw")
+    if suffix != ".svg":
+        require(suffix, "draw")
     try:
-        if path.suffix == ".svg":
+        if suffix == ".svg":
             path.write_text(svg(backbone), encoding="utf-8")
         else:
             from autobert_zero.report.figure import save

@@ -41,7 +41,7 @@ def save(scene: Scene, path: File) -> None:
         artist.set_zorder(order)
         axes.add_artist(artist)
     # A date would make every file another.
-    metadata = {"Title": scene.title} | ({"CreationDate": None} if path.suffix == ".pdf" else {})
+    metadata = {"Title": scene.title} | ({"CreationDate": None} if path.suffix.lower() == ".pdf" else {})
     with rc_context({"pdf.fonttype": 42}):
         figure.savefig(path, dpi=_INCH * _SHARPNESS, metadata=metadata)
 

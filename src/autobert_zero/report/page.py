@@ -22,27 +22,37 @@ from autobert_zero.run_folder.names import SEARCH
 from autobert_zero.search.outputs import LABELS, NOISE
 from autobert_zero.urls import hide_passwords
 
+_BEGIN = b"<!doctype html>"
+"""What every page begins with, in lower case."""
+
 
 def write_report(folders: Sequence[Path], out: Path) -> Path:
     """Writes the report of one run, or of several beside each other.
 
     Args:
         folders: Run folders, finished or not.
-        out: The HTML file, which is written over.
+        out: The HTML file; an earlier one is replaced.
 
     Returns:
         The file.
 
     Raises:
-        ReportError: A folder is no run, or the file cannot be written.
+        ReportError: A folder is no run, or the file cannot be written or holds something other than a page.
     """
     html = read_page(folders)
     try:
+        if out.is_file() and _first_bytes(out) not in (b"", _BEGIN):
+            raise ReportError(f"{out} is a file other than a report; choose another -o")
         out.parent.mkdir(parents=True, exist_ok=True)
         out.write_text(html, encoding="utf-8")
     except OSError as error:
         raise ReportError(f"{out} cannot be written: {error.strerror}; choose another -o") from None
     return out
+
+
+def _first_bytes(file: Path) -> bytes:
+    with file.open("rb") as opened:
+        return opened.read(len(_BEGIN)).lower()
 
 
 def read_page(folders: Sequence[Path]) -> str:

@@ -10,16 +10,17 @@ from typing import Any
 from autobert_zero.announce import estimate_line, machine_line, model_line
 from autobert_zero.errors import UserError
 from autobert_zero.estimate import TrainingStage
-from autobert_zero.files import written_whole
+from autobert_zero.files import write_text
 from autobert_zero.progress import Bars
 from autobert_zero.run_folder.names import BANK, DIAGNOSED, DIAGNOSIS
+from autobert_zero.search.comparison import Model, Training
 from autobert_zero.search.trial import Status, Trial
 from autobert_zero.search_runs.folder import history_of, read_run_start, setting_of_run
+from autobert_zero.search_runs.jobs import job_of
 from autobert_zero.search_runs.prepare import Setting
 from autobert_zero.search_runs.rank_correlation import Correlation, correlation
 from autobert_zero.search_runs.snapshots import restore_snapshot
-from autobert_zero.training.loop import Recipe
-from autobert_zero.training.scratch import Job, Result, default_workers, read_result, train_all
+from autobert_zero.training.scratch import Result, default_workers, read_result, train_all
 from autobert_zero.zoo import bert
 
 _FEWEST = 5
@@ -125,8 +126,7 @@ def run_diagnosis(
         "shared": {str(t.proposal.number): score for t, score in zip(sample, shared, strict=True)},
         "backbones": {str(trial.proposal.number): trial.proposal.backbone.to_list() for trial in sample},
     }
-    with written_whole(out / DIAGNOSIS) as partial:
-        partial.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+    write_text(out / DIAGNOSIS, json.dumps(found, indent=2) + "\n")
     return found
 
 
@@ -208,43 +208,23 @@ def _train_sample(
     suffix: str = "",
 ) -> list[Result]:
     """Results of the sample after the given number of steps from scratch, those in the folder read."""
-    final = setting.config.final
-    config = setting.config
-    recipe = Recipe(
-        steps,
-        final.batch_size,
-        final.learning_rate,
-        precision=config.precision,
-        compile=config.compile,
-    )
+    rate = setting.config.final.learning_rate
     files = {
         f"trial {t.proposal.number}": folder / f"{t.proposal.number}-{steps}{suffix}.json" for t in sample
     }
     results = {name: read_result(path) for name, path in files.items() if path.exists()}
     jobs = [
-        Job(
-            name=name,
-            backbone=trial.proposal.backbone,
-            model=setting.model,
-            data=setting.data,
-            vocabulary=setting.vocabulary,
-            recipe=recipe,
-            seed=seed,
-            device=str(setting.device),
-            short_share=final.short_share,
-            short_length=final.short_length,
-        )
+        job_of(setting, Training(name, Model(trial.proposal.backbone, setting.model), steps, rate, seed))
         for name, trial in zip(files, sample, strict=True)
         if name not in results
     ]
 
     def keep(result: Result) -> None:
-        with written_whole(files[result.name]) as partial:
-            partial.write_text(json.dumps(result.to_dict(), indent=2) + "\n", encoding="utf-8")
+        write_text(files[result.name], json.dumps(result.to_dict(), indent=2) + "\n")
         results[result.name] = result
         progress.update(f"{steps} steps from scratch", len(results), len(files))
 
     if jobs:
-        workers = final.workers or default_workers(setting.device, setting.config.gpu_share)
+        workers = setting.config.final.workers or default_workers(setting.device, setting.config.gpu_share)
         train_all(jobs, workers, progress.update, keep)
     return [results[name] for name in files]

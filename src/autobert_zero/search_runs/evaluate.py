@@ -1,36 +1,34 @@
-"""Evaluates candidates, from shared or from new weights: the one file of the search that trains.
-
-It is long because the warm-up, candidates and what is scored again have to be built and trained alike.
-"""
+"""Trains and scores candidates, from shared or from new weights."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from functools import partial
 from random import Random
 
 import torch
 
-from autobert_zero.data.batches import TrainingBatches, evaluation_batches
-from autobert_zero.data.masking import MaskedBatch, Masking, Vocabulary
+from autobert_zero.data.batches import TrainingBatches
+from autobert_zero.data.masking import MaskedBatch
 from autobert_zero.data.splits import Splits
 from autobert_zero.devices import out_of_memory, release_cached_memory, threads
-from autobert_zero.errors import UserError, first_line
+from autobert_zero.errors import first_line
 from autobert_zero.measure import training_memory
 from autobert_zero.nn import EncoderConfig, MaskedLM, NoSharing, Trained, WeightBank
 from autobert_zero.nn.practice import shortfall
 from autobert_zero.nn.teacher_bank import TeacherBank
 from autobert_zero.search.practice import Rotation
 from autobert_zero.search.rungs import rung_metric, rung_steps
-from autobert_zero.search.training_config import ProxyConfig
 from autobert_zero.search.trial import Outcome, Proposal, Status
-from autobert_zero.search_runs.scoring import OtherScores, Scorer
-from autobert_zero.search_runs.start_model import StartModel, draw_for_copying
-from autobert_zero.shared_config import Compile
+from autobert_zero.search_runs.candidate_limits import (
+    OverLimit,
+    Watch,
+    advanced,
+    within_memory,
+    within_time,
+)
+from autobert_zero.search_runs.scoring import Scorer
 from autobert_zero.space import Backbone, Space, sample_backbone
-from autobert_zero.training.copying import copy_layers
 from autobert_zero.training.loop import Diverged, OnStep, Recipe, make_optimizer, train
-from autobert_zero.training.precision import Precision
 
 _WARMUP_SEGMENT = 10
 """Steps that one backbone trains in the warm-up."""
@@ -38,88 +36,35 @@ _WARMUP_SEGMENT = 10
 _WARMUP_OF_NEW = 0.05
 """Share of a candidate's steps in which the rate of new weights rises."""
 
-_COPYING_RATE = 1e-3
-"""Peak learning rate of branches that learn to copy a teacher's layers."""
-
 WORST = -1e9
 """The new score of a candidate whose loss is no longer finite."""
 
 
-class _OverLimit(Exception):
-    """A candidate takes more time or memory than it may."""
-
-
-Watch = Callable[[int, int, float], None]
-"""Called with steps done, steps in all, and the loss."""
-
-
 class ProxyEvaluator:
-    """Trains candidates a few steps, from the shared weights or from new ones, and scores them.
+    """Trains candidates for a few steps, from the shared weights or from new ones, and scores them.
 
-    The score is the negative loss or the accuracy of masked tokens on held-out text, the mean over tasks, or
-    the accuracy on minimal pairs. In a search from a model, candidates learn from that model, and the score
-    is the negative distillation loss on held-out text.
-
-    What happens is a function of the seed, the numbers of the proposals and the bank.
+    The outcomes are a function of the seed, the numbers of the proposals and the bank.
 
     Args:
-        model: Sizes.
+        model: Sizes of the candidates.
         layers: Depth of the candidates.
-        data: The splits; candidates train on `train` and are scored on `validation`.
-        vocabulary: The tokenizer's.
-        proxy: Steps, batch size, rate.
-        seed: Seed of weights, batches and dropout.
-        device: Device to train on.
-        precision: Number format.
-        others: From a model and a seed to its other scores, whose mean is the score; needed where
-            `proxy.score` is none of held-out text.
-        start: The model that the search starts from, if it does.
-        compile: Whether steps are captured. Models are not compiled: that takes longer than a candidate.
+        data: The splits; candidates train on `train`.
+        scorer: Scores candidates on its device, and knows the config, what they minimise, and the model that
+            the search starts from.
     """
 
-    def __init__(  # noqa: PLR0913 - all that a score depends on
-        self,
-        model: EncoderConfig,
-        layers: int,
-        data: Splits,
-        vocabulary: Vocabulary,
-        proxy: ProxyConfig,
-        seed: int,
-        device: torch.device,
-        precision: Precision,
-        others: OtherScores | None = None,
-        start: StartModel | None = None,
-        compile: Compile = "off",
-    ) -> None:
-        self._start = start
-        self._compile: Compile = compile if start is None else "off"
-        # A teacher is learned from text by text.
-        self._masking = None if start is None else Masking(isolated=True)
+    def __init__(self, model: EncoderConfig, layers: int, data: Splits, scorer: Scorer) -> None:
         self.model = model
         self._data = data
-        self._vocabulary = vocabulary
-        self._proxy = proxy
-        self._seed = seed
-        self._device = device
-        self._precision = precision
-        self._scorer = Scorer(
-            proxy,
-            vocabulary,
-            evaluation_batches(
-                data.validation, vocabulary, 2 * proxy.batch_size, proxy.validation_sequences, self._masking
-            ),
-            seed,
-            device,
-            precision,
-            others,
-            start,
-        )
-        torch.manual_seed(seed)
+        self._scorer = scorer
+        self._config, self._device, self._start = scorer.config, scorer.device, scorer.start
+        self._proxy, self._seed = self._config.proxy, self._config.seed
+        torch.manual_seed(self._seed)
         self.bank: WeightBank | NoSharing
-        if start is not None:
-            self.bank = TeacherBank(model, start.backbone, start.weights, device)
+        if (start := self._start) is not None:
+            self.bank = TeacherBank(model, start.backbone, start.weights, self._device)
         else:
-            self.bank = WeightBank(model, layers, device) if proxy.sharing == "biws" else NoSharing()
+            self.bank = WeightBank(model, layers, self._device) if self._shares else NoSharing()
 
     def warm_up(self, space: Space, on_step: Watch) -> None:
         """Trains backbones in turn, so that the first candidates do not start from noise.
@@ -127,8 +72,9 @@ class ProxyEvaluator:
         In a space with known backbones they train all kinds of layers equally long; else they are random. In
         a search from a model, what the model lacks learns to copy its layers instead.
         """
-        if isinstance(self.bank, TeacherBank):
-            self._copy_layers(self.bank, space, on_step)
+        if isinstance(self.bank, TeacherBank) and self._start is not None:
+            batches = self._batches(0)
+            self._start.copy_layers(self.bank, space, batches, self._config, self._device, on_step)
         if not self._shares:
             return
         steps = self._proxy.warmup_steps
@@ -142,41 +88,24 @@ class ProxyEvaluator:
             recipe = self._recipe(min(_WARMUP_SEGMENT, steps - start), warmup=0.0 if start else 0.9)
             model, optimizer = self._heir(drawn, recipe)
             try:
-                self._train(model, batches, recipe, partial(_advance, on_step, start, steps), optimizer)
+                self._train(model, batches, recipe, advanced(on_step, start, steps), optimizer)
             except Diverged:
                 continue  # a random backbone may; its weights are dropped as a candidate's would be
             self.bank.absorb(Trained.of(model, optimizer))
             if rotation is not None:
                 rotation.trained(recipe.steps)
 
-    def _copy_layers(self, bank: TeacherBank, space: Space, on_step: Watch) -> None:
-        proxy = self._proxy
-        if self._start is None or not proxy.warmup_steps:
-            return
-        recipe = Recipe(
-            proxy.warmup_steps, proxy.batch_size, _COPYING_RATE, precision=self._precision, weight_decay=0.0
-        )
-        draw = draw_for_copying(space)
-        batches = self._batches(0)
-        teacher = self._start.teacher
-        try:
-            copy_layers(bank, teacher, batches, recipe, draw, self._seed, self._device, on_step)
-        except Diverged as error:
-            raise UserError(
-                f"copying the layers of {teacher.name} diverged: {error}; try precision=fp32"
-            ) from error
-
     def evaluate(
         self,
         proposal: Proposal,
         bars: Sequence[float] = (),
-        on_step: Watch = lambda done, of, loss: None,
+        on_step: Watch = lambda done, total, loss: None,
     ) -> tuple[Outcome, Trained | None]:
         """Inherits, trains and scores; the shared weights stay as they are.
 
         Args:
             proposal: The candidate.
-            bars: What it has to reach at each rung to be trained on; missing ones let it pass.
+            bars: Scores that it has to reach at each rung to be trained on; missing ones let it pass.
             on_step: Called with the progress.
 
         Returns:
@@ -191,19 +120,20 @@ class ProxyEvaluator:
         def ended(status: Status, reason: str) -> tuple[Outcome, None]:
             return Outcome(status, reason=reason, seconds=time.perf_counter() - start), None
 
-        most = self._proxy.max_memory_gb
-        if most is not None and self._device.type == "cuda":
-            on_step = self._in_memory(most, on_step)
-        elif most is not None and (needed := self._memory(proposal.backbone) / 1e9) > most:
-            return ended(Status.FAILED, f"would take {needed:.3g} GB of memory, more than {most:.3g}")
+        limit = self._proxy.max_memory_gb
+        if limit is not None and self._device.type == "cuda":
+            on_step = self._in_memory(limit, on_step)
+        elif limit is not None and (needed := self._memory(proposal.backbone) / 1e9) > limit:
+            return ended(Status.FAILED, f"would take {needed:.3g} GB of memory, more than {limit:.3g}")
         extra = self._calibration(proposal.backbone)
-        watch = partial(_advance, self._in_time(start, on_step), 0, extra + self._proxy.steps)
+        on_step = within_time(self._proxy.max_seconds, start, on_step)
+        watch = advanced(on_step, 0, extra + self._proxy.steps)
         with threads(1 if self._proxy.together > 1 and self._device.type == "cpu" else None):
             try:
                 outcome, trained = self._climb(proposal.backbone, stream, bars, extra, watch)
             except Diverged as error:
                 return ended(Status.DIVERGED, str(error))
-            except _OverLimit as error:
+            except OverLimit as error:
                 return ended(Status.FAILED, str(error))
             except (MemoryError, RuntimeError) as error:
                 if not out_of_memory(error):
@@ -253,32 +183,10 @@ class ProxyEvaluator:
         length = self._data.train.take(slice(0, 1)).shape[1]
         return training_memory(backbone, self.model, self._proxy.batch_size, length)
 
-    def _in_memory(self, most: float, on_step: Watch) -> Watch:
-        """Stops a candidate on a card, which counts what its own kernels allocate."""
+    def _in_memory(self, limit: float, on_step: Watch) -> Watch:
         if self._start is not None:
             self._start.teacher.model.to(self._device)  # its memory is no candidate's
-        before = torch.cuda.memory_allocated(self._device)
-        torch.cuda.reset_peak_memory_stats(self._device)
-
-        def checked(done: int, of: int, loss: float) -> None:
-            taken = (torch.cuda.max_memory_allocated(self._device) - before) / 1e9
-            if taken > most:
-                raise _OverLimit(f"took {taken:.3g} GB of memory, more than {most:.3g}")
-            on_step(done, of, loss)
-
-        return checked
-
-    def _in_time(self, start: float, on_step: Watch) -> Watch:
-        most = self._proxy.max_seconds
-        if most is None:
-            return on_step
-
-        def checked(done: int, of: int, loss: float) -> None:
-            if time.perf_counter() - start > most:
-                raise _OverLimit(f"trained for more than {most:g} s after {done} of {of} steps")
-            on_step(done, of, loss)
-
-        return checked
+        return within_memory(limit, self._device, on_step)
 
     def rescore(self, backbones: Sequence[Backbone]) -> list[float]:
         """Scores backbones with the bank as it stands, without training it."""
@@ -329,14 +237,12 @@ class ProxyEvaluator:
             proxy.learning_rate,
             warmup,
             decay=False,
-            precision=self._precision,
-            compile=self._compile,
+            precision=self._config.precision,
+            # Models are not compiled (that takes longer than a candidate), nor is a teacher's step captured.
+            compile=self._config.compile if self._start is None else "off",
         )
 
     def _batches(self, stream: int) -> Iterator[MaskedBatch]:
         seed, size = (self._seed, stream), self._proxy.batch_size
-        return TrainingBatches(self._data.train, self._vocabulary, size, seed, self._masking).starting(0)
-
-
-def _advance(on_step: Watch, before: int, steps: int, step: int, loss: float) -> None:
-    on_step(before + step, steps, loss)
+        masking = None if self._start is None else self._start.masking
+        return TrainingBatches(self._data.train, self._scorer.vocabulary, size, seed, masking).starting(0)

@@ -13,7 +13,7 @@ from autobert_zero.search.rungs import rung_steps
 from autobert_zero.search.training_config import ProxyConfig
 from autobert_zero.search.trial import Outcome, Proposal, Status, Trial
 from autobert_zero.search_runs.evaluate import WORST, ProxyEvaluator
-from autobert_zero.search_runs.executors import Executor, run_candidates
+from autobert_zero.search_runs.executor import Executor, run_candidates
 from autobert_zero.search_runs.snapshots import (
     SnapshotWriter,
     restore_snapshot,

@@ -13,10 +13,10 @@ from autobert_zero.search.comparison import Model, Training, compare_models
 from autobert_zero.search.finalists import screen
 from autobert_zero.search.progress import RunProgress
 from autobert_zero.search.trial import Trial
-from autobert_zero.search_runs.executors import Executor
+from autobert_zero.search_runs.executor import Executor
+from autobert_zero.search_runs.jobs import job_of
 from autobert_zero.search_runs.prepare import Setting
-from autobert_zero.training.loop import Recipe
-from autobert_zero.training.scratch import Job, Result, default_workers, read_result
+from autobert_zero.training.scratch import Result, default_workers, read_result
 from autobert_zero.zoo import opponents
 
 _SEEDS_OF_RUNS = 2**32  # config.seed is smaller
@@ -98,25 +98,7 @@ class Finals:
         """Trains what is not in the folder yet; results by name."""
         final, setting = self._setting.config.final, self._setting
         jobs = [
-            Job(
-                name=training.name,
-                backbone=training.model.backbone,
-                model=training.model.sizes,
-                data=setting.data,
-                vocabulary=setting.vocabulary,
-                recipe=Recipe(
-                    training.steps,
-                    final.batch_size,
-                    training.learning_rate,
-                    precision=setting.config.precision,
-                    compile=setting.config.compile,
-                ),
-                seed=training.seed,
-                device=str(setting.device),
-                weights=self._weights if training.keep_weights else None,
-                short_share=final.short_share,
-                short_length=final.short_length,
-            )
+            job_of(self._setting, training, self._weights)
             for training in trainings
             if training.name not in self._results
         ]

@@ -24,7 +24,7 @@ from autobert_zero.search.strategies import Prefilter
 from autobert_zero.search_runs.evaluate import ProxyEvaluator
 from autobert_zero.search_runs.latency import LatencyTable
 from autobert_zero.search_runs.parts import search_parts
-from autobert_zero.search_runs.scoring import OtherScores
+from autobert_zero.search_runs.scoring import Scorer, other_scores
 from autobert_zero.search_runs.start_model import StartModel, load_start_model, open_start_model
 from autobert_zero.space import Space
 from autobert_zero.training.capture import capture_refusal, captures
@@ -123,20 +123,17 @@ class Setting:
 
     def evaluator(self) -> ProxyEvaluator:
         """A new evaluator, its bank at its random start."""
-        config = self.config
-        return ProxyEvaluator(
-            self.model,
-            self.space.layers,
-            self.data,
+        config, proxy = self.config, self.config.proxy
+        validation = evaluation_batches(
+            self.data.validation,
             self.vocabulary,
-            config.proxy,
-            config.seed,
-            self.device,
-            config.precision,
-            self._other_scores(),
-            self.start,
-            config.compile,
+            2 * proxy.batch_size,
+            proxy.validation_sequences,
+            None if self.start is None else self.start.masking,
         )
+        others = other_scores(config, self.tokenizer, self.model, self.device)
+        scorer = Scorer(config, self.vocabulary, validation, self.device, others, self.start)
+        return ProxyEvaluator(self.model, self.space.layers, self.data, scorer)
 
     def prefilter(self) -> Prefilter | None:
         """What chooses among draws, where the config names a proxy; a function of seed and config alone."""
@@ -149,44 +146,6 @@ class Setting:
         """A zero-cost proxy as a function of the backbone, on training text."""
         (batch,) = evaluation_batches(self.data.train, self.vocabulary, _MEASURED, _MEASURED)
         return Untrained(PROXIES[proxy], self.model, batch, self.config.seed)
-
-    def _other_scores(self) -> OtherScores | None:
-        """What scores candidates, where the score is none of held-out text."""
-        makers = {"tasks": self._task_scores, "minimal_pairs": self._pair_scores}
-        maker = makers.get(self.config.proxy.score)
-        return None if maker is None else maker()
-
-    def _pair_scores(self) -> OtherScores:
-        """The accuracy on minimal pairs; needs the extra `hf`."""
-        from autobert_zero.minimal_pairs.proxy import PairScores
-
-        pairs = self.config.proxy.minimal_pairs
-        assert pairs.data is not None  # the config is checked
-        return PairScores(
-            Path(pairs.data),
-            pairs.pairs,
-            self.tokenizer,
-            self.model.length_limit,
-            pairs.within_word,
-            self.config.precision,
-        )
-
-    def _task_scores(self) -> OtherScores:
-        """What fine-tunes candidates; needs the extra `finetune`."""
-        from autobert_zero.finetune.config import FinetuneConfig
-        from autobert_zero.finetune.proxy import TaskScores
-
-        tasks, length = self.config.proxy.tasks, self.config.data.length
-        settings = FinetuneConfig(
-            batch_size=tasks.batch_size,
-            length=length,
-            steps=tasks.steps,
-            patience=tasks.steps,  # the same updates for every candidate
-            precision=self.config.precision,
-            device=str(self.device),
-        )
-        folder = None if tasks.data is None else Path(tasks.data)
-        return TaskScores(tasks.names, folder, self.tokenizer, length, settings, tasks.learning_rate)
 
 
 def _unwatched(name: str, done: int, total: int) -> None:

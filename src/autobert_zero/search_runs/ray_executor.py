@@ -14,17 +14,20 @@ from autobert_zero.nn import EncoderConfig
 from autobert_zero.search.config import SearchConfig
 from autobert_zero.search.trial import Proposal
 from autobert_zero.search_runs import cluster, tasks
-from autobert_zero.search_runs.evaluate import ProxyEvaluator, Watch
+from autobert_zero.search_runs.candidate_limits import Watch
+from autobert_zero.search_runs.evaluate import ProxyEvaluator
+from autobert_zero.search_runs.executor import Executor, OnResult
+from autobert_zero.search_runs.jobs import training_of
 from autobert_zero.search_runs.prepare import Setting
 from autobert_zero.search_runs.snapshots import load_snapshot
 from autobert_zero.search_runs.tasks import Done, trained_candidate
 from autobert_zero.space import Backbone, Space
 from autobert_zero.training.pool import WorkerDied, WorkerPool
-from autobert_zero.training.scratch import Job, OnStep, Result, threads_per_job
+from autobert_zero.training.scratch import Job, OnStep, threads_per_job
 
 
-class Ray:
-    """Everything as tasks of a Ray cluster, whose nodes have this package and can read the corpus.
+class Ray(Executor):
+    """Does everything as tasks of a Ray cluster, whose nodes have this package and can read the corpus.
 
     A task whose worker or node dies is done again.
 
@@ -36,8 +39,6 @@ class Ray:
     Raises:
         UserError: Ray is not installed, or the cluster cannot be reached. Later: the cluster was lost.
     """
-
-    reads_snapshots = True
 
     def __init__(self, config: SearchConfig, address: str, tokenizer: str | None = None) -> None:
         require("--ray", "ray")
@@ -75,14 +76,8 @@ class Ray:
         names = ["scoring again"] * len(backbones)
         return self._whole(tasks.rescore, [(backbone,) for backbone in backbones], names, snapshot)
 
-    def train(
-        self,
-        jobs: Sequence[Job],
-        workers: int,
-        on_step: OnStep,
-        on_result: Callable[[Result], None],
-    ) -> None:
-        calls = [(tasks.RemoteJob.of(job),) for job in jobs]
+    def train(self, jobs: Sequence[Job], workers: int, on_step: OnStep, on_result: OnResult) -> None:
+        calls = [(training_of(job),) for job in jobs]
         for index, sent in self._tasks(tasks.train_job, calls, threads_per_job(workers, len(jobs))):
             job = jobs[index]
             result, weights = _task_result(sent, job.name)

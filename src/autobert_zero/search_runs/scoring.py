@@ -1,19 +1,21 @@
 """The score of a candidate: of held-out text, of tasks, or of minimal pairs."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from math import isfinite
+from pathlib import Path
 from statistics import fmean
 
 import torch
+from tokenizers import Tokenizer
 
 from autobert_zero.data.masking import MaskedBatch, Vocabulary
-from autobert_zero.nn import MaskedLM
-from autobert_zero.search.training_config import ProxyConfig
+from autobert_zero.nn import EncoderConfig, MaskedLM
+from autobert_zero.search.config import SearchConfig
 from autobert_zero.search_runs.start_model import StartModel
 from autobert_zero.space import Backbone
 from autobert_zero.training.goal import Goal, MaskedTokens
 from autobert_zero.training.loop import Diverged
-from autobert_zero.training.precision import Precision
 
 OtherScores = Callable[[MaskedLM, int], dict[str, float]]
 """From a model and a seed to the model's scores by name, of tasks for example; leaves the weights as they
@@ -23,64 +25,93 @@ _OF_TEXT = ("loss", "accuracy")
 """Scores that are measured on held-out text."""
 
 
+@dataclass(frozen=True)
 class Scorer:
     """Scores models, and knows what candidates minimise.
 
-    Args:
-        proxy: Names the score.
+    The score is the negative loss or the accuracy of masked tokens on held-out text, the mean over tasks, or
+    the accuracy on minimal pairs. In a search from a model, candidates learn from that model, and the score
+    is the negative distillation loss on held-out text.
+
+    Attributes:
+        config: Config of the search, which names the score.
         vocabulary: The tokenizer's.
         validation: Batches of held-out text.
-        seed: Seed of the other scores.
-        device: Where a teacher computes.
-        precision: Number format.
-        others: From a model and a seed to its other scores, see `ProxyEvaluator`.
-        start: The model that the search starts from, if it does.
+        device: Device that a teacher computes on.
+        others: Measures the scores that are not of held-out text; the score is their mean.
+        start: The model that the search starts from, if any.
     """
 
-    def __init__(
-        self,
-        proxy: ProxyConfig,
-        vocabulary: Vocabulary,
-        validation: Sequence[MaskedBatch],
-        seed: int,
-        device: torch.device,
-        precision: Precision,
-        others: OtherScores | None,
-        start: StartModel | None,
-    ) -> None:
-        self._proxy = proxy
-        self._vocabulary = vocabulary
-        self._validation = validation
-        self._seed = seed
-        self._device = device
-        self._precision = precision
-        self._others = others
-        self._start = start
-        self._goals: dict[int, Goal] = {}
+    config: SearchConfig
+    vocabulary: Vocabulary
+    validation: Sequence[MaskedBatch]
+    device: torch.device
+    others: OtherScores | None
+    start: StartModel | None
+    _goals: dict[int, Goal] = field(default_factory=dict, init=False, repr=False)
 
     def score(self, model: MaskedLM, with_loss: bool) -> tuple[float, dict[str, float]]:
-        """The score of a model as it is, and its metrics; the loss is among them where it is asked for."""
-        kind, metrics = self._proxy.score, {}
+        """The score of a model as it is, and its metrics; with the loss among them if it is asked for."""
+        kind, metrics = self.config.proxy.score, {}
         if with_loss or kind in _OF_TEXT:
             goal = self.goal(model.encoder.backbone)
-            figures = goal.evaluate(goal.wrap(model), self._validation, None)
+            figures = goal.evaluate(goal.wrap(model), self.validation, None)
             loss = figures.pop("loss")
             if not isfinite(loss):
                 raise Diverged(f"validation loss is {loss}")
             metrics = {"val_loss": loss, **figures}
             if kind in _OF_TEXT:
                 return (-loss if kind == "loss" else metrics["mlm_accuracy"]), metrics
-        assert self._others is not None
-        scores = self._others(model, self._seed)
+        assert self.others is not None
+        scores = self.others(model, self.config.seed)
         return fmean(scores.values()), metrics | scores
 
     def goal(self, backbone: Backbone) -> Goal:
         """What candidates of a depth minimise, made once."""
-        depth = len(backbone.layers)
+        depth, precision = len(backbone.layers), self.config.precision
         if depth not in self._goals:
             self._goals[depth] = (
-                MaskedTokens(self._vocabulary, self._precision)
-                if self._start is None
-                else self._start.teacher.goal(depth, self._precision, self._device)
+                MaskedTokens(self.vocabulary, precision)
+                if self.start is None
+                else self.start.teacher.goal(depth, precision, self.device)
             )
         return self._goals[depth]
+
+
+def other_scores(
+    config: SearchConfig, tokenizer: Tokenizer, sizes: EncoderConfig, device: torch.device
+) -> OtherScores | None:
+    """Measures tasks (with the extra `finetune`) or minimal pairs (`hf`), where the config scores by them.
+
+    Args:
+        config: Config of the search.
+        tokenizer: Tokenizer of the search.
+        sizes: Sizes of the candidates.
+        device: Device to fine-tune on.
+    """
+    proxy = config.proxy
+    if proxy.score == "minimal_pairs":
+        from autobert_zero.minimal_pairs.proxy import PairScores
+
+        pairs = proxy.minimal_pairs
+        assert pairs.data is not None  # the config is checked
+        limit = sizes.length_limit
+        return PairScores(
+            Path(pairs.data), pairs.pairs, tokenizer, limit, pairs.within_word, config.precision
+        )
+    if proxy.score == "tasks":
+        from autobert_zero.finetune.config import FinetuneConfig
+        from autobert_zero.finetune.proxy import TaskScores
+
+        tasks, length = proxy.tasks, config.data.length
+        settings = FinetuneConfig(
+            batch_size=tasks.batch_size,
+            length=length,
+            steps=tasks.steps,
+            patience=tasks.steps,  # the same updates for every candidate
+            precision=config.precision,
+            device=str(device),
+        )
+        folder = None if tasks.data is None else Path(tasks.data)
+        return TaskScores(tasks.names, folder, tokenizer, length, settings, tasks.learning_rate)
+    return None

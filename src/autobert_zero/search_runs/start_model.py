@@ -1,30 +1,39 @@
 """The model that a search starts from: what it decides, what its students start with, and its copies."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from itertools import islice
 from random import Random
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
+import torch
 from tokenizers import Tokenizer
 from torch import Tensor
 
+from autobert_zero.data.masking import MaskedBatch, Masking
 from autobert_zero.encoder_config import TRUNK, EncoderConfig
 from autobert_zero.errors import UserError, counted
 from autobert_zero.extras import require
+from autobert_zero.nn.teacher_bank import TeacherBank
 from autobert_zero.progress import quiet_transformers
 from autobert_zero.search.config import SearchConfig
 from autobert_zero.search.strategies.base import Refusal
+from autobert_zero.search_runs.candidate_limits import Watch
 from autobert_zero.shared_config import ModelConfig
 from autobert_zero.space import KERNELS, Attention, Backbone, Convolution, Layer, Space, sample_graph
+from autobert_zero.training.copying import copy_layers
 from autobert_zero.training.goal import Teacher
+from autobert_zero.training.loop import Diverged, Recipe
 from autobert_zero.zoo import known_layers, students
 
 if TYPE_CHECKING:
     from autobert_zero.hf.encoders import PretrainedEncoder
 
 _KNOWN_DEPTHS = 2
-"""Of how many depths, the greatest ones within the limits, a search begins with the known students."""
+"""Number of depths, the greatest ones within the limits, at which a search begins with the known students."""
+
+_COPYING_RATE = 1e-3
+"""Peak learning rate of branches that learn to copy a teacher's layers."""
 
 
 @dataclass(frozen=True)
@@ -41,10 +50,35 @@ class StartModel:
     backbone: Backbone
     weights: Mapping[str, Tensor]
 
+    masking: ClassVar = Masking(isolated=True)
+    """A teacher is learned from text by text."""
+
     @property
     def sizes(self) -> EncoderConfig:
         """Its sizes."""
         return self.teacher.model.encoder.config
+
+    def copy_layers(
+        self,
+        bank: TeacherBank,
+        space: Space,
+        batches: Iterator[MaskedBatch],
+        config: SearchConfig,
+        device: torch.device,
+        on_step: Watch,
+    ) -> None:
+        """Trains the branches of a bank that the model lacks to copy its layers; see `training.copying`."""
+        steps, batch = config.proxy.warmup_steps, config.proxy.batch_size
+        if not steps:
+            return
+        recipe = Recipe(steps, batch, _COPYING_RATE, precision=config.precision, weight_decay=0.0)
+        draw = draw_for_copying(space)
+        try:
+            copy_layers(bank, self.teacher, batches, recipe, draw, config.seed, device, on_step)
+        except Diverged as error:
+            raise UserError(
+                f"copying the layers of {self.teacher.name} diverged: {error}; try precision=fp32"
+            ) from error
 
     def known(self, space: Space, refusal: Refusal) -> dict[str, Backbone]:
         """The students that a search begins with, by name: each kind at its greatest depths.
@@ -144,7 +178,7 @@ def load_start_model(encoder: "PretrainedEncoder", config: SearchConfig, tokeniz
 
 
 def draw_for_copying(space: Space) -> Callable[[Random], Layer]:
-    """How layers are drawn that learn to copy a teacher's: half of the attentions are known ones."""
+    """Draws the layers that learn to copy a teacher's: half of the attentions are known ones."""
     known = list(known_layers(space.primitives).values())
 
     def draw(random: Random) -> Layer:

@@ -2,7 +2,7 @@
 
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -13,67 +13,20 @@ from safetensors.torch import save
 from tokenizers import Tokenizer
 
 from autobert_zero.nn import EncoderConfig, Trained
+from autobert_zero.search.comparison import Training
 from autobert_zero.search.config import SearchConfig
 from autobert_zero.search.trial import Outcome, Proposal, Status
 from autobert_zero.search_runs.evaluate import ProxyEvaluator
+from autobert_zero.search_runs.jobs import job_of
 from autobert_zero.search_runs.prepare import Setting, prepare
 from autobert_zero.search_runs.snapshots import load_snapshot
 from autobert_zero.space import Backbone, Space
-from autobert_zero.training.loop import Recipe
 from autobert_zero.training.pool import Report, WorkerDied
-from autobert_zero.training.scratch import Job, Result, train_from_scratch
+from autobert_zero.training.scratch import Result, train_from_scratch
 from autobert_zero.training.speed import training_speed
 
 _SPEED_STEPS = 10
 """Steps that a model's speed is measured with."""
-
-
-@dataclass(frozen=True)
-class RemoteJob:
-    """A `Job` without what belongs to one machine: the text's files, the device, the file for the weights.
-
-    Attributes:
-        keep_weights: Whether the trained weights are wanted.
-    """
-
-    name: str
-    backbone: Backbone
-    model: EncoderConfig
-    recipe: Recipe
-    seed: int
-    short_share: float
-    short_length: int
-    keep_weights: bool
-
-    @staticmethod
-    def of(job: Job) -> "RemoteJob":
-        """What is to be sent of a job."""
-        return RemoteJob(
-            job.name,
-            job.backbone,
-            job.model,
-            job.recipe,
-            job.seed,
-            job.short_share,
-            job.short_length,
-            keep_weights=job.weights is not None,
-        )
-
-    def on(self, setting: Setting, weights: Path) -> Job:
-        """The job on the machine where a setting was prepared."""
-        return Job(
-            name=self.name,
-            backbone=self.backbone,
-            model=self.model,
-            data=setting.data,
-            vocabulary=setting.vocabulary,
-            recipe=self.recipe,
-            seed=self.seed,
-            device=str(setting.device),
-            weights=weights if self.keep_weights else None,
-            short_share=self.short_share,
-            short_length=self.short_length,
-        )
 
 
 @lru_cache(maxsize=1)
@@ -125,7 +78,7 @@ def rescore(config: SearchConfig, tokenizer: str | None, snapshot: bytes, backbo
     return score
 
 
-def train_job(config: SearchConfig, tokenizer: str | None, job: RemoteJob) -> tuple[Result, bytes | None]:
+def train_job(config: SearchConfig, tokenizer: str | None, training: Training) -> tuple[Result, bytes | None]:
     """Trains a model from scratch.
 
     Returns:
@@ -133,7 +86,7 @@ def train_job(config: SearchConfig, tokenizer: str | None, job: RemoteJob) -> tu
     """
     with TemporaryDirectory() as folder:
         file = Path(folder) / "model.safetensors"
-        result = train_from_scratch(job.on(_setting(config, tokenizer), file))
+        result = train_from_scratch(job_of(_setting(config, tokenizer), training, file))
         return result, file.read_bytes() if file.exists() else None
 
 

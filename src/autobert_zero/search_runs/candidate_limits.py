@@ -1,0 +1,47 @@
+"""What watches a candidate's training: its progress, and limits of its time and of its memory on a card."""
+
+import time
+from collections.abc import Callable
+
+import torch
+
+from autobert_zero.training.loop import OnStep
+
+Watch = Callable[[int, int, float], None]
+"""Called with steps done, steps in all, and the loss."""
+
+
+class OverLimit(Exception):
+    """A candidate takes more time or memory than it may."""
+
+
+def advanced(on_step: Watch, before: int, total: int) -> OnStep:
+    """Passes the progress of a part of the work on, as that of all of it."""
+    return lambda step, loss: on_step(before + step, total, loss)
+
+
+def within_time(limit: float | None, start: float, on_step: Watch) -> Watch:
+    """Stops a candidate that began at `start` (of `time.perf_counter`) after so many seconds; None: never."""
+    if limit is None:
+        return on_step
+
+    def checked(done: int, total: int, loss: float) -> None:
+        if time.perf_counter() - start > limit:
+            raise OverLimit(f"trained for more than {limit:g} s after {done} of {total} steps")
+        on_step(done, total, loss)
+
+    return checked
+
+
+def within_memory(limit: float, device: torch.device, on_step: Watch) -> Watch:
+    """Stops a candidate that takes more gigabytes of a card, which counts what its own kernels allocate."""
+    before = torch.cuda.memory_allocated(device)
+    torch.cuda.reset_peak_memory_stats(device)
+
+    def checked(done: int, total: int, loss: float) -> None:
+        taken = (torch.cuda.max_memory_allocated(device) - before) / 1e9
+        if taken > limit:
+            raise OverLimit(f"took {taken:.3g} GB of memory, more than {limit:.3g}")
+        on_step(done, total, loss)
+
+    return checked

@@ -1,0 +1,39 @@
+"""Trainings from scratch as jobs of the machine where a run is prepared."""
+
+from pathlib import Path
+
+from autobert_zero.search.comparison import Model, Training
+from autobert_zero.search_runs.prepare import Setting
+from autobert_zero.training.loop import Recipe
+from autobert_zero.training.scratch import Job
+
+
+def job_of(setting: Setting, training: Training, weights: Path | None = None) -> Job:
+    """A training as a job; if its weights are to be kept, they are written into the file."""
+    config, final = setting.config, setting.config.final
+    recipe = Recipe(
+        training.steps,
+        final.batch_size,
+        training.learning_rate,
+        precision=config.precision,
+        compile=config.compile,
+    )
+    return Job(
+        name=training.name,
+        backbone=training.model.backbone,
+        model=training.model.sizes,
+        data=setting.data,
+        vocabulary=setting.vocabulary,
+        recipe=recipe,
+        seed=training.seed,
+        device=str(setting.device),
+        weights=weights if training.keep_weights else None,
+        short_share=final.short_share,
+        short_length=final.short_length,
+    )
+
+
+def training_of(job: Job) -> Training:
+    """A job without what belongs to one machine: the text's files, the device, the file for the weights."""
+    model, recipe = Model(job.backbone, job.model), job.recipe
+    return Training(job.name, model, recipe.steps, recipe.learning_rate, job.seed, job.weights is not None)

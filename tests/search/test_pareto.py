@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autobert_zero.search.config import StrategyConfig
-from autobert_zero.search.strategies import make_strategy, pareto_front
+from autobert_zero.search.strategies import make_strategy
 from autobert_zero.search.strategies.pareto import crowding, fronts, nsga2_order
-from autobert_zero.search.trial import Outcome, Proposal, Status, Trial
-from autobert_zero.space import Backbone, Space
+from autobert_zero.search.trial import Outcome, Status, Trial
+from autobert_zero.space import Space
 
 POINTS = [(1.0, 5.0), (2.0, 3.0), (4.0, 1.0), (2.0, 4.0), (5.0, 5.0), (3.0, 2.0)]
 
@@ -47,22 +47,6 @@ def test_fronts_by_brute_force(points: list[tuple[float, ...]]) -> None:
     expected = [depth(point) for point in points]
     found = {index: place for place, front in enumerate(fronts(points)) for index in front}
     assert [found[index] for index in range(len(points))] == expected
-
-
-def trial(number: int, kernel: int, score: float | None, parameters: float) -> Trial:
-    backbone = Backbone.parse(f"conv {kernel}").canonical()
-    status = Status.FAILED if score is None else Status.COMPLETE
-    return Trial(Proposal(number, backbone), Outcome(status, score, metrics={"parameters": parameters}))
-
-
-TRIALS = [trial(0, 3, -3.0, 10), trial(1, 5, -2.0, 20), trial(2, 7, -2.5, 30), trial(3, 9, None, 1)]
-
-
-def test_pareto_front_of_trials() -> None:
-    assert pareto_front(TRIALS, ("score", "parameters")) == [TRIALS[1], TRIALS[0]]
-    assert pareto_front(TRIALS, ("parameters", "score")) == [TRIALS[0], TRIALS[1]]
-    assert pareto_front(TRIALS, ("score", "parameters"), {2: -1.0}) == [TRIALS[2], TRIALS[1], TRIALS[0]]
-    assert pareto_front(TRIALS[3:], ("score",)) == []
 
 
 def test_parents_are_the_front_and_costs_count() -> None:

@@ -6,19 +6,19 @@ from autobert_zero.search.rungs import rung_metric
 from autobert_zero.search.trial import Trial
 
 _RECENT = 16
-"""With how many candidates before it a candidate is compared; older scores are of a worse bank."""
+"""Number of earlier candidates that a candidate is compared with; older scores are of a worse bank."""
 
 
 def promotion_thresholds(trials: Sequence[Trial], rungs: Sequence[int], share: float) -> list[float]:
     """The score that a candidate has to reach at each rung to be among the best share of recent ones.
 
     Args:
-        trials: Trials before it, in order; twins, which were not trained, do not count.
-        rungs: Steps after which candidates are scored, rising.
-        share: Share of the scored candidates that goes on.
+        trials: Earlier trials, in order; twins, which were not trained, do not count.
+        rungs: Numbers of steps after which candidates are scored, rising.
+        share: Share of the scored candidates that is trained on.
 
     Returns:
-        One threshold for each rung, up to the first at which too few were scored.
+        One threshold for each rung, up to the first at which too few candidates were scored.
     """
     thresholds: list[float] = []
     for rung in rungs:

@@ -10,6 +10,7 @@ from optuna.distributions import CategoricalDistribution
 from optuna.trial import FrozenTrial, TrialState
 
 from autobert_zero.errors import UserError
+from autobert_zero.search.rungs import RUNG
 from autobert_zero.search.trial import Outcome, Proposal, Status, Trial
 from autobert_zero.space import LAYER_KINDS, Backbone, CanonicalBackbone
 
@@ -32,9 +33,9 @@ def to_optuna(trial: Trial, costs: Sequence[str] = ()) -> FrozenTrial:
     proposal, outcome = trial.proposal, trial.outcome
     state = _STATES.get(outcome.status, TrialState.FAIL)
     rungs = {
-        int(name.removeprefix("rung ")): score
+        int(name.removeprefix(RUNG)): score
         for name, score in outcome.metrics.items()
-        if name.startswith("rung ")
+        if name.startswith(RUNG)
     }
     attributes: dict[str, Any] = {
         **outcome.metrics,  # each as a number of its own, which Optuna's tools can plot

@@ -1,4 +1,4 @@
-"""Search strategies, one file each; add one by adding it to `STRATEGIES`."""
+"""Search strategies, one file each; to add one, add it to `STRATEGIES`."""
 
 from collections.abc import Callable, Sequence
 
@@ -6,7 +6,6 @@ from autobert_zero.errors import UserError, counted
 from autobert_zero.search.config import StrategyConfig
 from autobert_zero.search.strategies.base import Refusal, SpaceExhausted, Strategy, refuse_none
 from autobert_zero.search.strategies.op_nas import evolution, op_nas, paper_op_nas, pareto_op_nas
-from autobert_zero.search.strategies.pareto import pareto_front
 from autobert_zero.search.strategies.prefilter import Prefilter
 from autobert_zero.search.strategies.random_search import RandomSearch
 from autobert_zero.search.strategies.regularised_evolution import RegularisedEvolution
@@ -31,10 +30,10 @@ _ONE_DEPTH = ("reinforce", "tpe")
 
 
 def check_strategy(space: Space, config: StrategyConfig, first: Sequence[Backbone] = ()) -> None:
-    """Checks what can be wrong in a strategy's arguments.
+    """Checks a strategy's arguments.
 
     Raises:
-        UserError: The name is unknown, or a backbone is not of the space's depth.
+        UserError: The name is unknown, or a backbone has another depth than the space.
     """
     if config.name not in STRATEGIES:
         raise UserError(f"unknown strategy {config.name!r}; there are {', '.join(STRATEGIES)}")
@@ -53,7 +52,7 @@ def check_strategy(space: Space, config: StrategyConfig, first: Sequence[Backbon
 
 
 def foreign_operations(space: Space, first: Sequence[Backbone]) -> str | None:
-    """Says which operations backbones of the user bring into a space without them; None: they bring none."""
+    """A line about operations of the user's backbones that the space does not have; None: there are none."""
     operations = frozenset[str]().union(*(backbone.operations for backbone in first))
     foreign = [name for name in PRIMITIVES if name in operations.difference(space.primitives)]
     if not foreign:
@@ -71,17 +70,10 @@ def make_strategy(
     first: Sequence[Backbone] = (),
     refusal: Refusal = refuse_none,
 ) -> Strategy:
-    """Makes the strategy that the config names.
-
-    Args:
-        space: The bounds.
-        seed: Every choice is a function of it and of the recorded trials.
-        config: Name and settings.
-        first: Backbones of the user, proposed before any other.
-        refusal: Says why a backbone may not be proposed, for example because it is over a limit.
+    """Makes the strategy that the config names; see `NoveltyKeeper` for the arguments.
 
     Raises:
-        UserError: The name is unknown, or a backbone is not of the space's depth.
+        UserError: The name is unknown, or a backbone has another depth than the space.
     """
     check_strategy(space, config, first)
     return STRATEGIES[config.name](space, seed, config, first, refusal)
@@ -96,5 +88,4 @@ __all__ = [
     "check_strategy",
     "foreign_operations",
     "make_strategy",
-    "pareto_front",
 ]

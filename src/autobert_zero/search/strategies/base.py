@@ -12,20 +12,20 @@ from autobert_zero.search.trial import GIVEN, KNOWN, Proposal, Trial
 from autobert_zero.space import Backbone, CanonicalBackbone, Space, sample_backbone
 
 ATTEMPTS = 200
-"""Bound on the draws made to find a backbone that was not proposed before."""
+"""Maximum number of draws to find a backbone that was not proposed before."""
 
 REJECTIONS = 20_000
-"""Bound on the draws of one proposal that are over a limit; a check is arithmetic."""
+"""Maximum number of draws of one proposal that are over a limit; a check is arithmetic."""
 
 PATIENCE = 10
-"""Draws of a model that were all known, after which `or_sampled` samples."""
+"""Number of draws of a model, all known already, after which `or_sampled` samples."""
 
 Refusal = Callable[[CanonicalBackbone], str | None]
-"""Why a backbone may not be proposed; None where it may. See `search.limits`."""
+"""Returns why a backbone may not be proposed; None: it may. See `search.limits`."""
 
 
 def refuse_none(backbone: CanonicalBackbone) -> str | None:
-    """A search without limits."""
+    """Refuses nothing, in a search without limits."""
     return None
 
 
@@ -37,25 +37,28 @@ class Strategy(Protocol):
     """Proposes candidates and learns from their outcomes.
 
     The random generator of each proposal is derived from the seed and the trial's number, so a strategy
-    has nothing to save: telling it a recorded history brings it to where it was. What was asked for
-    together is recorded together, in the order of the numbers; a resumed search asks in the same batches.
+    has nothing to save: replaying the recorded history restores its state. Proposals that were asked for
+    together are recorded together, in the order of their numbers; a resumed search asks in the same batches.
 
     Attributes:
         prefilter: Chooses among several draws of each proposal; None, as at the start, takes the first.
-            It is set later than the rest because it needs text and sizes, which are read when the strategy is
-            known to be right.
+            It is set after the rest because it needs text and sizes, which are read once the strategy has
+            been checked.
     """
 
     prefilter: Prefilter | None
 
     def contenders(self) -> Sequence[Trial]:
         """Trials whose scores the next `ask` compares and that may be stale; empty within a round."""
+        return ()
 
     def rescore(self, scores: Mapping[int, float]) -> None:
         """Replaces scores, by trial number."""
+        return
 
     def independent(self) -> int:
-        """How many proposals may be asked for before the next outcome has to be recorded."""
+        """Number of proposals that may be asked for before the next outcome has to be recorded."""
+        return sys.maxsize
 
     def ask(self) -> Proposal:
         """Proposes a backbone that was not proposed before.
@@ -65,18 +68,18 @@ class Strategy(Protocol):
         """
 
     def tell(self, trial: Trial) -> None:
-        """Takes note of an outcome; trials are recorded in the order of their numbers."""
+        """Records an outcome; trials are recorded in the order of their numbers."""
 
 
-class NoveltyKeeper:
+class NoveltyKeeper(Strategy):
     """Numbers proposals, derives their generators, and proposes no backbone twice and none that is refused.
 
     Args:
-        space: The bounds.
-        seed: Every choice is a function of it and of the recorded trials.
-        config: Settings.
+        space: Bounds of the search space.
+        seed: Random seed; every choice is a function of it and of the recorded trials.
+        config: Settings of the strategy.
         first: Backbones of the user, proposed before any other, refused or not.
-        refusal: Says why a backbone may not be proposed.
+        refusal: Returns why a backbone may not be proposed.
     """
 
     def __init__(
@@ -98,34 +101,25 @@ class NoveltyKeeper:
         self._refusal = refusal
         self._known: set[str] = set()
         self._next = 0
-        self._told = 0
+        self._recorded = 0
         self.prefilter: Prefilter | None = None
         self.begin()
 
     def begin(self) -> None:
-        """Sets the state before the first trial, where a strategy has one of its own."""
-
-    def contenders(self) -> Sequence[Trial]:
-        return ()
-
-    def rescore(self, scores: Mapping[int, float]) -> None:
-        pass
-
-    def independent(self) -> int:
-        return sys.maxsize
+        """Sets a strategy's own state before the first trial, if it has any."""
 
     def note(self, trial: Trial) -> None:
-        """Remembers a trial that was told, be it from this process or from a recorded history."""
+        """Takes note of a recorded trial, from this process or from the history."""
         self._known.add(trial.proposal.backbone.key())
-        self._told = trial.proposal.number + 1
-        self._next = max(self._next, self._told)
+        self._recorded = trial.proposal.number + 1
+        self._next = max(self._next, self._recorded)
 
     def sampled(self, random: Random) -> tuple[Backbone, tuple[str, ...]]:
-        """A draw without a parent."""
+        """Draws a backbone without a parent."""
         return sample_backbone(random, self.space), ()
 
     def or_sampled(self, draw: Draw) -> Draw:
-        """A draw that samples after `PATIENCE` calls: a model that is sure repeats itself."""
+        """A draw that samples after `PATIENCE` calls: a confident model repeats itself."""
         calls = 0
 
         def drawn(random: Random) -> tuple[Backbone, tuple[str, ...]]:
@@ -146,7 +140,7 @@ class NoveltyKeeper:
         """Draws until the backbone is new and not refused.
 
         Raises:
-            SpaceExhausted: None was within `ATTEMPTS` draws that were known, or `REJECTIONS` refused ones.
+            SpaceExhausted: `ATTEMPTS` draws were known already, or `REJECTIONS` draws were refused.
         """
         number = self._next
         random = Random(f"{self._seed} proposal {number}")

@@ -1,6 +1,6 @@
-"""Backbones as sequences of choices: what the controller of REINFORCE and TPE decide over.
+"""Backbones as sequences of choices, which REINFORCE and TPE make.
 
-A layer is its kind and, for an attention, one symbol a node in prefix order. A symbol is an input or a
+A layer is its kind and, for an attention, one symbol per node in prefix order. A symbol is an input or a
 way to expand a place of the wanted type; which ones are legal follows from the type, from the operations
 that are left, and from the rule that an attention uses two inputs. Every sequence of legal choices is a
 backbone, and every backbone of the space is a sequence of choices.
@@ -31,7 +31,7 @@ ATTENTION = LAYER_KINDS[0]
 
 
 def _symbol(op: str, operands: Sequence[Type]) -> str:
-    """The operation, with the axis that its operands share where that may be either."""
+    """The operation, with the axis that its operands share if there are two possible axes."""
     return f"{op} over {operands[0][1]}" if op in _BY_AXIS else op
 
 
@@ -61,24 +61,24 @@ SYMBOLS: tuple[str, ...] = tuple(
         ]
     )
 )
-"""What may stand in an expression of any type, of all primitives that there are."""
+"""The symbols of expressions of any type, from all primitives."""
 
 
 @cache
 def alphabet(primitives: tuple[str, ...]) -> tuple[str, ...]:
-    """The symbols that may stand in an expression of these primitives."""
+    """The symbols of expressions from these primitives."""
     own = {*INPUTS, *(symbol for ways in expansions(primitives).values() for symbol in ways)}
     return tuple([symbol for symbol in SYMBOLS if symbol in own])
 
 
 class ChoicePoint(NamedTuple):
-    """Where a choice is made.
+    """A place where a choice is made.
 
     Attributes:
         layer: Position of the layer, from 0.
-        step: How many choices were made in the layer before.
+        step: Number of choices made before in the layer.
         wanted: Type of the expression; empty for the kind of the layer.
-        parent: The symbol above, and which operand of it this is; empty at the root.
+        parent: The symbol above and the index of this operand; empty at the root.
     """
 
     layer: int
@@ -114,7 +114,7 @@ def derive_layer(space: Space, index: int, choose: Choose) -> Layer:
 
 
 class _Expression:
-    """Grows one expression, the first open place first."""
+    """Grows one expression, in prefix order."""
 
     def __init__(self, space: Space, layer: int, choose: Choose) -> None:
         self._layer = layer
@@ -123,7 +123,7 @@ class _Expression:
         self._least = space.table.least
         self._left = space.max_ops
         self._step = 0
-        self._open: list[Type] = []  # wanted elsewhere
+        self._open: list[Type] = []  # types that are still wanted elsewhere
         self._branched = False  # some operation above has two operands
         self._inputs: set[str] = set()
 
@@ -144,7 +144,7 @@ class _Expression:
         room = self._left - sum([self._least[type_, False] for type_ in self._open])
         legal = []
         if wanted == types.ND and self._branched:
-            # Where this is the last place, a second input goes there.
+            # At the last place a second input is needed.
             taken = self._inputs if not self._open and len(self._inputs) == 1 else ()
             legal += [name for name in INPUTS if name not in taken]
         for symbol, (_, operands) in self._expansions[wanted].items():

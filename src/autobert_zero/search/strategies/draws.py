@@ -1,4 +1,4 @@
-"""Draws of backbones, and the best of several."""
+"""Draws of backbones, and the best of several draws."""
 
 from collections.abc import Callable
 from random import Random
@@ -12,13 +12,13 @@ Draw = Callable[[Random], tuple[Backbone, tuple[str, ...]]]
 def best_of(
     draws: int, draw: Draw, eligible: Callable[[Backbone], bool], value: Callable[[Backbone], float]
 ) -> Draw:
-    """A draw that is the best of several eligible ones; the first of equal ones, or where none is eligible.
+    """A draw that is the best of several eligible ones: the first of equals, and the first if none is.
 
     Args:
-        draws: How many.
-        draw: Each of them.
+        draws: Number of draws.
+        draw: Draws each of them.
         eligible: Whether a backbone may be proposed.
-        value: Higher is better.
+        value: Value of a backbone; higher is better.
     """
 
     def best(random: Random) -> tuple[Backbone, tuple[str, ...]]:

@@ -1,11 +1,11 @@
 """Several objectives: non-dominated fronts and crowding distance of NSGA-II (Deb et al. 2002)."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from autobert_zero.search.trial import Trial
 
 COSTS = {"parameters": "parameters", "flops": "flops", "latency": "latency_ms"}
-"""The metric of a trial that each objective beside the score minimises."""
+"""The metric of a trial that each objective other than the score minimises."""
 
 Point = tuple[float, ...]
 """One value for each objective; lower is better."""
@@ -17,33 +17,13 @@ def point(trial: Trial, score: float, objectives: Sequence[str]) -> Point:
     return tuple(-score if name == "score" else costs.get(COSTS[name], float("inf")) for name in objectives)
 
 
-def pareto_front(
-    trials: Sequence[Trial], objectives: Sequence[str], scores: Mapping[int, float] | None = None
-) -> list[Trial]:
-    """The completed trials that no other dominates, in the order of their first objective, best first.
-
-    Args:
-        trials: Trials of one run.
-        objectives: As in `strategy.objectives`.
-        scores: Newest scores by trial number, see `history.newest_scores`; else those of the outcomes.
-    """
-    complete = [trial for trial in trials if trial.outcome.score is not None]
-    points = [
-        point(trial, (scores or {}).get(trial.proposal.number, trial.outcome.score or 0.0), objectives)
-        for trial in complete
-    ]
-    if not complete:
-        return []
-    return [complete[index] for index in sorted(fronts(points)[0], key=lambda index: (points[index], index))]
-
-
 def dominates(one: Point, other: Point) -> bool:
-    """Whether it is nowhere worse and somewhere better."""
+    """Whether one point is nowhere worse than the other and somewhere better."""
     return one != other and all(a <= b for a, b in zip(one, other, strict=True))
 
 
 def fronts(points: Sequence[Point]) -> list[list[int]]:
-    """Non-dominated sorting: indices of those that none dominates, then of those that only they do, ..."""
+    """Non-dominated sorting: indices of the points that none dominates, that only those dominate, ..."""
     left = list(range(len(points)))
     sorted_: list[list[int]] = []
     while left:
@@ -60,7 +40,7 @@ def crowding(points: Sequence[Point]) -> list[float]:
         order = sorted(range(len(points)), key=lambda index: (values[index], index))
         span = values[order[-1]] - values[order[0]]
         if not 0 < span < float("inf"):
-            continue  # the objective tells them not apart
+            continue  # the objective does not tell them apart
         distances[order[0]] = distances[order[-1]] = float("inf")
         for before, index, after in zip(order, order[1:], order[2:], strict=False):
             distances[index] += (values[after] - values[before]) / span

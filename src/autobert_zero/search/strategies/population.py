@@ -3,14 +3,19 @@
 from bisect import bisect_left, insort
 from collections.abc import Iterable, Mapping, Sequence
 
+from autobert_zero.search.config import StrategyConfig
 from autobert_zero.search.strategies.pareto import Point, fronts, nsga2_order, point
 from autobert_zero.search.trial import Trial
 
 
 class ByScore:
-    """All completed trials, the best score first; ties go to the older trial."""
+    """All completed trials, the best score first; ties go to the older trial.
 
-    def __init__(self) -> None:
+    Args:
+        config: Settings of the strategy; not needed here.
+    """
+
+    def __init__(self, config: StrategyConfig) -> None:
         self._scores: dict[int, float] = {}
         self._ranking: list[tuple[float, int]] = []  # (-score, number), best first
 
@@ -25,7 +30,7 @@ class ByScore:
             insort(self._ranking, (-score, number))
 
     def merits(self, trials: Sequence[Trial]) -> list[float]:
-        """Their scores."""
+        """The scores of the trials."""
         return [_score_of(trial) for trial in trials]
 
     def join(self, trials: Sequence[Trial]) -> None:
@@ -38,13 +43,11 @@ class ByFronts:
     The merit of a trial is how early its front is within its round.
 
     Args:
-        objectives: As in `strategy.objectives`.
-        size: M.
+        config: Settings of the strategy: its objectives, and the size M of its population.
     """
 
-    def __init__(self, objectives: Sequence[str], size: int) -> None:
-        self._objectives = objectives
-        self._size = size
+    def __init__(self, config: StrategyConfig) -> None:
+        self._objectives, self._size = config.objectives, config.population
         self._trials: dict[int, Trial] = {}  # the survivors, the best first
         self._scores: dict[int, float] = {}
 

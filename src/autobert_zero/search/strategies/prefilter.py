@@ -1,4 +1,4 @@
-"""The best of several draws by a zero-cost proxy, in place of each draw of a strategy."""
+"""Replaces each draw of a strategy by the best of several draws, by a zero-cost proxy."""
 
 from collections.abc import Callable
 
@@ -7,11 +7,11 @@ from autobert_zero.space import Backbone, CanonicalBackbone
 
 
 class Prefilter:
-    """Draws several times and keeps the draw with the highest rank; the first of equal ones.
+    """Draws several times and keeps the draw with the highest value, the first of equals.
 
     Args:
-        rank: From a backbone to a number, higher is better; called once for each key.
-        draws: How many.
+        rank: Value of a backbone, higher is better; called once for each key.
+        draws: Number of draws.
     """
 
     def __init__(self, rank: Callable[[CanonicalBackbone], float], draws: int) -> None:
@@ -20,7 +20,7 @@ class Prefilter:
         self._values: dict[str, float] = {}
 
     def best_of(self, draw: Draw, eligible: Callable[[Backbone], bool]) -> Draw:
-        """A draw that is the best of several eligible ones, or the first where none is eligible."""
+        """A draw that is the best of several eligible ones; see `draws.best_of`."""
         return best_of(self._draws, draw, eligible, self._value)
 
     def _value(self, backbone: Backbone) -> float:

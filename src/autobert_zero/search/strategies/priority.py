@@ -12,11 +12,11 @@ from autobert_zero.space import Backbone
 
 @dataclass
 class Record:
-    """What is known of one operation at one layer position.
+    """The statistics of one operation at one layer position.
 
     Attributes:
-        plays: Trials that contained it, whatever their end (N_i).
-        completed: Those among them that gave a reward.
+        plays: Number of trials that contained it, whatever their status (N_i).
+        completed: Number of those that gave a reward.
         total: Sum of their rewards; the mean is mu_i.
     """
 
@@ -26,7 +26,7 @@ class Record:
 
     @property
     def mean(self) -> float:
-        """mu_i; 0, the mean of standardised rewards, where no trial has completed."""
+        """mu_i; 0, the mean of standardised rewards, if no trial has completed."""
         return self.total / self.completed if self.completed else 0.0
 
 
@@ -43,8 +43,8 @@ class OperationPriority:
         self.records: list[defaultdict[str, Record]] = [defaultdict(Record) for _ in range(layers)]
 
     def update(self, backbone: Backbone, reward: float | None) -> None:
-        """Counts a play of every operation in the backbone; None as reward: it failed or diverged."""
-        positions = self.records[: len(backbone.layers)]  # it may be less deep than others
+        """Counts a play of every operation in the backbone; the reward None: it failed or diverged."""
+        positions = self.records[: len(backbone.layers)]  # it may be shallower than others
         for records, layer in zip(positions, backbone.layers, strict=True):
             for operation in sorted(layer.operations):
                 record = records[operation]
@@ -54,7 +54,7 @@ class OperationPriority:
                     record.total += reward
 
     def promise(self, backbone: Backbone) -> float:
-        """Sum over the layers of the mean u_i of their operations; never played counts as played once."""
+        """Sum over the layers of the mean u_i of their operations; unplayed ones count as played once."""
         total = 0.0
         for position, layer in enumerate(backbone.layers):
             untried = self._exploration(position, 1)
@@ -63,22 +63,19 @@ class OperationPriority:
         return total
 
     def bound(self, position: int, operation: str) -> float:
-        """u_i; infinite for an operation that was never played.
-
-        N counts the plays of all operations at the position.
-        """
+        """u_i, with N the plays of all operations at the position; infinite for an unplayed operation."""
         record = self.records[position].get(operation)
         if record is None or not record.plays:
             return math.inf
         return record.mean + self._exploration(position, record.plays)
 
     def _exploration(self, position: int, plays: int) -> float:
-        """alpha * sqrt(2 ln N / N_i); 0 where nothing was played."""
+        """alpha * sqrt(2 ln N / N_i); 0 if nothing was played."""
         total = sum(record.plays for record in self.records[position].values())
         return self.alpha * math.sqrt(2 * math.log(max(total, 1)) / plays)
 
     def probabilities(self, position: int, operations: Sequence[str]) -> list[float]:
-        """softmax(u) over the operations; those never played share everything while there are any."""
+        """softmax(u) over the operations; unplayed ones share all probability while there are any."""
         bounds = [self.bound(position, operation) for operation in operations]
         if math.inf in bounds:
             unplayed = [float(bound == math.inf) for bound in bounds]

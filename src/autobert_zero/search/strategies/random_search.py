@@ -1,4 +1,4 @@
-"""Random search: the first baseline of every other strategy."""
+"""Random search: the baseline of every other strategy."""
 
 from autobert_zero.search.strategies.base import NoveltyKeeper
 from autobert_zero.search.trial import Proposal, Trial

@@ -14,9 +14,9 @@ from autobert_zero.space.mutate import draw_uniformly, mutate_attention, mutate_
 
 
 class RegularisedEvolution(NoveltyKeeper):
-    """A queue of the newest M completed trials; each proposal mutates the best of a random sample of it.
+    """A queue of the newest M completed trials; each proposal mutates the best of a random sample from it.
 
-    Steady state: every trial that completes enters at once and the oldest leaves, however good it is. Each
+    Steady state: every completed trial enters at once and the oldest leaves, however good it is. Each
     proposal after the first population is a round of its own.
     """
 

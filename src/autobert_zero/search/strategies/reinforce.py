@@ -20,16 +20,16 @@ ENTROPY = 0.01
 """Weight of the entropy bonus."""
 
 MOMENTUM = 0.95
-"""Of the moving averages of reward and squared deviation."""
+"""Momentum of the moving averages of reward and squared deviation."""
 
 _PRIOR_LAYERS = 2000
 
 Context = tuple[str, tuple[str, int]]
-"""What the policy sees of a place: wanted type, and the symbol above with the operand's position."""
+"""What the policy sees of a choice: the wanted type, and the symbol above with the operand's position."""
 
 
-class Choice(NamedTuple):
-    """One choice: where, among what, and what was chosen."""
+class LegalChoice(NamedTuple):
+    """One choice: its context, the legal symbols, and the chosen one."""
 
     context: Context
     legal: tuple[str, ...]
@@ -40,12 +40,12 @@ class Reinforce(NoveltyKeeper):
     """A categorical policy for every layer position and context, moved along the policy gradient.
 
     The policy is autoregressive in the derivation of a backbone (`strategies.derivation`): a choice depends
-    on the wanted type and on the symbol above. It begins as what fits the random sampler, and the update is
+    on the wanted type and on the symbol above. It starts as a fit to the random sampler, and the update is
 
         logits += RATE * (A * grad log p(choices) + ENTROPY * grad H),   A = (score - mean) / deviation
 
-    with moving averages. A trial without a score has A = -1. The choices of a proposal are read off its
-    canonical form, so equal backbones teach the same, and a history is enough to replay the policy.
+    with moving averages. A trial without a score has A = -1. The choices of a proposal are read from its
+    canonical form, so equal backbones give equal updates, and the history is enough to replay the policy.
     """
 
     def begin(self) -> None:
@@ -77,7 +77,7 @@ class Reinforce(NoveltyKeeper):
         return derive(self.space, choose), ()
 
     def _advantage(self, score: float | None) -> float:
-        """How much better than the moving average, in moving deviations; the averages then move on."""
+        """How much better than the moving average, in moving deviations; then updates the averages."""
         if score is None:
             return -1.0
         if self._mean is None:
@@ -87,7 +87,7 @@ class Reinforce(NoveltyKeeper):
         self._variance = MOMENTUM * self._variance + (1 - MOMENTUM) * difference**2
         return difference / math.sqrt(self._variance) if self._variance else 0.0
 
-    def _learn(self, position: int, step: Choice, advantage: float) -> None:
+    def _learn(self, position: int, step: LegalChoice, advantage: float) -> None:
         shares = self.probabilities(position, step.context, step.legal)
         entropy = -sum(share * math.log(share) for share in shares if share)
         changes = self._changes[position].setdefault(step.context, {})
@@ -97,20 +97,19 @@ class Reinforce(NoveltyKeeper):
             changes[symbol] = changes.get(symbol, 0.0) + RATE * (advantage * toward + ENTROPY * spread)
 
 
-def trace(layer: Layer, position: int, space: Space) -> list[Choice]:
-    """The choices that derive a layer.
+def trace(layer: Layer, position: int, space: Space) -> list[LegalChoice]:
+    """The choices that derive a layer, up to the first one that the space does not have.
 
-    It ends early at a choice that the space does not have: a backbone of the user may be larger than
-    `max_ops`, and a canonical form may be a little larger than what was drawn.
+    A backbone of the user may be larger than `max_ops`, and a canonical form a little larger than the draw.
     """
-    steps: list[Choice] = []
+    steps: list[LegalChoice] = []
     chosen = iter(symbols(layer))
 
     def follow(place: ChoicePoint, legal: Sequence[str]) -> str:
         symbol = next(chosen)
         if symbol not in legal:
             raise _NotInSpace
-        steps.append(Choice(_context(place), tuple(legal), symbol))
+        steps.append(LegalChoice(_context(place), tuple(legal), symbol))
         return symbol
 
     try:
@@ -130,7 +129,7 @@ def _context(place: ChoicePoint) -> Context:
 
 @cache
 def _prior(space: Space) -> defaultdict[Context, defaultdict[str, float]]:
-    """Logits that fit the random sampler: log (1 + how often it makes each choice)."""
+    """Logits that fit the random sampler: log(1 + count of each choice)."""
     random = Random("prior")
     counts: defaultdict[Context, Counter[str]] = defaultdict(Counter)
     for _ in range(_PRIOR_LAYERS):

@@ -1,4 +1,4 @@
-"""Evolution in rounds: the best K of a population are parents, each yields children."""
+"""Evolution in rounds: the best K of a population are parents, and each yields children."""
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -9,6 +9,7 @@ from typing import Protocol
 from autobert_zero.search.config import StrategyConfig
 from autobert_zero.search.strategies.base import NoveltyKeeper, Refusal, refuse_none
 from autobert_zero.search.strategies.draws import Draw, best_of
+from autobert_zero.search.strategies.population import ByScore
 from autobert_zero.search.strategies.priority import OperationPriority
 from autobert_zero.search.trial import Proposal, Status, Trial
 from autobert_zero.space import Backbone, Space
@@ -17,7 +18,7 @@ from autobert_zero.space.mutate import draw_uniformly, mutate_attention, mutate_
 
 
 class Population(Protocol):
-    """Whom a strategy in rounds may take as parents, and what their trials were worth."""
+    """The possible parents of a strategy in rounds, and the merits of their trials."""
 
     def best(self, count: int) -> list[int]:
         """Numbers of the best trials of finished rounds, the best first."""
@@ -26,29 +27,29 @@ class Population(Protocol):
         """Replaces scores, by trial number."""
 
     def merits(self, trials: Sequence[Trial]) -> list[float]:
-        """What the rewards of a round's completed trials are standardised from."""
+        """The values that the rewards of a round's completed trials are standardised from."""
 
     def join(self, trials: Sequence[Trial]) -> None:
-        """Takes up the completed trials of a round."""
+        """Adds the completed trials of a round."""
 
 
 class Rounds(NoveltyKeeper):
     """A first population that is sampled, then rounds of children of the best K.
 
-    A child is a parent after an inter-layer mutation at random and an intra-layer mutation whose operations
-    are drawn by priority, if there is one (paper, "OP-NAS"). A round's trials enter population and statistics
-    when the round is complete, their rewards standardised within it: under weight sharing later candidates
-    inherit better weights, so raw scores of different rounds do not compare.
+    A child is its parent after a random inter-layer mutation and an intra-layer mutation whose operations may
+    be drawn by priority (paper, "OP-NAS"). The trials of a round enter the population and the statistics
+    when the round is complete, with rewards standardised within it: under weight sharing later candidates
+    inherit better weights, so raw scores of different rounds cannot be compared.
 
     Args:
-        space: The bounds.
-        seed: Every choice is a function of it and of the trials told.
-        config: Settings.
+        space: Bounds of the search space.
+        seed: Random seed; every choice is a function of it and of the recorded trials.
+        config: Settings of the strategy.
         first: Backbones of the user, proposed before any other.
-        refusal: Says why a backbone may not be proposed.
-        population: Who is a parent; new.
-        priority: Statistics of operations, by which mutations draw them; new. None: all that fit are equal.
-        draws: Mutations of a parent, of which the child is the one that priority promises most of.
+        refusal: Returns why a backbone may not be proposed.
+        population: Makes the population, which chooses the parents.
+        by_priority: Whether mutations draw operations by priority, or all that fit with equal probability.
+        draws: Number of mutations of a parent; the child is the one with the highest total priority.
     """
 
     def __init__(
@@ -59,13 +60,13 @@ class Rounds(NoveltyKeeper):
         first: Sequence[Backbone] = (),
         refusal: Refusal = refuse_none,
         *,
-        population: Population,
-        priority: OperationPriority | None = None,
+        population: Callable[[StrategyConfig], Population] = ByScore,
+        by_priority: bool = False,
         draws: int = 1,
     ) -> None:
         super().__init__(space, seed, config, first, refusal)
-        self.priority = priority
-        self._population = population
+        self.priority = OperationPriority(space.layers, config.alpha) if by_priority else None
+        self._population = population(config)
         self._draws = draws
         self._trials: dict[int, Trial] = {}  # completed, of finished rounds
         self._round: list[Trial] = []
@@ -81,12 +82,12 @@ class Rounds(NoveltyKeeper):
         self._population.rescore(scores)
 
     def independent(self) -> int:
-        """The rest of the round; none at its end, until all of it is told."""
+        """The rest of the round; 0 at its end, until the whole round is recorded."""
         place = self._next - self.config.population
         if place < 0:
             return -place
         rest = self._round_size - place % self._round_size
-        return 0 if rest == self._round_size and self._told < self._next else rest
+        return 0 if rest == self._round_size and self._recorded < self._next else rest
 
     def ask(self) -> Proposal:
         place = self._next - self.config.population
@@ -105,7 +106,7 @@ class Rounds(NoveltyKeeper):
             self._close_round()
 
     def children_of(self, parent: Backbone) -> Draw:
-        """How a child of a backbone is drawn."""
+        """Draws children of a backbone."""
         draw = partial(mutated, parent, self.space, self._operation_draw)
         if self.priority is None or self._draws == 1:
             return draw
@@ -116,7 +117,7 @@ class Rounds(NoveltyKeeper):
         return self.config.parents * self.config.children
 
     def _operation_draw(self, position: int) -> OperationDraw:
-        """How a mutation at a layer position draws operations."""
+        """Draws the operations of a mutation at a layer position."""
         priority = self.priority
         if priority is None:
             return draw_uniformly
@@ -133,7 +134,7 @@ class Rounds(NoveltyKeeper):
         self._round = []
 
     def _rewards(self, completed: Sequence[Trial]) -> dict[int, float]:
-        """Standardised within the round, by trial number."""
+        """Rewards by trial number, standardised within the round."""
         merits = self._population.merits(completed)
         mean, deviation = (fmean(merits), pstdev(merits)) if merits else (0.0, 0.0)
         return {
@@ -145,7 +146,7 @@ class Rounds(NoveltyKeeper):
 def mutated(
     parent: Backbone, space: Space, operation_draw: Callable[[int], OperationDraw], random: Random
 ) -> tuple[Backbone, tuple[str, ...]]:
-    """An inter-layer mutation at random, then an intra-layer mutation whose operations are drawn as told."""
+    """A random inter-layer mutation, then an intra-layer mutation with the given draw of operations."""
     child, changed_layer = mutate_layer_type(random, parent, space)
     child, changed_graph = mutate_attention(random, child, space, operation_draw)
     return child, tuple(filter(None, (changed_layer, changed_graph)))

@@ -11,19 +11,19 @@ from autobert_zero.search.trial import Proposal, Status, Trial
 from autobert_zero.space import LAYER_KINDS, Backbone
 
 BEST, NEWEST, AT_MOST = 25, 100, 250
-"""What is kept of the trials once there are more than `AT_MOST`: Optuna looks at all for every parameter of
-every proposal, and calls at most 25 of them good."""
+"""Best and newest trials that are kept once there are more than `AT_MOST`: Optuna looks at all of them for
+every parameter of every proposal, and calls at most 25 of them good."""
 
 
 class Tpe(NoveltyKeeper):
     """Optuna's sampler over one categorical parameter for each choice of a derivation.
 
-    The parameters of a layer are its kind and, where that is an attention, as many symbols as its
-    expression has (`strategies.derivation`): the tree that the method's name speaks of. A symbol that is
-    not legal at its place stands for the next one that is, so that every value decodes to a backbone.
+    The parameters of a layer are its kind and, for an attention, the symbols of its expression
+    (`strategies.derivation`): the tree in the method's name. A symbol that is not legal at its place stands
+    for the next legal one, so that every value decodes to a backbone.
 
-    After the first population, which is sampled, every proposal asks a sampler of its own, seeded by the
-    trial's number, about an in-memory study of the recorded trials.
+    After the first population, which is sampled, every proposal asks a new sampler, seeded by the trial's
+    number, about an in-memory study of the recorded trials.
     """
 
     def begin(self) -> None:
@@ -41,12 +41,13 @@ class Tpe(NoveltyKeeper):
         outcome = trial.outcome
         if outcome.status is not Status.COMPLETE or outcome.score is None:
             return
-        told = (-outcome.score, trial.proposal.number, trial.proposal.backbone)
-        insort(self._best, told)
+        backbone = trial.proposal.backbone
+        entry = (-outcome.score, trial.proposal.number, backbone)
+        insort(self._best, entry)
         del self._best[BEST:]
-        self._newest.append(told)
+        self._newest.append(entry)
         if self._study is not None:
-            self._study.add_trial(_optuna_trial(-told[0], told[2], self.space.primitives))
+            self._study.add_trial(_optuna_trial(outcome.score, backbone, self.space.primitives))
         if len(self._newest) > AT_MOST:
             kept = {number: (score, number, backbone) for score, number, backbone in self._best}
             kept |= {number: (score, number, backbone) for score, number, backbone in self._newest[-NEWEST:]}
@@ -78,9 +79,9 @@ class Tpe(NoveltyKeeper):
 
 
 def _optuna_trial(score: float, backbone: Backbone, primitives: tuple[str, ...]) -> Any:
-    """A trial of Optuna with the choices that make the backbone.
+    """An Optuna trial with the choices that make the backbone.
 
-    A backbone of the user may hold operations that the space does not have: these choices are left out.
+    A backbone of the user may hold operations that the space does not have: those choices are left out.
     """
     import optuna
 

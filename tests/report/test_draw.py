@@ -18,7 +18,6 @@ from matplotlib.backends.backend_agg import RendererAgg
 from matplotlib.font_manager import FontProperties
 
 from autobert_zero.compile import fused_nodes
-from autobert_zero.report import graphviz
 from autobert_zero.report.draw import scene, svg
 from autobert_zero.report.layout import Edge, Placement, layered
 from autobert_zero.report.scene import Box, Curve, Scene, ShapeGroup, text_width
@@ -27,12 +26,6 @@ from autobert_zero.zoo import autobert_zero_base, bert
 
 SVG = "{http://www.w3.org/2000/svg}"
 PICTURE = Path(__file__).parents[2] / "docs" / "images" / "autobert_zero_base.svg"
-ENGINES = [
-    pytest.param(False, id="layered"),
-    pytest.param(
-        True, id="dot", marks=pytest.mark.skipif(not graphviz.installed(), reason="Graphviz is not installed")
-    ),
-]
 
 seeds = st.integers(min_value=0)
 
@@ -66,12 +59,11 @@ def panels(picture: str) -> dict[str, Panel]:
     return found
 
 
-@pytest.mark.parametrize("use_dot", ENGINES)
 @settings(max_examples=20)
 @given(seeds)
-def test_the_picture_is_the_graph(use_dot: bool, seed: int) -> None:
+def test_the_picture_is_the_graph(seed: int) -> None:
     backbone = sampled(seed)
-    drawn = panels(svg(backbone, use_dot))
+    drawn = panels(svg(backbone))
     graphs = {layer.code: layer.graph for layer in backbone.layers if isinstance(layer, Attention)}
     assert list(drawn) == list(graphs)
     for code, panel in drawn.items():
@@ -96,11 +88,10 @@ def overlap(a: Box, b: Box) -> bool:
     return a.x < b.x + b.width and b.x < a.x + a.width and a.y < b.y + b.height and b.y < a.y + a.height
 
 
-@pytest.mark.parametrize("use_dot", ENGINES)
 @settings(max_examples=20)
 @given(seeds)
-def test_no_box_overlaps_another(use_dot: bool, seed: int) -> None:
-    drawing = scene(sampled(seed), use_dot)
+def test_no_box_overlaps_another(seed: int) -> None:
+    drawing = scene(sampled(seed))
     boxes = boxes_of(drawing)
     assert not [pair for pair in combinations(boxes, 2) if overlap(*pair)]
     frames = [box_of(part) for part in drawing.parts if "graph" in part.data]
@@ -112,15 +103,14 @@ def test_no_box_overlaps_another(use_dot: bool, seed: int) -> None:
         assert box.y + box.height <= drawing.height
 
 
-@pytest.mark.parametrize("use_dot", ENGINES)
 @settings(max_examples=20)
 @given(seeds)
-def test_arrows_join_their_boxes(use_dot: bool, seed: int) -> None:
+def test_arrows_join_their_boxes(seed: int) -> None:
     """From the bottom of the operand to the top of the operation; operands arrive from left to right."""
     backbone = Backbone(
         tuple(layer for layer in sampled(seed).layers if isinstance(layer, Attention))[:1] or bert(1).layers
     )
-    drawing = scene(backbone, use_dot)
+    drawing = scene(backbone)
     boxes = {part.data["node"]: box_of(part) for part in drawing.parts if "node" in part.data}
     arrivals: dict[str, list[tuple[str, float]]] = {}
     for part in drawing.parts:
@@ -196,7 +186,7 @@ def test_a_chain_is_straight_and_a_fork_has_no_crossing() -> None:
 def test_two_pictures_share_a_page(first: int, second: int) -> None:
     """Nothing has a name that could clash, and nothing refers to one."""
     styles = set()
-    for picture in (svg(sampled(first), False), svg(sampled(second), False)):
+    for picture in (svg(sampled(first)), svg(sampled(second))):
         root = ElementTree.fromstring(picture)
         assert root.findtext(f"{SVG}title")
         assert not [element for element in root.iter() if "id" in element.attrib]
@@ -218,7 +208,7 @@ def test_equal_layers_in_a_row_are_one_block() -> None:
 
 def test_many_attentions_have_a_letter_each() -> None:
     formulas = ["Q" + " + K" * count for count in range(1, 29)]
-    root = ElementTree.fromstring(svg(Backbone.from_list(formulas), False))
+    root = ElementTree.fromstring(svg(Backbone.from_list(formulas)))
     texts = [text.text for text in root.iter(f"{SVG}text")]
     assert [texts.count(f"attention {name}") for name in ("A", "Z", "A2", "B2", "C2")] == [2, 2, 2, 2, 0]
 
@@ -244,9 +234,9 @@ def test_text_is_no_wider_than_estimated(code: bool) -> None:
 
 
 def test_the_pictures_in_the_readme_are_up_to_date() -> None:
-    assert PICTURE.read_text(encoding="utf-8") == svg(autobert_zero_base(), use_dot=False)
+    assert PICTURE.read_text(encoding="utf-8") == svg(autobert_zero_base())
     two = Backbone(autobert_zero_base().layers[-2:])
-    assert PICTURE.with_name("attention.svg").read_text(encoding="utf-8") == svg(two, use_dot=False)
+    assert PICTURE.with_name("attention.svg").read_text(encoding="utf-8") == svg(two)
 
 
 def test_the_command_writes_every_format(tmp_path: Path) -> None:

@@ -16,26 +16,26 @@ from autobert_zero.search.ranking import ranked
 from autobert_zero.search.storage import open_storage
 
 _BEST = 10
-"""Candidates that get a picture, if no other number is asked for."""
+"""Number of candidates that get a picture by default."""
 
 
 def attach_pictures(run: Path, count: int = _BEST) -> int:
     """Draws the best candidates of a run and attaches the pictures to its study, each once.
 
-    Optuna takes no artifacts for a trial that has ended, and ours have when they are recorded: the name of
-    a picture says which candidate it shows.
+    Optuna takes no artifacts for finished trials, and ours are finished when they are recorded: the name of
+    a picture gives the number of its candidate.
 
     Args:
-        run: The folder of a run; it may still go on.
-        count: How many candidates, by their newest score.
+        run: Folder of a run, finished or not.
+        count: Number of candidates, the best by their newest scores.
 
     Returns:
-        How many pictures are new. They are in `artifacts` of the run.
+        The number of new pictures. They are in `artifacts` of the run.
 
     Raises:
         UserError: There is no run in the folder, or its study is damaged.
     """
-    config = _config(run)
+    config = _study_config(run)
     storage = storage_of(run, config)
     best = ranked(read_trials(storage, config.study))[:count]
     study = optuna.load_study(study_name=config.study, storage=open_storage(storage))
@@ -49,7 +49,7 @@ def attach_pictures(run: Path, count: int = _BEST) -> int:
             if name in known and (folder / known[name]).exists():
                 continue
             picture = svg(backbone).encode()
-            if name in known:  # a kill came between the study's note and the file
+            if name in known:  # killed after the study's note and before the file
                 store.write(known[name], BytesIO(picture))
             else:
                 path = Path(scratch) / name
@@ -61,11 +61,11 @@ def attach_pictures(run: Path, count: int = _BEST) -> int:
 
 def dashboard(run: Path) -> str:
     """The command that shows a run with its pictures."""
-    storage = dashboard_url(storage_of(run, _config(run)))
+    storage = dashboard_url(storage_of(run, _study_config(run)))
     return shlex.join(["optuna-dashboard", storage, "--artifact-dir", str(run / ARTIFACTS)])
 
 
-def _config(run: Path) -> SearchConfig:
+def _study_config(run: Path) -> SearchConfig:
     if not (run / SEARCH.marker).exists() and (run / STUDY_FILE).exists():
-        return SearchConfig()  # a history alone can be drawn
+        return SearchConfig()  # the history alone is enough for pictures
     return read_search_config(run)

@@ -1,4 +1,4 @@
-"""The column of a backbone's layers, equal neighbours as one block."""
+"""Draws the column of a backbone's layers, with equal neighbours as one block."""
 
 from __future__ import annotations
 
@@ -7,16 +7,15 @@ from dataclasses import dataclass
 from itertools import groupby
 from string import ascii_uppercase
 
-from autobert_zero.report.measures import BOX_HEIGHT, MARGIN, TEXT_SIZE
-from autobert_zero.report.scene import Box, Curve, ShapeGroup, Text, text_width
+from autobert_zero.report.scene import BOX_HEIGHT, MARGIN, TEXT_SIZE, Box, Curve, ShapeGroup, Text, text_width
 from autobert_zero.space import Attention, Backbone, Layer
 
-_COLUMN = 136.0  # least width of the column of layers
+_COLUMN = 136.0  # minimum width of the column of layers
 
 
 @dataclass(frozen=True)
 class LayerRun:
-    """Equal layers, one after another."""
+    """Equal consecutive layers."""
 
     first: int
     count: int
@@ -24,11 +23,12 @@ class LayerRun:
 
     @property
     def numbers(self) -> str:
+        """Number of the layer, or the first and the last of several."""
         return str(self.first) if self.count == 1 else f"{self.first}–{self.first + self.count - 1}"
 
 
 def equal_runs(backbone: Backbone) -> list[LayerRun]:
-    """The layers of a backbone, equal neighbours together."""
+    """The layers of a backbone, with equal neighbours together."""
     runs, first = [], 1
     for layer, members in groupby(backbone.layers):
         count = len(list(members))
@@ -38,7 +38,7 @@ def equal_runs(backbone: Backbone) -> list[LayerRun]:
 
 
 def attention_names(backbone: Backbone) -> dict[Attention, str]:
-    """Letters for the distinct attentions, in order: A to Z, then A2 to Z2."""
+    """Names the distinct attentions in order: A to Z, then A2 to Z2, and so on."""
     distinct = list(dict.fromkeys(layer for layer in backbone.layers if isinstance(layer, Attention)))
     rounds = range(1, len(distinct) // len(ascii_uppercase) + 2)
     letters = [f"{letter}{'' if number == 1 else number}" for number in rounds for letter in ascii_uppercase]
@@ -46,7 +46,7 @@ def attention_names(backbone: Backbone) -> dict[Attention, str]:
 
 
 def layer_numbers(backbone: Backbone, layer: Layer) -> str:
-    """`layers 2, 4-6`."""
+    """The numbers of the layers that equal a layer, as `layers 2, 4-6`."""
     spans = [run.numbers for run in equal_runs(backbone) if run.layer == layer]
     plural = len(spans) > 1 or "–" in spans[0]
     return f"layer{'s' if plural else ''} {', '.join(spans)}"

@@ -1,4 +1,4 @@
-"""Runs that differ in their seed only, taken together: means with intervals."""
+"""Groups runs that differ in their seed only: means with intervals."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from autobert_zero.search.trial import Trial
 from autobert_zero.settings import computing_settings
 
 _UNCOUNTED = {"seed", *computing_settings(SearchConfig)}
-"""Settings that tell neither groups nor comparisons apart."""
+"""Settings that distinguish neither groups nor comparisons."""
 
 _MEASURED_BY = (
     "data.",
@@ -26,10 +26,10 @@ _MEASURED_BY = (
     "proxy.tasks.",
     *("distil", "distil."),
 )
-"""Settings, and sections of them, that decide what a loss and a score mean."""
+"""Settings, and sections (with a dot), that decide what losses and scores mean."""
 
 _NAMED = 3
-"""Settings that a label names at most; tables have them all."""
+"""Maximum number of settings in a label; tables have them all."""
 
 _POINTS = 400
 """Maximum number of points of a curve."""
@@ -40,8 +40,8 @@ class Interval:
     """A mean with its 95 % interval by Student's t.
 
     Attributes:
-        mean: Of the values.
-        half: Half the width of the interval; None with less than two values.
+        mean: Mean of the values.
+        half: Half the width of the interval; None with fewer than two values.
     """
 
     mean: float
@@ -49,7 +49,7 @@ class Interval:
 
 
 def interval(values: Sequence[float]) -> Interval:
-    """The mean of at least one value, and how far off it may be."""
+    """The mean of one or more values, with its interval."""
     if len(values) < 2:
         return Interval(fmean(values), None)
     t = float(stdtrit(len(values) - 1, 0.975))
@@ -62,11 +62,11 @@ class Group:
 
     Attributes:
         label: The settings in which they differ from other groups, or the name of a single run.
-        runs: Their indices.
-        finals: For each model of the comparison the loss on held-out text, in nats, over the finished runs.
-        leads: For each opponent its loss over that of the found backbone, run by run.
+        runs: Indices of the runs.
+        finals: For each model of the comparison, the loss on held-out text, in nats, over the finished runs.
+        leads: For each opponent, its loss minus that of the found backbone, run by run.
         counts: Numbers of candidates at which the curve is given, up to the shortest run.
-        curve: The best score so far at each of them.
+        curve: The best score so far at each of those.
         distilled: Whether the losses are distances to a teacher, not nats.
     """
 
@@ -80,18 +80,18 @@ class Group:
 
 
 def best_so_far(trials: Sequence[Trial]) -> list[float]:
-    """The best first score among the first 1, 2, ... trials; minus infinity before there is one."""
+    """The best first score of the first 1, 2, ... trials; minus infinity before there is one."""
     scores = [-inf if trial.outcome.score is None else trial.outcome.score for trial in trials]
     return list(accumulate(scores, max))
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Runs whose losses and scores mean the same: of the same text, sizes and training from scratch.
+    """Runs whose losses and scores can be compared: with the same text, sizes and training from scratch.
 
     Attributes:
-        label: What tells it apart from the other comparisons; nothing where there is one only.
-        groups: Its groups.
+        label: The settings in which it differs from other comparisons; empty if it is the only one.
+        groups: The groups of runs.
     """
 
     label: str
@@ -99,9 +99,9 @@ class Comparison:
 
 
 def group_comparable(runs: Sequence[Run]) -> list[Comparison]:
-    """Puts runs that can be compared together, and in each comparison those that differ in their seed only.
+    """Groups runs that can be compared and, in each comparison, those that differ in their seed only.
 
-    A run without a config is alone.
+    A run without a config is a comparison of its own.
     """
     settings = _all_settings(runs)
     members: dict[str, list[int]] = {}
@@ -116,7 +116,7 @@ def group_comparable(runs: Sequence[Run]) -> list[Comparison]:
 
 
 def differing_settings(runs: Sequence[Run]) -> list[tuple[str, list[str]]]:
-    """The settings in which runs differ, and the value of each run; without a config it has none."""
+    """The settings in which runs differ, with the value of each run; empty for a run without a config."""
     settings = _all_settings(runs)
     known = [each for each in settings if each is not None]
     return [
@@ -145,7 +145,7 @@ def _labels(
     members: Sequence[Sequence[int]],
     counts: Callable[[str], bool],
 ) -> list[str]:
-    """Names parts by the settings in which they differ, where these are few, else by their runs."""
+    """Names parts by the settings in which they differ, if those are few, else by their runs."""
     first = [settings[indices[0]] for indices in members]
     known = [each for each in first if each is not None]
     names = [name for name in _differing(known) if counts(name)]
@@ -158,7 +158,7 @@ def _labels(
 
 
 def _short(value: Any) -> str:
-    """A value in a label: of a path its end."""
+    """A value for a label: of a path, the end."""
     text = str(value)
     return text if len(text) <= 24 else f"…{text[-23:]}"
 
@@ -174,9 +174,9 @@ def _decides(name: str) -> bool:
 
 
 def _all_settings(runs: Sequence[Run]) -> list[dict[str, Any] | None]:
-    """The settings of each run by their names with dots; None without a config.
+    """The settings of each run by their dotted names; None without a config.
 
-    Text and teacher count by their digests, whatever they are called, where all runs have recorded them.
+    Text and teacher count by their digests, whatever their names, if all runs have recorded them.
     """
     settings = [None if run.config is None else _settings(run.config) for run in runs]
     for name, digests in (
@@ -202,9 +202,9 @@ def _group(label: str, indices: list[int], runs: Sequence[Run]) -> Group:
     losses: dict[str, list[float]] = {}
     leads: dict[str, list[float]] = {}
     for index in indices:
-        found = _loss(runs[index].finals.get("best"))
+        found = _held_out_loss(runs[index].finals.get("best"))
         for name, row in runs[index].finals.items():
-            loss = _loss(row)
+            loss = _held_out_loss(row)
             if loss is not None:
                 losses.setdefault(name, []).append(loss)
                 if name != "best" and found is not None:
@@ -225,7 +225,7 @@ def _group(label: str, indices: list[int], runs: Sequence[Run]) -> Group:
     )
 
 
-def _loss(row: Mapping[str, Any] | None) -> float | None:
+def _held_out_loss(row: Mapping[str, Any] | None) -> float | None:
     loss = row.get("val_loss") if row else None
     return loss if isinstance(loss, float | int) else None
 

@@ -1,4 +1,4 @@
-"""What the page embeds of a run for its charts: plain data, short where there are many candidates."""
+"""The data of a run that the page embeds for its charts: plain, and compact for many candidates."""
 
 import re
 from collections import Counter
@@ -22,11 +22,11 @@ Json = dict[str, Any]
 
 _AXES = (
     ("parameters", "parameters", ""),
-    ("flops", "FLOPs a sequence", ""),
+    ("flops", "FLOPs per sequence", ""),
     ("latency", "latency", "ms"),
     ("seconds", "time of evaluation", "s"),
 )
-"""What the score is drawn against: key, name, unit. Left out where no candidate has it."""
+"""Costs that the score is drawn against: key, name, unit. A cost that no candidate has is left out."""
 
 _SCORES = {
     "loss": "score (minus the loss, nats)",
@@ -34,14 +34,14 @@ _SCORES = {
     "tasks": "score (mean over the tasks)",
     "minimal_pairs": "score (accuracy on minimal pairs)",
 }
-"""What the scores of candidates are, by the setting `proxy.score`."""
+"""Descriptions of the scores of candidates, by the setting `proxy.score`."""
 
 _PICTURES = 24
-"""Best candidates that are drawn, beside others; pictures of all would be most of the page."""
+"""Number of best candidates that are drawn, among others; pictures of all would be most of the page."""
 
 
 def run_data(run: Run) -> Json:
-    """Everything of a run that the charts draw."""
+    """Everything that the charts draw of a run."""
     winner = run.winner
     columns = candidates(run)
     return {
@@ -67,7 +67,7 @@ def run_data(run: Run) -> Json:
 
 
 def _score(run: Run) -> str:
-    """What the scores of candidates are."""
+    """A description of the scores of candidates."""
     if run.config is None:
         return "score"
     if run.config.distil is not None:
@@ -76,7 +76,7 @@ def _score(run: Run) -> str:
 
 
 def candidates(run: Run) -> Json:
-    """The history by columns; `layers` holds for each candidate places in `texts`, the distinct layers."""
+    """The history by columns; `layers` has, for each candidate, indices into `texts`, the distinct layers."""
     trials, newest = run.trials, newest_scores(run.trials)
     texts: dict[Layer, int] = {}
     layers = [
@@ -92,7 +92,7 @@ def candidates(run: Run) -> Json:
         "reason": {trial.proposal.number: trial.outcome.reason for trial in trials if trial.outcome.reason},
         "round": [trial.proposal.round for trial in trials],
         "parent": [trial.proposal.parent for trial in trials],
-        # As recorded where it was: a model that a search starts from brings its own sizes.
+        # As recorded, if it was: a model that a search starts from brings its own sizes.
         "parameters": [
             int(trial.outcome.metrics["parameters"]) if "parameters" in trial.outcome.metrics else counted
             for trial, counted in zip(trials, parameters, strict=True)
@@ -104,7 +104,7 @@ def candidates(run: Run) -> Json:
 
 
 def _costs(run: Run) -> tuple[Sequence[int | None], Sequence[int | None]]:
-    """Parameters and FLOPs of every candidate; a layer that many share is counted once."""
+    """Parameters and FLOPs of every candidate; a layer that several share is computed once."""
     sizes, config = run.sizes, run.config
     if sizes is None or config is None or not run.trials:
         return [None] * len(run.trials), [None] * len(run.trials)
@@ -127,12 +127,12 @@ def _costs(run: Run) -> tuple[Sequence[int | None], Sequence[int | None]]:
 def _priority(run: Run) -> Json | None:
     if run.config is None or not run.trials:
         return None
-    found = timeline(run.config, run.first, run.trials)
-    return None if found is None else asdict(found)
+    statistics = timeline(run.config, run.first, run.trials)
+    return None if statistics is None else asdict(statistics)
 
 
 def baselines(run: Run) -> list[Json]:
-    """What the models of the comparison reach, on the scale of the scores; none where those are of tasks."""
+    """The models of the comparison on the scale of the scores; none if the scores are of tasks."""
     kind = run.config.proxy.score if run.config else "tasks"
     column = {"loss": "val_loss", "accuracy": "mlm_accuracy"}.get(kind)
     sign = -1 if kind == "loss" else 1
@@ -153,7 +153,7 @@ def drawn(run: Run, axes: Sequence[Json]) -> list[int]:
 
 
 def failures(trials: Sequence[Trial]) -> list[Json]:
-    """Candidates without a score by status and reason, whatever figures are in it, the most common first."""
+    """Candidates without a score by status and reason (ignoring its figures), the most common first."""
     groups: dict[tuple[str, str], list[Trial]] = {}
     for trial in trials:
         if trial.outcome.score is None:
@@ -174,7 +174,7 @@ def failures(trials: Sequence[Trial]) -> list[Json]:
 
 
 def saved(trials: Sequence[Trial]) -> Json:
-    """Evaluations that were spared; None for what the history does not hold."""
+    """Numbers of evaluations that were saved; None if the history does not hold them."""
     return {
         "draws": sum(trial.proposal.repeats for trial in trials) if trials else None,
         "reused": sum(trial.outcome.same_as is not None for trial in trials) if trials else None,
@@ -182,5 +182,5 @@ def saved(trials: Sequence[Trial]) -> Json:
 
 
 def statuses(trials: Sequence[Trial]) -> Counter[str]:
-    """How many trials ended how."""
+    """Number of trials of each status."""
     return Counter(trial.outcome.status.value for trial in trials)

@@ -1,4 +1,4 @@
-"""A backbone as a picture: the column of its layers, and each distinct attention as its graph."""
+"""Draws a backbone: the column of its layers, and each distinct attention as its graph."""
 
 from __future__ import annotations
 
@@ -8,41 +8,29 @@ from textwrap import wrap
 
 from autobert_zero.errors import UserError, counted
 from autobert_zero.extras import require
-from autobert_zero.report import graphviz
 from autobert_zero.report.column import attention_names, draw_column, equal_runs, layer_numbers
-from autobert_zero.report.layout import layered
-from autobert_zero.report.measures import MARGIN, SMALL_SIZE, TEXT_SIZE
-from autobert_zero.report.panel import GraphPanel, graph_boxes
-from autobert_zero.report.scene import Box, Halo, Scene, ShapeGroup, Text
-from autobert_zero.report.svg import written
+from autobert_zero.report.panel import GraphPanel
+from autobert_zero.report.scene import MARGIN, SMALL_SIZE, TEXT_SIZE, Box, Halo, Scene, ShapeGroup, Text
+from autobert_zero.report.svg import to_svg
 from autobert_zero.space import Backbone
 
 FORMATS = (".svg", ".png", ".pdf")
-"""Suffixes of pictures."""
+"""File extensions of pictures."""
 
-_PAGE = 1000.0  # width that a drawing should have at most
-_NARROWEST = 470.0  # what the legend needs
+_PAGE = 1000.0  # maximum width of a drawing
+_NARROWEST = 470.0  # width that the legend needs
 
 
-def svg(backbone: Backbone, use_dot: bool | None = None) -> str:
-    """Draws a backbone as SVG, for a file or to stand in HTML; it follows light and dark schemes.
-
-    Args:
-        backbone: Any; drawn as it is written, not in canonical form.
-        use_dot: Whether Graphviz places the nodes; None is where it is installed.
-    """
-    return written(scene(backbone, use_dot))
+def svg(backbone: Backbone) -> str:
+    """Draws a backbone, as it is written, as SVG for a file or for HTML, with light and dark colours."""
+    return to_svg(scene(backbone))
 
 
 def write(backbone: Backbone, path: Path) -> None:
-    """Draws a backbone into a file.
-
-    Args:
-        backbone: Any.
-        path: Its suffix names the format: one of `FORMATS`.
+    """Draws a backbone into a file, whose extension, one of `FORMATS`, selects the format.
 
     Raises:
-        UserError: The suffix is another, the package for it is missing, or the file cannot be written.
+        UserError: The extension is another, the package for it is missing, or the file cannot be written.
     """
     suffix = path.suffix.lower()
     if suffix not in FORMATS:
@@ -60,23 +48,14 @@ def write(backbone: Backbone, path: Path) -> None:
         raise UserError(f"{path} cannot be written: {error.strerror}") from None
 
 
-def scene(backbone: Backbone, use_dot: bool | None = None) -> Scene:
-    """Places everything of the drawing of a backbone; see `svg` for the arguments."""
+def scene(backbone: Backbone) -> Scene:
+    """Places all parts of the drawing of a backbone."""
     runs = equal_runs(backbone)
     names = attention_names(backbone)
-    graphs = [layer.graph for layer in names]
-    layouts = [graph_boxes(graph) for graph in graphs]
-    if graphviz.installed() if use_dot is None else use_dot:
-        placements = graphviz.dot(layouts) if layouts else []
-    else:
-        placements = [layered(*layout) for layout in layouts]
-    panels = [
-        GraphPanel(name, layer_numbers(backbone, layer), layer.graph, placement, edges)
-        for (layer, name), placement, (_, edges) in zip(names.items(), placements, layouts, strict=True)
-    ]
+    panels = [GraphPanel(name, layer_numbers(backbone, layer), layer.graph) for layer, name in names.items()]
     parts, right, bottom = draw_column(runs, names)
     left, y = right + 1.5 * MARGIN, MARGIN
-    for row in _rows(panels, _PAGE - left):
+    for row in _panel_rows(panels, _PAGE - left):
         x = left
         for panel in row:
             parts += panel.parts(x, y)
@@ -92,8 +71,8 @@ def scene(backbone: Backbone, use_dot: bool | None = None) -> Scene:
     return Scene(width, height, (background, *parts, *legend), title, " ".join(described))
 
 
-def _rows(panels: Sequence[GraphPanel], room: float) -> list[list[GraphPanel]]:
-    """Rows that fill the page, in order."""
+def _panel_rows(panels: Sequence[GraphPanel], room: float) -> list[list[GraphPanel]]:
+    """Arranges panels in rows that fill the page."""
     rows: list[list[GraphPanel]] = []
     free = 0.0
     for panel in panels:
@@ -106,7 +85,7 @@ def _rows(panels: Sequence[GraphPanel], room: float) -> list[list[GraphPanel]]:
 
 
 def _legend(y: float, width: float, panels: Sequence[GraphPanel]) -> tuple[list[ShapeGroup], float]:
-    """The lines at the bottom, and where the drawing ends."""
+    """The lines at the bottom, and the height at which the drawing ends."""
     notes = ["each layer is followed by a feed-forward block; both with residual and layer norm"]
     if panels:
         notes.append("n tokens, d dimensions of a head; operands enter from left to right")

@@ -1,4 +1,4 @@
-"""A scene as PNG or PDF, by matplotlib: in the light colours, in fonts that it brings along."""
+"""Writes a scene as PNG or PDF with matplotlib: in the light colours, with the fonts that it brings."""
 
 from collections.abc import Iterable
 from pathlib import Path as File
@@ -16,18 +16,14 @@ from autobert_zero.report.scene import ARROW, COLOURS, HALO, OUTLINE, Box, Curve
 
 _INCH = 96  # pixels
 _POINT = 72 / _INCH  # a pixel in points
-_SHARPNESS = 2  # pixels of a PNG for each of ours
+_SHARPNESS = 2  # pixels of a PNG per pixel of the scene
 
 
 def save(scene: Scene, path: File) -> None:
-    """Writes a scene.
-
-    Args:
-        scene: What to draw.
-        path: The file; `.png` or `.pdf`. Text in a PDF is text.
+    """Writes a scene into a `.png` or `.pdf` file; text in a PDF stays text.
 
     Raises:
-        OSError: It cannot be written.
+        OSError: The file cannot be written.
     """
     figure = Figure((scene.width / _INCH, scene.height / _INCH), facecolor=COLOURS["paper"][0])
     FigureCanvasAgg(figure)
@@ -40,7 +36,7 @@ def save(scene: Scene, path: File) -> None:
     ):
         artist.set_zorder(order)
         axes.add_artist(artist)
-    # A date would make every file another.
+    # With a date every file would differ.
     metadata = {"Title": scene.title} | ({"CreationDate": None} if path.suffix.lower() == ".pdf" else {})
     with rc_context({"pdf.fonttype": 42}):
         figure.savefig(path, dpi=_INCH * _SHARPNESS, metadata=metadata)

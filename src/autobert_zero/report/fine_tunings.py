@@ -1,4 +1,4 @@
-"""The fine-tunings of a model, for its report."""
+"""Reads the fine-tunings of a model, for its report."""
 
 import json
 from collections.abc import Iterator
@@ -16,11 +16,11 @@ class FineTuning:
     """A row of the table of fine-tunings.
 
     Attributes:
-        task: The task's name.
+        task: Name of the task.
         split: A split with labels.
         scores: Means and standard deviations of its metrics, in words.
         seeds: Number of seeds.
-        folder: The folder of the fine-tuning.
+        folder: Folder of the fine-tuning.
     """
 
     task: str
@@ -31,15 +31,15 @@ class FineTuning:
 
 
 def fine_tunings(folder: Path) -> list[FineTuning]:
-    """Fine-tunings of the model in a folder that lie beside it, or in folders beside it."""
+    """Fine-tunings of the model in a folder, from the folders next to it and one level below those."""
     around = folder.resolve().parent
     paths = sorted([*around.glob(f"*/{FINETUNING.marker}"), *around.glob(f"*/*/{FINETUNING.marker}")])
     model = model_digest(folder) if paths else None
-    return [row for path in paths for row in _rows(path.parent, model, around)]
+    return [row for path in paths for row in _fine_tuning_rows(path.parent, model, around)]
 
 
-def _rows(folder: Path, model: str | None, around: Path) -> list[FineTuning]:
-    """The rows of a fine-tuning; none where it is of another model, not finished, or of an older version."""
+def _fine_tuning_rows(folder: Path, model: str | None, around: Path) -> list[FineTuning]:
+    """The rows of a fine-tuning; none if it is of another model, unfinished, or of an older version."""
     try:
         record = read_record(folder)
         started_from = record.inputs.get("model") if record else None

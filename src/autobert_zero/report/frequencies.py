@@ -1,4 +1,4 @@
-"""What the best candidates are made of, against all."""
+"""The kinds of layers in the best candidates, against those in all."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -17,10 +17,10 @@ class Frequencies:
     """Shares of the kinds of layers at each position.
 
     Attributes:
-        best: For each kind, in the order of `LAYER_KINDS`, for each layer position: the share among the best.
-        all: The same among all candidates, whatever their end.
-        best_count: How many the best are: a tenth of those with a score, at least 5.
-        all_count: How many there are.
+        best: For each kind, in the order of `LAYER_KINDS`, and each layer position: the share among the best.
+        all: The same among all candidates, whatever their status.
+        best_count: Number of the best: a tenth of the candidates with a score, at least 5.
+        all_count: Number of all candidates.
     """
 
     best: list[list[float]]

@@ -1,8 +1,9 @@
 """Layered drawing of directed acyclic graphs, top to bottom, in the manner of Sugiyama et al. 1981.
 
-Longest-path ranks, orders by barycentres, abscissas by least squares with the gaps between boxes kept. An
-edge that passes a rank has a lane of its own there, and bends only between ranks: it never meets a box. The
-file is long because it is one algorithm, whose steps are of no use without each other.
+Ranks are longest paths, the order within a rank follows barycentres, and horizontal positions are least
+squares with minimum gaps between boxes. An edge that passes a rank has its own lane there, and bends only
+between ranks: it never meets a box. The file is long because it is one algorithm, whose steps are of no use
+without each other.
 """
 
 from __future__ import annotations
@@ -19,12 +20,12 @@ BESIDE = 12.0
 """Free space between boxes of one rank, in pixels."""
 
 BELOW = 20.0
-"""Least free space between ranks, in pixels."""
+"""Minimum free space between ranks, in pixels."""
 
 _LANE = 10.0  # width of the lane of an edge that passes a rank
 _SWEEPS = 24
-_STRAIGHT = 8.0  # how much more a lane wants to be straight than a box to be between its neighbours
-_ALONE = 3.0  # and a box below the box that is its only operand
+_STRAIGHT = 8.0  # weight of a straight lane, relative to that of a box between its neighbours
+_ALONE = 3.0  # weight of a box below the box that is its only operand
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ class Edge:
     Attributes:
         tail: Name of the box where it starts.
         head: Name of the box where it ends.
-        port: Where on the top side it ends: -0.5 is the left end, 0 the middle.
+        port: Position on the top side where it ends: -0.5 is the left end, 0 the middle.
     """
 
     tail: str
@@ -44,13 +45,13 @@ class Edge:
 
 @dataclass(frozen=True)
 class Placement:
-    """Where everything is, in pixels from the upper left corner.
+    """Positions of boxes and edges, in pixels from the upper left corner.
 
     Attributes:
-        width: Of the whole.
-        height: Of the whole.
-        centres: Of the boxes, by name.
-        routes: For each edge the points of a cubic Bézier curve: its start, then three points a segment.
+        width: Total width.
+        height: Total height.
+        centres: Centres of the boxes, by name.
+        routes: For each edge, the points of a cubic Bézier curve: its start, then three points per segment.
     """
 
     width: float
@@ -64,7 +65,7 @@ def layered(sizes: Mapping[str, Point], edges: Sequence[Edge]) -> Placement:
 
     Args:
         sizes: (width, height) of each box by name, tails before heads.
-        edges: The arrows.
+        edges: The arrows between the boxes.
     """
     ranks = _ranks(list(sizes), edges)
     chains = [_Chain(index, edge, ranks) for index, edge in enumerate(edges)]
@@ -118,7 +119,7 @@ class _Chain:
         ]
 
     def links(self, widths: Mapping[str, float]) -> list[tuple[str, str, float]]:
-        """Its parts between neighbouring ranks: upper end, lower end, offset of the arrival."""
+        """The parts between neighbouring ranks: upper end, lower end, offset of the arrival."""
         stops = [self.edge.tail, *(lane for _, lane in self.lanes), self.edge.head]
         parts = [(a, b, 0.0) for a, b in pairwise(stops)]
         tail, head, _ = parts[-1]
@@ -127,7 +128,7 @@ class _Chain:
 
 
 def _ranks(names: Sequence[str], edges: Sequence[Edge]) -> dict[str, int]:
-    """Longest path from the sources; then what has no reason to be high goes down to what uses it."""
+    """Longest paths from the sources; then a box moves down to its first use if that shortens the edges."""
     below, above = defaultdict(list), defaultdict(list)
     for edge in edges:
         below[edge.tail].append(edge.head)
@@ -145,7 +146,7 @@ _Links = Sequence[tuple[str, str, float]]
 
 
 def _ordered(layers: list[list[str]], links: _Links, widths: Mapping[str, float]) -> list[list[str]]:
-    """Sweeps down and up, each rank by the barycentres of the rank before; keeps the fewest crossings."""
+    """Sweeps down and up, sorting ranks by barycentres in the one before; keeps the fewest crossings."""
     down, up = defaultdict(list), defaultdict(list)
     for tail, head, offset in links:
         share = offset / widths[head]
@@ -158,7 +159,7 @@ def _ordered(layers: list[list[str]], links: _Links, widths: Mapping[str, float]
         layers = [list(layer) for layer in layers]
         places = {name: float(place) for layer in layers for place, name in enumerate(layer)}
         for layer in layers if downward else reversed(layers):
-            # Every fourth sweep turns ties round: a way out of a local minimum.
+            # Every fourth sweep reverses ties: a way out of a local minimum.
             if sweep % 4 == 3:
                 layer.reverse()
             wanted = {
@@ -192,7 +193,7 @@ def _crossings(layers: Sequence[Sequence[str]], links: _Links, widths: Mapping[s
 
 
 def _abscissas(layers: list[list[str]], links: _Links, widths: Mapping[str, float]) -> dict[str, float]:
-    """Moves every box towards the mean of its neighbours, rank by rank, until nothing moves much."""
+    """Moves every box towards the weighted mean of its neighbours, rank by rank, in several sweeps."""
     pulls = defaultdict(list)
     for tail, head, offset in links:
         lanes = tail.startswith("lane ") and head.startswith("lane ")
@@ -221,7 +222,7 @@ def _abscissas(layers: list[list[str]], links: _Links, widths: Mapping[str, floa
 def _straighten(
     chains: Sequence[_Chain], layers: list[list[str]], x: dict[str, float], widths: Mapping[str, float]
 ) -> None:
-    """Moves the lanes of an edge onto few verticals, as their neighbours leave room for it."""
+    """Moves the lanes of an edge onto as few verticals as their neighbours leave room for."""
     beside = {}
     for layer in layers:
         padded = [None, *layer, None]
@@ -242,7 +243,7 @@ def _straighten(
 
 
 def _spaced(wanted: Sequence[float], weights: Sequence[float], gaps: Sequence[float]) -> list[float]:
-    """The places nearest to `wanted` in least squares with these gaps at least: isotonic regression."""
+    """The positions nearest to `wanted` in least squares with these minimum gaps: isotonic regression."""
     shifts = [0.0]
     for gap in gaps:
         shifts.append(shifts[-1] + gap)
@@ -260,7 +261,7 @@ def _spaced(wanted: Sequence[float], weights: Sequence[float], gaps: Sequence[fl
 
 
 def _smooth(points: Sequence[Point]) -> tuple[Point, ...]:
-    """A curve through points that is vertical in each of them."""
+    """A curve through points that is vertical at each of them."""
     curve = [points[0]]
     for (x0, y0), (x1, y1) in pairwise(points):
         middle = (y0 + y1) / 2

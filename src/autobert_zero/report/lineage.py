@@ -1,4 +1,4 @@
-"""Where a candidate comes from, and what each step gained."""
+"""The ancestors of a candidate, and the gain of each step."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,9 +13,8 @@ class LineageStep:
 
     Attributes:
         trial: The candidate.
-        gain: Its first score over its parent's at that time (which may have been scored again just before);
-            None without a parent or a score.
-        changed: Positions of the layers that differ from the parent's, counted from 0.
+        gain: Its first score minus its parent's latest score at that time; None without a parent or a score.
+        changed: Positions of the layers that differ from the parent's, from 0.
     """
 
     trial: Trial
@@ -24,28 +23,28 @@ class LineageStep:
 
 
 def gains(trials: Sequence[Trial]) -> list[float | None]:
-    """What each trial scored over its parent, as the strategy saw both; None where there is no such thing."""
-    seen: dict[int, float] = {}
-    found: list[float | None] = []
+    """Score of each trial minus its parent's latest score at that time; None without a parent or a score."""
+    latest: dict[int, float] = {}
+    gained: list[float | None] = []
     for trial in trials:
-        seen.update(trial.rescored)
-        score, parent = trial.outcome.score, trial.proposal.parent
-        complete = trial.outcome.status is Status.COMPLETE and score is not None
-        found.append(score - seen[parent] if complete and score is not None and parent in seen else None)
-        if complete and score is not None:
-            seen[trial.proposal.number] = score
-    return found
+        latest.update(trial.rescored)
+        score = trial.outcome.score if trial.outcome.status is Status.COMPLETE else None
+        before = latest.get(-1 if trial.proposal.parent is None else trial.proposal.parent)
+        gained.append(None if score is None or before is None else score - before)
+        if score is not None:
+            latest[trial.proposal.number] = score
+    return gained
 
 
 def _changed(layers: Sequence[Layer], before: Sequence[Layer]) -> tuple[int, ...]:
-    """Places of the layers that the parent does not have, position by position where it is as deep."""
+    """Positions of the layers that the parent does not have there or, at another depth, anywhere."""
     if len(layers) == len(before):
         return tuple(index for index, layer in enumerate(layers) if layer != before[index])
     return tuple(index for index, layer in enumerate(layers) if layer not in before)
 
 
 def lineage(trials: Sequence[Trial], number: int) -> list[LineageStep]:
-    """The ancestors of a trial from the first, and itself as the last."""
+    """The ancestors of a trial from the first on, and the trial itself last."""
     gained = gains(trials)
     steps: list[LineageStep] = []
     place: int | None = number

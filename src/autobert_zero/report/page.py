@@ -1,4 +1,4 @@
-"""The page: a template, one style sheet, one script and the data, all in one file."""
+"""The page of a report: template, style sheet, scripts and data, all in one HTML file."""
 
 import json
 import shlex
@@ -27,17 +27,17 @@ _BEGIN = b"<!doctype html>"
 
 
 def write_report(folders: Sequence[Path], out: Path) -> Path:
-    """Writes the report of one run, or of several beside each other.
+    """Writes the report of one run or of several, finished or not.
 
     Args:
-        folders: Run folders, finished or not.
-        out: The HTML file; an earlier one is replaced.
+        folders: Run folders.
+        out: The HTML file; an existing report is replaced.
 
     Returns:
         The file.
 
     Raises:
-        ReportError: A folder is no run, or the file cannot be written or holds something other than a page.
+        ReportError: A folder holds no run, or the file cannot be written or holds something else than a report.
     """
     html = read_page(folders)
     try:
@@ -59,14 +59,12 @@ def read_page(folders: Sequence[Path]) -> str:
     """The page of one run or of several, as text.
 
     Raises:
-        ReportError: A folder is no run.
+        ReportError: A folder holds no run.
     """
     trainings = pretrainings(folders)
-    return (
-        render([read_reported_run(folder) for folder in folders])
-        if trainings is None
-        else render_pretrainings(trainings)
-    )
+    if trainings is not None:
+        return render_pretrainings(trainings)
+    return render([read_reported_run(folder) for folder in folders])
 
 
 def render(runs: Sequence[Run]) -> str:
@@ -85,10 +83,7 @@ def render(runs: Sequence[Run]) -> str:
     for run in runs:
         data["runs"].append(run_data(run))
         numbers = drawn(run, data["runs"][-1]["axes"])
-        # Not by Graphviz: the page does not depend on what is installed, and is made sooner.
-        data["pictures"].append(
-            {str(n): svg(run.trials[n].proposal.backbone, use_dot=False) for n in numbers}
-        )
+        data["pictures"].append({str(n): svg(run.trials[n].proposal.backbone) for n in numbers})
     return _page(
         "report",
         runs,
@@ -108,7 +103,7 @@ def render_pretrainings(runs: Sequence[Pretraining]) -> str:
     data = {
         "names": [run.name for run in runs],
         "charts": charts(runs),
-        "pictures": [svg(run.backbone, use_dot=False) if run.backbone else None for run in runs],
+        "pictures": [svg(run.backbone) if run.backbone else None for run in runs],
     }
     verdict = runs[0].verdict if len(runs) == 1 else f"{len(runs)} pre-trainings."
     return _page("pretraining", runs, data, verdict=verdict, comparable=comparable(runs), runs=runs)
@@ -138,7 +133,7 @@ def _asset(name: str) -> str:
 
 
 def embedded(data: Any) -> str:
-    """JSON that cannot end the script element that holds it."""
+    """JSON that cannot end the script element around it."""
     return (
         json.dumps(data, separators=(",", ":"), allow_nan=False)
         .replace("</", "<\\/")
@@ -151,7 +146,7 @@ def _title(names: Sequence[str]) -> str:
 
 
 def _verdict(runs: Sequence[Run], comparisons: Sequence[Comparison]) -> str:
-    """One run speaks for itself; of several each comparison says how many runs and groups it has."""
+    """The headline: the verdict of a single run, or the number of runs and of comparisons or groups."""
     if len(runs) == 1:
         return runs[0].verdict
     if len(comparisons) > 1:
@@ -166,7 +161,7 @@ def _verdict(runs: Sequence[Run], comparisons: Sequence[Comparison]) -> str:
 
 
 def sentence(group: Group) -> str:
-    """What the runs of a group say of the found backbones."""
+    """How the found backbones of a group compare with the opponents."""
     many = f"{len(group.runs)} runs" if len(group.runs) > 1 else "one run"
     if not group.leads:
         return f"{many.capitalize()}, none with a final comparison."
@@ -175,9 +170,9 @@ def sentence(group: Group) -> str:
 
 
 def _standing(leads: Mapping[str, Interval], distilled: bool) -> str:
-    """Whom the found backbone beats, and who beats it, beyond the interval or the noise of one seed.
+    """The opponents that the found backbone beats or loses to, beyond the interval or the noise of one seed.
 
-    How much distillation losses of one seed differ by chance is not known.
+    For distillation losses the noise of one seed is not known.
     """
     unit = " in distillation loss" if distilled else " nats"
     kinds: dict[str, list[str]] = {"beats": [], "is not told apart from": [], "is beaten by": []}
@@ -192,7 +187,7 @@ def _standing(leads: Mapping[str, Interval], distilled: bool) -> str:
 
 
 def _facts(run: Run) -> dict[str, Any]:
-    """What the template says of a run in words."""
+    """The texts and tables of a run for the template."""
     return {
         "run": run,
         "statuses": statuses(run.trials),
@@ -207,7 +202,7 @@ def _facts(run: Run) -> dict[str, Any]:
 
 
 def _command(run: Run) -> str:
-    """Repeats the run from the files that the page shows."""
+    """The command that repeats the run from the files that the page shows."""
     parts = ["autobert-zero", "search", "--config", SEARCH.marker, "--out", f"runs/{run.name}-again"]
     for number in range(1, len(run.first) + 1):
         parts += ["--seed-backbone", f"seed-{number}.txt"]
@@ -223,5 +218,5 @@ def _interval(value: Interval | None) -> str:
 
 
 def _number(value: float | None, digits: int = 4) -> str:
-    """With a true minus sign, so that columns of figures align."""
+    """A number with a true minus sign, so that columns of figures align."""
     return "–" if value is None else f"{value:,.{digits}f}".replace("-", "−")

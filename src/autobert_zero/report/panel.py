@@ -6,19 +6,27 @@ from collections.abc import Sequence
 from textwrap import wrap
 
 from autobert_zero.compile import describe_plan, fused_nodes, make_plan
-from autobert_zero.report.layout import Edge, Placement, Point
-from autobert_zero.report.measures import BOX_HEIGHT, SMALL_SIZE, TEXT_SIZE
-from autobert_zero.report.scene import Box, Curve, Halo, Shape, ShapeGroup, Text, text_width
+from autobert_zero.report.layout import Edge, Point, layered
+from autobert_zero.report.scene import (
+    BOX_HEIGHT,
+    SMALL_SIZE,
+    TEXT_SIZE,
+    Box,
+    Curve,
+    Halo,
+    Shape,
+    ShapeGroup,
+    Text,
+    text_width,
+)
 from autobert_zero.space import Graph, Node, format_node
 
-_LINE = 15.0  # of a formula
+_LINE = 15.0  # height of a line of a formula
 _OUTPUT = "O"
 _PORTS = {0: (), 1: (0.0,), 2: (-0.25, 0.25)}  # where on a box its operands arrive, by their number
 
-_Layout = tuple[dict[str, Point], list[Edge]]
 
-
-def graph_boxes(graph: Graph) -> _Layout:
+def _graph_boxes(graph: Graph) -> tuple[dict[str, Point], list[Edge]]:
     """Sizes of the nodes by code, and the edges; operands arrive from left to right."""
     sizes = {node.code: (_width(node), BOX_HEIGHT) for node in graph.nodes}
     edges = [
@@ -39,23 +47,30 @@ def _type(node: Node) -> str:
 
 
 class GraphPanel:
-    """The graph of one attention under its name and formula."""
+    """The graph of one attention under its name and formula.
 
-    def __init__(self, name: str, places: str, graph: Graph, placement: Placement, edges: list[Edge]) -> None:
-        self._graph, self._placement, self._edges = graph, placement, edges
+    Args:
+        name: Letter of the attention.
+        places: The layers that have it, in words.
+        graph: Graph of the attention.
+    """
+
+    def __init__(self, name: str, places: str, graph: Graph) -> None:
+        sizes, self._edges = _graph_boxes(graph)
+        self._graph, self._placement = graph, layered(sizes, self._edges)
         self._title = (f"attention {name}", places)
         self.fused = fused_nodes(graph)
         heading = text_width(" ".join(self._title), TEXT_SIZE) + 12
-        inner = max(placement.width, heading, 150.0)
+        inner = max(self._placement.width, heading, 150.0)
         self._formula = wrap(
             format_node(graph.root), int(inner / (SMALL_SIZE * 0.61)), break_on_hyphens=False
         )
         self._top = 30 + _LINE * len(self._formula) + 14
         self.width = inner + 2 * 12
-        self.height = self._top + placement.height + 18
+        self.height = self._top + self._placement.height + 18
 
     def parts(self, x: float, y: float) -> list[ShapeGroup]:
-        """Draws it with its upper left corner at (x, y)."""
+        """Draws the panel with its upper left corner at (x, y)."""
         name, places = self._title
         head: list[Shape] = [
             Box(x, y, self.width, self.height, "panel", "rule", 6),
@@ -79,7 +94,7 @@ class GraphPanel:
             *(self._halo(group, centres, routes, compiled) for group in self.fused),
             *(self._arrow(edge, route) for edge, route in zip(self._edges, routes, strict=True)),
             *(self._node(node, centres[node.code]) for node in self._graph.nodes),
-            ShapeGroup(_pill(_OUTPUT, "", centres[_OUTPUT], BOX_HEIGHT + 6), "the output, (n, d) a head"),
+            ShapeGroup(_pill(_OUTPUT, "", centres[_OUTPUT], BOX_HEIGHT + 6), "the output, (n, d) per head"),
         ]
 
     def _halo(

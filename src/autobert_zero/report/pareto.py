@@ -1,27 +1,27 @@
-"""Which candidates no other beats at a lower cost."""
+"""The Pareto front of cost and score."""
 
 from collections.abc import Sequence
 
 
 def front(costs: Sequence[float | None], scores: Sequence[float | None]) -> list[int]:
-    """Finds the Pareto front: of low cost and high score.
+    """Finds the candidates that score higher than all others of at most their cost, and the first of equals.
 
     Args:
-        costs: Of each candidate; None where unknown.
-        scores: Of each candidate; None where it has none.
+        costs: Cost of each candidate; None if unknown.
+        scores: Score of each candidate; None if it has none.
 
     Returns:
-        Indices by rising cost: each scores higher than all others of at most its cost. Of equals the first.
+        Indices of the candidates, by rising cost.
     """
     points = [
         (price, -score, index)
         for index, (price, score) in enumerate(zip(costs, scores, strict=True))
         if price is not None and score is not None
     ]
-    found: list[int] = []
+    indices: list[int] = []
     best = float("inf")
-    for _, lost, index in sorted(points):
-        if lost < best:
-            best = lost
-            found.append(index)
-    return found
+    for _, loss, index in sorted(points):
+        if loss < best:
+            best = loss
+            indices.append(index)
+    return indices

@@ -1,4 +1,4 @@
-"""Pre-trainings for their report: what their folders hold, whole, unfinished or damaged."""
+"""Reads folders of pre-trainings for their report: finished, unfinished or damaged."""
 
 import json
 import math
@@ -22,29 +22,29 @@ Figures = Mapping[str, float]
 
 _NEEDED = ("holdout_loss", "tokens")
 _FIGURES = (*_NEEDED, "validation_loss", "parameters", "tokens_per_second", "seconds", "seed")
-"""What the page shows of a summary; older ones lack some."""
+"""Figures of a summary that the page shows; older summaries lack some."""
 
 
 @dataclass(frozen=True)
 class Pretraining:
-    """What is left of a pre-training.
+    """The readable part of a pre-training.
 
     Attributes:
-        name: What the page calls it.
-        figures: The lines of its log.
-        summary: None while it is not finished.
-        backbone: None where neither config nor summary name it.
-        planned: Steps of all phases; 0 where the config is missing.
-        text: Digest of its text; empty where it was not recorded.
-        vocabulary: Digest of its vocabulary; likewise.
-        goal: What was learned; empty where it is not known.
-        corpus: What the text is called, in words.
-        config: The config as YAML; empty where it is missing.
-        commands: The commands of its start and of its continuations.
-        versions: Packages and code that started it, in words.
-        fine_tunings: Results of fine-tunings beside it.
-        minimal_pairs: Results on minimal pairs; None where they were not measured.
-        missing: What could not be read and what the page lacks for it, a sentence each.
+        name: Name of the run on the page.
+        figures: The lines of the log.
+        summary: The summary; None while the training is not finished.
+        backbone: The backbone; None if neither config nor summary names it.
+        planned: Steps of all phases; 0 if the config is missing.
+        text: Digest of the text; empty if it was not recorded.
+        vocabulary: Digest of the vocabulary; empty likewise.
+        goal: What was learned; empty if it is not known.
+        corpus: Name of the text.
+        config: The config as YAML; empty if it is missing.
+        commands: The commands that started and continued the training.
+        versions: Packages and code that started the training, in words.
+        fine_tunings: Results of fine-tunings next to the folder.
+        minimal_pairs: Results on minimal pairs; None if they were not measured.
+        missing: One sentence for each file that could not be read, with what the page lacks.
     """
 
     name: str
@@ -70,12 +70,12 @@ class Pretraining:
 
     @property
     def remarks(self) -> list[str]:
-        """What the results on minimal pairs leave out."""
+        """Remarks on the results on minimal pairs."""
         return remarks(self.minimal_pairs) if self.minimal_pairs else []
 
     @property
     def verdict(self) -> str:
-        """The training in a sentence."""
+        """The outcome of the training in a sentence."""
         if self.summary is None:
             planned = f" of {self.planned:,}" if self.planned else ""
             return f"Not finished: {self.steps:,}{planned} steps are logged."
@@ -88,7 +88,7 @@ class Pretraining:
 def read_pretraining(folder: Path) -> Pretraining:
     """Reads what there is of a pre-training."""
     missing: list[str] = []
-    config = _config(folder, missing)
+    config = _pretrain_config(folder, missing)
     summary = reported_summary(
         folder,
         _check_summary,
@@ -116,7 +116,7 @@ def read_pretraining(folder: Path) -> Pretraining:
         goal=_goal(config, identities.get("teacher")) if config else "",
         corpus=(corpus if isinstance(corpus, str) else ", ".join(corpus))
         + (f" (digest {text[:12]})" if text else ""),
-        config=_shown(folder),
+        config=_config_text(folder),
         commands=[each["command"] for each in record.sessions if each["command"]] if record else (),
         versions=versions + commit,
         fine_tunings=fine_tunings(folder),
@@ -126,7 +126,7 @@ def read_pretraining(folder: Path) -> Pretraining:
 
 
 def comparable(runs: Sequence[Pretraining]) -> str:
-    """Whether the losses of several trainings mean the same; empty for one."""
+    """Says whether the losses of several trainings can be compared; empty for a single training."""
     if len(runs) == 1:
         return ""
     if not all(run.text and run.vocabulary and run.goal for run in runs):
@@ -139,7 +139,7 @@ def comparable(runs: Sequence[Pretraining]) -> str:
     return "All have the same text, vocabulary and goal, so their losses can be compared."
 
 
-def _config(folder: Path, missing: list[str]) -> PretrainConfig | None:
+def _pretrain_config(folder: Path, missing: list[str]) -> PretrainConfig | None:
     try:
         return saved_config(PretrainConfig, read_yaml(folder / PRETRAINING.marker))
     except (UserError, ValueError) as error:
@@ -147,7 +147,7 @@ def _config(folder: Path, missing: list[str]) -> PretrainConfig | None:
         return None
 
 
-def _shown(folder: Path) -> str:
+def _config_text(folder: Path) -> str:
     try:
         return hide_passwords((folder / PRETRAINING.marker).read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -155,7 +155,7 @@ def _shown(folder: Path) -> str:
 
 
 def _check_summary(summary: Mapping[str, Any]) -> None:
-    """Raises a `ValueError` where the page could not show a figure of the summary."""
+    """Raises a `ValueError` if the page could not show a figure of the summary."""
     for name in _FIGURES:
         value = summary[name] if name in _NEEDED else summary.get(name, 0)
         if not (isinstance(value, int | float) and math.isfinite(value)):
@@ -163,10 +163,10 @@ def _check_summary(summary: Mapping[str, Any]) -> None:
 
 
 def _goal(config: PretrainConfig, teacher: str | None) -> str:
-    """What is learned: equal where losses mean the same, empty where the weights of a teacher are not known.
+    """What is learned: equal if losses can be compared, empty if the weights of a teacher are not known.
 
     Args:
-        config: Of the training.
+        config: Config of the training.
         teacher: Digest of the teacher's weights.
     """
     if config.distil is None:
@@ -176,7 +176,7 @@ def _goal(config: PretrainConfig, teacher: str | None) -> str:
 
 
 def _figures(folder: Path, missing: list[str]) -> list[Figures]:
-    """The log, without lines that a kill has cut and values that are no numbers."""
+    """The log, without lines that a kill truncated and values that are no finite numbers."""
     try:
         lines = (folder / METRICS).read_text(encoding="utf-8").splitlines()
     except (OSError, ValueError):
@@ -209,10 +209,10 @@ def _backbone(layers: Any) -> Backbone | None:
 
 
 def pretrainings(folders: Sequence[Path]) -> list[Pretraining] | None:
-    """The pre-trainings in folders; None where none holds one.
+    """The pre-trainings in folders; None if no folder holds one.
 
     Raises:
-        UserError: Some hold one and others do not.
+        UserError: Some folders hold one and others do not.
     """
     kinds = [kind_of(folder) for folder in folders]
     if PRETRAINING not in kinds:

@@ -1,4 +1,4 @@
-"""What folders of searches and of pre-trainings have in common: what cannot be read is reported."""
+"""Reads the files that folders of searches and of pre-trainings share; what cannot be read is reported."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -15,14 +15,14 @@ from autobert_zero.run_folder.record import RunRecord
 def reported_summary(
     folder: Path, check: Callable[[Mapping[str, Any]], None], unfinished: str, lost: str, missing: list[str]
 ) -> Mapping[str, Any] | None:
-    """The summary in a folder; None where it is missing or damaged.
+    """The summary in a folder; None if it is missing or damaged.
 
     Args:
-        folder: The folder of a run.
-        check: Reads what the page shows of it; raises what reading damaged data raises.
-        unfinished: What it means that there is none.
-        lost: What the page lacks where it is damaged.
-        missing: Takes what could not be read.
+        folder: Folder of a run.
+        check: Reads the figures that the page shows; raises any error of reading damaged data.
+        unfinished: What a missing summary means, for the user.
+        lost: What the page lacks if the summary is damaged.
+        missing: List that is extended by what could not be read.
     """
     path = folder / SUMMARY
     if not path.exists():
@@ -38,13 +38,7 @@ def reported_summary(
 
 
 def reported_start(folder: Path, lost: str, missing: list[str]) -> RunRecord | None:
-    """How a run was started; None where that is missing or damaged.
-
-    Args:
-        folder: The folder of the run.
-        lost: What the page lacks where it is damaged.
-        missing: Takes what could not be read.
-    """
+    """The record of how a run was started; None if it is missing or damaged; see `reported_summary`."""
     try:
         return read_record(folder)
     except UserError as error:
@@ -53,7 +47,7 @@ def reported_start(folder: Path, lost: str, missing: list[str]) -> RunRecord | N
 
 
 def reported_pairs(folder: Path, missing: list[str]) -> Mapping[str, Any] | None:
-    """The results on minimal pairs in a folder; None where there are none, or they are damaged."""
+    """The results on minimal pairs in a folder; None if there are none, or they are damaged."""
     try:
         return read_results(folder)
     except UserError as error:

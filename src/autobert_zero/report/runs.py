@@ -1,4 +1,4 @@
-"""Reads run folders, whole, half-finished or damaged; what cannot be read is reported, not guessed."""
+"""Reads folders of searches, finished or not; what cannot be read is reported, not guessed."""
 
 import csv
 import json
@@ -29,7 +29,7 @@ from autobert_zero.search.trial import Outcome, Proposal, Status, Trial
 from autobert_zero.space import Backbone, CanonicalBackbone
 
 _SIGNS = (SEARCH.marker, STUDY_FILE, SUMMARY, LEADERBOARD)
-"""A folder with one of these is, or was, a run."""
+"""Files of which any shows that a folder holds, or held, a search."""
 
 
 class ReportError(UserError):
@@ -38,20 +38,20 @@ class ReportError(UserError):
 
 @dataclass(frozen=True)
 class Run:
-    """What is left of a run.
+    """The readable part of a search.
 
     Attributes:
-        name: What the page calls it.
-        config: None where it is missing.
+        name: Name of the run on the page.
+        config: Config of the search; None if it is missing.
         first: Backbones of the user.
-        trials: In the order of their numbers.
+        trials: Trials in the order of their numbers.
         finals: Results of the models trained from scratch, by name (`best`, `bert`, ...).
-        summary: None while the run is not finished.
-        text: Digest of the text that the run was started on; empty where it was not recorded.
-        teacher: Digest of the weights of the model that the search was started from; likewise.
-        vocabulary: Tokens in the vocabulary, None where the tokenizer is missing.
-        missing: What could not be read and what the report lacks for it, a sentence each.
-        minimal_pairs: The winner's results on minimal pairs; None where they were not measured.
+        summary: The summary; None while the run is not finished.
+        text: Digest of the text that the run was started on; empty if it was not recorded.
+        teacher: Digest of the weights of the model that the search was started from; empty likewise.
+        vocabulary: Number of tokens in the vocabulary; None if the tokenizer is missing.
+        missing: One sentence for each file that could not be read, with what the report lacks.
+        minimal_pairs: The winner's results on minimal pairs; None if they were not measured.
     """
 
     name: str
@@ -68,7 +68,7 @@ class Run:
 
     @property
     def winner(self) -> int | None:
-        """Number of the trial that the comparison was made with; before it, of the best one so far."""
+        """Number of the winning trial of the comparison; before the comparison, of the best trial so far."""
         if self.summary is not None and self.summary["best"]["trial"] < len(self.trials):
             return int(self.summary["best"]["trial"])
         best = ranked(self.trials)
@@ -76,7 +76,7 @@ class Run:
 
     @property
     def sizes(self) -> EncoderConfig | None:
-        """What costs depend on; None without a config."""
+        """Sizes of the models, which costs depend on; None without a config."""
         if self.config is None:
             return None
         model, data = self.config.model, self.config.data
@@ -84,26 +84,26 @@ class Run:
 
     @property
     def verdict(self) -> str:
-        """The run in one sentence or two."""
+        """The outcome of the run in one sentence or two."""
         if self.summary is not None:
             return verdict(self.summary)
-        of = f" of {self.config.proxy.candidates}" if self.config else ""
+        planned = f" of {self.config.proxy.candidates}" if self.config else ""
         best = ranked(self.trials)
         if not best:
-            return f"Not finished: {len(self.trials)}{of} candidates, none with a score yet."
+            return f"Not finished: {len(self.trials)}{planned} candidates, none with a score yet."
         number = best[0].proposal.number
         score = f"{newest_scores(self.trials)[number]:.4f}".replace("-", "−")
         return (
-            f"Not finished: {len(self.trials)}{of} candidates; the best so far is trial {number} "
+            f"Not finished: {len(self.trials)}{planned} candidates; the best so far is trial {number} "
             f"with a score of {score}."
         )
 
 
 def read_reported_run(folder: Path) -> Run:
-    """Reads what is there.
+    """Reads what there is of a search.
 
     Raises:
-        ReportError: It is no run at all.
+        ReportError: The folder holds no search.
     """
     if kind_of(folder) is FINETUNING:
         raise ReportError(f"{folder} holds a fine-tuning, not a search; its figures are in {folder / SCORE}")
@@ -112,7 +112,7 @@ def read_reported_run(folder: Path) -> Run:
         what = f"has none of {', '.join(_SIGNS)}" if folder.is_dir() else what
         raise ReportError(f"{folder} is no run: it {what}; give the --out of a search")
     missing: list[str] = []
-    config = _config(folder, missing)
+    config = _search_config(folder, missing)
     trials = _trials(folder, config, missing)
     summary = _summary(folder, missing)
     start = reported_start(folder, "whether the run was on the text of other runs is not known", missing)
@@ -132,7 +132,7 @@ def read_reported_run(folder: Path) -> Run:
     )
 
 
-def _config(folder: Path, missing: list[str]) -> SearchConfig | None:
+def _search_config(folder: Path, missing: list[str]) -> SearchConfig | None:
     try:
         return read_search_config(folder)
     except UserError as error:
@@ -208,18 +208,18 @@ def _summary(folder: Path, missing: list[str]) -> Mapping[str, Any] | None:
 
 
 def _finals(folder: Path, summary: Mapping[str, Any] | None) -> dict[str, Mapping[str, Any]]:
-    """The rows of the summary, or, before there is one, those models that are trained."""
+    """The rows of the summary or, before there is one, the results of the models trained so far."""
     if summary is not None:
         return {name: summary[name] for name in compared(summary)}
-    found: dict[str, Mapping[str, Any]] = {}
+    finals: dict[str, Mapping[str, Any]] = {}
     for name in LABELS:
         try:
             row = json.loads((folder / FINALS / f"{name}.json").read_text(encoding="utf-8"))
         except (OSError, ValueError):
             continue
         if isinstance(row, dict) and "status" in row:
-            found[name] = row
-    return found
+            finals[name] = row
+    return finals
 
 
 def _first(folder: Path, missing: list[str]) -> tuple[Backbone, ...]:

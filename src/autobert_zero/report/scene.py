@@ -1,4 +1,4 @@
-"""What a drawing consists of, whatever it is written as: boxes, curves, text, in named colours."""
+"""The parts of a drawing, whatever its format: boxes, curves and text, in named colours and common sizes."""
 
 from __future__ import annotations
 
@@ -7,6 +7,14 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from autobert_zero.report.layout import Point
+
+TEXT_SIZE, SMALL_SIZE = 12.0, 10.0
+"""Font sizes, in pixels."""
+
+BOX_HEIGHT = 24.0
+"""Height of a node and of a layer, in pixels."""
+
+MARGIN = 16.0
 
 Colour = str
 """A key of `COLOURS`."""
@@ -25,7 +33,7 @@ COLOURS: dict[Colour, tuple[str, str]] = {
     "fused": ("#f7d9a8", "#6b4710"),
     "fused-edge": ("#b7791f", "#d29922"),
 }
-"""On white and on black. Those of areas differ in grey too: what is shaded is darker than a panel."""
+"""Each on white and on black. Areas differ in grey too: a shaded part is darker than a panel."""
 
 
 @dataclass(frozen=True)
@@ -33,13 +41,13 @@ class Box:
     """A rectangle.
 
     Attributes:
-        x: Of its left side.
-        y: Of its upper side.
-        width: In pixels.
-        height: In pixels.
-        fill: Its colour.
-        edge: Colour of its border.
-        radius: Of its corners.
+        x: Left side, in pixels.
+        y: Upper side, in pixels.
+        width: Width in pixels.
+        height: Height in pixels.
+        fill: Colour inside.
+        edge: Colour of the border.
+        radius: Radius of the corners, in pixels.
     """
 
     x: float
@@ -56,9 +64,9 @@ class Curve:
     """A cubic Bézier curve.
 
     Attributes:
-        points: Its start, then three points a segment.
-        colour: Of the line.
-        arrow: Whether it ends with a head.
+        points: The start, then three points per segment.
+        colour: Colour of the line.
+        arrow: Whether it ends with an arrowhead.
     """
 
     points: tuple[Point, ...]
@@ -71,7 +79,7 @@ class Halo:
     """An area around boxes and curves, drawn as thick strokes with an outline.
 
     Attributes:
-        boxes: (left, top, width, height) of what it surrounds.
+        boxes: (left, top, width, height) of the boxes that it surrounds.
         curves: Points of the curves between them.
     """
 
@@ -86,14 +94,14 @@ class Text:
     """A line of text.
 
     Attributes:
-        x: Of its anchor.
-        y: Of the middle of its letters.
-        text: What it says.
-        size: Of the font, in pixels.
-        colour: Of the letters.
-        anchor: Which part of the line is at `x`.
-        bold: Whether it is.
-        code: Whether letters have equal widths.
+        x: Position of the anchor.
+        y: Position of the middle of the letters.
+        text: The text.
+        size: Font size in pixels.
+        colour: Colour of the letters.
+        anchor: Part of the line that is at `x`.
+        bold: Whether the text is bold.
+        code: Whether the font is monospaced.
     """
 
     x: float
@@ -115,7 +123,7 @@ class ShapeGroup:
 
     Attributes:
         shapes: From the back to the front.
-        title: What it is, shown where a pointer rests on it.
+        title: Tooltip, shown on hover.
         data: Marks for programs, by name.
     """
 
@@ -129,11 +137,11 @@ class Scene:
     """A whole drawing.
 
     Attributes:
-        width: In pixels.
-        height: In pixels.
+        width: Width in pixels.
+        height: Height in pixels.
         parts: From the back to the front.
         title: What it shows, in a few words.
-        description: The same in full, for those who do not see it.
+        description: The same in full, for screen readers.
     """
 
     width: float
@@ -144,20 +152,20 @@ class Scene:
 
 
 HALO = 7.0
-"""How far a halo reaches over what it surrounds."""
+"""How far a halo reaches beyond what it surrounds, in pixels."""
 
 OUTLINE = 1.2
-"""Width of its outline."""
+"""Width of a halo's outline."""
 
 ARROW = (6.0, 3.0)
-"""Length and half the width of the head of an arrow."""
+"""Length and half the width of an arrowhead."""
 
 
 _NARROW, _BROAD, _WIDE = frozenset("fijlrt .,()|-"), frozenset("×ABCDEFGHKNOPQRSUVXYZ"), frozenset("mwMW@")
 
 
 def text_width(text: str, size: float, code: bool = False) -> float:
-    """Estimates how wide a line is, in pixels, on the safe side: as in DejaVu, a wide font."""
+    """Estimates the width of a line in pixels, rather too wide than too narrow: as in DejaVu, a wide font."""
     if code:
         return 0.61 * size * len(text)
     return size * sum(

@@ -1,4 +1,4 @@
-"""A scene as SVG: text is text, colours follow the reader's scheme, and nothing has an id."""
+"""Writes a scene as SVG: text stays text, colours follow the reader's scheme, and nothing has an id."""
 
 from collections.abc import Iterable
 from xml.sax.saxutils import escape, quoteattr
@@ -23,11 +23,11 @@ _SANS = "system-ui, -apple-system, 'Segoe UI', Helvetica, Arial, 'DejaVu Sans', 
 _CODE = "ui-monospace, SFMono-Regular, Menlo, Consolas, 'DejaVu Sans Mono', monospace"
 
 
-def written(scene: Scene) -> str:
-    """Writes a scene as one `svg` element, which stands alone or inside HTML.
+def to_svg(scene: Scene) -> str:
+    """Writes a scene as one `svg` element, for a file or for HTML.
 
-    Several in one page share their style sheet and nothing else: there are no ids. Where a program knows no
-    CSS variables, the light colours hold.
+    Several in one page share their style sheet and nothing else: there are no ids. Programs without CSS
+    variables use the light colours.
     """
     width, height = f"{scene.width:.0f}", f"{scene.height:.0f}"
     lines = [
@@ -36,7 +36,7 @@ def written(scene: Scene) -> str:
         f"<title>{escape(scene.title)}</title>",
         f"<desc>{escape(scene.description)}</desc>",
         f"<style>{_style()}</style>",
-        *(line for part in scene.parts for line in _part(part)),
+        *(line for part in scene.parts for line in _group_lines(part)),
         "</svg>",
     ]
     return "\n".join(lines) + "\n"
@@ -55,17 +55,17 @@ def _style() -> str:
     return f".{_CLASS}{{{light}max-width:100%;height:auto}}{scheme}{rules}"
 
 
-def _part(part: ShapeGroup) -> Iterable[str]:
+def _group_lines(part: ShapeGroup) -> Iterable[str]:
     data = "".join(f" data-{name}={quoteattr(value)}" for name, value in part.data.items())
     yield f"<g{data}>"
     if part.title:
         yield f"<title>{escape(part.title)}</title>"
     for shape in part.shapes:
-        yield from _shape(shape)
+        yield from _shape_lines(shape)
     yield "</g>"
 
 
-def _shape(shape: Shape) -> Iterable[str]:
+def _shape_lines(shape: Shape) -> Iterable[str]:
     match shape:
         case Box():
             yield (
@@ -105,7 +105,7 @@ def _shape(shape: Shape) -> Iterable[str]:
 
 
 def _paint(fill: str | None, stroke: str | None, width: float = 1.0) -> str:
-    """Attributes for programs without CSS variables, classes for the others."""
+    """Attributes for programs without CSS variables, and classes for the others."""
     classes, attributes = [], []
     if fill is None:
         attributes.append('fill="none"')

@@ -1,7 +1,8 @@
-"""How OP-NAS came to prefer operations: its statistics over time, a function of the history."""
+"""The operation priority of OP-NAS over time, recomputed from the history."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from math import inf
 
 from autobert_zero.search.config import SearchConfig
@@ -19,11 +20,11 @@ class Timeline:
     """The operation priority at some points in time.
 
     Attributes:
-        operations: Names: the primitives of the space, those that backbones of the user brought, the kernels.
+        operations: Names of the primitives of the space and of the user's backbones, and of the kernels.
         times: Numbers of candidates that the strategy had recorded.
         plays: N_i, [layer position][operation in the order of `operations`][time].
-        mean: mu_i, of the same shape; None where no trial with the operation has completed.
-        bound: u_i, of the same shape; None where the operation was never played and comes first.
+        mean: mu_i, of the same shape; None if no trial with the operation has completed.
+        bound: u_i, of the same shape; None if the operation was never played, so that it comes first.
     """
 
     operations: list[str]
@@ -34,7 +35,7 @@ class Timeline:
 
 
 def timeline(config: SearchConfig, first: Sequence[Backbone], trials: Sequence[Trial]) -> Timeline | None:
-    """Tells the recorded trials to the strategy again; None where it keeps no operation priority."""
+    """Replays the recorded trials in the strategy; None if it keeps no operation priority."""
     if config.strategy.name not in STRATEGIES:  # a strategy of the user's own
         return None
     strategy = make_strategy(config.bounds, config.seed, config.strategy, first)
@@ -50,12 +51,10 @@ def timeline(config: SearchConfig, first: Sequence[Backbone], trials: Sequence[T
     plays: list[list[list[int]]] = [[[] for _ in operations] for _ in layers]
     mean: list[list[list[float | None]]] = [[[] for _ in operations] for _ in layers]
     bound: list[list[list[float | None]]] = [[[] for _ in operations] for _ in layers]
-    told = 0
-    for time in times:
-        for trial in trials[told:time]:
+    for start, time in pairwise([0, *times]):
+        for trial in trials[start:time]:
             strategy.rescore(trial.rescored)
             strategy.tell(trial)
-        told = time
         for layer in layers:
             for row, operation in enumerate(operations):
                 record = priority.records[layer].get(operation)

@@ -15,11 +15,11 @@ _NAMES = {
     "learning_rate": "learning rate",
     "tokens_per_second": "tokens per second",
 }
-"""What charts of figures are called; of others their keys."""
+"""Names of charts; other charts have the keys of their figures as names."""
 
 
 def charts(runs: Sequence[Pretraining]) -> list[dict[str, Any]]:
-    """One chart for each kind of figure: its name and its series, training and validation together."""
+    """One chart per kind of figure: its name and its series, training and validation together."""
     by_kind: dict[str, list[dict[str, Any]]] = {}
     for number, run in enumerate(runs):
         for key in dict.fromkeys(key for line in run.figures for key in line if key != "step"):

@@ -1,4 +1,4 @@
-"""The search: strategies, limits, ranking and history know only backbones and scores; `search_runs` trains.
+"""The search without training: strategies, limits, ranking and history; `search_runs` trains.
 
 Called, the package runs a search: `autobert_zero.search("runs/demo")`, see `autobert_zero.api.search`.
 """

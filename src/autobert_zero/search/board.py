@@ -1,4 +1,4 @@
-"""What is numeric in a search, for TensorBoard."""
+"""Logs the figures of a search for TensorBoard."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from autobert_zero.search.trial import Status, Trial
 
 
 def open_board(run: Path) -> Board | None:
-    """Opens the logs of a run, or nothing where TensorBoard is not installed."""
+    """Opens the logs of a run; None if TensorBoard is not installed."""
     return Board(run / TENSORBOARD) if find_spec("tensorboard") else None
 
 
 class Board:
-    """Logs of one search; the step is the number of the candidate, but for the final comparison.
+    """Logs of one search; the step is the number of the candidate, except in the final comparison.
 
-    Logs that are there already are replaced: who continues a run writes its history again, which leaves
-    neither a gap nor a duplicate wherever the run was killed.
+    Existing logs are replaced: a continued run writes its whole history again, so there is neither a gap
+    nor a duplicate, wherever the run was killed.
 
     Args:
         folder: Folder of the logs.
@@ -31,19 +31,16 @@ class Board:
 
         for old in folder.glob("events.out.tfevents.*"):
             old.unlink()
-        # A TensorBoard that is open drops what it has read from step 0 on.
+        # A running TensorBoard drops everything that it has read from step 0 on.
         self._events = SummaryWriter(str(folder), purge_step=0, flush_secs=10)
         self._counts: Counter[str] = Counter({status.value: 0 for status in Status})
         self._best = -float("inf")
 
     def write(self, trial: Trial) -> None:
-        """Writes the figures of a candidate, which follows all that were written."""
+        """Writes the figures of the next candidate."""
         proposal, outcome = trial.proposal, trial.outcome
         self._counts[outcome.status.value] += 1
-        figures: dict[str, float] = {
-            "seconds": outcome.seconds,
-            "round": proposal.round,
-        }
+        figures: dict[str, float] = {"seconds": outcome.seconds, "round": proposal.round}
         figures |= {f"count/{status}": count for status, count in self._counts.items()}
         figures |= {f"metrics/{name}": value for name, value in outcome.metrics.items()}
         if outcome.score is not None:
@@ -55,12 +52,12 @@ class Board:
             self._events.add_scalar(name, value, proposal.number)
 
     def write_final(self, name: str, curve: Sequence[Sequence[float]], loss: float | None) -> None:
-        """Writes a model of the final comparison; the step is the training's own.
+        """Writes a model of the final comparison; the step is that of its training.
 
         Args:
-            name: The model's.
+            name: Name of the model.
             curve: Steps and training losses.
-            loss: Held-out loss at the end; None of one that diverged.
+            loss: Held-out loss at the end; None if the training diverged.
         """
         for step, value in curve:
             self._events.add_scalar(f"final/{name}/training_loss", value, int(step))
@@ -68,5 +65,5 @@ class Board:
             self._events.add_scalar(f"final/{name}/held_out_loss", loss, int(curve[-1][0]))
 
     def close(self) -> None:
-        """Writes what waits."""
+        """Flushes and closes the logs."""
         self._events.close()

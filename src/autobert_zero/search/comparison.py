@@ -1,6 +1,6 @@
 """The comparison at the end of a search: what is trained, at which rate, for how long, and what is reported.
 
-It knows models by name; who trains them is `search_runs.finals`.
+The trainings themselves are in `search_runs.finals`.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -13,12 +13,12 @@ from autobert_zero.search.training_config import FinalConfig
 from autobert_zero.space import Backbone
 
 _SAME_SIZE = 0.01
-"""Numbers of weights that differ by a smaller share count as equal."""
+"""Relative difference below which numbers of weights count as equal."""
 
 
 @dataclass(frozen=True)
 class Model:
-    """A model that may be trained.
+    """A backbone with its sizes.
 
     Attributes:
         backbone: The layers.
@@ -39,12 +39,12 @@ class Training:
     """A training from scratch; trainings with the same steps and seed see the same batches.
 
     Attributes:
-        name: Names it in progress and results.
-        model: What is trained.
+        name: Name in progress and results.
+        model: The model to train.
         steps: Number of updates.
-        learning_rate: Maximum learning rate.
+        learning_rate: Peak learning rate.
         seed: Seed of weights and batches.
-        keep_weights: Whether its weights are the run's model.
+        keep_weights: Whether to keep its weights as the run's model.
     """
 
     name: str
@@ -65,24 +65,24 @@ class FinalResult(Protocol):
 
     @property
     def selection_loss(self) -> float | None:
-        """On validation text, which choices are made by; None where it diverged."""
+        """Loss on validation text, for choices; None if the training diverged."""
         ...
 
     @property
     def val_loss(self) -> float | None:
-        """On held-out text, which is reported."""
+        """Loss on held-out text, which is reported; None likewise."""
         ...
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain data, for JSON."""
+        """The result as plain data, for JSON."""
         ...
 
 
 Train = Callable[[Sequence[Training]], Mapping[str, FinalResult]]
-"""Trains, or reads what was trained before; results by the names of the trainings."""
+"""Trains models, or reads earlier results; returns results by the names of the trainings."""
 
 Speed = Callable[[str, Model], float]
-"""Tokens per second that a model trains at, measured alone on the machine."""
+"""Returns the tokens per second that a model of a name trains at, measured alone on the machine."""
 
 
 def compare_models(
@@ -97,19 +97,19 @@ def compare_models(
     """Trains the winner and its opponents at equal tokens and at equal time, each at its own best rate.
 
     Args:
-        models: By name; the winner is `best`.
+        models: Models by name; the winner is `best`.
         final: Steps and rates.
         seed: Seed of the reported trainings.
         screening_seed: Seed of the trainings that choose the rates.
         tokens: Length of a sequence, for FLOPs.
-        train: Trains.
-        speed: Measures.
+        train: Trains models.
+        speed: Measures the speed of a model.
 
     Returns:
         For each model, by name, its backbone, costs, rate, speed, results at equal tokens, and the held-out
-        loss at equal time (None where it diverged, or equal time was not asked for). Under `strongest`, the
-        name of the opponent with the lowest held-out loss, and under `equal_weights` that opponent with its
-        inner width changed to the winner's number of weights; both None where every opponent diverged.
+        loss at equal time (None if it diverged, or equal time is off). Under `strongest`, the name of the
+        opponent with the lowest held-out loss, and under `equal_weights` that opponent with its inner width
+        changed to match the winner's number of weights; both None if every opponent diverged.
     """
     rates = best_rates(models, final, screening_seed, train)
     results = train(
@@ -142,7 +142,7 @@ def compare_models(
 
 
 def lowest(losses: Mapping[str, float | None]) -> str | None:
-    """The name of the lowest loss; None where all diverged."""
+    """The name with the lowest loss; None if all diverged."""
     whole = {name: loss for name, loss in losses.items() if loss is not None}
     return min(whole, key=whole.__getitem__) if whole else None
 
@@ -163,7 +163,7 @@ def best_rates(models: Mapping[str, Model], final: FinalConfig, seed: int, train
 
 
 def best_rate(tried: list[tuple[float | None, float]]) -> float:
-    """The rate with the lowest loss; the lowest rate where all diverged."""
+    """The rate with the lowest loss; the lowest rate if all diverged."""
     whole = [(loss, rate) for loss, rate in tried if loss is not None]
     return min(whole)[1] if whole else min(rate for _, rate in tried)
 
@@ -176,7 +176,7 @@ def _at_equal_time(
     seed: int,
     train: Train,
 ) -> dict[str, float | None]:
-    """Held-out losses of the opponents after as long a training as the winner's, at their speeds."""
+    """Held-out losses of the opponents when each is trained for as long as the winner."""
     trainings = {
         name: Training(
             f"equal-time-{name}",
@@ -200,9 +200,9 @@ def _at_equal_weights(
     seed: int,
     train: Train,
 ) -> dict[str, Any]:
-    """An opponent with its feed-forward blocks made wider or narrower, to the winner's number of weights."""
+    """An opponent with its feed-forward blocks widened or narrowed to the winner's number of weights."""
     model = with_parameters(models[name], models["best"].parameters)
-    # Where the numbers are equal already, this is the training at equal tokens, which is not repeated.
+    # If the numbers are equal already, this is the training at equal tokens, which is not repeated.
     own = name if model == models[name] else f"equal-weights-{name}"
     training = Training(own, model, final.steps, rates[name], seed)
     result = train([training])[training.name]
@@ -210,7 +210,7 @@ def _at_equal_weights(
 
 
 def with_parameters(model: Model, target: int) -> Model:
-    """The model with the inner width that brings its number of weights nearest to a target."""
+    """The model with the inner width that brings its number of weights closest to a target."""
     if abs(model.parameters - target) <= _SAME_SIZE * target:
         return model
 

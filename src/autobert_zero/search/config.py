@@ -34,13 +34,13 @@ class SpaceConfig(Section):
     """Bounds of the search space."""
 
     min_layers: int = Field(0, ge=0)
-    """Least depth of a backbone, `model.layers` is the greatest; 0: all have the same depth."""
+    """Minimum depth of a backbone; `model.layers` is the maximum. 0: all have the maximum depth."""
     max_ops: int = Field(12, ge=1, le=64)
-    """Largest number of operations in one attention."""
+    """Maximum number of operations in one attention."""
     attention_share: float = Field(0.5, ge=0, le=1)
     """Probability that a sampled layer is an attention."""
     primitives: str | tuple[str, ...] = "paper"
-    """Operations that attentions are made of: `paper`, `modern` (all that there are), or a list of names."""
+    """Operations that attentions are made of: `paper`, `modern` (all operations), or a list of names."""
 
     @field_validator("primitives")
     @classmethod
@@ -56,27 +56,27 @@ class StrategyConfig(Section):
     """`op-nas`, `op-nas-paper`, `random`, `regularised-evolution`, `evolution`, `reinforce`, `tpe` or
     `pareto`."""
     known: bool = False
-    """Begin with the known backbones of the space (its opponents, and each known attention in all layers),
-    and let mutations put known attentions anywhere."""
+    """Start with the known backbones of the space (its opponents, and each known attention in all layers),
+    and let mutations insert known attentions anywhere."""
     population: int = Field(12, ge=1)
-    """Backbones before evolution begins (M), random but for the known and the user's; the size of populations
-    that have one."""
+    """Number of backbones before evolution starts (M), random except for known ones and the user's; also the
+    size of populations of a fixed size."""
     parents: int = Field(4, ge=1)
-    """Best candidates that are parents of a round (K)."""
+    """Number of best candidates that are the parents of a round (K)."""
     children: int = Field(1, ge=1)
-    """Children of each parent."""
+    """Number of children of each parent."""
     alpha: float = Field(0.5, ge=0)
     """Weight of exploration in the operation priority, in units of standardised scores."""
     tournament: int = Field(5, ge=1)
-    """Trials of the population that a parent is the best of, in `regularised-evolution`."""
+    """Number of trials from which `regularised-evolution` chooses the best as a parent."""
     objectives: tuple[Literal["score", "parameters", "flops", "latency"], ...] = Field(
         ("score", "parameters"), min_length=1
     )
-    """What `pareto` weighs: the score is maximised, the costs are minimised."""
+    """Objectives of `pareto`: the score is maximised, the costs are minimised."""
 
 
 class LimitsConfig(Section):
-    """Bounds that no candidate may exceed; what is over one is drawn again, not trained. None: no limit."""
+    """Limits of candidates; a backbone over a limit is drawn again, not trained. None: no limit."""
 
     max_params: int | None = Field(None, ge=1)
     """Maximum number of weights of the masked language model."""
@@ -86,21 +86,21 @@ class LimitsConfig(Section):
     """Maximum milliseconds of the layers' forward pass, measured on the run's device, without embeddings and
     head: the sum over layers that are measured one by one."""
     min_speedup: float | None = Field(None, gt=0)
-    """In a search from a model, how many times faster than the model's layers those of a candidate are at
-    least, measured in the same way."""
+    """In a search from a model, the minimum speed-up of a candidate's layers over the model's, measured in
+    the same way."""
     latency_batch: int = Field(1, ge=1)
-    """Sequences in the batch that latency is measured with."""
+    """Number of sequences in the batch that latency is measured with."""
     latency_length: int = Field(128, ge=1)
-    """Tokens in each of them."""
+    """Number of tokens in each of them."""
 
 
 class PrefilterConfig(Section):
-    """A zero-cost proxy that chooses among several draws of each proposal; costs no training."""
+    """A zero-cost proxy that chooses among several draws of each proposal, without training."""
 
     proxy: str | None = None
-    """Its name (`parameters`, `synflow`, `w_pca`, ...); None: off."""
+    """Name of the proxy (`parameters`, `synflow`, `w_pca`, ...); None: off."""
     draws: int = Field(4, ge=1)
-    """Draws of each proposal; the one with the highest value is evaluated."""
+    """Number of draws of each proposal; the one with the highest value is evaluated."""
 
 
 def _storage(url: str, info: ValidationInfo) -> str:
@@ -111,7 +111,7 @@ def _storage(url: str, info: ValidationInfo) -> str:
 
 
 class SearchConfig(RunConfig):
-    """A whole run. A run is a function of this config."""
+    """The config of a search, which is a function of it."""
 
     BEFORE: ClassVar = {"proxy": {"calibration": 0, "train_again": 0}}
 
@@ -142,7 +142,7 @@ class SearchConfig(RunConfig):
     proxy: ProxyConfig = ProxyConfig()
     final: FinalConfig = FinalConfig()
     distil: DistilConfig | None = None
-    """Search from a model: candidates start from the weights of a teacher and learn from it; None: they learn
+    """Search from a model: candidates start from the weights of a teacher and learn from it. None: they learn
     from masked tokens."""
 
     @model_validator(mode="after")
@@ -184,7 +184,7 @@ class SearchConfig(RunConfig):
 
     @property
     def bounds(self) -> Space:
-        """The space that is searched, with its known backbones where the search begins with them."""
+        """The space that is searched, with its known backbones if the search starts with them."""
         primitives = choose_primitives(self.space.primitives)
         space = Space(
             self.model.layers,
@@ -200,10 +200,10 @@ class SearchConfig(RunConfig):
 
 
 def read_search_config(run: Path) -> SearchConfig:
-    """The config in the folder of a search; settings that its version did not have are off or at defaults.
+    """Reads the config of a search; settings that its version did not have are off or at defaults.
 
     Raises:
-        UserError: There is none in the folder, or it cannot be read.
+        UserError: There is no config in the folder, or it cannot be read.
     """
     path = run / SEARCH.marker
     if not path.exists():

@@ -1,4 +1,4 @@
-"""What the search needs of an evaluator, and one for candidates that do not depend on each other."""
+"""The protocol of evaluators, and an evaluator of independent candidates."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
@@ -7,70 +7,70 @@ from autobert_zero.search.trial import Outcome, Proposal, Trial
 
 
 class Evaluator(Protocol):
-    """Scores candidates; may learn from each, as one that shares weights does."""
+    """Scores candidates; may learn from each, as an evaluator with shared weights does."""
 
     def restore(self, trials: Sequence[Trial]) -> int:
-        """Brings a new evaluator to where recorded trials left the one before.
+        """Restores the state of an interrupted search.
 
         Returns:
-            Of how many trials it has learned. Those after them are evaluated again, and keep their recorded
-            outcomes.
+            Number of the recorded trials that the state includes. The trials after those are evaluated again,
+            and keep their recorded outcomes.
         """
 
     def rescore(self, contenders: Sequence[Trial], trials: Sequence[Trial]) -> Mapping[int, float]:
-        """Scores trials again that the strategy is about to compare, if their scores may be stale.
+        """Scores the trials again that the strategy is about to compare, if their scores may be stale.
 
         Args:
-            contenders: Trials that were completed.
-            trials: All so far.
+            contenders: Completed trials that the strategy compares.
+            trials: All trials so far.
 
         Returns:
-            New scores by the number of the trial; none where scores do not age.
+            New scores by trial number; empty if scores do not become stale.
         """
 
     def evaluate(self, proposals: Sequence[Proposal], trials: Sequence[Trial]) -> list[Outcome]:
         """Evaluates candidates that start from one state, in any order or at once.
 
         Args:
-            proposals: The candidates, perhaps none.
-            trials: All so far.
+            proposals: The candidates; may be empty.
+            trials: All trials so far.
 
         Returns:
-            Their outcomes, in the order of the proposals.
+            The outcomes, in the order of the proposals.
         """
 
     def save(self, count: int) -> None:
-        """Called when a batch is evaluated, before its trials are recorded.
+        """Saves the state when a batch is evaluated, before its trials are recorded.
 
-        What is saved may reach the disk later, but before the next call ends: after a kill the trials of one
-        batch at most are recorded and not saved.
+        The state may reach the disk later, but before the next call ends: after a kill the trials of at most
+        one batch are recorded and not saved.
 
         Args:
-            count: Number of trials with those of the batch.
+            count: Number of trials, including those of the batch.
         """
 
 
 class IndependentEvaluator:
-    """An evaluator that scores each candidate by itself and learns nothing.
+    """An evaluator that scores each candidate on its own and learns nothing.
 
     Args:
-        score: From a proposal to its outcome.
+        score: Returns the outcome of a proposal.
     """
 
     def __init__(self, score: Callable[[Proposal], Outcome]) -> None:
         self._score = score
 
     def restore(self, trials: Sequence[Trial]) -> int:
-        """All of them: there is nothing to restore."""
+        """Includes all trials: there is nothing to restore."""
         return len(trials)
 
     def rescore(self, contenders: Sequence[Trial], trials: Sequence[Trial]) -> Mapping[int, float]:
-        """None: these scores do not age."""
+        """Scores nothing again: these scores do not become stale."""
         return {}
 
     def evaluate(self, proposals: Sequence[Proposal], trials: Sequence[Trial]) -> list[Outcome]:
-        """Scores one after the other."""
+        """Scores one candidate after the other."""
         return list(map(self._score, proposals))
 
     def save(self, count: int) -> None:
-        """There is nothing to save."""
+        """Saves nothing: there is no state."""

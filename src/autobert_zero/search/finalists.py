@@ -1,4 +1,4 @@
-"""Who is trained for longer after a search: the best candidates, and the best of what it was given."""
+"""Chooses the finalists of a search: the best candidates, and the best backbone that it was given."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -17,11 +17,11 @@ from autobert_zero.search.trial import Status, Trial
 
 @dataclass(frozen=True, order=True)
 class Standing:
-    """How candidates compare that were not all trained as long: who came further is better.
+    """Orders candidates that were trained for different numbers of steps: more steps are better.
 
     Attributes:
-        steps: How long it was trained.
-        score: What it scored then; the newest, where it was scored again.
+        steps: Number of steps that the candidate was trained for.
+        score: Its score after those steps; the newest one, if it was scored again.
     """
 
     steps: int
@@ -29,9 +29,9 @@ class Standing:
 
 
 def standings(trials: Sequence[Trial], proxy: ProxyConfig) -> dict[int, Standing]:
-    """The standing of every candidate that was scored, by number.
+    """The standing of every scored candidate, by number.
 
-    Those that a rung stopped stand where it stopped them; those that diverged or failed have none.
+    A candidate that a rung stopped stands there; diverged and failed candidates have no standing.
     """
     newest = newest_scores(trials)
     by_number: dict[int, Standing] = {}
@@ -52,17 +52,17 @@ def _scores_at_rungs(metrics: Mapping[str, float], proxy: ProxyConfig) -> list[S
 
 
 def choose_finalists(trials: Sequence[Trial], proxy: ProxyConfig, count: int) -> list[int]:
-    """The numbers of the candidates that are trained from scratch.
+    """Chooses the candidates to train from scratch.
 
     Args:
-        trials: All of a search.
-        proxy: How they were trained.
-        count: How many to choose.
+        trials: All trials of a search.
+        proxy: Settings that they were trained with.
+        count: Number of candidates to choose.
 
     Returns:
-        The best of those that were trained in full, best first. If the best of those that the search was
-        given (known backbones and the user's) is not among them, it comes after them, even where a rung
-        stopped it: a search reports nothing worse than what it was given.
+        Numbers of the best candidates that were trained in full, best first. If the best backbone that the
+        search was given (known or the user's) is not among them, it comes last, even if a rung stopped it: a
+        search reports nothing worse than what it was given.
 
     Raises:
         UserError: No candidate was scored.
@@ -91,17 +91,17 @@ def screen(
     """Trains the finalists of a search and chooses its winner.
 
     Args:
-        trials: All of a search.
-        proxy: How they were trained.
-        final: How many finalists there are, and how they are trained; the best of what the search was given
-            may come beside them.
-        sizes: Of all candidates.
-        seed: Seed of weights and batches. Another one than the comparison's: the winner must not be the one
-            with the luckiest start there.
-        train: Trains.
+        trials: All trials of a search.
+        proxy: Settings that they were trained with.
+        final: Number of finalists and settings of their training; the best backbone that the search was given
+            may be an additional finalist.
+        sizes: Sizes of all candidates.
+        seed: Seed of weights and batches. It differs from the comparison's, so that the winner is not the
+            finalist with the luckiest start there.
+        train: Trains the finalists.
 
     Returns:
-        The finalist with the lowest loss on validation text, and what was seen of all of them.
+        The finalist with the lowest loss on validation text, and one row of figures per finalist.
 
     Raises:
         UserError: No candidate was scored, or every finalist diverged.

@@ -1,4 +1,4 @@
-"""The history of a run: an Optuna study with one writer, so that Optuna's tools open it as it is."""
+"""The history of a run: an Optuna study with one writer, which Optuna's tools open directly."""
 
 import gc
 import warnings
@@ -49,17 +49,17 @@ class History:
 
     Each becomes an Optuna trial in one transaction: its score is the value, the kind of every layer is
     a parameter, and the rest are user attributes. A search for a Pareto front has its costs as further
-    values. A storage that stops in between is waited for.
+    values. If the storage stops answering, the history waits for it.
 
     Args:
         storage: The file of a run folder or any Optuna storage URL, for example `sqlite:///run/study.db`.
-        study: Name of the study in it.
-        identity: Settings that the trials depend on; kept with a new study, compared with an old one's.
-        costs: Names of the costs that the search minimises beside the score, among the trials' metrics.
-        say: Called with a line for the user where the storage does not answer.
+        study: Name of the study in the storage.
+        identity: Settings that the trials depend on; stored with a new study, else compared.
+        costs: Metrics of the trials that the search minimises in addition to maximising the score.
+        say: Called with a line for the user if the storage does not answer.
 
     Raises:
-        HistoryError: It cannot be reached or read, or it belongs to a search with other settings.
+        HistoryError: The study cannot be reached or read, or it belongs to a search with other settings.
     """
 
     def __init__(
@@ -108,8 +108,8 @@ class History:
         """Records a trial.
 
         Raises:
-            ValueError: It is not the next one.
-            UserError: The storage stopped and did not come back.
+            ValueError: It is not the next trial.
+            UserError: The storage no longer answers.
         """
         if trial.proposal.number != self._length:
             raise ValueError(
@@ -119,7 +119,7 @@ class History:
 
         def record() -> None:
             nonlocal attempted
-            # The storage may have taken it before it stopped.
+            # The storage may have recorded it before it stopped.
             if not attempted or len(self._study.get_trials(deepcopy=False)) == self._length:
                 attempted = True
                 self._study.add_trial(frozen)
@@ -151,7 +151,7 @@ def _other_settings(own: Mapping[str, Any], identity: Mapping[str, Any]) -> list
         completed = saved_config(SearchConfig, own).absolute().model_dump(mode="json")
         own = {key: completed[key] for key in identity}  # with the settings that are newer than the study
     except UserError:
-        pass  # it has settings that are gone, which differ
+        pass  # it has settings that no longer exist, which differ
     names = settings_that_differ(own, identity)
     if known is not None and text is not None:
         # The text itself says more than the path that it had.
@@ -164,7 +164,7 @@ def _listed(choice: str | list[str]) -> str:
 
 
 def settings_that_differ(one: Mapping[str, Any], other: Mapping[str, Any], place: str = "") -> list[str]:
-    """Names of the settings that differ, `section.name`; where they choose by name, with both choices."""
+    """Names of the settings that differ, as `section.name`; with both values if those are names."""
     names = []
     for key in one.keys() | other.keys():
         mine, theirs = one.get(key), other.get(key)
@@ -179,29 +179,29 @@ def settings_that_differ(one: Mapping[str, Any], other: Mapping[str, Any], place
 
 
 def read_trials(storage: Storage, name: str = STUDY) -> list[Trial]:
-    """Reads the trials of a study without writing into it, also while a search does.
+    """Reads the trials of a study without writing into it, even while a search writes.
 
     Args:
         storage: A file or a URL; it is never created.
-        name: Name of the study in it.
+        name: Name of the study in the storage.
 
     Raises:
-        HistoryError: There is no study in it, it is damaged, or another program wrote it.
+        HistoryError: There is no such study, it is damaged, or another program wrote it.
     """
     try:
         study = optuna.load_study(study_name=name, storage=open_to_read(storage))
         with _no_garbage_collection():
-            found = study.get_trials(deepcopy=False)
+            trials = study.get_trials(deepcopy=False)
     except Exception as error:  # SQLite, SQLAlchemy and Optuna have their own kinds
         raise HistoryError(
             f"the study {shown(storage)} cannot be read: {cause_of(error, storage)}"
         ) from error
-    return [from_optuna(trial) for trial in found]
+    return [from_optuna(trial) for trial in trials]
 
 
 @contextmanager
 def _no_garbage_collection() -> Iterator[None]:
-    """Optuna makes dozens of objects a trial, none of them garbage: looking for it doubles the time."""
+    """Optuna makes dozens of objects per trial, none of them garbage; collection would double the time."""
     enabled = gc.isenabled()
     gc.disable()
     try:

@@ -1,4 +1,4 @@
-"""Hard limits of a search: what is over one is never trained."""
+"""Hard limits of a search: a backbone over a limit is never trained."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -6,7 +6,7 @@ from functools import cached_property
 
 from autobert_zero import cost
 from autobert_zero.encoder_config import EncoderConfig
-from autobert_zero.errors import UserError
+from autobert_zero.errors import UserError, counted
 from autobert_zero.search.config import LimitsConfig
 from autobert_zero.space import (
     KERNELS,
@@ -20,22 +20,21 @@ from autobert_zero.space import (
 from autobert_zero.space.formula import parse_formula
 
 CHEAP_ATTENTIONS = ("Q + K", "cosine(Q, K) @ Q", "Q @ K.T @ Q", "Q @ (Q.T @ K)")
-"""Among the cheapest graphs: two inputs, which is the fewest, and as few operations as mix tokens or not."""
-
+"""The cheapest graphs: the minimum of two inputs, and as few operations as possible, mixing tokens or not."""
 
 ROUNDING = 1e-9
-"""Relative error that sums of latencies may have: they depend on the order of the layers."""
+"""Relative error of sums of latencies, which depend on the order of the layers."""
 
 
 @dataclass(frozen=True)
 class Costs:
-    """What the costs of a backbone are functions of.
+    """Computes the costs of backbones.
 
     Attributes:
         sizes: Sizes of the model.
         tokens: Length of the sequence that FLOPs are counted over.
-        latency: Milliseconds of the forward pass of a layer in canonical form, measured; None where no run
-            needs it.
+        latency: Measures the milliseconds of the forward pass of a layer in canonical form; None if the run
+            does not need it.
     """
 
     sizes: EncoderConfig
@@ -43,7 +42,7 @@ class Costs:
     latency: Callable[[Layer], float] | None = None
 
     def functions(self) -> dict[str, Callable[[Backbone], float]]:
-        """Each cost by the name that it has in the metrics of a trial, the cheapest to compute first."""
+        """Each cost by its name in the metrics of a trial, the cheapest to compute first."""
         functions: dict[str, Callable[[Backbone], float]] = {
             "parameters": lambda backbone: cost.parameters(backbone, self.sizes),
             "flops": lambda backbone: cost.flops(backbone, self.sizes, self.tokens),
@@ -64,14 +63,14 @@ class _Limit:
 
     Attributes:
         cost: Name of the cost that it bounds.
-        key: The setting.
-        most: The greatest value.
+        key: Name of the setting.
+        maximum: Maximum value of the cost.
         text: The setting with its value.
     """
 
     cost: str
     key: str
-    most: float
+    maximum: float
     text: str
 
 
@@ -80,9 +79,9 @@ class Limits:
     """The limits of a run.
 
     Attributes:
-        config: The most of each cost.
-        costs: How to find them.
-        teacher: Backbone of the model that a search starts from, which a speedup is relative to.
+        config: Settings of the limits.
+        costs: Computes the costs.
+        teacher: Backbone of the model that a search starts from; a speed-up is relative to it.
     """
 
     config: LimitsConfig
@@ -90,17 +89,17 @@ class Limits:
     teacher: Backbone | None = None
 
     def refusal(self, backbone: CanonicalBackbone) -> str | None:
-        """Which limit a backbone is over; None: it is within all."""
+        """The limit that a backbone exceeds, in words; None: it is within all limits."""
         for limit in self._all:
             value = self.costs.functions()[limit.cost](backbone)
-            if value > limit.most:
+            if value > limit.maximum:
                 return f"{_show(limit.cost, value)}, more than {limit.text}"
         return None
 
     def within(self, space: Space) -> Space:
-        """The space without the depths of which no stack of one cheap layer is within the limits.
+        """The space without the depths at which no stack of one cheap layer is within the limits.
 
-        Known backbones belong to a depth: they are left out where the greatest one is.
+        Known backbones have the greatest depth: they are left out if that is.
         """
         depths = [depth for depth in space.depths if not all(map(self.refusal, _cheap_stacks(space, depth)))]
         deepest = max(depths, default=space.layers)
@@ -109,19 +108,18 @@ class Limits:
     def check(self, space: Space, first: Sequence[Backbone] = ()) -> None:
         """Checks that the limits leave something to search.
 
-        Costs add up over the layers, so the least of a backbone is that of the cheapest layer, as often as
-        the least depth has layers.
+        Costs add up over the layers, so the minimum is that of the cheapest layer times the least depth.
 
         Raises:
-            UserError: No backbone of the space is within a limit, or within all of them, or one of the
-                user's is over one.
+            UserError: No backbone of the space is within one limit, or within all of them, or a backbone of
+                the user exceeds one.
         """
         depth = space.depths[0]
         stacks = _cheap_stacks(space, depth)
         for limit in self._all:
             least = min(map(self.costs.functions()[limit.cost], stacks))
-            if least > limit.most:
-                layers = f"{depth} layer{'s' if depth > 1 else ''}"
+            if least > limit.maximum:
+                layers = counted(depth, "layer")
                 if limit.key == _SPEEDUP:
                     raise UserError(
                         f"{limit.text} cannot be met: the least of {layers} of this width is "
@@ -151,14 +149,14 @@ class Limits:
         """The limits that are set, the cheapest to compute first."""
         values = {name: getattr(self.config, key.removeprefix("limits.")) for name, key in _LIMITS.items()}
         limits = [
-            _Limit(name, _LIMITS[name], most, f"{_LIMITS[name]} = {most:,}")
-            for name, most in values.items()
-            if most is not None
+            _Limit(name, _LIMITS[name], maximum, f"{_LIMITS[name]} = {maximum:,}")
+            for name, maximum in values.items()
+            if maximum is not None
         ]
         if (speedup := self.config.min_speedup) is not None:
-            most = self.teacher_ms / speedup * (1 + ROUNDING)
-            text = f"{_SPEEDUP} = {speedup:g} ({most:.3g} of {self.teacher_ms:.3g} ms)"
-            limits.append(_Limit("latency_ms", _SPEEDUP, most, text))
+            maximum = self.teacher_ms / speedup * (1 + ROUNDING)
+            text = f"{_SPEEDUP} = {speedup:g} ({maximum:.3g} of {self.teacher_ms:.3g} ms)"
+            limits.append(_Limit("latency_ms", _SPEEDUP, maximum, text))
         return limits
 
 
@@ -182,7 +180,7 @@ def _cheap_stacks(space: Space, depth: int) -> list[CanonicalBackbone]:
 
 
 def _cheap_layers(space: Space) -> list[Layer]:
-    """Layers of which one is the cheapest of the space, by any cost."""
+    """Layers among which is the cheapest of the space, by any cost."""
     attentions = [Attention(parse_formula(formula)).canonical() for formula in CHEAP_ATTENTIONS]
     layers: list[Layer] = []
     if space.attention_share > 0:

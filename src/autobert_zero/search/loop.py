@@ -1,4 +1,4 @@
-"""The search itself: proposals in, outcomes recorded, until the budget is spent. It needs no training.
+"""The search loop: proposals are evaluated and recorded until the budget is spent. It trains nothing itself.
 
 search = Search(make_strategy(space, 0, StrategyConfig()), ToyEvaluator(target), MemoryHistory())
 best = ranked(search.run(1000))[0]
@@ -17,17 +17,17 @@ from autobert_zero.space import Backbone
 
 
 class Recorder(Protocol):
-    """Where trials are recorded, for example `search.history.History`."""
+    """Records trials, for example `search.history.History`."""
 
     def load(self) -> list[Trial]:
-        """Reads all trials so far."""
+        """Returns all trials so far."""
 
     def append(self, trial: Trial) -> None:
         """Records the next trial."""
 
 
 class MemoryHistory:
-    """A history that lasts as long as the process.
+    """A history in memory.
 
     Args:
         trials: Trials of an earlier search, which is continued.
@@ -37,22 +37,20 @@ class MemoryHistory:
         self._trials = list(trials)
 
     def load(self) -> list[Trial]:
-        """Returns all trials so far."""
         return list(self._trials)
 
     def append(self, trial: Trial) -> None:
-        """Keeps the next trial."""
         self._trials.append(trial)
 
 
 class Observer:
-    """Sees what happens in a search; this one takes no notice."""
+    """Observes a search; this base class ignores everything."""
 
     def begin(self, trials: Sequence[Trial]) -> None:
         """Called with the trials so far, before the first new one."""
 
     def candidate(self, trial: Trial, count: int, budget: int) -> None:
-        """Called with every new trial, the number of trials with it, and the number that there will be."""
+        """Called with every new trial, the number of trials including it, and the budget."""
 
     def say(self, text: str) -> None:
         """Called with a line for the user."""
@@ -60,18 +58,18 @@ class Observer:
 
 @dataclass
 class Search:
-    """A search from where its history stands to the end of its budget.
+    """A search, from the end of its history to the end of its budget.
 
     Attributes:
-        strategy: New; every recorded trial is passed to it.
-        evaluator: Scores.
-        history: What is recorded, and where the rest will be.
-        costs: What a backbone costs, by name; part of the metrics of every trial.
-        function: Names the function that a backbone computes. Of those that compute the same one only the
-            first is evaluated.
-        together: How many proposals are asked for at once where the strategy allows it.
-        observer: Sees what happens.
-        trials: The trials so far, in order; grows.
+        strategy: A new strategy; every recorded trial is passed to it.
+        evaluator: Scores candidates.
+        history: Holds the recorded trials, and records new ones.
+        costs: Costs of a backbone by name; part of the metrics of every trial.
+        function: Identifies the function that a backbone computes. Of backbones that compute the same
+            function only the first is evaluated.
+        together: Number of proposals that are asked for at once, if the strategy allows it.
+        observer: Observes the search.
+        trials: The trials so far, in order.
     """
 
     strategy: Strategy
@@ -90,7 +88,7 @@ class Search:
         self.trials = self.history.load()
 
     def run(self, budget: int) -> list[Trial]:
-        """Goes on until there are `budget` trials, or until the space is exhausted.
+        """Continues until there are `budget` trials, or until the space is exhausted.
 
         Returns:
             All trials, in order.
@@ -112,12 +110,12 @@ class Search:
             for proposal, outcome in zip(proposals, outcomes, strict=True):
                 metrics = {**self.costs(proposal.backbone), **outcome.metrics}
                 trial = Trial(proposal, replace(outcome, metrics=metrics), rescored)
-                rescored = {}  # belongs to the first of the batch, which it came before
+                rescored = {}  # belongs to the first trial of the batch
                 self._take(trial, budget)
         return self.trials
 
     def _restore(self) -> None:
-        """Replays the recorded trials; those that the evaluator does not know are to be evaluated again."""
+        """Replays the recorded trials; those that the evaluator's state lacks will be evaluated again."""
         known = self.evaluator.restore(self.trials)
         self._recorded = {trial.proposal.number: trial for trial in self.trials[known:]}
         del self.trials[known:]
@@ -129,7 +127,7 @@ class Search:
         self._restored = True
 
     def _ask(self, room: int) -> list[Proposal]:
-        """The next proposals that start from one state; none where the space is exhausted."""
+        """The next proposals, which start from one state; none if the space is exhausted."""
         proposals: list[Proposal] = []
         for _ in range(min(self.together, self.strategy.independent(), room)):
             try:
@@ -140,7 +138,7 @@ class Search:
         return proposals
 
     def _evaluate(self, proposals: Sequence[Proposal], rescored: Mapping[int, float]) -> list[Outcome]:
-        """Evaluates those that have no twin; the others have the outcome of theirs."""
+        """Evaluates the proposals without a twin; the others get the outcomes of their twins."""
         twins = [self._twin_of(proposal) for proposal in proposals]
         fresh = [proposal for proposal, twin in zip(proposals, twins, strict=True) if twin is None]
         evaluated = iter(self.evaluator.evaluate(fresh, self.trials))
@@ -156,12 +154,12 @@ class Search:
         return outcomes
 
     def _twin_of(self, proposal: Proposal) -> int | None:
-        """Number of the first proposal that computes the same function, if that was another."""
+        """Number of the first proposal that computes the same function, if it is another one."""
         number = self._first.setdefault(self.function(proposal.backbone), proposal.number)
         return None if number == proposal.number else number
 
     def _take(self, trial: Trial, budget: int) -> None:
-        """Records a trial unless it is, and tells it."""
+        """Records a trial, unless it is recorded already, and passes it to the strategy."""
         recorded = self._recorded.get(trial.proposal.number)
         if recorded is None:
             self.history.append(trial)

@@ -1,4 +1,4 @@
-"""Trials as Optuna stores them."""
+"""Converts trials to and from Optuna's."""
 
 import json
 from collections.abc import Sequence
@@ -20,15 +20,15 @@ _KIND = CategoricalDistribution(LAYER_KINDS)
 
 
 class HistoryError(UserError):
-    """A study that is damaged or not of a search."""
+    """A study that is damaged or that no search wrote."""
 
 
 def to_optuna(trial: Trial, costs: Sequence[str] = ()) -> FrozenTrial:
-    """The trial for Optuna: score and costs are values, the kinds of layers parameters, the rest attributes.
+    """Converts a trial: score and costs become values, kinds of layers parameters, the rest attributes.
 
     Args:
-        trial: The trial.
-        costs: Names of the metrics that are further values.
+        trial: The trial to convert.
+        costs: Names of the metrics that become further values.
     """
     proposal, outcome = trial.proposal, trial.outcome
     state = _STATES.get(outcome.status, TrialState.FAIL)
@@ -38,7 +38,7 @@ def to_optuna(trial: Trial, costs: Sequence[str] = ()) -> FrozenTrial:
         if name.startswith(RUNG)
     }
     attributes: dict[str, Any] = {
-        **outcome.metrics,  # each as a number of its own, which Optuna's tools can plot
+        **outcome.metrics,  # each as a separate number, which Optuna's tools can plot
         "backbone": proposal.backbone.to_list(),
         "key": proposal.backbone.key(),
         "round": proposal.round,
@@ -65,7 +65,7 @@ def to_optuna(trial: Trial, costs: Sequence[str] = ()) -> FrozenTrial:
         distributions={f"layer {index:02}": _KIND for index in range(1, len(proposal.backbone.layers) + 1)},
         user_attrs=json.loads(json.dumps(attributes)),
     )
-    # Recorded when its batch has ended: the difference is what counts.
+    # It is recorded when its batch has ended: only the difference is meaningful.
     frozen.datetime_start = now - timedelta(seconds=outcome.seconds)
     frozen.datetime_complete = now
     return frozen
@@ -81,12 +81,12 @@ def from_optuna(frozen: FrozenTrial) -> Trial:
     try:
         proposal = Proposal(
             number=frozen.number,
-            # As recorded: of an earlier version it may have had another canonical form.
+            # As recorded: an earlier version may have had another canonical form.
             backbone=CanonicalBackbone(Backbone.from_list(attributes["backbone"])),
             round=attributes["round"],
             parent=attributes["parent"],
             mutations=tuple(attributes["mutations"]),
-            repeats=attributes.get("repeats", 0),  # studies of earlier versions know neither, nor same_as
+            repeats=attributes.get("repeats", 0),  # studies of earlier versions lack both, and same_as
             rejected=attributes.get("rejected", 0),
         )
         outcome = Outcome(

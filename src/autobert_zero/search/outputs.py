@@ -1,4 +1,4 @@
-"""The files of a run folder that people read."""
+"""Writes the files of a run folder that people read."""
 
 import csv
 import json
@@ -28,7 +28,7 @@ _COLUMNS = (
 
 
 def write_leaderboard(path: Path, trials: Sequence[Trial], sizes: EncoderConfig, tokens: int) -> None:
-    """Writes one row per candidate: the scored ones best first, then those that failed."""
+    """Writes one row per candidate: the scored ones, best first, then the failed ones."""
     newest = newest_scores(trials)
     best_first = ranked(trials)
     failed = [trial for trial in trials if trial.outcome.status is not Status.COMPLETE]
@@ -94,7 +94,7 @@ def read_winner(run: Path) -> tuple[dict[str, Any], Backbone]:
 
 
 NOISE = 0.06
-"""A difference of two losses, in nats, below which one seed each says nothing.
+"""Difference of two losses, in nats, that is within the noise of one seed each.
 
 Over three seeds the loss of one backbone has a standard deviation of 0.02 (BERT, hybrid, convolutions, see
 docs/results.md): 95 % of the differences between equal models are below 2 * sqrt(2) * 0.02.
@@ -102,7 +102,7 @@ docs/results.md): 95 % of the differences between equal models are below 2 * sqr
 
 
 def verdict(summary: Mapping[str, Any]) -> str:
-    """Who is ahead by how much, and what of it is more than noise, in a few sentences."""
+    """The leads over the opponents, and which of them exceed the noise, in a few sentences."""
     if "teacher" in summary:
         return student_verdict(summary, LABELS)
     found = summary["best"]["val_loss"]
@@ -132,7 +132,7 @@ def verdict(summary: Mapping[str, Any]) -> str:
 
 
 def _against_the_strongest(summary: Mapping[str, Any], gains: Mapping[str, float]) -> str:
-    """How the found backbone does against the opponent with the lowest loss."""
+    """The comparison of the found backbone with the opponent that has the lowest loss."""
     name = min(gains, key=gains.__getitem__)
     text = f"Against its strongest opponent, {LABELS[name]}, the found backbone has a held-out loss "
     text += f"{_lead(gains[name])} at equal tokens"
@@ -147,7 +147,7 @@ def _lead(gain: float) -> str:
 
 
 def compared(summary: Mapping[str, Any]) -> list[str]:
-    """The names of the models that a summary compares, the found one first."""
+    """Names of the models that a summary compares, the found one first."""
     return [name for name in LABELS if name in summary]
 
 
@@ -161,8 +161,7 @@ LABELS = {
     "convolution": "convolutions only",
     **STUDENT_LABELS,
 }
-"""What the models of the comparison are called, by their names in the summary."""
-
+"""Labels of the models of the comparison, by their names in the summary."""
 
 _NOTES = (
     "All were trained from scratch at the same depth, width, tokens and batches; the loss is measured on "
@@ -170,11 +169,11 @@ _NOTES = (
     "training, measured alone; at equal time each opponent had as long as the found backbone.",
     "Screening of the finalists, from scratch, chosen by validation loss:",
 )
-"""How the comparison was made, and how finalists were chosen."""
+"""Notes on how the comparison was made, and on how finalists were chosen."""
 
 
 def summary_markdown(summary: Mapping[str, Any]) -> str:
-    """The summary for people."""
+    """The summary as Markdown."""
     how, screening = _NOTES if "teacher" not in summary else student_notes(summary)
     lines = [
         "# Search summary",
@@ -210,7 +209,7 @@ def summary_markdown(summary: Mapping[str, Any]) -> str:
 
 
 def comparison_table(summary: Mapping[str, Any]) -> list[str]:
-    """The found backbone and its opponents as the lines of a Markdown table."""
+    """The found backbone and its opponents as lines of a Markdown table."""
     if "teacher" in summary:
         return student_table(summary, LABELS)
     lines = [

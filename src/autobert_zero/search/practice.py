@@ -11,11 +11,11 @@ from autobert_zero.space import KERNELS, Attention, Backbone, Convolution, Layer
 class Rotation:
     """Backbones for a warm-up that trains all kinds of layers equally long at every position.
 
-    The kinds are the known layers of the space, every kernel and, where the space samples attentions, a
-    random one.
+    The kinds are the known layers of the space, every kernel and, if the space samples attentions, a random
+    attention.
 
     Args:
-        space: With known backbones.
+        space: The space, with known backbones.
         random: Chooses among kinds that were trained equally long.
     """
 
@@ -29,12 +29,12 @@ class Rotation:
         self._drawn: list[Layer | None] = []
 
     def draw(self) -> Backbone:
-        """A backbone of the least trained kind at every position."""
+        """A backbone with the least trained kind at every position."""
         self._drawn = [self._least(steps) for steps in self.steps]
         return Backbone(tuple(self._sampled() if kind is None else kind for kind in self._drawn)).canonical()
 
     def trained(self, steps: int) -> None:
-        """Notes that the last backbone was trained."""
+        """Records that the last backbone was trained for the given number of steps."""
         for kind, counts in zip(self._drawn, self.steps, strict=True):
             counts[kind] += steps
 
@@ -47,19 +47,19 @@ class Rotation:
 
 
 def warmup_layers(space: Space) -> list[Layer]:
-    """The different attentions of a space's known backbones, and every convolution."""
+    """The distinct attentions of a space's known backbones, and every convolution."""
     return [*space.known_attentions, *(Convolution(kernel) for kernel in KERNELS)]
 
 
 def due(trials: Sequence[Trial], contenders: Sequence[Trial], after: int) -> list[Trial]:
-    """Which candidates are trained again, before parents are chosen: those of a bank that has moved far.
+    """The candidates to train again before parents are chosen, because the bank has moved far since.
 
-    Whether an earlier one was trained again is not recorded: it follows from the history by this rule.
+    Earlier trainings of this kind are not recorded: they follow from the history by this rule.
 
     Args:
-        trials: So far.
+        trials: All trials so far.
         contenders: Trials that may become parents.
-        after: Number of candidates after whose training the bank has moved far; 0: it never has.
+        after: Number of trained candidates after which the bank has moved far; 0: nothing is trained again.
 
     Returns:
         Contenders, and completed candidates that the search was given, that were last trained at least

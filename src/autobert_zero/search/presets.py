@@ -16,7 +16,7 @@ _MODERN_TRUNK = {"norm": "pre", "feed_forward_kind": "geglu", "positions": "none
 
 
 def demo() -> SearchConfig:
-    """What `make search` runs: the whole system in about ten minutes on two cores."""
+    """The preset of `make search`: the whole system in about ten minutes on two cores."""
     return SearchConfig(
         model=SearchModelConfig(**_MODERN_TRUNK),
         space=_MODERN_SPACE,
@@ -35,7 +35,7 @@ def demo() -> SearchConfig:
 
 
 def small() -> SearchConfig:
-    """About two hours on two cores; give it a corpus of tens of megabytes."""
+    """About two hours on two cores, for a corpus of tens of megabytes."""
     return SearchConfig(
         data=DataConfig(vocab_size=8192),
         model=SearchModelConfig(**_MODERN_TRUNK),

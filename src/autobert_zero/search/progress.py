@@ -1,4 +1,4 @@
-"""What a person sees while a search runs."""
+"""The progress display of a search."""
 
 from collections import Counter, deque
 from collections.abc import Iterable, Sequence
@@ -15,18 +15,18 @@ from autobert_zero.search.loop import Observer
 from autobert_zero.search.trial import Status, Trial
 
 _LAST = 5
-_AROUND = 13  # lines of the terminal that are not for the best backbone: the rest of the view, the bars
+_AROUND = 13  # lines of the terminal that the rest of the view and the bars take
 
 
 class RunProgress(Bars, Observer):
     """Progress bars, and one line per candidate.
 
     On a terminal the best so far, the counts and the last candidates stay in view above the bars, and only
-    the lines of those that were the best so far are printed.
+    candidates that set a new best are printed permanently.
 
     Args:
         console: Console that is written to.
-        quiet: Prints nothing at all.
+        quiet: Whether to print nothing at all.
     """
 
     def __init__(self, console: Console, quiet: bool = False) -> None:
@@ -44,21 +44,21 @@ class RunProgress(Bars, Observer):
             self._board.close()
 
     def log(self, board: Board | None) -> None:
-        """Sets where figures of candidates go; None: nowhere."""
+        """Sets the board that logs the figures of candidates; None: no logs."""
         self._board = board
 
     def begin(self, trials: Sequence[Trial]) -> None:
-        """Takes up a run after its trials so far."""
+        """Continues a run after its trials so far."""
         for trial in trials:
             self._note(trial)
 
     @property
     def best(self) -> str:
-        """The best score so far in words; nothing without one."""
+        """The best score so far in words; empty if there is none."""
         return "" if self._best is None else f"best {self._best.outcome.score:.4f}"
 
     def candidate(self, trial: Trial, count: int, budget: int) -> None:
-        """Shows a candidate, and how many there are of how many."""
+        """Shows a candidate, and the progress of the search."""
         self._note(trial)
         outcome, leads = trial.outcome, self._best is trial
         if outcome.status is Status.COMPLETE and outcome.score is not None:
@@ -81,7 +81,7 @@ class RunProgress(Bars, Observer):
             self._board.write(trial)
 
     def above(self) -> Iterable[RenderableType]:
-        """The best so far with its layers, the counts, the last candidates."""
+        """The best so far with its layers, the counts, and the last candidates."""
         if not self._counts:
             return
         lines = []

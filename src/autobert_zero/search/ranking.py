@@ -1,4 +1,4 @@
-"""The newest score of every trial, and the order that they give."""
+"""The newest score of every trial, and the ranking by it."""
 
 from collections.abc import Sequence
 
@@ -6,7 +6,7 @@ from autobert_zero.search.trial import Status, Trial
 
 
 def newest_scores(trials: Sequence[Trial]) -> dict[int, float]:
-    """The score of every completed trial, by number: the newest, where it was scored again."""
+    """The newest score of every completed trial, by number."""
     newest: dict[int, float] = {}
     for trial in trials:
         newest.update(trial.rescored)

@@ -1,4 +1,4 @@
-"""Optuna's storages: the file of a run folder, a database server, or a journal; opened, read, waited for."""
+"""Opens, reads and waits for Optuna's storages: the file of a run folder, a database server, or a journal."""
 
 import sqlite3
 import time
@@ -17,14 +17,14 @@ from autobert_zero.errors import UserError
 from autobert_zero.urls import hide_password, hide_secrets
 
 Storage = str | Path
-"""A URL, or the SQLite file of a run folder, whose name no URL has to hold."""
+"""A URL, or the SQLite file of a run folder, which need not fit into a URL."""
 
 _JOURNAL = "journal:///"
 _PATIENCE = 300.0
-"""Seconds in which a storage that stopped may come back."""
+"""Seconds to wait for a storage that does not answer."""
 
 _LONGEST_PAUSE = 15.0
-"""Seconds between two attempts."""
+"""Maximum number of seconds between two attempts."""
 
 T = TypeVar("T")
 
@@ -63,13 +63,13 @@ def open_storage(storage: Storage) -> BaseStorage:
             f"the storage {storage} is in memory, where the history would end with the process; name a file: "
             "sqlite:///FILE"
         )
-    # A connection that a restarted server has dropped is noticed and made again.
+    # A connection that a restarted server has dropped is detected and opened again.
     engine: dict[str, Any] = {} if storage.startswith("sqlite") else {"pool_pre_ping": True}
     return RDBStorage(storage, engine_kwargs=engine)
 
 
 def open_to_read(storage: Storage) -> BaseStorage:
-    """Opens a storage that holds studies already; nothing is created.
+    """Opens a storage with existing studies; nothing is created.
 
     Raises:
         StorageError: There is no such file, or no study in the database.
@@ -107,15 +107,15 @@ def _sqlite_file(url: str) -> str | None:
 
 
 def persistently(work: Callable[[], T], storage: Storage, say: Callable[[str], None]) -> T:
-    """Does work on a storage; where it does not answer, tries again for minutes.
+    """Does work on a storage, and tries again for some minutes if the storage does not answer.
 
     Args:
-        work: May be called again after it failed.
+        work: The work; it may be called again after it failed.
         storage: The storage, for messages.
         say: Called with a line for the user.
 
     Raises:
-        StorageError: It did not come back.
+        StorageError: The storage still does not answer.
     """
     end, pause, failed = time.monotonic() + _PATIENCE, 1.0, False
     while True:
@@ -145,14 +145,14 @@ def persistently(work: Callable[[], T], storage: Storage, say: Callable[[str], N
 
 
 def _temporary(error: BaseException, storage: Storage) -> bool:
-    """Whether an error may pass: a server that is away, a database that another process has locked."""
+    """Whether an error may pass: an unreachable server, or a database that another process has locked."""
     causes: list[BaseException] = []
     cause: BaseException | None = error
     while cause is not None and cause not in causes:
         causes.append(cause)
         cause = cause.__cause__ or cause.__context__
     if isinstance(storage, Path) or storage.startswith(("sqlite", _JOURNAL)):
-        # Beside a lock, what a file's database raises is about the file: full, damaged, gone.
+        # All other errors of a file's database are about the file: full, damaged, gone.
         return any(isinstance(each, OperationalError) and "locked" in str(each) for each in causes)
     network = (OperationalError, InterfaceError, ConnectionError, TimeoutError)
     return any(

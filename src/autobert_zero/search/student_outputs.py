@@ -1,4 +1,4 @@
-"""The summary of a search from a model, for people."""
+"""The texts and tables of the summary of a search from a model."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -8,15 +8,15 @@ STUDENT_LABELS = {
     "first-half": "the first half of the model's layers",
     "teacher-layers": "the model's layers, evenly",
 }
-"""What the opponents are called that only a search from a model has."""
+"""Labels of the opponents that only a search from a model has."""
 
 
 def student_verdict(summary: Mapping[str, Any], labels: Mapping[str, str]) -> str:
-    """How fast and how close to its teacher the found student is, and which opponents are closer.
+    """The speed of the found student, its distance to the teacher, and how the opponents compare.
 
     Args:
         summary: Summary of the run.
-        labels: What the models are called, by their names in the summary.
+        labels: Labels of the models, by their names in the summary.
     """
     best, teacher = summary["best"], summary["teacher"]
     if best["status"] != "complete":
@@ -44,7 +44,7 @@ def student_verdict(summary: Mapping[str, Any], labels: Mapping[str, str]) -> st
 
 
 def student_table(summary: Mapping[str, Any], labels: Mapping[str, str]) -> list[str]:
-    """The teacher, the found student and its opponents as the lines of a Markdown table."""
+    """The teacher, the found student and its opponents as lines of a Markdown table."""
     teacher = summary["teacher"]
     lines = [
         "| model | distillation loss | cosine | ms of the layers | speedup | parameters | layers |",
@@ -65,7 +65,7 @@ def student_table(summary: Mapping[str, Any], labels: Mapping[str, str]) -> list
 
 
 def student_notes(summary: Mapping[str, Any]) -> tuple[str, str]:
-    """How the comparison was made, and how finalists were chosen, for the summary."""
+    """Notes for the summary on how the comparison was made, and on how finalists were chosen."""
     return (
         f"All were distilled from {summary['teacher']['model']} with the same text, tokens and losses. They "
         "start from the same shared weights, except for the first half of the layers, which starts from the "

@@ -1,4 +1,4 @@
-"""A toy evaluator with a known optimum: a search over 10,000 candidates in seconds, without training."""
+"""A toy evaluator with a known optimum: it searches 10,000 candidates in seconds, without training."""
 
 from collections import Counter
 
@@ -8,10 +8,10 @@ from autobert_zero.space import Attention, Backbone, Layer
 
 
 class ToyEvaluator(IndependentEvaluator):
-    """Scores a backbone by how much its layers resemble those of a target; 1 at the target, the optimum.
+    """Scores a backbone by how much its layers resemble those of a target; the optimum is 1, at the target.
 
     Args:
-        target: In canonical form.
+        target: The target, in canonical form.
     """
 
     def __init__(self, target: Backbone) -> None:
@@ -31,7 +31,7 @@ def _likeness(own: Layer, wanted: Layer) -> float:
     if type(own) is not type(wanted):
         return 0.0
     if isinstance(own, Attention) and isinstance(wanted, Attention):
-        # Shared sub-expressions over all: the Jaccard index of the multisets.
+        # The Jaccard index of the multisets of sub-expressions.
         mine = Counter(node.code for node in own.graph.root.walk())
         theirs = Counter(node.code for node in wanted.graph.root.walk())
         return 0.2 + 0.8 * (mine & theirs).total() / (mine | theirs).total()

@@ -1,4 +1,4 @@
-"""What a strategy proposes and what comes of it."""
+"""Proposals of a strategy, their outcomes, and both as trials."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -8,7 +8,7 @@ from autobert_zero.space import CanonicalBackbone
 
 GIVEN = "given by the user"
 KNOWN = "known"
-"""How the mutations of a backbone begin that the search was given: by the user, or by its space."""
+"""Start of the mutations of a backbone that the search was given, by the user or by its space."""
 
 
 class Status(StrEnum):
@@ -25,13 +25,13 @@ class Proposal:
     """A candidate to evaluate.
 
     Attributes:
-        number: Counts the trials of a run from 0.
-        backbone: What to evaluate.
-        round: Trials of one round do not depend on each other; round 0 is the first population.
-        parent: Number of the trial it was mutated from, if any.
-        mutations: What was changed, for people.
-        repeats: Draws that were thrown away because they had been proposed before.
-        rejected: Draws that were thrown away because they were over a limit of the run.
+        number: Number of the trial, from 0.
+        backbone: The backbone to evaluate.
+        round: Number of the round; its trials do not depend on each other. Round 0 is the first population.
+        parent: Number of the trial that it was mutated from, if any.
+        mutations: Descriptions of the changes, for people.
+        repeats: Number of draws that were discarded because they had been proposed before.
+        rejected: Number of draws that were discarded because they exceeded a limit of the run.
     """
 
     number: int
@@ -57,8 +57,8 @@ class Outcome:
         score: Higher is better.
         reason: Why there is no score.
         metrics: Further figures, by name.
-        seconds: What the evaluation took.
-        same_as: Number of the trial that computes the same function and whose outcome this is.
+        seconds: Duration of the evaluation.
+        same_as: Number of the trial that computes the same function, whose outcome this is.
 
     Raises:
         ValueError: COMPLETE without a finite score.
@@ -82,10 +82,10 @@ class Trial:
     """A proposal with its outcome.
 
     Attributes:
-        proposal: What was evaluated.
-        outcome: Its result.
-        rescored: Fresh scores of earlier trials, by number, which the strategy was told just before it
-            made this proposal; replaying a history repeats them.
+        proposal: The evaluated proposal.
+        outcome: Its outcome.
+        rescored: New scores of earlier trials, by number, that the strategy received just before it made
+            this proposal; replaying a history repeats them.
     """
 
     proposal: Proposal

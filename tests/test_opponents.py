@@ -4,7 +4,7 @@ import pytest
 
 from autobert_zero.space import SETS, Backbone, Convolution, Space
 from autobert_zero.zoo import STACKS, known_backbones, known_layers, opponents
-from autobert_zero.zoo.opponents import BERTS_TRUNK, GATED_CONVOLUTION, ROTARY, operations
+from autobert_zero.zoo.opponents import BERTS_TRUNK, GATED_CONVOLUTION, ROTARY
 
 PAPER, MODERN = (Space(4, primitives=SETS[name]) for name in ("paper", "modern"))
 
@@ -32,7 +32,7 @@ def test_opponents_of_the_modern_space() -> None:
 @pytest.mark.parametrize("space", [PAPER, MODERN])
 def test_what_is_known_is_in_the_space_and_different(space: Space) -> None:
     layers = known_layers(space.primitives)
-    assert all(operations(layer) <= set(space.primitives) for layer in layers.values())
+    assert all(layer.operations <= set(space.primitives) for layer in layers.values())
     backbones = known_backbones(space)
     assert len({backbone.key() for backbone in backbones.values()}) == len(backbones)
     used = {layer for backbone in backbones.values() for layer in backbone.canonical().layers}

@@ -64,7 +64,7 @@ def search(
     folder = expanded(out)
     options = _options(folder, preset, corpus, seed, settings, resume)
     options |= {"max_params": None, "max_latency_ms": latency_ms, "storage": None, "speedup": speedup}
-    options["start"] = _source(start)
+    options["start"] = _in_home(start)
     config, first = search_settings(options | {"seed_backbone": [*map(str, seed_backbones)]})
     if not resume:
         check_new(folder)
@@ -119,8 +119,8 @@ def pretrain(
 
     folder = expanded(out)
     options = _options(folder, preset, corpus, seed, settings, resume)
-    options |= {"backbone": _source(backbone), "layers": layers}
-    config = pretrain_settings(options | {"start": _source(start)}, "pretrain")
+    options |= {"backbone": _in_home(backbone), "layers": layers}
+    config = pretrain_settings(options | {"start": _in_home(start)}, "pretrain")
     if not resume:
         check_new(folder)
     with Bars(log_console(), quiet) as progress:
@@ -207,7 +207,7 @@ def _options(
     return {
         "out": out,
         "preset": preset,
-        "corpus": _source(corpus),
+        "corpus": _in_home(corpus),
         "seed": seed,
         "set_": _assignments(settings),
         "resume": resume,
@@ -215,7 +215,7 @@ def _options(
     }
 
 
-def _source(source: Backbone | str | Path | None) -> str | None:
+def _in_home(source: Backbone | str | Path | None) -> str | None:
     return None if source is None else in_home(str(source))
 
 

@@ -45,7 +45,7 @@ def layer_cost(layer: Layer, sizes: EncoderConfig, tokens: int) -> LayerCost:
     """Costs of one layer over a sequence of the given number of tokens."""
     width, inner, biases = sizes.width, sizes.inner, sizes.biases
     up = inner if sizes.feed_forward_kind == "gelu" else 2 * inner
-    parameters = _linear(width, up, biases) + _linear(inner, width, biases) + 2 * _norm(sizes)
+    parameters = _linear(width, up, biases) + _linear(inner, width, biases) + 2 * _norm_size(sizes)
     flops = 2 * tokens * width * (up + inner)
     if isinstance(layer, Attention):
         inputs = len(layer.graph.inputs)
@@ -68,7 +68,7 @@ def parameters(backbone: Backbone, sizes: EncoderConfig, with_head: bool = True)
         sizes: Sizes and trunk.
         with_head: Whether the head that predicts tokens is counted.
     """
-    width, norm = sizes.width, _norm(sizes)
+    width, norm = sizes.width, _norm_size(sizes)
     embeddings = (sizes.vocab_size + (sizes.length_limit or 0) + sizes.token_types) * width + norm
     head = _linear(width, width, sizes.biases) + norm + sizes.vocab_size
     layers = sum(layer_cost(layer, sizes, 1).parameters for layer in backbone.layers)
@@ -85,7 +85,7 @@ def _linear(inputs: int, outputs: int, bias: bool) -> int:
     return inputs * outputs + bias * outputs
 
 
-def _norm(sizes: EncoderConfig) -> int:
+def _norm_size(sizes: EncoderConfig) -> int:
     return sizes.width * (1 + sizes.biases)
 
 

@@ -26,7 +26,7 @@ _QUEUED = 50
 
 _RUNS = 20
 _SECONDS = 2.0
-"""A measurement stops early after so long."""
+"""Seconds after which a measurement stops early."""
 
 
 def measure_backbone(
@@ -38,16 +38,7 @@ def measure_backbone(
     device: torch.device,
     precision: Precision = "fp32",
 ) -> dict[Layer, Measured]:
-    """Measures each distinct layer of the canonical form, without dropout.
-
-    Args:
-        backbone: Any backbone.
-        width: Hidden size d.
-        heads: Heads H, divides d.
-        length: Tokens in a sequence.
-        batch: Sequences in a batch.
-        device: Where.
-        precision: Number format.
+    """Measures each distinct layer of the canonical form, without dropout, on `batch` x `length` tokens.
 
     Raises:
         ValueError: The heads do not divide the width.
@@ -65,22 +56,8 @@ def measure_layer(
     device: torch.device,
     precision: Precision = "fp32",
 ) -> Measured:
-    """Builds a layer with random weights and times it.
-
-    Args:
-        layer: What to measure.
-        config: Sizes; dropout is as it says.
-        batch: Sequences.
-        tokens: In each.
-        device: Where.
-        precision: Number format.
-
-    Returns:
-        Medians of the times.
-    """
-    module = EncoderLayer(layer, config)
-    initialise(module)
-    module.to(device).train()
+    """Medians of a layer with random weights, on `batch` sequences of `tokens` tokens each."""
+    module = _random_layer(layer, config, device).train()
     x = torch.randn(batch, tokens, config.width, device=device, requires_grad=True)
     toward = torch.randn_like(x)
 
@@ -102,23 +79,15 @@ def measure_forward(
     device: torch.device,
     precision: Precision = "fp32",
 ) -> float:
-    """Builds a layer with random weights and times its forward pass, without dropout.
+    """Median seconds of the forward pass without dropout, measured as in `measure_layer`."""
+    module = _random_layer(layer, config, device).eval()
+    return _forward(module, torch.randn(batch, tokens, config.width, device=device), precision)
 
-    Args:
-        layer: What to measure.
-        config: Sizes.
-        batch: Sequences.
-        tokens: In each.
-        device: Where.
-        precision: Number format.
 
-    Returns:
-        The median in seconds.
-    """
+def _random_layer(layer: Layer, config: EncoderConfig, device: torch.device) -> EncoderLayer:
     module = EncoderLayer(layer, config)
     initialise(module)
-    module.to(device).eval()
-    return _forward(module, torch.randn(batch, tokens, config.width, device=device), precision)
+    return module.to(device)
 
 
 def _forward(module: EncoderLayer, x: Tensor, precision: Precision) -> float:
@@ -141,15 +110,15 @@ def training_memory(
 
     Args:
         backbone: The token-mixing layers.
-        config: Sizes.
-        batch: Sequences.
-        tokens: In each.
+        config: Sizes of the model.
+        batch: Number of sequences.
+        tokens: Number of tokens in each.
         with_head: Whether there is a head that predicts tokens.
-        checkpointing: Whether the inputs of layers are kept, and all else of one layer at a time only.
+        checkpointing: Whether only the inputs of layers are kept, and the rest for one layer at a time.
 
     Returns:
-        Weights, gradients and Adam's means, and what a forward pass keeps for the backward pass: measured
-        of the layers with one sequence, counted of the head.
+        Bytes of weights, gradients and Adam's means, and of what a forward pass keeps for the backward pass:
+        measured for the layers with one sequence, counted for the head.
     """
     kept = {layer: _layer_kept(layer, config, tokens) for layer in dict.fromkeys(backbone.layers)}
     logits = with_head * 2 * 4 * MASKED_SHARE * tokens * config.vocab_size
@@ -174,12 +143,8 @@ def queued_seconds(run: Callable[[], None], device: torch.device) -> float:
     """Median seconds that a card computes for a run.
 
     A layer is some twenty launches, which take longer than its kernels: a clock on the CPU, and a wait after
-    each run, would measure Python. The runs are a CUDA graph where they can be captured, are queued without
-    waiting, and events on the card take the time.
-
-    Args:
-        run: What to time.
-        device: The card.
+    each run, would measure Python. The runs are a CUDA graph if they can be captured, are queued without
+    waiting, and are timed by events on the card.
     """
     with torch.cuda.device(device):
         start = time.perf_counter()

@@ -39,7 +39,7 @@ def _lines(section: Section, indent: str) -> Iterator[str]:
             yield f"{indent}{name}:"
             yield from _lines(value, f"{indent}  ")
         else:
-            yield textwrap.indent(_yaml_setting(name, _plain(section, name)), indent)
+            yield textwrap.indent(_yaml_setting(name, _plain_value(section, name)), indent)
 
 
 def _listed_settings(section: Section, prefix: str) -> Iterator[tuple[str, str, str]]:
@@ -48,7 +48,7 @@ def _listed_settings(section: Section, prefix: str) -> Iterator[tuple[str, str, 
         if isinstance(value, Section):
             yield from _listed_settings(value, f"{prefix}{name}.")
         else:
-            yield f"{prefix}{name}", _flow(_plain(section, name)), _about(field)
+            yield f"{prefix}{name}", _flow(_plain_value(section, name)), _about(field)
             kind = next((each for each in get_args(field.annotation) if _is_section(each)), None)
             if value is None and kind is not None:
                 for inner, each in kind.model_fields.items():
@@ -84,7 +84,7 @@ def _first_line(section: Section) -> str:
     return (type(section).__doc__ or "").splitlines()[0]
 
 
-def _plain(section: Section, name: str) -> Any:
+def _plain_value(section: Section, name: str) -> Any:
     return section.model_dump(mode="json", include={name})[name]
 
 

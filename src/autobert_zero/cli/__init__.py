@@ -5,7 +5,7 @@ import sys
 import traceback
 from pathlib import Path
 
-from autobert_zero.cli import (
+from autobert_zero.cli import (  # noqa: F401 - each adds its commands to the application
     cache,
     compare,
     config,
@@ -102,21 +102,4 @@ def _of_device(error: Exception) -> str | None:
     return None
 
 
-__all__ = [
-    "app",
-    "cache",
-    "compare",
-    "config",
-    "diagnose",
-    "distil",
-    "draw",
-    "finetune",
-    "main",
-    "minimal_pairs",
-    "plan",
-    "predict",
-    "pretrain",
-    "report",
-    "search",
-    "show",
-]
+__all__ = ["app", "main"]

@@ -58,15 +58,15 @@ def settings_of(
 def teacher_of(settings: Mapping[str, Any]) -> str | None:
     """The model that the settings name to learn from; None: none, or what is no name."""
     distil = settings.get("distil")
-    return _name(distil.get("teacher")) if isinstance(distil, dict) else None
+    return _source_name(distil.get("teacher")) if isinstance(distil, dict) else None
 
 
 def start_of(settings: Mapping[str, Any]) -> str | None:
     """The model or search that the settings name to start from; None: none, or what is no name."""
-    return _name(settings.get("start"))
+    return _source_name(settings.get("start"))
 
 
-def _name(value: Any) -> str | None:
+def _source_name(value: Any) -> str | None:
     return in_home(value) if isinstance(value, str) else None
 
 

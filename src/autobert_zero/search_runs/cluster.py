@@ -61,45 +61,21 @@ def connect(address: str, gpu_share: float, report: Report) -> None:
         raise UserError(f"the Ray cluster {address} cannot be reached: {cause}{hint}") from None
 
 
-def submit(
-    function: Callable[..., Any],
-    first: tuple[Any, ...],
-    snapshot: Path | None,
-    calls: Sequence[tuple[Any, ...]],
-    number: int,
-    report: Report,
-) -> None:
-    """Sends calls to the cluster, in place of those before.
+def ask(method: str, arguments: tuple[Any, ...], report: Report) -> Any:
+    """Calls a method of the connected client: `submit`, `take` or `close`; see `_Client`.
 
     Args:
-        function: Importable on the nodes.
-        first: The arguments with which all calls begin.
-        snapshot: A file whose content, as bytes, comes after them; it is sent once.
-        calls: The other arguments of each.
-        number: PyTorch's threads for each.
+        method: Name of the method.
+        arguments: Its arguments.
         report: Unused.
     """
-    _connected().submit(function, first, snapshot, calls, number)
-
-
-def take(report: Report) -> tuple[int, Any]:
-    """Waits for any of the calls.
-
-    Returns:
-        Its index, and what it returned, or a `WorkerDied`.
-
-    Raises:
-        UserError: The cluster was lost, the nodes do not have this package, or the call raised it.
-    """
-    return _connected().take()
-
-
-def disconnect(report: Report) -> None:
-    """Leaves the cluster, and ends one that `connect` started."""
-    _connected().close()
+    assert _client is not None, "connect comes first"
+    return getattr(_client, method)(*arguments)
 
 
 class _Client:
+    """The connection of this process to a cluster; see `connect` for the arguments."""
+
     def __init__(self, address: str, gpu_share: float) -> None:
         import ray
 
@@ -114,6 +90,7 @@ class _Client:
         self._running: dict[Any, int] = {}
 
     def close(self) -> None:
+        """Leaves the cluster, and ends one that `connect` started."""
         self._ray.shutdown()
 
     def submit(
@@ -124,6 +101,15 @@ class _Client:
         calls: Sequence[tuple[Any, ...]],
         number: int,
     ) -> None:
+        """Sends calls to the cluster, in place of those before.
+
+        Args:
+            function: Function that the nodes can import.
+            first: The arguments with which all calls begin.
+            snapshot: A file whose content, as bytes, comes after them; it is sent once.
+            calls: The other arguments of each call.
+            number: Number of PyTorch's threads for each call.
+        """
         task = self._task.options(**self._needs(number))
         shared = () if snapshot is None else (self._ray.put(snapshot.read_bytes()),)
         self._running = {
@@ -137,6 +123,14 @@ class _Client:
         return {"num_cpus": min(number, self._cores)}
 
     def take(self) -> tuple[int, Any]:
+        """Waits for any of the calls.
+
+        Returns:
+            The index of the call, and what it returned, or a `WorkerDied`.
+
+        Raises:
+            UserError: The cluster was lost, the nodes do not have this package, or the call raised it.
+        """
         errors = self._ray.exceptions
         done = self._wait()
         index = self._running.pop(done)
@@ -180,11 +174,6 @@ class _Client:
 
 
 _client: _Client | None = None
-
-
-def _connected() -> _Client:
-    assert _client is not None, "connect comes first"
-    return _client
 
 
 def _on_node(number: int, function: Callable[..., Any], *arguments: Any) -> Any:

@@ -102,9 +102,9 @@ def run_diagnosis(
             "steps": steps,
             "tokens": results[whole[0]].tokens,
             "candidates": len(whole),
-            "shared_vs_scratch": _plain(correlation(now, scratch)),
-            "shared_vs_scratch_within": _plain(correlation(now, scratch, attentions)),
-            "recorded_vs_scratch": _plain(correlation(recorded, scratch)),
+            "shared_vs_scratch": _correlation_data(correlation(now, scratch)),
+            "shared_vs_scratch_within": _correlation_data(correlation(now, scratch, attentions)),
+            "recorded_vs_scratch": _correlation_data(correlation(recorded, scratch)),
             "seconds_scratch": fmean(results[place].seconds for place in whole),
             "losses": {str(sample[place].proposal.number): results[place].selection_loss for place in whole},
         }
@@ -119,8 +119,8 @@ def run_diagnosis(
     }
     found = {
         "horizons": list(horizons.values()),
-        "between_horizons": _plain(_agreement(near_losses, far_losses)),
-        "noise_ceiling": _plain(_agreement(far_losses, again)),
+        "between_horizons": _correlation_data(_agreement(near_losses, far_losses)),
+        "noise_ceiling": _correlation_data(_agreement(far_losses, again)),
         "losses_again": again,
         "seconds_shared": fmean(trial.outcome.seconds for trial in sample),
         "shared": {str(t.proposal.number): score for t, score in zip(sample, shared, strict=True)},
@@ -142,13 +142,13 @@ def diagnosis_report(found: dict[str, Any]) -> str:
         "|---|---|---|---|---|---|",
     ]
     for row in (near, far):
-        cells = " | ".join(_shown(row[key]) for key in columns)
+        cells = " | ".join(_tau_text(row[key]) for key in columns)
         lines.append(f"| {row['tokens']:,} | {row['candidates']} | {cells} | {row['seconds_scratch']:.1f} |")
     lines += [
         "",
         "Attention counts are of layers in which a token may see all others.",
-        f"The two horizons agree with each other: {_shown(found['between_horizons'])}. Two seeds of the "
-        f"farther one, the ceiling for any proxy: {_shown(found['noise_ceiling'])} "
+        f"The two horizons agree with each other: {_tau_text(found['between_horizons'])}. Two seeds of the "
+        f"farther one, the ceiling for any proxy: {_tau_text(found['noise_ceiling'])} "
         f"({len(found['losses_again'])} candidates). "
         f"A candidate under weight sharing took {found['seconds_shared']:.1f} s.",
         diagnosis_verdict(found),
@@ -178,11 +178,11 @@ def _agreement(one: Mapping[str, float], other: Mapping[str, float]) -> Correlat
     return correlation([-one[number] for number in both], [-other[number] for number in both])
 
 
-def _plain(found: Correlation | None) -> dict[str, float] | None:
+def _correlation_data(found: Correlation | None) -> dict[str, float] | None:
     return None if found is None else asdict(found)
 
 
-def _shown(found: dict[str, float] | None) -> str:
+def _tau_text(found: dict[str, float] | None) -> str:
     return "nothing to rank" if found is None else str(Correlation(**found))
 
 

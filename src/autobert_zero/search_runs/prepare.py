@@ -152,7 +152,7 @@ def _unwatched(name: str, done: int, total: int) -> None:
     pass
 
 
-def _device_of(config: SearchConfig, remote: bool) -> torch.device:
+def _training_device(config: SearchConfig, remote: bool) -> torch.device:
     try:
         device = find_device(config.device)
         resolve_precision(config.precision, device)  # a format that the device does not compute in is refused
@@ -190,7 +190,7 @@ def prepare(
         tokenizer = tokenizer or load_tokenizer(encoder.source)
     if config.deterministic:
         make_deterministic()
-    device = _device_of(config, remote)
+    device = _training_device(config, remote)
     batch = max(config.proxy.batch_size, config.final.batch_size)
     prepared = prepare_text(config.data, [(config.data.length, batch)], watch, tokenizer)
     corpus, chosen, (data,) = prepared.corpus, prepared.chosen, prepared.lengths

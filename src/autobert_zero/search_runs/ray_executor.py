@@ -49,7 +49,7 @@ class Ray(Executor):
         self._pool = WorkerPool(1, deaths=0)
         self._answers = True  # as long as no call was broken off
         try:
-            self._ask(cluster.connect, address, 0.0 if config.device == "cpu" else config.gpu_share)
+            self._call(cluster.connect, address, 0.0 if config.device == "cpu" else config.gpu_share)
         except BaseException:
             self._pool.close()
             raise
@@ -94,7 +94,7 @@ class Ray(Executor):
     def close(self) -> None:
         if self._answers:
             with suppress(UserError):  # what the search lost with the cluster, it has said
-                self._ask(cluster.disconnect)
+                self._ask("close")
         self._pool.close()
 
     def _whole(
@@ -118,12 +118,15 @@ class Ray(Executor):
     ) -> Iterator[tuple[int, Any]]:
         """Makes calls on the cluster; yields the index of each with what it returned, or a `WorkerDied`."""
         if calls:
-            self._ask(cluster.submit, function, self._setting, snapshot, calls, number)
+            self._ask("submit", function, self._setting, snapshot, calls, number)
         for _ in calls:
-            yield self._ask(cluster.take)
+            yield self._ask("take")
 
-    def _ask(self, function: Callable[..., Any], *arguments: Any) -> Any:
-        """Makes a call of `search_runs.cluster` in the process that talks to the cluster."""
+    def _ask(self, method: str, *arguments: Any) -> Any:
+        """Calls a method of the client in the process that talks to the cluster; see `cluster.ask`."""
+        return self._call(cluster.ask, method, arguments)
+
+    def _call(self, function: Callable[..., Any], *arguments: Any) -> Any:
         self._answers = False
         ((_, answer),) = self._pool.run(function, [arguments])
         if isinstance(answer, WorkerDied):

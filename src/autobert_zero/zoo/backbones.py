@@ -1,11 +1,15 @@
 """Published and reference backbones, as literals with their source."""
 
+from collections.abc import Iterator
 from itertools import chain, cycle, islice, repeat
 
-from autobert_zero.space import Attention, Backbone, Convolution, Layer, parse_formula
+from autobert_zero.space import Attention, Backbone, Convolution, parse_formula
 
 STANDARD = "softmax(scale(Q @ K.T)) @ V"
 """Scaled dot-product attention (Vaswani et al. 2017), the only layer of BERT."""
+
+LINEAR = "softmax(Q) @ (softmax(K.T) @ V)"
+"""Linear attention (Shen et al. 2021)."""
 
 _AUTOBERT_ZERO_BASE = """\
 conv 65
@@ -46,13 +50,10 @@ def lite_transformer(layers: int) -> Backbone:
     """Short range, then long range: kernels that grow with depth alternate with standard attention.
 
     Lite Transformer (Wu et al. 2020) has both as parallel branches of one layer, each on half of the
-    channels; a backbone has one mixing a layer, so here they take turns. The kernels are those of its
+    channels; a backbone has one mixing per layer, so here they take turns. The kernels are those of its
     encoder: 3, 7, 15, then 31.
     """
-    kernels = chain((3, 7, 15), repeat(31))
-    return Backbone(
-        tuple(Convolution(next(kernels)) if index % 2 == 0 else _standard() for index in range(layers))
-    )
+    return alternating(layers, chain((3, 7, 15), repeat(31)))
 
 
 def efficient_attention(layers: int) -> Backbone:
@@ -60,20 +61,17 @@ def efficient_attention(layers: int) -> Backbone:
 
     No (n, n) matrix: the cost grows linearly with the length.
     """
-    return Backbone((Attention(parse_formula("softmax(Q) @ (softmax(K.T) @ V)")),) * layers)
+    return Backbone((attention(LINEAR),) * layers)
 
 
 def bert(layers: int) -> Backbone:
     """Standard attention in every layer."""
-    return Backbone((_standard(),) * layers)
+    return Backbone((attention(STANDARD),) * layers)
 
 
 def hybrid(layers: int) -> Backbone:
     """The hand-made opponent: convolutions of 9, 7, 3, ... alternate with standard attention."""
-    kernels = cycle((9, 7, 3))
-    return Backbone(
-        tuple(Convolution(next(kernels)) if index % 2 == 0 else _standard() for index in range(layers))
-    )
+    return alternating(layers, cycle((9, 7, 3)))
 
 
 def convolution(layers: int) -> Backbone:
@@ -86,5 +84,13 @@ def _each_twice(kind: type[Attention] | type[Convolution]) -> Backbone:
     return Backbone(tuple(layer for layer in chosen for _ in range(2)))
 
 
-def _standard() -> Layer:
-    return Attention(parse_formula(STANDARD))
+def alternating(layers: int, kernels: Iterator[int], formula: str = STANDARD) -> Backbone:
+    """Convolutions of these kernels alternate with one attention, the convolutions first."""
+    return Backbone(
+        tuple(attention(formula) if index % 2 else Convolution(next(kernels)) for index in range(layers))
+    )
+
+
+def attention(formula: str) -> Attention:
+    """The attention layer of a formula."""
+    return Attention(parse_formula(formula))

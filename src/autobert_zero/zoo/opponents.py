@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 from itertools import cycle
 from typing import Any
 
-from autobert_zero.space import Attention, Backbone, Convolution, Layer, Space, parse_formula
+from autobert_zero.space import Attention, Backbone, Convolution, Space
 from autobert_zero.space.inheritance import even_places
-from autobert_zero.zoo.backbones import STANDARD, bert, convolution, hybrid
+from autobert_zero.zoo.backbones import LINEAR, STANDARD, alternating, attention, bert, convolution, hybrid
 
 ROTARY = "softmax(scale(rotary(Q) @ rotary(K).T)) @ V"
 """Attention with rotary positions (Su et al. 2021): the layer of ModernBERT (Warner et al. 2024)."""
@@ -20,9 +20,6 @@ NORMALISED_ROTARY = "softmax(amplify(cosine(rotary(Q), rotary(K)))) @ V"
 
 GATED_CONVOLUTION = "P * (previous(Q) + K + next(V))"
 """A gated convolution over three tokens whose taps are full matrices, after LFM2 (Liquid AI 2025)."""
-
-LINEAR = "softmax(Q) @ (softmax(K.T) @ V)"
-"""Linear attention (Shen et al. 2021)."""
 
 _ORDERED = {
     "rotary attention": ROTARY,
@@ -55,35 +52,30 @@ def known_layers(primitives: tuple[str, ...]) -> dict[str, Attention]:
     Where there are rotary ones, those that do not know the order of tokens by themselves are left out.
     """
     formulas = _ORDERED if "rotary" in primitives else _UNORDERED
-    layers = {name: Attention(parse_formula(formula)) for name, formula in formulas.items()}
+    layers = {name: attention(formula) for name, formula in formulas.items()}
     allowed = set(primitives)
-    return {name: layer for name, layer in layers.items() if operations(layer) <= allowed}
-
-
-def operations(layer: Layer) -> set[str]:
-    """The primitives that a layer uses."""
-    return {node.op for node in layer.graph.nodes if node.args} if isinstance(layer, Attention) else set()
+    return {name: layer for name, layer in layers.items() if layer.operations <= allowed}
 
 
 def rotary(layers: int) -> Backbone:
     """Rotary attention in every layer: in a modern trunk, ModernBERT with all layers global."""
-    return Backbone((_attention(ROTARY),) * layers)
+    return Backbone((attention(ROTARY),) * layers)
 
 
 def rotary_hybrid(layers: int) -> Backbone:
     """Convolutions of 9, 7, 3, ... alternate with rotary attention."""
-    return _alternating(layers, (9, 7, 3))
+    return alternating(layers, cycle((9, 7, 3)), ROTARY)
 
 
 def wide_hybrid(layers: int) -> Backbone:
     """Convolutions of 15, 31, ... alternate with rotary attention."""
-    return _alternating(layers, (15, 31))
+    return alternating(layers, cycle((15, 31)), ROTARY)
 
 
 def gated_convolution(layers: int) -> Backbone:
     """Two gated convolutions, then one rotary attention, and so on: about LFM2's ratio."""
     return Backbone(
-        tuple(_attention(ROTARY if index % 3 == 2 else GATED_CONVOLUTION) for index in range(layers))
+        tuple(attention(ROTARY if index % 3 == 2 else GATED_CONVOLUTION) for index in range(layers))
     )
 
 
@@ -149,14 +141,3 @@ def students(teacher: Backbone, depth: int) -> dict[str, Backbone]:
         "hybrid": Backbone(tuple(mixed)),
         "convolution": convolution(depth),
     }
-
-
-def _alternating(layers: int, kernels: tuple[int, ...]) -> Backbone:
-    chosen = cycle(kernels)
-    return Backbone(
-        tuple(Convolution(next(chosen)) if index % 2 == 0 else _attention(ROTARY) for index in range(layers))
-    )
-
-
-def _attention(formula: str) -> Attention:
-    return Attention(parse_formula(formula))

@@ -1,4 +1,4 @@
-"""The first lines of a command that takes long: what it works on, and how long it will take."""
+"""The first lines of a long command: its inputs, and an estimate of its time."""
 
 from collections.abc import Sequence
 
@@ -43,7 +43,7 @@ def _tokenizer_line(chosen: ChosenTokenizer, unknown_share: float) -> str:
 
 
 def machine_line(device: torch.device, precision: Precision) -> str:
-    """Where the models are trained, and in which number format."""
+    """The device and the number format of the trainings."""
     return f"device {describe_device(device)}; precision {resolve_precision(precision, device)}"
 
 
@@ -64,7 +64,7 @@ def model_line(layers: int, sizes: EncoderConfig) -> str:
 def estimate_line(
     parts: Sequence[TrainingStage], sizes: EncoderConfig, precision: Precision, device: torch.device
 ) -> str:
-    """How long the training will take, from a few measured steps."""
+    """The estimated time of the trainings, from a few measured steps."""
     stages = estimate_stages(parts, sizes, precision, device)
     seconds = sum(stage.seconds for stage in stages)
     steps = min(stage.speed.steps for stage in stages)

@@ -38,12 +38,12 @@ def search(
         out: The run folder: new, or with `resume` that of an earlier run. All results are in it.
         preset: `demo`, `small` or `paper`.
         corpus: A file, a folder, or a dataset on the Hub; None: the preset's.
-        seed: Of everything random; None: the preset's.
+        seed: Random seed; None: the preset's.
         settings: Any further settings, by their dotted names.
         seed_backbones: Proposed before any other.
         start: A model to search from, whose students the candidates are: a folder or a name on the Hub.
         latency_ms: Maximum latency of a candidate's layers, measured here; None: no limit.
-        speedup: How many times faster than the layers of `start` those of a candidate are at least.
+        speedup: Minimum speed-up of a candidate's layers over those of `start`.
         workers: Local processes that train candidates; 0: one per core. It changes the time, not the result.
         resume: Whether to continue the run in `out`; it keeps its settings.
         quiet: Whether to show no progress.
@@ -95,7 +95,7 @@ def pretrain(
             a file. None only with `start` or `resume`.
         preset: `demo`, `small` or `base`.
         corpus: A file, a folder, or a dataset on the Hub; None: that of a run that is named, or the preset's.
-        seed: Of everything random; None: the preset's.
+        seed: Random seed; None: the preset's.
         settings: Any further settings, by their dotted names.
         layers: Depth of a stack; None: 4.
         start: What the training starts from: a model (a folder or a name on the Hub: ours, a BERT or a

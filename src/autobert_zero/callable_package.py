@@ -21,7 +21,7 @@ class CallablePackage(ModuleType):
 
     @property
     def __signature__(self) -> inspect.Signature:
-        """What `help` and editors show."""
+        """The signature for `help` and editors."""
         return inspect.signature(self._function)
 
     @property

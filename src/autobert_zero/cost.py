@@ -10,7 +10,7 @@ _FLOPS = {"softmax": 5, "rotary": 3}
 two products and a sum of a rotation."""
 
 _VIEWS = ("transpose", "previous", "next")
-"""What moves entries and computes nothing."""
+"""Operations that move entries and compute nothing."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class LayerCost:
 
 @dataclass(frozen=True)
 class Measured:
-    """What a layer with its feed-forward block takes on some machine, for one batch.
+    """The measured cost of a layer with its feed-forward block, for one batch.
 
     Attributes:
         forward: Seconds of a forward pass.

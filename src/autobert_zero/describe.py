@@ -30,7 +30,7 @@ def describe_backbone(
         heads: Heads H, divides d.
         length: Tokens in a sequence.
         vocab_size: Tokens in the vocabulary.
-        measured: What `measure.measure_backbone` found at these sizes.
+        measured: Results of `measure.measure_backbone` at these sizes.
 
     Raises:
         UserError: The heads do not divide the width, or an operation needs another head dimension.

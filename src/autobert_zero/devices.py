@@ -1,4 +1,4 @@
-"""Where to compute: a device that was tried, and what has to be set for some of them."""
+"""Finds a device to compute on, checks it, and sets what some devices need."""
 
 import os
 from collections.abc import Iterator

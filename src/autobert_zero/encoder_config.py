@@ -32,8 +32,8 @@ class EncoderConfig:
             matrices instead of two, two thirds of it: the same number of weights.
         max_positions: Number of learned positions, the longest sequence; unused with `positions="none"`.
         token_types: Number of segments.
-        dropout: After the embeddings and after every sub-block.
-        norm_epsilon: Of the layer norms.
+        dropout: Dropout after the embeddings and after every sub-block.
+        norm_epsilon: Epsilon of the layer norms.
         norm: Layer norms after each residual sum (`post`), or before each sub-block with one more after the
             last layer (`pre`).
         feed_forward_kind: `gelu`, or `geglu`, which gates GELU with a third projection (Shazeer 2020).
@@ -41,7 +41,7 @@ class EncoderConfig:
             know the order of tokens, and no length is too long.
         biases: Whether linear layers and layer norms have biases; the language-model head's decoder always
             has one.
-        rotary_base: Of the angles of the primitive `rotary`; larger ones suit longer texts.
+        rotary_base: Base of the angles of the primitive `rotary`; larger ones suit longer texts.
 
     Raises:
         ValueError: d is not divisible by H, or a value is out of range.

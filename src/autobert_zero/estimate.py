@@ -1,4 +1,4 @@
-"""How long training takes here: a few steps are measured, the rest is counted."""
+"""Estimates the time of trainings here: a few steps are measured, the rest is computed."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from autobert_zero.training.precision import Precision
 from autobert_zero.training.speed import TrainingSpeed, training_speed
 
 _MEASURED_STEPS = 3
-"""Steps that are timed at least."""
+"""Minimum number of timed steps."""
 
 _MEASURED_TOKENS = 2048
 """Tokens of a batch that a CPU is measured with; its speed hardly depends on it, that of a GPU does."""
@@ -25,15 +25,15 @@ class TrainingStage:
     """A part of a run in which all batches are alike.
 
     Attributes:
-        name: What is done.
-        backbone: What is trained, or stands for it.
+        name: Name of the stage.
+        backbone: The trained backbone, or one that stands for it.
         length: Tokens in a sequence.
-        batch: Sequences in a batch that is computed at once.
-        sequences: Sequences in all.
+        batch: Number of sequences in a batch that is computed at once.
+        sequences: Total number of sequences.
         with_head: Whether tokens are predicted, as in pre-training; a classifier's head hardly counts.
         checkpointing: Whether only the inputs of layers are kept for the backward pass, which computes the
             rest again.
-        compile: How its steps are made faster.
+        compile: Mode of compilation of its steps.
     """
 
     name: str
@@ -47,18 +47,18 @@ class TrainingStage:
 
     @property
     def tokens(self) -> int:
-        """Tokens in all."""
+        """Total number of tokens."""
         return self.sequences * self.length
 
 
 @dataclass(frozen=True)
 class StageEstimate:
-    """What a stage takes.
+    """The estimated cost of a stage.
 
     Attributes:
-        seconds: Of training.
-        batch: Sequences of the batch that was measured.
-        speed: What was measured.
+        seconds: Seconds of training.
+        batch: Number of sequences in the measured batch.
+        speed: The measurement.
     """
 
     seconds: float
@@ -75,13 +75,13 @@ def estimate_stages(
     it would wait for launches.
 
     Args:
-        parts: Of a run.
-        sizes: Of the models.
+        parts: Stages of a run.
+        sizes: Sizes of the models.
         precision: Number format.
-        device: Where to measure.
+        device: Device to measure on.
 
     Returns:
-        What each part takes.
+        The estimate of each stage.
 
     Raises:
         RuntimeError: Not even one sequence fits into the memory of the device.

@@ -19,10 +19,10 @@ def require(what: str, extra: str, *modules: str, otherwise: str = "") -> None:
     """Checks that optional packages are installed, before any work is done.
 
     Args:
-        what: What needs them, for the message.
+        what: What needs the packages, for the message.
         extra: The extra that brings them.
-        modules: Their modules; by default all of the extra.
-        otherwise: What else can be done, for the message.
+        modules: Modules of the packages; by default all of the extra.
+        otherwise: An alternative, for the message.
 
     Raises:
         UserError: One is missing.

@@ -22,7 +22,7 @@ _FULL_TEXTS = (
     "quota exceeded",
     "file too large",
 )
-"""What safetensors, SQLite and TensorBoard say in exceptions of their own, which have no `errno`.
+"""Texts of exceptions of safetensors, SQLite and TensorBoard, which have no `errno`.
 
 SQLite calls it an I/O error where a file may not grow.
 """

@@ -1,4 +1,4 @@
-"""What a run will take, before it is started: parameters, operations, tokens, memory and time."""
+"""Plans a run before it is started: parameters, operations, tokens, memory and time."""
 
 from dataclasses import dataclass
 
@@ -20,11 +20,11 @@ class Hardware:
     """A processor.
 
     Attributes:
-        name: What it is called.
-        single: Operations a second of dense matrix products in single precision, from its data sheet.
-        half: In fp16, and in bf16 where it has that.
-        bf16: Whether it computes in bf16, and then in TF32 at half that peak.
-        utilisation: The share that training an encoder is assumed to reach.
+        name: Name of the processor.
+        single: Operations per second of dense matrix products in single precision, from its data sheet.
+        half: The same in fp16, and in bf16 if it has that.
+        bf16: Whether it computes in bf16, and in TF32 at half of that peak.
+        utilisation: Share of the peak that training an encoder is assumed to reach.
     """
 
     name: str
@@ -66,17 +66,17 @@ HARDWARE = {
 
 @dataclass(frozen=True)
 class StagePlan:
-    """What a part of a run will take.
+    """The estimated cost of a part of a run.
 
     Attributes:
-        name: Of the part.
+        name: Name of the part.
         tokens: Tokens that it processes.
         batch_size: Sequences in a batch.
         length: Tokens in a sequence.
-        flops: Operations in all.
+        flops: Total number of operations.
         memory_bytes: Peak memory of a device, as estimated.
         seconds: On all devices together.
-        measured_bytes: What the device had allocated at most, where it counts that.
+        measured_bytes: Peak memory that the device had allocated, if it counts that.
         measured_batch: Sequences in the batches that were measured.
     """
 
@@ -105,14 +105,14 @@ class StagePlan:
 
 @dataclass(frozen=True)
 class RunPlan:
-    """What a run will take.
+    """The estimated cost of a run.
 
     Attributes:
         parameters: Weights of the largest model.
-        stages: Its parts.
-        seconds: In all.
-        device_hours: Hours of one device.
-        basis: What the times follow from.
+        stages: Parts of the run.
+        seconds: Total seconds.
+        device_hours: Total device-hours.
+        basis: Basis of the times, in words.
     """
 
     parameters: int
@@ -135,7 +135,7 @@ def plan(
     precision: Precision,
     device: torch.device,
 ) -> RunPlan:
-    """Estimates what a run will take.
+    """Estimates the cost of a run.
 
     Args:
         parts: The parts of the run.
@@ -143,7 +143,7 @@ def plan(
         hardware: A name of `HARDWARE`; None measures a few steps here.
         devices: Number of devices, assumed to share the work without loss.
         precision: Number format of the measured steps.
-        device: Where to measure.
+        device: Device to measure on.
 
     Raises:
         UserError: There is no such hardware, or it does not compute in the format.

@@ -1,4 +1,4 @@
-"""The progress of something that takes long: bars on a terminal, log lines elsewhere."""
+"""The progress of long work: bars on a terminal, log lines elsewhere."""
 
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -45,7 +45,7 @@ def verbosity(level: int) -> Iterator[None]:
 
 
 def log_console() -> Console:
-    """Where progress and log lines go: the standard error, so that standard output holds results only."""
+    """The console of progress and log lines: standard error, so that standard output holds results only."""
     return Console(stderr=True, quiet=_VERBOSITY.get() < 0)
 
 
@@ -63,7 +63,7 @@ class _Stage:
 
     Attributes:
         start: When its first step was reported.
-        first: Which step that was.
+        first: Number of that step.
         logged: When it was logged last; at first its start.
         task: The bar that shows it.
     """
@@ -75,7 +75,7 @@ class _Stage:
 
 
 class Reporter(Protocol):
-    """What a long piece of work reports to, for example `Bars`."""
+    """Receives the progress of long work, for example `Bars`."""
 
     def say(self, text: str) -> None:
         """Takes a line for the user."""
@@ -91,9 +91,9 @@ class Bars:
     minute at first and every ten minutes at last.
 
     Args:
-        console: Where to print; see `log_console`.
-        quiet: Prints nothing at all, as in all but one of several processes.
-        clock: Seconds since some moment.
+        console: Console to print to; see `log_console`.
+        quiet: Whether to print nothing at all, as in all but one of several processes.
+        clock: Returns the current time in seconds.
     """
 
     def __init__(
@@ -127,7 +127,7 @@ class Bars:
             self._bars.stop()
 
     def above(self) -> Iterable[RenderableType]:
-        """What stays in view above the bars, on a terminal: here nothing."""
+        """Lines that stay in view above the bars, on a terminal; none here."""
         return ()
 
     def say(self, text: str) -> None:
@@ -139,10 +139,10 @@ class Bars:
         """Reports progress: moves the bar of this name, which is gone after the last step, or logs a line.
 
         Args:
-            name: The work.
-            done: Steps done.
-            total: Steps in all.
-            note: More to show, for example the loss.
+            name: Name of the work.
+            done: Number of steps done.
+            total: Total number of steps.
+            note: Additional text, for example the loss.
         """
         stage = self._stages.get(name)
         if stage is None:

@@ -63,7 +63,7 @@ class RunConfig(Section):
     exactly on the same kind of card; what it costs there is not measured. On a CPU it does so anyway."""
 
     BEFORE: ClassVar[Mapping[str, Any]] = {}
-    """What runs did that were started before there were these settings; later ones have saved their own."""
+    """Values of newer settings for runs that were started without them."""
 
     def to_yaml(self) -> str:
         """The config as a YAML file that `resolve` reads."""
@@ -94,11 +94,11 @@ def saved_config(kind: type[C], settings: Mapping[str, Any]) -> C:
     """The config of a run from the settings that it saved.
 
     Args:
-        kind: What it is the config of.
+        kind: Kind of config.
         settings: All of them; those that the version which saved them did not have may be missing.
 
     Raises:
-        ConfigError: As `resolve`.
+        ConfigError: The settings cannot be used, see `resolve`.
     """
     return _layered(kind, kind.BEFORE, settings)
 
@@ -122,9 +122,9 @@ def validated(kind: type[S], settings: Mapping[str, Any], source: str) -> S:
     """Checks settings, and fills in the defaults of the others.
 
     Args:
-        kind: What they are the settings of.
+        kind: Kind of section.
         settings: Nested by section.
-        source: What they are, or where they are from, for messages.
+        source: Name or origin of the settings, for messages.
 
     Raises:
         ConfigError: A key is unknown, or a value is of the wrong type or out of bounds.
@@ -140,7 +140,7 @@ def read_yaml(path: Path, kind: str = "config", *, words: bool = False) -> dict[
 
     Args:
         path: The file.
-        kind: What the file is, for messages.
+        kind: Kind of file, for messages.
         words: Take every value as the text that is written, see `parse_yaml`.
 
     Raises:

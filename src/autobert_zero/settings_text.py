@@ -61,7 +61,7 @@ def _is_section(kind: Any) -> bool:
 
 
 def _about(field: FieldInfo) -> str:
-    """What a setting means, and which values it takes."""
+    """The meaning of a setting, and its allowed values."""
     allowed = [str(each) for each in _choices(field.annotation)]
     signs = {"ge": ">=", "gt": ">", "le": "<=", "lt": "<"}
     allowed += [

@@ -20,20 +20,20 @@ Compile = Annotated[
     Literal["off", "default", "reduce-overhead", "capture"],
     BeforeValidator(lambda mode: _OF_SWITCH[mode] if isinstance(mode, bool) else mode),
 ]
-"""What makes the steps of a training faster. `capture`: a step is recorded as a CUDA graph and
+"""How the steps of a training are compiled. `capture`: a step is recorded as a CUDA graph and
 replayed with one launch, which takes milliseconds. `default`: `torch.compile` compiles the model, which takes
 tens of seconds. `reduce-overhead`: both."""
 
 
 class CorpusConfig(Section):
-    """What text, and which tokenizer: what searches and pre-trainings have in common."""
+    """Text and tokenizer, for searches and pre-trainings alike."""
 
     corpus: Source | tuple[Source, ...] = EMBEDDED
     """`kjv` (embedded), a file, a folder of files, or a dataset on the Hub; or a list of these."""
     text_column: str | None = None
-    """Which column of records is the text; None: guessed where it leaves no doubt."""
+    """Column of records that holds the text; None: guessed if it is unambiguous."""
     document: Literal["line", "paragraph", "file"] = "line"
-    """What a document is in a text file: a line, lines up to a blank one (hard-wrapped text), or the file. A
+    """A document in a text file: a line, lines up to a blank one (hard-wrapped text), or the file. A
     record is always one document."""
     tokenizer: Source | None = None
     """A tokenizer.json, a folder with one, or a name on the Hub; None: one is trained on the corpus."""
@@ -95,7 +95,7 @@ class ModelConfig(Section):
     rotary_base: float = Field(ROTARY_BASE, gt=1)
     """Base of the angles of `rotary`; larger ones suit longer texts."""
     norm_epsilon: float = Field(1e-12, gt=0)
-    """Of the layer norms; BERT's."""
+    """Epsilon of the layer norms; the default is BERT's."""
 
     @model_validator(mode="after")
     def _heads_divide_width(self) -> Self:
@@ -114,31 +114,31 @@ class ModelConfig(Section):
 TEXT_LOSSES = ("embedding", "hidden", "relations")
 """Losses of a distillation that compare texts."""
 TOKEN_LOSSES = ("logits", "masked")
-"""Those of masked tokens, which train the masked-language-model head."""
+"""Losses of masked tokens, which train the masked-language-model head."""
 LOSSES = (*TEXT_LOSSES, *TOKEN_LOSSES)
 
 
 class DistilConfig(Section):
-    """What is learned from a teacher: the weight of each loss, 0 leaves it out."""
+    """Losses of learning from a teacher: the weight of each; 0 leaves it out."""
 
     teacher: Source
     """A folder or a name on the Hub: ours, a BERT or a ModernBERT."""
     embedding: float = Field(1.0, ge=0)
-    """Of whole texts: 1 - cosine and squared error of the mean states."""
+    """Weight of the loss of whole texts: 1 - cosine and squared error of the mean states."""
     hidden: float = Field(0.0, ge=0)
-    """Of the states after each layer, compared with layers of the teacher evenly over its depth."""
+    """Weight of the loss of states after each layer, compared with teacher layers evenly over the depth."""
     relations: float = Field(0.0, ge=0)
-    """Of the relations between the tokens of a text, after the last layer."""
+    """Weight of the loss of relations between the tokens of a text, after the last layer."""
     logits: float = Field(0.0, ge=0)
-    """Of the teacher's predictions of masked tokens."""
+    """Weight of the loss of the teacher's predictions of masked tokens."""
     masked: float = Field(0.0, ge=0)
-    """Of the masked tokens themselves, as in pre-training."""
+    """Weight of the loss of masked tokens themselves, as in pre-training."""
     relation_heads: int = Field(4, ge=1)
-    """Parts of a state whose relations are compared; divides both widths."""
+    """Number of parts of a state whose relations are compared; divides both widths."""
     temperature: float = Field(1.0, gt=0)
-    """Of the predictions that are compared."""
+    """Temperature of the predictions that are compared."""
     kept_gigabytes: Annotated[float, COMPUTING] = Field(4.0, ge=0)
-    """Size of all embeddings of teachers in the cache beyond which a process keeps no more of them."""
+    """Maximum size of all embeddings of teachers in the cache."""
 
     @model_validator(mode="after")
     def _learns(self) -> "DistilConfig":

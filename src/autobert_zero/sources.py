@@ -1,4 +1,4 @@
-"""Where a source that the user names is: on this disk, or on the Hugging Face Hub.
+"""Decides where a source that the user names is: on this disk, or on the Hugging Face Hub.
 
 One decision for models, corpora and tokenizers: what exists is local; what is written as a path and does not
 exist is an error at once; the rest can only be a name on the Hub.
@@ -42,9 +42,9 @@ def find_local(
 
     Args:
         source: A path, `name` or `owner/name`.
-        what: What it is of, for messages: `model`, `corpus`, `tokenizer`.
+        what: Kind of source, for messages: `model`, `corpus`, `tokenizer`.
         configuration: Whether a name on the Hub may go on with `:configuration`.
-        remedy: What to do about a path to nothing.
+        remedy: Remedy for a missing path, for messages.
 
     Returns:
         The existing path, or None for a name on the Hub.
@@ -111,8 +111,8 @@ def check_hub(name: str, what: str, kind: Literal["model", "dataset"]) -> None:
     The libraries that download try again and again, for half a minute, before they give up.
 
     Args:
-        name: Of `find_local`, without configuration.
-        what: What it is of, for messages.
+        name: Name that `find_local` decided on, without configuration.
+        what: Kind of source, for messages.
         kind: Kind of repository.
 
     Raises:

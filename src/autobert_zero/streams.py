@@ -11,7 +11,7 @@ from typing import IO, Any, TextIO
 from autobert_zero.errors import UserError
 
 _NOBODY_READS = {errno.EPIPE, errno.EIO}
-"""Of a pipe whose reader is gone, and of a terminal that is."""
+"""Errors of a pipe whose reader is gone, and of a closed terminal."""
 
 
 @contextmanager
@@ -45,7 +45,7 @@ def stdin_bytes() -> IO[bytes]:
 
 
 def _lasting(stream: TextIO | None) -> Any:
-    """None, which Python has for a stream that was closed before it started, takes prints as it is."""
+    """A lasting stream; None, Python's value for a closed stream, accepts prints as it is."""
     return None if stream is None else _Lasting(stream)
 
 
@@ -53,7 +53,7 @@ class _Lasting:
     """A text stream that drops what cannot be written because its reader is gone.
 
     Args:
-        stream: What is written to.
+        stream: The stream to write to.
     """
 
     def __init__(self, stream: TextIO) -> None:

@@ -1,4 +1,4 @@
-"""What a search strategy has to keep, as tests for those who write their own. It needs pytest.
+"""The contract of search strategies, as tests for those who write their own. It needs pytest.
 
     from autobert_zero.search.config import StrategyConfig
     from autobert_zero.testing import StrategyContract
@@ -34,7 +34,7 @@ ON_TINY = ToyEvaluator(Backbone.parse("conv 7"))
 
 
 class Drifting(IndependentEvaluator):
-    """An evaluator whose scores age: of a trial that is scored again it has another score, but reproducibly.
+    """An evaluator whose scores become stale: a trial that is scored again has another, reproducible score.
 
     Attributes:
         ends: Numbers of trials at the end of each batch.
@@ -45,7 +45,7 @@ class Drifting(IndependentEvaluator):
         self.ends: list[int] = []
 
     def rescore(self, contenders: Sequence[Trial], trials: Sequence[Trial]) -> Mapping[int, float]:
-        """Their scores as they would be with the shared weights of a later time."""
+        """Scores as they would be with later shared weights."""
         return {
             trial.proposal.number: (trial.outcome.score or 0.0)
             + Random(f"{trial.proposal.number} {len(trials)}").uniform(-0.5, 0.5)
@@ -53,12 +53,12 @@ class Drifting(IndependentEvaluator):
         }
 
     def save(self, count: int) -> None:
-        """Notes the end of a batch."""
+        """Records the end of a batch."""
         self.ends.append(count)
 
 
 def toy_with_accidents(proposal: Proposal) -> Outcome:
-    """The toy's outcome, but that some candidates diverge or fail."""
+    """The toy's outcome, except that some candidates diverge or fail."""
     if proposal.number % 7 == 3:
         return Outcome(Status.DIVERGED, reason="loss is nan at step 2")
     if proposal.number % 11 == 5:
@@ -73,12 +73,12 @@ def toy_search(
     recorded: Sequence[Trial] = (),
     together: int = 1,
 ) -> list[Trial]:
-    """Runs a search with scores that age, from recorded trials on; up to `together` proposals at once."""
+    """Continues a search with scores that become stale; up to `together` proposals at once."""
     return Search(strategy, Drifting(score), MemoryHistory(recorded), together=together).run(budget)
 
 
 class StrategyContract(ABC):
-    """The tests of a strategy; a subclass says how it is made."""
+    """The tests of a strategy, which a subclass makes."""
 
     @abstractmethod
     def make(
@@ -87,14 +87,14 @@ class StrategyContract(ABC):
         """Makes the strategy, with a population of six where it has one.
 
         Args:
-            space: The bounds.
-            seed: Every choice is a function of it and of the recorded trials.
+            space: Bounds of the search space.
+            seed: Random seed; every choice is a function of it and of the recorded trials.
             first: Backbones of the user, proposed before any other.
-            refusal: Says why a backbone may not be proposed.
+            refusal: Returns why a backbone may not be proposed.
         """
 
     def test_proposals_are_valid_canonical_and_new(self) -> None:
-        """They are in the space, use at least two inputs, are numbered from 0, and none comes twice."""
+        """They are in the space, use at least two inputs, are numbered from 0, and none is repeated."""
         trials = toy_search(self.make(SPACE), 80)
         assert [trial.proposal.number for trial in trials] == list(range(80))
         keys = set()
@@ -109,7 +109,7 @@ class StrategyContract(ABC):
         assert len(keys) == 80
 
     def test_rounds_and_parents_point_back(self) -> None:
-        """Rounds rise by one at most; a parent was completed in an earlier round."""
+        """Rounds rise by at most one; a parent was completed in an earlier round."""
         trials = toy_search(self.make(SPACE), 40)
         for before, after in pairwise(trials):
             assert after.proposal.round - before.proposal.round in (0, 1)
@@ -121,21 +121,21 @@ class StrategyContract(ABC):
                 assert trial.proposal.mutations
 
     def test_a_function_of_the_seed(self) -> None:
-        """The same seed gives the same search, another gives another."""
+        """Equal seeds give equal searches, other seeds other searches."""
         first, again, other = (toy_search(self.make(SPACE, seed), 30) for seed in (1, 1, 2))
         assert first == again
         # A strategy that learns may meet, of the few small backbones, one that another seed led to.
         assert len({t.proposal.backbone for t in first} & {t.proposal.backbone for t in other}) < 10
 
     def test_replay_goes_on_as_if_never_interrupted(self) -> None:
-        """A new strategy that is told a recorded history proposes what the old one would have."""
+        """A new strategy that replays a recorded history proposes what the old one would have."""
         whole = toy_search(self.make(SPACE), 24)
         for cut in range(len(whole) + 1):
             assert toy_search(self.make(SPACE), 24, recorded=whole[:cut]) == whole
 
     @pytest.mark.parametrize("together", [1, 3])
     def test_batches_are_valid_and_new(self, together: int) -> None:
-        """What is asked for at once is numbered on, new, and from one round."""
+        """Proposals asked for at once are numbered consecutively, new, and from one round."""
         trials = toy_search(self.make(SPACE), 12 * together, together=together)
         assert [trial.proposal.number for trial in trials] == list(range(12 * together))
         assert len({trial.proposal.backbone.key() for trial in trials}) == len(trials)
@@ -144,14 +144,14 @@ class StrategyContract(ABC):
             assert parent is None or trials[parent].proposal.round < trial.proposal.round
 
     def test_replay_in_the_same_batches(self) -> None:
-        """A search that is continued after any batch goes on as it would have."""
+        """A search that is continued after any batch continues as if uninterrupted."""
         evaluator = Drifting(toy_with_accidents)
         whole = Search(self.make(SPACE), evaluator, MemoryHistory(), together=3).run(20)
         for end in [0, *evaluator.ends]:
             assert toy_search(self.make(SPACE), 20, recorded=whole[:end], together=3) == whole
 
     def test_a_round_is_independent_and_its_end_is_awaited(self) -> None:
-        """What is independent may be asked for at once; when all of it is told, there is more."""
+        """Independent proposals may be asked for at once; when all are recorded, there are more."""
         strategy = self.make(SPACE)
         for _ in range(5):
             size = strategy.independent()
@@ -172,7 +172,7 @@ class StrategyContract(ABC):
         assert sum(trial.proposal.rejected for trial in trials) > 0
 
     def test_a_space_in_which_all_is_refused_ends_the_search(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """It says of what the last draw had too much."""
+        """The message names the limit that the last draw exceeded."""
         monkeypatch.setattr("autobert_zero.search.strategies.base.REJECTIONS", 300)
         strategy = self.make(SPACE, refusal=lambda backbone: "too many layers")
         with pytest.raises(SpaceExhausted, match="300 draws were over a limit; the last had too many layers"):
@@ -200,7 +200,7 @@ class StrategyContract(ABC):
                 resumed.ask()
 
     def test_an_ask_that_was_never_told_is_asked_again(self) -> None:
-        """A kill during an evaluation: the next process has no trace of the proposal."""
+        """After a kill during an evaluation the next process has no trace of the proposal."""
         whole = toy_search(self.make(SPACE), 15)
 
         def killed(proposal: Proposal) -> Outcome:
@@ -213,13 +213,13 @@ class StrategyContract(ABC):
 
     @pytest.mark.parametrize("status", [Status.FAILED, Status.DIVERGED])
     def test_goes_on_though_everything_fails(self, status: Status) -> None:
-        """Without one score it samples on."""
+        """Without any score it continues to sample."""
         trials = toy_search(self.make(SPACE), 30, lambda proposal: Outcome(status, reason="no luck"))
         assert len({trial.proposal.backbone.key() for trial in trials}) == 30
         assert all(trial.proposal.parent is None for trial in trials)
 
     def test_recovers_after_a_first_population_that_failed(self) -> None:
-        """What succeeds after it is learned from."""
+        """It learns from later successes."""
 
         def score(proposal: Proposal) -> Outcome:
             return TOY.outcome(proposal) if proposal.number > 7 else Outcome(Status.FAILED, reason="no luck")
@@ -228,7 +228,7 @@ class StrategyContract(ABC):
         assert all(trial.outcome.status is Status.COMPLETE for trial in trials[8:])
 
     def test_the_users_backbones_come_first(self) -> None:
-        """In canonical form, each once, and named as theirs."""
+        """They are in canonical form, each once, and marked as given."""
         own = [
             Backbone.parse("conv 3\nsoftmax(scale(P @ V.T)) @ K\nconv 9"),
             Backbone.parse("conv 3\nsoftmax(scale(Q @ K.T)) @ V\nconv 9"),  # the same but for the names

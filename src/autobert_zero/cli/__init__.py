@@ -30,10 +30,10 @@ from autobert_zero.streams import lasting_streams
 
 _PACKAGE = Path(__file__).parents[1]
 _PLACES = 3
-"""Places in our code that the message of a bug names."""
+"""Number of places in our code that the message of a bug names."""
 
 _PATHS = {errno.ENAMETOOLONG, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.ELOOP, errno.EROFS}
-"""What any use of a path that a user names can raise, the question whether it exists included."""
+"""Errors of any use of a path that a user names, including the check whether it exists."""
 
 
 def main() -> None:
@@ -56,7 +56,7 @@ def _run_app() -> None:
 
 
 def _message(error: Exception) -> str | None:
-    """What the user reads in place of a traceback; None where the error is a bug of ours."""
+    """The message that replaces a traceback; None if the error is a bug of ours."""
     if isinstance(error, UserError):
         return str(error)
     if isinstance(error, ModuleNotFoundError):
@@ -86,7 +86,7 @@ def _bug(error: Exception) -> str:
 
 
 def _of_device(error: Exception) -> str | None:
-    """What to do about an error of the device's, where something can be done."""
+    """The remedy for an error of the device; None if there is none."""
     from autobert_zero.devices import out_of_memory
 
     if out_of_memory(error):

@@ -23,7 +23,7 @@ HELP_OPTIONS = {"help_option_names": ["-h", "--help"]}
 """Settings of every command and group of commands."""
 
 STDIN = "-"
-"""Stands for the standard input where a file is read, and for the standard output where one is written."""
+"""Stands for the standard input if a file is read, and for the standard output if one is written."""
 
 SEARCH = "Search"
 TRAINING = "Train"
@@ -40,7 +40,7 @@ _COMMANDS = (
     *("predict", "minimal-pairs", "compare", "export"),
     *("describe", "draw", "zoo", "config", "cache"),
 )
-"""In the order of the help."""
+"""All commands, in the order of the help."""
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -126,12 +126,12 @@ def command(
     Ctrl-C, and a scheduler's signals, end it with one line that says how to go on, and exit code 130.
 
     Args:
-        panel: The group of commands that it is listed in.
-        name: Its name; None: that of the function, without `_command`.
-        of: What it is added to.
-        description: What it does, for the help; None: the function's docstring.
-        prints_records: It prints records itself as they come, so that it has no `--json`.
-        stopped: How to go on after a stop, from the options; None: another process prints it.
+        panel: Group of commands that lists it.
+        name: Name of the command; None: that of the function, without `_command`.
+        of: Application that it is added to.
+        description: Description for the help; None: the docstring of the function.
+        prints_records: Whether it prints records itself one by one, so that it has no `--json`.
+        stopped: Returns how to continue after a stop, from the options; None: another process prints it.
     """
 
     def register(function: Callable[..., Result | None]) -> Callable[..., Result | None]:

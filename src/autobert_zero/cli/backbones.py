@@ -1,4 +1,4 @@
-"""Where a backbone comes from: one reader for every command that takes one."""
+"""Finds the backbone that an option names, for every command that takes one."""
 
 import errno
 import json
@@ -30,7 +30,7 @@ def find_backbone(source: str, layers: int | None = None, purpose: str = "") -> 
         source: A name in `STACKS`; a name of the zoo; a finished search; a pre-training or a saved model; a
             file with one layer per line, or a list in JSON; `-`; or layers themselves.
         layers: Depth of a stack; None means 4.
-        purpose: What it is for, in messages: ` for --seed-backbone`.
+        purpose: Purpose in messages, for example ` for --seed-backbone`.
 
     Raises:
         UserError: It is none of these, or `layers` is given for a backbone that has its own depth.

@@ -1,4 +1,4 @@
-"""What several commands do before and after their one call."""
+"""Helpers that several commands share."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -39,8 +39,8 @@ def settings_of(
     that holds every setting leaves to the environment what is `auto` or null in it.
 
     Args:
-        kind: What they are the settings of.
-        config: The file.
+        kind: Kind of config.
+        config: The file of --config.
         set_: The texts of --set.
         options: Settings that have options of their own.
     """
@@ -56,13 +56,13 @@ def settings_of(
 
 
 def teacher_of(settings: Mapping[str, Any]) -> str | None:
-    """The model that the settings name to learn from; None: none, or what is no name."""
+    """The model to learn from that the settings name; None if they name none."""
     distil = settings.get("distil")
     return _source_name(distil.get("teacher")) if isinstance(distil, dict) else None
 
 
 def start_of(settings: Mapping[str, Any]) -> str | None:
-    """The model or search that the settings name to start from; None: none, or what is no name."""
+    """The model or search to start from that the settings name; None if they name none."""
     return _source_name(settings.get("start"))
 
 
@@ -71,7 +71,7 @@ def _source_name(value: Any) -> str | None:
 
 
 def given(options: Mapping[str, Any], *names: str) -> dict[str, Any]:
-    """Those of the named options that the user gave."""
+    """The named options that the user gave."""
     return {name: options[name] for name in names if options.get(name) not in (None, [], ())}
 
 
@@ -94,11 +94,11 @@ def check_resumed(options: Mapping[str, Any]) -> None:
 
 
 def how_to_resume(command: str, out: Path) -> str:
-    """How to go on with a run that was stopped, for the line that says so.
+    """How to continue a run in a folder that was stopped, for the line about the stop.
 
     Args:
-        command: The command that continues it.
-        out: Its folder.
+        command: Command that continues it.
+        out: Folder of the run.
     """
     from autobert_zero.run_folder import kind_of
 

@@ -120,7 +120,7 @@ def _run_tasks(options: Mapping[str, Any], folders: "Mapping[str, TaskFolder]", 
 
 
 class TaskFolder(NamedTuple):
-    """What a task is called, and the folder of its data; None: the Hub."""
+    """Name of a task, and the folder of its data; None: the Hub."""
 
     task: str
     data: Path | None
@@ -130,8 +130,8 @@ def task_folders(names: Sequence[str], data: Path | None, nested: bool) -> dict[
     """Finds tasks, each with the folder of its data.
 
     Args:
-        names: As the user wrote them.
-        data: The folder that was given.
+        names: Names as the user wrote them.
+        data: The folder of --data.
         nested: Whether each task has a sub-folder in it.
 
     Raises:
@@ -172,7 +172,7 @@ def finetune_settings(options: Mapping[str, Any]) -> "FinetuneConfig":
     """The settings of a fine-tuning.
 
     Args:
-        options: Those of the command, by name.
+        options: Options of the command, by name.
     """
     from autobert_zero.finetune.config import FinetuneConfig
     from autobert_zero.settings import resolve

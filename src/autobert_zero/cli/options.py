@@ -1,4 +1,4 @@
-"""Options that several commands take: one word for one thing, and each is written once."""
+"""Options that several commands take, each defined once."""
 
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -19,7 +19,7 @@ def folder_option(help_: str) -> Any:
     """`--out` of a command that writes a folder.
 
     Args:
-        help_: What becomes of it.
+        help_: Help text.
     """
     return typer.Option("--out", "-o", callback=_folder, help=help_)
 
@@ -28,7 +28,7 @@ def file_option(help_: str) -> Any:
     """`--out` of a command that writes a file, or `-` for standard output.
 
     Args:
-        help_: What is in it.
+        help_: Help text.
     """
     return typer.Option("--out", "-o", help=help_)
 
@@ -37,8 +37,8 @@ def settings_option(command: str, example: str) -> Any:
     """`--set` of a command.
 
     Args:
-        command: Whose config it changes.
-        example: A setting of it.
+        command: Command whose config it changes.
+        example: A setting as an example.
     """
     return typer.Option(
         "--set",
@@ -54,7 +54,7 @@ _DEVICE = typer.Option(
 )
 Device = Annotated[str, _DEVICE]
 DeviceSetting = Annotated[str | None, _DEVICE]
-"""As `Device`, where a config has one."""
+"""As `Device`, for commands with a config."""
 
 Config = Annotated[Path | None, typer.Option(help="YAML file of settings, laid over the preset.")]
 Seed = Annotated[int | None, typer.Option(help="Random seed; the same config and seed give the same result.")]

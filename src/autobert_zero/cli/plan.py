@@ -1,4 +1,4 @@
-"""`plan`: what a run will take. Each command takes the options of the one that it plans."""
+"""`plan`: the cost of a run. Each command takes the options of the command that it plans."""
 
 import inspect
 from collections.abc import Callable, Mapping
@@ -183,7 +183,7 @@ def _vocabulary_size(text: Any) -> int:
 
 
 def _measured_on(device: str, hardware: str | None) -> Any:
-    """Where to measure; a planned device need not be at hand where nothing is measured."""
+    """The device to measure on; a planned device need not be present if nothing is measured."""
     from autobert_zero.devices import find_device
 
     return find_device(device if hardware is None else "cpu")

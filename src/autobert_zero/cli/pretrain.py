@@ -85,7 +85,7 @@ def run_training(command: str, options: Mapping[str, Any]) -> Result | None:
 
     Args:
         command: `pretrain` or `distil`.
-        options: Those of the command, by name.
+        options: Options of the command, by name.
     """
     out, resume = options["out"], options["resume"]
     require(command, "pretrain", "transformers", "tensorboard")
@@ -117,11 +117,11 @@ def run_training(command: str, options: Mapping[str, Any]) -> Result | None:
 
 
 def pretrain_settings(options: Mapping[str, Any], command: str = "plan") -> "PretrainConfig":
-    """The config: of the training that is continued, or as the options say.
+    """The config: that of a continued training, or that of the options.
 
     Args:
-        options: Those of the command, by name.
-        command: As for `settled_pretraining`.
+        options: Options of the command, by name.
+        command: Name of the command, see `settled_pretraining`.
     """
     return settled_pretraining(options, command)[0]
 
@@ -132,7 +132,7 @@ def settled_pretraining(options: Mapping[str, Any], command: str) -> "tuple[Pret
     What a command needs may be named by an option, in the file of --config or with --set.
 
     Args:
-        options: Those of the command, by name.
+        options: Options of the command, by name.
         command: `pretrain`, `distil`, or `plan`, which without a backbone takes BERT's.
 
     Raises:
@@ -231,7 +231,7 @@ def _is_folder(path: Path) -> bool:
 
 
 def _inherited_line(run: str, settings: Mapping[str, Any], config: "PretrainConfig") -> str:
-    """What is taken over of a run, and what is not."""
+    """A line about what is taken over from a run, and what is not."""
     used = config.model_dump(mode="json")
     same, other = [], []
     for section in ("text", "model"):

@@ -106,10 +106,10 @@ def search_command(
 
 
 def search_settings(options: Mapping[str, Any]) -> "tuple[SearchConfig, list[Backbone]]":
-    """The config and the user's backbones: of the run that is continued, or as the options say.
+    """The config and the user's backbones: those of a continued run, or those of the options.
 
     Args:
-        options: Those of the command, by name.
+        options: Options of the command, by name.
     """
     from autobert_zero.search.config import SearchConfig
     from autobert_zero.search.presets import PRESETS

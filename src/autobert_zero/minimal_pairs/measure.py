@@ -1,4 +1,4 @@
-"""From a model and pairs to results."""
+"""Measures models on minimal pairs."""
 
 from collections.abc import Sequence
 
@@ -28,7 +28,7 @@ class TokenisedPairs:
 
     Args:
         pairs: The pairs.
-        tokenizer: The models'.
+        tokenizer: Tokenizer of the models.
         positions: Maximum number of tokens in a sequence; None: no limit.
         within_word: Whether to mask the later tokens of a word with each of its tokens (PLL-word-l2r).
 
@@ -73,8 +73,8 @@ class TokenisedPairs:
         """Scores the pairs.
 
         Args:
-            model: On its device.
-            precision: Of the encoder; the head and the log-probabilities are in float32.
+            model: The model, on its device.
+            precision: Number format of the encoder; head and log-probabilities are in float32.
             watch: Called with the number of masked sentences done and the total.
 
         Raises:

@@ -40,10 +40,10 @@ class Scored:
     """A model that can be scored.
 
     Attributes:
-        name: What the user calls it.
+        name: The user's name for the model.
         model: Ours, or one of `transformers` with a masked-language-model head, in float32.
-        tokenizer: Its tokenizer.
-        positions: Maximum number of tokens in a sequence; None where there is no limit.
+        tokenizer: Tokenizer of the model.
+        positions: Maximum number of tokens in a sequence; None: no limit.
     """
 
     name: str
@@ -82,7 +82,7 @@ def predictor(model: MaskedLM | PreTrainedModel, precision: Precision) -> Predic
     Args:
         model: On its device. Ours takes the way of the training, which computes the last layer and the head
             at the chosen positions only; others compute the head only there.
-        precision: Of the encoder; see `Predictor`.
+        precision: Number format of the encoder; see `Predictor`.
     """
     if isinstance(model, AutoBertZeroForMaskedLM | AutoBertZeroForPreTraining) and tied(model):
         model = to_masked_lm(model)

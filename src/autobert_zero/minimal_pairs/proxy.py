@@ -18,10 +18,10 @@ class PairScores:
     Args:
         data: A file of pairs, or a folder of such files.
         limit: Maximum number of pairs, spread evenly over the paradigms.
-        tokenizer: Of the search.
+        tokenizer: Tokenizer of the search.
         positions: Maximum number of tokens in a sequence; None: no limit.
         within_word: Whether to mask the later tokens of a word with each of its tokens.
-        precision: Of the encoders.
+        precision: Number format of the encoders.
 
     Raises:
         UserError: The data cannot be used.

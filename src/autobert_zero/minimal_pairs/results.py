@@ -17,12 +17,12 @@ _CONFIDENCE = 0.95
 
 @dataclass(frozen=True)
 class Accuracy:
-    """How many pairs of a group were decided right.
+    """The accuracy on a group of pairs.
 
     Attributes:
-        pairs: Their number.
-        correct: Those whose good sentence has the higher score.
-        ties: Those whose sentences have the same score; they are not correct.
+        pairs: Number of pairs.
+        correct: Number of pairs whose good sentence has the higher score.
+        ties: Number of pairs whose sentences have the same score; they are not correct.
     """
 
     pairs: int
@@ -62,7 +62,7 @@ class Judged:
         phenomenon: See `data.Pair`.
         field: See `data.Pair`.
         good: Score of the grammatical sentence.
-        bad: Score of the other.
+        bad: Score of the ungrammatical one.
         identical: Whether both are the same tokens, which no model can decide.
         unknown: Whether one of them has a token that the tokenizer does not know.
     """
@@ -78,7 +78,7 @@ class Judged:
 
 @dataclass(frozen=True)
 class Results:
-    """All that is known of a model on minimal pairs.
+    """The results of a model on minimal pairs.
 
     Attributes:
         method: `PLL` or `PLL-word-l2r`.
@@ -108,7 +108,7 @@ class Results:
         """The results as plain data.
 
         Args:
-            per_pair: Whether with the scores of every pair, in the order of the files.
+            per_pair: Whether to include the scores of every pair, in the order of the files.
         """
         paradigms = self.by("paradigm")
         kinds = {pair.paradigm: (pair.phenomenon, pair.field) for pair in self.pairs}
@@ -132,7 +132,7 @@ class Results:
 
 
 def accuracy(pairs: Iterable[Judged]) -> Accuracy:
-    """Counts; a tie is not correct."""
+    """The accuracy on pairs; a tie is not correct."""
     scores = [(pair.good, pair.bad) for pair in pairs]
     return Accuracy(
         pairs=len(scores),
@@ -145,8 +145,8 @@ def accuracy_table(results: Mapping[str, Any], paradigms: bool = True) -> list[s
     """Plain results as a Markdown table in points, the whole in its last row.
 
     Args:
-        results: Of `Results.plain`, or read by `read_results`.
-        paradigms: Whether with a row for each paradigm.
+        results: Results of `Results.plain` or `read_results`.
+        paradigms: Whether to include a row for each paradigm.
     """
     lines = ["| pairs | accuracy | 95 % interval | number | ties |", "|---|---|---|---|---|"]
     groups = [("phenomenon ", results["phenomena"]), ("field ", results["fields"])]
@@ -161,7 +161,7 @@ def accuracy_table(results: Mapping[str, Any], paradigms: bool = True) -> list[s
 
 
 def remarks(results: Mapping[str, Any]) -> list[str]:
-    """What has to be known of the figures, a sentence each."""
+    """Remarks on the figures, one sentence each."""
     overall = results["overall"]
     lines = [
         f"Score: {results['method']}. Intervals are Wilson's, of 95 %, over pairs: they say nothing of "
@@ -194,7 +194,7 @@ def write_results(path: Path, results: Mapping[str, Any]) -> None:
 
 
 def read_results(folder: Path) -> dict[str, Any] | None:
-    """The plain results beside a model or a run; None where there are none.
+    """The plain results next to a model or a run; None if there are none.
 
     Raises:
         UserError: The file is damaged, or the results are of other weights than those beside it.

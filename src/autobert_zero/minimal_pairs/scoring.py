@@ -69,14 +69,14 @@ def pseudo_log_likelihoods(
 
 
 class _MaskedSentences:
-    """The different masked sentences of one length n, and what is asked of each.
+    """The distinct masked sentences of one length n, and the tokens to predict in each.
 
     Attributes:
         inputs: (m, n) ids with masks.
 
     Args:
         sentences: All sentences.
-        numbers: Those of this length.
+        numbers: Numbers of the sentences of this length.
         mask: Id of the mask token.
     """
 

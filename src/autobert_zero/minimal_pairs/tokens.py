@@ -1,4 +1,4 @@
-"""Sentences as tokens: which of them are scored, and which belong to one word."""
+"""Tokenised sentences: which tokens are scored, and which belong to one word."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ class TokenisedSentence:
     Attributes:
         ids: (n,) token ids with the special tokens around them.
         words: (n,) number of each token's word; -1 at the special tokens, which are not scored. Every token
-            is a word of its own where words are not asked for.
+            is a word of its own if the words are not needed.
     """
 
     ids: NDArray[np.int64]
@@ -34,12 +34,12 @@ def tokenise_sentences(
 
     Args:
         texts: The sentences.
-        places: Where each is, for messages.
-        tokenizer: The model's.
-        within_word: Whether the words are asked for.
+        places: File and line of each, for messages.
+        tokenizer: Tokenizer of the model.
+        within_word: Whether the words are needed.
 
     Raises:
-        UserError: The tokenizer has no mask token, or does not tell which tokens make a word; or a sentence
+        UserError: The tokenizer has no mask token, or does not know which tokens make a word; or a sentence
             has no tokens, or holds the mask token itself.
     """
     if tokenizer.mask_token_id is None:

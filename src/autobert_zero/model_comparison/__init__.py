@@ -1,1 +1,1 @@
-"""Any encoders beside each other: size, speed, memory, and scores that need no training."""
+"""Compares encoders: size, speed, memory, and scores that need no training."""

@@ -1,4 +1,4 @@
-"""What runs an encoder: PyTorch, ONNX Runtime, and ONNX Runtime with 8-bit weights."""
+"""Engines that run an encoder: PyTorch, ONNX Runtime, and ONNX Runtime with 8-bit weights."""
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
@@ -26,9 +26,9 @@ class Engine:
     """A way to run an encoder.
 
     Attributes:
-        name: Of `PYTORCH`, `ONNX`, `INT8`.
+        name: `PYTORCH`, `ONNX` or `INT8`.
         megabytes: Size of its file of weights.
-        run: From ids and mask (B, n) to states (B, n, d).
+        run: Computes states (B, n, d) from ids and mask (B, n).
     """
 
     name: str
@@ -37,13 +37,13 @@ class Engine:
 
 
 def engines(encoder: ComparedEncoder, device: str, names: Sequence[str], folder: Path) -> Iterator[Engine]:
-    """Yields the engines of an encoder that there are.
+    """Yields the available engines of an encoder.
 
     Args:
         encoder: The encoder.
-        device: Of PyTorch; ONNX Runtime runs on the CPU.
-        names: Engines that are wanted.
-        folder: Where ONNX files are written.
+        device: Device of PyTorch; ONNX Runtime runs on the CPU.
+        names: Names of the wanted engines.
+        folder: Folder for ONNX files.
 
     Raises:
         UserError: The device does not exist.
@@ -98,7 +98,7 @@ def onnx(path: Path) -> Callable[[Array, Array], Array]:
 
 
 def quantise(path: Path) -> Path:
-    """Writes a file with 8-bit weights and dynamic 8-bit activations of the matrix products beside a file.
+    """Writes a version with 8-bit weights and dynamic 8-bit activations of matrix products next to a file.
 
     Raises:
         UserError: ONNX Runtime cannot quantise it.

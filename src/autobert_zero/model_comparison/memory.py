@@ -14,8 +14,8 @@ def peak_memory(name: str, file: Path | None, batch: int, length: int, vocabular
     """Measures what loading an encoder and running one batch add to a process, on the CPU.
 
     Args:
-        name: The model, for PyTorch.
-        file: Its ONNX file, for ONNX Runtime; None: PyTorch.
+        name: Name of the model, for PyTorch.
+        file: ONNX file of the model, for ONNX Runtime; None: PyTorch.
         batch: Number of sequences.
         length: Tokens in a sequence.
         vocabulary: Number of token ids.

@@ -12,7 +12,7 @@ from autobert_zero.finetune.loading import load_trained
 from autobert_zero.finetune.models import open_model
 
 _POOLING_FILE = Path("1_Pooling", "config.json")
-"""Where sentence-transformers keeps how the states of a sentence are pooled."""
+"""File of sentence-transformers with the pooling of a sentence's states."""
 
 
 @dataclass(frozen=True)
@@ -20,12 +20,12 @@ class ComparedEncoder:
     """A pre-trained or fine-tuned encoder in single precision and evaluation mode.
 
     Attributes:
-        name: As the user gave it.
-        source: Its folder, or its name on the Hub.
+        name: Name as the user gave it.
+        source: Folder, or name on the Hub.
         model: The encoder without a head.
-        tokenizer: Its tokenizer.
-        positions: Maximum number of tokens in a sequence; None where there is no limit.
-        pooling: How a sentence's states become one vector: `mean`, or `cls` where its folder says so.
+        tokenizer: Tokenizer of the encoder.
+        positions: Maximum number of tokens in a sequence; None: no limit.
+        pooling: Pooling of a sentence's states: `mean`, or `cls` if its folder says so.
     """
 
     name: str

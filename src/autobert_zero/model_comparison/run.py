@@ -24,13 +24,13 @@ class ComparisonRow:
     """An encoder with an engine.
 
     Attributes:
-        model: The encoder's name.
-        engine: The engine's name.
+        model: Name of the encoder.
+        engine: Name of the engine.
         parameters: Number of weights.
         megabytes: Size of the file of weights.
-        milliseconds: By size of the batch, the median time of a batch.
-        memory: Peak megabytes of the largest batch, beyond the libraries; None where it was not measured.
-        scores: By similarity task, Spearman's correlation in points.
+        milliseconds: Median time of a batch, by size of the batch.
+        memory: Peak megabytes of the largest batch, without the libraries; None if not measured.
+        scores: Spearman's correlation in points, by similarity task.
     """
 
     model: str
@@ -42,11 +42,11 @@ class ComparisonRow:
     scores: dict[str, float] = field(default_factory=dict)
 
     def sentences_per_second(self) -> float:
-        """With the size of batch that gives the most."""
+        """Sentences per second with the fastest size of batch."""
         return max(1000 * batch / time for batch, time in self.milliseconds.items())
 
     def plain(self) -> dict[str, Any]:
-        """As JSON."""
+        """The row as plain data, for JSON."""
         return {**asdict(self), "sentences_per_second": self.sentences_per_second()}
 
 
@@ -69,11 +69,11 @@ def compare_encoders(
         tasks: Similarity tasks.
         batches: Numbers of sequences in a batch.
         length: Tokens in a sequence.
-        device: Of PyTorch.
+        device: Device of PyTorch.
         with_onnx: Whether to measure ONNX Runtime too.
         with_int8: Whether to measure ONNX Runtime with 8-bit weights too.
-        progress: Shows what is done.
-        say: Prints a line.
+        progress: Shows the progress.
+        say: Called with a line for the user.
 
     Raises:
         UserError: A model cannot be used, or sequences are longer than it takes.

@@ -1,4 +1,4 @@
-"""Pairs of sentences: how well the cosine of their embeddings orders them, without training."""
+"""Pairs of sentences: the rank correlation of their cosine similarities with labels, without training."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -22,11 +22,11 @@ class Pairs:
     """A similarity task.
 
     Attributes:
-        name: What it is called.
-        split: `test` where that has labels, else a validation split.
+        name: Name of the task.
+        split: `test` if that has labels, else a validation split.
         first: The first sentences.
         second: The second sentences.
-        scores: Their similarity as people see it.
+        scores: Similarities as judged by people.
     """
 
     name: str
@@ -72,7 +72,7 @@ def spearman(
     """Spearman's correlation of cosine similarity with the labels, in points.
 
     Args:
-        encoder: Gives the tokenizer and the pooling.
+        encoder: The encoder, for its tokenizer and pooling.
         engine: Computes the states.
         pairs: The task.
         watch: Called with the number of sentences done and the total.
@@ -97,7 +97,7 @@ def embed(
     texts: Sequence[str],
     watch: Callable[[int, int], None] = lambda done, total: None,
 ) -> Array:
-    """Embeds texts, batched by length; longer ones than the model takes are cut.
+    """Embeds texts, batched by length; texts that are too long for the model are truncated.
 
     Returns:
         (N, d), in the order of the texts.

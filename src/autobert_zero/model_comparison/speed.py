@@ -1,4 +1,4 @@
-"""Time per batch of encoders, measured in turns so that a slow moment of the machine hits all of them."""
+"""Time per batch of encoders, measured in turns so that a slow moment of the machine affects all of them."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -9,7 +9,7 @@ import numpy as np
 from autobert_zero.model_comparison.engines import Engine
 
 _SECONDS = 2.0
-"""Roughly how long each engine is measured with each size of batch."""
+"""Approximate seconds of measurement for each engine and size of batch."""
 
 _REPEATS = (5, 50)
 """Smallest and largest number of measurements."""
@@ -24,13 +24,13 @@ def measure_latency(
     """Measures batches of random tokens without padding.
 
     Args:
-        engines: By name, each with the size of its vocabulary.
-        batches: Numbers of sequences.
+        engines: Engines by name, each with the size of its vocabulary.
+        batches: Numbers of sequences in a batch.
         length: Tokens in a sequence.
         watch: Called with the number of measurements done and the total.
 
     Returns:
-        By name of the engine and size of the batch the median time in milliseconds.
+        Median time in milliseconds, by name of the engine and size of the batch.
     """
     random = np.random.default_rng(0)
     times: dict[str, dict[int, list[float]]] = {name: {size: [] for size in batches} for name in engines}

@@ -35,7 +35,7 @@ def markdown(rows: Sequence[ComparisonRow], tasks: Sequence[Pairs], length: int)
 
 
 def plain(rows: Sequence[ComparisonRow], tasks: Sequence[Pairs], length: int) -> dict[str, Any]:
-    """The comparison as JSON."""
+    """The comparison as plain data, for JSON."""
     return {
         "length": length,
         "splits": {pairs.name: pairs.split for pairs in tasks},
@@ -47,8 +47,8 @@ def draw_comparison(rows: Sequence[ComparisonRow], task: Pairs, path: Path) -> N
     """Draws the score of a task against the time per sentence, one point per row.
 
     Args:
-        rows: Of the comparison.
-        task: Its score is the vertical axis.
+        rows: Rows of the comparison.
+        task: The task whose score is the vertical axis.
         path: The file; its extension selects the format.
     """
     from matplotlib.figure import Figure

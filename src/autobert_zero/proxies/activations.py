@@ -59,7 +59,7 @@ def w_pca(model: MaskedLM, batch: MaskedBatch) -> float:
 
 
 def _components(points: Tensor) -> int:
-    """How many principal components of (N, c) points hold 99 % of their variance."""
+    """Number of principal components of (N, c) points that hold 99 % of their variance."""
     centred = points - points.mean(0)
     rows, columns = centred.shape
     # Both products have the same eigenvalues but for zeros.

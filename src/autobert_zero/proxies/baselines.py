@@ -1,4 +1,4 @@
-"""What any proxy has to beat: plain counts, for which nothing is computed."""
+"""Baselines of proxies: plain counts, without any computation."""
 
 from autobert_zero import cost
 from autobert_zero.data.masking import MaskedBatch

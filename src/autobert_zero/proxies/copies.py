@@ -1,4 +1,4 @@
-"""What proxies have in common: they work on a copy of the model, in double precision."""
+"""Proxies work on a copy of the model, in double precision."""
 
 import copy
 from collections.abc import Callable
@@ -12,7 +12,7 @@ from autobert_zero.data.masking import MaskedBatch
 from autobert_zero.nn import MaskedLM
 
 Proxy = Callable[[MaskedLM, MaskedBatch], float]
-"""From a model and one batch to a value, higher is better; leaves the model as it is."""
+"""Returns a value of a model on one batch, higher is better; leaves the model unchanged."""
 
 
 def on_a_copy(proxy: Proxy) -> Proxy:
@@ -23,7 +23,7 @@ def on_a_copy(proxy: Proxy) -> Proxy:
     itself is not 0 and has a steep slope (gradients wrong by 0.002 %).
 
     Returns:
-        The proxy, for a model that stays as it is; -inf for what is not finite.
+        The proxy, which leaves the model unchanged and returns -inf for values that are not finite.
     """
 
     @wraps(proxy)

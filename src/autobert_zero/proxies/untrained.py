@@ -18,8 +18,8 @@ class Untrained:
 
     Attributes:
         proxy: One of `PROXIES`.
-        model: Sizes.
-        batch: What the model is fed.
+        model: Sizes of the models.
+        batch: The batch that models are measured on.
         seed: Seed of the weights.
     """
 

@@ -37,7 +37,7 @@ def write_report(folders: Sequence[Path], out: Path) -> Path:
         The file.
 
     Raises:
-        ReportError: A folder holds no run, or the file cannot be written or holds something else than a report.
+        ReportError: A folder holds no run, or the file cannot be written or holds no report.
     """
     html = read_page(folders)
     try:

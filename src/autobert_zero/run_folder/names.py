@@ -9,7 +9,7 @@ class RunKind:
     """A kind of run.
 
     Attributes:
-        name: What messages call it.
+        name: Name in messages.
         marker: The file that makes a folder a run of this kind; written last of those that a start writes.
     """
 

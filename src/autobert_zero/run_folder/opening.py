@@ -66,7 +66,7 @@ def open_run(
     Args:
         folder: The folder; made if it is missing.
         kind: Kind of the run.
-        inputs: What the run depends on besides its config, by what it is; compared where it is continued.
+        inputs: Inputs of the run besides its config, by kind; compared if it is continued.
         write_start: Writes the files that a continuation reads, the kind's marker last.
         say: Called with a line for the user.
 

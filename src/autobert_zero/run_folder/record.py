@@ -28,7 +28,7 @@ class Input:
 
     Attributes:
         identity: A digest of its content.
-        name: What the user calls it, for messages.
+        name: The user's name for it, for messages.
     """
 
     identity: str
@@ -37,12 +37,12 @@ class Input:
 
 @dataclass(frozen=True)
 class RunRecord:
-    """What `run.json` holds.
+    """The content of `run.json`.
 
     Attributes:
         kind: Name of the run's kind.
         format: Increased whenever code and older runs stop being compatible.
-        inputs: What the run was started on, by what it is (`text`, `seed backbones`, ...).
+        inputs: Inputs that the run was started on, by kind (`text`, `seed backbones`, ...).
         sessions: Provenance of the start and of each continuation, see `provenance`.
     """
 

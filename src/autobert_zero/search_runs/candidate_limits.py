@@ -1,4 +1,4 @@
-"""What watches a candidate's training: its progress, and limits of its time and of its memory on a card."""
+"""Watches a candidate's training: its progress, and limits of its time and of its memory on a card."""
 
 import time
 from collections.abc import Callable
@@ -16,12 +16,12 @@ class OverLimit(Exception):
 
 
 def advanced(on_step: Watch, before: int, total: int) -> OnStep:
-    """Passes the progress of a part of the work on, as that of all of it."""
+    """Passes on the progress of a part as progress of the whole."""
     return lambda step, loss: on_step(before + step, total, loss)
 
 
 def within_time(limit: float | None, start: float, on_step: Watch) -> Watch:
-    """Stops a candidate that began at `start` (of `time.perf_counter`) after so many seconds; None: never."""
+    """Stops a candidate after a number of seconds from `start` (of `time.perf_counter`); None: never."""
     if limit is None:
         return on_step
 

@@ -9,7 +9,12 @@ from autobert_zero.run_folder import RunError
 
 
 class Clock:
-    """Adds up the time of a run over its interruptions."""
+    """Adds up the time of a run over its interruptions, in a file.
+
+    Args:
+        path: File of the seconds of each phase.
+        start: When the current session started, by `time.perf_counter`.
+    """
 
     def __init__(self, path: Path, start: float) -> None:
         self._path = path

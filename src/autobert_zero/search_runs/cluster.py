@@ -1,4 +1,4 @@
-"""The conversation with a Ray cluster, for a process of its own.
+"""The client of a Ray cluster, which runs in a process of its own.
 
 Ray ends the process that talks to a cluster when the head node has been gone for a minute, prints what it
 likes, and waits forever where only a part of the cluster died. The search must survive to say what happened.
@@ -17,10 +17,10 @@ from autobert_zero.errors import UserError
 from autobert_zero.training.pool import Report, WorkerDied
 
 _RETRIES = 2
-"""How often Ray does a task again whose worker or node died."""
+"""Number of times that Ray repeats a task whose worker or node died."""
 
 _PATIENCE = 10.0
-"""Seconds in which a cluster has to answer."""
+"""Number of seconds in which a cluster has to answer."""
 
 _CHECKS = 3
 """Failed checks in a row after which a cluster counts as lost."""
@@ -41,8 +41,8 @@ def connect(address: str, gpu_share: float, report: Report) -> None:
     """Connects this process to a cluster.
 
     Args:
-        address: In the form that `ray.init` accepts; `local` starts one on this machine.
-        gpu_share: Share of a GPU that each task asks for, if the cluster has any; 0: none.
+        address: Address as `ray.init` accepts it; `local` starts a cluster on this machine.
+        gpu_share: Share of a GPU that each task asks for, if the cluster has GPUs; 0: none.
         report: Unused.
 
     Raises:
@@ -84,7 +84,7 @@ class _Client:
         _check_answers(address)
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
         self._gpu_share = gpu_share if ray.cluster_resources().get("GPU", 0) > 0 else 0.0
-        # A task that asks for more cores than any node has would wait for ever.
+        # A task that asks for more cores than any node has would wait forever.
         self._cores = max(1, *(int(node["Resources"].get("CPU", 0)) for node in ray.nodes()))
         self._task = ray.remote(max_retries=_RETRIES)(_on_node)
         self._running: dict[Any, int] = {}
@@ -117,7 +117,7 @@ class _Client:
         }
 
     def _needs(self, number: int) -> dict[str, float]:
-        """What a task asks for: a share of a GPU, or a number of cores."""
+        """The resources that a task asks for: a share of a GPU, or a number of cores."""
         if self._gpu_share:
             return {"num_gpus": self._gpu_share}
         return {"num_cpus": min(number, self._cores)}
@@ -177,16 +177,16 @@ _client: _Client | None = None
 
 
 def _on_node(number: int, function: Callable[..., Any], *arguments: Any) -> Any:
-    """What a node does with a call."""
+    """Makes a call on a node."""
     with threads(number):
         return function(*arguments)
 
 
 def _check_answers(address: str) -> None:
-    """Connects to an address of the form host:port: Ray itself waits for minutes where nobody answers.
+    """Connects to an address of the form host:port; Ray itself waits for minutes if there is no answer.
 
     Raises:
-        OSError: Nobody does.
+        OSError: There is no answer.
     """
     parts = urlsplit(address if "://" in address else f"//{address}")
     if parts.hostname and parts.port:

@@ -1,4 +1,4 @@
-"""Asks how far to trust a run's ranking: its shared-weight scores against training from scratch."""
+"""Diagnoses a run's ranking: its shared-weight scores against training from scratch."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -24,7 +24,7 @@ from autobert_zero.training.scratch import Result, default_workers, read_result,
 from autobert_zero.zoo import bert
 
 _FEWEST = 5
-"""With fewer candidates an interval says nothing."""
+"""Minimum number of candidates for a meaningful interval."""
 
 
 _SEEDS_OF_RUNS = 2**32  # config.seed is smaller
@@ -38,14 +38,14 @@ def run_diagnosis(
     The nearer horizon is the tokens that the shared weights had seen when the first candidate was scored. At
     the farther one, half of the sample is trained again from another seed: no proxy can agree with the truth
     more than the truth with itself.
-    What was trained stays in the folder, so that a diagnosis that was stopped goes on where it was.
+    Results stay in the folder, so that an interrupted diagnosis continues.
 
     Args:
-        out: The run folder.
-        candidates: How many; evenly spaced by score.
-        longer: The farther horizon, in units of the nearer one.
-        progress: What the user sees.
-        device: Where to train; None: where the run did.
+        out: Folder of the run.
+        candidates: Number of candidates, evenly spaced by score.
+        longer: The farther horizon, as a multiple of the nearer one.
+        progress: Shows the progress.
+        device: Device to train on; None: that of the run.
 
     Returns:
         What `diagnosis.json` holds.
@@ -131,7 +131,7 @@ def run_diagnosis(
 
 
 def diagnosis_report(found: dict[str, Any]) -> str:
-    """A diagnosis in words."""
+    """A diagnosis as text."""
     near, far = found["horizons"]
     columns = ("shared_vs_scratch", "shared_vs_scratch_within", "recorded_vs_scratch")
     lines = [
@@ -173,7 +173,7 @@ def diagnosis_verdict(found: dict[str, Any]) -> str:
 
 
 def _agreement(one: Mapping[str, float], other: Mapping[str, float]) -> Correlation | None:
-    """Of the losses of those candidates that have both."""
+    """Correlation of the losses of the candidates that have both."""
     both = [number for number in one if number in other]
     return correlation([-one[number] for number in both], [-other[number] for number in both])
 
@@ -187,7 +187,7 @@ def _tau_text(found: dict[str, float] | None) -> str:
 
 
 def _sample(trials: Sequence[Trial], candidates: int) -> list[Trial]:
-    """Evenly spaced by score, without candidates that compute the same as another."""
+    """Candidates evenly spaced by score, without those that compute the same function as another."""
     scored = sorted(
         (t for t in trials if t.outcome.status is Status.COMPLETE and t.outcome.same_as is None),
         key=lambda trial: trial.outcome.score or 0.0,
@@ -207,7 +207,7 @@ def _train_sample(
     progress: Bars,
     suffix: str = "",
 ) -> list[Result]:
-    """Results of the sample after the given number of steps from scratch, those in the folder read."""
+    """Trains the sample from scratch for the given number of steps, or reads results in the folder."""
     rate = setting.config.final.learning_rate
     files = {
         f"trial {t.proposal.number}": folder / f"{t.proposal.number}-{steps}{suffix}.json" for t in sample

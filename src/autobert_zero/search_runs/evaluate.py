@@ -109,8 +109,8 @@ class ProxyEvaluator:
             on_step: Called with the progress.
 
         Returns:
-            The outcome, and what the bank is to absorb: nothing of a candidate that diverged or failed, or
-            where no weights are shared.
+            The outcome, and what the bank is to absorb; None if the candidate diverged or failed, or no
+            weights are shared.
         """
         start = time.perf_counter()
         # New weights are paired: all candidates have the same seed and batches, and differ less by luck.
@@ -146,7 +146,7 @@ class ProxyEvaluator:
     def _climb(
         self, backbone: Backbone, stream: int, bars: Sequence[float], extra: int, on_step: OnStep
     ) -> tuple[Outcome, Trained | None]:
-        """Trains the extra steps, then from rung to rung as long as the candidate is above the bars."""
+        """Trains the extra steps, then from rung to rung while the candidate reaches the bars."""
         # Shared weights go on at the rate where they are; new ones need a rise.
         warmup = 0.0 if self._shares else _WARMUP_OF_NEW
         recipe = self._recipe(extra + self._proxy.steps, warmup)
@@ -170,13 +170,13 @@ class ProxyEvaluator:
         return self._proxy.sharing == "biws"
 
     def _calibration(self, backbone: Backbone) -> int:
-        """Extra steps before a candidate's own ones, where its branches were trained less than others."""
+        """Number of extra steps for a candidate whose branches were trained less than others."""
         if not (self._shares and isinstance(self.bank, WeightBank)):
             return 0
         return round(self._proxy.calibration * self._proxy.steps * shortfall(self.bank.practice, backbone))
 
     def _learned(self, model: MaskedLM, optimizer: torch.optim.Optimizer) -> Trained | None:
-        """What the bank is to absorb; nothing where there is none."""
+        """What the bank is to absorb; None if no weights are shared."""
         return Trained.of(model, optimizer) if self._shares else None
 
     def _memory(self, backbone: Backbone) -> int:
@@ -189,7 +189,7 @@ class ProxyEvaluator:
         return within_memory(limit, self._device, on_step)
 
     def rescore(self, backbones: Sequence[Backbone]) -> list[float]:
-        """Scores backbones with the bank as it stands, without training it."""
+        """Scores backbones with the current bank, without training it."""
         scores = []
         for backbone in backbones:
             model = self._new(backbone)
@@ -214,14 +214,14 @@ class ProxyEvaluator:
         train(trained, batches, recipe, objective, on_step, optimizer, steps=steps, loss_limit=limit)
 
     def _heir(self, backbone: Backbone, recipe: Recipe) -> tuple[MaskedLM, torch.optim.Optimizer]:
-        """The candidate and its optimiser, which go on where the bank stands."""
+        """The candidate and its optimiser, which continue from the state of the bank."""
         model = self._new(backbone)
         optimizer = make_optimizer(model, recipe)
         self.bank.inherit(model, optimizer)
         return model, optimizer
 
     def _new(self, backbone: Backbone) -> MaskedLM:
-        """A candidate that inherits next; weights are drawn only where those draws decide something."""
+        """A candidate before it inherits; weights are drawn only if the draws affect a result."""
         seeds_dropout = self._device.type == "cpu" and self.model.dropout > 0
         if isinstance(self.bank, NoSharing) or seeds_dropout:
             return MaskedLM(backbone, self.model).to(self._device)

@@ -29,12 +29,12 @@ class TrainingEvaluator:
     """Trains and scores the candidates of a search; see `search.evaluator.Evaluator`.
 
     Attributes:
-        proxy: How candidates are trained.
-        space: The bounds, for the warm-up.
+        proxy: Settings of the trainings of candidates.
+        space: Bounds of the search space, for the warm-up.
         evaluator: Holds the shared weights.
-        executor: Trains and scores.
+        executor: Trains and scores candidates.
         snapshots: Folder for the shared weights.
-        progress: What the user sees.
+        progress: Shows the progress.
     """
 
     proxy: ProxyConfig
@@ -47,7 +47,7 @@ class TrainingEvaluator:
     _writer: SnapshotWriter = field(default_factory=SnapshotWriter, init=False, repr=False)
 
     def restore(self, trials: Sequence[Trial]) -> int:
-        """Loads the newest whole snapshot that the trials contain; warms the bank up if the run is new."""
+        """Loads the newest complete snapshot within the trials, or warms up the bank of a new run."""
         if snapshots_of(self.snapshots) or trials:
             return restore_snapshot(self.evaluator.bank, self.snapshots, len(trials), self.progress.say)
         self._warm_up()
@@ -62,10 +62,10 @@ class TrainingEvaluator:
         )
 
     def rescore(self, contenders: Sequence[Trial], trials: Sequence[Trial]) -> Mapping[int, float]:
-        """Scores them with the bank as it stands, those that are due after a new training.
+        """Scores them with the current bank; those that are due are trained again before.
 
-        Scores from new weights do not age. What is learned is merged together with what the next candidates
-        learn, which start from the same state of the bank.
+        Scores from new weights do not become stale. The new training is merged together with that of the next
+        candidates, which start from the same state of the bank.
         """
         if self.proxy.sharing == "none":
             return {}
@@ -81,7 +81,7 @@ class TrainingEvaluator:
         return rescored | self._train_again(again, len(trials))
 
     def _train_again(self, again: Sequence[Trial], count: int) -> dict[int, float]:
-        """Trains candidates on batches that they were not trained on before; their new scores."""
+        """Trains candidates on new batches, and returns their new scores."""
         proposals = [replace(trial.proposal, number=self.proxy.candidates + count) for trial in again]
         results = self._run(proposals, (), count, "trained again")
         self._learned[:] = [trained for _, trained in results if trained is not None]
@@ -103,18 +103,18 @@ class TrainingEvaluator:
         return [outcome for outcome, _ in results]
 
     def _run(self, proposals: Sequence[Proposal], bars: Sequence[float], count: int, name: str) -> list[Done]:
-        """Trains candidates from the bank as it is after the given number of trials; in their order."""
+        """Trains candidates from the bank after the given number of trials; results in their order."""
         snapshot = self._snapshot(count)
         return run_candidates(self.executor, proposals, bars, snapshot, self.progress, name)
 
     def _snapshot(self, count: int) -> Path:
-        """The file with the bank after the given number of trials, whole where the executor reads it."""
+        """The file with the bank after the given number of trials; complete if the executor reads it."""
         if self.executor.reads_snapshots:
             self._writer.wait()
         return snapshot_path(self.snapshots, count)
 
     def save(self, count: int) -> None:
-        """Keeps the bank as it is: a snapshot is written while the next candidates train."""
+        """Saves the current bank: a snapshot is written while the next candidates train."""
         self._writer.save(self.evaluator.bank, self.snapshots, count)
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""What trains the models of a search, and where; the base of all executors does it on this machine.
+"""The base of executors, which train the models of a search: here, on this machine.
 
 Candidates that are trained together start from one state of the shared weights, so an executor changes how
 long a search takes and nothing else.
@@ -81,7 +81,7 @@ def run_candidates(
     """Trains candidates that start from one state of the shared weights; results in their order.
 
     Args:
-        executor: Trains.
+        executor: Trains the candidates.
         proposals: The candidates.
         bars: Scores that they have to reach at each rung.
         snapshot: File with the shared weights.

@@ -1,4 +1,4 @@
-"""Trains the models of the comparison at the end of a search, and keeps what was trained."""
+"""Trains the models of the comparison at the end of a search, and keeps the results."""
 
 import json
 from collections.abc import Sequence
@@ -23,13 +23,13 @@ _SEEDS_OF_RUNS = 2**32  # config.seed is smaller
 
 
 class Finals:
-    """Trains models from scratch; a result that is in the folder already is read, not repeated.
+    """Trains models from scratch; results that are already in the folder are read, not repeated.
 
     Args:
         setting: Setting of the run.
         out: The run folder.
-        progress: What the user sees.
-        executor: Trains and measures.
+        progress: Shows the progress.
+        executor: Trains and measures models.
     """
 
     def __init__(self, setting: Setting, out: Path, progress: RunProgress, executor: Executor) -> None:
@@ -51,7 +51,7 @@ class Finals:
                 ) from None
 
     def log(self, board: Board | None) -> None:
-        """Writes the results so far into TensorBoard's logs, and those to come."""
+        """Writes the results so far, and later ones, into TensorBoard's logs."""
         self._board = board
         for result in self._results.values():
             self._write(result)
@@ -95,7 +95,7 @@ class Finals:
         return summary
 
     def train(self, trainings: Sequence[Training]) -> dict[str, Result]:
-        """Trains what is not in the folder yet; results by name."""
+        """Trains the models whose results are not in the folder yet; results by name."""
         final, setting = self._setting.config.final, self._setting
         jobs = [
             job_of(self._setting, training, self._weights)
@@ -117,7 +117,7 @@ class Finals:
         return {training.name: self._results[training.name] for training in trainings}
 
     def speed(self, name: str, model: Model) -> float:
-        """Tokens per second that a model trains at while nothing else of the run does; measured once."""
+        """Tokens per second that a model trains at alone; measured once."""
         if name not in self._speeds:
             self._speeds[name] = self._executor.speed(self._setting, model.backbone, model.sizes)
             write_text(self._speeds_file, json.dumps(self._speeds, indent=2) + "\n")

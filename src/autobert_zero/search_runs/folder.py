@@ -1,4 +1,4 @@
-"""How the folder of a search was started, and the shared weights and the history in it."""
+"""The start files, the inputs and the history in the folder of a search."""
 
 import json
 from collections.abc import Callable, Sequence
@@ -33,8 +33,7 @@ from autobert_zero.urls import secrets_of
 def read_run_start(out: Path) -> tuple[SearchConfig, list[Backbone]]:
     """Reads the config and the user's backbones of a run, to resume it.
 
-    Settings that the version which started the run did not have are at their defaults, or off where it did
-    not do what they ask for.
+    Settings that the version which started the run did not have are at their defaults, or off.
 
     Raises:
         UserError: There is no run in the folder, or it is damaged.
@@ -63,7 +62,7 @@ def read_run_start(out: Path) -> tuple[SearchConfig, list[Backbone]]:
 def setting_of_run(
     out: Path, config: SearchConfig, watch: Callable[[str, int, int], None], remote: bool = False
 ) -> Setting:
-    """What a run that is in a folder needs, with the tokenizer that it was started with; see `prepare`.
+    """Prepares an existing run, with the tokenizer that it was started with; see `prepare`.
 
     Raises:
         UserError: The corpus is not the one that the run was started on, or the tokenizer is damaged.
@@ -79,13 +78,13 @@ def setting_of_run(
 
 
 def run_inputs(setting: Setting, first: Sequence[Backbone] | None = None) -> dict[str, Input]:
-    """What a run depends on besides its config; None: the user's backbones are not known."""
+    """The inputs of a run besides its config; `first` None: the user's backbones are not known."""
     tokenizer = setting.tokenizer.to_str()
     primitives = ", ".join(setting.space.primitives)
     inputs = {
         "text": setting.corpus,
         "tokenizer": Input(text_digest(tokenizer), TOKENIZER),
-        # By name too: what a set of them is called may mean more in another version.
+        # By name too: a set of primitives may contain more in another version.
         "primitives": Input(text_digest(primitives), primitives),
     }
     if setting.start is not None:
@@ -104,7 +103,7 @@ def _seeds_text(first: Sequence[Backbone]) -> str:
 
 
 def check_same(config: SearchConfig, first: Sequence[Backbone], out: Path) -> Sequence[Backbone]:
-    """Checks that the run in a folder is the one that is meant; returns the user's backbones of its start."""
+    """Checks that a folder holds the given run; returns the backbones that it was started with."""
     known, given = read_run_start(out)
     same, meant = (each.absolute().model_dump(mode="json") for each in (known, config))
     if other := settings_that_differ(same, meant):
@@ -121,7 +120,7 @@ def check_same(config: SearchConfig, first: Sequence[Backbone], out: Path) -> Se
 
 
 def write_start_files(setting: Setting, out: Path, first: Sequence[Backbone]) -> None:
-    """Writes what `read_run_start` reads, the config last: where it is, the folder is a run."""
+    """Writes the files that `read_run_start` reads; the config, which marks the folder as a run, is last."""
     config = setting.config
     write_text(out / TOKENIZER, setting.tokenizer.to_str(pretty=True))
     write_text(out / SEED_BACKBONES, _seeds_text(first))
@@ -130,16 +129,16 @@ def write_start_files(setting: Setting, out: Path, first: Sequence[Backbone]) ->
 
 
 def identity(setting: Setting) -> dict[str, Any]:
-    """What a study belongs to: the settings that its trials depend on, and the text."""
+    """The identity of a study: the settings that its trials depend on, and the text."""
     settings = setting.config.model_dump(mode="json", exclude={"storage", "study", "final"})
     return settings | {"text": setting.corpus.identity}
 
 
 def history_of(out: Path, setting: Setting, say: Callable[[str], None] = lambda line: None) -> History:
-    """Opens the history, new or of the run so far.
+    """Opens the history of a new or of an existing run.
 
     Raises:
-        UserError: It is missing, or belongs to another run.
+        UserError: The history is missing, or belongs to another run.
     """
     config, study = setting.config, out / STUDY_FILE
     begun = snapshots_of(out / BANK)

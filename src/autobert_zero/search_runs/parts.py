@@ -1,4 +1,4 @@
-"""The parts of a search, for an estimate of what it takes."""
+"""The parts of a search, for an estimate of its cost."""
 
 import math
 from itertools import pairwise
@@ -12,15 +12,15 @@ from autobert_zero.space import Backbone
 from autobert_zero.zoo import bert, opponents
 
 _TOKENS = 12
-"""Tokens in a sentence of BLiMP, in the mean."""
+"""Mean number of tokens in a sentence of BLiMP."""
 _SENTENCES = 256
-"""Masked sentences in a batch."""
+"""Number of masked sentences in a batch."""
 _STUDENTS = 6
-"""The winner of a search from a model and its opponents, at most."""
+"""Maximum number of models in the comparison of a search from a model."""
 
 
 def search_parts(config: SearchConfig) -> list[TrainingStage]:
-    """The parts of a search. BERT's backbone stands for candidates: most cost less."""
+    """The parts of a search, with BERT's backbone as the candidates: most cost less."""
     if config.distil is not None:
         return _student_parts(config)
     proxy, final, length = config.proxy, config.final, config.data.length
@@ -62,7 +62,7 @@ def search_parts(config: SearchConfig) -> list[TrainingStage]:
 
 
 def _student_parts(config: SearchConfig) -> list[TrainingStage]:
-    """The parts of a search from a model, without what the model itself computes."""
+    """The parts of a search from a model, without the computations of the model itself."""
     proxy, final, depth = config.proxy, config.final, config.model.layers
     student = bert(math.ceil(depth / max(config.limits.min_speedup or 1.0, 1.0)))
 
@@ -88,7 +88,7 @@ def _student_parts(config: SearchConfig) -> list[TrainingStage]:
 
 
 def _fairness(config: SearchConfig) -> dict[str, int]:
-    """Steps that keep shared weights fair, beyond those of the candidates, at most."""
+    """Maximum numbers of additional steps that keep shared weights fair."""
     proxy, strategy = config.proxy, config.strategy
     starts = range(strategy.population, proxy.candidates, strategy.parents * strategy.children)
     rounds = sum(start >= proxy.train_again > 0 for start in starts)
@@ -100,7 +100,7 @@ def _fairness(config: SearchConfig) -> dict[str, int]:
 
 
 def _expected_steps(proxy: ProxyConfig) -> float:
-    """Steps of a candidate in the mean, if at each rung just the share that may goes on."""
+    """Mean number of steps of a candidate, if exactly the given share continues at each rung."""
     ends = [*rung_steps(proxy), proxy.steps]
     return sum(
         (end - start) * proxy.rung_share**place for place, (start, end) in enumerate(pairwise([0, *ends]))

@@ -1,4 +1,4 @@
-"""From a config to what a run needs: text, sizes, device. All checks of the user's input happen here."""
+"""Prepares text, sizes and device of a run from its config. All checks of the user's input happen here."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -39,19 +39,19 @@ _CHANGING = "a teacher is learned from text by text"
 
 @dataclass(frozen=True)
 class Setting:
-    """A config made concrete.
+    """Everything that a run needs, prepared from its config.
 
     Attributes:
-        config: The config.
-        corpus: The corpus as it is now.
-        tokenizer: Trained or loaded.
-        data: The corpus, tokenised and split.
-        vocabulary: The tokenizer's.
+        config: Config of the search.
+        corpus: The current corpus.
+        tokenizer: The trained or loaded tokenizer.
+        data: The tokenised corpus, split.
+        vocabulary: Vocabulary of the tokenizer.
         model: Sizes of every model of the run.
         space: Bounds of the search.
         device: Device to train on.
         text: One line about the prepared text.
-        start: The model that the search starts from, if it does.
+        start: The model that the search starts from, if any.
     """
 
     config: SearchConfig
@@ -69,7 +69,7 @@ class Setting:
         """The first lines of a search: text, models, strategy, device, and how long it will take.
 
         Args:
-            ray: Address of the cluster that does the training; None: this machine does.
+            ray: Address of the cluster that does the training; None: this machine.
         """
         config, precision = self.config, self.config.precision
         batch = f"{config.limits.latency_batch} x {config.limits.latency_length} tokens"
@@ -94,10 +94,10 @@ class Setting:
         ]
 
     def limits(self, latencies: Path | None = None) -> Limits:
-        """The limits of the run, latency measured where a limit or an objective needs it.
+        """The limits of the run; latency is measured if a limit or an objective needs it.
 
         Args:
-            latencies: File of the measurements; None: they are not kept.
+            latencies: File for the measurements; None: they are not kept.
 
         Raises:
             UserError: The file is damaged.
@@ -111,7 +111,7 @@ class Setting:
         return Limits(limits, Costs(self.model, config.data.length, table), teacher)
 
     def within(self, limits: Limits) -> Space:
-        """The space that the limits leave, with the known backbones of its depths."""
+        """The space within the limits, with the known backbones of its depths."""
         space = limits.within(self.space)
         if not self.config.strategy.known:
             return space
@@ -122,7 +122,7 @@ class Setting:
         return replace(space, known=tuple(known.items()))
 
     def evaluator(self) -> ProxyEvaluator:
-        """A new evaluator, its bank at its random start."""
+        """A new evaluator with a randomly initialised bank."""
         config, proxy = self.config, self.config.proxy
         validation = evaluation_batches(
             self.data.validation,
@@ -136,7 +136,7 @@ class Setting:
         return ProxyEvaluator(self.model, self.space.layers, self.data, scorer)
 
     def prefilter(self) -> Prefilter | None:
-        """What chooses among draws, where the config names a proxy; a function of seed and config alone."""
+        """Chooses among draws, if the config names a proxy; a function of seed and config alone."""
         config = self.config.prefilter
         if config.proxy is None:
             return None
@@ -173,10 +173,10 @@ def prepare(
     """Reads and tokenises the corpus (cached) and checks everything that the config names.
 
     Args:
-        config: The config.
+        config: Config of the search.
         watch: Called with the name of the work, the amount done and the total.
-        tokenizer: The one of the run that is continued; None: what the config says.
-        remote: Whether a cluster does the training: this machine needs a GPU then only to measure latency.
+        tokenizer: Tokenizer of a continued run; None: the one that the config names.
+        remote: Whether a cluster does the training; this machine then needs a GPU only to measure latency.
 
     Raises:
         UserError: The corpus, the tokenizer or the device cannot be used, or there is no such proxy.

@@ -32,12 +32,12 @@ class Correlation:
 def correlation(
     one: Sequence[float], other: Sequence[float], groups: Sequence[Hashable] | None = None
 ) -> Correlation | None:
-    """Kendall's tau with its bootstrap interval; None where there is nothing to rank.
+    """Kendall's tau with its bootstrap interval; None if there is nothing to rank.
 
     Args:
-        one: Scores of candidates.
-        other: Other scores of the same, in the same order.
-        groups: Of each candidate, where only pairs within a group are compared; None: all pairs are.
+        one: Scores of the candidates.
+        other: Other scores of the same candidates, in the same order.
+        groups: Group of each candidate, if only pairs within a group are compared; None: all pairs are.
     """
     a, b = _signs(one, groups), _signs(other, groups)
     whole = _tau(a, b)
@@ -58,10 +58,10 @@ def correlation(
 def kendall_tau(
     one: Sequence[float], other: Sequence[float], groups: Sequence[Hashable] | None = None
 ) -> float:
-    """Kendall's tau-b, over all pairs or over those within a group; nan where there is nothing to rank.
+    """Kendall's tau-b, over all pairs or over those within a group; NaN if there is nothing to rank.
 
-    Concordant less discordant pairs, over the geometric mean of the pairs that each ranking tells apart.
-    SciPy's has no groups, and is too slow to be resampled.
+    Concordant minus discordant pairs, divided by the geometric mean of the numbers of pairs without ties.
+    SciPy's version has no groups, and is too slow for resampling.
     """
     return _tau(_signs(one, groups), _signs(other, groups))
 
@@ -72,7 +72,7 @@ def _tau(a: NDArray[np.int64], b: NDArray[np.int64]) -> float:
 
 
 def _signs(values: Sequence[float], groups: Sequence[Hashable] | None) -> NDArray[np.int64]:
-    """For each two candidates whether the first is the higher (N, N); 0 in different groups.
+    """Sign of the difference of each two candidates (N, N); 0 in different groups.
 
     Ranks are compared, for infinite values have no difference.
     """

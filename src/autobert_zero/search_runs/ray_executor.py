@@ -34,7 +34,7 @@ class Ray(Executor):
     Args:
         config: Config of the run.
         address: Address of the cluster for `ray.init`; `local` starts one on this machine.
-        tokenizer: Tokenizer of a run that is continued, as JSON; None: what the config names.
+        tokenizer: Tokenizer of a continued run, as JSON; None: the one that the config names.
 
     Raises:
         UserError: Ray is not installed, or the cluster cannot be reached. Later: the cluster was lost.
@@ -47,7 +47,7 @@ class Ray(Executor):
         self._config, self._setting = config, (config.model_copy(update={"device": anywhere}), tokenizer)
         self._address = address
         self._pool = WorkerPool(1, deaths=0)
-        self._answers = True  # as long as no call was broken off
+        self._answers = True  # while no call was interrupted
         try:
             self._call(cluster.connect, address, 0.0 if config.device == "cpu" else config.gpu_share)
         except BaseException:
@@ -93,7 +93,7 @@ class Ray(Executor):
 
     def close(self) -> None:
         if self._answers:
-            with suppress(UserError):  # what the search lost with the cluster, it has said
+            with suppress(UserError):  # the search has already reported a lost cluster
                 self._ask("close")
         self._pool.close()
 
@@ -104,7 +104,7 @@ class Ray(Executor):
         names: Sequence[str],
         snapshot: Path | None = None,
     ) -> list[Any]:
-        """What all of the calls returned, in their order."""
+        """The results of all calls, in their order."""
         done = self._tasks(function, calls, torch.get_num_threads(), snapshot)
         by_index = {index: _task_result(value, names[index]) for index, value in done}
         return [by_index[index] for index in range(len(calls))]
@@ -136,10 +136,10 @@ class Ray(Executor):
 
 
 def _task_result(value: Any, name: str) -> Any:
-    """What a task returned.
+    """The result of a task.
 
     Raises:
-        UserError: Its worker died again and again.
+        UserError: The worker of the task died repeatedly.
     """
     if isinstance(value, WorkerDied):
         raise UserError(f"{name}: {value.reason}; free some memory on the nodes, then continue with --resume")

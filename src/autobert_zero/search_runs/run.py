@@ -47,11 +47,11 @@ def run_search(
     """Starts a run, or continues the one in `out`.
 
     Args:
-        config: The whole config.
-        out: The run folder; new or empty, or holding a run of the same config.
-        progress: What the user sees.
-        first: Backbones of the user, proposed before any other; a run that is continued knows its own.
-        workers: Processes that train candidates at once, 0: one per core; changes the time, not the result.
+        config: Config of the search.
+        out: Folder of the run: new, empty, or with a run of the same config.
+        progress: Shows the progress.
+        first: Backbones of the user, proposed before any other; a continued run has its own.
+        workers: Number of processes that train candidates, 0: one per core; changes the time, not the result.
         ray: Address of a Ray cluster that does all the training instead.
 
     Returns:

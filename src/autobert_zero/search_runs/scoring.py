@@ -18,8 +18,7 @@ from autobert_zero.training.goal import Goal, MaskedTokens
 from autobert_zero.training.loop import Diverged
 
 OtherScores = Callable[[MaskedLM, int], dict[str, float]]
-"""From a model and a seed to the model's scores by name, of tasks for example; leaves the weights as they
-are."""
+"""Returns the scores of a model by name, of tasks for example, for a seed; leaves the weights unchanged."""
 
 _OF_TEXT = ("loss", "accuracy")
 """Scores that are measured on held-out text."""
@@ -27,7 +26,7 @@ _OF_TEXT = ("loss", "accuracy")
 
 @dataclass(frozen=True)
 class Scorer:
-    """Scores models, and knows what candidates minimise.
+    """Scores models, and holds the goals that candidates minimise.
 
     The score is the negative loss or the accuracy of masked tokens on held-out text, the mean over tasks, or
     the accuracy on minimal pairs. In a search from a model, candidates learn from that model, and the score
@@ -35,7 +34,7 @@ class Scorer:
 
     Attributes:
         config: Config of the search, which names the score.
-        vocabulary: The tokenizer's.
+        vocabulary: Vocabulary of the tokenizer.
         validation: Batches of held-out text.
         device: Device that a teacher computes on.
         others: Measures the scores that are not of held-out text; the score is their mean.
@@ -67,7 +66,7 @@ class Scorer:
         return fmean(scores.values()), metrics | scores
 
     def goal(self, backbone: Backbone) -> Goal:
-        """What candidates of a depth minimise, made once."""
+        """The goal of candidates of a depth, made once."""
         depth, precision = len(backbone.layers), self.config.precision
         if depth not in self._goals:
             self._goals[depth] = (

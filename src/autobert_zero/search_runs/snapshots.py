@@ -20,20 +20,20 @@ _KEPT = 2
 
 
 def snapshot_path(folder: Path, trials: int) -> Path:
-    """The file with the bank as it is after the given number of trials."""
+    """The file with the bank after the given number of trials."""
     return folder / f"{trials:08}.safetensors"
 
 
 def save_snapshot(bank: Bank, folder: Path, trials: int) -> None:
-    """Writes the bank as it is after the given number of trials; the two newest snapshots are kept."""
+    """Writes the bank after the given number of trials; the two newest snapshots are kept."""
     _write(bank.state(), folder, trials)
 
 
 class SnapshotWriter:
     """Writes snapshots in a thread, while the next candidates train.
 
-    It is at most one behind: a snapshot is begun when the one before it is on disk. After a kill a history
-    contains at most the candidates of one batch that no whole snapshot knows, and they are trained again.
+    It is at most one snapshot behind: each is started when the previous one is on disk. After a kill, the
+    history has candidates of at most one batch that no snapshot includes, and they are trained again.
     """
 
     def __init__(self) -> None:
@@ -41,10 +41,10 @@ class SnapshotWriter:
         self._writing: Future[None] | None = None
 
     def save(self, bank: Bank, folder: Path, trials: int) -> None:
-        """Copies the bank as it is after the given number of trials; the copy is written later.
+        """Copies the bank after the given number of trials; the copy is written later.
 
         Raises:
-            OSError: The snapshot before it could not be written.
+            OSError: The previous snapshot could not be written.
         """
         self.wait()
         self._writing = self._thread.submit(_write, _host_copy(bank.state()), folder, trials)
@@ -53,7 +53,7 @@ class SnapshotWriter:
         """Returns when all snapshots are on disk.
 
         Raises:
-            OSError: One could not be written.
+            OSError: A snapshot could not be written.
         """
         writing, self._writing = self._writing, None
         if writing is not None:
@@ -96,19 +96,19 @@ def _write(state: dict[str, Tensor], folder: Path, trials: int) -> None:
 def restore_snapshot(
     bank: Bank, folder: Path, trials: int, say: Callable[[str], None] = lambda text: None
 ) -> int:
-    """Loads the newest whole snapshot that a history of the given number of trials contains.
+    """Loads the newest complete snapshot within a history of the given number of trials.
 
     Args:
-        bank: What is restored, in place.
+        bank: The bank, which is restored in place.
         folder: Folder of the snapshots.
         trials: Length of the history.
         say: Called with the names of damaged snapshots.
 
     Returns:
-        How many trials it has absorbed; those after them have to be trained again.
+        The number of trials that it includes; later ones have to be trained again.
 
     Raises:
-        UserError: There is none, or it is of other sizes.
+        UserError: There is no such snapshot, or it has other sizes.
     """
     for path in reversed(snapshots_of(folder)):
         if int(path.stem) > trials:
@@ -129,8 +129,8 @@ def load_snapshot(bank: Bank, snapshot: Path | bytes) -> None:
     """Loads the shared weights of a snapshot: a file, or the content of one.
 
     Raises:
-        SafetensorError: It is damaged.
-        UserError: It is of other sizes.
+        SafetensorError: The snapshot is damaged.
+        UserError: It has other sizes.
     """
     tensors = load(snapshot) if isinstance(snapshot, bytes) else load_file(snapshot)
     try:

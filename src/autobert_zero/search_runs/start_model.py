@@ -1,4 +1,4 @@
-"""The model that a search starts from: what it decides, what its students start with, and its copies."""
+"""The model that a search starts from: the settings that follow from it, its students, and its copies."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
@@ -41,9 +41,9 @@ class StartModel:
     """A model that a search starts from.
 
     Attributes:
-        teacher: What candidates learn from.
-        backbone: Its layers.
-        weights: By the names of `MaskedLM`; those of the head may be missing.
+        teacher: The model as a teacher of candidates.
+        backbone: The layers of the model.
+        weights: Weights by the names of `MaskedLM`; those of the head may be missing.
     """
 
     teacher: Teacher
@@ -55,7 +55,7 @@ class StartModel:
 
     @property
     def sizes(self) -> EncoderConfig:
-        """Its sizes."""
+        """Sizes of the model."""
         return self.teacher.model.encoder.config
 
     def copy_layers(
@@ -81,11 +81,11 @@ class StartModel:
             ) from error
 
     def known(self, space: Space, refusal: Refusal) -> dict[str, Backbone]:
-        """The students that a search begins with, by name: each kind at its greatest depths.
+        """The students that a search starts with, by name: each kind at its greatest depths.
 
         Args:
-            space: The bounds of the search.
-            refusal: Says which limit a backbone is over.
+            space: Bounds of the search space.
+            refusal: Returns which limit a backbone exceeds.
         """
         by_depth = {depth: students(self.backbone, depth) for depth in reversed(space.depths)}
         known: dict[str, Backbone] = {}
@@ -107,14 +107,14 @@ _FROM_A_MODEL: Mapping[str, Any] = {
     "proxy": {"sharing": "none", "steps": 40, "rungs": [], "score": "loss", "learning_rate": 5e-4},
     "final": {"learning_rate": 5e-4, "rates": [], "equal_time": False},
 }
-"""Settings that a search from a model has in place of its preset's."""
+"""Settings of a search from a model that replace those of its preset."""
 
 
 def model_settings(source: str) -> dict[str, Any]:
-    """Settings of a search that follow from the model that it starts from, by section.
+    """Settings of a search, by section, that follow from the model that it starts from.
 
     Raises:
-        UserError: As `open_start_model`.
+        UserError: The model cannot be used, see `open_start_model`.
     """
     encoder = open_start_model(source)
     sizes = asdict(encoder.sizes) | {"feed_forward": encoder.sizes.inner}
@@ -128,10 +128,10 @@ def model_settings(source: str) -> dict[str, Any]:
 
 
 def open_start_model(source: str) -> "PretrainedEncoder":
-    """Reads what the model is that a search starts from, without its weights.
+    """Opens the model that a search starts from, without its weights.
 
     Raises:
-        UserError: There is no such model, it is of a kind that our layers do not compute, or the extra
+        UserError: There is no such model, our layers cannot compute it, or the extra
             `pretrain` is not installed.
     """
     require("search --start", "pretrain", "transformers", "tensorboard")
@@ -145,12 +145,12 @@ def load_start_model(encoder: "PretrainedEncoder", config: SearchConfig, tokeniz
     """Loads the model that a search starts from.
 
     Args:
-        encoder: The model.
-        config: Of the search.
-        tokenizer: Of the search.
+        encoder: The opened model.
+        config: Config of the search.
+        tokenizer: Tokenizer of the search.
 
     Raises:
-        UserError: The model's vocabulary is another one, or its sizes are not those of the config.
+        UserError: The vocabulary or the sizes of the model differ from those of the search.
     """
     from autobert_zero.data.tokenizer import load_tokenizer
     from autobert_zero.pretrain.goal import load_teacher

@@ -16,12 +16,12 @@ from autobert_zero.search_runs.tasks import Done
 class StudentEvaluator(TrainingEvaluator):
     """Distils and scores the candidates of a search; see `search.evaluator.Evaluator`.
 
-    A score depends on no other candidate, so it does not age, and the shared weights are written once. What
-    is written after every batch is where it ends, so that a resumed search asks in the same batches.
+    A score depends on no other candidate, so it does not become stale, and the shared weights are written
+    once. After every batch its end is recorded, so that a resumed search asks in the same batches.
     """
 
     def restore(self, trials: Sequence[Trial]) -> int:
-        """Loads the shared weights; in a new run what the model lacks first learns to copy its layers."""
+        """Loads the shared weights; in a new run, branches that the model lacks first learn to copy it."""
         super().restore(trials)
         if not self._batches.exists():  # a new run, or one of an earlier version
             self.save(len(trials))

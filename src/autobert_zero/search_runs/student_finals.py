@@ -1,4 +1,4 @@
-"""The end of a search from a model: finalists are distilled, then the winner alongside its opponents."""
+"""The end of a search from a model: distils the finalists, then the winner alongside its opponents."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,21 +22,21 @@ from autobert_zero.space import Backbone
 from autobert_zero.zoo import students
 
 _SEEDS = 2**29
-"""Those of the reported distillations; the screening has others, see `screen`."""
+"""Number of seeds of the reported distillations; those of the screening differ, see `screen`."""
 
 _FIRST_HALF = "first-half"
-"""The opponent that starts from weights of its own, and so in the letters of the teacher's formulas."""
+"""The opponent with weights of its own, whose formulas keep the teacher's letters."""
 
 
 class StudentFinals:
     """Distils students from the shared weights.
 
     Args:
-        setting: Of the run.
+        setting: Setting of the run.
         out: The run folder.
-        progress: What the user sees.
-        limits: Measure latency.
-        evaluator: Holds the shared weights, once the search has begun.
+        progress: Shows the progress.
+        limits: Limits of the run, which measure latency.
+        evaluator: Holds the shared weights, once the search has started.
     """
 
     def __init__(
@@ -51,7 +51,7 @@ class StudentFinals:
         self._trainer = StudentTrainer(setting, out, progress)
 
     def log(self, board: Board | None) -> None:
-        """Writes the results that come into TensorBoard's logs."""
+        """Sets the TensorBoard logs for later results."""
         self._trainer.log(board)
 
     def run(self, trials: Sequence[Trial]) -> dict[str, Any]:
@@ -98,7 +98,7 @@ class StudentFinals:
         }
 
     def opponents(self, best: Backbone) -> dict[str, Backbone]:
-        """What the winner is compared with, by name.
+        """The opponents of the winner, by name.
 
         Every second layer of the teacher, and the first half of its layers, whatever their latency; its
         layers evenly, the hand-made hybrid and convolutions only, as deep as the winner's latency allows.

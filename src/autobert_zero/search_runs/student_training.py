@@ -31,7 +31,7 @@ from autobert_zero.space import Backbone
 from autobert_zero.training.loop import Diverged
 
 Weights = Callable[[Backbone], dict[str, Tensor]]
-"""From a backbone to what a student of it starts with, by the names of `MaskedLM`."""
+"""Returns the weights that a student of a backbone starts with, by the names of `MaskedLM`."""
 
 
 @dataclass(frozen=True)
@@ -41,13 +41,13 @@ class Distilled:
     Attributes:
         status: `complete` or `diverged`.
         reason: Why it diverged.
-        selection_loss: On validation text; chooses among finalists and rates.
-        val_loss: On held-out text.
+        selection_loss: Loss on validation text; chooses among finalists and rates.
+        val_loss: Loss on held-out text.
         cosine: Mean cosine of its embeddings and the teacher's on held-out text; None where texts are not
             compared.
         tokens: Tokens trained on.
         seconds: Time of training.
-        tokens_per_second: Of training.
+        tokens_per_second: Speed of training.
     """
 
     status: str
@@ -65,14 +65,14 @@ class Distilled:
 
 
 class StudentTrainer:
-    """Distils students; what is finished in the run folder is read, not repeated.
+    """Distils students; results in the run folder are read, not repeated.
 
     The winner's folder is `final`, the others are in `students`; `transformers` loads all of them.
 
     Args:
-        setting: Of the run.
+        setting: Setting of the run.
         out: The run folder.
-        progress: What the user sees.
+        progress: Shows the progress.
     """
 
     def __init__(self, setting: Setting, out: Path, progress: Reporter) -> None:
@@ -82,15 +82,15 @@ class StudentTrainer:
         self._board: Board | None = None
 
     def log(self, board: Board | None) -> None:
-        """Writes the results that come into TensorBoard's logs."""
+        """Sets the TensorBoard logs for later results."""
         self._board = board
 
     def run(self, training: Training, weights: Weights) -> Distilled:
-        """Distils a student, or reads the result of before.
+        """Distils a student, or reads an earlier result.
 
         Args:
-            training: The student, which is named so in progress, results and its folder too.
-            weights: What it starts with.
+            training: The training; its name is also that of its progress, results and folder.
+            weights: Weights that it starts with.
         """
         name = training.name
         folder = self._out / (FINALS if name == "best" else f"{STUDENTS}/{name}")
@@ -128,7 +128,7 @@ class StudentTrainer:
         return result
 
     def _config(self, training: Training) -> PretrainConfig:
-        """A distillation as a pre-training, without what it starts from."""
+        """The config of a distillation as a pre-training, without its start."""
         config, sizes = self._setting.config, training.model.sizes
         model = {name: getattr(sizes, name) for name in ModelConfig.model_fields}
         return PretrainConfig(
@@ -159,7 +159,7 @@ class StudentTrainer:
 
 
 class _Named(Reporter):
-    """Passes the progress of a distillation on under its own name, and none of its lines."""
+    """Passes on the progress of a distillation under its own name, and drops its lines."""
 
     def __init__(self, name: str, progress: Reporter) -> None:
         self._name = name

@@ -1,4 +1,4 @@
-"""What workers do, in local processes and on the nodes of a cluster: each prepares the run again."""
+"""The tasks of workers, in local processes and on the nodes of a cluster; each prepares the run again."""
 
 from collections import deque
 from collections.abc import Callable, Mapping
@@ -26,7 +26,7 @@ from autobert_zero.training.scratch import Result, train_from_scratch
 from autobert_zero.training.speed import training_speed
 
 _SPEED_STEPS = 10
-"""Steps that a model's speed is measured with."""
+"""Number of steps that a model's speed is measured with."""
 
 
 @lru_cache(maxsize=1)
@@ -48,7 +48,7 @@ def evaluate_candidate(
     bars: tuple[float, ...],
     report: Report = lambda *values: None,
 ) -> tuple[Outcome, Any]:
-    """Trains and scores a candidate; its weights are in the form that travels, see `received`."""
+    """Trains and scores a candidate; the returned weights are arrays, see `received`."""
     evaluator = _evaluator(config, tokenizer)
     load_snapshot(evaluator.bank, snapshot)
     outcome, trained = evaluator.evaluate(proposal, bars)
@@ -61,9 +61,9 @@ def warm_up(
     """Warms the bank up from its random start.
 
     Returns:
-        The bank as a snapshot, and the last progress: steps done, steps in all, loss.
+        The bank as a snapshot, and the last progress: steps done, total steps, loss.
     """
-    # A new one: the bank of a worker's evaluator holds what it was last sent, and random numbers were drawn.
+    # A new evaluator: that of the worker holds the bank of its last task, and has drawn random numbers.
     evaluator = _setting(config, tokenizer).evaluator()
     last: deque[tuple[int, int, float]] = deque(maxlen=1)
     evaluator.warm_up(space, lambda *progress: last.append(progress))
@@ -82,7 +82,7 @@ def train_job(config: SearchConfig, tokenizer: str | None, training: Training) -
     """Trains a model from scratch.
 
     Returns:
-        The result, and what is in the file of the weights, if they are wanted and the training succeeded.
+        The result, and the content of the file of weights, if they are to be kept and the training succeeded.
     """
     with TemporaryDirectory() as folder:
         file = Path(folder) / "model.safetensors"
@@ -115,12 +115,12 @@ def speed_in(setting: Setting, backbone: Backbone, sizes: EncoderConfig) -> floa
 
 
 def _sent(trained: Trained) -> Trained:
-    """With arrays in place of tensors: they travel as plain bytes, not through shared memory."""
+    """Converts tensors to arrays, which are sent as plain bytes, not through shared memory."""
     return _converted(trained, lambda tensor: tensor.detach().cpu().numpy())
 
 
 def received(trained: Trained) -> Trained:
-    """A candidate's weights as they were before they were sent."""
+    """Converts the arrays of a candidate back to tensors."""
     return _converted(trained, torch.tensor)
 
 
@@ -136,7 +136,7 @@ Done = tuple[Outcome, Trained | None]
 
 
 def trained_candidate(sent: tuple[Outcome, Any] | WorkerDied) -> Done:
-    """What a task sent back of a candidate, in this process."""
+    """The result that a task sent back, for this process."""
     if isinstance(sent, WorkerDied):
         return Outcome(Status.FAILED, reason=sent.reason), None
     outcome, trained = sent

@@ -1,4 +1,4 @@
-"""What a backbone computes, however it is written."""
+"""Identifies the function that a backbone computes, however it is written."""
 
 from functools import lru_cache
 
@@ -8,7 +8,7 @@ from autobert_zero.space import Attention, Backbone, Graph
 
 
 def function_of(backbone: Backbone) -> str:
-    """Names the function that a backbone computes, by what it does to numbers."""
+    """Identifies the function that a backbone computes by its results on numbers."""
     return " ".join(
         _fingerprint(layer.graph) if isinstance(layer, Attention) else str(layer.kernel)
         for layer in backbone.layers

@@ -1,4 +1,4 @@
-"""What can exist: primitives, typed attention graphs, backbones, and how to sample and mutate them.
+"""The search space: primitives, typed attention graphs and backbones, sampled and mutated.
 
 Standard library only, so that a search over 10,000 candidates is a unit test of milliseconds.
 """

@@ -18,7 +18,7 @@ KERNELS: tuple[int, ...] = (3, 5, 7, 9, 15, 31, 65)
 """Kernel sizes of the convolution layer (paper, "Search space", inter-layer)."""
 
 LAYER_KINDS: tuple[str, ...] = ("attention", *(f"conv {kernel}" for kernel in KERNELS))
-"""The kinds of layers: all attentions are of one, each kernel size is its own."""
+"""The kinds of layers: one for all attentions, and one for each kernel size."""
 
 _REDUCING = ("matmul", "cosine", "euclidean", "softmax")
 """Operations that reduce over the columns of their first operand."""
@@ -45,21 +45,21 @@ class Attention:
 
     @property
     def operations(self) -> frozenset[str]:
-        """What OP-NAS keeps statistics of: the primitives in use."""
+        """Operations that OP-NAS keeps statistics of: the primitives in use."""
         return self.graph.operations
 
     @property
     def is_global(self) -> bool:
-        """Whether something reduces over the tokens, so that a token may depend on all of them.
+        """Whether an operation reduces over the tokens, so that a token may depend on all of them.
 
-        Other attentions treat each token alone, or with its neighbours.
+        Other attentions treat each token separately, or with its neighbours.
         """
         reduced = (node.args[0].type[1] for node in self.graph.nodes if node.op in _REDUCING)
         return any(axis == "n" for axis in reduced)
 
     @cached_property
     def canonical_code(self) -> str:
-        """The code of the canonical form; found once, also for the backbones that share the layer."""
+        """The code of the canonical form; computed once, also for all backbones that share the layer."""
         return canonical_code(self.graph)
 
     def canonical(self) -> Attention:
@@ -97,7 +97,7 @@ class Convolution:
 
     @property
     def operations(self) -> frozenset[str]:
-        """What OP-NAS keeps statistics of: the kernel size."""
+        """Operations that OP-NAS keeps statistics of: the kernel size."""
         return frozenset({str(self)})
 
     @property
@@ -106,7 +106,7 @@ class Convolution:
         return self.code
 
     def canonical(self) -> Convolution:
-        """A convolution has one form only."""
+        """The layer itself: a convolution has one form only."""
         return self
 
 
@@ -156,7 +156,7 @@ class Backbone:
 
     @classmethod
     def parse(cls, text: str) -> Backbone:
-        """Reads one layer per line; empty lines and what follows a `#` are skipped.
+        """Reads one layer per line; empty lines and comments after `#` are skipped.
 
         Raises:
             SpaceError: A line is not a layer; the message names it.
@@ -216,13 +216,13 @@ class Backbone:
         return "\n".join(self.to_list())
 
     def canonical(self) -> CanonicalBackbone:
-        """The backbone with every layer in canonical form; itself where it is."""
+        """The backbone with every layer in canonical form; itself if it is already."""
         if all(layer.canonical_code == layer.code for layer in self.layers):
             return CanonicalBackbone(self)
         return CanonicalBackbone(Backbone(tuple(layer.canonical() for layer in self.layers)))
 
     def key(self) -> str:
-        """Sixteen hex digits, equal for backbones that are equal by algebra (see `space.canonical`)."""
+        """Sixteen hex digits, equal for algebraically equal backbones (see `space.canonical`)."""
         return self._key
 
     @cached_property

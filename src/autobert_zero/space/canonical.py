@@ -1,6 +1,6 @@
-"""One form for graphs that are equal by algebra, so that none is trained twice.
+"""One form for algebraically equal graphs, so that none is trained twice.
 
-Rules, each of which leaves the function computed as it is:
+Rules, each of which preserves the computed function:
 - double neg is removed; a transposition is pushed inward, through elementwise operations, through
   matmul ((A @ B).T = B.T @ A.T) and through the pairwise comparisons (cosine(A, B).T = cosine(B, A)),
   until it meets an input, a softmax, or another transposition, which it cancels;
@@ -28,12 +28,12 @@ _ARITY = {primitive.symbol: primitive.arity for primitive in PRIMITIVES.values()
 _LINEAR = frozenset([primitive.symbol for primitive in PRIMITIVES.values() if primitive.linear])
 _NEG, _SCALE, _AMPLIFY = (PRIMITIVES[name].symbol for name in ("neg", "scale", "amplify"))
 _NUMBERS = _NEG + _SCALE + _AMPLIFY
-"""What multiplies by a number."""
+"""Operations that multiply by a number."""
 
 _INVERSE = {_SCALE: _AMPLIFY, _AMPLIFY: _SCALE}
 
 _TIE = "~"
-"""Stands before a commutative operation whose operands differ by the names of their inputs only."""
+"""Marks a commutative operation whose operands differ only in the names of their inputs."""
 
 
 def canonical(graph: Graph) -> Graph:
@@ -48,7 +48,7 @@ def canonical_code(graph: Graph) -> str:
 
 
 def canonical_inputs(graph: Graph) -> dict[str, str]:
-    """What each input of a graph is called in the canonical form."""
+    """The name of each input of a graph in the canonical form."""
     _, order = _code_and_order(graph)
     return {INPUT_CODES[own].op: INPUT_CODES[new].op for own, new in zip(order, _DIGITS, strict=False)}
 
@@ -145,7 +145,7 @@ def _naming(order: str) -> dict[int, int]:
 
 
 def _ties(code: str) -> list[tuple[int, int, int]]:
-    """Where the two operands of each tie start and end, innermost first.
+    """The positions where the two operands of each tie start and end, innermost first.
 
     Operands that tie are equally long, so exchanging them moves no other tie's place.
     """

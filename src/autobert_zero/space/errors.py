@@ -3,18 +3,18 @@
 from autobert_zero.errors import UserError
 
 _MARGIN = 80
-"""How many characters of a long formula are shown on either side of the error."""
+"""Number of characters of a long formula that are shown on either side of the error."""
 
 
 class SpaceError(UserError):
-    """Something that is not a member of the search space."""
+    """A value outside the search space."""
 
 
 class FormulaError(SpaceError):
     """A formula that does not parse or does not type.
 
     Args:
-        problem: What is wrong and what was expected, in one line.
+        problem: The problem and the expectation, in one line.
         text: The formula as written.
         column: 0-based column of the offending part in `text`.
     """

@@ -92,7 +92,7 @@ def decode(code: str) -> Node:
     """Builds the expression that a code identifies, the inverse of `Node.code`.
 
     Args:
-        code: What some node has as its code.
+        code: The code of a node.
     """
     done: list[Node] = []
     for symbol in reversed(code):

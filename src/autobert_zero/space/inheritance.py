@@ -1,4 +1,4 @@
-"""Which layer of one backbone inherits what of which layer of another, by structure alone."""
+"""Plans which weights each layer of a backbone inherits from which layer of another, by structure alone."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,14 +19,14 @@ _LETTERS = {"query": "Q", "key": "K", "value": "V", "gate": "P"}
 
 @dataclass(frozen=True)
 class LayerInheritance:
-    """What a layer inherits. The output projection, norms and feed-forward block always fit.
+    """The weights that a layer inherits. Output projection, norms and feed-forward block always fit.
 
     Attributes:
         source: Index of the layer that it inherits from.
         whole: Whether the layers are the same, so that every weight fits.
         inputs: Inputs of an attention that inherit their projection, each with the input of the source.
         kernel: Whether a convolution inherits its projection and the centre of its kernel.
-        new: Names of the weights that start new, for people.
+        new: Names of the newly initialised weights, for people.
     """
 
     source: int
@@ -37,7 +37,7 @@ class LayerInheritance:
 
 
 def roles(graph: Graph) -> dict[str, str]:
-    """What each input does: query and key are compared with each other, values are mixed, gates do the rest.
+    """The role of each input: query and key are compared, values are mixed, gates do the rest.
 
     Args:
         graph: The graph of an attention.
@@ -90,7 +90,7 @@ def plan_inheritance(backbone: Backbone, source: Backbone) -> tuple[LayerInherit
 
 
 def describe_inheritance(plan: Sequence[LayerInheritance], backbone: Backbone) -> list[str]:
-    """One line per layer: where its weights come from, and what starts new."""
+    """One line per layer: the source of its weights, and what is newly initialised."""
     lines = []
     for number, (each, layer) in enumerate(zip(plan, backbone.layers, strict=True), 1):
         if each.whole:
@@ -108,7 +108,7 @@ def describe_inheritance(plan: Sequence[LayerInheritance], backbone: Backbone) -
 
 
 def inputs_by_role(graph: Graph) -> tuple[str, ...]:
-    """Which of Q, K, V and P shared weights have for each input of a graph: query, key, value and gate.
+    """The input of shared weights (Q, K, V or P) for each input of a graph: query, key, value and gate.
 
     The first input of a role takes its letter; the others take those that are left, in their order. Both are
     of the canonical form, so that graphs that are equal by algebra share the same inputs.

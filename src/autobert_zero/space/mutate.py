@@ -20,13 +20,13 @@ Draw = Callable[[Random, Sequence[str]], str]
 """Chooses one of the primitives that fit a place; OP-NAS draws by priority, see `search.strategies`."""
 
 ATTEMPTS = 64
-"""Bound on the places tried before a mutation gives up and samples again."""
+"""Maximum number of places tried before a mutation gives up and samples again."""
 
 _COMPARISONS = ("matmul", "cosine", "euclidean")
 
 
 def draw_uniformly(random: Random, operations: Sequence[str]) -> str:
-    """Every operation that fits is as likely as another."""
+    """Draws every operation that fits with equal probability."""
     return random.choice(operations)
 
 
@@ -37,8 +37,8 @@ class Site:
     Attributes:
         node: The expression that stands there.
         root: The whole graph's expression.
-        room: How many operations may be added.
-        primitives: Names of those that may be put there.
+        room: Number of operations that may be added.
+        primitives: Names of the primitives that may be inserted there.
     """
 
     node: Node
@@ -71,7 +71,7 @@ def replace_operation(random: Random, site: Site, draw: Draw) -> Node | None:
 
 
 def insert_operation(random: Random, site: Site, draw: Draw) -> Node | None:
-    """A primitive on top of what stands there; a second operand is sampled (at most two operations)."""
+    """A primitive applied to the expression; a second operand is sampled (at most two operations)."""
     node = site.node
     options = [
         (op, operands)
@@ -138,9 +138,9 @@ def mutate_graph(
     """Applies one mutation at one place.
 
     Args:
-        random: The source of every choice.
+        random: Source of all random choices.
         graph: The parent; operations that it has from elsewhere may stay.
-        max_ops: Largest number of operations.
+        max_ops: Maximum number of operations.
         draw: Chooses among the operations that fit a place.
         primitives: Primitives that may be put anywhere, as in `Space`.
 
@@ -218,10 +218,10 @@ def mutate_attention(
     """Mutates the graph of one attention layer (the paper's intra-layer mutation).
 
     Args:
-        random: The source of every choice.
+        random: Source of all random choices.
         backbone: The parent; returned as it is where it has no attention.
         space: The bounds.
-        draw: Gives the way to draw operations at a layer position, counted from 0.
+        draw: Returns how operations are drawn at a layer position, from 0.
     """
     places = [index for index, layer in enumerate(backbone.layers) if isinstance(layer, Attention)]
     if not places:

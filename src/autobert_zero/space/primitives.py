@@ -26,8 +26,8 @@ class Primitive:
         symbol: One character, unique; graphs are coded with it in prefix (Polish) notation.
         arity: Number of operands, 1 or 2.
         rule: Operand types to the result's type, or None where the operands do not fit.
-        expects: What `rule` accepts, for error messages.
-        computes: What it computes, for the documentation.
+        expects: The operands that `rule` accepts, for error messages.
+        computes: The computed function, for the documentation.
         elementwise: Acts on every entry alone, hence commutes with transposition.
         commutative: The order of the operands does not matter.
         linear: f(a x + b y) = a f(x) + b f(y) for numbers a and b; of operations that are not elementwise.
@@ -87,7 +87,7 @@ PRIMITIVES: dict[str, Primitive] = {
         Primitive("amplify", "^", 1, types.keep, "(a, b)", "x sqrt(d_h)", elementwise=True),
     )
 }
-"""All primitives that formulas may name; which of them a search draws from is up to its space."""
+"""All primitives that formulas may use; a space chooses which of them a search draws from."""
 
 PAPER: tuple[str, ...] = (
     "neg",
@@ -104,7 +104,7 @@ PAPER: tuple[str, ...] = (
 """The primitives of the paper ("Search space", intra-layer)."""
 
 SETS: dict[str, tuple[str, ...]] = {"paper": PAPER, "modern": tuple(PRIMITIVES)}
-"""Sets of primitives by name; `modern` is all that there are."""
+"""Sets of primitives by name; `modern` has all of them."""
 
 
 def choose_primitives(chosen: str | Sequence[str]) -> tuple[str, ...]:

@@ -23,14 +23,14 @@ class Space:
     """The bounds of a search.
 
     Attributes:
-        layers: Greatest depth of a backbone.
-        max_ops: Largest number of operations in one attention; the published ones have at most 11.
+        layers: Maximum depth of a backbone.
+        max_ops: Maximum number of operations in one attention; the published ones have at most 11.
         attention_share: Probability that a sampled layer is an attention.
         primitives: Names of the operations that sampling and mutation draw from; `paper`, `modern` or a list
             in any order, resolved.
-        known: Known backbones, by name: a search begins with them, and mutations may put one of their
-            attentions anywhere.
-        min_layers: Least depth; 0: all have the greatest.
+        known: Known backbones, by name: a search starts with them, and mutations may insert their attentions
+            anywhere.
+        min_layers: Minimum depth; 0: all backbones have the maximum depth.
 
     Raises:
         SpaceError: A bound is out of range, a primitive is unknown, or they make no attention.
@@ -99,9 +99,9 @@ def sample_graph(random: Random, max_ops: int, primitives: tuple[str, ...] = PAP
     """Samples an attention graph: uniform over the sizes up to `max_ops`, then over that size's formulas.
 
     Args:
-        random: The source of every choice.
-        max_ops: Largest number of operations.
-        primitives: What to draw from, as in `Space`; at least one graph must exist.
+        random: Source of all random choices.
+        max_ops: Maximum number of operations.
+        primitives: Primitives to draw from, as in `Space`; at least one graph must exist.
     """
     table = table_of(primitives)
     size = random.choice(table.graph_sizes(max_ops))

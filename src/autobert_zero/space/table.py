@@ -1,4 +1,4 @@
-"""How many expressions of every type and size a set of primitives makes, and uniform samples of them."""
+"""Counts the expressions of every type and size of a set of primitives, and samples them uniformly."""
 
 from bisect import bisect
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ _ALL_INPUTS = tuple(INPUT_NODES.values())
 
 
 ANY, GIVEN, SEVERAL = "any", "given", "several"
-"""Which inputs an expression uses: any, one that is given, or at least two."""
+"""The inputs that an expression uses: any, a given one, or at least two."""
 
 # How the two operands of a binary operation may share this out, and how many choices of the given
 # inputs there are: several inputs are several in the first operand; or one there, several in the
@@ -41,9 +41,9 @@ class _Production(NamedTuple):
 
     Attributes:
         op: The primitive.
-        operands: What its operands are drawn from.
+        operands: The states that its operands are drawn from.
         names_inputs: Whether given inputs are to be chosen for the operands.
-        weight: How many expressions are built this way.
+        weight: Number of expressions that are built this way.
     """
 
     op: str
@@ -62,7 +62,7 @@ class Table:
             there is none.
 
     Args:
-        primitives: As the attribute.
+        primitives: Names of the primitives.
     """
 
     def __init__(self, primitives: tuple[str, ...]) -> None:
@@ -108,7 +108,7 @@ class Table:
         return self._nonempty(wanted, max_size, ANY)
 
     def count_graphs(self, max_ops: int) -> int:
-        """How many attention graphs of up to `max_ops` operations can be written."""
+        """Number of attention graphs of up to `max_ops` operations that can be written."""
         return sum(self._count((types.ND, size, SEVERAL)) for size in range(1, max_ops + 1))
 
     def _nonempty(self, wanted: Type, most: int, inputs: str) -> list[int]:
@@ -136,7 +136,7 @@ class Table:
         return self._ways[state]
 
     def _count(self, state: _State) -> int:
-        """How many expressions of this state there are."""
+        """Number of expressions of this state."""
         wanted, size, inputs = state
         if size == 0:
             return {ANY: len(INPUTS), GIVEN: 1, SEVERAL: 0}[inputs] if wanted == types.ND else 0

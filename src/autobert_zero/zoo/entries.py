@@ -17,7 +17,7 @@ class Entry:
     Attributes:
         backbone: The layers.
         sizes: Sizes of the published model.
-        source: Where it is from.
+        source: The publication.
     """
 
     backbone: Backbone

@@ -8,7 +8,7 @@ _HEADINGS = ("name", "layers", "width", "heads", "parameters", f"GFLOPs at {_TOK
 
 
 def list_zoo() -> str:
-    """One line an entry; the parameters are those of the masked language model."""
+    """One line per entry; the parameters are those of the masked language model."""
     rows = [_HEADINGS]
     for name, entry in ZOO.items():
         sizes = entry.sizes

@@ -1,4 +1,4 @@
-"""What people build by hand: the layers that a search may start from, and the stacks that it has to beat."""
+"""Layers and stacks built by hand, which a search may start from and has to beat."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -38,8 +38,8 @@ class Opponent:
     """A stack that a search compares its winner with.
 
     Attributes:
-        build: From the depth to the backbone.
-        trunk: Settings of `EncoderConfig` where it has others than the run.
+        build: Builds the backbone of a depth.
+        trunk: Settings of `EncoderConfig` that differ from the run's.
     """
 
     build: Callable[[int], Backbone]
@@ -92,7 +92,7 @@ STACKS: dict[str, Callable[[int], Backbone]] = {
 
 
 def opponents(space: Space) -> dict[str, Opponent]:
-    """What the winner of a search is compared with: where rotary attention is in the space, stacks of it."""
+    """The opponents of a search's winner; they use rotary attention if the space has it."""
     if "rotary" not in space.primitives:
         return {"bert": Opponent(bert), "hybrid": Opponent(hybrid), "convolution": Opponent(convolution)}
     return {
@@ -106,7 +106,7 @@ def opponents(space: Space) -> dict[str, Opponent]:
 
 
 def known_backbones(space: Space) -> dict[str, Backbone]:
-    """What a search may begin with: its opponents in the run's trunk, and each known layer in all places.
+    """Backbones that a search may start with: its opponents in the run's trunk, and stacks of known layers.
 
     Returns:
         Different backbones, by name.
@@ -123,11 +123,11 @@ def known_backbones(space: Space) -> dict[str, Backbone]:
 
 
 def students(teacher: Backbone, depth: int) -> dict[str, Backbone]:
-    """What people make of a model with fewer layers: its own, with convolutions between, convolutions only.
+    """Students that people derive from a model: its own layers, with convolutions between, convolutions only.
 
     Args:
-        teacher: The model's backbone.
-        depth: At most the teacher's.
+        teacher: Backbone of the model.
+        depth: Number of layers, at most the teacher's.
 
     Returns:
         The layers of the teacher evenly over its depth; convolutions of 9, 7, 3, ... alternating with them;

@@ -8,6 +8,7 @@
             return HillClimbing(space, seed, StrategyConfig(population=6), first, refusal)
 
 pytest finds the tests in the subclass. No model is trained: a toy with a known optimum scores candidates.
+The file is long because users import the whole contract from it.
 """
 
 from abc import ABC, abstractmethod

@@ -70,24 +70,16 @@ def run_diagnosis(
     progress.say(machine_line(setting.device, config.precision))
     near = max(round((proxy.warmup_steps + proxy.steps) * proxy.batch_size / final.batch_size), 1)
     twice = sample[:: 2 if len(sample) >= 2 * _FEWEST else 1]
-    trained = {f"{near} steps": len(sample) * near, f"{longer * near} steps": len(sample) * longer * near}
-    trained["the second seed"] = len(twice) * longer * near
-    parts = [
-        TrainingStage(
-            name,
-            bert(config.model.layers),
-            config.data.length,
-            final.batch_size,
-            steps * final.batch_size,
-            compile=config.compile,
-        )
-        for name, steps in trained.items()
-    ]
+    steps = near * (len(sample) * (1 + longer) + len(twice) * longer)
+    batch, backbone = final.batch_size, bert(config.model.layers)
+    stage = TrainingStage(
+        "from scratch", backbone, config.data.length, batch, steps * batch, compile=config.compile
+    )
     progress.say(
         f"{len(sample)} candidates from scratch, {near:,} and {longer * near:,} steps each; "
         f"{len(twice)} of them {longer * near:,} steps from a second seed"
     )
-    progress.say(estimate_line(parts, setting.model, config.precision, setting.device))
+    progress.say(estimate_line([stage], setting.model, config.precision, setting.device))
     horizons: dict[int, dict[str, Any]] = {}
     for steps in (near, longer * near):
         results = _train_sample(setting, out / DIAGNOSED, sample, steps, config.seed, progress)

@@ -52,7 +52,7 @@ class StudentFinals:
 
     def log(self, board: Board | None) -> None:
         """Sets the TensorBoard logs for later results."""
-        self._trainer.log(board)
+        self._trainer.board = board
 
     def run(self, trials: Sequence[Trial]) -> dict[str, Any]:
         """Screens the best candidates, then distils the winner alongside its opponents.

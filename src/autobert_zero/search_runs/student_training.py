@@ -64,26 +64,23 @@ class Distilled:
         return asdict(self)
 
 
+@dataclass
 class StudentTrainer:
     """Distils students; results in the run folder are read, not repeated.
 
     The winner's folder is `final`, the others are in `students`; `transformers` loads all of them.
 
-    Args:
+    Attributes:
         setting: Setting of the run.
         out: The run folder.
         progress: Shows the progress.
+        board: TensorBoard logs of later results; None: no logs.
     """
 
-    def __init__(self, setting: Setting, out: Path, progress: Reporter) -> None:
-        self._setting = setting
-        self._out = out
-        self._progress = progress
-        self._board: Board | None = None
-
-    def log(self, board: Board | None) -> None:
-        """Sets the TensorBoard logs for later results."""
-        self._board = board
+    setting: Setting
+    out: Path
+    progress: Reporter
+    board: Board | None = None
 
     def run(self, training: Training, weights: Weights) -> Distilled:
         """Distils a student, or reads an earlier result.
@@ -93,18 +90,18 @@ class StudentTrainer:
             weights: Weights that it starts with.
         """
         name = training.name
-        folder = self._out / (FINALS if name == "best" else f"{STUDENTS}/{name}")
+        folder = self.out / (FINALS if name == "best" else f"{STUDENTS}/{name}")
         if read_summary(folder) is None:
-            start = self._out / STUDENTS / f"{name}-start"
+            start = self.out / STUDENTS / f"{name}-start"
             config = self._config(training)
-            save_model(config, weights(training.model.backbone), self._setting.tokenizer, start)
+            save_model(config, weights(training.model.backbone), self.setting.tokenizer, start)
             try:
                 started = config.model_copy(update={"start": str(start.absolute())})
-                run_pretraining(started, folder, _Named(name, self._progress))
+                run_pretraining(started, folder, _Named(name, self.progress))
             except UserError as error:
                 if not isinstance(error.__cause__, Diverged):
                     raise
-                self._progress.say(f"{name}: {error.__cause__}")
+                self.progress.say(f"{name}: {error.__cause__}")
                 return Distilled("diverged", str(error.__cause__))
             finally:
                 shutil.rmtree(start)
@@ -120,16 +117,16 @@ class StudentTrainer:
             tokens_per_second=summary["tokens_per_second"],
         )
         near = "" if result.cosine is None else f", cosine to the teacher {result.cosine:.4f}"
-        self._progress.say(f"{name}: held-out distillation loss {result.val_loss:.4f}{near}")
-        if self._board is not None:
+        self.progress.say(f"{name}: held-out distillation loss {result.val_loss:.4f}{near}")
+        if self.board is not None:
             rows = map(json.loads, (folder / METRICS).read_text(encoding="utf-8").splitlines())
             curve = [(row["step"], row["loss"]) for row in rows if "loss" in row]
-            self._board.write_final(name, curve, result.val_loss)
+            self.board.write_final(name, curve, result.val_loss)
         return result
 
     def _config(self, training: Training) -> PretrainConfig:
         """The config of a distillation as a pre-training, without its start."""
-        config, sizes = self._setting.config, training.model.sizes
+        config, sizes = self.setting.config, training.model.sizes
         model = {name: getattr(sizes, name) for name in ModelConfig.model_fields}
         return PretrainConfig(
             seed=training.seed,

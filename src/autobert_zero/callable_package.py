@@ -33,9 +33,5 @@ class CallablePackage(ModuleType):
 
 
 def make_callable(package: str) -> None:
-    """Makes an imported package callable.
-
-    Args:
-        package: Its `__name__`.
-    """
+    """Makes an imported package callable."""
     sys.modules[package].__class__ = CallablePackage

@@ -74,12 +74,6 @@ def estimate_stages(
     An accelerator is measured with the part's own batch, halved as long as it does not fit: with a small one
     it would wait for launches.
 
-    Args:
-        parts: Stages of a run.
-        sizes: Sizes of the models.
-        precision: Number format.
-        device: Device to measure on.
-
     Returns:
         The estimate of each stage.
 

@@ -50,11 +50,7 @@ def _lasting(stream: TextIO | None) -> Any:
 
 
 class _Lasting:
-    """A text stream that drops what cannot be written because its reader is gone.
-
-    Args:
-        stream: The stream to write to.
-    """
+    """A text stream that drops what cannot be written because its reader is gone."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream

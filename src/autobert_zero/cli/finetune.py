@@ -169,11 +169,7 @@ def glue_tasks(tasks: str | None, data: Path | None) -> list[str]:
 
 
 def finetune_settings(options: Mapping[str, Any]) -> "FinetuneConfig":
-    """The settings of a fine-tuning.
-
-    Args:
-        options: Options of the command, by name.
-    """
+    """The settings of a fine-tuning."""
     from autobert_zero.finetune.config import FinetuneConfig
     from autobert_zero.settings import resolve
 

@@ -16,30 +16,17 @@ def _folder(path: Path | None) -> Path | None:
 
 
 def folder_option(help_: str) -> Any:
-    """`--out` of a command that writes a folder.
-
-    Args:
-        help_: Help text.
-    """
+    """`--out` of a command that writes a folder."""
     return typer.Option("--out", "-o", callback=_folder, help=help_)
 
 
 def file_option(help_: str) -> Any:
-    """`--out` of a command that writes a file, or `-` for standard output.
-
-    Args:
-        help_: Help text.
-    """
+    """`--out` of a command that writes a file, or `-` for standard output."""
     return typer.Option("--out", "-o", help=help_)
 
 
 def settings_option(command: str, example: str) -> Any:
-    """`--set` of a command.
-
-    Args:
-        command: Command whose config it changes.
-        example: A setting as an example.
-    """
+    """`--set` of a command."""
     return typer.Option(
         "--set",
         help=f"Any setting, as key=value, e.g. {example}; `config {command} --list` lists them.",

@@ -117,12 +117,7 @@ def run_training(command: str, options: Mapping[str, Any]) -> Result | None:
 
 
 def pretrain_settings(options: Mapping[str, Any], command: str = "plan") -> "PretrainConfig":
-    """The config: that of a continued training, or that of the options.
-
-    Args:
-        options: Options of the command, by name.
-        command: Name of the command, see `settled_pretraining`.
-    """
+    """The config: that of a continued training, or that of the options."""
     return settled_pretraining(options, command)[0]
 
 

@@ -106,11 +106,7 @@ def search_command(
 
 
 def search_settings(options: Mapping[str, Any]) -> "tuple[SearchConfig, list[Backbone]]":
-    """The config and the user's backbones: those of a continued run, or those of the options.
-
-    Args:
-        options: Options of the command, by name.
-    """
+    """The config and the user's backbones: those of a continued run, or those of the options."""
     from autobert_zero.search.config import SearchConfig
     from autobert_zero.search.presets import PRESETS
     from autobert_zero.search_runs.folder import read_run_start

@@ -163,12 +163,7 @@ def _check_summary(summary: Mapping[str, Any]) -> None:
 
 
 def _goal(config: PretrainConfig, teacher: str | None) -> str:
-    """What is learned: equal if losses can be compared, empty if the weights of a teacher are not known.
-
-    Args:
-        config: Config of the training.
-        teacher: Digest of the teacher's weights.
-    """
+    """What is learned: equal if losses can be compared, empty if the weights of a teacher are not known."""
     if config.distil is None:
         return f"masked tokens, {config.text.whole_words=}, {config.text.next_sentence=}"
     losses = config.distil.model_dump(exclude={"teacher", *computing_settings(type(config.distil))})

@@ -21,9 +21,6 @@ class Board:
 
     Existing logs are replaced: a continued run writes its whole history again, so there is neither a gap
     nor a duplicate, wherever the run was killed.
-
-    Args:
-        folder: Folder of the logs.
     """
 
     def __init__(self, folder: Path) -> None:

@@ -7,7 +7,7 @@ from autobert_zero.search.trial import Outcome, Proposal, Trial
 
 
 class Evaluator(Protocol):
-    """Scores candidates; may learn from each, as an evaluator with shared weights does."""
+    """Scores candidates; may learn from each, as one with shared weights does. The defaults learn nothing."""
 
     def restore(self, trials: Sequence[Trial]) -> int:
         """Restores the state of an interrupted search.
@@ -16,6 +16,7 @@ class Evaluator(Protocol):
             Number of the recorded trials that the state includes. The trials after those are evaluated again,
             and keep their recorded outcomes.
         """
+        return len(trials)
 
     def rescore(self, contenders: Sequence[Trial], trials: Sequence[Trial]) -> Mapping[int, float]:
         """Scores the trials again that the strategy is about to compare, if their scores may be stale.
@@ -27,6 +28,7 @@ class Evaluator(Protocol):
         Returns:
             New scores by trial number; empty if scores do not become stale.
         """
+        return {}
 
     def evaluate(self, proposals: Sequence[Proposal], trials: Sequence[Trial]) -> list[Outcome]:
         """Evaluates candidates that start from one state, in any order or at once.
@@ -48,9 +50,10 @@ class Evaluator(Protocol):
         Args:
             count: Number of trials, including those of the batch.
         """
+        return
 
 
-class IndependentEvaluator:
+class IndependentEvaluator(Evaluator):
     """An evaluator that scores each candidate on its own and learns nothing.
 
     Args:
@@ -60,17 +63,5 @@ class IndependentEvaluator:
     def __init__(self, score: Callable[[Proposal], Outcome]) -> None:
         self._score = score
 
-    def restore(self, trials: Sequence[Trial]) -> int:
-        """Includes all trials: there is nothing to restore."""
-        return len(trials)
-
-    def rescore(self, contenders: Sequence[Trial], trials: Sequence[Trial]) -> Mapping[int, float]:
-        """Scores nothing again: these scores do not become stale."""
-        return {}
-
     def evaluate(self, proposals: Sequence[Proposal], trials: Sequence[Trial]) -> list[Outcome]:
-        """Scores one candidate after the other."""
         return list(map(self._score, proposals))
-
-    def save(self, count: int) -> None:
-        """Saves nothing: there is no state."""

@@ -62,13 +62,7 @@ def connect(address: str, gpu_share: float, report: Report) -> None:
 
 
 def ask(method: str, arguments: tuple[Any, ...], report: Report) -> Any:
-    """Calls a method of the connected client: `submit`, `take` or `close`; see `_Client`.
-
-    Args:
-        method: Name of the method.
-        arguments: Its arguments.
-        report: Unused.
-    """
+    """Calls a method of the connected client: `submit`, `take` or `close`; see `_Client`."""
     assert _client is not None, "connect comes first"
     return getattr(_client, method)(*arguments)
 

@@ -23,14 +23,7 @@ _SEEDS_OF_RUNS = 2**32  # config.seed is smaller
 
 
 class Finals:
-    """Trains models from scratch; results that are already in the folder are read, not repeated.
-
-    Args:
-        setting: Setting of the run.
-        out: The run folder.
-        progress: Shows the progress.
-        executor: Trains and measures models.
-    """
+    """Trains models from scratch; results that are already in the folder are read, not repeated."""
 
     def __init__(self, setting: Setting, out: Path, progress: RunProgress, executor: Executor) -> None:
         self._setting = setting

@@ -80,14 +80,7 @@ class Scorer:
 def other_scores(
     config: SearchConfig, tokenizer: Tokenizer, sizes: EncoderConfig, device: torch.device
 ) -> OtherScores | None:
-    """Measures tasks (with the extra `finetune`) or minimal pairs (`hf`), where the config scores by them.
-
-    Args:
-        config: Config of the search.
-        tokenizer: Tokenizer of the search.
-        sizes: Sizes of the candidates.
-        device: Device to fine-tune on.
-    """
+    """Measures tasks (with the extra `finetune`) or minimal pairs (`hf`), where the config scores by them."""
     proxy = config.proxy
     if proxy.score == "minimal_pairs":
         from autobert_zero.minimal_pairs.proxy import PairScores

@@ -81,12 +81,7 @@ class StartModel:
             ) from error
 
     def known(self, space: Space, refusal: Refusal) -> dict[str, Backbone]:
-        """The students that a search starts with, by name: each kind at its greatest depths.
-
-        Args:
-            space: Bounds of the search space.
-            refusal: Returns which limit a backbone exceeds.
-        """
+        """The students that a search starts with, by name: each kind at its greatest depths."""
         by_depth = {depth: students(self.backbone, depth) for depth in reversed(space.depths)}
         known: dict[str, Backbone] = {}
         for name in by_depth[space.layers]:
@@ -143,11 +138,6 @@ def open_start_model(source: str) -> "PretrainedEncoder":
 
 def load_start_model(encoder: "PretrainedEncoder", config: SearchConfig, tokenizer: Tokenizer) -> StartModel:
     """Loads the model that a search starts from.
-
-    Args:
-        encoder: The opened model.
-        config: Config of the search.
-        tokenizer: Tokenizer of the search.
 
     Raises:
         UserError: The vocabulary or the sizes of the model differ from those of the search.

@@ -89,11 +89,7 @@ def apply(op: str, *args: Node) -> Node:
 
 
 def decode(code: str) -> Node:
-    """Builds the expression that a code identifies, the inverse of `Node.code`.
-
-    Args:
-        code: The code of a node.
-    """
+    """Builds the expression that a code identifies, the inverse of `Node.code`."""
     done: list[Node] = []
     for symbol in reversed(code):
         if symbol in INPUT_CODES:

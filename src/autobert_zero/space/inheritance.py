@@ -39,9 +39,6 @@ class LayerInheritance:
 def roles(graph: Graph) -> dict[str, str]:
     """The role of each input: query and key are compared, values are mixed, gates do the rest.
 
-    Args:
-        graph: The graph of an attention.
-
     Returns:
         Input to `query`, `key`, `value` or `gate`. An input with several roles has the first of this order.
     """
@@ -69,10 +66,6 @@ def plan_inheritance(backbone: Backbone, source: Backbone) -> tuple[LayerInherit
     """Chooses a source layer for each layer, evenly over the depth, and what fits of it.
 
     With fewer layers than the source the last of each stretch is taken: 2, 4, 6 of 6 for 3.
-
-    Args:
-        backbone: Backbone of the new model.
-        source: Backbone of the model with weights.
 
     Raises:
         UserError: The backbone is deeper than the source.

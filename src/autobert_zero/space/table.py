@@ -60,9 +60,6 @@ class Table:
         operands: For each type, the primitives that result in it and on what.
         least: The fewest operations of an expression, by its type and whether it uses several inputs; inf:
             there is none.
-
-    Args:
-        primitives: Names of the primitives.
     """
 
     def __init__(self, primitives: tuple[str, ...]) -> None:

@@ -15,6 +15,7 @@ with the other seeds. Beside the backbones, the trivial predictors of each task.
 backbone with another seed, for the spread of the loss and of two tasks over pre-trainings. What is in OUT
 already is read, not trained again: the script continues where it was stopped. Prints the table of each
 backbone, and one JSON object as its last line.
+The file is long because one call runs all of its parts.
 """
 
 import argparse

@@ -12,6 +12,7 @@ cost), over the cost of a candidate under weight sharing: warm-up, training and 
 the same machine, two processes of one thread at a time in both cases. It is that of the fastest way of
 sharing with a tau of 0.6 or more; if there is none, of the one with the highest tau. Everything is kept in
 benchmarks/.biws, so that a stopped run continues. Prints one JSON object as its last line.
+The file is long because one call runs all of its parts.
 """
 
 import argparse

@@ -11,6 +11,7 @@ With --device cuda the forms of the package, the Triton kernels among them, comp
 32,768 tokens in bf16, forward and backward: at three widths and lengths, and at width 768 compiled as well.
 `choices` is what to write into `CHOICES` of `nn/convolution.py`: another form than a band product where that
 is 5 % faster. Prints one JSON object as its last line.
+The file is long because one call runs all of its parts.
 """
 
 import argparse

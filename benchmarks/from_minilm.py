@@ -23,6 +23,7 @@ speed or quality.
 Prints one JSON object as its last line: `teacher_spearman`, `found_spearman` (mean over seeds),
 `found_speedup` (sentences a second over the teacher's), `best_opponent_spearman`, and under `models` each
 model's layers, milliseconds, sentences a second and scores.
+The file is long because one call runs all of its parts.
 """
 
 import argparse

@@ -10,6 +10,7 @@ against its memory floor, head and loss against their plain form, the estimate o
 demo search, and the tests that need a card. A part that has no time left (--seconds) is `skipped`, one that
 fails holds its error, and the exit code is then 1. With --quick all of it runs at tiny sizes, also on a CPU:
 such figures say nothing about a card. Prints one JSON object as its last line.
+The file is long because one call runs all of its parts.
 """
 
 import argparse

@@ -19,6 +19,7 @@ Prints one JSON object as its last line: for the proxy that agrees best on half 
 `seconds_per_candidate`, on the other half; `noise_ceiling`, the tau of two seeds of the truth; all `ways`.
 Seconds are of processor time on a CPU. `--quick` trains tiny models for 160 steps, most of which are on the
 plateau of unigram statistics: it shows that everything runs and continues, and nothing of the order.
+The file is long because one call runs all of its parts.
 """
 
 import argparse

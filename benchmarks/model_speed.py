@@ -16,6 +16,7 @@ time of ModernBERT of `transformers` (all layers global, sdpa) over that of our 
 same trunk; each is the worse of the precisions that this processor multiplies as such. `--only rotary`
 measures these two alone.
 Prints one JSON object as its last line.
+The file is long because one call runs all of its parts.
 """
 
 import argparse

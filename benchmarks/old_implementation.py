@@ -4,6 +4,7 @@
 
 Every check runs on both, theirs in an environment of its own (see `autobert_peer.py`), with random weights.
 Prints one JSON object as its last line: for each check what theirs gives and what ours gives.
+The file is long because one call runs all of its parts.
 """
 
 import argparse

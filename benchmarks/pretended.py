@@ -3,6 +3,7 @@
 Code takes the branches of a GPU on them (`is_cpu` is false), gradients and optimisers work, and values are
 real. What it counts is what the host does: operations it launches, and moments at which it would wait for the
 device. Times and numerics of a real device it cannot tell.
+The file is long because its tensors and what they count are one class.
 """
 
 import sys

@@ -10,6 +10,7 @@ as our command line does, theirs does not; a second Trainer does, to tell what t
 a ratio is the median over the rounds of our tokens per second over theirs in the same round. Then
 AutoBERT-Zero (the first and the last two layers of the published backbone) at the same depth and width, and
 the share of the measured matmul peak. Prints one JSON object as its last line.
+The file is long because one call runs all of its parts.
 """
 
 import argparse

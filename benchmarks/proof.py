@@ -20,6 +20,7 @@ phenomenon, the mean token uniformity of the layers at equal loss, and with --gl
 the tasks that the first seed's model was fine-tuned on.
 `--quick` trains tiny models of two seeds for 160 steps, without rates, for found backbones of earlier
 searches: it shows that everything runs and continues, and nothing of who is better.
+The file is long because one call runs all of its parts.
 """
 
 import argparse

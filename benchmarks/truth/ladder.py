@@ -3,6 +3,7 @@
 A loss in the middle of a schedule that falls to its end belongs to no finished training, and another length
 is another schedule. With a constant rate the losses at all marks are those of trainings that ended there, for
 a tenth more of the steps, and a training goes on to a mark that nobody thought of when it began.
+The file is long because a training, its branches and what is kept of them change together.
 """
 
 import copy

@@ -47,10 +47,10 @@ def describe_backbone(
     for number, layer in enumerate(canonical.layers, start=1):
         lines += ["", f"layer {number}: {layer}", *_layer_lines(layer, sizes, length)]
         if measured is not None:
-            found = measured[layer]
+            times = measured[layer]
             lines.append(
-                f"    measured: forward {found.forward * 1e3:,.2f} ms, forward and backward "
-                f"{found.training * 1e3:,.2f} ms, {found.kept / 1e6:,.1f} MB kept for the backward pass"
+                f"    measured: forward {times.forward * 1e3:,.2f} ms, forward and backward "
+                f"{times.training * 1e3:,.2f} ms, {times.kept / 1e6:,.1f} MB kept for the backward pass"
             )
     total, flops = cost.parameters(canonical, sizes), cost.flops(canonical, sizes, length)
     lines += [

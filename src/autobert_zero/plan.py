@@ -176,10 +176,10 @@ def plan(
                 part.backbone, sizes, part.batch, part.length, part.with_head, part.checkpointing
             ),
             time,
-            None if found is None else found.speed.memory,
-            None if found is None else found.batch,
+            None if estimate is None else estimate.speed.memory,
+            None if estimate is None else estimate.batch,
         )
-        for part, operations, time, found in zip(parts, flops, seconds, measured, strict=True)
+        for part, operations, time, estimate in zip(parts, flops, seconds, measured, strict=True)
     )
     weights = max(cost.parameters(part.backbone, sizes, part.with_head) for part in parts)
     total = sum(seconds)

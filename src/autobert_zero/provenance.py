@@ -47,13 +47,13 @@ def commit() -> str | None:
 
 def versions() -> dict[str, str]:
     """The versions of Python, of this package and of the packages that figures may depend on."""
-    found = {"python": platform.python_version(), _PACKAGE: version()}
+    installed = {"python": platform.python_version(), _PACKAGE: version()}
     for name in _PACKAGES:
         try:
-            found[name] = metadata.version(name)
+            installed[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
             continue  # it belongs to an extra
-    return found
+    return installed
 
 
 def provenance() -> dict[str, Any]:
@@ -74,7 +74,7 @@ def _installed_commit() -> str | None:
     """The commit that pip noted (PEP 610) where it installed the package from a repository."""
     try:
         noted = metadata.distribution(_PACKAGE).read_text("direct_url.json")
-        found = json.loads(noted or "{}").get("vcs_info", {}).get("commit_id")
+        identity = json.loads(noted or "{}").get("vcs_info", {}).get("commit_id")
     except (metadata.PackageNotFoundError, ValueError, AttributeError):
         return None
-    return str(found) if found else None
+    return str(identity) if identity else None

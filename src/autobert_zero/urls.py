@@ -42,10 +42,10 @@ def hide_secrets(text: str, url: str) -> str:
 def secrets_of(url: str) -> set[str]:
     """The password of a URL and the values of its query, as written and unescaped."""
     _, login, _, names = _split_url(url)
-    found = {value for _, value in names}
+    secrets = {value for _, value in names}
     if login is not None:
-        found.add(login.partition(":")[2])
-    return {text for secret in found for text in (secret, unquote(secret), unquote_plus(secret)) if text}
+        secrets.add(login.partition(":")[2])
+    return {text for secret in secrets for text in (secret, unquote(secret), unquote_plus(secret)) if text}
 
 
 def _split_url(url: str) -> tuple[str, str | None, str, list[tuple[str, str]]]:

@@ -139,13 +139,13 @@ def task_folders(names: Sequence[str], data: Path | None, nested: bool) -> dict[
     """
     from autobert_zero.finetune.kinds import find_task
 
-    found = {name: find_task(name) for name in names}
-    twice = [task.name for task in found.values()] if len(found) == len(names) else list(names)
+    tasks = {name: find_task(name) for name in names}
+    twice = [task.name for task in tasks.values()] if len(tasks) == len(names) else list(names)
     if len(set(twice)) < len(twice):
         raise UserError(f"two tasks have one name: {', '.join(sorted(twice))}")
     return {
         name: TaskFolder(task.name, task.folder(data) if nested and data is not None else data)
-        for name, task in found.items()
+        for name, task in tasks.items()
     }
 
 
@@ -162,10 +162,10 @@ def glue_tasks(tasks: str | None, data: Path | None) -> list[str]:
         if "" in names:
             raise UserError(f"--tasks is names with one comma between them, not {tasks!r}")
         return names
-    found = [name for name, task in TASKS.items() if data is None or task.folder(data).is_dir()]
-    if not found:
+    present = [name for name, task in TASKS.items() if data is None or task.folder(data).is_dir()]
+    if not present:
         raise UserError(f"{data} has no folder of a GLUE task; there are {', '.join(TASKS)}")
-    return found
+    return present
 
 
 def finetune_settings(options: Mapping[str, Any]) -> "FinetuneConfig":

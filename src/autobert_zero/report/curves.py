@@ -202,13 +202,13 @@ def _group(label: str, indices: list[int], runs: Sequence[Run]) -> Group:
     losses: dict[str, list[float]] = {}
     leads: dict[str, list[float]] = {}
     for index in indices:
-        found = _held_out_loss(runs[index].finals.get("best"))
+        best = _held_out_loss(runs[index].finals.get("best"))
         for name, row in runs[index].finals.items():
             loss = _held_out_loss(row)
             if loss is not None:
                 losses.setdefault(name, []).append(loss)
-                if name != "best" and found is not None:
-                    leads.setdefault(name, []).append(loss - found)
+                if name != "best" and best is not None:
+                    leads.setdefault(name, []).append(loss - best)
     curves = [best_so_far(runs[index].trials) for index in indices]
     shortest = min(map(len, curves))
     columns = min(_POINTS, shortest)
@@ -231,10 +231,10 @@ def _held_out_loss(row: Mapping[str, Any] | None) -> float | None:
 
 
 def _flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    found: dict[str, Any] = {}
+    flat: dict[str, Any] = {}
     for key, value in settings.items():
         if isinstance(value, Mapping):
-            found |= _flat(value, f"{prefix}{key}.")
+            flat |= _flat(value, f"{prefix}{key}.")
         else:
-            found[f"{prefix}{key}"] = value
-    return found
+            flat[f"{prefix}{key}"] = value
+    return flat

@@ -164,12 +164,12 @@ def failures(trials: Sequence[Trial]) -> list[Json]:
     return [
         {
             "status": status,
-            "reason": found[0].outcome.reason or "no reason recorded",
-            "others": len({trial.outcome.reason for trial in found}) - 1,
-            "numbers": [trial.proposal.number for trial in found],
-            "seconds": sum(trial.outcome.seconds for trial in found),
+            "reason": members[0].outcome.reason or "no reason recorded",
+            "others": len({trial.outcome.reason for trial in members}) - 1,
+            "numbers": [trial.proposal.number for trial in members],
+            "seconds": sum(trial.outcome.seconds for trial in members),
         }
-        for (status, _), found in sorted(groups.items(), key=lambda item: -len(item[1]))
+        for (status, _), members in sorted(groups.items(), key=lambda item: -len(item[1]))
     ]
 
 

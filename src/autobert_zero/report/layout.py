@@ -229,17 +229,17 @@ def _straighten(
         beside.update({name: (padded[index], padded[index + 2]) for index, name in enumerate(layer)})
     for chain in chains:
         run: list[str] = []
-        least, most = -math.inf, math.inf
+        lower, upper = -math.inf, math.inf
         for _, lane in [*chain.lanes, (0, "")]:
             left, right = beside.get(lane, (None, None))
             low = x[left] + (widths[left] + _LANE) / 2 + BESIDE if left is not None else -math.inf
             high = x[right] - (widths[right] + _LANE) / 2 - BESIDE if right is not None else math.inf
-            if run and (not lane or max(least, low) > min(most, high)):
+            if run and (not lane or max(lower, low) > min(upper, high)):
                 mean = sum(x[member] for member in run) / len(run)
-                x.update(dict.fromkeys(run, min(max(mean, least), most)))
-                run, least, most = [], -math.inf, math.inf
+                x.update(dict.fromkeys(run, min(max(mean, lower), upper)))
+                run, lower, upper = [], -math.inf, math.inf
             run.append(lane)
-            least, most = max(least, low), min(most, high)
+            lower, upper = max(lower, low), min(upper, high)
 
 
 def _spaced(wanted: Sequence[float], weights: Sequence[float], gaps: Sequence[float]) -> list[float]:

@@ -105,12 +105,12 @@ def verdict(summary: Mapping[str, Any]) -> str:
     """The leads over the opponents, and which of them exceed the noise, in a few sentences."""
     if "teacher" in summary:
         return student_verdict(summary, LABELS)
-    found = summary["best"]["val_loss"]
-    if found is None:
+    best_loss = summary["best"]["val_loss"]
+    if best_loss is None:
         best = summary["best"]
         return f"The found backbone {best['status']} when trained in full: {best['reason']}."
     gains = {
-        name: summary[name]["val_loss"] - found
+        name: summary[name]["val_loss"] - best_loss
         for name in compared(summary)
         if name != "best" and summary[name]["status"] == "complete"
     }

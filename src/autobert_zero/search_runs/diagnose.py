@@ -109,7 +109,7 @@ def run_diagnosis(
         for trial, result in zip(twice, second, strict=True)
         if result.selection_loss is not None
     }
-    found = {
+    diagnosis = {
         "horizons": list(horizons.values()),
         "between_horizons": _correlation_data(_agreement(near_losses, far_losses)),
         "noise_ceiling": _correlation_data(_agreement(far_losses, again)),
@@ -118,13 +118,13 @@ def run_diagnosis(
         "shared": {str(t.proposal.number): score for t, score in zip(sample, shared, strict=True)},
         "backbones": {str(trial.proposal.number): trial.proposal.backbone.to_list() for trial in sample},
     }
-    write_text(out / DIAGNOSIS, json.dumps(found, indent=2) + "\n")
-    return found
+    write_text(out / DIAGNOSIS, json.dumps(diagnosis, indent=2) + "\n")
+    return diagnosis
 
 
-def diagnosis_report(found: dict[str, Any]) -> str:
+def diagnosis_report(diagnosis: dict[str, Any]) -> str:
     """A diagnosis as text."""
-    near, far = found["horizons"]
+    near, far = diagnosis["horizons"]
     columns = ("shared_vs_scratch", "shared_vs_scratch_within", "recorded_vs_scratch")
     lines = [
         "Kendall's tau (95 % interval), shared weights against training from scratch:",
@@ -139,18 +139,18 @@ def diagnosis_report(found: dict[str, Any]) -> str:
     lines += [
         "",
         "Attention counts are of layers in which a token may see all others.",
-        f"The two horizons agree with each other: {_tau_text(found['between_horizons'])}. Two seeds of the "
-        f"farther one, the ceiling for any proxy: {_tau_text(found['noise_ceiling'])} "
-        f"({len(found['losses_again'])} candidates). "
-        f"A candidate under weight sharing took {found['seconds_shared']:.1f} s.",
-        diagnosis_verdict(found),
+        f"The two horizons agree with each other: {_tau_text(diagnosis['between_horizons'])}. "
+        f"Two seeds of the farther one, the ceiling for any proxy: {_tau_text(diagnosis['noise_ceiling'])} "
+        f"({len(diagnosis['losses_again'])} candidates). "
+        f"A candidate under weight sharing took {diagnosis['seconds_shared']:.1f} s.",
+        diagnosis_verdict(diagnosis),
     ]
     return "\n".join(lines)
 
 
-def diagnosis_verdict(found: dict[str, Any]) -> str:
+def diagnosis_verdict(diagnosis: dict[str, Any]) -> str:
     """Whether to trust the ranking, in one sentence."""
-    near, far = (row["shared_vs_scratch"] for row in found["horizons"])
+    near, far = (row["shared_vs_scratch"] for row in diagnosis["horizons"])
     if far and far["low"] > 0:
         return "The ranking says something about the farther horizon: its tau is above zero beyond doubt."
     if near and near["low"] > 0:
@@ -170,12 +170,12 @@ def _agreement(one: Mapping[str, float], other: Mapping[str, float]) -> Correlat
     return correlation([-one[number] for number in both], [-other[number] for number in both])
 
 
-def _correlation_data(found: Correlation | None) -> dict[str, float] | None:
-    return None if found is None else asdict(found)
+def _correlation_data(tau: Correlation | None) -> dict[str, float] | None:
+    return None if tau is None else asdict(tau)
 
 
-def _tau_text(found: dict[str, float] | None) -> str:
-    return "nothing to rank" if found is None else str(Correlation(**found))
+def _tau_text(tau: dict[str, float] | None) -> str:
+    return "nothing to rank" if tau is None else str(Correlation(**tau))
 
 
 def _sample(trials: Sequence[Trial], candidates: int) -> list[Trial]:

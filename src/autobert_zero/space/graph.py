@@ -144,13 +144,13 @@ class Graph:
     @property
     def nodes(self) -> tuple[Node, ...]:
         """The distinct nodes, operands before what uses them; the last is the output."""
-        found: dict[str, Node] = {}
+        distinct: dict[str, Node] = {}
 
         def visit(node: Node) -> None:
-            if node.code not in found:
+            if node.code not in distinct:
                 for arg in node.args:
                     visit(arg)
-                found[node.code] = node
+                distinct[node.code] = node
 
         visit(self.root)
-        return tuple(found.values())
+        return tuple(distinct.values())

@@ -108,10 +108,10 @@ class Table:
         """Number of attention graphs of up to `max_ops` operations that can be written."""
         return sum(self._count((types.ND, size, SEVERAL)) for size in range(1, max_ops + 1))
 
-    def _nonempty(self, wanted: Type, most: int, inputs: str) -> list[int]:
-        key = (wanted, most, inputs)
+    def _nonempty(self, wanted: Type, max_size: int, inputs: str) -> list[int]:
+        key = (wanted, max_size, inputs)
         if key not in self._sizes:
-            self._sizes[key] = [size for size in range(most + 1) if self._count((wanted, size, inputs))]
+            self._sizes[key] = [size for size in range(max_size + 1) if self._count((wanted, size, inputs))]
         return self._sizes[key]
 
     def _productions(self, state: _State) -> list[_Production]:

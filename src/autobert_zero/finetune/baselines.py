@@ -1,4 +1,4 @@
-"""Trivial predictors, which ignore words or word order: what fine-tuned models are compared with."""
+"""Trivial predictors that ignore words or word order, as a comparison for fine-tuned models."""
 
 import re
 from collections import Counter
@@ -12,10 +12,10 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression, Ridge
 
 _TOKEN = r"\w+|[^\w\s]"
-"""A word or a punctuation mark, also of one character."""
+"""A word, also of one character, or a punctuation mark."""
 
 _LEARNED_FROM = 50_000
-"""Maximum number of training examples of a bag of words, spread over all, so that it takes seconds."""
+"""Maximum training examples of a bag of words, spread over all, so that it takes seconds."""
 
 _FEATURES = 50_000
 """Maximum number of words and pairs of words."""
@@ -26,15 +26,15 @@ _STRENGTH = 3.0
 T = TypeVar("T", bound=Hashable)
 
 Predictions = Mapping[str, Mapping[str, Any]]
-"""By name of the baseline, then by split."""
+"""Predictions by baseline, then by split."""
 
 
 def text_baselines(data: Mapping[str, Dataset], splits: Sequence[str], regression: bool) -> Predictions:
-    """Predicts splits of sentences, or of pairs, by the majority class or the mean value, and by words.
+    """Predicts splits of sentences or pairs by the majority class or the mean value, and by a bag of words.
 
     Args:
-        data: Of `load_splits`.
-        splits: Which to predict.
+        data: Result of `load_splits`.
+        splits: Splits to predict.
         regression: Whether labels are values.
     """
     labels = data["train"]["label"]
@@ -48,19 +48,19 @@ def text_baselines(data: Mapping[str, Dataset], splits: Sequence[str], regressio
 def bag_of_words(train: Dataset, others: Mapping[str, Dataset], regression: bool) -> dict[str, list[Any]]:
     """Predicts by a linear model of TF-IDF weights of words and pairs of words.
 
-    Pairs of sentences: the words of both, and how much they overlap. Classes are predicted by a logistic
-    regression, values by a ridge regression.
+    For pairs of sentences, the features are the words of both and their overlap. Classes are predicted by a
+    logistic regression, values by a ridge regression.
 
     Args:
-        train: What it learns from; has `text`, `label`, and `pair` for pairs.
-        others: What is predicted, by name.
+        train: Training examples with `text`, `label`, and `pair` for pairs.
+        others: Examples to predict, by name.
         regression: Whether labels are values.
     """
     places = np.linspace(0, len(train) - 1, min(len(train), _LEARNED_FROM)).astype(int)
     train = train.select(places)
     labels = np.asarray(train["label"])
     words = _Words(train)
-    if words.empty or len(set(labels.tolist())) == 1:  # nothing to tell examples apart by
+    if words.empty or len(set(labels.tolist())) == 1:  # nothing distinguishes the examples
         value = float(labels.mean()) if regression else most_frequent(labels.tolist())
         return {name: [value] * len(each) for name, each in others.items()}
     model = Ridge(alpha=_STRENGTH) if regression else LogisticRegression(C=_STRENGTH, max_iter=1000)
@@ -75,7 +75,7 @@ class _Words:
         train: The training examples.
 
     Attributes:
-        empty: Whether there is no word in them.
+        empty: Whether the texts have no words.
     """
 
     def __init__(self, train: Dataset) -> None:
@@ -89,7 +89,7 @@ class _Words:
             self._weights.fit(texts)
 
     def features(self, examples: Dataset) -> Any:
-        """A sparse matrix with a row for each example."""
+        """A sparse matrix with one row per example."""
         first = self._weights.transform(examples["text"])  # (N, w)
         if not self._pairs:
             return first
@@ -100,11 +100,11 @@ class _Words:
 
 
 def overlap(first: str, second: str) -> tuple[float, float, float, float]:
-    """How much two texts overlap.
+    """The overlap of two texts.
 
     Returns:
-        The share of words in both among those in either, among those of the first, and among those of the
-        second; and the shorter number of words over the longer one. 0 where a text is empty.
+        The share of the common words among all words, among those of the first text, and among those of the
+        second; and the ratio of the shorter to the longer number of words. 0 if a text is empty.
     """
     one, two = (re.findall(_TOKEN, text.lower()) for text in (first, second))
     both = len(set(one) & set(two))
@@ -117,7 +117,7 @@ def overlap(first: str, second: str) -> tuple[float, float, float, float]:
 
 
 def most_frequent(values: Iterable[T]) -> T:
-    """The most frequent value; the first one of those that are tied."""
+    """The most frequent value; the first one if several are tied."""
     return Counter(values).most_common(1)[0][0]
 
 
@@ -126,13 +126,13 @@ def tag_baselines(
     tags: Sequence[Sequence[T]],
     sentences: Mapping[str, Sequence[Sequence[str]]],
 ) -> Predictions:
-    """Predicts tags by the most frequent tag of all, and by the most frequent one of each word.
+    """Predicts tags by the most frequent tag of all, and by the most frequent tag of each word.
 
     Args:
-        words: Of the training sentences.
-        tags: Theirs, one per word.
-        sentences: The words of the sentences to tag, by split. A word that is not in the training sentences
-            gets the most frequent tag of all.
+        words: Words of the training sentences.
+        tags: Tags of the training sentences, one per word.
+        sentences: Words of the sentences to tag, by split. A word without training examples gets the most
+            frequent tag of all.
     """
     by_word: dict[str, list[T]] = {}
     for sentence, its_tags in zip(words, tags, strict=True):

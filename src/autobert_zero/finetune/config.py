@@ -1,4 +1,4 @@
-"""The settings of a fine-tuning: every one, its default and its bounds."""
+"""The config of a fine-tuning: all settings with their defaults and bounds."""
 
 import math
 from typing import ClassVar, Literal, Self
@@ -11,7 +11,7 @@ from autobert_zero.shared_config import Precision
 _EPOCHS = 3
 _MIN_UPDATES = 1000
 _EVALUATIONS = 10
-"""Of a training that `min_updates` makes longer than its epochs, whose epochs may have few updates each."""
+"""Number of evaluations of a training that `min_updates` makes longer than its epochs, which may be short."""
 
 
 class FinetuneConfig(RunConfig):
@@ -61,7 +61,7 @@ class FinetuneConfig(RunConfig):
         return rates
 
     def resolved(self) -> Self:
-        """With the numbers that `epochs` and `min_updates` stand for."""
+        """The same settings with numbers for `epochs` and `min_updates`."""
         least = _MIN_UPDATES if self.epochs is None else 0
         return self.model_copy(
             update={
@@ -73,7 +73,7 @@ class FinetuneConfig(RunConfig):
     def updates(self, examples: int) -> int:
         """Maximum number of updates for a training set of the given size.
 
-        The floor follows results on BERT: fine-tuning on small sets fails because three epochs are too few
+        The minimum follows results on BERT: fine-tuning on small sets fails because three epochs are too few
         updates (Mosbach et al. 2021; Zhang et al. 2021).
         """
         settings = self.resolved()

@@ -1,4 +1,4 @@
-"""Tokenised examples, and the batches that the training loop takes."""
+"""Tokenised examples and their batches for the training loop."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,13 +14,13 @@ from autobert_zero.training.precision import Precision, autocast
 from autobert_zero.training.transfer import moved
 
 _POOL = 50
-"""Batches that are sorted by length together, so that little is padded."""
+"""Number of batches that are sorted by length together, to reduce padding."""
 
 NO_LABEL = -100
-"""The target of a token that has none, as the losses of `transformers` take it."""
+"""The target of a token without a label, as the losses of `transformers` take it."""
 
 Feature = Mapping[str, Any]
-"""What the tokenizer gave for a text, and the targets: integers or floats under the model's names."""
+"""The tokenizer's output for a text, and the targets: integers or floats under the model's names."""
 
 
 @dataclass(frozen=True)
@@ -28,9 +28,9 @@ class Features:
     """The features of a split.
 
     Attributes:
-        rows: In order.
-        targets: The names of the targets among them.
-        tokenizer: Pads the batches; on the right, if tokens have targets.
+        rows: The features, in order.
+        targets: Names of the targets among them.
+        tokenizer: Tokenizer that pads the batches; on the right, if tokens have targets.
     """
 
     rows: Sequence[Feature]
@@ -41,11 +41,11 @@ class Features:
         return len(self.rows)
 
     def length(self, index: int) -> int:
-        """Tokens of a feature."""
+        """Number of tokens of a feature."""
         return len(self.rows[index]["input_ids"])
 
     def batch(self, indices: Sequence[int]) -> "FeatureBatch":
-        """The features at these places, padded to the longest of them."""
+        """The features at these indices, padded to the longest of them."""
         names = self.tokenizer.model_input_names
         rows = [{name: self.rows[index][name] for name in names} for index in indices]
         inputs = dict(self.tokenizer.pad(rows, return_tensors="pt"))
@@ -61,8 +61,8 @@ class FeatureBatch:
     """A padded batch.
 
     Attributes:
-        inputs: (B, n) each, under the names of the model's arguments.
-        targets: (B,) each, likewise; (B, n) those of tokens, with `NO_LABEL` at padding.
+        inputs: Inputs (B, n) by the names of the model's arguments.
+        targets: Targets likewise: (B,), or (B, n) for tokens, with `NO_LABEL` at padding.
     """
 
     inputs: dict[str, Tensor]
@@ -81,7 +81,7 @@ class FeatureBatch:
 
 
 def _stacked(targets: Sequence[Any], length: int) -> Tensor:
-    """The targets of a batch: (B,), or (B, n) where each token has one."""
+    """The targets of a batch: (B,), or (B, n) if each token has one."""
     if not isinstance(targets[0], list):
         return torch.tensor(targets)
     return torch.tensor([each + [NO_LABEL] * (length - len(each)) for each in targets])
@@ -96,13 +96,13 @@ def encode_texts(
     """Tokenises texts, or pairs of texts.
 
     Args:
-        tokenizer: The model's.
+        tokenizer: Tokenizer of the model.
         texts: The first or only texts.
-        pairs: The second texts.
+        pairs: The second texts, if any.
         length: Maximum number of tokens; longer texts are cut, the longer of a pair first. None: no limit.
 
     Returns:
-        A feature for each text, and the number of texts that are cut.
+        A feature for each text, and the number of texts that were cut.
     """
     encoded = tokenizer(
         list(texts), None if pairs is None else list(pairs), truncation=length is not None, max_length=length
@@ -113,28 +113,28 @@ def encode_texts(
 
 
 def feature_batches(features: Features, size: int, seed: int, step: int) -> Iterator[FeatureBatch]:
-    """Yields batches of like length without end, in the order of the seed.
+    """Yields endless batches of similar length, in an order given by the seed.
 
     Args:
-        features: At least one.
-        size: B; the last batch of a pass may be smaller.
-        seed: The order of every pass is a function of it.
-        step: The first batch, counted from 0.
+        features: The features, at least one.
+        size: B; the last batch of an epoch may be smaller.
+        seed: Seed of the order of every epoch.
+        step: Number of the first batch, from 0.
     """
-    per_pass = -(-len(features) // size)
+    per_epoch = -(-len(features) // size)
     while True:
-        epoch, skip = divmod(step, per_pass)
+        epoch, skip = divmod(step, per_epoch)
         random = np.random.default_rng((seed, epoch))
         order = random.permutation(len(features))
         pools = [order[start : start + _POOL * size] for start in range(0, len(order), _POOL * size)]
         batches = []
         for pool in pools:
-            # The shuffled order breaks ties, so equal lengths meet in other batches in every pass.
+            # The shuffled order breaks ties, so that equal lengths form other batches in every epoch.
             ordered = sorted(pool.tolist(), key=features.length)
             batches += [ordered[start : start + size] for start in range(0, len(ordered), size)]
         for number in random.permutation(len(batches))[skip:]:
             yield features.batch(batches[number])
-        step = (epoch + 1) * per_pass
+        step = (epoch + 1) * per_epoch
 
 
 def task_objective(precision: Precision) -> Objective[FeatureBatch]:
@@ -151,11 +151,11 @@ def task_objective(precision: Precision) -> Objective[FeatureBatch]:
 
 
 def without_idle_mask(inputs: Mapping[str, Tensor], device: torch.device) -> dict[str, Tensor]:
-    """Leaves the mask of a batch without padding out on a GPU, where flash attention takes no mask.
+    """Drops the mask of a batch without padding on a GPU, where flash attention takes no mask.
 
     Args:
-        inputs: On the CPU, where a look at the mask waits for nothing.
-        device: Of the model; on a CPU all is left as it is, since other kernels round otherwise.
+        inputs: Inputs on the CPU, where reading the mask does not wait for the device.
+        device: Device of the model; on a CPU the mask is kept, since other kernels round differently.
     """
     mask = inputs.get("attention_mask")
     idle = mask is not None and device.type != "cpu" and bool(mask.all())
@@ -165,17 +165,17 @@ def without_idle_mask(inputs: Mapping[str, Tensor], device: torch.device) -> dic
 def outputs(
     model: nn.Module, features: Features, size: int, names: Sequence[str], precision: Precision
 ) -> list[list[np.ndarray[Any, Any]]]:
-    """What a model says of each feature, in order.
+    """The outputs of a model for each feature, in order.
 
     Args:
         model: A model of `transformers`.
         features: The features.
         size: Sequences in a batch.
-        names: Which of its outputs.
+        names: Names of the outputs.
         precision: Number format.
 
     Returns:
-        For each name an array a feature; those with an axis of tokens may be padded.
+        For each name one array per feature; arrays with an axis of tokens may be padded.
     """
 
     def named(output: Any, inputs: Mapping[str, Tensor]) -> list[tuple[Any, ...]]:
@@ -195,14 +195,14 @@ def run_model(
     token_limit: int | None = None,
     on_batch: Callable[[int], None] = lambda done: None,
 ) -> list[Any]:
-    """Runs a model over features, shortest first, and keeps what is needed of the outputs of each.
+    """Runs a model over features, shortest first, and reduces its outputs to a result for each.
 
     Args:
         model: A model of `transformers`.
         features: The features.
         size: Maximum number of sequences in a batch.
         precision: Number format.
-        reduce: From the output for a batch and its inputs, (B, n) each, to a result for each sequence.
+        reduce: Called with the output for a batch and its inputs (B, n); returns a result per sequence.
         token_limit: Maximum number of tokens in a batch, padding included; one sequence may have more.
         on_batch: Called with the number of features done.
 
@@ -226,7 +226,7 @@ def run_model(
 
 
 def _by_length(features: Features, size: int, token_limit: int | None) -> Iterator[list[int]]:
-    """The places of the features in batches of like length."""
+    """The indices of the features in batches of similar length."""
     batch: list[int] = []
     for place in sorted(range(len(features)), key=features.length):
         # The longest of a batch is its last.

@@ -1,4 +1,4 @@
-"""The kinds of tasks: the built-in tasks of each, and how a task becomes a problem for a model.
+"""The kinds of tasks, the built-in tasks of each, and how a task becomes a problem for a model.
 
 A new kind is one entry here.
 """
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from transformers import PreTrainedTokenizerBase
 
@@ -17,31 +17,24 @@ from autobert_zero.errors import UserError
 from autobert_zero.finetune.problem import Problem
 from autobert_zero.finetune.squad.data import load_questions
 from autobert_zero.finetune.squad.question_answering import QuestionAnswering
-from autobert_zero.finetune.squad.task import SQUADS
+from autobert_zero.finetune.squad.task import SQUADS, Squad
 from autobert_zero.finetune.tags.data import load_tags
 from autobert_zero.finetune.tags.tagging import Tagging
-from autobert_zero.finetune.tags.task import TAG_TASKS, parse_tag_task
+from autobert_zero.finetune.tags.task import TAG_TASKS, TagTask, TagTaskFile
+from autobert_zero.finetune.task_file import parse_file
 from autobert_zero.finetune.texts.classification import Classification
 from autobert_zero.finetune.texts.data import load_splits
-from autobert_zero.finetune.texts.glue import TASKS, parse_task
-from autobert_zero.finetune.texts.similarity import parse_similarity, refuse_training
+from autobert_zero.finetune.texts.glue import TASKS, TaskFile
+from autobert_zero.finetune.texts.similarity import SimilarityTask, refuse_training
+from autobert_zero.finetune.texts.task import Task, TextTaskFile
 from autobert_zero.settings import read_yaml
 
 MakeProblem = Callable[[PreTrainedTokenizerBase, int], Problem]
-"""Makes the problem of a task whose data are read, for a tokenizer and a maximum number of tokens."""
+"""Makes the problem of a task with its data, for a tokenizer and a maximum number of tokens."""
 
 
-class AnyTask(Protocol):
-    """What every task has, whatever its kind."""
-
-    @property
-    def name(self) -> str:
-        """What it is called."""
-        ...
-
-    def folder(self, data: Path) -> Path:
-        """Where its files are in a folder of tasks."""
-        ...
+AnyTask = Task | TagTask | Squad
+"""A task of any kind."""
 
 
 @dataclass(frozen=True)
@@ -51,8 +44,8 @@ class Kind:
     Attributes:
         tasks: The built-in tasks by name.
         load: Reads and checks the data of a task, from a folder or, without one, from the Hub.
-        parse: Makes a task from the content of a user's YAML file, whose values are all text; None: the kind
-            has built-in tasks only.
+        parse: Makes a task from a user's YAML file and its content, whose values are all text; None if the
+            kind has built-in tasks only.
     """
 
     tasks: Mapping[str, Any]
@@ -62,13 +55,23 @@ class Kind:
 
 KINDS: dict[str, Kind] = {
     "texts": Kind(
-        TASKS, lambda task, data: partial(Classification, task, load_splits(task, data)), parse_task
+        TASKS,
+        lambda task, data: partial(Classification, task, load_splits(task, data)),
+        partial(parse_file, TaskFile, Task, labels=()),
     ),
     "squad": Kind(SQUADS, lambda task, data: partial(QuestionAnswering, task, load_questions(task, data))),
-    "tags": Kind(TAG_TASKS, lambda task, data: partial(Tagging, task, load_tags(task, data)), parse_tag_task),
-    "similarity": Kind({}, refuse_training, parse_similarity),
+    "tags": Kind(
+        TAG_TASKS,
+        lambda task, data: partial(Tagging, task, load_tags(task, data)),
+        partial(parse_file, TagTaskFile, TagTask),
+    ),
+    "similarity": Kind(
+        {},
+        refuse_training,
+        partial(parse_file, TextTaskFile, SimilarityTask, labels=(), metrics=("spearman",)),
+    ),
 }
-"""By the name that `kind` has in a YAML file."""
+"""The kinds by the value of `kind` in a YAML file."""
 
 _USUAL = "texts"
 """The kind of a YAML file without `kind`."""
@@ -78,7 +81,7 @@ def find_task(name: str) -> AnyTask:
     """Finds a task by its name, or reads it from a YAML file.
 
     Args:
-        name: The name, or the path of the file.
+        name: Name of the task, or path of the file.
 
     Raises:
         UserError: There is no such task, or the file does not describe one.
@@ -87,14 +90,14 @@ def find_task(name: str) -> AnyTask:
 
 
 def load_problem(name: str, data: Path | None) -> tuple[str, MakeProblem]:
-    """Finds a task and reads its data, which are checked but not tokenised.
+    """Finds a task, and reads and checks its data.
 
     Args:
-        name: The name of a task, or the path of a YAML file.
-        data: Folder with the task's files; None: from the Hub.
+        name: Name of the task, or path of a YAML file.
+        data: Folder with the task's files; None for the Hub.
 
     Returns:
-        What the task is called, and what makes its problem.
+        The name of the task, and the function that makes its problem.
 
     Raises:
         UserError: There is no such task, or its data cannot be used.
@@ -104,7 +107,7 @@ def load_problem(name: str, data: Path | None) -> tuple[str, MakeProblem]:
 
 
 def is_task_file(name: str) -> bool:
-    """Whether a task is named by a file of the user."""
+    """Whether a name is the path of a user's task file."""
     return name.lower().endswith((".yaml", ".yml"))
 
 
@@ -114,21 +117,21 @@ def _find(name: str) -> tuple[Kind, AnyTask]:
     for kind in KINDS.values():
         if name in kind.tasks:
             return kind, kind.tasks[name]
-    known = {_plain(each): each for kind in KINDS.values() for each in kind.tasks}
-    close = get_close_matches(_plain(name), known, 1)
+    known = {_simplified(each): each for kind in KINDS.values() for each in kind.tasks}
+    close = get_close_matches(_simplified(name), known, 1)
     hint = f"; did you mean {known[close[0]]}?" if close else ""
     raise UserError(
         f"unknown task {name!r}; there are {', '.join(known.values())}, or a YAML file of your own{hint}"
     )
 
 
-def _plain(name: str) -> str:
-    """A name without capitals and signs: SST-2 is sst2."""
+def _simplified(name: str) -> str:
+    """A name without capitals and punctuation: SST-2 becomes sst2."""
     return re.sub(r"[\W_]", "", name).lower()
 
 
 def _read_task(path: Path) -> tuple[Kind, AnyTask]:
-    """Reads a task of the user; every value is the text that is written, `no` and `01` too."""
+    """Reads a user's task; every value is text as it is written, such as `no` and `01`."""
     content = read_yaml(path, "task", words=True)
     name = content.pop("kind", _USUAL)
     parsers = {each: kind.parse for each, kind in KINDS.items() if kind.parse is not None}

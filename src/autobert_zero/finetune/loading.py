@@ -1,4 +1,4 @@
-"""Models that are loaded with their weights: an encoder with a new head, or a model as it was trained."""
+"""Loads models with their weights: an encoder with a new head, or a model as it was trained."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from autobert_zero.errors import UserError, first_line
 
 
 def load_with_head(kind: Any, source: str, **options: Any) -> PreTrainedModel:
-    """Loads an encoder and gives it a head: a new one, unless the model has one of this kind and size.
+    """Loads an encoder with a head: a new one, unless the model has one of this kind and size.
 
     Args:
         kind: An Auto class of `transformers`.
@@ -38,12 +38,9 @@ def load_with_head(kind: Any, source: str, **options: Any) -> PreTrainedModel:
 
 
 def load_trained(kind: Any, source: str, **options: Any) -> PreTrainedModel:
-    """Loads a model with the head that it was trained with; of a bare encoder the pooler may be missing.
+    """Loads a model with the head that it was trained with; a bare encoder may lack its pooler.
 
-    Args:
-        kind: An Auto class of `transformers`.
-        source: A folder or a name on the Hub.
-        options: Changes to the config.
+    Arguments are those of `load_with_head`.
 
     Raises:
         UserError: The weights cannot be read, or lack tensors of the model.
@@ -59,12 +56,9 @@ def load_trained(kind: Any, source: str, **options: Any) -> PreTrainedModel:
 
 
 def load_with_report(kind: Any, source: str, **options: Any) -> tuple[PreTrainedModel, dict[str, Any]]:
-    """Loads a model, and reports which of its tensors are missing or of another size in the weights.
+    """Loads a model, and reports which tensors are missing or have another size in the weights.
 
-    Args:
-        kind: An Auto class of `transformers`.
-        source: A folder or a name on the Hub.
-        options: Changes to the config, or of `from_pretrained`.
+    Arguments are those of `load_with_head`; options may also be those of `from_pretrained`.
 
     Raises:
         UserError: The weights cannot be read.

@@ -11,12 +11,12 @@ from sklearn import metrics
 
 Values = NDArray[np.float64] | NDArray[np.int64]
 Metric = Callable[[Values, Values], float]
-"""From predictions and labels to a number, higher is better, 1 is perfect."""
+"""From predictions and labels to a number; higher is better, 1 is perfect."""
 
 
 def _correlation(function: Callable[[Values, Values], tuple[float, float]]) -> Metric:
     def metric(predictions: Values, labels: Values) -> float:
-        # A model that predicts one value for all has learned nothing; scipy says nan.
+        # A model that predicts a constant has learned nothing; scipy returns NaN.
         if np.ptp(predictions) == 0 or np.ptp(labels) == 0:
             return 0.0
         return float(function(predictions, labels)[0])
@@ -39,18 +39,18 @@ METRICS: dict[str, Metric] = {
 }
 
 TAG_METRICS = ("f1", "precision", "recall", "accuracy")
-"""Metrics of tags. The first three are of entities, and fit tags that mark some; the last is of words."""
+"""Metrics of tags. The first three count entities, and need tags that mark some; the last counts words."""
 
 
 def tag_metrics(predictions: Sequence[Sequence[str]], tags: Sequence[Sequence[str]]) -> dict[str, float]:
-    """The metrics of predicted tags, which are 0 where they are a division by zero.
+    """The metrics of predicted tags; 0 instead of a division by zero.
 
-    An entity counts as predicted if its type, its first and its last word are; F1, precision and recall are
-    over all entities of all sentences, as conlleval counts them (Tjong Kim Sang and De Meulder 2003).
+    An entity counts as predicted if its type, first word and last word are right; F1, precision and recall
+    are over all entities of all sentences, as in conlleval (Tjong Kim Sang and De Meulder 2003).
 
     Args:
-        predictions: For each sentence the tags of its words. Those of entities are in an IOB scheme.
-        tags: The correct ones.
+        predictions: Tags of the words of each sentence; entities are in an IOB scheme.
+        tags: The correct tags.
     """
     right = sum(map(str.__eq__, chain(*predictions), chain(*tags)))
     precision, recall, f1, _ = precision_recall_fscore_support(

@@ -1,4 +1,4 @@
-"""The model that is fine-tuned: where it is, its tokenizer, and what both can take."""
+"""The model to fine-tune: its source, its tokenizer, and the limits of both."""
 
 import inspect
 from dataclasses import dataclass
@@ -17,18 +17,18 @@ from autobert_zero.run_folder import Input
 from autobert_zero.run_folder.digests import model_digest
 
 DEFAULT_LENGTH = 128
-"""Tokens of a sequence where nothing is asked for and the model has the positions."""
+"""Default maximum tokens of a sequence, if the model has as many positions."""
 
 
 @dataclass(frozen=True)
 class Pretrained:
-    """A pre-trained model, not loaded yet.
+    """A pre-trained model that is not loaded yet.
 
     Attributes:
         source: A folder or a name on the Hub, as the user wrote it.
         config: Its config.
-        tokenizer: Its tokenizer; has a token for padding and gives only what the model takes.
-        positions: Maximum tokens of a sequence; None for a model without such a bound.
+        tokenizer: Its tokenizer, with a padding token and only inputs that the model takes.
+        positions: Maximum tokens of a sequence; None for a model without a limit.
     """
 
     source: str
@@ -46,8 +46,8 @@ class Pretrained:
         """Chooses the maximum number of tokens in a sequence.
 
         Args:
-            asked: By the user; None takes `DEFAULT_LENGTH`, or as many as there are where that is less; 0
-                takes all that there are.
+            asked: The user's choice; None for `DEFAULT_LENGTH`, or all positions if they are fewer; 0 for
+                all positions.
 
         Raises:
             UserError: The model does not have that many positions.
@@ -63,21 +63,21 @@ class Pretrained:
         return asked
 
     def poolings(self, asked: str | None) -> tuple[str | None, ...]:
-        """The poolings to try, the usual one first: all for `auto`, otherwise the requested one."""
+        """The poolings to try, the default first: all for `auto`, otherwise the requested one."""
         if asked != "auto":
             return (asked,)
         usual = getattr(self.config, "classifier_pooling", None)
         return (usual,) if usual is None else (usual, *(each for each in POOLINGS if each != usual))
 
     def pooling(self, chosen: str | None) -> str | None:
-        """How a classifier pools: as chosen, or as its config says; None for a model without a choice."""
+        """The pooling of a classifier: the chosen one, or that of its config; None without a choice."""
         return chosen or getattr(self.config, "classifier_pooling", None)
 
     def changes(self, pooling: str | None) -> dict[str, Any]:
-        """What fine-tuning changes in the config: how a classifier pools, if chosen, and a missing padding.
+        """Changes to the config for fine-tuning: the chosen pooling, and a missing padding token.
 
         Raises:
-            UserError: The model cannot pool in another way.
+            UserError: The pooling of the model cannot be chosen.
         """
         changes: dict[str, Any] = {}
         if getattr(self.config, "pad_token_id", None) is None:
@@ -90,14 +90,14 @@ class Pretrained:
 
 
 def open_model(source: str) -> Pretrained:
-    """Finds a model with its tokenizer, and checks that they fit each other.
+    """Opens a model with its tokenizer, and checks that they fit each other.
 
     Args:
         source: A folder of `save_pretrained` or an exported one, or a name on the Hub.
 
     Raises:
-        UserError: There is no such model, it has no tokenizer, needs code of its own, or its tokenizer has
-            tokens that it does not know.
+        UserError: There is no such model, it has no tokenizer, needs custom code, or its tokenizer has tokens
+            that it does not know.
     """
     place = find_model(source)
     config = _from_pretrained(AutoConfig, place, f"{source} is not a model")
@@ -114,7 +114,7 @@ def open_model(source: str) -> Pretrained:
 
 
 def _from_pretrained(kind: Any, place: str, problem: str, remedy: str = "") -> Any:
-    """A config or a tokenizer, without code that comes with it, and without a question about it."""
+    """Loads a config or a tokenizer, without running custom code or asking about it."""
     try:
         return kind.from_pretrained(place, trust_remote_code=False)
     except Exception as error:  # transformers raises many kinds, tokenizers bare Exception
@@ -122,7 +122,7 @@ def _from_pretrained(kind: Any, place: str, problem: str, remedy: str = "") -> A
 
 
 def _skeleton(source: str, config: PreTrainedConfig) -> nn.Module:
-    """The encoder without weights, which takes no memory."""
+    """The encoder on the meta device, without weights."""
     try:
         with torch.device("meta"):
             model: nn.Module = AutoModel.from_config(config, trust_remote_code=False)
@@ -144,9 +144,9 @@ def _check_vocabulary(source: str, config: PreTrainedConfig, tokenizer: PreTrain
 def _prepare(
     source: str, config: PreTrainedConfig, tokenizer: PreTrainedTokenizerBase, skeleton: nn.Module
 ) -> None:
-    """Lets the tokenizer pad, and give only what the model takes."""
+    """Gives the tokenizer a padding token, and restricts it to inputs that the model takes."""
     if tokenizer.pad_token is None:
-        # Masked and never looked at, so any token does; models that write text have no other.
+        # It is masked, so any token will do; generative models have no other.
         tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token
     if tokenizer.pad_token is None:
         raise UserError(f"the tokenizer of {source} has no token for padding; give it a pad_token")
@@ -159,7 +159,7 @@ def _prepare(
 
 
 def _positions(config: PreTrainedConfig, skeleton: nn.Module) -> int | None:
-    """Maximum tokens of a sequence; None for positions without a bound, as XLNet's and T5's."""
+    """Maximum tokens of a sequence; None for unlimited positions, as in XLNet and T5."""
     if isinstance(config, AutoBertZeroConfig):
         return config.encoder_config().length_limit
     limit = getattr(config, "max_position_embeddings", None)
@@ -172,6 +172,6 @@ def _positions(config: PreTrainedConfig, skeleton: nn.Module) -> int | None:
         and name.rpartition(".")[2] == "position_embeddings"
         and module.num_embeddings == limit
     ]
-    # RoBERTa and its kin count positions from the one after that of padding.
+    # RoBERTa and similar models count positions from the one after padding.
     unused = [table.padding_idx + 1 for table in tables if table.padding_idx is not None]
     return limit - max(unused, default=0)

@@ -1,4 +1,4 @@
-"""What the fine-tuning needs to know of a task, whatever its kind."""
+"""The interface of a task for fine-tuning, whatever its kind."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,15 +13,15 @@ class Problem(Protocol):
     """A task with its data, ready for a model.
 
     Attributes:
-        name: What the task is called.
+        name: Name of the task.
         metrics: Names of the metrics; the first one chooses the learning rate and the weights.
-        validation: The splits that are evaluated; metrics of the first choose.
-        test: The splits that are predicted.
-        scored: The splits that have labels: those of `validation`, and of `test` those that have.
-        features: By split; also `train`.
-        outputs: Names of the model's outputs that decide.
-        pooled: Whether the model has a classifier of whole sequences, whose pooling can be chosen.
-        cut: Texts that lose their end because they are longer than a sequence.
+        validation: Splits that are evaluated; the metrics of the first choose.
+        test: Splits that are predicted.
+        scored: Splits with labels: all of `validation`, and some of `test`.
+        features: Features by split, including `train`.
+        outputs: Names of the model's outputs from which predictions are made.
+        pooled: Whether the model classifies whole sequences, so that its pooling can be chosen.
+        cut: Number of texts that are cut because they are longer than a sequence.
         notes: Remarks for the user on how the data were read, one per line.
     """
 
@@ -41,7 +41,7 @@ class Problem(Protocol):
         ...
 
     def decide(self, split: str, outputs: list[list[Any]]) -> Any:
-        """From the outputs for each feature to predictions, plain data."""
+        """Predictions from the outputs for each feature, as plain data."""
         ...
 
     def measure(self, split: str, predictions: Any) -> dict[str, float]:
@@ -49,13 +49,13 @@ class Problem(Protocol):
         ...
 
     def baselines(self) -> Mapping[str, Mapping[str, Any]]:
-        """Predictions of trivial predictors by their name, then by split, for the splits that are scored."""
+        """Predictions of trivial predictors for the scored splits, by predictor, then by split."""
         ...
 
     def constant(self, predictions: Any) -> str | None:
-        """The class or value that all predictions of a split are; None where they differ."""
+        """The class or value of all predictions of a split if they are the same, else None."""
         ...
 
     def write(self, folder: Path, split: str, predictions: Any) -> None:
-        """Writes the predictions of a split in the format that its benchmark takes."""
+        """Writes the predictions of a split in the format of its benchmark."""
         ...

@@ -1,4 +1,4 @@
-"""Tasks as the proxy of a search (paper): a candidate's score is its mean over short fine-tunings."""
+"""Tasks as the proxy of a search (paper): short fine-tunings score a candidate."""
 
 import tempfile
 from collections.abc import Sequence
@@ -21,9 +21,9 @@ class TaskScores:
     """Fine-tunes a copy of a model on tasks; the data are read once.
 
     Args:
-        names: Tasks, as `make_problem` takes them.
-        data: Folder with a folder for each task; None: from the Hub.
-        tokenizer: Of the search.
+        names: Names of the tasks, as `make_problem` takes them.
+        data: Folder with one folder per task; None for the Hub.
+        tokenizer: Tokenizer of the search.
         length: Maximum tokens of a sequence.
         settings: How to fine-tune.
         rate: Peak learning rate.
@@ -53,13 +53,13 @@ class TaskScores:
         """The mean of each task's metrics over its validation splits, by the task's name.
 
         Raises:
-            Diverged: A fine-tuning did.
+            Diverged: A fine-tuning diverged.
         """
         scores = {}
         with tempfile.TemporaryDirectory() as folder:
             from_masked_lm(model).save_pretrained(folder)
             for problem in self._problems:
-                set_seed(seed)  # of the new head: the score is a function of model and seed
+                set_seed(seed)  # for the new head: the score is a function of model and seed
                 done = tune(problem.load(folder), problem, self._settings, seed, self._rate)
                 scores[problem.name] = fmean(
                     value for metrics in done.metrics.values() for value in metrics.values()

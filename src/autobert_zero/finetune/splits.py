@@ -1,4 +1,4 @@
-"""Where the splits of a task are: files in a folder, or datasets on the Hub."""
+"""The splits of a task: files in a folder, or datasets on the Hub."""
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 @contextmanager
 def naming_task(name: str) -> Iterator[None]:
-    """Puts the name of a task before the messages of all errors of the user."""
+    """Prefixes the message of a `UserError` with the name of a task."""
     try:
         yield
     except UserError as error:
@@ -28,15 +28,15 @@ def naming_task(name: str) -> Iterator[None]:
 def read_splits(
     validation: Iterable[str], test: Iterable[str], read: Callable[[str], tuple[str, T | None]]
 ) -> Iterator[tuple[str, str, T]]:
-    """Reads `train`, the validation splits, and the test splits that there are.
+    """Reads `train`, the validation splits, and the existing test splits.
 
     Args:
         validation: Names of the validation splits.
         test: Names of the test splits.
-        read: Returns where a split is, and its examples; None if there is no such split.
+        read: Returns the place of a split, and its examples or None if there is no such split.
 
     Yields:
-        The name of each split, where it is, and its examples.
+        The name of each split, its place, and its examples.
 
     Raises:
         UserError: A split other than a test split is missing.
@@ -51,7 +51,7 @@ def read_splits(
 
 
 def split_file(folder: Path, split: str, names: Iterable[str]) -> Path | None:
-    """Finds the file of a split among the names that it may have; None if there is none.
+    """Finds the file of a split among its possible names; None if there is none.
 
     Capitals do not count, and `.gz` may follow.
 
@@ -77,11 +77,11 @@ def hub_split(dataset: str, configuration: str | None, split: str) -> tuple[str,
 
     Args:
         dataset: Its name on the Hub.
-        configuration: One of the dataset's; None: it has no choice.
+        configuration: A configuration of the dataset; None if it has only one.
         split: Name of the split there.
 
     Returns:
-        Where it is, for messages, and its examples; None if there is no such split.
+        Its place, for messages, and its examples or None if there is no such split.
 
     Raises:
         UserError: It cannot be loaded.
@@ -104,5 +104,5 @@ def hub_split(dataset: str, configuration: str | None, split: str) -> tuple[str,
 
 
 def numbered(place: str, examples: Iterable[Any]) -> Iterator[tuple[str, Any]]:
-    """The examples of a split of the Hub, each with its place for messages."""
+    """The examples of a split on the Hub, each with its place, for messages."""
     return ((f"{place}, example {number}", example) for number, example in enumerate(examples, start=1))

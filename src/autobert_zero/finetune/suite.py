@@ -31,10 +31,10 @@ class LoadedTask:
     """A task with its data, checked but not tokenised.
 
     Attributes:
-        name: What it is called.
-        inputs: What its results depend on, for the record of a run.
+        name: Name of the task.
+        inputs: Inputs of its results, for the record of a run.
         problem: Makes the problem for a tokenizer and a length.
-        dataset: Name on the Hub of its data; None: local files.
+        dataset: Name of its data on the Hub; None for local files.
     """
 
     name: str
@@ -47,8 +47,8 @@ def load_task(name: str, data: Path | None) -> LoadedTask:
     """Finds a task and reads its data.
 
     Args:
-        name: Of a built-in task, or a YAML file of the user; see `KINDS`.
-        data: Folder with the task's files; None: from the Hub.
+        name: Name of a built-in task, or a user's YAML file; see `KINDS`.
+        data: Folder with the task's files; None for the Hub.
 
     Raises:
         UserError: There is no such task, or its data cannot be used.
@@ -77,18 +77,18 @@ def finetune_task(
     settings: FinetuneConfig,
     progress: Bars,
 ) -> Score:
-    """Tries the rates, then the poolings at the best of them, then the best of all with the other seeds.
+    """Tries the rates, then the poolings at the best rate, then the best combination with the other seeds.
 
-    A run that is in the folder already is read, not repeated, so that an interrupted call is continued by
-    the same call.
+    Runs that are in the folder already are read, not repeated, so that the same call continues an interrupted
+    one.
 
     Args:
-        model: A folder of a saved or exported model, or a name on the Hub.
-        task: What to train on; see `load_task`.
-        data: Folder with the task's files; None: from the Hub.
-        out: Where runs, scores and predictions are written.
-        settings: How, and with which rates and seeds.
-        progress: Shown each result.
+        model: Folder of a saved or exported model, or a name on the Hub.
+        task: The task; see `load_task`.
+        data: Folder with the task's files; None for the Hub.
+        out: Folder for runs, scores and predictions.
+        settings: How to fine-tune, with rates and seeds.
+        progress: Shows each result.
 
     Raises:
         UserError: Model, data or folder cannot be used; nothing was trained then.

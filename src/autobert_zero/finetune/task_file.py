@@ -1,4 +1,4 @@
-"""What the YAML files of users' tasks hold. Every value is the text that is written, see `read_yaml`."""
+"""The YAML files of users' tasks. Every value is text as it is written, see `read_yaml`."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,10 +11,10 @@ from autobert_zero.settings import Section, validated
 
 
 def as_text(value: Any) -> str:
-    """The value, which has to be a text.
+    """The value, which has to be text.
 
     Raises:
-        ValueError: It is not a text.
+        ValueError: The value is not text.
     """
     if not isinstance(value, str):
         raise ValueError(f"must be a text, not {type(value).__name__}")
@@ -40,14 +40,14 @@ T = TypeVar("T")
 def parse_file(
     kind: type[Section], task: type[T], path: Path, content: Mapping[str, Any], **others: Any
 ) -> T:
-    """Makes a task of the settings in a user's file.
+    """Makes a task from a user's file.
 
     Args:
-        kind: The settings that such a file may have: arguments of the task.
-        task: The class of the task.
-        path: The file, for messages; its stem is the default of the task's name.
-        content: What the file holds.
-        others: Further arguments of the task, for what the file does not say.
+        kind: The settings that the file may have: arguments of the task.
+        task: Class of the task.
+        path: The file, for messages; its stem is the default name of the task.
+        content: Content of the file.
+        others: Arguments of the task that the file does not set.
 
     Raises:
         UserError: It does not describe a task.

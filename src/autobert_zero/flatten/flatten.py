@@ -6,40 +6,11 @@ things, all but the first get their module's name at the end.
 """
 
 import ast
-import importlib.util
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from functools import cache
-from pathlib import Path
 
+from autobert_zero.flatten.modules import ParsedModule, Place, parse_module
 from autobert_zero.flatten.references import Reference, references
-
-_PACKAGE = "autobert_zero"
-
-Place = tuple[str, str]
-"""A module and a name that it defines at its top level."""
-
-
-@dataclass(frozen=True)
-class _Module:
-    """A module's source, taken apart.
-
-    Attributes:
-        name: Its dotted name.
-        lines: Its source.
-        summary: First line of its docstring.
-        definitions: Name to the statement that defines it; several names may have the same.
-        own: Local name to the place in this package that it was imported from; for a module, the name is "".
-        outer: Local name to the line that imports it from elsewhere.
-    """
-
-    name: str
-    lines: tuple[str, ...]
-    summary: str
-    definitions: dict[str, ast.stmt]
-    own: dict[str, Place]
-    outer: dict[str, str]
 
 
 def flatten(wanted: Sequence[Place], header: str) -> str:
@@ -60,7 +31,7 @@ def flatten(wanted: Sequence[Place], header: str) -> str:
     places = [
         (module, name)
         for module in modules
-        for name in _parse_module(module).definitions
+        for name in parse_module(module).definitions
         if (module, name) in needed
     ]
     imports = {line for module, _, reference in _uses(places) if (line := _outer(module, reference))}
@@ -68,39 +39,36 @@ def flatten(wanted: Sequence[Place], header: str) -> str:
 
     parts = []
     for module in modules:
-        statements = {
-            id(node): node
-            for of, name in places
-            if of == module and (node := _parse_module(of).definitions[name])
-        }
-        parts.append(f"# {module}: {_parse_module(module).summary}")
-        parts += [_copied(module, statement, names) for statement in statements.values()]
+        source = parse_module(module)
+        statements = dict.fromkeys(source.definitions[name] for of, name in places if of == module)
+        parts.append(f"# {module}: {source.summary}")
+        parts += [_copied(module, statement, names) for statement in statements]
     top = [f'"""{header}"""', "from __future__ import annotations", "\n".join(_grouped(imports))]
     return "\n\n".join(top) + "\n\n\n" + "\n\n\n".join(parts) + "\n"
 
 
 def _needed(wanted: Sequence[Place]) -> set[Place]:
     """The wanted places and all of this package that they refer to, directly or not."""
-    found: set[Place] = set()
-    open_ = [_origin(*place) for place in wanted]
-    while open_:
-        place = open_.pop()
-        if place not in found:
-            found.add(place)
-            open_ += [target for _, target, _ in _uses([place]) if target is not None]
-    return found
+    needed: set[Place] = set()
+    pending = [_origin(*place) for place in wanted]
+    while pending:
+        place = pending.pop()
+        if place not in needed:
+            needed.add(place)
+            pending += [target for _, target, _ in _uses([place]) if target is not None]
+    return needed
 
 
 def _uses(places: Sequence[Place]) -> Iterator[tuple[str, Place | None, Reference]]:
     """What definitions refer to: their module, the place if it is in this package, and where it is named."""
     for module, name in places:
-        for reference in references(_parse_module(module).definitions[name]):
+        for reference in references(parse_module(module).definitions[name]):
             yield module, _target(module, reference), reference
 
 
 def _target(module: str, reference: Reference) -> Place | None:
     """The place that a reference means; None if it is not in this package."""
-    source = _parse_module(module)
+    source = parse_module(module)
     if reference.name in source.definitions:
         return module, reference.name
     if reference.name not in source.own:
@@ -118,7 +86,7 @@ def _attribute(reference: Reference) -> ast.Attribute:
 
 def _origin(module: str, name: str) -> Place:
     """Follows a name through the modules that pass it on to the one that defines it."""
-    source = _parse_module(module)
+    source = parse_module(module)
     if name in source.definitions:
         return module, name
     if name not in source.own:
@@ -128,7 +96,7 @@ def _origin(module: str, name: str) -> Place:
 
 def _outer(module: str, reference: Reference) -> str | None:
     """The import line of another package that a reference needs."""
-    source = _parse_module(module)
+    source = parse_module(module)
     return None if reference.name in source.definitions else source.outer.get(reference.name)
 
 
@@ -155,7 +123,7 @@ def _flat_names(places: Sequence[Place], taken: set[str]) -> dict[Place, str]:
 
 def _copied(module: str, statement: ast.stmt, names: dict[Place, str]) -> str:
     """The source of a definition with its comments, its references by their flat names."""
-    source = _parse_module(module)
+    source = parse_module(module)
     first, last = _extent(source, statement)
     lines = [line.encode() for line in source.lines]  # columns of the syntax tree count bytes
     for reference in reversed(references(statement)):
@@ -179,7 +147,7 @@ def _copied(module: str, statement: ast.stmt, names: dict[Place, str]) -> str:
     return "\n".join(text[first:last])
 
 
-def _extent(source: _Module, statement: ast.stmt) -> tuple[int, int]:
+def _extent(source: ParsedModule, statement: ast.stmt) -> tuple[int, int]:
     """First line and the one after the last: with decorators, comments before and a docstring after."""
     decorators = getattr(statement, "decorator_list", [])
     first = min([statement.lineno, *(node.lineno for node in decorators)]) - 1
@@ -202,60 +170,10 @@ def _in_order_of_imports(modules: Sequence[str]) -> list[str]:
         if module in entered:
             return
         entered.add(module)
-        for of, _ in _parse_module(module).own.values():
+        for of, _ in parse_module(module).own.values():
             visit(of)
         order[module] = None
 
     for module in sorted(set(modules)):
         visit(module)
     return [module for module in order if module in set(modules)]
-
-
-@cache
-def _parse_module(module: str) -> _Module:
-    """Parses a module of this package."""
-    spec = importlib.util.find_spec(module)
-    assert spec is not None
-    assert spec.origin is not None
-    text = Path(spec.origin).read_text(encoding="utf-8")
-    tree = ast.parse(text)
-    definitions: dict[str, ast.stmt] = {}
-    own: dict[str, Place] = {}
-    outer: dict[str, str] = {}
-    for statement in tree.body:
-        match statement:
-            case ast.FunctionDef(name=name) | ast.ClassDef(name=name):
-                definitions[name] = statement
-            case ast.Assign() | ast.AnnAssign():
-                targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
-                stored = [
-                    node.id for target in targets for node in ast.walk(target) if isinstance(node, ast.Name)
-                ]
-                definitions |= dict.fromkeys(stored, statement)
-            case ast.Import(names=aliases):
-                outer |= {alias.asname or alias.name: _line("", alias) for alias in aliases}
-            case ast.ImportFrom(module=str(of), names=aliases) if of.split(".")[0] == _PACKAGE:
-                own |= {alias.asname or alias.name: _imported(of, alias.name) for alias in aliases}
-            case ast.ImportFrom(module=str(of), names=aliases) if of != "__future__":
-                outer |= {alias.asname or alias.name: _line(of, alias) for alias in aliases}
-            case ast.ImportFrom() | ast.Expr(value=ast.Constant()):
-                pass
-            case _:
-                raise ValueError(f"{module}, line {statement.lineno}: only definitions can be copied")
-    summary = (ast.get_docstring(tree) or "").split("\n")[0]
-    return _Module(module, tuple(text.splitlines()), summary, definitions, own, outer)
-
-
-def _imported(of: str, name: str) -> Place:
-    """The place of `from of import name`, where name may be a module."""
-    inner = f"{of}.{name}"
-    try:
-        is_module = importlib.util.find_spec(inner) is not None
-    except ModuleNotFoundError:  # `of` is no package
-        is_module = False
-    return (inner, "") if is_module else (of, name)
-
-
-def _line(of: str, alias: ast.alias) -> str:
-    start = f"from {of} import" if of else "import"
-    return f"{start} {alias.name}" + (f" as {alias.asname}" if alias.asname else "")

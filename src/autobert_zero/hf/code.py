@@ -2,7 +2,8 @@
 
 from functools import cache
 
-from autobert_zero.flatten.flatten import Place, flatten
+from autobert_zero.flatten.flatten import flatten
+from autobert_zero.flatten.modules import Place
 from autobert_zero.hf.auto import MODELS
 from autobert_zero.hf.configuration import AutoBertZeroConfig
 

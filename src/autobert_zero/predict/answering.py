@@ -1,14 +1,13 @@
 """Answers to questions: spans of a text, found in overlapping windows as in SQuAD."""
 
 from collections.abc import Sequence
-from typing import Any
 
 from transformers import AutoModelForQuestionAnswering
 
 from autobert_zero.finetune.models import Pretrained
 from autobert_zero.finetune.squad.question_answering import QuestionAnswering
 from autobert_zero.finetune.squad.task import Question, Squad
-from autobert_zero.predict.head import Record, Runner, max_length, shortest
+from autobert_zero.predict.head import Head, Record, Runner, max_length, shortest
 from autobert_zero.predict.read import Row, Wanted
 
 _LENGTH = 384
@@ -18,8 +17,8 @@ _SPLIT = "texts"
 _TASK = Squad("answers", "", {}, unanswerable=False)
 
 
-class AnswerHead:
-    """The best span of each text, with its probability and that of no answer; a `Head`.
+class AnswerHead(Head):
+    """The best span of each text, with its probability and that of no answer.
 
     Args:
         model: One for question answering.
@@ -27,14 +26,11 @@ class AnswerHead:
 
     auto = AutoModelForQuestionAnswering
     wanted = Wanted(counts=(2,), defaults=(("question", "context"),), shown=1)
-    formats: tuple[str, ...] = ("jsonl", "csv", "tsv")
     about = "answers"
 
     def __init__(self, model: Pretrained) -> None:
         self._tokenizer = model.tokenizer
         self._length = max_length(model) or _LENGTH
-
-    def check(self, row: Row) -> None: ...
 
     def predict(self, rows: Sequence[Row], runner: Runner) -> tuple[list[Record], int]:
         questions = [
@@ -69,6 +65,3 @@ class AnswerHead:
 
     def nothing(self, row: Row) -> Record:
         return dict.fromkeys(("answer", "probability", "start", "end", "no_answer"))
-
-    def flat(self, record: Record) -> dict[str, Any]:
-        return record

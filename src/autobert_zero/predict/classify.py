@@ -9,8 +9,8 @@ from transformers import AutoModelForSequenceClassification
 
 from autobert_zero.finetune.features import Features, encode_texts
 from autobert_zero.finetune.models import Pretrained
-from autobert_zero.predict.head import Record, Runner, class_names, max_length, shortest
-from autobert_zero.predict.read import Row, Wanted
+from autobert_zero.predict.head import Head, Record, Runner, class_names, max_length, shortest
+from autobert_zero.predict.read import Row
 
 MULTI_LABEL = "multi_label_classification"
 _THRESHOLD = 0.5
@@ -24,24 +24,20 @@ def encode(model: Pretrained, rows: Sequence[Row], length: int | None) -> tuple[
     return Features(encoded, (), model.tokenizer), cut
 
 
-class LabelHead:
-    """Classes with softmax probabilities, or, for several labels at once, with sigmoid ones; a `Head`.
+class LabelHead(Head):
+    """Classes with softmax probabilities, or, for several labels at once, with sigmoid ones.
 
     Args:
         model: A classifier.
     """
 
     auto = AutoModelForSequenceClassification
-    wanted = Wanted(counts=(1, 2))
-    formats: tuple[str, ...] = ("jsonl", "csv", "tsv")
 
     def __init__(self, model: Pretrained) -> None:
         self._model = model
         self._names = class_names(model)
         self._multiple = model.config.problem_type == MULTI_LABEL
         self.about = f"{'several labels' if self._multiple else 'one label'} of {', '.join(self._names)}"
-
-    def check(self, row: Row) -> None: ...
 
     def predict(self, rows: Sequence[Row], runner: Runner) -> tuple[list[Record], int]:
         features, cut = encode(self._model, rows, max_length(self._model))
@@ -75,23 +71,19 @@ class LabelHead:
         return {"label": label, "probability": named[label], "probabilities": named}
 
 
-class ScoreHead:
-    """The value, or the values, of a regression; a `Head`.
+class ScoreHead(Head):
+    """The value, or the values, of a regression.
 
     Args:
         model: A regression.
     """
 
     auto = AutoModelForSequenceClassification
-    wanted = Wanted(counts=(1, 2))
-    formats: tuple[str, ...] = ("jsonl", "csv", "tsv")
 
     def __init__(self, model: Pretrained) -> None:
         self._model = model
         self._names = class_names(model)
         self.about = "a score" if len(self._names) == 1 else f"scores {', '.join(self._names)}"
-
-    def check(self, row: Row) -> None: ...
 
     def predict(self, rows: Sequence[Row], runner: Runner) -> tuple[list[Record], int]:
         features, cut = encode(self._model, rows, max_length(self._model))

@@ -11,12 +11,12 @@ from autobert_zero.errors import UserError
 from autobert_zero.finetune.models import Pretrained
 from autobert_zero.nn.rows import mean_state
 from autobert_zero.predict.classify import encode
-from autobert_zero.predict.head import Record, Runner, max_length
-from autobert_zero.predict.read import Row, Wanted
+from autobert_zero.predict.head import Head, Record, Runner, max_length
+from autobert_zero.predict.read import Row
 
 
-class EmbeddingHead:
-    """A vector for each text or pair of texts; a `Head`.
+class EmbeddingHead(Head):
+    """A vector for each text or pair of texts.
 
     Args:
         model: Any encoder; a head that it has is left out.
@@ -26,7 +26,6 @@ class EmbeddingHead:
     """
 
     auto = AutoModel
-    wanted = Wanted(counts=(1, 2))
     formats: tuple[str, ...] = ("npy", "jsonl")
 
     def __init__(self, model: Pretrained) -> None:
@@ -38,17 +37,12 @@ class EmbeddingHead:
         self._width: int = model.config.hidden_size
         self.about = f"embeddings of width {self._width}"
 
-    def check(self, row: Row) -> None: ...
-
     def predict(self, rows: Sequence[Row], runner: Runner) -> tuple[list[Record], int]:
         features, cut = encode(self._model, rows, max_length(self._model))
         return [{"embedding": each} for each in runner(features, mean_pooled)], cut
 
     def nothing(self, row: Row) -> Record:
         return {"embedding": np.full(self._width, np.nan, dtype=np.float32)}
-
-    def flat(self, record: Record) -> dict[str, Any]:
-        return record
 
 
 def mean_pooled(output: Any, inputs: Mapping[str, Tensor]) -> Sequence[np.ndarray[Any, Any]]:

@@ -10,12 +10,12 @@ from transformers import AutoModelForMaskedLM
 from autobert_zero.errors import UserError
 from autobert_zero.finetune.models import Pretrained
 from autobert_zero.predict.classify import encode
-from autobert_zero.predict.head import Record, Runner, max_length, shortest
+from autobert_zero.predict.head import Head, Record, Runner, max_length, shortest
 from autobert_zero.predict.read import Row, Wanted
 
 
-class MaskHead:
-    """Tokens for every mask of a text, each predicted with all masks in place; a `Head`.
+class MaskHead(Head):
+    """Tokens for every mask of a text, each predicted with all masks in place.
 
     Args:
         model: A masked language model.
@@ -27,7 +27,6 @@ class MaskHead:
 
     auto = AutoModelForMaskedLM
     wanted = Wanted()
-    formats: tuple[str, ...] = ("jsonl", "csv", "tsv")
 
     def __init__(self, model: Pretrained, top_k: int) -> None:
         self._model = model

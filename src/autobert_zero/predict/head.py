@@ -1,8 +1,9 @@
 """The interface of a prediction task of any kind."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, ClassVar
 
 import numpy as np
 from torch import Tensor
@@ -51,40 +52,39 @@ class Runner:
         )
 
 
-class Head(Protocol):
-    """A task, made with the model that predicts it.
+class Head(ABC):
+    """A prediction task with the model that predicts it.
 
     Attributes:
         auto: The Auto class that loads the model.
-        wanted: The columns that it takes.
+        wanted: The columns that the task takes.
         formats: The formats that its records can be written in.
         about: What it predicts, for the first line of the command.
     """
 
-    auto: Any
-    wanted: Wanted
-    formats: tuple[str, ...]
+    auto: ClassVar[Any]
+    wanted: Wanted = Wanted(counts=(1, 2))
+    formats: tuple[str, ...] = ("jsonl", "csv", "tsv")
     about: str
 
-    def check(self, row: Row) -> None:
+    def check(self, row: Row) -> None:  # noqa: B027 - most tasks take every example
         """Checks an example before anything is predicted.
 
         Raises:
             UserError: The task cannot take it.
         """
-        ...
 
+    @abstractmethod
     def predict(self, rows: Sequence[Row], runner: Runner) -> tuple[list[Record], int]:
         """Predicts examples that are not empty: a record for each, and the number of texts that are cut."""
-        ...
 
+    @abstractmethod
     def nothing(self, row: Row) -> Record:
         """The record of an empty example."""
-        ...
 
     def flat(self, record: Record) -> dict[str, Any]:
         """A record as cells of a table, for a head with such formats."""
-        ...
+        return record
 
 
 def max_length(model: Pretrained) -> int | None:

@@ -13,7 +13,7 @@ from autobert_zero.finetune.features import Features
 from autobert_zero.finetune.models import Pretrained
 from autobert_zero.finetune.tags.schemes import OUTSIDE, begin_with_b
 from autobert_zero.finetune.tags.windows import split_into_windows
-from autobert_zero.predict.head import Record, Runner, class_names, max_length
+from autobert_zero.predict.head import Head, Record, Runner, class_names, max_length
 from autobert_zero.predict.read import Row, Wanted
 
 _LENGTH = 512
@@ -23,8 +23,8 @@ _WORD = re.compile(r"(?:\w\.){2,}(?!\w)|[@#]?\w(?:\S*\w)?|[^\w\s]")
 """An abbreviation such as U.S., or a word without the punctuation around it, or a single sign."""
 
 
-class TagHead:
-    """The tag of each word of a text, and the entities; a `Head`.
+class TagHead(Head):
+    """The tag of each word of a text, and the entities.
 
     A text is split into words at spaces and punctuation; a list of words is taken as it is. Long texts are
     read in windows, as in fine-tuning.
@@ -35,7 +35,6 @@ class TagHead:
 
     auto = AutoModelForTokenClassification
     wanted = Wanted(defaults=(("tokens",), ("words",)), words=True, shown=0)
-    formats: tuple[str, ...] = ("jsonl", "csv", "tsv")
 
     def __init__(self, model: Pretrained) -> None:
         self._tokenizer = copy.deepcopy(model.tokenizer)
@@ -43,8 +42,6 @@ class TagHead:
         self._length = max_length(model) or _LENGTH
         self._names = class_names(model)
         self.about = f"tags {', '.join(self._names)}"
-
-    def check(self, row: Row) -> None: ...
 
     def predict(self, rows: Sequence[Row], runner: Runner) -> tuple[list[Record], int]:
         split = [split_words(row.cells[0]) for row in rows]

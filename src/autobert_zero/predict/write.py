@@ -4,10 +4,11 @@ import csv
 import json
 import re
 import sys
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any, Protocol
+from typing import IO, Any
 
 import numpy as np
 
@@ -19,19 +20,18 @@ STDOUT = "-"
 """Stands for the standard output."""
 
 
-class Writer(Protocol):
+class Writer(ABC):
     """Writes records in one format."""
 
+    @abstractmethod
     def write(self, records: Sequence[Record]) -> None:
         """Writes more records."""
-        ...
 
-    def close(self) -> None:
-        """Writes what comes last."""
-        ...
+    def close(self) -> None:  # noqa: B027 - most formats have no end
+        """Writes the end of the file."""
 
 
-class _JsonLines:
+class _JsonLines(Writer):
     """One JSON object per line."""
 
     def __init__(self, stream: IO[Any]) -> None:
@@ -42,15 +42,13 @@ class _JsonLines:
             json.dumps(record, ensure_ascii=False, default=_json_vector) + "\n" for record in records
         )
 
-    def close(self) -> None: ...
-
 
 def _json_vector(vector: np.ndarray[Any, Any]) -> list[float] | None:
     """A vector for JSON, which has no NaN."""
     return None if np.isnan(vector).any() else shortest(vector)
 
 
-class _Table:
+class _Table(Writer):
     """A table with the names of the columns in the first line."""
 
     def __init__(self, stream: IO[Any], tabs: bool = False) -> None:
@@ -74,10 +72,8 @@ class _Table:
             cells = [re.sub(r"[\t\r\n]+", " ", cell) if isinstance(cell, str) else cell for cell in cells]
         self._writer.writerow(cells)
 
-    def close(self) -> None: ...
 
-
-class _Array:
+class _Array(Writer):
     """An array of NumPy, (N, d) in single precision, which `np.load` can map into memory.
 
     It is written row by row: neither the rows nor their number are in memory or known before.

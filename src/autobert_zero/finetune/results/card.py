@@ -22,17 +22,17 @@ _IN_TRANSFORMERS = {"text-classification", "token-classification"}
 
 @dataclass(frozen=True)
 class Tuned:
-    """What the card says of a fine-tuning.
+    """A fine-tuning as the card describes it.
 
     Attributes:
-        name: What the model is called.
+        name: Name of the model.
         task: Name of the task.
-        dataset: Where on the Hub its data are from; None: local files.
-        seed: Of these weights.
+        dataset: Name of its data on the Hub; None for local files.
+        seed: Seed of these weights.
         rate: Learning rate of these weights.
-        metrics: Of these weights, by split, then by metric.
-        table: The scores over all seeds, Markdown.
-        train_examples: Number of features that it was trained on.
+        metrics: Metrics of these weights, by split, then by metric.
+        table: Scores over all seeds, as Markdown.
+        train_examples: Number of training features.
     """
 
     name: str
@@ -53,8 +53,8 @@ def finetuned_model_card(
     Args:
         tuned: Task and scores.
         base: The model that was fine-tuned.
-        config: Of the fine-tuned model.
-        settings: How it was trained.
+        config: Config of the fine-tuned model.
+        settings: Settings of the fine-tuning.
     """
     local = Path(base.source).exists()
     base_name = Path(base.source).resolve().name if local else base.source
@@ -128,7 +128,7 @@ def finetuned_model_card(
 
 
 def _program(auto: str, pipeline: str | None, ours: bool) -> list[str]:
-    """How a program uses the model."""
+    """Example code that uses the model."""
     register = ["", "import autobert_zero.hf  # the Auto classes know the model from here on"] if ours else []
     if pipeline in _IN_TRANSFORMERS:
         first = "from transformers import pipeline"
@@ -145,7 +145,7 @@ def _program(auto: str, pipeline: str | None, ours: bool) -> list[str]:
 
 
 def _license(base: Pretrained) -> str | None:
-    """The licence that the card beside the base model states; ours where there is none and it is ours."""
+    """The licence in the base model's card; without one ours, if the model is ours."""
     card = Path(base.source) / MODEL_CARD
     stated = None
     if card.is_file():

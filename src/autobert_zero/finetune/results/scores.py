@@ -1,11 +1,11 @@
-"""The result on a task next to trivial ones, and the table over tasks."""
+"""The result on a task along with trivial ones, and the table over tasks."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import fmean
 
 Metrics = Mapping[str, float]
-"""By name."""
+"""Metrics by name."""
 
 _COLUMNS = (
     *("task", "metric", "validation", "trivial on validation", "test", "trivial on test"),
@@ -15,11 +15,11 @@ _COLUMNS = (
 
 @dataclass(frozen=True)
 class Divergence:
-    """Trainings that diverged, and are left out of all means.
+    """Trainings that diverged and are left out of all means.
 
     Attributes:
         rate: Their learning rate.
-        pooling: Their pooling; None where there is no choice.
+        pooling: Their pooling; None without a choice.
         seeds: Number of them.
     """
 
@@ -30,21 +30,20 @@ class Divergence:
 
 @dataclass(frozen=True)
 class Score:
-    """The result on a task: of all seeds, at the learning rate and pooling that did best with the first.
+    """The result on a task: of all seeds, at the learning rate and pooling that were best with the first.
 
     Attributes:
-        task: Its name.
+        task: Name of the task.
         rate: The chosen learning rate.
         seeds: Number of seeds whose trainings did not diverge.
-        mean: By validation split, then by metric.
-        spread: Standard deviation over the seeds, likewise; 0 for one seed.
+        mean: Means over the seeds, by validation split, then by metric.
+        spread: Standard deviations over the seeds, likewise; 0 for one seed.
         best_seed: The seed with the best validation score; its weights are kept.
-        pooling: The chosen pooling; None where there is no choice.
-        test: As `mean`, of the test splits that have labels; nothing was chosen by them.
-        test_spread: As `spread`, of the test splits.
-        trivial: Metrics of trivial predictors, by split, then by the predictor's name.
-        constant: By split, the one class or value that the model predicts for every example, and how many of
-            the seeds do.
+        pooling: The chosen pooling; None without a choice.
+        test: Like `mean`, for the test splits with labels; nothing was chosen by them.
+        test_spread: Like `spread`, for the test splits.
+        trivial: Metrics of trivial predictors, by split, then by predictor.
+        constant: For each split with constant predictions, the class or value, and the number of such seeds.
         diverged: The trainings that diverged.
     """
 
@@ -70,8 +69,8 @@ class Score:
 def score_table(scores: Sequence[Score]) -> str:
     """The scores as a Markdown table, in points, with the average over the tasks where there are several.
 
-    Columns that are empty for all tasks are left out. Below the table stand the models that predict a
-    constant, and those that are no better than a trivial predictor.
+    Columns that are empty for all tasks are left out. Remarks below the table name models that predict a
+    constant or are no better than a trivial predictor.
     """
     rows = [row for score in scores for row in _score_rows(score)]
     if len(scores) > 1:
@@ -87,12 +86,12 @@ def score_table(scores: Sequence[Score]) -> str:
 
 
 def trivial_line(metrics: Mapping[str, Metrics], metric: str) -> str:
-    """What the trivial predictors of a split reach, in points: their names with one metric."""
+    """The trivial predictors of a split with one metric, in points."""
     return ", ".join(f"{name} {100 * values[metric]:.1f}" for name, values in metrics.items())
 
 
 def _score_rows(score: Score) -> Iterator[list[str]]:
-    """The rows of a task: a metric of a validation split with its test split, then of other test splits."""
+    """The rows of a task: metrics of validation splits with their test splits, then of other test splits."""
     for validation, test in _paired(list(score.mean), list(score.test)):
         kind = _split_suffix(validation or test or "")
         for metric in score.mean[validation] if validation else score.test[test or ""]:
@@ -127,14 +126,14 @@ def _paired(validation: list[str], test: list[str]) -> Iterator[tuple[str | None
 
 
 def _split_suffix(split: str) -> str:
-    """What follows the task's name for a split: ` matched` for `validation_matched`, nothing for `test`."""
+    """The suffix of the task's name for a split: ` matched` for `validation_matched`, nothing for `test`."""
     for usual in ("validation", "test"):
         split = split.removeprefix(usual)
     return f" {split.replace('_', ' ').strip()}".rstrip()
 
 
 def _remarks(score: Score) -> Iterator[str]:
-    """What a reader has to know of a result."""
+    """Warnings about a result."""
     for split, words in score.constant.items():
         yield f"{score.task}: on {split} the model predicts {words} for every example."
     for split, metrics in (*score.mean.items(), *score.test.items()):

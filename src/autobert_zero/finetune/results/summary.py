@@ -1,4 +1,4 @@
-"""From the runs of a task to its score, with the trivial scores to compare it with."""
+"""The score of a task from its runs, with trivial scores for comparison."""
 
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -20,8 +20,8 @@ def trivial_scores(
 
     Args:
         problem: The task.
-        inputs: What they depend on.
-        path: Where they are kept; read if they are there, of the same inputs.
+        inputs: Inputs that they depend on.
+        path: File to keep them in; read if it exists and has the same inputs.
 
     Raises:
         UserError: The file is damaged.
@@ -55,11 +55,11 @@ def summarise(
 
     Args:
         problem: The task.
-        runs: Of all seeds, at the chosen rate and pooling.
+        runs: Runs of all seeds at the chosen rate and pooling.
         best: The best of them on validation.
-        trivial: Of `trivial_scores`.
-        pooling: The chosen one; None where there is no choice.
-        diverged: The trainings that did.
+        trivial: Result of `trivial_scores`.
+        pooling: The chosen pooling; None without a choice.
+        diverged: The trainings that diverged.
     """
     test = [split for split in problem.scored if split not in problem.validation]
     measured = [run.metrics for run in runs]

@@ -1,1 +1,1 @@
-"""SQuAD v1.1 and v2.0: spans of a text as answers, no answer among them."""
+"""SQuAD v1.1 and v2.0: spans of a text as answers, or no answer."""

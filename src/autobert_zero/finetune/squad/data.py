@@ -16,13 +16,13 @@ def load_questions(task: Squad, folder: Path | None) -> dict[str, list[Question]
     """Loads the training and the validation split.
 
     Args:
-        task: Which version.
-        folder: Has SQuAD's own files (`train-v1.1.json`, `dev-v1.1.json`, ...), or `train.json`,
-            `validation.json` of that format; None loads from the Hub.
+        task: The version of SQuAD.
+        folder: Folder with SQuAD's own files (`train-v1.1.json`, `dev-v1.1.json`, ...), or `train.json` and
+            `validation.json` of that format; None for the Hub.
 
     Raises:
-        UserError: A file is missing, broken or empty, an answer does not stand where it says, or
-            `is_impossible` says something else than the answers.
+        UserError: A file is missing, broken or empty, an answer is not at its position, or `is_impossible`
+            contradicts the answers.
     """
     with naming_task(task.name):
         return {split: _questions(task, folder, split) for split in task.files}
@@ -50,7 +50,7 @@ def _questions(task: Squad, folder: Path | None, split: str) -> list[Question]:
 
 
 def _question(task: Squad, place: str, record: Mapping[str, Any]) -> Question:
-    """Checks a record and makes a question of it."""
+    """Checks a record and makes a question from it."""
     answers, context = record["answers"], record["context"]
     pairs = tuple(zip(answers["text"], answers["answer_start"], strict=True))
     if not all(isinstance(text, str) for text in (record["question"], context, *answers["text"])):

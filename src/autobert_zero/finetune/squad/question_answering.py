@@ -1,4 +1,4 @@
-"""Questions on texts that are ready for a model: windows of a text, and the answers that it gives."""
+"""Questions on texts as input of a model: windows of a text, and the answers."""
 
 import copy
 import json
@@ -19,20 +19,20 @@ from autobert_zero.finetune.squad.task import Question, Squad
 
 
 class QuestionAnswering:
-    """A SQuAD with its data, ready for a model; a `Problem`.
+    """A version of SQuAD with its data; a `Problem`.
 
-    Long texts are read in overlapping windows. The score of a span is the sum of its two logits; where there
-    may be no answer, it has to beat the score of `[CLS]` (BERT), wherever that stands, by 0.
+    Long texts are read in overlapping windows. The score of a span is the sum of its two logits. Where no
+    answer is possible, a span has to score higher than `[CLS]` (BERT), wherever that token is.
 
     Args:
-        task: Which version.
-        data: Of `load_questions`.
-        tokenizer: The model's; a fast one.
+        task: The version of SQuAD.
+        data: Result of `load_questions`.
+        tokenizer: Tokenizer of the model; a fast one.
         length: Maximum tokens of a window with its question.
 
     Raises:
-        UserError: The tokenizer cannot tell where in the text a token stands, or has no token that stands for
-            no answer.
+        UserError: The tokenizer does not know the position of a token in the text, or has no token for no
+            answer.
     """
 
     outputs: tuple[str, ...] = ("start_logits", "end_logits")
@@ -76,7 +76,7 @@ class QuestionAnswering:
             [each.context for each in questions],
             truncation="only_second",
             max_length=self._length,
-            # Windows have to move on, whatever little room a question leaves.
+            # Windows have to advance, however little room a question leaves.
             stride=min(self._length // 4, self._length - special - limit - 1),
             return_overflowing_tokens=True,
             return_offsets_mapping=True,
@@ -96,18 +96,18 @@ class QuestionAnswering:
         return Features(rows, targets, self._tokenizer)
 
     def _cut(self, whole: str, limit: int) -> str:
-        """The beginning of a question, at most `limit` tokens."""
+        """Cuts a question to at most `limit` tokens."""
         question = whole
         while True:
             encoded = self._tokenizer(question, add_special_tokens=False, return_offsets_mapping=True)
             if len(encoded["input_ids"]) <= limit:
                 self.cut += question != whole
                 return question
-            # Half a word may give more tokens than it had in the whole one: then a shorter one is tried.
+            # Part of a word may have more tokens than the whole word: then try a shorter one.
             question = question[: min(encoded["offset_mapping"][limit - 1][1], len(question) - 1)]
 
     def _nothing(self, tokens: Sequence[int]) -> int:
-        """The token that stands for no answer: the first of BERT's, the last of XLNet's."""
+        """The index of the token for no answer: the first in BERT, the last in XLNet."""
         mark = self._tokenizer.cls_token_id
         return tokens.index(mark) if mark in tokens else 0
 
@@ -120,7 +120,7 @@ class QuestionAnswering:
         }
 
     def spans(self, split: str, outputs: list[list[Any]]) -> list[tuple[AnswerSpan, float]]:
-        """The best span of each text, and the score of no answer, the lowest of all windows."""
+        """The best span of each text, and the score of no answer: the lowest over all windows."""
         count = len(self._questions[split])
         best = [AnswerSpan(-math.inf, 0, 0, 0.0, 0.0)] * count
         empty = [math.inf] * count

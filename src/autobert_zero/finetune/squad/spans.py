@@ -1,4 +1,4 @@
-"""Spans of a text as answers: the one that training aims at, and the best one that a model scores."""
+"""Spans of a text as answers: the target of training, and the best one by a model's scores."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ import numpy as np
 from scipy.special import softmax
 
 _BEST = 20
-"""Number of starts and ends of a window that are combined."""
+"""Number of best starts and ends of a window that are combined."""
 
 _LONGEST = 30
 """Maximum tokens of an answer."""
@@ -19,12 +19,12 @@ class AnswerSpan:
     """A part of a text as the answer.
 
     Attributes:
-        score: The sum of its two logits.
-        begin: Its first character.
-        end: The character after its last one.
-        probability: Of its start times that of its end, each a softmax over the window's text and the token
-            that stands for no answer.
-        nothing: The probability of no answer in this window, likewise.
+        score: Sum of its two logits.
+        begin: Index of its first character.
+        end: Index after its last character.
+        probability: Probability of its start times that of its end, by softmax over the window's text and the
+            token for no answer.
+        nothing: Probability of no answer in this window, likewise.
     """
 
     score: float
@@ -39,10 +39,10 @@ class TextWindow:
     """A part of a text that fits a model.
 
     Attributes:
-        owner: Number of the question.
-        offsets: First and last character of each token.
-        inside: Whether a token is of the text.
-        nothing: The token that stands for no answer.
+        owner: Index of the question.
+        offsets: Start and end of each token, in characters.
+        inside: Whether each token belongs to the text.
+        nothing: Index of the token for no answer.
     """
 
     owner: int
@@ -52,7 +52,7 @@ class TextWindow:
 
 
 def target_tokens(window: TextWindow, answers: Sequence[tuple[str, int]]) -> tuple[int, int]:
-    """First and last token of the first answer; those of no answer where the window does not hold it."""
+    """First and last token of the first answer; the token for no answer if the window does not contain it."""
     if not answers:
         return window.nothing, window.nothing
     offsets, inside = window.offsets, window.inside
@@ -66,7 +66,7 @@ def target_tokens(window: TextWindow, answers: Sequence[tuple[str, int]]) -> tup
 
 
 def best_span(window: TextWindow, start: Any, end: Any) -> AnswerSpan | None:
-    """The best span of a window; None where the window has no text."""
+    """The best span of a window; None if the window has no text."""
     tokens = _best_tokens(window, start, end)
     if tokens is None:
         return None
@@ -85,7 +85,7 @@ def best_span(window: TextWindow, start: Any, end: Any) -> AnswerSpan | None:
 
 
 def _best_tokens(window: TextWindow, start: Any, end: Any) -> tuple[float, int, int] | None:
-    """The score of the best span of a window with its first and last token; None where it has no text."""
+    """The score, first and last token of the best span of a window; None if it has no text."""
     places = np.flatnonzero(window.inside)
     begins = places[np.argsort(-start[places], kind="stable")[:_BEST]]
     ends = places[np.argsort(-end[places], kind="stable")[:_BEST]]

@@ -10,10 +10,10 @@ class Question:
     """A question on a text.
 
     Attributes:
-        key: Its id.
+        key: Id of the question.
         question: The question.
         context: The text.
-        answers: The accepted answers, each with the character at which it begins; none: there is no answer.
+        answers: Accepted answers, each with the index of its first character; empty if there is no answer.
     """
 
     key: str
@@ -27,7 +27,7 @@ class Squad:
     """A version of SQuAD.
 
     Attributes:
-        name: What it is called.
+        name: Name of the task.
         hub: Dataset on the Hub.
         files: Official file names by split.
         unanswerable: Whether some questions have no answer.
@@ -39,7 +39,7 @@ class Squad:
     unanswerable: bool
 
     def folder(self, data: Path) -> Path:
-        """Where its files are in a folder of tasks."""
+        """The folder of its files in a folder of tasks."""
         return data / self.name
 
 

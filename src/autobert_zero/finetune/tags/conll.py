@@ -10,15 +10,15 @@ from autobert_zero.errors import UserError, counted
 from autobert_zero.finetune.tags.sentences import TaggedSentence
 
 Column = int | str
-"""A column by its number, from 1, or from -1 for the last one backwards; or by its name."""
+"""A column by its number, counted from 1, or from -1 backwards from the last; or by its name."""
 
 Row = tuple[int, list[str]]
 """The number of a line and its cells."""
 
 _CONLLU_ENDINGS = (".conllu", ".conllup")
 _CONLLU = ("ID", "FORM", "LEMMA", "UPOS", "XPOS", "FEATS", "HEAD", "DEPREL", "DEPS", "MISC")
-_NAMES = "# global.columns ="  # a CoNLL-U Plus file names its columns so
-_NO_WORD = re.compile(r"\d+[-.]\d+")  # the IDs of multiword tokens (3-4) and empty nodes (8.1)
+_NAMES = "# global.columns ="  # precedes the column names in a CoNLL-U Plus file
+_NO_WORD = re.compile(r"\d+[-.]\d+")  # IDs of multiword tokens (3-4) and empty nodes (8.1)
 _UNSPECIFIED = "_"
 _DOCUMENT = "-DOCSTART-"
 
@@ -29,19 +29,19 @@ def read_conll(
     """Reads a file in a column format.
 
     Columns are separated by tabs if the first word's line has one, else by spaces. Lines of `-DOCSTART-` are
-    left out. A file whose name ends in `.conllu` or `.conllup` is CoNLL-U: comments, multiword tokens and
-    empty nodes are left out, columns have names, and `_` is no tag. In other files the first line has the
-    names of the columns if one is chosen by name.
+    skipped. A file whose name ends in `.conllu` or `.conllup` is CoNLL-U: comments, multiword tokens and
+    empty nodes are skipped, columns have names, and `_` is no tag. In other files the first line has the
+    column names if one is chosen by name.
 
     Args:
         path: The file.
-        token: The column of the words; None: `FORM` in CoNLL-U, else the first.
-        tag: The column of the tags; None: `UPOS` in CoNLL-U, else the last.
-        tagged: Whether there must be tags. A file without tags lacks the column, or has `_` in all of it.
+        token: Column of the words; None for `FORM` in CoNLL-U, else the first.
+        tag: Column of the tags; None for `UPOS` in CoNLL-U, else the last.
+        tagged: Whether tags are required. In a file without tags the column is missing, or all `_`.
 
     Raises:
-        UserError: There is no such column, a line has too few, or a word or a tag is empty; the message names
-            the file and the line.
+        UserError: There is no such column, a line has too few columns, or a word or a tag is empty; the
+            message names the file and the line.
     """
     plus = ending(path) in _CONLLU_ENDINGS
     names = _column_names(path) if plus else None
@@ -71,21 +71,21 @@ def read_conll(
         tags = None
     return [
         TaggedSentence(words[part], None if tags is None else tags[part], str(path), lines[part])
-        for part in _parts(rows)
+        for part in _sentence_slices(rows)
     ]
 
 
 def format_conll(sentences: Iterable[Iterable[Sequence[str]]]) -> str:
-    """The text of a file: one word per line, its columns separated by tabs, a blank line after each sentence.
+    """Formats sentences: one word per line, columns separated by tabs, a blank line after each sentence.
 
     Args:
-        sentences: For each the columns of its words.
+        sentences: The columns of each word of each sentence.
     """
     return "".join("".join("\t".join(word) + "\n" for word in words) + "\n" for words in sentences)
 
 
 def _word_rows(path: Path, skip_ids: bool, comments: bool) -> Iterator[Row]:
-    """The lines of words with their cells; no cells at the end of a sentence or document."""
+    """The lines of words with their cells; rows without cells end a sentence or document."""
     tabs: bool | None = None
     for line, text in enumerate(read_whole_lines(path), start=1):
         text = text.removesuffix("\n")
@@ -101,13 +101,13 @@ def _word_rows(path: Path, skip_ids: bool, comments: bool) -> Iterator[Row]:
 
 
 def _column_names(path: Path) -> Sequence[str]:
-    """The columns of a CoNLL-U file, or those that the first line of a CoNLL-U Plus file names."""
+    """The column names of a CoNLL-U file, or those in the first line of a CoNLL-U Plus file."""
     first = next(read_whole_lines(path), "")
     return first.removeprefix(_NAMES).split() if first.startswith(_NAMES) else _CONLLU
 
 
 def _index(path: Path, column: Column, names: Sequence[str] | None, width: int) -> int:
-    """The place of a column, from 0; it may lie outside of a line.
+    """The index of a column; a line may not have it.
 
     Raises:
         UserError: No column has the name.
@@ -121,10 +121,10 @@ def _index(path: Path, column: Column, names: Sequence[str] | None, width: int) 
 
 
 def _cells(path: Path, rows: Sequence[Row], at: int, what: str, column: Column) -> list[str]:
-    """A column.
+    """The cells of a column.
 
     Raises:
-        UserError: A line lacks it, or has nothing in it.
+        UserError: A line lacks the column, or its cell is empty.
     """
     filled = [(line, cells) for line, cells in rows if cells]
     width = len(filled[0][1])
@@ -144,8 +144,8 @@ def _cells(path: Path, rows: Sequence[Row], at: int, what: str, column: Column) 
     return [cells[at] for _, cells in filled]
 
 
-def _parts(rows: Sequence[Row]) -> list[slice]:
-    """The words of each sentence, among all words."""
+def _sentence_slices(rows: Sequence[Row]) -> list[slice]:
+    """The slice of each sentence among all words."""
     parts = []
     start = word = 0
     for _, cells in (*rows, (0, [])):

@@ -27,9 +27,9 @@ class TagData:
     """The sentences of a task.
 
     Attributes:
-        splits: By name. Tags that mark entities are in IOB2.
-        scheme: That of the data.
-        labels: The tags that occur in `train`, in the order of their numbers.
+        splits: Sentences by split. Tags of entities are in IOB2.
+        scheme: The original scheme of the tags.
+        labels: Tags that occur in `train`, in the order of their numbers.
     """
 
     splits: Mapping[str, Sequence[TaggedSentence]]
@@ -51,12 +51,12 @@ def load_tags(task: TagTask, folder: Path | None) -> TagData:
     """Loads all splits of a task.
 
     Args:
-        task: Which.
-        folder: Has one file per split: `train.conll` and so on, or the benchmark's own files; None loads from
-            the Hub.
+        task: The task.
+        folder: Folder with one file per split: `train.conll` and so on, or the benchmark's own files; None
+            for the Hub.
 
     Returns:
-        The splits `train`, those of `task.validation`, and those of `task.test` that there are.
+        The splits `train`, those of `task.validation`, and the existing ones of `task.test`.
 
     Raises:
         UserError: A split is missing or empty, a line is broken, a tag does not belong to the scheme, there
@@ -84,13 +84,13 @@ def _load_tag_splits(task: TagTask, folder: Path | None) -> TagData:
 
 
 def _sorted_tags(sentences: Iterable[TaggedSentence]) -> tuple[str, ...]:
-    """The tags that occur: `O` first, then by type, `B-` before `I-`."""
+    """The tags of sentences, sorted: `O` first, then by type, `B-` before `I-`."""
     tags = {tag for sentence in sentences for tag in sentence.tags or ()}
     return tuple(sorted(tags, key=lambda tag: (tag != OUTSIDE, tag.partition("-")[::-1])))
 
 
 def _check_learnable(task: TagTask, data: TagData) -> None:
-    """Checks that there is something to learn and to evaluate, and that what is evaluated can be learned."""
+    """Checks that tags can be learned and evaluated, and that all evaluated tags occur in `train`."""
     train = data.splits["train"]
     if len(data.labels) < 2:
         raise UserError(
@@ -117,7 +117,7 @@ def _check_learnable(task: TagTask, data: TagData) -> None:
 def _read_tag_split(
     task: TagTask, folder: Path | None, split: str
 ) -> tuple[str, list[TaggedSentence] | None]:
-    """Where a split is, and its sentences; None if there is no such split."""
+    """The place of a split, and its sentences; None if there is no such split."""
     if folder is None:
         return _sentences_from_hub(task, split)
     stems = (split, *_STEMS.get(split, ()))
@@ -147,7 +147,7 @@ def _sentences_from_hub(task: TagTask, split: str) -> tuple[str, list[TaggedSent
 def _tagged_sentences(
     task: TagTask, examples: Iterable[tuple[str, Example]], features: Mapping[str, Any], tagged: bool
 ) -> list[TaggedSentence]:
-    """Sentences of examples that have a list of words and one of tags, or of numbers of named tags."""
+    """Sentences from examples with a list of words and a list of tags or of their numbers."""
     words_column = task.token_column if isinstance(task.token_column, str) else _WORDS
     tags_column = task.tag_column if isinstance(task.tag_column, str) else _TAGS
     names = _tag_names(features.get(tags_column))
@@ -169,18 +169,18 @@ def _tagged_sentences(
 
 
 def _tag_names(feature: Any) -> Sequence[str] | None:
-    """The names of the classes of a column with lists of classes, as `datasets` describes it."""
+    """The class names of a column of lists of classes, as `datasets` describes it."""
     names: Sequence[str] | None = getattr(getattr(feature, "feature", None), "names", None)
     return names
 
 
 def _are_tags_hidden(tags: Any) -> bool:
-    """Whether a test split leaves tags out, or has -1 in their place."""
+    """Whether a test split has no tags, or -1 instead."""
     return not tags or (isinstance(tags, list) and set(map(str, tags)) == {"-1"})
 
 
 def _with_tag_names(example: Example, column: str, names: Sequence[str] | None) -> Example:
-    """The example with names in place of the numbers of classes that are valid."""
+    """The example with names instead of valid class numbers."""
     tags = example.get(column)
     if names is None or not isinstance(tags, list):
         return example
@@ -191,10 +191,10 @@ def _with_tag_names(example: Example, column: str, names: Sequence[str] | None) 
 
 
 def _words_of(example: Example, column: str, place: str) -> list[str]:
-    """A column with a list of texts that are not empty and fit a line of a column format.
+    """A column with a list of words that are not empty and have no tabs or line breaks.
 
     Raises:
-        UserError: It is missing, no list, or holds something else.
+        UserError: The column is missing, is no list, or holds something else.
     """
     if column not in example:
         raise UserError(f"{place}: no column {column!r}; there are {', '.join(map(str, example)) or 'none'}")

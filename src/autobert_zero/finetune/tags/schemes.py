@@ -17,7 +17,7 @@ SCHEMES: tuple[Scheme, ...] = get_args(Scheme)
 """`plain` tags, such as parts of speech, mark no entities and are kept as they are."""
 
 OUTSIDE = "O"
-"""The tag of a word outside of every entity."""
+"""The tag of a word outside all entities."""
 
 _BILOU = {"L": "E", "U": "S"}
 _PREFIXES = {"iob1": ("B", "I"), "iob2": ("B", "I"), "bioes": ("B", "I", "E", "S")}
@@ -26,12 +26,12 @@ _PREFIXES = {"iob1": ("B", "I"), "iob2": ("B", "I"), "bioes": ("B", "I", "E", "S
 def recognise(sentences: Sequence[TaggedSentence]) -> Scheme:
     """Recognises the scheme of the tags.
 
-    Tags are plain if none begins with `B-` or `I-` (or, among others that are `O`, with `S-` or `U-`). They
-    are BIOES if some begin with `E-`, `S-`, `L-` or `U-`; IOB1 if there are entities and each of them begins
-    with `I-` unless it follows one of its type; else IOB2.
+    Tags are plain if none starts with `B-` or `I-` (or, if some are `O`, with `S-` or `U-`). They are BIOES
+    if some start with `E-`, `S-`, `L-` or `U-`; IOB1 if every entity starts with `I-` unless it follows one
+    of its type; else IOB2.
 
     Args:
-        sentences: Of all splits; those without tags are left out.
+        sentences: Sentences of all splits; those without tags are ignored.
     """
     tags = {tag for sentence in sentences for tag in sentence.tags or ()}
     prefixes = {tag[0] for tag in tags if tag[1:2] == "-"}
@@ -44,7 +44,7 @@ def recognise(sentences: Sequence[TaggedSentence]) -> Scheme:
 
 
 def convert(sentence: TaggedSentence, scheme: Scheme) -> Sequence[str] | None:
-    """The tags of a sentence in IOB2, or as they are if the scheme is plain; None where it has no tags.
+    """The tags of a sentence in IOB2, or unchanged if the scheme is plain; None without tags.
 
     Raises:
         UserError: A tag does not belong to the scheme; the message names its place.
@@ -75,9 +75,9 @@ def convert(sentence: TaggedSentence, scheme: Scheme) -> Sequence[str] | None:
 
 
 def begin_with_b(tags: Sequence[str]) -> list[str]:
-    """IOB tags with `B-` wherever an entity begins, as IOB2 has it; from IOB1 or from a model's predictions.
+    """Converts IOB1 tags, or a model's predictions, to IOB2, in which every entity starts with `B-`.
 
-    The entities are those that conlleval counts: `I-` begins one where no entity of its type precedes it.
+    The entities are those that conlleval counts: `I-` starts one if no entity of its type precedes it.
     """
     converted = list(tags)
     for word, tag in _starts(tags):
@@ -86,7 +86,7 @@ def begin_with_b(tags: Sequence[str]) -> list[str]:
 
 
 def _starts(tags: Sequence[str]) -> Iterator[tuple[int, str]]:
-    """The words, with their tags, whose entity has a type that the word before does not have."""
+    """The words, with their tags, whose entity type differs from that of the previous word."""
     before = OUTSIDE
     for word, tag in enumerate(tags):
         if tag != OUTSIDE and tag[1:] != before[1:]:
@@ -95,10 +95,10 @@ def _starts(tags: Sequence[str]) -> Iterator[tuple[int, str]]:
 
 
 def _from_bioes(sentence: TaggedSentence, tags: Sequence[str]) -> list[str]:
-    """IOB2 tags of BIOES or BILOU.
+    """Converts BIOES or BILOU tags to IOB2.
 
     Raises:
-        UserError: An entity is not ended, or is continued where none is open.
+        UserError: An entity has no end, or a tag continues an entity where none is open.
     """
     rule = "; in BIOES an entity is S-TYPE alone, or B-TYPE, any I-TYPE, and E-TYPE"
     converted, open_type = [], ""

@@ -1,4 +1,4 @@
-"""Sentences as words with tags, each word with its place in the data."""
+"""Sentences as words with tags and their places in the data."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,10 +9,10 @@ class TaggedSentence:
     """A sentence that is split into words.
 
     Attributes:
-        words: At least one, none empty.
-        tags: One per word; None where the data have none, as in a blind test set.
-        source: The file or the example that it is from, for messages.
-        lines: The line of each word in the file; empty for data that are not read line by line.
+        words: Words, at least one, none empty.
+        tags: One tag per word; None without tags, as in a blind test set.
+        source: Its file or example, for messages.
+        lines: Line of each word in the file; empty for data that are not read line by line.
     """
 
     words: Sequence[str]
@@ -21,5 +21,5 @@ class TaggedSentence:
     lines: Sequence[int] = ()
 
     def place(self, word: int) -> str:
-        """Where a word is, for messages; words count from 0."""
+        """The place of a word, counted from 0, for messages."""
         return f"{self.source}, {f'line {self.lines[word]}' if self.lines else f'word {word + 1}'}"

@@ -1,4 +1,4 @@
-"""Tags of words: names of entities, parts of speech."""
+"""Tagging words, with names of entities or parts of speech."""
 
 import copy
 from collections.abc import Mapping, Sequence
@@ -22,16 +22,16 @@ from autobert_zero.finetune.tags.windows import Windows, split_into_windows
 
 
 class Tagging:
-    """A task of tags with its data, ready for a model; a `Problem`.
+    """A tagging task with its data; a `Problem`.
 
-    The first token of a word has the word's tag, the others have none. Sentences that are too long for a
-    model are read in windows, see `split_into_windows`, so every word is predicted. A word of which the
-    tokenizer makes nothing is predicted as `O`, or as the most frequent of plain tags.
+    The first token of a word gets the word's tag, the others none. Sentences that are too long for a model
+    are read in windows, see `split_into_windows`, so that every word is predicted. A word without tokens is
+    predicted as `O`, or as the most frequent of plain tags.
 
     Args:
-        task: Which.
-        data: Of `load_tags`.
-        tokenizer: The model's; a fast one.
+        task: The task.
+        data: Result of `load_tags`.
+        tokenizer: Tokenizer of the model; a fast one.
         length: Maximum number of tokens in a window.
 
     Raises:
@@ -70,7 +70,7 @@ class Tagging:
         self.notes = (*_describe(data), *describe_windows(list(made.values()), self._usual))
 
     def _labelled(self) -> list[Feature]:
-        """The features of `train`, each with the number of the tag of a word at its first token."""
+        """The features of `train`, with the number of each word's tag at its first token."""
         numbers = {tag: number for number, tag in enumerate(self._data.labels)}
         rows: list[Feature] = []
         for window in self._windows["train"]:
@@ -122,12 +122,12 @@ class Tagging:
         write_text(folder / f"{self.name}-{split}.conll", format_conll(sentences))
 
     def _valid(self, predictions: Sequence[Sequence[str]]) -> list[list[str]]:
-        """Predictions as IOB2, if tags mark entities: a model may continue what it has not begun."""
+        """Predictions in IOB2, if tags mark entities: a model may continue an entity without a start."""
         return [begin_with_b(tags) if self._data.entities else list(tags) for tags in predictions]
 
 
 def _describe(data: TagData) -> list[str]:
-    """What the tags are."""
+    """Describes the tags."""
     kind, number = ("", "plain tag") if data.scheme == "plain" else (f" in {data.scheme.upper()}", "tag")
     converted = ", converted to IOB2" if data.scheme in ("iob1", "bioes") else ""
     sentences = counted(sum(map(len, data.splits.values())), "sentence")
@@ -135,11 +135,11 @@ def _describe(data: TagData) -> list[str]:
 
 
 def describe_windows(made: Sequence[Windows], usual: str) -> list[str]:
-    """Remarks on how sentences were read, one per line; none where nothing is unusual.
+    """Remarks on unusual sentences, one per line.
 
     Args:
         made: The windows.
-        usual: The tag of words of which the tokenizer makes nothing.
+        usual: Tag of words without tokens.
     """
     long, cut, empty = (sum(getattr(each, name) for each in made) for name in ("long", "cut", "empty"))
     lines = {

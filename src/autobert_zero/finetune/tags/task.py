@@ -1,4 +1,4 @@
-"""Tasks of tagging words: the built-in ones, and what a user's YAML file may say of one."""
+"""Tasks of tagging words: the built-in ones, and the settings of users' YAML files."""
 
 import re
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ from autobert_zero.errors import UserError
 from autobert_zero.finetune.metrics import TAG_METRICS
 from autobert_zero.finetune.tags.conll import Column
 from autobert_zero.finetune.tags.schemes import SCHEMES, Scheme
-from autobert_zero.finetune.task_file import Text, Texts, as_text, parse_file
+from autobert_zero.finetune.task_file import Text, Texts, as_text
 from autobert_zero.finetune.texts.task import check_names, check_splits
 from autobert_zero.settings import Section
 
@@ -22,15 +22,15 @@ class TagTask:
     """A task that gives each word of a sentence a tag: names of entities, parts of speech.
 
     Attributes:
-        name: What it is called.
-        token_column: The column of the words; None: the usual one of the format, see `read_conll`.
-        tag_column: The column of the tags; None: likewise.
-        scheme: How tags mark entities; None: recognised from the data.
-        metrics: Of `TAG_METRICS`; the first chooses; none: all that fit the scheme.
-        validation: The splits that are evaluated; metrics of the first choose.
-        test: The splits that are predicted.
+        name: Name of the task.
+        token_column: Column of the words; None for the default of the format, see `read_conll`.
+        tag_column: Column of the tags; None for the default of the format.
+        scheme: How tags mark entities; None to recognise it from the data.
+        metrics: Names in `TAG_METRICS`, of which the first chooses; empty for all that fit the scheme.
+        validation: Splits that are evaluated; the metrics of the first choose.
+        test: Splits that are predicted.
         hub: Dataset and configuration on the Hub, the latter empty if there is no choice; None for a task
-            that has local files only.
+            with local files only.
         files: Names of the benchmark's own files by split.
     """
 
@@ -65,7 +65,7 @@ class TagTask:
             )
 
     def folder(self, data: Path) -> Path:
-        """Where its files are in a folder of tasks."""
+        """The folder of its files in a folder of tasks."""
         return data / self.name
 
 
@@ -103,7 +103,7 @@ def _dataset(value: Any) -> tuple[str, str]:
 
 
 class TagTaskFile(Section):
-    """The settings of a YAML file of the user, see `TagTask`."""
+    """The settings of a user's YAML file, see `TagTask`."""
 
     name: Text
     token_column: Annotated[Column | None, BeforeValidator(_column)] = None
@@ -113,16 +113,3 @@ class TagTaskFile(Section):
     validation: Texts = TagTask.validation
     test: Texts = TagTask.test
     hub: Annotated[tuple[str, str] | None, BeforeValidator(_dataset)] = None
-
-
-def parse_tag_task(path: Path, content: Mapping[str, Any]) -> TagTask:
-    """A task of the user.
-
-    Args:
-        path: Its file, for messages and as its name.
-        content: What the file holds; every value is the text that is written.
-
-    Raises:
-        UserError: It does not describe a task.
-    """
-    return parse_file(TagTaskFile, TagTask, path, content)

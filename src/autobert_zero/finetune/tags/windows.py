@@ -1,4 +1,4 @@
-"""Sentences of words as input of a model: windows that fit it, and the token that stands for each word."""
+"""Sentences of words as input of a model: windows that fit it, and the token of each word."""
 
 from bisect import bisect_right
 from collections.abc import Sequence
@@ -13,13 +13,13 @@ from autobert_zero.finetune.features import Feature
 
 @dataclass(frozen=True)
 class Window:
-    """A part of a sentence that fits a model. It begins and ends at the border of a word.
+    """A part of a sentence that fits a model; it starts and ends between words.
 
     Attributes:
-        sentence: Number of the sentence.
-        feature: What the tokenizer gives for the part, with the special tokens.
-        words: Numbers of the words of the sentence that this window, and no other, decides.
-        places: The first token of each of these words.
+        sentence: Index of the sentence.
+        feature: The tokenizer's output for the part, with special tokens.
+        words: Indices of the words that are predicted in this window only.
+        places: First token of each of these words.
     """
 
     sentence: int
@@ -33,10 +33,10 @@ class Windows:
     """The windows of sentences.
 
     Attributes:
-        windows: In the order of the sentences. A word of which the tokenizer makes nothing is in none.
-        long: Sentences that have several windows.
-        cut: Words that do not fit a window as a whole; a window has their beginning.
-        empty: Words of which the tokenizer makes nothing.
+        windows: The windows, in the order of the sentences; words without tokens are in none.
+        long: Number of sentences with several windows.
+        cut: Number of words that are longer than a window, which has only their beginning.
+        empty: Number of words without tokens.
     """
 
     windows: list[Window]
@@ -50,17 +50,18 @@ def split_into_windows(
 ) -> Windows:
     """Tokenises sentences that are split into words, and splits those that are too long for a model.
 
-    The words are joined by spaces, so that a word is spelled as in running text, whatever the tokenizer does
-    with spaces. Windows of a long sentence overlap by up to a quarter; each word is decided in the window
-    that has more of its surroundings.
+    Words are joined by spaces, so that a word is spelled as in running text, however the tokenizer treats
+    spaces. Windows of a long sentence overlap by up to a quarter; each word is predicted in the window with
+    more of its context.
 
     Args:
-        tokenizer: A fast one.
-        sentences: The words of each.
+        tokenizer: A fast tokenizer.
+        sentences: Words of each sentence.
         length: Maximum number of tokens in a window.
 
     Raises:
-        UserError: The tokenizer cannot tell which word a token belongs to, or leaves no room for words.
+        UserError: The tokenizer does not know which word a token belongs to, or the length leaves no room for
+            words.
     """
     if not tokenizer.is_fast:
         raise UserError("tags need a fast tokenizer, which knows the place of a token in the text")
@@ -103,7 +104,7 @@ def split_into_windows(
 
 @dataclass(frozen=True)
 class Span:
-    """The words of a window: from `first` to before `last`; it decides `decides` to before `until`."""
+    """The words of a window, `first` to `last`, and those predicted in it, `decides` to `until`."""
 
     first: int
     last: int
@@ -115,11 +116,11 @@ def window_spans(borders: Sequence[int], room: int) -> list[Span]:
     """Distributes words over windows.
 
     Args:
-        borders: The first token of each word, and the end of the last.
-        room: Maximum number of tokens in a window. A longer word has a window of its own.
+        borders: First token of each word, and the end of the last.
+        room: Maximum number of tokens in a window; a longer word has its own window.
 
     Returns:
-        Spans that overlap by at most a quarter of the room. Each word is decided once.
+        Spans that overlap by at most a quarter of the room; each word is predicted once.
     """
     count = len(borders) - 1
     parts: list[tuple[int, int]] = []
@@ -130,14 +131,14 @@ def window_spans(borders: Sequence[int], room: int) -> list[Span]:
             last += 1
         parts.append((first, last))
         if last < count:
-            # The next window goes back as far as it can without losing the word that comes next.
+            # The next window starts as early as it can while it still has room for the next word.
             first = next(
                 word
                 for word in range(max(before, first + 1), last + 1)
                 if word == last
                 or (borders[last] - borders[word] <= room // 4 and borders[last + 1] - borders[word] <= room)
             )
-    # The border between two windows is in the middle of what they share.
+    # Two windows share their overlap equally.
     middles = [
         min(
             range(next_first, last),
@@ -157,9 +158,9 @@ def _first_tokens(
     """The first token of each word that has one, in order.
 
     Args:
-        words: Joined by spaces.
-        offsets: The first character of each token, and the one after its last.
-        inside: The tokens of the text.
+        words: Words, which were joined by spaces.
+        offsets: Start and end of each token, in characters.
+        inside: Indices of the tokens of the text.
     """
     ends = [total - 1 for total in accumulate(len(word) + 1 for word in words)]
     firsts: dict[int, int] = {}

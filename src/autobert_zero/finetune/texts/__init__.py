@@ -1,1 +1,1 @@
-"""Tasks of sentences and pairs of sentences: classes, or a value. GLUE's are built in."""
+"""Tasks of sentences and pairs of sentences: classification and regression, with GLUE built in."""

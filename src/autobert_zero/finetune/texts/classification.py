@@ -1,4 +1,4 @@
-"""Sentences and pairs of sentences: classes, or a value."""
+"""Classification and regression of sentences and pairs of sentences."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,16 +16,16 @@ from autobert_zero.finetune.texts.submission import write_submission
 from autobert_zero.finetune.texts.task import Task
 
 _CONSTANT = 0.01
-"""Predicted values that span less than this share of the labels' range count as one."""
+"""Predicted values within this share of the labels' range count as constant."""
 
 
 class Classification:
-    """A task of the table, or of a user's file; a `Problem`.
+    """A task with its data; a `Problem`.
 
     Args:
-        task: Which.
-        data: Of `load_splits`.
-        tokenizer: The model's.
+        task: The task.
+        data: Result of `load_splits`.
+        tokenizer: Tokenizer of the model.
         length: Maximum tokens; longer texts are cut, the longer of a pair first.
     """
 

@@ -20,7 +20,7 @@ _ALIASES = {
     "premise": ("sentence1",),
     "hypothesis": ("sentence2",),
 }
-"""Columns of GLUE's own files by the names of the Hub."""
+"""Column names in GLUE's own files, by those of the Hub."""
 
 _COLA = ("source", "label", "star", "sentence")  # its file has no header
 _STEMS = {
@@ -32,7 +32,7 @@ _STEMS = {
 _ENDINGS = ("jsonl", "csv", "tsv")
 
 Placed = Iterable[tuple[str, Example]]
-"""Examples, each with its file and line, or its place on the Hub."""
+"""Examples, each with its place: file and line, or its number on the Hub."""
 
 
 def load_splits(task: Task, folder: Path | None) -> dict[str, Dataset]:
@@ -101,7 +101,7 @@ def _split(task: Task, split: str, place: str, examples: Placed, classes: "_Clas
 
 
 def _read_text_split(task: Task, folder: Path | None, split: str) -> tuple[str, Placed | None]:
-    """Where a split is, and its examples; None if there is no such split."""
+    """The place of a split, and its examples; None if there is no such split."""
     if folder is None:
         return _texts_from_hub(task, split)
     stems = dict.fromkeys((split, _STEMS.get(split, split)))
@@ -144,7 +144,7 @@ def _is_label_hidden(task: Task, example: Example) -> bool:
 
 
 def _check_spread(task: Task, split: str, place: str, labels: Sequence[float]) -> None:
-    """Checks that labels differ where they have to: to learn from them, and to correlate with them."""
+    """Checks that labels differ, as training and correlations need."""
     if len(labels) < 2 or len(set(labels)) > 1 or (split != "train" and not task.regression):
         return
     label = labels[0] if task.regression else task.labels[int(labels[0])]
@@ -156,7 +156,7 @@ def _check_spread(task: Task, split: str, place: str, labels: Sequence[float]) -
 def _checked_example(
     task: Task, example: Example, where: str, split: str | None, classes: "_Classes"
 ) -> Example:
-    """An example under our names, its label a number; None for the split: labels are hidden."""
+    """An example under our column names, with a number as label; without a label if the split is None."""
     row: Example = {}
     for column, ours in zip(task.columns, ("text", "pair"), strict=False):
         value = _column_value(task, example, column)
@@ -185,7 +185,7 @@ def _column_value(task: Task, example: Example, column: str) -> Any:
 
 
 def _is_unicode(text: str) -> bool:
-    r"""Whether a text can be encoded: JSON may hold a lone `\ud800`."""
+    r"""Whether a text can be encoded: JSON may contain a lone `\ud800`."""
     return not any("\ud800" <= character <= "\udfff" for character in text)
 
 
@@ -197,7 +197,7 @@ def _value(task: Task, value: Any, where: str) -> float:
 
 
 class _Classes:
-    """The classes that occur in the splits of a task, each with the first place where it does."""
+    """The classes that occur in the splits of a task, each with its first place."""
 
     def __init__(self, task: Task) -> None:
         self._task = task
@@ -218,7 +218,7 @@ class _Classes:
         return match.number
 
     def check(self) -> None:
-        """Checks that numbers count from 0, and that every class that is evaluated can be learned.
+        """Checks that class numbers start at 0, and that every evaluated class occurs in `train`.
 
         Raises:
             UserError: One of these does not hold.

@@ -1,10 +1,8 @@
-"""The table of tasks: a new one is one entry here, or a YAML file of the user."""
+"""The table of tasks of texts; a new one is one entry here, or a user's YAML file."""
 
-from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
-from autobert_zero.finetune.task_file import Texts, parse_file
+from autobert_zero.finetune.task_file import Texts
 from autobert_zero.finetune.texts.task import Task, TextTaskFile
 
 
@@ -20,7 +18,7 @@ _NAMES = {
     "qqp": ("not_duplicate", "duplicate"),
     "wnli": ("not_entailment", "entailment"),
 }
-"""What the Hub calls the classes of the tasks whose files have numbers."""
+"""The Hub's names of the classes, for tasks whose files have numbers."""
 _PAIR = ("sentence1", "sentence2")
 _ENTAILS = ("entailment", "not_entailment")
 
@@ -51,20 +49,7 @@ TASKS: dict[str, Task] = {
 
 
 class TaskFile(TextTaskFile):
-    """The settings of a YAML file of the user, see `Task`."""
+    """The settings of a user's YAML file, see `Task`."""
 
     labels: Texts = ()
     metrics: Texts
-
-
-def parse_task(path: Path, content: Mapping[str, Any]) -> Task:
-    """A task of the user.
-
-    Args:
-        path: Its file, for messages and as its name.
-        content: What the file holds; every value is the text that is written.
-
-    Raises:
-        UserError: It does not describe a task.
-    """
-    return parse_file(TaskFile, Task, path, content, labels=())

@@ -1,4 +1,4 @@
-"""From what a file says to the number of a class, or to the value of a regression."""
+"""Labels in files, as class numbers or as values of a regression."""
 
 import math
 from collections.abc import Sequence
@@ -12,8 +12,8 @@ class ClassNumber:
     """The class of an example.
 
     Attributes:
-        number: Its place among the names, from 0.
-        counted: The file gives this number, not the name.
+        number: Its index among the names.
+        counted: Whether the file has this number instead of the name.
     """
 
     number: int
@@ -21,18 +21,18 @@ class ClassNumber:
 
 
 def class_number(names: Sequence[str], value: Any) -> ClassNumber | None:
-    """Finds a class by its name or, where no name is a number, by its number from 0.
+    """Finds a class by its name or, if no name is a number, by its number from 0.
 
-    Files write one name in several ways: 1, 1.0 and "1" are the class named 1 (or 1.0), and true, True and
-    "true" the class named true. A number that is none of the names is no class where names are numbers: stars
-    from 1 to 5 must not be taken for places from 0 to 4.
+    Files may write a name in several ways: 1, 1.0 and "1" mean the class named 1 (or 1.0), and true, True and
+    "true" the class named true. If names are numbers, other numbers are no classes: stars from 1 to 5 must
+    not be read as indices from 0 to 4.
 
     Args:
-        names: All different.
-        value: Of a cell or a JSON field.
+        names: Names of the classes, all different.
+        value: Value of a cell or a JSON field.
 
     Returns:
-        None for a value that is none of the classes.
+        The class; None if the value is none of the classes.
     """
     if isinstance(value, str) and value in names:
         return ClassNumber(names.index(value))
@@ -50,7 +50,7 @@ def class_number(names: Sequence[str], value: Any) -> ClassNumber | None:
 
 
 def finite_value(value: Any) -> float | None:
-    """The value of a regression; None for what is no finite number."""
+    """The value of a regression; None if it is no finite number."""
     number = exact_number(value)
     if number is None or not math.isfinite(float(number)):
         return None

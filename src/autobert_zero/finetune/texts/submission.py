@@ -1,4 +1,4 @@
-"""Test predictions in the format that the GLUE server takes."""
+"""Test predictions in the format of the GLUE server."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,13 +13,13 @@ def write_submission(folder: Path, task: Task, split: str, predictions: Sequence
     """Writes `index` and `prediction` columns, tab-separated.
 
     Args:
-        folder: Where to.
-        task: Names the file, where the server has a name for it.
-        split: Which test split.
+        folder: Folder to write to.
+        task: The task, which names the file if the server has a name for it.
+        split: The test split.
         predictions: Class numbers or values, in the order of the split.
 
     Returns:
-        The file.
+        The path of the file.
     """
     index = task.test.index(split)
     name = task.submission[index] if task.submission else f"{task.name}-{split}.tsv"

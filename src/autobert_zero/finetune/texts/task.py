@@ -1,4 +1,4 @@
-"""What a task of sentences or of pairs of sentences is."""
+"""Tasks of sentences or pairs of sentences, and the settings of users' files."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -10,11 +10,11 @@ from autobert_zero.finetune.task_file import Text, Texts
 from autobert_zero.settings import Section
 
 _LONGEST_NAME = 100
-"""Bytes; with a split and an ending it stays below the 255 of file systems."""
+"""Maximum bytes of a name; with a split and an ending it fits the 255 of file systems."""
 
 
 def is_file_name(name: str) -> bool:
-    """Whether a name can be that of a file in a folder of ours, and of no other."""
+    """Whether a name can be used as a file name in our folders."""
     return (
         name.strip() not in ("", ".", "..")
         and len(name.encode(errors="replace")) <= _LONGEST_NAME
@@ -23,10 +23,10 @@ def is_file_name(name: str) -> bool:
 
 
 def check_splits(name: str, validation: tuple[str, ...], test: tuple[str, ...]) -> None:
-    """Checks the name of a task and those of its splits, which become names of files.
+    """Checks the names of a task and its splits, which become file names.
 
     Raises:
-        UserError: A name cannot be that of a file, or a split has two roles or none.
+        UserError: A name cannot be a file name, or a split has two roles or none.
     """
     for what, names in (("the name", (name,)), ("a split", (*validation, *test))):
         for each in names:
@@ -38,11 +38,11 @@ def check_splits(name: str, validation: tuple[str, ...], test: tuple[str, ...]) 
 
 
 def check_names(task: str, **names: tuple[str, ...]) -> None:
-    """Checks that names of a task are not empty, and that none is given twice.
+    """Checks that names of a task are not empty and not repeated.
 
     Args:
-        task: What it is called.
-        names: By what they are the names of.
+        task: Name of the task.
+        names: Names by what they name, for messages.
 
     Raises:
         UserError: One of these does not hold.
@@ -60,17 +60,18 @@ class Task:
     """A sentence or sentence-pair task.
 
     Attributes:
-        name: What it is called.
-        columns: The one or two columns with text.
+        name: Name of the task.
+        columns: One or two columns with text.
         labels: Names of the classes in the order of their numbers; empty for a regression.
-        metrics: Of `METRICS`; the first chooses the learning rate and the epoch, all are averaged in a table.
-        label: The column with the number of the class, its name, or the value.
-        validation: The splits that are evaluated; metrics of the first choose.
-        test: The splits that are predicted, and scored where they have labels.
-        hub: Dataset and configuration on the Hub; None for a task that has local files only.
-        elsewhere: Dataset, configuration and split on the Hub of splits that are not in `hub`.
+        metrics: Names in `METRICS`, of which the first chooses the learning rate and the epoch; a table
+            averages all.
+        label: Column with the number or name of the class, or the value.
+        validation: Splits that are evaluated; the metrics of the first choose.
+        test: Splits that are predicted, and scored if they have labels.
+        hub: Dataset and configuration on the Hub; None for a task with local files only.
+        elsewhere: Dataset, configuration and split on the Hub, for splits that are not in `hub`.
         submission: File names of the test predictions, one per test split.
-        names: What a fine-tuned model calls the classes, where `labels` are numbers; empty: as in `labels`.
+        names: Class names of the fine-tuned model, if `labels` are numbers; empty to use `labels`.
     """
 
     name: str
@@ -110,7 +111,7 @@ class Task:
         return self.regression == (metric in OF_VALUES)
 
     def folder(self, data: Path) -> Path:
-        """Where the task's files are in a folder of tasks: under its name, or that of GLUE's archive."""
+        """The folder of its files in a folder of tasks: its name, or that of GLUE's archive."""
         archives = [data / Path(name).stem.removesuffix("-m") for name in self.submission[:1]]
         return next((place for place in archives if place.is_dir()), data / self.name)
 
@@ -121,7 +122,7 @@ class Task:
 
 
 class TextTaskFile(Section):
-    """The settings that the user's YAML files of all tasks of texts have, see `Task`."""
+    """The settings of users' YAML files that all tasks of texts have, see `Task`."""
 
     name: Text
     columns: Texts

@@ -1,1 +1,1 @@
-"""Fine-tuning runs: single trainings, the sweep over rates and seeds, and the folder that keeps them."""
+"""Fine-tuning runs: single trainings, the sweep over rates and seeds, and their folder."""

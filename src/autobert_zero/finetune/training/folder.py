@@ -1,4 +1,4 @@
-"""The folder of a fine-tuning: what it was started with, and whether the same call goes on in it."""
+"""The folder of a fine-tuning: its settings and inputs, and whether a call continues it."""
 
 import json
 from collections.abc import Callable, Iterator, Mapping
@@ -15,7 +15,7 @@ from autobert_zero.run_folder import FINETUNING, Input, begun, check_inputs, kin
 from autobert_zero.run_folder.digests import digest_of
 
 _READ_BEFORE = {".safetensors", ".bin", ".json", ".jsonl", ".csv", ".tsv", ".yaml", ".yml"}
-"""Files that results depend on, as folders without a record of their inputs have it."""
+"""Endings of input files in folders from before inputs were recorded."""
 
 _COLUMNS = {".conll", ".conllu", ".conllup", ".bio", ".iob", ".iob2"}
 """Files in column formats, see `tags.data`."""
@@ -24,19 +24,19 @@ _OF_BENCHMARKS = {".train", ".testa", ".testb", ".annotated"}
 """Files of CoNLL-2003 and WNUT-17 under their own names."""
 
 _READ = _READ_BEFORE | {".txt", ".model"} | _COLUMNS | _OF_BENCHMARKS
-"""These, and the vocabularies of tokenizers that have no tokenizer.json."""
+"""Endings of input files, including vocabularies of tokenizers without a tokenizer.json."""
 
 _FREE = {"keep", "rates", "seed", "seeds"}
-"""Settings that may differ where a fine-tuning is continued: no single training depends on them."""
+"""Settings that may change when a fine-tuning is continued: no single training depends on them."""
 
 
 @dataclass(frozen=True)
 class FinetuneSetup:
-    """What a fine-tuning is started with.
+    """Settings and inputs of a fine-tuning.
 
     Attributes:
-        settings: Plain data by name; the same in every call that continues the fine-tuning.
-        inputs: Model, data and task, by their content.
+        settings: Settings as plain data, the same in every call that continues the fine-tuning.
+        inputs: Model, data and task, identified by their content.
     """
 
     settings: Mapping[str, Any]
@@ -44,10 +44,10 @@ class FinetuneSetup:
 
 
 def check_output_folder(out: Path, start: FinetuneSetup) -> None:
-    """Checks that a folder is free, or holds a fine-tuning that was started in the same way.
+    """Checks that a folder is free, or holds a fine-tuning with the same settings and inputs.
 
     Raises:
-        UserError: Neither.
+        UserError: Neither holds.
     """
     if not begun(out, FINETUNING):
         return
@@ -68,7 +68,7 @@ def check_output_folder(out: Path, start: FinetuneSetup) -> None:
         for name, value in settings.items()
         if name in start.settings.keys() - _FREE and value != start.settings[name]
     ]
-    for what, digest in digests.items():  # of a folder of before there was run.json
+    for what, digest in digests.items():  # of folders from before there was run.json
         now = start.inputs.get(what)
         if digest is not None and (now is None or digest != contents(Path(now.name), _READ_BEFORE)):
             other.append(f"another {what}" if what != "data" else "other data")
@@ -79,10 +79,10 @@ def check_output_folder(out: Path, start: FinetuneSetup) -> None:
 
 @contextmanager
 def open_folder(out: Path, start: FinetuneSetup, say: Callable[[str], None]) -> Iterator[None]:
-    """Opens the folder for one writer, and records what was started and with which code.
+    """Opens the folder for one writer, and records settings, inputs and the version of the code.
 
     Raises:
-        UserError: The folder cannot be used; it is as it was then.
+        UserError: The folder cannot be used; it is not changed.
     """
     check_output_folder(out, start)
     settings = dict(start.settings)
@@ -96,7 +96,7 @@ def open_folder(out: Path, start: FinetuneSetup, say: Callable[[str], None]) -> 
 
 
 def _as_recorded(out: Path, start: FinetuneSetup) -> Mapping[str, Input]:
-    """The inputs, the model by the digest that the folder has of it: earlier ones covered all its records."""
+    """The inputs, with the recorded digest of the model if it is of an earlier, wider kind."""
     record = read_record(out) if kind_of(out) is FINETUNING else None
     before = None if record is None else record.inputs.get("model")
     model = start.inputs.get("model")
@@ -106,7 +106,7 @@ def _as_recorded(out: Path, start: FinetuneSetup) -> Mapping[str, Input]:
 
 
 def contents(source: Path, endings: set[str] = _READ) -> str | None:
-    """A digest of the files of a model, of data or of a task; None for what is not on this disk."""
+    """A digest of the files of a model, data or task; None if it is not on this disk."""
     if not source.exists():
         return None
     files = sorted(source.iterdir()) if source.is_dir() else [source]

@@ -1,4 +1,4 @@
-"""The trainings of a task: learning rates, poolings and seeds, each trained once and kept."""
+"""The trainings of a task, over learning rates, poolings and seeds, each done once and kept."""
 
 import json
 import math
@@ -26,15 +26,15 @@ from autobert_zero.progress import Bars
 
 
 class Sweep:
-    """The trainings of a task: each is made once, and the weights that are to be kept are.
+    """The trainings of a task: each is done once, and weights are kept as the settings ask.
 
     Args:
         model: The pre-trained model.
         problem: The task.
-        settings: How to train, and what to keep.
-        usual: The pooling of trainings whose names do not mention one.
-        out: The folder of all.
-        progress: Shown each result.
+        settings: How to train, and which weights to keep.
+        usual: The default pooling, which names of trainings do not mention.
+        out: Folder of all trainings.
+        progress: Shows each result.
     """
 
     def __init__(
@@ -51,13 +51,13 @@ class Sweep:
         self._best: FinetuneResult | None = None
 
     def merit(self, done: FinetuneResult) -> float:
-        """The metric that chooses; minus infinity where the training diverged."""
+        """The metric that chooses; minus infinity if the training diverged."""
         if done.diverged:
             return -math.inf
         return done.metrics[self._problem.validation[0]][self._problem.metrics[0]]
 
     def run(self, seed: int, rate: float, pooling: str | None) -> FinetuneResult:
-        """The result of a training: read, or trained now. The best weights so far are kept."""
+        """Reads the result of a training, or trains now. The best weights so far are kept."""
         path = self._path(seed, rate, pooling)
         file = path.with_name(f"{path.name}.json")
         done = (
@@ -74,13 +74,13 @@ class Sweep:
         return done
 
     def keep_best(self, runs: Sequence[FinetuneResult]) -> tuple[list[FinetuneResult], FinetuneResult]:
-        """Puts the weights of the best run into the folder of all, or removes those that are there.
+        """Moves the weights of the best run to the common folder, or removes those that are there.
 
         Args:
-            runs: Of all seeds.
+            runs: Runs of all seeds.
 
         Returns:
-            The runs, one of them as it was trained again if its weights were missing, and the best of them.
+            The runs, some of them trained again if weights were missing, and the best of them.
         """
         runs = list(runs)
         best = max(runs, key=self.merit)
@@ -113,7 +113,7 @@ class Sweep:
         return repeated
 
     def _train(self, seed: int, rate: float, pooling: str | None, again: bool = False) -> FinetuneResult:
-        """Trains; writes the weights if they are wanted, then the result."""
+        """Trains; writes the weights if they are to be kept, then the result."""
         path = self._path(seed, rate, pooling)
         keep = self._settings.keep
 
@@ -160,10 +160,10 @@ class Sweep:
 
 
 def poolings_of(model: Pretrained, problem: Problem, settings: FinetuneConfig) -> tuple[str | None, ...]:
-    """The poolings to try, the usual one first; one where the task's model does not pool.
+    """The poolings to try, the default first; a single None if the task's model does not pool.
 
     Raises:
-        UserError: One is chosen, but the task's model does not pool.
+        UserError: A pooling is chosen, but the task's model does not pool.
     """
     if not problem.pooled:
         if settings.pooling not in (None, "auto"):

@@ -26,16 +26,16 @@ class FinetuneResult:
     """The result of a fine-tuning.
 
     Attributes:
-        seed: Of the new head, the order of the data and dropout.
+        seed: Seed of the new head, the order of the data and dropout.
         rate: Peak learning rate.
-        metrics: By validation split, then by metric, of the weights best by the first split's first metric.
-        predictions: By test split, plain data.
-        seconds: Time of training with its evaluations.
-        weights: Digest of its weights, see `saved_weights`; None where they were not written.
-        pooling: What the classifier is given, where it was chosen; None: as the model says.
-        constant: By split, the class or value that is predicted for all of its examples, where there is one.
-        diverged: What was not finite, in words, where the training diverged: then there are no metrics, no
-            predictions and no weights.
+        metrics: Metrics of the weights that are best by the first split's first metric, by validation split,
+            then by metric.
+        predictions: Predictions by test split, as plain data.
+        seconds: Time of training, with its evaluations.
+        weights: Digest of its weights, see `saved_weights`; None if they were not written.
+        pooling: The chosen pooling of the classifier; None for that of the model.
+        constant: For each split with constant predictions, the class or value.
+        diverged: Why the training diverged, if it did; then there are no metrics, predictions or weights.
     """
 
     seed: int
@@ -50,10 +50,10 @@ class FinetuneResult:
 
 
 OnStep = Callable[[int, int, float], None]
-"""Called with steps done, steps in all, and the loss."""
+"""Called with the steps done, the number of all steps, and the loss."""
 
 Keep = Callable[[FinetuneResult, PreTrainedModel], FinetuneResult]
-"""Called with a training's result and the model with its best weights; returns what is recorded of it."""
+"""Called with a training's result and the model with its best weights; returns the result to record."""
 
 
 def finetune_once(
@@ -71,15 +71,15 @@ def finetune_once(
     Args:
         model: The pre-trained model.
         problem: The task to train on.
-        settings: The settings of the training.
-        seed: Of head, order and dropout.
+        settings: Settings of the training.
+        seed: Seed of head, order and dropout.
         rate: Peak learning rate.
         debug: Folder for the state of a training that diverges.
         on_step: Called with the progress.
         keep: May write the weights.
 
     Returns:
-        The result; also of a training that diverges, whose weights before that step are in `debug`.
+        The result; if the training diverges, its weights before that step are in `debug`.
     """
     start = time.perf_counter()
     set_seed(seed)
@@ -101,7 +101,7 @@ def tune(
     rate: float,
     on_step: OnStep = lambda done, total, loss: None,
 ) -> FinetuneResult:
-    """As `finetune_once`, of a model in memory, which ends with its best weights.
+    """Like `finetune_once`, for a loaded model, which ends with its best weights.
 
     Raises:
         Diverged: The loss or the gradient is not finite; the weights are those before that step.

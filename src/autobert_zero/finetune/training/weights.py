@@ -1,4 +1,4 @@
-"""The weights of fine-tunings: folders of `save_pretrained`, the best one in the folder of all."""
+"""The weights of fine-tunings: folders of `save_pretrained`, with the best in the common folder."""
 
 import copy
 import shutil
@@ -16,20 +16,20 @@ _WEIGHTS = "*.safetensors"
 
 
 def saved_weights(folder: Path) -> str | None:
-    """A digest of the weights in a folder; None where there is no model."""
+    """A digest of the weights in a folder; None without a model."""
     return weights_digest(folder) if (folder / "config.json").is_file() else None
 
 
 def write_weights(
     folder: Path, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, length: int
 ) -> str:
-    """Writes a fine-tuned model with its tokenizer, whole or not at all.
+    """Writes a fine-tuned model with its tokenizer, completely or not at all.
 
     Args:
         folder: Folder to write to.
         model: The model with its head.
         tokenizer: The tokenizer that it was trained with.
-        length: Maximum number of tokens in a sequence, which the tokenizer is to know.
+        length: Maximum number of tokens in a sequence, stored in the tokenizer.
 
     Returns:
         The digest of the weights.
@@ -52,12 +52,12 @@ def write_weights(
 
 
 def install_weights(folder: Path, out: Path, move: bool) -> None:
-    """Puts a written model into the folder of all trainings, its weights last.
+    """Copies or moves a model to the common folder, weights last.
 
     Args:
-        folder: Of `write_weights`.
-        out: The folder of all.
-        move: Whether `folder` is given up; it is copied otherwise.
+        folder: Folder that `write_weights` wrote.
+        out: The common folder.
+        move: Whether to move instead of copying.
 
     Raises:
         UserError: The disk is full.
@@ -80,7 +80,7 @@ def install_weights(folder: Path, out: Path, move: bool) -> None:
 
 
 def remove_weights(out: Path) -> None:
-    """Removes the models that earlier calls have left in the folder of all trainings, and their card."""
+    """Removes the models of earlier calls from the common folder, and their card."""
     for path in [*model_files(out), out / MODEL_CARD]:
         path.unlink(missing_ok=True)
     remove_trained(out)
@@ -93,7 +93,7 @@ def remove_trained(out: Path) -> None:
 
 
 def _with_length(tokenizer: PreTrainedTokenizerBase, length: int) -> PreTrainedTokenizerBase:
-    """A copy that cuts at `length` by itself, without the cutting and padding of its last call."""
+    """A copy that truncates at `length` by default, without truncation and padding of its last call."""
     own = copy.deepcopy(tokenizer)
     own.model_max_length = length
     own.init_kwargs["model_input_names"] = own.model_input_names

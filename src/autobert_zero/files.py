@@ -82,7 +82,7 @@ def folder_written_whole(path: Path) -> Iterator[Path]:
         partial.mkdir()
         yield partial
         follow_umask(partial)
-        for file in partial.iterdir():
+        for file in filter(Path.is_file, partial.rglob("*")):
             with file.open("rb") as stream:
                 os.fsync(stream.fileno())
         _flush_folder(partial)

@@ -26,11 +26,7 @@ class AttentionScores:
 
 
 class Fusion:
-    """Decides what is fused in an expression, and with it the order of its products.
-
-    Args:
-        chains: The products of the expression.
-    """
+    """Decides what is fused in an expression, and with it the order of its products."""
 
     def __init__(self, chains: Chains) -> None:
         self._chains = chains

@@ -1,8 +1,7 @@
 """The folder of an exported model."""
 
-import secrets
-import shutil
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 
 from autobert_zero.errors import UserError
@@ -10,7 +9,7 @@ from autobert_zero.export.card import model_card
 from autobert_zero.export.programs import Program, require_onnx, write_programs
 from autobert_zero.export.sentences import check_sentence_embeddings, write_sentence_embeddings
 from autobert_zero.export.sources import Source, open_source
-from autobert_zero.files import follow_umask
+from autobert_zero.files import folder_written_whole
 from autobert_zero.hf.code import AUTO_MAP, CODE
 from autobert_zero.minimal_pairs.results import write_results
 from autobert_zero.report.draw import write as write_picture
@@ -56,12 +55,11 @@ def export(
     opened = open_source(source)
     if sentence_embeddings is not None:
         check_sentence_embeddings(opened, sentence_embeddings)
-    try:
-        partial = out.parent / f".{out.name}-{secrets.token_hex(8)}"
-        partial.mkdir(parents=True)
-    except OSError as error:
-        raise UserError(f"{out} cannot be made: {error.strerror}; choose another folder") from None
-    try:
+    with ExitStack() as stack:
+        try:
+            partial = stack.enter_context(folder_written_whole(out))
+        except OSError as error:
+            raise UserError(f"{out} cannot be made: {error.strerror}; choose another folder") from None
         watch("weights and code")
         _write_model(opened, partial)
         (partial / "backbone.txt").write_text(f"{opened.model.config.parse_backbone()}\n", encoding="utf-8")
@@ -74,12 +72,8 @@ def export(
         if opened.minimal_pairs is not None:
             results = {**opened.minimal_pairs, "weights": weights_digest(partial)}
             write_results(partial / MINIMAL_PAIRS, results)
-        follow_umask(partial)
         if out.exists():
-            out.rmdir()
-        partial.replace(out)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+            out.rmdir()  # which fails if it was filled meanwhile
     return written
 
 

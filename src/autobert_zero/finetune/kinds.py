@@ -117,15 +117,15 @@ def _find(name: str) -> tuple[Kind, AnyTask]:
     for kind in KINDS.values():
         if name in kind.tasks:
             return kind, kind.tasks[name]
-    known = {_simplified(each): each for kind in KINDS.values() for each in kind.tasks}
-    close = get_close_matches(_simplified(name), known, 1)
+    known = {_letters_only(each): each for kind in KINDS.values() for each in kind.tasks}
+    close = get_close_matches(_letters_only(name), known, 1)
     hint = f"; did you mean {known[close[0]]}?" if close else ""
     raise UserError(
         f"unknown task {name!r}; there are {', '.join(known.values())}, or a YAML file of your own{hint}"
     )
 
 
-def _simplified(name: str) -> str:
+def _letters_only(name: str) -> str:
     """A name without capitals and punctuation: SST-2 becomes sst2."""
     return re.sub(r"[\W_]", "", name).lower()
 

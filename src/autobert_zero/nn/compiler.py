@@ -21,11 +21,7 @@ _LONG = 1024
 
 
 class Compiled:
-    """A graph as a fast function of its inputs; equal to the `Interpreter` up to rounding.
-
-    Args:
-        graph: The attention graph.
-    """
+    """A graph as a fast function of its inputs; equal to the `Interpreter` up to rounding."""
 
     def __init__(self, graph: Graph) -> None:
         self.plan = make_plan(graph)

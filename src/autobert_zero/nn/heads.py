@@ -52,10 +52,6 @@ class MaskedLM(nn.Module):
     """An encoder with BERT's masked-language-model head, which computes the masked positions only.
 
     The decoder shares the token embedding's weight.
-
-    Args:
-        backbone: The token-mixing layers.
-        config: The sizes.
     """
 
     def __init__(self, backbone: Backbone, config: EncoderConfig) -> None:
@@ -97,12 +93,7 @@ class MaskedLM(nn.Module):
 
 
 class PreTraining(MaskedLM):
-    """A masked language model that also predicts whether the second segment follows the first (BERT).
-
-    Args:
-        backbone: The token-mixing layers.
-        config: The sizes.
-    """
+    """A masked language model that also predicts whether the second segment follows the first (BERT)."""
 
     def __init__(self, backbone: Backbone, config: EncoderConfig) -> None:
         super().__init__(backbone, config)

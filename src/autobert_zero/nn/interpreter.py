@@ -9,11 +9,7 @@ from autobert_zero.space import Graph
 
 
 class Interpreter:
-    """A graph as a function of its inputs; shared nodes are computed once.
-
-    Args:
-        graph: The attention graph.
-    """
+    """A graph as a function of its inputs; shared nodes are computed once."""
 
     def __init__(self, graph: Graph) -> None:
         self.inputs = graph.inputs
@@ -26,15 +22,7 @@ class Interpreter:
         self._output = graph.code
 
     def __call__(self, inputs: Mapping[str, Tensor], context: Context) -> Tensor:
-        """Computes the graph.
-
-        Args:
-            inputs: For each input of the graph a tensor (B, H, n, d_h).
-            context: Head dimension and mask.
-
-        Returns:
-            The output, (B, H, n, d_h). Rows of padded tokens hold unspecified finite values.
-        """
+        """Computes the graph; see `Compiled`."""
         return self.values(inputs, context)[self._output]
 
     def values(self, inputs: Mapping[str, Tensor], context: Context) -> dict[str, Tensor]:

@@ -18,11 +18,7 @@ _TASK = Squad("answers", "", {}, unanswerable=False)
 
 
 class AnswerHead(Head):
-    """The best span of each text, with its probability and that of no answer.
-
-    Args:
-        model: One for question answering.
-    """
+    """The best span of each text, with its probability and that of no answer."""
 
     auto = AutoModelForQuestionAnswering
     wanted = Wanted(counts=(2,), defaults=(("question", "context"),), shown=1)

@@ -25,11 +25,7 @@ def encode(model: Pretrained, rows: Sequence[Row], length: int | None) -> tuple[
 
 
 class LabelHead(Head):
-    """Classes with softmax probabilities, or, for several labels at once, with sigmoid ones.
-
-    Args:
-        model: A classifier.
-    """
+    """Classes with softmax probabilities, or, for several labels at once, with sigmoid ones."""
 
     auto = AutoModelForSequenceClassification
 
@@ -72,11 +68,7 @@ class LabelHead(Head):
 
 
 class ScoreHead(Head):
-    """The value, or the values, of a regression.
-
-    Args:
-        model: A regression.
-    """
+    """The value, or the values, of a regression."""
 
     auto = AutoModelForSequenceClassification
 

@@ -28,9 +28,6 @@ class TagHead(Head):
 
     A text is split into words at spaces and punctuation; a list of words is taken as it is. Long texts are
     read in windows, as in fine-tuning.
-
-    Args:
-        model: A token classifier.
     """
 
     auto = AutoModelForTokenClassification

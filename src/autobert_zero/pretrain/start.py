@@ -44,11 +44,7 @@ def open_start(source: str) -> "SearchStart | ModelStart":
 
 
 class SearchStart:
-    """The shared weights of a search, which hold weights for every backbone.
-
-    Args:
-        run: The folder of the search.
-    """
+    """The shared weights of a search, which hold weights for every backbone."""
 
     backbone = None
     """The backbone of the weights: they serve any."""
@@ -106,11 +102,7 @@ class SearchStart:
 
 
 class ModelStart:
-    """A pre-trained model, from which equal layers inherit everything and others what fits.
-
-    Args:
-        encoder: The model.
-    """
+    """A pre-trained model, from which equal layers inherit everything and others what fits."""
 
     def __init__(self, encoder: PretrainedEncoder) -> None:
         self.encoder = encoder

@@ -12,16 +12,12 @@ from autobert_zero.data.batches import TrainingBatches, batches_of, evaluation_b
 from autobert_zero.data.corpus import Corpus
 from autobert_zero.data.masking import MaskedBatch, Masking, Vocabulary
 from autobert_zero.data.packing import check_unknown, unknown_share
-from autobert_zero.data.prepare import prepare_text
+from autobert_zero.data.prepare import Progress, prepare_text
 from autobert_zero.data.splits import spread
 from autobert_zero.data.streaming import StreamingBatches, first_block, held_out
 from autobert_zero.data.tokenizer import choose_tokenizer
 from autobert_zero.pretrain.config import PhaseConfig, PretrainConfig
 from autobert_zero.run_folder import Input
-
-Watch = Callable[[str, int, int], None]
-"""Called with the name of the work, the amount done and the total."""
-
 
 Batches = TrainingBatches | StreamingBatches
 """A source of training batches."""
@@ -63,7 +59,7 @@ class PretrainingText:
 
 def open_text(
     config: PretrainConfig,
-    watch: Watch,
+    watch: Progress,
     tokenizer: Tokenizer | None = None,
     check: Callable[[Mapping[str, Input]], None] = lambda inputs: None,
 ) -> PretrainingText:
@@ -84,7 +80,7 @@ def open_text(
 
 
 def _prepared_text(
-    config: PretrainConfig, watch: Watch, tokenizer: Tokenizer | None, check: Callable[[Corpus], None]
+    config: PretrainConfig, watch: Progress, tokenizer: Tokenizer | None, check: Callable[[Corpus], None]
 ) -> PretrainingText:
     text = config.text
     sizes = [(phase.length, phase.batch_size) for phase in config.phases]
@@ -110,7 +106,7 @@ def _prepared_text(
 
 
 def _streamed(
-    config: PretrainConfig, watch: Watch, tokenizer: Tokenizer | None, check: Callable[[Corpus], None]
+    config: PretrainConfig, watch: Progress, tokenizer: Tokenizer | None, check: Callable[[Corpus], None]
 ) -> PretrainingText:
     text = config.text
     begin = first_block(text)

@@ -62,11 +62,7 @@ class Graphs(Protocol):
 
 
 class CudaGraphs:
-    """Records with CUDA graphs.
-
-    Args:
-        device: A CUDA card.
-    """
+    """Records with CUDA graphs."""
 
     def __init__(self, device: torch.device) -> None:
         self._stream = torch.cuda.Stream(device)

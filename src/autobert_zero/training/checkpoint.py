@@ -6,7 +6,6 @@ processes: tensors that Accelerate sharded are gathered.
 """
 
 import json
-import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -26,14 +25,13 @@ from torch.distributed.checkpoint.state_dict import (
 )
 
 from autobert_zero.errors import UserError, first_line
-from autobert_zero.files import follow_umask, remove_partial
+from autobert_zero.files import folder_written_whole, remove_partial
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
 _KEPT = 2
 _MODEL, _OPTIMIZER, _ABOUT = "model.safetensors", "optimizer.safetensors", "checkpoint.json"
-_PARTIAL = ".partial"
 _SEPARATOR = "/"
 _FULL = StateDictOptions(full_state_dict=True, cpu_offload=True)
 _EVERYWHERE = StateDictOptions(full_state_dict=True)
@@ -97,23 +95,12 @@ def save_checkpoint(
             f"the checkpoint of step {step} would hold no weights: this process was given none of the model, "
             "which is divided over processes that it does not know; see docs/pretraining.md"
         )
-    folder.mkdir(parents=True, exist_ok=True)
-    place = folder / f"{step:08}"
-    partial = place.with_name(place.name + _PARTIAL)
-    shutil.rmtree(partial, ignore_errors=True)
     try:
-        partial.mkdir()
-        save_file(weights, partial / _MODEL)
-        save_file(moments, partial / _OPTIMIZER)
-        (partial / _ABOUT).write_text(json.dumps({"step": step, **about}), encoding="utf-8")
-        follow_umask(partial)
-        for file in partial.iterdir():
-            with file.open("rb") as stream:
-                os.fsync(stream.fileno())
-        shutil.rmtree(place, ignore_errors=True)
-        partial.rename(place)
+        with folder_written_whole(folder / f"{step:08}") as partial:
+            save_file(weights, partial / _MODEL)
+            save_file(moments, partial / _OPTIMIZER)
+            (partial / _ABOUT).write_text(json.dumps({"step": step, **about}), encoding="utf-8")
     except (OSError, SafetensorError) as error:
-        shutil.rmtree(partial, ignore_errors=True)
         whole = checkpoints(folder)
         left = f"the one of step {int(whole[0].name)} is whole" if whole else "there is none before it"
         raise CheckpointError(

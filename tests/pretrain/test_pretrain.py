@@ -317,7 +317,7 @@ def test_the_backbone_of_a_run_brings_what_it_was_found_with(
         ("distil: {teacher: no/model}", (), "name a backbone with --backbone"),
         ("backbone: [conv 3]", ("--layers", 3), "--layers is for a stack of --backbone"),
         ("backbone: [conv 4]", (), "config: backbone: line 1: a convolution has a kernel"),
-        ("backbone: conv 3", (), "config: backbone: input should be a valid tuple"),
+        ("backbone: conv 3", (), "config: backbone: input should be a valid list"),
         ("start: 3", (), "config: start: input should be a valid string"),
     ],
 )

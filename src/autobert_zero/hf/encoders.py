@@ -44,7 +44,7 @@ class PretrainedEncoder:
         """
         kind = read_config(self.source).model_type
         try:
-            model = _KINDS[kind].load(self.source, self.has_head)
+            model = _KINDS[kind].build(self.source, self.has_head)
         except (OSError, ValueError, KeyError, RuntimeError) as error:
             raise UserError(f"the weights of {self.source} cannot be read: {first_line(error)}") from None
         prefix = "" if self.has_head else "encoder."
@@ -57,29 +57,28 @@ class _Kind:
 
     Attributes:
         convert: From its config to ours.
-        load: Loads it as ours, with its masked-language-model head or without.
-        copy: Makes ours of a model in memory.
+        build: Makes ours from a model in memory, or from a source with or without a head for masked tokens.
     """
 
     convert: Callable[[Any], AutoBertZeroConfig]
-    load: Callable[[str, bool], PreTrainedModel]
-    copy: Callable[[Any], PreTrainedModel]
+    build: Callable[[Any, bool], PreTrainedModel]
 
 
-def _ours(source: str, head: bool) -> PreTrainedModel:
-    kind: Any = AutoBertZeroForMaskedLM if head else AutoBertZeroModel
-    model: PreTrainedModel = kind.from_pretrained(source)
+def _class_with(head: bool) -> Any:
+    """Our class with or without a head for masked tokens."""
+    return AutoBertZeroForMaskedLM if head else AutoBertZeroModel
+
+
+def _ours(source: Any, head: bool) -> PreTrainedModel:
+    given = isinstance(source, PreTrainedModel)
+    model: PreTrainedModel = source if given else _class_with(head).from_pretrained(source)
     return model
 
 
 _KINDS = {
-    AutoBertZeroConfig.model_type: _Kind(lambda config: config, _ours, lambda model: model),
-    "bert": _Kind(
-        bert_config,
-        lambda source, head: from_bert(source, AutoBertZeroForMaskedLM if head else AutoBertZeroModel),
-        from_bert,
-    ),
-    "modernbert": _Kind(modernbert_config, lambda source, head: from_modernbert(source), from_modernbert),
+    AutoBertZeroConfig.model_type: _Kind(lambda config: config, _ours),
+    "bert": _Kind(bert_config, lambda source, head: from_bert(source, _class_with(head))),
+    "modernbert": _Kind(modernbert_config, lambda source, head: from_modernbert(source)),
 }
 """By the `model_type` of `transformers`."""
 
@@ -130,7 +129,7 @@ def as_ours(model: PreTrainedModel) -> AutoBertZeroModel | None:
     if kind is None:
         return None
     try:
-        ours = kind.copy(model)
+        ours = kind.build(model, False)
     except UserError:
         return None
     return ours if isinstance(ours, AutoBertZeroModel) else None

@@ -1,6 +1,5 @@
 """A distillation of a search from a model: a pre-training in a folder of its own, done once."""
 
-import json
 import shutil
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -19,10 +18,11 @@ from autobert_zero.pretrain.config import (
     TextConfig,
 )
 from autobert_zero.pretrain.folder import read_summary
+from autobert_zero.pretrain.log import read_log
 from autobert_zero.pretrain.model import save_model
 from autobert_zero.pretrain.run import run_pretraining
 from autobert_zero.progress import Reporter
-from autobert_zero.run_folder.names import CHECKPOINTS, FINALS, METRICS, STUDENTS
+from autobert_zero.run_folder.names import CHECKPOINTS, FINALS, STUDENTS
 from autobert_zero.search.board import Board
 from autobert_zero.search.comparison import Training
 from autobert_zero.search_runs.prepare import Setting
@@ -119,8 +119,7 @@ class StudentTrainer:
         near = "" if result.cosine is None else f", cosine to the teacher {result.cosine:.4f}"
         self.progress.say(f"{name}: held-out distillation loss {result.val_loss:.4f}{near}")
         if self.board is not None:
-            rows = map(json.loads, (folder / METRICS).read_text(encoding="utf-8").splitlines())
-            curve = [(row["step"], row["loss"]) for row in rows if "loss" in row]
+            curve = [(row["step"], row["loss"]) for row in read_log(folder) if "loss" in row]
             self.board.write_final(name, curve, result.val_loss)
         return result
 

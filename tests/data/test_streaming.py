@@ -254,7 +254,7 @@ class Flaky:
 
 def on_the_hub(monkeypatch: pytest.MonkeyPatch, flaky: Flaky) -> list[float]:
     waited: list[float] = []
-    monkeypatch.setattr(hub, "_SAMPLE", 3)
+    monkeypatch.setattr(hub, "SAMPLE", 3)
     monkeypatch.setattr(hub, "check_hub", lambda *arguments: None)
     monkeypatch.setattr(datasets, "load_dataset", flaky.load)
     monkeypatch.setattr("autobert_zero.data.hub.time.sleep", waited.append)

@@ -26,6 +26,8 @@ _DWARFED = 10
 _LONGEST = 3
 """A column with an unknown name is chosen if it is longer than all others by this factor."""
 _KINDS = {str: "string", bool: "bool", int: "int64", float: "float64", list: "list", dict: "struct"}
+SAMPLE = 200
+"""Number of records from which the column of text is guessed."""
 REMEDY = "choose one with --text-column"
 
 

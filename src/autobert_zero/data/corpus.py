@@ -8,7 +8,7 @@ from typing import Any
 
 from autobert_zero.data.documents import Account, empty, name_of, open_parts
 from autobert_zero.data.lines import CorpusError as CorpusError
-from autobert_zero.data.lines import Damage, Documents
+from autobert_zero.data.lines import Damage, DocumentReader
 from autobert_zero.shared_config import CorpusConfig
 
 _CHARACTERS = 4_000_000
@@ -78,7 +78,7 @@ def open_corpus(source: str | CorpusConfig) -> Corpus:
 class _Paragraphs(Sequence[str]):
     """The documents of a corpus, read again each time; `read_all` sets the length."""
 
-    def __init__(self, parts: Sequence[Documents]) -> None:
+    def __init__(self, parts: Sequence[DocumentReader]) -> None:
         self._parts = parts
         self._identity = ""
         self._length = 0

@@ -8,30 +8,18 @@ from itertools import islice
 from pathlib import Path
 from typing import Literal
 
-from autobert_zero.data.columns import text_column, text_of
+from autobert_zero.data.columns import SAMPLE, text_column, text_of
 from autobert_zero.data.folder import NAMED, PROSE, ending, is_run, is_text, text_files
 from autobert_zero.data.hub import hub_documents
 from autobert_zero.data.lines import CorpusError as CorpusError
-from autobert_zero.data.lines import Damage, Documents, Line, read_lines
-from autobert_zero.data.records import Reader, csv_file, json_file, json_lines, parquet_file, tsv_file
+from autobert_zero.data.lines import Damage, DocumentReader, Line, read_lines
+from autobert_zero.data.records import READERS
 from autobert_zero.errors import UserError, counted
 from autobert_zero.shared_config import CorpusConfig
 from autobert_zero.sources import EMBEDDED, find_local
 
-READERS: dict[str, Reader] = {
-    ".jsonl": json_lines,
-    ".ndjson": json_lines,
-    ".json": json_file,
-    ".csv": csv_file,
-    ".tsv": tsv_file,
-    ".parquet": parquet_file,
-}
-"""Readers of files of records, by their endings."""
-
 _NAME_ONE = "name a file, a folder, or a dataset on the Hub"
 
-_SAMPLE = 200
-"""Records of a file that the column of text is guessed from."""
 
 Document = Literal["line", "paragraph", "file"]
 
@@ -90,7 +78,7 @@ class Parts:
         skipped: Number of files that were skipped, by reason.
     """
 
-    parts: list[Documents] = field(default_factory=list)
+    parts: list[DocumentReader] = field(default_factory=list)
     columns: list[str] = field(default_factory=list)
     files: list[Path] = field(default_factory=list)
     skipped: Counter[str] = field(default_factory=Counter)
@@ -175,7 +163,7 @@ def _read_file(
         return
     reader, place = READERS[kind], f"corpus {str(path)!r}"
     records = (each for each in reader(path, None) if not isinstance(each, Damage))
-    sample = list(islice(records, _SAMPLE))
+    sample = list(islice(records, SAMPLE))
     # A chosen column may begin further on.
     if sample and chosen is not None and not any(isinstance(each.get(chosen), str) for each in sample):
         sample += islice((each for each in records if isinstance(each.get(chosen), str)), 1)

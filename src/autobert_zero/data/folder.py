@@ -7,12 +7,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from autobert_zero.data.lines import CorpusError, is_compressed
+from autobert_zero.data.records import READERS
 from autobert_zero.run_folder.names import FINETUNING, ONLY_OF_RUNS, PRETRAINING, WEIGHTS
 
 PROSE = (".txt", ".md", ".log")
 """Endings of files of lines of text."""
-RECORDS = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet")
-"""Endings of files of records."""
 _FIRST = (".txt", ".jsonl", ".ndjson", ".parquet")
 """Endings that are read from a folder; the others are read only if it has none of these."""
 NAMED = (".txt", ".txt.gz", ".jsonl", ".jsonl.gz", ".parquet", ".csv", ".tsv", ".json", ".md", ".log")
@@ -47,7 +46,7 @@ def ending(path: Path) -> str:
 def is_text(path: Path) -> bool:
     """Whether a file can be read as text, by its name."""
     kind = ending(path)
-    return kind in (*PROSE, *RECORDS) and not (kind == ".parquet" and is_compressed(path))
+    return kind in (*PROSE, *READERS) and not (kind == ".parquet" and is_compressed(path))
 
 
 def text_files(folder: Path) -> Files:

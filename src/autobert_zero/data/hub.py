@@ -6,12 +6,11 @@ from functools import partial
 from itertools import islice
 from typing import Any
 
-from autobert_zero.data.columns import text_column, text_of
-from autobert_zero.data.lines import CorpusError, Damage, Documents
+from autobert_zero.data.columns import SAMPLE, text_column, text_of
+from autobert_zero.data.lines import CorpusError, Damage, DocumentReader
 from autobert_zero.errors import first_line
 from autobert_zero.sources import check_hub
 
-_SAMPLE = 200
 _ROWS = 1000
 _WAITS = (1, 2, 4, 8, 16, 30, 60, 60)
 """Seconds to wait before each new attempt to connect."""
@@ -19,7 +18,7 @@ _DAMAGED = (ValueError, TypeError, LookupError)
 """Exceptions for data that violate their format; connections raise others."""
 
 
-def hub_documents(name: str, chosen: str | None, taken: list[str], streaming: bool) -> Documents:
+def hub_documents(name: str, chosen: str | None, taken: list[str], streaming: bool) -> DocumentReader:
     """Opens a dataset.
 
     Args:
@@ -38,7 +37,7 @@ def hub_documents(name: str, chosen: str | None, taken: list[str], streaming: bo
     try:
         check_hub(dataset, "dataset", "dataset")
         loaded = datasets.load_dataset(dataset, configuration or None, split="train", streaming=streaming)
-        sample = list(islice(loaded, _SAMPLE))
+        sample = list(islice(loaded, SAMPLE))
     except Exception as error:  # of many kinds
         raise CorpusError(
             f"corpus {name!r} is no local file, and as a dataset on the Hub it cannot be loaded: "

@@ -38,7 +38,7 @@ class Damage:
         return self.message
 
 
-Documents = Callable[[], Iterator[str | Damage]]
+DocumentReader = Callable[[], Iterator[str | Damage]]
 """Reads the documents of a part of a corpus from its beginning."""
 
 

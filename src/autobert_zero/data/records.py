@@ -152,3 +152,14 @@ def parquet_file(path: Path, column: str | None) -> Iterator[Record | Damage]:
                     f"corpus {str(path)!r} cannot be read as parquet: row group {group + 1:,} of "
                     f"{file.num_row_groups:,}: {first_line(error)}"
                 )
+
+
+READERS: dict[str, Reader] = {
+    ".jsonl": json_lines,
+    ".ndjson": json_lines,
+    ".json": json_file,
+    ".csv": csv_file,
+    ".tsv": tsv_file,
+    ".parquet": parquet_file,
+}
+"""Readers of files of records, by their endings."""

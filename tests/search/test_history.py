@@ -1,7 +1,9 @@
 """The history: exact, in order, and an ordinary Optuna study."""
 
+import resource
 import shutil
 import sqlite3
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import optuna
@@ -11,6 +13,7 @@ from autobert_zero.search.config import SpaceConfig
 from autobert_zero.search.history import STUDY, History, read_trials
 from autobert_zero.search.optuna_trials import HistoryError
 from autobert_zero.search.ranking import ranked
+from autobert_zero.search.storage import StorageError
 from autobert_zero.search.trial import Outcome, Proposal, Status, Trial
 from autobert_zero.space import PAPER, Backbone
 
@@ -208,6 +211,34 @@ def test_a_database_that_lost_its_end_gets_a_clear_error(written: str, tmp_path:
     file.write_bytes(file.read_bytes()[:40_000])
     with pytest.raises(HistoryError, match="cannot be reached or read"):
         History(written)
+
+
+@pytest.fixture
+def no_room() -> Iterator[Callable[[int], None]]:
+    """Limits the size of the files that this process writes, as `ulimit -f` does."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    yield lambda size: resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@pytest.mark.parametrize("size", [20_000, 60_000])
+def test_a_study_that_cannot_be_made_is_named_with_the_remedy(
+    storage: str, no_room: Callable[[int], None], size: int
+) -> None:
+    no_room(size)
+    with pytest.raises(StorageError, match=r"study\.db cannot be written \(.*make room .*--resume"):
+        History(storage, identity={"seed": 1})
+
+
+def test_a_study_that_cannot_grow_is_named_with_the_remedy_and_keeps_what_it_has(
+    written: str, tmp_path: Path, no_room: Callable[[int], None]
+) -> None:
+    history = History(tmp_path / "study.db")
+    large = Outcome(Status.FAILED, reason="long " * 20_000)
+    no_room((tmp_path / "study.db").stat().st_size)
+    with pytest.raises(StorageError, match=r"study\.db cannot be written \(.*make room .*--resume"):
+        history.append(Trial(Proposal(4, ATTENTION), large))
+    assert read_trials(tmp_path / "study.db") == TRIALS
 
 
 def test_a_kill_within_a_transaction_leaves_the_trials_before(written: str, tmp_path: Path) -> None:

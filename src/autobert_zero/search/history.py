@@ -19,6 +19,7 @@ from autobert_zero.search.storage import (
     Storage,
     StorageError,
     cause_of,
+    check_room,
     open_storage,
     open_to_read,
     persistently,
@@ -59,6 +60,7 @@ class History:
         say: Called with a line for the user if the storage does not answer.
 
     Raises:
+        StorageError: There is no room for it.
         HistoryError: The study cannot be reached or read, or it belongs to a search with other settings.
     """
 
@@ -84,6 +86,7 @@ class History:
         except StorageError:
             raise
         except Exception as error:  # every storage has its own kinds
+            check_room(error, storage)
             raise HistoryError(
                 f"the study {shown(storage)} cannot be reached or read ({cause_of(error, storage)}); check "
                 "it, or start another run"
@@ -93,13 +96,14 @@ class History:
         if identity is None:
             return
         if own is None and not self._length:
-            self._study.set_user_attr(_IDENTITY, dict(identity))
+            kept = dict(identity)
+            persistently(lambda: self._study.set_user_attr(_IDENTITY, kept), storage, say)
         elif own is not None and (other := _other_settings(own, identity)):
             raise HistoryError(
                 f"the study {study!r} in {shown(storage)} is of a search with another {', '.join(other)}; "
                 "choose another name with --set study=NAME"
             )
-        self._name_values()
+        persistently(self._name_values, storage, say)
 
     def __len__(self) -> int:
         return self._length
@@ -109,7 +113,7 @@ class History:
 
         Raises:
             ValueError: It is not the next trial.
-            UserError: The storage no longer answers.
+            UserError: The storage no longer answers, or has no room.
         """
         if trial.proposal.number != self._length:
             raise ValueError(

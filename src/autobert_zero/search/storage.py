@@ -14,6 +14,7 @@ from sqlalchemy import inspect, make_url
 from sqlalchemy.exc import InterfaceError, OperationalError
 
 from autobert_zero.errors import UserError
+from autobert_zero.files import no_room
 from autobert_zero.urls import hide_password, hide_secrets
 
 Storage = str | Path
@@ -42,6 +43,20 @@ def cause_of(error: BaseException, storage: Storage) -> str:
     """The first line of a driver's error, without passwords."""
     line = (str(error).splitlines() or [""])[0].strip() or type(error).__name__
     return hide_secrets(line, storage) if isinstance(storage, str) else line
+
+
+def check_room(error: BaseException, storage: Storage) -> None:
+    """Says so where an error is about a storage that cannot grow.
+
+    Raises:
+        StorageError: A disk, a quota or the limit of a file's size is reached.
+    """
+    if no_room(error):
+        cause = cause_of(error.__cause__ or error, storage)
+        raise StorageError(
+            f"the study {shown(storage)} cannot be written ({cause}); what was recorded is whole: make room "
+            "(disk, quota, or ulimit -f), then continue with --resume"
+        ) from error
 
 
 def open_storage(storage: Storage) -> BaseStorage:
@@ -115,7 +130,7 @@ def persistently(work: Callable[[], T], storage: Storage, say: Callable[[str], N
         say: Called with a line for the user.
 
     Raises:
-        StorageError: The storage still does not answer.
+        StorageError: The storage still does not answer, or has no room.
     """
     end, pause, failed = time.monotonic() + _PATIENCE, 1.0, False
     while True:
@@ -123,6 +138,7 @@ def persistently(work: Callable[[], T], storage: Storage, say: Callable[[str], N
             result = work()
         except Exception as error:
             if not _temporary(error, storage):
+                check_room(error, storage)
                 raise
             cause = cause_of(error, storage)
             if time.monotonic() + pause > end:

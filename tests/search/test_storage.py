@@ -15,6 +15,7 @@ from sqlalchemy.exc import OperationalError
 from autobert_zero.errors import UserError
 from autobert_zero.search.history import History
 from autobert_zero.search.optuna_trials import HistoryError
+from autobert_zero.search.storage import StorageError
 from autobert_zero.search.trial import Outcome, Proposal, Status, Trial
 from autobert_zero.space import Backbone
 
@@ -143,22 +144,26 @@ def test_a_storage_that_does_not_come_back_ends_with_a_line(
 
 
 @pytest.mark.parametrize(
-    "error",
+    ("error", "raised"),
     [
-        OperationalError("insert", {}, Exception("database or disk is full")),
-        OperationalError("insert", {}, Exception("disk I/O error")),
-        ValueError("a bug"),
+        (OperationalError("insert", {}, Exception("database or disk is full")), StorageError),
+        (OperationalError("insert", {}, Exception("disk I/O error")), StorageError),
+        (ValueError("a bug"), ValueError),
     ],
 )
 def test_what_waiting_does_not_mend_is_not_waited_for(
-    tmp_path: Path, pauses: list[float], monkeypatch: pytest.MonkeyPatch, error: Exception
+    tmp_path: Path,
+    pauses: list[float],
+    monkeypatch: pytest.MonkeyPatch,
+    error: Exception,
+    raised: type[Exception],
 ) -> None:
     def add(trial: Any) -> None:
         raise error
 
     history = History(tmp_path / "study.db")
     monkeypatch.setattr(history._study, "add_trial", add)
-    with pytest.raises(type(error)):
+    with pytest.raises(raised):
         history.append(TRIAL)
     assert pauses == []
 

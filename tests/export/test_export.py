@@ -187,12 +187,31 @@ def test_a_saved_copy_of_an_exported_model_works_without_the_package(how: str, t
 
 @pytest.mark.parametrize("kernel", [5, pytest.param(65, marks=pytest.mark.slow)])
 def test_convolutions_of_long_sequences_are_exported(kernel: int, tmp_path: Path) -> None:
-    """Beyond the lengths at which the convolution changes its algorithm."""
-    config = hf_samples.config([f"conv {kernel}", hf_samples.STANDARD], max_position_embeddings=512)
+    """Beyond the lengths at which the convolution changes its algorithm; the model knows one segment."""
+    config = hf_samples.config(
+        [f"conv {kernel}", hf_samples.STANDARD], max_position_embeddings=512, type_vocab_size=1
+    )
     hf_samples.randomise(hf.AutoBertZeroForMaskedLM(config)).save_pretrained(tmp_path / "saved")
     written = export(tmp_path / "saved", tmp_path / "out")
     assert [program.file for program in written] == ["model.pt2", "model.onnx"]
     assert all((5, 512) in program.shapes for program in written)
+
+
+def test_an_empty_folder_is_filled_where_it_is(tmp_path: Path) -> None:
+    """It may be a mount, which cannot be replaced, or be reached through a link, which stays."""
+    saved(tmp_path / "saved", hf.AutoBertZeroModel)
+    empty, inside = tmp_path / "empty", tmp_path / "inside"
+    empty.mkdir(mode=0o700)
+    inside.symlink_to(empty)
+    number = empty.stat().st_ino
+    export(tmp_path / "saved", inside, ())
+    assert inside.is_symlink()
+    assert (empty.stat().st_ino, empty.stat().st_mode & 0o777) == (number, 0o700)
+    assert {"config.json", "model.safetensors"} <= {path.name for path in empty.iterdir()}
+    assert not [path.name for path in empty.iterdir() if path.name.startswith(".")]
+    (tmp_path / "link").symlink_to(tmp_path / "later")
+    export(tmp_path / "saved", tmp_path / "link", ())
+    assert (tmp_path / "later" / "config.json").is_file()
 
 
 @pytest.mark.slow

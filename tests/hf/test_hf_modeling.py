@@ -247,6 +247,9 @@ def test_masks_of_pairs_that_hide_padding_only(model: AutoBertZeroModel) -> None
         mask[:, :, None] * mask[:, None, :],
         (mask[:, :, None] * mask[:, None, :]).bool()[:, None],
         mask[:, None, None, :].expand(-1, 1, TOKENS, -1).float(),
+        mask[:, None],
+        mask[:, None, None, :].bool(),
+        mask[:, None, None, :].float(),
     ):
         got = model(**inputs | {"attention_mask": pairs}).last_hidden_state
         assert torch.equal(real(got), expected)
@@ -254,8 +257,16 @@ def test_masks_of_pairs_that_hide_padding_only(model: AutoBertZeroModel) -> None
     for pairs in (triangle, triangle[:, None]):
         with pytest.raises(UserError, match="a backbone knows padding only"):
             model(**inputs | {"attention_mask": pairs})
-    with pytest.raises(UserError, match=r"attention_mask is \(3, 12\) .* not \(3, 12, 12\)"):
-        model(**inputs | {"attention_mask": (triangle - 1) * 1e9})
+    for added in ((triangle - 1) * 1e9, torch.zeros(3, TOKENS, TOKENS), (1.0 - mask[:, None]) * -1e9):
+        with pytest.raises(UserError, match=r"attention_mask is \(3, 12\) .* not \(3, 1"):
+            model(**inputs | {"attention_mask": added})
+
+
+@torch.no_grad()
+def test_one_mask_for_all_sequences(model: AutoBertZeroModel) -> None:
+    inputs = batch() | {"attention_mask": torch.ones(1, TOKENS)}
+    expected = model(**inputs | {"attention_mask": None}).last_hidden_state
+    torch.testing.assert_close(model(**inputs).last_hidden_state, expected)
 
 
 @torch.no_grad()

@@ -17,6 +17,7 @@ from autobert_zero.run_folder.digests import weights_digest
 from autobert_zero.run_folder.names import MINIMAL_PAIRS, MODEL_CARD
 
 _PICTURE = "backbone.png"
+_PARTIAL = ".exported"
 
 FORMATS = ("torch", "onnx")
 """Programs that can be written along with the model."""
@@ -55,9 +56,12 @@ def export(
     opened = open_source(source)
     if sentence_embeddings is not None:
         check_sentence_embeddings(opened, sentence_embeddings)
+    out = out.resolve()
+    # An empty folder may be a mount, which can be neither removed nor replaced: it is filled.
+    whole = out / _PARTIAL if out.exists() else out
     with ExitStack() as stack:
         try:
-            partial = stack.enter_context(folder_written_whole(out))
+            partial = stack.enter_context(folder_written_whole(whole))
         except OSError as error:
             raise UserError(f"{out} cannot be made: {error.strerror}; choose another folder") from None
         watch("weights and code")
@@ -72,8 +76,12 @@ def export(
         if opened.minimal_pairs is not None:
             results = {**opened.minimal_pairs, "weights": weights_digest(partial)}
             write_results(partial / MINIMAL_PAIRS, results)
-        if out.exists():
-            out.rmdir()  # which fails if it was filled meanwhile
+        if out.exists() and list(out.iterdir()) != [partial]:
+            raise UserError(f"{out} was filled by another program; choose another folder")
+    if whole != out:
+        for path in whole.iterdir():
+            path.replace(out / path.name)
+        whole.rmdir()
     return written
 
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from autobert_zero.errors import UserError
 from autobert_zero.extras import require
-from autobert_zero.hf import AutoBertZeroForMultipleChoice, AutoBertZeroPreTrainedModel
+from autobert_zero.hf import AutoBertZeroConfig, AutoBertZeroForMultipleChoice, AutoBertZeroPreTrainedModel
 
 INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 TOLERANCE = 1e-4
@@ -79,11 +79,11 @@ def write_programs(
     bounds = {"tokens": limit}
     axes = {axis: torch.export.Dim(name, min=1, max=bounds.get(name)) for axis, name in enumerate(names)}
     shapes = ((1, 1), (1, longest), (2, min(longest, 7)), (3, longest // 2 + 1), (5, longest))
-    batches = [_batch(model.config.vocab_size, batch, tokens, choices) for batch, tokens in shapes]
+    batches = [_batch(model.config, batch, tokens, choices) for batch, tokens in shapes]
     with torch.no_grad():
         outputs = tuple(model(*batches[0], return_dict=True).keys())
         # Sizes of 0 and 1 would be taken for constants.
-        sample = tuple(_batch(model.config.vocab_size, 2, min(longest, 7), choices))
+        sample = tuple(_batch(model.config, 2, min(longest, 7), choices))
         program = torch.export.export(wrapped, sample, dynamic_shapes=dict.fromkeys(INPUTS, axes))
         for name in formats:
             watch(f"{name} program")
@@ -156,11 +156,11 @@ def _largest_difference(file: str, model: nn.Module, run: Run, batches: Sequence
     return worst
 
 
-def _batch(vocabulary: int, batch: int, tokens: int, choices: bool) -> list[Tensor]:
+def _batch(config: AutoBertZeroConfig, batch: int, tokens: int, choices: bool) -> list[Tensor]:
     """Random ids, a mask with padding in the last sequence, and segments."""
     shape = (batch, _CHOICES, tokens) if choices else (batch, tokens)
     random = torch.Generator().manual_seed(batch * 1000 + tokens)
-    ids = torch.randint(vocabulary, shape, generator=random)
+    ids = torch.randint(config.vocab_size, shape, generator=random)
     mask = torch.ones_like(ids)
     mask[-1, ..., tokens // 2 + 1 :] = 0
-    return [ids, mask, torch.randint(2, shape, generator=random)]
+    return [ids, mask, torch.randint(config.type_vocab_size, shape, generator=random)]

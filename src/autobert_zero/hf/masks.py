@@ -10,8 +10,8 @@ def padding_mask(attention_mask: Tensor, shape: torch.Size) -> Tensor:
     """Finds the real tokens.
 
     Args:
-        attention_mask: (B, n); or (B, n, n) or (B, 1, n, n), in which the row of each real token is the same:
-            which tokens it sees. Zeros hide.
+        attention_mask: (B, n) or (1, n), also as (B, 1, n) or (B, 1, 1, n); or (B, n, n) or (B, 1, n, n), in
+            which the row of each real token is the same: which tokens it sees. Zeros hide.
         shape: (B, n).
 
     Returns:
@@ -25,9 +25,13 @@ def padding_mask(attention_mask: Tensor, shape: torch.Size) -> Tensor:
         return attention_mask.bool()
     batch, tokens = shape
     seen = attention_mask
-    if seen.shape == (batch, 1, tokens, tokens):
-        seen = seen[:, 0]  # (B, n, n)
-    if seen.shape != (batch, tokens, tokens) or (seen.is_floating_point() and (seen < 0).any()):
+    if seen.dim() == 4 and seen.shape[1] == 1:
+        seen = seen[:, 0]  # (B, n, n) or (B, 1, n)
+    # A mask that is added has 0 at real tokens, and negative numbers at padding.
+    added = seen.is_floating_point() and bool((seen < 0).any() or not seen.any())
+    if not added and seen.shape in ((1, tokens), (batch, 1, tokens)):
+        return seen.reshape(-1, tokens).bool().expand(batch, tokens)  # (B, n)
+    if added or seen.shape != (batch, tokens, tokens):
         raise UserError(
             f"attention_mask is {tuple(shape)} as the tokens are, with 1 at real ones, "
             f"not {tuple(attention_mask.shape)}"

@@ -40,6 +40,24 @@ def test_work_goes_on_without_a_reader(monkeypatch: pytest.MonkeyPatch, number: 
     assert sys.stdout is stream
 
 
+@pytest.mark.parametrize(
+    ("encoding", "text", "bytes_"),
+    [
+        ("ascii", "é 😀", rb"\xe9 \U0001f600"),
+        ("latin-1", "é 語", b"\xe9 \\u8a9e"),
+        ("utf-8", "é \ud800", b"\xc3\xa9 \\ud800"),
+    ],
+)
+def test_characters_that_the_encoding_lacks(
+    monkeypatch: pytest.MonkeyPatch, encoding: str, text: str, bytes_: bytes
+) -> None:
+    stream = io.TextIOWrapper(io.BytesIO(), encoding)
+    monkeypatch.setattr(sys, "stdout", stream)
+    with lasting_streams():
+        print(text, end="", flush=True)
+    assert stream.buffer.getvalue() == bytes_  # type: ignore[attr-defined]
+
+
 def test_a_full_disk_is_an_error_still(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdout", Broken(errno.ENOSPC))
     with lasting_streams(), pytest.raises(OSError, match="No space left"):

@@ -50,16 +50,18 @@ def _lasting(stream: TextIO | None) -> Any:
 
 
 class _Lasting:
-    """A text stream that drops what cannot be written because its reader is gone."""
+    """A text stream that drops what nobody reads any more, and escapes what its encoding lacks."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
         self.dropped = False
 
     def write(self, text: str) -> int:
-        """Writes, or drops the text."""
+        """Writes, or drops the text; what the stream's encoding lacks is escaped."""
         try:
             return self._stream.write(text)
+        except UnicodeEncodeError as error:
+            return self.write(text.encode(error.encoding, "backslashreplace").decode(error.encoding))
         except OSError as error:
             self._drop(error)
             return len(text)

@@ -17,6 +17,7 @@ import trained
 from transformers import BertForSequenceClassification, BertLMHeadModel, BertModel
 
 from autobert_zero.hf import AutoBertZeroForMaskedLM, AutoBertZeroForQuestionAnswering, AutoBertZeroModel
+from autobert_zero.predict.write import FORMATS
 
 
 @pytest.fixture(autouse=True)
@@ -283,6 +284,25 @@ def test_a_closed_pipe_ends_quietly(models: Path) -> None:
         assert process.wait() == 0
     assert "Traceback" not in log
     assert "texts predicted" not in log
+
+
+@pytest.mark.parametrize("form", ["jsonl", "csv", "tsv"])
+def test_half_characters_are_escaped(models: Path, form: str) -> None:
+    """In columns that are only repeated: JSON can hold them, UTF-8 cannot."""
+    Path("a.jsonl").write_text('{"text": "good film", "id": "\\ud800x"}\n')
+    out = Path(f"out.{form}")
+    given = ("--model", models / "classifier", "--keep-columns", "id", "--out", out, "a.jsonl")
+    assert tiny.command("predict", *given).code == 0
+    assert "\\ud800x" in out.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+def test_json_lines_hold_what_the_terminal_lacks(encoding: str) -> None:
+    stream = io.TextIOWrapper(io.BytesIO(), encoding)
+    record = {"text": "é 語 😀 \ud800"}
+    FORMATS["jsonl"](stream).write([record])
+    stream.flush()
+    assert json.loads(stream.buffer.getvalue().decode(encoding)) == record  # type: ignore[attr-defined]
 
 
 def test_ctrl_c_leaves_no_file(models: Path, monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:

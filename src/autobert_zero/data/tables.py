@@ -119,6 +119,11 @@ def listed_columns(example: Example) -> str:
     return f"there are {columns or 'no columns'}{hint}"
 
 
+def is_unicode(text: str) -> bool:
+    r"""Whether a text can be encoded: JSON and YAML may hold half a character, a lone `\ud800`."""
+    return text.isascii() or not any("\ud800" <= character <= "\udfff" for character in text)
+
+
 def unique_pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """A JSON object from its pairs.
 

@@ -6,6 +6,7 @@ from typing import Annotated, Any, TypeVar
 
 from pydantic import BeforeValidator, ValidationInfo
 
+from autobert_zero.data.tables import is_unicode
 from autobert_zero.errors import UserError
 from autobert_zero.settings import Section, validated
 
@@ -18,6 +19,8 @@ def as_text(value: Any) -> str:
     """
     if not isinstance(value, str):
         raise ValueError(f"must be a text, not {type(value).__name__}")
+    if not is_unicode(value):
+        raise ValueError("has half a character (surrogate)")
     return value
 
 
@@ -25,7 +28,7 @@ def _text_list(value: Any, info: ValidationInfo) -> Any:
     if not isinstance(value, list) or not all(isinstance(each, str) for each in value):
         initial = str(info.field_name)[0]
         raise ValueError(f"must be a list of texts, for example [{initial}1, {initial}2]")
-    return value
+    return [as_text(each) for each in value]
 
 
 Text = Annotated[str, BeforeValidator(as_text)]

@@ -36,11 +36,18 @@ class _JsonLines(Writer):
 
     def __init__(self, stream: IO[Any]) -> None:
         self._stream = stream
+        self._encoding = getattr(stream, "encoding", None) or "utf-8"
 
     def write(self, records: Sequence[Record]) -> None:
-        self._stream.writelines(
-            json.dumps(record, ensure_ascii=False, default=_json_vector) + "\n" for record in records
-        )
+        self._stream.writelines(self._line(record) for record in records)
+
+    def _line(self, record: Record) -> str:
+        line = json.dumps(record, ensure_ascii=False, default=_json_vector) + "\n"
+        try:
+            line.encode(self._encoding)
+        except UnicodeEncodeError:  # JSON can write the character with others
+            line = json.dumps(record, default=_json_vector) + "\n"
+        return line
 
 
 def _json_vector(vector: np.ndarray[Any, Any]) -> list[float] | None:
@@ -170,9 +177,8 @@ def writing(out: str, form: str) -> Iterator[Writer]:
         return
     try:
         with written_whole(Path(out)) as partial:
-            options: Any = (
-                {"mode": "wb"} if form == "npy" else {"mode": "w", "encoding": "utf-8", "newline": ""}
-            )
+            text = {"mode": "w", "encoding": "utf-8", "errors": "backslashreplace", "newline": ""}
+            options: Any = {"mode": "wb"} if form == "npy" else text
             with partial.open(**options) as stream:
                 writer = FORMATS[form](stream)
                 yield writer

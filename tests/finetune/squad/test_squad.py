@@ -272,6 +272,8 @@ def test_bad_files_are_named(tmp_path: Path) -> None:
         assert f"the answer 'blue' at answer_start {start!r} is not inside" in refused(json.dumps(odd))
     silent = file_of([Question("q7", "?", None, ())])  # type: ignore[arg-type]
     assert "question q7: question, context or answer is no text" in refused(json.dumps(silent), "squad_v2")
+    half = file_of([Question("q7", "?", "red blue\ud800", (("blue", 4),))])
+    assert "question q7: question or context has half a character" in refused(json.dumps(half))
     assert "has 2 questions with the id" in refused(json.dumps(file_of([question("red blue", "blue")] * 2)))
     repeated = json.dumps(good).replace('"id": "q"', '"id": "p", "id": "q"')
     assert "is not JSON: the key 'id' is given twice" in refused(repeated)

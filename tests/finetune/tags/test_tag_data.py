@@ -146,6 +146,8 @@ def test_json_lines(tmp_path: Path) -> None:
         ({"words": ["a"], "pos": [3]}, "line 1, word 1: 3 in 'pos' is no text"),
         ({"words": [""], "pos": ["NN"]}, "line 1, word 1: '' in 'words' is no text"),
         ({"words": ["a\nb"], "pos": ["NN"]}, "line 1, word 1: .* has a tab or a line break"),
+        ({"words": ["a\ud800"], "pos": ["NN"]}, "line 1, word 1: .* has half a character"),
+        ({"words": ["a"], "pos": ["\udc00"]}, "line 1, word 1: .* in 'pos' has half a character"),
     ):
         (folder / "train.jsonl").write_text(json.dumps(line))
         with pytest.raises(UserError, match=message):

@@ -79,6 +79,8 @@ def test_a_task_of_ones_own(tmp_path: Path) -> None:
         ('columns: [a]\nmetrics: [pearson]\nname: "\\0"', "the name must do as the name of a file"),
         ('columns: [a]\nmetrics: [pearson]\nname: "a\\nb"', "the name must do as the name of a file"),
         ('columns: [a]\nmetrics: [pearson]\nname: " "', "the name must do as the name of a file"),
+        ('columns: ["a\\uD800"]\nmetrics: [pearson]', "columns: has half a character"),
+        ('columns: [a]\nlabels: [b, "\\uDC00"]\nmetrics: [accuracy]', "labels: has half a character"),
         ("columns: [a]\nmetrics: [pearson]\nname: /x", "the name must do as the name of a file"),
         ("columns: [a]\nmetrics: [pearson]\nname: a\\b", "the name must do as the name of a file"),
         ("columns: [a]\nmetrics: [pearson]\nvalidation: [../v]", "a split must do as the name of a file"),

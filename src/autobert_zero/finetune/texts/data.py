@@ -7,7 +7,7 @@ from typing import Any
 from datasets import Dataset
 
 from autobert_zero.data.folder import ending
-from autobert_zero.data.tables import Example, listed_columns, read_csv, read_json_lines, read_tsv
+from autobert_zero.data.tables import Example, is_unicode, listed_columns, read_csv, read_json_lines, read_tsv
 from autobert_zero.errors import UserError
 from autobert_zero.finetune.splits import hub_split, naming_task, numbered, read_splits, split_file
 from autobert_zero.finetune.texts.labels import class_number, exact_number, finite_value
@@ -163,7 +163,7 @@ def _checked_example(
         if not isinstance(value, str):
             instead = "" if value is None else f", but {value!r:.40}"
             raise UserError(f"{where}: no text in column {column!r}{instead}; {listed_columns(example)}")
-        if not _is_unicode(value):
+        if not is_unicode(value):
             raise UserError(f"{where}: column {column!r} has half a character (surrogate)")
         row[ours] = value
     if split is None:
@@ -182,11 +182,6 @@ def _checked_example(
 def _column_value(task: Task, example: Example, column: str) -> Any:
     aliases: Sequence[str] = _ALIASES.get(column, ()) if task.hub else ()
     return next((example[name] for name in (column, *aliases) if name in example), None)
-
-
-def _is_unicode(text: str) -> bool:
-    r"""Whether a text can be encoded: JSON may contain a lone `\ud800`."""
-    return not any("\ud800" <= character <= "\udfff" for character in text)
 
 
 def _value(task: Task, value: Any, where: str) -> float:

@@ -14,6 +14,7 @@ import pytest
 import tiny
 import torch
 import transformers
+import yaml
 from nn_samples import positions_of
 from runs import HYBRID, arguments, figures, same, weights
 from safetensors.torch import load_file, save_file
@@ -517,6 +518,36 @@ def test_folders_that_cannot_be_used(whole: Path, corpus_file: Path, tmp_path: P
     assert "holds no pre-training" in tiny.command("pretrain", "--out", tmp_path, "--resume").err
     assert "give --resume and --out only" in tiny.command(*arguments(corpus_file, whole), "--resume").err
     assert "is finished already" in tiny.command("pretrain", "--out", whole, "--resume").log
+
+
+@pytest.mark.parametrize(
+    "change", ["seed: 0>seed: 1", "steps: >steps: 1", "learning_rate: 0.>learning_rate: 0.1"]
+)
+def test_settings_that_were_edited(whole: Path, tmp_path: Path, change: str) -> None:
+    """Whether the training is finished or not: its model would not be that of the config."""
+    out = shutil.copytree(whole, tmp_path / "out")
+    config = out / "pretrain.yaml"
+    config.write_text(config.read_text().replace(*change.split(">"), 1))
+    for _ in range(2):
+        before = tiny.contents(out)
+        done = tiny.command("pretrain", "--out", out, "--resume")
+        assert (done.code, done.err.count("\n")) == (2, 1)
+        assert "was started on other settings: pretrain.yaml was " in done.err
+        assert tiny.contents(out) == before
+        (out / "summary.json").unlink(missing_ok=True)
+
+
+def test_what_may_be_edited_and_a_model_that_was_deleted(whole: Path, tmp_path: Path) -> None:
+    """Of a run whose text has moved, and which goes on elsewhere; its model is written again."""
+    out = shutil.copytree(whole, tmp_path / "out")
+    config = yaml.safe_load((out / "pretrain.yaml").read_text())
+    config["text"]["corpus"] = str(shutil.copy(config["text"]["corpus"], tmp_path / "moved.txt"))
+    config["device"], config["report"]["log_every"] = "cpu", 7
+    (out / "pretrain.yaml").write_text(yaml.safe_dump(config))
+    (out / "model.safetensors").unlink()
+    done = tiny.command("pretrain", "--out", out, "--resume")
+    assert done.code == 0, done.err
+    assert (out / "model.safetensors").read_bytes() == (whole / "model.safetensors").read_bytes()
 
 
 def test_the_config_survives_its_file(whole: Path) -> None:

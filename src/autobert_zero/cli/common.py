@@ -4,6 +4,7 @@ import os
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from autobert_zero.cli.options import VARIABLES
@@ -104,7 +105,7 @@ def how_to_resume(command: str, out: Path) -> str:
 
     if kind_of(out) is None:
         return "nothing was trained yet: give the same call again"
-    return f"continue with: autobert-zero {command} --out {out} --resume"
+    return f"continue with: autobert-zero {command} --out {quote(str(out))} --resume"
 
 
 def parse_rates(text: str) -> list[float]:

@@ -1,6 +1,7 @@
 """`search`."""
 
 from collections.abc import Mapping
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -101,7 +102,7 @@ def search_command(
         summary = run_search(resolved, out, progress, first, workers, ray)
     attach_pictures(out)
     text = (out / SUMMARY_TABLE).read_text(encoding="utf-8")
-    closing = f"everything is in {out}; to look at it: autobert-zero report {out}"
+    closing = f"everything is in {out}; to look at it: autobert-zero report {quote(str(out))}"
     return Result(f"{text}\n{closing}", {"out": out, **summary})
 
 

@@ -1,14 +1,25 @@
 """The folder of a pre-training: its config and, once it is finished, its summary."""
 
+import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from autobert_zero.errors import UserError
 from autobert_zero.files import read_json
 from autobert_zero.pretrain.config import PretrainConfig
-from autobert_zero.run_folder import PRETRAINING, check_run, kind_of
+from autobert_zero.run_folder import PRETRAINING, Input, check_run, kind_of
+from autobert_zero.run_folder.digests import text_digest
 from autobert_zero.run_folder.names import SUMMARY
 from autobert_zero.settings import read_yaml, saved_config
+
+_FREE = (
+    *("deterministic", "device", "precision", "report"),
+    *("recipe.accumulation", "recipe.gradient_checkpointing", "recipe.compile", "distil.kept_gigabytes"),
+    *("start", "text.corpus", "text.tokenizer", "distil.teacher"),
+)
+"""Settings that may differ where a training is continued: of how it is computed and reported, and paths of
+what is compared by its content."""
 
 
 def read_pretrain_config(out: Path) -> PretrainConfig:
@@ -26,12 +37,34 @@ def read_pretrain_config(out: Path) -> PretrainConfig:
 
 
 def read_summary(out: Path) -> dict[str, Any] | None:
-    """The summary of a finished training; None for another folder.
+    """The summary of a finished training; None for another folder, and for one that lost its model.
 
     Raises:
         UserError: It is damaged.
     """
     path = out / SUMMARY
-    if not path.exists() or kind_of(out) is not PRETRAINING:
+    if not path.exists() or kind_of(out) is not PRETRAINING or not any(out.glob("model*.safetensors")):
         return None
     return read_json(path)
+
+
+def settings_input(config: PretrainConfig, out: Path) -> Input:
+    """The settings that a training is a function of: as its folder has them, where it is continued.
+
+    Later versions, which have more settings, find the same.
+
+    Raises:
+        UserError: The file in the folder cannot be read.
+    """
+    resumed = kind_of(out) is PRETRAINING
+    written = read_yaml(out / PRETRAINING.marker) if resumed else config.model_dump(mode="json")
+    counted = json.dumps(_without_free(written), sort_keys=True)
+    return Input(text_digest(counted), PRETRAINING.marker)
+
+
+def _without_free(settings: Mapping[str, Any], place: str = "") -> dict[str, Any]:
+    return {
+        key: _without_free(value, f"{place}{key}.") if isinstance(value, dict) else value
+        for key, value in settings.items()
+        if f"{place}{key}" not in _FREE
+    }

@@ -19,7 +19,7 @@ from autobert_zero.files import write_text
 from autobert_zero.hf.encoders import open_encoder
 from autobert_zero.nn import MaskedLM
 from autobert_zero.pretrain.config import PretrainConfig
-from autobert_zero.pretrain.folder import read_summary
+from autobert_zero.pretrain.folder import read_summary, settings_input
 from autobert_zero.pretrain.goal import make_goal
 from autobert_zero.pretrain.launch import launched
 from autobert_zero.pretrain.model import from_scratch, new_model
@@ -63,11 +63,14 @@ def run_pretraining(config: PretrainConfig, out: Path, progress: Reporter) -> di
     device = accelerator.device if accelerator else find_device(config.device)
     number_format(config.precision, device)  # refuses a format that the device lacks
     _check_shares(config, accelerator)
-    done = read_summary(out)
+    done, settings = read_summary(out), {"settings": settings_input(config, out)}
     if done is not None:
+        check_inputs(out, settings)
         progress.say(f"{out} is finished already")
         return done
     resumed = begun(out, PRETRAINING)
+    if resumed:
+        check_inputs(out, settings)
     tokenizer = known_tokenizer(config, out if resumed else None)
 
     def check(inputs: Mapping[str, Input]) -> None:
@@ -89,7 +92,7 @@ def run_pretraining(config: PretrainConfig, out: Path, progress: Reporter) -> di
             write_text(out / PRETRAINING.marker, config.absolute().to_yaml())
 
         goal = make_goal(config, text.tokenizer, device)
-        inputs = _inputs(text) | goal.inputs
+        inputs = settings | _inputs(text) | goal.inputs
         opened = open_run(out, PRETRAINING, inputs, write_start, progress.say)
         with opened if leads else nullcontext():
             for line in _announcement(fresh, text, goal, model, device, accelerator):

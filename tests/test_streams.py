@@ -55,7 +55,7 @@ def test_characters_that_the_encoding_lacks(
     monkeypatch.setattr(sys, "stdout", stream)
     with lasting_streams():
         print(text, end="", flush=True)
-    assert stream.buffer.getvalue() == bytes_  # type: ignore[attr-defined]
+    assert stream.buffer.getvalue() == bytes_
 
 
 def test_a_full_disk_is_an_error_still(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -302,7 +302,7 @@ def test_json_lines_hold_what_the_terminal_lacks(encoding: str) -> None:
     record = {"text": "é 語 😀 \ud800"}
     FORMATS["jsonl"](stream).write([record])
     stream.flush()
-    assert json.loads(stream.buffer.getvalue().decode(encoding)) == record  # type: ignore[attr-defined]
+    assert json.loads(stream.buffer.getvalue().decode(encoding)) == record
 
 
 def test_ctrl_c_leaves_no_file(models: Path, monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:

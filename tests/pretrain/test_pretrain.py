@@ -527,13 +527,14 @@ def test_settings_that_were_edited(whole: Path, tmp_path: Path, change: str) -> 
     """Whether the training is finished or not: its model would not be that of the config."""
     out = shutil.copytree(whole, tmp_path / "out")
     config = out / "pretrain.yaml"
-    config.write_text(config.read_text().replace(*change.split(">"), 1))
+    before, after = change.split(">")
+    config.write_text(config.read_text().replace(before, after, 1))
     for _ in range(2):
-        before = tiny.contents(out)
+        held = tiny.contents(out)
         done = tiny.command("pretrain", "--out", out, "--resume")
         assert (done.code, done.err.count("\n")) == (2, 1)
         assert "was started on other settings: pretrain.yaml was " in done.err
-        assert tiny.contents(out) == before
+        assert tiny.contents(out) == held
         (out / "summary.json").unlink(missing_ok=True)
 
 

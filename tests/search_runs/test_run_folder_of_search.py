@@ -106,6 +106,19 @@ def test_a_corpus_that_moved_is_named_in_the_config(stopped_run: Path, stopped: 
     assert done.code == 0, done.err
 
 
+@pytest.mark.parametrize(("setting", "value"), [("steps", 5), ("learning_rate", 0.5), ("rates", [1e-3])])
+def test_an_edited_comparison_is_refused(stopped: Path, setting: str, value: object) -> None:
+    """Some models would be trained in one way, and those after the stop in another."""
+    config = yaml.safe_load((stopped / "config.yaml").read_text())
+    config["final"][setting] = value
+    (stopped / "config.yaml").write_text(yaml.safe_dump(config))
+    before = tiny.contents(stopped)
+    done = resumed(stopped)
+    assert (done.code, done.err.count("\n")) == (2, 1)
+    assert "was started on other settings of the comparison: config.yaml was " in done.err
+    assert tiny.contents(stopped) == before
+
+
 def test_a_run_inside_of_its_corpus_resumes(settings_file: Path, corpus_file: Path, tmp_path: Path) -> None:
     shutil.copy(corpus_file, tmp_path)
     out = tmp_path / "runs" / "one"

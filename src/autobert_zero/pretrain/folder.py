@@ -1,7 +1,5 @@
 """The folder of a pre-training: its config and, once it is finished, its summary."""
 
-import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +7,7 @@ from autobert_zero.errors import UserError
 from autobert_zero.files import read_json
 from autobert_zero.pretrain.config import PretrainConfig
 from autobert_zero.run_folder import PRETRAINING, Input, check_run, kind_of
-from autobert_zero.run_folder.digests import text_digest
+from autobert_zero.run_folder.digests import settings_digest
 from autobert_zero.run_folder.names import SUMMARY
 from autobert_zero.settings import read_yaml, saved_config
 
@@ -58,13 +56,4 @@ def settings_input(config: PretrainConfig, out: Path) -> Input:
     """
     resumed = kind_of(out) is PRETRAINING
     written = read_yaml(out / PRETRAINING.marker) if resumed else config.model_dump(mode="json")
-    counted = json.dumps(_without_free(written), sort_keys=True)
-    return Input(text_digest(counted), PRETRAINING.marker)
-
-
-def _without_free(settings: Mapping[str, Any], place: str = "") -> dict[str, Any]:
-    return {
-        key: _without_free(value, f"{place}{key}.") if isinstance(value, dict) else value
-        for key, value in settings.items()
-        if f"{place}{key}" not in _FREE
-    }
+    return Input(settings_digest(written, _FREE), PRETRAINING.marker)

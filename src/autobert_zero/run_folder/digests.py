@@ -1,8 +1,10 @@
 """Digests of the files that results depend on: a model, its weights, data."""
 
 import hashlib
-from collections.abc import Iterable
+import json
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 _WEIGHTS = "model*.safetensors"
 
@@ -26,6 +28,19 @@ def digest_of(files: Iterable[Path]) -> str:
 def text_digest(text: str) -> str:
     """A digest of a text."""
     return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+
+
+def settings_digest(settings: Mapping[str, Any], free: Collection[str] = ()) -> str:
+    """A digest of nested settings, except for those that are free to change: names with dots between."""
+
+    def counted(section: Mapping[str, Any], place: str) -> dict[str, Any]:
+        return {
+            key: counted(value, f"{place}{key}.") if isinstance(value, Mapping) else value
+            for key, value in section.items()
+            if f"{place}{key}" not in free
+        }
+
+    return text_digest(json.dumps(counted(settings, ""), sort_keys=True))
 
 
 def weights_digest(folder: Path) -> str | None:

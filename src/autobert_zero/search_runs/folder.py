@@ -16,10 +16,11 @@ from autobert_zero.run_folder import (
     RunError,
     check_inputs,
     check_run,
+    kind_of,
     other_code,
     started_by_this_code,
 )
-from autobert_zero.run_folder.digests import text_digest
+from autobert_zero.run_folder.digests import settings_digest, text_digest
 from autobert_zero.run_folder.names import BANK, SEED_BACKBONES, STUDY_FILE, TOKENIZER, snapshots_of
 from autobert_zero.search.config import SearchConfig, read_search_config
 from autobert_zero.search.history import History, settings_that_differ, storage_of
@@ -73,18 +74,26 @@ def setting_of_run(
     except Exception as error:  # tokenizers raises nothing more special
         raise RunError(f"{path} is damaged or missing ({error}); start another run") from None
     setting = prepare(config.absolute(), watch, tokenizer, remote)
-    check_inputs(out, run_inputs(setting))
+    check_inputs(out, run_inputs(setting, out))
     return setting
 
 
-def run_inputs(setting: Setting, first: Sequence[Backbone] | None = None) -> dict[str, Input]:
-    """The inputs of a run besides its config; `first` None: the user's backbones are not known."""
+def run_inputs(setting: Setting, out: Path, first: Sequence[Backbone] | None = None) -> dict[str, Input]:
+    """What a run depends on besides the settings of its study; None: the user's backbones are not known.
+
+    The settings of the comparison are those that the folder has, where there is a run in it: later versions,
+    which have more settings, find the same.
+    """
     tokenizer = setting.tokenizer.to_str()
+    resumed = kind_of(out) is SEARCH
+    written = read_yaml(out / SEARCH.marker) if resumed else setting.config.model_dump(mode="json")
+    final = settings_digest(written.get("final", {}), ("workers",))
     primitives = ", ".join(setting.space.primitives)
     inputs = {
         "text": setting.corpus,
         "tokenizer": Input(text_digest(tokenizer), TOKENIZER),
-        # By name too: a set of primitives may contain more in another version.
+        "settings of the comparison": Input(final, SEARCH.marker),
+        # By name too: what a set of them is called may mean more in another version.
         "primitives": Input(text_digest(primitives), primitives),
     }
     if setting.start is not None:

@@ -98,7 +98,7 @@ def run_search(
                 limits.costs.latency.keep(out / LATENCIES)
             write_start_files(setting, out, first)
 
-        with open_run(out, SEARCH, run_inputs(setting, first), write_start, progress.say):
+        with open_run(out, SEARCH, run_inputs(setting, out, first), write_start, progress.say):
             trainer = (TrainingEvaluator if setting.start is None else StudentEvaluator)(
                 config.proxy, setting.space, evaluator, executor, out / BANK, progress
             )

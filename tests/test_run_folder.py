@@ -1,6 +1,7 @@
 """One home for what searches, pre-trainings and fine-tunings share about their folders."""
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -229,6 +230,13 @@ def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
         start(tmp_path / "file" / "run")
     with pytest.raises(RunError, match="file is a file; choose another --out"):
         start(tmp_path / "file")
+
+
+@pytest.mark.parametrize("name", [b"out\xff", b"\xe9t\xe9/out", b"\xff"])
+def test_a_name_that_is_not_utf_8(tmp_path: Path, name: bytes) -> None:
+    with pytest.raises(RunError, match="is not UTF-8; choose another --out"):
+        check_new(tmp_path / os.fsdecode(name))
+    assert not any(tmp_path.iterdir())
 
 
 def test_a_folder_that_cannot_be_written_into(out: Path) -> None:

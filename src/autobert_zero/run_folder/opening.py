@@ -17,6 +17,10 @@ def check_new(folder: Path) -> None:
     Raises:
         RunError: It holds something.
     """
+    try:
+        str(folder).encode()
+    except UnicodeEncodeError:  # the libraries that write weights, tokenizers and logs cannot take it
+        raise RunError(f"the name of {str(folder)!r} is not UTF-8; choose another --out") from None
     if _free(folder):
         return
     kind = kind_of(folder)

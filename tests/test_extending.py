@@ -73,7 +73,7 @@ class Workplace:
 
     def run(self, command: list[str], *more: object) -> str:
         """Runs a command of the page, with further options, in the folder; returns what it printed."""
-        program = {"autobert-zero": ["-m", "autobert_zero.cli"], "python": []}[command[0]]
+        program = {"autobert-zero": ["-m", "autobert_zero"], "python": []}[command[0]]
         done = subprocess.run(
             [sys.executable, *program, *command[1:], *map(str, more)],
             cwd=self.folder,

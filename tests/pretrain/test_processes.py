@@ -42,9 +42,9 @@ LONG = ("phases=[{steps: 100000, length: 16, batch_size: 4}]", "report.checkpoin
 
 def launcher(kind: str, folder: Path) -> list[str]:
     if kind == "torchrun":
-        return [*TORCHRUN, "-m", "autobert_zero.cli"]
+        return [*TORCHRUN, "-m", "autobert_zero"]
     (folder / "fsdp.yaml").write_text(FSDP)
-    return [*ACCELERATE, str(folder / "fsdp.yaml"), "-m", "autobert_zero.cli"]
+    return [*ACCELERATE, str(folder / "fsdp.yaml"), "-m", "autobert_zero"]
 
 
 @pytest.mark.parametrize("kind", ["torchrun", "accelerate with FSDP"])

@@ -1,0 +1,5 @@
+"""`python -m autobert_zero`."""
+
+from autobert_zero.cli import main
+
+main()

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 import pytest
+from filelock import FileLock
 
 from autobert_zero.space import PRIMITIVES
 
@@ -75,19 +76,23 @@ def test_links_out_of_docs_are_refused(tmp_path: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def site() -> Iterator[str]:
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of the built site."""
     if BROWSER is None:
         pytest.skip("no browser: install chromium")
-    subprocess.run([sys.executable, ROOT / "tools" / "build_docs.py"], check=True, cwd=ROOT)
+    # All processes of pytest-xdist build into the same folder: one at a time, until its tests have ended.
+    with FileLock(tmp_path_factory.getbasetemp().parent / "site.lock"):
+        subprocess.run([sys.executable, ROOT / "tools" / "build_docs.py"], check=True, cwd=ROOT)
 
-    class Quiet(http.server.SimpleHTTPRequestHandler):
-        def log_message(self, *args: object) -> None: ...
+        class Quiet(http.server.SimpleHTTPRequestHandler):
+            def log_message(self, *args: object) -> None: ...
 
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=ROOT / "site")) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}/"
-        server.shutdown()
+        with http.server.ThreadingHTTPServer(
+            ("127.0.0.1", 0), partial(Quiet, directory=ROOT / "site")
+        ) as server:
+            threading.Thread(target=server.serve_forever, daemon=True).start()
+            yield f"http://127.0.0.1:{server.server_port}/"
+            server.shutdown()
 
 
 @pytest.mark.slow

@@ -136,7 +136,7 @@ def pretrained(name: str, seed: int, setting: Setting, progress: Bars) -> dict[s
     preset = small_pretraining(BACKBONES[name])
     changes: dict[str, Any] = {
         "seed": seed,
-        "text": {"corpus": setting.corpus},
+        "data": {"corpus": setting.corpus},
         "model": {"width": WIDTH},
         "recipe": {"learning_rate": RATE},
     }

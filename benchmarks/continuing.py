@@ -55,7 +55,7 @@ def run(options: argparse.Namespace, out: Path) -> dict[str, Any]:
         given = (
             f"phases=[{{steps: {count}, length: 128, batch_size: 16}}]",
             f"recipe.learning_rate={rate}",
-            "text.isolated=true",
+            "data.isolated=true",
             "report.evaluated_sequences=128",
             f"report.checkpoint_every={max(count // 4, 1)}",
             *more,

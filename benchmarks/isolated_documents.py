@@ -3,7 +3,7 @@
     python benchmarks/isolated_documents.py [--quick]
 
 Trains BERT, the hand-made hybrid and convolutions only (4 layers, width 128) on the embedded corpus, whose
-documents are verses of some 30 tokens, in sequences of 128 and 512 tokens, with `text.isolated` and without,
+documents are verses of some 30 tokens, in sequences of 128 and 512 tokens, with `data.isolated` and without,
 in turns. A ratio is the median over the rounds of the time with over the time without. Prints one JSON
 object as its last line.
 """
@@ -43,7 +43,7 @@ def main() -> None:
                     demo_pretraining(STACKS[name](4)),
                     {
                         "model": {"width": 128},
-                        "text": {"isolated": isolated},
+                        "data": {"isolated": isolated},
                         "phases": [{"steps": 1000, "length": length, "batch_size": TOKENS // length}],
                     },
                 )

@@ -72,7 +72,7 @@ def measure(script: str, folder: Path, steps: int) -> dict[str, object]:
     config = resolve(
         PretrainConfig(backbone=("conv 3",)),
         {
-            "text": {"corpus": str(path), "vocab_size": VOCABULARY},
+            "data": {"corpus": str(path), "vocab_size": VOCABULARY},
             "model": {"width": 32, "heads": 2},
             "phases": [{"steps": steps, "length": 64, "batch_size": 8}],
             "report": {"evaluated_sequences": 32},

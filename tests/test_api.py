@@ -15,7 +15,7 @@ import autobert_zero as az
 from autobert_zero import api
 from autobert_zero.errors import UserError
 from autobert_zero.pretrain import presets as pretrain_presets
-from autobert_zero.pretrain.config import PhaseConfig, PretrainConfig, TextConfig
+from autobert_zero.pretrain.config import PhaseConfig, PretrainConfig, PretrainDataConfig
 from autobert_zero.search import presets
 
 ROOT = Path(__file__).parent.parent
@@ -32,7 +32,7 @@ def small_demos(corpus_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def demo(backbone: az.Backbone) -> PretrainConfig:
         return PretrainConfig(
             backbone=tuple(backbone.to_list()),
-            text=TextConfig(corpus=str(corpus_file), vocab_size=200),
+            data=PretrainDataConfig(corpus=str(corpus_file), vocab_size=200),
             phases=(PhaseConfig(steps=2, length=16, batch_size=4),),
         )
 

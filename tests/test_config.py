@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from autobert_zero.finetune.config import FinetuneConfig
-from autobert_zero.pretrain.config import PretrainConfig, TextConfig
+from autobert_zero.pretrain.config import PretrainConfig, PretrainDataConfig
 from autobert_zero.search.config import SearchConfig
 from autobert_zero.search.presets import PRESETS
 from autobert_zero.settings import ConfigError, parse_setting, read_yaml, resolve, saved_config
@@ -148,6 +148,19 @@ def test_old_runs_go_on_as_they_began() -> None:
         saved_config(PretrainConfig, {"seed": 1})
 
 
+def test_sections_have_their_earlier_names_too() -> None:
+    """In every layer, so that the last one counts whatever names it has."""
+    base = saved_config(PretrainConfig, {"backbone": ["conv 3"], "text": {"vocab_size": 100, "cased": True}})
+    assert (base.data.vocab_size, base.data.cased) == (100, True)
+    assert resolve(base, {"text": {"vocab_size": 200}}, {"data": {"vocab_size": 300}}).data.vocab_size == 300
+    earlier = resolve(base, {"data": {"vocab_size": 300}}, parse_setting("text.vocab_size=200"))
+    assert (earlier.data.vocab_size, earlier.data.cased) == (200, True)
+    with pytest.raises(ConfigError, match="unknown key text"):
+        resolve(SearchConfig(), {"text": {"vocab_size": 200}})
+    with pytest.raises(ConfigError, match=r"unknown key data.vocab_sise \(did you mean data.vocab_size"):
+        resolve(base, {"text": {"vocab_sise": 200}})
+
+
 def test_a_config_is_a_value() -> None:
     with pytest.raises(ValueError, match="frozen"):
         SearchConfig().seed = 3  # type: ignore[misc]
@@ -228,8 +241,10 @@ def test_local_paths_of_a_pretraining_are_absolute(tmp_path: Path, monkeypatch: 
     (tmp_path / "books").mkdir()
     (tmp_path / "run").mkdir()
     monkeypatch.chdir(tmp_path)
-    config = PretrainConfig(backbone=("conv 3",), start="run", text=TextConfig(corpus="books")).absolute()
-    assert (config.start, config.text.corpus) == (str(tmp_path / "run"), str(tmp_path / "books"))
+    config = PretrainConfig(
+        backbone=("conv 3",), start="run", data=PretrainDataConfig(corpus="books")
+    ).absolute()
+    assert (config.start, config.data.corpus) == (str(tmp_path / "run"), str(tmp_path / "books"))
 
 
 @pytest.mark.parametrize("primitives", ["modern", ["matmul", "transpose", "rotary"]])
@@ -263,10 +278,10 @@ def test_how_steps_are_made_faster() -> None:
     ("change", "reason"),
     [
         ({}, None),
-        ({"text": {"next_sentence": True}}, None),
+        ({"data": {"next_sentence": True}}, None),
         ({"recipe": {"accumulation": 2}}, None),
-        ({"text": {"isolated": True}}, "isolated documents change the shapes"),
-        ({"text": {"whole_words": True}}, "whole words change the number"),
+        ({"data": {"isolated": True}}, "isolated documents change the shapes"),
+        ({"data": {"whole_words": True}}, "whole words change the number"),
         ({"recipe": {"gradient_checkpointing": True}}, "computes layers again"),
         ({"distil": {"teacher": "bert-base-uncased"}}, "a teacher is learned"),
     ],

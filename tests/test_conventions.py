@@ -217,7 +217,7 @@ class TestConfig:
                 "proxy: {stepz: 3}",
                 "unknown key proxy.stepz (did you mean",
             ),
-            ((), "text: {corpus: 3}", "as the config of pretrain: config: text.corpus: input should be"),
+            ((), "text: {corpus: 3}", "as the config of pretrain: config: data.corpus: input should be"),
             (("finetune",), "proxy: {steps: 3}", "as the config of finetune: config: unknown key proxy"),
             ((), "strategy: {name: op-nsa}", "unknown strategy 'op-nsa'"),
             ((), "a: [", "mine.yaml is not YAML"),

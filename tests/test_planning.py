@@ -72,7 +72,7 @@ def test_the_time_is_operations_over_what_the_hardware_does_in_that_format(
 
 
 def test_measured_here() -> None:
-    small = ("--set", "model.width=16", "--set", "model.heads=2", "--set", "text.vocab_size=100")
+    small = ("--set", "model.width=16", "--set", "model.heads=2", "--set", "data.vocab_size=100")
     done = tiny.command("plan", "pretrain", "--backbone", "conv 3", *small)
     assert done.code == 0, done.err
     assert "from 3 steps measured on cpu" in done.out
@@ -152,7 +152,7 @@ def test_gradient_checkpointing_is_planned_with() -> None:
 
 
 def test_a_step_with_gradient_checkpointing_is_measured() -> None:
-    small = ("--set", "model.width=16", "--set", "model.heads=2", "--set", "text.vocab_size=100")
+    small = ("--set", "model.width=16", "--set", "model.heads=2", "--set", "data.vocab_size=100")
     done = tiny.command(
         *("plan", "pretrain", "--backbone", "conv 3", *small),
         *("--set", "recipe.gradient_checkpointing=true"),

@@ -96,8 +96,8 @@ def test_every_reader_of_settings_is_strict(tmp_path: Path) -> None:
 def test_boolean_settings_still_understand_words() -> None:
     """A config of an older run may say `yes`."""
     config = PretrainConfig(backbone=("conv 3",))
-    assert resolve(config, parse_setting("text.streaming=yes")).text.streaming is True
-    assert resolve(config, parse_setting("text.streaming=off")).text.streaming is False
+    assert resolve(config, parse_setting("data.streaming=yes")).data.streaming is True
+    assert resolve(config, parse_setting("data.streaming=off")).data.streaming is False
 
 
 def test_files_with_a_byte_order_mark(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from autobert_zero import cost
-from autobert_zero.search.config import DataConfig, SearchConfig, SearchModelConfig, SpaceConfig
+from autobert_zero.search.config import SearchConfig, SearchDataConfig, SearchModelConfig, SpaceConfig
 from autobert_zero.search.trial import Outcome, Status
 from autobert_zero.space import Backbone
 from efficiency.task import SIZES, Task
@@ -33,7 +33,7 @@ def start_worker(task: Task) -> None:
     config = SearchConfig(
         device="cpu",
         precision="fp32",
-        data=DataConfig(vocab_size=SIZES.vocab_size, length=SIZES.max_positions),
+        data=SearchDataConfig(vocab_size=SIZES.vocab_size, length=SIZES.max_positions),
         model=SearchModelConfig(layers=task.layers, width=SIZES.width, heads=SIZES.heads),
         space=SpaceConfig(max_ops=task.max_ops),
     )

@@ -64,6 +64,8 @@ class RunConfig(Section):
 
     BEFORE: ClassVar[Mapping[str, Any]] = {}
     """Values of newer settings for runs that were started without them."""
+    RENAMED: ClassVar[Mapping[str, str]] = {}
+    """Sections that had another name in earlier versions: the earlier name to today's."""
 
     def to_yaml(self) -> str:
         """The config as a YAML file that `resolve` reads."""
@@ -104,14 +106,15 @@ def saved_config(kind: type[C], settings: Mapping[str, Any]) -> C:
 
 
 def _layered(kind: type[C], *layers: Mapping[str, Any]) -> C:
-    return validated(kind, merged(*layers), "config")
+    return validated(kind, merged(kind, *layers), "config")
 
 
-def merged(*layers: Mapping[str, Any]) -> dict[str, Any]:
-    """Nested settings, later layers laid over earlier ones."""
+def merged(kind: type[RunConfig], *layers: Mapping[str, Any]) -> dict[str, Any]:
+    """Nested settings of a kind of config, later layers laid over earlier ones, sections by today's names."""
     whole: dict[str, Any] = {}
     for layer in layers:
-        _lay_over(whole, deepcopy(layer))
+        for name, value in deepcopy(layer).items():
+            _lay_over(whole, {kind.RENAMED.get(name, name): value})
     return whole
 
 

@@ -131,7 +131,7 @@ def test_files_with_other_columns(tmp_path: Path) -> None:
 def test_the_option(tmp_path: Path) -> None:
     words = tiny.paragraphs(150)
     path = write_records(tmp_path / "a.jsonl", *({"left": text, "right": text[::-1]} for text in words))
-    call = ["pretrain", "--backbone", "conv 3", "--corpus", path, "--set", "text.vocab_size=200"]
+    call = ["pretrain", "--backbone", "conv 3", "--corpus", path, "--set", "data.vocab_size=200"]
     call += ["--set", "phases=[{steps: 1, length: 16, batch_size: 4}]"]
     refused = tiny.command(*call, "--out", tmp_path / "no")
     assert (refused.code, refused.err.count("\n")) == (2, 1)

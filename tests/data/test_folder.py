@@ -90,7 +90,7 @@ def test_several_options(tmp_path: Path) -> None:
     for name in ("a.txt", "b.txt"):
         (tmp_path / name).write_text("\n".join(tiny.paragraphs(80, seed=ord(name[0]))))
     both = (tmp_path / "a.txt", tmp_path / "b.txt")
-    call = ["pretrain", "--backbone", "conv 3", "--set", "text.vocab_size=200", "--out", tmp_path / "out"]
+    call = ["pretrain", "--backbone", "conv 3", "--set", "data.vocab_size=200", "--out", tmp_path / "out"]
     call += ["--set", "phases=[{steps: 1, length: 16, batch_size: 4}]"]
     done = tiny.command(*call, "--corpus", both[0], "--corpus", both[1])
     assert done.code == 0, done.err

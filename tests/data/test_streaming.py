@@ -293,7 +293,7 @@ def test_a_run_says_and_survives_damage(tmp_path: Path, monkeypatch: pytest.Monk
     done = tiny.command(
         *("pretrain", "--backbone", "conv 3", "--corpus", path, "--out", tmp_path / "out"),
         *("--set", "phases=[{steps: 40, length: 16, batch_size: 4}]"),
-        *("--set", "text.vocab_size=200", "--set", "text.streaming=true"),
+        *("--set", "data.vocab_size=200", "--set", "data.streaming=true"),
     )
     assert done.code == 0, done.err
 

@@ -27,7 +27,7 @@ from autobert_zero.data.tokenizer import (
     load_tokenizer,
     train_tokenizer,
 )
-from autobert_zero.search.config import DataConfig, SearchConfig
+from autobert_zero.search.config import SearchConfig, SearchDataConfig
 from autobert_zero.settings import ConfigError, resolve
 from autobert_zero.shared_config import CorpusConfig
 
@@ -284,7 +284,7 @@ def test_round_trip_through_a_file(tokenizer: Tokenizer, tmp_path: Path) -> None
 
 
 def test_kept_and_found_again(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    settings = DataConfig(vocab_size=300)
+    settings = SearchDataConfig(vocab_size=300)
     chosen = choose_tokenizer(settings, CORPUS)
     assert chosen.trained
     assert chosen.reason == "wordpiece: words between spaces, 16 different characters"
@@ -301,7 +301,7 @@ def test_kept_and_found_again(cache: Path, monkeypatch: pytest.MonkeyPatch) -> N
             choose_tokenizer(*other)
 
 
-def resolve_data(**changes: object) -> DataConfig:
+def resolve_data(**changes: object) -> SearchDataConfig:
     return resolve(SearchConfig(), {"data": changes}).data
 
 
@@ -309,7 +309,7 @@ def test_a_named_tokenizer_is_not_trained_and_not_kept(
     cache: Path, tokenizer: Tokenizer, tmp_path: Path
 ) -> None:
     tokenizer.save(str(tmp_path / "tokenizer.json"))
-    settings = DataConfig(tokenizer=str(tmp_path))
+    settings = SearchDataConfig(tokenizer=str(tmp_path))
     chosen = choose_tokenizer(settings, CORPUS)
     assert isinstance(chosen, ChosenTokenizer)
     assert (chosen.trained, chosen.reason) == (False, f"given: {tmp_path}")

@@ -13,7 +13,7 @@ HYBRID = "conv 3\nsoftmax(scale(Q @ K.T)) @ V"
 
 def arguments(corpus: Path, out: Path, *more: str) -> list[object]:
     """A training of 12 steps in two phases, with dropout, so that other random numbers show."""
-    chosen = (PHASES, "text.vocab_size=200", "model.width=16", "model.heads=2", "model.dropout=0.1")
+    chosen = (PHASES, "data.vocab_size=200", "model.width=16", "model.heads=2", "model.dropout=0.1")
     every = ("report.log_every=2", "report.evaluate_every=6", "report.checkpoint_every=3")
     options = [part for setting in (*chosen, *every, *more) for part in ("--set", setting)]
     return ["pretrain", "--backbone", HYBRID, "--corpus", corpus, "--out", out, *options]

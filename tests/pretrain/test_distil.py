@@ -156,7 +156,7 @@ def test_the_teacher_may_be_in_the_file(teacher: Path, tmp_path: Path) -> None:
     options |= {"backbone": "conv 3", "preset": "demo", "resume": False, "set_": [COMMON[1]], "config": file}
     config = pretrain_settings(options, "distil")
     assert config.distil is not None
-    assert (config.distil.teacher, config.distil.hidden, config.text.isolated) == (str(teacher), 1, True)
+    assert (config.distil.teacher, config.distil.hidden, config.data.isolated) == (str(teacher), 1, True)
     other = pretrain_settings(options | {"teacher": "other"}, "distil").distil
     assert (other and other.teacher, other and other.hidden) == ("other", 1)
     with pytest.raises(UserError, match="name a model to learn from with --teacher"):

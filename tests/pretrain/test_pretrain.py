@@ -28,7 +28,7 @@ from autobert_zero.pretrain import model as models
 from autobert_zero.pretrain import run as module
 from autobert_zero.pretrain import training
 from autobert_zero.pretrain.config import PretrainConfig
-from autobert_zero.pretrain.folder import read_pretrain_config
+from autobert_zero.pretrain.folder import read_pretrain_config, settings_input
 from autobert_zero.pretrain.log import read_log
 from autobert_zero.run_folder import read_record
 from autobert_zero.search.config import read_search_config
@@ -224,7 +224,7 @@ def test_divergence_names_the_step_and_keeps_the_state(corpus_file: Path, tmp_pa
 
 def test_next_sentences_whole_words_and_memory_for_time(corpus_file: Path, tmp_path: Path) -> None:
     # In bf16, where the processor has it, sums in another order differ by more.
-    more = ("text.next_sentence=true", "text.whole_words=true", "model.dropout=0", "precision=fp32")
+    more = ("data.next_sentence=true", "data.whole_words=true", "model.dropout=0", "precision=fp32")
     plain, spared = tmp_path / "plain", tmp_path / "spared"
     assert tiny.command(*arguments(corpus_file, plain, *more)).code == 0
     saving = ("recipe.gradient_checkpointing=true", "recipe.accumulation=2")
@@ -239,7 +239,7 @@ def test_next_sentences_whole_words_and_memory_for_time(corpus_file: Path, tmp_p
 
 def test_isolated_documents_learn_something_else(whole: Path, corpus_file: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    assert tiny.command(*arguments(corpus_file, out, "text.isolated=true")).code == 0
+    assert tiny.command(*arguments(corpus_file, out, "data.isolated=true")).code == 0
     assert not same(whole, out)
 
 
@@ -252,8 +252,8 @@ def test_streaming_continues_where_it_was(
     monkeypatch.setattr(streaming.StreamingBatches.__init__, "__defaults__", (20,))
     monkeypatch.setattr(text, "first_block", lambda source: streaming.first_block(source, 20))
     one, other = tmp_path / "one", tmp_path / "other"
-    assert tiny.command(*arguments(corpus_file, one, "text.streaming=true")).code == 0
-    asked = ("text.streaming=true", "report.checkpoint_every=5")
+    assert tiny.command(*arguments(corpus_file, one, "data.streaming=true")).code == 0
+    asked = ("data.streaming=true", "report.checkpoint_every=5")
     assert tiny.command(*arguments(corpus_file, other, *asked)).code == 0
     for name in ("summary.json", "model.safetensors"):
         (other / name).unlink()
@@ -285,7 +285,7 @@ def test_from_the_shared_weights_of_a_search(finished_run: Path, tmp_path: Path,
     assert "layers 2, not 3" in refused.err
     for options, message in (
         (("--start", tmp_path / "typo"), "does not exist; check the path"),
-        (("--start", finished_run, "--tokenizer", "other.json"), "leave text.tokenizer out"),
+        (("--start", finished_run, "--tokenizer", "other.json"), "leave data.tokenizer out"),
     ):
         refused = tiny.command("pretrain", *options, "--out", tmp_path / "no")
         assert (refused.code, refused.err.count("\n")) == (2, 1)
@@ -303,10 +303,10 @@ def test_the_backbone_of_a_run_brings_what_it_was_found_with(
         done = tiny.command("pretrain", "--backbone", run, "--out", out, *SHORT)
         assert done.code == 0, done.err
         config = read_pretrain_config(out)
-        assert (config.model.width, config.model.heads, config.text.vocab_size) == (16, 2, 200)
-        assert corpus is None or config.text.corpus == corpus
-        assert done.log.count(f"as in {run}: text.corpus") == 1
-        assert "text.vocab_size 200, model.width 16, model.heads 2" in done.log
+        assert (config.model.width, config.model.heads, config.data.vocab_size) == (16, 2, 200)
+        assert corpus is None or config.data.corpus == corpus
+        assert done.log.count(f"as in {run}: data.corpus") == 1
+        assert "data.vocab_size 200, model.width 16, model.heads 2" in done.log
 
 
 @pytest.mark.parametrize(
@@ -361,7 +361,7 @@ def test_what_is_said_counts_before_the_run(finished_run: Path, corpus_file: Pat
     done = tiny.command("pretrain", *given, "--out", out, *SHORT)
     assert done.code == 0, done.err
     used = read_pretrain_config(out)
-    assert (used.model.width, used.model.heads, used.text.corpus) == (8, 4, str(books))
+    assert (used.model.width, used.model.heads, used.data.corpus) == (8, 4, str(books))
     assert "other than there: model.width 8 (there 16), model.heads 4 (there 2)" in done.log
 
 
@@ -405,7 +405,7 @@ def test_other_text_is_not_trained_on(
         (books / f"{number}.txt").write_text("\n".join(tiny.paragraphs(150, seed=number)))
     with monkeypatch.context() as patch:
         stopped_at(4, patch)
-        given = arguments(books, out, f"text.streaming={str(streaming).lower()}")
+        given = arguments(books, out, f"data.streaming={str(streaming).lower()}")
         assert tiny.command(*given).code == 130
     kept = {path.name: path.read_bytes() for path in books.iterdir()}
     last = books / "2.txt"
@@ -439,6 +439,16 @@ def test_the_folder_says_how_it_was_started(whole: Path, corpus_file: Path) -> N
     }
 
 
+def test_an_earlier_runs_settings_are_known_again(tmp_path: Path) -> None:
+    """It wrote the section `data` as `text`; its corpus may have moved, other settings may not differ."""
+    config = PretrainConfig(backbone=("conv 3",))
+    digests = []
+    for text in ("{corpus: a, cased: true}", "{corpus: b, cased: true}", "{corpus: a, cased: false}"):
+        (tmp_path / "pretrain.yaml").write_text(f"backbone: [conv 3]\ntext: {text}\n")
+        digests.append(settings_input(config, tmp_path).identity)
+    assert digests[0] == digests[1] != digests[2]
+
+
 def test_a_training_inside_its_corpus_does_not_read_itself(
     whole: Path, corpus_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -463,7 +473,7 @@ def test_a_start_that_did_not_succeed_can_be_repeated(
 
     with monkeypatch.context() as patch:
         patch.setattr(module, "_announcement", killed)
-        assert tiny.command(*arguments(corpus_file, out, "text.vocab_size=150")).code == 130
+        assert tiny.command(*arguments(corpus_file, out, "data.vocab_size=150")).code == 130
     assert (out / "tokenizer.json").exists()
     assert tiny.command(*arguments(corpus_file, out)).code == 0
     assert same(whole, out)
@@ -494,7 +504,7 @@ def test_ctrl_c_before_there_is_a_training(
         ("phases=[]", "phases: "),
         ("phases=[{steps: 3, lenght: 8}]", "unknown key phases.0.lenght"),
         ("recipe.accumulation=3", "cannot be divided evenly"),
-        ("text.whole_word=true", "unknown key text.whole_word"),
+        ("data.whole_word=true", "unknown key data.whole_word"),
         ("backbone=[softmax(Q @ K) @ V]", "matmul expects"),
     ],
 )
@@ -508,7 +518,7 @@ def test_bad_settings_are_one_line(corpus_file: Path, tmp_path: Path, setting: s
 
 def test_both_of_two_that_exclude_each_other(corpus_file: Path, tmp_path: Path) -> None:
     done = tiny.command(
-        *arguments(corpus_file, tmp_path / "out", "text.isolated=true", "text.next_sentence=true")
+        *arguments(corpus_file, tmp_path / "out", "data.isolated=true", "data.next_sentence=true")
     )
     assert "exclude each other" in done.err
 
@@ -542,7 +552,7 @@ def test_what_may_be_edited_and_a_model_that_was_deleted(whole: Path, tmp_path: 
     """Of a run whose text has moved, and which goes on elsewhere; its model is written again."""
     out = shutil.copytree(whole, tmp_path / "out")
     config = yaml.safe_load((out / "pretrain.yaml").read_text())
-    config["text"]["corpus"] = str(shutil.copy(config["text"]["corpus"], tmp_path / "moved.txt"))
+    config["data"]["corpus"] = str(shutil.copy(config["data"]["corpus"], tmp_path / "moved.txt"))
     config["device"], config["report"]["log_every"] = "cpu", 7
     (out / "pretrain.yaml").write_text(yaml.safe_dump(config))
     (out / "model.safetensors").unlink()

@@ -127,7 +127,7 @@ def test_two_processes_stream_while_they_exchange_gradients(corpus_file: Path, t
     program = tmp_path / "ahead.py"
     program.write_text(STREAM_AHEAD)
     phases = "phases=[{steps: 40, length: 16, batch_size: 8}]"
-    steady = (phases, "text.streaming=true", "model.dropout=0", "report.log_every=1", "precision=fp32")
+    steady = (phases, "data.streaming=true", "model.dropout=0", "report.log_every=1", "precision=fp32")
     curves = []
     for name, launch in (("one", [sys.executable]), ("two", TORCHRUN)):
         out = tmp_path / name

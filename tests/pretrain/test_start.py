@@ -95,7 +95,7 @@ def test_it_is_resumed_without_the_model(bert: Path, corpus_file: Path, tmp_path
         (("--set", "model.norm=pre"), "has norm post, not pre"),
         (("--set", "model.vocab_size=20"), "model.vocab_size is 20, but the tokenizer has"),
         (("--set", "phases=[{steps: 2, length: 64, batch_size: 2}]"), "32 learned positions"),
-        (("--tokenizer", "other.json"), "leave text.tokenizer out"),
+        (("--tokenizer", "other.json"), "leave data.tokenizer out"),
     ],
 )
 def test_what_does_not_fit_is_refused(

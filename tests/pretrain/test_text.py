@@ -21,7 +21,7 @@ BASE = PretrainConfig(backbone=("conv 3",))
 def opened(corpus: Path, given: Tokenizer | None = None, **text: object) -> PretrainingText:
     settings = {"corpus": str(corpus), "vocab_size": 300, **text}
     phases = [{"steps": 5, "length": 64, "batch_size": 1}]
-    config = resolve(BASE, {"text": settings, "phases": phases, "report": {"evaluated_sequences": 8}})
+    config = resolve(BASE, {"data": settings, "phases": phases, "report": {"evaluated_sequences": 8}})
     return open_text(config, lambda name, done, total: None, given)
 
 

@@ -20,7 +20,7 @@ SUMMARY = {
     "seconds": 61.0,
 }
 CONFIG = """backbone: [conv 3]
-text: {corpus: [books, wiki]}
+data: {corpus: [books, wiki]}
 phases: [{steps: 40}, {steps: 10}]
 """
 

@@ -53,7 +53,7 @@ def settings_of(
         for name, variable in VARIABLES.items()
         if name in kind.model_fields and os.environ.get(variable) and file.get(name) in (None, "auto")
     }
-    return merged(file, environment, options, *map(parse_setting, set_ or []))
+    return merged(kind, file, environment, options, *map(parse_setting, set_ or []))
 
 
 def teacher_of(settings: Mapping[str, Any]) -> str | None:
@@ -76,9 +76,9 @@ def given(options: Mapping[str, Any], *names: str) -> dict[str, Any]:
     return {name: options[name] for name in names if options.get(name) not in (None, [], ())}
 
 
-def settings_given(options: Mapping[str, Any], section: str) -> dict[str, Any]:
-    """Settings that have options of their own; `section` holds those of the text."""
-    return {section: given(options, "corpus", "text_column", "tokenizer"), **given(options, "seed", "device")}
+def settings_given(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings that have options of their own, by section."""
+    return {"data": given(options, "corpus", "text_column", "tokenizer"), **given(options, "seed", "device")}
 
 
 def check_resumed(options: Mapping[str, Any]) -> None:

@@ -94,7 +94,7 @@ def _checked(file: Path, kind: _Kind | None) -> Result:
     Raises:
         UserError: It is of none. The message is that of the kind with the most settings in common.
     """
-    from autobert_zero.settings import read_yaml
+    from autobert_zero.settings import merged, read_yaml
 
     settings = read_yaml(file)
     kinds = _KINDS if kind is None else (kind,)
@@ -106,8 +106,10 @@ def _checked(file: Path, kind: _Kind | None) -> Result:
             errors[each] = error
     valid = [each for each in kinds if each not in errors]
     if not valid:
-        known = {each: type(_resolved(each, None, None, None, {})).model_fields for each in kinds}
-        nearest = max(kinds, key=lambda each: len(settings.keys() & known[each].keys()))
+        known = {each: type(_resolved(each, None, None, None, {})) for each in kinds}
+        nearest = max(
+            kinds, key=lambda each: len(merged(known[each], settings).keys() & known[each].model_fields)
+        )
         raise UserError(f"{file}, as the config of {nearest}: {errors[nearest]}")
     names = " or ".join(filter(None, [", ".join(valid[:-1]), valid[-1]]))
     return Result(f"{file} is a config of {names}", {"file": file, "kinds": valid})

@@ -108,7 +108,7 @@ def _plan_pretraining(config: "PretrainConfig", hardware: str | None, devices: i
     from autobert_zero.pretrain.parts import pretrain_parts
 
     if config.start is None and config.distil is None:
-        vocabulary_size = _vocabulary_size(config.text)
+        vocabulary_size = _vocabulary_size(config.data)
     else:
         from autobert_zero.pretrain.run import known_tokenizer
 

@@ -142,7 +142,7 @@ def settled_pretraining(options: Mapping[str, Any], command: str) -> "tuple[Pret
         check_resumed(options)
         return read_pretrain_config(options["out"]), ""
     source, layers = options["backbone"], options["layers"]
-    own = settings_given(options, "text") | given(options, "start")
+    own = settings_given(options) | given(options, "start")
     if source is not None:
         own["backbone"] = find_backbone(source, layers).to_list()
     if options.get("teacher") is not None:
@@ -159,7 +159,7 @@ def settled_pretraining(options: Mapping[str, Any], command: str) -> "tuple[Pret
     taken_over = dict(below)
     if teacher is not None:
         # Embeddings are of texts, so documents are kept apart; --set and files may say otherwise.
-        below["text"] = {"isolated": True, **below.get("text", {})}
+        below["data"] = {"isolated": True, **below.get("data", {})}
         if start is not None:
             below["recipe"] = {"learning_rate": DISTILLED_RATE}
     backbone = find_backbone("bert") if named else _chosen_backbone(start, layers)
@@ -180,9 +180,9 @@ def _inherited(start: str | None, backbone: str | None, options: Mapping[str, An
         settings = open_start(start).settings
     else:
         settings = _settings_of(Path(backbone), options["preset"]) if backbone else {}
-    if options["corpus"] and "text" in settings:
+    if options["corpus"] and "data" in settings:
         left = ("corpus", "text_column", "document")
-        settings["text"] = {name: value for name, value in settings["text"].items() if name not in left}
+        settings["data"] = {name: value for name, value in settings["data"].items() if name not in left}
     return settings
 
 
@@ -208,11 +208,10 @@ def _settings_of(run: Path, preset: str) -> dict[str, Any]:
     if kind not in (SEARCH, PRETRAINING):
         return {}
     config: Any = read_search_config(run) if kind is SEARCH else read_pretrain_config(run)
-    text = (config.data if kind is SEARCH else config.text).model_dump(mode="json")
-    model = config.model.model_dump(mode="json")
+    data, model = (each.model_dump(mode="json") for each in (config.data, config.model))
     sized = preset in SIZED
     left = {"vocab_size"} if sized else set()
-    settings = {"text": {name: text[name] for name in CorpusConfig.model_fields if name not in left}}
+    settings = {"data": {name: data[name] for name in CorpusConfig.model_fields if name not in left}}
     if not sized:
         settings["model"] = {name: model[name] for name in ModelConfig.model_fields}
     return settings
@@ -229,7 +228,7 @@ def _inherited_line(run: str, settings: Mapping[str, Any], config: "PretrainConf
     """A line about what is taken over from a run, and what is not."""
     used = config.model_dump(mode="json")
     same, other = [], []
-    for section in ("text", "model"):
+    for section in ("data", "model"):
         for name, value in settings.get(section, {}).items():
             if name in _SHOWN or value != used[section][name]:
                 now = used[section][name]

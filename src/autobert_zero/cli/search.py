@@ -118,7 +118,7 @@ def search_settings(options: Mapping[str, Any]) -> "tuple[SearchConfig, list[Bac
     if options["resume"]:
         check_resumed(options)
         return read_run_start(options["out"])
-    own = settings_given(options, "data") | given(options, "storage")
+    own = settings_given(options) | given(options, "storage")
     own["limits"] = given(options, "max_params", "max_latency_ms")
     if options["speedup"] is not None:
         own["limits"]["min_speedup"] = options["speedup"]

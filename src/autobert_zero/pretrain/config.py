@@ -1,5 +1,7 @@
 """The config of a pre-training: all settings with their defaults and bounds."""
 
+from typing import ClassVar
+
 from pydantic import Field, field_validator, model_validator
 
 from autobert_zero.encoder_config import EncoderConfig
@@ -9,7 +11,7 @@ from autobert_zero.shared_config import Compile, CorpusConfig, DistilConfig, Mod
 from autobert_zero.space import Backbone
 
 
-class TextConfig(CorpusConfig):
+class PretrainDataConfig(CorpusConfig):
     """The text of a pre-training, and how it becomes batches."""
 
     vocab_size: int = Field(8192, ge=64)
@@ -80,6 +82,8 @@ class ReportConfig(Section):
 class PretrainConfig(RunConfig):
     """A whole pre-training. The model is a function of this config."""
 
+    RENAMED: ClassVar = {"text": "data"}
+
     seed: int = Field(0, ge=0, lt=2**30)
     """Random seed."""
     device: str = "auto"
@@ -93,7 +97,7 @@ class PretrainConfig(RunConfig):
     or a name on the Hub: ours, a BERT or a ModernBERT); None: new weights."""
     distil: DistilConfig | None = None
     """Learn from a teacher instead of masked tokens; None: masked tokens."""
-    text: TextConfig = TextConfig()
+    data: PretrainDataConfig = PretrainDataConfig()
     model: PretrainModelConfig = PretrainModelConfig()
     phases: tuple[PhaseConfig, ...] = Field((PhaseConfig(steps=3000),), min_length=1)
     """Stretches of the training, each with its `steps`, `length` and `batch_size`."""
@@ -107,14 +111,14 @@ class PretrainConfig(RunConfig):
 
     @model_validator(mode="after")
     def _fits(self) -> "PretrainConfig":
-        if self.text.isolated and self.text.next_sentence:
-            raise ValueError("text.isolated and text.next_sentence exclude each other: pairs see each other")
-        if self.start is not None and self.text.tokenizer is not None:
-            raise ValueError("start brings its tokenizer: leave text.tokenizer out")
-        if self.distil is not None and self.text.tokenizer is not None:
-            raise ValueError("the teacher brings its tokenizer: leave text.tokenizer out")
-        if self.distil is not None and self.text.next_sentence:
-            raise ValueError("text.next_sentence is of no use to a distillation: leave it out")
+        if self.data.isolated and self.data.next_sentence:
+            raise ValueError("data.isolated and data.next_sentence exclude each other: pairs see each other")
+        if self.start is not None and self.data.tokenizer is not None:
+            raise ValueError("start brings its tokenizer: leave data.tokenizer out")
+        if self.distil is not None and self.data.tokenizer is not None:
+            raise ValueError("the teacher brings its tokenizer: leave data.tokenizer out")
+        if self.distil is not None and self.data.next_sentence:
+            raise ValueError("data.next_sentence is of no use to a distillation: leave it out")
         positions = self.model.max_positions
         if positions and self.model.positions == "learned" and self.positions > positions:
             raise ValueError(
@@ -143,8 +147,8 @@ class PretrainConfig(RunConfig):
         """Why steps cannot be captured, since they differ too much; None if they can."""
         reasons = {
             "a teacher is learned from text by text": self.distil is not None,
-            "isolated documents change the shapes of batches": self.text.isolated,
-            "whole words change the number of masked tokens": self.text.whole_words,
+            "isolated documents change the shapes of batches": self.data.isolated,
+            "whole words change the number of masked tokens": self.data.whole_words,
             "recipe.gradient_checkpointing computes layers again": self.recipe.gradient_checkpointing,
         }
         return next((reason for reason, holds in reasons.items() if holds), None)

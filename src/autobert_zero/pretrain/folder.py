@@ -14,10 +14,11 @@ from autobert_zero.settings import read_yaml, saved_config
 _FREE = (
     *("deterministic", "device", "precision", "report"),
     *("recipe.accumulation", "recipe.gradient_checkpointing", "recipe.compile", "distil.kept_gigabytes"),
-    *("start", "text.corpus", "text.tokenizer", "distil.teacher"),
+    *("start", "data.corpus", "data.tokenizer", "distil.teacher"),
+    *("text.corpus", "text.tokenizer"),
 )
 """Settings that may differ where a training is continued: of how it is computed and reported, and paths of
-what is compared by its content."""
+what is compared by its content. Earlier versions wrote the section `data` as `text`."""
 
 
 def read_pretrain_config(out: Path) -> PretrainConfig:

@@ -25,7 +25,7 @@ def new_model(config: PretrainConfig, vocabulary: int) -> MaskedLM:
         UserError: The weights that it starts from are of other sizes, missing or damaged.
     """
     torch.manual_seed(config.seed)
-    kind = PreTraining if config.text.next_sentence else MaskedLM
+    kind = PreTraining if config.data.next_sentence else MaskedLM
     sizes = config.sizes(vocabulary)
     model = kind(config.layers(), sizes)
     if config.start is not None:

@@ -5,10 +5,10 @@ from collections.abc import Callable
 from autobert_zero.pretrain.config import (
     PhaseConfig,
     PretrainConfig,
+    PretrainDataConfig,
     PretrainModelConfig,
     RecipeConfig,
     ReportConfig,
-    TextConfig,
 )
 from autobert_zero.space import Backbone
 
@@ -17,7 +17,7 @@ def demo_pretraining(backbone: Backbone) -> PretrainConfig:
     """A few minutes on two cores, on the embedded corpus."""
     return PretrainConfig(
         backbone=tuple(backbone.to_list()),
-        text=TextConfig(vocab_size=4096),
+        data=PretrainDataConfig(vocab_size=4096),
         phases=(PhaseConfig(steps=2000),),
         report=ReportConfig(evaluate_every=500, checkpoint_every=500),
     )
@@ -39,7 +39,7 @@ def base_pretraining(backbone: Backbone) -> PretrainConfig:
     """BERT-base's recipe, for GPUs: width 768, nine tenths of the steps at 128 tokens and the rest at 512."""
     return PretrainConfig(
         backbone=tuple(backbone.to_list()),
-        text=TextConfig(vocab_size=30522, next_sentence=True),
+        data=PretrainDataConfig(vocab_size=30522, next_sentence=True),
         model=PretrainModelConfig(width=768, heads=12, dropout=0.1),
         phases=(
             PhaseConfig(steps=900_000, length=128, batch_size=256),

@@ -151,7 +151,7 @@ def _memory_errors_explained(out: Path) -> Iterator[None]:
         if not out_of_memory(error):
             raise
         advice = (
-            "lower the batch_size or length of phases, model.width or text.vocab_size, raise "
+            "lower the batch_size or length of phases, model.width or data.vocab_size, raise "
             "recipe.accumulation, or set recipe.gradient_checkpointing=true"
         )
         if kept := checkpoints(out / CHECKPOINTS):

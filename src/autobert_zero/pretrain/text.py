@@ -74,7 +74,7 @@ def open_text(
     Raises:
         UserError: The corpus or the tokenizer cannot be used.
     """
-    return (_streamed if config.text.streaming else _prepared_text)(
+    return (_streamed if config.data.streaming else _prepared_text)(
         config, watch, tokenizer, lambda corpus: check(_corpus_inputs(corpus))
     )
 
@@ -82,7 +82,7 @@ def open_text(
 def _prepared_text(
     config: PretrainConfig, watch: Progress, tokenizer: Tokenizer | None, check: Callable[[Corpus], None]
 ) -> PretrainingText:
-    text = config.text
+    text = config.data
     sizes = [(phase.length, phase.batch_size) for phase in config.phases]
     masking = _masking(config)
     prepared = prepare_text(text, sizes, watch, tokenizer, check, masking)
@@ -108,7 +108,7 @@ def _prepared_text(
 def _streamed(
     config: PretrainConfig, watch: Progress, tokenizer: Tokenizer | None, check: Callable[[Corpus], None]
 ) -> PretrainingText:
-    text = config.text
+    text = config.data
     begin = first_block(text)
     check(begin)
     chosen = choose_tokenizer(text, begin, partial(watch, "training the tokenizer"), tokenizer)
@@ -143,5 +143,5 @@ def _corpus_inputs(corpus: Corpus) -> dict[str, Input]:
 
 
 def _masking(config: PretrainConfig) -> Masking:
-    text = config.text
+    text = config.data
     return Masking(text.whole_words, text.next_sentence, text.isolated)

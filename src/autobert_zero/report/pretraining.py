@@ -103,7 +103,7 @@ def read_pretraining(folder: Path) -> Pretraining:
     versions = ", ".join(f"{name} {version}" for name, version in start.get("versions", {}).items())
     commit = f"; commit {start['commit'][:12]}" if start.get("commit") else ""
     identities = {what: each.identity for what, each in record.inputs.items()} if record else {}
-    corpus = "" if config is None else config.text.corpus
+    corpus = "" if config is None else config.data.corpus
     text = identities.get("text", "")
     return Pretraining(
         name=folder.resolve().name,
@@ -165,7 +165,7 @@ def _check_summary(summary: Mapping[str, Any]) -> None:
 def _goal(config: PretrainConfig, teacher: str | None) -> str:
     """What is learned: equal if losses can be compared, empty if the weights of a teacher are not known."""
     if config.distil is None:
-        return f"masked tokens, {config.text.whole_words=}, {config.text.next_sentence=}"
+        return f"masked tokens, {config.data.whole_words=}, {config.data.next_sentence=}"
     losses = config.distil.model_dump(exclude={"teacher", *computing_settings(type(config.distil))})
     return f"{teacher}: {losses}" if teacher else ""
 

@@ -16,7 +16,7 @@ from autobert_zero.space import SETS, Space, check_head_dim, choose_primitives
 from autobert_zero.zoo import known_backbones
 
 
-class DataConfig(CorpusConfig):
+class SearchDataConfig(CorpusConfig):
     """The text of a search."""
 
     length: int = Field(128, ge=8)
@@ -133,7 +133,7 @@ class SearchConfig(RunConfig):
     a shared disk; None: study.db in the run folder."""
     study: Annotated[str, COMPUTING] = Field("autobert-zero", min_length=1)
     """Name of the study in the storage."""
-    data: DataConfig = DataConfig()
+    data: SearchDataConfig = SearchDataConfig()
     model: SearchModelConfig = SearchModelConfig()
     space: SpaceConfig = SpaceConfig()
     strategy: StrategyConfig = StrategyConfig()

@@ -3,8 +3,8 @@
 from collections.abc import Callable
 
 from autobert_zero.search.config import (
-    DataConfig,
     SearchConfig,
+    SearchDataConfig,
     SearchModelConfig,
     SpaceConfig,
     StrategyConfig,
@@ -37,7 +37,7 @@ def demo() -> SearchConfig:
 def small() -> SearchConfig:
     """About two hours on two cores, for a corpus of tens of megabytes."""
     return SearchConfig(
-        data=DataConfig(vocab_size=8192),
+        data=SearchDataConfig(vocab_size=8192),
         model=SearchModelConfig(**_MODERN_TRUNK),
         space=_MODERN_SPACE,
         strategy=StrategyConfig(known=True, population=20, parents=5),
@@ -61,7 +61,7 @@ def paper() -> SearchConfig:
     760 candidates train 40,000 steps each and are scored by fine-tuning on GLUE.
     """
     return SearchConfig(
-        data=DataConfig(vocab_size=30522),
+        data=SearchDataConfig(vocab_size=30522),
         model=SearchModelConfig(layers=12, width=768, heads=12, dropout=0.1),
         strategy=StrategyConfig(name="op-nas-paper", population=100, parents=5, children=4, alpha=0.5),
         proxy=ProxyConfig(

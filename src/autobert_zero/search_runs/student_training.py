@@ -12,10 +12,10 @@ from autobert_zero.errors import UserError
 from autobert_zero.pretrain.config import (
     PhaseConfig,
     PretrainConfig,
+    PretrainDataConfig,
     PretrainModelConfig,
     RecipeConfig,
     ReportConfig,
-    TextConfig,
 )
 from autobert_zero.pretrain.folder import read_summary
 from autobert_zero.pretrain.log import read_log
@@ -133,7 +133,7 @@ class StudentTrainer:
             precision=config.precision,
             backbone=tuple(training.model.backbone.to_list()),
             distil=config.distil,
-            text=TextConfig(
+            data=PretrainDataConfig(
                 corpus=config.data.corpus,
                 text_column=config.data.text_column,
                 document=config.data.document,

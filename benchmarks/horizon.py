@@ -37,7 +37,7 @@ from truth.ways import SEED, SHARING, cheap_ways, from_scratch, shared
 
 from autobert_zero.cli.backbones import find_backbone
 from autobert_zero.errors import UserError
-from autobert_zero.hf.tokenizer import as_berts
+from autobert_zero.hf.tokenizer import wrap_tokenizer
 from autobert_zero.minimal_pairs.data import read_pairs, subset
 from autobert_zero.minimal_pairs.measure import TokenisedPairs
 from autobert_zero.nn import MaskedLM
@@ -131,7 +131,7 @@ class Table:
         self.setting, self.out = setting, out
         pairs = None
         if blimp is not None:
-            tokenizer = as_berts(setting.tokenizer, setting.model.length_limit)
+            tokenizer = wrap_tokenizer(setting.tokenizer, setting.model.length_limit)
             read = subset(read_pairs([blimp]), limit)
             pairs = TokenisedPairs(read, tokenizer, setting.model.length_limit)
         precision = resolve_precision(config.precision, setting.device)

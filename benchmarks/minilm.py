@@ -20,7 +20,7 @@ from autobert_zero.data.corpus import open_corpus
 from autobert_zero.data.tokenizer import train_tokenizer
 from autobert_zero.errors import UserError
 from autobert_zero.files import written_whole
-from autobert_zero.hf.tokenizer import as_berts
+from autobert_zero.hf.tokenizer import wrap_tokenizer
 from autobert_zero.model_comparison.engines import PYTORCH, engines
 from autobert_zero.model_comparison.models import load_encoder
 from autobert_zero.model_comparison.similarity import Pairs, load_pairs, spearman
@@ -65,7 +65,7 @@ def tiny_teacher(folder: Path, layers: int = 4) -> str:
             max_position_embeddings=128,
             **sizes,
         )
-        as_berts(tokenizer, 128).save_pretrained(folder)
+        wrap_tokenizer(tokenizer, 128).save_pretrained(folder)
         BertModel(config).save_pretrained(folder)
     return str(folder)
 

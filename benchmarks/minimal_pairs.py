@@ -35,7 +35,7 @@ from autobert_zero.data.corpus import open_corpus
 from autobert_zero.data.tokenizer import train_tokenizer
 from autobert_zero.devices import find_device
 from autobert_zero.hf import from_masked_lm
-from autobert_zero.hf.tokenizer import as_berts
+from autobert_zero.hf.tokenizer import wrap_tokenizer
 from autobert_zero.minimal_pairs.data import Pair, read_pairs, subset
 from autobert_zero.minimal_pairs.measure import TokenisedPairs
 from autobert_zero.minimal_pairs.models import Scored, open_scored
@@ -67,7 +67,7 @@ def random_model() -> Scored:
     torch.manual_seed(0)
     sizes = EncoderConfig(tokenizer.get_vocab_size(), 128, 4, max_positions=length)
     model = from_masked_lm(MaskedLM(zoo.hybrid(4), sizes))
-    return Scored("random weights", model, as_berts(tokenizer, length), length)
+    return Scored("random weights", model, wrap_tokenizer(tokenizer, length), length)
 
 
 @torch.inference_mode()

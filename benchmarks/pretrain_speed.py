@@ -46,7 +46,7 @@ from autobert_zero.data.batches import TrainingBatches
 from autobert_zero.data.masking import Vocabulary
 from autobert_zero.data.normalisation import SPECIAL_TOKENS
 from autobert_zero.data.splits import Split
-from autobert_zero.hf.tokenizer import as_berts
+from autobert_zero.hf.tokenizer import wrap_tokenizer
 from autobert_zero.memory import keep_freed_memory
 from autobert_zero.nn import EncoderConfig, MaskedLM
 from autobert_zero.space import Backbone
@@ -91,7 +91,7 @@ def tokenizer() -> PreTrainedTokenizerFast:
     vocabulary = {name: number for number, name in enumerate(names)}
     made = Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]"))
     made.add_special_tokens(list(SPECIAL_TOKENS))
-    return as_berts(made, LENGTH)
+    return wrap_tokenizer(made, LENGTH)
 
 
 def sequences(folder: Path, count: int) -> Path:

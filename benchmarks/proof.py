@@ -45,7 +45,7 @@ from truth.ladder import Ladder, climb_all
 
 from autobert_zero.cli.backbones import find_backbone
 from autobert_zero.hf import from_masked_lm
-from autobert_zero.hf.tokenizer import as_berts
+from autobert_zero.hf.tokenizer import wrap_tokenizer
 from autobert_zero.nn import MaskedLM
 from autobert_zero.progress import Bars, log_console, quiet_transformers
 from autobert_zero.search.comparison import Model, best_rate, with_parameters
@@ -140,7 +140,7 @@ def save(model: nn.Module, path: Path, tokenizer: str, length: int) -> None:
     if isinstance(model, MaskedLM):
         saved = from_masked_lm(model)
     saved.save_pretrained(path)
-    as_berts(Tokenizer.from_str(tokenizer), length).save_pretrained(path)
+    wrap_tokenizer(Tokenizer.from_str(tokenizer), length).save_pretrained(path)
 
 
 class Proof:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from transformers import BertConfig, BertPreTrainedModel
 
 from autobert_zero.hf import AutoBertZeroConfig
-from autobert_zero.hf.tokenizer import as_berts
+from autobert_zero.hf.tokenizer import wrap_tokenizer
 from autobert_zero.space import Backbone
 
 WITHOUT_THE_PACKAGE = """
@@ -65,7 +65,7 @@ def save_bert(folder: Path, tokenizer: Tokenizer, kind: type[BertPreTrainedModel
     sizes = {"vocab_size": tokenizer.get_vocab_size(), "max_position_embeddings": 32}
     torch.manual_seed(0)
     kind(bert_config(**sizes | changes)).save_pretrained(folder)
-    as_berts(tokenizer, 32).save_pretrained(folder)
+    wrap_tokenizer(tokenizer, 32).save_pretrained(folder)
     return folder
 
 

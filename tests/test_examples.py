@@ -13,7 +13,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 
 from autobert_zero.data import corpus, documents
 from autobert_zero.hf import AutoBertZeroForMaskedLM
-from autobert_zero.hf.tokenizer import as_berts
+from autobert_zero.hf.tokenizer import wrap_tokenizer
 
 ROOT = Path(__file__).parent.parent
 SCRIPT = ROOT / "examples" / "first_steps.py"
@@ -100,7 +100,7 @@ def test_tagging(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     names = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *sorted(words)]
     made = Tokenizer(models.WordLevel({word: i for i, word in enumerate(names)}, unk_token="[UNK]"))
     made.pre_tokenizer = pre_tokenizers.Whitespace()
-    as_berts(made, 20).save_pretrained(tmp_path / "model")
+    wrap_tokenizer(made, 20).save_pretrained(tmp_path / "model")
     sizes = {"vocab_size": len(names), "hidden_dropout_prob": 0.0}
     AutoBertZeroForMaskedLM(hf_samples.config("conv 3", **sizes)).save_pretrained(tmp_path / "model")
     example["main"](str(tmp_path / "model"), tmp_path / "out")

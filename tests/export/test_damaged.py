@@ -14,7 +14,7 @@ from tokenizers.models import WordLevel
 
 from autobert_zero.errors import UserError
 from autobert_zero.hf import AutoBertZeroForMaskedLM
-from autobert_zero.hf.tokenizer import as_berts
+from autobert_zero.hf.tokenizer import wrap_tokenizer
 
 MARK = "executed.txt"
 """A file that the code and the pickles in these folders write when they are executed."""
@@ -153,19 +153,19 @@ DAMAGE: dict[str, tuple[Callable[[Path], None], str]] = {
     "no type": (_json("config.json", model_type=...), "holds a model of type None"),
     "another type": (_json("config.json", model_type="bert"), "holds a model of type bert"),
     "a type of no name": (_json("config.json", model_type=[3]), "holds a model of type [3]"),
-    "no backbone": (_json("config.json", backbone=...), "a backbone is needed"),
+    "no backbone": (_json("config.json", backbone=...), "backbone is missing"),
     "a backbone of numbers": (_json("config.json", backbone=[3, 5]), "one string per layer"),
-    "a backbone that is none": (_json("config.json", backbone={"a": 1}), "backbone is a list of strings"),
+    "a backbone that is none": (_json("config.json", backbone={"a": 1}), "backbone must be a list of strings"),
     "another backbone": (_json("config.json", backbone=["conv 3"]), "holds weights of another backbone"),
-    "a size that is text": (_json("config.json", hidden_size="16"), "hidden_size is a number"),
-    "a size that is null": (_json("config.json", vocab_size=None), "vocab_size is a number"),
+    "a size that is text": (_json("config.json", hidden_size="16"), "hidden_size must be a whole number"),
+    "a size that is null": (_json("config.json", vocab_size=None), "vocab_size must be a whole number"),
     "a dropout that is text": (
         _json("config.json", hidden_dropout_prob="0"),
-        "hidden_dropout_prob is a number",
+        "hidden_dropout_prob must be a number",
     ),
     "an epsilon that is a list": (
         _json("config.json", layer_norm_eps=[1]),
-        "layer_norm_eps is a number above 0",
+        "layer_norm_eps must be a number above 0",
     ),
     "a larger vocabulary": (_json("config.json", vocab_size=99), "tensors of another size"),
     "a wider model": (_json("config.json", hidden_size=WIDE), "tensors of another size"),
@@ -177,12 +177,12 @@ DAMAGE: dict[str, tuple[Callable[[Path], None], str]] = {
         "lacks weights of its AutoBertZeroForQuestionAnswering: ",
     ),
     "no weights": (_gone("model.safetensors"), "no file named model.safetensors"),
-    "weights are empty": (_text("model.safetensors", ""), "model.safetensors is no safetensors, or damaged"),
-    "weights are cut": (_cut("model.safetensors", 0.7), "model.safetensors is no safetensors, or damaged"),
-    "weights are cut in their header": (_cut("model.safetensors", 0.01), "no safetensors, or damaged"),
+    "weights are empty": (_text("model.safetensors", ""), "model.safetensors is damaged or not safetensors"),
+    "weights are cut": (_cut("model.safetensors", 0.7), "model.safetensors is damaged or not safetensors"),
+    "weights are cut in their header": (_cut("model.safetensors", 0.01), "damaged or not safetensors"),
     "weights are a folder": (_folder("model.safetensors"), "model.safetensors is missing"),
-    "weights are a pickle": (_pickled, "a pickle can run code when it is loaded"),
-    "weights are a pickle called safetensors": (_pickle_by_name, "no safetensors, or damaged"),
+    "weights are a pickle": (_pickled, "pickles are not loaded, since they can run code"),
+    "weights are a pickle called safetensors": (_pickle_by_name, "damaged or not safetensors"),
     "the config names a pickle": (_pickle_by_setting, "adapter_model.bin"),
     "no tensors": (_tensors(dict.clear), "holds weights of another backbone"),
     "a layer's tensor is missing": (
@@ -202,9 +202,9 @@ DAMAGE: dict[str, tuple[Callable[[Path], None], str]] = {
         "transform.bias is (3,), not (16,)",
     ),
     "a shard is missing": (_sharded(_shard_missing), ".safetensors is missing; copy"),
-    "a shard is cut": (_sharded(_shard_cut), "is no safetensors, or damaged"),
-    "a shard is a pickle": (_sharded(_shard_to_pickle), "pytorch_model.bin is no file of safetensors"),
-    "a shard is elsewhere": (_sharded(_shard_outside), "which is no file of its folder"),
+    "a shard is cut": (_sharded(_shard_cut), "is damaged or not safetensors"),
+    "a shard is a pickle": (_sharded(_shard_to_pickle), "pytorch_model.bin is not a safetensors file"),
+    "a shard is elsewhere": (_sharded(_shard_outside), "which is not a file in its folder"),
     "a shard index is empty": (
         _sharded(lambda folder, places: places.clear()),
         "index.json is damaged: it lacks weight_map or metadata",
@@ -225,7 +225,7 @@ def folder(tmp_path: Path) -> Path:
     model = hf_samples.randomise(AutoBertZeroForMaskedLM(hf_samples.config()))
     model.save_pretrained(tmp_path / "model")
     words = {f"[{name}]": number for number, name in enumerate(("PAD", "UNK", "CLS", "SEP", "MASK"))}
-    as_berts(Tokenizer(WordLevel(words | {"a": 5}, "[UNK]")), 20).save_pretrained(tmp_path / "model")
+    wrap_tokenizer(Tokenizer(WordLevel(words | {"a": 5}, "[UNK]")), 20).save_pretrained(tmp_path / "model")
     return tmp_path / "model"
 
 
@@ -257,7 +257,7 @@ def test_a_whole_folder_is_exported(folder: Path) -> None:
 def test_a_tokenizer_of_another_model_is_refused(folder: Path) -> None:
     words = {f"[{name}]": number for number, name in enumerate(("PAD", "UNK", "CLS", "SEP", "MASK"))}
     words |= {f"w{number}": 5 + number for number in range(hf_samples.VOCABULARY)}
-    as_berts(Tokenizer(WordLevel(words, "[UNK]")), 20).save_pretrained(folder)
+    wrap_tokenizer(Tokenizer(WordLevel(words, "[UNK]")), 20).save_pretrained(folder)
     done = tiny.command("export", folder, folder.parent / "out", "--no-onnx", "--no-program")
     assert done.code == 2
     assert f"has {len(words)} tokens, its model {hf_samples.VOCABULARY}" in done.err

@@ -21,7 +21,7 @@ from autobert_zero.errors import UserError
 from autobert_zero.export import export
 from autobert_zero.export.sentences import sentence_length
 from autobert_zero.export.sources import open_source
-from autobert_zero.hf.tokenizer import as_berts
+from autobert_zero.hf.tokenizer import wrap_tokenizer
 from autobert_zero.zoo.opponents import GATED_CONVOLUTION, GATED_ROTARY
 
 TEXTS = [
@@ -56,7 +56,7 @@ torch.save(embeddings, outputs)
 def saved(folder: Path, backbone: str = "paper", kind: type = hf.AutoBertZeroForMaskedLM) -> Path:
     """A model and its tokenizer as `save_pretrained` writes them."""
     layers, trunk = BACKBONES[backbone]
-    tokenizer = as_berts(train_tokenizer(Corpus("made up", "0", TEXTS * 5), 60), None)
+    tokenizer = wrap_tokenizer(train_tokenizer(Corpus("made up", "0", TEXTS * 5), 60), None)
     hf_samples.randomise(kind(hf_samples.config(layers, vocab_size=len(tokenizer), **trunk))).save_pretrained(
         folder
     )

@@ -63,7 +63,7 @@ def test_another_type_is_refused(tmp_path: Path) -> None:
         tmp_path
     )
     with pytest.raises(
-        UserError, match="is of type roberta; encoders of type autobert-zero, bert, modernbert"
+        UserError, match="is of type roberta; only encoders of type autobert-zero, bert, modernbert"
     ):
         open_encoder(str(tmp_path))
 
@@ -92,15 +92,15 @@ def save(model: Any, folder: Path, **changes: Any) -> Path:
     [
         (
             {"model_type": "unheard-of"},
-            "is of type unheard-of; encoders of type autobert-zero, bert, modernb",
+            "is of type unheard-of; only encoders of type autobert-zero, bert, m",
         ),
-        ({"model_type": "gpt2"}, "is of type gpt2; encoders of type"),
-        ({"model_type": None}, "is of type None; encoders of type"),
+        ({"model_type": "gpt2"}, "is of type gpt2; only encoders of type"),
+        ({"model_type": None}, "is of type None; only encoders of type"),
         ({"is_decoder": True}, r"is a decoder \(is_decoder in its config.json\)"),
-        ({"hidden_act": "silu"}, "tmp.*: the BERT backbone has hidden_act 'gelu', this one 'silu'"),
+        ({"hidden_act": "silu"}, "tmp.*: the BERT backbone has hidden_act 'gelu', this model 'silu'"),
         (
             {"position_embedding_type": "relative_key"},
-            "has position_embedding_type 'absolute', this one 'rel",
+            "has position_embedding_type 'absolute', this model 'rel",
         ),
     ],
 )
@@ -127,7 +127,7 @@ UP, DOWN = "encoder.layer.1.intermediate.dense.weight", "encoder.layer.2.output.
         (lambda weights: weights.update({UP.replace("1", "7"): weights[UP]}), "layer 8: .* is not used"),
         (
             lambda weights: weights.pop("embeddings.LayerNorm.weight"),
-            "beside the layers: embeddings.LayerNorm",
+            "outside the layers: embeddings.LayerNorm",
         ),
         (
             lambda weights: weights.update(

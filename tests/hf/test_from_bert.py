@@ -172,9 +172,9 @@ def test_variants() -> None:
 
 
 def test_what_is_no_bert_of_ours_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="hidden_act 'gelu', this one 'relu'"):
+    with pytest.raises(UserError, match="hidden_act 'gelu', this model 'relu'"):
         from_bert(transformers.BertModel(bert_config(hidden_act="relu")))
-    with pytest.raises(UserError, match="is_decoder False, this one True"):
+    with pytest.raises(UserError, match="is_decoder False, this model True"):
         from_bert(transformers.BertModel(bert_config(is_decoder=True)))
     with pytest.raises(UserError, match="BertForNextSentencePrediction has no counterpart"):
         from_bert(transformers.BertForNextSentencePrediction(bert_config()))

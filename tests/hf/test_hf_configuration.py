@@ -36,25 +36,25 @@ def test_save_and_load(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"backbone": None}, "a backbone is needed"),
+        ({"backbone": None}, "backbone is missing"),
         ({"backbone": []}, "at least one layer"),
-        ({"backbone": 3}, "list of strings, not int"),
+        ({"backbone": 3}, "must be a list of strings, not int"),
         ({"backbone": ["conv 9", 3]}, "one string per layer"),
         ({"backbone": ["conv 9", "conv 4"]}, "line 2: a convolution has a kernel of one of 3, 5"),
         ({"backbone": "conv 9\nsoftmax(Q @ K) @ V"}, r"line 2: .*\(column 13\)"),
         ({"backbone": "__import__('os')"}, "column"),
-        ({"num_hidden_layers": 13}, "num_hidden_layers is 13, the backbone has 4 layers"),
+        ({"num_hidden_layers": 13}, "num_hidden_layers is 13, but the backbone has 4 layers"),
         ({"hidden_size": 18}, "hidden_size 18 is not divisible by 4 heads"),
-        ({"classifier_pooling": "max"}, "classifier_pooling is cls, mean or cls.mean, not 'max'"),
-        ({"hidden_size": "16"}, "hidden_size is a number of at least 1, not '16'"),
-        ({"intermediate_size": 0}, "intermediate_size is a number of at least 1, not 0"),
-        ({"vocab_size": -1}, "vocab_size is a number of at least 1, not -1"),
-        ({"vocab_size": True}, "vocab_size is a number of at least 1, not True"),
-        ({"hidden_dropout_prob": 1.0}, r"hidden_dropout_prob is a number in \[0, 1\), not 1.0"),
-        ({"hidden_dropout_prob": None}, r"hidden_dropout_prob is a number in \[0, 1\), not None"),
-        ({"classifier_dropout": "0.1"}, r"classifier_dropout is a number in \[0, 1\), not '0.1'"),
-        ({"layer_norm_eps": 0}, "layer_norm_eps is a number above 0, not 0"),
-        ({"initializer_range": [0.02]}, r"initializer_range is a number above 0, not \[0.02\]"),
+        ({"classifier_pooling": "max"}, "classifier_pooling must be cls, mean or cls.mean, not 'max'"),
+        ({"hidden_size": "16"}, "hidden_size must be a whole number of at least 1, not '16'"),
+        ({"intermediate_size": 0}, "intermediate_size must be a whole number of at least 1, not 0"),
+        ({"vocab_size": -1}, "vocab_size must be a whole number of at least 1, not -1"),
+        ({"vocab_size": True}, "vocab_size must be a whole number of at least 1, not True"),
+        ({"hidden_dropout_prob": 1.0}, r"hidden_dropout_prob must be a number in \[0, 1\), not 1.0"),
+        ({"hidden_dropout_prob": None}, r"hidden_dropout_prob must be a number in \[0, 1\), not None"),
+        ({"classifier_dropout": "0.1"}, r"classifier_dropout must be a number in \[0, 1\), not '0.1'"),
+        ({"layer_norm_eps": 0}, "layer_norm_eps must be a number above 0, not 0"),
+        ({"initializer_range": [0.02]}, r"initializer_range must be a number above 0, not \[0.02\]"),
     ],
 )
 def test_bad_values_are_named(changes: dict[str, object], message: str, tmp_path: Path) -> None:
@@ -69,7 +69,7 @@ def test_bad_values_are_named(changes: dict[str, object], message: str, tmp_path
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"classifier_pooling": "avg"}, "classifier_pooling is cls, mean or cls.mean, not 'avg'"),
+        ({"classifier_pooling": "avg"}, "classifier_pooling must be cls, mean or cls.mean, not 'avg'"),
         ({"hidden_size": 18}, "hidden_size 18 is not divisible by 4 heads"),
         ({"backbone": ["conv 4"]}, "line 1: a convolution has a kernel of one of"),
         ({"norm": "before"}, "norm is post or pre"),
@@ -101,7 +101,7 @@ def test_the_depth_can_be_set_to_what_it_is_only(tmp_path: Path) -> None:
         lambda: setattr(made, "num_hidden_layers", 2),
         lambda: AutoConfig.from_pretrained(tmp_path, num_hidden_layers=2),
     ):
-        with pytest.raises(UserError, match="num_hidden_layers is 2, the backbone has 4 layers; leave"):
+        with pytest.raises(UserError, match="num_hidden_layers is 2, but the backbone has 4 layers; leave"):
             change()
     made.backbone = "conv 3\nconv 5"
     assert made.num_hidden_layers == 2

@@ -229,7 +229,7 @@ def test_bad_inputs_are_named(model: AutoBertZeroModel) -> None:
         model(attention_mask=inputs["attention_mask"])
     with pytest.raises(UserError, match="either input_ids or inputs_embeds"):
         model(inputs["input_ids"], inputs_embeds=torch.zeros(3, TOKENS, WIDTH))
-    with pytest.raises(UserError, match=r"attention_mask is \(3, 12\) .* not \(3, 12, 1\)"):
+    with pytest.raises(UserError, match=r"attention_mask must have .* \(3, 12\), .* not \(3, 12, 1\)"):
         model(inputs["input_ids"], inputs["attention_mask"][:, :, None])
     with pytest.raises(ValueError, match="21 tokens are more than the 20 positions"):
         model(torch.zeros(1, 21, dtype=torch.long))
@@ -255,10 +255,10 @@ def test_masks_of_pairs_that_hide_padding_only(model: AutoBertZeroModel) -> None
         assert torch.equal(real(got), expected)
     triangle = torch.ones(TOKENS, TOKENS).tril().expand(3, -1, -1)
     for pairs in (triangle, triangle[:, None]):
-        with pytest.raises(UserError, match="a backbone knows padding only"):
+        with pytest.raises(UserError, match="a backbone can only hide padding"):
             model(**inputs | {"attention_mask": pairs})
     for added in ((triangle - 1) * 1e9, torch.zeros(3, TOKENS, TOKENS), (1.0 - mask[:, None]) * -1e9):
-        with pytest.raises(UserError, match=r"attention_mask is \(3, 12\) .* not \(3, 1"):
+        with pytest.raises(UserError, match=r"attention_mask must have .* \(3, 12\), .* not \(3, 1"):
             model(**inputs | {"attention_mask": added})
 
 

@@ -8,7 +8,7 @@ from transformers import AutoTokenizer, PreTrainedTokenizerFast
 from autobert_zero.data.corpus import Corpus
 from autobert_zero.data.normalisation import Spelling
 from autobert_zero.data.tokenizer import train_tokenizer
-from autobert_zero.hf.tokenizer import as_berts
+from autobert_zero.hf.tokenizer import wrap_tokenizer
 
 TEXT = "The capital of France is Paris, sch\u00f6n und gut."
 CORPUS = Corpus("made up", "0", [TEXT] * 20)
@@ -18,7 +18,7 @@ CORPUS = Corpus("made up", "0", [TEXT] * 20)
 def tokenizer(request: pytest.FixtureRequest, tmp_path: Path) -> PreTrainedTokenizerFast:
     """Saved and loaded."""
     made = train_tokenizer(CORPUS, 300, spelling=Spelling(request.param, cased=True))
-    as_berts(made, 64).save_pretrained(tmp_path)
+    wrap_tokenizer(made, 64).save_pretrained(tmp_path)
     return AutoTokenizer.from_pretrained(tmp_path)
 
 

@@ -12,7 +12,7 @@ from torch import nn
 from transformers import BertConfig, BertForMaskedLM, PreTrainedTokenizerBase
 
 from autobert_zero.data.normalisation import SPECIAL_TOKENS
-from autobert_zero.hf.tokenizer import as_berts
+from autobert_zero.hf.tokenizer import wrap_tokenizer
 from autobert_zero.minimal_pairs.data import Pair
 
 PIECES = ["the", "a", "cat", "cats", "dog", "run", "runs", "sleep", "##s", "##ing", "jump", "##er", "."]
@@ -23,7 +23,7 @@ def tokenizer(length: int | None = 32) -> PreTrainedTokenizerBase:
     vocabulary = {piece: number for number, piece in enumerate([*SPECIAL_TOKENS, *PIECES])}
     made = Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]"))
     made.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    return as_berts(made, length)
+    return wrap_tokenizer(made, length)
 
 
 def bert(seed: int = 0, **changes: object) -> BertForMaskedLM:

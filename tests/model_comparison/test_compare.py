@@ -16,8 +16,8 @@ from tokenizers import Tokenizer
 
 from autobert_zero.errors import UserError
 from autobert_zero.hf import AutoBertZeroConfig, AutoBertZeroForMaskedLM
-from autobert_zero.hf.encoders import as_ours
-from autobert_zero.hf.tokenizer import as_berts
+from autobert_zero.hf.encoders import convert_encoder
+from autobert_zero.hf.tokenizer import wrap_tokenizer
 from autobert_zero.model_comparison.engines import INT8, ONNX, PYTORCH, engines
 from autobert_zero.model_comparison.memory import peak_memory
 from autobert_zero.model_comparison.models import ComparedEncoder, load_encoder
@@ -32,7 +32,7 @@ TEXTS = tiny.paragraphs(7, seed=3)
 def save(model: Any, folder: Path, tokenizer: Tokenizer) -> Path:
     randomise(model)
     model.eval().save_pretrained(folder)
-    as_berts(tokenizer, 32).save_pretrained(folder)
+    wrap_tokenizer(tokenizer, 32).save_pretrained(folder)
     return folder
 
 
@@ -86,7 +86,7 @@ def test_other_types_run_with_pytorch_only(tmp_path: Path, tokenizer: Tokenizer)
     sizes = {"hidden_size": 16, "num_attention_heads": 2, "num_hidden_layers": 1, "intermediate_size": 24}
     config = transformers.ElectraConfig(vocab_size=tokenizer.get_vocab_size(), embedding_size=16, **sizes)
     encoder = load_encoder(str(save(transformers.ElectraModel(config), tmp_path / "electra", tokenizer)))
-    assert as_ours(encoder.model) is None
+    assert convert_encoder(encoder.model) is None
     assert [engine.name for engine in engines(encoder, "cpu", (PYTORCH, ONNX), tmp_path)] == [PYTORCH]
 
 

@@ -20,8 +20,8 @@ from autobert_zero.hf import (
     from_masked_lm,
 )
 from autobert_zero.hf.auto import MODELS
-from autobert_zero.hf.loading import listed, tensor_differences
-from autobert_zero.hf.tokenizer import as_berts
+from autobert_zero.hf.loading import first_few, tensor_differences
+from autobert_zero.hf.tokenizer import wrap_tokenizer
 from autobert_zero.minimal_pairs.results import read_results
 from autobert_zero.nn import MaskedLM
 from autobert_zero.run_folder.names import (
@@ -100,7 +100,7 @@ def _from_run(folder: Path) -> Source:
     return Source(
         name=folder.resolve().name,
         model=from_masked_lm(model, pad_token_id=tokenizer.token_to_id("[PAD]")),
-        tokenizer=as_berts(tokenizer, model.encoder.config.length_limit),
+        tokenizer=wrap_tokenizer(tokenizer, model.encoder.config.length_limit),
         summary=summary,
         settings=config.model_dump(),
         minimal_pairs=read_results(folder),
@@ -125,7 +125,7 @@ def _from_model(folder: Path) -> Source:
                 folder, output_loading_info=True, add_pooling_layer=False
             )
     if info["missing_keys"]:
-        raise UserError(f"{folder} lacks weights of its {named}: {listed(tensor_differences(info))}")
+        raise UserError(f"{folder} lacks weights of its {named}: {first_few(tensor_differences(info))}")
     tokenizer = _tokenizer(folder)
     if tokenizer is not None and len(tokenizer) > model.config.vocab_size:
         raise UserError(

@@ -13,7 +13,7 @@ from autobert_zero.finetune.kinds import find_task
 from autobert_zero.finetune.suite import make_problem
 from autobert_zero.finetune.training.train import tune
 from autobert_zero.hf import from_masked_lm
-from autobert_zero.hf.tokenizer import as_berts
+from autobert_zero.hf.tokenizer import wrap_tokenizer
 from autobert_zero.nn import MaskedLM
 
 
@@ -41,7 +41,7 @@ class TaskScores:
         settings: FinetuneConfig,
         rate: float,
     ) -> None:
-        encoder = as_berts(tokenizer, length)
+        encoder = wrap_tokenizer(tokenizer, length)
         self._problems = [
             make_problem(name, None if data is None else find_task(name).folder(data), encoder, length)
             for name in names

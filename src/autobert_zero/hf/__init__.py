@@ -1,4 +1,4 @@
-"""Backbones as Hugging Face models; importing this makes the Auto classes know them."""
+"""Backbones as Hugging Face models. Importing this package registers them with the Auto classes."""
 
 from autobert_zero.hf.auto import register
 from autobert_zero.hf.code import flat_code

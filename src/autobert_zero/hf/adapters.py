@@ -1,4 +1,4 @@
-"""What peft has to know of our models."""
+"""Defaults of our models for the adapters of peft."""
 
 import sys
 
@@ -9,10 +9,10 @@ LORA_TARGETS = ("projection",)
 
 
 def set_lora_targets() -> None:
-    """Adds our default to peft's table of default targets, if peft is imported; again is harmless.
+    """Adds our default to peft's table of LoRA targets if peft is imported. Idempotent.
 
-    The table is by model type and has no other way in. It is that of LoRA; peft has copies of it for other
-    methods, which name their targets themselves.
+    peft looks the targets up by model type and has no function that registers them. Its other methods have
+    tables of their own; users of those name the targets.
     """
     peft = sys.modules.get("peft.utils.constants")
     if peft is not None:

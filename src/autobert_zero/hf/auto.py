@@ -1,4 +1,4 @@
-"""Makes the Auto classes of `transformers` know ours."""
+"""Registers our classes with the Auto classes of `transformers`."""
 
 from transformers import (
     AutoConfig,
@@ -32,11 +32,11 @@ PIPELINES = {
     "AutoModelForTokenClassification": "token-classification",
     "AutoModelForQuestionAnswering": "question-answering",
 }
-"""The Hub's name for what a model does, by the Auto class that loads it."""
+"""The Hub's pipeline tag of a model, by the Auto class that loads it."""
 
 
 def register() -> None:
-    """Registers the configuration and every model; again is harmless."""
+    """Registers the configuration and every model. Idempotent."""
     AutoConfig.register(AutoBertZeroConfig.model_type, AutoBertZeroConfig, exist_ok=True)
     for auto, model in MODELS.items():
         auto.register(AutoBertZeroConfig, model, exist_ok=True)

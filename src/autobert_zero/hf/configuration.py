@@ -1,5 +1,5 @@
 # mypy: disallow-subclassing-any=False
-"""The configuration: a backbone as text, and sizes under the names of Hugging Face."""
+"""The configuration: a backbone as text, and sizes under Hugging Face's names."""
 
 import os
 from typing import Any, Self
@@ -18,7 +18,7 @@ _SIZES = {
     "max_position_embeddings": "max_positions",
     "type_vocab_size": "token_types",
 }
-"""Names of `EncoderConfig` by those of Hugging Face, for the integer sizes."""
+"""Hugging Face's names of the integer sizes, each with the name in `EncoderConfig`."""
 
 _NAMES = {
     **_SIZES,
@@ -28,46 +28,47 @@ _NAMES = {
 }
 """The same for all settings."""
 
-_SHARES = ("hidden_dropout_prob", "classifier_dropout")
-"""Dropouts, in [0, 1); None where the class says so."""
+_DROPOUTS = ("hidden_dropout_prob", "classifier_dropout")
+"""Probabilities in [0, 1); `classifier_dropout` may be None."""
 
 _POSITIVE = ("layer_norm_eps", "initializer_range")
 
 POOLINGS = ("cls", "mean", "cls+mean")
-"""What a classifier is given: the first token's state, the mean of all tokens, or both side by side."""
+"""Inputs of a classifier: the first token's state, the mean over all tokens, or both concatenated."""
 
 
 class AutoBertZeroConfig(PreTrainedConfig):
-    """What an AutoBERT-Zero model is built from; the sizes default to those of BERT-base.
+    """Configuration of an AutoBERT-Zero model. The sizes default to those of BERT-base.
 
-    There is no dropout on attention maps: most backbones have none that a weight could be dropped from.
+    There is no dropout on attention maps, since most backbones have no such map.
 
     Attributes:
-        backbone: The layers, one string per layer (`conv 9` or a formula). Also taken as one text with one
-            layer per line, or as a `Backbone`; kept as a list.
+        backbone: The layers, one string per layer (`conv 9` or a formula). A text with one layer per line or
+            a `Backbone` is also accepted; it is stored as a list.
         vocab_size: Number of tokens in the vocabulary.
-        hidden_size: d.
-        num_attention_heads: H, of attentions and convolutions; divides d.
+        hidden_size: Hidden size d.
+        num_attention_heads: Number of heads H of attention and convolution layers; must divide d.
         intermediate_size: Inner width of the feed-forward block.
-        max_position_embeddings: Longest sequence.
+        max_position_embeddings: Maximum number of tokens in a sequence.
         type_vocab_size: Number of segments.
         hidden_dropout_prob: Dropout after the embeddings and after every sub-block.
         classifier_dropout: Dropout before a classifier; None means `hidden_dropout_prob`.
-        classifier_pooling: What a classifier of sequences, or of pairs, is given: `cls`, the first token's
-            state (BERT); `mean`, that of all tokens; `cls+mean`, both side by side. Which one is best depends
-            on backbone and task; fine-tuning chooses by validation.
-        layer_norm_eps: Of the layer norms.
-        norm: `post` or `pre`; this and the next four are the trunk, see `autobert_zero.nn.EncoderConfig`.
+        classifier_pooling: Input of a classifier of sequences or pairs: `cls`, the first token's state
+            (BERT); `mean`, the mean of all tokens' states; `cls+mean`, both concatenated. The best choice
+            depends on backbone and task; fine-tuning makes it on the validation split.
+        layer_norm_eps: Epsilon of the layer norms.
+        norm: `post` or `pre`. This and the next four settings describe the trunk, see
+            `autobert_zero.nn.EncoderConfig`.
         feed_forward_kind: `gelu` or `geglu`.
-        positions: `learned`, or `none`: then `max_position_embeddings` limits nothing.
+        positions: `learned` or `none`; with `none`, `max_position_embeddings` has no effect.
         biases: Whether linear layers and layer norms have biases.
-        rotary_base: Of the angles of `rotary`.
+        rotary_base: Base of the angles of `rotary`.
         initializer_range: Standard deviation of new weights.
-        pad_token_id: The padding's token, for tools that pad.
-        tie_word_embeddings: The language model's decoder is the token embedding.
+        pad_token_id: Id of the padding token, for tools that pad.
+        tie_word_embeddings: Whether the language model's decoder shares the token embedding.
 
     Raises:
-        UserError: The backbone is missing or invalid, or a size is.
+        UserError: The backbone is missing or invalid, or a setting is out of range.
     """
 
     model_type = "autobert-zero"
@@ -92,7 +93,7 @@ class AutoBertZeroConfig(PreTrainedConfig):
     pad_token_id: int | None = 0
     tie_word_embeddings: bool = True
 
-    # Older releases of `transformers` compare with a configuration without arguments when they save.
+    # To save, older releases of `transformers` compare with a configuration made without arguments.
     has_no_defaults_at_init = True
 
     def __post_init__(self, num_hidden_layers: int | None = None, **kwargs: Any) -> None:
@@ -103,51 +104,51 @@ class AutoBertZeroConfig(PreTrainedConfig):
 
     @classmethod
     def from_dict(cls, config_dict: dict[str, Any], **kwargs: Any) -> Self | tuple[Self, dict[str, Any]]:
-        """As in `PreTrainedConfig`; changes given as keywords are checked too."""
+        """As in `PreTrainedConfig`; also checks the changes given as keywords."""
         result = super().from_dict(config_dict, **kwargs)
         (result[0] if isinstance(result, tuple) else result).check()
         return result
 
     def save_pretrained(self, save_directory: str | os.PathLike[str], *args: Any, **kwargs: Any) -> None:
-        """As in `PreTrainedConfig`; what could not be loaded again is not saved."""
+        """As in `PreTrainedConfig`, but refuses a configuration that could not be loaded again."""
         self.check()
         super().save_pretrained(save_directory, *args, **kwargs)
 
     @property
     def num_hidden_layers(self) -> int:
-        """Depth of the backbone; can be set to that only."""
+        """Number of layers in the backbone; setting another number raises a `UserError`."""
         return len(self.parse_backbone().layers)
 
     @num_hidden_layers.setter
     def num_hidden_layers(self, value: int) -> None:
         if value != self.num_hidden_layers:
             raise UserError(
-                f"config: num_hidden_layers is {value}, the backbone has {self.num_hidden_layers} layers; "
-                "leave num_hidden_layers out, the backbone decides"
+                f"config: num_hidden_layers is {value}, but the backbone has {self.num_hidden_layers} "
+                "layers; leave num_hidden_layers out: it follows from the backbone"
             )
 
     def check(self) -> None:
-        """Checks all settings, each of which may have been set after the configuration was made.
+        """Checks all settings, since any of them may have been changed after construction.
 
-        The backbone becomes a list.
+        Turns the backbone into a list.
 
         Raises:
             UserError: A setting is out of range or of another type, or the backbone is missing or invalid.
         """
         self.backbone = self.parse_backbone().to_list()
-        for name in _SHARES:
+        for name in _DROPOUTS:
             value = getattr(self, name)
             optional = value is None and name == "classifier_dropout"
             if not optional and not (_is_number(value) and 0 <= value < 1):
-                raise UserError(f"config: {name} is a number in [0, 1), not {value!r}")
+                raise UserError(f"config: {name} must be a number in [0, 1), not {value!r}")
         for name in _POSITIVE:
             value = getattr(self, name)
             if not (_is_number(value) and value > 0):
-                raise UserError(f"config: {name} is a number above 0, not {value!r}")
+                raise UserError(f"config: {name} must be a number above 0, not {value!r}")
         self.encoder_config()
         if self.classifier_pooling not in POOLINGS:
             raise UserError(
-                f"config: classifier_pooling is {', '.join(POOLINGS[:-1])} or {POOLINGS[-1]}, not "
+                f"config: classifier_pooling must be {', '.join(POOLINGS[:-1])} or {POOLINGS[-1]}, not "
                 f"{self.classifier_pooling!r}"
             )
 
@@ -155,18 +156,18 @@ class AutoBertZeroConfig(PreTrainedConfig):
         """Reads the backbone.
 
         Raises:
-            UserError: It is missing or invalid; the message names the layer and the place in it.
+            UserError: It is missing or invalid; the message names the layer and the column.
         """
         given = self.backbone
         if isinstance(given, Backbone):
             return given
         if given is None:
             raise UserError(
-                "config: a backbone is needed, a list with one string per layer (`conv 9` or a formula); "
-                "autobert_zero.hf.from_zoo has known ones"
+                "config: backbone is missing: give a list with one string per layer (`conv 9` or a formula), "
+                "or use autobert_zero.hf.from_zoo for a known backbone"
             )
         if not isinstance(given, str | list | tuple):
-            raise UserError(f"config: backbone is a list of strings, not {type(given).__name__}")
+            raise UserError(f"config: backbone must be a list of strings, not {type(given).__name__}")
         try:
             return Backbone.parse(given) if isinstance(given, str) else Backbone.from_list(given)
         except SpaceError as error:
@@ -181,7 +182,7 @@ class AutoBertZeroConfig(PreTrainedConfig):
         for name in _SIZES:
             value = getattr(self, name)
             if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-                raise UserError(f"config: {name} is a number of at least 1, not {value!r}")
+                raise UserError(f"config: {name} must be a whole number of at least 1, not {value!r}")
         if self.hidden_size % self.num_attention_heads:
             raise UserError(
                 f"config: hidden_size {self.hidden_size} is not divisible by {self.num_attention_heads} "
@@ -194,12 +195,12 @@ class AutoBertZeroConfig(PreTrainedConfig):
 
     @classmethod
     def from_encoder_config(cls, backbone: Backbone, sizes: EncoderConfig, **changes: Any) -> Self:
-        """The configuration of a backbone with the sizes and the trunk of `autobert_zero.nn`.
+        """The configuration of a backbone with sizes and trunk under the names of `autobert_zero.nn`.
 
         Args:
             backbone: The layers.
             sizes: Sizes and trunk.
-            changes: Settings over them, under the names of Hugging Face.
+            changes: Settings that replace them, under Hugging Face's names.
         """
         named = {name: getattr(sizes, ours) for name, ours in _NAMES.items()}
         named["intermediate_size"] = sizes.inner

@@ -1,4 +1,4 @@
-"""Pre-trained encoders of any kind that we can compute, as a backbone, sizes and weights of ours."""
+"""Reads pre-trained encoders of all supported types as a backbone, sizes and weights."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -28,7 +28,7 @@ class PretrainedEncoder:
         source: Its folder or its name on the Hub.
         backbone: Its layers.
         sizes: Its sizes and trunk.
-        has_head: Whether it has a head that predicts masked tokens.
+        has_head: Whether it has a language-model head.
     """
 
     source: str
@@ -37,14 +37,14 @@ class PretrainedEncoder:
     has_head: bool
 
     def weights(self) -> dict[str, Tensor]:
-        """Its weights by the names of `MaskedLM`; those of the head only where it has one.
+        """Its weights under the names of `MaskedLM`, with those of the head if it has one.
 
         Raises:
             UserError: They cannot be read.
         """
         kind = read_config(self.source).model_type
         try:
-            model = _KINDS[kind].build(self.source, self.has_head)
+            model = _CONVERTERS[kind].build(self.source, self.has_head)
         except (OSError, ValueError, KeyError, RuntimeError) as error:
             raise UserError(f"the weights of {self.source} cannot be read: {first_line(error)}") from None
         prefix = "" if self.has_head else "encoder."
@@ -52,12 +52,12 @@ class PretrainedEncoder:
 
 
 @dataclass(frozen=True)
-class _Kind:
-    """How a type of model becomes ours.
+class _Converter:
+    """Converts one type of model to ours.
 
     Attributes:
-        convert: From its config to ours.
-        build: Makes ours from a model in memory, or from a source with or without a head for masked tokens.
+        convert: Converts the config.
+        build: Converts a model in memory, or loads one from a source with or without a language-model head.
     """
 
     convert: Callable[[Any], AutoBertZeroConfig]
@@ -65,46 +65,46 @@ class _Kind:
 
 
 def _class_with(head: bool) -> Any:
-    """Our class with or without a head for masked tokens."""
+    """Our class with or without a language-model head."""
     return AutoBertZeroForMaskedLM if head else AutoBertZeroModel
 
 
-def _ours(source: Any, head: bool) -> PreTrainedModel:
-    given = isinstance(source, PreTrainedModel)
-    model: PreTrainedModel = source if given else _class_with(head).from_pretrained(source)
+def _load_ours(source: Any, head: bool) -> PreTrainedModel:
+    loaded = isinstance(source, PreTrainedModel)
+    model: PreTrainedModel = source if loaded else _class_with(head).from_pretrained(source)
     return model
 
 
-_KINDS = {
-    AutoBertZeroConfig.model_type: _Kind(lambda config: config, _ours),
-    "bert": _Kind(bert_config, lambda source, head: from_bert(source, _class_with(head))),
-    "modernbert": _Kind(modernbert_config, lambda source, head: from_modernbert(source)),
+_CONVERTERS = {
+    AutoBertZeroConfig.model_type: _Converter(lambda config: config, _load_ours),
+    "bert": _Converter(bert_config, lambda source, head: from_bert(source, _class_with(head))),
+    "modernbert": _Converter(modernbert_config, lambda source, head: from_modernbert(source)),
 }
 """By the `model_type` of `transformers`."""
 
 
 def open_encoder(source: str) -> PretrainedEncoder:
-    """Reads what a model is, without its weights.
+    """Reads the config of a pre-trained encoder, not its weights.
 
     Args:
-        source: A folder of `save_pretrained`, an exported one, or a name on the Hub.
+        source: A folder of `save_pretrained`, an exported folder, or a name on the Hub.
 
     Raises:
-        UserError: There is no such model, it has pickled weights only, or it is of a type or has settings
-            that our layers do not compute.
+        UserError: There is no such model, it has only pickled weights, or our layers do not compute its type
+            or its settings.
     """
     place = find_model(source)
     if (path := Path(place)).is_dir():
         if not any(path.glob("*.safetensors")):
             raise UserError(f"{source} has no weights (no model.safetensors)")
-        # Before `transformers`, which may not know the type, reads it.
-        _encoder_kind(source, read_json(path / "config.json").get("model_type"))
+        # Checked before `transformers` reads the config, since it may not know the type.
+        _find_converter(source, read_json(path / "config.json").get("model_type"))
     config = read_config(place)
-    kind = _encoder_kind(source, config.model_type)
+    converter = _find_converter(source, config.model_type)
     if getattr(config, "is_decoder", False):
-        raise UserError(f"{source} is a decoder (is_decoder in its config.json); encoders can be read")
+        raise UserError(f"{source} is a decoder (is_decoder in its config.json); only encoders can be read")
     try:
-        ours = kind.convert(config)
+        ours = converter.convert(config)
     except UserError as error:
         raise UserError(f"{source}: {error}") from None
     names = config.architectures or []
@@ -112,24 +112,25 @@ def open_encoder(source: str) -> PretrainedEncoder:
     return PretrainedEncoder(place, ours.parse_backbone(), ours.encoder_config(), head)
 
 
-def _encoder_kind(source: str, name: object) -> "_Kind":
-    kind = _KINDS.get(str(name))
-    if kind is None:
-        raise UserError(f"{source} is of type {name}; encoders of type {', '.join(_KINDS)} can be read")
-    return kind
+def _find_converter(source: str, kind: object) -> _Converter:
+    converter = _CONVERTERS.get(str(kind))
+    if converter is None:
+        supported = ", ".join(_CONVERTERS)
+        raise UserError(f"{source} is of type {kind}; only encoders of type {supported} can be read")
+    return converter
 
 
-def as_ours(model: PreTrainedModel) -> AutoBertZeroModel | None:
-    """An encoder without a head as our class that computes the same.
+def convert_encoder(model: PreTrainedModel) -> AutoBertZeroModel | None:
+    """Converts an encoder without a head to our class that computes the same.
 
     Returns:
-        The model itself if it is ours; None for other types, and for settings that our layers do not compute.
+        The model itself if it is ours; None if our layers do not compute its type or its settings.
     """
-    kind = _KINDS.get(model.config.model_type)
-    if kind is None:
+    converter = _CONVERTERS.get(model.config.model_type)
+    if converter is None:
         return None
     try:
-        ours = kind.build(model, False)
+        ours = converter.build(model, False)
     except UserError:
         return None
     return ours if isinstance(ours, AutoBertZeroModel) else None

@@ -1,4 +1,4 @@
-"""Models of `transformers` of any type: finding one, reading its config, loading all of its weights."""
+"""Finds `transformers` models of any type, reads their configs and loads their complete weights."""
 
 import re
 from collections.abc import Mapping
@@ -15,13 +15,13 @@ def find_model(source: str) -> str:
     """Finds a model of any type and checks its files.
 
     Args:
-        source: A folder of `save_pretrained` or an exported one, or a name on the Hub.
+        source: A folder of `save_pretrained`, an exported folder, or a name on the Hub.
 
     Returns:
         The folder or the name.
 
     Raises:
-        UserError: There is no such model, or it has pickled weights only.
+        UserError: There is no such model, or it has only pickled weights.
     """
     path = find_local(source, "model")
     if path is None:
@@ -37,13 +37,13 @@ def find_model(source: str) -> str:
 
 
 def read_config(source: str) -> PreTrainedConfig:
-    """Reads the config of a model of `transformers`, of any type.
+    """Reads the config of a `transformers` model of any type.
 
     Args:
         source: A folder or a name on the Hub.
 
     Raises:
-        UserError: There is none, or this version of `transformers` cannot read it.
+        UserError: There is no config, or this version of `transformers` cannot read it.
     """
     try:
         config: PreTrainedConfig = AutoConfig.from_pretrained(source, trust_remote_code=False)
@@ -57,10 +57,10 @@ def read_config(source: str) -> PreTrainedConfig:
 
 
 def load_whole(kind: Any, source: str) -> Any:
-    """Loads a model of `transformers` from safetensors that hold all of its embeddings and layers.
+    """Loads a `transformers` model from safetensors that hold all of its embeddings and layers.
 
     Args:
-        kind: Its class.
+        kind: The class of the model.
         source: A folder or a name on the Hub.
 
     Raises:
@@ -74,14 +74,14 @@ def load_whole(kind: Any, source: str) -> Any:
 
 
 def renamed(name: str, names: Mapping[str, str]) -> str:
-    """The name of a tensor after all substitutions, given as patterns with their replacements, in order."""
+    """Applies substitutions (patterns with their replacements) to a tensor's name, one after the other."""
     for pattern, replacement in names.items():
         name = re.sub(pattern, replacement, name)
     return name
 
 
 def _check_whole(source: str, info: dict[str, Any]) -> None:
-    """Checks what loading reported; an error names each layer with its first tensor that does not fit."""
+    """Checks what loading reported; the error names the first tensor of each layer that does not fit."""
     wrong: dict[str, list[str]] = {}
     unused = set(info["unexpected_keys"])
     other = {name for name, *_ in info["mismatched_keys"]}
@@ -91,7 +91,7 @@ def _check_whole(source: str, info: dict[str, Any]) -> None:
         if layer:
             wrong.setdefault(f"layer {int(layer[1]) + 1}", []).append(text)
         elif name in other or (name not in unused and ("embeddings." in name or "final_norm." in name)):
-            wrong.setdefault("beside the layers", []).append(text)
+            wrong.setdefault("outside the layers", []).append(text)
     if wrong:
         places = [
             f"{place}: {texts[0]}" + (f" and {len(texts) - 1} more" if len(texts) > 1 else "")

@@ -1,4 +1,4 @@
-"""BERT checkpoints of `transformers` in the BERT backbone: the same outputs."""
+"""Loads BERT checkpoints of `transformers` into the BERT backbone, with the same outputs."""
 
 import os
 from collections.abc import Iterator
@@ -33,10 +33,10 @@ _RENAMED = {
     r"^cls\.predictions\.transform\.LayerNorm\.": "norm.",
     r"^cls\.(predictions\.)?": "",
 }
-"""BERT's names to ours, in order."""
+"""Substitutions that turn BERT's names into ours, in order."""
 
 _STACKED = ("query", "key", "value")
-"""One matrix in ours, in the order of the inputs Q, K, V."""
+"""Projections that our layers stack into one matrix, in this order."""
 
 _FIXED = {
     "hidden_act": "gelu",
@@ -44,31 +44,33 @@ _FIXED = {
     "add_cross_attention": False,
     "position_embedding_type": "absolute",
 }
-"""What the BERT backbone computes; a checkpoint with anything else cannot be loaded."""
+"""Settings of the BERT backbone; a checkpoint with other values cannot be loaded."""
 
 
 def from_bert(
     source: BertPreTrainedModel | str | os.PathLike[str],
     model_class: type[AutoBertZeroPreTrainedModel] | None = None,
 ) -> AutoBertZeroPreTrainedModel:
-    """Builds the model that computes what a BERT computes.
+    """Converts a BERT to our model that computes the same.
 
-    Training differs in one thing: there is no dropout on the attention maps.
+    Training differs in one respect: there is no dropout on the attention maps.
 
     Args:
-        source: A BERT of `transformers`, or the folder or Hub name of one (safetensors).
-        model_class: What to load a checkpoint as; None means the class it was saved from.
+        source: A BERT of `transformers`, or its folder or name on the Hub (safetensors).
+        model_class: Class to load a checkpoint as; None means the class it was saved from.
 
     Returns:
-        Our class of the same head, in evaluation mode, with copies of the weights.
+        Our class with the same head, in evaluation mode, with copies of the weights.
 
     Raises:
-        UserError: It is no BERT, or computes something that the BERT backbone does not.
+        UserError: It is not a BERT, or computes something that the BERT backbone does not.
     """
     bert = source if isinstance(source, torch.nn.Module) else _load_bert(str(source), model_class)
     ours = _BY_BERT.get(type(bert).__name__)
     if ours is None:
-        raise UserError(f"{type(bert).__name__} has no counterpart; there is one of {', '.join(_BY_BERT)}")
+        raise UserError(
+            f"{type(bert).__name__} has no counterpart; only {', '.join(_BY_BERT)} can be converted"
+        )
     if model_class not in (None, ours):
         raise UserError(f"a {type(bert).__name__} is loaded as {ours.__name__}, not {model_class.__name__}")
     config = bert_config(bert.config)
@@ -87,21 +89,21 @@ def _load_bert(source: str, model_class: type[AutoBertZeroPreTrainedModel] | Non
     else:
         name = model_class.__name__.replace("AutoBertZero", "Bert")
     if name not in _BY_BERT:
-        raise UserError(f"{source} holds a {name}; what can be loaded is one of {', '.join(_BY_BERT)}")
+        raise UserError(f"{source} holds a {name}; only {', '.join(_BY_BERT)} can be loaded")
     bert: BertPreTrainedModel = load_whole(getattr(transformers, name), source)
     return bert
 
 
 def bert_config(config: BertConfig) -> AutoBertZeroConfig:
-    """The config of our model that computes what a BERT computes.
+    """Converts the config of a BERT to that of our model that computes the same.
 
     Raises:
-        UserError: It computes something that the BERT backbone does not.
+        UserError: The BERT computes something that the BERT backbone does not.
     """
     for name, value in _FIXED.items():
         given = getattr(config, name, value)
         if given != value:
-            raise UserError(f"the BERT backbone has {name} {value!r}, this one {given!r}")
+            raise UserError(f"the BERT backbone has {name} {value!r}, this model {given!r}")
     kept = (
         *("vocab_size", "hidden_size", "num_attention_heads", "intermediate_size", "initializer_range"),
         *("max_position_embeddings", "pad_token_id", "tie_word_embeddings", "id2label", "label2id"),
@@ -114,7 +116,7 @@ def bert_config(config: BertConfig) -> AutoBertZeroConfig:
 
 
 def _renamed(state: dict[str, Tensor]) -> Iterator[tuple[str, Tensor]]:
-    """Yields our parameters."""
+    """Yields the parameters under our names, with stacked projections."""
     stacks: dict[str, dict[str, Tensor]] = {}
     for name, tensor in state.items():
         name = renamed(name, _RENAMED)

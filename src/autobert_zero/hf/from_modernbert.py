@@ -1,4 +1,4 @@
-"""ModernBERT checkpoints of `transformers` with global attention only, in the rotary backbone."""
+"""Loads ModernBERT checkpoints of `transformers` that have only global attention into the rotary backbone."""
 
 import os
 
@@ -24,32 +24,33 @@ _RENAMED = {
     r"^head\.dense\.": "transform.",
     r"^head\.norm\.": "norm.",
 }
-"""ModernBERT's names to ours, in order. Q, K and V are one matrix in both, in this order."""
+"""Substitutions that turn ModernBERT's names into ours, in order. Both stack Q, K and V in this order."""
 
 _FIXED = {"hidden_activation": "gelu", "classifier_activation": "gelu", "decoder_bias": True}
-"""What our trunk computes; a checkpoint with anything else cannot be loaded."""
+"""Settings of our trunk; a checkpoint with other values cannot be loaded."""
 
 _BIASES = ("attention_bias", "mlp_bias", "norm_bias", "classifier_bias")
-"""One setting in our trunk: all or none."""
+"""Settings that must agree, since our trunk has one setting for all biases."""
 
 
 def from_modernbert(
     source: ModernBertPreTrainedModel | str | os.PathLike[str],
 ) -> AutoBertZeroModel | AutoBertZeroForMaskedLM:
-    """Builds the model that computes what a ModernBERT without local attention computes.
+    """Converts a ModernBERT without local attention to our model that computes the same.
 
-    Before version 5.17, `transformers` cannot hold a config of such a model.
+    `transformers` before 5.17 cannot represent the config of such a model.
 
     Args:
-        source: A `ModernBertModel` or `ModernBertForMaskedLM`, or the folder or Hub name of one
-            (safetensors). Its other heads have a projection that ours lack.
+        source: A `ModernBertModel` or `ModernBertForMaskedLM`, or its folder or name on the Hub
+            (safetensors). ModernBERT's other heads have a projection that ours lack.
 
     Returns:
-        Our class of the same kind, in evaluation mode, with copies of the weights. ModernBERT has no
-        segments: their embeddings are 0.
+        Our class with the same head, in evaluation mode, with copies of the weights. The segment embeddings
+        are 0, since ModernBERT has none.
 
     Raises:
-        UserError: It is no ModernBERT, has local attention, or computes something else that ours does not.
+        UserError: It is not a ModernBERT, has local attention, or computes something else that our trunk
+            does not.
     """
     theirs = source if isinstance(source, ModernBertPreTrainedModel) else _load_modernbert(str(source))
     kinds: dict[str, type[AutoBertZeroPreTrainedModel]] = {
@@ -58,7 +59,9 @@ def from_modernbert(
     }
     kind = kinds.get(type(theirs).__name__)
     if kind is None:
-        raise UserError(f"{type(theirs).__name__} has no counterpart; there is one of {', '.join(kinds)}")
+        raise UserError(
+            f"{type(theirs).__name__} has no counterpart; only {', '.join(kinds)} can be converted"
+        )
     config = modernbert_config(theirs.config)
     model = AutoBertZeroModel(config, False) if kind is AutoBertZeroModel else AutoBertZeroForMaskedLM(config)
     state = {renamed(name, _RENAMED): tensor for name, tensor in theirs.state_dict().items()}
@@ -81,10 +84,10 @@ def _load_modernbert(source: str) -> ModernBertPreTrainedModel:
 
 
 def modernbert_config(config: ModernBertConfig) -> AutoBertZeroConfig:
-    """The config of our model that computes what a ModernBERT without local attention computes.
+    """Converts the config of a ModernBERT without local attention to that of our equivalent model.
 
     Raises:
-        UserError: It has local attention, or computes something else that our trunk does not.
+        UserError: The model has local attention, or computes something else that our trunk does not.
     """
     for name, value in _FIXED.items():
         if getattr(config, name) != value:
@@ -92,8 +95,8 @@ def modernbert_config(config: ModernBertConfig) -> AutoBertZeroConfig:
     local = [number for number, kind in enumerate(config.layer_types, 1) if kind != "full_attention"]
     if local:
         raise UserError(
-            f"layers {', '.join(map(str, local))} of this ModernBERT attend locally; what can be loaded has "
-            "global attention in all layers"
+            f"layers {', '.join(map(str, local))} of this ModernBERT have local attention; only models with "
+            "global attention in all layers can be loaded"
         )
     biases = {name: getattr(config, name) for name in _BIASES}
     if len(set(biases.values())) > 1:

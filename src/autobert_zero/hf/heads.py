@@ -1,9 +1,10 @@
 # mypy: disallow-subclassing-any=False, disallow-untyped-decorators=False
-"""The encoder with task heads; arguments, losses and outputs are those of BERT's classes in `transformers`.
+"""The encoder with task heads, with the arguments, losses and outputs of BERT's classes in `transformers`.
 
-All take what `AutoBertZeroModel` takes. The file is long because each head spells its signature out: the
-Trainer and the pipelines of `transformers` read from it which columns and labels a model takes. A base class
-with one `forward` for the heads whose only labels are `labels` saves 20 lines and hides what each head takes.
+All heads take the arguments of `AutoBertZeroModel`. The file is long because each head spells its signature
+out: the Trainer and the pipelines of `transformers` read from it which columns and labels a model takes. A
+base class with one `forward` for the heads whose only labels are `labels` would save 20 lines and hide what
+each head takes.
 
 Axes: B batch, n tokens, d hidden size, w width of the pooled state, v vocabulary, c classes.
 """
@@ -32,14 +33,14 @@ from autobert_zero.nn.layer import layer_norm
 
 
 class Extras(TypedDict, total=False):
-    """What an encoder may be asked to return beside the last states; see `AutoBertZeroModel`."""
+    """Optional outputs of the encoder besides the last hidden states; see `AutoBertZeroModel`."""
 
     output_attentions: bool | None
     output_hidden_states: bool | None
 
 
-def recorded(outputs: BaseModelOutputWithPooling) -> dict[str, Any]:
-    """The extras among an encoder's outputs; None where they were not asked for."""
+def extra_outputs(outputs: BaseModelOutputWithPooling) -> dict[str, Any]:
+    """The optional outputs of an encoder; None for those that were not requested."""
     return {"hidden_states": outputs.hidden_states, "attentions": outputs.attentions}
 
 
@@ -108,7 +109,7 @@ class AutoBertZeroForMaskedLM(_LanguageModel):
         return MaskedLMOutput(
             loss=None if labels is None else token_loss(logits, labels),
             logits=logits,
-            **recorded(outputs),
+            **extra_outputs(outputs),
         )
 
 
@@ -158,7 +159,7 @@ class AutoBertZeroForPreTraining(_LanguageModel):
             next_sentence_label: (B,), 0 where the second segment follows the first, 1 where it does not.
 
         Returns:
-            Logits (B, n, v) and (B, 2), and with labels the sum of their losses.
+            Logits (B, n, v) and (B, 2), and with labels the sum of the losses.
         """
         inputs = (input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds)
         outputs = self.encoder(*inputs, return_dict=True, **extras)
@@ -173,7 +174,7 @@ class AutoBertZeroForPreTraining(_LanguageModel):
             loss=torch.stack(losses).sum() if losses else None,
             prediction_logits=logits,
             seq_relationship_logits=order,
-            **recorded(outputs),
+            **extra_outputs(outputs),
         )
 
 
@@ -191,7 +192,7 @@ class _Classifier(AutoBertZeroPreTrainedModel):
 
 
 def _head_width(encoder: AutoBertZeroModel) -> int:
-    """Of what a head is given: w of the pooled state, or d of the tokens' states."""
+    """Width of a head's input: w for the pooled state, d for the tokens' states."""
     return encoder.config.hidden_size if encoder.pooler is None else encoder.pooler.width
 
 
@@ -216,7 +217,7 @@ class AutoBertZeroForSequenceClassification(_Classifier):
 
         Args:
             labels: (B,) classes; or (B,) or (B, c) numbers for a regression; or (B, c) zeros and ones, as
-                floats, where several labels may hold. See `losses.classification_loss`.
+                floats, if a sequence may have several labels. See `losses.classification_loss`.
 
         Returns:
             Logits (B, c), and with labels the loss.
@@ -225,7 +226,7 @@ class AutoBertZeroForSequenceClassification(_Classifier):
         outputs = self.encoder(*inputs, return_dict=True, **extras)
         logits = self.classifier(self.dropout(outputs.pooler_output))
         loss = None if labels is None else classification_loss(logits, labels, self.config.problem_type)
-        return SequenceClassifierOutput(loss=loss, logits=logits, **recorded(outputs))
+        return SequenceClassifierOutput(loss=loss, logits=logits, **extra_outputs(outputs))
 
 
 class AutoBertZeroForTokenClassification(_Classifier):
@@ -259,7 +260,7 @@ class AutoBertZeroForTokenClassification(_Classifier):
         return TokenClassifierOutput(
             loss=None if labels is None else token_loss(logits, labels),
             logits=logits,
-            **recorded(outputs),
+            **extra_outputs(outputs),
         )
 
 
@@ -284,11 +285,11 @@ class AutoBertZeroForMultipleChoice(_Classifier):
 
         Args:
             input_ids: (B, choices, n); the other inputs have that axis too.
-            labels: (B,) the right choices.
+            labels: (B,) indices of the right choices.
 
         Returns:
-            Logits (B, choices), and with labels the mean cross-entropy. Hidden states and maps are those of
-            a batch of B * choices.
+            Logits (B, choices), and with labels the mean cross-entropy. Hidden states and maps have B *
+            choices in place of B.
         """
         given = (input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds)
         choices = next(tensor.shape[1] for tensor in (input_ids, inputs_embeds) if tensor is not None)
@@ -299,7 +300,7 @@ class AutoBertZeroForMultipleChoice(_Classifier):
         return MultipleChoiceModelOutput(
             loss=None if labels is None else F.cross_entropy(logits, labels),
             logits=logits,
-            **recorded(outputs),
+            **extra_outputs(outputs),
         )
 
 
@@ -327,8 +328,8 @@ class AutoBertZeroForQuestionAnswering(AutoBertZeroPreTrainedModel):
         """Scores every token as the start and as the end of the answer.
 
         Args:
-            start_positions: (B,) first token of the answer; one outside of the sequence is ignored.
-            end_positions: (B,) last token of the answer.
+            start_positions: (B,) first token of the answer; positions outside the sequence are ignored.
+            end_positions: (B,) last token of the answer; likewise.
 
         Returns:
             Start and end logits (B, n) each, and with both positions the mean of the two losses.
@@ -343,5 +344,5 @@ class AutoBertZeroForQuestionAnswering(AutoBertZeroPreTrainedModel):
             loss=loss,
             start_logits=start,
             end_logits=end,
-            **recorded(outputs),
+            **extra_outputs(outputs),
         )

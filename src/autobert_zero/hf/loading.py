@@ -1,4 +1,4 @@
-"""Checks around loading a checkpoint: what it is, and whether its weights are of the backbone."""
+"""Checks of checkpoints: their files, the type of model, and whether the weights fit the backbone."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -15,19 +15,19 @@ from autobert_zero.space import Backbone, SpaceError
 _HUB = ("cache_dir", "force_download", "local_files_only", "proxies", "revision", "subfolder", "token")
 _PICKLES = (".bin", ".pt", ".pth", ".pkl", ".ckpt")
 _SHOWN = 5
-"""Tensors named in a message."""
+"""Maximum number of tensors named in a message."""
 
 
 class SizeError(UserError, RuntimeError):
-    """Tensors of another size than the model's; a `RuntimeError` too, as in `transformers`."""
+    """Tensors differ from the model's in size; a `RuntimeError` too, as in `transformers`."""
 
 
 def refuse_pickles(source: str, options: dict[str, Any]) -> None:
-    """Raises a `UserError` where pickled weights are asked for, or are all that there is.
+    """Raises a `UserError` if pickled weights are requested or a folder has no others.
 
     Args:
         source: A folder or a name on the Hub.
-        options: Of `from_pretrained`; loses `use_safetensors`.
+        options: Keyword arguments of `from_pretrained`; `use_safetensors` is removed.
     """
     if options.pop("use_safetensors", None) is False:
         raise UserError("weights are loaded from safetensors only: leave use_safetensors out")
@@ -41,8 +41,8 @@ def refuse_pickles(source: str, options: dict[str, Any]) -> None:
         pickles = sorted(file.name for file in folder.iterdir() if file.suffix in _PICKLES)
         if pickles:
             raise UserError(
-                f"{source} has {', '.join(pickles)} and no safetensors; a pickle can run code when it is "
-                "loaded, so it is not: save the weights as model.safetensors"
+                f"{source} has {', '.join(pickles)} and no safetensors; pickles are not loaded, since they "
+                "can run code: save the weights as model.safetensors"
             )
 
 
@@ -50,21 +50,21 @@ def check_files(files: Sequence[str]) -> None:
     """Checks the files of weights that are about to be read.
 
     Raises:
-        UserError: One is not of safetensors, whose reader could be that of pickles, or does not exist.
+        UserError: A file is missing, or is not named `.safetensors`: `transformers` could unpickle it.
     """
     for file in map(Path, files):
         if file.suffix != ".safetensors":
-            raise UserError(f"{file} is no file of safetensors; weights are loaded from those only")
+            raise UserError(f"{file} is not a safetensors file; weights are loaded from safetensors only")
         if not file.is_file():
             raise UserError(f"{file} is missing; copy the model's files again")
 
 
 def check_folder(source: str, options: dict[str, Any]) -> None:
-    """Checks what a folder of `save_pretrained` holds: config.json, and whole weights of safetensors.
+    """Checks config.json and the safetensors in a folder of `save_pretrained`.
 
     Args:
-        source: A folder; nothing is checked of a name on the Hub.
-        options: Of `from_pretrained`.
+        source: A folder; names on the Hub are not checked.
+        options: Keyword arguments of `from_pretrained`.
 
     Raises:
         UserError: A file is missing or damaged; the message names it.
@@ -89,55 +89,56 @@ def check_folder(source: str, options: dict[str, Any]) -> None:
                 pass
         except (SafetensorError, OSError) as error:
             raise UserError(
-                f"{file} is no safetensors, or damaged ({error}); save or copy it again"
+                f"{file} is damaged or not safetensors ({error}); save or copy it again"
             ) from None
 
 
 def _shards(index: Path) -> list[str]:
-    """The files that an index names, each beside it."""
+    """The names of the files that an index lists, all in its own folder."""
     content = read_json(index)
-    places = content.get("weight_map")
-    if not places or not isinstance(places, dict) or not isinstance(content.get("metadata"), dict):
+    weight_map = content.get("weight_map")
+    damaged = not weight_map or not isinstance(weight_map, dict)
+    if damaged or not isinstance(content.get("metadata"), dict):
         raise UserError(f"{index} is damaged: it lacks weight_map or metadata; save or copy it again")
-    names = sorted({str(name) for name in places.values()})
+    names = sorted({str(name) for name in weight_map.values()})
     for name in names:
         if Path(name).name != name:
-            raise UserError(f"{index} names {name!r}, which is no file of its folder; it is not read")
+            raise UserError(f"{index} names {name!r}, which is not a file in its folder; it is not read")
     return names
 
 
 def stored_config(source: str, options: dict[str, Any]) -> dict[str, Any]:
-    """Reads a checkpoint's config.json; empty where there is none (an adapter's folder).
+    """Reads a checkpoint's config.json; empty if there is none (an adapter's folder).
 
     Args:
         source: A folder or a name on the Hub.
-        options: Of `from_pretrained`.
+        options: Keyword arguments of `from_pretrained`.
 
     Raises:
-        UserError: It is of another kind of model.
+        UserError: The checkpoint holds another type of model.
     """
     try:
         stored, _ = PreTrainedConfig.get_config_dict(
             source, **{name: options[name] for name in _HUB if name in options}
         )
     except OSError:
-        return {}  # loading will say what is missing
+        return {}  # loading reports what is missing
     kind = stored.get("model_type", "autobert-zero")
     if kind != "autobert-zero":
         raise UserError(
             f"{source} holds a model of type {kind}, not autobert-zero; "
-            "BERT's are loaded with autobert_zero.hf.from_bert"
+            "load a BERT with autobert_zero.hf.from_bert"
         )
     return stored
 
 
 def save_code(config: PreTrainedConfig, folder: Path, code: Callable[[], str]) -> None:
-    """Writes the modelling code that the configuration names, unless it lies in a repository of the Hub.
+    """Writes the modelling code that the configuration names, unless that is in a repository on the Hub.
 
     Args:
-        config: With `auto_map` where it names any.
-        folder: Of the saved model.
-        code: Gives the source.
+        config: A configuration that may name modules in `auto_map`.
+        folder: Folder of the saved model.
+        code: Returns the source.
     """
     named = (getattr(config, "auto_map", None) or {}).values()
     modules = {str(name).partition(".")[0] for name in named if "--" not in str(name)}
@@ -146,88 +147,89 @@ def save_code(config: PreTrainedConfig, folder: Path, code: Callable[[], str]) -
 
 
 @contextmanager
-def damage_named(source: str) -> Iterator[None]:
-    """Turns the errors of safetensors into a `UserError`."""
+def report_damage(source: str) -> Iterator[None]:
+    """Turns errors of safetensors into a `UserError`."""
     try:
         yield
     except SafetensorError as error:
         raise UserError(
-            f"the weights in {source} are no safetensors, or damaged ({error}); save or copy them again"
+            f"the weights in {source} are damaged or not safetensors ({error}); save or copy them again"
         ) from None
 
 
-def check_backbone(source: str, stored: dict[str, Any], wanted: Backbone, info: dict[str, Any]) -> None:
-    """Checks that the weights of a checkpoint are those of a backbone.
+def check_backbone(source: str, stored: dict[str, Any], built: Backbone, info: dict[str, Any]) -> None:
+    """Checks that the weights of a checkpoint belong to the backbone of the model.
 
     Args:
-        source: Where it is.
+        source: The checkpoint's folder or name on the Hub.
         stored: Its config.json.
-        wanted: The backbone of the model that was built.
-        info: What loading reported about missing, unexpected and mismatched tensors.
+        built: The backbone of the model that was built.
+        info: The missing, unexpected and mismatched tensors that loading reported.
 
     Raises:
-        UserError: They are of another one; the message names both, and the first tensors that differ.
+        UserError: The weights belong to another backbone; the message names both, and the first tensors that
+            differ.
     """
     saved = _backbone_of(stored)
-    if saved is None or saved == wanted:
-        if not _tells_of_another(info):
+    if saved is None or saved == built:
+        if not _backbones_differ(info):
             return
-        about = f"weights of another backbone than {_named(wanted)}, which its config.json names"
+        content = f"weights of another backbone than {_label(built)}, which its config.json names"
     else:
-        about = f"a model with the backbone {_named(saved)}, not {_named(wanted)}; {_contrast(saved, wanted)}"
+        content = f"a model with the backbone {_label(saved)}, not {_label(built)}; {_contrast(saved, built)}"
     wrong = [text for text in tensor_differences(info) if "layers." in text]
-    tensors = listed(wrong) if wrong else "none, all have the same names and sizes"
-    raise UserError(f"{source} holds {about}. Tensors that differ: {tensors}")
+    tensors = first_few(wrong) if wrong else "none, all have the same names and sizes"
+    raise UserError(f"{source} holds {content}. Tensors that differ: {tensors}")
 
 
 def check_encoder(source: str, info: dict[str, Any]) -> None:
-    """Checks that a checkpoint has the whole encoder; heads, and the pooler, may start from new weights.
+    """Checks that a checkpoint has the whole encoder; heads and the pooler may start from new weights.
 
     Args:
-        source: Where it is.
-        info: What loading reported about missing, unexpected and mismatched tensors.
+        source: The checkpoint's folder or name on the Hub.
+        info: The missing, unexpected and mismatched tensors that loading reported.
 
     Raises:
-        UserError: It lacks tensors of the encoder, or has more than the encoder takes.
+        UserError: Tensors of the encoder are missing, or there are some that the encoder does not have.
     """
     names = {*info["missing_keys"], *info["unexpected_keys"]}
     if any("embeddings." in name or "final_norm." in name for name in names):
-        raise UserError(f"{source} holds weights of another encoder: {listed(tensor_differences(info))}")
+        raise UserError(f"{source} holds weights of another encoder: {first_few(tensor_differences(info))}")
 
 
 def tensor_differences(info: dict[str, Any]) -> list[str]:
-    """The tensors that did not fit, in the order of their names in the encoder, each with what is wrong."""
+    """Describes the tensors that did not fit, in the order of their names in the encoder."""
     wrong = {name: f"{name} is missing" for name in info["missing_keys"]}
     wrong |= {name: f"{name} is not used" for name in info["unexpected_keys"]}
     wrong |= {
-        name: f"{name} is {tuple(saved)}, not {tuple(wanted)}"
-        for name, saved, wanted in info["mismatched_keys"]
+        name: f"{name} is {tuple(saved)}, not {tuple(built)}"
+        for name, saved, built in info["mismatched_keys"]
     }
-    # A checkpoint has the prefix where it has a head, a model where it has one: they may differ in that.
+    # The prefix is present only with a head, which the checkpoint or the model may lack.
     return [wrong[name] for name in sorted(wrong, key=lambda name: _by_number(name.removeprefix("encoder.")))]
 
 
-def listed(texts: Sequence[str]) -> str:
-    """The first few of many."""
+def first_few(texts: Sequence[str]) -> str:
+    """Joins the first few texts and counts the rest."""
     more = f", and {len(texts) - _SHOWN} more" if len(texts) > _SHOWN else ""
     return ", ".join(texts[:_SHOWN]) + more
 
 
-def _tells_of_another(info: dict[str, Any]) -> bool:
-    """Whether tensors differ in what the backbone decides, not in what width and heads decide."""
+def _backbones_differ(info: dict[str, Any]) -> bool:
+    """Whether tensors differ in a way that follows from the backbone, not from width and heads."""
     if any("layers." in name for name in {*info["missing_keys"], *info["unexpected_keys"]}):
         return True
-    for name, saved, wanted in info["mismatched_keys"]:
-        if name.endswith("convolution.kernel") and saved[-1] != wanted[-1]:
+    for name, saved, built in info["mismatched_keys"]:
+        if name.endswith("convolution.kernel") and saved[-1] != built[-1]:
             return True
-        # (inputs * d, d): the number of inputs.
-        if name.endswith("attention.projection.weight") and saved[0] * wanted[1] != wanted[0] * saved[1]:
+        # The shape is (inputs * d, d): the numbers of inputs differ, whatever d is.
+        if name.endswith("attention.projection.weight") and saved[0] * built[1] != built[0] * saved[1]:
             return True
     return False
 
 
 def _by_number(name: str) -> list[tuple[int, str]]:
-    """A key that orders layer 2 before layer 10."""
+    """A sort key that puts layer 2 before layer 10."""
     return [(int(part), "") if part.isdigit() else (-1, part) for part in name.split(".")]
 
 
@@ -238,12 +240,12 @@ def _backbone_of(stored: dict[str, Any]) -> Backbone | None:
         return None
 
 
-def _named(backbone: Backbone) -> str:
+def _label(backbone: Backbone) -> str:
     return f"{backbone.key()} ({len(backbone.layers)} layers)"
 
 
-def _contrast(saved: Backbone, wanted: Backbone) -> str:
-    for number, (theirs, ours) in enumerate(zip(saved.layers, wanted.layers, strict=False), start=1):
+def _contrast(saved: Backbone, built: Backbone) -> str:
+    for number, (theirs, ours) in enumerate(zip(saved.layers, built.layers, strict=False), start=1):
         if theirs != ours:
             return f"layer {number} is `{theirs}`, not `{ours}`"
     return "the layers that both have are the same"

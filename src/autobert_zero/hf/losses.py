@@ -1,4 +1,4 @@
-"""The losses of the heads, equal to those of BERT's classes in `transformers`, in full precision."""
+"""The losses of the heads: those of BERT's classes in `transformers`, in full precision."""
 
 import torch
 from torch import Tensor
@@ -13,17 +13,17 @@ def token_loss(logits: Tensor, labels: Tensor) -> Tensor:
 
     Args:
         logits: (B, n, c).
-        labels: (B, n), -100 where there is none.
+        labels: (B, n), -100 at tokens without a label.
     """
     return cross_entropy(logits.flatten(0, 1), labels.flatten())  # (B * n, c), (B * n,)
 
 
 def span_loss(logits: Tensor, positions: Tensor) -> Tensor:
-    """Mean cross-entropy of one end of a span.
+    """Mean cross-entropy of the start or the end of a span.
 
     Args:
         logits: (B, n).
-        positions: (B,); those past the sequence (the answer was truncated) do not count.
+        positions: (B,); positions past the sequence (the answer was truncated) do not count.
     """
     outside = logits.shape[1]
     labels = positions.flatten().clamp(0, outside)  # (B,)
@@ -31,13 +31,13 @@ def span_loss(logits: Tensor, positions: Tensor) -> Tensor:
 
 
 def classification_loss(logits: Tensor, labels: Tensor, problem: str | None) -> Tensor:
-    """The loss of a problem type.
+    """The loss of a sequence classifier, by the type of problem.
 
     Args:
         logits: (B, c).
         labels: (B,) or (B, c).
-        problem: `regression`, `single_label_classification` or `multi_label_classification`; None decides:
-            one class is a regression, integers are single labels, anything else is several labels.
+        problem: `regression`, `single_label_classification` or `multi_label_classification`. None infers it:
+            regression for one class, single labels for integers, several labels otherwise.
     """
     if problem is None:
         if logits.shape[1] == 1:

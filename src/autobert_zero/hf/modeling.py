@@ -1,8 +1,8 @@
 # mypy: disallow-subclassing-any=False, disallow-untyped-decorators=False
 """The encoder as a Hugging Face model.
 
-The parameters are called as in `autobert_zero.nn`: those of `AutoBertZeroModel` as in `Encoder`, those of
-the models with heads as in `MaskedLM`, where the encoder is `encoder`.
+Parameters have the same names as in `autobert_zero.nn`: in `AutoBertZeroModel` those of `Encoder`, in models
+with a head those of `MaskedLM`, whose encoder is called `encoder`.
 
 Axes: B batch, n tokens, d hidden size, H heads.
 """
@@ -28,9 +28,9 @@ from autobert_zero.hf.loading import (
     check_encoder,
     check_files,
     check_folder,
-    damage_named,
-    listed,
+    first_few,
     refuse_pickles,
+    report_damage,
     save_code,
     stored_config,
     tensor_differences,
@@ -42,17 +42,17 @@ from autobert_zero.nn.heads import Pooler
 from autobert_zero.nn.layer import EncoderLayer
 
 _DECODERS = {"use_cache", "head_mask", "past_key_values", "encoder_hidden_states", "encoder_attention_mask"}
-"""Arguments of decoders, which tools pass to any model."""
+"""Arguments of decoders that tools pass to every model."""
 
 
 class AutoBertZeroPreTrainedModel(PreTrainedModel):
-    """What all models share: loading, saving, initialisation."""
+    """Base class of all models: loading, saving and initialisation."""
 
     config_class = AutoBertZeroConfig
     base_model_prefix = "encoder"
     supports_gradient_checkpointing = True
-    accepts_loss_kwargs = False  # losses are means over the batch: the Trainer divides by its parts
-    _supports_sdpa = True  # where a graph has the pattern; the compiler decides
+    accepts_loss_kwargs = False  # losses are means: the Trainer divides them by its accumulation steps
+    _supports_sdpa = True  # where a graph has the pattern, which our compiler detects
     _input_embed_layer = "token"
     _no_split_modules = ("AutoBertZeroLayer",)
 
@@ -64,10 +64,10 @@ class AutoBertZeroPreTrainedModel(PreTrainedModel):
     def _check_and_adjust_attn_implementation(
         self, attn_implementation: str | None, *args: Any, **kwargs: Any
     ) -> str:
-        """Takes the names of flash and flex attention for `sdpa`.
+        """Treats flash and flex attention as `sdpa`.
 
-        Formulas are not tied to one kernel: where one has the pattern of attention, PyTorch's fused attention
-        computes it, with its flash kernels where they apply.
+        Formulas are not tied to a kernel: PyTorch's fused attention computes those with the pattern of
+        attention, and uses its flash kernels where they apply.
         """
         if attn_implementation is not None and any(kind in attn_implementation for kind in ("flash", "flex")):
             attn_implementation = "sdpa"
@@ -75,17 +75,17 @@ class AutoBertZeroPreTrainedModel(PreTrainedModel):
         return chosen
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Computes the model; arguments of decoders are left out if unset."""
+        """Runs the model; drops `use_cache` and arguments of decoders that are None."""
         for name in _DECODERS & kwargs.keys():
             if kwargs.pop(name) is not None and name != "use_cache":
                 raise UserError(f"{type(self).__name__} is an encoder and takes no {name}; leave it out")
         return super().__call__(*args, **kwargs)
 
     def save_pretrained(self, save_directory: str | os.PathLike[str], *args: Any, **kwargs: Any) -> None:
-        """As in `PreTrainedModel`; what could not be loaded again is not saved.
+        """As in `PreTrainedModel`, but refuses a configuration that could not be loaded again.
 
-        Where config.json names the modelling code (`auto_map`, of an exported model), the code is saved too.
-        The weights end with the rights that the umask gives to any new file: safetensors makes them 0600.
+        If config.json names the modelling code (`auto_map`, in an exported model), the code is saved too. The
+        weights get the permissions that the umask gives to new files; safetensors creates them with 0600.
         """
         self.config.check()
         super().save_pretrained(save_directory, *args, **kwargs)
@@ -95,13 +95,13 @@ class AutoBertZeroPreTrainedModel(PreTrainedModel):
 
     @staticmethod
     def code() -> str:
-        """The source of a module with all models; here, in the module of all, it is the file itself."""
+        """The source of a module with all models: this file, in an exported module that has them all."""
         return Path(__file__).read_text(encoding="utf-8")
 
     def _init_weights(self, module: nn.Module) -> None:
         super()._init_weights(module)
         if isinstance(module, LightConvolution):
-            # It passes through a softmax: near 0 every head would start as the same moving average.
+            # A softmax follows: with values near 0, every head would start as the same moving average.
             init.normal_(module.kernel)
 
     @overload
@@ -135,7 +135,8 @@ class AutoBertZeroPreTrainedModel(PreTrainedModel):
         """Loads a model, as in `PreTrainedModel.from_pretrained`, from safetensors only.
 
         Raises:
-            UserError: The checkpoint is a pickle, damaged, of another kind of model or of another backbone.
+            UserError: The checkpoint is a pickle or damaged, or holds another type of model or another
+                backbone.
         """
         if pretrained_model_name_or_path is None:
             return super().from_pretrained(None, *args, output_loading_info=output_loading_info, **kwargs)
@@ -144,22 +145,22 @@ class AutoBertZeroPreTrainedModel(PreTrainedModel):
         check_folder(source, kwargs)
         stored = stored_config(source, kwargs)
         may_mismatch = kwargs.pop("ignore_mismatched_sizes", False)
-        with damage_named(source):
+        with report_damage(source):
             model, info = super().from_pretrained(
                 source,
                 *args,
                 **kwargs,
                 use_safetensors=True,
                 output_loading_info=True,
-                ignore_mismatched_sizes=True,  # checked here, to say more
+                ignore_mismatched_sizes=True,  # checked below, with a better message
             )
         check_backbone(source, stored, model.config.parse_backbone(), info)
         check_encoder(source, info)
         if info["mismatched_keys"] and not may_mismatch:
             wrong = tensor_differences(info | {"missing_keys": [], "unexpected_keys": []})
             raise SizeError(
-                f"{source}: tensors of another size: {listed(wrong)}; with "
-                "ignore_mismatched_sizes=True they start from new weights"
+                f"{source}: tensors of another size: {first_few(wrong)}; pass "
+                "ignore_mismatched_sizes=True to start them from new weights"
             )
         return (model, info) if output_loading_info else model
 
@@ -167,13 +168,13 @@ class AutoBertZeroPreTrainedModel(PreTrainedModel):
     def _load_pretrained_model(
         model: PreTrainedModel, state_dict: Any, checkpoint_files: list[str] | None, *args: Any, **kwargs: Any
     ) -> Any:
-        """Loads from files, where all ways to find some (folder, Hub, index, variant) meet."""
+        """Checks the files first: every way to find some (folder, Hub, index, variant) ends here."""
         check_files(checkpoint_files or [])
         return PreTrainedModel._load_pretrained_model(model, state_dict, checkpoint_files, *args, **kwargs)
 
 
 class AutoBertZeroLayer(GradientCheckpointingLayer, EncoderLayer):
-    """An `EncoderLayer` whose activations `transformers` can have computed again for the backward pass."""
+    """An `EncoderLayer` with the gradient checkpointing of `transformers`."""
 
 
 class AutoBertZeroModel(AutoBertZeroPreTrainedModel):
@@ -181,8 +182,8 @@ class AutoBertZeroModel(AutoBertZeroPreTrainedModel):
 
     Args:
         config: Backbone and sizes.
-        add_pooling_layer: Whether to summarise the sequence, as `classifier_pooling` says; the pooled state
-            has w = d entries, or 2 d for both summaries side by side.
+        add_pooling_layer: Whether to pool the sequence, in the way that `classifier_pooling` sets; the pooled
+            state has w = d entries, or 2 d with `cls+mean`.
     """
 
     def __init__(self, config: AutoBertZeroConfig, add_pooling_layer: bool = True) -> None:
@@ -214,17 +215,18 @@ class AutoBertZeroModel(AutoBertZeroPreTrainedModel):
             token_type_ids: (B, n) segment ids; None means all 0.
             position_ids: (B, n) or (1, n); None means 0, 1, 2, ...
             inputs_embeds: (B, n, d) in place of `input_ids`.
-            output_attentions: Whether to return the maps, (B, H, n, n), of the layers that have one, in
-                their order: attentions whose formula names a softmax over tokens. See `GraphAttention`.
+            output_attentions: Whether to return the attention maps (B, H, n, n) of the layers that have one,
+                in their order: those whose formula has a softmax over tokens. See `GraphAttention`.
             output_hidden_states: Whether to return the embeddings and the output of every layer.
 
         Returns:
             The last hidden states (B, n, d), the pooled state (B, w) if there is a pooler, and the
-            hidden states and maps that were asked for. Hidden states of padding are unspecified.
+            hidden states and maps that were requested. Hidden states of padding are unspecified.
 
         Raises:
-            UserError: Not exactly one of `input_ids` and `inputs_embeds`, or a mask of another shape.
-            ValueError: n is larger than `max_position_embeddings`, with learned positions.
+            UserError: Both or neither of `input_ids` and `inputs_embeds` are given, or the mask has another
+                shape.
+            ValueError: n exceeds `max_position_embeddings`, with learned positions.
         """
         if (input_ids is None) == (inputs_embeds is None):
             raise UserError("give either input_ids or inputs_embeds")

@@ -1,4 +1,4 @@
-"""Models from the zoo, and from what a search or a pre-training made."""
+"""Makes configurations from zoo entries and converts trained models."""
 
 import re
 from typing import Any
@@ -16,7 +16,7 @@ def from_zoo(name: str, **changes: Any) -> AutoBertZeroConfig:
 
     Args:
         name: One of `autobert_zero.zoo.ZOO`.
-        changes: Over the entry's sizes, such as `vocab_size`.
+        changes: Settings that replace the entry's, such as `vocab_size`.
 
     Raises:
         UserError: There is no such entry.
@@ -27,16 +27,16 @@ def from_zoo(name: str, **changes: Any) -> AutoBertZeroConfig:
 
 
 def from_masked_lm(model: MaskedLM, **changes: Any) -> AutoBertZeroForMaskedLM | AutoBertZeroForPreTraining:
-    """The model that computes what a plain `MaskedLM` or `PreTraining` computes, with copies of its weights.
+    """Converts a plain `MaskedLM` or `PreTraining` to our Hugging Face class, with copies of its weights.
 
     Args:
-        model: What was trained.
-        changes: Settings of the configuration that the sizes do not decide, such as `pad_token_id`.
+        model: The trained model.
+        changes: Settings that do not follow from the model's sizes, such as `pad_token_id`.
     """
     encoder = model.encoder
     config = AutoBertZeroConfig.from_encoder_config(encoder.backbone, encoder.config, **changes)
     state = model.state_dict()
-    # Ours has the decoder as a module of its own, whose tensors are these.
+    # The Hugging Face class has a separate decoder, which shares these tensors.
     state |= {"decoder.weight": state["encoder.embeddings.token.weight"], "decoder.bias": state["bias"]}
     state = {re.sub(r"^pooler\.", "encoder.pooler.", name): tensor for name, tensor in state.items()}
     kind = AutoBertZeroForPreTraining if isinstance(model, PreTraining) else AutoBertZeroForMaskedLM
@@ -46,10 +46,10 @@ def from_masked_lm(model: MaskedLM, **changes: Any) -> AutoBertZeroForMaskedLM |
 
 
 def to_masked_lm(model: AutoBertZeroForMaskedLM | AutoBertZeroForPreTraining) -> MaskedLM:
-    """The plain model that computes the same tokens, with the same weights, not copies: see `from_masked_lm`.
+    """Converts to the plain model that predicts the same tokens; it shares the weights.
 
     Args:
-        model: One whose head shares the token embedding's weight, as the plain model's does.
+        model: A model whose decoder shares the token embedding, as the plain model's does.
     """
     with torch.device("meta"):
         plain = MaskedLM(model.config.parse_backbone(), model.config.encoder_config())

@@ -1,15 +1,15 @@
-"""A tokenizer of `tokenizers` as one of `transformers`."""
+"""Wraps a tokenizer of `tokenizers` for `transformers`."""
 
 from tokenizers import Tokenizer, processors
 from transformers import PreTrainedTokenizerFast
 
 
-def as_berts(tokenizer: Tokenizer, length: int | None) -> PreTrainedTokenizerFast:
-    """The tokenizer for `transformers`: a text becomes `[CLS] a [SEP]`, a pair `[CLS] a [SEP] b [SEP]`.
+def wrap_tokenizer(tokenizer: Tokenizer, length: int | None) -> PreTrainedTokenizerFast:
+    """Wraps a tokenizer; a text becomes `[CLS] a [SEP]`, a pair `[CLS] a [SEP] b [SEP]`.
 
     Args:
-        tokenizer: With BERT's special tokens.
-        length: Maximum number of tokens in a sequence; None: no limit.
+        tokenizer: A tokenizer with BERT's special tokens.
+        length: Maximum number of tokens in a sequence; None means no limit.
     """
     tokenizer = Tokenizer.from_str(tokenizer.to_str())
     special = [(token, tokenizer.token_to_id(token)) for token in ("[CLS]", "[SEP]")]
@@ -19,7 +19,7 @@ def as_berts(tokenizer: Tokenizer, length: int | None) -> PreTrainedTokenizerFas
         )
     ]
     if '"ByteLevel"' in tokenizer.to_str():
-        # A piece holds the space before its word; its place in the text, for example of an answer, does not.
+        # Tokens include the space before a word; their offsets in the text, as used for answers, must not.
         steps.insert(0, processors.ByteLevel(trim_offsets=True, add_prefix_space=True))
     tokenizer.post_processor = processors.Sequence(steps) if len(steps) > 1 else steps[0]
     names = {f"{name}_token": f"[{name.upper()}]" for name in ("pad", "unk", "cls", "sep", "mask")}

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from tokenizers import Tokenizer
 
-from autobert_zero.hf.tokenizer import as_berts
+from autobert_zero.hf.tokenizer import wrap_tokenizer
 from autobert_zero.minimal_pairs.data import read_pairs, subset
 from autobert_zero.minimal_pairs.measure import NotFiniteError, TokenisedPairs
 from autobert_zero.nn import MaskedLM
@@ -37,7 +37,7 @@ class PairScores:
         precision: Precision,
     ) -> None:
         pairs = subset(read_pairs([data]), limit)
-        self._pairs = TokenisedPairs(pairs, as_berts(tokenizer, positions), positions, within_word)
+        self._pairs = TokenisedPairs(pairs, wrap_tokenizer(tokenizer, positions), positions, within_word)
         self._precision = precision
 
     def __call__(self, model: MaskedLM, seed: int) -> dict[str, float]:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from autobert_zero.devices import find_device
 from autobert_zero.errors import UserError, first_line
 from autobert_zero.export.programs import INPUTS, write_programs
-from autobert_zero.hf.encoders import as_ours
+from autobert_zero.hf.encoders import convert_encoder
 from autobert_zero.model_comparison.models import ComparedEncoder
 
 Array = NDArray[Any]
@@ -52,7 +52,7 @@ def engines(encoder: ComparedEncoder, device: str, names: Sequence[str], folder:
         yield Engine(PYTORCH, 4 * encoder.parameters / 1e6, pytorch(encoder, device))
     if ONNX not in names and INT8 not in names:
         return
-    model = as_ours(encoder.model)
+    model = convert_encoder(encoder.model)
     if model is None:
         return
     folder.mkdir(parents=True, exist_ok=True)

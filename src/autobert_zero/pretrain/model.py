@@ -8,7 +8,7 @@ from torch import Tensor
 
 from autobert_zero.files import follow_umask
 from autobert_zero.hf import AutoBertZeroModel, from_masked_lm
-from autobert_zero.hf.tokenizer import as_berts
+from autobert_zero.hf.tokenizer import wrap_tokenizer
 from autobert_zero.nn import MaskedLM, PreTraining
 from autobert_zero.pretrain.config import PretrainConfig
 from autobert_zero.pretrain.start import open_start
@@ -58,5 +58,5 @@ def save_model(config: PretrainConfig, weights: dict[str, Tensor], tokenizer: To
         encoder = AutoBertZeroModel(saved.config, add_pooling_layer=False)
         encoder.load_state_dict(saved.base_model.state_dict())
         encoder.save_pretrained(out)
-    as_berts(tokenizer, model.encoder.config.length_limit).save_pretrained(out)
+    wrap_tokenizer(tokenizer, model.encoder.config.length_limit).save_pretrained(out)
     follow_umask(out)

@@ -17,7 +17,7 @@ from autobert_zero.finetune.squad.metrics import squad_metrics
 from autobert_zero.finetune.squad.question_answering import QuestionAnswering
 from autobert_zero.finetune.squad.task import SQUADS, Question
 from autobert_zero.hf import AutoBertZeroForMaskedLM
-from autobert_zero.hf.tokenizer import as_berts
+from autobert_zero.hf.tokenizer import wrap_tokenizer
 
 WORDS = ["where", "is", "it", "here", "red", "blue", "green", "old", "new", "far"]
 
@@ -26,7 +26,7 @@ def tokenizer(length: int = 32) -> Any:
     names = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *WORDS]
     made = Tokenizer(models.WordLevel({word: i for i, word in enumerate(names)}, unk_token="[UNK]"))
     made.pre_tokenizer = pre_tokenizers.Whitespace()
-    return as_berts(made, length)
+    return wrap_tokenizer(made, length)
 
 
 def question(context: str, *answers: str, key: str = "q") -> Question:

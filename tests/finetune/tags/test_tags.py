@@ -23,7 +23,7 @@ from autobert_zero.finetune.tags.sentences import TaggedSentence
 from autobert_zero.finetune.tags.tagging import Tagging
 from autobert_zero.finetune.tags.task import TagTask
 from autobert_zero.hf import AutoBertZeroForMaskedLM
-from autobert_zero.hf.tokenizer import as_berts
+from autobert_zero.hf.tokenizer import wrap_tokenizer
 
 SENTENCES = [
     (["New", "York", "is", "far", "from", "Rome", "Paris"], ["B-L", "I-L", "O", "O", "O", "B-L", "B-L"]),
@@ -44,7 +44,7 @@ def data(
 def tokenizer(kind: str, cased: bool = True) -> Any:
     text = [*tiny.paragraphs(40), *(" ".join(words) for words, _ in SENTENCES)]
     made = train_kind(Corpus("tiny", "tiny 0", text), 320, spelling=Spelling(kind, cased=cased))[0]
-    return as_berts(made, 20)
+    return wrap_tokenizer(made, 20)
 
 
 def certain(problem: Tagging, wrong: int = 0) -> list[list[Any]]:
@@ -190,7 +190,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *NAMES["PER"], *NAMES["LOC"], *OTHERS]
     made = Tokenizer(models.WordLevel({word: i for i, word in enumerate(words)}, unk_token="[UNK]"))
     made.pre_tokenizer = pre_tokenizers.Whitespace()
-    as_berts(made, 20).save_pretrained(folder)
+    wrap_tokenizer(made, 20).save_pretrained(folder)
     return folder
 
 

@@ -16,7 +16,7 @@ from autobert_zero.data.kinds import train_kind
 from autobert_zero.data.normalisation import Spelling
 from autobert_zero.errors import UserError
 from autobert_zero.finetune.tags.windows import split_into_windows, window_spans
-from autobert_zero.hf.tokenizer import as_berts
+from autobert_zero.hf.tokenizer import wrap_tokenizer
 
 TEXT = [*tiny.paragraphs(60), "New York won 3 : 0 , didn't it ?"]
 OURS = {
@@ -32,7 +32,7 @@ OURS = {
 def tokenizer(kind: str) -> Any:
     """A tokenizer of ours, or one built as GPT-2's, RoBERTa's and XLNet's are."""
     if kind in OURS:
-        return as_berts(train_kind(Corpus("tiny", "tiny 0", TEXT), 320, spelling=OURS[kind])[0], 512)
+        return wrap_tokenizer(train_kind(Corpus("tiny", "tiny 0", TEXT), 320, spelling=OURS[kind])[0], 512)
     special = ["<pad>", "<s>", "</s>", "<unk>"]
     names = {"pad_token": "<pad>", "cls_token": "<s>", "sep_token": "</s>", "unk_token": "<unk>"}
     if kind == "xlnet":
@@ -116,7 +116,7 @@ def test_windows_begin_at_words_and_overlap() -> None:
     names = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *"abcdefghi"]
     made = Tokenizer(models.WordLevel({name: i for i, name in enumerate(names)}, unk_token="[UNK]"))
     made.pre_tokenizer = pre_tokenizers.Whitespace()
-    windows = split_into_windows(as_berts(made, 7), [list("abcdefghi")], 7)
+    windows = split_into_windows(wrap_tokenizer(made, 7), [list("abcdefghi")], 7)
     assert [window.feature["input_ids"] for window in windows.windows] == [
         [2, 5, 6, 7, 8, 9, 3],
         [2, 9, 10, 11, 12, 13, 3],

@@ -2514,7 +2514,7 @@ def damage_named(source: str) -> Iterator[None]:
         yield
     except SafetensorError as error:
         raise UserError(
-            f"the weights in {source} are no safetensors, or damaged ({error}); save or copy them again"
+            f"the weights in {source} are damaged or not safetensors ({error}); save or copy them again"
         ) from None
 
 

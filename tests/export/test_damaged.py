@@ -155,7 +155,10 @@ DAMAGE: dict[str, tuple[Callable[[Path], None], str]] = {
     "a type of no name": (_json("config.json", model_type=[3]), "holds a model of type [3]"),
     "no backbone": (_json("config.json", backbone=...), "backbone is missing"),
     "a backbone of numbers": (_json("config.json", backbone=[3, 5]), "one string per layer"),
-    "a backbone that is none": (_json("config.json", backbone={"a": 1}), "backbone must be a list of strings"),
+    "a backbone that is none": (
+        _json("config.json", backbone={"a": 1}),
+        "backbone must be a list of strings",
+    ),
     "another backbone": (_json("config.json", backbone=["conv 3"]), "holds weights of another backbone"),
     "a size that is text": (_json("config.json", hidden_size="16"), "hidden_size must be a whole number"),
     "a size that is null": (_json("config.json", vocab_size=None), "vocab_size must be a whole number"),

@@ -142,7 +142,7 @@ def test_a_saved_model_works_without_the_package(tmp_path: Path) -> None:
     """Of a published backbone, with padding."""
     model = saved(tmp_path / "saved", hf.AutoBertZeroForQuestionAnswering)
     assert export(tmp_path / "saved", tmp_path / "out", ()) == []
-    assert "does not say how it was trained" in (tmp_path / "out" / "README.md").read_text()
+    assert "does not record how it was trained" in (tmp_path / "out" / "README.md").read_text()
     theirs = hf_samples.without_the_package(
         "AutoModelForQuestionAnswering", tmp_path / "out", hf_samples.batch()
     )

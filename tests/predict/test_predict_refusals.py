@@ -142,7 +142,7 @@ def test_pickles_and_models_that_are_not_there(models: Path, tmp_path: Path) -> 
         if path.suffix != ".safetensors":
             (pickled / path.name).write_bytes(path.read_bytes())
     torch.save({}, pickled / "pytorch_model.bin")
-    assert "a pickle can run code" in refused("--model", "pickled", "texts.txt")
+    assert "pickles are not loaded" in refused("--model", "pickled", "texts.txt")
     assert "does not exist" in refused("--model", "./none", "texts.txt")
     assert "texts.txt is a file" in refused("--model", "texts.txt", "texts.txt")
 

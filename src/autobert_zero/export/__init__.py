@@ -1,4 +1,4 @@
-"""Export: a trained model as files for those who do not have this package."""
+"""Exports trained models for users who do not have this package."""
 
 from autobert_zero.export.folder import FORMATS, export
 

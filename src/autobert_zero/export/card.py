@@ -25,8 +25,8 @@ def model_card(
         source: The model.
         code: Name of the modelling file.
         picture: Name of the picture of the backbone.
-        programs: What was exported beside.
-        sentence_embeddings: The pooling where the folder is one of sentence-transformers too.
+        programs: The programs in the folder.
+        sentence_embeddings: Pooling of the folder as a sentence-transformers model; None if it is not one.
     """
     model, config = source.model, source.model.config
     auto = next(auto.__name__ for auto, ours in MODELS.items() if type(model) is ours)
@@ -48,8 +48,8 @@ def model_card(
         "",
         f"# {source.name}",
         "",
-        "An AutoBERT-Zero encoder: each token-mixing layer is an attention with a formula of its own, or a "
-        "convolution.",
+        "An AutoBERT-Zero encoder: each token-mixing layer is either an attention layer with its own formula "
+        "or a convolution.",
         "",
         f"![The backbone, layer by layer]({picture})",
         "",
@@ -68,9 +68,9 @@ def model_card(
         ),
         "```",
         "",
-        f"`trust_remote_code=True` runs `{code}`, one file that needs `torch`, `transformers` 5.4 or newer "
-        "and `safetensors` only. With the package `autobert-zero` installed, `import autobert_zero.hf` does "
-        "the same without remote code.",
+        f"`trust_remote_code=True` runs `{code}`, a single file that needs only `torch`, `transformers` 5.4 "
+        "or newer and `safetensors`. If the package `autobert-zero` is installed, `import autobert_zero.hf` "
+        "makes the model load without remote code.",
         "",
         *(_sentences_section(source, sentence_embeddings) if sentence_embeddings else []),
         *_files_section(programs),
@@ -94,8 +94,8 @@ def _sizes(config: AutoBertZeroConfig, parameters: int) -> list[str]:
         ("vocabulary", f"{config.vocab_size:,}"),
         ("longest sequence", f"{sizes.length_limit} tokens" if sizes.length_limit else "no limit"),
         ("parameters", f"{parameters:,}"),
-        (f"encoder, forward, {tokens} tokens", f"{cost.flops(backbone, sizes, tokens) / 1e9:,.3f} GFLOPs"),
-        ("key of the backbone", f"`{backbone.key()}`"),
+        (f"forward pass, {tokens} tokens", f"{cost.flops(backbone, sizes, tokens) / 1e9:,.3f} GFLOPs"),
+        ("backbone key", f"`{backbone.key()}`"),
     ]
     return ["| size | |", "|---|---|", *(f"| {name} | {value} |" for name, value in rows)]
 
@@ -132,9 +132,9 @@ def _files_section(programs: Sequence[Program]) -> list[str]:
     return [
         *lines,
         "",
-        "Inputs: `input_ids`, `attention_mask`, `token_type_ids`, integers (batch, tokens), any batch, any "
-        f"length up to the longest. Checked at {shapes}, with padding; the difference is relative to the "
-        "largest output where that is above 1. Outputs at padding are unspecified.",
+        "Inputs: `input_ids`, `attention_mask` and `token_type_ids`, integers of shape (batch, tokens), with "
+        f"any batch size and any supported length. Checked at {shapes}, with padding; the difference is "
+        "relative to the largest output if that is above 1. Outputs at padding are unspecified.",
         "",
     ]
 

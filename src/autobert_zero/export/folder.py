@@ -1,4 +1,4 @@
-"""The folder of an exported model."""
+"""Writes the folder of an exported model."""
 
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -27,7 +27,7 @@ def export(
     source: Path,
     out: Path,
     programs: tuple[str, ...] = FORMATS,
-    watch: Callable[[str], None] = lambda doing: None,
+    watch: Callable[[str], None] = lambda step: None,
     sentence_embeddings: str | None = None,
 ) -> list[Program]:
     """Writes a model so that it can be used without this package.
@@ -38,13 +38,13 @@ def export(
     Args:
         source: A finished run, or a folder of `save_pretrained`.
         out: A folder that does not exist or is empty; it appears once everything is written.
-        programs: Of `FORMATS`.
+        programs: The programs to write, names from `FORMATS`.
         watch: Called with the name of each step.
-        sentence_embeddings: Makes the folder one of sentence-transformers too, with this pooling: `mean` or
-            `cls`.
+        sentence_embeddings: Pooling (`mean` or `cls`) with which sentence-transformers is to load the folder
+            too; None leaves its files out.
 
     Returns:
-        The programs, with how far they are from PyTorch.
+        The programs, with their differences from PyTorch.
 
     Raises:
         UserError: The source or the folder cannot be used, a package is missing, or a program is not exact.
@@ -57,7 +57,7 @@ def export(
     if sentence_embeddings is not None:
         check_sentence_embeddings(opened, sentence_embeddings)
     out = out.resolve()
-    # An empty folder may be a mount, which can be neither removed nor replaced: it is filled.
+    # An empty folder may be a mount, which can be neither removed nor replaced, so it is filled.
     whole = out / _PARTIAL if out.exists() else out
     with ExitStack() as stack:
         try:

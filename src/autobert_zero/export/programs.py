@@ -1,4 +1,4 @@
-"""Programs of a model that run without its Python code: `torch.export` and ONNX, checked against it."""
+"""Programs that run a model without its Python code (`torch.export` and ONNX), checked against the model."""
 
 import copy
 import logging
@@ -28,10 +28,10 @@ class Program:
     """A program that was written and checked.
 
     Attributes:
-        file: Its name.
+        file: Name of its file.
         outputs: Names of its outputs, in order.
         difference: The largest difference from PyTorch's outputs at real tokens, over all shapes.
-        shapes: The (batch, tokens) it was checked with.
+        shapes: The shapes (batch, tokens) that it was checked with.
     """
 
     file: str
@@ -41,7 +41,7 @@ class Program:
 
 
 class _Positional(nn.Module):
-    """The model as a function from tensors to tensors."""
+    """The model with positional tensors as inputs and a tuple as output."""
 
     def __init__(self, model: AutoBertZeroPreTrainedModel) -> None:
         super().__init__()
@@ -59,9 +59,9 @@ def write_programs(
     """Writes `model.pt2` and `model.onnx`, for any batch and any length.
 
     Args:
-        model: Any; the programs are in single precision.
+        model: A model in any precision; the programs are in single precision.
         folder: Folder to write to.
-        formats: Which of them: `torch`, `onnx`.
+        formats: The programs to write: `torch`, `onnx`.
         watch: Called with the name of each step.
 
     Raises:
@@ -72,7 +72,7 @@ def write_programs(
     model = copy.deepcopy(model).float().cpu().eval()
     wrapped = _Positional(model).eval()
     limit = model.config.encoder_config().length_limit
-    # Without a limit the programs are checked beyond the length of the training.
+    # Without a limit, the programs are checked beyond the length of the training.
     longest = limit or 4 * model.config.max_position_embeddings
     choices = isinstance(model, AutoBertZeroForMultipleChoice)
     names = ("batch", "choices", "tokens") if choices else ("batch", "tokens")
@@ -82,7 +82,7 @@ def write_programs(
     batches = [_batch(model.config, batch, tokens, choices) for batch, tokens in shapes]
     with torch.no_grad():
         outputs = tuple(model(*batches[0], return_dict=True).keys())
-        # Sizes of 0 and 1 would be taken for constants.
+        # torch.export takes sizes of 0 and 1 for constants.
         sample = tuple(_batch(model.config, 2, min(longest, 7), choices))
         program = torch.export.export(wrapped, sample, dynamic_shapes=dict.fromkeys(INPUTS, axes))
         for name in formats:
@@ -93,7 +93,7 @@ def write_programs(
 
 
 def require_onnx() -> None:
-    """Raises a `UserError` where a package that ONNX needs is missing."""
+    """Raises a `UserError` if a package that ONNX needs is missing."""
     without = ", or leave it out with --no-onnx"
     require("ONNX", "export", "onnx", "onnxruntime", "onnxscript", otherwise=without)
 
@@ -101,7 +101,7 @@ def require_onnx() -> None:
 def _write_torch(
     program: torch.export.ExportedProgram, path: Path, outputs: Sequence[str], axes: dict[int, str]
 ) -> Run:
-    """Writes the program as PyTorch's own archive and opens it."""
+    """Writes the program as PyTorch's archive and loads it."""
     torch.export.save(program, path)
     loaded = torch.export.load(path).module()
     return lambda batch: loaded(*batch)
@@ -110,12 +110,12 @@ def _write_torch(
 def _write_onnx(
     program: torch.export.ExportedProgram, path: Path, outputs: Sequence[str], axes: dict[int, str]
 ) -> Run:
-    """Writes the program as ONNX and opens it."""
+    """Writes the program as ONNX and loads it."""
     import onnxruntime
 
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it reports packages that we do not need
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of the exporter, about itself
+        warnings.simplefilter("ignore")  # the exporter warns about its own code
         written = torch.onnx.export(
             program,
             input_names=list(INPUTS),
@@ -139,15 +139,15 @@ _WRITERS = {"torch": ("model.pt2", _write_torch), "onnx": ("model.onnx", _write_
 
 
 def _largest_difference(file: str, model: nn.Module, run: Run, batches: Sequence[Sequence[Tensor]]) -> float:
-    """The largest difference at real tokens; a `UserError` where it is above the tolerance."""
+    """The largest difference at real tokens; raises a `UserError` if it exceeds the tolerance."""
     worst = 0.0
     for batch in batches:
         mask = batch[1].bool()
-        for ours, theirs in zip(model(*batch), run(batch), strict=True):
-            per_token = ours.shape[: mask.ndim] == mask.shape
-            a, b = (ours[mask], theirs[mask]) if per_token else (ours, theirs)
-            difference = (a - b).abs().max().item() / max(1.0, a.abs().max().item())
-            if not difference <= TOLERANCE:  # a NaN is no match
+        for expected, actual in zip(model(*batch), run(batch), strict=True):
+            if expected.shape[: mask.ndim] == mask.shape:  # one output per token
+                expected, actual = expected[mask], actual[mask]
+            difference = (expected - actual).abs().max().item() / max(1.0, expected.abs().max().item())
+            if not difference <= TOLERANCE:  # true for NaN too
                 raise UserError(
                     f"{file} differs from the model by {difference:.1e} at {tuple(mask.shape)}, more "
                     f"than {TOLERANCE:.0e}; it was not exported"

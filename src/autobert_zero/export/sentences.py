@@ -1,4 +1,4 @@
-"""The files with which sentence-transformers loads an exported folder."""
+"""Writes the files that sentence-transformers needs to load an exported folder."""
 
 import json
 from pathlib import Path
@@ -7,7 +7,7 @@ from typing import Any
 from autobert_zero.errors import UserError
 from autobert_zero.export.sources import Source
 
-# The names that all versions of the library read; those before 5.4 know no others.
+# These names work in all versions of the library; versions before 5.4 know no others.
 _MODULES = (
     ("", "sentence_transformers.models.Transformer"),
     ("1_Pooling", "sentence_transformers.models.Pooling"),
@@ -32,18 +32,18 @@ def check_sentence_embeddings(source: Source, pooling: str) -> None:
 
 
 def sentence_length(source: Source) -> int:
-    """Maximum number of tokens of an embedded text: what the model was trained with; longer texts are cut."""
+    """Number of tokens that texts are truncated to, the length that the model was trained with."""
     assert source.tokenizer is not None
     return min(source.tokenizer.model_max_length, source.model.config.max_position_embeddings)
 
 
 def write_sentence_embeddings(source: Source, folder: Path, pooling: str) -> None:
-    """Writes `modules.json` and what it names: the model, then a pooling of its last hidden states.
+    """Writes the configs of two modules: the model, then a pooling of its last hidden states.
 
     Args:
-        source: With a tokenizer.
-        folder: Of the exported model.
-        pooling: `mean`, of the states of all tokens, or `cls`, the first token's state.
+        source: A model that has a tokenizer.
+        folder: Folder of the exported model.
+        pooling: `mean`, the mean of all tokens' states, or `cls`, the first token's state.
     """
     modules = [
         {"idx": index, "name": str(index), "path": path, "type": kind}

@@ -1,4 +1,4 @@
-"""What can be exported: the winner of a run, or a saved model."""
+"""Reads what can be exported: the winner of a run, or a saved model."""
 
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
@@ -46,16 +46,16 @@ _SCORE_FIELDS = ("task", "rate", "seeds", "mean")
 
 @dataclass(frozen=True)
 class Source:
-    """A model and what is known about it.
+    """A model and what is known about its training.
 
     Attributes:
-        name: What it is called on its card.
+        name: Title of its card.
         model: The model with its head, in evaluation mode.
-        tokenizer: The one that it was trained with; None where the folder has none.
-        summary: The `summary.json` of its run or pre-training; None for another saved model.
+        tokenizer: The tokenizer that it was trained with; None if the folder has none.
+        summary: The `summary.json` of its run or pre-training; None for other saved models.
         settings: The config of its run; None for a saved model.
-        minimal_pairs: The results on minimal pairs in its folder; None where there are none.
-        score: The `score.json` of the fine-tuning that made it; None for another model.
+        minimal_pairs: The results on minimal pairs in its folder; None if there are none.
+        score: The `score.json` of its fine-tuning; None for other models.
     """
 
     name: str
@@ -68,7 +68,7 @@ class Source:
 
 
 def open_source(folder: Path) -> Source:
-    """Reads a finished run or a model that `save_pretrained` wrote; runs no code that lies in it.
+    """Reads a finished run or a model that `save_pretrained` wrote, without running code from the folder.
 
     Raises:
         UserError: The folder is neither, or it is damaged; the message names the file.
@@ -91,11 +91,11 @@ def _from_run(folder: Path) -> Source:
             settings=config.model_dump(),
             minimal_pairs=read_results(folder),
         )
-    with _damage_named(folder / TOKENIZER):
+    with _report_damage(folder / TOKENIZER):
         tokenizer = Tokenizer.from_file(str(folder / TOKENIZER))
         vocabulary = Vocabulary.of(tokenizer).size
     model = MaskedLM(winner, config.model.encoder_config(vocabulary, config.data.length))
-    with _damage_named(folder / WEIGHTS):
+    with _report_damage(folder / WEIGHTS):
         model.load_state_dict(load_file(folder / WEIGHTS))
     return Source(
         name=folder.resolve().name,
@@ -112,25 +112,25 @@ def _from_model(folder: Path) -> Source:
     kind = stored.get("model_type")
     if kind != AutoBertZeroConfig.model_type:
         raise UserError(f"{folder} holds a model of type {kind}, not {AutoBertZeroConfig.model_type}")
-    known = {model.__name__: model for model in MODELS.values()}
+    classes = {model.__name__: model for model in MODELS.values()}
     architectures = stored.get("architectures") or ["AutoBertZeroForMaskedLM"]
-    named = architectures[0] if isinstance(architectures, list) else architectures
-    if not isinstance(named, str) or named not in known:
-        raise UserError(f"{folder} holds a {named}; there are {', '.join(known)}")
-    with _damage_named(folder):
-        model, info = known[named].from_pretrained(folder, output_loading_info=True)
-        if named == AutoBertZeroModel.__name__ and _only_pooler(info["missing_keys"]):
+    name = architectures[0] if isinstance(architectures, list) else architectures
+    if not isinstance(name, str) or name not in classes:
+        raise UserError(f"{folder} holds a {name}; only {', '.join(classes)} can be exported")
+    with _report_damage(folder):
+        model, info = classes[name].from_pretrained(folder, output_loading_info=True)
+        if name == AutoBertZeroModel.__name__ and _only_pooler(info["missing_keys"]):
             # Saved without a pooler, as a distilled encoder is.
             model, info = AutoBertZeroModel.from_pretrained(
                 folder, output_loading_info=True, add_pooling_layer=False
             )
     if info["missing_keys"]:
-        raise UserError(f"{folder} lacks weights of its {named}: {first_few(tensor_differences(info))}")
+        raise UserError(f"{folder} lacks weights of its {name}: {first_few(tensor_differences(info))}")
     tokenizer = _tokenizer(folder)
     if tokenizer is not None and len(tokenizer) > model.config.vocab_size:
         raise UserError(
             f"the tokenizer in {folder} has {len(tokenizer)} tokens, its model {model.config.vocab_size}; "
-            "it is of another model"
+            "it belongs to another model"
         )
     return Source(
         folder.resolve().name,
@@ -147,7 +147,7 @@ def _only_pooler(missing: Collection[str]) -> bool:
 
 
 def _pretraining(folder: Path) -> dict[str, Any] | None:
-    """The summary of the pre-training that made a folder; None where another tool did."""
+    """The summary of the pre-training that wrote a folder; None if another tool wrote it."""
     if not (folder / PRETRAINING.marker).exists() or not (folder / SUMMARY).exists():
         return None
     summary = read_json(folder / SUMMARY)
@@ -160,7 +160,7 @@ def _pretraining(folder: Path) -> dict[str, Any] | None:
 
 
 def _finetuning(folder: Path) -> dict[str, Any] | None:
-    """The score of the fine-tuning that made a folder; None where another tool did."""
+    """The score of the fine-tuning that wrote a folder; None if another tool wrote it."""
     path = folder / SCORE
     if not (folder / FINETUNING.marker).exists() or not path.exists():
         return None
@@ -172,16 +172,16 @@ def _finetuning(folder: Path) -> dict[str, Any] | None:
 
 
 def _tokenizer(folder: Path) -> PreTrainedTokenizerBase | None:
-    """The tokenizer in a model's folder; None where there is none."""
+    """The tokenizer in a model's folder; None if there is none."""
     if not any((folder / name).exists() for name in (TOKENIZER, "tokenizer_config.json", "vocab.txt")):
         return None
-    with _damage_named(folder, "the tokenizer"):
+    with _report_damage(folder, "the tokenizer"):
         return AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
 
 
 @contextmanager
-def _damage_named(path: Path, part: str = "") -> Iterator[None]:
-    """Turns every error of reading a file or a folder into a `UserError`: libraries have many for damage."""
+def _report_damage(path: Path, part: str = "") -> Iterator[None]:
+    """Turns any error while a file or folder is read into a `UserError`; libraries raise many types."""
     try:
         yield
     except UserError:

@@ -1,4 +1,4 @@
-"""How a model was trained, for its card."""
+"""Describes on a model's card how it was trained."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -8,19 +8,19 @@ from autobert_zero.search.outputs import comparison_table
 
 
 def training_notes(source: Source) -> list[str]:
-    """How a model was trained, as lines of Markdown."""
+    """Describes the training of a model in lines of Markdown."""
     summary, settings = source.summary, source.settings
     if source.score is not None:
         return _finetuned_notes(source.score)
     if summary is None:
-        return ["This was exported from a saved model, which does not say how it was trained."]
+        return ["This was exported from a saved model, which does not record how it was trained."]
     if settings is None:
         return [_pretrained_notes(summary)]
     return _distilled(summary, settings) if "teacher" in summary else _from_scratch(summary, settings)
 
 
 def _pretrained_notes(summary: Mapping[str, Any]) -> str:
-    """A pre-training, on masked tokens or with a teacher."""
+    """Describes a pre-training on masked tokens or with a teacher."""
     length = f"for {summary['steps']:,} steps ({summary['tokens']:,} tokens), seed {summary['seed']}."
     if "teacher" in summary:
         cosine = summary.get("holdout_cosine")
@@ -36,9 +36,9 @@ def _pretrained_notes(summary: Mapping[str, Any]) -> str:
 
 
 def _from_scratch(summary: Mapping[str, Any], settings: Mapping[str, Any]) -> list[str]:
-    """The winner of a search, trained from scratch."""
+    """Describes the winner of a search, trained from scratch."""
     best, final, data = summary["best"], settings["final"], settings["data"]
-    rate = best.get("learning_rate", final["learning_rate"])  # older runs had the one of the config
+    rate = best.get("learning_rate", final["learning_rate"])  # older runs used the config's rate
     return [
         f"Masked language modelling on the corpus `{data['corpus']}`, from scratch: {final['steps']:,} steps "
         f"of {final['batch_size']} sequences of {data['length']} tokens ({best['tokens']:,} tokens), AdamW, "
@@ -46,14 +46,14 @@ def _from_scratch(summary: Mapping[str, Any], settings: Mapping[str, Any]) -> li
         f"Loss on held-out text {best['val_loss']:.4f} nats, accuracy {best['mlm_accuracy']:.4f}.",
         "",
         f"The backbone is the best of {summary['candidates']} candidates of the strategy "
-        f"`{settings['strategy']['name']}`, {summary['search_seconds']:.0f} s of search. Beside it, trained "
-        "alike:",
+        f"`{settings['strategy']['name']}`, {summary['search_seconds']:.0f} s of search. Compared with other "
+        "backbones trained in the same way:",
         *_compared(summary),
     ]
 
 
 def _distilled(summary: Mapping[str, Any], settings: Mapping[str, Any]) -> list[str]:
-    """The winner of a search from a model, distilled."""
+    """Describes the winner of a search from a model, distilled."""
     best, final = summary["best"], settings["final"]
     return [
         f"Distilled from `{summary['teacher']['model']}` on the corpus `{settings['data']['corpus']}`: "
@@ -63,22 +63,22 @@ def _distilled(summary: Mapping[str, Any], settings: Mapping[str, Any]) -> list[
         "",
         f"The backbone is the best of {summary['candidates']} candidates of the strategy "
         f"`{settings['strategy']['name']}`, {summary['search_seconds']:.0f} s of search from that model. "
-        "Beside it, distilled alike:",
+        "Compared with other backbones distilled in the same way:",
         *_compared(summary),
     ]
 
 
 def _compared(summary: Mapping[str, Any]) -> list[str]:
-    """The comparison at the end of a search, and the layers of its winner."""
+    """The comparison at the end of a search and the layers of its winner."""
     layers = summary["best"]["backbone"]
     return ["", *comparison_table(summary), "", "Its layers:", "", "```", *layers, "```"]
 
 
 def _finetuned_notes(score: dict[str, Any]) -> list[str]:
-    """Task and scores of a fine-tuned model."""
+    """Describes the task and the scores of a fine-tuned model."""
     return [
-        f"Fine-tuned on {score['task']}, peak rate {score['rate']:g}; these are the weights of the best seed "
-        f"on validation. Mean over the seeds ({score['seeds']}):",
+        f"Fine-tuned on {score['task']}, peak learning rate {score['rate']:g}; these are the weights of the "
+        f"best seed on the validation split. Mean over all seeds ({score['seeds']}):",
         "",
         "| split | metric | mean |",
         "|---|---|---|",

@@ -96,9 +96,8 @@ def check_folder(source: str, options: dict[str, Any]) -> None:
 def _shards(index: Path) -> list[str]:
     """The names of the files that an index lists, all in its own folder."""
     content = read_json(index)
-    weight_map = content.get("weight_map")
-    damaged = not weight_map or not isinstance(weight_map, dict)
-    if damaged or not isinstance(content.get("metadata"), dict):
+    weight_map, metadata = content.get("weight_map"), content.get("metadata")
+    if not weight_map or not isinstance(weight_map, dict) or not isinstance(metadata, dict):
         raise UserError(f"{index} is damaged: it lacks weight_map or metadata; save or copy it again")
     names = sorted({str(name) for name in weight_map.values()})
     for name in names:

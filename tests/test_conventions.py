@@ -104,6 +104,15 @@ def test_old_names_of_options_work() -> None:
     sizes = ("--width", 8, "--heads", 2)
     assert tiny.command("describe", "conv 3", *sizes, "--batch", 2).code == 0
     assert "--batch " not in tiny.command("describe", "--help").out
+    assert tiny.command("plan", "search", "--latency-ms", "no number").err.count("--max-latency-ms")
+    assert "--latency-ms" not in tiny.command("search", "--help").out
+
+
+def test_a_plan_says_of_out_what_is_so() -> None:
+    for name, each in ALL.items():
+        if name.startswith("plan "):
+            given = options(each)
+            assert ("--resume" in given["--out"].help) == ("--resume" in given)
 
 
 PAGES = [*sorted((ROOT / "docs").glob("*.md")), ROOT / "README.md"]

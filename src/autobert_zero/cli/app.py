@@ -31,7 +31,7 @@ USE = "Use and compare models"
 BACKBONES = "Backbones"
 SETTINGS = "Settings and files"
 
-_ALIASES = {"batch": "batch-size"}
+_ALIASES = {"batch": "batch-size", "latency-ms": "max-latency-ms"}
 """Other names of options, which work and are not listed."""
 
 _COMMANDS = (

@@ -43,7 +43,9 @@ Device = Annotated[str, _DEVICE]
 DeviceSetting = Annotated[str | None, _DEVICE]
 """As `Device`, for commands with a config."""
 
-Config = Annotated[Path | None, typer.Option(help="YAML file of settings, laid over the preset.")]
+Config = Annotated[
+    Path | None, typer.Option(help="YAML file of settings, laid over the preset or the defaults.")
+]
 Seed = Annotated[int | None, typer.Option(help="Random seed; the same config and seed give the same result.")]
 SearchPreset = Annotated[str, typer.Option(help="demo, small or paper.")]
 TrainingPreset = Annotated[str, typer.Option(help="demo, small or base.")]

@@ -53,11 +53,13 @@ def _plans(of: Callable[..., Any]) -> Callable[[_Plan], _Plan]:
             return Result(str(estimated), asdict(estimated))
 
         own = partial(inspect.Parameter, kind=inspect.Parameter.KEYWORD_ONLY)
+        planned_options = inspect.signature(of).parameters
+        out = _RESUMED if "resume" in planned_options else _UNUSED
         parameters = [
-            own(each.name, annotation=_Out, default=None)
+            own(each.name, annotation=Annotated[Path | None, folder_option(out)], default=None)
             if each.name == "out"
             else each.replace(kind=inspect.Parameter.KEYWORD_ONLY)
-            for each in inspect.signature(of).parameters.values()
+            for each in planned_options.values()
         ]
         parameters += [
             own("hardware", annotation=Hardware, default=None),
@@ -71,7 +73,9 @@ def _plans(of: Callable[..., Any]) -> Callable[[_Plan], _Plan]:
     return register
 
 
-_Out = Annotated[Path | None, folder_option("With --resume, the run that is planned; nothing is written.")]
+# Help of --out, by whether the command that is planned continues a run with --resume.
+_RESUMED = "With --resume, the run that is planned; nothing is written."
+_UNUSED = "As in the command that is planned; nothing is read or written."
 
 
 @_plans(search_command)

@@ -54,11 +54,7 @@ def search_command(
     ] = None,
     max_latency_ms: Annotated[
         float | None,
-        typer.Option(
-            "--max-latency-ms",
-            "--latency-ms",
-            help="Maximum latency of a candidate's layers in milliseconds, measured here.",
-        ),
+        typer.Option(help="Maximum latency of a candidate's layers in milliseconds, measured here."),
     ] = None,
     start: Annotated[
         str | None,
@@ -74,7 +70,7 @@ def search_command(
     ] = None,
     workers: Annotated[
         int,
-        typer.Option(min=0, help="Local processes that train candidates (proxy.together); 0: one per core."),
+        typer.Option(min=0, help="Local processes that train models (proxy.together); 0: one per core."),
     ] = 0,
     ray: Annotated[
         str | None, typer.Option(help="Address of a Ray cluster that does the training; local starts one.")

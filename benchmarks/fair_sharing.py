@@ -32,7 +32,7 @@ from kept import Kept
 from rich.console import Console
 
 from autobert_zero.search.comparison import Model, Training
-from autobert_zero.search.config import SearchConfig
+from autobert_zero.search.config import SEEDS, SearchConfig
 from autobert_zero.search.finalists import Standing, choose_finalists, standings
 from autobert_zero.search.history import History
 from autobert_zero.search.loop import Search
@@ -115,7 +115,7 @@ def judged(config: SearchConfig, out: Path, seconds: float | None) -> dict[str, 
                     Model(trial.proposal.backbone, setting.model),
                     config.final.screening_steps,
                     config.final.learning_rate,
-                    config.seed + 2**32,
+                    config.seed + SEEDS,
                 )
                 for trial in known
             ]

@@ -158,10 +158,12 @@ class Trainer:
 
     def __init__(self, losses: dict[int, float]) -> None:
         self.losses = losses
+        self.workers: set[int] = set()
 
     def train(
         self, jobs: Sequence[Job], workers: int, on_step: Any, on_result: Callable[[Result], None]
     ) -> None:
+        self.workers.add(workers)
         for job in jobs:
             loss = self.losses.get(getattr(job.backbone.layers[0], "kernel", 0), 9.0)
             on_result(Result(job.name, "complete", selection_loss=loss, val_loss=loss, mlm_accuracy=0.1))
@@ -170,20 +172,26 @@ class Trainer:
         return 1.0
 
 
-def test_a_search_reports_a_given_backbone_that_a_rung_stopped_where_it_is_the_best(tmp_path: Path) -> None:
-    """Trial 0, of kernel 3, was on the plateau at the first rung, and is the best from scratch."""
-    trials = [trial(0, -5.9, known=True), trial(1, -5, -4, -3), trial(2, -5, -4, -3.1)]
+def compared(
+    config: SearchConfig, trials: list[Trial], executor: Any, out: Path, workers: int = 0
+) -> dict[str, Any]:
+    """The comparison at the end of a search."""
     setting: Any = SimpleNamespace(
-        config=CONFIG,
-        space=CONFIG.bounds,
-        model=CONFIG.model.encoder_config(50, 32),
+        config=config,
+        space=config.bounds,
+        model=config.model.encoder_config(50, 32),
         vocabulary=SimpleNamespace(size=50),
         data=None,
         device="cpu",
     )
-    executor: Any = Trainer({3: 3.8, 5: 3.9, 7: 4.0})
     with RunProgress(Console(quiet=True)) as progress:
-        summary = Finals(setting, tmp_path, progress, executor).run(trials)
+        return Finals(setting, out, progress, executor, workers).run(trials)
+
+
+def test_a_search_reports_a_given_backbone_that_a_rung_stopped_where_it_is_the_best(tmp_path: Path) -> None:
+    """Trial 0, of kernel 3, was on the plateau at the first rung, and is the best from scratch."""
+    trials = [trial(0, -5.9, known=True), trial(1, -5, -4, -3), trial(2, -5, -4, -3.1)]
+    summary = compared(CONFIG, trials, Trainer({3: 3.8, 5: 3.9, 7: 4.0}), tmp_path)
 
     assert summary["best"]["trial"] == 0
     assert summary["best"]["backbone"] == ["conv 3"]
@@ -192,3 +200,14 @@ def test_a_search_reports_a_given_backbone_that_a_rung_stopped_where_it_is_the_b
         (2, None, -3.1),
         (0, 20, -5.9),
     ]
+
+
+@pytest.mark.parametrize(("setting", "option", "workers"), [(0, 3, 3), (2, 3, 2), (2, 0, 2)])
+def test_the_workers_of_a_search_train_the_comparison_too(
+    tmp_path: Path, setting: int, option: int, workers: int
+) -> None:
+    executor = Trainer({3: 3.8})
+    compared(
+        resolve(CONFIG, {"final": {"workers": setting}}), [trial(0, -5, -4, -3)], executor, tmp_path, option
+    )
+    assert executor.workers == {workers}

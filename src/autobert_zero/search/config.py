@@ -15,6 +15,9 @@ from autobert_zero.shared_config import Compile, CorpusConfig, DistilConfig, Mod
 from autobert_zero.space import SETS, Space, check_head_dim, choose_primitives
 from autobert_zero.zoo import known_backbones
 
+SEEDS = 2**32
+"""Number of seeds of searches; trainings that need another seed than their run add it."""
+
 
 class SearchDataConfig(CorpusConfig):
     """The text of a search."""
@@ -115,7 +118,7 @@ class SearchConfig(RunConfig):
 
     BEFORE: ClassVar = {"proxy": {"calibration": 0, "train_again": 0}}
 
-    seed: int = Field(0, ge=0, lt=2**32)
+    seed: int = Field(0, ge=0, lt=SEEDS)
     """Random seed."""
     device: Annotated[str, COMPUTING] = "auto"
     """`auto` (a GPU where there is one), `cpu`, `cuda`, `cuda:1`, `mps`."""

@@ -118,8 +118,8 @@ class FinalConfig(Section):
     short_length: int = Field(16, ge=8)
     """Number of tokens in each short sequence; divides `data.length`."""
     workers: Annotated[int, COMPUTING] = Field(0, ge=0)
-    """Number of models trained at once, each with its share of the cores; 0: as many as there are cores, or
-    as many as fit on the GPUs (see `gpu_share`)."""
+    """Number of models trained at once, each with its share of the cores; 0: as many as `--workers`, or
+    without it as many as there are cores, or as fit on the GPUs (see `gpu_share`)."""
 
     @field_validator("rates")
     @classmethod

@@ -14,6 +14,7 @@ from autobert_zero.files import write_text
 from autobert_zero.progress import Bars
 from autobert_zero.run_folder.names import BANK, DIAGNOSED, DIAGNOSIS
 from autobert_zero.search.comparison import Model, Training
+from autobert_zero.search.config import SEEDS
 from autobert_zero.search.trial import Status, Trial
 from autobert_zero.search_runs.folder import history_of, read_run_start, setting_of_run
 from autobert_zero.search_runs.jobs import job_of
@@ -25,9 +26,6 @@ from autobert_zero.zoo import bert
 
 _FEWEST = 5
 """Minimum number of candidates for a meaningful interval."""
-
-
-_SEEDS_OF_RUNS = 2**32  # config.seed is smaller
 
 
 def run_diagnosis(
@@ -102,7 +100,7 @@ def run_diagnosis(
         }
     near_losses, far_losses = (horizons[steps]["losses"] for steps in horizons)
     second = _train_sample(
-        setting, out / DIAGNOSED, twice, longer * near, config.seed + _SEEDS_OF_RUNS, progress, "-again"
+        setting, out / DIAGNOSED, twice, longer * near, config.seed + SEEDS, progress, "-again"
     )
     again = {
         str(trial.proposal.number): result.selection_loss

@@ -10,6 +10,7 @@ from autobert_zero.files import write_text
 from autobert_zero.run_folder.names import FINALS, SPEEDS, WEIGHTS
 from autobert_zero.search.board import Board
 from autobert_zero.search.comparison import Model, Training, compare_models
+from autobert_zero.search.config import SEEDS
 from autobert_zero.search.finalists import screen
 from autobert_zero.search.progress import RunProgress
 from autobert_zero.search.trial import Trial
@@ -19,15 +20,24 @@ from autobert_zero.search_runs.prepare import Setting
 from autobert_zero.training.scratch import Result, default_workers, read_result
 from autobert_zero.zoo import opponents
 
-_SEEDS_OF_RUNS = 2**32  # config.seed is smaller
-
 
 class Finals:
-    """Trains models from scratch; results that are already in the folder are read, not repeated."""
+    """Trains models from scratch; results that are already in the folder are read, not repeated.
 
-    def __init__(self, setting: Setting, out: Path, progress: RunProgress, executor: Executor) -> None:
+    Args:
+        setting: Setting of the run.
+        out: The run folder.
+        progress: Shows the progress.
+        executor: Trains the models.
+        workers: Number of models trained at once where `final.workers` does not set it; 0: see there.
+    """
+
+    def __init__(
+        self, setting: Setting, out: Path, progress: RunProgress, executor: Executor, workers: int = 0
+    ) -> None:
         self._setting = setting
         self._executor = executor
+        self._workers = workers
         self._folder = out / FINALS
         self._speeds_file = out / SPEEDS
         self._weights = out / WEIGHTS
@@ -63,7 +73,7 @@ class Finals:
             UserError: No candidate was scored, or every finalist diverged.
         """
         config, setting = self._setting.config, self._setting
-        screening_seed = config.seed + _SEEDS_OF_RUNS
+        screening_seed = config.seed + SEEDS
         winner, screening = screen(
             trials, config.proxy, config.final, setting.model, screening_seed, self.train
         )
@@ -105,7 +115,8 @@ class Finals:
             self._progress.say(f"{result.name}: {loss}")
 
         if jobs:
-            workers = final.workers or default_workers(setting.device, setting.config.gpu_share)
+            workers = final.workers or self._workers
+            workers = workers or default_workers(setting.device, setting.config.gpu_share)
             self._executor.train(jobs, workers, self._progress.update, keep)
         return {training.name: self._results[training.name] for training in trainings}
 

@@ -51,7 +51,7 @@ def run_search(
         out: Folder of the run: new, empty, or with a run of the same config.
         progress: Shows the progress.
         first: Backbones of the user, proposed before any other; a continued run has its own.
-        workers: Number of processes that train candidates, 0: one per core; changes the time, not the result.
+        workers: Number of processes that train models, 0: one per core; changes the time, not the result.
         ray: Address of a Ray cluster that does all the training instead.
 
     Returns:
@@ -85,7 +85,7 @@ def run_search(
     with closing(make_executor(setting, evaluator, workers, ray)) as executor:
         # All that a damaged folder or a foreign storage can be wrong in is read before anything is written.
         finals = (
-            Finals(setting, out, progress, executor)
+            Finals(setting, out, progress, executor, workers)
             if setting.start is None
             else StudentFinals(setting, out, progress, limits, evaluator)
         )

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field, field_validator, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
 
 from autobert_zero.encoder_config import ROTARY_BASE, EncoderConfig, FeedForwardKind, Norm, Positions
 from autobert_zero.settings import COMPUTING, Section, Source
@@ -23,6 +23,16 @@ Compile = Annotated[
 """How the steps of a training are compiled. `capture`: a step is recorded as a CUDA graph and
 replayed with one launch, which takes milliseconds. `default`: `torch.compile` compiles the model, which takes
 tens of seconds. `reduce-overhead`: both."""
+
+
+def _different_rates(rates: tuple[float, ...]) -> tuple[float, ...]:
+    if not all(0 < rate < 1 for rate in rates) or len(set(rates)) < len(rates):
+        raise ValueError(f"learning rates are between 0 and 1, all different, not {list(rates)}")
+    return rates
+
+
+Rates = Annotated[tuple[float, ...], AfterValidator(_different_rates)]
+"""Peak learning rates to try."""
 
 
 class CorpusConfig(Section):

@@ -3,10 +3,10 @@
 import math
 from typing import ClassVar, Literal, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field
 
 from autobert_zero.settings import RunConfig
-from autobert_zero.shared_config import Precision
+from autobert_zero.shared_config import Precision, Rates
 
 _EPOCHS = 3
 _MIN_UPDATES = 1000
@@ -21,7 +21,7 @@ class FinetuneConfig(RunConfig):
 
     seed: int = Field(0, ge=0, lt=2**30)
     """The first seed, with which the rates are tried."""
-    rates: tuple[float, ...] = (3e-4, 1e-3, 3e-3)
+    rates: Rates = Field((3e-4, 1e-3, 3e-3), min_length=1)
     """Peak learning rates that are tried with the first seed."""
     seeds: int = Field(3, ge=1)
     """Number of seeds, one after the other; those after the first train with the best rate."""
@@ -52,13 +52,6 @@ class FinetuneConfig(RunConfig):
     `auto`: the best of all by the first validation split, at the best rate."""
     keep: Literal["none", "best", "all"] = "best"
     """Whose weights are kept: those of the training with the best validation score, all, or none."""
-
-    @field_validator("rates")
-    @classmethod
-    def _rates_are_rates(cls, rates: tuple[float, ...]) -> tuple[float, ...]:
-        if not rates or not all(0 < rate < 1 for rate in rates) or len(set(rates)) < len(rates):
-            raise ValueError(f"learning rates are between 0 and 1, all different, not {list(rates)}")
-        return rates
 
     def resolved(self) -> Self:
         """The same settings with numbers for `epochs` and `min_updates`."""

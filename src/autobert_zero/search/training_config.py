@@ -2,9 +2,10 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
 from autobert_zero.settings import COMPUTING, Section, Source
+from autobert_zero.shared_config import Rates
 
 
 class ProxyTasksConfig(Section):
@@ -107,7 +108,7 @@ class FinalConfig(Section):
     """Sequences in a batch."""
     learning_rate: float = Field(3e-3, gt=0, lt=1)
     """Peak learning rate."""
-    rates: tuple[float, ...] = ()
+    rates: Rates = ()
     """Peak learning rates to try for every model of the comparison, at the screening's length; each model
     is trained with its best rate. Empty: all are trained with `learning_rate`."""
     equal_time: bool = True
@@ -120,10 +121,3 @@ class FinalConfig(Section):
     workers: Annotated[int, COMPUTING] = Field(0, ge=0)
     """Number of models trained at once, each with its share of the cores; 0: as many as `--workers`, or
     without it as many as there are cores, or as fit on the GPUs (see `gpu_share`)."""
-
-    @field_validator("rates")
-    @classmethod
-    def _rates_are_rates(cls, rates: tuple[float, ...]) -> tuple[float, ...]:
-        if not all(0 < rate < 1 for rate in rates) or len(set(rates)) < len(rates):
-            raise ValueError(f"rates are different numbers between 0 and 1, not {list(rates)}")
-        return rates

@@ -51,7 +51,7 @@ _ABSOLUTE = {"paths": "absolute"}
 
 
 COMPUTING = "computing"
-"""Marks settings of where and how a run is computed: runs that differ in nothing else do not differ in what
+"""Marks settings of how a run is computed and reported: runs that differ in nothing else do not differ in what
 they measure."""
 
 

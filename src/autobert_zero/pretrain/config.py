@@ -1,12 +1,12 @@
 """The config of a pre-training: all settings with their defaults and bounds."""
 
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 from pydantic import Field, field_validator, model_validator
 
 from autobert_zero.encoder_config import EncoderConfig
 from autobert_zero.errors import UserError
-from autobert_zero.settings import RunConfig, Section, Source
+from autobert_zero.settings import COMPUTING, RunConfig, Section, Source
 from autobert_zero.shared_config import Compile, CorpusConfig, DistilConfig, ModelConfig, Precision
 from autobert_zero.space import Backbone
 
@@ -57,11 +57,11 @@ class RecipeConfig(Section):
     """AdamW's, on matrices only."""
     clip: float = Field(1.0, gt=0)
     """Largest norm of the gradient."""
-    accumulation: int = Field(1, ge=1)
+    accumulation: Annotated[int, COMPUTING] = Field(1, ge=1)
     """Parts that each process's share of a batch is computed in, one after the other."""
-    gradient_checkpointing: bool = False
+    gradient_checkpointing: Annotated[bool, COMPUTING] = False
     """Keep the inputs of layers only and compute the rest again: less memory, a third more operations."""
-    compile: Compile = "off"
+    compile: Annotated[Compile, COMPUTING] = "off"
     """`default` uses torch.compile, `capture` replays steps from a CUDA graph, `reduce-overhead` does both,
     `off` neither."""
 
@@ -86,9 +86,9 @@ class PretrainConfig(RunConfig):
 
     seed: int = Field(0, ge=0, lt=2**30)
     """Random seed."""
-    device: str = "auto"
+    device: Annotated[str, COMPUTING] = "auto"
     """`auto` (a GPU where there is one), `cpu`, `cuda`, `mps`."""
-    precision: Precision = "auto"
+    precision: Annotated[Precision, COMPUTING] = "auto"
     """Number format: `auto` (the fast one of the device), `fp32`, `tf32`, `bf16` or `fp16`."""
     backbone: tuple[str, ...] = Field(min_length=1)
     """One string per layer."""
@@ -102,7 +102,7 @@ class PretrainConfig(RunConfig):
     phases: tuple[PhaseConfig, ...] = Field((PhaseConfig(steps=3000),), min_length=1)
     """Stretches of the training, each with its `steps`, `length` and `batch_size`."""
     recipe: RecipeConfig = RecipeConfig()
-    report: ReportConfig = ReportConfig()
+    report: Annotated[ReportConfig, COMPUTING] = ReportConfig()
 
     @field_validator("backbone")
     @classmethod

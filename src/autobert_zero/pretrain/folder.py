@@ -9,14 +9,12 @@ from autobert_zero.pretrain.config import PretrainConfig
 from autobert_zero.run_folder import PRETRAINING, Input, check_run, kind_of
 from autobert_zero.run_folder.digests import settings_digest
 from autobert_zero.run_folder.names import SUMMARY
-from autobert_zero.settings import read_yaml, saved_config
+from autobert_zero.settings import computing_settings, read_yaml, saved_config
 
-_FREE = (
-    *("deterministic", "device", "precision", "report"),
-    *("recipe.accumulation", "recipe.gradient_checkpointing", "recipe.compile", "distil.kept_gigabytes"),
-    *("start", "data.corpus", "data.tokenizer", "distil.teacher"),
-    *("text.corpus", "text.tokenizer"),
-)
+_FREE = computing_settings(PretrainConfig) | {
+    *("start", "distil.teacher"),
+    *("data.corpus", "data.tokenizer", "text.corpus", "text.tokenizer"),
+}
 """Settings that may differ where a training is continued: of how it is computed and reported, and paths of
 what is compared by its content. Earlier versions wrote the section `data` as `text`."""
 

@@ -30,8 +30,8 @@ from torch.nn import functional as F
 from autobert_zero.devices import describe_device, find_device
 from autobert_zero.errors import first_line
 from autobert_zero.measure import queued_seconds
-from autobert_zero.nn.convolution import CHOICES, CONVOLUTIONS, FUSED, FormChoice, convolve, gated_convolution
-from autobert_zero.space.backbone import KERNELS
+from autobert_zero.nn.convolution import CHOICES, CONVOLUTIONS, FUSED, FormChoice, convolve, open_and_convolve
+from autobert_zero.space.backbone import KERNEL_SIZES
 
 WIDTH, HEADS = 768, 12
 BATCHES = {128: 8, 512: 2, 2048: 1, 8192: 1}
@@ -153,7 +153,7 @@ def card_seconds(cell: Cell, form: str, device: torch.device, compiled: bool) ->
     above = torch.randn(*shape[:2], width, device=device, dtype=torch.bfloat16)
     torch.compiler.reset()
     # A function of its own for each call, since what is compiled is kept by function.
-    compute: Callable[[Tensor, Tensor], Tensor] = lambda x, taps: gated_convolution(x, taps)  # noqa: E731
+    compute: Callable[[Tensor, Tensor], Tensor] = lambda x, taps: open_and_convolve(x, taps)  # noqa: E731
     run = torch.compile(compute) if compiled else compute
     with mock.patch.dict(CHOICES, {key: (FormChoice(form),) for key in CHOICES}):
         with torch.no_grad():
@@ -175,7 +175,7 @@ def card_grid(device: torch.device, compiled: bool, quick: bool) -> dict[str, An
     lengths = CARD_LENGTHS[: 1 if quick else 2 if compiled else None]
     times: dict[Cell, dict[str, float]] = {}
     faults: dict[str, str] = {}
-    for cell in [(w, n, k) for w in widths for n in lengths for k in ((3, 9, 65) if quick else KERNELS)]:
+    for cell in [(w, n, k) for w in widths for n in lengths for k in ((3, 9, 65) if quick else KERNEL_SIZES)]:
         times[cell] = {}
         for form in (*CONVOLUTIONS, *FUSED):
             if form == "shifted_sum" and cell[2] > 15:
@@ -209,7 +209,7 @@ def measure_card(quick: bool) -> None:
 
 def measure_cpu(quick: bool) -> None:
     """Times all cells on a CPU and prints them."""
-    kernels, lengths, rounds = ((3, 9, 65), (128, 512), 3) if quick else (KERNELS, tuple(BATCHES), 7)
+    kernels, lengths, rounds = ((3, 9, 65), (128, 512), 3) if quick else (KERNEL_SIZES, tuple(BATCHES), 7)
     torch.manual_seed(0)
     cells: dict[str, dict[str, Any]] = {}
     for dtype in (torch.float32, torch.bfloat16):

@@ -35,7 +35,7 @@ from autobert_zero.devices import describe_device, find_device, release_cached_m
 from autobert_zero.errors import first_line
 from autobert_zero.estimate import TrainingStage, estimate_stages
 from autobert_zero.nn import EncoderConfig, MaskedLM
-from autobert_zero.nn.convolution import gated_convolution
+from autobert_zero.nn.convolution import open_and_convolve
 from autobert_zero.nn.vocabulary import vocabulary_logits
 from autobert_zero.shared_config import Compile
 from autobert_zero.space import Backbone
@@ -244,7 +244,7 @@ def convolutions(bench: Bench, peak: dict[str, float]) -> dict[str, float]:
 
         def run(count: int, kernel: Tensor = kernel) -> None:
             for _ in range(count):
-                torch.autograd.grad(gated_convolution(x, kernel), (x, kernel), above)
+                torch.autograd.grad(open_and_convolve(x, kernel), (x, kernel), above)
 
         result[str(size)] = bench.seconds(run) / floor
     return result

@@ -30,7 +30,7 @@ from autobert_zero.search_runs.prepare import Setting, prepare
 from autobert_zero.settings import resolve
 from autobert_zero.space import Backbone
 from autobert_zero.training.loop import Recipe
-from autobert_zero.training.scratch import Job, Result, default_workers, train_all
+from autobert_zero.training.scratch import Job, JobResult, default_workers, train_all
 from autobert_zero.zoo import bert, gated_convolution, rotary, rotary_hybrid
 from autobert_zero.zoo.opponents import BERTS_TRUNK, GATED_ROTARY
 
@@ -108,7 +108,7 @@ def trained(setting: Setting, kept: Kept, steps: int, seeds: int, workers: int) 
         if f"{name}-seed{seed}" not in kept
     ]
 
-    def note(result: Result) -> None:
+    def note(result: JobResult) -> None:
         kept[result.name] = result.to_dict() | {"curve": result.curve}
         loss = result.reason if result.val_loss is None else f"{result.val_loss:.4f}"
         print(f"{result.name}: {loss}, {result.seconds:.0f} s", file=sys.stderr, flush=True)

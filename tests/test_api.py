@@ -39,7 +39,7 @@ def small_demos(corpus_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     final = {"finalists": 1, "screening_steps": 1, "steps": 1, "rates": [1e-3]}
     search = tiny.config(corpus_file, proxy={"candidates": 2, "warmup_steps": 0}, final=final)
     monkeypatch.setitem(presets.PRESETS, "demo", lambda: search)
-    monkeypatch.setitem(pretrain_presets.PRESETS, "demo", demo)
+    monkeypatch.setitem(pretrain_presets.PRETRAIN_PRESETS, "demo", demo)
 
 
 def write_task(folder: Path) -> None:

@@ -17,7 +17,7 @@ from autobert_zero.cli import app
 from autobert_zero.cli.app import _strict
 from autobert_zero.finetune.config import FinetuneConfig
 from autobert_zero.pretrain.config import PretrainConfig
-from autobert_zero.pretrain.presets import PRESETS as PRETRAIN_PRESETS
+from autobert_zero.pretrain.presets import PRETRAIN_PRESETS
 from autobert_zero.search.config import SearchConfig
 from autobert_zero.search.presets import PRESETS
 from autobert_zero.settings import RunConfig, parse_setting, read_yaml, resolve

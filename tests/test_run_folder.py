@@ -26,7 +26,7 @@ from autobert_zero.run_folder import (
     started_by_this_code,
 )
 from autobert_zero.run_folder import record as run_record
-from autobert_zero.run_folder.names import KINDS, RECORD
+from autobert_zero.run_folder.names import RECORD, RUN_KINDS
 
 TEXT = {"text": Input("a" * 40, "books/")}
 
@@ -51,7 +51,7 @@ def tiny_start(out: Path, kind: RunKind) -> None:
     (out / kind.marker).write_text("a config")
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", RUN_KINDS)
 def test_a_run_is_started_and_continued(out: Path, kind: RunKind) -> None:
     check_new(out)
     assert kind_of(out) is None
@@ -70,11 +70,11 @@ def test_a_run_is_started_and_continued(out: Path, kind: RunKind) -> None:
         check_new(out)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", RUN_KINDS)
 def test_a_run_of_another_kind_is_left_alone(out: Path, kind: RunKind) -> None:
     start(out, kind)
     before = tiny.contents(out)
-    for other in set(KINDS) - {kind}:
+    for other in set(RUN_KINDS) - {kind}:
         with pytest.raises(RunError, match=f"holds a {kind.name} already"):
             start(out, other)
         with pytest.raises(RunError, match=f"holds no {other.name} .*; it holds a {kind.name}"):

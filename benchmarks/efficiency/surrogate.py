@@ -10,7 +10,7 @@ import numpy as np
 
 from autobert_zero.search.strategies import STRATEGIES
 from autobert_zero.search.strategies.derivation import SYMBOLS, symbols
-from autobert_zero.space import KERNELS, Attention, Backbone
+from autobert_zero.space import KERNEL_SIZES, Attention, Backbone
 from efficiency.evaluations import outcome_of
 from efficiency.figures import Curves
 from efficiency.searches import searching
@@ -30,7 +30,7 @@ def features(backbone: Backbone) -> list[float]:
             mixes = float("nn" in {type_ for _, type_ in types} or "dd" in {type_ for _, type_ in types})
             normalised = float(("softmax", "nn") in types)
             size, inputs = float(layer.graph.root.size), float(len(layer.graph.inputs))
-        rows += [float(attention), *[float(str(layer) == f"conv {kernel}") for kernel in KERNELS]]
+        rows += [float(attention), *[float(str(layer) == f"conv {kernel}") for kernel in KERNEL_SIZES]]
         rows += [float(chosen.count(symbol)) for symbol in SYMBOLS]
         rows += [mixes, normalised, size, inputs]
         mixing += mixes

@@ -51,8 +51,8 @@ _ABSOLUTE = {"paths": "absolute"}
 
 
 COMPUTING = "computing"
-"""Marks settings of how a run is computed and reported: runs that differ in nothing else do not differ in what
-they measure."""
+"""Marks settings of how a run is computed and reported: runs that differ in nothing else do not differ in
+what they measure."""
 
 
 class RunConfig(Section):

@@ -6,9 +6,16 @@ import os
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import IO, Any, TextIO
 
 from autobert_zero.errors import UserError
+
+STANDARD_STREAM = "-"
+"""Stands for the standard input where a file is read, and for the standard output where one is written."""
+
+STDIN = Path("standard input")
+"""The standard input in messages."""
 
 _NOBODY_READS = {errno.EPIPE, errno.EIO}
 """Errors of a pipe whose reader is gone, and of a closed terminal."""

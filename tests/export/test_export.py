@@ -130,7 +130,7 @@ def test_every_head_is_exported(tmp_path: Path, auto: type) -> None:
         inputs = {name: value[None] for name, value in inputs.items()}
     with torch.no_grad():
         expected = model(**inputs)
-        got = loaded(*[inputs[name] for name in programs.INPUTS])
+        got = loaded(*[inputs[name] for name in programs.MODEL_INPUTS])
     assert tuple(expected.keys()) == program.outputs
     mask = inputs["attention_mask"].bool()
     for ours, theirs in zip(expected.to_tuple(), got, strict=True):
@@ -263,7 +263,7 @@ def test_a_program_that_computes_something_else_is_refused(
     saved(tmp_path / "saved", hf.AutoBertZeroForMaskedLM)
     right = programs._WRITERS["torch"][1]
 
-    def wrong(*given: Any) -> programs.Run:
+    def wrong(*given: Any) -> programs._Run:
         run = right(*given)
         return lambda batch: [output + 0.01 * output.abs().max() for output in run(batch)]
 

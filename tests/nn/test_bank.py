@@ -11,7 +11,7 @@ from nn_samples import SMALL, backbone_of, layers_of, seeds
 from torch import Tensor
 
 from autobert_zero.nn import EncoderConfig, MaskedLM, Trained, WeightBank
-from autobert_zero.space import INPUTS, KERNELS, Backbone
+from autobert_zero.space import INPUTS, KERNEL_SIZES, Backbone
 
 LAYERS = 3
 WIDTH = SMALL.width
@@ -57,7 +57,7 @@ def test_the_bank_holds_both_branches_at_their_largest() -> None:
         assert bank.tensors[prefix + "attention.projection.weight"].shape == (4 * WIDTH, WIDTH)
         assert bank.tensors[prefix + "attention.output.weight"].shape == (WIDTH, WIDTH)
         assert bank.tensors[prefix + "convolution.projection.weight"].shape == (2 * WIDTH, WIDTH)
-        assert bank.tensors[prefix + "convolution.kernel"].shape == (SMALL.heads, max(KERNELS))
+        assert bank.tensors[prefix + "convolution.kernel"].shape == (SMALL.heads, max(KERNEL_SIZES))
         assert bank.tensors[prefix + "convolution.output.weight"].shape == (WIDTH, WIDTH)
 
 
@@ -166,7 +166,7 @@ def test_the_state_is_the_bank() -> None:
         other.load_state(WeightBank(SMALL, LAYERS + 1).state())
 
 
-@pytest.mark.parametrize("kernel", KERNELS)
+@pytest.mark.parametrize("kernel", KERNEL_SIZES)
 def test_a_kernel_is_the_centre_of_65(kernel: int) -> None:
     bank = _bank()
     model = _candidate(bank, Backbone.parse(f"conv {kernel}\n" * LAYERS))

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from autobert_zero.nn import convolution
 from autobert_zero.nn.convolution import LightConvolution, convolve
 from autobert_zero.nn.encoder import initialise
-from autobert_zero.space import KERNELS
+from autobert_zero.space import KERNEL_SIZES
 
 ALGORITHMS = [convolution._shifted_sum, convolution._banded_product, convolve]
 
@@ -27,7 +27,10 @@ def _reference(x: Tensor, kernel: Tensor) -> Tensor:
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 @given(
-    kernel=st.sampled_from(KERNELS), tokens=st.integers(1, 300), heads=st.sampled_from([1, 2, 3]), seed=seeds
+    kernel=st.sampled_from(KERNEL_SIZES),
+    tokens=st.integers(1, 300),
+    heads=st.sampled_from([1, 2, 3]),
+    seed=seeds,
 )
 @settings(max_examples=40, deadline=None)
 def test_all_algorithms_are_the_depth_wise_convolution(
@@ -72,7 +75,7 @@ def test_the_kernel_of_a_head_sums_to_one() -> None:
     torch.testing.assert_close(mixed[:, 4:16], x[:, 4:16])
 
 
-@given(kernel=st.sampled_from(KERNELS), tokens=st.integers(2, 150), data=st.data(), seed=seeds)
+@given(kernel=st.sampled_from(KERNEL_SIZES), tokens=st.integers(2, 150), data=st.data(), seed=seeds)
 @settings(max_examples=60, deadline=None)
 def test_padding_is_exact(kernel: int, tokens: int, data: st.DataObject, seed: int) -> None:
     layer = _layer(kernel)

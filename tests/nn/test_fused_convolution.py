@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from autobert_zero.nn import convolution
-from autobert_zero.nn.convolution import FormChoice, LightConvolution, convolve, gated_convolution
+from autobert_zero.nn.convolution import FormChoice, LightConvolution, convolve, open_and_convolve
 from autobert_zero.nn.encoder import initialise
 from autobert_zero.nn.fused_convolution import fused_gated_convolution as fused
 
@@ -136,9 +136,9 @@ def test_without_the_kernels_the_plain_form_is_computed() -> None:
     """Where Triton is missing, and in a format that the kernels do not take."""
     projected, taps, mask, _ = sample(3, 9, 4, 2)
     with mock.patch.dict(convolution.CHOICES, cpu=(FormChoice("triton"),)):
-        single = gated_convolution(projected, taps, mask)
+        single = open_and_convolve(projected, taps, mask)
         with mock.patch.dict(convolution.FUSED, clear=True):
-            half = gated_convolution(projected.bfloat16(), taps, mask)
+            half = open_and_convolve(projected.bfloat16(), taps, mask)
     torch.testing.assert_close(single, reference(projected, taps, mask))
     torch.testing.assert_close(half, reference(projected.bfloat16(), taps, mask))
 

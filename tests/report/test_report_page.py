@@ -19,7 +19,7 @@ from autobert_zero.search.ranking import newest_scores, ranked
 from autobert_zero.search.trial import Outcome, Proposal, Status, Trial
 from autobert_zero.settings import resolve
 from autobert_zero.space import Backbone
-from autobert_zero.training.scratch import Result
+from autobert_zero.training.scratch import JobResult
 
 
 @pytest.fixture
@@ -131,7 +131,7 @@ def test_several_runs_are_compared() -> None:
     def finished(seed: int, best: float, bert: float, hybrid: float) -> Run:
         run = toy_run(15, seed, name=f"seed {seed}")
         losses = {"best": best, "bert": bert, "hybrid": hybrid, "convolution": best - 0.5}
-        finals = {name: Result(name, "complete", val_loss=loss).to_dict() for name, loss in losses.items()}
+        finals = {name: JobResult(name, "complete", val_loss=loss).to_dict() for name, loss in losses.items()}
         return Run(run.name, run.config, trials=run.trials, finals=finals)
 
     page = Page(render([finished(0, 4.0, 5.0, 4.25), finished(1, 4.25, 5.25, 4.0)]))

@@ -17,8 +17,8 @@ from autobert_zero.search.progress import RunProgress
 from autobert_zero.search.trial import KNOWN, Outcome, Proposal, Status, Trial
 from autobert_zero.search_runs.finals import Finals
 from autobert_zero.settings import resolve
-from autobert_zero.space import KERNELS, Backbone, Convolution
-from autobert_zero.training.scratch import Job, Result
+from autobert_zero.space import KERNEL_SIZES, Backbone, Convolution
+from autobert_zero.training.scratch import Job, JobResult
 
 CONFIG = resolve(
     SearchConfig(),
@@ -40,7 +40,7 @@ def trial(number: int, *scores: float, known: bool = False, status: Status | Non
     )
     proposal = Proposal(
         number,
-        Backbone((Convolution(KERNELS[number % len(KERNELS)]),)).canonical(),
+        Backbone((Convolution(KERNEL_SIZES[number % len(KERNEL_SIZES)]),)).canonical(),
         mutations=(f"{KNOWN}: k{number}",) if known else (),
     )
     return Trial(proposal, outcome)
@@ -161,12 +161,12 @@ class Trainer:
         self.workers: set[int] = set()
 
     def train(
-        self, jobs: Sequence[Job], workers: int, on_step: Any, on_result: Callable[[Result], None]
+        self, jobs: Sequence[Job], workers: int, on_step: Any, on_result: Callable[[JobResult], None]
     ) -> None:
         self.workers.add(workers)
         for job in jobs:
             loss = self.losses.get(getattr(job.backbone.layers[0], "kernel", 0), 9.0)
-            on_result(Result(job.name, "complete", selection_loss=loss, val_loss=loss, mlm_accuracy=0.1))
+            on_result(JobResult(job.name, "complete", selection_loss=loss, val_loss=loss, mlm_accuracy=0.1))
 
     def speed(self, *model: Any) -> float:
         return 1.0

@@ -11,7 +11,7 @@ from autobert_zero.search.config import SearchConfig
 from autobert_zero.search.practice import Rotation, due
 from autobert_zero.search.trial import KNOWN, Outcome, Proposal, Status, Trial
 from autobert_zero.settings import resolve
-from autobert_zero.space import KERNELS, Attention, Backbone, Convolution, Space
+from autobert_zero.space import KERNEL_SIZES, Attention, Backbone, Convolution, Space
 
 LAYERS = 3
 
@@ -60,7 +60,9 @@ def test_a_round_has_every_known_attention_and_every_kernel_at_every_position(sh
     for position in range(LAYERS):
         layers = [backbone.layers[position] for backbone in backbones]
         attentions = [layer for layer in layers if isinstance(layer, Attention)]
-        assert {layer for layer in layers if isinstance(layer, Convolution)} == set(map(Convolution, KERNELS))
+        assert {layer for layer in layers if isinstance(layer, Convolution)} == set(
+            map(Convolution, KERNEL_SIZES)
+        )
         assert known <= set(attentions)
         assert len(attentions) == len(known) + (share > 0)
 

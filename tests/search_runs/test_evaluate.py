@@ -26,7 +26,7 @@ from autobert_zero.search_runs.evaluate import ProxyEvaluator
 from autobert_zero.search_runs.prepare import Setting, prepare
 from autobert_zero.search_runs.snapshots import SnapshotWriter, restore_snapshot, save_snapshot
 from autobert_zero.shared_config import Compile
-from autobert_zero.space import KERNELS, Backbone
+from autobert_zero.space import KERNEL_SIZES, Backbone
 from autobert_zero.training import goal, loop
 from autobert_zero.training.capture import Graphs, graphs_for
 from autobert_zero.training.language import Evaluation
@@ -537,7 +537,7 @@ def test_a_warm_up_in_a_known_space_trains_known_attentions_and_kernels_alike(co
     """Segments of ten steps: as many as there are kinds of layers."""
     config = tiny.modern(corpus_file, proxy={"sharing": "biws", "rungs": [], "batch_size": 2})
     attentions = len(config.bounds.known_attentions)
-    kinds = attentions + len(KERNELS)
+    kinds = attentions + len(KERNEL_SIZES)
     config = config.model_copy(update={"proxy": config.proxy.model_copy(update={"warmup_steps": 10 * kinds})})
     setting = prepare(config)
     evaluator = setting.evaluator()
@@ -545,7 +545,7 @@ def test_a_warm_up_in_a_known_space_trains_known_attentions_and_kernels_alike(co
     for row in bank_of(evaluator).practice.tolist():
         practice = dict(zip(BRANCHES, row, strict=True))
         assert practice["output"] == practice["Q"] == 10 * attentions
-        assert [practice[f"conv {kernel}"] for kernel in KERNELS] == [70, 60, 50, 40, 30, 20, 10]
+        assert [practice[f"conv {kernel}"] for kernel in KERNEL_SIZES] == [70, 60, 50, 40, 30, 20, 10]
 
 
 def test_a_candidate_whose_branches_were_not_trained_is_calibrated(setting: Setting) -> None:

@@ -21,14 +21,14 @@ from autobert_zero.search.trial import KNOWN, Outcome, Proposal, Status, Trial
 from autobert_zero.search_runs.evaluate import WORST
 from autobert_zero.search_runs.evaluator import TrainingEvaluator
 from autobert_zero.search_runs.student_evaluator import StudentEvaluator
-from autobert_zero.space import KERNELS, Backbone, Convolution, Space
+from autobert_zero.space import KERNEL_SIZES, Backbone, Convolution, Space
 
-DIVERGES = Convolution(KERNELS[-1])
+DIVERGES = Convolution(KERNEL_SIZES[-1])
 
 
 def trial(number: int, known: bool = False, rescored: Sequence[int] = ()) -> Trial:
     mutations = (f"{KNOWN}: x",) if known else ()
-    backbone = Backbone((Convolution(KERNELS[number % 6]),)).canonical()
+    backbone = Backbone((Convolution(KERNEL_SIZES[number % 6]),)).canonical()
     proposal = Proposal(number, backbone, mutations=mutations)
     return Trial(proposal, Outcome(Status.COMPLETE, 0.0), dict.fromkeys(rescored, 0.0))
 

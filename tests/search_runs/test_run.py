@@ -36,7 +36,7 @@ from autobert_zero.space import Backbone
 from autobert_zero.training import scratch
 from autobert_zero.training.language import evaluate
 from autobert_zero.training.loop import Diverged, train
-from autobert_zero.training.scratch import Job, Result
+from autobert_zero.training.scratch import Job, JobResult
 from autobert_zero.zoo import STACKS
 
 FILES = {
@@ -352,13 +352,13 @@ def test_a_search_in_which_everything_fails(
     assert [row["status"] for row in rows(out)] == ["diverged"] * 9
 
 
-def diverging(*names: str) -> Callable[..., Result]:
+def diverging(*names: str) -> Callable[..., JobResult]:
     """Training from scratch in which the models of these names diverge."""
     train = scratch.train_from_scratch
 
-    def train_or_diverge(job: Job, *rest: Any) -> Result:
+    def train_or_diverge(job: Job, *rest: Any) -> JobResult:
         if job.name.startswith(names):
-            return Result(job.name, "diverged", "loss is nan at step 3")
+            return JobResult(job.name, "diverged", "loss is nan at step 3")
         return train(job, *rest)
 
     return train_or_diverge

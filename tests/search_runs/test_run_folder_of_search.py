@@ -19,9 +19,9 @@ from autobert_zero.search_runs import folder
 from autobert_zero.search_runs.evaluate import ProxyEvaluator
 from autobert_zero.search_runs.run import run_search
 from autobert_zero.settings import read_yaml, resolve
-from autobert_zero.space import KERNELS, PAPER, Backbone
+from autobert_zero.space import KERNEL_SIZES, PAPER, Backbone
 
-CONVOLUTIONS = {f"conv {kernel}" for kernel in KERNELS}
+CONVOLUTIONS = {f"conv {kernel}" for kernel in KERNEL_SIZES}
 SMALL = ("--set", "proxy.candidates=3", "--set", "final.finalists=1")
 
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from strategies import backbones
 
-from autobert_zero.space import KERNELS, Attention, Backbone, Convolution, FormulaError, SpaceError
+from autobert_zero.space import KERNEL_SIZES, Attention, Backbone, Convolution, FormulaError, SpaceError
 
 STANDARD = "softmax(scale(Q @ K.T)) @ V"
 
@@ -53,7 +53,7 @@ def test_text_may_have_comments_and_empty_lines() -> None:
     ]
 
 
-@pytest.mark.parametrize("kernel", KERNELS)
+@pytest.mark.parametrize("kernel", KERNEL_SIZES)
 def test_every_kernel_parses(kernel: int) -> None:
     assert Backbone.parse(f"conv {kernel}").layers == (Convolution(kernel),)
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from strategies import backbones, graphs, randoms
 
 from autobert_zero.space import (
-    KERNELS,
+    KERNEL_SIZES,
     PAPER,
     Attention,
     Backbone,
@@ -214,7 +214,7 @@ def test_an_attention_mutation_changes_one_graph(backbone: Backbone, random: Ran
 
 def test_a_walk_over_backbones_reaches_everything_from_either_end() -> None:
     space = Space(layers=3)
-    everything = {*PAPER, *(f"conv {kernel}" for kernel in KERNELS)}
+    everything = {*PAPER, *(f"conv {kernel}" for kernel in KERNEL_SIZES)}
     for start in (f"{STANDARD}\n" * 3, "conv 3\n" * 3):
         random = Random(0)
         backbone = Backbone.parse(start)

@@ -11,7 +11,7 @@ from strategies import randoms
 
 from autobert_zero.space import (
     INPUTS,
-    KERNELS,
+    KERNEL_SIZES,
     PAPER,
     PRIMITIVES,
     SETS,
@@ -69,7 +69,7 @@ def test_sampling_reaches_everything() -> None:
     backbones = [sample_backbone(random, Space(layers=6)) for _ in range(300)]
     layers = [layer for backbone in backbones for layer in backbone.layers]
     operations = frozenset().union(*(layer.operations for layer in layers))
-    assert operations == {*PAPER, *(f"conv {kernel}" for kernel in KERNELS)}
+    assert operations == {*PAPER, *(f"conv {kernel}" for kernel in KERNEL_SIZES)}
     attentions = [layer for layer in layers if isinstance(layer, Attention)]
     assert abs(len(attentions) / len(layers) - 0.5) < 0.05
     assert {layer.graph.root.size for layer in attentions} == set(range(1, 13))
@@ -91,7 +91,7 @@ def test_count_is_that_of_an_enumeration(max_ops: int) -> None:
 
 def test_counts() -> None:
     assert [count_graphs(max_ops) for max_ops in (1, 2, 3, 4)] == [12, 432, 12_648, 369_780]
-    assert count_backbones(Space(layers=2, max_ops=1)) == (12 + len(KERNELS)) ** 2
+    assert count_backbones(Space(layers=2, max_ops=1)) == (12 + len(KERNEL_SIZES)) ** 2
     # The paper: "over 10^20 backbones".
     assert count_backbones(Space(layers=12)) > 10**20
     assert count_graphs(64) > count_graphs(63) > 10**90
@@ -175,7 +175,7 @@ def test_sampling_reaches_everything_of_the_space_and_nothing_else() -> None:
     for primitives in (SETS["modern"], choose_primitives(["matmul", "softmax", "multiply", "transpose"])):
         space, random = Space(layers=6, primitives=primitives), Random(0)
         operations = frozenset[str]().union(*(sample_backbone(random, space).operations for _ in range(100)))
-        assert operations == {*primitives, *(f"conv {kernel}" for kernel in KERNELS)}
+        assert operations == {*primitives, *(f"conv {kernel}" for kernel in KERNEL_SIZES)}
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,7 @@ from autobert_zero.training import scratch
 from autobert_zero.training.language import Evaluation, evaluate
 from autobert_zero.training.loop import Recipe, train
 from autobert_zero.training.pool import WorkerDied, WorkerPool
-from autobert_zero.training.scratch import Job, Result, train_all, train_from_scratch
+from autobert_zero.training.scratch import Job, JobResult, train_all, train_from_scratch
 
 SIZES = EncoderConfig(vocab_size=SIZE, width=16, heads=2, max_positions=LENGTH)
 LAYERS = {
@@ -49,7 +49,7 @@ def job(data: Splits, name: str = "convolution", rate: float = 0.01, weights: Pa
     )
 
 
-def timeless(result: Result) -> Result:
+def timeless(result: JobResult) -> JobResult:
     return dataclasses.replace(result, seconds=0.0, tokens_per_second=0.0)
 
 
@@ -141,7 +141,7 @@ def test_a_loss_on_held_out_text_that_is_no_number_is_divergence(
 
 
 def test_one_worker_is_this_process(text: Splits) -> None:
-    results: list[Result] = []
+    results: list[JobResult] = []
     names: list[str] = []
     jobs = [job(text, name) for name in LAYERS]
     train_all(jobs, 1, lambda name, done, of: names.append(name), results.append)
@@ -153,7 +153,7 @@ def test_one_worker_is_this_process(text: Splits) -> None:
 @pytest.mark.slow
 def test_two_workers_give_the_same_results(text: Splits, tmp_path: Path) -> None:
     jobs = [job(text, name, weights=tmp_path / f"{name}.safetensors") for name in LAYERS]
-    results: list[Result] = []
+    results: list[JobResult] = []
     steps: dict[str, int] = {}
     threads = torch.get_num_threads()
     train_all(jobs, 2, lambda name, done, of: steps.update({name: done}), results.append)
@@ -199,7 +199,7 @@ def test_a_killed_worker_is_replaced_and_its_job_trained_again(text: Splits) -> 
             killed.append(victim.pid)
             os.kill(victim.pid or 0, signal.SIGKILL)
 
-    results: list[Result] = []
+    results: list[JobResult] = []
     train_all(jobs, 2, kill, results.append)
     assert len(killed) == 1
     assert sorted(result.name for result in results) == ["convolution", "hybrid"]

@@ -18,14 +18,12 @@ from autobert_zero.errors import UserError
 from autobert_zero.progress import verbosity
 from autobert_zero.signals import interrupting
 from autobert_zero.sources import expanded, in_home
+from autobert_zero.streams import STANDARD_STREAM
 
 HELP_OPTIONS = {"help_option_names": ["-h", "--help"]}
 """Settings of every command and group of commands."""
 
-STDIN = "-"
-"""Stands for the standard input if a file is read, and for the standard output if one is written."""
-
-SEARCH = "Search"
+SEARCHING = "Search"
 TRAINING = "Train"
 USE = "Use and compare models"
 BACKBONES = "Backbones"
@@ -141,7 +139,7 @@ def command(
             if "config" in options:  # they count after the file, see `common.settings_of`
                 options |= dict.fromkeys(_from_environment(context, options))
             options = {name: _with_home(value) for name, value in options.items()}
-            if json_ and str(options.get("out")) == STDIN:
+            if json_ and str(options.get("out")) == STANDARD_STREAM:
                 raise UserError("--json and --out - both write to standard output; give one of them")
             with stop_told(lambda: stopped(options)), verbosity(verbose - quiet):
                 try:

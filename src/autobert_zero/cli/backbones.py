@@ -7,15 +7,12 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from autobert_zero.cli.app import STDIN
 from autobert_zero.errors import UserError
 from autobert_zero.sources import expanded
-from autobert_zero.streams import stdin_bytes
+from autobert_zero.streams import STANDARD_STREAM, STDIN, stdin_bytes
 
 if TYPE_CHECKING:
     from autobert_zero.space import Backbone
-
-_STDIN = Path("standard input")
 
 HELP = (
     "A formula, a stack (bert, hybrid, convolution, rotary, rotary-hybrid, wide-hybrid, gated-convolution), "
@@ -43,8 +40,8 @@ def find_backbone(source: str, layers: int | None = None, purpose: str = "") -> 
         raise UserError(f"--layers is for {', '.join(STACKS)}; other backbones have their own depth")
     if source in ZOO:
         return ZOO[source].backbone
-    if source == STDIN:
-        return _parse(_read_text_file(_STDIN), str(_STDIN))
+    if source == STANDARD_STREAM:
+        return _parse(_read_text_file(STDIN), str(STDIN))
     path = _existing(source)
     if path is None:
         return _formula(source, purpose)
@@ -120,7 +117,7 @@ def _read_settings(path: Path) -> dict[str, object]:
 
 def _read_text_file(path: Path) -> str:
     try:
-        content = stdin_bytes().read() if path is _STDIN else path.read_bytes()
+        content = stdin_bytes().read() if path is STDIN else path.read_bytes()
         return content.decode("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path} is not a readable text file: {error}") from None

@@ -6,14 +6,13 @@ from typing import Annotated
 
 import typer
 
-from autobert_zero.cli.app import STDIN, USE, Result, command
+from autobert_zero.cli.app import USE, Result, command
 from autobert_zero.cli.options import Device, file_option
 from autobert_zero.errors import UserError, counted
 from autobert_zero.extras import require
 from autobert_zero.files import write_text
 from autobert_zero.progress import Bars, log_console, quiet_transformers
-
-_PICTURES = (".png", ".svg", ".pdf")
+from autobert_zero.streams import STANDARD_STREAM
 
 
 @command(USE)
@@ -50,15 +49,17 @@ def compare_command(
         require("ONNX", "export", "onnx", "onnxruntime", "onnxscript", otherwise=", or give --no-onnx")
     quiet_transformers()
     batches = _batches(batch_size)
-    if str(out) == STDIN:
+    if str(out) == STANDARD_STREAM:
         out = None  # it goes there anyway
     if out is not None and out.suffix not in (".md", ".json"):
         raise UserError(f"--out {out}: the extension is .md or .json")
     if picture is not None:
+        from autobert_zero.report.draw import PICTURE_SUFFIXES
+
         if not task:
             raise UserError("--picture shows a score against latency; name a --task")
-        if picture.suffix.lower() not in _PICTURES:
-            raise UserError(f"--picture {picture}: the extension is {', '.join(_PICTURES)}")
+        if picture.suffix.lower() not in PICTURE_SUFFIXES:
+            raise UserError(f"--picture {picture}: the extension is {', '.join(PICTURE_SUFFIXES)}")
         require("--picture", "draw")
     for path in (out, picture):
         if path is not None and (path.exists() or not path.absolute().parent.is_dir()):

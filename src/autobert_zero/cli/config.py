@@ -79,7 +79,7 @@ def _presets(kind: _Kind) -> dict[str, Callable[[], "RunConfig"]]:
     if kind == "pretrain":
         from functools import partial
 
-        from autobert_zero.pretrain.presets import PRESETS as PRETRAIN_PRESETS
+        from autobert_zero.pretrain.presets import PRETRAIN_PRESETS
         from autobert_zero.zoo import bert
 
         return {name: partial(make, bert(4)) for name, make in PRETRAIN_PRESETS.items()}

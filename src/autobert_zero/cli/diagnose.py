@@ -5,14 +5,13 @@ from typing import Annotated
 
 import typer
 
-from autobert_zero.cli.app import SEARCH as PANEL
-from autobert_zero.cli.app import Result, call_continues, command
+from autobert_zero.cli.app import SEARCHING, Result, call_continues, command
 from autobert_zero.cli.options import DeviceSetting
 from autobert_zero.errors import UserError
 from autobert_zero.progress import Bars, log_console
 
 
-@command(PANEL, stopped=call_continues)
+@command(SEARCHING, stopped=call_continues)
 def diagnose_command(
     run: Annotated[Path, typer.Argument(help="Folder of a search, finished or not.")],
     candidates: Annotated[int, typer.Option(min=5, help="How many candidates to train from scratch.")] = 20,

@@ -8,7 +8,7 @@ from autobert_zero.cli.app import TRAINING, Result, command
 from autobert_zero.cli.backbones import HELP as BACKBONE
 from autobert_zero.cli.options import (
     Config,
-    Corpus,
+    CorpusSources,
     DeviceSetting,
     Layers,
     Resume,
@@ -34,7 +34,7 @@ def distil_command(
     set_: Annotated[list[str] | None, settings_option("pretrain", "distil.hidden=1")] = None,
     seed: Seed = None,
     device: DeviceSetting = None,
-    corpus: Corpus = None,
+    corpus: CorpusSources = None,
     text_column: TextColumn = None,
     start: Annotated[
         str | None,

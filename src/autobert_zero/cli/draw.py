@@ -6,11 +6,12 @@ from typing import Annotated
 
 import typer
 
-from autobert_zero.cli.app import BACKBONES, STDIN, Result, command
+from autobert_zero.cli.app import BACKBONES, Result, command
 from autobert_zero.cli.backbones import HELP as BACKBONE
 from autobert_zero.cli.backbones import find_backbone
 from autobert_zero.cli.options import Layers, file_option
 from autobert_zero.errors import UserError
+from autobert_zero.streams import STANDARD_STREAM
 
 
 @command(BACKBONES)
@@ -33,7 +34,7 @@ def draw_command(
         from autobert_zero.report.draw import svg, write
 
         resolved = find_backbone(backbone, layers)
-        if str(out) == STDIN:
+        if str(out) == STANDARD_STREAM:
             sys.stdout.write(svg(resolved))
             return None
         write(resolved, out)

@@ -14,12 +14,12 @@ from autobert_zero.cli.options import (
     DeviceSetting,
     Epochs,
     FirstSeed,
-    Keep,
+    KeptWeights,
+    LearningRates,
     Length,
-    Model,
+    ModelSource,
     Pooling,
-    Rates,
-    Results,
+    ResultsFolder,
     Seeds,
     TuningBatchSize,
     TuningSet,
@@ -35,14 +35,14 @@ if TYPE_CHECKING:
 
 @command(TRAINING, stopped=call_continues)
 def finetune_command(
-    model: Model,
+    model: ModelSource,
     task: Annotated[
         list[str],
         typer.Option(
             help="A GLUE task, squad, squad_v2, or a YAML file of your own; can be given several times."
         ),
     ],
-    out: Results,
+    out: ResultsFolder,
     data: Annotated[
         Path | None,
         typer.Option(
@@ -54,12 +54,12 @@ def finetune_command(
     seed: FirstSeed = None,
     seeds: Seeds = None,
     device: DeviceSetting = None,
-    rates: Rates = None,
+    rates: LearningRates = None,
     epochs: Epochs = None,
     batch_size: TuningBatchSize = None,
     length: Length = None,
     pooling: Pooling = None,
-    keep: Keep = None,
+    keep: KeptWeights = None,
 ) -> Result:
     """Fine-tune a model on a task, with several learning rates and seeds."""
     options = locals()
@@ -69,8 +69,8 @@ def finetune_command(
 
 @command(TRAINING, stopped=call_continues)
 def glue_command(
-    model: Model,
-    out: Results,
+    model: ModelSource,
+    out: ResultsFolder,
     data: Annotated[
         Path | None, typer.Option(help="Folder with one sub-folder per task; default: download from the Hub.")
     ] = None,
@@ -82,12 +82,12 @@ def glue_command(
     seed: FirstSeed = None,
     seeds: Seeds = None,
     device: DeviceSetting = None,
-    rates: Rates = None,
+    rates: LearningRates = None,
     epochs: Epochs = None,
     batch_size: TuningBatchSize = None,
     length: Length = None,
     pooling: Pooling = None,
-    keep: Keep = None,
+    keep: KeptWeights = None,
 ) -> Result:
     """Fine-tune a model on every GLUE task that there is, and print the table with the average."""
     options = locals()

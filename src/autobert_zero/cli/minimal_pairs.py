@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from autobert_zero.cli.app import STDIN, USE, Result, command
+from autobert_zero.cli.app import USE, Result, command
 from autobert_zero.cli.options import Device, file_option
 from autobert_zero.errors import UserError, counted
 from autobert_zero.extras import require
 from autobert_zero.progress import Bars, log_console, quiet_transformers
+from autobert_zero.streams import STANDARD_STREAM
 
 if TYPE_CHECKING:
     from autobert_zero.minimal_pairs.models import Scored
@@ -76,7 +77,7 @@ def minimal_pairs_command(
         "precision": resolve_precision("auto", place),
         **results.plain(per_pair),
     }
-    if str(out) == STDIN:
+    if str(out) == STANDARD_STREAM:
         return Result(json.dumps(plain, indent=2), plain)
     if out is not None:
         write_results(out, plain)

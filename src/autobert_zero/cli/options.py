@@ -5,12 +5,12 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from autobert_zero.cli.app import STDIN
 from autobert_zero.errors import UserError
+from autobert_zero.streams import STANDARD_STREAM
 
 
 def _folder(path: Path | None) -> Path | None:
-    if path is not None and str(path) == STDIN:
+    if path is not None and str(path) == STANDARD_STREAM:
         raise UserError("--out is a folder here; - stands for standard output")
     return path
 
@@ -50,7 +50,7 @@ Seed = Annotated[int | None, typer.Option(help="Random seed; the same config and
 SearchPreset = Annotated[str, typer.Option(help="demo, small or paper.")]
 TrainingPreset = Annotated[str, typer.Option(help="demo, small or base.")]
 
-Corpus = Annotated[
+CorpusSources = Annotated[
     list[str] | None,
     typer.Option(help="kjv, a file, a folder, or a dataset on the Hub; can be given several times."),
 ]
@@ -61,15 +61,15 @@ TokenizerSource = Annotated[str | None, typer.Option(help="tokenizer.json, its f
 
 RunFolder = Annotated[Path, folder_option("Folder: new, or with --resume that of an earlier run.")]
 Resume = Annotated[bool, typer.Option("--resume", help="Continue the run in --out, with its config.")]
-Results = Annotated[Path, folder_option("Folder for results; the same call continues what is in it.")]
+ResultsFolder = Annotated[Path, folder_option("Folder for results; the same call continues what is in it.")]
 
-Model = Annotated[str, typer.Option(help="Folder of a saved or exported model, or a Hub name.")]
+ModelSource = Annotated[str, typer.Option(help="Folder of a saved or exported model, or a Hub name.")]
 Layers = Annotated[
     int | None, typer.Option(min=1, help="Number of layers of a named stack (bert, rotary, ...); default: 4.")
 ]
 BatchSize = Annotated[int, typer.Option(min=1, help="Sequences in a batch.")]
 
-Rates = Annotated[
+LearningRates = Annotated[
     str | None,
     typer.Option(help="Learning rates to try with the first seed; default: 3e-4,1e-3,3e-3."),
 ]
@@ -88,13 +88,13 @@ Pooling = Annotated[
         "default: as stored in the model."
     ),
 ]
-Keep = Annotated[
+KeptWeights = Annotated[
     Literal["none", "best", "all"] | None,
     typer.Option(help="Weights to keep: of the best training, of all trainings, or none; default: best."),
 ]
 TuningSet = Annotated[list[str] | None, settings_option("finetune", "weight_decay=0.1")]
 
-Hardware = Annotated[
+HardwareName = Annotated[
     str | None,
     typer.Option(help="t4, v100, rtx3090, rtx4090, a100 or h100; default: measure a few steps here."),
 ]

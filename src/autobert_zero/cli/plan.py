@@ -19,7 +19,7 @@ from autobert_zero.cli.finetune import (
     glue_tasks,
     task_folders,
 )
-from autobert_zero.cli.options import Devices, Hardware, folder_option
+from autobert_zero.cli.options import Devices, HardwareName, folder_option
 from autobert_zero.cli.pretrain import pretrain_command, pretrain_settings
 from autobert_zero.cli.search import search_command, search_settings
 from autobert_zero.errors import UserError, counted
@@ -62,7 +62,7 @@ def _plans(of: Callable[..., Any]) -> Callable[[_Plan], _Plan]:
             for each in planned_options.values()
         ]
         parameters += [
-            own("hardware", annotation=Hardware, default=None),
+            own("hardware", annotation=HardwareName, default=None),
             own("devices", annotation=Devices, default=1),
         ]
         planned.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]

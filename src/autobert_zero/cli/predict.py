@@ -6,20 +6,23 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from autobert_zero.cli.app import STDIN, USE, command
-from autobert_zero.cli.options import BatchSize, Device, Model, file_option
+from autobert_zero.cli.app import USE, command
+from autobert_zero.cli.options import BatchSize, Device, ModelSource, file_option
 from autobert_zero.extras import require
 from autobert_zero.progress import Bars, log_console, quiet_transformers
+from autobert_zero.streams import STANDARD_STREAM
 
 
 def _how_to_go_on(options: Mapping[str, Any]) -> str:
     out = options["out"]
-    return "results so far are printed" if str(out) == STDIN else f"{out} is not written; start again"
+    return (
+        "results so far are printed" if str(out) == STANDARD_STREAM else f"{out} is not written; start again"
+    )
 
 
 @command(USE, prints_records=True, stopped=_how_to_go_on)
 def predict_command(
-    model: Model,
+    model: ModelSource,
     files: Annotated[
         list[str],
         typer.Argument(help="Texts: .txt (one per line), .jsonl, .csv, .tsv; - for standard input."),
@@ -30,7 +33,9 @@ def predict_command(
             help="labels, scores, tags, answers, mask, embed; auto: what the model was trained for."
         ),
     ] = "auto",
-    out: Annotated[Path, file_option("File for the predictions; - for standard output.")] = Path(STDIN),
+    out: Annotated[Path, file_option("File for the predictions; - for standard output.")] = Path(
+        STANDARD_STREAM
+    ),
     form: Annotated[
         str | None,
         typer.Option("--format", help="jsonl, csv, tsv or npy; default: by the file extension."),

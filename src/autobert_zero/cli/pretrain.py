@@ -22,7 +22,7 @@ from autobert_zero.cli.common import (
 )
 from autobert_zero.cli.options import (
     Config,
-    Corpus,
+    CorpusSources,
     DeviceSetting,
     Layers,
     Resume,
@@ -65,7 +65,7 @@ def pretrain_command(
     set_: Annotated[list[str] | None, settings_option("pretrain", "recipe.learning_rate=1e-3")] = None,
     seed: Seed = None,
     device: DeviceSetting = None,
-    corpus: Corpus = None,
+    corpus: CorpusSources = None,
     text_column: TextColumn = None,
     tokenizer: TokenizerSource = None,
     start: Annotated[
@@ -135,7 +135,7 @@ def settled_pretraining(options: Mapping[str, Any], command: str) -> "tuple[Pret
     """
     from autobert_zero.pretrain.config import PretrainConfig
     from autobert_zero.pretrain.folder import read_pretrain_config
-    from autobert_zero.pretrain.presets import PRESETS
+    from autobert_zero.pretrain.presets import PRETRAIN_PRESETS
     from autobert_zero.settings import resolve
 
     if options["resume"]:
@@ -163,7 +163,7 @@ def settled_pretraining(options: Mapping[str, Any], command: str) -> "tuple[Pret
         if start is not None:
             below["recipe"] = {"learning_rate": DISTILLED_RATE}
     backbone = find_backbone("bert") if named else _chosen_backbone(start, layers)
-    config = resolve(find_preset(PRESETS, options["preset"])(backbone), below, settings)
+    config = resolve(find_preset(PRETRAIN_PRESETS, options["preset"])(backbone), below, settings)
     return config, _inherited_line(str(start or source), taken_over, config) if taken_over else ""
 
 

@@ -6,11 +6,12 @@ from typing import Annotated
 
 import typer
 
-from autobert_zero.cli.app import SEARCH, STDIN, Result, command
+from autobert_zero.cli.app import SEARCHING, Result, command
 from autobert_zero.cli.options import file_option
+from autobert_zero.streams import STANDARD_STREAM
 
 
-@command(SEARCH)
+@command(SEARCHING)
 def report_command(
     runs: Annotated[
         list[Path], typer.Argument(help="Folders of searches or of pre-trainings, finished or not.")
@@ -20,7 +21,7 @@ def report_command(
     """Show or compare searches, or pre-trainings, as one HTML file that opens offline."""
     from autobert_zero.report.page import read_page, write_report
 
-    if str(out) == STDIN:
+    if str(out) == STANDARD_STREAM:
         sys.stdout.write(read_page(runs))
         return None
     written = write_report(runs, out)

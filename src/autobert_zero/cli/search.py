@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from autobert_zero.cli.app import SEARCH, Result, command
+from autobert_zero.cli.app import SEARCHING, Result, command
 from autobert_zero.cli.backbones import HELP as BACKBONE
 from autobert_zero.cli.backbones import find_backbone
 from autobert_zero.cli.common import (
@@ -21,7 +21,7 @@ from autobert_zero.cli.common import (
 from autobert_zero.cli.options import (
     VARIABLES,
     Config,
-    Corpus,
+    CorpusSources,
     DeviceSetting,
     Resume,
     RunFolder,
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from autobert_zero.space import Backbone
 
 
-@command(SEARCH, stopped=lambda options: how_to_resume("search", options["out"]))
+@command(SEARCHING, stopped=lambda options: how_to_resume("search", options["out"]))
 def search_command(
     out: RunFolder,
     preset: SearchPreset = "demo",
@@ -46,7 +46,7 @@ def search_command(
     set_: Annotated[list[str] | None, settings_option("search", "model.width=128")] = None,
     seed: Seed = None,
     device: DeviceSetting = None,
-    corpus: Corpus = None,
+    corpus: CorpusSources = None,
     text_column: TextColumn = None,
     tokenizer: TokenizerSource = None,
     max_params: Annotated[

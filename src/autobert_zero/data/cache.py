@@ -17,7 +17,7 @@ from autobert_zero.files import written_whole
 T = TypeVar("T")
 
 VARIABLE = "AUTOBERT_ZERO_CACHE"
-KINDS = {
+ENTRY_KINDS = {
     ".npy": "sequences",
     ".tokenizer.json": "tokenizer",
     ".vectors": "embeddings",
@@ -47,7 +47,7 @@ def cache_path(recipe: str, suffix: str, *sources: str) -> Path:
 
     Args:
         recipe: Everything that the content depends on, except code.
-        suffix: Ending of the file's name, one of `KINDS`.
+        suffix: Ending of the file's name, one of `ENTRY_KINDS`.
         sources: The `__file__` of each of our modules that computes the content, so that files from other
             versions of the code are never used.
     """
@@ -127,7 +127,7 @@ class CacheEntry:
 
     Attributes:
         path: Its path.
-        kind: Its content, see `KINDS`.
+        kind: Its content, see `ENTRY_KINDS`.
         size: Size in bytes.
         modified: Time of the last change, in seconds since 1970.
     """
@@ -147,7 +147,7 @@ def cache_entries() -> list[CacheEntry]:
     folder, entries = cache_folder(), []
     try:
         for path in folder.iterdir() if folder.exists() else ():
-            kind = next((kind for ending, kind in KINDS.items() if path.name.endswith(ending)), None)
+            kind = next((kind for ending, kind in ENTRY_KINDS.items() if path.name.endswith(ending)), None)
             if kind is not None and path.is_file():
                 status = path.stat()
                 entries.append(CacheEntry(path, kind, status.st_size, status.st_mtime))

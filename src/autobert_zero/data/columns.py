@@ -7,7 +7,7 @@ from typing import Any
 from autobert_zero.data.lines import CorpusError, Damage
 from autobert_zero.data.records import Record
 
-KNOWN = (
+_KNOWN = (
     *("text", "content", "contents", "body", "article", "document", "passage", "paragraph", "sentence"),
     *("raw_content", "raw_text", "maintext", "story", "review", "abstract"),
 )
@@ -90,7 +90,7 @@ def find_column(place: str, sample: Sequence[Record], taken: Sequence[str] = (),
         )
     named = {name: length for name, length in named.items() if length} or named
     ranked = sorted(named, key=lambda name: -named[name])
-    known = sorted((name for name in named if name.lower() in KNOWN), key=lambda name: -named[name])
+    known = sorted((name for name in named if name.lower() in _KNOWN), key=lambda name: -named[name])
     if len(known) > 1 and known[0].lower() != "text":
         text = [name for name in known if name.lower() == "text"]
         if text:

@@ -16,7 +16,7 @@ SHARE = 1250
 """Number of documents that are packed together. It does not depend on the number of processes, so neither do
 the sequences; the remainder of a share is dropped."""
 
-PATIENCE = timedelta(hours=12)
+TIMEOUT = timedelta(hours=12)
 """Timeout of processes that wait for each other, since one may read or tokenise a slow corpus."""
 
 
@@ -58,4 +58,4 @@ def _group_for_text() -> "distributed.ProcessGroup":
     When batches are prepared ahead, a thread tokenises while gradients are exchanged; in a single group,
     processes might start the two in different orders.
     """
-    return distributed.new_group(backend="gloo", timeout=PATIENCE)
+    return distributed.new_group(backend="gloo", timeout=TIMEOUT)

@@ -19,14 +19,14 @@ from autobert_zero.run_folder.names import MINIMAL_PAIRS, MODEL_CARD
 _PICTURE = "backbone.png"
 _PARTIAL = ".exported"
 
-FORMATS = ("torch", "onnx")
+PROGRAM_FORMATS = ("torch", "onnx")
 """Programs that can be written along with the model."""
 
 
 def export(
     source: Path,
     out: Path,
-    programs: tuple[str, ...] = FORMATS,
+    programs: tuple[str, ...] = PROGRAM_FORMATS,
     watch: Callable[[str], None] = lambda step: None,
     sentence_embeddings: str | None = None,
 ) -> list[Program]:
@@ -38,7 +38,7 @@ def export(
     Args:
         source: A finished run, or a folder of `save_pretrained`.
         out: A folder that does not exist or is empty; it appears once everything is written.
-        programs: The programs to write, names from `FORMATS`.
+        programs: The programs to write, names from `PROGRAM_FORMATS`.
         watch: Called with the name of each step.
         sentence_embeddings: Pooling (`mean` or `cls`) with which sentence-transformers is to load the folder
             too; None leaves its files out.

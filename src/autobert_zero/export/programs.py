@@ -14,13 +14,13 @@ from autobert_zero.errors import UserError
 from autobert_zero.extras import require
 from autobert_zero.hf import AutoBertZeroConfig, AutoBertZeroForMultipleChoice, AutoBertZeroPreTrainedModel
 
-INPUTS = ("input_ids", "attention_mask", "token_type_ids")
+MODEL_INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 TOLERANCE = 1e-4
 """Largest difference of outputs, relative to the largest output where that is above 1."""
 
 _CHOICES = 3
 
-Run = Callable[[Sequence[Tensor]], Sequence[Tensor]]
+_Run = Callable[[Sequence[Tensor]], Sequence[Tensor]]
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ def write_programs(
         outputs = tuple(model(*batches[0], return_dict=True).keys())
         # torch.export takes sizes of 0 and 1 for constants.
         sample = tuple(_batch(model.config, 2, min(longest, 7), choices))
-        program = torch.export.export(wrapped, sample, dynamic_shapes=dict.fromkeys(INPUTS, axes))
+        program = torch.export.export(wrapped, sample, dynamic_shapes=dict.fromkeys(MODEL_INPUTS, axes))
         for name in formats:
             watch(f"{name} program")
             file, write = _WRITERS[name]
@@ -100,7 +100,7 @@ def require_onnx() -> None:
 
 def _write_torch(
     program: torch.export.ExportedProgram, path: Path, outputs: Sequence[str], axes: dict[int, str]
-) -> Run:
+) -> _Run:
     """Writes the program as PyTorch's archive and loads it."""
     torch.export.save(program, path)
     loaded = torch.export.load(path).module()
@@ -109,7 +109,7 @@ def _write_torch(
 
 def _write_onnx(
     program: torch.export.ExportedProgram, path: Path, outputs: Sequence[str], axes: dict[int, str]
-) -> Run:
+) -> _Run:
     """Writes the program as ONNX and loads it."""
     import onnxruntime
 
@@ -118,9 +118,9 @@ def _write_onnx(
         warnings.simplefilter("ignore")  # the exporter warns about its own code
         written = torch.onnx.export(
             program,
-            input_names=list(INPUTS),
+            input_names=list(MODEL_INPUTS),
             output_names=list(outputs),
-            dynamic_shapes=dict.fromkeys(INPUTS, axes),
+            dynamic_shapes=dict.fromkeys(MODEL_INPUTS, axes),
             dynamo=True,
             verbose=False,
         )
@@ -129,7 +129,7 @@ def _write_onnx(
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
 
     def run(batch: Sequence[Tensor]) -> Sequence[Tensor]:
-        arrays = session.run(None, dict(zip(INPUTS, [tensor.numpy() for tensor in batch], strict=True)))
+        arrays = session.run(None, dict(zip(MODEL_INPUTS, [tensor.numpy() for tensor in batch], strict=True)))
         return [torch.from_numpy(array) for array in arrays]
 
     return run
@@ -138,7 +138,7 @@ def _write_onnx(
 _WRITERS = {"torch": ("model.pt2", _write_torch), "onnx": ("model.onnx", _write_onnx)}
 
 
-def _largest_difference(file: str, model: nn.Module, run: Run, batches: Sequence[Sequence[Tensor]]) -> float:
+def _largest_difference(file: str, model: nn.Module, run: _Run, batches: Sequence[Sequence[Tensor]]) -> float:
     """The largest difference at real tokens; raises a `UserError` if it exceeds the tolerance."""
     worst = 0.0
     for batch in batches:

@@ -31,10 +31,10 @@ def _text_list(value: Any, info: ValidationInfo) -> Any:
     return [as_text(each) for each in value]
 
 
-Text = Annotated[str, BeforeValidator(as_text)]
+YamlText = Annotated[str, BeforeValidator(as_text)]
 """The type of a setting that is one text."""
 
-Texts = Annotated[tuple[str, ...], BeforeValidator(_text_list)]
+YamlTexts = Annotated[tuple[str, ...], BeforeValidator(_text_list)]
 """The type of a setting that is a list of texts."""
 
 T = TypeVar("T")

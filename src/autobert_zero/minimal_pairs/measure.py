@@ -10,7 +10,7 @@ from autobert_zero.errors import UserError
 from autobert_zero.minimal_pairs.data import Pair
 from autobert_zero.minimal_pairs.models import predictor
 from autobert_zero.minimal_pairs.results import Judged, Results
-from autobert_zero.minimal_pairs.scoring import Watch, pseudo_log_likelihoods
+from autobert_zero.minimal_pairs.scoring import OnSentence, pseudo_log_likelihoods
 from autobert_zero.minimal_pairs.tokens import tokenise_sentences
 from autobert_zero.nn import MaskedLM
 from autobert_zero.training.precision import Precision
@@ -68,7 +68,7 @@ class TokenisedPairs:
         self,
         model: MaskedLM | PreTrainedModel,
         precision: Precision = "auto",
-        watch: Watch = lambda done, total: None,
+        watch: OnSentence = lambda done, total: None,
     ) -> Results:
         """Scores the pairs.
 

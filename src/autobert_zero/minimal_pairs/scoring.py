@@ -20,7 +20,7 @@ _TOKENS_OF_GPU = 65536
 _LOGITS = 2**25
 """Maximum number of logits in a batch, 128 MiB in float32."""
 
-Watch = Callable[[int, int], None]
+OnSentence = Callable[[int, int], None]
 """Called with the masked sentences done and the total."""
 
 
@@ -30,7 +30,7 @@ def pseudo_log_likelihoods(
     mask: int,
     vocabulary: int,
     on_gpu: bool = False,
-    watch: Watch = lambda done, total: None,
+    watch: OnSentence = lambda done, total: None,
 ) -> NDArray[np.float64]:
     """Sums the log-probabilities of each sentence's tokens, each predicted where it is masked.
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from autobert_zero.devices import find_device
 from autobert_zero.errors import UserError, first_line
-from autobert_zero.export.programs import INPUTS, write_programs
+from autobert_zero.export.programs import MODEL_INPUTS, write_programs
 from autobert_zero.hf.encoders import convert_encoder
 from autobert_zero.model_comparison.models import ComparedEncoder
 
@@ -90,7 +90,7 @@ def onnx(path: Path) -> Callable[[Array, Array], Array]:
     session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
 
     def run(ids: Array, mask: Array) -> Array:
-        given = dict(zip(INPUTS, (ids, mask, np.zeros_like(ids)), strict=True))
+        given = dict(zip(MODEL_INPUTS, (ids, mask, np.zeros_like(ids)), strict=True))
         result: Array = session.run(None, given)[0]
         return result
 

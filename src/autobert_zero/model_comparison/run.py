@@ -15,7 +15,7 @@ from autobert_zero.model_comparison.models import ComparedEncoder, load_encoder
 from autobert_zero.model_comparison.similarity import Pairs, spearman
 from autobert_zero.model_comparison.speed import measure_latency
 
-Progress = Callable[[str, int, int], None]
+_Progress = Callable[[str, int, int], None]
 """Called with the name of the work, the amount done and the total."""
 
 
@@ -59,7 +59,7 @@ def compare_encoders(
     *,
     with_onnx: bool = True,
     with_int8: bool = False,
-    progress: Progress = lambda name, done, total: None,
+    progress: _Progress = lambda name, done, total: None,
     say: Callable[[str], None] = lambda line: None,
 ) -> list[ComparisonRow]:
     """Measures every encoder with every engine that it has.

@@ -19,10 +19,10 @@ from autobert_zero.encoder_config import TRUNK, EncoderConfig
 from autobert_zero.nn.heads import MaskedLM
 from autobert_zero.nn.practice import no_practice, practised
 from autobert_zero.nn.trained import MOMENTS, Trained
-from autobert_zero.space import INPUTS, KERNELS, Attention, Backbone, Convolution, Graph, parse_formula
+from autobert_zero.space import INPUTS, KERNEL_SIZES, Attention, Backbone, Convolution, Graph, parse_formula
 
 _WIDEST = Attention(parse_formula(" + ".join(INPUTS)))
-_LONGEST = Convolution(max(KERNELS))
+_LONGEST = Convolution(max(KERNEL_SIZES))
 _SIZES = ("vocab_size", "width", "heads", "inner", "length_limit", "token_types", *TRUNK)
 
 
@@ -183,7 +183,7 @@ class WeightBank:
                     yield _Part(block, shared, 0, INPUTS.index(source) * width)
             elif name.endswith(".convolution.kernel"):
                 dim = own.ndim - 1
-                yield _Part(own, shared, dim, (max(KERNELS) - own.shape[dim]) // 2)
+                yield _Part(own, shared, dim, (max(KERNEL_SIZES) - own.shape[dim]) // 2)
             else:
                 yield _Part(own, shared, 0, 0)
 

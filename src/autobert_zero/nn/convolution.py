@@ -14,7 +14,7 @@ _SHORT = 128
 """Longest sequence that one band matrix computes; a longer one is cut into blocks."""
 
 FUSED: dict[str, Callable[[Tensor, Tensor, Tensor | None], Tensor]] = {}
-"""Kernels for CUDA cards that compute all of `gated_convolution`, by name; those of `fused_convolution`."""
+"""Kernels for CUDA cards that compute all of `open_and_convolve`, by name; those of `fused_convolution`."""
 
 
 @dataclass(frozen=True)
@@ -93,10 +93,10 @@ class LightConvolution(nn.Module):
 
     def _mix(self, x: Tensor, mask: Tensor | None) -> Tensor:
         """(B, n, d) and a mask to (B, n, d): all but the last projection."""
-        return gated_convolution(self.projection(x), self.kernel.softmax(-1), mask)
+        return open_and_convolve(self.projection(x), self.kernel.softmax(-1), mask)
 
 
-def gated_convolution(projected: Tensor, kernel: Tensor, mask: Tensor | None = None) -> Tensor:
+def open_and_convolve(projected: Tensor, kernel: Tensor, mask: Tensor | None = None) -> Tensor:
     """Opens gates, and correlates every channel with its head's kernel.
 
     Args:

@@ -19,7 +19,7 @@ from autobert_zero.nn.convolution import FUSED
     schema="(Tensor projected, Tensor kernel, Tensor? mask) -> Tensor",
 )
 def fused_gated_convolution(projected: Tensor, kernel: Tensor, mask: Tensor | None) -> Tensor:
-    """Opens the gates of (B, n, 2 d) and convolves, see `convolution.gated_convolution`."""
+    """Opens the gates of (B, n, 2 d) and convolves, see `convolution.open_and_convolve`."""
     from autobert_zero.nn import triton_convolution
 
     return triton_convolution.forward(projected, kernel, mask)

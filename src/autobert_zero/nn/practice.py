@@ -5,9 +5,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from autobert_zero.space import INPUTS, KERNELS, Attention, Backbone, Layer
+from autobert_zero.space import INPUTS, KERNEL_SIZES, Attention, Backbone, Layer
 
-BRANCHES = (*INPUTS, "output", *(f"conv {kernel}" for kernel in KERNELS))
+BRANCHES = (*INPUTS, "output", *(f"conv {kernel}" for kernel in KERNEL_SIZES))
 """Parts of a layer that only some candidates train: the input and output projections of an attention, and
 the taps of a convolution, where `conv 5` stands for those of a kernel of 5. Every candidate trains the
 feed-forward blocks, norms, embeddings and the head."""
@@ -19,7 +19,7 @@ def branches_of(layer: Layer) -> tuple[str, ...]:
     """The branches that a layer trains; a kernel includes all shorter ones, in its centre."""
     if isinstance(layer, Attention):
         return (*layer.graph.inputs, "output")
-    return tuple(f"conv {kernel}" for kernel in KERNELS if kernel <= layer.kernel)
+    return tuple(f"conv {kernel}" for kernel in KERNEL_SIZES if kernel <= layer.kernel)
 
 
 def no_practice(layers: int) -> Tensor:

@@ -7,6 +7,7 @@ from functools import partial
 from itertools import chain, islice
 from pathlib import Path
 
+from autobert_zero.data.columns import SAMPLE
 from autobert_zero.data.folder import PROSE, ending
 from autobert_zero.data.lines import decode_lines
 from autobert_zero.data.tables import (
@@ -20,18 +21,10 @@ from autobert_zero.data.tables import (
 )
 from autobert_zero.errors import UserError
 from autobert_zero.sources import expanded
-from autobert_zero.streams import stdin_bytes
-
-STDIN = "-"
-"""Stands for the standard input."""
-
-_STDIN = Path("standard input")
+from autobert_zero.streams import STANDARD_STREAM, STDIN, stdin_bytes
 
 TEXT = "text"
 """The column of files that have lines, not columns."""
-
-SAMPLE = 200
-"""Examples that the column of text is guessed from; all that are read ahead of the standard input."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +60,7 @@ def open_input(source: str) -> RowInput:
     Raises:
         UserError: It is missing, a folder, damaged, or of an unknown format.
     """
-    if source == STDIN:
+    if source == STANDARD_STREAM:
         return _stdin()
     path = expanded(source)
     if path.is_dir():
@@ -85,18 +78,18 @@ def open_input(source: str) -> RowInput:
 
 def _stdin() -> RowInput:
     """The standard input: JSON lines if its first line is a JSON object, else one text per line."""
-    lines = whole_lines(decode_lines(stdin_bytes(), str(_STDIN)))
+    lines = whole_lines(decode_lines(stdin_bytes(), str(STDIN)))
     first = list(islice(lines, 1))
     lines = chain(first, lines)
     if first and _is_object(first[0]):
-        return _input(_STDIN, False, False, lambda: read_json_lines(_STDIN, lines))
-    return _input(_STDIN, True, False, lambda: _lines_as_examples(lines))
+        return _input(STDIN, False, False, lambda: read_json_lines(STDIN, lines))
+    return _input(STDIN, True, False, lambda: _lines_as_examples(lines))
 
 
 def _input(name: Path, lines: bool, again: bool, read: Callable[[], Examples]) -> RowInput:
     """An input with its first examples, which count again where it can be read only once."""
     examples = read()
-    start = list(islice(examples, SAMPLE))
+    start = list(islice(examples, SAMPLE))  # all that is read ahead of the standard input
     sample = [example for _, example in start]
     return RowInput(name, lines, sample, again, read if again else lambda: chain(start, examples))
 

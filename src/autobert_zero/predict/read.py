@@ -5,11 +5,12 @@ from dataclasses import dataclass, field
 from itertools import chain, islice
 from typing import Any
 
-from autobert_zero.data.columns import find_column, text_of
+from autobert_zero.data.columns import SAMPLE, find_column, text_of
 from autobert_zero.data.lines import Damage
 from autobert_zero.data.tables import Example, listed_columns
 from autobert_zero.errors import UserError
-from autobert_zero.predict.inputs import SAMPLE, STDIN, TEXT, RowInput, open_input
+from autobert_zero.predict.inputs import TEXT, RowInput, open_input
+from autobert_zero.streams import STANDARD_STREAM
 
 _REMEDY = "choose with --columns"
 
@@ -109,7 +110,7 @@ def open_rows(
     if texts is not None and len(texts) not in wanted.counts:
         counts = " or ".join(map(str, wanted.counts))
         raise UserError(f"--columns: this task takes {counts} columns, not {len(texts)}")
-    if sources.count(STDIN) > 1:
+    if sources.count(STANDARD_STREAM) > 1:
         raise UserError("the standard input can be read once only; give one -")
     inputs = [open_input(source) for source in sources]
     if texts is not None and all(each.lines for each in inputs):

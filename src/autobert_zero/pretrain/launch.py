@@ -3,7 +3,7 @@
 import os
 from typing import TYPE_CHECKING
 
-from autobert_zero.data.shares import PATIENCE
+from autobert_zero.data.shares import TIMEOUT
 from autobert_zero.devices import find_device
 from autobert_zero.errors import UserError, first_line
 from autobert_zero.extras import require
@@ -46,7 +46,7 @@ def launched(device: str) -> "Accelerator | None":
             cpu=kind == "cpu",
             mixed_precision="no",  # the config's precision decides, not the launcher's
             kwargs_handlers=[
-                InitProcessGroupKwargs(timeout=PATIENCE),
+                InitProcessGroupKwargs(timeout=TIMEOUT),
                 # Gradients are exchanged where they are, without copies.
                 DistributedDataParallelKwargs(gradient_as_bucket_view=True),
             ],

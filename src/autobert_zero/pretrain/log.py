@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from autobert_zero.files import written_whole
-from autobert_zero.run_folder.names import METRICS, TENSORBOARD
+from autobert_zero.run_folder.names import METRICS_LOG, TENSORBOARD
 
 
 class Log:
@@ -23,7 +23,7 @@ class Log:
     def __init__(self, folder: Path, step: int) -> None:
         from torch.utils.tensorboard import SummaryWriter
 
-        path = folder / METRICS
+        path = folder / METRICS_LOG
         if path.exists():
             lines = [line for line in path.read_text("utf-8").splitlines() if _step(line) <= step]
             with written_whole(path) as partial:
@@ -101,7 +101,7 @@ class Meter:
 
 def read_log(folder: Path) -> list[dict[str, float]]:
     """All figures, in order."""
-    return [json.loads(line) for line in (folder / METRICS).read_text("utf-8").splitlines()]
+    return [json.loads(line) for line in (folder / METRICS_LOG).read_text("utf-8").splitlines()]
 
 
 def logged(figures: Mapping[str, float]) -> dict[str, float]:

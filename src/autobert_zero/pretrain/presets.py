@@ -50,7 +50,7 @@ def base_pretraining(backbone: Backbone) -> PretrainConfig:
     )
 
 
-PRESETS: dict[str, Callable[[Backbone], PretrainConfig]] = {
+PRETRAIN_PRESETS: dict[str, Callable[[Backbone], PretrainConfig]] = {
     "demo": demo_pretraining,
     "small": small_pretraining,
     "base": base_pretraining,

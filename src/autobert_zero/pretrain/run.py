@@ -30,7 +30,7 @@ from autobert_zero.pretrain.training import PretrainingRun
 from autobert_zero.progress import Reporter
 from autobert_zero.run_folder import PRETRAINING, Input, begun, check_inputs, open_run
 from autobert_zero.run_folder.digests import text_digest
-from autobert_zero.run_folder.names import CHECKPOINTS, METRICS, TENSORBOARD, TOKENIZER
+from autobert_zero.run_folder.names import CHECKPOINTS, METRICS_LOG, TENSORBOARD, TOKENIZER
 from autobert_zero.training.capture import capture_refusal, captures
 from autobert_zero.training.checkpoint import checkpoints
 from autobert_zero.training.goal import Goal
@@ -161,7 +161,7 @@ def _memory_errors_explained(out: Path) -> Iterator[None]:
             )
         else:
             how = advice
-            (out / METRICS).unlink(missing_ok=True)
+            (out / METRICS_LOG).unlink(missing_ok=True)
             shutil.rmtree(out / TENSORBOARD, ignore_errors=True)
         raise UserError(f"memory is full ({first_line(error)}); {how}") from error
 

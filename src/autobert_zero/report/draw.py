@@ -14,7 +14,7 @@ from autobert_zero.report.scene import MARGIN, SMALL_SIZE, TEXT_SIZE, Box, Halo,
 from autobert_zero.report.svg import to_svg
 from autobert_zero.space import Backbone
 
-FORMATS = (".svg", ".png", ".pdf")
+PICTURE_SUFFIXES = (".svg", ".png", ".pdf")
 """File extensions of pictures."""
 
 _PAGE = 1000.0  # maximum width of a drawing
@@ -27,14 +27,16 @@ def svg(backbone: Backbone) -> str:
 
 
 def write(backbone: Backbone, path: Path) -> None:
-    """Draws a backbone into a file, whose extension, one of `FORMATS`, selects the format.
+    """Draws a backbone into a file, whose extension, one of `PICTURE_SUFFIXES`, selects the format.
 
     Raises:
         UserError: The extension is another, the package for it is missing, or the file cannot be written.
     """
     suffix = path.suffix.lower()
-    if suffix not in FORMATS:
-        raise UserError(f"{path} has the suffix {path.suffix!r}; a picture ends in {', '.join(FORMATS)}")
+    if suffix not in PICTURE_SUFFIXES:
+        raise UserError(
+            f"{path} has the suffix {path.suffix!r}; a picture ends in {', '.join(PICTURE_SUFFIXES)}"
+        )
     if suffix != ".svg":
         require(suffix, "draw")
     try:

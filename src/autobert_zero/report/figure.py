@@ -11,7 +11,7 @@ from matplotlib.patches import FancyBboxPatch, PathPatch, Polygon
 from matplotlib.path import Path
 from matplotlib.text import Text as Line
 
-from autobert_zero.report.layout import Point
+from autobert_zero.report.layout import Position
 from autobert_zero.report.scene import ARROW, COLOURS, HALO, OUTLINE, Box, Curve, Halo, Scene, Shape, Text
 
 _INCH = 96  # pixels
@@ -89,7 +89,7 @@ def _rectangle(bounds: tuple[float, ...], radius: float, fill: str, edge: str) -
     )
 
 
-def _stroke(points: tuple[Point, ...], colour: str, width: float) -> Artist:
+def _stroke(points: tuple[Position, ...], colour: str, width: float) -> Artist:
     codes = [Path.MOVETO, *[Path.CURVE4] * (len(points) - 1)]
     return PathPatch(
         Path(points, codes),

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-Point = tuple[float, float]
+Position = tuple[float, float]
 
 BESIDE = 12.0
 """Free space between boxes of one rank, in pixels."""
@@ -56,11 +56,11 @@ class Placement:
 
     width: float
     height: float
-    centres: Mapping[str, Point]
-    routes: tuple[tuple[Point, ...], ...]
+    centres: Mapping[str, Position]
+    routes: tuple[tuple[Position, ...], ...]
 
 
-def layered(sizes: Mapping[str, Point], edges: Sequence[Edge]) -> Placement:
+def layered(sizes: Mapping[str, Position], edges: Sequence[Edge]) -> Placement:
     """Places boxes and routes edges.
 
     Args:
@@ -260,7 +260,7 @@ def _spaced(wanted: Sequence[float], weights: Sequence[float], gaps: Sequence[fl
     return [mean + shift for mean, shift in zip(means, shifts, strict=True)]
 
 
-def _smooth(points: Sequence[Point]) -> tuple[Point, ...]:
+def _smooth(points: Sequence[Position]) -> tuple[Position, ...]:
     """A curve through points that is vertical at each of them."""
     curve = [points[0]]
     for (x0, y0), (x1, y1) in pairwise(points):

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from textwrap import wrap
 
 from autobert_zero.compile import describe_plan, fused_nodes, make_plan
-from autobert_zero.report.layout import Edge, Point, layered
+from autobert_zero.report.layout import Edge, Position, layered
 from autobert_zero.report.scene import (
     BOX_HEIGHT,
     SMALL_SIZE,
@@ -26,7 +26,7 @@ _OUTPUT = "O"
 _PORTS = {0: (), 1: (0.0,), 2: (-0.25, 0.25)}  # where on a box its operands arrive, by their number
 
 
-def _graph_boxes(graph: Graph) -> tuple[dict[str, Point], list[Edge]]:
+def _graph_boxes(graph: Graph) -> tuple[dict[str, Position], list[Edge]]:
     """Sizes of the nodes by code, and the edges; operands arrive from left to right."""
     sizes = {node.code: (_width(node), BOX_HEIGHT) for node in graph.nodes}
     edges = [
@@ -83,7 +83,7 @@ class GraphPanel:
         ]
         left, top = x + (self.width - self._placement.width) / 2, y + self._top
 
-        def moved(point: Point) -> Point:
+        def moved(point: Position) -> Position:
             return point[0] + left, point[1] + top
 
         centres = {name: moved(point) for name, point in self._placement.centres.items()}
@@ -100,8 +100,8 @@ class GraphPanel:
     def _halo(
         self,
         group: frozenset[Node],
-        centres: dict[str, Point],
-        routes: Sequence[tuple[Point, ...]],
+        centres: dict[str, Position],
+        routes: Sequence[tuple[Position, ...]],
         compiled: str,
     ) -> ShapeGroup:
         codes = [node.code for node in self._graph.nodes if node in group]
@@ -119,11 +119,11 @@ class GraphPanel:
             (Halo(tuple(boxes), tuple(curves)),), f"compiled:\n{compiled}", {"fused": " ".join(codes)}
         )
 
-    def _arrow(self, edge: Edge, route: tuple[Point, ...]) -> ShapeGroup:
+    def _arrow(self, edge: Edge, route: tuple[Position, ...]) -> ShapeGroup:
         head = "" if edge.head == _OUTPUT else edge.head
         return ShapeGroup((Curve(route, "line"),), data={"tail": edge.tail, "head": head})
 
-    def _node(self, node: Node, centre: Point) -> ShapeGroup:
+    def _node(self, node: Node, centre: Position) -> ShapeGroup:
         width = _width(node)
         data = {"node": node.code}
         if not node.args:
@@ -135,7 +135,7 @@ class GraphPanel:
         return ShapeGroup((*shapes, *_label(node.op, _type(node), centre, width)), format_node(node), data)
 
 
-def _label(name: str, type_: str, centre: Point, width: float) -> tuple[Shape, ...]:
+def _label(name: str, type_: str, centre: Position, width: float) -> tuple[Shape, ...]:
     x, y = centre
     return (
         Text(x - width / 2 + 7, y, name, TEXT_SIZE),
@@ -143,7 +143,7 @@ def _label(name: str, type_: str, centre: Point, width: float) -> tuple[Shape, .
     )
 
 
-def _pill(name: str, type_: str, centre: Point, width: float) -> tuple[Shape, ...]:
+def _pill(name: str, type_: str, centre: Position, width: float) -> tuple[Shape, ...]:
     x, y = centre
     box = Box(x - width / 2, y - BOX_HEIGHT / 2, width, BOX_HEIGHT, "input", "line", BOX_HEIGHT / 2)
     if not type_:

@@ -13,12 +13,12 @@ from autobert_zero.pretrain.config import PretrainConfig
 from autobert_zero.report.fine_tunings import FineTuning, fine_tunings
 from autobert_zero.report.reading import reported_pairs, reported_start, reported_summary
 from autobert_zero.run_folder import PRETRAINING, kind_of
-from autobert_zero.run_folder.names import METRICS, RECORD
+from autobert_zero.run_folder.names import METRICS_LOG, RECORD
 from autobert_zero.settings import computing_settings, read_yaml, saved_config
 from autobert_zero.space import Backbone
 from autobert_zero.urls import hide_passwords
 
-Figures = Mapping[str, float]
+_Figures = Mapping[str, float]
 
 _NEEDED = ("holdout_loss", "tokens")
 _FIGURES = (*_NEEDED, "validation_loss", "parameters", "tokens_per_second", "seconds", "seed")
@@ -48,7 +48,7 @@ class Pretraining:
     """
 
     name: str
-    figures: Sequence[Figures] = ()
+    figures: Sequence[_Figures] = ()
     summary: Mapping[str, Any] | None = None
     backbone: Backbone | None = None
     planned: int = 0
@@ -170,12 +170,12 @@ def _goal(config: PretrainConfig, teacher: str | None) -> str:
     return f"{teacher}: {losses}" if teacher else ""
 
 
-def _figures(folder: Path, missing: list[str]) -> list[Figures]:
+def _figures(folder: Path, missing: list[str]) -> list[_Figures]:
     """The log, without lines that a kill truncated and values that are no finite numbers."""
     try:
-        lines = (folder / METRICS).read_text(encoding="utf-8").splitlines()
+        lines = (folder / METRICS_LOG).read_text(encoding="utf-8").splitlines()
     except (OSError, ValueError):
-        missing.append(f"{METRICS} cannot be read: there are no curves.")
+        missing.append(f"{METRICS_LOG} cannot be read: there are no curves.")
         return []
     figures = []
     for line in lines:
@@ -186,11 +186,11 @@ def _figures(folder: Path, missing: list[str]) -> list[Figures]:
             continue
     if len(figures) < len(lines):
         count = len(lines) - len(figures)
-        missing.append(f"{METRICS} has {counted(count, 'damaged line')}, left out here.")
+        missing.append(f"{METRICS_LOG} has {counted(count, 'damaged line')}, left out here.")
     return figures
 
 
-def _finite(values: Mapping[str, Any]) -> Figures:
+def _finite(values: Mapping[str, Any]) -> _Figures:
     return {
         key: value for key, value in values.items() if isinstance(value, int | float) and math.isfinite(value)
     }

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from autobert_zero.report.layout import Point
+from autobert_zero.report.layout import Position
 
 TEXT_SIZE, SMALL_SIZE = 12.0, 10.0
 """Font sizes, in pixels."""
@@ -69,7 +69,7 @@ class Curve:
         arrow: Whether it ends with an arrowhead.
     """
 
-    points: tuple[Point, ...]
+    points: tuple[Position, ...]
     colour: Colour
     arrow: bool = True
 
@@ -84,7 +84,7 @@ class Halo:
     """
 
     boxes: tuple[tuple[float, float, float, float], ...]
-    curves: tuple[tuple[Point, ...], ...]
+    curves: tuple[tuple[Position, ...], ...]
     fill: Colour = "fused"
     edge: Colour = "fused-edge"
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from xml.sax.saxutils import escape, quoteattr
 
-from autobert_zero.report.layout import Point
+from autobert_zero.report.layout import Position
 from autobert_zero.report.scene import (
     ARROW,
     COLOURS,
@@ -120,7 +120,7 @@ def _paint(fill: str | None, stroke: str | None, width: float = 1.0) -> str:
     return f'class="{" ".join(classes)}" {" ".join(attributes)}'
 
 
-def _path(points: tuple[Point, ...]) -> str:
+def _path(points: tuple[Position, ...]) -> str:
     start, *rest = (f"{_n(x)} {_n(y)}" for x, y in points)
     return f"M{start}C{' '.join(rest)}"
 

@@ -9,7 +9,7 @@ from autobert_zero.search.config import SearchConfig
 from autobert_zero.search.strategies import STRATEGIES, make_strategy
 from autobert_zero.search.strategies.priority import OperationPriority
 from autobert_zero.search.trial import Trial
-from autobert_zero.space import KERNELS, PRIMITIVES, Backbone
+from autobert_zero.space import KERNEL_SIZES, PRIMITIVES, Backbone
 
 _COLUMNS = 60
 """Maximum number of points in time."""
@@ -44,7 +44,7 @@ def timeline(config: SearchConfig, first: Sequence[Backbone], trials: Sequence[T
         return None
     played = frozenset[str]().union(*(trial.proposal.backbone.operations for trial in trials))
     operations = [name for name in PRIMITIVES if name in played.union(config.bounds.primitives)]
-    operations += [f"conv {kernel}" for kernel in KERNELS]
+    operations += [f"conv {kernel}" for kernel in KERNEL_SIZES]
     columns = min(_COLUMNS, len(trials))
     times = [round((column + 1) * len(trials) / columns) for column in range(columns)]
     layers = range(config.model.layers)

@@ -20,7 +20,7 @@ class RunKind:
 SEARCH = RunKind("run", "config.yaml")
 PRETRAINING = RunKind("pre-training", "pretrain.yaml")
 FINETUNING = RunKind("fine-tuning", "finetune.json")
-KINDS = (SEARCH, PRETRAINING, FINETUNING)
+RUN_KINDS = (SEARCH, PRETRAINING, FINETUNING)
 
 # Of every kind.
 RECORD = "run.json"
@@ -53,7 +53,7 @@ ARTIFACTS = "artifacts"
 # Of pre-trainings.
 CHECKPOINTS = "checkpoints"
 DIVERGED = "diverged"
-METRICS = "metrics.jsonl"
+METRICS_LOG = "metrics.jsonl"
 
 # Of fine-tunings.
 TRIVIAL = "trivial.json"
@@ -67,7 +67,7 @@ MODEL_CARD = "README.md"
 ONLY_OF_RUNS = {LOCK, RECORD, SEED_BACKBONES}
 """Files that a start writes and a user does not."""
 
-STARTED = ONLY_OF_RUNS | {kind.marker for kind in KINDS} | {TOKENIZER, LATENCIES, TRIVIAL}
+STARTED = ONLY_OF_RUNS | {kind.marker for kind in RUN_KINDS} | {TOKENIZER, LATENCIES, TRIVIAL}
 """Files that a start writes before anything is trained."""
 
 
@@ -78,4 +78,4 @@ def snapshots_of(bank: Path) -> list[Path]:
 
 def kind_of(folder: Path) -> RunKind | None:
     """The kind of run in a folder; None where there is none."""
-    return next((kind for kind in KINDS if (folder / kind.marker).is_file()), None)
+    return next((kind for kind in RUN_KINDS if (folder / kind.marker).is_file()), None)

@@ -56,7 +56,7 @@ class Training:
 
 
 class FinalResult(Protocol):
-    """The result of a training; see `training.scratch.Result`."""
+    """The result of a training; see `training.scratch.JobResult`."""
 
     @property
     def status(self) -> str:

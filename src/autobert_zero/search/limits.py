@@ -9,7 +9,7 @@ from autobert_zero.encoder_config import EncoderConfig
 from autobert_zero.errors import UserError, counted
 from autobert_zero.search.config import LimitsConfig
 from autobert_zero.space import (
-    KERNELS,
+    KERNEL_SIZES,
     Attention,
     Backbone,
     CanonicalBackbone,
@@ -186,5 +186,5 @@ def _cheap_layers(space: Space) -> list[Layer]:
     if space.attention_share > 0:
         layers += [layer for layer in attentions if layer.graph.root.size <= space.max_ops]
     if space.attention_share < 1:
-        layers += map(Convolution, KERNELS)
+        layers += map(Convolution, KERNEL_SIZES)
     return layers

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from random import Random
 
 from autobert_zero.search.trial import Status, Trial
-from autobert_zero.space import KERNELS, Attention, Backbone, Convolution, Layer, Space, sample_graph
+from autobert_zero.space import KERNEL_SIZES, Attention, Backbone, Convolution, Layer, Space, sample_graph
 
 
 class Rotation:
@@ -48,7 +48,7 @@ class Rotation:
 
 def warmup_layers(space: Space) -> list[Layer]:
     """The distinct attentions of a space's known backbones, and every convolution."""
-    return [*space.known_attentions, *(Convolution(kernel) for kernel in KERNELS)]
+    return [*space.known_attentions, *(Convolution(kernel) for kernel in KERNEL_SIZES)]
 
 
 def due(trials: Sequence[Trial], contenders: Sequence[Trial], after: int) -> list[Trial]:

@@ -21,7 +21,7 @@ from autobert_zero.search_runs.jobs import job_of
 from autobert_zero.search_runs.prepare import Setting
 from autobert_zero.search_runs.rank_correlation import Correlation, correlation
 from autobert_zero.search_runs.snapshots import restore_snapshot
-from autobert_zero.training.scratch import Result, default_workers, read_result, train_all
+from autobert_zero.training.scratch import JobResult, default_workers, read_result, train_all
 from autobert_zero.zoo import bert
 
 _FEWEST = 5
@@ -196,7 +196,7 @@ def _train_sample(
     seed: int,
     progress: Bars,
     suffix: str = "",
-) -> list[Result]:
+) -> list[JobResult]:
     """Trains the sample from scratch for the given number of steps, or reads results in the folder."""
     rate = setting.config.final.learning_rate
     files = {
@@ -209,7 +209,7 @@ def _train_sample(
         if name not in results
     ]
 
-    def keep(result: Result) -> None:
+    def keep(result: JobResult) -> None:
         write_text(files[result.name], json.dumps(result.to_dict(), indent=2) + "\n")
         results[result.name] = result
         progress.update(f"{steps} steps from scratch", len(results), len(files))

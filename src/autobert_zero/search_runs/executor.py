@@ -11,14 +11,14 @@ from pathlib import Path
 from autobert_zero.nn import EncoderConfig
 from autobert_zero.progress import Bars
 from autobert_zero.search.trial import Proposal
-from autobert_zero.search_runs.candidate_limits import Watch
+from autobert_zero.search_runs.candidate_limits import OnCandidateStep
 from autobert_zero.search_runs.evaluate import ProxyEvaluator
 from autobert_zero.search_runs.prepare import Setting
 from autobert_zero.search_runs.tasks import Done, speed_in
 from autobert_zero.space import Backbone, Space
-from autobert_zero.training.scratch import Job, OnStep, Result, train_all
+from autobert_zero.training.scratch import Job, JobResult, OnJobStep, train_all
 
-OnResult = Callable[[Result], None]
+OnResult = Callable[[JobResult], None]
 """Called with the result of a job when it ends."""
 
 
@@ -33,7 +33,7 @@ class Executor(ABC):
 
     @abstractmethod
     def run(
-        self, proposals: Sequence[Proposal], bars: Sequence[float], snapshot: Path, on_step: Watch
+        self, proposals: Sequence[Proposal], bars: Sequence[float], snapshot: Path, on_step: OnCandidateStep
     ) -> Iterator[tuple[int, Done]]:
         """Trains candidates that start from one state of the shared weights, in any order.
 
@@ -51,7 +51,7 @@ class Executor(ABC):
     def close(self) -> None:
         """Ends the workers."""
 
-    def warm_up(self, evaluator: ProxyEvaluator, space: Space, on_step: Watch) -> None:
+    def warm_up(self, evaluator: ProxyEvaluator, space: Space, on_step: OnCandidateStep) -> None:
         """Warms up the bank of a new evaluator; see its `warm_up`."""
         evaluator.warm_up(space, on_step)
 
@@ -61,7 +61,7 @@ class Executor(ABC):
         """Scores backbones with the current bank, which the evaluator and the snapshot hold."""
         return evaluator.rescore(backbones)
 
-    def train(self, jobs: Sequence[Job], workers: int, on_step: OnStep, on_result: OnResult) -> None:
+    def train(self, jobs: Sequence[Job], workers: int, on_step: OnJobStep, on_result: OnResult) -> None:
         """Trains models from scratch; see `train_all`."""
         train_all(jobs, workers, on_step, on_result)
 

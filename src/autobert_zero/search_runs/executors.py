@@ -7,7 +7,7 @@ from autobert_zero.devices import cards_of
 from autobert_zero.errors import UserError
 from autobert_zero.search.config import SearchConfig
 from autobert_zero.search.trial import Proposal
-from autobert_zero.search_runs.candidate_limits import Watch
+from autobert_zero.search_runs.candidate_limits import OnCandidateStep
 from autobert_zero.search_runs.evaluate import ProxyEvaluator
 from autobert_zero.search_runs.executor import Executor
 from autobert_zero.search_runs.prepare import Setting
@@ -26,7 +26,7 @@ class InProcess(Executor):
         self._evaluator = evaluator
 
     def run(
-        self, proposals: Sequence[Proposal], bars: Sequence[float], snapshot: Path, on_step: Watch
+        self, proposals: Sequence[Proposal], bars: Sequence[float], snapshot: Path, on_step: OnCandidateStep
     ) -> Iterator[tuple[int, Done]]:
         for place, proposal in enumerate(proposals):
             yield place, self._evaluator.evaluate(proposal, bars, on_step)
@@ -52,7 +52,7 @@ class Processes(Executor):
         self._pool = WorkerPool(workers, cards=cards)
 
     def run(
-        self, proposals: Sequence[Proposal], bars: Sequence[float], snapshot: Path, on_step: Watch
+        self, proposals: Sequence[Proposal], bars: Sequence[float], snapshot: Path, on_step: OnCandidateStep
     ) -> Iterator[tuple[int, Done]]:
         calls = [(*self._setting, snapshot, proposal, tuple(bars)) for proposal in proposals]
         for index, sent in self._pool.run(evaluate_candidate, calls):

@@ -17,7 +17,7 @@ from autobert_zero.search.trial import Trial
 from autobert_zero.search_runs.executor import Executor
 from autobert_zero.search_runs.jobs import job_of
 from autobert_zero.search_runs.prepare import Setting
-from autobert_zero.training.scratch import Result, default_workers, read_result
+from autobert_zero.training.scratch import JobResult, default_workers, read_result
 from autobert_zero.zoo import opponents
 
 
@@ -59,7 +59,7 @@ class Finals:
         for result in self._results.values():
             self._write(result)
 
-    def _write(self, result: Result) -> None:
+    def _write(self, result: JobResult) -> None:
         if self._board is not None:
             self._board.write_final(result.name, result.curve, result.val_loss)
 
@@ -97,7 +97,7 @@ class Finals:
         summary["screening"] = screening
         return summary
 
-    def train(self, trainings: Sequence[Training]) -> dict[str, Result]:
+    def train(self, trainings: Sequence[Training]) -> dict[str, JobResult]:
         """Trains the models whose results are not in the folder yet; results by name."""
         final, setting = self._setting.config.final, self._setting
         jobs = [
@@ -106,7 +106,7 @@ class Finals:
             if training.name not in self._results
         ]
 
-        def keep(result: Result) -> None:
+        def keep(result: JobResult) -> None:
             content = result.to_dict() | {"curve": result.curve}
             write_text(self._folder / f"{result.name}.json", json.dumps(content, indent=2) + "\n")
             self._results[result.name] = result

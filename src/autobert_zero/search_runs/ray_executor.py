@@ -14,7 +14,7 @@ from autobert_zero.nn import EncoderConfig
 from autobert_zero.search.config import SearchConfig
 from autobert_zero.search.trial import Proposal
 from autobert_zero.search_runs import cluster, tasks
-from autobert_zero.search_runs.candidate_limits import Watch
+from autobert_zero.search_runs.candidate_limits import OnCandidateStep
 from autobert_zero.search_runs.evaluate import ProxyEvaluator
 from autobert_zero.search_runs.executor import Executor, OnResult
 from autobert_zero.search_runs.jobs import training_of
@@ -23,7 +23,7 @@ from autobert_zero.search_runs.snapshots import load_snapshot
 from autobert_zero.search_runs.tasks import Done, trained_candidate
 from autobert_zero.space import Backbone, Space
 from autobert_zero.training.pool import WorkerDied, WorkerPool
-from autobert_zero.training.scratch import Job, OnStep, threads_per_job
+from autobert_zero.training.scratch import Job, OnJobStep, threads_per_job
 
 
 class Ray(Executor):
@@ -55,14 +55,14 @@ class Ray(Executor):
             raise
 
     def run(
-        self, proposals: Sequence[Proposal], bars: Sequence[float], snapshot: Path, on_step: Watch
+        self, proposals: Sequence[Proposal], bars: Sequence[float], snapshot: Path, on_step: OnCandidateStep
     ) -> Iterator[tuple[int, Done]]:
         number = 1 if self._config.proxy.together > 1 else torch.get_num_threads()
         calls = [(proposal, tuple(bars)) for proposal in proposals]
         for index, sent in self._tasks(tasks.evaluate_candidate, calls, number, snapshot):
             yield index, trained_candidate(sent)
 
-    def warm_up(self, evaluator: ProxyEvaluator, space: Space, on_step: Watch) -> None:
+    def warm_up(self, evaluator: ProxyEvaluator, space: Space, on_step: OnCandidateStep) -> None:
         if self._config.proxy.sharing != "biws":
             return
         (snapshot, last) = self._whole(tasks.warm_up, [(space,)], ["the warm-up"])[0]
@@ -76,7 +76,7 @@ class Ray(Executor):
         names = ["scoring again"] * len(backbones)
         return self._whole(tasks.rescore, [(backbone,) for backbone in backbones], names, snapshot)
 
-    def train(self, jobs: Sequence[Job], workers: int, on_step: OnStep, on_result: OnResult) -> None:
+    def train(self, jobs: Sequence[Job], workers: int, on_step: OnJobStep, on_result: OnResult) -> None:
         calls = [(training_of(job),) for job in jobs]
         for index, sent in self._tasks(tasks.train_job, calls, threads_per_job(workers, len(jobs))):
             job = jobs[index]

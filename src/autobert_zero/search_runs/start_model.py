@@ -18,9 +18,9 @@ from autobert_zero.nn.teacher_bank import TeacherBank
 from autobert_zero.progress import quiet_transformers
 from autobert_zero.search.config import SearchConfig
 from autobert_zero.search.strategies.base import Refusal
-from autobert_zero.search_runs.candidate_limits import Watch
+from autobert_zero.search_runs.candidate_limits import OnCandidateStep
 from autobert_zero.shared_config import ModelConfig
-from autobert_zero.space import KERNELS, Attention, Backbone, Convolution, Layer, Space, sample_graph
+from autobert_zero.space import KERNEL_SIZES, Attention, Backbone, Convolution, Layer, Space, sample_graph
 from autobert_zero.training.copying import copy_layers
 from autobert_zero.training.goal import Teacher
 from autobert_zero.training.loop import Diverged, Recipe
@@ -65,7 +65,7 @@ class StartModel:
         batches: Iterator[MaskedBatch],
         config: SearchConfig,
         device: torch.device,
-        on_step: Watch,
+        on_step: OnCandidateStep,
     ) -> None:
         """Trains the branches of a bank that the model lacks to copy its layers; see `training.copying`."""
         steps, batch = config.proxy.warmup_steps, config.proxy.batch_size
@@ -173,7 +173,7 @@ def draw_for_copying(space: Space) -> Callable[[Random], Layer]:
 
     def draw(random: Random) -> Layer:
         if random.random() >= space.attention_share:
-            return Convolution(random.choice(KERNELS))
+            return Convolution(random.choice(KERNEL_SIZES))
         if known and random.random() < 0.5:
             return random.choice(known)
         return Attention(sample_graph(random, space.max_ops, space.primitives))

@@ -22,7 +22,7 @@ from autobert_zero.search_runs.prepare import Setting, prepare
 from autobert_zero.search_runs.snapshots import load_snapshot
 from autobert_zero.space import Backbone, Space
 from autobert_zero.training.pool import Report, WorkerDied
-from autobert_zero.training.scratch import Result, train_from_scratch
+from autobert_zero.training.scratch import JobResult, train_from_scratch
 from autobert_zero.training.speed import training_speed
 
 _SPEED_STEPS = 10
@@ -78,7 +78,9 @@ def rescore(config: SearchConfig, tokenizer: str | None, snapshot: bytes, backbo
     return score
 
 
-def train_job(config: SearchConfig, tokenizer: str | None, training: Training) -> tuple[Result, bytes | None]:
+def train_job(
+    config: SearchConfig, tokenizer: str | None, training: Training
+) -> tuple[JobResult, bytes | None]:
     """Trains a model from scratch.
 
     Returns:

@@ -4,7 +4,7 @@ Standard library only, so that a search over 10,000 candidates is a unit test of
 """
 
 from autobert_zero.space.backbone import (
-    KERNELS,
+    KERNEL_SIZES,
     LAYER_KINDS,
     Attention,
     Backbone,
@@ -29,7 +29,7 @@ from autobert_zero.space.sample import Space, count_backbones, count_graphs, sam
 
 __all__ = [
     "INPUTS",
-    "KERNELS",
+    "KERNEL_SIZES",
     "LAYER_KINDS",
     "PAPER",
     "PRIMITIVES",

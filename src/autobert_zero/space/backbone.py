@@ -14,10 +14,10 @@ from autobert_zero.space.errors import FormulaError, SpaceError
 from autobert_zero.space.formula import format_node, parse_formula
 from autobert_zero.space.graph import Graph
 
-KERNELS: tuple[int, ...] = (3, 5, 7, 9, 15, 31, 65)
+KERNEL_SIZES: tuple[int, ...] = (3, 5, 7, 9, 15, 31, 65)
 """Kernel sizes of the convolution layer (paper, "Search space", inter-layer)."""
 
-LAYER_KINDS: tuple[str, ...] = ("attention", *(f"conv {kernel}" for kernel in KERNELS))
+LAYER_KINDS: tuple[str, ...] = ("attention", *(f"conv {kernel}" for kernel in KERNEL_SIZES))
 """The kinds of layers: one for all attentions, and one for each kernel size."""
 
 _REDUCING = ("matmul", "cosine", "euclidean", "softmax")
@@ -72,14 +72,14 @@ class Convolution:
     """A layer that mixes tokens with the lightweight convolution of Wu et al. 2019.
 
     Raises:
-        SpaceError: The kernel is not one of `KERNELS`.
+        SpaceError: The kernel is not one of `KERNEL_SIZES`.
     """
 
     kernel: int
 
     def __post_init__(self) -> None:
-        if self.kernel not in KERNELS:
-            sizes = ", ".join(map(str, KERNELS))
+        if self.kernel not in KERNEL_SIZES:
+            sizes = ", ".join(map(str, KERNEL_SIZES))
             raise SpaceError(f"a convolution has a kernel of one of {sizes}, not {self.kernel}")
 
     def __str__(self) -> str:

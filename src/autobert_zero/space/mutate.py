@@ -9,17 +9,17 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from random import Random
 
-from autobert_zero.space.backbone import KERNELS, Attention, Backbone, Convolution, Layer
+from autobert_zero.space.backbone import KERNEL_SIZES, Attention, Backbone, Convolution, Layer
 from autobert_zero.space.errors import SpaceError
 from autobert_zero.space.graph import INPUT_NODES, Graph, Node, apply
 from autobert_zero.space.primitives import INPUTS, PAPER, PRIMITIVES
 from autobert_zero.space.sample import Space, sample_graph, sample_layer, sample_node
 from autobert_zero.space.types import Type, swap
 
-Draw = Callable[[Random, Sequence[str]], str]
+DrawOperation = Callable[[Random, Sequence[str]], str]
 """Chooses one of the primitives that fit a place; OP-NAS draws by priority, see `search.strategies`."""
 
-ATTEMPTS = 64
+_ATTEMPTS = 64
 """Maximum number of places tried before a mutation gives up and samples again."""
 
 _COMPARISONS = ("matmul", "cosine", "euclidean")
@@ -47,7 +47,7 @@ class Site:
     primitives: tuple[str, ...] = PAPER
 
 
-def replace_operation(random: Random, site: Site, draw: Draw) -> Node | None:
+def replace_operation(random: Random, site: Site, draw: DrawOperation) -> Node | None:
     """Another primitive on the same operands.
 
     Matmul, cosine and euclidean take each other's place with the second operand transposed as needed.
@@ -70,7 +70,7 @@ def replace_operation(random: Random, site: Site, draw: Draw) -> Node | None:
     return apply(op, *options[op])
 
 
-def insert_operation(random: Random, site: Site, draw: Draw) -> Node | None:
+def insert_operation(random: Random, site: Site, draw: DrawOperation) -> Node | None:
     """A primitive applied to the expression; a second operand is sampled (at most two operations)."""
     node = site.node
     options = [
@@ -90,13 +90,13 @@ def insert_operation(random: Random, site: Site, draw: Draw) -> Node | None:
     return apply(op, node, other)
 
 
-def delete_operation(random: Random, site: Site, draw: Draw) -> Node | None:
+def delete_operation(random: Random, site: Site, draw: DrawOperation) -> Node | None:
     """An operand in place of the operation."""
     kept = [arg for arg in site.node.args if arg.type == site.node.type]
     return random.choice(kept) if kept else None
 
 
-def rewire(random: Random, site: Site, draw: Draw) -> Node | None:
+def rewire(random: Random, site: Site, draw: DrawOperation) -> Node | None:
     """Another sub-expression of the same graph and type."""
     others = {
         node.code: node
@@ -106,19 +106,19 @@ def rewire(random: Random, site: Site, draw: Draw) -> Node | None:
     return random.choice(list(others.values())) if others else None
 
 
-def swap_input(random: Random, site: Site, draw: Draw) -> Node | None:
+def swap_input(random: Random, site: Site, draw: DrawOperation) -> Node | None:
     """Another input in place of an input."""
     if site.node.args:
         return None
     return INPUT_NODES[random.choice([name for name in INPUTS if name != site.node.op])]
 
 
-def regrow(random: Random, site: Site, draw: Draw) -> Node | None:
+def regrow(random: Random, site: Site, draw: DrawOperation) -> Node | None:
     """A freshly sampled expression of the same type."""
     return sample_node(random, site.node.type, site.room + site.node.size, site.primitives)
 
 
-GRAPH_MUTATIONS: dict[str, Callable[[Random, Site, Draw], Node | None]] = {
+GRAPH_MUTATIONS: dict[str, Callable[[Random, Site, DrawOperation], Node | None]] = {
     "replace": replace_operation,
     "insert": insert_operation,
     "delete": delete_operation,
@@ -132,7 +132,7 @@ def mutate_graph(
     random: Random,
     graph: Graph,
     max_ops: int,
-    draw: Draw = draw_uniformly,
+    draw: DrawOperation = draw_uniformly,
     primitives: tuple[str, ...] = PAPER,
 ) -> tuple[Graph, str]:
     """Applies one mutation at one place.
@@ -146,9 +146,9 @@ def mutate_graph(
 
     Returns:
         A different graph of at most `max_ops` operations, and the mutation's name. Where no attempt
-        out of `ATTEMPTS` fits (a graph as tight as `max_ops` allows), a fresh sample.
+        out of `_ATTEMPTS` fits (a graph as tight as `max_ops` allows), a fresh sample.
     """
-    for _ in range(ATTEMPTS):
+    for _ in range(_ATTEMPTS):
         name = random.choice(list(GRAPH_MUTATIONS))
         node = random.choice(list(graph.root.walk()))
         site = Site(node, graph.root, max_ops - graph.root.size, primitives)
@@ -195,7 +195,7 @@ def mutate_layer_type(random: Random, backbone: Backbone, space: Space) -> tuple
             else Attention(sample_graph(random, space.max_ops, space.primitives))
         )
     else:
-        kernels = [Convolution(kernel) for kernel in KERNELS]
+        kernels = [Convolution(kernel) for kernel in KERNEL_SIZES]
         new = random.choice([kernel for kernel in kernels if kernel != layer])
     return _with_layer(backbone, index, new), f"layer {index + 1}: {layer} -> {new}"
 
@@ -213,7 +213,7 @@ def _mutate_depth(random: Random, backbone: Backbone, space: Space) -> tuple[Bac
 
 
 def mutate_attention(
-    random: Random, backbone: Backbone, space: Space, draw: Callable[[int], Draw]
+    random: Random, backbone: Backbone, space: Space, draw: Callable[[int], DrawOperation]
 ) -> tuple[Backbone, str]:
     """Mutates the graph of one attention layer (the paper's intra-layer mutation).
 

@@ -10,7 +10,7 @@ from math import inf
 from random import Random
 
 from autobert_zero.space import types
-from autobert_zero.space.backbone import KERNELS, Attention, Backbone, Convolution, Layer
+from autobert_zero.space.backbone import KERNEL_SIZES, Attention, Backbone, Convolution, Layer
 from autobert_zero.space.errors import SpaceError
 from autobert_zero.space.graph import Graph, Node
 from autobert_zero.space.primitives import PAPER, choose_primitives
@@ -112,7 +112,7 @@ def sample_layer(random: Random, space: Space) -> Layer:
     """Samples an attention or a convolution."""
     if random.random() < space.attention_share:
         return Attention(sample_graph(random, space.max_ops, space.primitives))
-    return Convolution(random.choice(KERNELS))
+    return Convolution(random.choice(KERNEL_SIZES))
 
 
 def sample_backbone(random: Random, space: Space) -> Backbone:
@@ -133,4 +133,4 @@ def count_graphs(max_ops: int, primitives: tuple[str, ...] = PAPER) -> int:
 def count_backbones(space: Space) -> int:
     """Counts the backbones that can be written within the bounds, exactly."""
     graphs = count_graphs(space.max_ops, space.primitives)
-    return sum((graphs + len(KERNELS)) ** depth for depth in space.depths)
+    return sum((graphs + len(KERNEL_SIZES)) ** depth for depth in space.depths)

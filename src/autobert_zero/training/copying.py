@@ -26,7 +26,7 @@ from autobert_zero.training.transfer import moved, runs_ahead
 _DRAWS = 8
 """Maximum draws of a layer before a position is left out of a step."""
 
-Draw = Callable[[Random], Layer]
+DrawLayer = Callable[[Random], Layer]
 
 
 def copy_layers(
@@ -34,7 +34,7 @@ def copy_layers(
     teacher: Teacher,
     batches: Iterator[MaskedBatch],
     recipe: Recipe,
-    draw: Draw,
+    draw: DrawLayer,
     seed: int,
     device: torch.device,
     on_step: Callable[[int, int, float], None],
@@ -128,7 +128,7 @@ def _teacher_states(teacher: MaskedLM, ids: Tensor, mask: Tensor) -> list[Tensor
 
 
 def _draw_new(
-    bank: TeacherBank, position: int, draw: Draw, random: Random
+    bank: TeacherBank, position: int, draw: DrawLayer, random: Random
 ) -> tuple[EncoderLayer, Layer] | None:
     """Draws a layer with new parts at a position, without weights; None where no draw has any."""
     for _ in range(_DRAWS):

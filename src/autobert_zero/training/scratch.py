@@ -72,7 +72,7 @@ class Job:
 
 
 @dataclass(frozen=True)
-class Result:
+class JobResult:
     """The result of a job.
 
     Attributes:
@@ -107,23 +107,23 @@ class Result:
         return {name: value for name, value in asdict(self).items() if name != "curve"}
 
 
-def read_result(path: Path) -> Result:
-    """Reads a result that `Result.to_dict` returned, as JSON.
+def read_result(path: Path) -> JobResult:
+    """Reads a result that `JobResult.to_dict` returned, as JSON.
 
     Raises:
         UserError: The file is damaged.
     """
     try:
-        return Result(**json.loads(path.read_text(encoding="utf-8")))
+        return JobResult(**json.loads(path.read_text(encoding="utf-8")))
     except (ValueError, TypeError) as error:
         raise UserError(f"{path} is damaged ({error}); delete it to train it again") from None
 
 
-OnStep = Callable[[str, int, int], None]
+OnJobStep = Callable[[str, int, int], None]
 """Called with the job's name, the steps done and the number of all steps."""
 
 
-def train_from_scratch(job: Job, on_step: OnStep = lambda name, done, total: None) -> Result:
+def train_from_scratch(job: Job, on_step: OnJobStep = lambda name, done, total: None) -> JobResult:
     """Trains and measures one model."""
     device = find_device(job.device)  # prepares the device in a worker process
     torch.manual_seed(job.seed)
@@ -157,13 +157,13 @@ def train_from_scratch(job: Job, on_step: OnStep = lambda name, done, total: Non
             _measured(model, part, job) for part in (job.data.validation, job.data.holdout)
         )
     except Diverged as error:
-        return Result(job.name, "diverged", str(error), curve=curve)
+        return JobResult(job.name, "diverged", str(error), curve=curve)
     if job.weights is not None:
         with written_whole(job.weights) as partial:
             save_file({name: p.detach().cpu() for name, p in model.named_parameters()}, partial)
     unmasked = torch.from_numpy(job.data.holdout.take(slice(0, _COMPARED)).astype(np.int64))  # (B, n)
     tokens = recipe.steps * recipe.batch_size * job.data.train.take(slice(0, 1)).shape[1]
-    return Result(
+    return JobResult(
         name=job.name,
         status="complete",
         selection_loss=selection.loss,
@@ -208,8 +208,8 @@ def threads_per_job(workers: int, jobs: int) -> int:
 def train_all(
     jobs: Sequence[Job],
     workers: int,
-    on_step: OnStep,
-    on_result: Callable[[Result], None],
+    on_step: OnJobStep,
+    on_result: Callable[[JobResult], None],
 ) -> None:
     """Trains jobs in worker processes; one that is killed is replaced and its job trained again.
 
@@ -239,7 +239,7 @@ def train_all(
             on_result(result)
 
 
-def _train(job: Job, report: OnStep) -> Result:
+def _train(job: Job, report: OnJobStep) -> JobResult:
     """Trains a job in a worker, which reports every fifth step only."""
 
     def on_step(name: str, done: int, total: int) -> None:

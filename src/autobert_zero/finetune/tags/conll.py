@@ -12,7 +12,7 @@ from autobert_zero.finetune.tags.sentences import TaggedSentence
 Column = int | str
 """A column by its number, counted from 1, or from -1 backwards from the last; or by its name."""
 
-Row = tuple[int, list[str]]
+_Row = tuple[int, list[str]]
 """The number of a line and its cells."""
 
 _CONLLU_ENDINGS = (".conllu", ".conllup")
@@ -84,7 +84,7 @@ def format_conll(sentences: Iterable[Iterable[Sequence[str]]]) -> str:
     return "".join("".join("\t".join(word) + "\n" for word in words) + "\n" for words in sentences)
 
 
-def _word_rows(path: Path, skip_ids: bool, comments: bool) -> Iterator[Row]:
+def _word_rows(path: Path, skip_ids: bool, comments: bool) -> Iterator[_Row]:
     """The lines of words with their cells; rows without cells end a sentence or document."""
     tabs: bool | None = None
     for line, text in enumerate(read_whole_lines(path), start=1):
@@ -120,7 +120,7 @@ def _index(path: Path, column: Column, names: Sequence[str] | None, width: int) 
     return list(names).index(column)
 
 
-def _cells(path: Path, rows: Sequence[Row], at: int, what: str, column: Column) -> list[str]:
+def _cells(path: Path, rows: Sequence[_Row], at: int, what: str, column: Column) -> list[str]:
     """The cells of a column.
 
     Raises:
@@ -144,7 +144,7 @@ def _cells(path: Path, rows: Sequence[Row], at: int, what: str, column: Column) 
     return [cells[at] for _, cells in filled]
 
 
-def _sentence_slices(rows: Sequence[Row]) -> list[slice]:
+def _sentence_slices(rows: Sequence[_Row]) -> list[slice]:
     """The slice of each sentence among all words."""
     parts = []
     start = word = 0

@@ -12,7 +12,7 @@ from autobert_zero.errors import UserError
 from autobert_zero.finetune.metrics import TAG_METRICS
 from autobert_zero.finetune.tags.conll import Column
 from autobert_zero.finetune.tags.schemes import SCHEMES, Scheme
-from autobert_zero.finetune.task_file import Text, Texts, as_text
+from autobert_zero.finetune.task_file import YamlText, YamlTexts, as_text
 from autobert_zero.finetune.texts.task import check_names, check_splits
 from autobert_zero.settings import Section
 
@@ -105,11 +105,11 @@ def _dataset(value: Any) -> tuple[str, str]:
 class TagTaskFile(Section):
     """The settings of a user's YAML file, see `TagTask`."""
 
-    name: Text
+    name: YamlText
     token_column: Annotated[Column | None, BeforeValidator(_column)] = None
     tag_column: Annotated[Column | None, BeforeValidator(_column)] = None
     scheme: Annotated[str | None, BeforeValidator(as_text)] = None
-    metrics: Texts = ()
-    validation: Texts = TagTask.validation
-    test: Texts = TagTask.test
+    metrics: YamlTexts = ()
+    validation: YamlTexts = TagTask.validation
+    test: YamlTexts = TagTask.test
     hub: Annotated[tuple[str, str] | None, BeforeValidator(_dataset)] = None

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from autobert_zero.finetune.task_file import Texts
+from autobert_zero.finetune.task_file import YamlTexts
 from autobert_zero.finetune.texts.task import Task, TextTaskFile
 
 
@@ -51,5 +51,5 @@ TASKS: dict[str, Task] = {
 class TaskFile(TextTaskFile):
     """The settings of a user's YAML file, see `Task`."""
 
-    labels: Texts = ()
-    metrics: Texts
+    labels: YamlTexts = ()
+    metrics: YamlTexts

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from autobert_zero.errors import UserError, counted
 from autobert_zero.finetune.metrics import METRICS, OF_VALUES
-from autobert_zero.finetune.task_file import Text, Texts
+from autobert_zero.finetune.task_file import YamlText, YamlTexts
 from autobert_zero.settings import Section
 
 _LONGEST_NAME = 100
@@ -124,8 +124,8 @@ class Task:
 class TextTaskFile(Section):
     """The settings of users' YAML files that all tasks of texts have, see `Task`."""
 
-    name: Text
-    columns: Texts
-    label: Text = Task.label
-    validation: Texts = Task.validation
-    test: Texts = Task.test
+    name: YamlText
+    columns: YamlTexts
+    label: YamlText = Task.label
+    validation: YamlTexts = Task.validation
+    test: YamlTexts = Task.test

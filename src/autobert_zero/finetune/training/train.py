@@ -49,7 +49,7 @@ class FinetuneResult:
     diverged: str | None = None
 
 
-OnStep = Callable[[int, int, float], None]
+OnUpdate = Callable[[int, int, float], None]
 """Called with the steps done, the number of all steps, and the loss."""
 
 Keep = Callable[[FinetuneResult, PreTrainedModel], FinetuneResult]
@@ -63,7 +63,7 @@ def finetune_once(
     seed: int,
     rate: float,
     debug: Path,
-    on_step: OnStep = lambda done, total, loss: None,
+    on_step: OnUpdate = lambda done, total, loss: None,
     keep: Keep = lambda done, loaded: done,
 ) -> FinetuneResult:
     """Trains once, evaluates, and predicts the test splits with the best weights.
@@ -99,7 +99,7 @@ def tune(
     settings: FinetuneConfig,
     seed: int,
     rate: float,
-    on_step: OnStep = lambda done, total, loss: None,
+    on_step: OnUpdate = lambda done, total, loss: None,
 ) -> FinetuneResult:
     """Like `finetune_once`, for a loaded model, which ends with its best weights.
 

@@ -6,7 +6,7 @@ from random import Random
 from typing import Protocol
 
 from autobert_zero.search.config import StrategyConfig
-from autobert_zero.search.strategies.draws import Draw
+from autobert_zero.search.strategies.draws import DrawBackbone
 from autobert_zero.search.strategies.prefilter import Prefilter
 from autobert_zero.search.trial import GIVEN, KNOWN, Proposal, Trial
 from autobert_zero.space import Backbone, CanonicalBackbone, Space, sample_backbone
@@ -118,7 +118,7 @@ class NoveltyKeeper(Strategy):
         """Draws a backbone without a parent."""
         return sample_backbone(random, self.space), ()
 
-    def or_sampled(self, draw: Draw) -> Draw:
+    def or_sampled(self, draw: DrawBackbone) -> DrawBackbone:
         """A draw that samples after `PATIENCE` calls: a confident model repeats itself."""
         calls = 0
 
@@ -136,7 +136,7 @@ class NoveltyKeeper(Strategy):
     def _eligible(self, backbone: Backbone) -> bool:
         return backbone.key() not in self._known and not self._refusal(backbone.canonical())
 
-    def propose(self, draw: Draw, round_: int, parent: int | None) -> Proposal:
+    def propose(self, draw: DrawBackbone, round_: int, parent: int | None) -> Proposal:
         """Draws until the backbone is new and not refused.
 
         Raises:

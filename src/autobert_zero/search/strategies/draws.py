@@ -5,13 +5,13 @@ from random import Random
 
 from autobert_zero.space import Backbone
 
-Draw = Callable[[Random], tuple[Backbone, tuple[str, ...]]]
+DrawBackbone = Callable[[Random], tuple[Backbone, tuple[str, ...]]]
 """From a random generator to a backbone and what was changed in it, for people."""
 
 
 def best_of(
-    draws: int, draw: Draw, eligible: Callable[[Backbone], bool], value: Callable[[Backbone], float]
-) -> Draw:
+    draws: int, draw: DrawBackbone, eligible: Callable[[Backbone], bool], value: Callable[[Backbone], float]
+) -> DrawBackbone:
     """A draw that is the best of several eligible ones: the first of equals, and the first if none is.
 
     Args:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from autobert_zero.search.strategies.draws import Draw, best_of
+from autobert_zero.search.strategies.draws import DrawBackbone, best_of
 from autobert_zero.space import Backbone, CanonicalBackbone
 
 
@@ -19,7 +19,7 @@ class Prefilter:
         self._draws = draws
         self._values: dict[str, float] = {}
 
-    def best_of(self, draw: Draw, eligible: Callable[[Backbone], bool]) -> Draw:
+    def best_of(self, draw: DrawBackbone, eligible: Callable[[Backbone], bool]) -> DrawBackbone:
         """A draw that is the best of several eligible ones; see `draws.best_of`."""
         return best_of(self._draws, draw, eligible, self._value)
 

@@ -11,7 +11,7 @@ from autobert_zero.space import Backbone
 
 
 @dataclass
-class Record:
+class OperationRecord:
     """The statistics of one operation at one layer position.
 
     Attributes:
@@ -40,7 +40,9 @@ class OperationPriority:
 
     def __init__(self, layers: int, alpha: float) -> None:
         self.alpha = alpha
-        self.records: list[defaultdict[str, Record]] = [defaultdict(Record) for _ in range(layers)]
+        self.records: list[defaultdict[str, OperationRecord]] = [
+            defaultdict(OperationRecord) for _ in range(layers)
+        ]
 
     def update(self, backbone: Backbone, reward: float | None) -> None:
         """Counts a play of every operation in the backbone; the reward None: it failed or diverged."""

@@ -24,14 +24,14 @@ MOMENTUM = 0.95
 
 _PRIOR_LAYERS = 2000
 
-Context = tuple[str, tuple[str, int]]
+ChoiceContext = tuple[str, tuple[str, int]]
 """What the policy sees of a choice: the wanted type, and the symbol above with the operand's position."""
 
 
 class LegalChoice(NamedTuple):
     """One choice: its context, the legal symbols, and the chosen one."""
 
-    context: Context
+    context: ChoiceContext
     legal: tuple[str, ...]
     chosen: str
 
@@ -49,7 +49,7 @@ class Reinforce(NoveltyKeeper):
     """
 
     def begin(self) -> None:
-        self._changes: list[dict[Context, dict[str, float]]] = [{} for _ in range(self.space.layers)]
+        self._changes: list[dict[ChoiceContext, dict[str, float]]] = [{} for _ in range(self.space.layers)]
         self._mean: float | None = None
         self._variance = 0.0
 
@@ -63,7 +63,7 @@ class Reinforce(NoveltyKeeper):
             for step in trace(layer, position, self.space):
                 self._learn(position, step, advantage)
 
-    def probabilities(self, position: int, context: Context, legal: Sequence[str]) -> list[float]:
+    def probabilities(self, position: int, context: ChoiceContext, legal: Sequence[str]) -> list[float]:
         """softmax over the logits of the legal symbols."""
         prior, changes = _prior(self.space)[context], self._changes[position].get(context, {})
         weights = [math.exp(prior[symbol] + changes.get(symbol, 0.0)) for symbol in legal]
@@ -123,19 +123,19 @@ class _NotInSpace(Exception):
     """A choice that is not legal."""
 
 
-def _context(place: ChoicePoint) -> Context:
+def _context(place: ChoicePoint) -> ChoiceContext:
     return place.wanted, place.parent
 
 
 @cache
-def _prior(space: Space) -> defaultdict[Context, defaultdict[str, float]]:
+def _prior(space: Space) -> defaultdict[ChoiceContext, defaultdict[str, float]]:
     """Logits that fit the random sampler: log(1 + count of each choice)."""
     random = Random("prior")
-    counts: defaultdict[Context, Counter[str]] = defaultdict(Counter)
+    counts: defaultdict[ChoiceContext, Counter[str]] = defaultdict(Counter)
     for _ in range(_PRIOR_LAYERS):
         for step in trace(sample_layer(random, space), 0, space):
             counts[step.context][step.chosen] += 1
-    logits: defaultdict[Context, defaultdict[str, float]] = defaultdict(lambda: defaultdict(float))
+    logits: defaultdict[ChoiceContext, defaultdict[str, float]] = defaultdict(lambda: defaultdict(float))
     for context, chosen in counts.items():
         logits[context].update({symbol: math.log(1 + count) for symbol, count in chosen.items()})
     return logits

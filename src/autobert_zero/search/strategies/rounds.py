@@ -8,13 +8,12 @@ from typing import Protocol
 
 from autobert_zero.search.config import StrategyConfig
 from autobert_zero.search.strategies.base import NoveltyKeeper, Refusal, refuse_none
-from autobert_zero.search.strategies.draws import Draw, best_of
+from autobert_zero.search.strategies.draws import DrawBackbone, best_of
 from autobert_zero.search.strategies.population import ByScore
 from autobert_zero.search.strategies.priority import OperationPriority
 from autobert_zero.search.trial import Proposal, Status, Trial
 from autobert_zero.space import Backbone, Space
-from autobert_zero.space.mutate import Draw as OperationDraw
-from autobert_zero.space.mutate import draw_uniformly, mutate_attention, mutate_layer_type
+from autobert_zero.space.mutate import DrawOperation, draw_uniformly, mutate_attention, mutate_layer_type
 
 
 class Population(Protocol):
@@ -105,7 +104,7 @@ class Rounds(NoveltyKeeper):
         if len(self._round) >= size:
             self._close_round()
 
-    def children_of(self, parent: Backbone) -> Draw:
+    def children_of(self, parent: Backbone) -> DrawBackbone:
         """Draws children of a backbone."""
         draw = partial(mutated, parent, self.space, self._operation_draw)
         if self.priority is None or self._draws == 1:
@@ -116,7 +115,7 @@ class Rounds(NoveltyKeeper):
     def _round_size(self) -> int:
         return self.config.parents * self.config.children
 
-    def _operation_draw(self, position: int) -> OperationDraw:
+    def _operation_draw(self, position: int) -> DrawOperation:
         """Draws the operations of a mutation at a layer position."""
         priority = self.priority
         if priority is None:
@@ -144,7 +143,7 @@ class Rounds(NoveltyKeeper):
 
 
 def mutated(
-    parent: Backbone, space: Space, operation_draw: Callable[[int], OperationDraw], random: Random
+    parent: Backbone, space: Space, operation_draw: Callable[[int], DrawOperation], random: Random
 ) -> tuple[Backbone, tuple[str, ...]]:
     """A random inter-layer mutation, then an intra-layer mutation with the given draw of operations."""
     child, changed_layer = mutate_layer_type(random, parent, space)

@@ -77,6 +77,7 @@ class RunConfig(Section):
 
 
 C = TypeVar("C", bound=RunConfig)
+S = TypeVar("S", bound=Section)
 
 
 def resolve(base: C, *changes: Mapping[str, Any]) -> C:
@@ -116,9 +117,6 @@ def merged(kind: type[RunConfig], *layers: Mapping[str, Any]) -> dict[str, Any]:
         for name, value in deepcopy(layer).items():
             _lay_over(whole, {kind.RENAMED.get(name, name): value})
     return whole
-
-
-S = TypeVar("S", bound=Section)
 
 
 def validated(kind: type[S], settings: Mapping[str, Any], source: str) -> S:

@@ -228,7 +228,7 @@ class TestConfig:
             ),
             ((), "text: {corpus: 3}", "as the config of pretrain: config: data.corpus: input should be"),
             (("finetune",), "proxy: {steps: 3}", "as the config of finetune: config: unknown key proxy"),
-            ((), "strategy: {name: op-nsa}", "unknown strategy 'op-nsa'"),
+            ((), "strategy: {name: op-nsa}", "unknown strategy 'op-nsa'; there are op-nas, "),
             ((), "a: [", "mine.yaml is not YAML"),
             (("--list",), "seed: 3", "--check takes a file"),
         ],

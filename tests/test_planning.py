@@ -122,11 +122,16 @@ def test_fine_tuning_has_no_language_head() -> None:
 
 
 def test_unknown_names() -> None:
-    assert (
-        "unknown hardware 'abacus'; there are t4"
-        in tiny.command("plan", "search", "--hardware", "abacus").err
-    )
-    assert "unknown preset 'huge'" in tiny.command("plan", "search", "--preset", "huge").err
+    for call, says in {
+        "plan search --hardware abacus": "unknown hardware 'abacus'; there are t4, v100",
+        "plan search --hardware a10": "(did you mean a100?)",
+        "plan search --preset huge": "unknown preset 'huge'",
+        "plan search --preset smal": "(did you mean small?)",
+        "config search --set strategy.name=op-nsa": "(did you mean op-nas?)",
+        "zoo bert_base": "unknown backbone 'bert_base'; there are bert-tiny, ",
+        "zoo lite-transfomer": "(did you mean lite-transformer?)",
+    }.items():
+        assert says in tiny.command(*call.split()).err
 
 
 @pytest.mark.parametrize(

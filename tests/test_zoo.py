@@ -116,7 +116,9 @@ def test_the_command_lists_and_writes() -> None:
 
 
 def test_an_unknown_name() -> None:
-    with pytest.raises(UserError, match=r"no 'bert-huge'; there are bert-tiny, .*, linear-attention"):
+    with pytest.raises(
+        UserError, match=r"unknown backbone 'bert-huge'; there are bert-tiny, .*, linear-attention"
+    ):
         find("bert-huge")
     result = CliRunner().invoke(app, ["zoo", "bert-huge"])
     assert isinstance(result.exception, UserError)

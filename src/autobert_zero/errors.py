@@ -1,5 +1,8 @@
 """The base of all errors that a user can mend, and words of messages."""
 
+from collections.abc import Iterable
+from difflib import get_close_matches
+
 
 class UserError(ValueError):
     """A mistake in what the user gave: names the thing, the place and the remedy.
@@ -16,3 +19,11 @@ def first_line(error: BaseException) -> str:
 def counted(number: int, noun: str) -> str:
     """A number of things, `1 text` or `2,000 texts`; the plural of the noun ends in s."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def unknown_name(kind: str, name: str, known: Iterable[str]) -> str:
+    """A message about a name that does not exist: the names that do, and the one that was perhaps meant."""
+    names = list(known)
+    close = get_close_matches(name, names, n=1)
+    meant = f" (did you mean {close[0]}?)" if close else ""
+    return f"unknown {kind} {name!r}; there are {', '.join(names)}{meant}"

@@ -7,7 +7,7 @@ import torch
 from autobert_zero import cost
 from autobert_zero.data.masking import MASKED_SHARE
 from autobert_zero.devices import describe_device
-from autobert_zero.errors import UserError
+from autobert_zero.errors import UserError, unknown_name
 from autobert_zero.estimate import StageEstimate, TrainingStage, estimate_stages, uncompiled
 from autobert_zero.measure import training_memory
 from autobert_zero.nn import EncoderConfig
@@ -149,7 +149,7 @@ def plan(
         UserError: There is no such hardware, or it does not compute in the format.
     """
     if hardware is not None and hardware not in HARDWARE:
-        raise UserError(f"unknown hardware {hardware!r}; there are {', '.join(HARDWARE)}")
+        raise UserError(unknown_name("hardware", hardware, HARDWARE))
     flops = [part.sequences * _training_flops(part, sizes) for part in parts]
     measured: list[StageEstimate] | list[None] = [None] * len(parts)
     if hardware is None:

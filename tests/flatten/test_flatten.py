@@ -3,6 +3,7 @@
 import ast
 import importlib.util
 import sys
+from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 
@@ -15,7 +16,6 @@ from autobert_zero.flatten.flatten import flatten
 from autobert_zero.flatten.references import references
 from autobert_zero.nn.attention import GraphAttention
 from autobert_zero.nn.compiler import Compiled
-from autobert_zero.nn.kernels import KERNELS
 from autobert_zero.space import Attention, Backbone, parse_formula
 
 GRAPH_ATTENTION = ("autobert_zero.nn.attention", "GraphAttention")
@@ -76,12 +76,13 @@ def test_nothing_of_the_package_is_imported(tmp_path: Path) -> None:
 
 
 def test_equal_names_of_different_things_are_kept_apart(tmp_path: Path) -> None:
-    """`KERNELS` are sizes in one module and functions in another, `_matmul` is three functions."""
-    wanted = [("autobert_zero.space.backbone", "KERNELS"), GRAPH_ATTENTION]
-    module = loaded(flatten(wanted, ""), tmp_path / "flat_names.py")
-    tables = [value for name, value in vars(module).items() if name.startswith("KERNELS")]
-    assert sorted(map(type, tables), key=str) == [dict, tuple]
-    assert next(table for table in tables if isinstance(table, dict)).keys() == KERNELS.keys()
+    """`_DIGITS` are a number in one module and letters in another."""
+    modules = [f"autobert_zero.{name}" for name in ("space.canonical", "nn.fingerprint")]
+    module = loaded(
+        flatten([*((name, "_DIGITS") for name in modules), GRAPH_ATTENTION], ""), tmp_path / "flat_names.py"
+    )
+    kept = [value for name, value in vars(module).items() if name.startswith("_DIGITS")]
+    assert kept == [vars(import_module(name))["_DIGITS"] for name in modules]
 
 
 def test_the_copy_computes_the_same(tmp_path: Path) -> None:

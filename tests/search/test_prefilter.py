@@ -118,7 +118,7 @@ def test_off_by_default(corpus_file: Path) -> None:
 
 
 def test_a_proxy_that_there_is_not(corpus_file: Path) -> None:
-    with pytest.raises(UserError, match=r"no zero-cost proxy 'synflaw'; there are parameters, .*synflow"):
+    with pytest.raises(UserError, match=r"unknown prefilter.proxy 'synflaw'; .*did you mean synflow"):
         prepare(tiny.config(corpus_file, prefilter={"proxy": "synflaw"}))
 
 

@@ -2,13 +2,12 @@
 
 import os
 from collections.abc import Mapping, Sequence
-from difflib import get_close_matches
 from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from autobert_zero.cli.options import VARIABLES
-from autobert_zero.errors import UserError
+from autobert_zero.errors import UserError, unknown_name
 from autobert_zero.sources import in_home
 
 if TYPE_CHECKING:
@@ -25,9 +24,7 @@ def find_preset(presets: Mapping[str, P], name: str) -> P:
         UserError: There is none.
     """
     if name not in presets:
-        close = get_close_matches(name, presets, n=1)
-        hint = f" (did you mean {close[0]}?)" if close else ""
-        raise UserError(f"unknown preset {name!r}; there are {', '.join(presets)}{hint}")
+        raise UserError(unknown_name("preset", name, presets))
     return presets[name]
 
 

@@ -14,7 +14,7 @@ from autobert_zero.data.prepare import prepare_text
 from autobert_zero.data.splits import Splits
 from autobert_zero.data.tokenizer import load_tokenizer
 from autobert_zero.devices import find_device, make_deterministic
-from autobert_zero.errors import UserError, counted
+from autobert_zero.errors import UserError, counted, unknown_name
 from autobert_zero.nn import EncoderConfig
 from autobert_zero.proxies import PROXIES, Untrained
 from autobert_zero.run_folder import Input
@@ -182,9 +182,7 @@ def prepare(
         UserError: The corpus, the tokenizer or the device cannot be used, or there is no such proxy.
     """
     if config.prefilter.proxy not in (None, *PROXIES):
-        raise UserError(
-            f"prefilter.proxy: no zero-cost proxy {config.prefilter.proxy!r}; there are {', '.join(PROXIES)}"
-        )
+        raise UserError(unknown_name("prefilter.proxy", str(config.prefilter.proxy), PROXIES))
     encoder = None if config.distil is None else open_start_model(config.distil.teacher)
     if encoder is not None:
         tokenizer = tokenizer or load_tokenizer(encoder.source)

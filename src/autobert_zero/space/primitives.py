@@ -5,8 +5,8 @@ A new primitive is one entry here and one kernel of the same name in `autobert_z
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 
+from autobert_zero.errors import unknown_name
 from autobert_zero.space import types
 from autobert_zero.space.errors import SpaceError
 
@@ -127,9 +127,7 @@ def choose_primitives(chosen: str | Sequence[str]) -> tuple[str, ...]:
         return SETS[chosen]
     for name in chosen:
         if name not in PRIMITIVES:
-            close = get_close_matches(name, [*PRIMITIVES, *SETS], 1)
-            hint = f"did you mean {close[0]!r}? " if close else ""
-            raise SpaceError(f"unknown primitive {name!r}; {hint}known: {', '.join(PRIMITIVES)}")
+            raise SpaceError(unknown_name("primitive", name, PRIMITIVES))
     return tuple([name for name in PRIMITIVES if name in chosen])
 
 

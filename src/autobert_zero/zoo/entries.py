@@ -5,7 +5,7 @@ from typing import Any
 
 from autobert_zero import cost
 from autobert_zero.encoder_config import EncoderConfig
-from autobert_zero.errors import UserError
+from autobert_zero.errors import UserError, unknown_name
 from autobert_zero.space import Backbone
 from autobert_zero.zoo import backbones
 
@@ -88,5 +88,5 @@ def find(name: str) -> Entry:
         UserError: There is none of this name.
     """
     if name not in ZOO:
-        raise UserError(f"the zoo has no {name!r}; there are {', '.join(ZOO)}")
+        raise UserError(unknown_name("backbone", name, ZOO))
     return ZOO[name]

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 
-from autobert_zero.errors import UserError, counted
+from autobert_zero.errors import UserError, counted, unknown_name
 from autobert_zero.search.config import StrategyConfig
 from autobert_zero.search.strategies.base import Refusal, SpaceExhausted, Strategy, refuse_none
 from autobert_zero.search.strategies.op_nas import evolution, op_nas, paper_op_nas, pareto_op_nas
@@ -36,7 +36,7 @@ def check_strategy(space: Space, config: StrategyConfig, first: Sequence[Backbon
         UserError: The name is unknown, or a backbone has another depth than the space.
     """
     if config.name not in STRATEGIES:
-        raise UserError(f"unknown strategy {config.name!r}; there are {', '.join(STRATEGIES)}")
+        raise UserError(unknown_name("strategy", config.name, STRATEGIES))
     if len(space.depths) > 1 and config.name in _ONE_DEPTH:
         raise UserError(
             f"the strategy {config.name} searches one depth: set space.min_layers=0, or choose another"

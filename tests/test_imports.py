@@ -3,6 +3,7 @@
 import ast
 import subprocess
 import sys
+from collections import defaultdict
 from pathlib import Path
 
 import pytest
@@ -145,6 +146,29 @@ def test_direction(file: str) -> None:
     assert {name.split("/")[0] for name in ours} <= allowed
     if unit in LIGHT:
         assert not {name.split("/")[0] for name in imported(file, True)} & HEAVY
+
+
+def defined(statement: ast.stmt) -> list[str]:
+    """The names that a statement at a module's top level defines; type variables are of no interest."""
+    if isinstance(statement, ast.FunctionDef | ast.ClassDef):
+        return [statement.name]
+    if isinstance(statement, ast.Assign | ast.AnnAssign):
+        value = statement.value
+        variable = isinstance(value, ast.Call) and ast.unparse(value.func) == "TypeVar"
+        targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
+        return [target.id for target in targets if isinstance(target, ast.Name) and not variable]
+    return []
+
+
+def test_a_public_name_has_one_meaning() -> None:
+    """What several modules need is imported, and two things have two names."""
+    places: dict[str, list[str]] = defaultdict(list)
+    for file in FILES:
+        for statement in ast.parse((ROOT / f"{file}.py").read_text()).body:
+            for name in defined(statement):
+                places[name].append(file)
+    shared = {name: files for name, files in places.items() if len(files) > 1 and not name.startswith("_")}
+    assert shared == {}
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from autobert_zero.data.lines import CorpusError, Damage
-from autobert_zero.data.records import Record
+from autobert_zero.data.records import CorpusRecord
 
 _KNOWN = (
     *("text", "content", "contents", "body", "article", "document", "passage", "paragraph", "sentence"),
@@ -35,7 +35,7 @@ class ColumnError(CorpusError):
     """There is no column of text, or several columns could be it."""
 
 
-def text_column(place: str, sample: Sequence[Record], chosen: str | None, taken: list[str]) -> str:
+def text_column(place: str, sample: Sequence[CorpusRecord], chosen: str | None, taken: list[str]) -> str:
     """The column of text, which is added to `taken`.
 
     Raises:
@@ -51,7 +51,7 @@ def text_column(place: str, sample: Sequence[Record], chosen: str | None, taken:
     return column
 
 
-def text_of(record: Record, column: str, place: str) -> str | Damage:
+def text_of(record: CorpusRecord, column: str, place: str) -> str | Damage:
     """The text of a record; empty if it has none."""
     value: Any = record.get(column)
     if value is None:
@@ -66,7 +66,9 @@ def text_of(record: Record, column: str, place: str) -> str | Damage:
     return value
 
 
-def find_column(place: str, sample: Sequence[Record], taken: Sequence[str] = (), remedy: str = REMEDY) -> str:
+def find_column(
+    place: str, sample: Sequence[CorpusRecord], taken: Sequence[str] = (), remedy: str = REMEDY
+) -> str:
     """Guesses the column of text: by its name, then by the mean length of its values.
 
     Args:
@@ -106,7 +108,7 @@ def find_column(place: str, sample: Sequence[Record], taken: Sequence[str] = (),
     raise ColumnError(f"{place} has several columns that could be the text: {listed}; {remedy}")
 
 
-def check_column(place: str, sample: Sequence[Record], column: str) -> None:
+def check_column(place: str, sample: Sequence[CorpusRecord], column: str) -> None:
     """Checks a column that the user has chosen.
 
     Raises:
@@ -118,7 +120,7 @@ def check_column(place: str, sample: Sequence[Record], column: str) -> None:
         )
 
 
-def _mean_lengths(sample: Sequence[Record]) -> dict[str, float]:
+def _mean_lengths(sample: Sequence[CorpusRecord]) -> dict[str, float]:
     """The mean number of characters over all records of each column that holds strings."""
     totals: dict[str, int] = {}
     for record in sample:
@@ -135,7 +137,7 @@ def _is_identifier(name: str) -> bool:
     )
 
 
-def _typed_columns(sample: Sequence[Record]) -> str:
+def _typed_columns(sample: Sequence[CorpusRecord]) -> str:
     """The columns with the types of their first values."""
     kinds: dict[str, Any] = {}
     for record in sample:

@@ -12,9 +12,9 @@ from autobert_zero.data.lines import READING_ERRORS, Damage, open_bytes, read_li
 from autobert_zero.data.tables import LONGEST_FIELD, named_cells, repeated, unique_pairs
 from autobert_zero.errors import first_line
 
-Record = Mapping[str, Any]
+CorpusRecord = Mapping[str, Any]
 
-Reader = Callable[[Path, str | None], Iterator[Record | Damage]]
+Reader = Callable[[Path, str | None], Iterator[CorpusRecord | Damage]]
 """Reads the records of a file, given a column at least with that column."""
 
 _DELIMITERS = ",;\t|"
@@ -22,7 +22,7 @@ _QUOTED = re.compile('"[^"]*"')
 _ROWS = 1000  # rows of a parquet file that are read at once
 
 
-def json_lines(path: Path, column: str | None) -> Iterator[Record | Damage]:
+def json_lines(path: Path, column: str | None) -> Iterator[CorpusRecord | Damage]:
     """One JSON object per line; blank lines are skipped."""
     for line in read_lines(path):
         if isinstance(line, Damage):
@@ -36,7 +36,7 @@ def json_lines(path: Path, column: str | None) -> Iterator[Record | Damage]:
             yield _as_record(path, f"line {line.number:,}", record)
 
 
-def json_file(path: Path, column: str | None) -> Iterator[Record | Damage]:
+def json_file(path: Path, column: str | None) -> Iterator[CorpusRecord | Damage]:
     """A JSON file: a list of objects or of strings, one object, or (under a wrong name) JSON lines."""
     try:
         with open_bytes(path) as stream:
@@ -52,23 +52,23 @@ def json_file(path: Path, column: str | None) -> Iterator[Record | Damage]:
         yield _as_record(path, f"record {number:,}", {"text": record} if isinstance(record, str) else record)
 
 
-def _as_record(path: Path, place: str, record: Any) -> Record | Damage:
+def _as_record(path: Path, place: str, record: Any) -> CorpusRecord | Damage:
     if isinstance(record, dict):
         return record
     return Damage(f"corpus {str(path)!r} cannot be read as json: {place} is no object with named values")
 
 
-def csv_file(path: Path, column: str | None) -> Iterator[Record | Damage]:
+def csv_file(path: Path, column: str | None) -> Iterator[CorpusRecord | Damage]:
     """A table with column names in the first line, separated by `,`, `;`, `|` or tabs."""
     return _table(path, None)
 
 
-def tsv_file(path: Path, column: str | None) -> Iterator[Record | Damage]:
+def tsv_file(path: Path, column: str | None) -> Iterator[CorpusRecord | Damage]:
     """A table separated by tabs; quotes are part of the text."""
     return _table(path, "\t")
 
 
-def _table(path: Path, tab: str | None) -> Iterator[Record | Damage]:
+def _table(path: Path, tab: str | None) -> Iterator[CorpusRecord | Damage]:
     csv.field_size_limit(LONGEST_FIELD)
     damaged: list[Damage] = []
 
@@ -127,7 +127,7 @@ def _delimiter(head: list[str]) -> str:
     return max(_DELIMITERS, key=names.count)
 
 
-def parquet_file(path: Path, column: str | None) -> Iterator[Record | Damage]:
+def parquet_file(path: Path, column: str | None) -> Iterator[CorpusRecord | Damage]:
     """A parquet file; a row group that is damaged is left out."""
     import pyarrow as pa
     from pyarrow import parquet

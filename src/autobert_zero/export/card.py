@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from autobert_zero import cost
 from autobert_zero.export.programs import Program
 from autobert_zero.export.sentences import sentence_length
-from autobert_zero.export.sources import Source
+from autobert_zero.export.sources import SourceModel
 from autobert_zero.export.training_notes import training_notes
 from autobert_zero.hf import AutoBertZeroConfig
 from autobert_zero.hf.auto import MODELS, PIPELINES
@@ -13,7 +13,7 @@ from autobert_zero.minimal_pairs.results import accuracy_table, remarks
 
 
 def model_card(
-    source: Source,
+    source: SourceModel,
     code: str,
     picture: str,
     programs: Sequence[Program],
@@ -100,7 +100,7 @@ def _sizes(config: AutoBertZeroConfig, parameters: int) -> list[str]:
     return ["| size | |", "|---|---|", *(f"| {name} | {value} |" for name, value in rows)]
 
 
-def _sentences_section(source: Source, pooling: str) -> list[str]:
+def _sentences_section(source: SourceModel, pooling: str) -> list[str]:
     pooled = {
         "mean": "the mean of the tokens' last hidden states",
         "cls": "the first token's last hidden state",
@@ -139,7 +139,7 @@ def _files_section(programs: Sequence[Program]) -> list[str]:
     ]
 
 
-def _minimal_pairs_section(source: Source) -> list[str]:
+def _minimal_pairs_section(source: SourceModel) -> list[str]:
     results = source.minimal_pairs
     if results is None:
         return []

@@ -8,7 +8,7 @@ from autobert_zero.errors import UserError
 from autobert_zero.export.card import model_card
 from autobert_zero.export.programs import Program, require_onnx, write_programs
 from autobert_zero.export.sentences import check_sentence_embeddings, write_sentence_embeddings
-from autobert_zero.export.sources import Source, open_source
+from autobert_zero.export.sources import SourceModel, open_source
 from autobert_zero.files import folder_written_whole
 from autobert_zero.hf.code import AUTO_MAP, CODE
 from autobert_zero.minimal_pairs.results import write_results
@@ -85,7 +85,7 @@ def export(
     return written
 
 
-def _write_model(source: Source, folder: Path) -> None:
+def _write_model(source: SourceModel, folder: Path) -> None:
     model = source.model
     model.config.auto_map = AUTO_MAP
     model.save_pretrained(folder)

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from autobert_zero.errors import UserError
-from autobert_zero.export.sources import Source
+from autobert_zero.export.sources import SourceModel
 
 # These names work in all versions of the library; versions before 5.4 know no others.
 _MODULES = (
@@ -17,7 +17,7 @@ _POOLINGS = {"mean": "pooling_mode_mean_tokens", "cls": "pooling_mode_cls_token"
 """The library's setting for each pooling."""
 
 
-def check_sentence_embeddings(source: Source, pooling: str) -> None:
+def check_sentence_embeddings(source: SourceModel, pooling: str) -> None:
     """Checks that a model can embed sentences, before anything is written.
 
     Raises:
@@ -31,13 +31,13 @@ def check_sentence_embeddings(source: Source, pooling: str) -> None:
         )
 
 
-def sentence_length(source: Source) -> int:
+def sentence_length(source: SourceModel) -> int:
     """Number of tokens that texts are truncated to, the length that the model was trained with."""
     assert source.tokenizer is not None
     return min(source.tokenizer.model_max_length, source.model.config.max_position_embeddings)
 
 
-def write_sentence_embeddings(source: Source, folder: Path, pooling: str) -> None:
+def write_sentence_embeddings(source: SourceModel, folder: Path, pooling: str) -> None:
     """Writes the configs of two modules: the model, then a pooling of its last hidden states.
 
     Args:

@@ -45,7 +45,7 @@ _SCORE_FIELDS = ("task", "rate", "seeds", "mean")
 
 
 @dataclass(frozen=True)
-class Source:
+class SourceModel:
     """A model and what is known about its training.
 
     Attributes:
@@ -67,7 +67,7 @@ class Source:
     score: dict[str, Any] | None = None
 
 
-def open_source(folder: Path) -> Source:
+def open_source(folder: Path) -> SourceModel:
     """Reads a finished run or a model that `save_pretrained` wrote, without running code from the folder.
 
     Raises:
@@ -80,7 +80,7 @@ def open_source(folder: Path) -> Source:
     raise UserError(f"{folder} holds neither a run ({SEARCH.marker}) nor a saved model (config.json)")
 
 
-def _from_run(folder: Path) -> Source:
+def _from_run(folder: Path) -> SourceModel:
     summary, winner = read_winner(folder)
     config, _ = read_run_start(folder)
     if config.distil is not None:  # a search from a model keeps its winner as a model
@@ -97,7 +97,7 @@ def _from_run(folder: Path) -> Source:
     model = MaskedLM(winner, config.model.encoder_config(vocabulary, config.data.length))
     with _report_damage(folder / WEIGHTS):
         model.load_state_dict(load_file(folder / WEIGHTS))
-    return Source(
+    return SourceModel(
         name=folder.resolve().name,
         model=from_masked_lm(model, pad_token_id=tokenizer.token_to_id("[PAD]")),
         tokenizer=wrap_tokenizer(tokenizer, model.encoder.config.length_limit),
@@ -107,7 +107,7 @@ def _from_run(folder: Path) -> Source:
     )
 
 
-def _from_model(folder: Path) -> Source:
+def _from_model(folder: Path) -> SourceModel:
     stored = read_json(folder / "config.json")
     kind = stored.get("model_type")
     if kind != AutoBertZeroConfig.model_type:
@@ -132,7 +132,7 @@ def _from_model(folder: Path) -> Source:
             f"the tokenizer in {folder} has {len(tokenizer)} tokens, its model {model.config.vocab_size}; "
             "it belongs to another model"
         )
-    return Source(
+    return SourceModel(
         folder.resolve().name,
         model.eval(),
         tokenizer,

@@ -3,11 +3,11 @@
 from collections.abc import Mapping
 from typing import Any
 
-from autobert_zero.export.sources import Source
+from autobert_zero.export.sources import SourceModel
 from autobert_zero.search.outputs import comparison_table
 
 
-def training_notes(source: Source) -> list[str]:
+def training_notes(source: SourceModel) -> list[str]:
     """Describes the training of a model in lines of Markdown."""
     summary, settings = source.summary, source.settings
     if source.score is not None:

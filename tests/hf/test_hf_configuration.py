@@ -128,5 +128,5 @@ def test_configurations_of_the_zoo(name: str) -> None:
 
 
 def test_an_unknown_entry_of_the_zoo() -> None:
-    with pytest.raises(UserError, match="no 'bert-huge'; there are bert-tiny, "):
+    with pytest.raises(UserError, match="unknown backbone 'bert-huge'; there are bert-tiny, "):
         from_zoo("bert-huge")

@@ -5,17 +5,20 @@ from autobert_zero.hf.code import flat_code
 from autobert_zero.hf.configuration import AutoBertZeroConfig
 from autobert_zero.hf.from_bert import from_bert
 from autobert_zero.hf.from_modernbert import from_modernbert
-from autobert_zero.hf.heads import (
+from autobert_zero.hf.language_models import (
     AutoBertZeroForMaskedLM,
-    AutoBertZeroForMultipleChoice,
     AutoBertZeroForPreTraining,
     AutoBertZeroForPreTrainingOutput,
+)
+from autobert_zero.hf.modeling import AutoBertZeroModel
+from autobert_zero.hf.pretrained import AutoBertZeroPreTrainedModel
+from autobert_zero.hf.sources import from_masked_lm, from_zoo
+from autobert_zero.hf.task_models import (
+    AutoBertZeroForMultipleChoice,
     AutoBertZeroForQuestionAnswering,
     AutoBertZeroForSequenceClassification,
     AutoBertZeroForTokenClassification,
 )
-from autobert_zero.hf.modeling import AutoBertZeroModel, AutoBertZeroPreTrainedModel
-from autobert_zero.hf.sources import from_masked_lm, from_zoo
 
 register()
 AutoBertZeroPreTrainedModel.code = staticmethod(flat_code)  # type: ignore[method-assign]

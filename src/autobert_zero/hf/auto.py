@@ -11,18 +11,18 @@ from transformers import (
     AutoModelForTokenClassification,
 )
 
-from autobert_zero.hf import heads
+from autobert_zero.hf import language_models, task_models
 from autobert_zero.hf.configuration import AutoBertZeroConfig
 from autobert_zero.hf.modeling import AutoBertZeroModel
 
 MODELS = {
     AutoModel: AutoBertZeroModel,
-    AutoModelForMaskedLM: heads.AutoBertZeroForMaskedLM,
-    AutoModelForPreTraining: heads.AutoBertZeroForPreTraining,
-    AutoModelForSequenceClassification: heads.AutoBertZeroForSequenceClassification,
-    AutoModelForTokenClassification: heads.AutoBertZeroForTokenClassification,
-    AutoModelForQuestionAnswering: heads.AutoBertZeroForQuestionAnswering,
-    AutoModelForMultipleChoice: heads.AutoBertZeroForMultipleChoice,
+    AutoModelForMaskedLM: language_models.AutoBertZeroForMaskedLM,
+    AutoModelForPreTraining: language_models.AutoBertZeroForPreTraining,
+    AutoModelForSequenceClassification: task_models.AutoBertZeroForSequenceClassification,
+    AutoModelForTokenClassification: task_models.AutoBertZeroForTokenClassification,
+    AutoModelForQuestionAnswering: task_models.AutoBertZeroForQuestionAnswering,
+    AutoModelForMultipleChoice: task_models.AutoBertZeroForMultipleChoice,
 }
 
 PIPELINES = {

@@ -15,7 +15,7 @@ from autobert_zero.hf.configuration import AutoBertZeroConfig
 from autobert_zero.hf.foreign import find_model, read_config
 from autobert_zero.hf.from_bert import bert_config, from_bert
 from autobert_zero.hf.from_modernbert import from_modernbert, modernbert_config
-from autobert_zero.hf.heads import AutoBertZeroForMaskedLM
+from autobert_zero.hf.language_models import AutoBertZeroForMaskedLM
 from autobert_zero.hf.modeling import AutoBertZeroModel
 from autobert_zero.space import Backbone
 

@@ -12,7 +12,8 @@ from autobert_zero.errors import UserError
 from autobert_zero.hf.auto import MODELS
 from autobert_zero.hf.configuration import AutoBertZeroConfig
 from autobert_zero.hf.foreign import load_whole, read_config, renamed
-from autobert_zero.hf.modeling import AutoBertZeroModel, AutoBertZeroPreTrainedModel
+from autobert_zero.hf.modeling import AutoBertZeroModel
+from autobert_zero.hf.pretrained import AutoBertZeroPreTrainedModel
 
 _BY_BERT = {model.__name__.replace("AutoBertZero", "Bert"): model for model in MODELS.values()}
 

@@ -8,8 +8,9 @@ from transformers import ModernBertConfig, ModernBertForMaskedLM, ModernBertMode
 from autobert_zero.errors import UserError
 from autobert_zero.hf.configuration import AutoBertZeroConfig
 from autobert_zero.hf.foreign import load_whole, read_config, renamed
-from autobert_zero.hf.heads import AutoBertZeroForMaskedLM
-from autobert_zero.hf.modeling import AutoBertZeroModel, AutoBertZeroPreTrainedModel
+from autobert_zero.hf.language_models import AutoBertZeroForMaskedLM
+from autobert_zero.hf.modeling import AutoBertZeroModel
+from autobert_zero.hf.pretrained import AutoBertZeroPreTrainedModel
 from autobert_zero.zoo import rotary
 
 _RENAMED = {

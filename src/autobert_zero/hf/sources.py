@@ -7,7 +7,7 @@ import torch
 
 from autobert_zero import zoo
 from autobert_zero.hf.configuration import AutoBertZeroConfig
-from autobert_zero.hf.heads import AutoBertZeroForMaskedLM, AutoBertZeroForPreTraining
+from autobert_zero.hf.language_models import AutoBertZeroForMaskedLM, AutoBertZeroForPreTraining
 from autobert_zero.nn import MaskedLM, PreTraining
 
 

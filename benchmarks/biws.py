@@ -37,7 +37,7 @@ from torch import Tensor
 from autobert_zero.nn import WeightBank
 from autobert_zero.search.config import SearchConfig
 from autobert_zero.search.trial import Proposal
-from autobert_zero.search_runs.prepare import Setting, prepare
+from autobert_zero.search_runs.prepare import PreparedSearch, prepare
 from autobert_zero.settings import resolve
 from autobert_zero.space import Backbone, Convolution, sample_backbone
 from autobert_zero.training.loop import Recipe
@@ -147,7 +147,7 @@ def kept(path: Path, make: Callable[[], Any]) -> Any:
     return json.loads(path.read_text(encoding="utf-8"))
 
 
-def from_scratch(setting: Setting, backbones: list[Backbone], steps: int, folder: Path) -> list[Any]:
+def from_scratch(setting: PreparedSearch, backbones: list[Backbone], steps: int, folder: Path) -> list[Any]:
     """Validation loss (infinite where it diverged) and seconds of each backbone after the given steps."""
     final = setting.config.final
     recipe = Recipe(steps, final.batch_size, final.learning_rate)
@@ -197,7 +197,7 @@ def shared(way: Sharing, plan: Plan, seed: int) -> dict[str, Any]:
     return {"scores": scores, "seconds": seconds + (time.perf_counter() - start) / len(checked)}
 
 
-def sample(setting: Setting, count: int) -> list[Backbone]:
+def sample(setting: PreparedSearch, count: int) -> list[Backbone]:
     """The same backbones in every call; more of them begin with the same ones."""
     random = Random("biws")
     return [sample_backbone(random, setting.space).canonical() for _ in range(count)]

@@ -37,7 +37,7 @@ from autobert_zero.search.presets import PRESETS
 from autobert_zero.search.strategies.rounds import mutated
 from autobert_zero.search.trial import Proposal
 from autobert_zero.search_runs.evaluate import ProxyEvaluator
-from autobert_zero.search_runs.prepare import Setting, prepare
+from autobert_zero.search_runs.prepare import PreparedSearch, prepare
 from autobert_zero.search_runs.rank_correlation import correlation
 from autobert_zero.search_runs.start_model import model_settings
 from autobert_zero.settings import resolve
@@ -107,7 +107,7 @@ def measured(teacher: str, options: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def setting_of(teacher: str, options: argparse.Namespace) -> Setting:
+def setting_of(teacher: str, options: argparse.Namespace) -> PreparedSearch:
     """The search whose score is judged."""
     few = {"warmup_steps": 10, "steps": 5, "validation_sequences": 32} if options.quick else {}
     changes = {
@@ -133,7 +133,9 @@ def candidates_of(space: Space, count: int) -> list[CanonicalBackbone]:
     return list(chosen.values())[:count]
 
 
-def distilled_loss(setting: Setting, evaluator: ProxyEvaluator, backbone: Backbone, steps: int) -> float:
+def distilled_loss(
+    setting: PreparedSearch, evaluator: ProxyEvaluator, backbone: Backbone, steps: int
+) -> float:
     """The loss on held-out text after a longer distillation from the shared weights."""
     config, masking = setting.config, Masking(isolated=True)
     assert setting.start is not None
@@ -151,7 +153,7 @@ def distilled_loss(setting: Setting, evaluator: ProxyEvaluator, backbone: Backbo
     return goal.evaluate(student, held_out, None)["loss"]
 
 
-def scratch_seconds(setting: Setting, backbone: Backbone) -> float:
+def scratch_seconds(setting: PreparedSearch, backbone: Backbone) -> float:
     """Seconds that a candidate takes which is trained from new weights and scored by masked tokens.
 
     A tenth of its steps is timed.

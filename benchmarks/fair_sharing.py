@@ -43,7 +43,7 @@ from autobert_zero.search.trial import Trial
 from autobert_zero.search_runs.evaluator import TrainingEvaluator
 from autobert_zero.search_runs.executors import InProcess
 from autobert_zero.search_runs.finals import Finals
-from autobert_zero.search_runs.prepare import Setting, prepare
+from autobert_zero.search_runs.prepare import PreparedSearch, prepare
 from autobert_zero.search_runs.twins import function_of
 from autobert_zero.settings import resolve
 
@@ -59,7 +59,9 @@ class OutOfTime(Exception):
     """The budget of seconds is spent."""
 
 
-def search(config: SearchConfig, out: Path, seconds: float | None) -> tuple[Setting, list[Trial], float]:
+def search(
+    config: SearchConfig, out: Path, seconds: float | None
+) -> tuple[PreparedSearch, list[Trial], float]:
     """Runs a search without its comparison, for a number of seconds or for its number of candidates."""
     setting = prepare(config)
     evaluator = setting.evaluator()

@@ -46,7 +46,7 @@ from autobert_zero.provenance import versions
 from autobert_zero.run_folder.digests import digest_of, text_digest
 from autobert_zero.search.comparison import Model
 from autobert_zero.search.presets import PRESETS
-from autobert_zero.search_runs.prepare import Setting, prepare
+from autobert_zero.search_runs.prepare import PreparedSearch, prepare
 from autobert_zero.settings import resolve
 from autobert_zero.training.precision import resolve_precision
 from autobert_zero.training.speed import training_speed
@@ -124,7 +124,7 @@ class Table:
     """
 
     def __init__(
-        self, benchmark: str, setting: Setting, out: Path, blimp: Path | None, quick: bool = False
+        self, benchmark: str, setting: PreparedSearch, out: Path, blimp: Path | None, quick: bool = False
     ) -> None:
         evaluated, limit = (64, 134) if quick else (EVALUATED, PAIRS)
         config = setting.config

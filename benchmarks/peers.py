@@ -36,7 +36,7 @@ from autobert_zero.errors import UserError
 from autobert_zero.nn import MaskedLM
 from autobert_zero.search.comparison import Model, with_parameters
 from autobert_zero.search.config import SearchConfig
-from autobert_zero.search_runs.prepare import Setting, prepare
+from autobert_zero.search_runs.prepare import PreparedSearch, prepare
 from autobert_zero.settings import resolve
 from autobert_zero.space import Backbone
 from autobert_zero.training.language import evaluate, guess_limit, language_objective
@@ -127,7 +127,12 @@ def ours(vocabulary: int, found: Backbone | None) -> dict[str, Callable[[], nn.M
 
 
 def trained(
-    build: Callable[[], nn.Module], steps: int, rate: float, seed: int, setting: Setting, evaluated: int
+    build: Callable[[], nn.Module],
+    steps: int,
+    rate: float,
+    seed: int,
+    setting: PreparedSearch,
+    evaluated: int,
 ) -> dict[str, Any]:
     """Trains a model with new weights; the losses on validation and held-out text, None where it diverged."""
     torch.manual_seed(seed)
@@ -151,7 +156,7 @@ def trained(
     }
 
 
-def speed(build: Callable[[], nn.Module], setting: Setting, steps: int) -> float:
+def speed(build: Callable[[], nn.Module], setting: PreparedSearch, steps: int) -> float:
     """Tokens per second of training, in the median step."""
     model = build().to(setting.device)
     ends: list[float] = []

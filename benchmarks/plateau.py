@@ -26,7 +26,7 @@ from kept import Kept
 from autobert_zero.errors import UserError
 from autobert_zero.search.comparison import Model
 from autobert_zero.search.config import SearchConfig
-from autobert_zero.search_runs.prepare import Setting, prepare
+from autobert_zero.search_runs.prepare import PreparedSearch, prepare
 from autobert_zero.settings import resolve
 from autobert_zero.space import Backbone
 from autobert_zero.training.loop import Recipe
@@ -85,7 +85,7 @@ def main() -> None:
     print(json.dumps({**figures, "runs": runs}))
 
 
-def trained(setting: Setting, kept: Kept, steps: int, seeds: int, workers: int) -> dict[str, Model]:
+def trained(setting: PreparedSearch, kept: Kept, steps: int, seeds: int, workers: int) -> dict[str, Model]:
     """Trains what is not kept yet, and returns the models by name."""
     config = setting.config
     models = {}

@@ -51,7 +51,7 @@ from autobert_zero.progress import Bars, log_console, quiet_transformers
 from autobert_zero.search.comparison import Model, best_rate, with_parameters
 from autobert_zero.search.presets import PRESETS
 from autobert_zero.search.progress import RunProgress
-from autobert_zero.search_runs.prepare import Setting, prepare
+from autobert_zero.search_runs.prepare import PreparedSearch, prepare
 from autobert_zero.search_runs.run import run_search
 from autobert_zero.settings import resolve
 from autobert_zero.space import Backbone
@@ -156,7 +156,7 @@ class Proof:
 
     def __init__(
         self,
-        setting: Setting,
+        setting: PreparedSearch,
         out: Path,
         options: argparse.Namespace,
         found: Sequence[Backbone],

@@ -26,7 +26,7 @@ from autobert_zero.search.presets import demo
 from autobert_zero.search.strategies import make_strategy
 from autobert_zero.search.trial import Outcome, Proposal, Trial
 from autobert_zero.search_runs.evaluate import ProxyEvaluator
-from autobert_zero.search_runs.prepare import Setting, prepare
+from autobert_zero.search_runs.prepare import PreparedSearch, prepare
 from autobert_zero.settings import resolve
 from autobert_zero.training.language import evaluate, language_objective
 from autobert_zero.training.loop import Recipe, train
@@ -38,7 +38,7 @@ class _Reached(Exception):
     """The model is as good as it was under weight sharing."""
 
 
-def seconds_from_scratch(setting: Setting, trial: Trial, most_steps: int) -> tuple[float, bool]:
+def seconds_from_scratch(setting: PreparedSearch, trial: Trial, most_steps: int) -> tuple[float, bool]:
     """Trains from scratch to the trial's loss.
 
     Returns:

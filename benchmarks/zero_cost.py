@@ -31,7 +31,7 @@ from autobert_zero.data.batches import evaluation_batches, training_batches
 from autobert_zero.nn import MaskedLM
 from autobert_zero.proxies import PROXIES, Untrained
 from autobert_zero.search.config import SearchConfig
-from autobert_zero.search_runs.prepare import Setting, prepare
+from autobert_zero.search_runs.prepare import PreparedSearch, prepare
 from autobert_zero.search_runs.rank_correlation import kendall_tau
 from autobert_zero.settings import resolve
 from autobert_zero.space import Attention, Backbone, sample_backbone
@@ -57,7 +57,7 @@ class Losses:
         path: The JSON-lines file; lines of another number of steps are left alone.
     """
 
-    def __init__(self, setting: Setting, path: Path) -> None:
+    def __init__(self, setting: PreparedSearch, path: Path) -> None:
         self._setting, self._path = setting, path
         self._validation = evaluation_batches(setting.data.validation, setting.vocabulary, 64, 1024)
         self._known: dict[tuple[str, int], dict[str, float | None]] = {}
@@ -126,7 +126,7 @@ def interval(measure: Callable[[NDArray[np.int64]], float], count: int) -> list[
     return [round(float(value), 3) for value in found]
 
 
-def sample(setting: Setting, count: int) -> list[Backbone]:
+def sample(setting: PreparedSearch, count: int) -> list[Backbone]:
     """Different random backbones."""
     random, found = Random("zero cost"), dict[str, Backbone]()
     while len(found) < count:
@@ -135,7 +135,7 @@ def sample(setting: Setting, count: int) -> list[Backbone]:
     return list(found.values())
 
 
-def compare(setting: Setting, candidates: Sequence[Backbone], scores: Values) -> dict[str, object]:
+def compare(setting: PreparedSearch, candidates: Sequence[Backbone], scores: Values) -> dict[str, object]:
     """Measures every proxy on every candidate and ranks by it."""
     batch = evaluation_batches(setting.data.train, setting.vocabulary, BATCH, BATCH)[0]
     attentions = np.array([sum(isinstance(each, Attention) for each in c.layers) for c in candidates], float)

@@ -9,7 +9,7 @@ import pytest
 import typer
 
 from autobert_zero import cli
-from autobert_zero.cli.app import Result, call_continues, command, stop_told
+from autobert_zero.cli.app import Result, call_continues, command, exit_when_stopped
 from autobert_zero.signals import Stopped, interrupting, leave_to_parent, requests
 
 SENT = [signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGXCPU]
@@ -75,13 +75,13 @@ def test_a_library_that_makes_an_error_of_its_own_of_the_interruption_is_stopped
         except KeyboardInterrupt:
             raise ValueError("cannot be built") from None
 
-    with pytest.raises(SystemExit) as left, stop_told(lambda: "again"):
+    with pytest.raises(SystemExit) as left, exit_when_stopped(lambda: "again"):
         work()
     assert (left.value.code, capsys.readouterr().err) == (130, "stopped; again (the signal was SIGUSR1)\n")
 
 
 def test_errors_of_no_signal_pass() -> None:
-    with pytest.raises(ValueError, match="of its own"), stop_told(lambda: ""):
+    with pytest.raises(ValueError, match="of its own"), exit_when_stopped(lambda: ""):
         raise ValueError("of its own")
 
 

@@ -16,7 +16,7 @@ from autobert_zero.progress import Bars
 from autobert_zero.proxies import PROXIES
 from autobert_zero.search.trial import Proposal
 from autobert_zero.search_runs.evaluate import WORST
-from autobert_zero.search_runs.prepare import Setting
+from autobert_zero.search_runs.prepare import PreparedSearch
 from autobert_zero.settings import resolve
 from autobert_zero.space import Backbone, Graph
 from autobert_zero.space.inheritance import inputs_by_role
@@ -60,7 +60,7 @@ SHARING = {
 
 
 def shared(
-    way: Sharing, setting: Setting, backbones: Sequence[Backbone], steps: int, progress: Bars
+    way: Sharing, setting: PreparedSearch, backbones: Sequence[Backbone], steps: int, progress: Bars
 ) -> Scores:
     """Trains backbones in turn from shared weights, and scores all with the bank at its end.
 
@@ -113,7 +113,7 @@ def shared(
     return Scores(tuple(values), (clock() - start) / len(backbones))
 
 
-def untrained(name: str, setting: Setting, backbones: Sequence[Backbone]) -> Scores:
+def untrained(name: str, setting: PreparedSearch, backbones: Sequence[Backbone]) -> Scores:
     """A zero-cost proxy."""
     measure, start = setting.untrained(name), time.process_time()
     values = tuple(measure(backbone) for backbone in backbones)
@@ -158,6 +158,6 @@ def _seconds(reading: dict[int, dict[str, Any]], rung: int) -> float:
     return reading[rung]["seconds"] + measured + sum(each.get("seconds_falling", 0.0) for each in before)
 
 
-def cheap_ways(setting: Setting, backbones: Sequence[Backbone]) -> dict[str, Callable[[], Scores]]:
+def cheap_ways(setting: PreparedSearch, backbones: Sequence[Backbone]) -> dict[str, Callable[[], Scores]]:
     """The zero-cost proxies by name."""
     return {f"zero-cost: {name}": partial(untrained, name, setting, backbones) for name in PROXIES}

@@ -12,13 +12,13 @@ import torch
 from autobert_zero.errors import UserError
 from autobert_zero.search_runs import cluster, executors, prepare, ray_executor
 from autobert_zero.search_runs.executors import Processes, make_executor
-from autobert_zero.search_runs.prepare import Setting
+from autobert_zero.search_runs.prepare import PreparedSearch
 from autobert_zero.search_runs.ray_executor import Ray
 from autobert_zero.training import scratch
 
 
 @pytest.fixture
-def setting(corpus_file: Path) -> Setting:
+def setting(corpus_file: Path) -> PreparedSearch:
     made = prepare.prepare(tiny.config(corpus_file, device="cpu", proxy={"together": 8}))
     return replace(made, device=torch.device("cuda"))
 
@@ -36,7 +36,7 @@ def cards(monkeypatch: pytest.MonkeyPatch) -> None:
     ("workers", "share", "expected"), [(0, 1.0, 2), (0, 0.5, 4), (0, 0.1, 8), (3, 1.0, 3)]
 )
 def test_workers_are_spread_over_all_cards(
-    setting: Setting, workers: int, share: float, expected: int
+    setting: PreparedSearch, workers: int, share: float, expected: int
 ) -> None:
     config = setting.config.model_copy(update={"gpu_share": share})
     with mock.patch.object(executors, "WorkerPool") as pool:
@@ -46,7 +46,7 @@ def test_workers_are_spread_over_all_cards(
 
 
 @pytest.mark.usefixtures("cards")
-def test_a_card_that_is_named_is_the_only_one(setting: Setting) -> None:
+def test_a_card_that_is_named_is_the_only_one(setting: PreparedSearch) -> None:
     with mock.patch.object(executors, "WorkerPool") as pool:
         make_executor(replace(setting, device=torch.device("cuda:1")), mock.Mock(), 2)
     assert pool.call_args == mock.call(2, cards=())
@@ -71,14 +71,14 @@ def test_models_from_scratch_are_spread_too() -> None:
     ],
 )
 def test_a_task_of_ray_has_its_share_as_the_first_card(
-    setting: Setting, device: str, share: float, sent: str, asked: float
+    setting: PreparedSearch, device: str, share: float, sent: str, asked: float
 ) -> None:
     config = setting.config.model_copy(update={"device": device, "gpu_share": share})
     with mock.patch.object(ray_executor, "require"), mock.patch.object(ray_executor, "WorkerPool") as pool:
         pool.return_value.run.side_effect = lambda function, calls: iter([(0, None)])
         ray = Ray(config, "local")
     assert pool.return_value.run.call_args == mock.call(cluster.connect, [("local", asked)])
-    assert ray._setting[0].device == sent
+    assert ray._inputs[0].device == sent
 
 
 @pytest.mark.parametrize(("share", "needs"), [(0.25, {"num_gpus": 0.25}), (0.0, {"num_cpus": 2})])

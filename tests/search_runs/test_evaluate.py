@@ -23,7 +23,7 @@ from autobert_zero.search.trial import Outcome, Proposal, Status
 from autobert_zero.search_runs import evaluate as module
 from autobert_zero.search_runs import snapshots
 from autobert_zero.search_runs.evaluate import ProxyEvaluator
-from autobert_zero.search_runs.prepare import Setting, prepare
+from autobert_zero.search_runs.prepare import PreparedSearch, prepare
 from autobert_zero.search_runs.snapshots import SnapshotWriter, restore_snapshot, save_snapshot
 from autobert_zero.shared_config import Compile
 from autobert_zero.space import KERNEL_SIZES, Backbone
@@ -37,12 +37,12 @@ OTHER = Backbone.parse("cosine(Q, K) @ P\nconv 31").canonical()
 
 
 @pytest.fixture(scope="module")
-def setting(corpus_file: Path) -> Setting:
+def setting(corpus_file: Path) -> PreparedSearch:
     return prepare(tiny.config(corpus_file))
 
 
 @pytest.fixture
-def evaluator(setting: Setting) -> ProxyEvaluator:
+def evaluator(setting: PreparedSearch) -> ProxyEvaluator:
     return setting.evaluator()
 
 
@@ -89,12 +89,12 @@ def test_evaluating_leaves_the_bank_alone(evaluator: ProxyEvaluator) -> None:
     assert all(torch.equal(tensor, same_again.weights[name]) for name, tensor in trained.weights.items())
 
 
-def with_proxy(setting: Setting, **changes: Any) -> ProxyEvaluator:
+def with_proxy(setting: PreparedSearch, **changes: Any) -> ProxyEvaluator:
     config = setting.config.model_copy(update={"proxy": setting.config.proxy.model_copy(update=changes)})
     return replace(setting, config=config).evaluator()
 
 
-def test_without_sharing_a_score_depends_on_nothing_trained_before(setting: Setting) -> None:
+def test_without_sharing_a_score_depends_on_nothing_trained_before(setting: PreparedSearch) -> None:
     alone, later = (with_proxy(setting, sharing="none", learning_rate=0.01) for _ in range(2))
     later.warm_up(setting.space, lambda done, of, loss: pytest.fail("there is nothing to warm up"))
     for number, backbone in enumerate((OTHER, HYBRID, OTHER)):
@@ -104,7 +104,7 @@ def test_without_sharing_a_score_depends_on_nothing_trained_before(setting: Sett
     assert set(later.bank.state()) == {"updates"}
 
 
-def test_without_sharing_snapshots_hold_no_weights(setting: Setting, tmp_path: Path) -> None:
+def test_without_sharing_snapshots_hold_no_weights(setting: PreparedSearch, tmp_path: Path) -> None:
     evaluator = with_proxy(setting, sharing="none")
     save_snapshot(evaluator.bank, tmp_path, 3)
     assert restore_snapshot(evaluator.bank, tmp_path, 3) == 3
@@ -114,7 +114,7 @@ def test_without_sharing_snapshots_hold_no_weights(setting: Setting, tmp_path: P
 
 
 def test_rungs_change_nothing_for_a_candidate_that_passes(
-    evaluator: ProxyEvaluator, setting: Setting
+    evaluator: ProxyEvaluator, setting: PreparedSearch
 ) -> None:
     """Training in pieces is training in one go, dropout included."""
     climbing = with_proxy(setting, rungs=(0.34, 0.67))
@@ -126,7 +126,7 @@ def test_rungs_change_nothing_for_a_candidate_that_passes(
     assert len({pieces.metrics["rung 1"], pieces.metrics["rung 2"], whole.score}) == 3
 
 
-def test_a_candidate_below_a_bar_is_stopped_there(setting: Setting) -> None:
+def test_a_candidate_below_a_bar_is_stopped_there(setting: PreparedSearch) -> None:
     climbing = with_proxy(setting, rungs=(0.34, 0.67))
     steps: list[int] = []
     outcome, trained = climbing.evaluate(
@@ -139,7 +139,7 @@ def test_a_candidate_below_a_bar_is_stopped_there(setting: Setting) -> None:
 
 
 def test_a_candidate_over_the_memory_limit_is_not_trained(
-    setting: Setting, monkeypatch: pytest.MonkeyPatch
+    setting: PreparedSearch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     needed = training_memory(HYBRID, setting.model, 4, 16) / 1e9
     assert absorbed(with_proxy(setting, max_memory_gb=needed * 1.01), Proposal(0, HYBRID)).score is not None
@@ -151,7 +151,7 @@ def test_a_candidate_over_the_memory_limit_is_not_trained(
 
 @pytest.mark.parametrize(("taken", "status"), [(2.5, Status.FAILED), (1.5, Status.COMPLETE)])
 def test_a_card_measures_the_memory_of_a_candidate(
-    setting: Setting, monkeypatch: pytest.MonkeyPatch, taken: float, status: Status
+    setting: PreparedSearch, monkeypatch: pytest.MonkeyPatch, taken: float, status: Status
 ) -> None:
     """The card is a fake, on which a gigabyte is taken before."""
     evaluator = with_proxy(setting, max_memory_gb=2.0)
@@ -168,7 +168,9 @@ def test_a_card_measures_the_memory_of_a_candidate(
         assert steps == []
 
 
-def test_the_memory_of_a_teacher_is_no_candidates(setting: Setting, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_memory_of_a_teacher_is_no_candidates(
+    setting: PreparedSearch, monkeypatch: pytest.MonkeyPatch
+) -> None:
     evaluator, events = with_proxy(setting, max_memory_gb=2.0), list[str]()
     model = SimpleNamespace(to=lambda device: events.append("teacher moved"))
     monkeypatch.setattr(evaluator, "_start", SimpleNamespace(teacher=SimpleNamespace(model=model)))
@@ -178,7 +180,7 @@ def test_the_memory_of_a_teacher_is_no_candidates(setting: Setting, monkeypatch:
     assert events == ["teacher moved", "measured"]
 
 
-def test_a_candidate_over_the_time_limit_is_stopped(setting: Setting) -> None:
+def test_a_candidate_over_the_time_limit_is_stopped(setting: PreparedSearch) -> None:
     hurried = with_proxy(setting, max_seconds=1e-9)
     before = copied(hurried)
     outcome = absorbed(hurried, Proposal(0, HYBRID))
@@ -210,7 +212,7 @@ def test_the_score_is_that_of_the_weights_written_back(evaluator: ProxyEvaluator
     assert evaluator.rescore([HYBRID]) == [outcome.score]
 
 
-def test_a_function_of_snapshot_and_number(evaluator: ProxyEvaluator, setting: Setting) -> None:
+def test_a_function_of_snapshot_and_number(evaluator: ProxyEvaluator, setting: PreparedSearch) -> None:
     """With dropout, and whatever random numbers were drawn meanwhile."""
     assert setting.model.dropout > 0
     again = setting.evaluator()
@@ -223,7 +225,9 @@ def test_a_function_of_snapshot_and_number(evaluator: ProxyEvaluator, setting: S
     assert timeless(absorbed(other, Proposal(8, HYBRID))) != timeless(first)
 
 
-def test_saved_and_restored_bit_by_bit(evaluator: ProxyEvaluator, setting: Setting, tmp_path: Path) -> None:
+def test_saved_and_restored_bit_by_bit(
+    evaluator: ProxyEvaluator, setting: PreparedSearch, tmp_path: Path
+) -> None:
     absorbed(evaluator, Proposal(0, HYBRID))
     save_snapshot(evaluator.bank, tmp_path, 1)
     kept = copied(evaluator)
@@ -522,7 +526,7 @@ def test_the_warm_up_has_its_own_share_of_attentions(corpus_file: Path, share: f
     assert not any(idle in name for name in touched)
 
 
-def test_warm_up_is_a_function_of_the_seed(evaluator: ProxyEvaluator, setting: Setting) -> None:
+def test_warm_up_is_a_function_of_the_seed(evaluator: ProxyEvaluator, setting: PreparedSearch) -> None:
     before = copied(evaluator)
     steps: list[tuple[int, int]] = []
     evaluator.warm_up(setting.space, lambda done, of, loss: steps.append((done, of)))
@@ -548,7 +552,7 @@ def test_a_warm_up_in_a_known_space_trains_known_attentions_and_kernels_alike(co
         assert [practice[f"conv {kernel}"] for kernel in KERNEL_SIZES] == [70, 60, 50, 40, 30, 20, 10]
 
 
-def test_a_candidate_whose_branches_were_not_trained_is_calibrated(setting: Setting) -> None:
+def test_a_candidate_whose_branches_were_not_trained_is_calibrated(setting: PreparedSearch) -> None:
     """A warm-up of convolutions: an attention has all extra steps, a convolution has none."""
     evaluator = with_proxy(setting, calibration=1.0, warmup_attention_share=0.0, rungs=(0.5,))
     evaluator.warm_up(setting.space, lambda *rest: None)
@@ -569,7 +573,7 @@ def test_a_candidate_whose_branches_were_not_trained_is_calibrated(setting: Sett
     assert "calibration" not in off.metrics
 
 
-def with_calibration_off(evaluator: ProxyEvaluator, setting: Setting) -> tuple[Outcome, Any]:
+def with_calibration_off(evaluator: ProxyEvaluator, setting: PreparedSearch) -> tuple[Outcome, Any]:
     other = with_proxy(setting, calibration=0.0)
     other.bank.load_state(evaluator.bank.state())
     return other.evaluate(Proposal(0, HYBRID))
@@ -584,7 +588,7 @@ def test_warm_up_may_be_skipped(corpus_file: Path) -> None:
 
 
 def test_divergence_in_the_warm_up_is_survived(
-    evaluator: ProxyEvaluator, setting: Setting, monkeypatch: pytest.MonkeyPatch
+    evaluator: ProxyEvaluator, setting: PreparedSearch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = copied(evaluator)
     monkeypatch.setattr(module, "train", diverging)

@@ -119,12 +119,12 @@ class Halving:
     reads_snapshots = True
 
     def run(
-        self, proposals: Sequence[Proposal], bars: Sequence[float], snapshot: Path, on_step: Any
+        self, proposals: Sequence[Proposal], thresholds: Sequence[float], snapshot: Path, on_step: Any
     ) -> Iterator[tuple[int, tuple[Outcome, None]]]:
         assert snapshot.name == "00000000.safetensors"
         for place, proposal in enumerate(proposals):
             score = Random(proposal.backbone.key()).random()
-            if bars and score < bars[0]:
+            if thresholds and score < thresholds[0]:
                 yield place, (Outcome(Status.PRUNED, metrics={"rung 2": score}), None)
             else:
                 yield place, (Outcome(Status.COMPLETE, score, metrics={"rung 2": score}), None)

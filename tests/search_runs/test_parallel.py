@@ -19,7 +19,7 @@ from autobert_zero.search.trial import Proposal, Status
 from autobert_zero.search_runs import snapshots
 from autobert_zero.search_runs.evaluate import ProxyEvaluator
 from autobert_zero.search_runs.executors import InProcess, Processes
-from autobert_zero.search_runs.prepare import Setting, prepare
+from autobert_zero.search_runs.prepare import PreparedSearch, prepare
 from autobert_zero.search_runs.snapshots import save_snapshot
 from autobert_zero.space import Backbone
 
@@ -121,11 +121,11 @@ def outcomes(executor: Any, snapshot: Path) -> dict[int, Any]:
 
 
 @pytest.fixture
-def setting(corpus_file: Path) -> Setting:
+def setting(corpus_file: Path) -> PreparedSearch:
     return prepare(together(corpus_file, steps=40))
 
 
-def test_a_worker_that_dies_is_replaced(setting: Setting, tmp_path: Path) -> None:
+def test_a_worker_that_dies_is_replaced(setting: PreparedSearch, tmp_path: Path) -> None:
     evaluator = setting.evaluator()
     save_snapshot(evaluator.bank, tmp_path, 0)
     snapshot = tmp_path / "00000000.safetensors"
@@ -151,7 +151,7 @@ def test_a_worker_that_dies_is_replaced(setting: Setting, tmp_path: Path) -> Non
 
 @pytest.mark.slow
 def test_a_worker_that_dies_while_another_starts_is_replaced(
-    setting: Setting, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    setting: PreparedSearch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     evaluator = setting.evaluator()
     save_snapshot(evaluator.bank, tmp_path, 0)
@@ -177,7 +177,7 @@ def test_a_worker_that_dies_while_another_starts_is_replaced(
 
 
 def test_an_error_of_the_system_is_not_taken_for_a_death(
-    setting: Setting, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    setting: PreparedSearch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def no_room(*rest: Any) -> None:
         raise OSError(errno.EAGAIN, "no room for another process")
@@ -198,7 +198,7 @@ def die(report: Any) -> None:
 
 @pytest.mark.slow
 def test_a_candidate_that_kills_every_worker_fails_alone(
-    setting: Setting, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    setting: PreparedSearch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     evaluator = setting.evaluator()
     save_snapshot(evaluator.bank, tmp_path, 0)

@@ -21,7 +21,7 @@ from autobert_zero.errors import UserError
 from autobert_zero.search.history import History
 from autobert_zero.search.trial import Proposal
 from autobert_zero.search_runs.executors import InProcess
-from autobert_zero.search_runs.prepare import Setting, prepare
+from autobert_zero.search_runs.prepare import PreparedSearch, prepare
 from autobert_zero.search_runs.ray_executor import Ray
 from autobert_zero.search_runs.snapshots import save_snapshot
 from autobert_zero.space import Backbone
@@ -31,20 +31,20 @@ BACKBONES = ["conv 5\nsoftmax(scale(Q @ K.T)) @ V", "cosine(Q, K) @ P\nconv 31",
 
 
 @pytest.fixture
-def setting(corpus_file: Path) -> Setting:
+def setting(corpus_file: Path) -> PreparedSearch:
     config = tiny.config(corpus_file)
     return prepare(config.model_copy(update={"proxy": config.proxy.model_copy(update={"together": 3})}))
 
 
 @pytest.fixture
-def cluster(setting: Setting) -> Iterator[Ray]:
+def cluster(setting: PreparedSearch) -> Iterator[Ray]:
     pytest.importorskip("ray", reason="Ray is not installed")
     executor = Ray(setting.config, "local")
     yield executor
     executor.close()
 
 
-def test_tasks_find_what_this_process_finds(setting: Setting, cluster: Ray, tmp_path: Path) -> None:
+def test_tasks_find_what_this_process_finds(setting: PreparedSearch, cluster: Ray, tmp_path: Path) -> None:
     evaluator = setting.evaluator()
     save_snapshot(evaluator.bank, tmp_path, 0)
     proposals = [Proposal(number, Backbone.parse(text).canonical()) for number, text in enumerate(BACKBONES)]
@@ -186,7 +186,7 @@ def cluster_without_the_package(tmp_path: Path) -> Iterator[str]:
 
 
 def test_a_cluster_without_our_package(
-    setting: Setting, cluster_without_the_package: str, tmp_path: Path
+    setting: PreparedSearch, cluster_without_the_package: str, tmp_path: Path
 ) -> None:
     evaluator = setting.evaluator()
     save_snapshot(evaluator.bank, tmp_path, 0)

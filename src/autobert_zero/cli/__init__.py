@@ -21,7 +21,7 @@ from autobert_zero.cli import (  # noqa: F401 - each adds its commands to the ap
     search,
     show,
 )
-from autobert_zero.cli.app import app, stop_told
+from autobert_zero.cli.app import app, exit_when_stopped
 from autobert_zero.errors import UserError, first_line
 from autobert_zero.extras import missing_extra
 from autobert_zero.files import no_room
@@ -42,7 +42,7 @@ def main() -> None:
     The exit code of a mistake, an unusable path or a full disk is 2, that of a bug 1.
     """
     keep_freed_memory()
-    with lasting_streams(), stop_told(lambda: "nothing was done yet: give the same call again"):
+    with lasting_streams(), exit_when_stopped(lambda: "nothing was done yet: give the same call again"):
         _run_app()
 
 

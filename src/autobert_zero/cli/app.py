@@ -78,7 +78,7 @@ _Verbose = Annotated[
 
 
 @contextmanager
-def stop_told(how: Callable[[], str | None]) -> Iterator[None]:
+def exit_when_stopped(how: Callable[[], str | None]) -> Iterator[None]:
     """Turns a signal that stops the block into one line and exit code 130.
 
     Args:
@@ -141,7 +141,7 @@ def command(
             options = {name: _with_home(value) for name, value in options.items()}
             if json_ and str(options.get("out")) == STANDARD_STREAM:
                 raise UserError("--json and --out - both write to standard output; give one of them")
-            with stop_told(lambda: stopped(options)), verbosity(verbose - quiet):
+            with exit_when_stopped(lambda: stopped(options)), verbosity(verbose - quiet):
                 try:
                     result = function(**options)
                 except typer.Exit:

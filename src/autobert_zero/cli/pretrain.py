@@ -94,7 +94,7 @@ def run_training(command: str, options: Mapping[str, Any]) -> Result | None:
     from autobert_zero.pretrain.run import run_pretraining
     from autobert_zero.run_folder import check_new
 
-    resolved, taken_over = settled_pretraining(options, command)
+    resolved, taken_over = resolved_pretraining(options, command)
     if not resume:
         check_new(out)
     accelerator = launched(resolved.device)
@@ -118,10 +118,10 @@ def run_training(command: str, options: Mapping[str, Any]) -> Result | None:
 
 def pretrain_settings(options: Mapping[str, Any], command: str = "plan") -> "PretrainConfig":
     """The config: that of a continued training, or that of the options."""
-    return settled_pretraining(options, command)[0]
+    return resolved_pretraining(options, command)[0]
 
 
-def settled_pretraining(options: Mapping[str, Any], command: str) -> "tuple[PretrainConfig, str]":
+def resolved_pretraining(options: Mapping[str, Any], command: str) -> "tuple[PretrainConfig, str]":
     """The config, and a line about what is taken over from what the options name; empty: nothing.
 
     What a command needs may be named by an option, in the file of --config or with --set.

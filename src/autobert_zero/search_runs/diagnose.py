@@ -16,9 +16,9 @@ from autobert_zero.run_folder.names import BANK, DIAGNOSED, DIAGNOSIS
 from autobert_zero.search.comparison import Model, Training
 from autobert_zero.search.config import SEEDS
 from autobert_zero.search.trial import Status, Trial
-from autobert_zero.search_runs.folder import history_of, read_run_start, setting_of_run
+from autobert_zero.search_runs.folder import history_of, prepared_run, read_run_start
 from autobert_zero.search_runs.jobs import job_of
-from autobert_zero.search_runs.prepare import Setting
+from autobert_zero.search_runs.prepare import PreparedSearch
 from autobert_zero.search_runs.rank_correlation import Correlation, correlation
 from autobert_zero.search_runs.snapshots import restore_snapshot
 from autobert_zero.training.scratch import JobResult, default_workers, read_result, train_all
@@ -54,18 +54,18 @@ def run_diagnosis(
     config, _ = read_run_start(out)
     if device is not None:
         config = config.model_copy(update={"device": device})
-    setting = setting_of_run(out, config, progress.update)
-    trials = history_of(out, setting).load()
+    prepared = prepared_run(out, config, progress.update)
+    trials = history_of(out, prepared).load()
     if config.proxy.sharing == "none":
         raise UserError(f"the search in {out} shared no weights (proxy.sharing: none): nothing to diagnose")
-    evaluator = setting.evaluator()
+    evaluator = prepared.evaluator()
     restore_snapshot(evaluator.bank, out / BANK, len(trials), progress.say)
     sample = _sample(trials, candidates)
     shared = evaluator.rescore([trial.proposal.backbone for trial in sample])
     proxy, final = config.proxy, config.final
-    for line in (setting.text, model_line(config.model.layers, setting.model)):
+    for line in (prepared.text, model_line(config.model.layers, prepared.model)):
         progress.say(line)
-    progress.say(machine_line(setting.device, config.precision))
+    progress.say(machine_line(prepared.device, config.precision))
     near = max(round((proxy.warmup_steps + proxy.steps) * proxy.batch_size / final.batch_size), 1)
     twice = sample[:: 2 if len(sample) >= 2 * _FEWEST else 1]
     steps = near * (len(sample) * (1 + longer) + len(twice) * longer)
@@ -77,10 +77,10 @@ def run_diagnosis(
         f"{len(sample)} candidates from scratch, {near:,} and {longer * near:,} steps each; "
         f"{len(twice)} of them {longer * near:,} steps from a second seed"
     )
-    progress.say(estimate_line([stage], setting.model, config.precision, setting.device))
+    progress.say(estimate_line([stage], prepared.model, config.precision, prepared.device))
     horizons: dict[int, dict[str, Any]] = {}
     for steps in (near, longer * near):
-        results = _train_sample(setting, out / DIAGNOSED, sample, steps, config.seed, progress)
+        results = _train_sample(prepared, out / DIAGNOSED, sample, steps, config.seed, progress)
         whole = [place for place, result in enumerate(results) if result.selection_loss is not None]
         if len(whole) < _FEWEST:
             raise UserError(f"only {len(whole)} of {len(results)} candidates did not diverge from scratch")
@@ -100,7 +100,7 @@ def run_diagnosis(
         }
     near_losses, far_losses = (horizons[steps]["losses"] for steps in horizons)
     second = _train_sample(
-        setting, out / DIAGNOSED, twice, longer * near, config.seed + SEEDS, progress, "-again"
+        prepared, out / DIAGNOSED, twice, longer * near, config.seed + SEEDS, progress, "-again"
     )
     again = {
         str(trial.proposal.number): result.selection_loss
@@ -189,7 +189,7 @@ def _sample(trials: Sequence[Trial], candidates: int) -> list[Trial]:
 
 
 def _train_sample(
-    setting: Setting,
+    prepared: PreparedSearch,
     folder: Path,
     sample: Sequence[Trial],
     steps: int,
@@ -198,13 +198,13 @@ def _train_sample(
     suffix: str = "",
 ) -> list[JobResult]:
     """Trains the sample from scratch for the given number of steps, or reads results in the folder."""
-    rate = setting.config.final.learning_rate
+    rate = prepared.config.final.learning_rate
     files = {
         f"trial {t.proposal.number}": folder / f"{t.proposal.number}-{steps}{suffix}.json" for t in sample
     }
     results = {name: read_result(path) for name, path in files.items() if path.exists()}
     jobs = [
-        job_of(setting, Training(name, Model(trial.proposal.backbone, setting.model), steps, rate, seed))
+        job_of(prepared, Training(name, Model(trial.proposal.backbone, prepared.model), steps, rate, seed))
         for name, trial in zip(files, sample, strict=True)
         if name not in results
     ]
@@ -215,6 +215,6 @@ def _train_sample(
         progress.update(f"{steps} steps from scratch", len(results), len(files))
 
     if jobs:
-        workers = setting.config.final.workers or default_workers(setting.device, setting.config.gpu_share)
+        workers = prepared.config.final.workers or default_workers(prepared.device, prepared.config.gpu_share)
         train_all(jobs, workers, progress.update, keep)
     return [results[name] for name in files]

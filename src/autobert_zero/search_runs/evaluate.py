@@ -86,7 +86,7 @@ class ProxyEvaluator:
             drawn = sample_backbone(random, space).canonical() if rotation is None else rotation.draw()
             # The rate rises once, in the first segment: the optimiser's state goes on from there.
             recipe = self._recipe(min(_WARMUP_SEGMENT, steps - start), warmup=0.0 if start else 0.9)
-            model, optimizer = self._heir(drawn, recipe)
+            model, optimizer = self._inherited(drawn, recipe)
             try:
                 self._train(model, batches, recipe, advanced(on_step, start, steps), optimizer)
             except Diverged:
@@ -98,14 +98,14 @@ class ProxyEvaluator:
     def evaluate(
         self,
         proposal: Proposal,
-        bars: Sequence[float] = (),
+        thresholds: Sequence[float] = (),
         on_step: OnCandidateStep = lambda done, total, loss: None,
     ) -> tuple[Outcome, Trained | None]:
         """Inherits, trains and scores; the shared weights stay as they are.
 
         Args:
             proposal: The candidate.
-            bars: Scores that it has to reach at each rung to be trained on; missing ones let it pass.
+            thresholds: Scores that it has to reach at each rung to be trained on; missing ones let it pass.
             on_step: Called with the progress.
 
         Returns:
@@ -130,7 +130,7 @@ class ProxyEvaluator:
         watch = advanced(on_step, 0, extra + self._proxy.steps)
         with threads(1 if self._proxy.together > 1 and self._device.type == "cpu" else None):
             try:
-                outcome, trained = self._climb(proposal.backbone, stream, bars, extra, watch)
+                outcome, trained = self._climb(proposal.backbone, stream, thresholds, extra, watch)
             except Diverged as error:
                 return ended(Status.DIVERGED, str(error))
             except OverLimit as error:
@@ -144,13 +144,13 @@ class ProxyEvaluator:
         return replace(outcome, seconds=time.perf_counter() - start), trained
 
     def _climb(
-        self, backbone: Backbone, stream: int, bars: Sequence[float], extra: int, on_step: OnStep
+        self, backbone: Backbone, stream: int, thresholds: Sequence[float], extra: int, on_step: OnStep
     ) -> tuple[Outcome, Trained | None]:
-        """Trains the extra steps, then from rung to rung while the candidate reaches the bars."""
+        """Trains the extra steps, then from rung to rung while the candidate reaches the thresholds."""
         # Shared weights go on at the rate where they are; new ones need a rise.
         warmup = 0.0 if self._shares else _WARMUP_OF_NEW
         recipe = self._recipe(extra + self._proxy.steps, warmup)
-        model, optimizer = self._heir(backbone, recipe)
+        model, optimizer = self._inherited(backbone, recipe)
         batches = self._batches(stream + 1)
         done, rungs = 0, {"calibration": float(extra)} if extra else {}
         for place, rung in enumerate(rung_steps(self._proxy)):
@@ -158,8 +158,8 @@ class ProxyEvaluator:
             done = extra + rung
             score, _ = self._scorer.score(model, with_loss=False)
             rungs[rung_metric(rung)] = score
-            if place < len(bars) and score < bars[place]:
-                reason = f"{score:.4f} after {rung} steps, below {bars[place]:.4f}"
+            if place < len(thresholds) and score < thresholds[place]:
+                reason = f"{score:.4f} after {rung} steps, below {thresholds[place]:.4f}"
                 return Outcome(Status.PRUNED, reason=reason, metrics=rungs), self._learned(model, optimizer)
         self._train(model, batches, recipe, on_step, optimizer, range(done, recipe.steps))
         score, metrics = self._scorer.score(model, with_loss=True)
@@ -213,7 +213,7 @@ class ProxyEvaluator:
         trained, objective, limit = goal.wrap(model), goal.objective(), goal.loss_limit
         train(trained, batches, recipe, objective, on_step, optimizer, steps=steps, loss_limit=limit)
 
-    def _heir(self, backbone: Backbone, recipe: Recipe) -> tuple[MaskedLM, torch.optim.Optimizer]:
+    def _inherited(self, backbone: Backbone, recipe: Recipe) -> tuple[MaskedLM, torch.optim.Optimizer]:
         """The candidate and its optimiser, which continue from the state of the bank."""
         model = self._new(backbone)
         optimizer = make_optimizer(model, recipe)

@@ -95,17 +95,19 @@ class TrainingEvaluator:
 
     def evaluate(self, proposals: Sequence[Proposal], trials: Sequence[Trial]) -> list[Outcome]:
         """Trains candidates from one state of the bank, and merges what they learned into it."""
-        bars = promotion_thresholds(trials, rung_steps(self.proxy), self.proxy.rung_share)
-        results = self._run(proposals, bars, len(trials), "together")
+        thresholds = promotion_thresholds(trials, rung_steps(self.proxy), self.proxy.rung_share)
+        results = self._run(proposals, thresholds, len(trials), "together")
         learned = [trained for _, trained in results if trained is not None]
         self.evaluator.bank.absorb(*self._learned, *learned)
         self._learned.clear()
         return [outcome for outcome, _ in results]
 
-    def _run(self, proposals: Sequence[Proposal], bars: Sequence[float], count: int, name: str) -> list[Done]:
+    def _run(
+        self, proposals: Sequence[Proposal], thresholds: Sequence[float], count: int, name: str
+    ) -> list[Done]:
         """Trains candidates from the bank after the given number of trials; results in their order."""
         snapshot = self._snapshot(count)
-        return run_candidates(self.executor, proposals, bars, snapshot, self.progress, name)
+        return run_candidates(self.executor, proposals, thresholds, snapshot, self.progress, name)
 
     def _snapshot(self, count: int) -> Path:
         """The file with the bank after the given number of trials; complete if the executor reads it."""

@@ -13,7 +13,7 @@ from autobert_zero.progress import Bars
 from autobert_zero.search.trial import Proposal
 from autobert_zero.search_runs.candidate_limits import OnCandidateStep
 from autobert_zero.search_runs.evaluate import ProxyEvaluator
-from autobert_zero.search_runs.prepare import Setting
+from autobert_zero.search_runs.prepare import PreparedSearch
 from autobert_zero.search_runs.tasks import Done, speed_in
 from autobert_zero.space import Backbone, Space
 from autobert_zero.training.scratch import Job, JobResult, OnJobStep, train_all
@@ -33,13 +33,17 @@ class Executor(ABC):
 
     @abstractmethod
     def run(
-        self, proposals: Sequence[Proposal], bars: Sequence[float], snapshot: Path, on_step: OnCandidateStep
+        self,
+        proposals: Sequence[Proposal],
+        thresholds: Sequence[float],
+        snapshot: Path,
+        on_step: OnCandidateStep,
     ) -> Iterator[tuple[int, Done]]:
         """Trains candidates that start from one state of the shared weights, in any order.
 
         Args:
             proposals: The candidates.
-            bars: Scores that they have to reach at each rung.
+            thresholds: Scores that they have to reach at each rung.
             snapshot: File with the current shared weights.
             on_step: Called with the progress of each, if they are trained one after the other.
 
@@ -65,15 +69,15 @@ class Executor(ABC):
         """Trains models from scratch; see `train_all`."""
         train_all(jobs, workers, on_step, on_result)
 
-    def speed(self, setting: Setting, backbone: Backbone, sizes: EncoderConfig) -> float:
+    def speed(self, prepared: PreparedSearch, backbone: Backbone, sizes: EncoderConfig) -> float:
         """Tokens per second that a model of the final comparison trains at."""
-        return speed_in(setting, backbone, sizes)
+        return speed_in(prepared, backbone, sizes)
 
 
 def run_candidates(
     executor: Executor,
     proposals: Sequence[Proposal],
-    bars: Sequence[float],
+    thresholds: Sequence[float],
     snapshot: Path,
     progress: Bars,
     name: str,
@@ -83,7 +87,7 @@ def run_candidates(
     Args:
         executor: Trains the candidates.
         proposals: The candidates.
-        bars: Scores that they have to reach at each rung.
+        thresholds: Scores that they have to reach at each rung.
         snapshot: File with the shared weights.
         progress: Shows the progress.
         name: Name of the progress bar of several candidates.
@@ -93,7 +97,7 @@ def run_candidates(
         progress.update("candidate", step, total, f"loss {loss:.3f}")
 
     done: dict[int, Done] = {}
-    for place, result in executor.run(proposals, bars, snapshot, on_step):
+    for place, result in executor.run(proposals, thresholds, snapshot, on_step):
         done[place] = result
         if len(proposals) > 1:
             progress.update(name, len(done), len(proposals))

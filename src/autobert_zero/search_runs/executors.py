@@ -10,7 +10,7 @@ from autobert_zero.search.trial import Proposal
 from autobert_zero.search_runs.candidate_limits import OnCandidateStep
 from autobert_zero.search_runs.evaluate import ProxyEvaluator
 from autobert_zero.search_runs.executor import Executor
-from autobert_zero.search_runs.prepare import Setting
+from autobert_zero.search_runs.prepare import PreparedSearch
 from autobert_zero.search_runs.ray_executor import Ray
 from autobert_zero.search_runs.tasks import Done, evaluate_candidate, trained_candidate
 from autobert_zero.training.pool import WorkerPool
@@ -26,10 +26,14 @@ class InProcess(Executor):
         self._evaluator = evaluator
 
     def run(
-        self, proposals: Sequence[Proposal], bars: Sequence[float], snapshot: Path, on_step: OnCandidateStep
+        self,
+        proposals: Sequence[Proposal],
+        thresholds: Sequence[float],
+        snapshot: Path,
+        on_step: OnCandidateStep,
     ) -> Iterator[tuple[int, Done]]:
         for place, proposal in enumerate(proposals):
-            yield place, self._evaluator.evaluate(proposal, bars, on_step)
+            yield place, self._evaluator.evaluate(proposal, thresholds, on_step)
 
     def close(self) -> None:
         pass
@@ -48,13 +52,17 @@ class Processes(Executor):
     def __init__(
         self, config: SearchConfig, workers: int, tokenizer: str | None = None, cards: Sequence[str] = ()
     ) -> None:
-        self._setting = config, tokenizer
+        self._inputs = config, tokenizer
         self._pool = WorkerPool(workers, cards=cards)
 
     def run(
-        self, proposals: Sequence[Proposal], bars: Sequence[float], snapshot: Path, on_step: OnCandidateStep
+        self,
+        proposals: Sequence[Proposal],
+        thresholds: Sequence[float],
+        snapshot: Path,
+        on_step: OnCandidateStep,
     ) -> Iterator[tuple[int, Done]]:
-        calls = [(*self._setting, snapshot, proposal, tuple(bars)) for proposal in proposals]
+        calls = [(*self._inputs, snapshot, proposal, tuple(thresholds)) for proposal in proposals]
         for index, sent in self._pool.run(evaluate_candidate, calls):
             yield index, trained_candidate(sent)
 
@@ -63,12 +71,12 @@ class Processes(Executor):
 
 
 def make_executor(
-    setting: Setting, evaluator: ProxyEvaluator, workers: int = 0, ray: str | None = None
+    prepared: PreparedSearch, evaluator: ProxyEvaluator, workers: int = 0, ray: str | None = None
 ) -> Executor:
     """Makes the executor that the user asks for.
 
     Args:
-        setting: Setting of the run.
+        prepared: The prepared run.
         evaluator: Trains candidates in this process.
         workers: Processes of this machine; 0: as many as there are cores, or as many as fit on the GPUs, and
             candidates to train at once.
@@ -77,11 +85,11 @@ def make_executor(
     Raises:
         UserError: There is nothing to divide among local workers, or the cluster cannot be used.
     """
-    together = setting.config.proxy.together
-    config, tokenizer = setting.config, setting.tokenizer.to_str()
+    together = prepared.config.proxy.together
+    config, tokenizer = prepared.config, prepared.tokenizer.to_str()
     if ray is not None:
         return Ray(config, ray, tokenizer)
-    workers = workers or min(together, default_workers(setting.device, config.gpu_share))
+    workers = workers or min(together, default_workers(prepared.device, config.gpu_share))
     if workers == 1:
         return InProcess(evaluator)
     if together == 1:
@@ -89,4 +97,4 @@ def make_executor(
             "proxy.together is 1: each candidate starts from the weights that the one before it left, so "
             "there is nothing to do in parallel; start a run with --set proxy.together=4, or use one worker"
         )
-    return Processes(config, workers, tokenizer, cards_of(setting.device))
+    return Processes(config, workers, tokenizer, cards_of(prepared.device))

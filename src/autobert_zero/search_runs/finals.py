@@ -16,7 +16,7 @@ from autobert_zero.search.progress import RunProgress
 from autobert_zero.search.trial import Trial
 from autobert_zero.search_runs.executor import Executor
 from autobert_zero.search_runs.jobs import job_of
-from autobert_zero.search_runs.prepare import Setting
+from autobert_zero.search_runs.prepare import PreparedSearch
 from autobert_zero.training.scratch import JobResult, default_workers, read_result
 from autobert_zero.zoo import opponents
 
@@ -25,7 +25,7 @@ class Finals:
     """Trains models from scratch; results that are already in the folder are read, not repeated.
 
     Args:
-        setting: Setting of the run.
+        prepared: The prepared run.
         out: The run folder.
         progress: Shows the progress.
         executor: Trains the models.
@@ -33,9 +33,9 @@ class Finals:
     """
 
     def __init__(
-        self, setting: Setting, out: Path, progress: RunProgress, executor: Executor, workers: int = 0
+        self, prepared: PreparedSearch, out: Path, progress: RunProgress, executor: Executor, workers: int = 0
     ) -> None:
-        self._setting = setting
+        self._prepared = prepared
         self._executor = executor
         self._workers = workers
         self._folder = out / FINALS
@@ -72,17 +72,17 @@ class Finals:
         Raises:
             UserError: No candidate was scored, or every finalist diverged.
         """
-        config, setting = self._setting.config, self._setting
+        config, prepared = self._prepared.config, self._prepared
         screening_seed = config.seed + SEEDS
         winner, screening = screen(
-            trials, config.proxy, config.final, setting.model, screening_seed, self.train
+            trials, config.proxy, config.final, prepared.model, screening_seed, self.train
         )
-        models = {"best": Model(winner.proposal.backbone, setting.model)}
-        for name, opponent in opponents(setting.space).items():
+        models = {"best": Model(winner.proposal.backbone, prepared.model)}
+        for name, opponent in opponents(prepared.space).items():
             sizes = config.model.model_copy(update=dict(opponent.trunk))
             models[name] = Model(
                 opponent.build(config.model.layers),
-                sizes.encoder_config(setting.vocabulary.size, config.data.length),
+                sizes.encoder_config(prepared.vocabulary.size, config.data.length),
             )
         summary = compare_models(
             models,
@@ -99,9 +99,9 @@ class Finals:
 
     def train(self, trainings: Sequence[Training]) -> dict[str, JobResult]:
         """Trains the models whose results are not in the folder yet; results by name."""
-        final, setting = self._setting.config.final, self._setting
+        final, prepared = self._prepared.config.final, self._prepared
         jobs = [
-            job_of(self._setting, training, self._weights)
+            job_of(self._prepared, training, self._weights)
             for training in trainings
             if training.name not in self._results
         ]
@@ -116,13 +116,13 @@ class Finals:
 
         if jobs:
             workers = final.workers or self._workers
-            workers = workers or default_workers(setting.device, setting.config.gpu_share)
+            workers = workers or default_workers(prepared.device, prepared.config.gpu_share)
             self._executor.train(jobs, workers, self._progress.update, keep)
         return {training.name: self._results[training.name] for training in trainings}
 
     def speed(self, name: str, model: Model) -> float:
         """Tokens per second that a model trains at alone; measured once."""
         if name not in self._speeds:
-            self._speeds[name] = self._executor.speed(self._setting, model.backbone, model.sizes)
+            self._speeds[name] = self._executor.speed(self._prepared, model.backbone, model.sizes)
             write_text(self._speeds_file, json.dumps(self._speeds, indent=2) + "\n")
         return self._speeds[name]

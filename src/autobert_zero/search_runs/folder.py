@@ -25,7 +25,7 @@ from autobert_zero.run_folder.names import BANK, SEED_BACKBONES, STUDY_FILE, TOK
 from autobert_zero.search.config import SearchConfig, read_search_config
 from autobert_zero.search.history import History, settings_that_differ, storage_of
 from autobert_zero.search.strategies.pareto import COSTS
-from autobert_zero.search_runs.prepare import Setting, prepare
+from autobert_zero.search_runs.prepare import PreparedSearch, prepare
 from autobert_zero.settings import read_yaml
 from autobert_zero.space import Backbone
 from autobert_zero.urls import secrets_of
@@ -60,9 +60,9 @@ def read_run_start(out: Path) -> tuple[SearchConfig, list[Backbone]]:
     return config, first
 
 
-def setting_of_run(
+def prepared_run(
     out: Path, config: SearchConfig, watch: Callable[[str, int, int], None], remote: bool = False
-) -> Setting:
+) -> PreparedSearch:
     """Prepares an existing run, with the tokenizer that it was started with; see `prepare`.
 
     Raises:
@@ -73,35 +73,37 @@ def setting_of_run(
         tokenizer = Tokenizer.from_file(str(path))
     except Exception as error:  # tokenizers raises nothing more special
         raise RunError(f"{path} is damaged or missing ({error}); start another run") from None
-    setting = prepare(config.absolute(), watch, tokenizer, remote)
-    check_inputs(out, run_inputs(setting, out))
-    return setting
+    prepared = prepare(config.absolute(), watch, tokenizer, remote)
+    check_inputs(out, run_inputs(prepared, out))
+    return prepared
 
 
-def run_inputs(setting: Setting, out: Path, first: Sequence[Backbone] | None = None) -> dict[str, Input]:
+def run_inputs(
+    prepared: PreparedSearch, out: Path, first: Sequence[Backbone] | None = None
+) -> dict[str, Input]:
     """What a run depends on besides the settings of its study; None: the user's backbones are not known.
 
     The settings of the comparison are those that the folder has, where there is a run in it: later versions,
     which have more settings, find the same.
     """
-    tokenizer = setting.tokenizer.to_str()
+    tokenizer = prepared.tokenizer.to_str()
     resumed = kind_of(out) is SEARCH
-    written = read_yaml(out / SEARCH.marker) if resumed else setting.config.model_dump(mode="json")
+    written = read_yaml(out / SEARCH.marker) if resumed else prepared.config.model_dump(mode="json")
     final = settings_digest(written.get("final", {}), ("workers",))
-    primitives = ", ".join(setting.space.primitives)
+    primitives = ", ".join(prepared.space.primitives)
     inputs = {
-        "text": setting.corpus,
+        "text": prepared.corpus,
         "tokenizer": Input(text_digest(tokenizer), TOKENIZER),
         "settings of the comparison": Input(final, SEARCH.marker),
         # By name too: what a set of them is called may mean more in another version.
         "primitives": Input(text_digest(primitives), primitives),
     }
-    if setting.start is not None:
-        inputs["teacher"] = setting.start.teacher.input
+    if prepared.start is not None:
+        inputs["teacher"] = prepared.start.teacher.input
     if first is not None:
         name = f"{len(first)} given" if first else "none given"
         inputs["seed backbones"] = Input(text_digest(_seeds_text(first)), name)
-    if (data := setting.config.proxy.minimal_pairs.data) and setting.config.proxy.score == "minimal_pairs":
+    if (data := prepared.config.proxy.minimal_pairs.data) and prepared.config.proxy.score == "minimal_pairs":
         pairs = [(pair.good, pair.bad, pair.paradigm) for pair in read_pairs([Path(data)])]
         inputs["minimal pairs"] = Input(text_digest(json.dumps(pairs)), data)
     return inputs
@@ -128,34 +130,36 @@ def check_same(config: SearchConfig, first: Sequence[Backbone], out: Path) -> Se
     return given
 
 
-def write_start_files(setting: Setting, out: Path, first: Sequence[Backbone]) -> None:
+def write_start_files(prepared: PreparedSearch, out: Path, first: Sequence[Backbone]) -> None:
     """Writes the files that `read_run_start` reads; the config, which marks the folder as a run, is last."""
-    config = setting.config
-    write_text(out / TOKENIZER, setting.tokenizer.to_str(pretty=True))
+    config = prepared.config
+    write_text(out / TOKENIZER, prepared.tokenizer.to_str(pretty=True))
     write_text(out / SEED_BACKBONES, _seeds_text(first))
     secret = config.storage is not None and secrets_of(config.storage)
     write_text(out / SEARCH.marker, config.to_yaml(), mode=0o600 if secret else None)
 
 
-def identity(setting: Setting) -> dict[str, Any]:
+def identity(prepared: PreparedSearch) -> dict[str, Any]:
     """The identity of a study: the settings that its trials depend on, and the text."""
-    settings = setting.config.model_dump(mode="json", exclude={"storage", "study", "final"})
-    return settings | {"text": setting.corpus.identity}
+    settings = prepared.config.model_dump(mode="json", exclude={"storage", "study", "final"})
+    return settings | {"text": prepared.corpus.identity}
 
 
-def history_of(out: Path, setting: Setting, say: Callable[[str], None] = lambda line: None) -> History:
+def history_of(
+    out: Path, prepared: PreparedSearch, say: Callable[[str], None] = lambda line: None
+) -> History:
     """Opens the history of a new or of an existing run.
 
     Raises:
         UserError: The history is missing, or belongs to another run.
     """
-    config, study = setting.config, out / STUDY_FILE
+    config, study = prepared.config, out / STUDY_FILE
     begun = snapshots_of(out / BANK)
     if begun and config.storage is None and not (study.exists() and study.stat().st_size):
         raise RunError(f"{study} is missing or empty, the run cannot be resumed; start another")
     weighed = config.strategy.objectives if config.strategy.name == "pareto" else ()
     costs = [COSTS[name] for name in weighed if name != "score"]
-    history = History(storage_of(out, config), config.study, identity(setting), costs, say)
+    history = History(storage_of(out, config), config.study, identity(prepared), costs, say)
     if len(history) and not begun:
         raise RunError(
             f"the study {config.study!r} has trials, but {out} has no snapshot that belongs to them; resume "

@@ -3,14 +3,14 @@
 from pathlib import Path
 
 from autobert_zero.search.comparison import Model, Training
-from autobert_zero.search_runs.prepare import Setting
+from autobert_zero.search_runs.prepare import PreparedSearch
 from autobert_zero.training.loop import Recipe
 from autobert_zero.training.scratch import Job
 
 
-def job_of(setting: Setting, training: Training, weights: Path | None = None) -> Job:
+def job_of(prepared: PreparedSearch, training: Training, weights: Path | None = None) -> Job:
     """A training as a job; if its weights are to be kept, they are written into the file."""
-    config, final = setting.config, setting.config.final
+    config, final = prepared.config, prepared.config.final
     recipe = Recipe(
         training.steps,
         final.batch_size,
@@ -22,11 +22,11 @@ def job_of(setting: Setting, training: Training, weights: Path | None = None) ->
         name=training.name,
         backbone=training.model.backbone,
         model=training.model.sizes,
-        data=setting.data,
-        vocabulary=setting.vocabulary,
+        data=prepared.data,
+        vocabulary=prepared.vocabulary,
         recipe=recipe,
         seed=training.seed,
-        device=str(setting.device),
+        device=str(prepared.device),
         weights=weights if training.keep_weights else None,
         short_share=final.short_share,
         short_length=final.short_length,

@@ -38,7 +38,7 @@ _CHANGING = "a teacher is learned from text by text"
 
 
 @dataclass(frozen=True)
-class Setting:
+class PreparedSearch:
     """Everything that a run needs, prepared from its config.
 
     Attributes:
@@ -169,7 +169,7 @@ def prepare(
     watch: Callable[[str, int, int], None] = _unwatched,
     tokenizer: Tokenizer | None = None,
     remote: bool = False,
-) -> Setting:
+) -> PreparedSearch:
     """Reads and tokenises the corpus (cached) and checks everything that the config names.
 
     Args:
@@ -200,6 +200,6 @@ def prepare(
         model = replace(start.sizes, dropout=config.model.dropout)
     text = text_line(corpus, data, chosen)
     used = Input(corpus.identity, corpus.name)
-    return Setting(
+    return PreparedSearch(
         config, used, chosen.tokenizer, data.splits, vocabulary, model, config.bounds, device, text, start
     )

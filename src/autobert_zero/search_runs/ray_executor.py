@@ -18,7 +18,7 @@ from autobert_zero.search_runs.candidate_limits import OnCandidateStep
 from autobert_zero.search_runs.evaluate import ProxyEvaluator
 from autobert_zero.search_runs.executor import Executor, OnResult
 from autobert_zero.search_runs.jobs import training_of
-from autobert_zero.search_runs.prepare import Setting
+from autobert_zero.search_runs.prepare import PreparedSearch
 from autobert_zero.search_runs.snapshots import load_snapshot
 from autobert_zero.search_runs.tasks import Done, trained_candidate
 from autobert_zero.space import Backbone, Space
@@ -44,7 +44,7 @@ class Ray(Executor):
         require("--ray", "ray")
         # Ray shows a task one GPU, as the first.
         anywhere = "cuda" if config.device.startswith("cuda") else config.device
-        self._config, self._setting = config, (config.model_copy(update={"device": anywhere}), tokenizer)
+        self._config, self._inputs = config, (config.model_copy(update={"device": anywhere}), tokenizer)
         self._address = address
         self._pool = WorkerPool(1, deaths=0)
         self._answers = True  # while no call was interrupted
@@ -55,10 +55,14 @@ class Ray(Executor):
             raise
 
     def run(
-        self, proposals: Sequence[Proposal], bars: Sequence[float], snapshot: Path, on_step: OnCandidateStep
+        self,
+        proposals: Sequence[Proposal],
+        thresholds: Sequence[float],
+        snapshot: Path,
+        on_step: OnCandidateStep,
     ) -> Iterator[tuple[int, Done]]:
         number = 1 if self._config.proxy.together > 1 else torch.get_num_threads()
-        calls = [(proposal, tuple(bars)) for proposal in proposals]
+        calls = [(proposal, tuple(thresholds)) for proposal in proposals]
         for index, sent in self._tasks(tasks.evaluate_candidate, calls, number, snapshot):
             yield index, trained_candidate(sent)
 
@@ -87,7 +91,7 @@ class Ray(Executor):
             on_step(job.name, job.recipe.steps, job.recipe.steps)
             on_result(result)
 
-    def speed(self, setting: Setting, backbone: Backbone, sizes: EncoderConfig) -> float:
+    def speed(self, prepared: PreparedSearch, backbone: Backbone, sizes: EncoderConfig) -> float:
         measured: float = self._whole(tasks.measure_speed, [(backbone, sizes)], ["measuring"])[0]
         return measured
 
@@ -118,7 +122,7 @@ class Ray(Executor):
     ) -> Iterator[tuple[int, Any]]:
         """Makes calls on the cluster; yields the index of each with what it returned, or a `WorkerDied`."""
         if calls:
-            self._ask("submit", function, self._setting, snapshot, calls, number)
+            self._ask("submit", function, self._inputs, snapshot, calls, number)
         for _ in calls:
             yield self._ask("take")
 

@@ -24,8 +24,8 @@ from autobert_zero.search_runs.finals import Finals
 from autobert_zero.search_runs.folder import (
     check_same,
     history_of,
+    prepared_run,
     run_inputs,
-    setting_of_run,
     write_start_files,
 )
 from autobert_zero.search_runs.latency import LatencyTable
@@ -66,55 +66,55 @@ def run_search(
     resumed = begun(out, SEARCH)
     if resumed:
         first = check_same(config, first, out)
-        setting = setting_of_run(out, config, progress.update, remote=ray is not None)
+        prepared = prepared_run(out, config, progress.update, remote=ray is not None)
     else:
         check_strategy(config.bounds, config.strategy, first)
         for backbone in first:
             check_head_dim(backbone.operations, config.model.width, config.model.heads)
-        setting = prepare(config, progress.update, remote=ray is not None)
-    limits = setting.limits(out / LATENCIES if resumed else None)
+        prepared = prepare(config, progress.update, remote=ray is not None)
+    limits = prepared.limits(out / LATENCIES if resumed else None)
     if not resumed:
-        limits.check(setting.space, first)
+        limits.check(prepared.space, first)
         # Errors up to here name things as the user did.
-        setting = replace(setting, config=config.absolute())
-    config = setting.config
-    setting = replace(setting, space=setting.within(limits))
-    strategy = make_strategy(setting.space, config.seed, config.strategy, first, limits.refusal)
-    strategy.prefilter = setting.prefilter()
-    evaluator = setting.evaluator()
-    with closing(make_executor(setting, evaluator, workers, ray)) as executor:
+        prepared = replace(prepared, config=config.absolute())
+    config = prepared.config
+    prepared = replace(prepared, space=prepared.within(limits))
+    strategy = make_strategy(prepared.space, config.seed, config.strategy, first, limits.refusal)
+    strategy.prefilter = prepared.prefilter()
+    evaluator = prepared.evaluator()
+    with closing(make_executor(prepared, evaluator, workers, ray)) as executor:
         # All that a damaged folder or a foreign storage can be wrong in is read before anything is written.
         finals = (
-            Finals(setting, out, progress, executor, workers)
-            if setting.start is None
-            else StudentFinals(setting, out, progress, limits, evaluator)
+            Finals(prepared, out, progress, executor, workers)
+            if prepared.start is None
+            else StudentFinals(prepared, out, progress, limits, evaluator)
         )
         clock = Clock(out / TIMES, start)
         if resumed or config.storage is not None:
-            history_of(out, setting)
+            history_of(out, prepared)
 
         def write_start() -> None:
             if isinstance(limits.costs.latency, LatencyTable):
                 limits.costs.latency.keep(out / LATENCIES)
-            write_start_files(setting, out, first)
+            write_start_files(prepared, out, first)
 
-        with open_run(out, SEARCH, run_inputs(setting, out, first), write_start, progress.say):
-            trainer = (TrainingEvaluator if setting.start is None else StudentEvaluator)(
-                config.proxy, setting.space, evaluator, executor, out / BANK, progress
+        with open_run(out, SEARCH, run_inputs(prepared, out, first), write_start, progress.say):
+            trainer = (TrainingEvaluator if prepared.start is None else StudentEvaluator)(
+                config.proxy, prepared.space, evaluator, executor, out / BANK, progress
             )
             search = Search(
                 strategy,
                 trainer,
-                history_of(out, setting, progress.say),
+                history_of(out, prepared, progress.say),
                 costs=limits.costs.of,
                 function=function_of,
                 together=config.proxy.together,
                 observer=progress,
             )
             trials = search.trials
-            for line in setting.announcement(ray):
+            for line in prepared.announcement(ray):
                 progress.say(line)
-            if foreign := foreign_operations(setting.space, first):
+            if foreign := foreign_operations(prepared.space, first):
                 progress.say(foreign)
             if trials:
                 progress.say(f"resuming after {len(trials)} of {config.proxy.candidates} candidates")
@@ -126,7 +126,7 @@ def run_search(
                     search.run(config.proxy.candidates)
             finally:
                 clock.stop("search")
-                write_leaderboard(out / LEADERBOARD, trials, setting.model, config.data.length)
+                write_leaderboard(out / LEADERBOARD, trials, prepared.model, config.data.length)
             try:
                 summary = finals.run(trials)
             finally:

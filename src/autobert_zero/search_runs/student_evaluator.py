@@ -38,8 +38,10 @@ class StudentEvaluator(TrainingEvaluator):
             lambda done, total, loss: self.progress.update("copying layers", done, total, f"loss {loss:.3f}"),
         )
 
-    def _run(self, proposals: Sequence[Proposal], bars: Sequence[float], count: int, name: str) -> list[Done]:
-        return super()._run(proposals, bars, 0, name)
+    def _run(
+        self, proposals: Sequence[Proposal], thresholds: Sequence[float], count: int, name: str
+    ) -> list[Done]:
+        return super()._run(proposals, thresholds, 0, name)
 
     @property
     def _batches(self) -> Path:

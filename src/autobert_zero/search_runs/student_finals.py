@@ -16,7 +16,7 @@ from autobert_zero.search.finalists import screen
 from autobert_zero.search.limits import ROUNDING, Limits
 from autobert_zero.search.trial import Trial
 from autobert_zero.search_runs.evaluate import ProxyEvaluator
-from autobert_zero.search_runs.prepare import Setting
+from autobert_zero.search_runs.prepare import PreparedSearch
 from autobert_zero.search_runs.student_training import StudentTrainer, Weights
 from autobert_zero.space import Backbone
 from autobert_zero.zoo import students
@@ -32,7 +32,7 @@ class StudentFinals:
     """Distils students from the shared weights.
 
     Args:
-        setting: Setting of the run.
+        prepared: The prepared run.
         out: The run folder.
         progress: Shows the progress.
         limits: Limits of the run, which measure latency.
@@ -40,15 +40,20 @@ class StudentFinals:
     """
 
     def __init__(
-        self, setting: Setting, out: Path, progress: Reporter, limits: Limits, evaluator: ProxyEvaluator
+        self,
+        prepared: PreparedSearch,
+        out: Path,
+        progress: Reporter,
+        limits: Limits,
+        evaluator: ProxyEvaluator,
     ) -> None:
-        assert setting.start is not None
+        assert prepared.start is not None
         assert isinstance(evaluator.bank, TeacherBank)
-        self._setting = setting
-        self._start = setting.start
+        self._prepared = prepared
+        self._start = prepared.start
         self._bank = evaluator.bank
         self._latency = limits.costs.functions()["latency_ms"]
-        self._trainer = StudentTrainer(setting, out, progress)
+        self._trainer = StudentTrainer(prepared, out, progress)
 
     def log(self, board: Board | None) -> None:
         """Sets the TensorBoard logs for later results."""
@@ -65,10 +70,10 @@ class StudentFinals:
         Raises:
             UserError: No candidate was scored, or every finalist diverged.
         """
-        seed = self._setting.config.seed % _SEEDS
-        config = self._setting.config
+        seed = self._prepared.config.seed % _SEEDS
+        config = self._prepared.config
         winner, screening = screen(
-            trials, config.proxy, config.final, self._setting.model, seed + _SEEDS, self._train(self._shared)
+            trials, config.proxy, config.final, self._prepared.model, seed + _SEEDS, self._train(self._shared)
         )
         best = winner.proposal.backbone
         limit = self._latency(best) * (1 + ROUNDING)
@@ -126,14 +131,14 @@ class StudentFinals:
 
     def _distilled(self, name: str, backbone: Backbone, seed: int) -> dict[str, Any]:
         """A model of the comparison at its best rate, and the rate."""
-        final, model = self._setting.config.final, Model(backbone, self._setting.model)
+        final, model = self._prepared.config.final, Model(backbone, self._prepared.model)
         train = self._train(self._of_first_layers if name == _FIRST_HALF else self._shared)
         rate = best_rates({name: model}, final, seed + _SEEDS, train)[name]
         result = train([Training(name, model, final.steps, rate, seed)])[name]
         return {**result.to_dict(), "learning_rate": rate}
 
     def _costs(self, backbone: Backbone) -> dict[str, Any]:
-        sizes, tokens = self._setting.model, self._setting.config.data.length
+        sizes, tokens = self._prepared.model, self._prepared.config.data.length
         latency = self._latency(backbone)
         return {
             "backbone": backbone.to_list(),
@@ -145,7 +150,7 @@ class StudentFinals:
 
     def _shared(self, backbone: Backbone) -> dict[str, Tensor]:
         """The part of the shared weights that a backbone uses."""
-        model = MaskedLM(backbone, self._setting.model)
+        model = MaskedLM(backbone, self._prepared.model)
         self._bank.inherit(model)
         return model.state_dict()
 

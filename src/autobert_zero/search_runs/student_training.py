@@ -25,7 +25,7 @@ from autobert_zero.progress import Reporter
 from autobert_zero.run_folder.names import CHECKPOINTS, FINALS, STUDENTS
 from autobert_zero.search.board import Board
 from autobert_zero.search.comparison import Training
-from autobert_zero.search_runs.prepare import Setting
+from autobert_zero.search_runs.prepare import PreparedSearch
 from autobert_zero.shared_config import ModelConfig
 from autobert_zero.space import Backbone
 from autobert_zero.training.loop import Diverged
@@ -71,13 +71,13 @@ class StudentTrainer:
     The winner's folder is `final`, the others are in `students`; `transformers` loads all of them.
 
     Attributes:
-        setting: Setting of the run.
+        prepared: The prepared run.
         out: The run folder.
         progress: Shows the progress.
         board: TensorBoard logs of later results; None: no logs.
     """
 
-    setting: Setting
+    prepared: PreparedSearch
     out: Path
     progress: Reporter
     board: Board | None = None
@@ -94,7 +94,7 @@ class StudentTrainer:
         if read_summary(folder) is None:
             start = self.out / STUDENTS / f"{name}-start"
             config = self._config(training)
-            save_model(config, weights(training.model.backbone), self.setting.tokenizer, start)
+            save_model(config, weights(training.model.backbone), self.prepared.tokenizer, start)
             try:
                 started = config.model_copy(update={"start": str(start.absolute())})
                 run_pretraining(started, folder, _Named(name, self.progress))
@@ -125,7 +125,7 @@ class StudentTrainer:
 
     def _config(self, training: Training) -> PretrainConfig:
         """The config of a distillation as a pre-training, without its start."""
-        config, sizes = self.setting.config, training.model.sizes
+        config, sizes = self.prepared.config, training.model.sizes
         model = {name: getattr(sizes, name) for name in ModelConfig.model_fields}
         return PretrainConfig(
             seed=training.seed,

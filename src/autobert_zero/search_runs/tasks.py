@@ -18,7 +18,7 @@ from autobert_zero.search.config import SearchConfig
 from autobert_zero.search.trial import Outcome, Proposal, Status
 from autobert_zero.search_runs.evaluate import ProxyEvaluator
 from autobert_zero.search_runs.jobs import job_of
-from autobert_zero.search_runs.prepare import Setting, prepare
+from autobert_zero.search_runs.prepare import PreparedSearch, prepare
 from autobert_zero.search_runs.snapshots import load_snapshot
 from autobert_zero.space import Backbone, Space
 from autobert_zero.training.pool import Report, WorkerDied
@@ -30,14 +30,14 @@ _SPEED_STEPS = 10
 
 
 @lru_cache(maxsize=1)
-def _setting(config: SearchConfig, tokenizer: str | None) -> Setting:
+def _prepared(config: SearchConfig, tokenizer: str | None) -> PreparedSearch:
     return prepare(config, tokenizer=Tokenizer.from_str(tokenizer) if tokenizer else None)
 
 
 @lru_cache(maxsize=1)
 def _evaluator(config: SearchConfig, tokenizer: str | None) -> ProxyEvaluator:
     """The evaluator of a worker, prepared once."""
-    return _setting(config, tokenizer).evaluator()
+    return _prepared(config, tokenizer).evaluator()
 
 
 def evaluate_candidate(
@@ -45,13 +45,13 @@ def evaluate_candidate(
     tokenizer: str | None,
     snapshot: Path | bytes,
     proposal: Proposal,
-    bars: tuple[float, ...],
+    thresholds: tuple[float, ...],
     report: Report = lambda *values: None,
 ) -> tuple[Outcome, Any]:
     """Trains and scores a candidate; the returned weights are arrays, see `received`."""
     evaluator = _evaluator(config, tokenizer)
     load_snapshot(evaluator.bank, snapshot)
-    outcome, trained = evaluator.evaluate(proposal, bars)
+    outcome, trained = evaluator.evaluate(proposal, thresholds)
     return outcome, None if trained is None else _sent(trained)
 
 
@@ -64,7 +64,7 @@ def warm_up(
         The bank as a snapshot, and the last progress: steps done, total steps, loss.
     """
     # A new evaluator: that of the worker holds the bank of its last task, and has drawn random numbers.
-    evaluator = _setting(config, tokenizer).evaluator()
+    evaluator = _prepared(config, tokenizer).evaluator()
     last: deque[tuple[int, int, float]] = deque(maxlen=1)
     evaluator.warm_up(space, lambda *progress: last.append(progress))
     return save(evaluator.bank.state()), last[0] if last else None
@@ -88,7 +88,7 @@ def train_job(
     """
     with TemporaryDirectory() as folder:
         file = Path(folder) / "model.safetensors"
-        result = train_from_scratch(job_of(_setting(config, tokenizer), training, file))
+        result = train_from_scratch(job_of(_prepared(config, tokenizer), training, file))
         return result, file.read_bytes() if file.exists() else None
 
 
@@ -96,12 +96,12 @@ def measure_speed(
     config: SearchConfig, tokenizer: str | None, backbone: Backbone, sizes: EncoderConfig
 ) -> float:
     """Tokens per second that a model trains at on this node."""
-    return speed_in(_setting(config, tokenizer), backbone, sizes)
+    return speed_in(_prepared(config, tokenizer), backbone, sizes)
 
 
-def speed_in(setting: Setting, backbone: Backbone, sizes: EncoderConfig) -> float:
+def speed_in(prepared: PreparedSearch, backbone: Backbone, sizes: EncoderConfig) -> float:
     """Tokens per second that a model of the final comparison trains at."""
-    config = setting.config
+    config = prepared.config
     batch, length = config.final.batch_size, config.data.length
     speed = training_speed(
         backbone,
@@ -109,7 +109,7 @@ def speed_in(setting: Setting, backbone: Backbone, sizes: EncoderConfig) -> floa
         batch,
         length,
         config.precision,
-        setting.device,
+        prepared.device,
         _SPEED_STEPS,
         compile=config.compile,
     )

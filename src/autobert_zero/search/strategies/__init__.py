@@ -70,7 +70,7 @@ def make_strategy(
     first: Sequence[Backbone] = (),
     refusal: Refusal = refuse_none,
 ) -> Strategy:
-    """Makes the strategy that the config names; see `NoveltyKeeper` for the arguments.
+    """Makes the strategy that the config names; see `StrategyBase` for the arguments.
 
     Raises:
         UserError: The name is unknown, or a backbone has another depth than the space.

@@ -18,7 +18,7 @@ REJECTIONS = 20_000
 """Maximum number of draws of one proposal that are over a limit; a check is arithmetic."""
 
 PATIENCE = 10
-"""Number of draws of a model, all known already, after which `or_sampled` samples."""
+"""Number of draws of a model, all known already, after which `or_sample` samples."""
 
 Refusal = Callable[[CanonicalBackbone], str | None]
 """Returns why a backbone may not be proposed; None: it may. See `search.limits`."""
@@ -71,7 +71,7 @@ class Strategy(Protocol):
         """Records an outcome; trials are recorded in the order of their numbers."""
 
 
-class NoveltyKeeper(Strategy):
+class StrategyBase(Strategy):
     """Numbers proposals, derives their generators, and proposes no backbone twice and none that is refused.
 
     Args:
@@ -118,7 +118,7 @@ class NoveltyKeeper(Strategy):
         """Draws a backbone without a parent."""
         return sample_backbone(random, self.space), ()
 
-    def or_sampled(self, draw: DrawBackbone) -> DrawBackbone:
+    def or_sample(self, draw: DrawBackbone) -> DrawBackbone:
         """A draw that samples after `PATIENCE` calls: a confident model repeats itself."""
         calls = 0
 

@@ -1,10 +1,10 @@
 """Random search: the baseline of every other strategy."""
 
-from autobert_zero.search.strategies.base import NoveltyKeeper
+from autobert_zero.search.strategies.base import StrategyBase
 from autobert_zero.search.trial import Proposal, Trial
 
 
-class RandomSearch(NoveltyKeeper):
+class RandomSearch(StrategyBase):
     """Samples every backbone independently."""
 
     def ask(self) -> Proposal:

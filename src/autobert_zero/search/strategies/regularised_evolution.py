@@ -7,13 +7,13 @@ from collections import deque
 from functools import partial
 from random import Random
 
-from autobert_zero.search.strategies.base import NoveltyKeeper
+from autobert_zero.search.strategies.base import StrategyBase
 from autobert_zero.search.trial import Proposal, Status, Trial
 from autobert_zero.space import Backbone
 from autobert_zero.space.mutate import draw_uniformly, mutate_attention, mutate_layer_type
 
 
-class RegularisedEvolution(NoveltyKeeper):
+class RegularisedEvolution(StrategyBase):
     """A queue of the newest M completed trials; each proposal mutates the best of a random sample from it.
 
     Steady state: every completed trial enters at once and the oldest leaves, however good it is. Each

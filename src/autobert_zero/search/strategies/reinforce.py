@@ -7,7 +7,7 @@ from functools import cache
 from random import Random
 from typing import NamedTuple
 
-from autobert_zero.search.strategies.base import NoveltyKeeper
+from autobert_zero.search.strategies.base import StrategyBase
 from autobert_zero.search.strategies.derivation import ChoicePoint, derive, derive_layer, symbols
 from autobert_zero.search.trial import Proposal, Trial
 from autobert_zero.space import Backbone, Layer, Space
@@ -36,7 +36,7 @@ class LegalChoice(NamedTuple):
     chosen: str
 
 
-class Reinforce(NoveltyKeeper):
+class Reinforce(StrategyBase):
     """A categorical policy for every layer position and context, moved along the policy gradient.
 
     The policy is autoregressive in the derivation of a backbone (`strategies.derivation`): a choice depends
@@ -54,7 +54,7 @@ class Reinforce(NoveltyKeeper):
         self._variance = 0.0
 
     def ask(self) -> Proposal:
-        return self.propose(self.or_sampled(self._drawn), self._next, None)
+        return self.propose(self.or_sample(self._drawn), self._next, None)
 
     def tell(self, trial: Trial) -> None:
         self.note(trial)

@@ -7,7 +7,7 @@ from statistics import fmean, pstdev
 from typing import Protocol
 
 from autobert_zero.search.config import StrategyConfig
-from autobert_zero.search.strategies.base import NoveltyKeeper, Refusal, refuse_none
+from autobert_zero.search.strategies.base import Refusal, StrategyBase, refuse_none
 from autobert_zero.search.strategies.draws import DrawBackbone, best_of
 from autobert_zero.search.strategies.population import ByScore
 from autobert_zero.search.strategies.priority import OperationPriority
@@ -32,7 +32,7 @@ class Population(Protocol):
         """Adds the completed trials of a round."""
 
 
-class Rounds(NoveltyKeeper):
+class Rounds(StrategyBase):
     """A first population that is sampled, then rounds of children of the best K.
 
     A child is its parent after a random inter-layer mutation and an intra-layer mutation whose operations may

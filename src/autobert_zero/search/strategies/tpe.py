@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from random import Random
 from typing import Any
 
-from autobert_zero.search.strategies.base import NoveltyKeeper
+from autobert_zero.search.strategies.base import StrategyBase
 from autobert_zero.search.strategies.derivation import ChoicePoint, alphabet, derive, symbols
 from autobert_zero.search.trial import Proposal, Status, Trial
 from autobert_zero.space import LAYER_KINDS, Backbone
@@ -15,7 +15,7 @@ BEST, NEWEST, AT_MOST = 25, 100, 250
 every parameter of every proposal, and calls at most 25 of them good."""
 
 
-class Tpe(NoveltyKeeper):
+class Tpe(StrategyBase):
     """Optuna's sampler over one categorical parameter for each choice of a derivation.
 
     The parameters of a layer are its kind and, for an attention, the symbols of its expression
@@ -33,7 +33,7 @@ class Tpe(NoveltyKeeper):
 
     def ask(self) -> Proposal:
         round_ = max(self._next - self.config.population + 1, 0)
-        draw = self.or_sampled(self._drawn) if round_ and self._newest else self.sampled
+        draw = self.or_sample(self._drawn) if round_ and self._newest else self.sampled
         return self.propose(draw, round_, None)
 
     def tell(self, trial: Trial) -> None:

@@ -67,6 +67,7 @@ def run_diagnosis(
         progress.say(line)
     progress.say(machine_line(prepared.device, config.precision))
     near = max(round((proxy.warmup_steps + proxy.steps) * proxy.batch_size / final.batch_size), 1)
+    far = longer * near
     twice = sample[:: 2 if len(sample) >= 2 * _FEWEST else 1]
     steps = near * (len(sample) * (1 + longer) + len(twice) * longer)
     batch, backbone = final.batch_size, bert(config.model.layers)
@@ -74,41 +75,28 @@ def run_diagnosis(
         "from scratch", backbone, config.data.length, batch, steps * batch, compile=config.compile
     )
     progress.say(
-        f"{len(sample)} candidates from scratch, {near:,} and {longer * near:,} steps each; "
-        f"{len(twice)} of them {longer * near:,} steps from a second seed"
+        f"{len(sample)} candidates from scratch, {near:,} and {far:,} steps each; "
+        f"{len(twice)} of them {far:,} steps from a second seed"
     )
     progress.say(estimate_line([stage], prepared.model, config.precision, prepared.device))
-    horizons: dict[int, dict[str, Any]] = {}
-    for steps in (near, longer * near):
-        results = _train_sample(prepared, out / DIAGNOSED, sample, steps, config.seed, progress)
-        whole = [place for place, result in enumerate(results) if result.selection_loss is not None]
-        if len(whole) < _FEWEST:
-            raise UserError(f"only {len(whole)} of {len(results)} candidates did not diverge from scratch")
-        scratch = [-(results[place].selection_loss or 0.0) for place in whole]
-        now = [shared[place] for place in whole]
-        recorded = [sample[place].outcome.score or 0.0 for place in whole]
-        attentions = [sample[place].proposal.backbone.global_attentions for place in whole]
-        horizons[steps] = {
-            "steps": steps,
-            "tokens": results[whole[0]].tokens,
-            "candidates": len(whole),
-            "shared_vs_scratch": _correlation_data(correlation(now, scratch)),
-            "shared_vs_scratch_within": _correlation_data(correlation(now, scratch, attentions)),
-            "recorded_vs_scratch": _correlation_data(correlation(recorded, scratch)),
-            "seconds_scratch": fmean(results[place].seconds for place in whole),
-            "losses": {str(sample[place].proposal.number): results[place].selection_loss for place in whole},
-        }
-    near_losses, far_losses = (horizons[steps]["losses"] for steps in horizons)
-    second = _train_sample(
-        prepared, out / DIAGNOSED, twice, longer * near, config.seed + SEEDS, progress, "-again"
-    )
+    horizons = [
+        _horizon(
+            sample,
+            shared,
+            _train_sample(prepared, out / DIAGNOSED, sample, steps, config.seed, progress),
+            steps,
+        )
+        for steps in (near, far)
+    ]
+    near_losses, far_losses = (horizon["losses"] for horizon in horizons)
+    second = _train_sample(prepared, out / DIAGNOSED, twice, far, config.seed + SEEDS, progress, "-again")
     again = {
         str(trial.proposal.number): result.selection_loss
         for trial, result in zip(twice, second, strict=True)
         if result.selection_loss is not None
     }
     diagnosis = {
-        "horizons": list(horizons.values()),
+        "horizons": horizons,
         "between_horizons": _correlation_data(_agreement(near_losses, far_losses)),
         "noise_ceiling": _correlation_data(_agreement(far_losses, again)),
         "losses_again": again,
@@ -118,6 +106,39 @@ def run_diagnosis(
     }
     write_text(out / DIAGNOSIS, json.dumps(diagnosis, indent=2) + "\n")
     return diagnosis
+
+
+def _horizon(
+    sample: Sequence[Trial], shared: Sequence[float], results: Sequence[JobResult], steps: int
+) -> dict[str, Any]:
+    """How the shared and the recorded scores of a sample rank it, against training it from scratch.
+
+    Args:
+        sample: The candidates.
+        shared: Their scores with the shared weights as these are now.
+        results: Their trainings from scratch.
+        steps: Number of steps of these.
+
+    Raises:
+        UserError: Too few of the trainings did not diverge.
+    """
+    whole = [index for index, result in enumerate(results) if result.selection_loss is not None]
+    if len(whole) < _FEWEST:
+        raise UserError(f"only {len(whole)} of {len(results)} candidates did not diverge from scratch")
+    scratch = [-(results[index].selection_loss or 0.0) for index in whole]
+    now = [shared[index] for index in whole]
+    recorded = [sample[index].outcome.score or 0.0 for index in whole]
+    attentions = [sample[index].proposal.backbone.global_attentions for index in whole]
+    return {
+        "steps": steps,
+        "tokens": results[whole[0]].tokens,
+        "candidates": len(whole),
+        "shared_vs_scratch": _correlation_data(correlation(now, scratch)),
+        "shared_vs_scratch_within": _correlation_data(correlation(now, scratch, attentions)),
+        "recorded_vs_scratch": _correlation_data(correlation(recorded, scratch)),
+        "seconds_scratch": fmean(results[index].seconds for index in whole),
+        "losses": {str(sample[index].proposal.number): results[index].selection_loss for index in whole},
+    }
 
 
 def diagnosis_report(diagnosis: dict[str, Any]) -> str:

@@ -13,10 +13,12 @@ from autobert_zero.run_folder import SEARCH, begun, open_run
 from autobert_zero.run_folder.names import BANK, BEST, LATENCIES, LEADERBOARD, TIMES
 from autobert_zero.search.board import open_board
 from autobert_zero.search.config import SearchConfig
+from autobert_zero.search.limits import Limits
 from autobert_zero.search.loop import Search
 from autobert_zero.search.outputs import write_backbone, write_leaderboard, write_summary
 from autobert_zero.search.progress import RunProgress
 from autobert_zero.search.strategies import check_strategy, foreign_operations, make_strategy
+from autobert_zero.search.trial import Trial
 from autobert_zero.search_runs.clock import Clock
 from autobert_zero.search_runs.evaluator import TrainingEvaluator
 from autobert_zero.search_runs.executors import make_executor
@@ -29,7 +31,7 @@ from autobert_zero.search_runs.folder import (
     write_start_files,
 )
 from autobert_zero.search_runs.latency import LatencyTable
-from autobert_zero.search_runs.prepare import prepare
+from autobert_zero.search_runs.prepare import PreparedSearch, prepare
 from autobert_zero.search_runs.student_evaluator import StudentEvaluator
 from autobert_zero.search_runs.student_finals import StudentFinals
 from autobert_zero.search_runs.twins import function_of
@@ -64,19 +66,13 @@ def run_search(
     """
     start = time.perf_counter()
     resumed = begun(out, SEARCH)
+    remote = ray is not None
     if resumed:
         first = check_same(config, first, out)
-        prepared = prepared_run(out, config, progress.update, remote=ray is not None)
+        prepared = prepared_run(out, config, progress.update, remote)
+        limits = prepared.limits(out / LATENCIES)
     else:
-        check_strategy(config.bounds, config.strategy, first)
-        for backbone in first:
-            check_head_dim(backbone.operations, config.model.width, config.model.heads)
-        prepared = prepare(config, progress.update, remote=ray is not None)
-    limits = prepared.limits(out / LATENCIES if resumed else None)
-    if not resumed:
-        limits.check(prepared.space, first)
-        # Errors up to here name things as the user did.
-        prepared = replace(prepared, config=config.absolute())
+        prepared, limits = _prepared_start(config, first, progress, remote)
     config = prepared.config
     prepared = replace(prepared, space=prepared.within(limits))
     strategy = make_strategy(prepared.space, config.seed, config.strategy, first, limits.refusal)
@@ -112,12 +108,12 @@ def run_search(
                 observer=progress,
             )
             trials = search.trials
-            for line in prepared.announcement(ray):
-                progress.say(line)
-            if foreign := foreign_operations(prepared.space, first):
-                progress.say(foreign)
-            if trials:
-                progress.say(f"resuming after {len(trials)} of {config.proxy.candidates} candidates")
+            resuming = (
+                f"resuming after {len(trials)} of {config.proxy.candidates} candidates" if trials else ""
+            )
+            for line in (*prepared.announcement(ray), foreign_operations(prepared.space, first), resuming):
+                if line:
+                    progress.say(line)
             board = open_board(out)
             progress.log(board)
             finals.log(board)
@@ -131,14 +127,7 @@ def run_search(
                 summary = finals.run(trials)
             finally:
                 clock.stop("final")
-            statuses = Counter(trial.outcome.status.value for trial in trials)
-            summary |= {
-                "candidates": len(trials),
-                "statuses": dict(statuses),
-                "saved": {
-                    "repeats": sum(trial.proposal.repeats for trial in trials),
-                    "twins": sum(trial.outcome.same_as is not None for trial in trials),
-                },
+            summary |= _counts(trials) | {
                 "seconds": clock.total,
                 "search_seconds": clock.seconds["search"],
                 "seed": config.seed,
@@ -147,3 +136,29 @@ def run_search(
             write_backbone(out, BEST, Backbone.from_list(summary["best"]["backbone"]))
             write_summary(out, summary)
     return summary
+
+
+def _prepared_start(
+    config: SearchConfig, first: Sequence[Backbone], progress: RunProgress, remote: bool
+) -> tuple[PreparedSearch, Limits]:
+    """Prepares a new run, and checks that it can propose what the user gave; see `run_search`."""
+    check_strategy(config.bounds, config.strategy, first)
+    for backbone in first:
+        check_head_dim(backbone.operations, config.model.width, config.model.heads)
+    prepared = prepare(config, progress.update, remote=remote)
+    limits = prepared.limits(None)
+    limits.check(prepared.space, first)
+    # Errors up to here name things as the user did.
+    return replace(prepared, config=config.absolute()), limits
+
+
+def _counts(trials: Sequence[Trial]) -> dict[str, Any]:
+    """The numbers of trials for the summary."""
+    return {
+        "candidates": len(trials),
+        "statuses": dict(Counter(trial.outcome.status.value for trial in trials)),
+        "saved": {
+            "repeats": sum(trial.proposal.repeats for trial in trials),
+            "twins": sum(trial.outcome.same_as is not None for trial in trials),
+        },
+    }

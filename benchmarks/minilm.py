@@ -17,7 +17,7 @@ from transformers import BertConfig, BertModel
 
 from autobert_zero.cli.pretrain import pretrain_settings
 from autobert_zero.data.corpus import open_corpus
-from autobert_zero.data.tokenizer import train_tokenizer
+from autobert_zero.data.kinds import train_kind
 from autobert_zero.errors import UserError
 from autobert_zero.files import written_whole
 from autobert_zero.hf.tokenizer import wrap_tokenizer
@@ -56,7 +56,7 @@ def find_teacher(given: str | None) -> str:
 def tiny_teacher(folder: Path, layers: int = 4) -> str:
     """A BERT of width 32 with random weights, whose tokenizer is trained on the embedded corpus."""
     if not (folder / "config.json").exists():
-        tokenizer = train_tokenizer(open_corpus("kjv"), 2048)
+        tokenizer = train_kind(open_corpus("kjv"), 2048)[0]
         torch.manual_seed(0)
         sizes = {"hidden_size": 32, "num_attention_heads": 4, "intermediate_size": 128}
         config = BertConfig(

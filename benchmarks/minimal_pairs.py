@@ -32,7 +32,7 @@ from numpy.typing import NDArray
 
 from autobert_zero import zoo
 from autobert_zero.data.corpus import open_corpus
-from autobert_zero.data.tokenizer import train_tokenizer
+from autobert_zero.data.kinds import train_kind
 from autobert_zero.devices import find_device
 from autobert_zero.hf import from_masked_lm
 from autobert_zero.hf.tokenizer import wrap_tokenizer
@@ -63,7 +63,7 @@ def made_up_pairs(count: int) -> list[Pair]:
 def random_model() -> Scored:
     """The hybrid with 1.9 M random weights."""
     length = 128
-    tokenizer = train_tokenizer(open_corpus("kjv"), 8192)
+    tokenizer = train_kind(open_corpus("kjv"), 8192)[0]
     torch.manual_seed(0)
     sizes = EncoderConfig(tokenizer.get_vocab_size(), 128, 4, max_positions=length)
     model = from_masked_lm(MaskedLM(zoo.hybrid(4), sizes))

@@ -9,7 +9,12 @@ from random import Random
 from typing import NamedTuple
 from unittest import mock
 
+from tokenizers import Tokenizer
+
 from autobert_zero import cli
+from autobert_zero.data.corpus import Corpus
+from autobert_zero.data.kinds import train_kind
+from autobert_zero.data.normalisation import Spelling
 from autobert_zero.search.config import SearchConfig
 from autobert_zero.settings import resolve
 
@@ -19,6 +24,11 @@ def paragraphs(count: int, seed: int = 0) -> list[str]:
     random = Random(seed)
     words = ["".join(random.choices("abcdefghijklmnop", k=random.randint(1, 6))) for _ in range(120)]
     return [" ".join(random.choices(words, k=12)) for _ in range(count)]
+
+
+def train_tokenizer(corpus: Corpus, vocab_size: int, spelling: Spelling | None = None) -> Tokenizer:
+    """Trains a tokenizer, of the kind that the text asks for or of that of the spelling."""
+    return train_kind(corpus, vocab_size, spelling=spelling)[0]
 
 
 def config(corpus: Path, **changes: object) -> SearchConfig:

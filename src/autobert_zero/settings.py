@@ -49,7 +49,6 @@ Source = Annotated[str, AfterValidator(_source)]
 _ABSOLUTE = {"paths": "absolute"}
 """Context of a validation that makes paths absolute."""
 
-
 COMPUTING = "computing"
 """Marks settings of how a run is computed and reported: runs that differ in nothing else do not differ in
 what they measure."""

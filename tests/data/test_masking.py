@@ -13,6 +13,7 @@ import tiny
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from tiny import train_tokenizer
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
 
 from autobert_zero.data.batches import TrainingBatches, evaluation_batches, training_batches
@@ -21,7 +22,6 @@ from autobert_zero.data.masking import MaskedBatch, Masking, Vocabulary, _two_se
 from autobert_zero.data.normalisation import SPECIAL_TOKENS, Spelling
 from autobert_zero.data.packing import tokenise_batches
 from autobert_zero.data.splits import Split
-from autobert_zero.data.tokenizer import train_tokenizer
 
 SIZE, LENGTH = 300, 40
 CLS, SEP, MASK = 2, 3, 4

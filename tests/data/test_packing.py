@@ -7,6 +7,7 @@ import pytest
 import tiny
 from hypothesis import given
 from hypothesis import strategies as st
+from tiny import train_tokenizer
 from tokenizers import Tokenizer, models, pre_tokenizers
 
 from autobert_zero.data import packing
@@ -14,7 +15,6 @@ from autobert_zero.data.corpus import Corpus, CorpusError
 from autobert_zero.data.normalisation import Spelling
 from autobert_zero.data.packing import pack, unknown_share
 from autobert_zero.data.splits import Split, opened, split, spread
-from autobert_zero.data.tokenizer import train_tokenizer
 
 LENGTH = 16
 CORPUS = Corpus("tiny", "tiny 0", ["", *tiny.paragraphs(150), "", "", "one more"])

@@ -16,6 +16,7 @@ import pytest
 import tiny
 import torch
 from test_records import damage_group
+from tiny import train_tokenizer
 from torch import distributed
 from torch.multiprocessing.spawn import spawn
 
@@ -31,7 +32,6 @@ from autobert_zero.data.streaming import (
     first_block,
     stream_documents,
 )
-from autobert_zero.data.tokenizer import train_tokenizer
 from autobert_zero.shared_config import CorpusConfig
 
 
@@ -39,7 +39,7 @@ from autobert_zero.shared_config import CorpusConfig
 def test_too_little_text_after_the_first_block_is_said(tmp_path: Path, count: int) -> None:
     path = tmp_path / "corpus.txt"
     path.write_text("\n".join(tiny.paragraphs(count)) + "\n")
-    tokenizer = train_tokenizer(open_corpus(str(path)), 200, lambda done, of: None)
+    tokenizer = train_tokenizer(open_corpus(str(path)), 200)
     batches = StreamingBatches(
         str(path), tokenizer, Vocabulary.of(tokenizer), 16, 64, (0,), Masking(), block=20
     )
@@ -50,7 +50,7 @@ def test_too_little_text_after_the_first_block_is_said(tmp_path: Path, count: in
 def blocks_of_twenty(path: Path, paragraphs: int = 100) -> StreamingBatches:
     """Batches of which a block has several."""
     path.write_text("\n".join(tiny.paragraphs(paragraphs)) + "\n")
-    tokenizer = train_tokenizer(open_corpus(str(path)), 200, lambda done, of: None)
+    tokenizer = train_tokenizer(open_corpus(str(path)), 200)
     return StreamingBatches(str(path), tokenizer, Vocabulary.of(tokenizer), 16, 4, (0,), Masking(), block=20)
 
 

@@ -13,6 +13,7 @@ import pytest
 import tiny
 from hypothesis import given
 from hypothesis import strategies as st
+from tiny import train_tokenizer
 from tokenizers import Tokenizer
 
 from autobert_zero.data import tokenizer as module
@@ -25,7 +26,6 @@ from autobert_zero.data.tokenizer import (
     choose_tokenizer,
     keep_tokenizer,
     load_tokenizer,
-    train_tokenizer,
 )
 from autobert_zero.search.config import SearchConfig, SearchDataConfig
 from autobert_zero.settings import ConfigError, resolve

@@ -12,11 +12,11 @@ import pytest
 import tiny
 import torch
 import transformers
+from tiny import train_tokenizer
 from torch import Tensor
 
 from autobert_zero import hf
 from autobert_zero.data.corpus import Corpus
-from autobert_zero.data.tokenizer import train_tokenizer
 from autobert_zero.errors import UserError
 from autobert_zero.export import export
 from autobert_zero.export.sentences import sentence_length

@@ -3,11 +3,11 @@
 from pathlib import Path
 
 import pytest
+from tiny import train_tokenizer
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from autobert_zero.data.corpus import Corpus
 from autobert_zero.data.normalisation import Spelling
-from autobert_zero.data.tokenizer import train_tokenizer
 from autobert_zero.hf.tokenizer import wrap_tokenizer
 
 TEXT = "The capital of France is Paris, sch\u00f6n und gut."

@@ -27,7 +27,7 @@ def test_data_is_prepared_once(cache: Path, corpus_file: Path, monkeypatch: pyte
     assert watched == ["training the tokenizer", "tokenising"]
     files = tiny.contents(cache)
     assert len(files) == 2
-    monkeypatch.delattr(tokenizer, "train_tokenizer")
+    monkeypatch.delattr(tokenizer, "train_kind")
     monkeypatch.delattr(packing, "tokenise_batches")
     again = prepare(tiny.config(corpus_file))
     assert again.tokenizer.to_str() == first.tokenizer.to_str()

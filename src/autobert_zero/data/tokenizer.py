@@ -31,13 +31,6 @@ class ChosenTokenizer:
     trained: bool
 
 
-def train_tokenizer(
-    corpus: Corpus, vocab_size: int, watch: Watch = unwatched, spelling: Spelling | None = None
-) -> Tokenizer:
-    """Trains a tokenizer on a corpus, see `train_kind`."""
-    return train_kind(corpus, vocab_size, watch, spelling)[0]
-
-
 def choose_tokenizer(
     settings: CorpusConfig, corpus: Corpus, watch: Watch = unwatched, kept: Tokenizer | None = None
 ) -> ChosenTokenizer:

@@ -11,6 +11,8 @@ import tiny
 from filelock import FileLock
 
 from autobert_zero.files import write_text
+from autobert_zero.finetune.training.folder import FinetuneSetup, check_output_folder
+from autobert_zero.pretrain.folder import read_pretrain_config
 from autobert_zero.run_folder import (
     FINETUNING,
     PRETRAINING,
@@ -27,6 +29,7 @@ from autobert_zero.run_folder import (
 )
 from autobert_zero.run_folder import record as run_record
 from autobert_zero.run_folder.names import RECORD, RUN_KINDS
+from autobert_zero.search.config import read_search_config
 
 TEXT = {"text": Input("a" * 40, "books/")}
 
@@ -187,6 +190,31 @@ def test_another_version_is_said(out: Path) -> None:
     record.write_text(other(record.read_text()))
     (said,) = start(out)
     assert said.startswith("the run was started by autobert-zero 0.0.9")
+
+
+READ: dict[RunKind, Callable[[Path], object]] = {
+    SEARCH: read_search_config,
+    PRETRAINING: read_pretrain_config,
+    FINETUNING: lambda folder: check_output_folder(folder, FinetuneSetup({}, {})),
+}
+
+
+@pytest.mark.parametrize("kind", RUN_KINDS)
+def test_a_run_that_another_version_wrote_is_not_called_damaged(out: Path, kind: RunKind) -> None:
+    """Whatever reads it: to continue the run, to report it, or to start from it."""
+    start(out, kind)
+    (out / kind.marker).write_text("{invented_later: 3}")
+    with pytest.raises(RunError, match=rf"{kind.marker} is damaged \(.*\); start another run"):
+        READ[kind](out)
+    record = out / RECORD
+    record.write_text(
+        edited(lambda content: content["sessions"][0].update(commit="f" * 40))(record.read_text())
+    )
+    with pytest.raises(
+        RunError, match=rf"{kind.marker} was written by \S+ \S+ \(f{{12}}\) and cannot"
+    ) as error:
+        READ[kind](out)
+    assert "damaged" not in str(error.value)
 
 
 def test_an_incompatible_version_is_refused(out: Path) -> None:

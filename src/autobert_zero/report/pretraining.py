@@ -10,11 +10,12 @@ from typing import Any
 from autobert_zero.errors import UserError, counted
 from autobert_zero.minimal_pairs.results import remarks
 from autobert_zero.pretrain.config import PretrainConfig
+from autobert_zero.pretrain.folder import read_pretrain_config
 from autobert_zero.report.fine_tunings import FineTuning, fine_tunings
 from autobert_zero.report.reading import reported_pairs, reported_start, reported_summary
 from autobert_zero.run_folder import PRETRAINING, kind_of
 from autobert_zero.run_folder.names import METRICS_LOG, RECORD
-from autobert_zero.settings import computing_settings, read_yaml, saved_config
+from autobert_zero.settings import computing_settings
 from autobert_zero.space import Backbone
 from autobert_zero.urls import hide_passwords
 
@@ -141,8 +142,8 @@ def comparable(runs: Sequence[Pretraining]) -> str:
 
 def _pretrain_config(folder: Path, missing: list[str]) -> PretrainConfig | None:
     try:
-        return saved_config(PretrainConfig, read_yaml(folder / PRETRAINING.marker))
-    except (UserError, ValueError) as error:
+        return read_pretrain_config(folder)
+    except UserError as error:
         missing.append(f"The config cannot be read ({error}).")
         return None
 

@@ -11,9 +11,9 @@ from autobert_zero.run_folder.record import (
     RunError,
     RunRecord,
     check_inputs,
-    other_code,
     read_record,
     started_by_this_code,
+    unreadable,
 )
 
 __all__ = [
@@ -30,7 +30,7 @@ __all__ = [
     "check_run",
     "kind_of",
     "open_run",
-    "other_code",
     "read_record",
     "started_by_this_code",
+    "unreadable",
 ]

@@ -112,10 +112,20 @@ def started_by_this_code(folder: Path) -> bool:
     return record is not None and record.code == _code(provenance())
 
 
-def other_code(folder: Path) -> str | None:
-    """The version that started a run, in words, where it is known and not the one that runs now."""
-    record = read_record(folder)
-    return None if record is None or record.code == _code(provenance()) else _name(record.code)
+def unreadable(path: Path, error: object) -> RunError:
+    """The error about a file in a run folder that cannot be read: another version wrote it, or it is damaged.
+
+    Args:
+        path: The file.
+        error: What is wrong with it.
+    """
+    record = read_record(path.parent)
+    if record is None or record.code == _code(provenance()):
+        return RunError(f"{path} is damaged ({error}); start another run")
+    return RunError(
+        f"{path} was written by {_name(record.code)} and cannot be read by this version ({error}); use the "
+        "run with that version, or start another"
+    )
 
 
 def _code(session: Mapping[str, Any]) -> tuple[Any, Any]:

@@ -7,7 +7,6 @@ from typing import Any
 
 from tokenizers import Tokenizer
 
-from autobert_zero.errors import UserError
 from autobert_zero.files import write_text
 from autobert_zero.minimal_pairs.data import read_pairs
 from autobert_zero.run_folder import (
@@ -17,8 +16,8 @@ from autobert_zero.run_folder import (
     check_inputs,
     check_run,
     kind_of,
-    other_code,
     started_by_this_code,
+    unreadable,
 )
 from autobert_zero.run_folder.digests import settings_digest, text_digest
 from autobert_zero.run_folder.names import BANK, SEED_BACKBONES, STUDY_FILE, TOKENIZER, snapshots_of
@@ -41,22 +40,14 @@ def read_run_start(out: Path) -> tuple[SearchConfig, list[Backbone]]:
     """
     check_run(out, SEARCH)
     path = out / SEARCH.marker
+    config = read_search_config(out)
+    if config.model_dump(mode="json") != read_yaml(path) and started_by_this_code(out):
+        raise unreadable(path, "a setting is missing")
+    path = out / SEED_BACKBONES
     try:
-        config = read_search_config(out)
-        if config.model_dump(mode="json") != read_yaml(path) and started_by_this_code(out):
-            raise RunError("a setting is missing")
-    except UserError as error:
-        if (other := other_code(out)) is not None:
-            raise RunError(
-                f"{path} was written by {other} and cannot be read by this version ({error}); continue the "
-                "run with that version, or start another"
-            ) from None
-        raise RunError(f"{path} is damaged ({error}); start another run") from None
-    try:
-        path = out / SEED_BACKBONES
         first = [Backbone.from_list(layers) for layers in json.loads(path.read_text("utf-8"))]
     except (OSError, ValueError, TypeError) as error:
-        raise RunError(f"{path} is damaged ({error}); start another run") from None
+        raise unreadable(path, error) from None
     return config, first
 
 

@@ -11,7 +11,16 @@ from autobert_zero.data.folder import ending
 from autobert_zero.errors import UserError
 from autobert_zero.files import write_text
 from autobert_zero.finetune.config import FinetuneConfig
-from autobert_zero.run_folder import FINETUNING, Input, begun, check_inputs, kind_of, open_run, read_record
+from autobert_zero.run_folder import (
+    FINETUNING,
+    Input,
+    begun,
+    check_inputs,
+    kind_of,
+    open_run,
+    read_record,
+    unreadable,
+)
 from autobert_zero.run_folder.digests import digest_of
 
 _READ_BEFORE = {".safetensors", ".bin", ".json", ".jsonl", ".csv", ".tsv", ".yaml", ".yml"}
@@ -62,7 +71,7 @@ def check_output_folder(out: Path, start: FinetuneSetup) -> None:
         }
         digests = {what: before["contents"][what] for what in before.get("contents", {})}
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{path} is damaged ({error!r}); choose another --out") from None
+        raise unreadable(path, repr(error)) from None
     other = [
         f"{name} {value!r}, not {start.settings[name]!r}"
         for name, value in settings.items()

@@ -96,7 +96,7 @@ def test_every_softmax_is_in_a_group_or_a_step(seed: int) -> None:
     steps = [step.op for step in make_plan(graph).steps]
     found = fused_nodes(graph)
     assert len(found) == steps.count("attention")
-    texts = {node: term.of.text for node, term in as_terms(graph).items() if node.op == "softmax"}
+    texts = {node: term.expr.text for node, term in as_terms(graph).items() if node.op == "softmax"}
     fused = {texts[node] for group in found for node in group if node.op == "softmax"}
     outside = {text for node, text in texts.items() if not any(node in group for group in found)}
     assert len(fused) == steps.count("attention")

@@ -204,7 +204,7 @@ def test_scalars_multiply() -> None:
 def test_transposing_twice_is_nothing() -> None:
     for seed in range(300):
         graph = graph_of(seed)
-        expression = as_terms(graph)[graph.root].of
+        expression = as_terms(graph)[graph.root].expr
         assert algebra.transposed(algebra.transposed(expression)) == expression
 
 
@@ -215,7 +215,7 @@ def _leaf(name: str, type_: str) -> Expression:
 def _cost(tree: chain.Tree) -> int:
     if isinstance(tree, Expression):
         return 0
-    own = chain.entry_count(tree.type) * (chain.SIZES[tree.left.type[1]] + chain._TOUCH)
+    own = chain.entry_count(tree.type) * (chain.SIZES[tree.left.type[1]] + chain._ACCESS_COST)
     return _cost(tree.left) + _cost(tree.right) + own
 
 

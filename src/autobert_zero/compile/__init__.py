@@ -1,4 +1,4 @@
-"""The graph compiler's decisions: from a graph to the flat list of steps that `nn.compiler` runs."""
+"""The graph compiler: plans a graph as the flat list of steps that `nn.compiler` runs."""
 
 from autobert_zero.compile.fused import fused_nodes
 from autobert_zero.compile.plan import Plan, PlanStep, describe_plan

@@ -1,15 +1,15 @@
-"""The algebra behind the compiler: a graph as terms, a scalar times an expression without scalars.
+"""The algebra of the compiler: rewrites a graph as terms, each a scalar times an expression without scalars.
 
-One scalar replaces several passes over (n, n) matrices, and chains of products can be multiplied in the
-cheapest order. What is rewritten, besides the rules of `space.canonical`:
-- neg, scale and amplify become the scalar of a term, and it passes through what is linear (rotary,
-  previous, next) and out of a product entry by entry; the sign of a softsign's operand is pulled out (it
-  is odd), and -logsigmoid(-x) is softplus(x);
-- cosine(A, B) is unit(A) @ unit(B).T with rows of length 1, so it is a product like any other;
-- (A @ B.T + C) @ D is A @ B.T @ D + C @ D, where that spares the (n, n) matrix A @ B.T;
-- a transposition moves outward until it is a view of a value: nothing of type (d, n) is computed, only
-  views of (n, d) are.
-A primitive without a rule here is left as it is, and its kernel computes it.
+A single scalar replaces several passes over (n, n) matrices, and chains of products can be multiplied in the
+cheapest order. These rules extend those of `space.canonical`:
+- neg, scale and amplify become the scalar of a term, which is pulled out of linear operations (rotary,
+  previous, next) and of entry-wise products; the sign is pulled out of a softsign, an odd function; and
+  -logsigmoid(-x) becomes softplus(x).
+- cosine(A, B) becomes unit(A) @ unit(B).T, where unit scales rows to length 1: a product like any other.
+- (A @ B.T + C) @ D becomes A @ B.T @ D + C @ D where that avoids the (n, n) matrix A @ B.T.
+- A transpose moves outward until it is a view of a value: values of type (d, n) are never computed, they are
+  views of (n, d) values.
+Primitives without a rule here stay as they are and are computed by their kernels.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from autobert_zero.space.types import Type, swap
 
 @dataclass(frozen=True)
 class Scalar:
-    """sign * d_h ** (-scales / 2): what neg, scale and amplify multiply by.
+    """sign * d_h ** (-scales / 2), a product of the factors of neg, scale and amplify.
 
     Attributes:
         sign: 1 or -1.
-        scales: How many times `scale` was applied, less how many times `amplify` was.
+        scales: Number of times that `scale` was applied minus the number for `amplify`.
     """
 
     sign: int = 1
@@ -38,7 +38,7 @@ class Scalar:
         return Scalar(self.sign * other.sign, self.scales + other.scales)
 
     def value(self, head_dim: int) -> float:
-        """The number, for one head dimension."""
+        """The value for a head dimension."""
         return self.sign * float(head_dim) ** (-self.scales / 2)
 
     def __str__(self) -> str:
@@ -58,15 +58,15 @@ class Expression:
     """An operation without a scalar of its own; equal text means equal value.
 
     Attributes:
-        text: The expression as a person writes it; a product without the parentheses that only say in
-            which order it is multiplied.
-        mirror: The text of its transposition.
+        text: The expression as a person writes it, without the parentheses that only set the order of
+            multiplication in a product.
+        mirror: The text of its transpose.
         op: An input's name, or one of transpose, sum, product, multiply, logsigmoid, softplus, softsign,
             softmax, unit (rows of length 1), euclidean; or a primitive without a rule here.
-        args: The operands. Those of a product, a transpose, a multiply and of what is linear have the scalar
-            1, those of a unit, a softsign, a softplus and a logsigmoid no sign.
+        args: The operands. Those of product, transpose, multiply and linear operations have the scalar 1;
+            those of unit, softsign, softplus and logsigmoid have no sign.
         type: Symbolic type of the value.
-        axis: -1 or -2: along which a softmax or a unit normalises.
+        axis: Axis along which a softmax or a unit normalises, -1 or -2.
     """
 
     text: str
@@ -82,11 +82,11 @@ class Term:
     """A scalar times an expression."""
 
     scalar: Scalar
-    of: Expression
+    expr: Expression
 
 
 def as_terms(graph: Graph) -> dict[Node, Term]:
-    """Rewrites every node of a graph."""
+    """Rewrites every node of a graph as a term."""
     terms: dict[Node, Term] = {}
     for node in graph.nodes:
         terms[node] = _rewrite(node, [terms[arg] for arg in node.args])
@@ -99,21 +99,21 @@ def _rewrite(node: Node, args: list[Term]) -> Term:  # noqa: C901 - one case for
     x = args[0]
     match node.op:
         case "neg":
-            return Term(MINUS * x.scalar, x.of)
+            return Term(MINUS * x.scalar, x.expr)
         case "scale":
-            return Term(SCALE * x.scalar, x.of)
+            return Term(SCALE * x.scalar, x.expr)
         case "amplify":
-            return Term(AMPLIFY * x.scalar, x.of)
+            return Term(AMPLIFY * x.scalar, x.expr)
         case "transpose":
-            return Term(x.scalar, transposed(x.of))
+            return Term(x.scalar, transposed(x.expr))
         case "multiply":
-            return Term(x.scalar * args[1].scalar, _hadamard_product(x.of, args[1].of))
+            return Term(x.scalar * args[1].scalar, _hadamard_product(x.expr, args[1].expr))
         case "logsigmoid" if x.scalar.sign < 0:
-            return Term(MINUS, _elementwise("softplus", MINUS * x.scalar, x.of))
+            return Term(MINUS, _elementwise("softplus", MINUS * x.scalar, x.expr))
         case "logsigmoid":
-            return Term(ONE, _elementwise("logsigmoid", x.scalar, x.of))
+            return Term(ONE, _elementwise("logsigmoid", x.scalar, x.expr))
         case "softsign":
-            return Term(Scalar(x.scalar.sign), _elementwise("softsign", Scalar(1, x.scalar.scales), x.of))
+            return Term(Scalar(x.scalar.sign), _elementwise("softsign", Scalar(1, x.scalar.scales), x.expr))
         case "softmax":
             return Term(ONE, _along_rows("softmax", x))
         case "add":
@@ -121,31 +121,31 @@ def _rewrite(node: Node, args: list[Term]) -> Term:  # noqa: C901 - one case for
         case "matmul":
             return _distributed_product(*args)
         case "cosine":
-            # Not the scales: the floor below which a row has no direction is absolute.
-            a, b = (_along_rows("unit", Term(Scalar(1, arg.scalar.scales), arg.of)) for arg in args)
+            # Only the sign is pulled out: rows shorter than an absolute threshold have no direction.
+            a, b = (_along_rows("unit", Term(Scalar(1, arg.scalar.scales), arg.expr)) for arg in args)
             return Term(Scalar(x.scalar.sign * args[1].scalar.sign), _product(a, transposed(b)))
         case "euclidean":
             if x.scalar.sign < 0 and args[1].scalar.sign < 0:
-                args = [Term(MINUS * arg.scalar, arg.of) for arg in args]
+                args = [Term(MINUS * arg.scalar, arg.expr) for arg in args]
             text = f"euclidean({', '.join(map(_term_text, args))})"
             return Term(ONE, _leaf(text, "euclidean", tuple(args), node.type))
     if PRIMITIVES[node.op].linear:
-        return Term(x.scalar, _leaf(f"{node.op}({x.of.text})", node.op, (Term(ONE, x.of),), node.type))
+        return Term(x.scalar, _leaf(f"{node.op}({x.expr.text})", node.op, (Term(ONE, x.expr),), node.type))
     if PRIMITIVES[node.op].elementwise and len(args) == 1:
-        return Term(ONE, _elementwise(node.op, x.scalar, x.of))
+        return Term(ONE, _elementwise(node.op, x.scalar, x.expr))
     text = f"{node.op}({', '.join(map(_term_text, args))})"
     return Term(ONE, _leaf(text, node.op, tuple(args), node.type))
 
 
 def untransposed(x: Expression) -> Expression:
-    """What a transposition is a view of; any other expression as it is."""
-    return x.args[0].of if x.op == "transpose" else x
+    """The expression that a transpose is a view of; any other expression unchanged."""
+    return x.args[0].expr if x.op == "transpose" else x
 
 
 def transposed(x: Expression) -> Expression:
-    """The transposition: a view, unless it undoes another or `x` is symmetric."""
+    """The transpose: a view, unless `x` is a transpose itself or symmetric."""
     if x.op == "transpose":
-        return x.args[0].of
+        return x.args[0].expr
     if x.text == x.mirror:
         return x
     return Expression(x.mirror, x.text, "transpose", (Term(ONE, x),), swap(x.type))
@@ -157,36 +157,36 @@ def _leaf(text: str, op: str, args: tuple[Term, ...], type_: Type, axis: int = -
 
 def _elementwise(op: str, scalar: Scalar, x: Expression) -> Expression:
     if x.op == "transpose":
-        return transposed(_elementwise(op, scalar, x.args[0].of))
+        return transposed(_elementwise(op, scalar, x.args[0].expr))
     term = Term(scalar, x)
     return _leaf(f"{op}({_term_text(term)})", op, (term,), x.type)
 
 
 def _along_rows(op: str, x: Term) -> Expression:
-    """A softmax or unit of every row; of every column of the natural (n, d) where the type is (d, n)."""
-    if x.of.type == "dn":
-        natural = Term(x.scalar, transposed(x.of))
+    """A softmax or unit of every row; for the type (d, n), of every column of the (n, d) that it views."""
+    if x.expr.type == "dn":
+        natural = Term(x.scalar, transposed(x.expr))
         text = f"{op}[columns]({_term_text(natural)})"
-        return transposed(_leaf(text, op, (natural,), natural.of.type, axis=-2))
-    return _leaf(f"{op}({_term_text(x)})", op, (x,), x.of.type)
+        return transposed(_leaf(text, op, (natural,), natural.expr.type, axis=-2))
+    return _leaf(f"{op}({_term_text(x)})", op, (x,), x.expr.type)
 
 
 def _sum(a: Term, b: Term) -> Term:
-    """Pulls out what both have in common: the scalar, the transposition."""
-    if a.of.op == b.of.op == "transpose":
-        natural = _sum(Term(a.scalar, transposed(a.of)), Term(b.scalar, transposed(b.of)))
-        return Term(natural.scalar, transposed(natural.of))
+    """Adds two terms; a scalar or a transpose that both have is pulled out."""
+    if a.expr.op == b.expr.op == "transpose":
+        natural = _sum(Term(a.scalar, transposed(a.expr)), Term(b.scalar, transposed(b.expr)))
+        return Term(natural.scalar, transposed(natural.expr))
     common = ONE
     if a.scalar == b.scalar:
         common = a.scalar
-        a, b = Term(ONE, a.of), Term(ONE, b.of)
+        a, b = Term(ONE, a.expr), Term(ONE, b.expr)
     a, b = sorted((a, b), key=_term_text)
     text = f"{_term_text(a)} + {_term_text(b)}"
-    return Term(common, Expression(text, f"({text}).T", "sum", (a, b), a.of.type))
+    return Term(common, Expression(text, f"({text}).T", "sum", (a, b), a.expr.type))
 
 
 def _hadamard_product(a: Expression, b: Expression) -> Expression:
-    """The product entry by entry; a transposition that both have is pulled out."""
+    """The entry-wise product; a transpose that both have is pulled out."""
     if a.op == b.op == "transpose":
         return transposed(_hadamard_product(transposed(a), transposed(b)))
     a, b = sorted((a, b), key=lambda x: x.text)
@@ -195,42 +195,42 @@ def _hadamard_product(a: Expression, b: Expression) -> Expression:
 
 
 def _distributed_product(a: Term, b: Term) -> Term:
-    type_ = a.of.type[0] + b.of.type[1]
+    type_ = a.expr.type[0] + b.expr.type[1]
     if type_ == "dn":
-        natural = _distributed_product(Term(b.scalar, transposed(b.of)), Term(a.scalar, transposed(a.of)))
-        return Term(natural.scalar, transposed(natural.of))
-    if type_ == "nd" and a.of.type == "nn":
+        natural = _distributed_product(Term(b.scalar, transposed(b.expr)), Term(a.scalar, transposed(a.expr)))
+        return Term(natural.scalar, transposed(natural.expr))
+    if type_ == "nd" and a.expr.type == "nn":
         addends = addends_of(a)
-        low_rank = [addend for addend in addends if _is_low_rank(addend.of)]
+        low_rank = [addend for addend in addends if _is_low_rank(addend.expr)]
         if low_rank and len(addends) > 1:
-            others = [addend for addend in addends if not _is_low_rank(addend.of)]
+            others = [addend for addend in addends if not _is_low_rank(addend.expr)]
             left = [*low_rank, reduce(_sum, others)] if others else low_rank
-            return reduce(_sum, [Term(x.scalar * b.scalar, _product(x.of, b.of)) for x in left])
-    return Term(a.scalar * b.scalar, _product(a.of, b.of))
+            return reduce(_sum, [Term(x.scalar * b.scalar, _product(x.expr, b.expr)) for x in left])
+    return Term(a.scalar * b.scalar, _product(a.expr, b.expr))
 
 
-def addends_of(x: Term, opens: Callable[[Expression], bool] = lambda sum_: True) -> list[Term]:
-    """The addends of a sum and of the sums in it, or of a view of it; one that `opens` refuses stays."""
-    natural = untransposed(x.of)
-    if natural.op != "sum" or not opens(natural):
+def addends_of(x: Term, may_expand: Callable[[Expression], bool] = lambda sum_: True) -> list[Term]:
+    """The addends of a sum, or of a view of one, with nested sums expanded where `may_expand` is true."""
+    natural = untransposed(x.expr)
+    if natural.op != "sum" or not may_expand(natural):
         return [x]
-    parts = [Term(x.scalar * arg.scalar, arg.of) for arg in natural.args]
-    if x.of is not natural:
-        parts = [Term(part.scalar, transposed(part.of)) for part in parts]
-    return [addend for part in parts for addend in addends_of(part, opens)]
+    parts = [Term(x.scalar * arg.scalar, arg.expr) for arg in natural.args]
+    if x.expr is not natural:
+        parts = [Term(part.scalar, transposed(part.expr)) for part in parts]
+    return [addend for part in parts for addend in addends_of(part, may_expand)]
 
 
 def _is_low_rank(x: Expression) -> bool:
-    """Whether an (n, n) is a product over d, hence of rank d."""
+    """Whether an (n, n) matrix is a product over d, and therefore at most of rank d."""
     x = untransposed(x)
     if x.op != "product":
         return False
     a, b = x.args
-    return a.of.type[1] == "d" or _is_low_rank(a.of) or _is_low_rank(b.of)
+    return a.expr.type[1] == "d" or _is_low_rank(a.expr) or _is_low_rank(b.expr)
 
 
 def _product(a: Expression, b: Expression) -> Expression:
-    """a @ b, or the transposition of b.T @ a.T: one of the two stands for both."""
+    """a @ b, or the transpose of b.T @ a.T: the same one of the two for both."""
     type_ = a.type[0] + b.type[1]
     text = f"{_factor_text(a)} @ {_factor_text(b)}"
     mirror = f"{_factor_text(transposed(b))} @ {_factor_text(transposed(a))}"
@@ -242,8 +242,8 @@ def _product(a: Expression, b: Expression) -> Expression:
 
 def _term_text(term: Term) -> str:
     if term.scalar == ONE:
-        return term.of.text
-    return f"{term.scalar} * {_factor_text(term.of)}"
+        return term.expr.text
+    return f"{term.scalar} * {_factor_text(term.expr)}"
 
 
 def _factor_text(x: Expression) -> str:

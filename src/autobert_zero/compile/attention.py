@@ -1,4 +1,4 @@
-"""Which softmaxes run as a fused attention step, and how their operand splits into query, key and bias."""
+"""Decides which softmaxes run as fused attention, and splits their operand into query, key and bias."""
 
 from __future__ import annotations
 
@@ -26,29 +26,29 @@ class AttentionScores:
 
 
 class Fusion:
-    """Decides what is fused in an expression, and with it the order of its products."""
+    """Decides what is fused in an expression, and in which order its products are multiplied."""
 
     def __init__(self, chains: Chains) -> None:
         self._chains = chains
         self._scores: dict[str, AttentionScores | None] = {}
 
     def is_fusable(self, softmax: Expression) -> bool:
-        """Whether a softmax exists for one product only, and its operand contains a product over d."""
+        """Whether a softmax is used by one product only, and its operand contains a product over d."""
         return softmax.type == "nn" and self._is_own(softmax) and self.scores(softmax) is not None
 
     def scores(self, softmax: Expression) -> AttentionScores | None:
-        """How the operand of a softmax splits; None: it contains no product over d."""
+        """Splits the operand of a softmax; None if it contains no product over d."""
         if softmax.text not in self._scores:
             self._scores[softmax.text] = self._split(addends_of(softmax.args[0], self._is_own))
         return self._scores[softmax.text]
 
     def product_tree(self, x: Expression) -> Tree:
-        """A product in the cheapest order."""
+        """Puts a product in the cheapest order."""
         return cheapest(self._chains.factors(x), self.is_fusable)[0]
 
     def operands(self, sum_: Expression, scalar: Scalar) -> list[Term]:
-        """The addends of scalar * sum, and of the sums among them that nothing else needs."""
-        parts = [Term(scalar * arg.scalar, arg.of) for arg in sum_.args]
+        """The addends of scalar * sum, with nested sums expanded unless something else uses them."""
+        parts = [Term(scalar * arg.scalar, arg.expr) for arg in sum_.args]
         return [addend for part in parts for addend in addends_of(part, self._is_own)]
 
     def _is_own(self, x: Expression) -> bool:
@@ -56,11 +56,11 @@ class Fusion:
         return self._chains.uses(x) == 1
 
     def _split(self, addends: list[Term]) -> AttentionScores | None:
-        """Separates the first addend that is a product over d; the others are the bias."""
+        """Splits the first addend that is a product over d; the others become the bias."""
         for index, addend in enumerate(addends):
-            if untransposed(addend.of).op != "product":
+            if untransposed(addend.expr).op != "product":
                 continue
-            factors = self._chains.factors(addend.of)
+            factors = self._chains.factors(addend.expr)
             options = []
             for middle in range(1, len(factors)):
                 if factors[middle].type[0] == "d":
@@ -70,5 +70,5 @@ class Fusion:
             if options:
                 _, middle, query, key = min(options, key=lambda option: option[0])
                 bias = tuple(addends[:index] + addends[index + 1 :])
-                return AttentionScores(query, key, addend.scalar, bias, addend.of, middle)
+                return AttentionScores(query, key, addend.scalar, bias, addend.expr, middle)
         return None

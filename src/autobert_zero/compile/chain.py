@@ -1,4 +1,4 @@
-"""Chains of matrix products: which products form a chain, and what to multiply first where n > d."""
+"""Chains of matrix products: finds them, and orders their multiplications for n > d."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from autobert_zero.compile.algebra import Expression, transposed, untransposed
 from autobert_zero.space.types import Type
 
 SIZES = {"n": 256, "d": 64}
-"""Sizes that stand for n > d where costs are compared."""
+"""Representative sizes with n > d, to compare costs."""
 
-_TOUCH = 16
-"""What reading and writing an entry costs, in multiplications."""
+_ACCESS_COST = 16
+"""Cost of reading and writing an entry, in multiplications."""
 
 _LONGEST = 32
-"""Longest chain whose order is chosen, in cubic time; a longer one keeps some of its parentheses."""
+"""Maximum length of a chain that is reordered, in cubic time; longer chains keep some parentheses."""
 
 
 @dataclass(frozen=True)
 class Product:
-    """Two parts of a chain, multiplied with each other."""
+    """Two parts of a chain that are multiplied."""
 
     left: Tree
     right: Tree
@@ -32,44 +32,44 @@ Tree = Expression | Product
 
 
 def entry_count(type_: Type) -> int:
-    """How many entries a value has, to compare values by."""
+    """Number of entries of a value, to compare values."""
     return SIZES[type_[0]] * SIZES[type_[1]]
 
 
 class Chains:
     """The products of an expression, as chains.
 
-    A product that is a factor of another dissolves in it, unless it is shared: then it is computed once.
-    A shared (n, n) product dissolves still, for what it is multiplied with may spare the (n, n) matrix.
+    A product that is a factor of another is merged into its chain, unless it is shared: then it is computed
+    once. A shared (n, n) product is merged all the same, since the other factors may avoid the (n, n) matrix.
 
     Args:
         root: The expression.
     """
 
     def __init__(self, root: Expression) -> None:
-        self._consumers = _count_uses(root, lambda x: [arg.of for arg in x.args])
+        self._consumers = _count_uses(root, lambda x: [arg.expr for arg in x.args])
         self._factors: dict[str, tuple[Expression, ...]] = {}
         self._uses = _count_uses(root, self.factors)
 
     def uses(self, x: Expression) -> int:
-        """How many other values are computed from `x` or its transposition; products of one chain aside."""
+        """Number of values that are computed from `x` or its transpose; a chain of products counts once."""
         return self._uses[untransposed(x).text]
 
     def factors(self, x: Expression) -> tuple[Expression, ...]:
-        """The factors of a product, left to right; the operands of anything else."""
+        """The factors of a product, left to right; the operands of any other operation."""
         if x.op == "transpose" and untransposed(x).op == "product":
             return tuple([transposed(factor) for factor in reversed(self.factors(untransposed(x)))])
         if x.op != "product":
-            return tuple([arg.of for arg in x.args])
+            return tuple([arg.expr for arg in x.args])
         if x.text not in self._factors:
-            parts = [self.factors(arg.of) if self.dissolves(arg.of) else (arg.of,) for arg in x.args]
+            parts = [self.factors(arg.expr) if self.merges(arg.expr) else (arg.expr,) for arg in x.args]
             if sum(map(len, parts)) > _LONGEST:
-                parts = [(arg.of,) for arg in x.args]
+                parts = [(arg.expr,) for arg in x.args]
             self._factors[x.text] = tuple([factor for part in parts for factor in part])
         return self._factors[x.text]
 
-    def dissolves(self, x: Expression) -> bool:
-        """Whether a value that is a factor of a product, or a view of it, gives it factors of its own."""
+    def merges(self, x: Expression) -> bool:
+        """Whether a factor, or the value that it views, is a product to merge into the chain."""
         x = untransposed(x)
         return x.op == "product" and (x.type == "nn" or self._consumers[x.text] == 1)
 
@@ -86,11 +86,11 @@ def _count_uses(root: Expression, operands: Callable[[Expression], Iterable[Expr
 
 
 def cheapest(factors: Sequence[Expression], fusable: Callable[[Expression], bool]) -> tuple[Tree, int]:
-    """Sets the parentheses of a chain; the dynamic program of the textbooks.
+    """Finds the cheapest order of multiplication in a chain by the textbooks' dynamic program.
 
     Args:
         factors: The chain, left to right.
-        fusable: Whether a softmax need not be stored where it is multiplied with an (n, d).
+        fusable: Returns whether a softmax that is multiplied with an (n, d) need not be stored.
 
     Returns:
         The products as a tree, and their cost.
@@ -104,7 +104,7 @@ def cheapest(factors: Sequence[Expression], fusable: Callable[[Expression], bool
             end = start + length
             best[start, end] = min(
                 (
-                    _multiplied(best[start, middle], best[middle, end], fusable)
+                    _multiply(best[start, middle], best[middle, end], fusable)
                     for middle in range(start + 1, end)
                 ),
                 key=lambda option: option[0],
@@ -113,19 +113,19 @@ def cheapest(factors: Sequence[Expression], fusable: Callable[[Expression], bool
     return tree, cost
 
 
-def _multiplied(
+def _multiply(
     left: tuple[int, Tree], right: tuple[int, Tree], fusable: Callable[[Expression], bool]
 ) -> tuple[int, Tree]:
     product = Product(left[1], right[1], left[1].type[0] + right[1].type[1])
-    cost = left[0] + right[0] + entry_count(product.type) * (SIZES[left[1].type[1]] + _TOUCH)
+    cost = left[0] + right[0] + entry_count(product.type) * (SIZES[left[1].type[1]] + _ACCESS_COST)
     softmax = attention_of(product)
     if softmax is not None and fusable(softmax):
-        cost -= _TOUCH * entry_count("nn")  # neither scores nor softmax are stored
+        cost -= _ACCESS_COST * entry_count("nn")  # neither scores nor softmax are stored
     return cost, product
 
 
 def attention_of(product: Product) -> Expression | None:
-    """The softmax of softmax @ C, or of its mirror image C.T @ softmax.T, where C is (n, d)."""
+    """The softmax of softmax @ C, or of the transpose C.T @ softmax.T, where C is (n, d); None otherwise."""
     left, right = product.left, product.right
     if isinstance(left, Expression) and left.op == "softmax" and right.type == "nd":
         return left
@@ -135,7 +135,7 @@ def attention_of(product: Product) -> Expression | None:
 
 
 def transposed_tree(tree: Tree) -> Tree:
-    """The tree of the transposition."""
+    """The tree of the transpose."""
     if isinstance(tree, Expression):
         return transposed(tree)
     return Product(transposed_tree(tree.right), transposed_tree(tree.left), tree.type[1] + tree.type[0])

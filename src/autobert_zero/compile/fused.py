@@ -1,4 +1,4 @@
-"""Which nodes of a graph run inside a fused attention: for people, the compiler does not need it."""
+"""Finds the nodes of a graph that run inside fused attention, for pictures: the compiler needs no nodes."""
 
 from collections import defaultdict
 from collections.abc import Mapping
@@ -6,20 +6,20 @@ from collections.abc import Mapping
 from autobert_zero.compile.algebra import Term, as_terms, transposed
 from autobert_zero.compile.attention import AttentionScores
 from autobert_zero.compile.chain import Chains
-from autobert_zero.compile.planner import planned
+from autobert_zero.compile.planner import plan_graph
 from autobert_zero.space import Graph, Node
 
 _FOLDED = ("neg", "scale", "amplify", "transpose")
-"""What an attention step does to its scores on the way: a number, a view."""
+"""Operations on the scores that an attention step includes: scalars and views."""
 
 
 def fused_nodes(graph: Graph) -> list[frozenset[Node]]:
-    """Finds what each attention step of a plan stands for.
+    """Finds the nodes that each attention step of a plan replaces.
 
-    From the softmax up to the first value that is not (n, n), whose product the step computes; and down to
-    the product of query and key: sums with a bias, scalars, transpositions. No value in between exists when
-    the plan runs, unless another step needs it too. What is right before belongs to the step where nothing
-    else uses it and the step does it by itself: transpositions, and the scales of query and key.
+    They reach from the softmax up to the first value that is not (n, n), which is the step's result, and down
+    to the product of query and key, through sums with a bias, scalars and transposes. None of the values in
+    between exists when the plan runs, unless another step needs it too. Transposes just below these nodes,
+    and the scales of query and key, belong to the step as well if nothing else uses them.
 
     Returns:
         The nodes of each attention step. Nodes that are equal by algebra are one step.
@@ -27,7 +27,7 @@ def fused_nodes(graph: Graph) -> list[frozenset[Node]]:
     Raises:
         ValueError: The graph is nested too deeply, see `make_plan`.
     """
-    terms, planner = as_terms(graph), planned(graph)[0]
+    terms, planner = as_terms(graph), plan_graph(graph)[0]
     users = defaultdict(list)
     for node in graph.nodes:
         for arg in node.args:
@@ -38,9 +38,9 @@ def fused_nodes(graph: Graph) -> list[frozenset[Node]]:
         group: set[Node] = set()
         meeting: set[Node] = set()
         for node, term in terms.items():
-            if node.op == "softmax" and term.of.text == text:
+            if node.op == "softmax" and term.expr.text == text:
                 below = _Below(terms, planner.chains, scores)
-                group |= {node} | _above(node, users) | below.of(node.args[0])
+                group |= {node} | _above(node, users) | below.find(node.args[0])
                 meeting |= below.meeting
         for node in (arg for member in tuple(group) for arg in member.args):
             _add_views(node, ("transpose",), group, users)
@@ -51,24 +51,24 @@ def fused_nodes(graph: Graph) -> list[frozenset[Node]]:
 
 
 def _above(node: Node, users: Mapping[Node, list[Node]]) -> set[Node]:
-    """The users of a node, theirs, and so on, up to the first that is not (n, n)."""
+    """The direct and indirect users of a node, up to the first that is not (n, n)."""
     if node.type != "nn":
         return set()
     return set(users[node]).union(*(_above(user, users) for user in users[node]))
 
 
 def _add_views(node: Node, ops: tuple[str, ...], group: set[Node], users: Mapping[Node, list[Node]]) -> None:
-    """Adds a node of these operations, and such before it, where only the group uses it."""
+    """Adds a node with one of these operations, and those below it, as long as only the group uses them."""
     while node.op in ops and group.issuperset(users[node]):
         group.add(node)
         (node,) = node.args
 
 
 class _Below:
-    """Finds the nodes from the operand of a softmax to where query and key meet.
+    """Finds the nodes from the operand of a softmax to the products in which query and key meet.
 
     Attributes:
-        meeting: The nodes so far in which they meet.
+        meeting: Those products, as far as they are found.
     """
 
     def __init__(self, terms: Mapping[Node, Term], chains: Chains, scores: AttentionScores) -> None:
@@ -77,14 +77,14 @@ class _Below:
         self._chains = chains
         self._scores = scores
 
-    def of(self, node: Node, flipped: bool = False) -> set[Node]:
-        """The nodes on the way to the product, none where it is not on this branch.
+    def find(self, node: Node, flipped: bool = False) -> set[Node]:
+        """Finds the nodes on the path to the product; none if it is not below this node.
 
         Args:
-            node: A node.
-            flipped: Whether its transposition is what the softmax sees.
+            node: The node that the path starts from.
+            flipped: Whether the softmax uses the transpose of the node.
         """
-        here = self._terms[node].of
+        here = self._terms[node].expr
         if (transposed(here) if flipped else here).text == self._scores.product.text:
             across = self._across(node, self._scores.split, flipped)
             self.meeting |= across
@@ -92,11 +92,11 @@ class _Below:
         if node.op not in ("add", *_FOLDED):
             return set()
         flipped ^= node.op == "transpose"
-        below = set().union(*(self.of(arg, flipped) for arg in node.args))
+        below = set().union(*(self.find(arg, flipped) for arg in node.args))
         return below | {node} if below else below
 
     def _across(self, node: Node, split: int, flipped: bool) -> set[Node]:
-        """The products of factors on both sides of the split, `split` factors from the left of a product."""
+        """Finds the products across the split, which comes after `split` factors from the left."""
         if node.op != "matmul":
             args = node.args if node.op in _FOLDED else ()
             flipped ^= node.op == "transpose"
@@ -110,6 +110,6 @@ class _Below:
         return products
 
     def _length(self, node: Node) -> int:
-        """Number of factors that a node gives to a product."""
-        x = self._terms[node].of
-        return len(self._chains.factors(x)) if self._chains.dissolves(x) else 1
+        """Number of factors that a node contributes to a product."""
+        x = self._terms[node].expr
+        return len(self._chains.factors(x)) if self._chains.merges(x) else 1

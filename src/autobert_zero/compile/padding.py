@@ -1,13 +1,13 @@
-"""Where padding holds zeros without a mask."""
+"""Detects values that are zero at padding without a mask."""
 
 from autobert_zero.compile.chain import Product, Tree
 
 
 def is_clean(tree: Tree, axis: int) -> bool:
-    """Whether padding holds zeros along a token axis (-2 rows, -1 columns) anyway."""
+    """Whether a value is zero at padding along a token axis (-2 rows, -1 columns) without a mask."""
     if isinstance(tree, Product):
         return is_clean(tree.left if axis == -2 else tree.right, axis)
-    args = [arg.of for arg in tree.args]
+    args = [arg.expr for arg in tree.args]
     match tree.op:
         case "transpose":
             return is_clean(args[0], -3 - axis)

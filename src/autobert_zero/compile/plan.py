@@ -11,11 +11,11 @@ class PlanStep:
     """One operation of a plan.
 
     Attributes:
-        op: A key of `compiler.OPERATIONS`, or a primitive, whose kernel runs.
+        op: A key of `compiler.OPERATIONS`, or the name of a primitive, whose kernel runs.
         args: Registers of the operands. The inputs are the first registers, then every step has its own.
         type: Symbolic type of the result.
-        scalar: What `scale` multiplies by, `add` its second operand, `attention` its scores.
-        axis: -1 or -2: along which a softmax, a unit or a mask acts.
+        scalar: Factor of the operand of `scale`, the second operand of `add`, or the scores of `attention`.
+        axis: Axis along which a softmax, a unit or a mask acts, -1 or -2.
     """
 
     op: str
@@ -27,7 +27,7 @@ class PlanStep:
 
 @dataclass(frozen=True)
 class Plan:
-    """What a compiled graph does.
+    """The operations of a compiled graph.
 
     Attributes:
         inputs: Names of the inputs, in the order of their registers.
@@ -41,25 +41,25 @@ class Plan:
 
 
 def without_unused_steps(plan: Plan) -> Plan:
-    """Drops steps that nothing needs, such as views of what was masked instead."""
+    """Removes steps whose results are unused, such as views of a value that was masked instead."""
     first = len(plan.inputs)
     needed = {plan.output}
     for register in range(first + len(plan.steps) - 1, first - 1, -1):
         if register in needed:
             needed.update(plan.steps[register - first].args)
-    places = {old: new for new, old in enumerate(sorted(needed | set(range(first))))}
+    registers = {old: new for new, old in enumerate(sorted(needed | set(range(first))))}
     steps = [
-        replace(step, args=tuple([places[arg] for arg in step.args]))
+        replace(step, args=tuple([registers[arg] for arg in step.args]))
         for register, step in enumerate(plan.steps, start=first)
         if register in needed
     ]
-    return Plan(plan.inputs, tuple(steps), places[plan.output])
+    return Plan(plan.inputs, tuple(steps), registers[plan.output])
 
 
 def describe_plan(plan: Plan) -> str:
-    """Writes a plan for people: one line per step, transpositions as `.T` where they are used.
+    """Formats a plan for people: one line per step, with transposes as `.T` where they are used.
 
-    `sdpa(A, B, C)` is softmax(A @ B.T) @ C by `scaled_dot_product_attention`.
+    `sdpa(A, B, C)` is softmax(A @ B.T) @ C, computed by `scaled_dot_product_attention`.
     """
     names = list(plan.inputs)
     lines: list[str] = []

@@ -1,13 +1,13 @@
-"""From a graph to its plan: what the compiler decides.
+"""Makes the plan of a graph: the decisions of the compiler.
 
-- Chains of products are multiplied in the cheapest order for n > d: (Q @ K.T) @ V becomes Q @ (K.T @ V)
+- Chains of products are multiplied in the cheapest order for n > d: (Q @ K.T) @ V becomes Q @ (K.T @ V),
   and no (n, n) matrix exists.
-- softmax(A @ B.T + bias) @ C becomes one attention step. The scale of the product is the step's own, its
-  sign goes to the smallest factor, what is added to it becomes the step's bias.
-- A scalar multiplies the smallest value of a chain: never an (n, n) where there is a smaller one.
-- A contraction over tokens needs one operand without padding. Nothing is masked where one is clean
-  already (a softmax over tokens gave padding nothing), else the smaller one is.
-Equal steps are one step, so whatever is shared is computed, and masked, once.
+- softmax(A @ B.T + bias) @ C becomes one attention step. The scale of the product becomes the step's scale,
+  its sign moves to the smallest factor, and the other addends become the step's bias.
+- A scalar multiplies the smallest value of a chain, never an (n, n) matrix if there is a smaller value.
+- A contraction over tokens needs one operand that is zero at padding. If one is already (a softmax over
+  tokens gives padding no weight), nothing is masked; otherwise the smaller one is.
+Equal steps become one step, so a shared value is computed and masked once.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from autobert_zero.space import Graph
 from autobert_zero.space.types import Type, swap
 
 _NEGATED = {"softsign": "softsign", "softplus": "logsigmoid", "logsigmoid": "softplus"}
-"""-f(x) is g(-x): where x is a product, its smallest factor takes the sign."""
+"""The g for each f with -f(x) = g(-x): if x is a product, its smallest factor takes the sign."""
 
 _HOMOGENEOUS = ("multiply", "rotary")
-"""c f(x) is f(c x), or f(c x, y): where x is a product, its smallest factor takes the number."""
+"""Each f with c f(x, ...) = f(c x, ...): if x is a product, its smallest factor takes the scalar c."""
 
 
 @lru_cache(maxsize=1024)
@@ -34,34 +34,34 @@ def make_plan(graph: Graph) -> Plan:
     """Plans a graph.
 
     Raises:
-        ValueError: It is nested too deeply, far beyond what a search writes.
+        ValueError: The graph is nested too deeply, far beyond what a search generates.
     """
-    planner, output = planned(graph)
+    planner, output = plan_graph(graph)
     return without_unused_steps(Plan(graph.inputs, tuple(planner.steps), output))
 
 
-def planned(graph: Graph) -> tuple[Planner, int]:
-    """Plans a graph, and returns what was decided on the way with the register of the output.
+def plan_graph(graph: Graph) -> tuple[Planner, int]:
+    """Plans a graph; returns the planner, which holds the decisions, and the register of the output.
 
     Raises:
         ValueError: As `make_plan`.
     """
     try:
         root = as_terms(graph)[graph.root]
-        planner = Planner(graph.inputs, root.of)
+        planner = Planner(graph.inputs, root.expr)
         return planner, planner.value(root)
     except RecursionError:
         raise ValueError("the formula is nested too deeply to be compiled; use fewer operations") from None
 
 
 class Planner:
-    """Collects steps; every method that computes something returns its register.
+    """Collects steps; every method that computes a value returns its register.
 
     Attributes:
         steps: The steps so far, with their registers.
         chains: The products of the expression.
-        fusion: What is fused.
-        fused: The softmaxes that run in an attention step, by their text, with the split of their operands.
+        fusion: The decisions on fused attention.
+        fused: The split operand of each softmax that runs in an attention step, by the softmax's text.
     """
 
     def __init__(self, inputs: tuple[str, ...], root: Expression) -> None:
@@ -70,44 +70,44 @@ class Planner:
         self.fusion = Fusion(self.chains)
         self.fused: dict[str, AttentionScores] = {}
         self._types: list[Type] = ["nd"] * len(inputs)
-        self._views: dict[int, int] = {}  # register of a transposition -> of what it views
+        self._views: dict[int, int] = {}  # register of a transpose -> register that it views
         self._registers = {name: register for register, name in enumerate(inputs)}
 
     def value(self, term: Term) -> int:
         """Computes a term."""
-        scalar, x = term.scalar, term.of
+        scalar, x = term.scalar, term.expr
         if x.op == "transpose":
-            return self._transpose(self.value(Term(scalar, x.args[0].of)))
-        # What is needed without its scalar too is computed once and scaled.
+            return self._transpose(self.value(Term(scalar, x.args[0].expr)))
+        # A value that is also needed without its scalar is computed once and then scaled.
         if scalar != ONE and self.chains.uses(x) == 1:
             if x.op == "product":
                 return self._tree(self.fusion.product_tree(x), scalar)
             if x.op == "sum":
                 addends = self.fusion.operands(x, scalar)
-                if any(term.scalar == ONE or self._is_own_product(term.of) for term in addends):
-                    return self._added(addends)
-            if x.op in _HOMOGENEOUS and (place := self._own_product_in(x)) is not None:
+                if any(term.scalar == ONE or self._is_own_product(term.expr) for term in addends):
+                    return self._add_terms(addends)
+            if x.op in _HOMOGENEOUS and (position := self._own_product_in(x)) is not None:
                 args = [
-                    self.value(Term(scalar, arg.of) if index == place else arg)
+                    self.value(Term(scalar, arg.expr) if index == position else arg)
                     for index, arg in enumerate(x.args)
                 ]
                 return self._push(x.op, tuple(args), x.type)
-            if scalar == MINUS and x.op in _NEGATED and self._is_own_product(x.args[0].of):
-                negated = Term(MINUS * x.args[0].scalar, x.args[0].of)
+            if scalar == MINUS and x.op in _NEGATED and self._is_own_product(x.args[0].expr):
+                negated = Term(MINUS * x.args[0].scalar, x.args[0].expr)
                 return self._push(_NEGATED[x.op], (self.value(negated),), x.type)
-        return self._scaled(self._expression(x), scalar)
+        return self._scale(self._expression(x), scalar)
 
     def _expression(self, x: Expression) -> int:
         if x.text not in self._registers:
-            self._registers[x.text] = self._computed(x)
+            self._registers[x.text] = self._compute(x)
         return self._registers[x.text]
 
-    def _computed(self, x: Expression) -> int:
+    def _compute(self, x: Expression) -> int:
         match x.op:
             case "product":
                 return self._tree(self.fusion.product_tree(x), ONE)
             case "sum":
-                return self._added(self.fusion.operands(x, ONE))
+                return self._add_terms(self.fusion.operands(x, ONE))
             case "unit":
                 return self._push("unit", (self._clean_value(x.args[0], x.axis),), x.type, axis=x.axis)
             case "previous" | "next":
@@ -118,20 +118,20 @@ class Planner:
 
     # -- sums --------------------------------------------------------------------------------------
 
-    def _added(self, addends: list[Term]) -> int:
-        """Adds terms, each scalar once for all terms that have it: its gradient is a pass of its own."""
+    def _add_terms(self, addends: list[Term]) -> int:
+        """Adds terms; a scalar is applied once to all terms that have it, since its gradient costs a pass."""
         groups: dict[Scalar, list[int]] = {}
         for term in addends:
-            if self._is_own_product(term.of):
+            if self._is_own_product(term.expr):
                 groups.setdefault(ONE, []).append(self.value(term))
             else:
-                groups.setdefault(term.scalar, []).append(self.value(Term(ONE, term.of)))
-        # The first group starts the sum, the addition multiplies the others.
+                groups.setdefault(term.scalar, []).append(self.value(Term(ONE, term.expr)))
+        # The first group starts the sum; the additions scale the others.
         ordered = sorted(groups.items(), key=lambda group: group[0] != ONE)
         result: int | None = None
         for scalar, registers in ordered:
             part = reduce(self._add, registers)
-            result = self._scaled(part, scalar) if result is None else self._add(result, part, scalar)
+            result = self._scale(part, scalar) if result is None else self._add(result, part, scalar)
         assert result is not None
         return result
 
@@ -139,23 +139,23 @@ class Planner:
         return self._push("add", (a, b), self._types[a], scalar)
 
     def _is_own_product(self, x: Expression) -> bool:
-        """Whether `x` is a product, or a view of one, that is computed for this use only."""
+        """Whether `x` is a product, or a view of one, that has no other use."""
         return untransposed(x).op == "product" and self.chains.uses(x) == 1
 
     def _own_product_in(self, x: Expression) -> int | None:
-        """Which operand is a product for this use only; None: there is none."""
-        return next((index for index, arg in enumerate(x.args) if self._is_own_product(arg.of)), None)
+        """Index of an operand that is a product without another use; None if there is none."""
+        return next((index for index, arg in enumerate(x.args) if self._is_own_product(arg.expr)), None)
 
     # -- products ----------------------------------------------------------------------------------
 
     def _tree(self, tree: Tree, scalar: Scalar, clean: int | None = None) -> int:
-        """Computes scalar * tree, with the scalar where the fewest entries are.
+        """Computes scalar * tree, applying the scalar to the value with the fewest entries.
 
-        With `clean`, padding along that token axis is zeroed: in a factor where that is smaller.
+        If `clean` is a token axis, padding along it is zeroed, in a factor if that is smaller.
         """
         if clean is not None and (isinstance(tree, Expression) or tree.type != "nn"):
             result = self._tree(tree, scalar)
-            return result if is_clean(tree, clean) else self._masked(result, clean)
+            return result if is_clean(tree, clean) else self._mask(result, clean)
         if isinstance(tree, Expression):
             return self.value(Term(scalar, tree))
         left = right = ONE
@@ -171,10 +171,10 @@ class Planner:
             result = self._attention(softmax, self._tree(tree.right, right))
         else:
             result = self._transpose(self._attention(softmax, self._transpose(self._tree(tree.left, left))))
-        return self._scaled(result, scalar)
+        return self._scale(result, scalar)
 
     def _lightest(self, tree: Tree) -> int:
-        """Entries of the smallest value that is computed for a tree."""
+        """Number of entries of the smallest value that is computed for a tree."""
         if isinstance(tree, Expression):
             return entry_count(tree.type)
         return min(entry_count(tree.type), self._lightest(tree.left), self._lightest(tree.right))
@@ -183,11 +183,11 @@ class Planner:
         a = self._tree(tree.left, left, clean if clean == -2 else None)
         b = self._tree(tree.right, right, clean if clean == -1 else None)
         if tree.left.type[1] == "n" and not (is_clean(tree.left, -1) or is_clean(tree.right, -2)):
-            # Of equal sizes the one that is used more: it may be masked already, or again.
+            # Of two equal sizes, the one with more uses is masked, since those may share the masked value.
             if self._mask_order(tree.left) < self._mask_order(tree.right):
-                a = self._masked(a, -1)
+                a = self._mask(a, -1)
             else:
-                b = self._masked(b, -2)
+                b = self._mask(b, -2)
         return self._push("matmul", (a, b), tree.type)
 
     def _mask_order(self, tree: Tree) -> tuple[int, int]:
@@ -197,11 +197,11 @@ class Planner:
     # -- attention ---------------------------------------------------------------------------------
 
     def _attention(self, softmax: Expression, values: int) -> int:
-        """softmax @ values without the (n, n) matrices: the step masks the padding by itself."""
+        """Computes softmax @ values without (n, n) matrices; the step masks padding itself."""
         scores = self.fusion.scores(softmax)
         assert scores is not None
         self.fused[softmax.text] = scores
-        # The sign is no part of the step's scale: fused kernels take the maximum of a row before they scale.
+        # The step's scale has no sign, since fused kernels take the maximum of a row before they scale.
         sign = Scalar(scores.scalar.sign)
         in_query = self._lightest(scores.query) < self._lightest(scores.key)
         args = [
@@ -210,29 +210,29 @@ class Planner:
             values,
         ]
         if scores.bias:
-            args.append(self._added(list(scores.bias)))
+            args.append(self._add_terms(list(scores.bias)))
         return self._push("attention", tuple(args), "nd", Scalar(1, scores.scalar.scales))
 
     # -- padding -----------------------------------------------------------------------------------
 
     def _clean_value(self, term: Term, axis: int) -> int:
-        """Computes a term with padding zeroed along an axis that is about to be summed over."""
-        scalar, x = term.scalar, term.of
+        """Computes a term, with padding zeroed along an axis that will be summed over."""
+        scalar, x = term.scalar, term.expr
         if x.type[axis] != "n" or is_clean(x, axis):
             return self.value(term)
         if self._is_own_product(x):
             tree = self.fusion.product_tree(x)
             return self._tree(tree, scalar, clean=axis)
-        return self._masked(self.value(term), axis)
+        return self._mask(self.value(term), axis)
 
     # -- steps -------------------------------------------------------------------------------------
 
-    def _masked(self, register: int, axis: int) -> int:
+    def _mask(self, register: int, axis: int) -> int:
         if register in self._views:
-            return self._transpose(self._masked(self._views[register], -3 - axis))
+            return self._transpose(self._mask(self._views[register], -3 - axis))
         return self._push("mask", (register,), self._types[register], axis=axis)
 
-    def _scaled(self, register: int, scalar: Scalar) -> int:
+    def _scale(self, register: int, scalar: Scalar) -> int:
         return self._push("scale", (register,), self._types[register], scalar) if scalar != ONE else register
 
     def _transpose(self, register: int) -> int:

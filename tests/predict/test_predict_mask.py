@@ -28,7 +28,7 @@ def test_tokens_are_those_of_the_pipeline(kind: str, tmp_path: Path) -> None:
     (tmp_path / "texts.txt").write_text("\n".join(TEXTS))
     done = tiny.command("predict", "--model", model, "--top-k", 3, tmp_path / "texts.txt")
     assert done.code == 0, done.err
-    assert done.log.startswith("the 3 likeliest tokens for each [MASK] for 3 texts of ")
+    assert done.log.startswith("the 3 most likely tokens for each [MASK] for 3 texts of ")
     fill = pipeline("fill-mask", str(model), device="cpu", top_k=3)
     for line, text in zip(done.out.splitlines(), TEXTS, strict=True):
         expected = fill(text)

@@ -65,7 +65,7 @@ def refused(*arguments: object) -> str:
         (
             ["--keep-columns", "labels", "--task", "embed", "--out", "a.npy"],
             "a.csv",
-            "an array holds no other columns; leave out --keep-columns",
+            "npy holds no other columns; leave out --keep-columns",
         ),
     ],
 )
@@ -93,7 +93,7 @@ def test_columns_that_cannot_be_kept(models: Path, options: list[str], file: str
         ("classifier", "scores", "was not trained for scores"),
         ("regression", "labels", "was not trained for labels"),
         ("encoder", "mask", "was not trained for mask: its class is AutoBertZeroModel; use --task embed"),
-        ("classifier", "summary", "--task is auto or one of labels, scores, "),
+        ("classifier", "summary", "--task must be auto or one of labels, scores, "),
         ("masked", "mask", "texts.txt, line 1: there is no [MASK] in 'good film'"),
         ("masked", "auto", "texts.txt, line 1: there is no [MASK] in 'good film'"),
     ],
@@ -125,7 +125,7 @@ def test_models_without_a_task_or_a_class(tmp_path: Path) -> None:
     for architectures, message in (
         (
             ["BertForNextSentencePrediction"],
-            "is of the class BertForNextSentencePrediction, for which there is no task",
+            "has the class BertForNextSentencePrediction, for which there is no task",
         ),
         (None, "is a model whose config.json names no class; choose with --task: labels"),
     ):
@@ -220,16 +220,16 @@ def test_lines_have_no_columns(models: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (("--format", "xml"), "--format 'xml' is no format; there are jsonl, csv, tsv"),
-        (("--out", "out.xml"), "--out out.xml: the ending '.xml' is no format; there are jsonl, csv, tsv"),
-        (("--out", "out"), "--out out: the ending '' is no format"),
-        (("--format", "npy", "--out", "out.npy"), "this task is written as jsonl or csv or tsv, not as npy"),
-        (("--task", "embed", "--format", "npy"), "npy is binary and goes to a file only"),
-        (("--task", "embed", "--out", "out.csv"), "this task is written as npy or jsonl, not as csv"),
+        (("--format", "xml"), "--format 'xml' is not a format; there are jsonl, csv, tsv"),
+        (("--out", "out.xml"), "out.xml: the extension '.xml' is not a format; there are jsonl, csv, tsv"),
+        (("--out", "out"), "--out out: the extension '' is not a format"),
+        (("--format", "npy", "--out", "out.npy"), "can be written as jsonl or csv or tsv, not as npy"),
+        (("--task", "embed", "--format", "npy"), "npy is binary and can only be written to a file"),
+        (("--task", "embed", "--out", "out.csv"), "this task can be written as npy or jsonl, not as csv"),
         (("--out", "."), "--out . is a folder; name a file in it"),
         (("--out", "texts.txt", "--format", "csv"), "--out texts.txt is also an input"),
         (("--out", "texts.txt/out.csv"), "texts.txt/out.csv cannot be written: "),
-        (("--top-k", "3"), "--top-k is for --task mask, not for labels"),
+        (("--top-k", "3"), "--top-k applies to --task mask, not to labels"),
         (("--device", "cuda:77"), "device 'cuda:77' cannot be used"),
     ],
 )
@@ -239,13 +239,13 @@ def test_outputs_and_options(models: Path, options: tuple[str, ...], message: st
 
 def test_more_tokens_than_there_are(models: Path) -> None:
     Path("masks.txt").write_text("[MASK]")
-    assert "--top-k 51 is more than the 50 tokens" in refused(
+    assert "--top-k 51 exceeds the 50 tokens" in refused(
         "--model", models / "masked", "--top-k", 51, "masks.txt"
     )
 
 
 def test_standard_input_twice_or_empty(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert "can be read once only" in refused("--model", models / "classifier", "-", "-")
+    assert "can be read only once" in refused("--model", models / "classifier", "-", "-")
     monkeypatch.setattr("sys.stdin", io.StringIO(""))
     assert refused("--model", models / "classifier", "-") == "standard input has no texts"
 

@@ -36,7 +36,7 @@ def predict_command(
     out: Annotated[Path, file_option("File for the predictions; - for standard output.")] = Path(
         STANDARD_STREAM
     ),
-    form: Annotated[
+    file_format: Annotated[
         str | None,
         typer.Option("--format", help="jsonl, csv, tsv or npy; default: by the file extension."),
     ] = None,
@@ -71,4 +71,4 @@ def predict_command(
     )
     inference = Inference(device, precision, batch_size)
     with Bars(log_console()) as progress:
-        run(model, files, str(out), progress, task, form, Columns(texts, kept or ()), top_k, inference)
+        run(model, files, str(out), progress, task, file_format, Columns(texts, kept or ()), top_k, inference)

@@ -1,1 +1,1 @@
-"""Predictions for texts with a trained model: labels, scores, tags, answers, filled masks, embeddings."""
+"""Predicts labels, scores, tags, answers, masked tokens or embeddings for texts with a trained model."""

@@ -1,4 +1,4 @@
-"""Answers to questions: spans of a text, found in overlapping windows as in SQuAD."""
+"""Answers questions by spans of a text, found in overlapping windows as in SQuAD."""
 
 from collections.abc import Sequence
 
@@ -8,20 +8,20 @@ from autobert_zero.finetune.models import Pretrained
 from autobert_zero.finetune.squad.question_answering import QuestionAnswering
 from autobert_zero.finetune.squad.task import Question, Squad
 from autobert_zero.predict.head import Head, Record, Runner, max_length, shortest
-from autobert_zero.predict.read import Row, Wanted
+from autobert_zero.predict.read import Row, TaskColumns
 
 _LENGTH = 384
-"""Tokens of a window for models without a limit."""
+"""Number of tokens in a window for models without a limit."""
 
 _SPLIT = "texts"
 _TASK = Squad("answers", "", {}, unanswerable=False)
 
 
 class AnswerHead(Head):
-    """The best span of each text, with its probability and that of no answer."""
+    """Predicts the best span of each text, with its probability and that of no answer."""
 
     auto = AutoModelForQuestionAnswering
-    wanted = Wanted(counts=(2,), defaults=(("question", "context"),), shown=1)
+    task_columns = TaskColumns(counts=(2,), defaults=(("question", "context"),), shown=1)
     about = "answers"
 
     def __init__(self, model: Pretrained) -> None:
@@ -47,17 +47,17 @@ class AnswerHead(Head):
         outputs = [[pair[index] for pair in logits] for index in range(2)]
         records = []
         for question, (span, _) in zip(questions, problem.spans(_SPLIT, outputs), strict=True):
-            probability, nothing = shortest([span.probability, span.nothing])
+            probability, no_answer = shortest([span.probability, span.no_answer])
             records.append(
                 {
                     "answer": question.context[span.begin : span.end],
                     "probability": probability,
                     "start": span.begin,
                     "end": span.end,
-                    "no_answer": nothing,
+                    "no_answer": no_answer,
                 }
             )
         return records, problem.cut
 
-    def nothing(self, row: Row) -> Record:
+    def empty_record(self, row: Row) -> Record:
         return dict.fromkeys(("answer", "probability", "start", "end", "no_answer"))

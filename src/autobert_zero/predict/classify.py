@@ -1,4 +1,4 @@
-"""Labels with probabilities, and the values of regressions, for texts and pairs of texts."""
+"""Predicts labels with probabilities, or the values of a regression, for texts and pairs of texts."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -14,18 +14,18 @@ from autobert_zero.predict.read import Row
 
 MULTI_LABEL = "multi_label_classification"
 _THRESHOLD = 0.5
-"""Probability above which one of several labels holds."""
+"""Probability above which a label is assigned, if a text can have several."""
 
 
 def encode(model: Pretrained, rows: Sequence[Row], length: int | None) -> tuple[Features, int]:
-    """Tokenises texts, or pairs of texts; also returns how many are cut."""
+    """Tokenises texts, or pairs of texts; also returns the number of texts that are cut."""
     columns = list(zip(*(row.cells for row in rows), strict=True))
     encoded, cut = encode_texts(model.tokenizer, columns[0], columns[1] if len(columns) > 1 else None, length)
     return Features(encoded, (), model.tokenizer), cut
 
 
 class LabelHead(Head):
-    """Classes with softmax probabilities, or, for several labels at once, with sigmoid ones."""
+    """Predicts classes with softmax probabilities, or several labels at once with sigmoid probabilities."""
 
     auto = AutoModelForSequenceClassification
 
@@ -37,19 +37,19 @@ class LabelHead(Head):
 
     def predict(self, rows: Sequence[Row], runner: Runner) -> tuple[list[Record], int]:
         features, cut = encode(self._model, rows, max_length(self._model))
-        return [self._record(each) for each in runner(features, self._probabilities)], cut
+        return [self._record(values) for values in runner(features, self._probabilities)], cut
 
-    def nothing(self, row: Row) -> Record:
+    def empty_record(self, row: Row) -> Record:
         probabilities = dict.fromkeys(self._names)
         if self._multiple:
             return {"labels": None, "probabilities": probabilities}
         return {"label": None, "probability": None, "probabilities": probabilities}
 
-    def flat(self, record: Record) -> dict[str, Any]:
-        each = {f"probability_{name}": value for name, value in record["probabilities"].items()}
+    def flatten(self, record: Record) -> dict[str, Any]:
+        cells = {f"probability_{name}": value for name, value in record["probabilities"].items()}
         if self._multiple:
-            return {"labels": "|".join(record["labels"] or ()), **each}
-        return {"label": record["label"], "probability": record["probability"], **each}
+            return {"labels": "|".join(record["labels"] or ()), **cells}
+        return {"label": record["label"], "probability": record["probability"], **cells}
 
     def _probabilities(self, output: Any, inputs: Mapping[str, Tensor]) -> Sequence[Any]:
         logits = output.logits.float()  # (B, c)
@@ -68,7 +68,7 @@ class LabelHead(Head):
 
 
 class ScoreHead(Head):
-    """The value, or the values, of a regression."""
+    """Predicts the value, or the values, of a regression."""
 
     auto = AutoModelForSequenceClassification
 
@@ -79,13 +79,13 @@ class ScoreHead(Head):
 
     def predict(self, rows: Sequence[Row], runner: Runner) -> tuple[list[Record], int]:
         features, cut = encode(self._model, rows, max_length(self._model))
-        values = runner(features, lambda output, inputs: list(output.logits.float().cpu().numpy()))
-        return [self._record(shortest(each)) for each in values], cut
+        results = runner(features, lambda output, inputs: list(output.logits.float().cpu().numpy()))
+        return [self._record(shortest(values)) for values in results], cut
 
-    def nothing(self, row: Row) -> Record:
+    def empty_record(self, row: Row) -> Record:
         return self._record([None] * len(self._names))
 
-    def flat(self, record: Record) -> dict[str, Any]:
+    def flatten(self, record: Record) -> dict[str, Any]:
         if "score" in record:
             return record
         return {f"score_{name}": value for name, value in record["scores"].items()}

@@ -1,4 +1,4 @@
-"""Embeddings of texts: the mean of the last hidden states over all tokens that are not padding."""
+"""Embeds texts as the mean of the last hidden states over all tokens except padding."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -16,10 +16,10 @@ from autobert_zero.predict.read import Row
 
 
 class EmbeddingHead(Head):
-    """A vector for each text or pair of texts.
+    """Computes a vector for each text or pair of texts.
 
     Args:
-        model: Any encoder; a head that it has is left out.
+        model: Any encoder; its head, if it has one, is not used.
 
     Raises:
         UserError: The model has an encoder and a decoder.
@@ -31,7 +31,7 @@ class EmbeddingHead(Head):
     def __init__(self, model: Pretrained) -> None:
         if model.config.is_encoder_decoder:
             raise UserError(
-                f"{model.source} has a decoder besides its encoder: it has no embeddings of a text"
+                f"{model.source} has a decoder besides its encoder: texts are embedded with encoders only"
             )
         self._model = model
         self._width: int = model.config.hidden_size
@@ -39,13 +39,13 @@ class EmbeddingHead(Head):
 
     def predict(self, rows: Sequence[Row], runner: Runner) -> tuple[list[Record], int]:
         features, cut = encode(self._model, rows, max_length(self._model))
-        return [{"embedding": each} for each in runner(features, mean_pooled)], cut
+        return [{"embedding": vector} for vector in runner(features, mean_pooled)], cut
 
-    def nothing(self, row: Row) -> Record:
+    def empty_record(self, row: Row) -> Record:
         return {"embedding": np.full(self._width, np.nan, dtype=np.float32)}
 
 
 def mean_pooled(output: Any, inputs: Mapping[str, Tensor]) -> Sequence[np.ndarray[Any, Any]]:
-    """The means of the hidden states (B, n, d) over the tokens that are not padding: (d,) each."""
+    """Averages the hidden states (B, n, d) over all tokens except padding; returns B vectors (d,)."""
     means = mean_state(output.last_hidden_state.float(), inputs["attention_mask"].bool())  # (B, d)
     return list(means.cpu().numpy())

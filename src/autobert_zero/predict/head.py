@@ -1,4 +1,4 @@
-"""The interface of a prediction task of any kind."""
+"""The interface of all prediction tasks."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
@@ -11,14 +11,14 @@ from transformers import PreTrainedModel
 
 from autobert_zero.finetune.features import Features, run_model
 from autobert_zero.finetune.models import Pretrained
-from autobert_zero.predict.read import Row, Wanted
+from autobert_zero.predict.read import Row, TaskColumns
 from autobert_zero.training.precision import Precision
 
 Record = dict[str, Any]
 """A prediction as plain data; all records of a task have the same keys."""
 
 _TOKENS = 32 * 512
-"""Maximum number of tokens in a batch, padding included."""
+"""Maximum number of tokens in a batch, including padding."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Runner:
     """Runs a model over features.
 
     Attributes:
-        model: With the head of the task.
+        model: The model, with the head of the task.
         precision: Number format.
         batch_size: Maximum number of sequences in a batch.
         watch: Called with the share of the features that is done.
@@ -40,7 +40,7 @@ class Runner:
     def __call__(
         self, features: Features, reduce: Callable[[Any, Mapping[str, Tensor]], Sequence[Any]]
     ) -> list[Any]:
-        """Returns what `reduce` makes of the output for each feature, in order; see `run_model`."""
+        """Returns the results of `reduce`, one per feature and in their order; see `run_model`."""
         return run_model(
             self.model,
             features,
@@ -53,17 +53,17 @@ class Runner:
 
 
 class Head(ABC):
-    """A prediction task with the model that predicts it.
+    """A prediction task for a model.
 
     Attributes:
         auto: The Auto class that loads the model.
-        wanted: The columns that the task takes.
-        formats: The formats that its records can be written in.
-        about: What it predicts, for the first line of the command.
+        task_columns: The columns that the task takes.
+        formats: The formats in which its records can be written.
+        about: A description of its predictions, for the first line of the command.
     """
 
     auto: ClassVar[Any]
-    wanted: Wanted = Wanted(counts=(1, 2))
+    task_columns: TaskColumns = TaskColumns(counts=(1, 2))
     formats: tuple[str, ...] = ("jsonl", "csv", "tsv")
     about: str
 
@@ -71,35 +71,35 @@ class Head(ABC):
         """Checks an example before anything is predicted.
 
         Raises:
-            UserError: The task cannot take it.
+            UserError: The task cannot take the example.
         """
 
     @abstractmethod
     def predict(self, rows: Sequence[Row], runner: Runner) -> tuple[list[Record], int]:
-        """Predicts examples that are not empty: a record for each, and the number of texts that are cut."""
+        """Predicts non-empty examples; returns a record for each, and the number of texts that are cut."""
 
     @abstractmethod
-    def nothing(self, row: Row) -> Record:
+    def empty_record(self, row: Row) -> Record:
         """The record of an empty example."""
 
-    def flat(self, record: Record) -> dict[str, Any]:
-        """A record as cells of a table, for a head with such formats."""
+    def flatten(self, record: Record) -> dict[str, Any]:
+        """Turns a record into the cells of a table, for heads with such formats."""
         return record
 
 
 def max_length(model: Pretrained) -> int | None:
-    """Maximum number of tokens in a sequence: of the tokenizer or the model's positions; None: no limit."""
+    """Maximum number of tokens in a sequence, by the tokenizer and the model; None if there is no limit."""
     limits = [model.tokenizer.model_max_length, model.positions]
-    # A tokenizer without a limit says 10^30.
+    # The limit of a tokenizer without one is 10^30.
     return min((limit for limit in limits if limit is not None and limit < 10**9), default=None)
 
 
 def class_names(model: Pretrained) -> list[str]:
-    """The names of the classes, in the order of their numbers."""
+    """The names of the classes, in the order of their indices."""
     names: dict[int, str] = model.config.id2label
     return [names[number] for number in range(len(names))]
 
 
 def shortest(values: Any) -> list[float]:
-    """Single-precision numbers with as few digits as tell them apart: 0.1, not 0.10000000149011612."""
+    """Converts single-precision numbers to the shortest decimals: 0.1, not 0.10000000149011612."""
     return [float(str(value)) for value in np.asarray(values, dtype=np.float32)]

@@ -1,4 +1,4 @@
-"""The prediction tasks by name, and which of them a model was trained for."""
+"""The prediction tasks by name, and the choice of the task that a model was trained for."""
 
 from collections.abc import Callable
 
@@ -12,7 +12,7 @@ from autobert_zero.predict.head import Head
 from autobert_zero.predict.tagging import TagHead
 
 DEFAULT_TOP_K = 5
-"""Tokens for each mask."""
+"""Number of tokens per mask."""
 
 HEADS: dict[str, Callable[[Pretrained, int], Head]] = {
     "labels": lambda model, top_k: LabelHead(model),
@@ -22,7 +22,7 @@ HEADS: dict[str, Callable[[Pretrained, int], Head]] = {
     "mask": MaskHead,
     "embed": lambda model, top_k: EmbeddingHead(model),
 }
-"""Makes the head of a task for a model; the number is how many tokens a mask gets."""
+"""Makes the head of a task for a model; the number is that of the tokens per mask."""
 
 AUTO = "auto"
 """Stands for the task that the model was trained for."""
@@ -36,7 +36,7 @@ _ENDINGS = (
     ("ForPreTraining", "mask"),
     ("Model", "embed"),
 )
-"""How the names of classes of `transformers` end, and the task of each."""
+"""Suffixes of class names in `transformers`, with their tasks."""
 
 
 def make_head(model: Pretrained, task: str, top_k: int | None = None) -> Head:
@@ -45,23 +45,23 @@ def make_head(model: Pretrained, task: str, top_k: int | None = None) -> Head:
     Args:
         model: The model.
         task: A name in `HEADS`, or `auto`.
-        top_k: How many tokens for each mask, for the task `mask` only; None: 5.
+        top_k: Number of tokens per mask, for the task `mask` only; None means `DEFAULT_TOP_K`.
 
     Raises:
         UserError: There is no such task, or the model was not trained for it.
     """
     if task != AUTO and task not in HEADS:
-        raise UserError(f"--task is auto or one of {', '.join(HEADS)}, not {task!r}")
+        raise UserError(f"--task must be auto or one of {', '.join(HEADS)}, not {task!r}")
     kind = architecture(model)
     own = _own_task(model, kind)
     if task == AUTO:
         if own is None:
-            known = (
-                f"of the class {kind}, for which there is no task"
+            problem = (
+                f"has the class {kind}, for which there is no task"
                 if kind
-                else "a model whose config.json names no class"
+                else "is a model whose config.json names no class"
             )
-            raise UserError(f"{model.source} is {known}; choose with --task: {', '.join(HEADS)}")
+            raise UserError(f"{model.source} {problem}; choose with --task: {', '.join(HEADS)}")
         task = own
     elif task not in ("embed", own) and kind is not None:
         choices = " or ".join(f"--task {name}" for name in (own, "embed") if name is not None)
@@ -70,12 +70,12 @@ def make_head(model: Pretrained, task: str, top_k: int | None = None) -> Head:
             f"{model.source} was not trained for {task}: its class is {kind}; {remedy}use {choices}"
         )
     if top_k is not None and task != "mask":
-        raise UserError(f"--top-k is for --task mask, not for {task}")
+        raise UserError(f"--top-k applies to --task mask, not to {task}")
     return HEADS[task](model, top_k or DEFAULT_TOP_K)
 
 
 def architecture(model: Pretrained) -> str | None:
-    """The class of `transformers` that the model is of; None where its config.json does not say."""
+    """Name of the model's class in `transformers`; None if its config.json names no class."""
     names = getattr(model.config, "architectures", None)
     return str(names[0]) if names else None
 

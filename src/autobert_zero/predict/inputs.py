@@ -1,4 +1,4 @@
-"""The inputs of predictions: lines of files and of the standard input, or tables, by their names."""
+"""Opens the inputs of predictions: files or standard input, each with lines of text or a table."""
 
 import json
 from collections.abc import Callable, Iterator, Sequence
@@ -24,25 +24,25 @@ from autobert_zero.sources import expanded
 from autobert_zero.streams import STANDARD_STREAM, STDIN, stdin_bytes
 
 TEXT = "text"
-"""The column of files that have lines, not columns."""
+"""Name of the only column of files with lines of text."""
 
 
 @dataclass(frozen=True)
 class RowInput:
-    """Where examples are read from: a file, or the standard input.
+    """A source of examples: a file or standard input.
 
     Attributes:
-        name: For messages.
-        lines: It holds lines of text, not columns.
+        name: Name in messages.
+        has_columns: Whether it is a table and not lines of text.
         sample: Its first examples.
-        again: It can be read again.
+        rereadable: Whether it can be read more than once.
         read: Reads the examples.
     """
 
     name: Path
-    lines: bool
+    has_columns: bool
     sample: Sequence[Example]
-    again: bool
+    rereadable: bool
     read: Callable[[], Examples]
 
 
@@ -55,13 +55,13 @@ _TABLES: dict[str, Callable[..., Examples]] = {
 
 
 def open_input(source: str) -> RowInput:
-    """Opens a file, or the standard input, and reads its first examples.
+    """Opens a file, or standard input, and reads its first examples.
 
     Raises:
-        UserError: It is missing, a folder, damaged, or of an unknown format.
+        UserError: It is missing, a folder, damaged, or in an unknown format.
     """
     if source == STANDARD_STREAM:
-        return _stdin()
+        return _open_stdin()
     path = expanded(source)
     if path.is_dir():
         raise UserError(f"{source} is a folder; name its files")
@@ -69,29 +69,30 @@ def open_input(source: str) -> RowInput:
         raise UserError(f"there is no file {source}")
     kind = ending(path)
     if kind in PROSE:
-        return _input(path, True, path.is_file(), lambda: _lines_as_examples(read_whole_lines(path)))
+        return _sampled(path, False, path.is_file(), lambda: _lines_as_examples(read_whole_lines(path)))
     if kind not in _TABLES:
         known = ", ".join((*PROSE, *_TABLES))
         raise UserError(f"{source}: texts are read from files that end in {known}, with or without .gz")
-    return _input(path, False, path.is_file(), partial(_TABLES[kind], path))
+    return _sampled(path, True, path.is_file(), partial(_TABLES[kind], path))
 
 
-def _stdin() -> RowInput:
-    """The standard input: JSON lines if its first line is a JSON object, else one text per line."""
+def _open_stdin() -> RowInput:
+    """Opens standard input: JSON lines if its first line is a JSON object, otherwise one text per line."""
     lines = whole_lines(decode_lines(stdin_bytes(), str(STDIN)))
     first = list(islice(lines, 1))
     lines = chain(first, lines)
     if first and _is_object(first[0]):
-        return _input(STDIN, False, False, lambda: read_json_lines(STDIN, lines))
-    return _input(STDIN, True, False, lambda: _lines_as_examples(lines))
+        return _sampled(STDIN, True, False, lambda: read_json_lines(STDIN, lines))
+    return _sampled(STDIN, False, False, lambda: _lines_as_examples(lines))
 
 
-def _input(name: Path, lines: bool, again: bool, read: Callable[[], Examples]) -> RowInput:
-    """An input with its first examples, which count again where it can be read only once."""
+def _sampled(name: Path, has_columns: bool, rereadable: bool, read: Callable[[], Examples]) -> RowInput:
+    """Reads the first examples of an input, which its `read` yields again if it cannot be read twice."""
     examples = read()
-    start = list(islice(examples, SAMPLE))  # all that is read ahead of the standard input
+    start = list(islice(examples, SAMPLE))  # all that is read ahead of standard input
     sample = [example for _, example in start]
-    return RowInput(name, lines, sample, again, read if again else lambda: chain(start, examples))
+    read_all = read if rereadable else lambda: chain(start, examples)
+    return RowInput(name, has_columns, sample, rereadable, read_all)
 
 
 def _is_object(line: str) -> bool:

@@ -1,4 +1,4 @@
-"""The texts to predict: lines of files and of the standard input, or columns of tables, block by block."""
+"""Reads the texts to predict, block by block: lines of text, or columns of tables."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,7 +15,7 @@ from autobert_zero.streams import STANDARD_STREAM
 _REMEDY = "choose with --columns"
 
 ALL = "all"
-"""Stands for keeping all columns next to the predictions."""
+"""Stands for all columns, to be repeated next to the predictions."""
 
 
 @dataclass(frozen=True)
@@ -24,8 +24,8 @@ class Row:
 
     Attributes:
         place: File and line, for messages.
-        cells: The chosen columns: texts, or lists of words where `Wanted.words` allows them.
-        example: All columns by name, as they are.
+        cells: The chosen columns: texts, or lists of words if `TaskColumns.words` allows them.
+        example: All columns by name, unchanged.
     """
 
     place: str
@@ -34,19 +34,19 @@ class Row:
 
     @property
     def empty(self) -> bool:
-        """Whether there is nothing but white space in it."""
+        """Whether the example contains only white space."""
         return not any(cell.strip() if isinstance(cell, str) else cell for cell in self.cells)
 
 
 @dataclass(frozen=True)
-class Wanted:
+class TaskColumns:
     """The columns that a task takes.
 
     Attributes:
-        counts: How many columns it can take.
-        defaults: Sets of columns that are looked for, in this order, where none are chosen.
-        words: A cell may also be a list of words.
-        shown: How many columns, from the first, are repeated next to their predictions.
+        counts: The possible numbers of columns.
+        defaults: Sets of columns to look for, in this order, if the user chooses none.
+        words: Whether a cell may also be a list of words.
+        shown: Number of columns, from the first, to repeat next to the predictions.
     """
 
     counts: tuple[int, ...] = (1,)
@@ -60,8 +60,8 @@ class Columns:
     """The columns of tables that the user chooses.
 
     Attributes:
-        texts: Those that hold the texts; None: by their names, or guessed.
-        kept: Those that are repeated next to the predictions; only `all`: every column.
+        texts: Columns with the texts; None finds them by name, or guesses.
+        kept: Columns to repeat next to the predictions; `all` alone means every column.
     """
 
     texts: Sequence[str] | None = None
@@ -75,9 +75,9 @@ class Rows:
     Attributes:
         columns: Names of the columns that are read.
         kept: Names of the columns that are repeated next to the predictions.
-        inputs: What they are read from, for messages.
-        total: Number of examples; None where the inputs can be read only once.
-        read: Reads them from the beginning.
+        inputs: Names of the inputs, for messages.
+        total: Number of examples; None if the inputs can be read only once.
+        read: Reads the examples from the beginning.
     """
 
     columns: tuple[str, ...]
@@ -90,64 +90,66 @@ class Rows:
 def open_rows(
     sources: Sequence[str],
     columns: Columns,
-    wanted: Wanted,
+    task_columns: TaskColumns,
     check: Callable[[Row], None] = lambda row: None,
 ) -> Rows:
     """Opens the inputs, and checks those that can be read twice to their end.
 
     Args:
-        sources: Files, or `-` for the standard input.
-        columns: Chosen by the user.
-        wanted: What the task takes.
+        sources: Files, or `-` for standard input.
+        columns: The columns that the user chooses.
+        task_columns: The columns that the task takes.
         check: Raises a `UserError` for an example that the task cannot take.
 
     Raises:
-        UserError: An input is missing, damaged or empty, of an unknown format, or lacks a column.
+        UserError: An input is missing, damaged, empty or in an unknown format, or lacks a column.
     """
     texts = columns.texts
     if texts is not None and "" in texts:
         raise UserError(f"--columns {','.join(texts)} has a column without a name")
-    if texts is not None and len(texts) not in wanted.counts:
-        counts = " or ".join(map(str, wanted.counts))
+    if texts is not None and len(texts) not in task_columns.counts:
+        counts = " or ".join(map(str, task_columns.counts))
         raise UserError(f"--columns: this task takes {counts} columns, not {len(texts)}")
     if sources.count(STANDARD_STREAM) > 1:
-        raise UserError("the standard input can be read once only; give one -")
+        raise UserError("standard input can be read only once; give one -")
     inputs = [open_input(source) for source in sources]
-    if texts is not None and all(each.lines for each in inputs):
-        listed = ", ".join(str(each.name) for each in inputs)
+    if texts is not None and not any(source.has_columns for source in inputs):
+        listed = ", ".join(str(source.name) for source in inputs)
         raise UserError(
-            f"{listed}: lines of text have no columns; leave out --columns, or give .jsonl, .csv, .tsv"
+            f"{listed}: lines of text have no columns; leave out --columns, or give .jsonl, .csv or .tsv"
         )
-    chosen = tuple(texts) if texts is not None else _choose(inputs, wanted)
-    for each in inputs:
-        if each.lines and len(chosen) > 1:
+    chosen = tuple(texts) if texts is not None else _choose(inputs, task_columns)
+    for source in inputs:
+        if not source.has_columns and len(chosen) > 1:
             raise UserError(
-                f"{each.name} has lines of text, not the columns {', '.join(chosen)}; give .jsonl, .csv, .tsv"
+                f"{source.name} has lines of text, not the columns {', '.join(chosen)}; give .jsonl, .csv or "
+                ".tsv"
             )
 
-    def read(each: RowInput) -> Iterator[Row]:
-        for line, example in each.read():
-            place = f"{each.name}, line {line}"
-            names = (TEXT,) if each.lines else chosen
-            cells = tuple(_text_or_words(example, name, place, wanted.words) for name in names)
+    def read(source: RowInput) -> Iterator[Row]:
+        for line, example in source.read():
+            place = f"{source.name}, line {line}"
+            names = chosen if source.has_columns else (TEXT,)
+            cells = tuple(_text_or_words(example, name, place, task_columns.words) for name in names)
             row = Row(place, cells, example)
             check(row)
             yield row
 
     total = 0
     headers: list[dict[str, None]] = []
-    for each in inputs:
-        header = dict.fromkeys(name for example in each.sample for name in example)
-        for row in read(each) if each.again else ():
+    for source in inputs:
+        header = dict.fromkeys(name for example in source.sample for name in example)
+        for row in read(source) if source.rereadable else ():
             header |= dict.fromkeys(row.example)
             total += 1
         headers.append(header)
-    names = tuple(str(each.name) for each in inputs)
-    again = all(each.again for each in inputs)
-    if again and not total:
+    names = tuple(str(source.name) for source in inputs)
+    counted = all(source.rereadable for source in inputs)
+    if counted and not total:
         raise UserError(f"{', '.join(names)} has no texts")
-    kept = _kept_columns(inputs, headers, columns.kept, chosen[: wanted.shown])
-    return Rows(chosen, kept, names, total if again else None, lambda: chain.from_iterable(map(read, inputs)))
+    kept = _kept_columns(inputs, headers, columns.kept, chosen[: task_columns.shown])
+    total_known = total if counted else None
+    return Rows(chosen, kept, names, total_known, lambda: chain.from_iterable(map(read, inputs)))
 
 
 def blocks(rows: Iterator[Row], size: int) -> Iterator[list[Row]]:
@@ -156,17 +158,17 @@ def blocks(rows: Iterator[Row], size: int) -> Iterator[list[Row]]:
         yield block
 
 
-def _choose(inputs: Sequence[RowInput], wanted: Wanted) -> tuple[str, ...]:
-    """The columns of the first table, by their names or guessed; `text` where there are only lines."""
-    table = next((each for each in inputs if not each.lines and each.sample), None)
+def _choose(inputs: Sequence[RowInput], task_columns: TaskColumns) -> tuple[str, ...]:
+    """Chooses columns of the first table by name or by a guess; `text` if all inputs are lines of text."""
+    table = next((source for source in inputs if source.has_columns and source.sample), None)
     if table is None:
-        return next((names for names in wanted.defaults if 1 not in wanted.counts), (TEXT,))
-    for names in wanted.defaults:
+        return next((names for names in task_columns.defaults if 1 not in task_columns.counts), (TEXT,))
+    for names in task_columns.defaults:
         if all(any(name in example for example in table.sample) for name in names):
             return names
-    if 1 in wanted.counts:
+    if 1 in task_columns.counts:
         return (find_column(str(table.name), table.sample, remedy=_REMEDY),)
-    needed = " or ".join(", ".join(names) for names in wanted.defaults)
+    needed = " or ".join(", ".join(names) for names in task_columns.defaults)
     raise UserError(f"{table.name} lacks the columns {needed}; {listed_columns(table.sample[0])}; {_REMEDY}")
 
 
@@ -176,17 +178,17 @@ def _kept_columns(
     keep: Sequence[str],
     shown: Sequence[str],
 ) -> tuple[str, ...]:
-    """The columns that are repeated next to the predictions; those in `shown` are anyway."""
-    if keep and (lines := [str(each.name) for each in inputs if each.lines]):
+    """The columns to repeat next to the predictions, without those in `shown`, which always are."""
+    if keep and (lines := [str(source.name) for source in inputs if not source.has_columns]):
         listed = ", ".join(lines)
         raise UserError(f"{listed}: lines of text have no columns to keep; leave out --keep-columns")
     names = dict.fromkeys(chain.from_iterable(headers) if list(keep) == [ALL] else keep)
     for name in () if list(keep) == [ALL] else names:
-        for each, header in zip(inputs, headers, strict=True):
+        for source, header in zip(inputs, headers, strict=True):
             if header and name not in header:
-                where = "" if each.again else f" in its first {SAMPLE} records"
+                where = "" if source.rereadable else f" in its first {SAMPLE} records"
                 raise UserError(
-                    f"{each.name} has no column {name!r} to keep{where}; {listed_columns(header)}; "
+                    f"{source.name} has no column {name!r} to keep{where}; {listed_columns(header)}; "
                     "choose with --keep-columns"
                 )
     return tuple(name for name in names if name not in shown)

@@ -1,4 +1,4 @@
-"""From files of texts and a model to a file of predictions, block by block."""
+"""Predicts the texts of files with a model and writes the predictions, block by block."""
 
 import json
 import sys
@@ -14,22 +14,22 @@ from autobert_zero.finetune.models import open_model
 from autobert_zero.predict.head import Head, Record, Runner, max_length
 from autobert_zero.predict.heads import AUTO, architecture, make_head
 from autobert_zero.predict.read import Columns, Row, Rows, blocks, open_rows
-from autobert_zero.predict.write import STDOUT, TABLES, check_out, choose_format, writing
+from autobert_zero.predict.write import STDOUT, TABLES, check_out, choose_format, open_writer
 from autobert_zero.progress import Bars
 from autobert_zero.streams import reader_gone
 from autobert_zero.training.precision import Precision
 
 _BLOCK = 1024
-"""Examples that are sorted by length together and in memory at a time."""
+"""Number of examples that are in memory, and sorted by length, at a time."""
 
 
 @dataclass(frozen=True)
 class Inference:
-    """How a model is run.
+    """Settings for running a model.
 
     Attributes:
-        device: `auto` (a GPU where there is one), or a name of PyTorch's.
-        precision: As in a config, for example `fp32` or `auto` (the fast one of the device).
+        device: `auto` (a GPU where there is one), or a device of PyTorch.
+        precision: Number format as in a config, such as `fp32` or `auto` (the fast one of the device).
         batch_size: Maximum number of sequences in a batch.
     """
 
@@ -40,7 +40,7 @@ class Inference:
 
 @dataclass
 class _Counts:
-    """What was predicted.
+    """Counts of the predictions so far.
 
     Attributes:
         rows: Number of examples.
@@ -59,7 +59,7 @@ def predict(
     out: str,
     progress: Bars,
     task: str = AUTO,
-    form: str | None = None,
+    file_format: str | None = None,
     columns: Columns | None = None,
     top_k: int | None = None,
     inference: Inference = Inference(),  # frozen
@@ -68,14 +68,14 @@ def predict(
 
     Args:
         model: A folder or a name on the Hub.
-        sources: Files, or `-` for the standard input.
-        out: A file, which is written whole, or `-` for the standard output.
-        progress: Shows what is done.
+        sources: Files, or `-` for standard input.
+        out: A file, which appears once it is complete, or `-` for standard output.
+        progress: Display of the progress.
         task: A name in `HEADS`, or `auto`.
-        form: A name in `FORMATS`; None: by the ending of `out`.
-        columns: Which columns of tables are read and kept; None: those with texts are found, none is kept.
-        top_k: How many tokens for each mask; None: 5.
-        inference: How the model is run.
+        file_format: A name in `FORMATS`; None chooses it by the file extension of `out`.
+        columns: The columns of tables to read and to repeat; None finds those with texts, and repeats none.
+        top_k: Number of tokens per mask; None means `heads.DEFAULT_TOP_K`.
+        inference: Settings for running the model.
 
     Raises:
         UserError: The model, an input or the output cannot be used; nothing is written then.
@@ -84,21 +84,22 @@ def predict(
     device = find_device(inference.device)
     opened = open_model(model)
     head = make_head(opened, task, top_k)
-    form = choose_format(out, form, head.formats)
+    file_format = choose_format(out, file_format, head.formats)
     columns = columns or Columns()
-    if columns.kept and form == "npy":
-        raise UserError("an array holds no other columns; leave out --keep-columns, or choose --format jsonl")
-    rows = open_rows(sources, columns, head.wanted, head.check)
-    _check_kept(head, rows, form)
+    if columns.kept and file_format == "npy":
+        raise UserError("npy holds no other columns; leave out --keep-columns, or choose --format jsonl")
+    rows = open_rows(sources, columns, head.task_columns, head.check)
+    _check_kept(head, rows, file_format)
     limit = max_length(opened)
     tokens = "" if limit is None else f", at most {limit:,} tokens each"
     total = "texts" if rows.total is None else counted(rows.total, "text")
+    target = "standard output" if out == STDOUT else out
     progress.say(
         f"{head.about} for {total} of {', '.join(rows.inputs)} (column {' and '.join(rows.columns)}{tokens}) "
-        f"with {model} ({architecture(opened)}), as {form} to {'standard output' if out == STDOUT else out}"
+        f"with {model} ({architecture(opened)}), as {file_format} to {target}"
     )
     progress.say(machine_line(device, inference.precision))
-    with writing(out, form) as writer:
+    with open_writer(out, file_format) as writer:
         loaded = load_trained(head.auto, opened.source, **opened.changes(None)).float().to(device)
         counts = _Counts()
         for block in blocks(rows.read(), _BLOCK):
@@ -109,13 +110,13 @@ def predict(
 
             runner = Runner(loaded, inference.precision, inference.batch_size, watch)
             records = _predict_block(head, block, runner, counts)
-            if form in TABLES:
-                records = [head.flat(record) for record in records]
-            shown = rows.columns[: head.wanted.shown]
+            if file_format in TABLES:
+                records = [head.flatten(record) for record in records]
+            shown = rows.columns[: head.task_columns.shown]
             writer.write(
                 [
                     {
-                        **_as_cells(row.example, rows.kept, form),
+                        **_as_cells(row.example, rows.kept, file_format),
                         **dict(zip(shown, row.cells, strict=False)),
                         **record,
                     }
@@ -128,17 +129,17 @@ def predict(
                     return
         if not counts.rows:
             raise UserError(f"{', '.join(rows.inputs)} has no texts")
-    progress.say(_last_line(counts, limit, out))
+    progress.say(_summary(counts, limit, out))
 
 
-def _check_kept(head: Head, rows: Rows, form: str) -> None:
-    """Checks that no column that is kept has the name of one of the predictions'.
+def _check_kept(head: Head, rows: Rows, file_format: str) -> None:
+    """Checks that no repeated column has the same name as a column of the predictions.
 
     Raises:
-        UserError: One has.
+        UserError: A column has such a name.
     """
-    record = head.nothing(Row("", ("",) * len(rows.columns)))
-    names = record if form not in TABLES else head.flat(record)
+    record = head.empty_record(Row("", ("",) * len(rows.columns)))
+    names = record if file_format not in TABLES else head.flatten(record)
     for name in rows.kept:
         if name in names:
             raise UserError(
@@ -147,10 +148,10 @@ def _check_kept(head: Head, rows: Rows, form: str) -> None:
             )
 
 
-def _as_cells(example: Mapping[str, Any], names: Sequence[str], form: str) -> Mapping[str, Any]:
-    """Columns that are kept, None where the example lacks one; in a table lists and objects are JSON."""
+def _as_cells(example: Mapping[str, Any], names: Sequence[str], file_format: str) -> Mapping[str, Any]:
+    """The cells of repeated columns: None if the example lacks one; lists and objects as JSON in a table."""
     kept = {name: example.get(name) for name in names}
-    if form not in TABLES:
+    if file_format not in TABLES:
         return kept
     return {
         name: json.dumps(value, ensure_ascii=False) if isinstance(value, list | dict) else value
@@ -159,18 +160,18 @@ def _as_cells(example: Mapping[str, Any], names: Sequence[str], form: str) -> Ma
 
 
 def _predict_block(head: Head, block: Sequence[Row], runner: Runner, counts: _Counts) -> list[Record]:
-    """The records of a block; those of empty examples hold nothing."""
-    full = [row for row in block if not row.empty]
-    predicted, cut = head.predict(full, runner) if full else ([], 0)
+    """Predicts a block; examples without text get an empty record."""
+    nonempty = [row for row in block if not row.empty]
+    predicted, cut = head.predict(nonempty, runner) if nonempty else ([], 0)
     counts.rows += len(block)
     counts.cut += cut
-    counts.empty += len(block) - len(full)
+    counts.empty += len(block) - len(nonempty)
     records = iter(predicted)
-    return [head.nothing(row) if row.empty else next(records) for row in block]
+    return [head.empty_record(row) if row.empty else next(records) for row in block]
 
 
-def _last_line(counts: _Counts, limit: int | None, out: str) -> str:
-    """The last line: what was predicted, and which texts were not taken as they are."""
+def _summary(counts: _Counts, limit: int | None, out: str) -> str:
+    """The last line: the number of predictions, and of texts that were cut or empty."""
     parts = [f"{counted(counts.rows, 'text')} predicted"]
     if counts.cut:
         parts.append(f"{counts.cut:,} of them longer than {limit:,} tokens and cut")

@@ -1,4 +1,4 @@
-"""Tags of words, such as parts of speech, and the entities that they mark."""
+"""Predicts tags of words, such as parts of speech, and the entities that they mark."""
 
 import copy
 import re
@@ -14,28 +14,28 @@ from autobert_zero.finetune.models import Pretrained
 from autobert_zero.finetune.tags.schemes import OUTSIDE, begin_with_b
 from autobert_zero.finetune.tags.windows import split_into_windows
 from autobert_zero.predict.head import Head, Record, Runner, class_names, max_length
-from autobert_zero.predict.read import Row, Wanted
+from autobert_zero.predict.read import Row, TaskColumns
 
 _LENGTH = 512
-"""Tokens of a window for models without a limit."""
+"""Number of tokens in a window for models without a limit."""
 
 _WORD = re.compile(r"(?:\w\.){2,}(?!\w)|[@#]?\w(?:\S*\w)?|[^\w\s]")
-"""An abbreviation such as U.S., or a word without the punctuation around it, or a single sign."""
+"""An abbreviation such as U.S., a word without the punctuation around it, or a punctuation mark."""
 
 
 class TagHead(Head):
-    """The tag of each word of a text, and the entities.
+    """Predicts the tag of each word of a text, and the entities.
 
-    A text is split into words at spaces and punctuation; a list of words is taken as it is. Long texts are
+    A text is split into words at spaces and punctuation; a list of words is used unchanged. Long texts are
     read in windows, as in fine-tuning.
     """
 
     auto = AutoModelForTokenClassification
-    wanted = Wanted(defaults=(("tokens",), ("words",)), words=True, shown=0)
+    task_columns = TaskColumns(defaults=(("tokens",), ("words",)), words=True, shown=0)
 
     def __init__(self, model: Pretrained) -> None:
         self._tokenizer = copy.deepcopy(model.tokenizer)
-        self._tokenizer.padding_side = "right"  # on the left it would move the words
+        self._tokenizer.padding_side = "right"  # padding on the left would shift the words
         self._length = max_length(model) or _LENGTH
         self._names = class_names(model)
         self.about = f"tags {', '.join(self._names)}"
@@ -51,19 +51,19 @@ class TagHead(Head):
             for word, place in zip(window.words, window.places, strict=True):
                 tags[window.sentence][word] = self._names[numbers[place]]
         records = [
-            self._record(row.cells[0], words, each)
-            for row, words, each in zip(rows, split, tags, strict=True)
+            self._record(row.cells[0], words, word_tags)
+            for row, words, word_tags in zip(rows, split, tags, strict=True)
         ]
         return records, 0
 
-    def nothing(self, row: Row) -> Record:
+    def empty_record(self, row: Row) -> Record:
         return self._record(row.cells[0], [], [])
 
-    def flat(self, record: Record) -> dict[str, Any]:
+    def flatten(self, record: Record) -> dict[str, Any]:
         return {
             "words": " ".join(record["words"]),
             "tags": " ".join(tag or OUTSIDE for tag in record["tags"]),
-            "entities": "|".join(f"{each['type']}: {each['text']}" for each in record["entities"]),
+            "entities": "|".join(f"{entity['type']}: {entity['text']}" for entity in record["entities"]),
         }
 
     def _best(self, output: Any, inputs: Mapping[str, Tensor]) -> Sequence[Any]:
@@ -82,7 +82,7 @@ class TagHead(Head):
 
 
 def split_words(cell: str | list[str]) -> list[tuple[str, int]]:
-    """The words of a text, each with its first character; words that are given are joined by spaces."""
+    """The words with the indices of their first characters, in a text or in a list joined by spaces."""
     if isinstance(cell, str):
         return [(match[0], match.start()) for match in _WORD.finditer(cell)]
     words, start = [], 0
@@ -93,7 +93,7 @@ def split_words(cell: str | list[str]) -> list[tuple[str, int]]:
 
 
 def _entities(text: str, words: Sequence[tuple[str, int]], tags: Sequence[str]) -> list[Record]:
-    """The entities that IOB tags mark, as conlleval has them; other tags mark none."""
+    """The entities that IOB tags mark, by the rules of conlleval; other tags mark none."""
     entities: list[Record] = []
     marks = [tag if tag.startswith(("B-", "I-")) else OUTSIDE for tag in tags]
     for (word, start), tag in zip(words, begin_with_b(marks), strict=True):
@@ -102,4 +102,4 @@ def _entities(text: str, words: Sequence[tuple[str, int]], tags: Sequence[str]) 
             entities.append({"type": tag[2:], "text": "", "start": start, "end": end})
         elif tag.startswith("I-"):
             entities[-1]["end"] = end
-    return [{**each, "text": text[each["start"] : each["end"]]} for each in entities]
+    return [{**entity, "text": text[entity["start"] : entity["end"]]} for entity in entities]

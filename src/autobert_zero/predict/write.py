@@ -1,4 +1,4 @@
-"""Where predictions go: files that are written whole, or the standard output, in one of several formats."""
+"""Writes predictions to a file, which appears once it is complete, or to standard output."""
 
 import csv
 import json
@@ -27,8 +27,8 @@ class Writer(ABC):
     def write(self, records: Sequence[Record]) -> None:
         """Writes more records."""
 
-    def close(self) -> None:  # noqa: B027 - most formats have no end
-        """Writes the end of the file."""
+    def close(self) -> None:  # noqa: B027 - most formats need no completion
+        """Completes the file."""
 
 
 class _JsonLines(Writer):
@@ -45,18 +45,18 @@ class _JsonLines(Writer):
         line = json.dumps(record, ensure_ascii=False, default=_json_vector) + "\n"
         try:
             line.encode(self._encoding)
-        except UnicodeEncodeError:  # JSON can write the character with others
+        except UnicodeEncodeError:  # JSON can escape the character
             line = json.dumps(record, default=_json_vector) + "\n"
         return line
 
 
 def _json_vector(vector: np.ndarray[Any, Any]) -> list[float] | None:
-    """A vector for JSON, which has no NaN."""
+    """Converts a vector for JSON; None for NaN, which JSON lacks."""
     return None if np.isnan(vector).any() else shortest(vector)
 
 
 class _Table(Writer):
-    """A table with the names of the columns in the first line."""
+    """A table with the column names in the first line."""
 
     def __init__(self, stream: IO[Any], tabs: bool = False) -> None:
         self._tabs = tabs
@@ -65,25 +65,25 @@ class _Table(Writer):
             if tabs
             else csv.writer(stream, lineterminator="\n")
         )
-        self._begun = False
+        self._has_header = False
 
     def write(self, records: Sequence[Record]) -> None:
-        if records and not self._begun:
-            self._row(list(records[0]))
-            self._begun = True
+        if records and not self._has_header:
+            self._write_row(list(records[0]))
+            self._has_header = True
         for record in records:
-            self._row(list(record.values()))
+            self._write_row(list(record.values()))
 
-    def _row(self, cells: Sequence[Any]) -> None:
-        if self._tabs:  # a cell of such a table cannot hold them
+    def _write_row(self, cells: Sequence[Any]) -> None:
+        if self._tabs:  # without quotes, a cell cannot hold tabs or line breaks
             cells = [re.sub(r"[\t\r\n]+", " ", cell) if isinstance(cell, str) else cell for cell in cells]
         self._writer.writerow(cells)
 
 
 class _Array(Writer):
-    """An array of NumPy, (N, d) in single precision, which `np.load` can map into memory.
+    """A NumPy array (N, d) in single precision, which `np.load` can map into memory.
 
-    It is written row by row: neither the rows nor their number are in memory or known before.
+    Rows are written as they come, since their number is not known in advance; `close` corrects the header.
     """
 
     def __init__(self, stream: IO[Any]) -> None:
@@ -95,16 +95,16 @@ class _Array(Writer):
         rows = np.stack([record["embedding"] for record in records]).astype("<f4")
         if not self._rows:
             self._width = rows.shape[1]
-            self._header()
+            self._write_header()
         self._rows += len(rows)
         self._stream.write(rows.tobytes())
 
     def close(self) -> None:
         self._stream.seek(0)
-        self._header()
+        self._write_header()
 
-    def _header(self) -> None:
-        # NumPy pads the header so that it has the same size for any number of rows.
+    def _write_header(self) -> None:
+        # NumPy pads the header to the same size for any number of rows.
         shape = (self._rows, self._width)
         header = {"descr": "<f4", "fortran_order": False, "shape": shape}
         np.lib.format.write_array_header_1_0(self._stream, header)
@@ -116,71 +116,70 @@ FORMATS: dict[str, Callable[[IO[Any]], Writer]] = {
     "tsv": lambda stream: _Table(stream, tabs=True),
     "npy": _Array,
 }
-"""Makes the writer of a format; the one of `npy` takes a stream of bytes."""
-
+"""Makes the writer of a format; that of `npy` takes a stream of bytes, the others take text."""
 
 TABLES = ("csv", "tsv")
 """The formats whose records are flat."""
 
 
 def choose_format(out: str, chosen: str | None, possible: Sequence[str]) -> str:
-    """Chooses the format: the user's, or that of the file's ending, or JSON lines on the standard output.
+    """Chooses the format: the user's choice, else by the file extension; JSON lines for standard output.
 
     Raises:
-        UserError: There is no such format, the task cannot be written in it, or the ending says none.
+        UserError: There is no such format or none for the extension, or the task cannot be written in it.
     """
     name = chosen
     if name is None:
         name = "jsonl" if out == STDOUT else Path(out).suffix.removeprefix(".").lower()
     if name not in FORMATS:
         problem = (
-            f"--format {name!r}" if chosen is not None else f"--out {out}: the ending {Path(out).suffix!r}"
+            f"--format {name!r}" if chosen is not None else f"--out {out}: the extension {Path(out).suffix!r}"
         )
-        raise UserError(f"{problem} is no format; there are {', '.join(possible)}")
+        raise UserError(f"{problem} is not a format; there are {', '.join(possible)}")
     if name not in possible:
-        raise UserError(f"this task is written as {' or '.join(possible)}, not as {name}")
+        raise UserError(f"this task can be written as {' or '.join(possible)}, not as {name}")
     if name == "npy" and out == STDOUT:
         raise UserError(
-            "npy is binary and goes to a file only: name one with --out, or choose --format jsonl"
+            "npy is binary and can only be written to a file: name one with --out, or choose --format jsonl"
         )
     return name
 
 
 def check_out(out: str, sources: Sequence[str]) -> None:
-    """Checks that the output is no folder and none of the inputs.
+    """Checks that the output is neither a folder nor an input.
 
     Raises:
-        UserError: It is.
+        UserError: It is one of them.
     """
     if out == STDOUT:
         return
     path = Path(out)
     if path.is_dir():
         raise UserError(f"--out {out} is a folder; name a file in it")
-    if path.exists() and any(path.samefile(each) for each in sources if Path(each).exists()):
+    if path.exists() and any(path.samefile(source) for source in sources if Path(source).exists()):
         raise UserError(f"--out {out} is also an input; name another file")
 
 
 @contextmanager
-def writing(out: str, form: str) -> Iterator[Writer]:
-    """Opens the output; a file appears, or takes the place of an older one, when the block ends well.
+def open_writer(out: str, file_format: str) -> Iterator[Writer]:
+    """Opens the output; a file appears, or replaces an older one, when the block ends without an error.
 
     Args:
-        out: A file, or `-`.
-        form: A name in `FORMATS`.
+        out: A file, or `-` for standard output.
+        file_format: A name in `FORMATS`.
 
     Raises:
         UserError: The file cannot be written.
     """
     if out == STDOUT:
-        yield FORMATS[form](sys.stdout)
+        yield FORMATS[file_format](sys.stdout)
         return
     try:
         with written_whole(Path(out)) as partial:
             text = {"mode": "w", "encoding": "utf-8", "errors": "backslashreplace", "newline": ""}
-            options: Any = {"mode": "wb"} if form == "npy" else text
+            options: Any = {"mode": "wb"} if file_format == "npy" else text
             with partial.open(**options) as stream:
-                writer = FORMATS[form](stream)
+                writer = FORMATS[file_format](stream)
                 yield writer
                 writer.close()
     except OSError as error:

@@ -86,7 +86,7 @@ class QuestionAnswering:
         for number, owner in enumerate(encoded["overflow_to_sample_mapping"]):
             inside = [segment == 1 for segment in encoded.sequence_ids(number)]
             offsets = encoded["offset_mapping"][number]
-            window = TextWindow(owner, offsets, inside, self._nothing(encoded["input_ids"][number]))
+            window = TextWindow(owner, offsets, inside, self._no_answer(encoded["input_ids"][number]))
             windows.append(window)
             start, end = target_tokens(window, questions[owner].answers)
             row = {name: encoded[name][number] for name in names}
@@ -106,7 +106,7 @@ class QuestionAnswering:
             # Part of a word may have more tokens than the whole word: then try a shorter one.
             question = question[: min(encoded["offset_mapping"][limit - 1][1], len(question) - 1)]
 
-    def _nothing(self, tokens: Sequence[int]) -> int:
+    def _no_answer(self, tokens: Sequence[int]) -> int:
         """The index of the token for no answer: the first in BERT, the last in XLNet."""
         mark = self._tokenizer.cls_token_id
         return tokens.index(mark) if mark in tokens else 0
@@ -126,7 +126,7 @@ class QuestionAnswering:
         empty = [math.inf] * count
         for window, start, end in zip(self._windows[split], *outputs, strict=True):
             owner = window.owner
-            empty[owner] = min(empty[owner], float(start[window.nothing] + end[window.nothing]))
+            empty[owner] = min(empty[owner], float(start[window.no_answer] + end[window.no_answer]))
             span = best_span(window, start, end)
             if span is not None and span.score > best[owner].score:
                 best[owner] = span

@@ -24,14 +24,14 @@ class AnswerSpan:
         end: Index after its last character.
         probability: Probability of its start times that of its end, by softmax over the window's text and the
             token for no answer.
-        nothing: Probability of no answer in this window, likewise.
+        no_answer: Probability of no answer in this window, likewise.
     """
 
     score: float
     begin: int
     end: int
     probability: float
-    nothing: float
+    no_answer: float
 
 
 @dataclass(frozen=True)
@@ -42,26 +42,26 @@ class TextWindow:
         owner: Index of the question.
         offsets: Start and end of each token, in characters.
         inside: Whether each token belongs to the text.
-        nothing: Index of the token for no answer.
+        no_answer: Index of the token for no answer.
     """
 
     owner: int
     offsets: Sequence[tuple[int, int]]
     inside: Sequence[bool]
-    nothing: int
+    no_answer: int
 
 
 def target_tokens(window: TextWindow, answers: Sequence[tuple[str, int]]) -> tuple[int, int]:
     """First and last token of the first answer; the token for no answer if the window does not contain it."""
     if not answers:
-        return window.nothing, window.nothing
+        return window.no_answer, window.no_answer
     offsets, inside = window.offsets, window.inside
     text, begin = answers[0]
     end = begin + len(text)
     holds = [n for n, (a, b) in enumerate(offsets) if inside[n] and b > begin and a < end]
     places = [n for n, within in enumerate(inside) if within]
     if not holds or offsets[places[0]][0] > begin or offsets[places[-1]][1] < end:
-        return window.nothing, window.nothing
+        return window.no_answer, window.no_answer
     return holds[0], holds[-1]
 
 
@@ -71,16 +71,16 @@ def best_span(window: TextWindow, start: Any, end: Any) -> AnswerSpan | None:
     if tokens is None:
         return None
     score, first, last = tokens
-    kept = [place for place, inside in enumerate(window.inside) if inside or place == window.nothing]
+    kept = [place for place, inside in enumerate(window.inside) if inside or place == window.no_answer]
     begins, ends = softmax(start[kept]), softmax(end[kept])
     probability = begins[kept.index(first)] * ends[kept.index(last)]
-    nothing = kept.index(window.nothing)
+    no_answer = kept.index(window.no_answer)
     return AnswerSpan(
         score,
         window.offsets[first][0],
         window.offsets[last][1],
         float(probability),
-        float(begins[nothing] * ends[nothing]),
+        float(begins[no_answer] * ends[no_answer]),
     )
 
 

@@ -138,7 +138,7 @@ def test_splits_with_labels(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("task", "labels", "message"),
     [
-        ("mrpc", [1.0, 0.0, 1.0], "task mrpc is no similarity task"),
+        ("mrpc", [1.0, 0.0, 1.0], "task mrpc is not a similarity task"),
         ("stsb", [1.0, 2.0], "a correlation needs 3 or more"),
         ("stsb", [2.0, 2.0, 2.0], "no correlation with them is defined"),
         ("stsb", [], "has none of the splits test, validation with labels"),
@@ -261,7 +261,7 @@ def test_the_command(bert: Path, ours: Path, tmp_path: Path, monkeypatch: pytest
         (("--picture", "p.png"), "name a --task"),
         (("--out", "table.txt"), "the extension is .md or .json"),
         (("--out", "nowhere/table.md"), "is in a folder that does not exist"),
-        (("--task", "cola"), "task cola is no similarity task"),
+        (("--task", "cola"), "task cola is not a similarity task"),
     ],
 )
 def test_bad_input(options: tuple[Any, ...], message: str, ours: Path) -> None:

@@ -42,7 +42,7 @@ def engines(encoder: ComparedEncoder, device: str, names: Sequence[str], folder:
     Args:
         encoder: The encoder.
         device: Device of PyTorch; ONNX Runtime runs on the CPU.
-        names: Names of the wanted engines.
+        names: Names of the engines to yield.
         folder: Folder for ONNX files.
 
     Raises:
@@ -56,7 +56,7 @@ def engines(encoder: ComparedEncoder, device: str, names: Sequence[str], folder:
     if model is None:
         return
     folder.mkdir(parents=True, exist_ok=True)
-    list(write_programs(model, folder, ("onnx",), lambda doing: None))
+    list(write_programs(model, folder, ("onnx",), lambda step: None))
     path = folder / "model.onnx"
     if ONNX in names:
         yield Engine(ONNX, _megabytes(folder), onnx(path))
@@ -67,13 +67,13 @@ def engines(encoder: ComparedEncoder, device: str, names: Sequence[str], folder:
 
 def pytorch(encoder: ComparedEncoder, device: str) -> Callable[[Array, Array], Array]:
     """Runs an encoder with PyTorch, in single precision."""
-    place = find_device(device)
-    model: Any = encoder.model.to(place)
+    target = find_device(device)
+    model: Any = encoder.model.to(target)
 
     @torch.inference_mode()
     def run(ids: Array, mask: Array) -> Array:
-        given = {"input_ids": torch.from_numpy(ids), "attention_mask": torch.from_numpy(mask)}
-        states = model(**{name: tensor.to(place) for name, tensor in given.items()}).last_hidden_state
+        inputs = {"input_ids": torch.from_numpy(ids), "attention_mask": torch.from_numpy(mask)}
+        states = model(**{name: tensor.to(target) for name, tensor in inputs.items()}).last_hidden_state
         result: Array = states.float().cpu().numpy()  # (B, n, d); waits for the device
         return result
 
@@ -90,27 +90,30 @@ def onnx(path: Path) -> Callable[[Array, Array], Array]:
     session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
 
     def run(ids: Array, mask: Array) -> Array:
-        given = dict(zip(MODEL_INPUTS, (ids, mask, np.zeros_like(ids)), strict=True))
-        result: Array = session.run(None, given)[0]
+        inputs = dict(zip(MODEL_INPUTS, (ids, mask, np.zeros_like(ids)), strict=True))
+        result: Array = session.run(None, inputs)[0]
         return result
 
     return run
 
 
 def quantise(path: Path) -> Path:
-    """Writes a version with 8-bit weights and dynamic 8-bit activations of matrix products next to a file.
+    """Quantises an ONNX file to 8-bit weights, and dynamically quantised activations of matrix products.
+
+    Returns:
+        The new file, in a folder next to the original.
 
     Raises:
-        UserError: ONNX Runtime cannot quantise it.
+        UserError: ONNX Runtime cannot quantise the file.
     """
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
     out = path.parent / "int8" / "model.onnx"
     out.parent.mkdir(exist_ok=True)
-    logging.disable(logging.WARNING)  # it advises a step for images
+    logging.disable(logging.WARNING)  # it recommends a step that is for image models
     try:
         quantize_dynamic(path, out, weight_type=QuantType.QInt8)
-    except Exception as error:  # it has many kinds
+    except Exception as error:  # it raises many types
         raise UserError(f"{path} cannot be quantised ({first_line(error)}); leave --int8 out") from None
     finally:
         logging.disable(logging.NOTSET)

@@ -1,4 +1,4 @@
-"""Peak memory of an encoder: in a process of its own, since memory is never given back whole."""
+"""Measures the peak memory of an encoder in a new process, since memory is never returned completely."""
 
 import multiprocessing
 from pathlib import Path
@@ -11,7 +11,7 @@ from autobert_zero.progress import quiet_transformers
 
 
 def peak_memory(name: str, file: Path | None, batch: int, length: int, vocabulary: int) -> float:
-    """Measures what loading an encoder and running one batch add to a process, on the CPU.
+    """Measures the memory that loading an encoder and running one batch add to a process, on the CPU.
 
     Args:
         name: Name of the model, for PyTorch.
@@ -45,7 +45,7 @@ def _peak(name: str, file: Path | None, batch: int, length: int, vocabulary: int
 def _resident() -> float:
     """The largest resident set of this process so far, in megabytes."""
     status = Path("/proc/self/status")
-    if status.exists():  # rusage also counts what a process was before it was replaced by this one
+    if status.exists():  # rusage also counts the program that the process ran before this one
         line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM:"))
         return int(line.split()[1]) * 1024 / 1e6
     import resource

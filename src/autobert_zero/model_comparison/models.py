@@ -1,4 +1,4 @@
-"""Encoders to compare: ours, exported ones, and any of `transformers`, without their heads."""
+"""Loads the encoders to compare without their heads: ours, exported ones, and any of `transformers`."""
 
 import json
 from dataclasses import dataclass
@@ -52,10 +52,10 @@ def load_encoder(name: str) -> ComparedEncoder:
     """
     opened = open_model(name)
     if opened.config.is_encoder_decoder:
-        raise UserError(f"{name} has a decoder beside its encoder; encoders alone can be compared")
+        raise UserError(f"{name} has a decoder besides its encoder; only encoders can be compared")
     model = load_trained(AutoModel, opened.source, dtype=torch.float32)
     if getattr(model, "pooler", None) is not None:
-        model.pooler = None  # counts and costs nothing here: sentences are pooled from the states
+        model.pooler = None  # not used: sentences are pooled from the states
     return ComparedEncoder(
         name, opened.source, model.eval(), opened.tokenizer, opened.positions, _pooling(opened.source)
     )
@@ -75,5 +75,5 @@ def _pooling(source: str) -> str:
     except (OSError, ValueError, KeyError, AttributeError) as error:
         raise UserError(f"{path} is damaged ({error}); export or save the model again") from None
     if len(chosen) > 1 or chosen[0] not in ("cls", "mean"):
-        raise UserError(f"{path} pools by {', '.join(map(str, chosen))}; cls and mean can be compared")
+        raise UserError(f"{path} pools by {', '.join(map(str, chosen))}; only cls or mean can be compared")
     return chosen[0]

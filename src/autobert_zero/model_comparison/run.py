@@ -1,4 +1,4 @@
-"""A comparison of encoders, from their names to one row per encoder and engine."""
+"""Compares encoders: one row per encoder and engine."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
@@ -78,25 +78,26 @@ def compare_encoders(
     Raises:
         UserError: A model cannot be used, or sequences are longer than it takes.
     """
-    place = find_device(device)
+    target = find_device(device)
     encoders = [load_encoder(name) for name in names]
     for encoder in encoders:
         if encoder.positions is not None and length > encoder.positions:
             raise UserError(
-                f"{encoder.name} has {encoder.positions} positions; --length is {length}, choose at most that"
+                f"{encoder.name} has {encoder.positions} positions, fewer than --length {length}; choose a "
+                "shorter length"
             )
-    wanted = [PYTORCH, *([ONNX] if with_onnx else []), *([INT8] if with_int8 else [])]
+    engine_names = [PYTORCH, *([ONNX] if with_onnx else []), *([INT8] if with_int8 else [])]
     with TemporaryDirectory() as temporary:
         opened: list[tuple[ComparedEncoder, Engine, Path | None]] = []
         for number, encoder in enumerate(encoders):
             progress("preparing", number, len(encoders))
             folder = Path(temporary, str(number))
-            made = list(engines(encoder, device, wanted, folder))
-            if len(made) < len(wanted):
+            available = list(engines(encoder, device, engine_names, folder))
+            if len(available) < len(engine_names):
                 kind = encoder.model.config.model_type
                 say(f"{encoder.name}: models of type {kind} are measured with PyTorch only")
             files = {ONNX: folder / "model.onnx", INT8: folder / "int8" / "model.onnx"}
-            opened += [(encoder, engine, files.get(engine.name)) for engine in made]
+            opened += [(encoder, engine, files.get(engine.name)) for engine in available]
         progress("preparing", len(encoders), len(encoders))
         keys = [str(index) for index in range(len(opened))]
         times = measure_latency(
@@ -111,7 +112,7 @@ def compare_encoders(
         rows = []
         for key, (encoder, engine, file) in zip(keys, opened, strict=True):
             memory = None
-            if file is not None or place.type == "cpu":
+            if file is not None or target.type == "cpu":
                 vocabulary = encoder.model.config.vocab_size
                 memory = peak_memory(encoder.name, file, max(batches), length, vocabulary)
             scores = {

@@ -1,4 +1,4 @@
-"""Pairs of sentences: the rank correlation of their cosine similarities with labels, without training."""
+"""Scores encoders on pairs of sentences: the rank correlation of cosine similarities with the labels."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,6 +15,8 @@ from autobert_zero.model_comparison.engines import Array, Engine
 from autobert_zero.model_comparison.models import ComparedEncoder
 
 _BATCH = 32
+_MAX_LENGTH = 512
+"""Maximum number of tokens in a text, whatever the model takes."""
 
 
 @dataclass(frozen=True)
@@ -23,7 +25,7 @@ class Pairs:
 
     Attributes:
         name: Name of the task.
-        split: `test` if that has labels, else a validation split.
+        split: `test` if that has labels, otherwise a validation split.
         first: The first sentences.
         second: The second sentences.
         scores: Similarities as judged by people.
@@ -41,19 +43,20 @@ def load_pairs(name: str, data: Path | None) -> Pairs:
 
     Args:
         name: A built-in task, or a YAML file.
-        data: Folder with one folder per task, or the folder of this task; None: from the Hub.
+        data: Folder with one folder per task, or the folder of this task; None means the Hub.
 
     Raises:
-        UserError: It is of another kind, or its data cannot be used.
+        UserError: The task is of another kind, or its data cannot be used.
     """
     task = find_task(name)
     if not isinstance(task, Task) or not task.regression or len(task.columns) != 2:
         raise UserError(
-            f"task {task.name} is no similarity task: that is stsb, or a YAML file of kind similarity, with "
-            "two columns of text and a value"
+            f"task {task.name} is not a similarity task: choose stsb, or a YAML file of kind similarity, "
+            "with two columns of text and a value"
         )
-    folder = None if data is None else next((each for each in (task.folder(data),) if each.is_dir()), data)
-    split, examples = load_labelled(task, folder)
+    if data is not None and task.folder(data).is_dir():
+        data = task.folder(data)
+    split, examples = load_labelled(task, data)
     if len(examples) < 3:
         raise UserError(
             f"task {task.name}: {split} has {counted(len(examples), 'example')}; "
@@ -102,8 +105,8 @@ def embed(
     Returns:
         (N, d), in the order of the texts.
     """
-    limits = [each for each in (encoder.positions, encoder.tokenizer.model_max_length) if each is not None]
-    limit = min([*limits, 512])
+    limits = (encoder.positions, encoder.tokenizer.model_max_length, _MAX_LENGTH)
+    limit = min(limit for limit in limits if limit is not None)
     ids = encoder.tokenizer(list(texts), truncation=True, max_length=limit)["input_ids"]
     order = sorted(range(len(texts)), key=lambda index: len(ids[index]))
     vectors: list[Array] = [np.empty(0)] * len(texts)

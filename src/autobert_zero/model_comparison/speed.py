@@ -1,4 +1,4 @@
-"""Time per batch of encoders, measured in turns so that a slow moment of the machine affects all of them."""
+"""Measures encoders' time per batch in turns, so that a slow moment of the machine affects all of them."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -9,10 +9,10 @@ import numpy as np
 from autobert_zero.model_comparison.engines import Engine
 
 _SECONDS = 2.0
-"""Approximate seconds of measurement for each engine and size of batch."""
+"""Approximate duration in seconds of the measurements per engine and batch size."""
 
 _REPEATS = (5, 50)
-"""Smallest and largest number of measurements."""
+"""Minimum and maximum number of measurements."""
 
 
 def measure_latency(
@@ -30,7 +30,7 @@ def measure_latency(
         watch: Called with the number of measurements done and the total.
 
     Returns:
-        Median time in milliseconds, by name of the engine and size of the batch.
+        Median time in milliseconds, by name of the engine and batch size.
     """
     random = np.random.default_rng(0)
     times: dict[str, dict[int, list[float]]] = {name: {size: [] for size in batches} for name in engines}
@@ -40,7 +40,7 @@ def measure_latency(
         for size in batches
     }
 
-    def once(name: str, size: int) -> float:
+    def time_batch(name: str, size: int) -> float:
         ids = inputs[name, size]
         start = time.perf_counter()
         engines[name][0].run(ids, np.ones_like(ids))
@@ -49,14 +49,14 @@ def measure_latency(
     rounds = {}
     for size in batches:
         for name in engines:
-            once(name, size)  # the first call allocates and chooses kernels
-        slowest = max(once(name, size) for name in engines)
+            time_batch(name, size)  # the first call allocates memory and chooses kernels
+        slowest = max(time_batch(name, size) for name in engines)
         rounds[size] = int(min(max(_SECONDS / slowest, _REPEATS[0]), _REPEATS[1]))
     done, total = 0, sum(rounds.values()) * len(engines)
     for size in batches:
         for _ in range(rounds[size]):
             for name in engines:
-                times[name][size].append(once(name, size))
+                times[name][size].append(time_batch(name, size))
                 done += 1
                 watch(done, total)
     return {

@@ -1,4 +1,4 @@
-"""A comparison as a table, as JSON, and as a picture."""
+"""Formats a comparison as a table, as JSON, and as a picture."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,12 +9,12 @@ from autobert_zero.model_comparison.similarity import Pairs
 
 
 def markdown(rows: Sequence[ComparisonRow], tasks: Sequence[Pairs], length: int) -> str:
-    """The rows, with how many times faster each is than the first."""
+    """Formats the rows as a Markdown table, with each speed relative to that of the first row."""
     batches = list(rows[0].milliseconds)
     columns = [
         *("model", "engine", "parameters", "MB"),
         *(f"ms, batch {batch}" for batch in batches),
-        *("sentences/s", "times the first", "peak MB"),
+        *("sentences/s", "relative speed", "peak MB"),
         *(f"{pairs.name} {pairs.split}" for pairs in tasks),
     ]
     lines = ["| " + " | ".join(columns) + " |", "|" + "---|" * len(columns)]
@@ -28,7 +28,7 @@ def markdown(rows: Sequence[ComparisonRow], tasks: Sequence[Pairs], length: int)
             *(f"{row.scores[pairs.name]:.2f}" for pairs in tasks),
         ]
         lines.append("| " + " | ".join(cells) + " |")
-    notes = [f"Sequences of {length} tokens without padding; medians of repeated runs, taken in turns."]
+    notes = [f"Sequences of {length} tokens without padding; medians of runs that alternate between rows."]
     if tasks:
         notes.append("Scores: Spearman's correlation of cosine similarities with the labels, in points.")
     return "\n".join([*lines, "", " ".join(notes)])

@@ -38,7 +38,7 @@ from autobert_zero.hf import from_masked_lm
 from autobert_zero.hf.tokenizer import wrap_tokenizer
 from autobert_zero.minimal_pairs.data import Pair, read_pairs, subset
 from autobert_zero.minimal_pairs.measure import TokenisedPairs
-from autobert_zero.minimal_pairs.models import Scored, open_scored
+from autobert_zero.minimal_pairs.models import ScoredModel, open_scored
 from autobert_zero.nn import EncoderConfig, MaskedLM
 
 Scores = NDArray[np.float64]
@@ -60,18 +60,18 @@ def made_up_pairs(count: int) -> list[Pair]:
     return subset(pairs, count)
 
 
-def random_model() -> Scored:
+def random_model() -> ScoredModel:
     """The hybrid with 1.9 M random weights."""
     length = 128
     tokenizer = train_kind(open_corpus("kjv"), 8192)[0]
     torch.manual_seed(0)
     sizes = EncoderConfig(tokenizer.get_vocab_size(), 128, 4, max_positions=length)
     model = from_masked_lm(MaskedLM(zoo.hybrid(4), sizes))
-    return Scored("random weights", model, wrap_tokenizer(tokenizer, length), length)
+    return ScoredModel("random weights", model, wrap_tokenizer(tokenizer, length), length)
 
 
 @torch.inference_mode()
-def token_loop(scored: Scored, texts: Sequence[str], at_once: bool = False) -> Scores:
+def token_loop(scored: ScoredModel, texts: Sequence[str], at_once: bool = False) -> Scores:
     """The plain loop over sentences and their tokens.
 
     Args:
@@ -95,7 +95,7 @@ def token_loop(scored: Scored, texts: Sequence[str], at_once: bool = False) -> S
     return scores
 
 
-def grouped(scored: Scored, pairs: Sequence[Pair], precision: Any, within_word: bool = False) -> Scores:
+def grouped(scored: ScoredModel, pairs: Sequence[Pair], precision: Any, within_word: bool = False) -> Scores:
     """Our scores, of the good and the bad sentence of each pair in turn."""
     tokenised = TokenisedPairs(pairs, scored.tokenizer, scored.positions, within_word)
     results = tokenised.measure(scored.model, precision)

@@ -57,7 +57,7 @@ BROKEN = {
     "both names": ('{"good": "a", "bad": "b", "sentence_bad": "c"}', "there are both sentence_bad and bad"),
     "surrogate": ('{"good": "\\ud800", "bad": "b"}', "'good' has half a character"),
     "surrogate name": ('{"good": "a", "bad": "b", "UID": "\\ud800"}', "'UID' has half a character"),
-    "name": ('{"good": "a", "bad": "b", "UID": 7}', "'UID' is a name, not 7"),
+    "name": ('{"good": "a", "bad": "b", "UID": 7}', "'UID' must be a name, not 7"),
     "not JSON": ("good", "line 1: not JSON"),
     "nothing": ("", "has no minimal pairs"),
 }

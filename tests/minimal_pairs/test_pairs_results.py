@@ -12,8 +12,8 @@ from scipy.stats import norm
 from autobert_zero.errors import UserError
 from autobert_zero.minimal_pairs.results import (
     Accuracy,
-    Judged,
     Results,
+    ScoredPair,
     accuracy_table,
     read_results,
     remarks,
@@ -23,10 +23,10 @@ from autobert_zero.run_folder.digests import weights_digest
 from autobert_zero.run_folder.names import MINIMAL_PAIRS
 
 PAIRS = (
-    Judged("a", "agreement", "syntax", -1.0, -2.0),
-    Judged("a", "agreement", "syntax", -3.0, -2.0),
-    Judged("b", "agreement", "morphology", -2.0, -2.0, identical=True, unknown=True),
-    Judged("c", None, None, -1.0, -1.5),
+    ScoredPair("a", "agreement", "syntax", -1.0, -2.0),
+    ScoredPair("a", "agreement", "syntax", -3.0, -2.0),
+    ScoredPair("b", "agreement", "morphology", -2.0, -2.0, identical=True, unknown=True),
+    ScoredPair("c", None, None, -1.0, -1.5),
 )
 RESULTS = Results("PLL", PAIRS, unknown_share=0.125)
 
@@ -91,7 +91,7 @@ def test_results_beside_a_model(tmp_path: Path) -> None:
     write_results(tmp_path / MINIMAL_PAIRS, measured)
     assert read_results(tmp_path) == measured
     (tmp_path / "model.safetensors").write_bytes(b"b")
-    with pytest.raises(UserError, match="is of other weights than those beside it; measure again"):
+    with pytest.raises(UserError, match="belongs to other weights than those next to it; measure again"):
         read_results(tmp_path)
     for damage in ("{", "[]", json.dumps({**plain, "overall": {}})):
         (tmp_path / MINIMAL_PAIRS).write_text(damage)

@@ -19,7 +19,7 @@ from autobert_zero.hf import (
 from autobert_zero.hf.sources import to_masked_lm
 from autobert_zero.minimal_pairs.data import Pair
 from autobert_zero.minimal_pairs.measure import NotFiniteError, TokenisedPairs
-from autobert_zero.minimal_pairs.models import predictor
+from autobert_zero.minimal_pairs.models import make_predictor
 from autobert_zero.minimal_pairs.scoring import pseudo_log_likelihoods
 from autobert_zero.minimal_pairs.tokens import tokenise_sentences
 from autobert_zero.nn import EncoderConfig, MaskedLM
@@ -51,7 +51,7 @@ def ours(backbone: str, kind: type = AutoBertZeroForMaskedLM, **changes: object)
 def scores(model: torch.nn.Module, within_word: bool = False) -> np.ndarray:
     tokens = tokenizer()
     sentences = tokenise_sentences(TEXTS, TEXTS, tokens, within_word)
-    return pseudo_log_likelihoods(sentences, predictor(model, "fp32"), tokens.mask_token_id, VOCABULARY)
+    return pseudo_log_likelihoods(sentences, make_predictor(model, "fp32"), tokens.mask_token_id, VOCABULARY)
 
 
 MODELS = {
@@ -162,7 +162,7 @@ def test_a_plain_model_scores_as_its_class_of_transformers() -> None:
 def test_bfloat16_is_near_float32() -> None:
     tokens = tokenizer()
     sentences = tokenise_sentences(TEXTS, TEXTS, tokens, False)
-    low = pseudo_log_likelihoods(sentences, predictor(bert(), "bf16"), tokens.mask_token_id, VOCABULARY)
+    low = pseudo_log_likelihoods(sentences, make_predictor(bert(), "bf16"), tokens.mask_token_id, VOCABULARY)
     exact = scores(bert())
     assert (low != exact).any()
     np.testing.assert_allclose(low, exact, atol=0.5)
@@ -215,5 +215,5 @@ def test_a_model_without_numbers_is_not_scored() -> None:
     broken = bert()
     with torch.no_grad():
         broken.cls.predictions.bias.fill_(float("nan"))
-    with pytest.raises(NotFiniteError, match="not numbers"):
+    with pytest.raises(NotFiniteError, match="not finite"):
         TokenisedPairs(pairs(), tokenizer(), 32).measure(broken, "fp32")

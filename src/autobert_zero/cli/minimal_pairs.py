@@ -14,7 +14,7 @@ from autobert_zero.progress import Bars, log_console, quiet_transformers
 from autobert_zero.streams import STANDARD_STREAM
 
 if TYPE_CHECKING:
-    from autobert_zero.minimal_pairs.models import Scored
+    from autobert_zero.minimal_pairs.models import ScoredModel
 
 
 @command(USE)
@@ -39,7 +39,7 @@ def minimal_pairs_command(
         bool,
         typer.Option(
             "--within-word",
-            help="Mask the later tokens of a word with each of its tokens (PLL-word-l2r).",
+            help="Mask the later tokens of a word along with each of its tokens (PLL-word-l2r).",
         ),
     ] = False,
     per_pair: Annotated[
@@ -61,20 +61,21 @@ def minimal_pairs_command(
         raise UserError("--per-pair writes to the file of --out; name one")
     if out is not None and out.is_dir():
         raise UserError(f"{out} is a folder; name a JSON file in it with --out")
-    place = find_device(device)
+    target = find_device(device)
     pairs = read_pairs(data)
     scored = _open(model)
     with Bars(log_console()) as progress:
         progress.say(f"{counted(len(pairs), 'pair')}; model {scored.name}")
         tokenised = TokenisedPairs(pairs, scored.tokenizer, scored.positions, within_word)
         results = tokenised.measure(
-            scored.model.to(place), watch=lambda done, total: progress.update("masked sentences", done, total)
+            scored.model.to(target),
+            watch=lambda done, total: progress.update("masked sentences", done, total),
         )
     plain = {
         "model": model,
         "weights": weights_digest(Path(model)),
         "data": [str(path) for path in data],
-        "precision": resolve_precision("auto", place),
+        "precision": resolve_precision("auto", target),
         **results.plain(per_pair),
     }
     if str(out) == STANDARD_STREAM:
@@ -84,9 +85,9 @@ def minimal_pairs_command(
     return Result("\n".join([*accuracy_table(plain), "", *remarks(plain)]), plain)
 
 
-def _open(source: str) -> "Scored":
-    """The winner of a search, or any model with a masked-language-model head."""
-    from autobert_zero.minimal_pairs.models import Scored, open_scored
+def _open(source: str) -> "ScoredModel":
+    """Opens the winner of a search, or any model with a masked-language-model head."""
+    from autobert_zero.minimal_pairs.models import ScoredModel, open_scored
     from autobert_zero.run_folder import SEARCH
 
     if not (Path(source) / SEARCH.marker).is_file():
@@ -95,4 +96,4 @@ def _open(source: str) -> "Scored":
 
     run = open_source(Path(source))
     assert run.tokenizer is not None  # a run has one
-    return Scored(source, run.model, run.tokenizer, run.model.config.encoder_config().length_limit)
+    return ScoredModel(source, run.model, run.tokenizer, run.model.config.encoder_config().length_limit)

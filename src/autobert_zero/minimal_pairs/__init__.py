@@ -1,1 +1,1 @@
-"""Minimal pairs: how often a masked language model prefers the grammatical sentence (BLiMP), untuned."""
+"""Measures how often a masked language model prefers the grammatical sentence of a minimal pair (BLiMP)."""

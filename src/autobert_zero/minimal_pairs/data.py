@@ -1,4 +1,4 @@
-"""Minimal pairs from files: BLiMP's own, one gzip file of all, or tables with two columns."""
+"""Reads minimal pairs from BLiMP's files or from tables with two columns, also compressed by gzip."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from autobert_zero.errors import UserError
 
 GOOD, BAD = "sentence_good", "sentence_bad"
 _ALIASES = {GOOD: (GOOD, "good"), BAD: (BAD, "bad")}
-"""Columns of the two sentences; the first name is BLiMP's."""
+"""Names for the columns of the two sentences; the first is BLiMP's."""
 _PARADIGM, _PHENOMENON, _FIELD = "UID", "linguistics_term", "field"
 
 _READERS: dict[str, Callable[[Path], Examples]] = {
@@ -28,10 +28,10 @@ class Pair:
 
     Attributes:
         good: The grammatical sentence.
-        bad: The ungrammatical one.
-        paradigm: The template that both come from (BLiMP's `UID`); the file's name where it is not given.
-        phenomenon: The kind of contrast (BLiMP's `linguistics_term`); None where it is not given.
-        field: The branch of linguistics, such as `syntax`; None where it is not given.
+        bad: The ungrammatical sentence.
+        paradigm: The template that both come from (BLiMP's `UID`); by default the file's name.
+        phenomenon: The kind of contrast (BLiMP's `linguistics_term`); None if it is not given.
+        field: The branch of linguistics, such as `syntax`; None if it is not given.
         place: File and line, for messages.
     """
 
@@ -49,7 +49,7 @@ def read_pairs(sources: Sequence[Path]) -> list[Pair]:
     Args:
         sources: Files (`.jsonl`, `.csv`, `.tsv`, each also with `.gz`) and folders of such files. The
             sentences are in the columns `sentence_good` and `sentence_bad`, or `good` and `bad`; `UID`,
-            `linguistics_term` and `field` may be given, other columns are ignored.
+            `linguistics_term` and `field` are optional; other columns are ignored.
 
     Raises:
         UserError: A file or folder is missing or holds no pairs, a column is missing, or a side of a pair is
@@ -59,8 +59,8 @@ def read_pairs(sources: Sequence[Path]) -> list[Pair]:
 
 
 def subset(pairs: Sequence[Pair], limit: int) -> list[Pair]:
-    """Up to `limit` pairs, the same in every call: evenly spaced over the paradigms and within each."""
-    ordered = sorted(pairs, key=lambda pair: pair.paradigm)  # stable: within a paradigm in the files' order
+    """Selects up to `limit` pairs, evenly spaced over the paradigms and within each; always the same."""
+    ordered = sorted(pairs, key=lambda pair: pair.paradigm)  # stable: keeps the files' order in a paradigm
     return [ordered[index] for index in spread(len(ordered), limit)]
 
 
@@ -105,8 +105,8 @@ def _sentence(example: Example, column: str, place: str) -> str:
         raise UserError(f"{place}: there are both {' and '.join(names)}; keep one of the columns")
     if not names:
         columns = ", ".join(map(str, example)) or "no columns"
-        wanted = " or ".join(map(repr, _ALIASES[column]))
-        raise UserError(f"{place}: a pair needs the column {wanted}; there are {columns}")
+        expected = " or ".join(map(repr, _ALIASES[column]))
+        raise UserError(f"{place}: a pair needs the column {expected}; there are {columns}")
     value = example[names[0]]
     if not isinstance(value, str) or not value.strip():
         raise UserError(f"{place}: the pair has no sentence in {names[0]!r}, but {value!r:.40}")
@@ -118,7 +118,7 @@ def _optional_label(example: Mapping[str, Any], column: str, place: str) -> str 
     if value is None or value == "":
         return None
     if not isinstance(value, str):
-        raise UserError(f"{place}: {column!r} is a name, not {value!r:.40}")
+        raise UserError(f"{place}: {column!r} must be a name, not {value!r:.40}")
     return _whole_characters(value, column, place)
 
 

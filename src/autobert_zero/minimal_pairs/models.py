@@ -1,4 +1,4 @@
-"""Masked language models as functions from token ids to logits at chosen positions."""
+"""Opens masked language models, as functions from token ids to logits at chosen positions."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,22 +26,22 @@ from autobert_zero.training.precision import Precision, autocast
 class Predictor(Protocol):
     """Predicts tokens at chosen positions, without gradients.
 
-    The encoder runs in the given precision. The head runs in float32: bfloat16 would round logits of 10 to
-    steps of 0.06, which is more than the difference between the sentences of many pairs.
+    The encoder runs in the given precision. The head runs in float32: bfloat16 would round logits near 10 to
+    multiples of 0.06, which exceeds the difference between the sentences of many pairs.
     """
 
     def __call__(self, ids: Tensor, rows: Tensor) -> Tensor:
-        """From ids (B, n) without padding and indices (m,) into B * n to logits (m, vocabulary), float32."""
+        """Maps ids (B, n) without padding and indices (m,) into B * n to float32 logits (m, vocabulary)."""
         ...
 
 
 @dataclass(frozen=True)
-class Scored:
-    """A model that can be scored.
+class ScoredModel:
+    """A model to be scored.
 
     Attributes:
         name: The user's name for the model.
-        model: Ours, or one of `transformers` with a masked-language-model head, in float32.
+        model: A model of ours or of `transformers` with a masked-language-model head, in float32.
         tokenizer: Tokenizer of the model.
         positions: Maximum number of tokens in a sequence; None: no limit.
     """
@@ -52,8 +52,8 @@ class Scored:
     positions: int | None
 
 
-def open_scored(source: str) -> Scored:
-    """Opens a saved or exported model, or one of the Hub, whose config names a masked-LM head.
+def open_scored(source: str) -> ScoredModel:
+    """Opens a saved or exported model, or a model on the Hub, that has a masked-language-model head.
 
     Raises:
         UserError: There is no such model, it has no tokenizer or no masked-language-model head, or its
@@ -73,18 +73,18 @@ def open_scored(source: str) -> Scored:
             f"{headless}: it lacks {missing[0]} and {len(missing) - 1} more tensors; give the pre-trained "
             "model, not one that was fine-tuned or saved without its head"
         )
-    return Scored(source, model, opened.tokenizer, opened.positions)
+    return ScoredModel(source, model, opened.tokenizer, opened.positions)
 
 
-def predictor(model: MaskedLM | PreTrainedModel, precision: Precision) -> Predictor:
-    """The function that a model computes at chosen positions.
+def make_predictor(model: MaskedLM | PreTrainedModel, precision: Precision) -> Predictor:
+    """Makes the function that predicts tokens at chosen positions.
 
     Args:
-        model: On its device. Ours takes the way of the training, which computes the last layer and the head
-            at the chosen positions only; others compute the head only there.
+        model: The model, on its device. Ours computes the last layer and the head at the chosen positions
+            only, as in training; other models compute only the head there.
         precision: Number format of the encoder; see `Predictor`.
     """
-    if isinstance(model, AutoBertZeroForMaskedLM | AutoBertZeroForPreTraining) and tied(model):
+    if isinstance(model, AutoBertZeroForMaskedLM | AutoBertZeroForPreTraining) and has_tied_head(model):
         model = to_masked_lm(model)
     model.eval()
     device = next(model.parameters()).device
@@ -103,26 +103,26 @@ def predictor(model: MaskedLM | PreTrainedModel, precision: Precision) -> Predic
         if states is None or states.shape[:2] != ids.shape:
             raise UserError(f"{type(model).__name__} does not keep one state per token and cannot be scored")
         output.last_hidden_state = states.flatten(0, 1)[rows][None].float()  # (1, m, d)
-        with _returning(base, output):
+        with _fixed_output(base, output):
             head = model(input_ids=ids)
-        # BERT's models of both pre-training tasks call theirs so.
+        # Models with the heads of both of BERT's pre-training tasks use this name.
         logits: Tensor = head.prediction_logits if "prediction_logits" in head else head.logits
         return logits[0].float()  # (m, v)
 
     return predict
 
 
-def tied(model: PreTrainedModel) -> bool:
-    """Whether the head's matrix is the token embedding's, as in `nn.MaskedLM`."""
+def has_tied_head(model: PreTrainedModel) -> bool:
+    """Whether the head shares the token embedding's matrix, as in `nn.MaskedLM`."""
     decoder: Any = model.get_output_embeddings()
     return decoder.weight is model.get_input_embeddings().weight and decoder.bias is model.bias
 
 
 @contextmanager
-def _returning(base: Any, output: Any) -> Iterator[None]:
-    """Lets a model's encoder return what it is given: calling the model then computes its head alone.
+def _fixed_output(base: Any, output: Any) -> Iterator[None]:
+    """Makes a model's encoder return a fixed output, so that calling the model computes only its head.
 
-    Heads have other names and parts in every architecture; this runs each as its own class does.
+    Names and parts of heads differ between architectures; this runs each head as its own class does.
     """
     base.forward = lambda *args, **kwargs: output
     try:

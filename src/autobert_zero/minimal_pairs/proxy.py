@@ -20,7 +20,7 @@ class PairScores:
         limit: Maximum number of pairs, spread evenly over the paradigms.
         tokenizer: Tokenizer of the search.
         positions: Maximum number of tokens in a sequence; None: no limit.
-        within_word: Whether to mask the later tokens of a word with each of its tokens.
+        within_word: Whether to mask the later tokens of a word along with each of its tokens.
         precision: Number format of the encoders.
 
     Raises:
@@ -41,10 +41,10 @@ class PairScores:
         self._precision = precision
 
     def __call__(self, model: MaskedLM, seed: int) -> dict[str, float]:
-        """The accuracy over all pairs; nothing in it is random.
+        """Measures the accuracy over all pairs; the seed has no effect.
 
         Raises:
-            Diverged: The model's log-probabilities are not numbers.
+            Diverged: The model's log-probabilities are not finite.
         """
         try:
             results = self._pairs.measure(model, self._precision)

@@ -36,7 +36,7 @@ class Accuracy:
 
     @property
     def interval(self) -> tuple[float, float]:
-        """The Wilson score interval of 95 %: how far another draw of as many pairs might be from this one."""
+        """The 95 % Wilson score interval, which accounts for the choice of the pairs only."""
         from scipy.stats import binomtest
 
         bounds = binomtest(self.correct, self.pairs).proportion_ci(_CONFIDENCE, method="wilson")
@@ -54,7 +54,7 @@ class Accuracy:
 
 
 @dataclass(frozen=True)
-class Judged:
+class ScoredPair:
     """A pair with its two scores.
 
     Attributes:
@@ -62,9 +62,9 @@ class Judged:
         phenomenon: See `data.Pair`.
         field: See `data.Pair`.
         good: Score of the grammatical sentence.
-        bad: Score of the ungrammatical one.
-        identical: Whether both are the same tokens, which no model can decide.
-        unknown: Whether one of them has a token that the tokenizer does not know.
+        bad: Score of the ungrammatical sentence.
+        identical: Whether both have the same tokens, so that no model can tell them apart.
+        unknown: Whether one of them has a token that is unknown to the tokenizer.
     """
 
     paradigm: str
@@ -83,11 +83,11 @@ class Results:
     Attributes:
         method: `PLL` or `PLL-word-l2r`.
         pairs: The pairs with their scores.
-        unknown_share: Share of the scored tokens that the tokenizer does not know.
+        unknown_share: Share of the scored tokens that are unknown to the tokenizer.
     """
 
     method: str
-    pairs: tuple[Judged, ...]
+    pairs: tuple[ScoredPair, ...]
     unknown_share: float
 
     @property
@@ -96,8 +96,8 @@ class Results:
         return accuracy(self.pairs)
 
     def by(self, group: str) -> dict[str, Accuracy]:
-        """The accuracy of each `paradigm`, `phenomenon` or `field`, by name; pairs without one left out."""
-        members: dict[str, list[Judged]] = {}
+        """The accuracy of each `paradigm`, `phenomenon` or `field`, by name; leaves out pairs without one."""
+        members: dict[str, list[ScoredPair]] = {}
         for pair in self.pairs:
             name = getattr(pair, group)
             if name is not None:
@@ -131,7 +131,7 @@ class Results:
         return data
 
 
-def accuracy(pairs: Iterable[Judged]) -> Accuracy:
+def accuracy(pairs: Iterable[ScoredPair]) -> Accuracy:
     """The accuracy on pairs; a tie is not correct."""
     scores = [(pair.good, pair.bad) for pair in pairs]
     return Accuracy(
@@ -142,10 +142,10 @@ def accuracy(pairs: Iterable[Judged]) -> Accuracy:
 
 
 def accuracy_table(results: Mapping[str, Any], paradigms: bool = True) -> list[str]:
-    """Plain results as a Markdown table in points, the whole in its last row.
+    """Formats plain results as a Markdown table in percentage points, with all pairs in the last row.
 
     Args:
-        results: Results of `Results.plain` or `read_results`.
+        results: Results from `Results.plain` or `read_results`.
         paradigms: Whether to include a row for each paradigm.
     """
     lines = ["| pairs | accuracy | 95 % interval | number | ties |", "|---|---|---|---|---|"]
@@ -156,7 +156,7 @@ def accuracy_table(results: Mapping[str, Any], paradigms: bool = True) -> list[s
         )
         groups.insert(0, ("", dict(by_phenomenon)))
     for kind, group in groups:
-        lines += [_row(f"{kind}{name}", each) for name, each in group.items()]
+        lines += [_row(f"{kind}{name}", values) for name, values in group.items()]
     return [*lines, _row("all", results["overall"])]
 
 
@@ -164,18 +164,18 @@ def remarks(results: Mapping[str, Any]) -> list[str]:
     """Remarks on the figures, one sentence each."""
     overall = results["overall"]
     lines = [
-        f"Score: {results['method']}. Intervals are Wilson's, of 95 %, over pairs: they say nothing of "
-        "another seed or training."
+        f"Score: {results['method']}. The 95 % Wilson intervals account for the choice of the pairs, not for "
+        "other seeds or trainings."
     ]
     if ties := overall["ties"]:
         counted = "1 tie is" if ties == 1 else f"{ties:,} ties are"
         lines.append(
-            f"{counted} counted as wrong; in {results['identical_pairs']:,} of them both sentences are the "
+            f"{counted} counted as wrong; in {results['identical_pairs']:,} of them both sentences have the "
             "same tokens."
         )
     if results["pairs_with_unknown"]:
         lines.append(
-            f"{results['unknown_share']:.2%} of the tokens are unknown to the tokenizer; they are in "
+            f"{results['unknown_share']:.2%} of the tokens are unknown to the tokenizer; they occur in "
             f"{results['pairs_with_unknown']:,} of the pairs."
         )
     return lines
@@ -197,7 +197,7 @@ def read_results(folder: Path) -> dict[str, Any] | None:
     """The plain results next to a model or a run; None if there are none.
 
     Raises:
-        UserError: The file is damaged, or the results are of other weights than those beside it.
+        UserError: The file is damaged, or belongs to other weights than those next to it.
     """
     path = folder / MINIMAL_PAIRS
     try:
@@ -208,13 +208,13 @@ def read_results(folder: Path) -> dict[str, Any] | None:
         return None
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{path} is damaged ({error!r}); measure again, or delete it") from None
-    measured = results.get("weights")  # results of earlier versions do not say
+    measured = results.get("weights")  # earlier versions did not record the digest
     if measured is not None and measured != weights_digest(folder):
-        raise UserError(f"{path} is of other weights than those beside it; measure again, or delete it")
+        raise UserError(f"{path} belongs to other weights than those next to it; measure again, or delete it")
     return results
 
 
-def _row(name: str, each: Mapping[str, Any]) -> str:
-    low, high = (f"{100 * bound:.1f}" for bound in each["interval"])
-    share = f"{100 * each['accuracy']:.1f}"
-    return f"| {name} | {share} | {low} to {high} | {each['pairs']:,} | {each['ties']:,} |"
+def _row(name: str, values: Mapping[str, Any]) -> str:
+    low, high = (f"{100 * bound:.1f}" for bound in values["interval"])
+    share = f"{100 * values['accuracy']:.1f}"
+    return f"| {name} | {share} | {low} to {high} | {values['pairs']:,} | {values['ties']:,} |"

@@ -1,4 +1,4 @@
-"""Tokenised sentences: which tokens are scored, and which belong to one word."""
+"""Tokenises sentences, and finds the tokens to score and the word of each."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from transformers import PreTrainedTokenizerBase
 from autobert_zero.errors import UserError
 
 _CHUNK = 4096
-"""Sentences that are tokenised at once."""
+"""Number of sentences that are tokenised at once."""
 
 
 @dataclass(frozen=True)
@@ -19,8 +19,8 @@ class TokenisedSentence:
 
     Attributes:
         ids: (n,) token ids with the special tokens around them.
-        words: (n,) number of each token's word; -1 at the special tokens, which are not scored. Every token
-            is a word of its own if the words are not needed.
+        words: (n,) index of each token's word; -1 at the special tokens, which are not scored. Every token is
+            a word of its own if the words are not needed.
     """
 
     ids: NDArray[np.int64]
@@ -39,28 +39,28 @@ def tokenise_sentences(
         within_word: Whether the words are needed.
 
     Raises:
-        UserError: The tokenizer has no mask token, or does not know which tokens make a word; or a sentence
+        UserError: The tokenizer has no mask token, or does not report which tokens form a word; or a sentence
             has no tokens, or holds the mask token itself.
     """
     if tokenizer.mask_token_id is None:
         raise UserError(f"the tokenizer of {tokenizer.name_or_path} has no mask token")
     if within_word and not tokenizer.is_fast:
         raise UserError(
-            f"the tokenizer of {tokenizer.name_or_path} does not tell which tokens make a word: leave "
+            f"the tokenizer of {tokenizer.name_or_path} does not report which tokens form a word: leave "
             "--within-word out"
         )
     sentences = []
     for start in range(0, len(texts), _CHUNK):
         encoded = tokenizer(list(texts[start : start + _CHUNK]), return_special_tokens_mask=True)
-        for number, (ids, special) in enumerate(
+        for index, (ids, special) in enumerate(
             zip(encoded["input_ids"], encoded["special_tokens_mask"], strict=True)
         ):
             scored = ~np.array(special, dtype=bool)
             words = np.arange(len(ids))
             if within_word:
-                words = np.array([-1 if word is None else word for word in encoded.word_ids(number)])
+                words = np.array([-1 if word is None else word for word in encoded.word_ids(index)])
             sentence = TokenisedSentence(np.array(ids), np.where(scored, words, -1))
-            _check_sentence(sentence, texts[start + number], places[start + number], tokenizer.mask_token_id)
+            _check_sentence(sentence, texts[start + index], places[start + index], tokenizer.mask_token_id)
             sentences.append(sentence)
     return sentences
 

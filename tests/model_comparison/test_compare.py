@@ -257,7 +257,7 @@ def test_the_command(bert: Path, ours: Path, tmp_path: Path, monkeypatch: pytest
     ("options", "message"),
     [
         (("--batch-size", "1,x"), "--batch-size is numbers from 1"),
-        (("--length", 64), "has 32 positions; --length is 64"),
+        (("--length", 64), "has 32 positions, fewer than --length 64"),
         (("--picture", "p.png"), "name a --task"),
         (("--out", "table.txt"), "the extension is .md or .json"),
         (("--out", "nowhere/table.md"), "is in a folder that does not exist"),

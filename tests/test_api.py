@@ -74,7 +74,7 @@ def test_the_example_runs(
     assert capsys.readouterr().out.startswith(f"{names['best']} ")
     assert (tmp_path / "best.svg").read_text(encoding="utf-8") == az.draw(str(names["best"]))
     # What a command refuses, the functions do.
-    with pytest.raises(UserError, match=r"holds a run|holds other files"):
+    with pytest.raises(UserError, match=r"holds a search|holds other files"):
         az.search("runs/demo")
     with pytest.raises(UserError, match="a resumed run keeps its config"):
         az.pretrain("models/best", resume=True, seed=1)

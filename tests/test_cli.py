@@ -214,7 +214,7 @@ class TestDescribe:
 
     def test_a_run_that_is_not_finished(self, folder: Path) -> None:
         (folder / "run").mkdir()
-        assert refused("describe", "run") == "run has no best.txt; it is no finished run"
+        assert refused("describe", "run") == "run has no best.txt; it is no finished search"
 
     def test_a_best_that_lost_its_end(self, finished_run: Path) -> None:
         shutil.copytree(finished_run, "run")
@@ -354,7 +354,7 @@ def test_bad_seed_backbones(settings_file: Path, folder: Path, content: str, mes
 def test_the_folder_of_another_run(settings_file: Path, finished_run: Path) -> None:
     shutil.copytree(finished_run, "run")
     message = refused_search(settings_file)
-    assert message == "run holds a run already; continue a run with --resume, or choose another --out"
+    assert message == "run holds a search already; continue it with --resume, or choose another --out"
 
 
 def test_a_folder_of_other_files(settings_file: Path, folder: Path) -> None:
@@ -406,7 +406,7 @@ def test_an_empty_folder_is_free(settings_file: Path, folder: Path) -> None:
 @pytest.mark.usefixtures("shared_cache")
 class TestResume:
     def test_where_there_is_no_run(self, folder: Path) -> None:
-        expected = "run holds no run (no config.yaml); start one without --resume"
+        expected = "run holds no search (no config.yaml); start one without --resume"
         assert refused("search", "--resume", "--out", "run") == expected
         (folder / "run").mkdir()
         assert refused("search", "--resume", "--out", "run") == expected

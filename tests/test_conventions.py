@@ -380,7 +380,7 @@ def test_the_environment_gives_options(
     done = tiny.command("search", "--config", settings_file, "--out", tmp_path / "run")
     assert "device 'toaster' cannot be used" in done.err
     resumed = tiny.command("search", "--resume", "--out", tmp_path / "run")
-    assert "holds no run" in resumed.err
+    assert "holds no search" in resumed.err
     changed = tiny.command("search", "--resume", "--out", tmp_path / "run", "--device", "cpu")
     assert "a resumed run keeps its config" in changed.err
 

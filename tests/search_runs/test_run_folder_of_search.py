@@ -206,10 +206,10 @@ def test_other_seed_backbones_and_settings_are_refused(stopped: Path) -> None:
     config = resolve(SearchConfig(), read_yaml(stopped / "config.yaml"))
     before = tiny.contents(stopped)
     with RunProgress(Console(quiet=True)) as progress:
-        with pytest.raises(RunError, match="holds a run with other seed backbones, 0 of them"):
+        with pytest.raises(RunError, match="holds a search with other seed backbones, 0 of them"):
             run_search(config, stopped, progress, [Backbone.parse("conv 3\nconv 5")])
         with pytest.raises(
-            RunError, match=r"holds a run with another proxy\.steps, seed; a resumed run keeps"
+            RunError, match=r"holds a search with another proxy\.steps, seed; a resumed run keeps"
         ):
             run_search(resolve(config, {"seed": 1, "proxy": {"steps": 9}}), stopped, progress)
     assert tiny.contents(stopped) == before
@@ -224,7 +224,7 @@ def test_other_primitives_are_refused_and_both_sets_named(
 ) -> None:
     config = resolve(SearchConfig(), read_yaml(stopped / "config.yaml"))
     before = tiny.contents(stopped)
-    says = rf"holds a run with another space\.primitives \(paper there, {names} here\); a resumed run keeps"
+    says = rf"holds a search with another space\.primitives \(paper there, {names} here\); a resumed run keeps"
     with RunProgress(Console(quiet=True)) as progress, pytest.raises(RunError, match=says):
         run_search(resolve(config, {"space": {"primitives": primitives}}), stopped, progress)
     assert tiny.contents(stopped) == before

@@ -17,7 +17,7 @@ class RunKind:
     marker: str
 
 
-SEARCH = RunKind("run", "config.yaml")
+SEARCH = RunKind("search", "config.yaml")
 PRETRAINING = RunKind("pre-training", "pretrain.yaml")
 FINETUNING = RunKind("fine-tuning", "finetune.json")
 RUN_KINDS = (SEARCH, PRETRAINING, FINETUNING)

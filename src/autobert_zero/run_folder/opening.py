@@ -28,7 +28,7 @@ def check_new(folder: Path) -> None:
         raise RunError(f"{folder} is a file; choose another --out")
     if kind is None:
         raise RunError(f"{folder} holds other files already; choose another --out")
-    how = "give the same call again" if kind is FINETUNING else "continue a run with --resume"
+    how = "give the same call again" if kind is FINETUNING else "continue it with --resume"
     raise RunError(f"{folder} holds a {kind.name} already; {how}, or choose another --out")
 
 

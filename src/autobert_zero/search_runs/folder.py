@@ -110,12 +110,12 @@ def check_same(config: SearchConfig, first: Sequence[Backbone], out: Path) -> Se
     same, meant = (each.absolute().model_dump(mode="json") for each in (known, config))
     if other := settings_that_differ(same, meant):
         raise RunError(
-            f"{out} holds a run with another {', '.join(other)}; a resumed run keeps its config: choose "
+            f"{out} holds a search with another {', '.join(other)}; a resumed run keeps its config: choose "
             "another --out"
         )
     if first and [each.key() for each in first] != [each.key() for each in given]:
         raise RunError(
-            f"{out} holds a run with other seed backbones, {len(given)} of them; give none to resume it, or "
+            f"{out} holds a search with other seed backbones, {len(given)} of them; give none to resume it, or "
             "choose another --out"
         )
     return given

@@ -44,7 +44,7 @@ TUNING = CONFIGURED | {"--model", "--data", "--rates", "--seeds", "--batch-size"
 CONVENTION = {
     "search": TRAINING | {"--tokenizer", "--workers", "--storage", "--start"},
     "report": {"--out"},
-    "diagnose": {"--device"},
+    "diagnose": {"--device", "--workers"},
     "pretrain": TRAINING | {"--tokenizer", "--backbone", "--layers", "--start"},
     "distil": TRAINING | {"--backbone", "--layers", "--start", "--teacher"},
     "finetune": TUNING | {"--task"},
@@ -87,7 +87,9 @@ def test_every_command_keeps_the_convention(name: str) -> None:
 
 
 def test_an_option_has_one_help_in_all_commands_of_a_kind() -> None:
-    for option in ("--device", "--config", "--corpus", "--text-column", "--resume", "--layers", "--json"):
+    for option in (
+        *("--device", "--config", "--corpus", "--text-column", "--resume", "--layers", "--json", "--workers"),
+    ):
         helps = {given[option].help for each in ALL.values() if option in (given := options(each))}
         assert len(helps) == 1, option
 

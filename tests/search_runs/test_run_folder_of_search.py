@@ -224,7 +224,7 @@ def test_other_primitives_are_refused_and_both_sets_named(
 ) -> None:
     config = resolve(SearchConfig(), read_yaml(stopped / "config.yaml"))
     before = tiny.contents(stopped)
-    says = rf"holds a search with another space\.primitives \(paper there, {names} here\); a resumed run keeps"
+    says = rf"holds a search with another space\.primitives \(paper there, {names} here\); a resumed run"
     with RunProgress(Console(quiet=True)) as progress, pytest.raises(RunError, match=says):
         run_search(resolve(config, {"space": {"primitives": primitives}}), stopped, progress)
     assert tiny.contents(stopped) == before

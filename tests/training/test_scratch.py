@@ -213,7 +213,7 @@ def test_a_job_that_kills_its_worker_ends_with_a_line(text: Splits, monkeypatch:
         yield 1, WorkerDied("its worker died 2 times")
 
     monkeypatch.setattr(WorkerPool, "run", run)
-    with pytest.raises(UserError, match=r"^hybrid: its worker died 2 times; free some memory, or set final"):
+    with pytest.raises(UserError, match=r"^hybrid: its worker died 2 times; free some memory, then continue"):
         train_all([job(text), job(text, "hybrid")], 2, lambda *step: None, lambda result: None)
 
 

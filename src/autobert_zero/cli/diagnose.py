@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from autobert_zero.cli.app import SEARCHING, Result, call_continues, command
-from autobert_zero.cli.options import DeviceSetting
+from autobert_zero.cli.options import DeviceSetting, Workers
 from autobert_zero.errors import UserError
 from autobert_zero.progress import Bars, log_console
 
@@ -19,6 +19,7 @@ def diagnose_command(
         int, typer.Option(min=4, help="The farther horizon, as a multiple of the nearer one.")
     ] = 4,
     device: DeviceSetting = None,
+    workers: Workers = 0,
 ) -> Result:
     """Train a sample of a run's candidates from scratch: does the ranking under weight sharing hold?"""
     from autobert_zero.run_folder import SEARCH, kind_of
@@ -28,5 +29,5 @@ def diagnose_command(
     if kind_of(run) is not SEARCH:
         raise UserError(f"{run} holds no search (no {SEARCH.marker}); name the --out of a search")
     with Bars(log_console()) as progress:
-        diagnosis = run_diagnosis(run, candidates, longer, progress, device)
+        diagnosis = run_diagnosis(run, candidates, longer, progress, device, workers)
     return Result(f"{diagnosis_report(diagnosis)}\n\nall figures are in {run / DIAGNOSIS}", diagnosis)

@@ -63,6 +63,10 @@ RunFolder = Annotated[Path, folder_option("Folder: new, or with --resume that of
 Resume = Annotated[bool, typer.Option("--resume", help="Continue the run in --out, with its config.")]
 ResultsFolder = Annotated[Path, folder_option("Folder for results; the same call continues what is in it.")]
 
+Workers = Annotated[
+    int, typer.Option(min=0, help="Local processes that train models at once; 0: one per core, or per card.")
+]
+
 ModelSource = Annotated[str, typer.Option(help="Folder of a saved or exported model, or a Hub name.")]
 Layers = Annotated[
     int | None, typer.Option(min=1, help="Number of layers of a named stack (bert, rotary, ...); default: 4.")

@@ -29,6 +29,7 @@ from autobert_zero.cli.options import (
     Seed,
     TextColumn,
     TokenizerSource,
+    Workers,
     settings_option,
 )
 from autobert_zero.progress import log_console
@@ -68,10 +69,7 @@ def search_command(
         list[str] | None,
         typer.Option(help=f"A backbone for the first population; may be repeated. {BACKBONE}"),
     ] = None,
-    workers: Annotated[
-        int,
-        typer.Option(min=0, help="Local processes that train models (proxy.together); 0: one per core."),
-    ] = 0,
+    workers: Workers = 0,
     ray: Annotated[
         str | None, typer.Option(help="Address of a Ray cluster that does the training; local starts one.")
     ] = None,

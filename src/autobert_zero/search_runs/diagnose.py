@@ -17,11 +17,11 @@ from autobert_zero.search.comparison import Model, Training
 from autobert_zero.search.config import SEEDS
 from autobert_zero.search.trial import Status, Trial
 from autobert_zero.search_runs.folder import history_of, prepared_run, read_run_start
-from autobert_zero.search_runs.jobs import job_of
+from autobert_zero.search_runs.jobs import job_of, models_at_once
 from autobert_zero.search_runs.prepare import PreparedSearch
 from autobert_zero.search_runs.rank_correlation import Correlation, correlation
 from autobert_zero.search_runs.snapshots import restore_snapshot
-from autobert_zero.training.scratch import JobResult, default_workers, read_result, train_all
+from autobert_zero.training.scratch import JobResult, read_result, train_all
 from autobert_zero.zoo import bert
 
 _FEWEST = 5
@@ -29,7 +29,7 @@ _FEWEST = 5
 
 
 def run_diagnosis(
-    out: Path, candidates: int, longer: int, progress: Bars, device: str | None = None
+    out: Path, candidates: int, longer: int, progress: Bars, device: str | None = None, workers: int = 0
 ) -> dict[str, Any]:
     """Trains a sample of a run's candidates from scratch, at two horizons.
 
@@ -44,6 +44,7 @@ def run_diagnosis(
         longer: The farther horizon, as a multiple of the nearer one.
         progress: Shows the progress.
         device: Device to train on; None: that of the run.
+        workers: Number of models trained at once, see `models_at_once`.
 
     Returns:
         What `diagnosis.json` holds.
@@ -55,6 +56,7 @@ def run_diagnosis(
     if device is not None:
         config = config.model_copy(update={"device": device})
     prepared = prepared_run(out, config, progress.update)
+    workers = models_at_once(prepared, workers)
     trials = history_of(out, prepared).load()
     if config.proxy.sharing == "none":
         raise UserError(f"the search in {out} shared no weights (proxy.sharing: none): nothing to diagnose")
@@ -83,13 +85,15 @@ def run_diagnosis(
         _horizon(
             sample,
             shared,
-            _train_sample(prepared, out / DIAGNOSED, sample, steps, config.seed, progress),
+            _train_sample(prepared, out / DIAGNOSED, sample, steps, config.seed, progress, workers),
             steps,
         )
         for steps in (near, far)
     ]
     near_losses, far_losses = (horizon["losses"] for horizon in horizons)
-    second = _train_sample(prepared, out / DIAGNOSED, twice, far, config.seed + SEEDS, progress, "-again")
+    second = _train_sample(
+        prepared, out / DIAGNOSED, twice, far, config.seed + SEEDS, progress, workers, "-again"
+    )
     again = {
         str(trial.proposal.number): result.selection_loss
         for trial, result in zip(twice, second, strict=True)
@@ -216,6 +220,7 @@ def _train_sample(
     steps: int,
     seed: int,
     progress: Bars,
+    workers: int,
     suffix: str = "",
 ) -> list[JobResult]:
     """Trains the sample from scratch for the given number of steps, or reads results in the folder."""
@@ -236,6 +241,5 @@ def _train_sample(
         progress.update(f"{steps} steps from scratch", len(results), len(files))
 
     if jobs:
-        workers = prepared.config.final.workers or default_workers(prepared.device, prepared.config.gpu_share)
         train_all(jobs, workers, progress.update, keep)
     return [results[name] for name in files]

@@ -15,9 +15,9 @@ from autobert_zero.search.finalists import screen
 from autobert_zero.search.progress import RunProgress
 from autobert_zero.search.trial import Trial
 from autobert_zero.search_runs.executor import Executor
-from autobert_zero.search_runs.jobs import job_of
+from autobert_zero.search_runs.jobs import job_of, models_at_once
 from autobert_zero.search_runs.prepare import PreparedSearch
-from autobert_zero.training.scratch import JobResult, default_workers, read_result
+from autobert_zero.training.scratch import JobResult, read_result
 from autobert_zero.zoo import opponents
 
 
@@ -29,7 +29,7 @@ class Finals:
         out: The run folder.
         progress: Shows the progress.
         executor: Trains the models.
-        workers: Number of models trained at once where `final.workers` does not set it; 0: see there.
+        workers: Number of models trained at once, see `models_at_once`.
     """
 
     def __init__(
@@ -99,7 +99,6 @@ class Finals:
 
     def train(self, trainings: Sequence[Training]) -> dict[str, JobResult]:
         """Trains the models whose results are not in the folder yet; results by name."""
-        final, prepared = self._prepared.config.final, self._prepared
         jobs = [
             job_of(self._prepared, training, self._weights)
             for training in trainings
@@ -115,8 +114,7 @@ class Finals:
             self._progress.say(f"{result.name}: {loss}")
 
         if jobs:
-            workers = final.workers or self._workers
-            workers = workers or default_workers(prepared.device, prepared.config.gpu_share)
+            workers = models_at_once(self._prepared, self._workers)
             self._executor.train(jobs, workers, self._progress.update, keep)
         return {training.name: self._results[training.name] for training in trainings}
 

@@ -115,8 +115,8 @@ def check_same(config: SearchConfig, first: Sequence[Backbone], out: Path) -> Se
         )
     if first and [each.key() for each in first] != [each.key() for each in given]:
         raise RunError(
-            f"{out} holds a search with other seed backbones, {len(given)} of them; give none to resume it, or "
-            "choose another --out"
+            f"{out} holds a search with other seed backbones, {len(given)} of them; give none to resume it, "
+            "or choose another --out"
         )
     return given
 

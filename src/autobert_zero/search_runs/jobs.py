@@ -5,7 +5,19 @@ from pathlib import Path
 from autobert_zero.search.comparison import Model, Training
 from autobert_zero.search_runs.prepare import PreparedSearch
 from autobert_zero.training.loop import Recipe
-from autobert_zero.training.scratch import Job
+from autobert_zero.training.scratch import Job, default_workers
+
+
+def models_at_once(prepared: PreparedSearch, workers: int) -> int:
+    """Number of models that are trained from scratch at once.
+
+    Args:
+        prepared: The prepared run.
+        workers: The number where `final.workers` does not set it; 0: as many as there are cores, or as fit on
+            the GPUs.
+    """
+    config = prepared.config
+    return config.final.workers or workers or default_workers(prepared.device, config.gpu_share)
 
 
 def job_of(prepared: PreparedSearch, training: Training, weights: Path | None = None) -> Job:

@@ -233,8 +233,8 @@ def train_all(
         for index, result in pool.run(_train, [(job,) for job in jobs], on_step):
             if isinstance(result, WorkerDied):
                 raise UserError(
-                    f"{jobs[index].name}: {result.reason}; free some memory, or set final.workers to 1 in "
-                    "the run's config.yaml, then continue with --resume"
+                    f"{jobs[index].name}: {result.reason}; free some memory, then continue with fewer models "
+                    "at once (--workers 1, unless the run's config.yaml sets final.workers)"
                 )
             on_result(result)
 

@@ -214,7 +214,7 @@ class TestDescribe:
 
     def test_a_run_that_is_not_finished(self, folder: Path) -> None:
         (folder / "run").mkdir()
-        assert refused("describe", "run") == "run has no best.txt; it is no finished search"
+        assert refused("describe", "run") == "run has no best.txt; it is not a finished search"
 
     def test_a_best_that_lost_its_end(self, finished_run: Path) -> None:
         shutil.copytree(finished_run, "run")
@@ -270,7 +270,7 @@ BAD_SETTINGS = {
     "huge seed": (["--seed", str(2**70)], "config: seed: input should be less than"),
     "no config": (["--config", "no.yaml"], "config no.yaml cannot be read: No such file or directory"),
     "missing corpus": (["--corpus", "no.txt"], "corpus 'no.txt' does not exist"),
-    "dataset out of reach": (["--corpus", "nobody/nothing"], "corpus 'nobody/nothing' is no local file"),
+    "dataset out of reach": (["--corpus", "nobody/nothing"], "corpus 'nobody/nothing' is not a local file"),
     "missing tokenizer": (["--tokenizer", "no.json"], "tokenizer 'no.json': there is no file no.json"),
     "no seed backbone": (["--seed-backbone", "ideas"], "there is no file ideas for --seed-backbone"),
     "sequences too long": (["--set", "data.length=3000"], "gives 0 sequences, fewer than the 20 needed"),

@@ -64,28 +64,28 @@ class EncoderConfig:
     def __post_init__(self) -> None:
         for name in ("vocab_size", "width", "heads", "max_positions", "token_types"):
             if getattr(self, name) < 1:
-                raise ValueError(f"{name} is at least 1, not {getattr(self, name)}")
+                raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
         if self.width % self.heads:
             raise ValueError(
                 f"width {self.width} is not divisible by {self.heads} heads; choose a multiple of the heads"
             )
         if self.feed_forward < 0:
-            raise ValueError(f"feed_forward is at least 0, not {self.feed_forward}")
+            raise ValueError(f"feed_forward must be at least 0, not {self.feed_forward}")
         if not 0 <= self.dropout < 1:
-            raise ValueError(f"dropout is in [0, 1), not {self.dropout}")
+            raise ValueError(f"dropout must be in [0, 1), not {self.dropout}")
         if not self.norm_epsilon > 0:
-            raise ValueError(f"norm_epsilon is above 0, not {self.norm_epsilon}")
+            raise ValueError(f"norm_epsilon must be above 0, not {self.norm_epsilon}")
         for name, choices in (
             ("norm", get_args(Norm)),
             ("feed_forward_kind", get_args(FeedForwardKind)),
             ("positions", get_args(Positions)),
         ):
             if getattr(self, name) not in choices:
-                raise ValueError(f"{name} is {' or '.join(choices)}, not {getattr(self, name)!r}")
+                raise ValueError(f"{name} must be {' or '.join(choices)}, not {getattr(self, name)!r}")
         if not isinstance(self.biases, bool):
-            raise ValueError(f"biases is true or false, not {self.biases!r}")
+            raise ValueError(f"biases must be true or false, not {self.biases!r}")
         if not self.rotary_base > 1:
-            raise ValueError(f"rotary_base is above 1, not {self.rotary_base}")
+            raise ValueError(f"rotary_base must be above 1, not {self.rotary_base}")
 
     @property
     def inner(self) -> int:

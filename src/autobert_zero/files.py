@@ -111,9 +111,9 @@ def read_json(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror}") from None
     except (ValueError, RecursionError) as error:
-        raise UserError(f"{path} is no JSON: {error}; save or copy it again") from None
+        raise UserError(f"{path} is not JSON: {error}; save or copy it again") from None
     if not isinstance(content, dict):
-        raise UserError(f"{path} holds no JSON object; save or copy it again")
+        raise UserError(f"{path} is not a JSON object; save or copy it again")
     return content
 
 

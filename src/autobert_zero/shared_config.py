@@ -27,7 +27,7 @@ tens of seconds. `reduce-overhead`: both."""
 
 def _different_rates(rates: tuple[float, ...]) -> tuple[float, ...]:
     if not all(0 < rate < 1 for rate in rates) or len(set(rates)) < len(rates):
-        raise ValueError(f"learning rates are between 0 and 1, all different, not {list(rates)}")
+        raise ValueError(f"learning rates must be different numbers between 0 and 1, not {list(rates)}")
     return rates
 
 

@@ -236,5 +236,5 @@ def test_an_empty_name(name: str) -> None:
 @pytest.mark.parametrize("name", ["nobody/nothing", "nothing", "nobody/nothing:half", "some/no.1:2023.en"])
 def test_a_dataset_that_cannot_be_loaded(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(CorpusError, match=r"is no local file, and as a dataset .* cannot be loaded"):
+    with pytest.raises(CorpusError, match=r"is not a local file, and as a dataset .* cannot be loaded"):
         open_corpus(name)

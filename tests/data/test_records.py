@@ -56,7 +56,7 @@ def test_formats(tmp_path: Path, name: str, packed: bool, mark: str) -> None:
 
 DAMAGED = {
     "a.jsonl": ('{"text": "a"}\n{"text": "b"\n', "cannot be read as json: line 2: "),
-    "b.jsonl": ('{"text": "a"}\n["b"]\n', "cannot be read as json: line 2 is no object"),
+    "b.jsonl": ('{"text": "a"}\n["b"]\n', "cannot be read as json: line 2 is not an object"),
     "c.jsonl": ('{"text": "a"}\n{"text": 5}\n', "record 2: column 'text' holds no text but 5"),
     "d.json": ('[{"text": "a"}, {"text"', "cannot be read as json: line 1: "),
     "e.csv": ('text,id\n"a,1\nb,2\n', "line 2: unexpected end of data; is a quote left open?"),

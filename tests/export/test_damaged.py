@@ -144,12 +144,12 @@ def _code_of_a_tokenizer(folder: Path) -> None:
 WIDE = hf_samples.WIDTH * 2
 DAMAGE: dict[str, tuple[Callable[[Path], None], str]] = {
     "no config": (_gone("config.json"), "holds neither a run"),
-    "config is empty": (_text("config.json", ""), "config.json is no JSON"),
-    "config is cut": (_cut("config.json", 0.5), "config.json is no JSON"),
-    "config is no text": (_text("config.json", b"\xff\xfe\x00"), "config.json is no JSON"),
-    "config is a list": (_text("config.json", "[1]"), "config.json holds no JSON object"),
+    "config is empty": (_text("config.json", ""), "config.json is not JSON"),
+    "config is cut": (_cut("config.json", 0.5), "config.json is not JSON"),
+    "config is no text": (_text("config.json", b"\xff\xfe\x00"), "config.json is not JSON"),
+    "config is a list": (_text("config.json", "[1]"), "config.json is not a JSON object"),
     "config is a folder": (_folder("config.json"), "config.json cannot be read: Is a directory"),
-    "config is deep": (_text("config.json", "[" * 100_000), "config.json is no JSON"),
+    "config is deep": (_text("config.json", "[" * 100_000), "config.json is not JSON"),
     "no type": (_json("config.json", model_type=...), "holds a model of type None"),
     "another type": (_json("config.json", model_type="bert"), "holds a model of type bert"),
     "a type of no name": (_json("config.json", model_type=[3]), "holds a model of type [3]"),

@@ -87,7 +87,7 @@ def test_rates_seeds_and_keep_are_settings(model: Path, tasks: Path, tmp_path: P
     ("setting", "message"),
     [
         ("rates=[]", "rates: list should have at least 1 item, not 0"),
-        ("rates=[0.1, 0.1]", "learning rates are between 0 and 1, all different, not [0.1, 0.1]"),
+        ("rates=[0.1, 0.1]", "learning rates must be different numbers between 0 and 1, not [0.1, 0.1]"),
         ("rates=[fast]", "rates.0: input should be a valid number"),
         ("seeds=0", "seeds: input should be greater than or equal to 1"),
     ],

@@ -288,8 +288,8 @@ def test_bad_input_is_one_line_and_changes_nothing(
         ("--task", "", "unknown task ''"),
         ("--task", "ssst2", "did you mean sst2?"),
         ("--length", 21, "--length 21 is more than the 20 positions of"),
-        ("--rates", "fast", "learning rates are numbers"),
-        ("--rates", "2", "learning rates are between 0 and 1"),
+        ("--rates", "fast", "learning rates must be numbers separated"),
+        ("--rates", "2", "learning rates must be different numbers between 0 and 1"),
     ):
         before = tiny.contents(tmp_path), tiny.contents(tuned)
         given = [part for pair in (good | {option: value}).items() for part in pair]

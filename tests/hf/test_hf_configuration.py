@@ -72,7 +72,7 @@ def test_bad_values_are_named(changes: dict[str, object], message: str, tmp_path
         ({"classifier_pooling": "avg"}, "classifier_pooling must be cls, mean or cls.mean, not 'avg'"),
         ({"hidden_size": 18}, "hidden_size 18 is not divisible by 4 heads"),
         ({"backbone": ["conv 4"]}, "line 1: a convolution has a kernel of one of"),
-        ({"norm": "before"}, "norm is post or pre"),
+        ({"norm": "before"}, "norm must be post or pre"),
     ],
 )
 def test_changes_after_the_making_are_checked(changes: dict[str, Any], message: str, tmp_path: Path) -> None:

@@ -256,10 +256,10 @@ def test_the_command(bert: Path, ours: Path, tmp_path: Path, monkeypatch: pytest
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (("--batch-size", "1,x"), "--batch-size is numbers from 1"),
+        (("--batch-size", "1,x"), "--batch-size must be whole numbers from 1"),
         (("--length", 64), "has 32 positions, fewer than --length 64"),
         (("--picture", "p.png"), "name a --task"),
-        (("--out", "table.txt"), "the extension is .md or .json"),
+        (("--out", "table.txt"), "the extension must be .md or .json"),
         (("--out", "nowhere/table.md"), "is in a folder that does not exist"),
         (("--task", "cola"), "task cola is not a similarity task"),
     ],

@@ -178,12 +178,12 @@ def test_random_numbers_are_kept_for_layers_that_are_computed_again_where_any_ar
     ("arguments", "message"),
     [
         ({"width": 10, "heads": 4}, "width 10 is not divisible by 4 heads"),
-        ({"width": 0}, "width is at least 1, not 0"),
-        ({"heads": 0}, "heads is at least 1, not 0"),
-        ({"max_positions": 0}, "max_positions is at least 1, not 0"),
-        ({"feed_forward": -1}, "feed_forward is at least 0, not -1"),
-        ({"dropout": 1.0}, r"dropout is in \[0, 1\), not 1.0"),
-        ({"norm_epsilon": 0.0}, "norm_epsilon is above 0, not 0.0"),
+        ({"width": 0}, "width must be at least 1, not 0"),
+        ({"heads": 0}, "heads must be at least 1, not 0"),
+        ({"max_positions": 0}, "max_positions must be at least 1, not 0"),
+        ({"feed_forward": -1}, "feed_forward must be at least 0, not -1"),
+        ({"dropout": 1.0}, r"dropout must be in \[0, 1\), not 1.0"),
+        ({"norm_epsilon": 0.0}, "norm_epsilon must be above 0, not 0.0"),
     ],
 )
 def test_sizes_are_checked(arguments: dict[str, float], message: str) -> None:

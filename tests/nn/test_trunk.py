@@ -133,10 +133,10 @@ def test_bank_of_another_trunk_is_refused(change: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"norm": "both"}, "norm is post or pre, not 'both'"),
-        ({"feed_forward_kind": "relu"}, "feed_forward_kind is gelu or geglu"),
-        ({"positions": "rotary"}, "positions is learned or none"),
-        ({"biases": 1}, "biases is true or false"),
+        ({"norm": "both"}, "norm must be post or pre, not 'both'"),
+        ({"feed_forward_kind": "relu"}, "feed_forward_kind must be gelu or geglu"),
+        ({"positions": "rotary"}, "positions must be learned or none"),
+        ({"biases": 1}, "biases must be true or false"),
     ],
 )
 def test_unknown_trunks_are_refused(change: dict[str, Any], words: str) -> None:

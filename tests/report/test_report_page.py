@@ -325,7 +325,7 @@ def test_no_run_is_one_line(tmp_path: Path, make: bool) -> None:
         folder.mkdir()
     done = tiny.command("report", folder, "-o", tmp_path / "page.html")
     assert done.code == 2
-    assert done.err.startswith(f"error: {folder} is no run")
+    assert done.err.startswith(f"error: {folder} is not a run")
     assert done.err.count("\n") == 1
     assert not (tmp_path / "page.html").exists()
 

@@ -270,5 +270,5 @@ def test_ranked_uses_the_newest_score() -> None:
 
 @pytest.mark.parametrize("score", [None, float("nan"), float("inf"), float("-inf")])
 def test_a_complete_outcome_has_a_finite_score(score: float | None) -> None:
-    with pytest.raises(ValueError, match="finite score"):
+    with pytest.raises(ValueError, match="must be finite"):
         Outcome(Status.COMPLETE, score)

@@ -166,8 +166,8 @@ def test_the_winner_is_read_back(tmp_path: Path) -> None:
     ("text", "message"),
     [
         (None, r"the run in .* is not finished; continue it with: search --out .* --resume"),
-        ("{", r"summary\.json is no JSON"),
-        ("[]", r"summary\.json holds no JSON object"),
+        ("{", r"summary\.json is not JSON"),
+        ("[]", r"summary\.json is not a JSON object"),
         ('{"best": 3}', r"summary\.json is damaged"),
         ('{"best": {"backbone": ["conv 4"]}}', r"summary\.json is damaged"),
         (json.dumps({"best": result(None, "loss is nan")}), r"diverged when trained in full \(loss is nan\)"),

@@ -129,9 +129,9 @@ def test_sampling_ends_whatever_the_generator_gives(stuck_at: float) -> None:
     ("bounds", "says"),
     [
         ({"layers": 0}, "at least one layer, not 0"),
-        ({"layers": 2, "max_ops": 0}, "max_ops is between 1 and 64, not 0"),
-        ({"layers": 2, "max_ops": 65}, "max_ops is between 1 and 64, not 65"),
-        ({"layers": 2, "attention_share": 1.1}, "attention_share is a probability, not 1.1"),
+        ({"layers": 2, "max_ops": 0}, "max_ops must be between 1 and 64, not 0"),
+        ({"layers": 2, "max_ops": 65}, "max_ops must be between 1 and 64, not 65"),
+        ({"layers": 2, "attention_share": 1.1}, "attention_share must be a probability, not 1.1"),
     ],
 )
 def test_bounds_out_of_range(bounds: dict[str, float], says: str) -> None:

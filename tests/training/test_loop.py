@@ -80,11 +80,11 @@ def test_the_rate_without_warm_up_and_of_one_step() -> None:
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"steps": 0}, "steps, batch_size and parts are at least 1"),
-        ({"batch_size": 0}, "steps, batch_size and parts are at least 1"),
-        ({"learning_rate": 0.0}, "learning_rate is between 0 and 1"),
-        ({"learning_rate": 1.0}, "learning_rate is between 0 and 1"),
-        ({"warmup": 1.0}, "warmup is a share of the steps"),
+        ({"steps": 0}, "steps, batch_size and parts must be at least 1"),
+        ({"batch_size": 0}, "steps, batch_size and parts must be at least 1"),
+        ({"learning_rate": 0.0}, "learning_rate must be between 0 and 1"),
+        ({"learning_rate": 1.0}, "learning_rate must be between 0 and 1"),
+        ({"warmup": 1.0}, "warmup must be a share of the steps"),
     ],
 )
 def test_bad_recipes(wrong: dict[str, float], message: str) -> None:

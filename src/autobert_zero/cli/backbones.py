@@ -98,7 +98,7 @@ def _in_folder(folder: Path) -> "Backbone":
                 return Backbone.from_list(layers)
             except (UserError, TypeError) as error:
                 raise UserError(f"{path}: {error}") from None
-    raise UserError(f"{folder} has no best.txt; it is no finished search")
+    raise UserError(f"{folder} has no best.txt; it is not a finished search")
 
 
 def _read_settings(path: Path) -> dict[str, object]:

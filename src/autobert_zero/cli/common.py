@@ -114,4 +114,4 @@ def parse_rates(text: str) -> list[float]:
     try:
         return [float(part) for part in text.split(",")]
     except ValueError:
-        raise UserError(f"learning rates are numbers with commas between them, not {text!r}") from None
+        raise UserError(f"learning rates must be numbers separated by commas, not {text!r}") from None

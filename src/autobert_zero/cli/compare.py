@@ -52,14 +52,14 @@ def compare_command(
     if str(out) == STANDARD_STREAM:
         out = None  # it goes there anyway
     if out is not None and out.suffix not in (".md", ".json"):
-        raise UserError(f"--out {out}: the extension is .md or .json")
+        raise UserError(f"--out {out}: the extension must be .md or .json")
     if picture is not None:
         from autobert_zero.report.draw import PICTURE_SUFFIXES
 
         if not task:
             raise UserError("--picture shows a score against latency; name a --task")
         if picture.suffix.lower() not in PICTURE_SUFFIXES:
-            raise UserError(f"--picture {picture}: the extension is {', '.join(PICTURE_SUFFIXES)}")
+            raise UserError(f"--picture {picture}: the extension must be {', '.join(PICTURE_SUFFIXES)}")
         require("--picture", "draw")
     for path in (out, picture):
         if path is not None and (path.exists() or not path.absolute().parent.is_dir()):
@@ -107,5 +107,5 @@ def _batches(text: str) -> list[int]:
     except ValueError:
         sizes = []
     if not sizes or min(sizes) < 1:
-        raise UserError(f"--batch-size is numbers from 1, separated by commas, not {text!r}")
+        raise UserError(f"--batch-size must be whole numbers from 1, separated by commas, not {text!r}")
     return list(dict.fromkeys(sizes))

@@ -160,7 +160,7 @@ def glue_tasks(tasks: str | None, data: Path | None) -> list[str]:
     if tasks is not None:
         names = [name.strip() for name in tasks.split(",")]
         if "" in names:
-            raise UserError(f"--tasks is names with one comma between them, not {tasks!r}")
+            raise UserError(f"--tasks must be names separated by commas, not {tasks!r}")
         return names
     present = [name for name, task in TASKS.items() if data is None or task.folder(data).is_dir()]
     if not present:

@@ -137,7 +137,7 @@ def _local_files(name: str, path: Path, skipped: Counter[str]) -> Sequence[Path]
         if files.paths:
             return files.paths
     elif not path.is_file():
-        raise CorpusError(f"corpus {name!r} is no file or folder; a stream has to be saved as a file first")
+        raise CorpusError(f"corpus {name!r} is neither a file nor a folder; save a stream as a file first")
     elif is_text(path):
         return [path]
     raise CorpusError(f"corpus {name!r} has no file that ends in {', '.join(NAMED)}")

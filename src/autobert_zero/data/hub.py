@@ -40,7 +40,7 @@ def hub_documents(name: str, chosen: str | None, taken: list[str], streaming: bo
         sample = list(islice(loaded, SAMPLE))
     except Exception as error:  # of many kinds
         raise CorpusError(
-            f"corpus {name!r} is no local file, and as a dataset on the Hub it cannot be loaded: "
+            f"corpus {name!r} is not a local file, and as a dataset on the Hub it cannot be loaded: "
             f"{first_line(error)}"
         ) from error
     column = text_column(f"corpus {name!r}", sample, chosen, taken)

@@ -55,7 +55,7 @@ def json_file(path: Path, column: str | None) -> Iterator[CorpusRecord | Damage]
 def _as_record(path: Path, place: str, record: Any) -> CorpusRecord | Damage:
     if isinstance(record, dict):
         return record
-    return Damage(f"corpus {str(path)!r} cannot be read as json: {place} is no object with named values")
+    return Damage(f"corpus {str(path)!r} cannot be read as json: {place} is not an object with named values")
 
 
 def csv_file(path: Path, column: str | None) -> Iterator[CorpusRecord | Damage]:

@@ -110,7 +110,7 @@ def read_reported_run(folder: Path) -> Run:
     if not any((folder / sign).exists() for sign in _SIGNS):
         what = "is a file" if folder.is_file() else "is not there"
         what = f"has none of {', '.join(_SIGNS)}" if folder.is_dir() else what
-        raise ReportError(f"{folder} is no run: it {what}; give the --out of a search")
+        raise ReportError(f"{folder} is not a run: it {what}; give the --out of a search")
     missing: list[str] = []
     config = _search_config(folder, missing)
     trials = _trials(folder, config, missing)

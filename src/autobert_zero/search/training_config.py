@@ -85,7 +85,7 @@ class ProxyConfig(Section):
     @model_validator(mode="after")
     def _rungs_rise(self) -> "ProxyConfig":
         if list(self.rungs) != sorted({share for share in self.rungs if 0 < share < 1}):
-            raise ValueError(f"rungs are shares of the steps between 0 and 1, rising, not {list(self.rungs)}")
+            raise ValueError(f"rungs must be increasing shares between 0 and 1, not {list(self.rungs)}")
         return self
 
     @model_validator(mode="after")

@@ -74,7 +74,7 @@ class Outcome:
     def __post_init__(self) -> None:
         finite = self.score is not None and abs(self.score) < float("inf")
         if self.status is Status.COMPLETE and not finite:
-            raise ValueError(f"a complete trial has a finite score, not {self.score}")
+            raise ValueError(f"the score of a complete trial must be finite, not {self.score}")
 
 
 @dataclass(frozen=True)

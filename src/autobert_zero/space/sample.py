@@ -45,13 +45,13 @@ class Space:
 
     def __post_init__(self) -> None:
         if self.layers < 1:
-            raise SpaceError(f"a backbone has at least one layer, not {self.layers}")
+            raise SpaceError(f"a backbone must have at least one layer, not {self.layers}")
         if self.min_layers > self.layers:
             raise SpaceError(f"the least depth {self.min_layers} is above the greatest, {self.layers}")
         if not 1 <= self.max_ops <= 64:
-            raise SpaceError(f"max_ops is between 1 and 64, not {self.max_ops}")
+            raise SpaceError(f"max_ops must be between 1 and 64, not {self.max_ops}")
         if not 0 <= self.attention_share <= 1:
-            raise SpaceError(f"attention_share is a probability, not {self.attention_share}")
+            raise SpaceError(f"attention_share must be a probability, not {self.attention_share}")
         for name, backbone in self.known:
             if len(backbone.layers) not in self.depths:
                 raise SpaceError(f"the known backbone {name} has another depth than {self.layers}")

@@ -62,13 +62,13 @@ class Recipe:
     def __post_init__(self) -> None:
         if self.steps < 1 or self.batch_size < 1 or self.parts < 1:
             raise ValueError(
-                "steps, batch_size and parts are at least 1, not "
+                "steps, batch_size and parts must be at least 1, not "
                 f"{self.steps}, {self.batch_size} and {self.parts}"
             )
         if not 0 < self.learning_rate < 1:
-            raise ValueError(f"learning_rate is between 0 and 1, not {self.learning_rate}")
+            raise ValueError(f"learning_rate must be between 0 and 1, not {self.learning_rate}")
         if not 0 <= self.warmup < 1:
-            raise ValueError(f"warmup is a share of the steps in [0, 1), not {self.warmup}")
+            raise ValueError(f"warmup must be a share of the steps in [0, 1), not {self.warmup}")
 
     def rate(self, step: int) -> float:
         """The learning rate at a step, counted from 0."""

@@ -271,7 +271,7 @@ def test_bad_files_are_named(tmp_path: Path) -> None:
         odd = file_of([Question("q7", "?", "red blue", (("blue", start),))])  # type: ignore[arg-type]
         assert f"the answer 'blue' at answer_start {start!r} is not inside" in refused(json.dumps(odd))
     silent = file_of([Question("q7", "?", None, ())])  # type: ignore[arg-type]
-    assert "question q7: question, context or answer is no text" in refused(json.dumps(silent), "squad_v2")
+    assert "question q7: question, context or answer is not text" in refused(json.dumps(silent), "squad_v2")
     half = file_of([Question("q7", "?", "red blue\ud800", (("blue", 4),))])
     assert "question q7: question or context has half a character" in refused(json.dumps(half))
     assert "has 2 questions with the id" in refused(json.dumps(file_of([question("red blue", "blue")] * 2)))
@@ -298,8 +298,8 @@ def test_bad_files_are_named(tmp_path: Path) -> None:
         ("squad", ("blue",), True, "question q: is_impossible is true, but there is the answer 'blue'"),
         ("squad_v2", (), False, "question q has no answer, but is_impossible is false"),
         ("squad", (), True, "question q has no answer; squad_v2 allows that"),
-        ("squad_v2", (), "yes", "question q: is_impossible is true or false, not 'yes'"),
-        ("squad_v2", ("blue",), 0, "question q: is_impossible is true or false, not 0"),
+        ("squad_v2", (), "yes", "question q: is_impossible must be true or false, not 'yes'"),
+        ("squad_v2", ("blue",), 0, "question q: is_impossible must be true or false, not 0"),
     ],
 )
 def test_is_impossible_and_the_answers_agree(

@@ -36,9 +36,9 @@ def test_a_task_of_ones_own(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("columns: [a]\nmetrics: [bleu]", "metrics are some of .*, not bleu"),
+        ("columns: [a]\nmetrics: [bleu]", "metrics must be among .*, not bleu"),
         ("columns: [a]\nmetrics: []", "not none"),
-        ("columns: [a, b, c]\nmetrics: [f1]", "columns are one or two, not 3"),
+        ("columns: [a, b, c]\nmetrics: [f1]", "there must be one or two columns, not 3"),
         ("columns: [a]\nlabels: [x]\nmetrics: [f1]", "one label leaves nothing to learn"),
         ("columns: [a]\nmetrics: [f1]\ncolour: red", "unknown key colour"),
         ("metrics: [f1]", "columns is missing"),
@@ -50,8 +50,8 @@ def test_a_task_of_ones_own(tmp_path: Path) -> None:
         ),
         ("columns: [a]\nlabels: [x, y]\nmetrics: [pearson]", "pearson does not fit 2 labels"),
         ("columns: [a]\nlabels: [x, x]\nmetrics: [f1]", "a label is there twice: x"),
-        ("columns: [a]\nmetrics: [pearson]\nvalidation: []", "validation is one or more splits"),
-        ("columns: [a]\nmetrics: [pearson]\nvalidation: [test]", "validation is one or more splits"),
+        ("columns: [a]\nmetrics: [pearson]\nvalidation: []", "validation must be one or more splits"),
+        ("columns: [a]\nmetrics: [pearson]\nvalidation: [test]", "validation must be one or more splits"),
         ("columns: [a]\nmetrics: [pearson]\nlabel: [l]", "label must be a text"),
         ("columns: [a]\nmetrics: [pearson]\nname: a/b", "name must do as the name of a file"),
         ("columns: [a]\nmetrics: [pearson]\n1: x", "unknown key 1"),
@@ -141,7 +141,7 @@ def test_a_task_as_papers_write_it(name: str, meant: str) -> None:
 
 @pytest.mark.parametrize("names", ["cola,,rte", "cola,rte,", "", " "])
 def test_an_empty_name_of_a_task(names: str) -> None:
-    with pytest.raises(UserError, match="--tasks is names with one comma between them, not"):
+    with pytest.raises(UserError, match="--tasks must be names separated by commas, not"):
         glue_tasks(names, None)
 
 

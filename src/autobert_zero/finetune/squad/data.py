@@ -54,7 +54,7 @@ def _question(task: Squad, place: str, record: Mapping[str, Any]) -> Question:
     answers, context = record["answers"], record["context"]
     pairs = tuple(zip(answers["text"], answers["answer_start"], strict=True))
     if not all(isinstance(text, str) for text in (record["question"], context, *answers["text"])):
-        raise UserError(f"{place}: question, context or answer is no text")
+        raise UserError(f"{place}: question, context or answer is not text")
     if not all(map(is_unicode, (record["question"], context))):
         raise UserError(f"{place}: question or context has half a character (surrogate)")
     for text, begin in pairs:
@@ -70,7 +70,7 @@ def _question(task: Squad, place: str, record: Mapping[str, Any]) -> Question:
             )
     impossible = record.get("is_impossible")  # the Hub's records have no such field
     if not isinstance(impossible, bool | None):
-        raise UserError(f"{place}: is_impossible is true or false, not {impossible!r}")
+        raise UserError(f"{place}: is_impossible must be true or false, not {impossible!r}")
     if impossible and pairs:
         raise UserError(f"{place}: is_impossible is true, but there is the answer {pairs[0][0]!r}")
     if not pairs and not task.unanswerable:

@@ -194,16 +194,16 @@ def _words_of(example: Example, column: str, place: str) -> list[str]:
     """A column with a list of words that are not empty and have no tabs or line breaks.
 
     Raises:
-        UserError: The column is missing, is no list, or holds something else.
+        UserError: The column is missing, is not a list, or holds something else.
     """
     if column not in example:
         raise UserError(f"{place}: no column {column!r}; there are {', '.join(map(str, example)) or 'none'}")
     values = example[column]
     if not isinstance(values, list):
-        raise UserError(f"{place}: {column!r} is no list, but {values!r}")
+        raise UserError(f"{place}: {column!r} is not a list, but {values!r}")
     for number, value in enumerate(values, start=1):
         if not isinstance(value, str) or not value.strip(" "):
-            raise UserError(f"{place}, word {number}: {value!r} in {column!r} is no text")
+            raise UserError(f"{place}, word {number}: {value!r} in {column!r} is not text")
         if set(value) & {"\t", "\n", "\r"}:
             raise UserError(f"{place}, word {number}: {value!r} in {column!r} has a tab or a line break")
         if not is_unicode(value):

@@ -55,13 +55,13 @@ class TagTask:
             )
         if self.scheme is not None and self.scheme not in SCHEMES:
             raise UserError(
-                f"task {self.name}: scheme is one of {', '.join(SCHEMES)}, not {self.scheme}; without it the "
-                "scheme is recognised"
+                f"task {self.name}: scheme must be one of {', '.join(SCHEMES)}, not {self.scheme}; leave it "
+                "out to recognise the scheme"
             )
         unknown = [name for name in self.metrics if name not in TAG_METRICS]
         if unknown:
             raise UserError(
-                f"task {self.name}: metrics are some of {', '.join(TAG_METRICS)}, not {', '.join(unknown)}"
+                f"task {self.name}: metrics must be among {', '.join(TAG_METRICS)}, not {', '.join(unknown)}"
             )
 
     def folder(self, data: Path) -> Path:

@@ -33,7 +33,9 @@ def check_splits(name: str, validation: tuple[str, ...], test: tuple[str, ...]) 
             if not is_file_name(each):
                 raise UserError(f"task {name!r}: {what} must do as the name of a file, not {each!r}")
     if not validation or set(validation) & {"train", *test}:
-        raise UserError(f"task {name}: validation is one or more splits, none of train and those of test")
+        raise UserError(
+            f"task {name}: validation must be one or more splits other than train and test splits"
+        )
     check_names(name, split=("train", *validation, *test))
 
 
@@ -89,14 +91,14 @@ class Task:
     def __post_init__(self) -> None:
         check_splits(self.name, self.validation, self.test)
         if len(self.columns) not in (1, 2):
-            raise UserError(f"task {self.name}: columns are one or two, not {len(self.columns)}")
+            raise UserError(f"task {self.name}: there must be one or two columns, not {len(self.columns)}")
         check_names(self.name, column=(*self.columns, self.label), label=self.labels, metric=self.metrics)
         if len(self.labels) == 1:
             raise UserError(f"task {self.name}: one label leaves nothing to learn; give several, or none")
         unknown = [name for name in self.metrics if name not in METRICS]
         if unknown or not self.metrics:
             given = ", ".join(unknown) or "none"
-            raise UserError(f"task {self.name}: metrics are some of {', '.join(METRICS)}, not {given}")
+            raise UserError(f"task {self.name}: metrics must be among {', '.join(METRICS)}, not {given}")
         fitting = [name for name in METRICS if self._fits(name)]
         unfit = [name for name in self.metrics if name not in fitting]
         if unfit:

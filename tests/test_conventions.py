@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 from unittest.mock import Mock
@@ -16,13 +16,17 @@ import typer
 from autobert_zero.cli import app
 from autobert_zero.cli.app import _strict
 from autobert_zero.finetune.config import FinetuneConfig
+from autobert_zero.plan import HARDWARE
+from autobert_zero.predict.heads import HEADS
+from autobert_zero.predict.write import FORMATS
 from autobert_zero.pretrain.config import PretrainConfig
 from autobert_zero.pretrain.presets import PRETRAIN_PRESETS
-from autobert_zero.search.config import SearchConfig
+from autobert_zero.search.config import SearchConfig, StrategyConfig
 from autobert_zero.search.presets import PRESETS
+from autobert_zero.search.strategies import STRATEGIES
 from autobert_zero.settings import RunConfig, parse_setting, read_yaml, resolve
 from autobert_zero.settings_text import commented_yaml, list_settings
-from autobert_zero.zoo import bert
+from autobert_zero.zoo import STACKS, bert
 
 ROOT = Path(__file__).parent.parent
 
@@ -92,6 +96,43 @@ def test_an_option_has_one_help_in_all_commands_of_a_kind() -> None:
     ):
         helps = {given[option].help for each in ALL.values() if option in (given := options(each))}
         assert len(helps) == 1, option
+
+
+def words(text: str) -> list[str]:
+    return [word for word in re.findall(r"[a-z][\w-]*", text) if word != "or"]
+
+
+@pytest.mark.parametrize(
+    ("command", "option", "listed", "names"),
+    [
+        ("search", "--preset", "^(.*)[.]$", PRESETS),
+        ("pretrain", "--preset", "^(.*)[.]$", PRETRAIN_PRESETS),
+        ("config", "--preset", "search: (.*?);", PRESETS),
+        ("config", "--preset", "pretrain: (.*?);", PRETRAIN_PRESETS),
+        ("plan search", "--hardware", "^(.*?);", HARDWARE),
+        ("describe", "backbone", r"a stack \((.*?)\)", STACKS),
+        ("search", "--seed-backbone", r"a stack \((.*?)\)", STACKS),
+        ("predict", "--format", "^(.*?);", FORMATS),
+        ("predict", "--task", "^(.*?);", HEADS),
+    ],
+)
+def test_help_names_what_there_is(command: str, option: str, listed: str, names: Iterable[str]) -> None:
+    """Tables load PyTorch, so the help has the names of its own."""
+    (found,) = re.findall(listed, options(ALL[command])[option].help)
+    assert words(found) == list(names)
+
+
+def test_help_names_the_defaults_of_the_config() -> None:
+    config, given = FinetuneConfig().resolved(), options(ALL["finetune"])
+    for name in ("seed", "seeds", "epochs", "batch_size", "keep"):
+        (default,) = re.findall(r"default: (\w+)", given[f"--{name.replace('_', '-')}"].help)
+        assert default == str(getattr(config, name))
+    (rates,) = re.findall("default: (.*)[.]$", given["--rates"].help)
+    assert tuple(map(float, rates.split(","))) == config.rates
+
+
+def test_the_settings_name_what_there_is() -> None:
+    assert re.findall("`(.*?)`", StrategyConfig.model_fields["name"].description or "") == list(STRATEGIES)
 
 
 def test_help_begins_with_the_search_and_is_grouped() -> None:

@@ -79,7 +79,10 @@ LearningRates = Annotated[
 ]
 Seeds = Annotated[int | None, typer.Option(min=1, help="Number of seeds, from --seed on; default: 3.")]
 FirstSeed = Annotated[int | None, typer.Option(help="First random seed; default: 0.")]
-Epochs = Annotated[int | None, typer.Option(min=1, help="Maximum passes over the training data; default: 3.")]
+Epochs = Annotated[
+    int | None,
+    typer.Option(min=1, help="Maximum passes over the training data; default: 3, more for small sets."),
+]
 TuningBatchSize = Annotated[int | None, typer.Option(min=1, help="Sequences in a batch; default: 32.")]
 Length = Annotated[
     int | None,

@@ -19,6 +19,7 @@ from rich.console import Console
 
 from autobert_zero.data.corpus import open_corpus
 from autobert_zero.describe import describe_backbone
+from autobert_zero.encoder_config import EncoderConfig
 from autobert_zero.finetune.config import FinetuneConfig
 from autobert_zero.finetune.suite import finetune_task
 from autobert_zero.pretrain.presets import demo_pretraining
@@ -51,7 +52,7 @@ mine = Backbone.parse(
     """
 )
 opponents = {"mine": mine, "BERT": bert(layers=4)}
-print(describe_backbone(mine, width=64, heads=4, length=128, vocab_size=4096))
+print(describe_backbone(mine, EncoderConfig(vocab_size=4096, width=64, heads=4), length=128))
 
 # %% [markdown]
 # ## Pre-training, beside BERT

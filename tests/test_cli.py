@@ -226,7 +226,7 @@ class TestDescribe:
 
     def test_heads_that_do_not_divide_the_width(self) -> None:
         message = refused("describe", "Q + K", "--width", 10, "--heads", 3)
-        assert message == "width 10 is not divisible by 3 heads"
+        assert message == "width 10 is not divisible by 3 heads; choose a multiple of the heads"
 
     @pytest.mark.parametrize("backbone", ["rotary", "rotary-hybrid", "Q + rotary(K)"])
     def test_pairs_of_channels_in_an_odd_head_dimension(self, backbone: str) -> None:

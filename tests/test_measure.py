@@ -18,7 +18,7 @@ BACKBONE = Backbone.parse("conv 3\nsoftmax(scale(Q @ K.T)) @ V\nconv 3\n(Q @ K.T
 
 
 def test_each_distinct_layer_is_measured_once() -> None:
-    measured = measure_backbone(BACKBONE, 8, 2, 16, 2, CPU)
+    measured = measure_backbone(BACKBONE, EncoderConfig(vocab_size=1, width=8, heads=2), 16, 2, CPU)
     assert list(measured) == list(dict.fromkeys(BACKBONE.canonical().layers))
     assert len(measured) == 3
     assert all(found.forward > 0 and found.training > 0 for found in measured.values())

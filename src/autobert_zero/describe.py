@@ -7,7 +7,7 @@ from typing import Any
 from autobert_zero import cost
 from autobert_zero.compile import Plan, describe_plan, make_plan
 from autobert_zero.encoder_config import EncoderConfig
-from autobert_zero.errors import UserError, counted
+from autobert_zero.errors import counted
 from autobert_zero.space import Attention, Backbone, Layer, check_head_dim
 from autobert_zero.space.formula import describe_nodes
 
@@ -16,29 +16,23 @@ _BYTES = 4  # single precision
 
 def describe_backbone(
     backbone: Backbone,
-    width: int,
-    heads: int,
+    sizes: EncoderConfig,
     length: int,
-    vocab_size: int,
     measured: Mapping[Layer, cost.Measured] | None = None,
 ) -> str:
     """Describes every layer: canonical form, types of all nodes, what it compiles to, and what it costs.
 
     Args:
         backbone: Any backbone.
-        width: Hidden size d.
-        heads: Heads H, divides d.
+        sizes: Sizes of the model.
         length: Tokens in a sequence.
-        vocab_size: Tokens in the vocabulary.
         measured: Results of `measure.measure_backbone` at these sizes.
 
     Raises:
-        UserError: The heads do not divide the width, or an operation needs another head dimension.
+        UserError: An operation needs another head dimension.
     """
-    if width < 1 or heads < 1 or width % heads:
-        raise UserError(f"width {width} is not divisible by {heads} heads")
+    width, heads = sizes.width, sizes.heads
     check_head_dim(backbone.operations, width, heads)
-    sizes = EncoderConfig(vocab_size, width, heads, max_positions=max(length, 512))
     canonical = backbone.canonical()
     lines = [
         f"key {backbone.key()}, n = tokens, d = {width // heads} per head "
@@ -55,7 +49,7 @@ def describe_backbone(
     total, flops = cost.parameters(canonical, sizes), cost.flops(canonical, sizes, length)
     lines += [
         "",
-        f"{total:,} parameters with embeddings ({vocab_size:,} tokens) and MLM head, "
+        f"{total:,} parameters with embeddings ({sizes.vocab_size:,} tokens) and MLM head, "
         f"{flops / 1e9:,.3f} GFLOPs a sequence of {length} tokens in the encoder",
     ]
     if measured is not None:
@@ -72,14 +66,11 @@ def describe_backbone(
 
 def plain_backbone(
     backbone: Backbone,
-    width: int,
-    heads: int,
+    sizes: EncoderConfig,
     length: int,
-    vocab_size: int,
     measured: Mapping[Layer, cost.Measured] | None = None,
 ) -> dict[str, Any]:
     """The figures of `describe_backbone`, whose arguments it takes, as plain data; times are in seconds."""
-    sizes = EncoderConfig(vocab_size, width, heads, max_positions=max(length, 512))
     canonical = backbone.canonical()
     return {
         "key": backbone.key(),

@@ -31,19 +31,13 @@ _SECONDS = 2.0
 
 def measure_backbone(
     backbone: Backbone,
-    width: int,
-    heads: int,
+    config: EncoderConfig,
     length: int,
     batch: int,
     device: torch.device,
     precision: Precision = "fp32",
 ) -> dict[Layer, Measured]:
-    """Measures each distinct layer of the canonical form, without dropout, on `batch` x `length` tokens.
-
-    Raises:
-        ValueError: The heads do not divide the width.
-    """
-    config = EncoderConfig(vocab_size=1, width=width, heads=heads)
+    """Measures each distinct layer of the canonical form, without dropout, on `batch` x `length` tokens."""
     layers = dict.fromkeys(backbone.canonical().layers)
     return {layer: measure_layer(layer, config, batch, length, device, precision) for layer in layers}
 

@@ -29,10 +29,14 @@ def describe_command(
 ) -> Result:
     """Print each layer's canonical form, types, what it compiles to, parameters, FLOPs and memory."""
     from autobert_zero.describe import describe_backbone, plain_backbone
+    from autobert_zero.encoder_config import EncoderConfig
 
     read = find_backbone(backbone, layers)
-    sizes = (width, heads, length, vocab_size)
-    text = describe_backbone(read, *sizes)  # before measuring: checks the sizes
+    try:
+        sizes = EncoderConfig(vocab_size, width, heads, max_positions=max(length, 512))
+    except ValueError as error:
+        raise UserError(str(error)) from None
+    text = describe_backbone(read, sizes, length)  # before measuring: checks the sizes
     measured = None
     if measure:
         from autobert_zero.devices import describe_device, find_device
@@ -40,11 +44,11 @@ def describe_command(
         from autobert_zero.training.precision import resolve_precision
 
         where = find_device(device)
-        measured = measure_backbone(read, width, heads, length, batch_size, where, "auto")
-        text = describe_backbone(read, *sizes, measured)
+        measured = measure_backbone(read, sizes, length, batch_size, where, "auto")
+        text = describe_backbone(read, sizes, length, measured)
         number_format = resolve_precision("auto", where)
         text += f"\n({batch_size} x {length} tokens on {describe_device(where)}, {number_format})"
-    return Result(text, plain_backbone(read, *sizes, measured))
+    return Result(text, plain_backbone(read, sizes, length, measured))
 
 
 @command(BACKBONES)

@@ -7,7 +7,7 @@ import torch
 
 from autobert_zero.training.loop import OnStep
 
-OnCandidateStep = Callable[[int, int, float], None]
+OnProgress = Callable[[int, int, float], None]
 """Called with steps done, steps in all, and the loss."""
 
 
@@ -15,12 +15,12 @@ class OverLimit(Exception):
     """A candidate takes more time or memory than it may."""
 
 
-def advanced(on_step: OnCandidateStep, before: int, total: int) -> OnStep:
+def advanced(on_step: OnProgress, before: int, total: int) -> OnStep:
     """Passes on the progress of a part as progress of the whole."""
     return lambda step, loss: on_step(before + step, total, loss)
 
 
-def within_time(limit: float | None, start: float, on_step: OnCandidateStep) -> OnCandidateStep:
+def within_time(limit: float | None, start: float, on_step: OnProgress) -> OnProgress:
     """Stops a candidate after a number of seconds from `start` (of `time.perf_counter`); None: never."""
     if limit is None:
         return on_step
@@ -33,7 +33,7 @@ def within_time(limit: float | None, start: float, on_step: OnCandidateStep) -> 
     return checked
 
 
-def within_memory(limit: float, device: torch.device, on_step: OnCandidateStep) -> OnCandidateStep:
+def within_memory(limit: float, device: torch.device, on_step: OnProgress) -> OnProgress:
     """Stops a candidate that takes more gigabytes of a card, which counts what its own kernels allocate."""
     before = torch.cuda.memory_allocated(device)
     torch.cuda.reset_peak_memory_stats(device)

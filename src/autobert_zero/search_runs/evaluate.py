@@ -20,7 +20,7 @@ from autobert_zero.search.practice import Rotation
 from autobert_zero.search.rungs import rung_metric, rung_steps
 from autobert_zero.search.trial import Outcome, Proposal, Status
 from autobert_zero.search_runs.candidate_limits import (
-    OnCandidateStep,
+    OnProgress,
     OverLimit,
     advanced,
     within_memory,
@@ -66,7 +66,7 @@ class ProxyEvaluator:
         else:
             self.bank = WeightBank(model, layers, self._device) if self._shares else NoSharing()
 
-    def warm_up(self, space: Space, on_step: OnCandidateStep) -> None:
+    def warm_up(self, space: Space, on_step: OnProgress) -> None:
         """Trains backbones in turn, so that the first candidates do not start from noise.
 
         In a space with known backbones they train all kinds of layers equally long; else they are random. In
@@ -99,7 +99,7 @@ class ProxyEvaluator:
         self,
         proposal: Proposal,
         thresholds: Sequence[float] = (),
-        on_step: OnCandidateStep = lambda done, total, loss: None,
+        on_step: OnProgress = lambda done, total, loss: None,
     ) -> tuple[Outcome, Trained | None]:
         """Inherits, trains and scores; the shared weights stay as they are.
 
@@ -183,7 +183,7 @@ class ProxyEvaluator:
         length = self._data.train.take(slice(0, 1)).shape[1]
         return training_memory(backbone, self.model, self._proxy.batch_size, length)
 
-    def _in_memory(self, limit: float, on_step: OnCandidateStep) -> OnCandidateStep:
+    def _in_memory(self, limit: float, on_step: OnProgress) -> OnProgress:
         if self._start is not None:
             self._start.teacher.model.to(self._device)  # its memory is no candidate's
         return within_memory(limit, self._device, on_step)

@@ -11,7 +11,7 @@ from pathlib import Path
 from autobert_zero.nn import EncoderConfig
 from autobert_zero.progress import Bars
 from autobert_zero.search.trial import Proposal
-from autobert_zero.search_runs.candidate_limits import OnCandidateStep
+from autobert_zero.search_runs.candidate_limits import OnProgress
 from autobert_zero.search_runs.evaluate import ProxyEvaluator
 from autobert_zero.search_runs.prepare import PreparedSearch
 from autobert_zero.search_runs.tasks import Done, speed_in
@@ -33,11 +33,7 @@ class Executor(ABC):
 
     @abstractmethod
     def run(
-        self,
-        proposals: Sequence[Proposal],
-        thresholds: Sequence[float],
-        snapshot: Path,
-        on_step: OnCandidateStep,
+        self, proposals: Sequence[Proposal], thresholds: Sequence[float], snapshot: Path, on_step: OnProgress
     ) -> Iterator[tuple[int, Done]]:
         """Trains candidates that start from one state of the shared weights, in any order.
 
@@ -55,7 +51,7 @@ class Executor(ABC):
     def close(self) -> None:
         """Ends the workers."""
 
-    def warm_up(self, evaluator: ProxyEvaluator, space: Space, on_step: OnCandidateStep) -> None:
+    def warm_up(self, evaluator: ProxyEvaluator, space: Space, on_step: OnProgress) -> None:
         """Warms up the bank of a new evaluator; see its `warm_up`."""
         evaluator.warm_up(space, on_step)
 

@@ -7,7 +7,7 @@ from autobert_zero.devices import cards_of
 from autobert_zero.errors import UserError
 from autobert_zero.search.config import SearchConfig
 from autobert_zero.search.trial import Proposal
-from autobert_zero.search_runs.candidate_limits import OnCandidateStep
+from autobert_zero.search_runs.candidate_limits import OnProgress
 from autobert_zero.search_runs.evaluate import ProxyEvaluator
 from autobert_zero.search_runs.executor import Executor
 from autobert_zero.search_runs.prepare import PreparedSearch
@@ -26,11 +26,7 @@ class InProcess(Executor):
         self._evaluator = evaluator
 
     def run(
-        self,
-        proposals: Sequence[Proposal],
-        thresholds: Sequence[float],
-        snapshot: Path,
-        on_step: OnCandidateStep,
+        self, proposals: Sequence[Proposal], thresholds: Sequence[float], snapshot: Path, on_step: OnProgress
     ) -> Iterator[tuple[int, Done]]:
         for place, proposal in enumerate(proposals):
             yield place, self._evaluator.evaluate(proposal, thresholds, on_step)
@@ -56,11 +52,7 @@ class Processes(Executor):
         self._pool = WorkerPool(workers, cards=cards)
 
     def run(
-        self,
-        proposals: Sequence[Proposal],
-        thresholds: Sequence[float],
-        snapshot: Path,
-        on_step: OnCandidateStep,
+        self, proposals: Sequence[Proposal], thresholds: Sequence[float], snapshot: Path, on_step: OnProgress
     ) -> Iterator[tuple[int, Done]]:
         calls = [(*self._inputs, snapshot, proposal, tuple(thresholds)) for proposal in proposals]
         for index, sent in self._pool.run(evaluate_candidate, calls):

@@ -14,7 +14,7 @@ from autobert_zero.nn import EncoderConfig
 from autobert_zero.search.config import SearchConfig
 from autobert_zero.search.trial import Proposal
 from autobert_zero.search_runs import cluster, tasks
-from autobert_zero.search_runs.candidate_limits import OnCandidateStep
+from autobert_zero.search_runs.candidate_limits import OnProgress
 from autobert_zero.search_runs.evaluate import ProxyEvaluator
 from autobert_zero.search_runs.executor import Executor, OnResult
 from autobert_zero.search_runs.jobs import training_of
@@ -55,18 +55,14 @@ class Ray(Executor):
             raise
 
     def run(
-        self,
-        proposals: Sequence[Proposal],
-        thresholds: Sequence[float],
-        snapshot: Path,
-        on_step: OnCandidateStep,
+        self, proposals: Sequence[Proposal], thresholds: Sequence[float], snapshot: Path, on_step: OnProgress
     ) -> Iterator[tuple[int, Done]]:
         number = 1 if self._config.proxy.together > 1 else torch.get_num_threads()
         calls = [(proposal, tuple(thresholds)) for proposal in proposals]
         for index, sent in self._tasks(tasks.evaluate_candidate, calls, number, snapshot):
             yield index, trained_candidate(sent)
 
-    def warm_up(self, evaluator: ProxyEvaluator, space: Space, on_step: OnCandidateStep) -> None:
+    def warm_up(self, evaluator: ProxyEvaluator, space: Space, on_step: OnProgress) -> None:
         if self._config.proxy.sharing != "biws":
             return
         (snapshot, last) = self._whole(tasks.warm_up, [(space,)], ["the warm-up"])[0]

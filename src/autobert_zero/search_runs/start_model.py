@@ -18,7 +18,7 @@ from autobert_zero.nn.teacher_bank import TeacherBank
 from autobert_zero.progress import quiet_transformers
 from autobert_zero.search.config import SearchConfig
 from autobert_zero.search.strategies.base import Refusal
-from autobert_zero.search_runs.candidate_limits import OnCandidateStep
+from autobert_zero.search_runs.candidate_limits import OnProgress
 from autobert_zero.shared_config import ModelConfig
 from autobert_zero.space import KERNEL_SIZES, Attention, Backbone, Convolution, Layer, Space, sample_graph
 from autobert_zero.training.copying import copy_layers
@@ -65,7 +65,7 @@ class StartModel:
         batches: Iterator[MaskedBatch],
         config: SearchConfig,
         device: torch.device,
-        on_step: OnCandidateStep,
+        on_step: OnProgress,
     ) -> None:
         """Trains the branches of a bank that the model lacks to copy its layers; see `training.copying`."""
         steps, batch = config.proxy.warmup_steps, config.proxy.batch_size

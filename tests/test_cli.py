@@ -33,11 +33,11 @@ layer 1: softmax(scale(Q @ K.T)) @ V
     softmax(scale(Q @ K.T)) @ V  (n, d)
     compiled:
       v1 (n, d) = sdpa(Q, K, V; scale 1/sqrt(d_h))
-    7,087,872 parameters (28.4 MB), 1,863.5 MFLOPs, largest value 1.57 MB a sequence of 128 tokens, \
+    7,087,872 parameters (28.4 MB), 1,863.5 MFLOPs, largest value 1.57 MB per sequence of 128 tokens, \
 in single precision
 
 31,547,706 parameters with embeddings (30,522 tokens) and MLM head, \
-1.863 GFLOPs a sequence of 128 tokens in the encoder
+1.863 GFLOPs per sequence of 128 tokens in the encoder
 """
 
 
@@ -101,7 +101,9 @@ class TestDescribe:
         out = tiny.command("describe", "softmax(scale(Q @ K.T)) @ V", *options).out
         # By hand, as in test_cost: 8,780 FLOPs; 872 weights in the layer; 23 + 512 + 2 embeddings of 8.
         assert "d = 4 per head (d_model 8, 2 heads)" in out
-        assert "    872 parameters (0.0 MB), 0.0 MFLOPs, largest value 0.00 MB a sequence of 5 tokens" in out
+        assert (
+            "    872 parameters (0.0 MB), 0.0 MFLOPs, largest value 0.00 MB per sequence of 5 tokens" in out
+        )
         assert (
             f"{(23 + 512 + 2) * 8 + 16 + 872 + 72 + 16 + 23:,} parameters with embeddings (23 tokens)" in out
         )

@@ -50,7 +50,7 @@ def describe_backbone(
     lines += [
         "",
         f"{total:,} parameters with embeddings ({sizes.vocab_size:,} tokens) and MLM head, "
-        f"{flops / 1e9:,.3f} GFLOPs a sequence of {length} tokens in the encoder",
+        f"{flops / 1e9:,.3f} GFLOPs per sequence of {length} tokens in the encoder",
     ]
     if measured is not None:
         forward, training, kept = (
@@ -101,7 +101,7 @@ def _layer_lines(layer: Layer, sizes: EncoderConfig, length: int) -> list[str]:
         largest = max(largest, sizes.heads * _largest(plan, length, sizes.width // sizes.heads))
     lines.append(
         f"    {spent.parameters:,} parameters ({spent.parameters * _BYTES / 1e6:,.1f} MB), "
-        f"{spent.flops / 1e6:,.1f} MFLOPs, largest value {largest * _BYTES / 1e6:,.2f} MB a sequence of "
+        f"{spent.flops / 1e6:,.1f} MFLOPs, largest value {largest * _BYTES / 1e6:,.2f} MB per sequence of "
         f"{length} tokens, in single precision"
     )
     return lines

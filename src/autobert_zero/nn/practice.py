@@ -12,7 +12,7 @@ BRANCHES = (*INPUTS, "output", *(f"conv {kernel}" for kernel in KERNEL_SIZES))
 the taps of a convolution, where `conv 5` stands for those of a kernel of 5. Every candidate trains the
 feed-forward blocks, norms, embeddings and the head."""
 
-_PLACES = {name: place for place, name in enumerate(BRANCHES)}
+_PLACES = {name: index for index, name in enumerate(BRANCHES)}
 
 
 def branches_of(layer: Layer) -> tuple[str, ...]:

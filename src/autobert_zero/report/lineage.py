@@ -47,12 +47,12 @@ def lineage(trials: Sequence[Trial], number: int) -> list[LineageStep]:
     """The ancestors of a trial from the first on, and the trial itself last."""
     gained = gains(trials)
     steps: list[LineageStep] = []
-    place: int | None = number
-    while place is not None:
-        trial = trials[place]
+    current: int | None = number
+    while current is not None:
+        trial = trials[current]
         parent = trial.proposal.parent
         layers = trial.proposal.backbone.layers
         before = layers if parent is None else trials[parent].proposal.backbone.layers
-        steps.append(LineageStep(trial, gained[place], _changed(layers, before)))
-        place = parent
+        steps.append(LineageStep(trial, gained[current], _changed(layers, before)))
+        current = parent
     return steps[::-1]

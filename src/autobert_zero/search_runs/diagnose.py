@@ -210,7 +210,7 @@ def _sample(trials: Sequence[Trial], candidates: int) -> list[Trial]:
     if len(scored) < _FEWEST:
         raise UserError(f"the run has {len(scored)} scored candidates; a diagnosis needs {_FEWEST} or more")
     count = min(candidates, len(scored))
-    return [scored[round(place * (len(scored) - 1) / (count - 1))] for place in range(count)]
+    return [scored[round(index * (len(scored) - 1) / (count - 1))] for index in range(count)]
 
 
 def _train_sample(

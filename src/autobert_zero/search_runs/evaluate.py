@@ -153,13 +153,13 @@ class ProxyEvaluator:
         model, optimizer = self._inherited(backbone, recipe)
         batches = self._batches(stream + 1)
         done, rungs = 0, {"calibration": float(extra)} if extra else {}
-        for place, rung in enumerate(rung_steps(self._proxy)):
+        for index, rung in enumerate(rung_steps(self._proxy)):
             self._train(model, batches, recipe, on_step, optimizer, range(done, extra + rung))
             done = extra + rung
             score, _ = self._scorer.score(model, with_loss=False)
             rungs[rung_metric(rung)] = score
-            if place < len(thresholds) and score < thresholds[place]:
-                reason = f"{score:.4f} after {rung} steps, below {thresholds[place]:.4f}"
+            if index < len(thresholds) and score < thresholds[index]:
+                reason = f"{score:.4f} after {rung} steps, below {thresholds[index]:.4f}"
                 return Outcome(Status.PRUNED, reason=reason, metrics=rungs), self._learned(model, optimizer)
         self._train(model, batches, recipe, on_step, optimizer, range(done, recipe.steps))
         score, metrics = self._scorer.score(model, with_loss=True)

@@ -93,8 +93,8 @@ def run_candidates(
         progress.update("candidate", step, total, f"loss {loss:.3f}")
 
     done: dict[int, Done] = {}
-    for place, result in executor.run(proposals, thresholds, snapshot, on_step):
-        done[place] = result
+    for index, result in executor.run(proposals, thresholds, snapshot, on_step):
+        done[index] = result
         if len(proposals) > 1:
             progress.update(name, len(done), len(proposals))
-    return [done[place] for place in range(len(proposals))]
+    return [done[index] for index in range(len(proposals))]

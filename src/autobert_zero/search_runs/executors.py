@@ -28,8 +28,8 @@ class InProcess(Executor):
     def run(
         self, proposals: Sequence[Proposal], thresholds: Sequence[float], snapshot: Path, on_step: OnProgress
     ) -> Iterator[tuple[int, Done]]:
-        for place, proposal in enumerate(proposals):
-            yield place, self._evaluator.evaluate(proposal, thresholds, on_step)
+        for index, proposal in enumerate(proposals):
+            yield index, self._evaluator.evaluate(proposal, thresholds, on_step)
 
     def close(self) -> None:
         pass

@@ -103,5 +103,5 @@ def _expected_steps(proxy: ProxyConfig) -> float:
     """Mean number of steps of a candidate, if exactly the given share continues at each rung."""
     ends = [*rung_steps(proxy), proxy.steps]
     return sum(
-        (end - start) * proxy.rung_share**place for place, (start, end) in enumerate(pairwise([0, *ends]))
+        (end - start) * proxy.rung_share**index for index, (start, end) in enumerate(pairwise([0, *ends]))
     )

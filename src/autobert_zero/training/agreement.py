@@ -44,12 +44,12 @@ def agreement_on(
     cosines: list[Tensor] = []
     rows: list[Tensor] = []
     counts = {name: [0] * len(batches) for name in LOSSES if weights[name]}
-    for place, batch in enumerate(batches):
+    for index, batch in enumerate(batches):
         losses, embeddings = objective.compare(student, batch, batch)
         rows.append(torch.stack(list(losses.values())))
         for name in losses:
             compared = bool(embeddings) if name in TEXT_LOSSES else len(batch.labels) > 0
-            counts[name][place] = len(batch) if compared else 0
+            counts[name][index] = len(batch) if compared else 0
         cosines += [
             F.cosine_similarity(ours, theirs, dim=-1)
             for ours, theirs in embeddings
@@ -61,9 +61,9 @@ def agreement_on(
             raise UserError(f"the held-out text has no {needed} to compare with the teacher's; use more text")
     values = torch.stack(rows).tolist()  # read at the end, in one go
     parts = {
-        name: math.fsum(row[place] * count for row, count in zip(values, counts[name], strict=True))
+        name: math.fsum(row[index] * count for row, count in zip(values, counts[name], strict=True))
         / sum(counts[name])
-        for place, name in enumerate(counts)
+        for index, name in enumerate(counts)
     }
     loss = math.fsum(weights[name] * value for name, value in parts.items())
     return Agreement(loss, parts, torch.cat(cosines).mean().item() if cosines else None)

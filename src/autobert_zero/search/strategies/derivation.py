@@ -72,7 +72,7 @@ def alphabet(primitives: tuple[str, ...]) -> tuple[str, ...]:
 
 
 class ChoicePoint(NamedTuple):
-    """A place where a choice is made.
+    """A point where a choice is made.
 
     Attributes:
         layer: Position of the layer, from 0.
@@ -88,7 +88,7 @@ class ChoicePoint(NamedTuple):
 
 
 Choose = Callable[[ChoicePoint, Sequence[str]], str]
-"""Chooses one of the legal symbols for a place."""
+"""Chooses one of the legal symbols for a choice point."""
 
 
 def symbols(layer: Layer) -> list[str]:
@@ -137,7 +137,7 @@ class _Expression:
         self._left -= 1
         self._branched |= len(operands) > 1
         self._open.extend(reversed(operands))
-        return apply(op, *[self.grow(self._open.pop(), (symbol, place)) for place in range(len(operands))])
+        return apply(op, *[self.grow(self._open.pop(), (symbol, index)) for index in range(len(operands))])
 
     def _legal(self, wanted: Type) -> list[str]:
         """The symbols after which the expression can still be finished, with two inputs, within its size."""

@@ -71,8 +71,8 @@ class Reinforce(StrategyBase):
         return [weight / total for weight in weights]
 
     def _drawn(self, random: Random) -> tuple[Backbone, tuple[str, ...]]:
-        def choose(place: ChoicePoint, legal: Sequence[str]) -> str:
-            return random.choices(legal, self.probabilities(place.layer, _context(place), legal))[0]
+        def choose(point: ChoicePoint, legal: Sequence[str]) -> str:
+            return random.choices(legal, self.probabilities(point.layer, _context(point), legal))[0]
 
         return derive(self.space, choose), ()
 
@@ -105,11 +105,11 @@ def trace(layer: Layer, position: int, space: Space) -> list[LegalChoice]:
     steps: list[LegalChoice] = []
     chosen = iter(symbols(layer))
 
-    def follow(place: ChoicePoint, legal: Sequence[str]) -> str:
+    def follow(point: ChoicePoint, legal: Sequence[str]) -> str:
         symbol = next(chosen)
         if symbol not in legal:
             raise _NotInSpace
-        steps.append(LegalChoice(_context(place), tuple(legal), symbol))
+        steps.append(LegalChoice(_context(point), tuple(legal), symbol))
         return symbol
 
     try:
@@ -123,8 +123,8 @@ class _NotInSpace(Exception):
     """A choice that is not legal."""
 
 
-def _context(place: ChoicePoint) -> ChoiceContext:
-    return place.wanted, place.parent
+def _context(point: ChoicePoint) -> ChoiceContext:
+    return point.wanted, point.parent
 
 
 @cache

@@ -72,8 +72,8 @@ class Rounds(StrategyBase):
 
     def contenders(self) -> Sequence[Trial]:
         """The best 2 K of the population, at the start of a round."""
-        place = self._next - self.config.population
-        if place < 0 or place % self._round_size:
+        offset = self._next - self.config.population
+        if offset < 0 or offset % self._round_size:
             return ()
         return [self._trials[number] for number in self._population.best(2 * self.config.parents)]
 
@@ -82,19 +82,19 @@ class Rounds(StrategyBase):
 
     def independent(self) -> int:
         """The rest of the round; 0 at its end, until the whole round is recorded."""
-        place = self._next - self.config.population
-        if place < 0:
-            return -place
-        rest = self._round_size - place % self._round_size
+        offset = self._next - self.config.population
+        if offset < 0:
+            return -offset
+        rest = self._round_size - offset % self._round_size
         return 0 if rest == self._round_size and self._recorded < self._next else rest
 
     def ask(self) -> Proposal:
-        place = self._next - self.config.population
-        parents = self._population.best(self.config.parents) if place >= 0 else []
-        round_ = place // self._round_size + 1 if place >= 0 else 0
+        offset = self._next - self.config.population
+        parents = self._population.best(self.config.parents) if offset >= 0 else []
+        round_ = offset // self._round_size + 1 if offset >= 0 else 0
         if not parents:
             return self.propose(self.sampled, round_, None)
-        parent = parents[place % self._round_size // self.config.children % len(parents)]
+        parent = parents[offset % self._round_size // self.config.children % len(parents)]
         return self.propose(self.children_of(self._trials[parent].proposal.backbone), round_, parent)
 
     def tell(self, trial: Trial) -> None:

@@ -69,8 +69,8 @@ class Tpe(StrategyBase):
         sampler = optuna.samplers.TPESampler(n_startup_trials=0, seed=random.getrandbits(32))
         trial = optuna.trial.create_trial(state=optuna.trial.TrialState.RUNNING)
 
-        def choose(place: ChoicePoint, legal: Sequence[str]) -> str:
-            name, among = _parameter(place.layer, place.step, self.space.primitives)
+        def choose(point: ChoicePoint, legal: Sequence[str]) -> str:
+            name, among = _parameter(point.layer, point.step, self.space.primitives)
             value = sampler.sample_independent(self._study, trial, name, _distribution(among))
             start = among.index(value)
             return next(symbol for symbol in (*among[start:], *among[:start]) if symbol in legal)

@@ -60,7 +60,7 @@ CONVENTION = {
     "describe": {"--layers", "--width", "--heads", "--length", "--batch-size", "--device"},
     "draw": {"--out", "--layers"},
     "zoo": set(),
-    "config": {"--preset", "--config", "--set", "--seed"},
+    "config": {"--preset", "--config", "--set", "--seed", "--device"},
     "cache": set(),
 }
 """What every command takes at least, beside the options that all have."""
@@ -233,10 +233,13 @@ def test_listed_settings_can_be_set(name: str) -> None:
 
 class TestConfig:
     def test_prints_a_preset_with_changes(self) -> None:
-        done = tiny.command("config", "search", "--preset", "small", "--set", "model.width=32", "--seed", 4)
+        done = tiny.command(
+            "config", "search", "--preset", "small", "--set", "model.width=32", "--seed", 4, "--device", "cpu"
+        )
         assert done.code == 0, done.err
         assert "  # Hidden size d. [>= 1]\n  width: 32\n" in done.out
         assert "\nseed: 4\n" in f"\n{done.out}"
+        assert "\ndevice: cpu\n" in done.out
         listed = tiny.command("config", "search", "--list").out
         assert re.search(r"^model\.width +64  # Hidden size d\.", listed, re.MULTILINE)
         assert re.search(r"^# distil\.hidden +0\.0  # ", listed, re.MULTILINE)

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from autobert_zero.cli.app import SETTINGS, Result, command
-from autobert_zero.cli.common import find_preset, settings_of
-from autobert_zero.cli.options import Config, Seed
+from autobert_zero.cli.common import find_preset, given, settings_of
+from autobert_zero.cli.options import Config, DeviceSetting, Seed
 from autobert_zero.errors import UserError
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ def config_command(
         list[str] | None, typer.Option("--set", help="A setting, as key=value, e.g. model.width=128.")
     ] = None,
     seed: Seed = None,
+    device: DeviceSetting = None,
     list_: Annotated[
         bool, typer.Option("--list", help="List the settings as --set takes them, one per line.")
     ] = False,
@@ -39,12 +40,12 @@ def config_command(
     from autobert_zero.settings_text import commented_yaml, list_settings
 
     if check is not None:
-        if config is not None or set_ or seed is not None or preset is not None or list_:
+        if set_ or list_ or any(each is not None for each in (config, seed, device, preset)):
             raise UserError("--check takes a file and, if you like, what it is the config of; nothing else")
         return _checked(check, kind)
     if kind is None:
         raise UserError(f"name what the config is of: {', '.join(_KINDS)}")
-    options = {} if seed is None else {"seed": seed}
+    options = given({"seed": seed, "device": device}, "seed", "device")
     resolved = _resolved(kind, preset, config, set_, options)
     text = list_settings(resolved) if list_ else commented_yaml(resolved).rstrip("\n")
     return Result(text, resolved.model_dump(mode="json"))

@@ -33,7 +33,7 @@ def _stopped(number: signal.Signals, **options: Any) -> object:
         return None
 
     application = typer.Typer()
-    command("", "zoo", of=application, **options)(work)
+    command("", "zoo", group=application, **options)(work)
     with pytest.raises(SystemExit) as left:
         application([])
     return left.value.code

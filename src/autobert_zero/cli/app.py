@@ -114,7 +114,7 @@ def command(
     panel: str,
     name: str | None = None,
     *,
-    of: typer.Typer = app,
+    group: typer.Typer = app,
     description: str | None = None,
     prints_records: bool = False,
     stopped: Callable[[Mapping[str, Any]], str | None] = _call_again,
@@ -126,7 +126,7 @@ def command(
     Args:
         panel: Group of commands that lists it.
         name: Name of the command; None: that of the function, without `_command`.
-        of: Application that it is added to.
+        group: Application that it is added to.
         description: Description for the help; None: the docstring of the function.
         prints_records: Whether it prints records itself one by one, so that it has no `--json`.
         stopped: Returns how to continue after a stop, from the options; None: another process prints it.
@@ -166,13 +166,13 @@ def command(
         # Typer reads the signature.
         run.__signature__ = inspect.Signature([*given, *own])  # type: ignore[attr-defined]
         run.__annotations__ = {each.name: each.annotation for each in (*given, *own)}
-        of.command(
+        group.command(
             name or function.__name__.removesuffix("_command").replace("_", "-"),
             help=description or function.__doc__,
             rich_help_panel=panel,
             context_settings={"token_normalize_func": lambda token: _ALIASES.get(token, token)},
         )(run)
-        of.registered_commands.sort(key=lambda each: _COMMANDS.index(str(each.name)))
+        group.registered_commands.sort(key=lambda each: _COMMANDS.index(str(each.name)))
         return function
 
     return register

@@ -40,11 +40,11 @@ app.add_typer(plan_app, name="plan", rich_help_panel=TRAINING)
 _Plan = Callable[[Mapping[str, Any], str | None, int], "RunPlan"]
 
 
-def _plans(of: Callable[..., Any]) -> Callable[[_Plan], _Plan]:
+def _plans(original: Callable[..., Any]) -> Callable[[_Plan], _Plan]:
     """Adds a function to `plan` that takes the options of a command as a mapping.
 
     Args:
-        of: The command that is planned; it names the new command too.
+        original: The command that is planned; it names the new command too.
     """
 
     def register(function: _Plan) -> _Plan:
@@ -53,7 +53,7 @@ def _plans(of: Callable[..., Any]) -> Callable[[_Plan], _Plan]:
             return Result(str(estimated), asdict(estimated))
 
         own = partial(inspect.Parameter, kind=inspect.Parameter.KEYWORD_ONLY)
-        planned_options = inspect.signature(of).parameters
+        planned_options = inspect.signature(original).parameters
         out = _RESUMED if "resume" in planned_options else _UNUSED
         parameters = [
             own(each.name, annotation=Annotated[Path | None, folder_option(out)], default=None)
@@ -66,8 +66,8 @@ def _plans(of: Callable[..., Any]) -> Callable[[_Plan], _Plan]:
             own("devices", annotation=Devices, default=1),
         ]
         planned.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-        name = of.__name__.removesuffix("_command")
-        command(TRAINING, name, of=plan_app, description=function.__doc__)(planned)
+        name = original.__name__.removesuffix("_command")
+        command(TRAINING, name, group=plan_app, description=function.__doc__)(planned)
         return function
 
     return register

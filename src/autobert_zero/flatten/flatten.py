@@ -40,7 +40,7 @@ def flatten(wanted: Sequence[Place], header: str) -> str:
     parts = []
     for module in modules:
         source = parse_module(module)
-        statements = dict.fromkeys(source.definitions[name] for of, name in places if of == module)
+        statements = dict.fromkeys(source.definitions[name] for origin, name in places if origin == module)
         parts.append(f"# {module}: {source.summary}")
         parts += [_copied(module, statement, names) for statement in statements]
     top = [f'"""{header}"""', "from __future__ import annotations", "\n".join(_grouped(imports))]
@@ -73,8 +73,8 @@ def _target(module: str, reference: Reference) -> Place | None:
         return module, reference.name
     if reference.name not in source.own:
         return None
-    of, name = source.own[reference.name]
-    return _origin(of, name or _attribute(reference).attr)
+    module, name = source.own[reference.name]
+    return _origin(module, name or _attribute(reference).attr)
 
 
 def _attribute(reference: Reference) -> ast.Attribute:
@@ -170,8 +170,8 @@ def _in_order_of_imports(modules: Sequence[str]) -> list[str]:
         if module in entered:
             return
         entered.add(module)
-        for of, _ in parse_module(module).own.values():
-            visit(of)
+        for imported, _ in parse_module(module).own.values():
+            visit(imported)
         order[module] = None
 
     for module in sorted(set(modules)):

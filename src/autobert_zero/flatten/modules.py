@@ -56,10 +56,10 @@ def parse_module(module: str) -> ParsedModule:
                 definitions |= dict.fromkeys(stored, statement)
             case ast.Import(names=aliases):
                 outer |= {alias.asname or alias.name: _import_line("", alias) for alias in aliases}
-            case ast.ImportFrom(module=str(of), names=aliases) if of.split(".")[0] == _PACKAGE:
-                own |= {alias.asname or alias.name: _imported(of, alias.name) for alias in aliases}
-            case ast.ImportFrom(module=str(of), names=aliases) if of != "__future__":
-                outer |= {alias.asname or alias.name: _import_line(of, alias) for alias in aliases}
+            case ast.ImportFrom(module=str(origin), names=aliases) if origin.split(".")[0] == _PACKAGE:
+                own |= {alias.asname or alias.name: _imported(origin, alias.name) for alias in aliases}
+            case ast.ImportFrom(module=str(origin), names=aliases) if origin != "__future__":
+                outer |= {alias.asname or alias.name: _import_line(origin, alias) for alias in aliases}
             case ast.ImportFrom() | ast.Expr(value=ast.Constant()):
                 pass
             case _:
@@ -68,16 +68,16 @@ def parse_module(module: str) -> ParsedModule:
     return ParsedModule(module, tuple(text.splitlines()), summary, definitions, own, outer)
 
 
-def _imported(of: str, name: str) -> Place:
-    """The place of `from of import name`, where name may be a module."""
-    inner = f"{of}.{name}"
+def _imported(module: str, name: str) -> Place:
+    """The place of `from module import name`, where name may be a module."""
+    inner = f"{module}.{name}"
     try:
         is_module = importlib.util.find_spec(inner) is not None
-    except ModuleNotFoundError:  # `of` is no package
+    except ModuleNotFoundError:  # `module` is no package
         is_module = False
-    return (inner, "") if is_module else (of, name)
+    return (inner, "") if is_module else (module, name)
 
 
-def _import_line(of: str, alias: ast.alias) -> str:
-    start = f"from {of} import" if of else "import"
+def _import_line(module: str, alias: ast.alias) -> str:
+    start = f"from {module} import" if module else "import"
     return f"{start} {alias.name}" + (f" as {alias.asname}" if alias.asname else "")

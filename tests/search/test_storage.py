@@ -15,7 +15,7 @@ from sqlalchemy.exc import OperationalError
 from autobert_zero.errors import UserError
 from autobert_zero.search.history import History
 from autobert_zero.search.optuna_trials import HistoryError
-from autobert_zero.search.storage import StorageError
+from autobert_zero.search.storage import StorageError, cause_of
 from autobert_zero.search.trial import Outcome, Proposal, Status, Trial
 from autobert_zero.space import Backbone
 
@@ -85,6 +85,13 @@ def test_a_password_is_not_shown(place: str) -> None:
         History(place)
     assert "***" in str(caught.value)
     assert not [part for part in ("secret", "sec/ret", "ret:x") if part in str(caught.value)]
+
+
+def test_a_drivers_error_does_not_show_the_password_either() -> None:
+    url = "redis://me:secret@host:1/0"
+    assert cause_of(ConnectionError(f"no answer of {url}: 'secret' was refused\nmore"), url) == (
+        "no answer of redis://me:***@host:1/0: '***' was refused"
+    )
 
 
 @pytest.fixture

@@ -77,6 +77,14 @@ def test_what_is_proposed_fits_its_place(graph: Graph, random: Random, name: str
             assert new.size <= node.size + 3
 
 
+def test_a_regrown_expression_may_be_larger_and_smaller() -> None:
+    scores = parse_formula(STANDARD).root.args[0].args[0].args[0]
+    site = Site(scores, scores, 3)
+    grown = [GRAPH_MUTATIONS["regrow"](Random(seed), site, draw_uniformly) for seed in range(40)]
+    sizes = {node.size for node in grown if node}
+    assert min(sizes) < scores.size + 1 < max(sizes) <= scores.size + site.room
+
+
 @pytest.mark.parametrize("name", GRAPH_MUTATIONS)
 def test_every_mutation_happens(name: str) -> None:
     random = Random(0)

@@ -93,6 +93,17 @@ def _assert_equal(graph: Graph, inputs: dict[str, Tensor], mask: Tensor | None) 
         assert float((reference - got).abs().max()) <= slack, Compiled(graph).describe()
 
 
+def test_a_row_too_short_for_a_direction_is_as_short_as_it_is_scaled() -> None:
+    """A cosine takes rows shorter than 1e-12 as they are, so the factor of a scaled operand counts."""
+    graph = parse_formula("cosine(Q, scale(K)) @ V")
+    torch.manual_seed(0)
+    inputs = {name: torch.randn(1, 1, 3, 4, dtype=torch.float64) for name in "QKV"}
+    inputs["K"] *= 1.5e-12 / inputs["K"].norm(dim=-1, keepdim=True)  # half as long once scaled
+    context = Context(4, None)
+    computed = Compiled(graph)(inputs, context)
+    torch.testing.assert_close(computed, Interpreter(graph)(inputs, context))
+
+
 @pytest.mark.parametrize("tokens", [1, 3, 4, 9])
 @pytest.mark.parametrize("formula", FORMULAS)
 def test_formulas_are_computed_right_for_every_relation_of_n_and_d(formula: str, tokens: int) -> None:

@@ -4,8 +4,8 @@
         [--found BACKBONE] [--speedup 3] [--tokens N] [--seeds 3] [--rate R] [--minutes M] [--quick]
 
 The teacher is all-MiniLM-L6-v2 (6 layers of width 384). The found backbone is the best of
-`autobert-zero search --start TEACHER --speedup S`, in DIR/search, or `--found`. Its opponents have as many
-layers as fit into its latency (2 % more at the most): the teacher's layers evenly over its depth (every
+`autobert-zero search --start TEACHER --min-speedup S`, in DIR/search, or `--found`. Its opponents have as
+many layers as fit into its latency (2 % more at the most): the teacher's layers evenly over its depth (every
 second one, where three fit), its first layers, the hand-made hybrid, and convolutions only. All begin with
 what they can inherit from the teacher and are distilled by `autobert-zero distil` with its defaults, the same
 sentences, batches and number of tokens, for each seed. Latency is PyTorch's with 32 sentences of 32 tokens,
@@ -157,7 +157,7 @@ def find_found(options: argparse.Namespace, teacher: str, corpus: Path, out: Pat
         return hybrid(2)
     folder = out / "search"
     if not (folder / "summary.json").exists():
-        given = ["--start", teacher, "--speedup", f"{options.speedup:g}", "--corpus", str(corpus)]
+        given = ["--start", teacher, "--min-speedup", f"{options.speedup:g}", "--corpus", str(corpus)]
         command = [sys.executable, "-m", "autobert_zero.cli", "search", "--out", str(folder)]
         done = subprocess.run([*command, *(["--resume"] if folder.exists() else given)], check=False)
         if done.returncode:

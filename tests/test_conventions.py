@@ -1,5 +1,6 @@
 """One convention for all commands: the same word for the same thing, results as text or as JSON."""
 
+import inspect
 import json
 import re
 from collections.abc import Iterable, Iterator
@@ -13,6 +14,7 @@ import tiny
 import torch
 import typer
 
+from autobert_zero import api
 from autobert_zero.cli import app
 from autobert_zero.cli.app import _strict
 from autobert_zero.finetune.config import FinetuneConfig
@@ -67,7 +69,7 @@ CONVENTION = {
 
 
 def options(command: Any) -> dict[str, Any]:
-    return {name: each for each in command.params for name in each.opts}
+    return {name: each for each in command.params for name in (*each.opts, *each.secondary_opts)}
 
 
 def test_the_commands_and_their_order() -> None:
@@ -143,12 +145,21 @@ def test_help_begins_with_the_search_and_is_grouped() -> None:
     assert out.index("search  ") < out.index("report  ")
 
 
+@pytest.mark.parametrize("name", ["search", "pretrain", "finetune", "draw"])
+def test_the_functions_of_the_package_take_the_options_of_their_commands(name: str) -> None:
+    taken = set(inspect.signature(getattr(api, name)).parameters)
+    other = {"settings": "set", "seed_backbones": "seed-backbone"}
+    known = {option.lstrip("-") for option in options(ALL[name])}
+    assert {other.get(each, each.replace("_", "-")) for each in taken} <= known
+
+
 def test_old_names_of_options_work() -> None:
     sizes = ("--width", 8, "--heads", 2)
     assert tiny.command("describe", "conv 3", *sizes, "--batch", 2).code == 0
     assert "--batch " not in tiny.command("describe", "--help").out
     assert tiny.command("plan", "search", "--latency-ms", "no number").err.count("--max-latency-ms")
-    assert "--latency-ms" not in tiny.command("search", "--help").out
+    assert tiny.command("plan", "search", "--speedup", "no number").err.count("--min-speedup")
+    assert not {"--latency-ms", "--speedup"} & set(tiny.command("search", "--help").out.split())
 
 
 def test_a_plan_says_of_out_what_is_so() -> None:

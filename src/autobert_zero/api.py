@@ -27,7 +27,7 @@ def search(
     seed_backbones: Sequence[Backbone | str] = (),
     start: str | Path | None = None,
     max_latency_ms: float | None = None,
-    speedup: float | None = None,
+    min_speedup: float | None = None,
     workers: int = 0,
     resume: bool = False,
     quiet: bool = False,
@@ -43,7 +43,7 @@ def search(
         seed_backbones: Proposed before any other.
         start: A model to search from, whose students the candidates are: a folder or a name on the Hub.
         max_latency_ms: Maximum latency of a candidate's layers, measured here; None: no limit.
-        speedup: Minimum speed-up of a candidate's layers over those of `start`.
+        min_speedup: Minimum speed-up of a candidate's layers over those of `start`.
         workers: Local processes that train models; 0: one per core. It changes the time, not the result.
         resume: Whether to continue the run in `out`; it keeps its settings.
         quiet: Whether to show no progress.
@@ -63,8 +63,8 @@ def search(
 
     folder = expanded(out)
     options = _options(folder, preset, corpus, seed, settings, resume)
-    options |= {"max_params": None, "max_latency_ms": max_latency_ms, "storage": None, "speedup": speedup}
-    options["start"] = _in_home(start)
+    options |= {"max_params": None, "max_latency_ms": max_latency_ms, "min_speedup": min_speedup}
+    options |= {"start": _in_home(start), "storage": None}
     config, first = search_settings(options | {"seed_backbone": [*map(str, seed_backbones)]})
     if not resume:
         check_new(folder)

@@ -232,7 +232,7 @@ def test_the_known_students_are_the_deepest_within_the_limits() -> None:
 
 
 def test_it_can_be_planned(teacher: Path) -> None:
-    given = ("--start", teacher, "--speedup", 2, "--set", "data.length=16", "--set", "proxy.candidates=7")
+    given = ("--start", teacher, "--min-speedup", 2, "--set", "data.length=16", "--set", "proxy.candidates=7")
     done = tiny.command("plan", "search", *given, "--hardware", "a100")
     assert done.code == 0, done.err
     tokens = 7 * 40 * 16 * 16
@@ -243,7 +243,7 @@ def test_it_can_be_planned(teacher: Path) -> None:
 def test_the_front_door_takes_a_model(teacher: Path, corpus_file: Path, tmp_path: Path) -> None:
     out = tmp_path / "no"
     settings = {"data.length": 16}
-    limits: list[dict[str, Any]] = [{"speedup": 1e6}, {"latency_ms": 1e-6}]
+    limits: list[dict[str, Any]] = [{"min_speedup": 1e6}, {"max_latency_ms": 1e-6}]
     for limit in limits:
         with pytest.raises(UserError, match="cannot be met"):
             az.search(out, start=teacher, corpus=corpus_file, settings=settings, quiet=True, **limit)
@@ -353,7 +353,7 @@ def test_another_teacher_is_refused_on_resume(
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (("--speedup", "1e6"), "1e+06 ({most} of {all} ms) cannot be met"),
+        (("--min-speedup", "1e6"), "1e+06 ({most} of {all} ms) cannot be met"),
         (("--latency-ms", "1e-6"), "limits.max_latency_ms = 1e-06 cannot be met: the least of 1 layer"),
         (("--set", "model.width=32"), "has width 16, not 32"),
         (("--set", "model.layers=5"), "model.layers is 5, but"),
@@ -375,7 +375,7 @@ def test_bad_input(
     assert (refused.code, refused.err.count("\n")) == (2, 1), refused.err
     for part in message.replace("{most}", "\0").replace("{all}", "\0").split("\0"):
         assert part in refused.err
-    if "--speedup" in options:
+    if "--min-speedup" in options:
         assert "times as fast as the model that the search starts from" in refused.err
     assert not out.exists()
 
@@ -385,7 +385,7 @@ def test_bad_input(
     [
         (
             {"model_type": "gpt2"},
-            "is of type gpt2; encoders of type autobert-zero, bert, modernbert can be read",
+            "is of type gpt2; only encoders of type autobert-zero, bert, modernbert can be read",
         ),
         ({"is_decoder": True}, "is_decoder"),
         (None, "it has no config.json"),
@@ -409,7 +409,7 @@ def test_models_that_cannot_be_read(
 
 
 def test_a_speedup_needs_a_model(corpus_file: Path, tmp_path: Path) -> None:
-    refused = tiny.command("search", "--speedup", 2, "--corpus", corpus_file, "--out", tmp_path / "no")
+    refused = tiny.command("search", "--min-speedup", 2, "--corpus", corpus_file, "--out", tmp_path / "no")
     assert (refused.code, refused.err.count("\n")) == (2, 1), refused.err
     assert "limits.min_speedup is relative to a model" in refused.err
 
@@ -418,7 +418,7 @@ def test_a_speedup_needs_a_model(corpus_file: Path, tmp_path: Path) -> None:
 def run(teacher: Path, corpus_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished search from the teacher; not to be changed."""
     out = tmp_path_factory.mktemp("runs") / "from-model"
-    done = search_from(teacher, corpus_file, out, "--speedup", "1.5")
+    done = search_from(teacher, corpus_file, out, "--min-speedup", "1.5")
     assert done.code == 0, done.err
     return out
 
@@ -455,7 +455,16 @@ def forget_trials(study: Path, keep: int) -> None:
 def from_teacher(teacher: Path, corpus: Path, **changes: Any) -> SearchConfig:
     """The config of a search; `changes` are other options."""
     options = dict.fromkeys(
-        ("config", "text_column", "tokenizer", "seed", "max_params", "max_latency_ms", "speedup", "storage")
+        (
+            "config",
+            "text_column",
+            "tokenizer",
+            "seed",
+            "max_params",
+            "max_latency_ms",
+            "min_speedup",
+            "storage",
+        )
     )
     options |= {"out": Path("no"), "preset": "demo", "corpus": [str(corpus)], "resume": False}
     options |= {"seed_backbone": [], "start": str(teacher)}

@@ -29,7 +29,7 @@ USE = "Use and compare models"
 BACKBONES = "Backbones"
 SETTINGS = "Settings and files"
 
-_ALIASES = {"batch": "batch-size", "latency-ms": "max-latency-ms"}
+_ALIASES = {"batch": "batch-size", "latency-ms": "max-latency-ms", "speedup": "min-speedup"}
 """Other names of options, which work and are not listed."""
 
 _COMMANDS = (

@@ -61,7 +61,7 @@ def search_command(
         str | None,
         typer.Option(help="Search from a model: folder or Hub name; ours, BERT or ModernBERT."),
     ] = None,
-    speedup: Annotated[
+    min_speedup: Annotated[
         float | None,
         typer.Option(help="With --start: minimum speed-up of a candidate's layers over that model's."),
     ] = None,
@@ -113,9 +113,7 @@ def search_settings(options: Mapping[str, Any]) -> "tuple[SearchConfig, list[Bac
         check_resumed(options)
         return read_run_start(options["out"])
     own = settings_given(options) | given(options, "storage")
-    own["limits"] = given(options, "max_params", "max_latency_ms")
-    if options["speedup"] is not None:
-        own["limits"]["min_speedup"] = options["speedup"]
+    own["limits"] = given(options, "max_params", "max_latency_ms", "min_speedup")
     if options["start"] is not None:
         own["distil"] = {"teacher": options["start"]}
     base = find_preset(PRESETS, options["preset"])()

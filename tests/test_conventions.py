@@ -133,6 +133,14 @@ def test_help_names_the_defaults_of_the_config() -> None:
     assert tuple(map(float, rates.split(","))) == config.rates
 
 
+@pytest.mark.parametrize("name", ["device", "precision"])
+def test_a_setting_of_all_configs_is_described_alike(name: str) -> None:
+    configs = (SearchConfig, PretrainConfig, FinetuneConfig)
+    (description,) = {config.model_fields[name].description for config in configs}
+    if name == "device":
+        assert (description or "").replace("`", "") == options(ALL["search"])["--device"].help
+
+
 def test_the_settings_name_what_there_is() -> None:
     assert re.findall("`(.*?)`", StrategyConfig.model_fields["name"].description or "") == list(STRATEGIES)
 

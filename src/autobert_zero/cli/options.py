@@ -37,7 +37,7 @@ VARIABLES = {"device": "AUTOBERT_ZERO_DEVICE", "storage": "AUTOBERT_ZERO_STORAGE
 """Environment variables that give defaults, by the name of the setting and of the option."""
 
 _DEVICE = typer.Option(
-    envvar=VARIABLES["device"], help="auto (a GPU where there is one), cpu, cuda, cuda:1, mps."
+    envvar=VARIABLES["device"], help="auto (a GPU if there is one), cpu, cuda, cuda:1, mps."
 )
 Device = Annotated[str, _DEVICE]
 DeviceSetting = Annotated[str | None, _DEVICE]

@@ -44,7 +44,7 @@ class FinetuneConfig(RunConfig):
     precision: Precision = "auto"
     """Number format: `auto` (the fast one of the device), `fp32`, `tf32`, `bf16` or `fp16`."""
     device: str = "auto"
-    """`auto` (a GPU where there is one), `cpu`, `cuda`, `mps`."""
+    """`auto` (a GPU if there is one), `cpu`, `cuda`, `cuda:1`, `mps`."""
     steps: int = Field(0, ge=0)
     """Maximum updates; 0: the epochs decide."""
     pooling: Literal["auto", "cls", "mean", "cls+mean"] | None = None

@@ -28,7 +28,7 @@ class Inference:
     """Settings for running a model.
 
     Attributes:
-        device: `auto` (a GPU where there is one), or a device of PyTorch.
+        device: `auto` (a GPU if there is one), or a device of PyTorch.
         precision: Number format as in a config, such as `fp32` or `auto` (the fast one of the device).
         batch_size: Maximum number of sequences in a batch.
     """

@@ -87,7 +87,7 @@ class PretrainConfig(RunConfig):
     seed: int = Field(0, ge=0, lt=2**30)
     """Random seed."""
     device: Annotated[str, COMPUTING] = "auto"
-    """`auto` (a GPU where there is one), `cpu`, `cuda`, `mps`."""
+    """`auto` (a GPU if there is one), `cpu`, `cuda`, `cuda:1`, `mps`."""
     precision: Annotated[Precision, COMPUTING] = "auto"
     """Number format: `auto` (the fast one of the device), `fp32`, `tf32`, `bf16` or `fp16`."""
     backbone: tuple[str, ...] = Field(min_length=1)

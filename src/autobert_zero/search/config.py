@@ -121,7 +121,7 @@ class SearchConfig(RunConfig):
     seed: int = Field(0, ge=0, lt=SEEDS)
     """Random seed."""
     device: Annotated[str, COMPUTING] = "auto"
-    """`auto` (a GPU where there is one), `cpu`, `cuda`, `cuda:1`, `mps`."""
+    """`auto` (a GPU if there is one), `cpu`, `cuda`, `cuda:1`, `mps`."""
     gpu_share: Annotated[float, COMPUTING] = Field(1.0, gt=0, le=1)
     """Share of a GPU that one training takes: 0.25 puts four on each card, or four Ray tasks. Candidates are
     trained at once only with `proxy.together`."""

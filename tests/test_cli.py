@@ -151,7 +151,7 @@ class TestDescribe:
             "standard input is not a readable text file: 'utf-8' codec"
         )
         monkeypatch.setattr("sys.stdin", None)
-        assert refused("describe", "-").startswith("the standard input is closed; name a file")
+        assert refused("describe", "-").startswith("standard input is closed; name a file")
 
     @pytest.mark.parametrize("name", ["config.json", "pretrain.yaml"])
     def test_the_folder_of_a_model(self, folder: Path, name: str) -> None:

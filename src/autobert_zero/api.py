@@ -1,7 +1,7 @@
 """The front door: what the commands `search`, `pretrain`, `finetune` and `draw` do, from plain arguments.
 
 They are called as `autobert_zero.search(...)` and so on. Settings have the names that `--set` takes, for
-example `{"model.width": 128}`; paths may be strings. Progress goes to the standard error, and Ctrl-C leaves a
+example `{"model.width": 128}`; paths may be strings. Progress goes to standard error, and Ctrl-C leaves a
 folder that `resume=True`, or for a fine-tuning the same call, continues.
 """
 

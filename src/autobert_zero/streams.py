@@ -12,7 +12,7 @@ from typing import IO, Any, TextIO
 from autobert_zero.errors import UserError
 
 STANDARD_STREAM = "-"
-"""Stands for the standard input where a file is read, and for the standard output where one is written."""
+"""Stands for standard input where a file is read, and for standard output where one is written."""
 
 STDIN = Path("standard input")
 """The standard input in messages."""
@@ -44,7 +44,7 @@ def stdin_bytes() -> IO[bytes]:
         UserError: It is closed.
     """
     if sys.stdin is None:
-        raise UserError("the standard input is closed; name a file")
+        raise UserError("standard input is closed; name a file")
     stream: Any = getattr(sys.stdin, "buffer", None) or io.BufferedReader(
         io.BytesIO(sys.stdin.read().encode())  # a stream of text in its place has no bytes
     )

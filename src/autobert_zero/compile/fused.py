@@ -68,7 +68,7 @@ class _Below:
     """Finds the nodes from the operand of a softmax to the products in which query and key meet.
 
     Attributes:
-        meeting: Those products, as far as they are found.
+        meeting: The products found so far.
     """
 
     def __init__(self, terms: Mapping[Node, Term], chains: Chains, scores: AttentionScores) -> None:

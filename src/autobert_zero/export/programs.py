@@ -16,7 +16,7 @@ from autobert_zero.hf import AutoBertZeroConfig, AutoBertZeroForMultipleChoice, 
 
 MODEL_INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 TOLERANCE = 1e-4
-"""Largest difference of outputs, relative to the largest output where that is above 1."""
+"""Maximum difference of outputs, relative to the largest output if that is above 1."""
 
 _CHOICES = 3
 

@@ -1,7 +1,7 @@
 # mypy: disallow-subclassing-any=False, disallow-untyped-decorators=False
-"""The encoder with BERT's pre-training heads; arguments, losses and outputs are those of `transformers`.
+"""The encoder with BERT's pre-training heads, with the arguments, losses and outputs of `transformers`.
 
-All take what `AutoBertZeroModel` takes. Each spells its signature out: the Trainer and the pipelines of
+All take the arguments of `AutoBertZeroModel`. Each spells its signature out: the Trainer and the pipelines of
 `transformers` read from it which columns and labels a model takes.
 
 Axes: B batch, n tokens, d hidden size, v vocabulary.

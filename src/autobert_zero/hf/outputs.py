@@ -1,4 +1,4 @@
-"""What the models with heads share: what they may be asked to return, and the width that a head is given."""
+"""Shared by the models with heads: their optional outputs, and the width of a head's input."""
 
 from typing import Any, TypedDict
 

@@ -33,7 +33,7 @@ _DECODERS = {"use_cache", "head_mask", "past_key_values", "encoder_hidden_states
 
 
 class AutoBertZeroPreTrainedModel(PreTrainedModel):
-    """Loads, saves and initialises as `transformers` does, with checks of ours."""
+    """Loads, saves and initialises as in `transformers`, with additional checks."""
 
     config_class = AutoBertZeroConfig
     base_model_prefix = "encoder"

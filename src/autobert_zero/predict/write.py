@@ -17,7 +17,7 @@ from autobert_zero.files import no_room, written_whole
 from autobert_zero.predict.head import Record, shortest
 
 STDOUT = "-"
-"""Stands for the standard output."""
+"""Stands for standard output."""
 
 
 class Writer(ABC):

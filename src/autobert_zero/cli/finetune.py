@@ -101,6 +101,7 @@ def _run_tasks(options: Mapping[str, Any], folders: "Mapping[str, TaskFolder]", 
     from autobert_zero.finetune.models import open_model
     from autobert_zero.finetune.results.scores import score_table
     from autobert_zero.finetune.suite import finetune_all, load_task
+    from autobert_zero.run_folder.names import SCORE_TABLE
 
     settings = finetune_settings(options)
     out: Path = options["out"]
@@ -114,7 +115,7 @@ def _run_tasks(options: Mapping[str, Any], folders: "Mapping[str, TaskFolder]", 
         scores = finetune_all(opened, loaded, settings, progress)
     text = score_table(scores)
     if nested:
-        write_text(out / "table.md", text + "\n")
+        write_text(out / SCORE_TABLE, text + "\n")
     tasks = [{**asdict(score), "average": score.average} for score in scores]
     return Result(f"\n{text}", {"out": out, "tasks": tasks})
 

@@ -52,12 +52,16 @@ ARTIFACTS = "artifacts"
 
 # Of pre-trainings.
 CHECKPOINTS = "checkpoints"
-DIVERGED = "diverged"
 METRICS_LOG = "metrics.jsonl"
 
 # Of fine-tunings.
 TRIVIAL = "trivial.json"
+TRAININGS = "runs"
 SCORE = "score.json"
+SCORE_TABLE = "table.md"
+
+# Of pre-trainings and fine-tunings.
+DIVERGED = "diverged"
 
 # Of every folder with a model.
 MINIMAL_PAIRS = "minimal_pairs.json"

@@ -13,6 +13,7 @@ from safetensors.torch import save
 from tokenizers import Tokenizer
 
 from autobert_zero.nn import EncoderConfig, Trained
+from autobert_zero.run_folder.names import WEIGHTS
 from autobert_zero.search.comparison import Training
 from autobert_zero.search.config import SearchConfig
 from autobert_zero.search.trial import Outcome, Proposal, Status
@@ -87,7 +88,7 @@ def train_job(
         The result, and the content of the file of weights, if they are to be kept and the training succeeded.
     """
     with TemporaryDirectory() as folder:
-        file = Path(folder) / "model.safetensors"
+        file = Path(folder) / WEIGHTS
         result = train_from_scratch(job_of(_prepared(config, tokenizer), training, file))
         return result, file.read_bytes() if file.exists() else None
 

@@ -23,6 +23,7 @@ from autobert_zero.finetune.training.weights import (
     write_weights,
 )
 from autobert_zero.progress import Bars
+from autobert_zero.run_folder.names import DIVERGED, TRAININGS
 
 
 class Sweep:
@@ -129,7 +130,7 @@ class Sweep:
             self._settings.model_copy(update={"pooling": pooling}),
             seed,
             rate,
-            self._out / "diverged",
+            self._out / DIVERGED,
             lambda step, total, loss: self._progress.update(
                 f"{self._problem.name}, seed {seed}", step, total, f"loss {loss:.3f}"
             ),
@@ -149,7 +150,7 @@ class Sweep:
     def _path(self, seed: int, rate: float, pooling: str | None) -> Path:
         """The folder of a training's weights; its result is the `.json` file next to it."""
         suffix = "" if pooling == self._usual else f"-{pooling}"
-        return self._out / "runs" / f"seed{seed}-rate{rate!r}{suffix}"
+        return self._out / TRAININGS / f"seed{seed}-rate{rate!r}{suffix}"
 
     def _path_of(self, done: FinetuneResult) -> Path:
         return self._path(done.seed, done.rate, done.pooling)

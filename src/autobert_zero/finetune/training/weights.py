@@ -10,7 +10,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from autobert_zero.errors import UserError
 from autobert_zero.files import folder_written_whole, written_whole
 from autobert_zero.run_folder.digests import model_files, weights_digest
-from autobert_zero.run_folder.names import MODEL_CARD
+from autobert_zero.run_folder.names import MODEL_CARD, TRAININGS
 
 _WEIGHTS = "*.safetensors"
 
@@ -88,7 +88,7 @@ def remove_weights(out: Path) -> None:
 
 def remove_trained(out: Path) -> None:
     """Removes the models of single trainings."""
-    for folder in (out / "runs").glob("seed*-rate*/"):
+    for folder in (out / TRAININGS).glob("seed*-rate*/"):
         shutil.rmtree(folder)
 
 

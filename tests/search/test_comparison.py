@@ -121,11 +121,36 @@ def test_the_strongest_opponent_is_also_trained_with_the_winners_weights() -> No
 
 
 def test_an_opponent_with_the_winners_weights_is_not_trained_twice() -> None:
-    trainer = Trainer({"best": 3.0, "twin": 3.5})
-    models = {"best": MODELS["best"], "twin": MODELS["best"]}
+    trainer = Trainer({"best": 3.0, "other": 3.5})
+    models = {"best": MODELS["best"], "other": Model(Backbone.parse("conv 3\nQ + logsigmoid(K)"), SIZES)}
     summary = compare_models(models, FINAL, 7, 8, 32, trainer, lambda name, model: 1.0)
-    assert "equal-weights-twin" not in trainer.asked
-    assert summary["equal_weights"]["val_loss"] == summary["twin"]["val_loss"]
+    assert models["other"].parameters == models["best"].parameters
+    assert "equal-weights-other" not in trainer.asked
+    assert summary["equal_weights"]["val_loss"] == summary["other"]["val_loss"]
+
+
+def test_an_opponent_that_is_found_again_is_the_winner() -> None:
+    """Whatever the names of its projections; in another trunk it is another model."""
+    trainer = Trainer({"best": 3.0, "convolution": 3.5, "in another trunk": 3.6})
+    again = Backbone.parse("conv 3\nsoftsign(Q) + K")
+    models = MODELS | {
+        "best": Model(Backbone.parse("conv 3\nV + softsign(P)"), SIZES),
+        "again": Model(Backbone.parse("conv 3\nsoftsign(P) + V"), SIZES),
+        "in another trunk": Model(again, replace(SIZES, norm="pre")),
+    }
+    summary = compare_models(models, FINAL, 7, 8, 32, trainer, lambda name, model: SPEEDS.get(name, 1.0))
+    assert summary["found_again"] == ["again"]
+    assert not [name for name in trainer.asked if "again" in name]
+    shared = summary["again"].keys() - {"backbone"}
+    assert {key: summary["again"][key] for key in shared} == {key: summary["best"][key] for key in shared}
+    assert summary["strongest"] == "convolution"
+    assert {"rate-in another trunk-0.001", "in another trunk"} <= trainer.asked.keys()
+
+
+def test_a_winner_may_be_the_only_model() -> None:
+    models = {"best": MODELS["best"], "bert": MODELS["best"]}
+    summary = compare_models(models, FINAL, 7, 8, 32, Trainer(), lambda name, model: 1.0)
+    assert (summary["found_again"], summary["strongest"], summary["equal_weights"]) == (["bert"], None, None)
 
 
 def test_without_a_whole_opponent_there_is_no_strongest() -> None:

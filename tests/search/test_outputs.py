@@ -105,6 +105,20 @@ def test_a_modern_comparison_tells_of_equal_time_and_equal_weights() -> None:
     assert "| gated convolutions, as many weights as found | 2.9500 |" in text
 
 
+def test_the_verdict_says_that_an_opponent_was_found_again() -> None:
+    rows = summary(3.0, 3.5, 3.25, 3.0) | {"found_again": ["convolution"]}
+    assert verdict(rows).startswith(
+        "The search found nothing better than convolutions only: the winner is that backbone. "
+        "Against its strongest opponent, the hand-made hybrid, the found backbone has a held-out loss 0.250 "
+    )
+    assert "convolutions only (" not in verdict(rows)
+    alone = {name: row for name, row in rows.items() if name not in ("bert", "hybrid")}
+    assert verdict(alone) == (
+        "The search found nothing better than convolutions only: the winner is that backbone."
+    )
+    assert "| convolutions only | 3.0000 |" in summary_markdown(rows)
+
+
 @pytest.mark.parametrize("losses", [(3.0, 3.5, 3.25, 3.125), (3.0, None, 3.0, 3.0), (None, None, None, None)])
 def test_the_summary_shows_every_model(losses: tuple[float | None, ...]) -> None:
     text = summary_markdown(summary(*losses))

@@ -16,7 +16,9 @@ from autobert_zero.nn.teacher_bank import TeacherBank
 from autobert_zero.search.comparison import Training
 from autobert_zero.search.config import LimitsConfig, SearchConfig
 from autobert_zero.search.limits import Costs, Limits
+from autobert_zero.search.outputs import LABELS
 from autobert_zero.search.progress import RunProgress
+from autobert_zero.search.student_outputs import student_verdict
 from autobert_zero.search.trial import Outcome, Proposal, Status, Trial
 from autobert_zero.search_runs.start_model import StartModel
 from autobert_zero.search_runs.student_finals import StudentFinals
@@ -94,6 +96,9 @@ def test_an_opponent_that_is_the_winner_is_distilled_once(
     assert same not in recorded.models
     assert {**summary["best"], "trial": None} == {**summary[same], "trial": None}
     assert {"screening-0", "best", "first-half", "hybrid"} <= set(recorded.models)
+    assert (summary["found_again"], summary["strongest"] in ("best", same)) == ([same], False)
+    sentence = f"The search found nothing better than {LABELS[same]}: the winner is that backbone."
+    assert sentence in student_verdict(summary, LABELS)
 
 
 def test_the_screening_says_where_a_rung_stopped_a_finalist(

@@ -109,36 +109,46 @@ def compare_models(
         For each model, by name, its backbone, costs, rate, speed, results at equal tokens, and the held-out
         loss at equal time (None if it diverged, or equal time is off). Under `strongest`, the name of the
         opponent with the lowest held-out loss, and under `equal_weights` that opponent with its inner width
-        changed to match the winner's number of weights; both None if every opponent diverged.
+        changed to match the winner's number of weights; both None if every opponent diverged. Under
+        `found_again`, the names of opponents that are the winner itself: they are not trained, have the
+        winner's figures, and none is the strongest.
     """
-    rates = best_rates(models, final, screening_seed, train)
+    source = {name: "best" if _same(model, models["best"]) else name for name, model in models.items()}
+    trained = {name: models[name] for name in dict.fromkeys(source.values())}
+    rates = best_rates(trained, final, screening_seed, train)
     results = train(
         [
             Training(name, model, final.steps, rates[name], seed, keep_weights=name == "best")
-            for name, model in models.items()
+            for name, model in trained.items()
         ]
     )
-    speeds = {name: speed(name, model) for name, model in models.items()}
-    timed = _at_equal_time(models, final, rates, speeds, seed, train) if final.equal_time else {}
+    speeds = {name: speed(name, model) for name, model in trained.items()}
+    timed = _at_equal_time(trained, final, rates, speeds, seed, train) if final.equal_time else {}
     timed["best"] = results["best"].val_loss
     summary: dict[str, Any] = {
         name: {
             "backbone": model.backbone.to_list(),
             "parameters": model.parameters,
             "flops": cost.flops(model.backbone, model.sizes, tokens),
-            **results[name].to_dict(),
-            "learning_rate": rates[name],
-            "tokens_per_second": speeds[name],
-            "val_loss_equal_time": timed.get(name),
+            **results[source[name]].to_dict(),
+            "learning_rate": rates[source[name]],
+            "tokens_per_second": speeds[source[name]],
+            "val_loss_equal_time": timed.get(source[name]),
         }
         for name, model in models.items()
     }
-    losses = {name: results[name].val_loss for name in models if name != "best"}
+    summary["found_again"] = [name for name in models if source[name] != name]
+    losses = {name: results[name].val_loss for name in trained if name != "best"}
     summary["strongest"] = strongest = lowest(losses)
     summary["equal_weights"] = None
     if strongest is not None:
         summary["equal_weights"] = _at_equal_weights(models, strongest, final, rates, seed, train)
     return summary
+
+
+def _same(one: Model, other: Model) -> bool:
+    """Whether two models compute the same, up to the names of projections."""
+    return one.sizes == other.sizes and one.backbone.key() == other.backbone.key()
 
 
 def lowest(losses: Mapping[str, float | None]) -> str | None:

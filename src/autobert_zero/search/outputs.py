@@ -14,6 +14,7 @@ from autobert_zero.run_folder.names import BEST, SUMMARY, SUMMARY_TABLE
 from autobert_zero.search.ranking import newest_scores, ranked
 from autobert_zero.search.student_outputs import (
     STUDENT_LABELS,
+    nothing_new,
     student_notes,
     student_table,
     student_verdict,
@@ -109,14 +110,16 @@ def verdict(summary: Mapping[str, Any]) -> str:
     if best_loss is None:
         best = summary["best"]
         return f"The found backbone {best['status']} when trained in full: {best['reason']}."
+    again = summary.get("found_again", ())
     gains = {
         name: summary[name]["val_loss"] - best_loss
-        for name in compared(summary)
-        if name != "best" and summary[name]["status"] == "complete"
+        for name in compared(summary)[1:]
+        if name not in again and summary[name]["status"] == "complete"
     }
+    sentences = [nothing_new(again, LABELS)] if again else []
     if not gains:
-        return ""
-    sentences = [_against_the_strongest(summary, gains)]
+        return " ".join(sentences)
+    sentences.append(_against_the_strongest(summary, gains))
     kinds = {
         "The found backbone beats": [f"{LABELS[n]} by {g:.3f} nats" for n, g in gains.items() if g >= NOISE],
         "The found backbone is beaten by": [

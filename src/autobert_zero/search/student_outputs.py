@@ -1,6 +1,6 @@
 """The texts and tables of the summary of a search from a model."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 STUDENT_LABELS = {
@@ -9,6 +9,12 @@ STUDENT_LABELS = {
     "teacher-layers": "the model's layers, evenly",
 }
 """Labels of the opponents that only a search from a model has."""
+
+
+def nothing_new(opponents: Sequence[str], labels: Mapping[str, str]) -> str:
+    """A sentence for a winner that is the same as opponents, of the given names."""
+    names = " and ".join(labels[name] for name in opponents)
+    return f"The search found nothing better than {names}: the winner is that backbone."
 
 
 def student_verdict(summary: Mapping[str, Any], labels: Mapping[str, str]) -> str:
@@ -27,6 +33,8 @@ def student_verdict(summary: Mapping[str, Any], labels: Mapping[str, str]) -> st
         f"{teacher['model']} ({best['latency_ms']:.3g} of {teacher['latency_ms']:.3g} ms); its distillation "
         f"loss on held-out text is {best['val_loss']:.4f}{near}."
     ]
+    if again := summary.get("found_again"):
+        sentences.append(nothing_new(again, labels))
     if summary["strongest"] is not None:
         name = summary["strongest"]
         loss = summary[name]["val_loss"]

@@ -64,8 +64,9 @@ class StudentFinals:
 
         Returns:
             For each model, by name, its backbone, costs, rate and results, and whether it is at no more than
-            the winner's latency; the costs of the teacher; under `strongest` the opponent with the lowest
-            held-out loss among those that are, None without any; the screening.
+            the winner's latency; the costs of the teacher; under `found_again` the opponents that are the
+            winner itself; under `strongest` the other opponent with the lowest held-out loss among those
+            within the latency, None without any; the screening.
 
         Raises:
             UserError: No candidate was scored, or every finalist diverged.
@@ -79,10 +80,12 @@ class StudentFinals:
         limit = self._latency(best) * (1 + ROUNDING)
         rows: dict[str, dict[str, Any]] = {}
         same: dict[str, str] = {}
+        again = []
         for name, backbone in {"best": best, **self.opponents(best)}.items():
             first = name if name == _FIRST_HALF else same.setdefault(backbone.key(), name)
             if first != name:  # the same student from the same weights
                 rows[name] = dict(rows[first])
+                again += [name] if first == "best" else []
                 continue
             costs = self._costs(backbone)
             rows[name] = {
@@ -92,12 +95,15 @@ class StudentFinals:
             }
         rows["best"]["trial"] = winner.proposal.number
         losses = {
-            name: row["val_loss"] for name, row in rows.items() if name != "best" and row["within_latency"]
+            name: row["val_loss"]
+            for name, row in rows.items()
+            if name not in ("best", *again) and row["within_latency"]
         }
         teacher = {"model": self._start.teacher.name, **self._costs(self._start.backbone)}
         return {
             **rows,
             "teacher": teacher,
+            "found_again": again,
             "strongest": lowest(losses),
             "screening": screening,
         }

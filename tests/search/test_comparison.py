@@ -147,6 +147,16 @@ def test_an_opponent_that_is_found_again_is_the_winner() -> None:
     assert {"rate-in another trunk-0.001", "in another trunk"} <= trainer.asked.keys()
 
 
+def test_equal_opponents_are_trained_once() -> None:
+    """A hybrid of one layer is a convolution."""
+    trainer = Trainer({"best": 3.0, "bert": 3.9, "convolution": 3.5})
+    models = MODELS | {"hybrid": MODELS["convolution"]}
+    summary = compare_models(models, FINAL, 7, 8, 32, trainer, lambda name, model: SPEEDS[name])
+    assert not [name for name in trainer.asked if "hybrid" in name]
+    assert (summary["found_again"], summary["strongest"]) == ([], "convolution")
+    assert summary["hybrid"] == summary["convolution"]
+
+
 def test_a_winner_may_be_the_only_model() -> None:
     models = {"best": MODELS["best"], "bert": MODELS["best"]}
     summary = compare_models(models, FINAL, 7, 8, 32, Trainer(), lambda name, model: 1.0)

@@ -97,7 +97,8 @@ def compare_models(
     """Trains the winner and its opponents at equal tokens and at equal time, each at its own best rate.
 
     Args:
-        models: Models by name; the winner is `best`.
+        models: Models by name; the winner is `best`, the first. Models that are the same up to the names of
+            projections are trained once.
         final: Steps and rates.
         seed: Seed of the reported trainings.
         screening_seed: Seed of the trainings that choose the rates.
@@ -110,11 +111,13 @@ def compare_models(
         loss at equal time (None if it diverged, or equal time is off). Under `strongest`, the name of the
         opponent with the lowest held-out loss, and under `equal_weights` that opponent with its inner width
         changed to match the winner's number of weights; both None if every opponent diverged. Under
-        `found_again`, the names of opponents that are the winner itself: they are not trained, have the
-        winner's figures, and none is the strongest.
+        `found_again`, the names of opponents that are the winner itself, none of which is the strongest.
     """
-    source = {name: "best" if _same(model, models["best"]) else name for name, model in models.items()}
-    trained = {name: models[name] for name in dict.fromkeys(source.values())}
+    first: dict[tuple[EncoderConfig, str], str] = {}
+    source = {
+        name: first.setdefault((model.sizes, model.backbone.key()), name) for name, model in models.items()
+    }
+    trained = {name: models[name] for name in first.values()}
     rates = best_rates(trained, final, screening_seed, train)
     results = train(
         [
@@ -137,18 +140,13 @@ def compare_models(
         }
         for name, model in models.items()
     }
-    summary["found_again"] = [name for name in models if source[name] != name]
+    summary["found_again"] = [name for name in models if name != "best" and source[name] == "best"]
     losses = {name: results[name].val_loss for name in trained if name != "best"}
     summary["strongest"] = strongest = lowest(losses)
     summary["equal_weights"] = None
     if strongest is not None:
         summary["equal_weights"] = _at_equal_weights(models, strongest, final, rates, seed, train)
     return summary
-
-
-def _same(one: Model, other: Model) -> bool:
-    """Whether two models compute the same, up to the names of projections."""
-    return one.sizes == other.sizes and one.backbone.key() == other.backbone.key()
 
 
 def lowest(losses: Mapping[str, float | None]) -> str | None:

@@ -35,7 +35,7 @@ def demo() -> SearchConfig:
 
 
 def small() -> SearchConfig:
-    """About two hours on two cores, for a corpus of tens of megabytes."""
+    """Two to three hours on two cores, for a corpus of tens of megabytes."""
     return SearchConfig(
         data=SearchDataConfig(vocab_size=8192),
         model=SearchModelConfig(**_MODERN_TRUNK),

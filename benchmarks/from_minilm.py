@@ -158,6 +158,8 @@ def find_found(options: argparse.Namespace, teacher: str, corpus: Path, out: Pat
     folder = out / "search"
     if not (folder / "summary.json").exists():
         given = ["--start", teacher, "--min-speedup", f"{options.speedup:g}", "--corpus", str(corpus)]
+        # The search is limited by the latency that the opponents are limited by.
+        given += ["--set", f"limits.latency_batch={BATCH}", "--set", f"limits.latency_length={LENGTH}"]
         command = [sys.executable, "-m", "autobert_zero.cli", "search", "--out", str(folder)]
         done = subprocess.run([*command, *(["--resume"] if folder.exists() else given)], check=False)
         if done.returncode:

@@ -27,8 +27,6 @@ The file is long because one call runs all of its parts.
 """
 
 import argparse
-import subprocess
-import sys
 import time
 from pathlib import Path
 from statistics import fmean
@@ -39,6 +37,7 @@ import torch
 from kept import Kept
 from minilm import find_teacher, finish, say, score, similar_pairs, tiny_teacher, train, write_sentences
 
+import autobert_zero as az
 from autobert_zero.cli.backbones import find_backbone
 from autobert_zero.data.corpus import open_corpus
 from autobert_zero.encoder_config import EncoderConfig
@@ -156,15 +155,13 @@ def find_found(options: argparse.Namespace, teacher: str, corpus: Path, out: Pat
     if options.quick:
         return hybrid(2)
     folder = out / "search"
-    if not (folder / "summary.json").exists():
-        given = ["--start", teacher, "--min-speedup", f"{options.speedup:g}", "--corpus", str(corpus)]
-        # The search is limited by the latency that the opponents are limited by.
-        given += ["--set", f"limits.latency_batch={BATCH}", "--set", f"limits.latency_length={LENGTH}"]
-        command = [sys.executable, "-m", "autobert_zero.cli", "search", "--out", str(folder)]
-        done = subprocess.run([*command, *(["--resume"] if folder.exists() else given)], check=False)
-        if done.returncode:
-            raise UserError("the search ended early: give the same call again")
-    return find_backbone(str(folder))
+    if (folder / "summary.json").exists():
+        return find_backbone(str(folder))
+    if (folder / "config.yaml").exists():
+        return az.search(folder, resume=True)
+    # The search is limited by the latency that the opponents are limited by.
+    limits = {"limits.latency_batch": BATCH, "limits.latency_length": LENGTH}
+    return az.search(folder, corpus=corpus, settings=limits, start=teacher, min_speedup=options.speedup)
 
 
 def chosen_depths(found: Backbone, encoder: PretrainedEncoder) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
+from kept import continued_later
 from transformers import BertConfig, BertModel
 
 from autobert_zero.cli.pretrain import pretrain_settings
@@ -187,11 +188,8 @@ def finish(
     if missing and not options.quick:
         parser.error(f"name --{missing[0]}, or give --quick")
     quiet_transformers()
-    try:
-        with TemporaryDirectory() as temporary:
-            figures = run(options, options.out or Path(temporary))
-    except UserError as error:
-        parser.error(str(error))
+    with continued_later(), TemporaryDirectory() as temporary:
+        figures = run(options, options.out or Path(temporary))
     print(json.dumps(figures))
 
 

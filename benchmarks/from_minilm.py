@@ -21,8 +21,9 @@ made-up pairs, the hybrid in place of a search, a few steps. It shows that the p
 speed or quality.
 
 Prints one JSON object as its last line: `teacher_spearman`, `found_spearman` (mean over seeds),
-`found_speedup` (sentences a second over the teacher's), `best_opponent_spearman`, and under `models` each
-model's layers, milliseconds, sentences a second and scores.
+`found_speedup` (sentences a second over the teacher's), `best_opponent_spearman`, `found_again` (the
+opponents that are the found student itself, which is trained once), and under `models` each model's layers,
+milliseconds, sentences a second and scores.
 The file is long because one call runs all of its parts.
 """
 
@@ -125,7 +126,7 @@ def run(options: argparse.Namespace, out: Path) -> dict[str, Any]:
     for seed in range(seeds):
         for name, backbone in students.items():
             if f"{name}-seed{seed}" not in kept:
-                if name in ("hybrid", "convolution") and backbone.key() == found.key():
+                if name in found_again(students):
                     kept[f"{name}-seed{seed}"] = kept[f"found-seed{seed}"]  # the same student
                     continue
                 if time.monotonic() > deadline:
@@ -146,6 +147,16 @@ def run(options: argparse.Namespace, out: Path) -> dict[str, Any]:
                 )
                 say(f"{name}, seed {seed}: {kept[f'{name}-seed{seed}']}")
     return report(kept, students, encoder.backbone, seeds, steps, pairs, quick)
+
+
+def found_again(students: dict[str, Backbone]) -> list[str]:
+    """The opponents that are the found student itself: the same layers and initial weights."""
+    found = students["found"].key()
+    return [
+        name
+        for name, backbone in students.items()
+        if name not in ("found", "first_layers") and backbone.key() == found
+    ]
 
 
 def find_found(options: argparse.Namespace, teacher: str, corpus: Path, out: Path) -> Backbone:
@@ -276,6 +287,7 @@ def report(
         "found_spearman": models["found"]["spearman"],
         "found_speedup": round(models["teacher"]["milliseconds"] / models["found"]["milliseconds"], 2),
         "best_opponent_spearman": max(opponents) if opponents else None,
+        "found_again": found_again(students),
         "models": models,
     }
 

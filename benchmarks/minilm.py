@@ -5,7 +5,7 @@ import json
 import re
 import sys
 from argparse import ArgumentParser, Namespace
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from random import Random
@@ -71,20 +71,21 @@ def tiny_teacher(folder: Path, layers: int = 4) -> str:
     return str(folder)
 
 
-def write_sentences(sources: Sequence[Path], out: Path) -> None:
+def write_sentences(sources: Sequence[Path], out: Path, without: Iterable[str] = ()) -> None:
     """Writes the different sentences of text files and of training splits, one per line.
 
     Args:
         sources: Files, or folders whose files `train.txt`, `train.txt.gz` and `train.jsonl` are read, in
             subfolders too. Lines of text are divided into sentences; of records all texts are taken.
         out: The file; one that is there stays.
+        without: Sentences that are left out, such as those of a test.
 
     Raises:
         UserError: A source holds no text.
     """
     if out.exists():
         return
-    known: set[str] = set()
+    known = {" ".join(text.split()) for text in without}
     out.parent.mkdir(parents=True, exist_ok=True)
     with written_whole(out) as partial, partial.open("w", encoding="utf-8") as file:
         for source in sources:

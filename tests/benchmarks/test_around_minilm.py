@@ -33,7 +33,7 @@ def test_quick(name: str, keys: set[str], tmp_path: Path) -> None:
 
 
 def test_text_of_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Columns of tables and what is not text at all are no sentences."""
+    """Columns of tables, what is not text at all, and the sentences of a test are left out."""
     pytest.importorskip("transformers")
     monkeypatch.syspath_prepend(FOLDER)
     from minilm import write_sentences
@@ -50,5 +50,7 @@ def test_text_of_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
         path.write_bytes(content)
     write_sentences([tmp_path / "data"], tmp_path / "out.txt")
     assert (tmp_path / "out.txt").read_text().splitlines() == ["One.", "Two!", "three"]
+    write_sentences([tmp_path / "data"], tmp_path / "rest.txt", without=["Two!", " three "])
+    assert (tmp_path / "rest.txt").read_text().splitlines() == ["One."]
     with pytest.raises(UserError, match=r"holds no text \(train.txt, train.txt.gz, train.jsonl\)"):
         write_sentences([tmp_path / "data" / "c"], tmp_path / "none.txt")

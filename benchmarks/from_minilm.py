@@ -123,11 +123,12 @@ def run(options: argparse.Namespace, out: Path) -> dict[str, Any]:
     students = {"found": found} | {
         name: STACKS[name](depth) for name, depth in speed["depths"].items() if depth is not None
     }
+    again = found_again(students)
     deadline = time.monotonic() + 60 * options.minutes
     for seed in range(seeds):
         for name, backbone in students.items():
             if f"{name}-seed{seed}" not in kept:
-                if name in found_again(students):
+                if name in again:
                     kept[f"{name}-seed{seed}"] = kept[f"found-seed{seed}"]  # the same student
                     continue
                 if time.monotonic() > deadline:

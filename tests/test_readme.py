@@ -30,7 +30,31 @@ def test_links_lead_somewhere() -> None:
     targets = re.findall(r"\]\(([^)]*)\)|src=\"([^\"]*)\"", README)
     local = [target for pair in targets for target in pair if target and not target.startswith("https:")]
     assert len(local) > 20
-    assert [target for target in local if not (ROOT / target).exists()] == []
+    assert [target for target in local if not leads_somewhere(target)] == []
+
+
+def leads_somewhere(target: str) -> bool:
+    """Whether a link's file is there, and in it the heading that the link names."""
+    path, _, anchor = target.partition("#")
+    file = ROOT / path if path else ROOT / "README.md"
+    if not file.exists() or not anchor:
+        return file.exists()
+    headings = re.findall(r"^#+ (.*)$", file.read_text(encoding="utf-8"), re.MULTILINE)
+    return anchor in {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize(
+    ("target", "there"),
+    [
+        ("docs/results.md#who-leaves-the-plateau", True),
+        ("docs/results.md", True),
+        ("#two-commands", True),
+        ("docs/results.md#no-such-heading", False),
+        ("docs/no_such_page.md#who-leaves-the-plateau", False),
+    ],
+)
+def test_a_link_leads_to_a_heading_or_nowhere(target: str, there: bool) -> None:
+    assert leads_somewhere(target) == there
 
 
 def test_an_index_page_has_no_link_into_the_repository() -> None:

@@ -250,6 +250,41 @@ def test_the_front_door_takes_a_model(teacher: Path, corpus_file: Path, tmp_path
     assert not out.exists()
 
 
+def test_students_may_have_narrower_feed_forward_blocks(teacher: Path, corpus_file: Path) -> None:
+    """Those of the model with the units that matter; costs of the model are those of its own blocks."""
+    config = from_teacher(teacher, corpus_file)
+    settings = [*(f"{name}={value}" for name, value in SETTINGS.items()), "model.feed_forward=8"]
+    whole, narrow = prepare(config), prepare(from_teacher(teacher, corpus_file, set_=settings))
+    assert (whole.model.inner, narrow.model.inner) == (24, 8)
+    name = "encoder.layers.1.feed_forward.up.weight"
+    banks = [each.evaluator().bank for each in (whole, narrow)]
+    assert all(isinstance(bank, TeacherBank) for bank in banks)
+    theirs, ours = (bank.state()[name].tolist() for bank in banks)
+    assert (len(theirs), len(ours)) == (24, 8)
+    assert [row for row in theirs if row in ours] == ours
+    table = narrow.latencies()
+    assert table is not None
+    limits, layer = narrow.limits(table), Backbone.parse(STANDARD).canonical()
+    assert limits.costs.of(layer)["latency_ms"] == table(layer.layers[0], 8)
+    assert limits.teacher_ms == pytest.approx(4 * table(layer.layers[0], 24))
+    assert limits.costs.of(layer)["parameters"] == cost.parameters(layer, narrow.model)
+
+
+def test_layers_found_with_narrow_blocks_are_not_given_wide_ones(
+    teacher: Path, corpus_file: Path, tmp_path: Path
+) -> None:
+    settings = [*(f"{name}={value}" for name, value in SETTINGS.items()), "model.feed_forward=8"]
+    found = tmp_path / "found"
+    found.mkdir()
+    (found / "config.yaml").write_text(from_teacher(teacher, corpus_file, set_=settings).to_yaml())
+    (found / "best.txt").write_text("conv 3\n")
+    given = ("--teacher", teacher, "--start", teacher, "--backbone", found, "--out", tmp_path / "no")
+    refused = tiny.command("distil", *given, "--corpus", corpus_file)
+    assert (refused.code, refused.err.count("\n")) == (2, 1), refused.err
+    assert f"with feed-forward blocks of 8, {teacher} has 24: go on with the winner by" in refused.err
+    assert not (tmp_path / "no").exists()
+
+
 @pytest.mark.slow
 def test_the_search_from_a_model(run: Path, teacher: Path) -> None:
     summary = json.loads((run / "summary.json").read_text())
@@ -257,6 +292,11 @@ def test_the_search_from_a_model(run: Path, teacher: Path) -> None:
     assert summary["teacher"]["backbone"] == [STANDARD] * 4
     best = summary["best"]
     assert best["speedup"] >= 1.5
+    assert summary["teacher"]["feed_forward"] == 24
+    assert AutoModel.from_pretrained(run / "final").config.intermediate_size == best["feed_forward"]
+    tried = {row["inner"]: row["loss"] for row in json.loads((run / "widths.json").read_text())}
+    if len(tried) > 1:
+        assert best["feed_forward"] == min(tried, key=lambda inner: tried[inner])
     assert best["speedup"] == pytest.approx(summary["teacher"]["latency_ms"] / best["latency_ms"])
     assert (run / "best.txt").read_text().splitlines() == best["backbone"]
     # The opponents: distilled with as many tokens; those that are slower are named.
@@ -356,6 +396,7 @@ def test_another_teacher_is_refused_on_resume(
         (("--min-speedup", "1e6"), "1e+06 ({most} of {all} ms) cannot be met"),
         (("--latency-ms", "1e-6"), "limits.max_latency_ms = 1e-06 cannot be met: the least of 1 layer"),
         (("--set", "model.width=32"), "has width 16, not 32"),
+        (("--set", "model.feed_forward=32"), "blocks of 24, which can only be narrowed, not 32"),
         (("--set", "model.layers=5"), "model.layers is 5, but"),
         (("--set", "data.length=64"), "the teacher has 32 positions"),
         (("--set", "proxy.sharing=biws"), "set proxy.sharing=none"),

@@ -178,12 +178,29 @@ def _inherited(start: str | None, backbone: str | None, options: Mapping[str, An
         from autobert_zero.pretrain.start import open_start
 
         settings = open_start(start).settings
+        if backbone is not None and "feed_forward" in settings["model"]:
+            _check_width(Path(backbone), start, settings["model"]["feed_forward"])
     else:
         settings = _settings_of(Path(backbone), options["preset"]) if backbone else {}
     if options["corpus"] and "data" in settings:
         left = ("corpus", "text_column", "document")
         settings["data"] = {name: value for name, value in settings["data"].items() if name not in left}
     return settings
+
+
+def _check_width(run: Path, start: str, inner: int) -> None:
+    """Checks that layers which a search found with narrower feed-forward blocks are not given wider ones."""
+    from autobert_zero.run_folder import SEARCH, kind_of
+    from autobert_zero.search.config import read_search_config
+
+    if not _is_folder(run) or kind_of(run) is not SEARCH:
+        return
+    config = read_search_config(run)
+    if config.space.narrow and config.model.feed_forward < inner:
+        raise UserError(
+            f"the search in {run} found its layers with feed-forward blocks of {config.model.feed_forward}, "
+            f"{start} has {inner}: go on with the winner by --start {run}, or name {run / 'best.txt'}"
+        )
 
 
 def _chosen_backbone(start: str | None, layers: int | None) -> "Backbone":

@@ -35,6 +35,8 @@ TENSORBOARD = "tensorboard"
 SEED_BACKBONES = "seed_backbones.json"
 LATENCIES = "latencies.json"
 TIMES = "times.json"
+WIDTHS = "widths.json"
+"""The widths of feed-forward blocks that a search from a model tried before it began."""
 STUDY_FILE = "study.db"
 BANK = "bank"
 LEADERBOARD = "leaderboard.csv"
@@ -71,7 +73,7 @@ MODEL_CARD = "README.md"
 ONLY_OF_RUNS = {LOCK, RECORD, SEED_BACKBONES}
 """Files that a start writes and a user does not."""
 
-STARTED = ONLY_OF_RUNS | {kind.marker for kind in RUN_KINDS} | {TOKENIZER, LATENCIES, TRIVIAL}
+STARTED = ONLY_OF_RUNS | {kind.marker for kind in RUN_KINDS} | {TOKENIZER, LATENCIES, WIDTHS, TRIVIAL}
 """Files that a start writes before anything is trained."""
 
 

@@ -45,6 +45,10 @@ class SpaceConfig(Section):
     primitives: str | tuple[str, ...] = "paper"
     """Operations that attentions are made of: `paper`, `modern` (all operations), or a list of names."""
 
+    narrow: bool = False
+    """In a search from a model with limits, choose narrower feed-forward blocks if students with more layers
+    are then closer to the model; `model.feed_forward` is the maximum."""
+
     @field_validator("primitives")
     @classmethod
     def _primitives_exist(cls, value: str | tuple[str, ...]) -> str | tuple[str, ...]:

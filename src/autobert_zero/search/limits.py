@@ -82,11 +82,13 @@ class Limits:
         config: Settings of the limits.
         costs: Computes the costs.
         teacher: Backbone of the model that a search starts from; a speed-up is relative to it.
+        teacher_costs: Computes the costs of backbones with that model's sizes; None: those of `costs`.
     """
 
     config: LimitsConfig
     costs: Costs
     teacher: Backbone | None = None
+    teacher_costs: Costs | None = None
 
     def refusal(self, backbone: CanonicalBackbone) -> str | None:
         """The limit that a backbone exceeds, in words; None: it is within all limits."""
@@ -142,7 +144,7 @@ class Limits:
     def teacher_ms(self) -> float:
         """Milliseconds of the layers of the model that the search starts from."""
         assert self.teacher is not None
-        return self.costs.functions()["latency_ms"](self.teacher)
+        return (self.teacher_costs or self.costs).functions()["latency_ms"](self.teacher)
 
     @cached_property
     def _all(self) -> list[_Limit]:

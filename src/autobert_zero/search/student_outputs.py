@@ -7,6 +7,7 @@ STUDENT_LABELS = {
     "every-second": "every second layer of the model",
     "first-half": "the first half of the model's layers",
     "teacher-layers": "the model's layers, evenly",
+    "narrow-layers": "the model's layers, evenly, with narrower feed-forward blocks",
 }
 """Labels of the opponents that only a search from a model has."""
 
@@ -55,10 +56,11 @@ def student_table(summary: Mapping[str, Any], labels: Mapping[str, str]) -> list
     """The teacher, the found student and its opponents as lines of a Markdown table."""
     teacher = summary["teacher"]
     lines = [
-        "| model | distillation loss | cosine | ms of the layers | speedup | parameters | layers |",
-        "|---|---|---|---|---|---|---|",
+        "| model | distillation loss | cosine | ms of the layers | speedup | parameters | layers "
+        "| feed-forward |",
+        "|---|---|---|---|---|---|---|---|",
         f"| {teacher['model']} | | | {teacher['latency_ms']:.3g} | 1 | {teacher['parameters']:,} "
-        f"| {len(teacher['backbone'])} |",
+        f"| {len(teacher['backbone'])} | {teacher.get('feed_forward', '')} |",
     ]
     for name in (name for name in labels if name in summary):
         row = summary[name]
@@ -68,7 +70,8 @@ def student_table(summary: Mapping[str, Any], labels: Mapping[str, str]) -> list
         loss = (
             f"{row['val_loss']:.4f}" if row["status"] == "complete" else f"{row['status']}: {row['reason']}"
         )
-        lines.append(f"| {labels[name]}{slower} | {loss} | {near} | {costs} | {len(row['backbone'])} |")
+        shape = f"{len(row['backbone'])} | {row.get('feed_forward', '')}"
+        lines.append(f"| {labels[name]}{slower} | {loss} | {near} | {costs} | {shape} |")
     return lines
 
 

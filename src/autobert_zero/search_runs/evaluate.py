@@ -62,7 +62,7 @@ class ProxyEvaluator:
         torch.manual_seed(self._seed)
         self.bank: WeightBank | NoSharing
         if (start := self._start) is not None:
-            self.bank = TeacherBank(model, start.backbone, start.weights, self._device)
+            self.bank = TeacherBank(model, start.backbone, start.student_weights, self._device)
         else:
             self.bank = WeightBank(model, layers, self._device) if self._shares else NoSharing()
 

@@ -108,6 +108,8 @@ def check_same(config: SearchConfig, first: Sequence[Backbone], out: Path) -> Se
     """Checks that a folder holds the given run; returns the backbones that it was started with."""
     known, given = read_run_start(out)
     same, meant = (each.absolute().model_dump(mode="json") for each in (known, config))
+    if config.space.narrow and known.space.narrow:  # the run has chosen its width
+        meant["model"]["feed_forward"] = same["model"]["feed_forward"]
     if other := settings_that_differ(same, meant):
         raise RunError(
             f"{out} holds a search with another {', '.join(other)}; a resumed run keeps its config: choose "

@@ -1,7 +1,7 @@
 """Measured latency of layers, each measured once in a run."""
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
@@ -49,11 +49,18 @@ class LatencyTable:
             except (OSError, ValueError, TypeError, AttributeError) as error:
                 raise UserError(f"{self.path} is damaged ({error}); start another run") from None
 
-    def __call__(self, layer: Layer) -> float:
-        """Milliseconds of a layer in canonical form, with its feed-forward block."""
-        key = str(layer)
+    def __call__(self, layer: Layer, inner: int | None = None) -> float:
+        """Milliseconds of a layer in canonical form, with its feed-forward block.
+
+        Args:
+            layer: The layer.
+            inner: Inner width of the block; None: that of the model.
+        """
+        inner = inner or self.model.inner
+        key = str(layer) if inner == self.model.inner else f"{layer}; feed-forward {inner}"
         if key not in self._times:
-            seconds = measure_forward(layer, self.model, self.batch, self.length, self.device, self.precision)
+            sizes = replace(self.model, feed_forward=inner)
+            seconds = measure_forward(layer, sizes, self.batch, self.length, self.device, self.precision)
             self._times[key] = 1000 * seconds
             if self.path is not None:
                 self.keep(self.path)

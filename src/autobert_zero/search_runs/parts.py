@@ -15,7 +15,7 @@ _TOKENS = 12
 """Mean number of tokens in a sentence of BLiMP."""
 _SENTENCES = 256
 """Number of masked sentences in a batch."""
-_STUDENTS = 6
+_STUDENTS = 7
 """Maximum number of models in the comparison of a search from a model."""
 
 
@@ -72,6 +72,12 @@ def _student_parts(config: SearchConfig) -> list[TrainingStage]:
     parts = []
     if proxy.warmup_steps:
         parts.append(part("copying layers", bert(depth), proxy.warmup_steps, proxy.batch_size))
+    shallowest = len(student.layers)
+    if config.space.narrow and shallowest < depth:
+        widths = depth - shallowest + 1
+        steps = widths * proxy.steps
+        name = f"{widths} widths of feed-forward blocks, at most"
+        parts.insert(0, part(name, student, steps, proxy.batch_size))
     steps = round(proxy.candidates * _expected_steps(proxy))
     parts.append(part(counted(proxy.candidates, "candidate"), student, steps, proxy.batch_size))
     steps = final.finalists * final.screening_steps

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -33,6 +34,9 @@ from autobert_zero.zoo import known_backbones
 
 _MEASURED = 16
 """Sequences that a zero-cost proxy is measured on."""
+
+_NARROWED_ON = 64
+"""Sequences on which the inner units of narrower feed-forward blocks are chosen."""
 
 _CHANGING = "a teacher is learned from text by text"
 
@@ -93,22 +97,31 @@ class PreparedSearch:
             estimate_line(search_parts(config), self.model, precision, self.device),
         ]
 
-    def limits(self, latencies: Path | None = None) -> Limits:
-        """The limits of the run; latency is measured if a limit or an objective needs it.
+    def latencies(self, path: Path | None = None) -> LatencyTable | None:
+        """The latencies of layers; None if no limit or objective needs them.
 
         Args:
-            latencies: File for the measurements; None: they are not kept.
+            path: File for the measurements; None: they are not kept.
 
         Raises:
             UserError: The file is damaged.
         """
         config, limits = self.config, self.config.limits
-        table = None
-        if config.measures_latency:
-            batch, length = limits.latency_batch, limits.latency_length
-            table = LatencyTable(self.model, batch, length, self.device, config.precision, latencies)
-        teacher = None if self.start is None else self.start.backbone
-        return Limits(limits, Costs(self.model, config.data.length, table), teacher)
+        if not config.measures_latency:
+            return None
+        sizes = self.model if self.start is None else self.start.sizes
+        batch, length = limits.latency_batch, limits.latency_length
+        return LatencyTable(sizes, batch, length, self.device, config.precision, path)
+
+    def limits(self, latencies: LatencyTable | None = None) -> Limits:
+        """The limits of the run; without a table, latencies are measured where needed, and not kept."""
+        table, length = latencies or self.latencies(), self.config.data.length
+        own = None if table is None else partial(table, inner=self.model.inner)
+        costs = Costs(self.model, length, own)
+        if self.start is None:
+            return Limits(self.config.limits, costs)
+        whole = replace(self.model, feed_forward=self.start.sizes.inner)
+        return Limits(self.config.limits, costs, self.start.backbone, Costs(whole, length, table))
 
     def within(self, limits: Limits) -> Space:
         """The space within the limits, with the known backbones of its depths."""
@@ -120,6 +133,22 @@ class PreparedSearch:
         else:
             known = self.start.known(space, limits.refusal)
         return replace(space, known=tuple(known.items()))
+
+    def with_inner(self, inner: int) -> "PreparedSearch":
+        """The run with students whose feed-forward blocks are narrower than those of the model."""
+        assert self.start is not None
+        if inner == self.model.inner:
+            return self
+        text = evaluation_batches(
+            self.data.train, self.vocabulary, _MEASURED, _NARROWED_ON, self.start.masking
+        )
+        narrow = {"model": self.config.model.model_copy(update={"feed_forward": inner})}
+        return replace(
+            self,
+            config=self.config.model_copy(update=narrow),
+            model=replace(self.model, feed_forward=inner),
+            start=self.start.narrow(inner, text, self.device),
+        )
 
     def evaluator(self) -> ProxyEvaluator:
         """A new evaluator with a randomly initialised bank."""
@@ -200,6 +229,8 @@ def prepare(
         model = replace(start.sizes, dropout=config.model.dropout)
     text = text_line(corpus, data, chosen)
     used = Input(corpus.identity, corpus.name)
-    return PreparedSearch(
+    run = PreparedSearch(
         config, used, chosen.tokenizer, data.splits, vocabulary, model, config.bounds, device, text, start
     )
+    inner = config.model.encoder_config(vocabulary.size, config.data.length).inner
+    return run if start is None else run.with_inner(inner)

@@ -1,19 +1,20 @@
 """A whole run: data, search, comparison, and the folder that holds them."""
 
+import json
 import time
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from autobert_zero.files import write_text
 from autobert_zero.provenance import versions
 from autobert_zero.run_folder import SEARCH, begun, open_run
-from autobert_zero.run_folder.names import BANK, BEST, LATENCIES, LEADERBOARD, TIMES
+from autobert_zero.run_folder.names import BANK, BEST, LATENCIES, LEADERBOARD, TIMES, WIDTHS
 from autobert_zero.search.board import open_board
 from autobert_zero.search.config import SearchConfig
-from autobert_zero.search.limits import Limits
 from autobert_zero.search.loop import Search
 from autobert_zero.search.outputs import write_backbone, write_leaderboard, write_summary
 from autobert_zero.search.progress import RunProgress
@@ -34,6 +35,7 @@ from autobert_zero.search_runs.latency import LatencyTable
 from autobert_zero.search_runs.prepare import PreparedSearch, prepare
 from autobert_zero.search_runs.student_evaluator import StudentEvaluator
 from autobert_zero.search_runs.student_finals import StudentFinals
+from autobert_zero.search_runs.student_widths import Width, choose_width
 from autobert_zero.search_runs.twins import function_of
 from autobert_zero.space import Backbone, check_head_dim
 
@@ -65,15 +67,15 @@ def run_search(
         KeyboardInterrupt: Stopped by the user; the folder can be resumed.
     """
     start = time.perf_counter()
-    resumed = begun(out, SEARCH)
+    resumed, widths = begun(out, SEARCH), list[Width]()
     remote = ray is not None
     if resumed:
         first = check_same(config, first, out)
         prepared = prepared_run(out, config, progress.update, remote)
-        limits = prepared.limits(out / LATENCIES)
+        latencies = prepared.latencies(out / LATENCIES)
     else:
-        prepared, limits = _prepared_start(config, first, progress, remote)
-    config = prepared.config
+        prepared, latencies, widths = _prepared_start(config, first, progress, remote)
+    config, limits = prepared.config, prepared.limits(latencies)
     prepared = replace(prepared, space=prepared.within(limits))
     strategy = make_strategy(prepared.space, config.seed, config.strategy, first, limits.refusal)
     strategy.prefilter = prepared.prefilter()
@@ -90,8 +92,10 @@ def run_search(
             history_of(out, prepared)
 
         def write_start() -> None:
-            if isinstance(limits.costs.latency, LatencyTable):
-                limits.costs.latency.keep(out / LATENCIES)
+            if latencies is not None:
+                latencies.keep(out / LATENCIES)
+            if widths:
+                write_text(out / WIDTHS, json.dumps([asdict(each) for each in widths], indent=2) + "\n")
             write_start_files(prepared, out, first)
 
         with open_run(out, SEARCH, run_inputs(prepared, out, first), write_start, progress.say):
@@ -140,16 +144,18 @@ def run_search(
 
 def _prepared_start(
     config: SearchConfig, first: Sequence[Backbone], progress: RunProgress, remote: bool
-) -> tuple[PreparedSearch, Limits]:
+) -> tuple[PreparedSearch, LatencyTable | None, list[Width]]:
     """Prepares a new run, and checks that it can propose what the user gave; see `run_search`."""
     check_strategy(config.bounds, config.strategy, first)
     for backbone in first:
         check_head_dim(backbone.operations, config.model.width, config.model.heads)
     prepared = prepare(config, progress.update, remote=remote)
-    limits = prepared.limits(None)
-    limits.check(prepared.space, first)
+    latencies, widths = prepared.latencies(), list[Width]()
+    if config.space.narrow and prepared.start is not None:
+        prepared, widths = choose_width(prepared, latencies, progress)
+    prepared.limits(latencies).check(prepared.space, first)
     # Errors up to here name things as the user did.
-    return replace(prepared, config=config.absolute()), limits
+    return replace(prepared, config=prepared.config.absolute()), latencies, widths
 
 
 def _counts(trials: Sequence[Trial]) -> dict[str, Any]:

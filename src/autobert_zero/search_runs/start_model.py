@@ -1,7 +1,7 @@
 """The model that a search starts from: the settings that follow from it, its students, and its copies."""
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
 from itertools import islice
 from random import Random
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -14,6 +14,7 @@ from autobert_zero.data.masking import MaskedBatch, Masking
 from autobert_zero.encoder_config import TRUNK, EncoderConfig
 from autobert_zero.errors import UserError, counted
 from autobert_zero.extras import require
+from autobert_zero.nn.narrow import narrow_feed_forward
 from autobert_zero.nn.teacher_bank import TeacherBank
 from autobert_zero.progress import quiet_transformers
 from autobert_zero.search.config import SearchConfig
@@ -23,6 +24,7 @@ from autobert_zero.shared_config import ModelConfig
 from autobert_zero.space import KERNEL_SIZES, Attention, Backbone, Convolution, Layer, Space, sample_graph
 from autobert_zero.training.copying import copy_layers
 from autobert_zero.training.goal import Teacher
+from autobert_zero.training.inner_units import measure_inner_units
 from autobert_zero.training.loop import Diverged, Recipe
 from autobert_zero.zoo import known_layers, students
 
@@ -44,11 +46,13 @@ class StartModel:
         teacher: The model as a teacher of candidates.
         backbone: The layers of the model.
         weights: Weights by the names of `MaskedLM`; those of the head may be missing.
+        narrowed: The same with narrower feed-forward blocks, where students have those.
     """
 
     teacher: Teacher
     backbone: Backbone
     weights: Mapping[str, Tensor]
+    narrowed: Mapping[str, Tensor] | None = None
 
     masking: ClassVar = Masking(isolated=True)
     """A teacher is learned from text by text."""
@@ -57,6 +61,22 @@ class StartModel:
     def sizes(self) -> EncoderConfig:
         """Sizes of the model."""
         return self.teacher.model.encoder.config
+
+    @property
+    def student_weights(self) -> Mapping[str, Tensor]:
+        """The weights that students start from."""
+        return self.weights if self.narrowed is None else self.narrowed
+
+    def narrow(self, inner: int, batches: Iterable[MaskedBatch], device: torch.device) -> "StartModel":
+        """The start of students with narrower feed-forward blocks.
+
+        Args:
+            inner: Inner width of the blocks.
+            batches: Text on which the inner units that matter most are chosen.
+            device: Device to compute on.
+        """
+        units = measure_inner_units(self.teacher.model, batches, self.teacher.beginning, device)
+        return replace(self, narrowed=narrow_feed_forward(self.weights, self.sizes, units, inner))
 
     def copy_layers(
         self,
@@ -98,7 +118,7 @@ class StartModel:
 
 
 _FROM_A_MODEL: Mapping[str, Any] = {
-    "space": {"min_layers": 1},
+    "space": {"min_layers": 1, "narrow": True},
     "proxy": {"sharing": "none", "steps": 40, "rungs": [], "score": "loss", "learning_rate": 5e-4},
     "final": {"learning_rate": 5e-4, "rates": [], "equal_time": False},
 }
@@ -152,9 +172,11 @@ def load_start_model(encoder: "PretrainedEncoder", config: SearchConfig, tokeniz
     wanted = config.model.encoder_config(sizes.vocab_size, sizes.max_positions)
     wrong = [
         f"{name} {getattr(sizes, name)}, not {getattr(wanted, name)}"
-        for name in ("width", "heads", "inner", *TRUNK)
+        for name in ("width", "heads", *TRUNK)
         if getattr(sizes, name) != getattr(wanted, name)
     ]
+    if wanted.inner > sizes.inner:
+        wrong.append(f"feed-forward blocks of {sizes.inner}, which can only be narrowed, not {wanted.inner}")
     if wrong:
         raise UserError(f"{settings.teacher} has {', '.join(wrong)}: leave the sizes of the model out")
     depth = len(encoder.backbone.layers)

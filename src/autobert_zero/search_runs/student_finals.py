@@ -52,7 +52,8 @@ class StudentFinals:
         self._prepared = prepared
         self._start = prepared.start
         self._bank = evaluator.bank
-        self._latency = limits.costs.functions()["latency_ms"]
+        self._narrow = limits.costs
+        self._whole = limits.teacher_costs or limits.costs
         self._trainer = StudentTrainer(prepared, out, progress)
 
     def log(self, board: Board | None) -> None:
@@ -77,20 +78,22 @@ class StudentFinals:
             trials, config.proxy, config.final, self._prepared.model, seed + _SEEDS, self._train(self._shared)
         )
         best = winner.proposal.backbone
-        limit = self._latency(best) * (1 + ROUNDING)
+        models = {"best": Model(best, self._narrow.sizes), **self.opponents(best)}
+        limit = self._latency(models["best"]) * (1 + ROUNDING)
         rows: dict[str, dict[str, Any]] = {}
-        same: dict[str, str] = {}
+        same: dict[tuple[str, int], str] = {}
         again = []
-        for name, backbone in {"best": best, **self.opponents(best)}.items():
-            first = name if name == _FIRST_HALF else same.setdefault(backbone.key(), name)
+        for name, model in models.items():
+            student = (model.backbone.key(), model.sizes.inner)
+            first = name if name == _FIRST_HALF else same.setdefault(student, name)
             if first != name:  # the same student from the same weights
                 rows[name] = dict(rows[first])
                 again += [name] if first == "best" else []
                 continue
-            costs = self._costs(backbone)
+            costs = self._costs(model)
             rows[name] = {
                 **costs,
-                **self._distilled(name, backbone, seed),
+                **self._distilled(name, model, seed),
                 "within_latency": costs["latency_ms"] <= limit,
             }
         rows["best"]["trial"] = winner.proposal.number
@@ -99,7 +102,7 @@ class StudentFinals:
             for name, row in rows.items()
             if name not in ("best", *again) and row["within_latency"]
         }
-        teacher = {"model": self._start.teacher.name, **self._costs(self._start.backbone)}
+        teacher = {"model": self._start.teacher.name, **self._costs(self._teacher)}
         return {
             **rows,
             "teacher": teacher,
@@ -108,50 +111,66 @@ class StudentFinals:
             "screening": screening,
         }
 
-    def opponents(self, best: Backbone) -> dict[str, Backbone]:
+    def opponents(self, best: Backbone) -> dict[str, Model]:
         """The opponents of the winner, by name.
 
         Every second layer of the teacher, and the first half of its layers, whatever their latency; its
         layers evenly, the hand-made hybrid and convolutions only, as deep as the winner's latency allows.
+        Layers of the teacher keep its feed-forward blocks, the others have those of the winner; where these
+        are narrower, there are evenly spread layers with them too.
         """
-        teacher, limit = self._start.backbone, self._latency(best) * (1 + ROUNDING)
+        teacher, whole, narrow = self._start.backbone, self._whole.sizes, self._narrow.sizes
+        limit = self._latency(Model(best, narrow)) * (1 + ROUNDING)
         half = max(len(teacher.layers) // 2, 1)
         chosen = {
-            "every-second": students(teacher, half)["teacher-layers"],
-            _FIRST_HALF: Backbone(teacher.layers[:half]),
+            "every-second": Model(students(teacher, half)["teacher-layers"].canonical(), whole),
+            _FIRST_HALF: Model(Backbone(teacher.layers[:half]), whole),
         }
-        for name in ("teacher-layers", "hybrid", "convolution"):
-            stacks = [students(teacher, depth)[name] for depth in range(len(teacher.layers), 0, -1)]
+        kinds = {"teacher-layers": whole, "hybrid": narrow, "convolution": narrow}
+        if self._start.narrowed is not None:
+            kinds["narrow-layers"] = narrow
+        for name, sizes in kinds.items():
+            kind = "teacher-layers" if name == "narrow-layers" else name
+            stacks = [
+                Model(students(teacher, depth)[kind].canonical(), sizes)
+                for depth in range(len(teacher.layers), 0, -1)
+            ]
             within = (stack for stack in stacks if self._latency(stack) <= limit)
             chosen[name] = next(within, stacks[-1])
         if chosen["teacher-layers"] == chosen["every-second"]:
             del chosen["teacher-layers"]
-        return {
-            name: backbone if name == _FIRST_HALF else backbone.canonical()
-            for name, backbone in chosen.items()
-        }
+        return chosen
 
     def _train(self, weights: Weights) -> Train:
         """Distils students that start with some weights."""
         return lambda trainings: {each.name: self._trainer.run(each, weights) for each in trainings}
 
-    def _distilled(self, name: str, backbone: Backbone, seed: int) -> dict[str, Any]:
+    def _distilled(self, name: str, model: Model, seed: int) -> dict[str, Any]:
         """A model of the comparison at its best rate, and the rate."""
-        final, model = self._prepared.config.final, Model(backbone, self._prepared.model)
-        train = self._train(self._of_first_layers if name == _FIRST_HALF else self._shared)
+        final = self._prepared.config.final
+        weights = self._shared if model.sizes.inner == self._narrow.sizes.inner else self._of_teacher
+        train = self._train(self._of_first_layers if name == _FIRST_HALF else weights)
         rate = best_rates({name: model}, final, seed + _SEEDS, train)[name]
         result = train([Training(name, model, final.steps, rate, seed)])[name]
         return {**result.to_dict(), "learning_rate": rate}
 
-    def _costs(self, backbone: Backbone) -> dict[str, Any]:
-        sizes, tokens = self._prepared.model, self._prepared.config.data.length
-        latency = self._latency(backbone)
+    @property
+    def _teacher(self) -> Model:
+        return Model(self._start.backbone, self._whole.sizes)
+
+    def _latency(self, model: Model) -> float:
+        costs = self._narrow if model.sizes.inner == self._narrow.sizes.inner else self._whole
+        return costs.functions()["latency_ms"](model.backbone)
+
+    def _costs(self, model: Model) -> dict[str, Any]:
+        latency = self._latency(model)
         return {
-            "backbone": backbone.to_list(),
-            "parameters": cost.parameters(backbone, sizes),
-            "flops": cost.flops(backbone, sizes, tokens),
+            "backbone": model.backbone.to_list(),
+            "feed_forward": model.sizes.inner,
+            "parameters": model.parameters,
+            "flops": cost.flops(model.backbone, model.sizes, self._prepared.config.data.length),
             "latency_ms": latency,
-            "speedup": self._latency(self._start.backbone) / latency,
+            "speedup": self._latency(self._teacher) / latency,
         }
 
     def _shared(self, backbone: Backbone) -> dict[str, Tensor]:
@@ -160,7 +179,15 @@ class StudentFinals:
         self._bank.inherit(model)
         return model.state_dict()
 
+    def _of_teacher(self, backbone: Backbone) -> dict[str, Tensor]:
+        """The weights of the teacher's layers with their feed-forward blocks; a head that it lacks is new."""
+        if self._start.narrowed is None:
+            return self._shared(backbone)
+        model = MaskedLM(backbone, self._whole.sizes)
+        TeacherBank(self._whole.sizes, self._start.backbone, self._start.weights).inherit(model)
+        return model.state_dict()
+
     def _of_first_layers(self, backbone: Backbone) -> dict[str, Tensor]:
         """The weights of the teacher's first layers; of a head that it lacks, those of the other students."""
-        shared = self._shared(backbone)
+        shared = self._of_teacher(backbone)
         return {name: self._start.weights.get(name, tensor) for name, tensor in shared.items()}

@@ -1,5 +1,6 @@
 """The width of students' feed-forward blocks: which are tried, and which is chosen."""
 
+from dataclasses import dataclass, replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -7,9 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from autobert_zero.search.config import SearchConfig
 from autobert_zero.search.trial import Outcome, Status
 from autobert_zero.search_runs import student_widths
 from autobert_zero.search_runs.student_widths import Width, choose_width, inner_widths, widest_within
+from autobert_zero.settings import resolve
 
 
 @pytest.mark.parametrize(
@@ -72,18 +75,34 @@ def test_what_is_tried_is_within_the_limit_and_nothing_is_better_in_both(
     assert {(each.layers, each.inner) for each in found} == best
 
 
-class Prepared:
-    """A run of a model of four layers and width 32, where a layer costs 8 + its width, and 80 are allowed."""
+CONFIG = resolve(SearchConfig(), {"proxy": {"steps": 5}, "final": {"screening_steps": 7}})
 
-    def __init__(self, scores: dict[int, float | None], inner: int = 32) -> None:
-        self.scores, self.model = scores, SimpleNamespace(inner=inner)
-        self.space = SimpleNamespace(depths=range(1, 5))
+
+@dataclass(frozen=True)
+class Prepared:
+    """A run of a model of four layers and width 32, where a layer costs 8 + its width, and 80 are allowed.
+
+    A candidate has 5 steps, a finalist 7.
+    """
+
+    scores: dict[int, float | None]
+    config: SearchConfig = CONFIG
+    inner: int = 32
+
+    @property
+    def space(self) -> Any:
+        return SimpleNamespace(depths=range(1, 5))
+
+    @property
+    def model(self) -> Any:
+        return SimpleNamespace(inner=self.inner)
 
     def with_inner(self, inner: int) -> "Prepared":
-        return Prepared(self.scores, inner)
+        return replace(self, inner=inner)
 
     def evaluator(self) -> Any:
-        score = self.scores[self.model.inner]
+        assert self.config.proxy.steps == 7
+        score = self.scores[self.inner]
         outcome = Outcome(Status.COMPLETE, score) if score else Outcome(Status.DIVERGED, reason="loss is NaN")
         return SimpleNamespace(evaluate=lambda proposal, on_step: (outcome, None))
 
@@ -109,7 +128,7 @@ def test_the_student_with_the_lowest_loss_decides(
     prepared: Any = Prepared(scores)
     progress: Any = SimpleNamespace(say=lines.append, update=lambda *_: None)
     run, tried = choose_width(prepared, None, progress)
-    assert run.model.inner == chosen
+    assert (run.model.inner, run.config.proxy.steps) == (chosen, 5)
     losses = {each.inner: each.loss for each in tried}
     assert losses == {inner: None if score is None else -score for inner, score in scores.items()}
     assert [each.layers for each in tried] == [2, 3, 4]

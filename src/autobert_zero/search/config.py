@@ -99,6 +99,8 @@ class LimitsConfig(Section):
     """Number of sequences in the batch that latency is measured with."""
     latency_length: int = Field(128, ge=1)
     """Number of tokens in each of them."""
+    latency_precision: Precision | None = None
+    """Number format that latency is measured in; None: that of the run."""
 
 
 class PrefilterConfig(Section):

@@ -75,7 +75,7 @@ def _student_parts(config: SearchConfig) -> list[TrainingStage]:
     shallowest = len(student.layers)
     if config.space.narrow and shallowest < depth:
         widths = depth - shallowest + 1
-        steps = widths * proxy.steps
+        steps = widths * final.screening_steps
         name = f"{widths} widths of feed-forward blocks, at most"
         parts.insert(0, part(name, student, steps, proxy.batch_size))
     steps = round(proxy.candidates * _expected_steps(proxy))

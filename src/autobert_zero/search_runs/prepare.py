@@ -77,7 +77,8 @@ class PreparedSearch:
         """
         config, precision = self.config, self.config.precision
         batch = f"{config.limits.latency_batch} x {config.limits.latency_length} tokens"
-        latency = [f"latency is measured with {batch}, in this precision"] if config.measures_latency else []
+        how = config.limits.latency_precision or "this precision"
+        latency = [f"latency is measured with {batch}, in {how}"] if config.measures_latency else []
         lines = [
             self.text,
             model_line(config.model.layers, self.model),
@@ -111,7 +112,8 @@ class PreparedSearch:
             return None
         sizes = self.model if self.start is None else self.start.sizes
         batch, length = limits.latency_batch, limits.latency_length
-        return LatencyTable(sizes, batch, length, self.device, config.precision, path)
+        precision = limits.latency_precision or config.precision
+        return LatencyTable(sizes, batch, length, self.device, precision, path)
 
     def limits(self, latencies: LatencyTable | None = None) -> Limits:
         """The limits of the run; without a table, latencies are measured where needed, and not kept."""

@@ -119,6 +119,7 @@ class StartModel:
 
 _FROM_A_MODEL: Mapping[str, Any] = {
     "space": {"min_layers": 1, "narrow": True},
+    "limits": {"latency_precision": "fp32"},  # as models are loaded and compared, whatever trains them
     "proxy": {"sharing": "none", "steps": 40, "rungs": [], "score": "loss", "learning_rate": 5e-4},
     "final": {"learning_rate": 5e-4, "rates": [], "equal_time": False},
 }

@@ -30,7 +30,8 @@ class Width:
     Attributes:
         layers: Number of layers.
         inner: Inner width of the feed-forward blocks.
-        loss: Distillation loss of the student, trained as a candidate is; None if it was not trained.
+        loss: Distillation loss of the student, trained for as long as the screening; None if it was not
+            trained.
     """
 
     layers: int
@@ -105,8 +106,10 @@ def _fits(prepared: PreparedSearch, latencies: LatencyTable | None, depth: int, 
 
 
 def _distilled(prepared: PreparedSearch, student: CanonicalBackbone, progress: Reporter) -> Width:
-    """Distils a student as a candidate."""
+    """Distils a student as a candidate, but for as long as a finalist: the whole search depends on it."""
     depth, inner = len(student.layers), prepared.model.inner
+    longer = prepared.config.proxy.model_copy(update={"steps": prepared.config.final.screening_steps})
+    prepared = replace(prepared, config=prepared.config.model_copy(update={"proxy": longer}))
     name = f"{counted(depth, 'layer')}, feed-forward {inner}"
     outcome, _ = prepared.evaluator().evaluate(
         Proposal(0, student),

@@ -303,7 +303,9 @@ def test_the_search_from_a_model(run: Path, teacher: Path) -> None:
     for name in ("every-second", "first-half", "hybrid", "convolution"):
         row = summary[name]
         assert (row["status"], row["tokens"]) == ("complete", best["tokens"])
-        assert row["within_latency"] == (row["latency_ms"] <= best["latency_ms"] * (1 + 1e-9))
+        assert row["within_latency"] == (
+            1.5 * row["latency_ms"] <= summary["teacher"]["latency_ms"] * (1 + 1e-8)
+        )
     within = {
         name: summary[name]["val_loss"]
         for name in ("every-second", "first-half", "teacher-layers", "hybrid", "convolution")

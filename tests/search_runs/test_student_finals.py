@@ -49,7 +49,7 @@ class Recorded:
 
 
 def compared(
-    out: Path, best: Backbone, stopped: bool = False, inner: int = SIZES.inner
+    out: Path, best: Backbone, stopped: bool = False, inner: int = SIZES.inner, limit: float | None = None
 ) -> tuple[MaskedLM, Mapping[str, Any]]:
     """The teacher, whose head is not known, and the summary of a comparison.
 
@@ -58,6 +58,7 @@ def compared(
         best: The winner.
         stopped: Whether it was stopped at a rung.
         inner: Inner width of the students; narrower ones have the first units of the teacher's blocks.
+        limit: Maximum milliseconds of a student.
     """
     torch.manual_seed(0)
     teacher = MaskedLM(TEACHER, SIZES).eval()
@@ -73,7 +74,12 @@ def compared(
     setting: Any = SimpleNamespace(start=start, model=sizes, config=resolve(SearchConfig(), changes))
     evaluator: Any = SimpleNamespace(bank=TeacherBank(sizes, TEACHER, start.student_weights))
     whole = Costs(SIZES, 16, lambda layer: 1.0)
-    limits = Limits(LimitsConfig(), Costs(sizes, 16, lambda layer: inner / SIZES.inner), TEACHER, whole)
+    limits = Limits(
+        LimitsConfig(max_latency_ms=limit),
+        Costs(sizes, 16, lambda layer: inner / SIZES.inner),
+        TEACHER,
+        whole,
+    )
     rungs = {"rung 2": -1.0}
     outcome = Outcome(Status.PRUNED, metrics=rungs) if stopped else Outcome(Status.COMPLETE, -1.0, "", rungs)
     trial = Trial(Proposal(0, best.canonical(), mutations=("known: x",)), outcome)
@@ -152,6 +158,17 @@ def test_opponents_of_narrow_students_keep_the_models_feed_forward_blocks(
     assert "| the model's layers, evenly, with narrower feed-forward blocks |" in "\n".join(
         student_table(summary, LABELS)
     )
+
+
+@pytest.mark.parametrize(("limit", "depth"), [(None, 1), (1.5, 1), (2.0, 2), (3.9, 3)])
+def test_opponents_are_as_deep_as_the_limit_allows(
+    limit: float | None, depth: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Also where the winner is faster than it has to be: a layer takes a millisecond."""
+    Recorded(monkeypatch)
+    _, summary = compared(tmp_path, Backbone.parse("conv 31"), limit=limit)
+    assert {len(summary[name]["backbone"]) for name in ("hybrid", "convolution")} == {depth}
+    assert summary["every-second"]["within_latency"] == (depth >= 2)
 
 
 def test_the_screening_says_where_a_rung_stopped_a_finalist(

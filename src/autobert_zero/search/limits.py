@@ -141,6 +141,12 @@ class Limits:
                 raise UserError(f"a seed backbone has {reason}; leave it out, or raise the limit")
 
     @cached_property
+    def max_latency(self) -> float | None:
+        """Milliseconds that the layers of a candidate may take; None: any number."""
+        limits = [limit.maximum for limit in self._all if limit.cost == "latency_ms"]
+        return min(limits, default=None)
+
+    @cached_property
     def teacher_ms(self) -> float:
         """Milliseconds of the layers of the model that the search starts from."""
         assert self.teacher is not None

@@ -41,14 +41,14 @@ def student_verdict(summary: Mapping[str, Any], labels: Mapping[str, str]) -> st
         loss = summary[name]["val_loss"]
         how = "higher" if loss >= best["val_loss"] else "lower"
         sentences.append(
-            f"Of the opponents at no more than its latency, {labels[name]} has the lowest loss, {loss:.4f}, "
+            f"Of the opponents that are fast enough, {labels[name]} has the lowest loss, {loss:.4f}, "
             f"{abs(loss - best['val_loss']):.4f} {how}."
         )
     slower = [
         labels[name] for name in labels if name in summary and not summary[name].get("within_latency", True)
     ]
     if slower:
-        sentences.append(f"Slower than it: {', '.join(slower)}.")
+        sentences.append(f"Too slow: {', '.join(slower)}.")
     return " ".join([*sentences, "One seed."])
 
 
@@ -65,7 +65,7 @@ def student_table(summary: Mapping[str, Any], labels: Mapping[str, str]) -> list
     for name in (name for name in labels if name in summary):
         row = summary[name]
         costs = f"{row['latency_ms']:.3g} | {row['speedup']:.2f} | {row['parameters']:,}"
-        slower = "" if row["within_latency"] else " (slower than found)"
+        slower = "" if row["within_latency"] else " (too slow)"
         near = "" if row["cosine"] is None else f"{row['cosine']:.4f}"
         loss = (
             f"{row['val_loss']:.4f}" if row["status"] == "complete" else f"{row['status']}: {row['reason']}"
@@ -81,6 +81,7 @@ def student_notes(summary: Mapping[str, Any]) -> tuple[str, str]:
         f"All were distilled from {summary['teacher']['model']} with the same text, tokens and losses. They "
         "start from the same shared weights, except for the first half of the layers, which starts from the "
         "model's own. The loss is measured on held-out text that neither the search nor the choice of the "
-        "winner has seen. Latency is the sum over the layers, measured here, without embeddings.",
+        "winner has seen. Latency is the sum over the layers, measured here, without embeddings; fast enough "
+        "is what is within the search's limit, or without one no slower than the found student.",
         "Screening of the finalists, distilled for a shorter time, chosen by validation loss:",
     )

@@ -52,6 +52,7 @@ class StudentFinals:
         self._prepared = prepared
         self._start = prepared.start
         self._bank = evaluator.bank
+        self._limits = limits
         self._narrow = limits.costs
         self._whole = limits.teacher_costs or limits.costs
         self._trainer = StudentTrainer(prepared, out, progress)
@@ -64,8 +65,8 @@ class StudentFinals:
         """Screens the best candidates, then distils the winner alongside its opponents.
 
         Returns:
-            For each model, by name, its backbone, costs, rate and results, and whether it is at no more than
-            the winner's latency; the costs of the teacher; under `found_again` the opponents that are the
+            For each model, by name, its backbone, costs, rate and results, and whether it is fast enough, see
+            `opponents`; the costs of the teacher; under `found_again` the opponents that are the
             winner itself; under `strongest` the other opponent with the lowest held-out loss among those
             within the latency, None without any; the screening.
 
@@ -79,7 +80,7 @@ class StudentFinals:
         )
         best = winner.proposal.backbone
         models = {"best": Model(best, self._narrow.sizes), **self.opponents(best)}
-        limit = self._latency(models["best"]) * (1 + ROUNDING)
+        limit = self._limit(best)
         rows: dict[str, dict[str, Any]] = {}
         same: dict[tuple[str, int], str] = {}
         again = []
@@ -115,12 +116,13 @@ class StudentFinals:
         """The opponents of the winner, by name.
 
         Every second layer of the teacher, and the first half of its layers, whatever their latency; its
-        layers evenly, the hand-made hybrid and convolutions only, as deep as the winner's latency allows.
+        layers evenly, the hand-made hybrid and convolutions only, as deep as the search's limit of latency
+        allows, without one the winner's latency.
         Layers of the teacher keep its feed-forward blocks, the others have those of the winner; where these
         are narrower, there are evenly spread layers with them too.
         """
         teacher, whole, narrow = self._start.backbone, self._whole.sizes, self._narrow.sizes
-        limit = self._latency(Model(best, narrow)) * (1 + ROUNDING)
+        limit = self._limit(best)
         half = max(len(teacher.layers) // 2, 1)
         chosen = {
             "every-second": Model(students(teacher, half)["teacher-layers"].canonical(), whole),
@@ -153,6 +155,13 @@ class StudentFinals:
         rate = best_rates({name: model}, final, seed + _SEEDS, train)[name]
         result = train([Training(name, model, final.steps, rate, seed)])[name]
         return {**result.to_dict(), "learning_rate": rate}
+
+    def _limit(self, best: Backbone) -> float:
+        """Milliseconds that opponents may take."""
+        allowed = self._limits.max_latency
+        if allowed is None:
+            allowed = self._latency(Model(best, self._narrow.sizes))
+        return allowed * (1 + ROUNDING)
 
     @property
     def _teacher(self) -> Model:

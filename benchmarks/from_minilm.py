@@ -6,17 +6,17 @@
 
 The teacher is all-MiniLM-L6-v2 (6 layers of width 384). The found backbone is the best of
 `autobert-zero search --start TEACHER --min-speedup S`, in DIR/search, or `--found`. Its opponents have the
-teacher's feed-forward blocks, and as many layers as fit into its latency (a tenth more at the most, which is
-in their favour: they cannot fill it to the last millisecond): the teacher's layers evenly over its depth
-(every second one, where three fit), its first layers, the hand-made hybrid, and convolutions only. All begin
-with what they can inherit from the teacher and are distilled by `autobert-zero distil` with its defaults, the
-same sentences, batches and number of tokens, for each seed. Latency is PyTorch's with 32 sentences of 32
-tokens, all models in turns; the score is Spearman's correlation of cosine similarities on STS-B, on which
-nothing is trained or chosen: its sentences are left out of the text.
+teacher's feed-forward blocks, and the number of layers whose latency is nearest to its own (so some are up
+to half a layer slower, which is in their favour): the teacher's layers evenly over its depth, its first
+layers, the hand-made hybrid, and convolutions only. All begin with what they can inherit from the teacher and
+are distilled by `autobert-zero distil` with its defaults, the same sentences, batches and number of tokens,
+for each seed. Latency is PyTorch's with 32 sentences of 32 tokens, all models in turns; the score is
+Spearman's correlation of cosine similarities on STS-B, on which nothing is trained or chosen: its sentences
+are left out of the text.
 
 The full run takes 1 M tokens for each student (one found and up to four opponents, for each of three seeds).
-Each distillation and figure is kept in DIR: the
-same call goes on with what is missing, `--minutes` ends a call after the student that takes it beyond.
+Each distillation and figure is kept in DIR: the same call goes on with what is missing, `--minutes` ends a
+call after the student that takes it beyond.
 
 `--quick` takes minutes and no package or data: a tiny teacher with random weights, the embedded corpus,
 made-up pairs, the hybrid in place of a search, a few steps. It shows that the parts run, and nothing about
@@ -65,9 +65,6 @@ from autobert_zero.zoo import bert, convolution, hybrid
 
 LENGTH, BATCH = 32, 32
 """Tokens in a sentence and sentences in a batch, of the latency."""
-
-ALLOWANCE = 1.1
-"""How much slower than the found backbone an opponent may be."""
 
 TEXT_LENGTH, TEXT_BATCH = 128, 8
 """Tokens in a packed sequence of sentences, and sequences in a batch, of a distillation."""
@@ -135,9 +132,7 @@ def run(options: argparse.Namespace, out: Path) -> dict[str, Any]:
         kept["speed"] = chosen_depths(found, encoder)
     speed = kept["speed"]
     students = {"found": found} | {
-        name: Model(STACKS[name](depth), encoder.sizes)
-        for name, depth in speed["depths"].items()
-        if depth is not None
+        name: Model(STACKS[name](depth), encoder.sizes) for name, depth in speed["depths"].items()
     }
     again = found_again(students)
     deadline = time.monotonic() + 60 * options.minutes
@@ -204,7 +199,7 @@ def find_found(options: argparse.Namespace, encoder: PretrainedEncoder, corpus: 
 
 
 def chosen_depths(found: Model, encoder: PretrainedEncoder) -> dict[str, Any]:
-    """Measures all opponents of all depths, and chooses the deepest as fast as the found one."""
+    """Measures all opponents of all depths, and chooses those whose latency is nearest to the found one's."""
     depths = range(1, len(encoder.backbone.layers))
     models = {"teacher": Model(encoder.backbone, encoder.sizes), "found": found} | {
         f"{name} {depth}": Model(STACKS[name](depth), encoder.sizes) for name in STACKS for depth in depths
@@ -212,11 +207,12 @@ def chosen_depths(found: Model, encoder: PretrainedEncoder) -> dict[str, Any]:
     # The same layers are measured once, whatever their names.
     measured = latencies({same_as(model): model for model in models.values()})
     times = {name: measured[same_as(model)] for name, model in models.items()}
-    limit = ALLOWANCE * times["found"]
-    fits = {name: [depth for depth in depths if times[f"{name} {depth}"] <= limit] for name in STACKS}
-    for name, depth in ((name, max(fitting, default=None)) for name, fitting in fits.items()):
-        say(f"{name}: {depth or 'no'} layers fit into {times['found']:.1f} ms")
-    return {"milliseconds": times, "depths": {name: max(each, default=None) for name, each in fits.items()}}
+    chosen = {
+        name: min(depths, key=lambda depth: abs(times[f"{name} {depth}"] - times["found"])) for name in STACKS
+    }
+    for name, depth in chosen.items():
+        say(f"{name}: {depth} layers take {times[f'{name} {depth}']:.1f} ms, found {times['found']:.1f}")
+    return {"milliseconds": times, "depths": chosen}
 
 
 def latencies(models: dict[str, Model]) -> dict[str, float]:

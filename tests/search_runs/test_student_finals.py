@@ -171,6 +171,17 @@ def test_opponents_are_as_deep_as_the_limit_allows(
     assert summary["every-second"]["within_latency"] == (depth >= 2)
 
 
+def test_the_summary_says_what_was_narrowed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    Recorded(monkeypatch)
+    own = "\n".join(str(layer) for layer in TEACHER.layers)
+    _, summary = compared(tmp_path, Backbone.parse(own), inner=32)
+    assert summary["found_again"] == ["narrow-layers"]
+    text = student_verdict(summary, LABELS)
+    assert "Its feed-forward blocks are 32 wide instead of 64. With blocks of that width the search" in text
+    assert "found no better layers than the model's own." in text
+    assert "nothing better" not in text
+
+
 def test_the_screening_says_where_a_rung_stopped_a_finalist(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -3,11 +3,14 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+_NARROW = "narrow-layers"
+"""The model's layers with the feed-forward blocks that the search chose."""
+
 STUDENT_LABELS = {
     "every-second": "every second layer of the model",
     "first-half": "the first half of the model's layers",
     "teacher-layers": "the model's layers, evenly",
-    "narrow-layers": "the model's layers, evenly, with narrower feed-forward blocks",
+    _NARROW: "the model's layers, evenly, with narrower feed-forward blocks",
 }
 """Labels of the opponents that only a search from a model has."""
 
@@ -34,8 +37,15 @@ def student_verdict(summary: Mapping[str, Any], labels: Mapping[str, str]) -> st
         f"{teacher['model']} ({best['latency_ms']:.3g} of {teacher['latency_ms']:.3g} ms); its distillation "
         f"loss on held-out text is {best['val_loss']:.4f}{near}."
     ]
-    if again := summary.get("found_again"):
+    if (inner := best.get("feed_forward")) != teacher.get("feed_forward"):
+        sentences.append(
+            f"Its feed-forward blocks are {inner:,} wide instead of {teacher['feed_forward']:,}."
+        )
+    again = [name for name in summary.get("found_again", ()) if name != _NARROW]
+    if again:
         sentences.append(nothing_new(again, labels))
+    elif summary.get("found_again"):
+        sentences.append("With blocks of that width the search found no better layers than the model's own.")
     if summary["strongest"] is not None:
         name = summary["strongest"]
         loss = summary[name]["val_loss"]

@@ -41,9 +41,9 @@ def test_scores_a_folder_of_transformers(tmp_path: Path, data: Path) -> None:
     assert done.code == 0, done.err
     results = json.loads(out.read_text())
     expected = [[loop_score(text, bert(), tokenizer()) for text in pair] for pair in SENTENCES]
-    error = 1e-4 if results["precision"] == "fp32" else 2**-7  # twice the rounding of bf16
+    error = 1e-3 if results["precision"] == "fp32" else 0.3  # up to 13 terms, each of logits rounded to bf16
     for scores, pair in zip(expected, results["pairs"], strict=True):
-        assert [pair["good"], pair["bad"]] == pytest.approx(scores, rel=error)
+        assert [pair["good"], pair["bad"]] == pytest.approx(scores, abs=error)
     correct = sum(good > bad for good, bad in expected)
     assert results["overall"]["correct"] == correct
     assert f"| all | {100 * correct / 6:.1f} |" in done.out

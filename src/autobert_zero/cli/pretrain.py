@@ -191,6 +191,7 @@ def _inherited(start: str | None, backbone: str | None, options: Mapping[str, An
 def _check_width(run: Path, start: str, inner: int) -> None:
     """Checks that layers which a search found with narrower feed-forward blocks are not given wider ones."""
     from autobert_zero.run_folder import SEARCH, kind_of
+    from autobert_zero.run_folder.names import BEST
     from autobert_zero.search.config import read_search_config
 
     if not _is_folder(run) or kind_of(run) is not SEARCH:
@@ -199,7 +200,7 @@ def _check_width(run: Path, start: str, inner: int) -> None:
     if config.space.narrow and config.model.feed_forward < inner:
         raise UserError(
             f"the search in {run} found its layers with feed-forward blocks of {config.model.feed_forward}, "
-            f"{start} has {inner}: go on with the winner by --start {run}, or name {run / 'best.txt'}"
+            f"{start} has {inner}: go on with the winner by --start {run}, or name {run / BEST}.txt"
         )
 
 

@@ -3,14 +3,14 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-_NARROW = "narrow-layers"
+NARROW_LAYERS = "narrow-layers"
 """The model's layers with the feed-forward blocks that the search chose."""
 
 STUDENT_LABELS = {
     "every-second": "every second layer of the model",
     "first-half": "the first half of the model's layers",
     "teacher-layers": "the model's layers, evenly",
-    _NARROW: "the model's layers, evenly, with narrower feed-forward blocks",
+    NARROW_LAYERS: "the model's layers, evenly, with narrower feed-forward blocks",
 }
 """Labels of the opponents that only a search from a model has."""
 
@@ -41,7 +41,7 @@ def student_verdict(summary: Mapping[str, Any], labels: Mapping[str, str]) -> st
         sentences.append(
             f"Its feed-forward blocks are {inner:,} wide instead of {teacher['feed_forward']:,}."
         )
-    again = [name for name in summary.get("found_again", ()) if name != _NARROW]
+    again = [name for name in summary.get("found_again", ()) if name != NARROW_LAYERS]
     if again:
         sentences.append(nothing_new(again, labels))
     elif summary.get("found_again"):
@@ -89,9 +89,9 @@ def student_notes(summary: Mapping[str, Any]) -> tuple[str, str]:
     """Notes for the summary on how the comparison was made, and on how finalists were chosen."""
     return (
         f"All were distilled from {summary['teacher']['model']} with the same text, tokens and losses. They "
-        "start from the same shared weights, except for the first half of the layers, which starts from the "
-        "model's own. The loss is measured on held-out text that neither the search nor the choice of the "
-        "winner has seen. Latency is the sum over the layers, measured here, without embeddings; fast enough "
+        "start from the same shared weights, except for the first half of the layers and students that keep "
+        "wider feed-forward blocks, which start from the model's own. The loss is measured on held-out "
+        "text that neither the search nor the choice of the winner has seen. Latency is the sum over the layers, measured here, without embeddings; fast enough "
         "is what is within the search's limit, or without one no slower than the found student.",
         "Screening of the finalists, distilled for a shorter time, chosen by validation loss:",
     )

@@ -14,6 +14,7 @@ from autobert_zero.search.board import Board
 from autobert_zero.search.comparison import Model, Train, Training, best_rates, lowest
 from autobert_zero.search.finalists import screen
 from autobert_zero.search.limits import ROUNDING, Limits
+from autobert_zero.search.student_outputs import NARROW_LAYERS
 from autobert_zero.search.trial import Trial
 from autobert_zero.search_runs.evaluate import ProxyEvaluator
 from autobert_zero.search_runs.prepare import PreparedSearch
@@ -130,9 +131,9 @@ class StudentFinals:
         }
         kinds = {"teacher-layers": whole, "hybrid": narrow, "convolution": narrow}
         if self._start.narrowed is not None:
-            kinds["narrow-layers"] = narrow
+            kinds[NARROW_LAYERS] = narrow
         for name, sizes in kinds.items():
-            kind = "teacher-layers" if name == "narrow-layers" else name
+            kind = "teacher-layers" if name == NARROW_LAYERS else name
             stacks = [
                 Model(students(teacher, depth)[kind].canonical(), sizes)
                 for depth in range(len(teacher.layers), 0, -1)

@@ -90,8 +90,9 @@ def student_notes(summary: Mapping[str, Any]) -> tuple[str, str]:
     return (
         f"All were distilled from {summary['teacher']['model']} with the same text, tokens and losses. They "
         "start from the same shared weights, except for the first half of the layers and students that keep "
-        "wider feed-forward blocks, which start from the model's own. The loss is measured on held-out "
-        "text that neither the search nor the choice of the winner has seen. Latency is the sum over the layers, measured here, without embeddings; fast enough "
-        "is what is within the search's limit, or without one no slower than the found student.",
+        "wider feed-forward blocks, which start from the model's own. The loss is measured on held-out text "
+        "that neither the search nor the choice of the winner has seen. Latency is the sum over the layers, "
+        "measured here, without embeddings; fast enough is what is within the search's limit, or without one "
+        "no slower than the found student.",
         "Screening of the finalists, distilled for a shorter time, chosen by validation loss:",
     )

@@ -28,9 +28,9 @@ def test_the_tokens_of_a_search_from_new_weights_by_hand() -> None:
             "final": {"finalists": 3, "screening_steps": 100, "steps": 300, "rates": [1e-3, 2e-3]},
         },
     )
-    candidates = 20 * (100 + 100 / 2 + 200 / 4)
+    candidates = 8 * 400 + 12 * (100 + 100 / 2 + 200 / 4)  # no rung stops the eight known ones
     models = 7  # the found one and six opponents
-    final = 3 * 100 + 2 * models * 100 + models * 300 + (models - 1) * 300 + 300
+    final = (3 + 2) * 100 + 2 * models * 100 + models * 300 + (models - 1) * 300 + 300
     sequences = (candidates + final) * 16
     assert sum(part.tokens for part in search_parts(config)) == sequences * 128
 

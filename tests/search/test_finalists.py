@@ -55,7 +55,16 @@ CASES: dict[str, tuple[list[Trial], list[int]]] = {
             trial(2, -6, -5, -4.1),
             trial(3, -6, -5, -4.2),
         ],
-        [2, 3, 1],
+        [2, 3, 1, 0],
+    ),
+    "two of three given ones, in the order of their standing": (
+        [
+            trial(0, -6, -5, -4.4, known=True),
+            trial(1, -6, -5, -4.5, known=True),
+            trial(2, -6, -5, -4.3, known=True),
+            trial(3, -6, -5, -4.1),
+        ],
+        [3, 2, 0],
     ),
     "it is among the best anyway": (
         [trial(0, -6, -5, -4, known=True), trial(1, -6, -5, -4.3), trial(2, -6, -5, -4.5)],
@@ -69,11 +78,11 @@ CASES: dict[str, tuple[list[Trial], list[int]]] = {
             trial(3, -5, -4, -3),
             trial(4, -5, -4, -3.5),
         ],
-        [3, 4, 1],
+        [3, 4, 1, 2],
     ),
     "all were stopped at the first rung: the better score there": (
         [trial(0, -5.9, known=True), trial(1, -5.7, known=True), trial(2, -5, -4, -3)],
-        [2, 1],
+        [2, 1, 0],
     ),
     "one that was trained in full is before any that was stopped": (
         [
@@ -82,7 +91,7 @@ CASES: dict[str, tuple[list[Trial], list[int]]] = {
             trial(2, -5, -4, -3),
             trial(3, -5, -4, -3.1),
         ],
-        [2, 3, 1],
+        [2, 3, 1, 0],
     ),
     "of equal ones the first": (
         [
@@ -91,7 +100,7 @@ CASES: dict[str, tuple[list[Trial], list[int]]] = {
             trial(2, -5, -4, -3),
             trial(3, -5, -4, -3),
         ],
-        [2, 3, 0],
+        [2, 3, 0, 1],
     ),
     "who failed has no standing": (
         [trial(0, known=True, status=FAILED), trial(1, -5.9, known=True), trial(2, -5, -4, -3)],
@@ -103,7 +112,7 @@ CASES: dict[str, tuple[list[Trial], list[int]]] = {
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_the_best_given_backbone_is_a_finalist(case: str) -> None:
+def test_the_two_best_given_backbones_are_finalists(case: str) -> None:
     trials, finalists = CASES[case]
     assert choose_finalists(trials, PROXY, 2) == finalists
 
@@ -114,7 +123,7 @@ def test_a_score_of_later_counts() -> None:
         trial(1, -6, -5, -4.3, known=True),
         Trial(trial(2, -6, -5, -4.1).proposal, trial(2, -6, -5, -4.1).outcome, {0: -4.2}),
     ]
-    assert choose_finalists(trials, PROXY, 1) == [2, 0]
+    assert choose_finalists(trials, PROXY, 1) == [2, 0, 1]
     assert standings(trials, PROXY)[0] == Standing(80, -4.2)
 
 
@@ -148,7 +157,7 @@ def test_no_given_one_stands_above_all_finalists(scored: list[tuple[list[int], b
     if not known and not whole:
         return
     chosen = [standing[number] for number in choose_finalists(trials, PROXY, count)]
-    assert len(set(choose_finalists(trials, PROXY, count))) == len(chosen) <= count + 1
+    assert len(set(choose_finalists(trials, PROXY, count))) == len(chosen) <= count + 2
     assert not known or max(chosen) >= max(known)
     assert not whole or chosen[0] == whole[-1]
 

@@ -19,7 +19,7 @@ from autobert_zero.errors import UserError
 from autobert_zero.measure import training_memory
 from autobert_zero.nn import MaskedLM, WeightBank
 from autobert_zero.nn.practice import BRANCHES
-from autobert_zero.search.trial import Outcome, Proposal, Status
+from autobert_zero.search.trial import GIVEN, KNOWN, Outcome, Proposal, Status
 from autobert_zero.search_runs import evaluate as module
 from autobert_zero.search_runs import snapshots
 from autobert_zero.search_runs.evaluate import ProxyEvaluator
@@ -136,6 +136,14 @@ def test_a_candidate_below_a_bar_is_stopped_there(setting: PreparedSearch) -> No
     assert outcome.reason == f"{outcome.metrics['rung 2']:.4f} after 2 steps, below 0.0000"
     assert steps == [1, 2]
     assert trained is not None
+
+
+def test_no_rung_stops_a_backbone_that_the_search_was_given(setting: PreparedSearch) -> None:
+    climbing = with_proxy(setting, rungs=(0.34, 0.67))
+    for origin in (GIVEN, f"{KNOWN}: hybrid"):
+        outcome, _ = climbing.evaluate(Proposal(0, HYBRID, mutations=(origin,)), (0.0, 0.0))
+        assert outcome.status is Status.COMPLETE
+        assert {"rung 1", "rung 2"} <= outcome.metrics.keys()
 
 
 def test_a_candidate_over_the_memory_limit_is_not_trained(

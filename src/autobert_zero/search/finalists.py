@@ -1,4 +1,4 @@
-"""Chooses the finalists of a search: the best candidates, and the best backbone that it was given."""
+"""Chooses the finalists of a search: the best candidates, and the best backbones that it was given."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -13,6 +13,9 @@ from autobert_zero.search.ranking import newest_scores
 from autobert_zero.search.rungs import rung_metric, rung_steps
 from autobert_zero.search.training_config import FinalConfig, ProxyConfig
 from autobert_zero.search.trial import Status, Trial
+
+GIVEN_FINALISTS = 2
+"""Number of given backbones that are always finalists: scores do not resolve which of two is the best."""
 
 
 @dataclass(frozen=True, order=True)
@@ -60,9 +63,10 @@ def choose_finalists(trials: Sequence[Trial], proxy: ProxyConfig, count: int) ->
         count: Number of candidates to choose.
 
     Returns:
-        Numbers of the best candidates that were trained in full, best first. If the best backbone that the
-        search was given (known or the user's) is not among them, it comes last, even if a rung stopped it: a
-        search reports nothing worse than what it was given.
+        Numbers of the best candidates that were trained in full, best first. The best `GIVEN_FINALISTS` of
+        the backbones that the search was given (known or the user's) come last if they are not among them,
+        even if a rung of an earlier version stopped them: a search reports nothing worse than what it was
+        given.
 
     Raises:
         UserError: No candidate was scored.
@@ -70,9 +74,8 @@ def choose_finalists(trials: Sequence[Trial], proxy: ProxyConfig, count: int) ->
     standing = standings(trials, proxy)
     best_first = sorted(standing, key=lambda number: (standing[number], -number), reverse=True)
     chosen = [number for number in best_first if standing[number].steps == proxy.steps][:count]
-    best_given = next((number for number in best_first if trials[number].proposal.given), None)
-    if best_given is not None and best_given not in chosen:
-        chosen.append(best_given)
+    best_given = [number for number in best_first if trials[number].proposal.given][:GIVEN_FINALISTS]
+    chosen += [number for number in best_given if number not in chosen]
     if not chosen:
         reasons = Counter(trial.outcome.reason for trial in trials if trial.outcome.reason)
         why = "".join(f" (most often: {reason})" for reason, _ in reasons.most_common(1))
@@ -93,8 +96,8 @@ def screen(
     Args:
         trials: All trials of a search.
         proxy: Settings that they were trained with.
-        final: Number of finalists and settings of their training; the best backbone that the search was given
-            may be an additional finalist.
+        final: Number of finalists and settings of their training; the best backbones that the search was
+            given may be additional finalists.
         sizes: Sizes of all candidates.
         seed: Seed of weights and batches. It differs from the comparison's, so that the winner is not the
             finalist with the luckiest start there.

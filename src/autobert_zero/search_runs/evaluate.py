@@ -106,6 +106,8 @@ class ProxyEvaluator:
         Args:
             proposal: The candidate.
             thresholds: Scores that it has to reach at each rung to be trained on; missing ones let it pass.
+                A backbone that the search was given passes every rung: its score has to be one that others
+                can be compared with, and attention is on the plateau of unigram statistics at early rungs.
             on_step: Called with the progress.
 
         Returns:
@@ -130,7 +132,8 @@ class ProxyEvaluator:
         watch = advanced(on_step, 0, extra + self._proxy.steps)
         with threads(1 if self._proxy.together > 1 and self._device.type == "cpu" else None):
             try:
-                outcome, trained = self._climb(proposal.backbone, stream, thresholds, extra, watch)
+                passed = () if proposal.given else thresholds
+                outcome, trained = self._climb(proposal.backbone, stream, passed, extra, watch)
             except Diverged as error:
                 return ended(Status.DIVERGED, str(error))
             except OverLimit as error:

@@ -6,6 +6,7 @@ from itertools import pairwise
 from autobert_zero.errors import counted
 from autobert_zero.estimate import TrainingStage
 from autobert_zero.search.config import SearchConfig
+from autobert_zero.search.finalists import GIVEN_FINALISTS
 from autobert_zero.search.rungs import rung_steps
 from autobert_zero.search.training_config import ProxyConfig
 from autobert_zero.space import Backbone
@@ -32,7 +33,9 @@ def search_parts(config: SearchConfig) -> list[TrainingStage]:
     parts = []
     if proxy.warmup_steps and proxy.sharing == "biws":
         parts.append(part("warm-up of the shared weights", proxy.warmup_steps, proxy.batch_size))
-    steps = round(proxy.candidates * _expected_steps(proxy))
+    # No rung stops the backbones that a search begins with.
+    given = min(len(config.bounds.known), proxy.candidates)
+    steps = round((proxy.candidates - given) * _expected_steps(proxy)) + given * proxy.steps
     parts.append(part(counted(proxy.candidates, "candidate"), steps, proxy.batch_size))
     if proxy.sharing == "biws":
         more = {name: steps for name, steps in _fairness(config).items() if steps}
@@ -47,8 +50,9 @@ def search_parts(config: SearchConfig) -> list[TrainingStage]:
     if proxy.score == "tasks":
         tasks = proxy.tasks
         parts.append(part("their tasks, at most", scored * len(tasks.names) * tasks.steps, tasks.batch_size))
+    finalists = final.finalists + min(given, GIVEN_FINALISTS)
     parts.append(
-        part(counted(final.finalists, "finalist"), final.finalists * final.screening_steps, final.batch_size)
+        part(f"{counted(finalists, 'finalist')}, at most", finalists * final.screening_steps, final.batch_size)
     )
     models = 1 + len(opponents(config.bounds))
     if len(final.rates) > 1:

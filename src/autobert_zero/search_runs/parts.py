@@ -52,7 +52,9 @@ def search_parts(config: SearchConfig) -> list[TrainingStage]:
         parts.append(part("their tasks, at most", scored * len(tasks.names) * tasks.steps, tasks.batch_size))
     finalists = final.finalists + min(given, GIVEN_FINALISTS)
     parts.append(
-        part(f"{counted(finalists, 'finalist')}, at most", finalists * final.screening_steps, final.batch_size)
+        part(
+            f"{counted(finalists, 'finalist')}, at most", finalists * final.screening_steps, final.batch_size
+        )
     )
     models = 1 + len(opponents(config.bounds))
     if len(final.rates) > 1:

@@ -15,6 +15,7 @@ import pytest
 import tiny
 
 import autobert_zero
+from autobert_zero.hf import AutoBertZeroConfig, AutoBertZeroForMaskedLM
 
 # Largest value: 12 heads of 128 x 128 are less than 128 x 3,072 in the feed-forward block.
 # FLOPs by hand: projections 603,979,776, products 50,331,648, scale 196,608, softmax 983,040 and
@@ -125,7 +126,9 @@ class TestDescribe:
         assert done.code == 0
         for number, layer in enumerate((finished_run / "best.txt").read_text().splitlines(), start=1):
             assert f"layer {number}: {layer}\n" in done.out
-        assert tiny.command("describe", finished_run / "best.json").out == done.out
+        weights = json.loads((finished_run / "summary.json").read_text())["best"]["parameters"]
+        assert f"\n{weights:,} parameters with embeddings" in done.out
+        assert "trunk: " not in done.out  # BERT's
 
     @pytest.mark.parametrize("name", ["bert", "hybrid", "convolution", "bert-base", "lite-transformer"])
     def test_names(self, name: str) -> None:
@@ -157,10 +160,30 @@ class TestDescribe:
     def test_the_folder_of_a_model(self, folder: Path, name: str) -> None:
         (folder / "model").mkdir()
         path = folder / "model" / name
-        path.write_text('{"backbone": ["conv 65", "Q + K"], "width": 8}')
-        assert tiny.command("describe", "model").out == tiny.command("describe", "conv 65\nQ + K").out
+        path.write_text('{"backbone": ["conv 65", "Q + K"]}')
+        out = tiny.command("describe", "model").out
+        if name == "config.json":
+            assert out == tiny.command("describe", "conv 65\nQ + K").out
+        else:
+            assert "(d_model 64, 4 heads)" in out
+            assert "(8,192 tokens)" in out
         path.write_text('{"model_type": "bert"}')
         assert refused("describe", "model").startswith(f"model/{name} names no backbone")
+
+    def test_sizes_and_trunk_of_a_model(self, folder: Path) -> None:
+        """Its own, unless an option names others."""
+        trunk = {"norm": "pre", "feed_forward_kind": "geglu", "positions": "none", "biases": False}
+        sizes = {"hidden_size": 24, "num_attention_heads": 3, "vocab_size": 90, "intermediate_size": 40}
+        model = AutoBertZeroForMaskedLM(AutoBertZeroConfig(backbone=["conv 65", "Q + K"], **sizes, **trunk))
+        model.config.save_pretrained(folder / "model")
+        out = tiny.command("describe", "model").out
+        assert "d = 8 per head (d_model 24, 3 heads)" in out
+        assert f"\n{model.num_parameters():,} parameters with embeddings (90 tokens)" in out
+        assert out.endswith("trunk: norm pre, feed forward kind geglu, positions none, biases False\n")
+        options = "--width", 12, "--norm", "post", "--biases"
+        changed = tiny.command("describe", "model", *options).out
+        assert "(d_model 12, 3 heads)" in changed
+        assert changed.endswith("trunk: feed forward kind geglu, positions none\n")
 
     @pytest.mark.parametrize(
         ("formula", "message"),

@@ -8,7 +8,7 @@ from autobert_zero.data.corpus import Corpus
 from autobert_zero.data.prepare import PreparedSplits
 from autobert_zero.data.tokenizer import ChosenTokenizer
 from autobert_zero.devices import describe_device
-from autobert_zero.encoder_config import TRUNK, EncoderConfig
+from autobert_zero.encoder_config import EncoderConfig
 from autobert_zero.errors import counted
 from autobert_zero.estimate import TrainingStage, estimate_stages, uncompiled
 from autobert_zero.progress import duration
@@ -49,15 +49,10 @@ def machine_line(device: torch.device, precision: Precision) -> str:
 
 def model_line(layers: int, sizes: EncoderConfig) -> str:
     """The sizes of the models, and where their trunk is not BERT's."""
-    default = EncoderConfig(sizes.vocab_size)
-    trunk = [
-        f", {name.replace('_', ' ')} {getattr(sizes, name)}"
-        for name in TRUNK
-        if getattr(sizes, name) != getattr(default, name)
-    ]
+    trunk = f", {sizes.trunk_changes}" if sizes.trunk_changes else ""
     return (
         f"model of {counted(layers, 'layer')}, width {sizes.width}, {counted(sizes.heads, 'head')}, "
-        f"feed-forward {sizes.inner}, sequences of up to {sizes.max_positions} tokens{''.join(trunk)}"
+        f"feed-forward {sizes.inner}, sequences of up to {sizes.max_positions} tokens{trunk}"
     )
 
 

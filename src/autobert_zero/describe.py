@@ -52,6 +52,8 @@ def describe_backbone(
         f"{total:,} parameters with embeddings ({sizes.vocab_size:,} tokens) and MLM head, "
         f"{flops / 1e9:,.3f} GFLOPs per sequence of {length} tokens in the encoder",
     ]
+    if sizes.trunk_changes:
+        lines.append(f"trunk: {sizes.trunk_changes}")
     if measured is not None:
         forward, training, kept = (
             sum(getattr(measured[layer], name) for layer in canonical.layers)
@@ -74,6 +76,7 @@ def plain_backbone(
     canonical = backbone.canonical()
     return {
         "key": backbone.key(),
+        "sizes": asdict(sizes),
         "parameters": cost.parameters(canonical, sizes),
         "flops": cost.flops(canonical, sizes, length),
         "layers": [

@@ -14,6 +14,19 @@ ROTARY_BASE = 10_000.0
 TRUNK = ("norm", "feed_forward_kind", "positions", "biases", "rotary_base")
 """The settings of `EncoderConfig` that make the trunk, apart from its sizes."""
 
+HF_NAMES = {
+    "vocab_size": "vocab_size",
+    "hidden_size": "width",
+    "num_attention_heads": "heads",
+    "intermediate_size": "feed_forward",
+    "max_position_embeddings": "max_positions",
+    "type_vocab_size": "token_types",
+    "hidden_dropout_prob": "dropout",
+    "layer_norm_eps": "norm_epsilon",
+    **dict(zip(TRUNK, TRUNK, strict=True)),
+}
+"""Hugging Face's name of each setting, with the name in `EncoderConfig`."""
+
 _INNER_MULTIPLE = 8
 """Matrix units are fastest with sizes that are multiples of 8."""
 
@@ -89,6 +102,13 @@ class EncoderConfig:
             raise ValueError(f"rotary_base must be a finite number above 1, not {self.rotary_base}")
 
     @property
+    def trunk_changes(self) -> str:
+        """The settings of the trunk that are not BERT's, for messages; empty where all are."""
+        default = EncoderConfig(self.vocab_size)
+        changed = [name for name in TRUNK if getattr(self, name) != getattr(default, name)]
+        return ", ".join(f"{name.replace('_', ' ')} {getattr(self, name)}" for name in changed)
+
+    @property
     def inner(self) -> int:
         """Inner width of the feed-forward block."""
         if self.feed_forward:
@@ -101,3 +121,7 @@ class EncoderConfig:
     def length_limit(self) -> int | None:
         """Tokens in the longest sequence; None where there is no limit."""
         return self.max_positions if self.positions == "learned" else None
+
+
+BERT_BASE = EncoderConfig(30522, 768, 12)
+"""The sizes of BERT-base (Devlin et al. 2019)."""

@@ -1,8 +1,8 @@
 """`describe`, `zoo` and `export`: what takes no training."""
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -14,26 +14,61 @@ from autobert_zero.errors import UserError
 from autobert_zero.extras import require
 from autobert_zero.progress import log_console
 
+_OWN = "Default: that of the run or model, else {}."
+
 
 @command(BACKBONES)
 def describe_command(
     backbone: Annotated[str, typer.Argument(help=BACKBONE)],
     layers: Layers = None,
-    width: Annotated[int, typer.Option(min=1, help="Hidden size d.")] = 768,
-    heads: Annotated[int, typer.Option(min=1, help="Heads H.")] = 12,
-    length: Annotated[int, typer.Option(min=1, help="Tokens in a sequence.")] = 128,
-    vocab_size: Annotated[int, typer.Option(min=1, help="Tokens in the vocabulary.")] = 30522,
+    width: Annotated[int | None, typer.Option(min=1, help=f"Hidden size d. {_OWN.format(768)}")] = None,
+    heads: Annotated[int | None, typer.Option(min=1, help=f"Heads H. {_OWN.format(12)}")] = None,
+    length: Annotated[
+        int | None,
+        typer.Option(min=1, help="Tokens in a sequence. Default: 128, or as many as the model takes."),
+    ] = None,
+    vocab_size: Annotated[
+        int | None, typer.Option(min=1, help=f"Tokens in the vocabulary. {_OWN.format('30,522')}")
+    ] = None,
+    norm: Annotated[
+        Literal["post", "pre"] | None, typer.Option(help=f"Place of layer norms. {_OWN.format('post')}")
+    ] = None,
+    feed_forward_kind: Annotated[
+        Literal["gelu", "geglu"] | None, typer.Option(help=f"Feed-forward block. {_OWN.format('gelu')}")
+    ] = None,
+    positions: Annotated[
+        Literal["learned", "none"] | None, typer.Option(help=f"Position table. {_OWN.format('learned')}")
+    ] = None,
+    biases: Annotated[
+        bool | None, typer.Option(help=f"Biases of linear layers and norms. {_OWN.format('biases')}")
+    ] = None,
     measure: Annotated[bool, typer.Option("--measure", help="Time every layer on this machine.")] = False,
     batch_size: BatchSize = 8,
     device: Device = "auto",
 ) -> Result:
-    """Print each layer's canonical form, types, what it compiles to, parameters, FLOPs and memory."""
+    """Print each layer's canonical form, types, what it compiles to, parameters, FLOPs and memory.
+
+    A run or a saved model is described at its own sizes and in its own trunk.
+    """
+    from autobert_zero.cli.own_sizes import own_sizes
     from autobert_zero.describe import describe_backbone, plain_backbone
-    from autobert_zero.encoder_config import EncoderConfig
+    from autobert_zero.encoder_config import BERT_BASE
 
     read = find_backbone(backbone, layers)
+    own = own_sizes(backbone) or BERT_BASE
+    length = length or min(128, own.max_positions)
+    settings = {
+        "width": width,
+        "heads": heads,
+        "vocab_size": vocab_size,
+        "norm": norm,
+        "feed_forward_kind": feed_forward_kind,
+        "positions": positions,
+        "biases": biases,
+    }
+    given: dict[str, Any] = {name: value for name, value in settings.items() if value is not None}
     try:
-        sizes = EncoderConfig(vocab_size, width, heads, max_positions=max(length, 512))
+        sizes = replace(own, max_positions=max(length, own.max_positions), **given)
     except ValueError as error:
         raise UserError(str(error)) from None
     text = describe_backbone(read, sizes, length)  # before measuring: checks the sizes

@@ -6,27 +6,19 @@ from typing import Any, Self
 
 from transformers import PreTrainedConfig
 
-from autobert_zero.encoder_config import ROTARY_BASE, TRUNK, EncoderConfig
+from autobert_zero.encoder_config import HF_NAMES, ROTARY_BASE, EncoderConfig
 from autobert_zero.errors import UserError
 from autobert_zero.space import Backbone, SpaceError, check_head_dim
 
-_SIZES = {
-    "vocab_size": "vocab_size",
-    "hidden_size": "width",
-    "num_attention_heads": "heads",
-    "intermediate_size": "feed_forward",
-    "max_position_embeddings": "max_positions",
-    "type_vocab_size": "token_types",
-}
-"""Hugging Face's names of the integer sizes, each with the name in `EncoderConfig`."""
-
-_NAMES = {
-    **_SIZES,
-    "hidden_dropout_prob": "dropout",
-    "layer_norm_eps": "norm_epsilon",
-    **dict(zip(TRUNK, TRUNK, strict=True)),
-}
-"""The same for all settings."""
+_SIZES = (
+    "vocab_size",
+    "hidden_size",
+    "num_attention_heads",
+    "intermediate_size",
+    "max_position_embeddings",
+    "type_vocab_size",
+)
+"""Settings that are whole numbers."""
 
 _DROPOUTS = ("hidden_dropout_prob", "classifier_dropout")
 """Probabilities in [0, 1); `classifier_dropout` may be None."""
@@ -193,7 +185,7 @@ class AutoBertZeroConfig(PreTrainedConfig):
                 "heads; choose a multiple of num_attention_heads"
             )
         try:
-            return EncoderConfig(**{ours: getattr(self, name) for name, ours in _NAMES.items()})
+            return EncoderConfig(**{ours: getattr(self, name) for name, ours in HF_NAMES.items()})
         except (ValueError, TypeError) as error:
             raise UserError(f"config: {error}") from None
 
@@ -206,7 +198,7 @@ class AutoBertZeroConfig(PreTrainedConfig):
             sizes: Sizes and trunk.
             changes: Settings that replace them, under Hugging Face's names.
         """
-        named = {name: getattr(sizes, ours) for name, ours in _NAMES.items()}
+        named = {name: getattr(sizes, ours) for name, ours in HF_NAMES.items()}
         named["intermediate_size"] = sizes.inner
         return cls(backbone=backbone.to_list(), **named | changes)
 

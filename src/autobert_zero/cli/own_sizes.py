@@ -1,0 +1,77 @@
+"""The sizes and the trunk of a run or a model that a command names, for `describe`."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from autobert_zero.errors import UserError
+from autobert_zero.sources import expanded
+
+if TYPE_CHECKING:
+    from autobert_zero.encoder_config import EncoderConfig
+
+
+def own_sizes(source: str) -> "EncoderConfig | None":
+    """Finds the sizes that the models of a folder have.
+
+    Args:
+        source: As `find_backbone` takes it.
+
+    Returns:
+        The sizes of a search's candidates, of a pre-training, or of a saved model; None for everything else,
+        and for a search from a model, whose layers have the widths of their places there.
+
+    Raises:
+        UserError: A config cannot be read.
+    """
+    from autobert_zero.run_folder import PRETRAINING, SEARCH
+
+    try:
+        folder = expanded(source)
+        if not source.strip() or not folder.is_dir():
+            return None
+    except OSError:  # a formula, too long for a file name
+        return None
+    if (folder / SEARCH.marker).exists():
+        return _of_search(folder)
+    if (folder / "config.json").exists():
+        return _of_model(folder / "config.json")
+    return _of_pretraining(folder) if (folder / PRETRAINING.marker).exists() else None
+
+
+def _of_search(folder: Path) -> "EncoderConfig | None":
+    from autobert_zero.search.config import read_search_config
+
+    config = read_search_config(folder)
+    if config.distil is not None:
+        return None
+    return config.model.encoder_config(_vocabulary(folder, config.data.vocab_size), config.data.length)
+
+
+def _of_pretraining(folder: Path) -> "EncoderConfig":
+    from autobert_zero.pretrain.folder import read_pretrain_config
+
+    config = read_pretrain_config(folder)
+    return config.sizes(_vocabulary(folder, config.data.vocab_size))
+
+
+def _of_model(path: Path) -> "EncoderConfig":
+    from autobert_zero.encoder_config import BERT_BASE, HF_NAMES
+
+    settings = json.loads(path.read_text("utf-8"))
+    given = {ours: settings[name] for name, ours in HF_NAMES.items() if name in settings}
+    try:
+        return replace(BERT_BASE, **given)
+    except (TypeError, ValueError) as error:
+        raise UserError(f"{path}: {error}") from None
+
+
+def _vocabulary(folder: Path, default: int) -> int:
+    """Number of tokens of a run's tokenizer; before it is made, of the config."""
+    from tokenizers import Tokenizer
+
+    from autobert_zero.run_folder.names import TOKENIZER
+
+    path = folder / TOKENIZER
+    return int(Tokenizer.from_file(str(path)).get_vocab_size()) if path.exists() else default

@@ -78,6 +78,8 @@ def main() -> None:
     parser.add_argument("--judge", action="store_true", help="train no truth")
     parser.add_argument("--quick", action="store_true", help="8 tiny backbones, 160 steps")
     options = parser.parse_args()
+    if options.backbones < 2:
+        parser.error("--backbones must be at least 2: half of them choose a proxy, the others confirm it")
     if options.quick:
         options.backbones, options.tokens = 8, 160 * 8 * 32
     changes: dict[str, Any] = {

@@ -15,6 +15,7 @@ from autobert_zero.estimate import TrainingStage, estimate_stages
 from autobert_zero.plan import HARDWARE, plan
 from autobert_zero.shared_config import Compile
 from autobert_zero.training.precision import Precision
+from autobert_zero.training.readings import Diverged
 from autobert_zero.training.speed import TrainingSpeed, steady_seconds, training_speed
 from autobert_zero.zoo import bert
 
@@ -66,6 +67,16 @@ def test_a_card_without_room_for_one_sequence(monkeypatch: pytest.MonkeyPatch) -
     with pytest.raises(torch.OutOfMemoryError):
         estimate_stages([stage(4)], SIZES, "fp32", CARD)
     assert refuse.call_count == 3
+
+
+def test_weights_that_cannot_be_trained_in_the_format(monkeypatch: pytest.MonkeyPatch) -> None:
+    def diverge(*arguments: Any) -> TrainingSpeed:
+        raise Diverged("loss is nan at step 1")
+
+    monkeypatch.setattr(estimate, "training_speed", diverge)
+    says = "new weights cannot be trained in fp16: loss is nan at step 1; choose another precision"
+    with pytest.raises(UserError, match=says):
+        estimate_stages([stage(4)], SIZES, "fp16", CPU)
 
 
 @pytest.mark.usefixtures("measured")

@@ -24,6 +24,10 @@ def counted(number: int, noun: str) -> str:
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> str:
     """A message about a name that does not exist: the names that do, and the one that was perhaps meant."""
     names = list(known)
-    close = get_close_matches(name, names, n=1)
-    meant = f" (did you mean {close[0]}?)" if close else ""
-    return f"unknown {kind} {name!r}; there are {', '.join(names)}{meant}"
+    return f"unknown {kind} {name!r}; there are {', '.join(names)}{did_you_mean(name, names)}"
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """The end of such a message: the known name that is nearest; empty if none is near."""
+    close = get_close_matches(name, list(known), n=1)
+    return f" (did you mean {close[0]}?)" if close else ""

@@ -6,11 +6,13 @@ from dataclasses import dataclass
 import torch
 
 from autobert_zero.devices import out_of_memory, release_cached_memory
+from autobert_zero.errors import UserError
 from autobert_zero.nn import EncoderConfig
 from autobert_zero.shared_config import Compile
 from autobert_zero.space import Backbone
 from autobert_zero.training.capture import captures, compiles
-from autobert_zero.training.precision import Precision
+from autobert_zero.training.precision import Precision, resolve_precision
+from autobert_zero.training.readings import Diverged
 from autobert_zero.training.speed import TrainingSpeed, training_speed
 
 _MEASURED_STEPS = 3
@@ -78,6 +80,7 @@ def estimate_stages(
         The estimate of each stage.
 
     Raises:
+        UserError: A loss is not finite in that number format.
         RuntimeError: Not even one sequence fits into the memory of the device.
     """
     measured: dict[tuple[Backbone, int, int, bool, bool, Compile], tuple[int, TrainingSpeed]] = {}
@@ -117,6 +120,11 @@ def _largest_measured(
                 part.checkpointing,
                 "capture" if captures(part.compile) else "off",
             )
+        except Diverged as error:
+            raise UserError(
+                f"new weights cannot be trained in {resolve_precision(precision, device)}: {error}; choose "
+                "another precision"
+            ) from None
         except (RuntimeError, MemoryError) as error:
             if not out_of_memory(error) or batch == 1 or device.type == "cpu":
                 raise

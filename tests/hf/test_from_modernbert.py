@@ -119,6 +119,13 @@ def test_what_the_trunk_cannot_compute_is_refused(changes: dict[str, Any], words
         from_modernbert(modernbert(**changes))
 
 
+def test_biases_of_a_head_that_is_not_there_do_not_count() -> None:
+    ours = from_modernbert(modernbert(transformers.ModernBertModel, classifier_bias=True))
+    assert not ours.config.biases
+    with pytest.raises(UserError, match="all biases or none"):
+        from_modernbert(modernbert(classifier_bias=True))
+
+
 def test_other_heads_are_refused() -> None:
     with pytest.raises(UserError, match="ModernBertForTokenClassification has no counterpart"):
         from_modernbert(modernbert(transformers.ModernBertForTokenClassification))

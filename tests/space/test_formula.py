@@ -65,7 +65,12 @@ BAD = {
     "lower case": ("softmax(q @ K.T) @ V", 8, "unknown name 'q'"),
     "dunder": ("__import__ + Q", 0, "unknown name '__import__'"),
     "primitive without call": ("Q + softmax", 4, "softmax is called with parentheses"),
-    "unknown primitive": ("sofmax(Q @ K.T) @ V", 0, f"unknown primitive 'sofmax'; calls are {CALLS}"),
+    "unknown primitive": (
+        "sofmax(Q @ K.T) @ V",
+        0,
+        f"unknown primitive 'sofmax'; calls are {CALLS} (did you mean softmax?)",
+    ),
+    "its nearest": ("rotry(Q) + K", 0, "amplify (did you mean rotary?)"),
     "operator by name": ("add(Q, K)", 0, "unknown primitive 'add'"),
     "evaluation": ("Q + eval('K')", 4, "unknown primitive 'eval'"),
     "too many operands": ("Q + scale(K, V)", 4, "scale takes 1 operand(s), got 2"),

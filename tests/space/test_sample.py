@@ -186,8 +186,11 @@ def test_sampling_reaches_everything_of_the_space_and_nothing_else() -> None:
         (["matmul", "rotry"], r"unknown primitive 'rotry'; there are neg, .* \(did you mean rotary\?\)"),
         (
             ["neg", "rotary"],
-            "no attention of up to 12 operations .* primitives: neg, rotary;.* add or matmul",
+            "no attention of up to 12 operations .* primitives: neg, rotary;.* add one of add, multiply$",
         ),
+        (["matmul"], "primitives: matmul;.* add one of transpose, add, cosine, euclidean, multiply$"),
+        ("modren", r"or a list of primitives \(did you mean modern\?\)"),
+        ("rotry", r"or a list of primitives \(did you mean rotary\?\)"),
         ([], "primitives: none; an attention makes"),
     ],
 )

@@ -30,7 +30,7 @@ _RENAMED = {
 _FIXED = {"hidden_activation": "gelu", "classifier_activation": "gelu", "decoder_bias": True}
 """Settings of our trunk; a checkpoint with other values cannot be loaded."""
 
-_BIASES = ("attention_bias", "mlp_bias", "norm_bias", "classifier_bias")
+_BIASES = ("attention_bias", "mlp_bias", "norm_bias")
 """Settings that must agree, since our trunk has one setting for all biases."""
 
 
@@ -63,7 +63,7 @@ def from_modernbert(
         raise UserError(
             f"{type(theirs).__name__} has no counterpart; only {', '.join(kinds)} can be converted"
         )
-    config = modernbert_config(theirs.config)
+    config = modernbert_config(theirs.config, kind is AutoBertZeroForMaskedLM)
     model = AutoBertZeroModel(config, False) if kind is AutoBertZeroModel else AutoBertZeroForMaskedLM(config)
     state = {renamed(name, _RENAMED): tensor for name, tensor in theirs.state_dict().items()}
     segments = f"{'' if kind is AutoBertZeroModel else 'encoder.'}embeddings.segment.weight"
@@ -84,8 +84,12 @@ def _load_modernbert(source: str) -> ModernBertPreTrainedModel:
     return model
 
 
-def modernbert_config(config: ModernBertConfig) -> AutoBertZeroConfig:
+def modernbert_config(config: ModernBertConfig, with_head: bool = True) -> AutoBertZeroConfig:
     """Converts the config of a ModernBERT without local attention to that of our equivalent model.
+
+    Args:
+        config: The config.
+        with_head: Whether the model has the masked-language-model head, whose biases count too.
 
     Raises:
         UserError: The model has local attention, or computes something else that our trunk does not.
@@ -99,7 +103,8 @@ def modernbert_config(config: ModernBertConfig) -> AutoBertZeroConfig:
             f"layers {', '.join(map(str, local))} of this ModernBERT have local attention; only models with "
             "global attention in all layers can be loaded"
         )
-    biases = {name: getattr(config, name) for name in _BIASES}
+    settings = (*_BIASES, *(("classifier_bias",) if with_head else ()))
+    biases = {name: getattr(config, name) for name in settings}
     if len(set(biases.values())) > 1:
         given = ", ".join(f"{name} {value}" for name, value in biases.items())
         raise UserError(f"our trunk has all biases or none, this ModernBERT has {given}")

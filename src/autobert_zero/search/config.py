@@ -49,6 +49,11 @@ class SpaceConfig(Section):
     """In a search from a model with limits, choose narrower feed-forward blocks if students with more layers
     are then closer to the model; `model.feed_forward` is the maximum."""
 
+    @field_validator("primitives", mode="before")
+    @classmethod
+    def _nothing_is_no_set(cls, value: object) -> object:
+        return "" if value is None else value
+
     @field_validator("primitives")
     @classmethod
     def _primitives_exist(cls, value: str | tuple[str, ...]) -> str | tuple[str, ...]:

@@ -9,6 +9,7 @@ by name. Names: Q, K, V, P.
 import ast
 import re
 
+from autobert_zero.errors import did_you_mean
 from autobert_zero.space import types
 from autobert_zero.space.errors import FormulaError, SpaceError
 from autobert_zero.space.graph import INPUT_NODES, Graph, Node, apply
@@ -90,7 +91,8 @@ class _Reader:
                 return self.apply("add", right, self.read(left), self.read(right))
             case ast.Call(func=ast.Name(id=name), args=args, keywords=keywords):
                 if name not in CALLS:
-                    raise self.error(f"unknown primitive {name!r}; calls are {', '.join(CALLS)}", tree)
+                    calls = f"{', '.join(CALLS)}{did_you_mean(name, CALLS)}"
+                    raise self.error(f"unknown primitive {name!r}; calls are {calls}", tree)
                 if keywords:
                     raise self.error(f"{name} takes its operands by position, without keywords", tree)
                 if len(args) != PRIMITIVES[name].arity:

@@ -6,7 +6,7 @@ A new primitive is one entry here and one kernel of the same name in `autobert_z
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from autobert_zero.errors import unknown_name
+from autobert_zero.errors import did_you_mean, unknown_name
 from autobert_zero.space import types
 from autobert_zero.space.errors import SpaceError
 
@@ -123,7 +123,8 @@ def choose_primitives(chosen: str | Sequence[str]) -> tuple[str, ...]:
         if chosen not in SETS:
             sets = " or ".join(SETS)
             hint = f"the list [{chosen}]" if chosen in PRIMITIVES else "a list of primitives"
-            raise SpaceError(f"no set of primitives is called {chosen!r}; write {sets}, or {hint}")
+            meant = "" if chosen in PRIMITIVES else did_you_mean(chosen, (*SETS, *PRIMITIVES))
+            raise SpaceError(f"no set of primitives is called {chosen!r}; write {sets}, or {hint}{meant}")
         return SETS[chosen]
     for name in chosen:
         if name not in PRIMITIVES:

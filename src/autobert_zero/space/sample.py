@@ -13,7 +13,7 @@ from autobert_zero.space import types
 from autobert_zero.space.backbone import KERNEL_SIZES, Attention, Backbone, Convolution, Layer
 from autobert_zero.space.errors import SpaceError
 from autobert_zero.space.graph import Graph, Node
-from autobert_zero.space.primitives import PAPER, choose_primitives
+from autobert_zero.space.primitives import PAPER, PRIMITIVES, choose_primitives
 from autobert_zero.space.table import ANY, SEVERAL, Table, table_of
 from autobert_zero.space.types import Type
 
@@ -59,11 +59,17 @@ class Space:
         if self.attention_share and not self.table.graph_sizes(self.max_ops):
             names = ", ".join(self.primitives) or "none"
             least = self.table.least[types.ND, True]
-            remedy = "add for example add or matmul" if least == inf else f"raise max_ops to {least} or more"
+            remedy = f"raise max_ops to {least} or more" if least < inf else f"add one of {self._missing()}"
             raise SpaceError(
                 f"no attention of up to {self.max_ops} operations can be built of these primitives: {names}; "
                 f"an attention makes (n, d) from two inputs at least: {remedy}"
             )
+
+    def _missing(self) -> str:
+        """The primitives of which any one makes an attention possible."""
+        one_more = ((name, choose_primitives((*self.primitives, name))) for name in PRIMITIVES)
+        found = [name for name, names in one_more if table_of(names).least[types.ND, True] < inf]
+        return ", ".join(found)
 
     @property
     def depths(self) -> range:

@@ -68,7 +68,7 @@ BAD = {
     "unknown primitive": (
         "sofmax(Q @ K.T) @ V",
         0,
-        f"unknown primitive 'sofmax'; calls are {CALLS} (did you mean softmax?)",
+        f"unknown primitive 'sofmax'; calls are {CALLS}",
     ),
     "its nearest": ("rotry(Q) + K", 0, "amplify (did you mean rotary?)"),
     "operator by name": ("add(Q, K)", 0, "unknown primitive 'add'"),

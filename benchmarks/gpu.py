@@ -106,6 +106,15 @@ class Bench:
             return (time.perf_counter() - start) / 2
         return steady_seconds(whole, STEPS)[0]
 
+    def seconds_of_call(self, call: Callable[[], object]) -> float:
+        """Seconds of a call, whose result is dropped at once: many would fill the card."""
+
+        def run(count: int) -> None:
+            for _ in range(count):
+                call()
+
+        return self.seconds(run)
+
 
 def batches_of(batch: int, length: int, vocabulary: int) -> Iterator[MaskedBatch]:
     """Random text, masked as in pre-training."""
@@ -174,11 +183,11 @@ def theirs(bench: Bench, sizes: EncoderConfig, layers: int, batch: int, length: 
 def peaks(bench: Bench) -> dict[str, float]:
     """What the device reaches: operations per second in products, bytes per second in a copy."""
     n = bench.sizes.product
-    a, b = (torch.randn(n, n, device=bench.device).to(bench.format) for _ in range(2))
-    product = bench.seconds(lambda count: [a @ b for _ in range(count)].clear())
+    a, b, c = (torch.randn(n, n, device=bench.device).to(bench.format) for _ in range(3))
+    product = bench.seconds_of_call(lambda: torch.mm(a, b, out=c))
     source = torch.zeros(64 * n * (n if bench.quick else 1024), dtype=torch.uint8, device=bench.device)
     target = torch.empty_like(source)
-    copy = bench.seconds(lambda count: [target.copy_(source) for _ in range(count)].clear())
+    copy = bench.seconds_of_call(lambda: target.copy_(source))
     return {"flops": 2 * n**3 / product, "bandwidth": 2 * source.numel() / copy}
 
 
@@ -242,11 +251,10 @@ def convolutions(bench: Bench, peak: dict[str, float]) -> dict[str, float]:
     for size in bench.sizes.kernels:
         kernel = torch.randn(sizes.heads, size, device=bench.device).softmax(1).requires_grad_()
 
-        def run(count: int, kernel: Tensor = kernel) -> None:
-            for _ in range(count):
-                torch.autograd.grad(open_and_convolve(x, kernel), (x, kernel), above)
+        def call(kernel: Tensor = kernel) -> object:
+            return torch.autograd.grad(open_and_convolve(x, kernel), (x, kernel), above)
 
-        result[str(size)] = bench.seconds(run) / floor
+        result[str(size)] = bench.seconds_of_call(call) / floor
     return result
 
 
@@ -270,9 +278,7 @@ def head(bench: Bench, peak: dict[str, float]) -> dict[str, float]:
         return F.cross_entropy(F.linear(hidden, weight, bias).float(), labels)
 
     def timed(loss: Callable[[], Tensor]) -> float:
-        return bench.seconds(
-            lambda count: [torch.autograd.grad(loss(), (hidden, weight, bias)) for _ in range(count)].clear()
-        )
+        return bench.seconds_of_call(lambda: torch.autograd.grad(loss(), (hidden, weight, bias)))
 
     return {"ours": timed(ours), "plain": timed(plain)}
 

@@ -17,6 +17,7 @@ from autobert_zero.nn import EncoderConfig, MaskedLM
 from autobert_zero.shared_config import Compile
 from autobert_zero.space import Backbone
 from autobert_zero.training.capture import compiles
+from autobert_zero.training.compiling import compile_model
 from autobert_zero.training.language import language_objective
 from autobert_zero.training.loop import Recipe, make_optimizer, train
 from autobert_zero.training.precision import Precision, autocast, gradient_scaler
@@ -83,7 +84,7 @@ def training_speed(  # noqa: PLR0913 - all that a speed depends on
         model = MaskedLM(backbone, sizes).to(device)
         model.encoder.checkpointing = checkpointing
         if compiles(compile):
-            model.compile()
+            compile_model(model)
         batches = _random_batches(batch, length, sizes.vocab_size)
         objective = language_objective(precision) if with_head else partial(_states, precision=precision)
         if device.type == "cpu":

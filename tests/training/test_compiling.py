@@ -15,7 +15,7 @@ from autobert_zero.training.compiling import compile_model
 def test_models_are_compiled_as_if_each_were_the_first(
     monkeypatch: pytest.MonkeyPatch, models: list[tuple[int, int]]
 ) -> None:
-    """More of them than PyTorch compiles versions of a function; and with fixed shapes after other lengths."""
+    """More of them than PyTorch compiles versions of a function; with fixed shapes after other lengths."""
     graphs: list[torch.fx.GraphModule] = []
 
     def backend(graph: torch.fx.GraphModule, inputs: Any) -> Any:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from autobert_zero.errors import first_line
 from autobert_zero.shared_config import Compile
+from autobert_zero.training.cuda_graphs import CudaGraphs
 from autobert_zero.training.precision import Precision, resolve_precision
 from autobert_zero.training.transfer import each_tensor, moved, tensors_in
 
@@ -59,31 +60,6 @@ class Graphs(Protocol):
             RuntimeError: The function cannot be recorded, for example because it waits for the device.
         """
         ...
-
-
-class CudaGraphs:
-    """Records with CUDA graphs."""
-
-    def __init__(self, device: torch.device) -> None:
-        self._stream = torch.cuda.Stream(device)
-
-    def aside(self, run: Callable[[], Tensor]) -> Tensor:
-        """Runs a function on a separate stream, as PyTorch requires before a recording."""
-        main = torch.cuda.current_stream(self._stream.device)
-        self._stream.wait_stream(main)
-        with torch.cuda.stream(self._stream):
-            result = run()
-        main.wait_stream(self._stream)
-        return result
-
-    def record(self, run: Callable[[], Tensor]) -> tuple[Tensor, Callable[[], None]]:
-        """Records a function, while the thread that prepares batches may pin memory."""
-        graph = torch.cuda.CUDAGraph()
-        main = torch.cuda.current_stream(self._stream.device)
-        recording = torch.cuda.graph(graph, stream=self._stream, capture_error_mode="thread_local")
-        with torch.cuda.stream(main), recording:  # a failed recording would leave its stream current
-            result = run()
-        return result, graph.replay
 
 
 def graphs_for(mode: Compile, device: torch.device, precision: Precision, steps: int) -> Graphs | None:

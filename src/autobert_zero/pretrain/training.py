@@ -135,6 +135,8 @@ class PretrainingRun:
             with self.meter.paused():
                 result = self._settle(step, step == steps.stop, text, log, asked) or result
 
+        if compiles(config.recipe.compile):
+            torch.compiler.reset()  # or another length would compile with dynamic shapes
         self.meter.start()
         try:
             train(

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 
 import torch
 
+from autobert_zero.cudnn_attention import avoid_cudnn_fault
 from autobert_zero.errors import UserError
 
 _MEMORY_WORDS = (
@@ -28,12 +29,6 @@ def out_of_memory(error: BaseException) -> bool:
 _TOO_OLD = ("no kernel image", "not compatible with the current PyTorch installation")
 
 VISIBLE_CARDS = "CUDA_VISIBLE_DEVICES"
-_HOPPER = 9
-"""Major compute capability of H100 and H200."""
-_CUDNN_FAULT = (2, 11), (2, 14)
-"""Releases of PyTorch, from and before, in which cuDNN's attention is the first choice on Hopper and its
-backward pass may give NaN: with a mask, at 64 tokens more than a multiple of 128, where a row's logsumexp is
-below -88 (pytorch/pytorch#196678)."""
 
 
 def find_device(name: str) -> torch.device:
@@ -56,8 +51,7 @@ def find_device(name: str) -> torch.device:
     except (RuntimeError, AssertionError, ImportError) as error:
         shown = f"auto ({_automatic()})" if name == "auto" else name
         raise UserError(f"device {shown!r} cannot be used: {_device_error(error)}; {advice}") from None
-    if device.type == "cuda":
-        _avoid_cudnn_fault(device)
+    avoid_cudnn_fault(device)
     return device
 
 
@@ -96,13 +90,6 @@ def cards_of(device: torch.device) -> tuple[str, ...]:
         return ()
     names = [name for name in os.environ.get(VISIBLE_CARDS, "").split(",") if name.strip()]
     return tuple((names or [str(index) for index in range(card_count())])[: card_count()])
-
-
-def _avoid_cudnn_fault(device: torch.device) -> None:
-    release = tuple(int(number) for number in torch.__version__.split("+")[0].split(".")[:2])
-    since, before = _CUDNN_FAULT
-    if since <= release < before and torch.cuda.get_device_capability(device)[0] == _HOPPER:
-        torch.backends.cuda.enable_cudnn_sdp(False)
 
 
 def make_deterministic() -> None:

@@ -84,11 +84,14 @@ def cards_of(device: torch.device) -> tuple[str, ...]:
     """The cards that workers are spread over, each as a value of `CUDA_VISIBLE_DEVICES`.
 
     Returns:
-        All that this process sees; none where the device is no CUDA card or names a single one.
+        All that this process sees, or all slices of cards (MIG) that are named; none where the device is no
+        CUDA card or names a single one.
     """
     if str(device) != "cuda":
         return ()
     names = [name for name in os.environ.get(VISIBLE_CARDS, "").split(",") if name.strip()]
+    if names and all(name.strip().startswith("MIG-") for name in names):
+        return tuple(names)  # a process sees one slice of a card, however many are named
     return tuple((names or [str(index) for index in range(card_count())])[: card_count()])
 
 

@@ -38,6 +38,9 @@ _MEASURED = 16
 _NARROWED_ON = 64
 """Sequences on which the inner units of narrower feed-forward blocks are chosen."""
 
+_GPU_LATENCY_BATCH = 64
+"""Sequences that latency is measured with on a GPU: a few take as long as their number of kernels."""
+
 _CHANGING = "a teacher is learned from text by text"
 
 
@@ -85,8 +88,10 @@ class PreparedSearch:
             f"strategy {config.strategy.name}: {counted(config.proxy.candidates, 'candidate')} "
             f"of {config.proxy.steps} steps each; seed {config.seed}",
         ]
-        if captures(config.compile) and (
-            reason := _CHANGING if self.start is not None else capture_refusal(self.device, precision)
+        if (
+            ray is None
+            and captures(config.compile)
+            and (reason := _CHANGING if self.start is not None else capture_refusal(self.device, precision))
         ):
             lines.append(f"steps are not captured: {reason}")
         if ray is not None:
@@ -112,6 +117,7 @@ class PreparedSearch:
             return None
         sizes = self.model if self.start is None else self.start.sizes
         batch, length = limits.latency_batch, limits.latency_length
+        assert batch is not None
         precision = limits.latency_precision or config.precision
         return LatencyTable(sizes, batch, length, self.device, precision, path)
 
@@ -195,6 +201,15 @@ def _training_device(config: SearchConfig, remote: bool) -> torch.device:
     return device
 
 
+def _with_latency_batch(config: SearchConfig, device: torch.device) -> SearchConfig:
+    """The config with the batch that latency is measured with, so that it is saved with the run."""
+    if config.limits.latency_batch is not None:
+        return config
+    batch = _GPU_LATENCY_BATCH if config.measures_latency and device.type != "cpu" else 1
+    limits = config.limits.model_copy(update={"latency_batch": batch})
+    return config.model_copy(update={"limits": limits})
+
+
 def prepare(
     config: SearchConfig,
     watch: Callable[[str, int, int], None] = _unwatched,
@@ -220,6 +235,7 @@ def prepare(
     if config.deterministic:
         make_deterministic()
     device = _training_device(config, remote)
+    config = _with_latency_batch(config, device)
     batch = max(config.proxy.batch_size, config.final.batch_size)
     prepared = prepare_text(config.data, [(config.data.length, batch)], watch, tokenizer)
     corpus, chosen, (data,) = prepared.corpus, prepared.chosen, prepared.lengths

@@ -13,7 +13,7 @@ from autobert_zero.measure import queued_seconds
 from autobert_zero.nn import EncoderConfig, MaskedLM
 from autobert_zero.shared_config import Compile
 from autobert_zero.space import Backbone
-from autobert_zero.training.capture import compiles
+from autobert_zero.training.capture import FEWEST_STEPS, compiles
 from autobert_zero.training.compiling import compile_model
 from autobert_zero.training.language import language_objective
 from autobert_zero.training.loop import Recipe, make_optimizer, train
@@ -21,9 +21,6 @@ from autobert_zero.training.precision import autocast, resolve_precision
 from autobert_zero.training.speed import steady_seconds
 
 _FORMATS = {"fp32": torch.float32, "tf32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
-
-STEPS = 10
-"""Least number of steps that are timed."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +74,7 @@ class Bench:
             start = time.perf_counter()
             whole(2)
             return (time.perf_counter() - start) / 2
-        return steady_seconds(whole, STEPS)[0]
+        return steady_seconds(whole, FEWEST_STEPS)[0]
 
     def seconds_of_call(self, call: Callable[[], object]) -> float:
         """Seconds of a call, whose result is dropped at once: many would fill the card."""

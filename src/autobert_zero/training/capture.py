@@ -17,7 +17,7 @@ from autobert_zero.training.transfer import each_tensor, moved, tensors_in
 
 _WARM_UP = 3
 """Steps that run normally before one is recorded: they create the optimiser's state and choose kernels."""
-_FEWEST_STEPS = 16
+FEWEST_STEPS = 16
 """A training of fewer steps is not worth a recording."""
 
 B = TypeVar("B")
@@ -65,7 +65,7 @@ class Graphs(Protocol):
 
 def graphs_for(mode: Compile, device: torch.device, precision: Precision, steps: int) -> Graphs | None:
     """The recorder for a training in a single process; None where its steps run normally."""
-    wanted = captures(mode) and steps >= _FEWEST_STEPS and capture_refusal(device, precision) is None
+    wanted = captures(mode) and steps >= FEWEST_STEPS and capture_refusal(device, precision) is None
     return CudaGraphs(device) if wanted else None
 
 

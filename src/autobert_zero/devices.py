@@ -1,6 +1,7 @@
 """Finds a device to compute on, checks it, and sets what some devices need."""
 
 import os
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -47,10 +48,13 @@ def find_device(name: str) -> torch.device:
         device = torch.device(_automatic() if name == "auto" else name)
         if device.type == "meta":
             raise RuntimeError("it computes nothing")
-        torch.zeros(1, device=device).add_(1).item()
+        with warnings.catch_warnings(record=True) as told:  # PyTorch says in a page why a card is too old
+            torch.zeros(1, device=device).add_(1).item()
     except (RuntimeError, AssertionError, ImportError) as error:
         shown = f"auto ({_automatic()})" if name == "auto" else name
         raise UserError(f"device {shown!r} cannot be used: {_device_error(error)}; {advice}") from None
+    for each in told:
+        warnings.warn_explicit(each.message, each.category, each.filename, each.lineno)
     avoid_cudnn_fault(device)
     return device
 

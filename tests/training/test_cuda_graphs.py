@@ -88,12 +88,16 @@ def test_a_failed_recording_leaves_no_trace(card: Card) -> None:
 
 
 def test_all_recordings_of_a_card_share_a_stream(card: Card) -> None:
-    before, streams = Stream.made, []
+    before, streams = Stream.made, list[Stream]()
+
+    def note() -> int:
+        streams.append(card.current)
+        return 7
+
     for name in ("cuda:1", "cuda", "cuda:1"):
         graphs = CudaGraphs(torch.device(name))
-        graphs.aside(lambda: streams.append(card.current))
-        result, _ = graphs.record(lambda: streams.append(card.current) or 7)
-        assert result == 7
+        assert graphs.aside(note) == 7
+        assert graphs.record(note)[0] == 7
     assert Stream.made == before + 1
     assert len(streams) == 6
     assert set(streams) == {streams[0]}

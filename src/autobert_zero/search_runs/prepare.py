@@ -23,7 +23,7 @@ from autobert_zero.search.config import SearchConfig
 from autobert_zero.search.limits import Costs, Limits
 from autobert_zero.search.strategies import Prefilter
 from autobert_zero.search_runs.evaluate import ProxyEvaluator
-from autobert_zero.search_runs.latency import LatencyTable
+from autobert_zero.search_runs.latency import LatencyTable, with_latency_batch
 from autobert_zero.search_runs.parts import search_parts
 from autobert_zero.search_runs.scoring import Scorer, other_scores
 from autobert_zero.search_runs.start_model import StartModel, load_start_model, open_start_model
@@ -37,9 +37,6 @@ _MEASURED = 16
 
 _NARROWED_ON = 64
 """Sequences on which the inner units of narrower feed-forward blocks are chosen."""
-
-_GPU_LATENCY_BATCH = 64
-"""Sequences that latency is measured with on a GPU: a few take as long as their number of kernels."""
 
 _CHANGING = "a teacher is learned from text by text"
 
@@ -201,15 +198,6 @@ def _training_device(config: SearchConfig, remote: bool) -> torch.device:
     return device
 
 
-def _with_latency_batch(config: SearchConfig, device: torch.device) -> SearchConfig:
-    """The config with the batch that latency is measured with, so that it is saved with the run."""
-    if config.limits.latency_batch is not None:
-        return config
-    batch = _GPU_LATENCY_BATCH if config.measures_latency and device.type != "cpu" else 1
-    limits = config.limits.model_copy(update={"latency_batch": batch})
-    return config.model_copy(update={"limits": limits})
-
-
 def prepare(
     config: SearchConfig,
     watch: Callable[[str, int, int], None] = _unwatched,
@@ -235,7 +223,7 @@ def prepare(
     if config.deterministic:
         make_deterministic()
     device = _training_device(config, remote)
-    config = _with_latency_batch(config, device)
+    config = with_latency_batch(config, device)
     batch = max(config.proxy.batch_size, config.final.batch_size)
     prepared = prepare_text(config.data, [(config.data.length, batch)], watch, tokenizer)
     corpus, chosen, (data,) = prepared.corpus, prepared.chosen, prepared.lengths

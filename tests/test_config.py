@@ -137,11 +137,10 @@ def test_all_mistakes_are_named_at_once() -> None:
 
 
 def test_old_runs_go_on_as_they_began() -> None:
-    assert saved_config(SearchConfig, {"seed": 3}) == resolve(
-        SearchConfig(), {"seed": 3, "proxy": {"calibration": 0, "train_again": 0}}
-    )
+    before = {"proxy": {"calibration": 0, "train_again": 0}, "limits": {"latency_batch": 1}}
+    assert saved_config(SearchConfig, {"seed": 3}) == resolve(SearchConfig(), {"seed": 3, **before})
     assert saved_config(SearchConfig, {"proxy": {"calibration": 0.25}}).proxy.calibration == 0.25
-    assert SearchConfig.BEFORE == {"proxy": {"calibration": 0, "train_again": 0}}
+    assert before == SearchConfig.BEFORE
     assert saved_config(FinetuneConfig, {}).min_updates == 0
     assert saved_config(PretrainConfig, {"backbone": ["conv 3"]}).recipe.accumulation == 1
     with pytest.raises(ConfigError, match="config: backbone is missing"):

@@ -2,6 +2,7 @@
 
 import os
 import re
+import warnings
 from collections.abc import Iterator
 from itertools import repeat
 from typing import Any
@@ -97,6 +98,27 @@ def test_a_card_that_computes_nothing_is_refused(
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("works", [False, True])
+def test_warnings_about_a_card_are_shown_if_it_is_used(
+    cards: mock.Mock, recwarn: pytest.WarningsRecorder, works: bool
+) -> None:
+    """Of a card that is too old, one line of ours says all."""
+
+    def compute(number: int) -> mock.Mock:
+        warnings.warn("Found GPU0 which is too old.\nMore lines.", stacklevel=1)
+        if not works:
+            raise error_of("CUDA error: no kernel image is available")
+        return mock.Mock()
+
+    cards.return_value.add_.side_effect = compute
+    if works:
+        find_device("cuda")
+    else:
+        with pytest.raises(UserError, match="has no kernels"):
+            find_device("cuda")
+    assert [str(each.message).startswith("Found GPU0") for each in recwarn] == [True] * works
+
+
 def test_auto_takes_a_card_then_apples_gpu_then_the_cpu(
     cards: mock.Mock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -117,6 +139,7 @@ def test_auto_takes_a_card_then_apples_gpu_then_the_cpu(
         ("", "cuda", ("0", "1")),
         ("5,3", "cuda", ("5", "3")),
         ("GPU-a,GPU-b,GPU-absent", "cuda", ("GPU-a", "GPU-b")),
+        ("MIG-a,MIG-b,MIG-c", "cuda", ("MIG-a", "MIG-b", "MIG-c")),
         ("5,3", "cuda:1", ()),
         (None, "cpu", ()),
         (None, "mps", ()),

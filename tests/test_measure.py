@@ -1,6 +1,6 @@
 """Measurements of layers: what can be known of them without a clock."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from typing import Any
 from unittest import mock
@@ -66,14 +66,24 @@ class Clock:
 def card(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """A card on which a captured run takes 2 ms and any other 5."""
     monkeypatch.setattr(measure, "_WARM_UP_SECONDS", 0.0)
+    monkeypatch.setattr(measure, "CudaGraphs", Graphs)
+    fakes: dict[str, Any] = {"device": nullcontext, "synchronize": lambda: None, "Event": Clock}
+    with mock.patch.multiple(torch.cuda, **fakes):
+        yield
 
-    class Graph:
-        def replay(self) -> None:
+
+class Graphs:
+    def __init__(self, device: torch.device) -> None:
+        pass
+
+    def aside(self, run: Callable[[], None]) -> None:
+        run()
+
+    def record(self, run: Callable[[], None]) -> tuple[None, Callable[[], None]]:
+        def replay() -> None:
             Clock.now += 2.0
 
-    fakes: dict[str, Any] = {"device": nullcontext, "synchronize": lambda: None, "Event": Clock}
-    with mock.patch.multiple(torch.cuda, CUDAGraph=Graph, graph=nullcontext, **fakes):
-        yield
+        return None, replay
 
 
 def run() -> None:
@@ -87,7 +97,7 @@ def test_a_card_is_timed_by_its_own_clock_without_launches() -> None:
 
 @pytest.mark.usefixtures("card")
 def test_a_run_that_cannot_be_captured_is_queued(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch.cuda, "graph", mock.Mock(side_effect=RuntimeError("waits while capturing")))
+    monkeypatch.setattr(Graphs, "record", mock.Mock(side_effect=RuntimeError("waits while capturing")))
     assert measure._seconds(run, torch.device("cuda")) == pytest.approx(0.005)
 
 

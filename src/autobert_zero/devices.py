@@ -1,11 +1,13 @@
 """Finds a device to compute on, checks it, and sets what some devices need."""
 
 import os
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
 
+from autobert_zero.cudnn_attention import avoid_cudnn_fault
 from autobert_zero.errors import UserError
 
 _MEMORY_WORDS = (
@@ -28,12 +30,6 @@ def out_of_memory(error: BaseException) -> bool:
 _TOO_OLD = ("no kernel image", "not compatible with the current PyTorch installation")
 
 VISIBLE_CARDS = "CUDA_VISIBLE_DEVICES"
-_HOPPER = 9
-"""Major compute capability of H100 and H200."""
-_CUDNN_FAULT = (2, 11), (2, 14)
-"""Releases of PyTorch, from and before, in which cuDNN's attention is the first choice on Hopper and its
-backward pass may give NaN: with a mask, at 64 tokens more than a multiple of 128, where a row's logsumexp is
-below -88 (pytorch/pytorch#196678)."""
 
 
 def find_device(name: str) -> torch.device:
@@ -52,12 +48,14 @@ def find_device(name: str) -> torch.device:
         device = torch.device(_automatic() if name == "auto" else name)
         if device.type == "meta":
             raise RuntimeError("it computes nothing")
-        torch.zeros(1, device=device).add_(1).item()
+        with warnings.catch_warnings(record=True) as told:  # PyTorch says in a page why a card is too old
+            torch.zeros(1, device=device).add_(1).item()
     except (RuntimeError, AssertionError, ImportError) as error:
         shown = f"auto ({_automatic()})" if name == "auto" else name
         raise UserError(f"device {shown!r} cannot be used: {_device_error(error)}; {advice}") from None
-    if device.type == "cuda":
-        _avoid_cudnn_fault(device)
+    for each in told:
+        warnings.warn_explicit(each.message, each.category, each.filename, each.lineno)
+    avoid_cudnn_fault(device)
     return device
 
 
@@ -90,19 +88,15 @@ def cards_of(device: torch.device) -> tuple[str, ...]:
     """The cards that workers are spread over, each as a value of `CUDA_VISIBLE_DEVICES`.
 
     Returns:
-        All that this process sees; none where the device is no CUDA card or names a single one.
+        All that this process sees, or all slices of cards (MIG) that are named; none where the device is no
+        CUDA card or names a single one.
     """
     if str(device) != "cuda":
         return ()
     names = [name for name in os.environ.get(VISIBLE_CARDS, "").split(",") if name.strip()]
+    if names and all(name.strip().startswith("MIG-") for name in names):
+        return tuple(names)  # a process sees one slice of a card, however many are named
     return tuple((names or [str(index) for index in range(card_count())])[: card_count()])
-
-
-def _avoid_cudnn_fault(device: torch.device) -> None:
-    release = tuple(int(number) for number in torch.__version__.split("+")[0].split(".")[:2])
-    since, before = _CUDNN_FAULT
-    if since <= release < before and torch.cuda.get_device_capability(device)[0] == _HOPPER:
-        torch.backends.cuda.enable_cudnn_sdp(False)
 
 
 def make_deterministic() -> None:

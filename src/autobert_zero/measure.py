@@ -14,6 +14,7 @@ from autobert_zero.encoder_config import EncoderConfig
 from autobert_zero.nn.encoder import initialise
 from autobert_zero.nn.layer import EncoderLayer
 from autobert_zero.space import Backbone, Layer
+from autobert_zero.training.cuda_graphs import CudaGraphs
 from autobert_zero.training.precision import Precision, autocast
 
 _BYTES_PER_WEIGHT = 16
@@ -140,12 +141,17 @@ def queued_seconds(run: Callable[[], None], device: torch.device) -> float:
     each run, would measure Python. The runs are a CUDA graph if they can be captured, are queued without
     waiting, and are timed by events on the card.
     """
+    graphs = CudaGraphs(device)
     with torch.cuda.device(device):
         start = time.perf_counter()
         while time.perf_counter() - start < _WARM_UP_SECONDS:
-            run()
+            graphs.aside(run)
             torch.cuda.synchronize()
-        again = _captured(run)
+        try:
+            _, again = graphs.record(run)
+        except RuntimeError:  # it waits for the card, which a graph cannot
+            torch.cuda.synchronize()
+            again = run
         times = []
         for _ in range(3):
             begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
@@ -156,18 +162,6 @@ def queued_seconds(run: Callable[[], None], device: torch.device) -> float:
             end.synchronize()
             times.append(begin.elapsed_time(end) / 1000 / _QUEUED)
     return median(times)
-
-
-def _captured(run: Callable[[], None]) -> Callable[[], None]:
-    """A run as one launch; the run itself where it waits for the card, which a graph cannot."""
-    graph = torch.cuda.CUDAGraph()
-    try:
-        with torch.cuda.graph(graph):
-            run()
-    except RuntimeError:
-        torch.cuda.synchronize()
-        return run
-    return graph.replay
 
 
 def _median(run: Callable[[], None], device: torch.device) -> float:

@@ -1,5 +1,6 @@
 """The compiled graph against the plain interpreter."""
 
+from collections.abc import Callable
 from random import Random
 
 import pytest
@@ -8,6 +9,7 @@ from hypothesis import given, settings
 from nn_samples import PUBLISHED, SMALL, graph_of, mask_of, padded_at_either_end, seeds, tensors_of
 from torch import Tensor
 
+from autobert_zero import cudnn_attention
 from autobert_zero.compile.planner import make_plan
 from autobert_zero.nn import compiler
 from autobert_zero.nn.attention import GraphAttention
@@ -279,6 +281,26 @@ def test_torch_compile_takes_the_whole_layer_as_one_graph(formula: str, backend:
             strict=True,
         ):
             torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+def test_masked_attention_avoids_the_fault_of_cudnn(monkeypatch: pytest.MonkeyPatch, compiled: bool) -> None:
+    """In any loop, also one that compiles the model as a whole."""
+    monkeypatch.setattr(cudnn_attention, "_is_faulty", lambda device: device == torch.device("cpu"))
+    monkeypatch.setattr(compiler, "_plain_is_faster", lambda query, bias: False)
+    attention: Callable[..., torch.Tensor] = GraphAttention(_published_or("bert"), width=8, heads=2)
+    if compiled:
+        torch.compiler.reset()
+        attention = torch.compile(attention, backend="eager", fullgraph=True)
+    x, enabled = torch.randn(2, 7, 8), []
+    torch.backends.cuda.enable_cudnn_sdp(True)
+    try:
+        for mask in (None, mask_of([7, 4], 7)):
+            attention(x, mask)
+            enabled.append(torch.backends.cuda.cudnn_sdp_enabled())
+    finally:
+        torch.backends.cuda.enable_cudnn_sdp(True)
+    assert enabled == [True, False]
 
 
 def test_the_layer_runs_either_program() -> None:

@@ -99,6 +99,14 @@ def test_result_and_gradients(
         assert (got - expected).abs().max() <= error * expected.abs().max().clamp_min(0.1)
 
 
+@pytest.mark.skipif(torch.cuda.device_count() < 2, reason="needs two CUDA cards")
+def test_the_second_card_computes_the_same() -> None:
+    projected, taps, mask, _ = sample(9, 130, 32, 2)
+    given = projected.float(), taps.float().softmax(-1), mask
+    first, second = (fused(*(each.to(f"cuda:{card}") for each in given)).cpu() for card in (0, 1))
+    torch.testing.assert_close(first, second)
+
+
 @computed
 def test_a_layer_chooses_it_and_compiles_whole() -> None:
     """Also with a gradient that is not contiguous, in a model that is compiled, and without gradients."""

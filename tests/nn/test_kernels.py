@@ -76,6 +76,21 @@ def test_a_row_is_at_distance_zero_from_itself() -> None:
     torch.testing.assert_close(distances, torch.cdist(a, a), rtol=1e-6, atol=2e-6)
 
 
+def test_distances_of_near_rows_are_right_where_products_round_to_tf32() -> None:
+    """A CPU never rounds to TF32; but in single precision the difference of the squares is lost too."""
+    b = torch.full((1, 1, 5, 4), 100.0)
+    a = b.clone()
+    a[..., 0] += 2.0**-7
+    before = torch.backends.cuda.matmul.allow_tf32
+    torch.backends.cuda.matmul.allow_tf32 = True
+    try:
+        distances = _call("euclidean", (a, "nd"), (b, "nd"))
+    finally:
+        torch.backends.cuda.matmul.allow_tf32 = before
+    assert distances.dtype == torch.float32
+    torch.testing.assert_close(distances, torch.full((1, 1, 5, 5), 2.0**-7))
+
+
 @pytest.mark.parametrize("op", ["cosine", "euclidean", "matmul"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_gradients_are_finite_for_identical_and_zero_rows(op: str, dtype: torch.dtype) -> None:

@@ -14,6 +14,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from autobert_zero.errors import UserError
 from autobert_zero.nn import EncoderConfig, MaskedLM
+from autobert_zero.pretrain import launch
 from autobert_zero.pretrain.launch import launched
 from autobert_zero.space import Backbone
 
@@ -93,6 +94,38 @@ def test_processes_that_no_launcher_started(
             launched("cpu")
     finally:
         AcceleratorState._reset_state(reset_partial_state=True)
+
+
+@pytest.mark.parametrize(
+    ("device", "rank", "cards", "expected"),
+    [
+        ("auto", "1", 2, [1, "cuda:1"]),
+        ("cuda", "0", 2, [0, "cuda:0"]),
+        ("cuda", "5", 4, [1, "cuda:1"]),
+        ("auto", "1", 0, ["auto"]),
+        ("cpu", "1", 2, ["cpu"]),
+        ("cuda", None, 2, ["cuda"]),
+    ],
+)
+def test_each_process_opens_its_own_card_first(
+    monkeypatch: pytest.MonkeyPatch, device: str, rank: str | None, cards: int, expected: list[object]
+) -> None:
+    opened: list[object] = []
+
+    def find(name: str) -> SimpleNamespace:
+        opened.append(name)
+        return SimpleNamespace(type="cuda")
+
+    monkeypatch.setattr(launch, "card_count", lambda: cards)
+    monkeypatch.setattr(launch, "find_device", find)
+    monkeypatch.setattr(torch.cuda, "set_device", opened.append)
+    alone = SimpleNamespace(num_processes=2, distributed_type=DistributedType.MULTI_GPU)
+    monkeypatch.setattr(accelerate, "Accelerator", lambda **options: alone)
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    if rank is not None:
+        monkeypatch.setenv("LOCAL_RANK", rank)
+    assert launched(device) is alone
+    assert opened == expected
 
 
 @pytest.mark.parametrize(

@@ -388,6 +388,8 @@ def test_a_candidate_is_captured_where_the_config_asks_for_it(
     assert timeless(outcomes[0]) == timeless(outcomes[1])
     assert "steps are not captured: cpu has no CUDA graphs" in chosen.announcement()
     assert not any("captured" in line for line in plain.announcement())
+    # What a cluster captures, this machine cannot know.
+    assert not any("captured" in line for line in chosen.announcement(ray="ray://there"))
 
 
 def cut(path: Path) -> None:

@@ -4,11 +4,13 @@ from pathlib import Path
 
 import pytest
 import tiny
+import torch
 
 from autobert_zero.data import packing, tokenizer
 from autobert_zero.data.batches import training_batches
 from autobert_zero.data.corpus import CorpusError
 from autobert_zero.errors import UserError
+from autobert_zero.search_runs import prepare as module
 from autobert_zero.search_runs.prepare import prepare
 
 
@@ -42,6 +44,24 @@ def test_a_tokenizer_that_is_named(cache: Path, corpus_file: Path, tmp_path: Pat
     assert named.tokenizer.to_str() == trained.to_str()
     assert named.model.vocab_size == 200
     assert len(tiny.contents(cache)) == 2
+
+
+@pytest.mark.parametrize(
+    ("device", "limits", "expected"),
+    [
+        ("cpu", {"max_latency_ms": 9.0}, 1),
+        ("meta", {"max_latency_ms": 9.0}, 64),
+        ("meta", {}, 1),
+        ("meta", {"max_latency_ms": 9.0, "latency_batch": 3}, 3),
+    ],
+)
+def test_the_batch_that_latency_is_measured_with(
+    corpus_file: Path, monkeypatch: pytest.MonkeyPatch, device: str, limits: dict[str, float], expected: int
+) -> None:
+    """It is in the config of the run, which keeps it on another device; `meta` stands for a GPU."""
+    monkeypatch.setattr(module, "find_device", lambda name: torch.device(device))
+    config = tiny.config(corpus_file, limits=limits, precision="fp32")
+    assert prepare(config).config.limits.latency_batch == expected
 
 
 def test_every_batch_that_is_accepted_can_be_filled(corpus_file: Path) -> None:

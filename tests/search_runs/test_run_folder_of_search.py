@@ -12,7 +12,7 @@ import yaml
 from rich.console import Console
 
 from autobert_zero.run_folder import RunError, read_record
-from autobert_zero.search.config import SearchConfig
+from autobert_zero.search.config import SearchConfig, read_search_config
 from autobert_zero.search.history import History
 from autobert_zero.search.progress import RunProgress
 from autobert_zero.search_runs import folder
@@ -264,3 +264,19 @@ def test_a_config_with_a_password_is_its_owners(settings_file: Path, tmp_path: P
     assert (out / "model.safetensors").stat().st_mode & 0o777 == (out / "run.json").stat().st_mode & 0o777
     assert "timeout=7" not in (out / "run.json").read_text()
     assert resumed(out).code == 0
+
+
+def test_a_resumed_run_keeps_the_batch_that_latency_is_measured_with(
+    stopped_run: Path, tmp_path: Path
+) -> None:
+    out = shutil.copytree(stopped_run / "run", tmp_path / "run")
+    saved = (out / "config.yaml").read_text()
+    assert "latency_batch: 1\n" in saved
+    (out / "config.yaml").write_text(saved.replace("latency_batch: 1\n", "latency_batch: 64\n"))
+    config = read_search_config(out)
+    for batch in (None, 64):
+        limits = config.limits.model_copy(update={"latency_batch": batch})
+        folder.check_same(config.model_copy(update={"limits": limits}), (), out)
+    limits = config.limits.model_copy(update={"latency_batch": 1})
+    with pytest.raises(RunError, match=r"another limits\.latency_batch"):
+        folder.check_same(config.model_copy(update={"limits": limits}), (), out)

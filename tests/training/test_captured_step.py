@@ -1,7 +1,7 @@
 """A captured training is the same as one that is not; on a CPU a tape stands for CUDA's graphs."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import count
 from typing import Any
 
@@ -16,7 +16,7 @@ from autobert_zero.nn import EncoderConfig, MaskedLM, PreTraining
 from autobert_zero.shared_config import Compile
 from autobert_zero.space import Backbone
 from autobert_zero.training import loop
-from autobert_zero.training.capture import capture_refusal, captures, compiles, graphs_for
+from autobert_zero.training.capture import CapturedStep, capture_refusal, captures, compiles, graphs_for
 from autobert_zero.training.language import language_objective
 from autobert_zero.training.loop import Diverged, Recipe, make_optimizer, train
 
@@ -108,6 +108,23 @@ def test_other_shapes_run_as_they_are_and_new_ones_are_recorded(ahead: pytest.Mo
     expected = trained(20, batches=batches(lengths=lengths))
     assert same(captured(ahead, graphs, 20, batches=batches(lengths=lengths)), expected)
     assert (graphs.aside_count, len(graphs.recordings), graphs.replays) == (3 + 2 + 3, 2, 12)
+
+
+def test_a_step_is_recorded_on_the_memory_that_it_has_run_on() -> None:
+    """Other memory, for example views in one block, would be compiled again within the recording."""
+    seen: list[int] = []
+
+    def step(whole: torch.Tensor, parts: Sequence[torch.Tensor]) -> torch.Tensor:
+        assert parts[0] is whole
+        seen.append(whole.data_ptr())
+        return whole.sum()
+
+    graphs = TapeGraphs()
+    run = CapturedStep(step, graphs, CPU, lambda: None)
+    given = [torch.full((3,), float(number)) for number in range(6)]
+    assert [float(run(each, [each])) for each in given] == [0, 3, 6, 9, 12, 15]
+    assert (len(seen), len(set(seen)), graphs.replays) == (4, 1, 3)
+    assert not {each.data_ptr() for each in given} & set(seen)
 
 
 def test_shapes_that_always_change_are_never_recorded(ahead: pytest.MonkeyPatch) -> None:

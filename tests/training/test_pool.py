@@ -120,6 +120,28 @@ def test_a_script_without_a_guard_is_said_to_need_one(tmp_path: Path) -> None:
     assert 'under if __name__ == "__main__":' in done.stderr
 
 
+def test_a_worker_sees_its_card_before_it_imports_the_program(tmp_path: Path) -> None:
+    program = tmp_path / "parent.py"
+    program.write_text(
+        "import os\n"
+        "from autobert_zero.training.pool import WorkerPool\n"
+        "SEEN = os.environ.get('CUDA_VISIBLE_DEVICES')\n"
+        "def seen(report):\n"
+        "    return SEEN\n"
+        "if __name__ == '__main__':\n"
+        "    pool = WorkerPool(1, cards=('GPU-a',))\n"
+        "    print(SEEN, *pool.run(seen, [()]), os.environ.get('CUDA_VISIBLE_DEVICES'))\n"
+        "    pool.close()\n"
+    )
+    for before in (None, "GPU-b,GPU-a"):
+        given = {name: value for name, value in os.environ.items() if name != "CUDA_VISIBLE_DEVICES"}
+        given |= {} if before is None else {"CUDA_VISIBLE_DEVICES": before}
+        done = subprocess.run(
+            [sys.executable, program], env=given, capture_output=True, text=True, check=True
+        )
+        assert done.stdout == f"{before} (0, 'GPU-a') {before}\n"
+
+
 def test_a_killed_parent_leaves_no_worker(tmp_path: Path) -> None:
     program = tmp_path / "parent.py"
     program.write_text(

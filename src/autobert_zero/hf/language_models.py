@@ -18,7 +18,7 @@ from transformers.modeling_outputs import MaskedLMOutput
 from transformers.utils import ModelOutput, can_return_tuple
 
 from autobert_zero.hf.configuration import AutoBertZeroConfig
-from autobert_zero.hf.losses import token_loss
+from autobert_zero.hf.losses import classification_loss, token_loss
 from autobert_zero.hf.modeling import AutoBertZeroModel
 from autobert_zero.hf.outputs import Extras, extra_outputs, head_width
 from autobert_zero.hf.pretrained import AutoBertZeroPreTrainedModel
@@ -150,7 +150,7 @@ class AutoBertZeroForPreTraining(_LanguageModel):
         if labels is not None:
             losses.append(token_loss(logits, labels))
         if next_sentence_label is not None:
-            losses.append(F.cross_entropy(order, next_sentence_label.view(-1)))  # labels (B,)
+            losses.append(classification_loss(order, next_sentence_label, "single_label_classification"))
         return AutoBertZeroForPreTrainingOutput(
             loss=torch.stack(losses).sum() if losses else None,
             prediction_logits=logits,

@@ -10,7 +10,6 @@ Axes: B batch, n tokens, d hidden size, c classes.
 from typing import Unpack
 
 from torch import Tensor, nn
-from torch.nn import functional as F
 from transformers.modeling_outputs import (
     MultipleChoiceModelOutput,
     QuestionAnsweringModelOutput,
@@ -140,8 +139,9 @@ class AutoBertZeroForMultipleChoice(_Classifier):
         outputs = self.encoder(*inputs, return_dict=True, **extras)
         # (B * choices, 1) -> (B, choices)
         logits = self.classifier(self.dropout(outputs.pooler_output)).view(-1, choices)
+        problem = "single_label_classification"
         return MultipleChoiceModelOutput(
-            loss=None if labels is None else F.cross_entropy(logits, labels),
+            loss=None if labels is None else classification_loss(logits, labels, problem),
             logits=logits,
             **extra_outputs(outputs),
         )

@@ -9,6 +9,7 @@ from torch.nn import functional as F
 
 from autobert_zero.compile.plan import PlanStep, describe_plan
 from autobert_zero.compile.planner import make_plan
+from autobert_zero.cudnn_attention import avoid_cudnn_fault
 from autobert_zero.nn.kernels import KERNELS, Context, unit_vectors, zero_padding
 from autobert_zero.nn.rotary import rotate
 from autobert_zero.space import Graph
@@ -123,6 +124,8 @@ def _fused_attention(step: PlanStep, args: Sequence[Tensor], context: Context) -
         bias = None if mask is None else _over_tokens(mask, -1)
     elif mask is not None:
         bias = bias + _over_tokens(_additive(mask, bias.dtype), -1)
+    if bias is not None:
+        avoid_cudnn_fault(query.device)  # a user's own loop does not call find_device
     return F.scaled_dot_product_attention(query, key, value, attn_mask=bias, scale=scale)
 
 

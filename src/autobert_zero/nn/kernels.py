@@ -104,9 +104,11 @@ def _cosine(args: Sequence[Tensor], types: Sequence[Type], context: Context) -> 
 def _euclidean(args: Sequence[Tensor], types: Sequence[Type], context: Context) -> Tensor:
     a, b = (zero_padding(x, type_, 1, context.mask) for x, type_ in zip(args, types, strict=True))
     dtype = torch.promote_types(a.dtype, b.dtype)
-    # |a|^2 + |b|^2 - 2ab cancels for near rows: never in half precision.
+    # |a|^2 + |b|^2 - 2ab cancels for near rows: never in half precision, and in double where a product in
+    # single precision may round to TF32. Apple's GPUs have neither.
+    rounds = torch.backends.cuda.matmul.allow_tf32 and not a.is_mps
     with torch.autocast(a.device.type, enabled=False):
-        wide = torch.promote_types(dtype, torch.float32)
+        wide = torch.promote_types(dtype, torch.float64 if rounds else torch.float32)
         a, b = a.to(wide), b.to(wide)
         squares = a.square().sum(-1, keepdim=True) + b.square().sum(-1)[..., None, :]
         # The root's slope is infinite at 0, where equal rows are: hold it flat there.

@@ -24,7 +24,7 @@ class TeacherBank(WeightBank):
     starts as an average of its values, with new gates; `training.copying` trains both.
 
     Attributes:
-        new: For each tensor of a branch, a mask of what the teacher does not have; by name.
+        new: For each tensor of a branch, a mask of what the teacher does not have, on the CPU; by name.
 
     Args:
         config: Sizes of the teacher.
@@ -43,7 +43,8 @@ class TeacherBank(WeightBank):
         super().__init__(config, len(teacher.layers), device)
         self.moments = {}
         known = {name: weights[name] for name in self.tensors if name in weights}
-        own = {name: torch.ones_like(tensor, dtype=torch.bool) for name, tensor in self.tensors.items()}
+        # On the CPU: whoever draws a layer asks which are empty, and would wait for a card each time.
+        own = {name: torch.ones(tensor.shape, dtype=torch.bool) for name, tensor in self.tensors.items()}
         for source, target in self._pairs(teacher, known, self.tensors):
             target.copy_(source)
         for _, target in self._pairs(teacher, known, own):

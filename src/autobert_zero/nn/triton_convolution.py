@@ -235,27 +235,28 @@ def _launch(
     d = given[-1].shape[2] // 2
     real = given[-1] if mask is None else mask.contiguous().view(torch.uint8)  # never read without a mask
     tf32 = torch.backends.cuda.matmul.allow_tf32
-    kernel_[(workers, heads * _head_programs(given[-1], kernel))](
-        *given,
-        kernel.contiguous(),
-        real,
-        *results,
-        sequences,
-        n,
-        d,
-        d // heads,
-        K=size,
-        T=_TILE,
-        M=max(triton.next_power_of_2(size // 2), 16),
-        C=_channels(d // heads),
-        MASKED=mask is not None,
-        KIND=_FORMATS[given[-1].dtype]
-        if given[-1].is_cuda
-        else tl.float32,  # the interpreter multiplies no bf16
-        PRECISION="tf32" if tf32 else "ieee",
-        num_warps=_WARPS,
-        num_stages=1,
-    )
+    with torch.cuda.device_of(given[0]):  # Triton launches on the current card
+        kernel_[(workers, heads * _head_programs(given[-1], kernel))](
+            *given,
+            kernel.contiguous(),
+            real,
+            *results,
+            sequences,
+            n,
+            d,
+            d // heads,
+            K=size,
+            T=_TILE,
+            M=max(triton.next_power_of_2(size // 2), 16),
+            C=_channels(d // heads),
+            MASKED=mask is not None,
+            KIND=_FORMATS[given[-1].dtype]
+            if given[-1].is_cuda
+            else tl.float32,  # the interpreter multiplies no bf16
+            PRECISION="tf32" if tf32 else "ieee",
+            num_warps=_WARPS,
+            num_stages=1,
+        )
 
 
 def _channels(width: int) -> int:

@@ -3,8 +3,10 @@
 import os
 from typing import TYPE_CHECKING
 
+import torch
+
 from autobert_zero.data.shares import TIMEOUT
-from autobert_zero.devices import find_device
+from autobert_zero.devices import card_count, find_device
 from autobert_zero.errors import UserError, first_line
 from autobert_zero.extras import require
 from autobert_zero.nn.layer import EncoderLayer
@@ -40,7 +42,7 @@ def launched(device: str) -> "Accelerator | None":
     from accelerate.utils import DistributedDataParallelKwargs, DistributedType, InitProcessGroupKwargs
     from torch.distributed.fsdp.wrap import transformer_auto_wrap_policy
 
-    kind = find_device(device).type
+    kind = _own_device(device).type
     try:
         accelerator = Accelerator(
             cpu=kind == "cpu",
@@ -74,6 +76,21 @@ def launched(device: str) -> "Accelerator | None":
         plugin.auto_wrap_policy = transformer_auto_wrap_policy
         plugin.transformer_cls_names_to_wrap = [EncoderLayer.__name__]
     return accelerator
+
+
+def _own_device(device: str) -> torch.device:
+    """Finds the device of one of several processes: with CUDA, the card that Accelerate gives it.
+
+    That card becomes the current one before anything is computed: each process would otherwise also take
+    memory of the first.
+    """
+    rank = os.environ.get("LOCAL_RANK", "").strip()
+    cards = card_count() if device.split(":")[0] in ("auto", "cuda") else 0
+    if cards and rank.isdecimal():
+        card = int(rank) % cards
+        torch.cuda.set_device(card)
+        device = f"cuda:{card}"
+    return find_device(device)
 
 
 def _torchrun(count: int | str) -> str:

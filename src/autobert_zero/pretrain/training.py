@@ -30,6 +30,7 @@ from autobert_zero.training.checkpoint import (
     restore,
     save_checkpoint,
 )
+from autobert_zero.training.compiling import compile_model
 from autobert_zero.training.goal import Figures, Goal
 from autobert_zero.training.loop import Diverged, Recipe, make_optimizer, train
 from autobert_zero.training.precision import gradient_scaler
@@ -68,7 +69,7 @@ class PretrainingRun:
         self.optimizer = make_optimizer(self.model, self.recipe)
         self.scaler = gradient_scaler(config.precision, next(model.parameters()).device)
         if compiles(config.recipe.compile):
-            self.model.compile()
+            compile_model(self.model)
         if accelerator is not None:
             self.model, prepared = accelerator.prepare(self.model, self.optimizer)
             self.optimizer = prepared.optimizer
@@ -134,6 +135,8 @@ class PretrainingRun:
             with self.meter.paused():
                 result = self._settle(step, step == steps.stop, text, log, asked) or result
 
+        if compiles(config.recipe.compile):
+            torch.compiler.reset()  # or another length would compile with dynamic shapes
         self.meter.start()
         try:
             train(

@@ -100,8 +100,9 @@ class LimitsConfig(Section):
     min_speedup: float | None = Field(None, gt=0)
     """In a search from a model, the minimum speed-up of a candidate's layers over the model's, measured in
     the same way."""
-    latency_batch: int = Field(1, ge=1)
-    """Number of sequences in the batch that latency is measured with."""
+    latency_batch: int | None = Field(None, ge=1)
+    """Number of sequences in the batch that latency is measured with; None: 64 on a GPU, which takes as long
+    for one, and 1 on a CPU."""
     latency_length: int = Field(128, ge=1)
     """Number of tokens in each of them."""
     latency_precision: Precision | None = None
@@ -127,7 +128,7 @@ def _storage(url: str, info: ValidationInfo) -> str:
 class SearchConfig(RunConfig):
     """The config of a search, which is a function of it."""
 
-    BEFORE: ClassVar = {"proxy": {"calibration": 0, "train_again": 0}}
+    BEFORE: ClassVar = {"proxy": {"calibration": 0, "train_again": 0}, "limits": {"latency_batch": 1}}
 
     seed: int = Field(0, ge=0, lt=SEEDS)
     """Random seed."""

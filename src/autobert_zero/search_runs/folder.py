@@ -64,9 +64,17 @@ def prepared_run(
         tokenizer = Tokenizer.from_file(str(path))
     except Exception as error:  # tokenizers raises nothing more special
         raise RunError(f"{path} is damaged or missing ({error}); start another run") from None
-    prepared = prepare(config.absolute(), watch, tokenizer, remote)
+    prepared = prepare(_as_measured(config, out).absolute(), watch, tokenizer, remote)
     check_inputs(out, run_inputs(prepared, out))
     return prepared
+
+
+def _as_measured(config: SearchConfig, out: Path) -> SearchConfig:
+    """The config with the batch that the run in a folder measures latency with, unless it names one."""
+    if config.limits.latency_batch is not None:
+        return config
+    limits = {"latency_batch": read_search_config(out).limits.latency_batch}
+    return config.model_copy(update={"limits": config.limits.model_copy(update=limits)})
 
 
 def run_inputs(
@@ -107,7 +115,8 @@ def _seeds_text(first: Sequence[Backbone]) -> str:
 def check_same(config: SearchConfig, first: Sequence[Backbone], out: Path) -> Sequence[Backbone]:
     """Checks that a folder holds the given run; returns the backbones that it was started with."""
     known, given = read_run_start(out)
-    same, meant = (each.absolute().model_dump(mode="json") for each in (known, config))
+    configs = known, _as_measured(config, out)
+    same, meant = (each.absolute().model_dump(mode="json") for each in configs)
     if config.space.narrow and known.space.narrow:  # the run has chosen its width
         meant["model"]["feed_forward"] = same["model"]["feed_forward"]
     if other := settings_that_differ(same, meant):

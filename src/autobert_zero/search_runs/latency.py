@@ -10,8 +10,21 @@ from autobert_zero.errors import UserError
 from autobert_zero.files import write_text
 from autobert_zero.measure import measure_forward
 from autobert_zero.nn import EncoderConfig
+from autobert_zero.search.config import SearchConfig
 from autobert_zero.space import Layer
 from autobert_zero.training.precision import Precision
+
+_GPU_BATCH = 64
+"""Sequences that are measured on a GPU by default: a few take as long as their kernels are many."""
+
+
+def with_latency_batch(config: SearchConfig, device: torch.device) -> SearchConfig:
+    """The config with the batch that latency is measured with, so that it is saved with the run."""
+    if config.limits.latency_batch is not None:
+        return config
+    batch = _GPU_BATCH if config.measures_latency and device.type != "cpu" else 1
+    limits = config.limits.model_copy(update={"latency_batch": batch})
+    return config.model_copy(update={"limits": limits})
 
 
 @dataclass(eq=False)

@@ -23,7 +23,7 @@ from autobert_zero.search.config import SearchConfig
 from autobert_zero.search.limits import Costs, Limits
 from autobert_zero.search.strategies import Prefilter
 from autobert_zero.search_runs.evaluate import ProxyEvaluator
-from autobert_zero.search_runs.latency import LatencyTable
+from autobert_zero.search_runs.latency import LatencyTable, with_latency_batch
 from autobert_zero.search_runs.parts import search_parts
 from autobert_zero.search_runs.scoring import Scorer, other_scores
 from autobert_zero.search_runs.start_model import StartModel, load_start_model, open_start_model
@@ -85,8 +85,10 @@ class PreparedSearch:
             f"strategy {config.strategy.name}: {counted(config.proxy.candidates, 'candidate')} "
             f"of {config.proxy.steps} steps each; seed {config.seed}",
         ]
-        if captures(config.compile) and (
-            reason := _CHANGING if self.start is not None else capture_refusal(self.device, precision)
+        if (
+            ray is None
+            and captures(config.compile)
+            and (reason := _CHANGING if self.start is not None else capture_refusal(self.device, precision))
         ):
             lines.append(f"steps are not captured: {reason}")
         if ray is not None:
@@ -112,6 +114,7 @@ class PreparedSearch:
             return None
         sizes = self.model if self.start is None else self.start.sizes
         batch, length = limits.latency_batch, limits.latency_length
+        assert batch is not None
         precision = limits.latency_precision or config.precision
         return LatencyTable(sizes, batch, length, self.device, precision, path)
 
@@ -220,6 +223,7 @@ def prepare(
     if config.deterministic:
         make_deterministic()
     device = _training_device(config, remote)
+    config = with_latency_batch(config, device)
     batch = max(config.proxy.batch_size, config.final.batch_size)
     prepared = prepare_text(config.data, [(config.data.length, batch)], watch, tokenizer)
     corpus, chosen, (data,) = prepared.corpus, prepared.chosen, prepared.lengths

@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Generic, Protocol, TypeVar
 
@@ -10,12 +11,13 @@ from torch import Tensor
 
 from autobert_zero.errors import first_line
 from autobert_zero.shared_config import Compile
+from autobert_zero.training.cuda_graphs import CudaGraphs
 from autobert_zero.training.precision import Precision, resolve_precision
 from autobert_zero.training.transfer import each_tensor, moved, tensors_in
 
 _WARM_UP = 3
 """Steps that run normally before one is recorded: they create the optimiser's state and choose kernels."""
-_FEWEST_STEPS = 16
+FEWEST_STEPS = 16
 """A training of fewer steps is not worth a recording."""
 
 B = TypeVar("B")
@@ -61,42 +63,18 @@ class Graphs(Protocol):
         ...
 
 
-class CudaGraphs:
-    """Records with CUDA graphs."""
-
-    def __init__(self, device: torch.device) -> None:
-        self._stream = torch.cuda.Stream(device)
-
-    def aside(self, run: Callable[[], Tensor]) -> Tensor:
-        """Runs a function on a separate stream, as PyTorch requires before a recording."""
-        main = torch.cuda.current_stream(self._stream.device)
-        self._stream.wait_stream(main)
-        with torch.cuda.stream(self._stream):
-            result = run()
-        main.wait_stream(self._stream)
-        return result
-
-    def record(self, run: Callable[[], Tensor]) -> tuple[Tensor, Callable[[], None]]:
-        """Records a function, while the thread that prepares batches may pin memory."""
-        graph = torch.cuda.CUDAGraph()
-        main = torch.cuda.current_stream(self._stream.device)
-        recording = torch.cuda.graph(graph, stream=self._stream, capture_error_mode="thread_local")
-        with torch.cuda.stream(main), recording:  # a failed recording would leave its stream current
-            result = run()
-        return result, graph.replay
-
-
 def graphs_for(mode: Compile, device: torch.device, precision: Precision, steps: int) -> Graphs | None:
     """The recorder for a training in a single process; None where its steps run normally."""
-    wanted = captures(mode) and steps >= _FEWEST_STEPS and capture_refusal(device, precision) is None
+    wanted = captures(mode) and steps >= FEWEST_STEPS and capture_refusal(device, precision) is None
     return CudaGraphs(device) if wanted else None
 
 
 class CapturedStep(Generic[B]):
     """A step that is recorded once several batches in a row have the same shapes.
 
-    Batches of other shapes run normally. A step that cannot be recorded runs normally from then on, with a
-    warning.
+    These steps run on the memory that the graph will read, so that what `torch.compile` and the choice of
+    kernels depend on is settled before the recording. Batches of other shapes run normally. A step that
+    cannot be recorded runs normally from then on, with a warning.
 
     Args:
         step: From a batch and its parts to a result on the device. Everything else that it reads and writes,
@@ -119,47 +97,76 @@ class CapturedStep(Generic[B]):
         self._device = device
         self._reset = reset
         self._failed = False
-        self._next_shapes: list[tuple[torch.Size, torch.dtype]] | None = None
+        self._next: _Inputs[B] | None = None
         self._alike_steps = 0
-        self._recorded: list[tuple[torch.Size, torch.dtype]] | None = None
-        self._replay: Callable[[], None] | None = None
-        self._result: Tensor | None = None
-        self._inputs: list[Tensor] = []
+        self._recorded: _Recorded[B] | None = None
 
     def __call__(self, whole: B, parts: Sequence[B]) -> Tensor:
         """Runs a step; the caller owns the result."""
-        shapes = [(tensor.shape, tensor.dtype) for tensor in tensors_in([whole, *parts])]
-        if shapes == self._recorded:
-            self._next_shapes = None
-            # First to the device without waiting, as in a normal step, then to where the graph reads.
-            torch._foreach_copy_(self._inputs, tensors_in(moved(list(parts), self._device)))
-            return self._replayed()
-        if shapes != self._next_shapes:
-            self._next_shapes, self._alike_steps = shapes, 0
-        self._alike_steps += 1
-        if self._failed or self._alike_steps <= _WARM_UP or not self._record(whole, parts):
+        if self._failed:
             return self._graphs.aside(partial(self._step, whole, parts))
-        self._recorded = shapes
-        return self._replayed()
+        shapes = _shapes(whole, parts)
+        if self._recorded is not None and shapes == self._recorded.inputs.shapes:
+            self._next = None
+            self._recorded.inputs.fill(parts, self._device)
+            return self._recorded.replayed()
+        if self._next is None or shapes != self._next.shapes:
+            self._next, self._alike_steps = _Inputs.like(whole, parts, self._device), 0
+        else:
+            self._next.fill(parts, self._device)
+        self._alike_steps += 1
+        run = partial(self._step, self._next.whole, self._next.parts)
+        if self._alike_steps <= _WARM_UP:
+            return self._graphs.aside(run)
+        self._recorded = None  # frees the memory of the previous graph
+        self._recorded = self._record(run, self._next)
+        return self._graphs.aside(run) if self._recorded is None else self._recorded.replayed()
 
-    def _record(self, whole: B, parts: Sequence[B]) -> bool:
-        """Records a step with a batch; returns whether that succeeded."""
-        self._replay = self._recorded = self._result = None  # frees the previous graph's memory
-        own = [each_tensor(part, Tensor.clone) for part in moved(list(parts), self._device)]
-        only = len(parts) == 1 and parts[0] is whole
+    def _record(self, run: Callable[[], Tensor], inputs: "_Inputs[B]") -> "_Recorded[B] | None":
+        """Records a step; None if that fails."""
         try:
-            recording = partial(self._step, own[0] if only else whole, own)
-            self._result, self._replay = self._graphs.record(recording)
+            return _Recorded(inputs, *self._graphs.record(run))
         except RuntimeError as error:
-            self._failed = True
+            self._failed, self._next = True, None
             self._reset()
-            warnings.warn(f"the step cannot be captured and runs as it is: {first_line(error)}", stacklevel=2)
-            return False
-        self._inputs = tensors_in(own)
-        return True
+            warnings.warn(f"the step cannot be captured and runs as it is: {first_line(error)}", stacklevel=3)
+            return None
 
-    def _replayed(self) -> Tensor:
-        assert self._replay is not None
-        assert self._result is not None
-        self._replay()
-        return self._result.clone()
+
+_Shapes = list[tuple[torch.Size, torch.dtype]]
+
+
+def _shapes(whole: object, parts: Sequence[object]) -> _Shapes:
+    return [(tensor.shape, tensor.dtype) for tensor in tensors_in([whole, *parts])]
+
+
+@dataclass(frozen=True)
+class _Inputs(Generic[B]):
+    """A batch in memory of its own on the device, which later batches are copied into."""
+
+    shapes: _Shapes
+    whole: B
+    parts: Sequence[B]
+
+    @classmethod
+    def like(cls, whole: B, parts: Sequence[B], device: torch.device) -> "_Inputs[B]":
+        own = [each_tensor(part, Tensor.clone) for part in moved(list(parts), device)]
+        only = len(parts) == 1 and parts[0] is whole
+        return cls(_shapes(whole, parts), own[0] if only else whole, own)
+
+    def fill(self, parts: Sequence[B], device: torch.device) -> None:
+        # First to the device without waiting, as in a normal step, then to where the graph reads.
+        torch._foreach_copy_(tensors_in(self.parts), tensors_in(moved(list(parts), device)))
+
+
+@dataclass(frozen=True)
+class _Recorded(Generic[B]):
+    """A recorded step."""
+
+    inputs: _Inputs[B]
+    result: Tensor
+    replay: Callable[[], None]
+
+    def replayed(self) -> Tensor:
+        self.replay()
+        return self.result.clone()

@@ -9,7 +9,7 @@ import threading
 import traceback
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
@@ -149,9 +149,10 @@ class WorkerPool:
         connection, theirs = self._context.Pipe()
         card = self._cards[number % len(self._cards)] if self._cards else None
         deterministic = torch.are_deterministic_algorithms_enabled()
-        arguments_of_worker = (theirs, self._end, self._threads, card, deterministic)
+        arguments_of_worker = (theirs, self._end, self._threads, deterministic)
         process = self._context.Process(target=_serve, args=arguments_of_worker, daemon=True)
-        process.start()
+        with _visible(card):
+            process.start()
         theirs.close()  # so that the connection closes when the worker dies
         self._workers[number] = _Worker(process, connection)
         with suppress(BrokenPipeError, ConnectionResetError):  # it died at once; its connection is closed
@@ -187,6 +188,24 @@ class WorkerPool:
         return worker.process.exitcode or 0
 
 
+@contextmanager
+def _visible(card: str | None) -> Iterator[None]:
+    """Lets processes that are started see one card only; with None, what this process sees.
+
+    A worker itself would be late: it first imports the user's program, which may already use CUDA.
+    """
+    before = os.environ.get(VISIBLE_CARDS)
+    if card is not None:
+        os.environ[VISIBLE_CARDS] = card
+    try:
+        yield
+    finally:
+        if before is not None:
+            os.environ[VISIBLE_CARDS] = before
+        elif card is not None:
+            del os.environ[VISIBLE_CARDS]
+
+
 def _returned(message: tuple[str, Any]) -> Any:
     kind, value = message
     if kind == _ERROR:
@@ -194,12 +213,8 @@ def _returned(message: tuple[str, Any]) -> Any:
     return value
 
 
-def _serve(
-    connection: Connection, end: Connection, threads: int | None, card: str | None, deterministic: bool
-) -> None:
+def _serve(connection: Connection, end: Connection, threads: int | None, deterministic: bool) -> None:
     """Runs calls in a worker until its parent ends."""
-    if card is not None:  # before CUDA is first used, which reads it
-        os.environ[VISIBLE_CARDS] = card
     keep_freed_memory()
     leave_to_parent()
     if threads is not None:

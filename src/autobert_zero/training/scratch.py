@@ -23,6 +23,7 @@ from autobert_zero.files import written_whole
 from autobert_zero.nn import EncoderConfig, MaskedLM
 from autobert_zero.space import Backbone
 from autobert_zero.training.capture import compiles
+from autobert_zero.training.compiling import compile_model
 from autobert_zero.training.language import Evaluation, evaluate, guess_limit, language_objective
 from autobert_zero.training.loop import Diverged, Recipe, train
 from autobert_zero.training.pool import WorkerDied, WorkerPool
@@ -130,7 +131,7 @@ def train_from_scratch(job: Job, on_step: OnJobStep = lambda name, done, total: 
     model = MaskedLM(job.backbone, job.model).to(device)
     recipe = job.recipe
     if compiles(recipe.compile):
-        model.compile()
+        compile_model(model)
     short = math.ceil(job.short_share * recipe.steps)
     whole = training_batches(job.data.train, job.vocabulary, recipe.batch_size, (job.seed, 0))
     batches = (batch.cut(job.short_length) if step < short else batch for step, batch in enumerate(whole))

@@ -16,15 +16,19 @@ from autobert_zero.data.masking import MaskedBatch, Vocabulary, mask_batch
 from autobert_zero.nn import EncoderConfig, MaskedLM
 from autobert_zero.shared_config import Compile
 from autobert_zero.space import Backbone
-from autobert_zero.training.capture import compiles
+from autobert_zero.training.capture import FEWEST_STEPS, captures, compiles
+from autobert_zero.training.compiling import compile_model
 from autobert_zero.training.language import language_objective
 from autobert_zero.training.loop import Recipe, make_optimizer, train
 from autobert_zero.training.precision import Precision, autocast, gradient_scaler
 from autobert_zero.training.transfer import moved
 
 _WARM_UP_STEPS = 5
-_LEAST_SECONDS = 1.0
-"""Minimum time of a measurement on an accelerator: an idle card computes at a fraction of its clock."""
+_LEAST_SECONDS = 0.5
+"""Minimum time of the steps that are timed on an accelerator, after as many: an idle card computes at a
+fraction of its clock."""
+_GROWTH = 10
+"""Greatest factor of the number of steps, since the time of few steps is uncertain."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +61,7 @@ def training_speed(  # noqa: PLR0913 - all that a speed depends on
     """Times the training of a model with new weights on random tokens.
 
     On a CPU the median step after the first counts. On an accelerator, steps are not timed one by one: after
-    a warm-up it computes as many as take a second. The global random state is not changed.
+    a warm-up it computes as many as take a second or two. The global random state is not changed.
 
     Args:
         backbone: The token-mixing layers.
@@ -83,7 +87,7 @@ def training_speed(  # noqa: PLR0913 - all that a speed depends on
         model = MaskedLM(backbone, sizes).to(device)
         model.encoder.checkpointing = checkpointing
         if compiles(compile):
-            model.compile()
+            compile_model(model)
         batches = _random_batches(batch, length, sizes.vocab_size)
         objective = language_objective(precision) if with_head else partial(_states, precision=precision)
         if device.type == "cpu":
@@ -99,13 +103,15 @@ def training_speed(  # noqa: PLR0913 - all that a speed depends on
             train(model, batches, recipe, objective, None, optimizer, scaler=scaler, steps=range(count))
             torch.accelerator.synchronize(device)
 
-        seconds, done = steady_seconds(run, steps)
+        seconds, done = steady_seconds(run, max(steps, FEWEST_STEPS) if captures(compile) else steps)
     memory = torch.cuda.max_memory_allocated(device) - before if cuda else None
     return TrainingSpeed(batch * length / seconds, done, memory)
 
 
 def steady_seconds(run: Callable[[int], None], steps: int) -> tuple[float, int]:
-    """Times a step of an accelerator as the mean over many.
+    """Times a step of an accelerator: what twice as many steps take longer, over their number.
+
+    So what each run costs once, as the recording of its steps does, is left out.
 
     Args:
         run: Runs the given number of steps and waits for the last.
@@ -114,14 +120,19 @@ def steady_seconds(run: Callable[[int], None], steps: int) -> tuple[float, int]:
     Returns:
         Seconds per step, and the number of steps that were timed.
     """
+
+    def timed(count: int) -> float:
+        start = time.perf_counter()
+        run(count)
+        return time.perf_counter() - start
+
     run(_WARM_UP_STEPS)
     while True:
-        start = time.perf_counter()
-        run(steps)
-        seconds = time.perf_counter() - start
+        first = timed(steps)
+        seconds = timed(2 * steps) - first
         if seconds >= _LEAST_SECONDS:
             return seconds / steps, steps
-        steps = math.ceil(steps * min(1.2 * _LEAST_SECONDS / max(seconds, 1e-6), 100))
+        steps = math.ceil(steps * min(1.2 * _LEAST_SECONDS / max(seconds, 1e-6), _GROWTH))
 
 
 def _states(model: nn.Module, part: MaskedBatch, whole: MaskedBatch, precision: Precision) -> Tensor:

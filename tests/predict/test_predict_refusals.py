@@ -228,13 +228,26 @@ def test_lines_have_no_columns(models: Path) -> None:
         (("--task", "embed", "--out", "out.csv"), "this task can be written as npy or jsonl, not as csv"),
         (("--out", "."), "--out . is a folder; name a file in it"),
         (("--out", "texts.txt", "--format", "csv"), "--out texts.txt is also an input"),
-        (("--out", "texts.txt/out.csv"), "texts.txt/out.csv cannot be written: "),
+        (
+            ("--out", "texts.txt/new/out.csv"),
+            "texts.txt/new/out.csv cannot be written: texts.txt is a file, not a folder",
+        ),
         (("--top-k", "3"), "--top-k applies to --task mask, not to labels"),
         (("--device", "cuda:77"), "device 'cuda:77' cannot be used"),
     ],
 )
 def test_outputs_and_options(models: Path, options: tuple[str, ...], message: str) -> None:
     assert message in refused("--model", models / "classifier", *options, "texts.txt")
+
+
+def test_files_of_the_model_are_not_overwritten(models: Path) -> None:
+    model = models / "classifier"
+    before = tiny.contents(model)
+    for out in (model / "tokenizer.json", model / ".." / "classifier" / "model.safetensors"):
+        assert refused("--model", model, "--format", "csv", "--out", out, "texts.txt") == (
+            f"--out {out} is a file in the folder of the model; name another file"
+        )
+    assert tiny.contents(model) == before
 
 
 def test_more_tokens_than_there_are(models: Path) -> None:

@@ -55,10 +55,13 @@ class Result:
     Attributes:
         text: For people, to print.
         data: The same for programs; `--json` prints it.
+        save: Writes it to the files that the user named; called once it is printed, so that it is not lost
+            if they cannot be written.
     """
 
     text: str
     data: Mapping[str, Any]
+    save: Callable[[], None] | None = None
 
 
 _Json = Annotated[
@@ -152,6 +155,8 @@ def command(
                     raise
                 if result is not None:
                     typer.echo(json.dumps(_strict(result.data), indent=2) if json_ else result.text)
+                    if result.save is not None:
+                        result.save()
 
         own = [
             inspect.Parameter(each, inspect.Parameter.KEYWORD_ONLY, annotation=kind, default=False)

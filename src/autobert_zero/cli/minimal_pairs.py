@@ -10,6 +10,7 @@ from autobert_zero.cli.app import USE, Result, command
 from autobert_zero.cli.options import Device, file_option
 from autobert_zero.errors import UserError, counted
 from autobert_zero.extras import require
+from autobert_zero.out_file import check_out
 from autobert_zero.progress import Bars, log_console, quiet_transformers
 from autobert_zero.streams import STANDARD_STREAM
 
@@ -55,12 +56,13 @@ def minimal_pairs_command(
     from autobert_zero.minimal_pairs.measure import TokenisedPairs
     from autobert_zero.minimal_pairs.results import accuracy_table, remarks, write_results
     from autobert_zero.run_folder.digests import weights_digest
+    from autobert_zero.run_folder.names import MINIMAL_PAIRS
     from autobert_zero.training.precision import resolve_precision
 
     if per_pair and out is None:
         raise UserError("--per-pair writes to the file of --out; name one")
-    if out is not None and out.is_dir():
-        raise UserError(f"{out} is a folder; name a JSON file in it with --out")
+    if out is not None:
+        check_out(out, data, Path(model), allowed=MINIMAL_PAIRS)
     target = find_device(device)
     pairs = read_pairs(data)
     scored = _open(model)
@@ -80,9 +82,8 @@ def minimal_pairs_command(
     }
     if str(out) == STANDARD_STREAM:
         return Result(json.dumps(plain, indent=2), plain)
-    if out is not None:
-        write_results(out, plain)
-    return Result("\n".join([*accuracy_table(plain), "", *remarks(plain)]), plain)
+    text = "\n".join([*accuracy_table(plain), "", *remarks(plain)])
+    return Result(text, plain, None if out is None else lambda: write_results(out, plain))
 
 
 def _open(source: str) -> "ScoredModel":

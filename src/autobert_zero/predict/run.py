@@ -4,6 +4,7 @@ import json
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from autobert_zero.announce import machine_line
@@ -11,10 +12,11 @@ from autobert_zero.devices import find_device
 from autobert_zero.errors import UserError, counted
 from autobert_zero.finetune.loading import load_trained
 from autobert_zero.finetune.models import open_model
+from autobert_zero.out_file import check_out
 from autobert_zero.predict.head import Head, Record, Runner, max_length
 from autobert_zero.predict.heads import AUTO, architecture, make_head
 from autobert_zero.predict.read import Columns, Row, Rows, blocks, open_rows
-from autobert_zero.predict.write import STDOUT, TABLES, check_out, choose_format, open_writer
+from autobert_zero.predict.write import STDOUT, TABLES, choose_format, open_writer
 from autobert_zero.progress import Bars
 from autobert_zero.streams import reader_gone
 from autobert_zero.training.precision import Precision
@@ -80,7 +82,7 @@ def predict(
     Raises:
         UserError: The model, an input or the output cannot be used; nothing is written then.
     """
-    check_out(out, sources)
+    check_out(Path(out), map(Path, sources), Path(model))
     device = find_device(inference.device)
     opened = open_model(model)
     head = make_head(opened, task, top_k)

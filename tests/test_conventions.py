@@ -16,7 +16,7 @@ import typer
 
 from autobert_zero import api
 from autobert_zero.cli import app
-from autobert_zero.cli.app import _strict
+from autobert_zero.files import json_values
 from autobert_zero.finetune.config import FinetuneConfig
 from autobert_zero.plan import HARDWARE
 from autobert_zero.predict.heads import HEADS
@@ -354,7 +354,7 @@ def test_json_is_one_object_on_standard_output(
 def test_numbers_of_libraries_are_numbers() -> None:
     numbers = {"share": np.float32(0.5), "count": np.int64(3), "best": np.bool_(True)}
     numbers |= {"none": np.float64("nan"), "rows": np.arange(2), "loss": torch.tensor(1.5)}
-    plain = _strict(numbers | {"path": Path("a"), 3: (None, 1)})
+    plain = json_values(numbers | {"path": Path("a"), 3: (None, 1)})
     assert json.loads(json.dumps(plain)) == {
         "share": 0.5,
         "count": 3,

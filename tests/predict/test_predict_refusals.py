@@ -4,6 +4,7 @@ import gzip
 import io
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -250,6 +251,36 @@ def test_files_of_the_model_are_not_overwritten(models: Path) -> None:
     assert tiny.contents(model) == before
 
 
+@pytest.mark.parametrize("name", ["classifier", "regression", "masked", "encoder", "answers"])
+def test_numbers_that_are_not_finite(models: Path, folder: Path, name: str) -> None:
+    from safetensors.torch import load_file, save_file
+
+    damaged = folder / name
+    shutil.copytree(models / name, damaged)
+    tensors = load_file(damaged / "model.safetensors")
+    next(each for key, each in tensors.items() if "norm" in key).fill_(torch.nan)
+    save_file(tensors, damaged / "model.safetensors", {"format": "pt"})
+    Path("a.jsonl").write_text('{"text": "good [MASK]", "question": "who", "context": "Anna"}')
+    assert refused("--model", damaged, "--out", "out.jsonl", "a.jsonl") == (
+        "the model computes numbers that are not finite in fp32"
+    )
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        ({0: "bad", 1: "bad"}, "id2label names two classes 'bad'; give each its own name"),
+        ({0: "bad", 2: "good"}, "id2label has names for the classes 0, 2; number them 0 to 1"),
+    ],
+)
+def test_names_of_classes(models: Path, folder: Path, names: dict[int, str], message: str) -> None:
+    model = folder / "model"
+    shutil.copytree(models / "classifier", model)
+    config = json.loads((model / "config.json").read_text())
+    (model / "config.json").write_text(json.dumps({**config, "id2label": names, "label2id": {}}))
+    assert refused("--model", model, "texts.txt") == f"config.json of {model}: {message}"
+
+
 def test_more_tokens_than_there_are(models: Path) -> None:
     Path("masks.txt").write_text("[MASK]")
     assert "--top-k 51 exceeds the 50 tokens" in refused(
@@ -316,6 +347,13 @@ def test_json_lines_hold_what_the_terminal_lacks(encoding: str) -> None:
     FORMATS["jsonl"](stream).write([record])
     stream.flush()
     assert json.loads(stream.buffer.getvalue().decode(encoding)) == record
+
+
+def test_kept_numbers_that_json_lacks_are_null(models: Path) -> None:
+    Path("a.jsonl").write_text('{"text": "good film", "weight": NaN}\n')
+    done = tiny.command("predict", "--model", models / "classifier", "--keep-columns", "weight", "a.jsonl")
+    assert done.code == 0, done.err
+    assert '"weight": null' in done.out
 
 
 def test_ctrl_c_leaves_no_file(models: Path, monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:

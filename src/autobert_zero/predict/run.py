@@ -10,6 +10,7 @@ from typing import Any
 from autobert_zero.announce import machine_line
 from autobert_zero.devices import find_device
 from autobert_zero.errors import UserError, counted
+from autobert_zero.files import json_values
 from autobert_zero.finetune.loading import load_trained
 from autobert_zero.finetune.models import open_model
 from autobert_zero.out_file import check_out
@@ -152,7 +153,7 @@ def _check_kept(head: Head, rows: Rows, file_format: str) -> None:
 
 def _as_cells(example: Mapping[str, Any], names: Sequence[str], file_format: str) -> Mapping[str, Any]:
     """The cells of repeated columns: None if the example lacks one; lists and objects as JSON in a table."""
-    kept = {name: example.get(name) for name in names}
+    kept = {name: json_values(example.get(name)) for name in names}
     if file_format not in TABLES:
         return kept
     return {

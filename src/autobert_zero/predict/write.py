@@ -43,11 +43,11 @@ class _JsonLines(Writer):
         self._stream.writelines(self._line(record) for record in records)
 
     def _line(self, record: Record) -> str:
-        line = json.dumps(record, ensure_ascii=False, default=_json_vector) + "\n"
+        line = json.dumps(record, ensure_ascii=False, allow_nan=False, default=_json_vector) + "\n"
         try:
             line.encode(self._encoding)
         except UnicodeEncodeError:  # JSON can escape the character
-            line = json.dumps(record, default=_json_vector) + "\n"
+            line = json.dumps(record, allow_nan=False, default=_json_vector) + "\n"
         return line
 
 

@@ -122,6 +122,14 @@ def test_pairs_by_two_columns(model: Path, tmp_path: Path) -> None:
     assert [(record["one"], record["two"]) for record in records] == pairs
 
 
+def test_half_a_pair_is_not_predicted(model: Path, tmp_path: Path) -> None:
+    rows = [{"a": "good", "b": "bad"}, {"a": "good", "b": None}, {"a": " ", "b": "bad"}]
+    (tmp_path / "pairs.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    done = tiny.command("predict", "--model", model, "--columns", "a,b", tmp_path / "pairs.jsonl")
+    assert [json.loads(line)["label"] is None for line in done.out.splitlines()] == [False, True, True]
+    assert done.log.endswith("3 texts predicted, 2 of them empty, with an empty result\n")
+
+
 def test_several_labels(tmp_path: Path) -> None:
     model = trained.classifier(tmp_path / "m", *CLASSES, problem_type="multi_label_classification")
     (tmp_path / "texts.txt").write_text("\n".join(sentences(9)))

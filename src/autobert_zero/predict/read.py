@@ -34,8 +34,8 @@ class Row:
 
     @property
     def empty(self) -> bool:
-        """Whether the example contains only white space."""
-        return not any(cell.strip() if isinstance(cell, str) else cell for cell in self.cells)
+        """Whether one of the cells is missing or only white space: half a pair cannot be predicted."""
+        return not all(cell.strip() if isinstance(cell, str) else cell for cell in self.cells)
 
 
 @dataclass(frozen=True)

@@ -55,13 +55,13 @@ class Result:
     Attributes:
         text: For people, to print.
         data: The same for programs; `--json` prints it.
-        save: Writes it to the files that the user named; called once it is printed, so that it is not lost
-            if they cannot be written.
+        finish: Called once it is printed, so that it is not lost: writes it to files that may not be
+            writable, or raises the error of a part of the work that failed.
     """
 
     text: str
     data: Mapping[str, Any]
-    save: Callable[[], None] | None = None
+    finish: Callable[[], None] | None = None
 
 
 _Json = Annotated[
@@ -155,8 +155,8 @@ def command(
                     raise
                 if result is not None:
                     typer.echo(json.dumps(json_values(result.data), indent=2) if json_ else result.text)
-                    if result.save is not None:
-                        result.save()
+                    if result.finish is not None:
+                        result.finish()
 
         own = [
             inspect.Parameter(each, inspect.Parameter.KEYWORD_ONLY, annotation=kind, default=False)

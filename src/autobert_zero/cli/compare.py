@@ -82,7 +82,7 @@ def compare_command(
         )
     text, figures = markdown(rows, tasks, length), plain(rows, tasks, length)
 
-    def save() -> None:
+    def finish() -> None:
         if out is not None:
             content = json.dumps(figures, indent=2) if out.suffix.lower() == ".json" else text
             with writing(out):
@@ -91,7 +91,7 @@ def compare_command(
             with writing(picture):
                 draw_comparison(rows, tasks[0], picture)
 
-    return Result(text, figures, save)
+    return Result(text, figures, finish)
 
 
 def _batches(text: str) -> list[int]:

@@ -112,12 +112,19 @@ def _run_tasks(options: Mapping[str, Any], folders: "Mapping[str, TaskFolder]", 
             (load_task(name, folder.data), out / folder.task if nested else out)
             for name, folder in folders.items()
         ]
-        scores = finetune_all(opened, loaded, settings, progress)
+        scores, failed = finetune_all(opened, loaded, settings, progress)
+
+    def fail() -> None:
+        if failed:
+            raise UserError("; ".join(map(str, failed)))
+
+    if not scores:
+        fail()
     text = score_table(scores)
     if nested:
         write_text(out / SCORE_TABLE, text + "\n")
     tasks = [{**asdict(score), "average": score.average} for score in scores]
-    return Result(f"\n{text}", {"out": out, "tasks": tasks})
+    return Result(f"\n{text}", {"out": out, "tasks": tasks}, fail)
 
 
 class TaskFolder(NamedTuple):

@@ -18,7 +18,7 @@ from autobert_zero.finetune.models import Pretrained, open_model
 from autobert_zero.finetune.problem import Problem
 from autobert_zero.finetune.results.card import Tuned, finetuned_model_card
 from autobert_zero.finetune.results.scores import Divergence, Score, score_table, trivial_line
-from autobert_zero.finetune.results.summary import summarise, trivial_scores
+from autobert_zero.finetune.results.summary import metrics_on_test, summarise, trivial_scores
 from autobert_zero.finetune.training.folder import FinetuneSetup, check_output_folder, contents, open_folder
 from autobert_zero.finetune.training.sweep import Sweep, poolings_of, trainings
 from autobert_zero.progress import Bars
@@ -188,7 +188,7 @@ def _finetune(
                 dataset=task.dataset,
                 seed=best.seed,
                 rate=best.rate,
-                metrics=best.metrics,
+                metrics={**best.metrics, **metrics_on_test(problem, best)},
                 table=score_table([score]),
                 train_examples=len(problem.features["train"]),
             )

@@ -18,6 +18,7 @@ from autobert_zero import api
 from autobert_zero.cli import app
 from autobert_zero.files import json_values
 from autobert_zero.finetune.config import FinetuneConfig
+from autobert_zero.finetune.kinds import KINDS
 from autobert_zero.plan import HARDWARE
 from autobert_zero.predict.heads import HEADS
 from autobert_zero.predict.write import FORMATS
@@ -168,6 +169,14 @@ def test_old_names_of_options_work() -> None:
     assert tiny.command("plan", "search", "--latency-ms", "no number").err.count("--max-latency-ms")
     assert tiny.command("plan", "search", "--speedup", "no number").err.count("--min-speedup")
     assert not {"--latency-ms", "--speedup"} & set(tiny.command("search", "--help").out.split())
+
+
+def test_the_help_of_finetune_names_every_built_in_task() -> None:
+    """It cannot read the registry, whose import takes seconds."""
+    listed = tiny.command("finetune", "--help").out
+    own = [name for kind, each in KINDS.items() if kind != "texts" for name in each.tasks]
+    assert own
+    assert [name for name in own if name not in listed] == []
 
 
 def test_a_plan_says_of_out_what_is_so() -> None:

@@ -39,7 +39,8 @@ def finetune_command(
     task: Annotated[
         list[str],
         typer.Option(
-            help="A GLUE task, squad, squad_v2, or a YAML file of your own; can be given several times."
+            help="A GLUE task, squad, squad_v2, wnut17, conll2003, or a YAML file of your own; can be given "
+            "several times."
         ),
     ],
     out: ResultsFolder,

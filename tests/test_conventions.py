@@ -57,7 +57,7 @@ CONVENTION = {
     "finetune": TUNING | {"--task"},
     "glue": TUNING | {"--tasks"},
     "predict": {"--model", "--out", "--device", "--batch-size", "--precision"},
-    "minimal-pairs": {"--model", "--data", "--out", "--device"},
+    "minimal-pairs": {"--model", "--data", "--out", "--device", "--precision"},
     "compare": {"--task", "--data", "--out", "--device", "--batch-size", "--length"},
     "export": {"--out"},
     "describe": {"--layers", "--width", "--heads", "--length", "--batch-size", "--device"},

@@ -38,8 +38,7 @@ def saved(tmp_path: Path, model: PreTrainedModel) -> Path:
     return folder
 
 
-def test_scores_a_folder_of_transformers(tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(precision, "_cpu_multiplies_bf16", lambda: False)  # exact on every processor
+def test_scores_a_folder_of_transformers(tmp_path: Path, data: Path) -> None:
     folder, out = saved(tmp_path, bert()), tmp_path / "results" / "pairs.json"
     done = tiny.command("minimal-pairs", "--model", folder, "--data", data, "--out", out, "--per-pair")
     assert done.code == 0, done.err
@@ -64,6 +63,18 @@ def test_scores_a_folder_of_ours(tmp_path: Path, data: Path, kind: type) -> None
     assert done.code == 0, done.err
     assert "| all |" in done.out
     assert "PLL-word-l2r" in done.out
+
+
+@pytest.mark.parametrize("fast", [False, True])
+def test_the_number_format_is_recorded(
+    tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch, fast: bool
+) -> None:
+    monkeypatch.setattr(precision, "_cpu_multiplies_bf16", lambda: fast)
+    folder, out = saved(tmp_path, bert()), tmp_path / "pairs.json"
+    for chosen, used in (("bf16", "bf16"), ("auto", "bf16" if fast else "fp32")):
+        given = ("--model", folder, "--data", data, "--out", out, "--precision", chosen)
+        assert tiny.command("minimal-pairs", *given).code == 0
+        assert json.loads(out.read_text())["precision"] == used
 
 
 def test_two_files_are_one_set(tmp_path: Path, data: Path) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from autobert_zero.cli.app import USE, Result, command
-from autobert_zero.cli.options import Device, file_option
+from autobert_zero.cli.options import Device, InferencePrecision, file_option
 from autobert_zero.errors import UserError, counted
 from autobert_zero.extras import require
 from autobert_zero.out_file import check_out
@@ -47,6 +47,7 @@ def minimal_pairs_command(
         bool, typer.Option("--per-pair", help="Also write the scores of every pair to --out.")
     ] = False,
     device: Device = "auto",
+    precision: InferencePrecision = "fp32",
 ) -> Result:
     """Measure how often a masked language model prefers the grammatical sentence of a pair (BLiMP)."""
     require("minimal-pairs", "hf", "transformers")
@@ -64,6 +65,7 @@ def minimal_pairs_command(
     if out is not None:
         check_out(out, data, Path(model), allowed=MINIMAL_PAIRS)
     target = find_device(device)
+    number_format = resolve_precision(precision, target)
     pairs = read_pairs(data)
     scored = _open(model)
     with Bars(log_console()) as progress:
@@ -71,13 +73,14 @@ def minimal_pairs_command(
         tokenised = TokenisedPairs(pairs, scored.tokenizer, scored.positions, within_word)
         results = tokenised.measure(
             scored.model.to(target),
+            number_format,
             watch=lambda done, total: progress.update("masked sentences", done, total),
         )
     plain = {
         "model": model,
         "weights": weights_digest(Path(model)),
         "data": [str(path) for path in data],
-        "precision": resolve_precision("auto", target),
+        "precision": number_format,
         **results.plain(per_pair),
     }
     if str(out) == STANDARD_STREAM:

@@ -88,6 +88,17 @@ def test_other_columns_are_kept(model: Path, tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize("keep", ["label", "all"])
+def test_a_kept_column_with_the_name_of_a_prediction_gets_a_suffix(
+    model: Path, tmp_path: Path, keep: str
+) -> None:
+    (tmp_path / "a.csv").write_text("text,label\ngood film,yes\n")
+    (record,) = predicted("--model", model, "--keep-columns", keep, tmp_path / "a.csv")
+    assert list(record) == ["label_given", "text", "label", "probability", "probabilities"]
+    assert record["label_given"] == "yes"
+    assert record["label"] in CLASSES
+
+
 def test_columns_that_come_late_are_kept(
     model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -192,8 +203,12 @@ def test_every_format_of_texts(model: Path, tmp_path: Path, name: str, content: 
 
 @pytest.mark.parametrize(
     ("content", "column"),
-    [("\n".join(TEXTS), "text"), ("".join(json.dumps({"body": t}) + "\n" for t in TEXTS), "body")],
-    ids=["lines", "JSON lines"],
+    [
+        ("\n".join(TEXTS), "text"),
+        ("".join(json.dumps({"body": t}) + "\n" for t in TEXTS), "body"),
+        ("\n \n" + "".join(json.dumps({"body": t}) + "\n" for t in TEXTS), "body"),
+    ],
+    ids=["lines", "JSON lines", "JSON lines after a blank one"],
 )
 def test_standard_input(model: Path, monkeypatch: pytest.MonkeyPatch, content: str, column: str) -> None:
     monkeypatch.setattr("sys.stdin", io.StringIO(content))

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import hf_samples
 import numpy as np
@@ -17,7 +18,12 @@ import torch
 import trained
 from transformers import BertForSequenceClassification, BertLMHeadModel, BertModel
 
-from autobert_zero.hf import AutoBertZeroForMaskedLM, AutoBertZeroForQuestionAnswering, AutoBertZeroModel
+from autobert_zero.hf import (
+    AutoBertZeroForMaskedLM,
+    AutoBertZeroForQuestionAnswering,
+    AutoBertZeroForSequenceClassification,
+    AutoBertZeroModel,
+)
 from autobert_zero.predict.write import FORMATS
 
 
@@ -60,8 +66,11 @@ def refused(*arguments: object) -> str:
             "a.csv",
             "has no column 'id' to keep; there are text, label, labels",
         ),
-        (["--keep-columns", "label"], "a.csv", "the predictions have a column 'label' too; rename it"),
-        (["--keep-columns", "all", "--format", "csv"], "a.csv", "the predictions have a column 'label' too"),
+        (
+            ["--keep-columns", "all", "--format", "csv"],
+            "b.csv",
+            "the predictions have a column 'label' too, and 'label_given' is taken; rename it in the table",
+        ),
         (["--keep-columns", "all"], "texts.txt", "texts.txt: lines of text have no columns to keep"),
         (
             ["--keep-columns", "labels", "--task", "embed", "--out", "a.npy"],
@@ -72,6 +81,7 @@ def refused(*arguments: object) -> str:
 )
 def test_columns_that_cannot_be_kept(models: Path, options: list[str], file: str, message: str) -> None:
     Path("a.csv").write_text("text,label,labels\ngood,1,2\n")
+    Path("b.csv").write_text("text,label,label_given\ngood,1,2\n")
     assert message in refused("--model", models / "classifier", *options, file)
 
 
@@ -101,6 +111,34 @@ def test_columns_that_cannot_be_kept(models: Path, options: list[str], file: str
 )
 def test_tasks(models: Path, name: str, task: str, message: str) -> None:
     assert message in refused("--model", models / name, "--task", task, "texts.txt")
+
+
+def test_a_choice_is_named_once(models: Path) -> None:
+    assert refused("--model", models / "encoder", "--task", "mask", "texts.txt").endswith(
+        "its class is AutoBertZeroModel; use --task embed"
+    )
+
+
+@pytest.mark.parametrize("make", [BertForSequenceClassification, AutoBertZeroForSequenceClassification])
+def test_weights_of_another_size(tmp_path: Path, make: Any) -> None:
+    """With the remedy of a user of the command, not that of a caller of `from_pretrained`."""
+    ours = make is AutoBertZeroForSequenceClassification
+    model = trained.save(tmp_path / "m", make(hf_samples.config() if ours else hf_samples.bert_config()))
+    config = json.loads((model / "config.json").read_text())
+    names = {str(number): f"class {number}" for number in range(7)}
+    (model / "config.json").write_text(json.dumps({**config, "id2label": names, "label2id": {}}))
+    message = refused("--model", model, "texts.txt")
+    assert message.startswith(f"the weights of {model} cannot be read: the size of ")
+    assert message.endswith(" and 1 more tensor is not that of config.json; copy the model's files again")
+
+
+def test_a_folder_without_a_tokenizer(models: Path, folder: Path) -> None:
+    model = folder / "model"
+    shutil.copytree(models / "classifier", model, ignore=shutil.ignore_patterns("tokenizer*"))
+    assert refused("--model", model, "texts.txt") == (
+        f"{model} has no tokenizer that can be read (no tokenizer.json or tokenizer_config.json); export the "
+        "run, or save the tokenizer next to it"
+    )
 
 
 def test_models_that_say_another_class_than_they_are(models: Path, tmp_path: Path) -> None:
@@ -159,7 +197,7 @@ def test_pickles_and_models_that_are_not_there(models: Path, tmp_path: Path) -> 
         ("a.csv", b"text\n", "a.csv has no texts"),
         ("a.csv", b"", "a.csv has no texts"),
         ("a.jsonl", b"\n\n", "a.jsonl has no texts"),
-        ("a.jsonl", b'{"text": "good"}\n{"text": \n', "a.jsonl, line 2: not JSON"),
+        ("a.jsonl", b'{"text": "good"}\n{"text": \n', "line 2: not JSON: Expecting value (column 10)"),
         ("a.jsonl", b'{"text": "good"}\n["bad"]\n', "a.jsonl, line 2: not a JSON object"),
         (
             "a.jsonl",
@@ -190,6 +228,7 @@ def test_inputs(models: Path, name: str, content: bytes | None, message: str) ->
     [
         ("classifier", "txt", b"id,text\n1,good\n", "a.csv, line 2: no column 'txt'; there are id, text"),
         ("classifier", "a,b,c", b"a,b,c\n1,2,3\n", "this task takes 1 or 2 columns, not 3"),
+        ("classifier", "text,text", b"text\ngood\n", "--columns text,text has the column 'text' twice"),
         ("classifier", "text,", b"text\ngood\n", "a column without a name"),
         ("answers", "text", b"text\ngood\n", "this task takes 2 columns, not 1"),
         (

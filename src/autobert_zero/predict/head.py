@@ -87,6 +87,11 @@ class Head(ABC):
             UserError: The task cannot take the example.
         """
 
+    @property
+    def remark(self) -> str | None:
+        """A remark on all predictions so far, for the last line of the command."""
+        return None
+
     @abstractmethod
     def predict(self, rows: Sequence[Row], runner: Runner) -> tuple[list[Record], int]:
         """Predicts non-empty examples; returns a record for each, and the number of texts that are cut."""

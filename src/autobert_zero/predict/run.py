@@ -25,6 +25,9 @@ from autobert_zero.training.precision import Precision
 _BLOCK = 1024
 """Number of examples that are in memory, and sorted by length, at a time."""
 
+_GIVEN = "_given"
+"""Suffix of a repeated column that has the name of one of the predictions."""
+
 
 @dataclass(frozen=True)
 class Inference:
@@ -92,7 +95,8 @@ def predict(
     if columns.kept and file_format == "npy":
         raise UserError("npy holds no other columns; leave out --keep-columns, or choose --format jsonl")
     rows = open_rows(sources, columns, head.task_columns, head.check)
-    _check_kept(head, rows, file_format)
+    shown = rows.columns[: head.task_columns.shown]
+    names = _names_beside((*rows.kept, *shown), head, rows, file_format)
     limit = max_length(opened)
     tokens = "" if limit is None else f", at most {limit:,} tokens each"
     total = "texts" if rows.total is None else counted(rows.total, "text")
@@ -115,43 +119,40 @@ def predict(
             records = _predict_block(head, block, runner, counts)
             if file_format in TABLES:
                 records = [head.flatten(record) for record in records]
-            shown = rows.columns[: head.task_columns.shown]
-            writer.write(
-                [
-                    {
-                        **_as_cells(row.example, rows.kept, file_format),
-                        **dict(zip(shown, row.cells, strict=False)),
-                        **record,
-                    }
-                    for row, record in zip(block, records, strict=True)
-                ]
-            )
+            lines = []
+            for row, record in zip(block, records, strict=True):
+                given = _as_cells(row.example, rows.kept, file_format)
+                given |= zip(shown, row.cells, strict=False)
+                lines.append({names[name]: value for name, value in given.items()} | record)
+            writer.write(lines)
             if out == STDOUT:
                 sys.stdout.flush()
                 if reader_gone(sys.stdout):
                     return
         if not counts.rows:
             raise UserError(f"{', '.join(rows.inputs)} has no texts")
-    progress.say(_summary(counts, limit, out))
+    progress.say(_summary(counts, limit, out, head.remark))
 
 
-def _check_kept(head: Head, rows: Rows, file_format: str) -> None:
-    """Checks that no repeated column has the same name as a column of the predictions.
+def _names_beside(given: Sequence[str], head: Head, rows: Rows, file_format: str) -> dict[str, str]:
+    """The names under which columns of the inputs are repeated: with a suffix where the predictions have one.
 
     Raises:
-        UserError: A column has such a name.
+        UserError: A name with the suffix is taken too.
     """
     record = head.empty_record(Row("", ("",) * len(rows.columns)))
-    names = record if file_format not in TABLES else head.flatten(record)
-    for name in rows.kept:
-        if name in names:
+    taken = record if file_format not in TABLES else head.flatten(record)
+    names = {name: f"{name}{_GIVEN}" if name in taken else name for name in given}
+    for name, beside in names.items():
+        if name != beside and (beside in taken or beside in names):
             raise UserError(
-                f"--keep-columns: the predictions have a column {name!r} too; rename it in the table, or "
-                "leave it out"
+                f"--keep-columns: the predictions have a column {name!r} too, and {beside!r} is taken; "
+                "rename it in the table, or leave it out"
             )
+    return names
 
 
-def _as_cells(example: Mapping[str, Any], names: Sequence[str], file_format: str) -> Mapping[str, Any]:
+def _as_cells(example: Mapping[str, Any], names: Sequence[str], file_format: str) -> dict[str, Any]:
     """The cells of repeated columns: None if the example lacks one; lists and objects as JSON in a table."""
     kept = {name: json_values(example.get(name)) for name in names}
     if file_format not in TABLES:
@@ -173,12 +174,14 @@ def _predict_block(head: Head, block: Sequence[Row], runner: Runner, counts: _Co
     return [head.empty_record(row) if row.empty else next(records) for row in block]
 
 
-def _summary(counts: _Counts, limit: int | None, out: str) -> str:
-    """The last line: the number of predictions, and of texts that were cut or empty."""
+def _summary(counts: _Counts, limit: int | None, out: str, remark: str | None) -> str:
+    """The last line: the number of predictions, and of texts that were cut or empty, and a remark."""
     parts = [f"{counted(counts.rows, 'text')} predicted"]
     if counts.cut:
         parts.append(f"{counts.cut:,} of them longer than {limit:,} tokens and cut")
     if counts.empty:
         parts.append(f"{counts.empty:,} of them empty, with an empty result")
+    if remark is not None:
+        parts.append(remark)
     where = "" if out == STDOUT else f"; results in {out}"
     return ", ".join(parts) + where

@@ -125,8 +125,8 @@ def run(options: argparse.Namespace, out: Path) -> dict[str, Any]:
     elif not corpus.exists():
         write_text(corpus, "\n".join(open_corpus("kjv").paragraphs))
     if "teacher" not in kept:
-        kept["teacher"] = score(teacher, pairs)
-        say(f"teacher: Spearman {kept['teacher']:.2f} on {pairs.name} {pairs.split}")
+        kept["teacher"] = {"spearman": score(teacher, pairs)}
+        say(f"teacher: Spearman {kept['teacher']['spearman']:.2f} on {pairs.name} {pairs.split}")
     found = find_found(options, encoder, corpus, out)
     if "speed" not in kept:
         kept["speed"] = chosen_depths(found, encoder)
@@ -316,7 +316,9 @@ def report(
             "feed_forward": student.sizes.inner,
             "milliseconds": round(time_, 2),
             "sentences_per_second": round(1000 * BATCH / time_),
-            "spearman": round(fmean(run["spearman"] for run in runs) if runs else kept["teacher"], 2),
+            "spearman": round(
+                fmean(run["spearman"] for run in runs) if runs else kept["teacher"]["spearman"], 2
+            ),
             "seeds": [round(run["spearman"], 2) for run in runs],
             "cosine": round(fmean(run["holdout_cosine"] for run in runs), 4) if runs else 1.0,
         }

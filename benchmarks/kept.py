@@ -35,7 +35,7 @@ class Kept:
         self.folder = folder
         path = folder / _SETTINGS
         if path.exists():
-            known = _read(path)
+            known = _read(path, "put its text back, or choose another --out")
             other = {name for name in {*known, *settings} if known.get(name) != settings.get(name)}
             if other:
                 differences = ", ".join(
@@ -62,7 +62,7 @@ class Kept:
         Raises:
             UserError: Its file is damaged.
         """
-        return _read(self._path(name))
+        return _read(self._path(name), "delete it to measure it again")
 
     def find(self, name: str) -> Any | None:
         """The result of that name; None where there is none, or half of one: it is to be made again."""
@@ -71,19 +71,22 @@ class Kept:
         except (FileNotFoundError, UserError):
             return None
 
-    def __setitem__(self, name: str, result: Any) -> None:
-        """Writes a result (plain data) whole."""
+    def __setitem__(self, name: str, result: dict[str, Any]) -> None:
+        """Writes a result (plain data, with names) whole."""
         write_text(self._path(name), json.dumps(result) + "\n")
 
     def _path(self, name: str) -> Path:
         return self.folder / f"{name}.json"
 
 
-def _read(path: Path) -> Any:
+def _read(path: Path, remedy: str) -> Any:
     try:
-        return json.loads(path.read_text("utf-8"))
+        result = json.loads(path.read_text("utf-8"))
     except ValueError as error:
-        raise UserError(f"{path} is damaged ({error}); delete it to measure it again") from None
+        raise UserError(f"{path} is damaged ({error}); {remedy}") from None
+    if not isinstance(result, dict):
+        raise UserError(f"{path} is damaged (it holds no JSON object); {remedy}")
+    return result
 
 
 @contextmanager

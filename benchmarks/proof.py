@@ -8,8 +8,9 @@ trained from scratch beside the opponents of a search, brought to its number of 
 DeBERTa-v2, ConvBERT and NomicBERT of `transformers` at its depth and width. Each tries three rates on a tenth
 of the tokens and has its best: a constant one with a short decay branch for each mark (see `horizon.py`). All
 are trained from one seed, then the winner and the three opponents with the lowest validation loss from the
-others; with a seed come the same batches and masks for all, and the next search's winner. Equal time is that
-of the winner, at speeds measured one after the other at the beginning: start it while nothing else runs.
+others; with a seed come the same batches and masks for all, and the next search's winner, whose weights and
+time its opponents have. Speeds are measured one after the other at the beginning: start it while nothing else
+runs.
 Everything is kept in OUT: the same call continues where it was stopped; a file that is missing or
 half-written is made again, a folder of other data, another trunk or other versions is refused.
 Prints one JSON object as its last line: `loss_gap_equal_tokens` and `loss_gap_equal_time` in nats and
@@ -27,13 +28,13 @@ import argparse
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from backbones_on_glue import TASKS, figures, folder, scored
 from backbones_on_glue import Setting as Tasks
-from backbones_on_glue import figures, folder, scored
 from horizon import QUICK, Table
 from kept import continued_later
 from peers import Peer, build_peer, peers, speed
@@ -44,6 +45,7 @@ from truth.gaps import at_equal_loss, gaps
 from truth.ladder import Ladder, climb_all
 
 from autobert_zero.cli.backbones import find_backbone
+from autobert_zero.errors import UserError
 from autobert_zero.hf import from_masked_lm
 from autobert_zero.hf.tokenizer import wrap_tokenizer
 from autobert_zero.nn import MaskedLM
@@ -102,11 +104,14 @@ def main() -> None:
         options.tokens, options.seeds, options.rates = 160 * 8 * 32, 2, options.rates[-1:]
     elif not (options.runs or options.searches):
         parser.error("name the searches with --runs, or let it search with --searches")
+    if options.wnut and not options.glue:
+        parser.error("--wnut is a task beside those of --glue: name that folder too")
     out = options.out or Path("runs/proof-quick" if options.quick else "runs/proof")
     quiet_transformers()
     changes: dict[str, Any] = {"precision": options.precision, "data": {"corpus": options.corpus}}
     preset = resolve(PRESETS["small"](), changes)
     with continued_later():
+        check_tasks(options.glue, options.wnut)
         if options.searches:
             sources = [str(searched(preset, out, seed)) for seed in range(options.searches)]
             found = [find_backbone(source) for source in sources]
@@ -122,6 +127,18 @@ def main() -> None:
             proof = Proof(setting, out, options, found, progress)
             printed = proof.figures()
     print(json.dumps(printed))
+
+
+def check_tasks(glue: Path | None, wnut: Path | None) -> None:
+    """Checks that the data of all tasks are there, before hours of training.
+
+    Raises:
+        UserError: A folder is missing.
+    """
+    folders = [] if glue is None else [glue / task for task in TASKS]
+    for needed in (*folders, *(() if wnut is None else (wnut,))):
+        if not needed.is_dir():
+            raise UserError(f"there is no folder {needed}")
 
 
 def searched(preset: Any, out: Path, seed: int) -> Path:
@@ -168,48 +185,63 @@ class Proof:
         self.measures, self.kept = table.measures, table.kept
         self.steps = table.marks(options.tokens)[-1]
         self.tasks = out / "tasks"
-        self.found = [self.ours(FOUND_NAME, each, setting.model) for each in found]
-        weights = Model(found[0], setting.model).parameters
-        self.others: dict[str, Contestant] = {}
+        self.rounds = [self.contestants(each) for each in found]
+        self.others = [name for name in self.rounds[0] if name != FOUND_NAME]
+
+    def contestants(self, winner: Backbone) -> dict[str, Contestant]:
+        """A winner, its opponents at its number of weights, and its peers."""
+        setting = self.setting
+        every = {FOUND_NAME: self.ours(FOUND_NAME, winner, setting.model)}
+        weights = Model(winner, setting.model).parameters
         for name, opponent in opponents(setting.space).items():
             sizes = setting.config.model.model_copy(update=dict(opponent.trunk)).encoder_config(
                 setting.vocabulary.size, setting.config.data.length
             )
             model = with_parameters(Model(opponent.build(setting.space.layers), sizes), weights)
-            self.others[name] = self.ours(name, model.backbone, model.sizes)
+            every[name] = self.ours(name, model.backbone, model.sizes)
         size = setting.vocabulary.size, setting.space.layers, setting.model.width
         for name in peers(*size):
-            self.others[name] = Contestant(name, partial(build_peer, name, *size), {"name": name})
+            every[name] = Contestant(name, partial(build_peer, name, *size), {"name": name})
+        return every
 
     def ours(self, name: str, backbone: Backbone, sizes: Any) -> Contestant:
-        """A backbone as a contestant."""
+        """A backbone as a contestant; its own name tells it from those of other searches."""
         about = {"name": name, "backbone": backbone.to_list(), "inner": sizes.inner}
-        own = f"{name}-{backbone.key()[:8]}" if name == FOUND_NAME else name
+        own = f"{name}-{backbone.key()[:8] if name == FOUND_NAME else sizes.inner}"
         return Contestant(own, partial(MaskedLM, backbone, sizes), about)
 
     def contestant(self, name: str, seed: int) -> Contestant:
-        """The model of that name, for found ones that of the seed's search."""
-        return self.found[seed % len(self.found)] if name == FOUND_NAME else self.others[name]
+        """The model of that name that is trained from a seed."""
+        return self.rounds[seed % len(self.rounds)][name]
 
+    @cached_property
     def speeds(self) -> dict[str, float]:
-        """Tokens per second of training, by name; all measured one after the other."""
-        known = self.kept.find("speeds")
-        if known is None:
+        """Tokens per second of training by contestant, all measured one after the other if one is missing."""
+        each = {one.name: one for contestants in self.rounds for one in contestants.values()}
+        known: dict[str, float] = self.kept.find("speeds") or {}
+        if not each.keys() <= known.keys():
             steps = 3 if self.options.quick else 12
-            each = {FOUND_NAME: self.found[0], **self.others}
-            known = {name: speed(one.build, self.setting, steps) for name, one in each.items()}
+            known = known | {name: speed(one.build, self.setting, steps) for name, one in each.items()}
             self.kept["speeds"] = known
-        return dict(known)
+        return known
 
     def rates(self) -> dict[str, float]:
-        """The best of the rates by contestant, at a tenth of the tokens, by validation loss."""
+        """The best of the rates at a tenth of the tokens, by validation loss.
+
+        Every winner tries them, and the first one's opponents, since those of the others differ from them in
+        the inner width alone.
+
+        Returns:
+            By the names of winners as contestants and the plain names of their opponents.
+        """
         rates = self.options.rates
-        each = {one.name: one for one in (*self.found, *self.others.values())}
+        winners = {contestants[FOUND_NAME].name: contestants[FOUND_NAME] for contestants in self.rounds}
+        each = {name: self.contestant(name, 0) for name in self.others} | winners
         if len(rates) == 1:
             return dict.fromkeys(each, rates[0])
         tenth = max(self.steps // 10, 8)
         ladders = {
-            (name, rate): Ladder(f"{name}-rate{rate:g}", one.build, one.about, RATE_SEED, rate, (tenth,))
+            (name, rate): Ladder(f"{one.name}-rate{rate:g}", one.build, one.about, RATE_SEED, rate, (tenth,))
             for name, one in each.items()
             for rate in rates
         }
@@ -231,11 +263,7 @@ class Proof:
         rates = self.rates()
 
         def train(names: Sequence[str], seeds: Sequence[int]) -> dict[tuple[str, int], Any]:
-            ladders = {
-                (name, seed): self.ladder(self.contestant(name, seed), name, seed, rates)
-                for seed in seeds
-                for name in names
-            }
+            ladders = {(name, seed): self.ladder(name, seed, rates) for seed in seeds for name in names}
             readings = self.climbed(list(ladders.values()))
             return {key: readings[ladder.name] for key, ladder in ladders.items()}
 
@@ -250,13 +278,14 @@ class Proof:
             for name in (FOUND_NAME, *self.others)
         }
 
-    def ladder(self, one: Contestant, name: str, seed: int, rates: Mapping[str, float]) -> Ladder:
+    def ladder(self, name: str, seed: int, rates: Mapping[str, float]) -> Ladder:
         """The training of a contestant: measured on the way, at equal tokens, and at equal time."""
-        marks = {self.steps // 4, self.steps // 2, self.steps, self.equal_time(name)}
+        marks = {self.steps // 4, self.steps // 2, self.steps, self.equal_time(name, seed)}
         length = self.setting.config.data.length
-        path = self.tasks / folder(name, seed)
+        one = self.contestant(name, seed)
+        path = self.tasks / folder(one.name, seed)
         keep = partial(save, path=path, tokenizer=self.setting.tokenizer.to_str(), length=length)
-        rate = rates[one.name]
+        rate = rates[one.name if name == FOUND_NAME else name]
         return Ladder(
             f"{one.name}-rate{rate:g}-seed{seed}",
             one.build,
@@ -268,18 +297,18 @@ class Proof:
             keep,
         )
 
-    def equal_time(self, name: str) -> int:
+    def equal_time(self, name: str, seed: int) -> int:
         """Steps that a model makes while the winner makes its own."""
-        speeds = self.speeds()
-        return max(round(self.steps * speeds[name] / speeds[FOUND_NAME]), 8)
+        own, winner = (self.speeds[self.contestant(each, seed).name] for each in (name, FOUND_NAME))
+        return max(round(self.steps * own / winner), 8)
 
     def figures(self) -> dict[str, Any]:
         """What is printed."""
-        speeds, rows = self.speeds(), self.trained()
+        rows = self.trained()
 
         def figure(name: str, seed: int, kind: str) -> float | None:
             """Higher is better; None where the training diverged or nothing was measured."""
-            mark = self.equal_time(name) if kind == "equal_time" else self.steps
+            mark = self.equal_time(name, seed) if kind == "equal_time" else self.steps
             reading = rows[name][seed][mark]
             if kind == "blimp":
                 return 100 * reading["minimal_pairs"]["all"] if "minimal_pairs" in reading else None
@@ -324,22 +353,22 @@ class Proof:
             "seeds": self.options.seeds,
             **printed,
             "gaps": every,
-            "found": [one.about["backbone"] for one in self.found],
-            "rows": self.rows(rows, speeds),
+            "found": [contestants[FOUND_NAME].about["backbone"] for contestants in self.rounds],
+            "rows": self.rows(rows),
         }
 
-    def rows(self, rows: Mapping[str, dict[int, Any]], speeds: Mapping[str, float]) -> dict[str, Any]:
-        """The figures of each model, for the seeds that it has."""
+    def rows(self, rows: Mapping[str, dict[int, Any]]) -> dict[str, Any]:
+        """The figures of each model, for the seeds that it has; weights and speed are those of the first."""
         ours = [reading for seeds in rows.values() for reading in seeds.values() if _uniformity(reading)]
         worst = max((min(loss for loss, _ in _uniformity(reading)) for reading in ours), default=0.0)
         printed: dict[str, Any] = {}
         for name, seeds in rows.items():
             last = {seed: reading[self.steps] for seed, reading in seeds.items()}
-            time = {seed: reading[self.equal_time(name)] for seed, reading in seeds.items()}
-            build = self.contestant(name, 0).build
+            time = {seed: reading[self.equal_time(name, seed)] for seed, reading in seeds.items()}
+            one = self.contestant(name, 0)
             printed[name] = {
-                "parameters": sum(weight.numel() for weight in build().parameters()),
-                "tokens_per_second": round(speeds[name]),
+                "parameters": sum(weight.numel() for weight in one.build().parameters()),
+                "tokens_per_second": round(self.speeds[one.name]),
                 "losses": {seed: each.get("val_loss") for seed, each in last.items()},
                 "losses_equal_time": {seed: each.get("val_loss") for seed, each in time.items()},
                 "blimp": {seed: each.get("minimal_pairs") for seed, each in last.items()},
@@ -353,12 +382,13 @@ class Proof:
 
     def fine_tuned(self, name: str) -> dict[str, Any] | None:
         """Scores of the first seed's model on the tasks; None where it diverged, or there are no tasks."""
-        if self.options.glue is None or not (self.tasks / folder(name, 0)).exists():
+        own = self.contestant(name, 0).name
+        if self.options.glue is None or not (self.tasks / folder(own, 0)).exists():
             return None
         options = self.options
         tasks = Tasks(options.corpus, options.glue, self.tasks, options.quick, None, options.wnut)
         with Bars(log_console()) as progress:
-            return {task: figures(scored(name, 0, task, tasks, progress)) for task in tasks.tasks}
+            return {task: figures(scored(own, 0, task, tasks, progress)) for task in tasks.tasks}
 
 
 def _uniformity(readings: Mapping[int, dict[str, Any]]) -> list[tuple[float, float]]:

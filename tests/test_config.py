@@ -255,7 +255,8 @@ def test_a_space_with_rotary_needs_an_even_head_dimension(primitives: str | list
     with pytest.raises(ConfigError, match=says):
         resolve(SearchConfig(), odd, space)
     resolve(SearchConfig(), {"model": {"width": 24, "heads": 6}}, space)
-    resolve(SearchConfig(), odd, space, {"space": {"attention_share": 0}})  # convolutions only
+    with pytest.raises(ConfigError, match=says):  # opponents have attentions where candidates have none
+        resolve(SearchConfig(), odd, space, {"space": {"attention_share": 0}})
     resolve(SearchConfig(), odd)
 
 

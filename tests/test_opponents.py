@@ -2,7 +2,7 @@
 
 import pytest
 
-from autobert_zero.space import SETS, Backbone, Convolution, Space
+from autobert_zero.space import SETS, Attention, Backbone, Convolution, Space
 from autobert_zero.zoo import STACKS, known_backbones, known_layers, opponents
 from autobert_zero.zoo.opponents import BERTS_TRUNK, GATED_CONVOLUTION, ROTARY
 
@@ -16,7 +16,7 @@ def test_opponents_of_the_papers_space_are_those_of_before() -> None:
         "hybrid": "conv 9\nsoftmax(scale(Q @ K.T)) @ V",
         "convolution": "conv 9\nconv 7",
     }
-    assert not any(each.trunk for each in found.values())
+    assert {name for name, each in found.items() if each.trunk} == {"bert"}
 
 
 def test_opponents_of_the_modern_space() -> None:
@@ -29,7 +29,11 @@ def test_opponents_of_the_modern_space() -> None:
     ]
 
 
-@pytest.mark.parametrize("space", [PAPER, MODERN])
+ATTENTION = Space(4, primitives=("rotary", "matmul", "transpose", "softmax", "scale"))
+SHIFTS = Space(4, primitives=("add", "multiply", "previous", "next"))
+
+
+@pytest.mark.parametrize("space", [PAPER, MODERN, ATTENTION, SHIFTS])
 def test_what_is_known_is_in_the_space_and_different(space: Space) -> None:
     layers = known_layers(space.primitives)
     assert all(layer.operations <= set(space.primitives) for layer in layers.values())
@@ -38,6 +42,21 @@ def test_what_is_known_is_in_the_space_and_different(space: Space) -> None:
     used = {layer for backbone in backbones.values() for layer in backbone.canonical().layers}
     assert {Backbone((layer,)).canonical().layers[0] for layer in layers.values()} <= used
     assert any(isinstance(layer, Convolution) for layer in used)
+    attentions = [layer for layer in used if isinstance(layer, Attention)]
+    assert all(layer.operations <= set(space.primitives) for layer in attentions)
+
+
+def test_known_layers_of_a_space_of_chosen_primitives() -> None:
+    assert set(known_layers(ATTENTION.primitives)) == {"rotary attention"}
+    assert set(known_layers(SHIFTS.primitives)) == {"gated convolution"}
+    assert set(known_backbones(ATTENTION)) == {"rotary", "hybrid", "wide-hybrid", "convolution"}
+    assert set(known_backbones(SHIFTS)) == {"convolution", "gated convolution only"}
+
+
+@pytest.mark.parametrize("space", [PAPER, MODERN, SHIFTS])
+def test_bert_is_as_published_in_every_space(space: Space) -> None:
+    """Without its positions, its attention could not know the order of tokens in another trunk."""
+    assert opponents(space)["bert"].trunk == BERTS_TRUNK
 
 
 def test_known_layers_of_the_paper_have_no_new_primitive() -> None:

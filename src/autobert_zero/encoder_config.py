@@ -1,6 +1,7 @@
 """Sizes of an encoder, and its trunk: everything around the token-mixing layers. Pure Python, no torch."""
 
 from dataclasses import dataclass
+from math import inf
 from typing import Literal, get_args
 
 Norm = Literal["post", "pre"]
@@ -84,8 +85,8 @@ class EncoderConfig:
                 raise ValueError(f"{name} must be {' or '.join(choices)}, not {getattr(self, name)!r}")
         if not isinstance(self.biases, bool):
             raise ValueError(f"biases must be true or false, not {self.biases!r}")
-        if not self.rotary_base > 1:
-            raise ValueError(f"rotary_base must be above 1, not {self.rotary_base}")
+        if not 1 < self.rotary_base < inf:
+            raise ValueError(f"rotary_base must be a finite number above 1, not {self.rotary_base}")
 
     @property
     def inner(self) -> int:

@@ -59,12 +59,23 @@ def test_a_folder_with_other_files_is_refused(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
 
 
-def test_a_damaged_result_is_named(tmp_path: Path) -> None:
+@pytest.mark.parametrize("damaged", ['{"val_loss": 4.', "[]", "[1]", "4.2", ""])
+def test_a_damaged_result_is_named(damaged: str, tmp_path: Path) -> None:
     kept = Kept(tmp_path, SETTINGS)
-    (tmp_path / "bert-seed0.json").write_text('{"val_loss": 4.')
+    (tmp_path / "bert-seed0.json").write_text(damaged)
 
-    with pytest.raises(UserError, match=r"bert-seed0.json is damaged"):
+    with pytest.raises(UserError, match=r"bert-seed0.json is damaged \(.*\); delete it to measure it again"):
         kept["bert-seed0"]
+    assert kept.find("bert-seed0") is None
+
+
+@pytest.mark.parametrize("damaged", ['{"bench', "[]"])
+def test_damaged_settings_do_not_cost_the_results(damaged: str, tmp_path: Path) -> None:
+    (tmp_path / "settings.json").write_text(damaged)
+    with pytest.raises(
+        UserError, match=r"settings.json is damaged .*put its text back, or choose another --out"
+    ):
+        Kept(tmp_path, SETTINGS)
 
 
 def test_half_a_result_is_as_good_as_none(tmp_path: Path) -> None:

@@ -55,6 +55,9 @@ def test_save_and_load(tmp_path: Path) -> None:
         ({"classifier_dropout": "0.1"}, r"classifier_dropout must be a number in \[0, 1\), not '0.1'"),
         ({"layer_norm_eps": 0}, "layer_norm_eps must be a number above 0, not 0"),
         ({"initializer_range": [0.02]}, r"initializer_range must be a number above 0, not \[0.02\]"),
+        ({"rotary_base": "x"}, "rotary_base must be a number above 0, not 'x'"),
+        ({"rotary_base": float("inf")}, "rotary_base must be a finite number above 1, not inf"),
+        ({"backbone": ["rotary(Q) + K"], "hidden_size": 12}, "12 / 4 heads is 3: choose another width"),
     ],
 )
 def test_bad_values_are_named(changes: dict[str, object], message: str, tmp_path: Path) -> None:

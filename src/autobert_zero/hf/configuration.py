@@ -8,7 +8,7 @@ from transformers import PreTrainedConfig
 
 from autobert_zero.encoder_config import ROTARY_BASE, TRUNK, EncoderConfig
 from autobert_zero.errors import UserError
-from autobert_zero.space import Backbone, SpaceError
+from autobert_zero.space import Backbone, SpaceError, check_head_dim
 
 _SIZES = {
     "vocab_size": "vocab_size",
@@ -31,7 +31,7 @@ _NAMES = {
 _DROPOUTS = ("hidden_dropout_prob", "classifier_dropout")
 """Probabilities in [0, 1); `classifier_dropout` may be None."""
 
-_POSITIVE = ("layer_norm_eps", "initializer_range")
+_POSITIVE = ("layer_norm_eps", "initializer_range", "rotary_base")
 
 POOLINGS = ("cls", "mean", "cls+mean")
 """Inputs of a classifier: the first token's state, the mean over all tokens, or both concatenated."""
@@ -145,7 +145,11 @@ class AutoBertZeroConfig(PreTrainedConfig):
             value = getattr(self, name)
             if not (_is_number(value) and value > 0):
                 raise UserError(f"config: {name} must be a number above 0, not {value!r}")
-        self.encoder_config()
+        sizes = self.encoder_config()
+        try:
+            check_head_dim(self.parse_backbone().operations, sizes.width, sizes.heads)
+        except SpaceError as error:
+            raise UserError(f"config: {error}") from None
         if self.classifier_pooling not in POOLINGS:
             raise UserError(
                 f"config: classifier_pooling must be {', '.join(POOLINGS[:-1])} or {POOLINGS[-1]}, not "

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from autobert_zero.compile.plan import PlanStep, describe_plan
 from autobert_zero.compile.planner import make_plan
-from autobert_zero.nn.kernels import KERNELS, Context, zero_padding
+from autobert_zero.nn.kernels import KERNELS, Context, unit_vectors, zero_padding
 from autobert_zero.nn.rotary import rotate
 from autobert_zero.space import Graph
 
@@ -105,7 +105,7 @@ def _softplus(step: PlanStep, args: Sequence[Tensor], context: Context) -> Tenso
 
 
 def _unit(step: PlanStep, args: Sequence[Tensor], context: Context) -> Tensor:
-    return F.normalize(args[0], dim=step.axis, eps=1e-12)
+    return unit_vectors(args[0], step.axis)
 
 
 def _fused_attention(step: PlanStep, args: Sequence[Tensor], context: Context) -> Tensor:

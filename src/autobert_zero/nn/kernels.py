@@ -87,9 +87,15 @@ def _matmul(args: Sequence[Tensor], types: Sequence[Type], context: Context) -> 
     return a @ b
 
 
+def unit_vectors(x: Tensor, dim: int) -> Tensor:
+    """Divides vectors by their lengths; those of length 0, as shifts and padding leave them, stay 0."""
+    # In fp16 the usual 1e-12 is 0, which makes 0 / 0 of them.
+    return F.normalize(x, dim=dim, eps=max(_EPSILON, torch.finfo(x.dtype).tiny))
+
+
 def _cosine(args: Sequence[Tensor], types: Sequence[Type], context: Context) -> Tensor:
     a, b = (
-        F.normalize(zero_padding(x, type_, 1, context.mask), dim=-1, eps=_EPSILON)
+        unit_vectors(zero_padding(x, type_, 1, context.mask), -1)
         for x, type_ in zip(args, types, strict=True)
     )
     return a @ b.transpose(-1, -2)

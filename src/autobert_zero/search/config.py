@@ -165,8 +165,8 @@ class SearchConfig(RunConfig):
 
     @model_validator(mode="after")
     def _space_is_usable(self) -> "SearchConfig":
-        if self.bounds.attention_share:
-            check_head_dim(self.bounds.primitives, self.model.width, self.model.heads)
+        # Also where no attention is sampled: opponents are built of the space's primitives.
+        check_head_dim(self.bounds.primitives, self.model.width, self.model.heads)
         return self
 
     @model_validator(mode="after")

@@ -49,9 +49,9 @@ class Opponent:
 def known_layers(primitives: tuple[str, ...]) -> dict[str, Attention]:
     """The known attention layers that a set of primitives can express, by name.
 
-    Where there are rotary ones, those that do not know the order of tokens by themselves are left out.
+    Where `rotary` is among them, attentions that do not know the order of tokens by themselves are left out.
     """
-    formulas = _ORDERED if "rotary" in primitives else _UNORDERED
+    formulas = _ORDERED if "rotary" in primitives else _ORDERED | _UNORDERED
     layers = {name: attention(formula) for name, formula in formulas.items()}
     allowed = set(primitives)
     return {name: layer for name, layer in layers.items() if layer.operations <= allowed}
@@ -94,7 +94,11 @@ STACKS: dict[str, Callable[[int], Backbone]] = {
 def opponents(space: Space) -> dict[str, Opponent]:
     """The opponents of a search's winner; they use rotary attention if the space has it."""
     if "rotary" not in space.primitives:
-        return {"bert": Opponent(bert), "hybrid": Opponent(hybrid), "convolution": Opponent(convolution)}
+        return {
+            "bert": Opponent(bert, BERTS_TRUNK),
+            "hybrid": Opponent(hybrid),
+            "convolution": Opponent(convolution),
+        }
     return {
         "bert": Opponent(bert, BERTS_TRUNK),
         "rotary": Opponent(rotary),
@@ -109,7 +113,7 @@ def known_backbones(space: Space) -> dict[str, Backbone]:
     """Backbones that a search may start with: its opponents in the run's trunk, and stacks of known layers.
 
     Returns:
-        Different backbones, by name.
+        Different backbones by name, all within the space's primitives.
     """
     built = {name: each.build(space.layers) for name, each in opponents(space).items() if not each.trunk}
     built |= {
@@ -118,7 +122,9 @@ def known_backbones(space: Space) -> dict[str, Backbone]:
     }
     first: dict[str, str] = {}
     for name, backbone in built.items():
-        first.setdefault(backbone.key(), name)
+        attentions = [layer for layer in backbone.layers if isinstance(layer, Attention)]
+        if all(layer.operations <= set(space.primitives) for layer in attentions):
+            first.setdefault(backbone.key(), name)
     return {name: built[name] for name in first.values()}
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from autobert_zero.errors import UserError
-from autobert_zero.out_file import check_out, check_writable
+from autobert_zero.out_file import check_new_file, check_out
 
 
 def test_new_and_old_files_are_accepted_and_left_alone(tmp_path: Path) -> None:
@@ -47,10 +47,10 @@ def test_folders_that_cannot_be_made(tmp_path: Path, monkeypatch: pytest.MonkeyP
     Path("file").write_text("")
     for path in ("file/x.json", "file/new/x.json"):
         with pytest.raises(UserError, match=f"^{path} cannot be written: file is a file, not a folder$"):
-            check_writable(Path(path))
+            check_new_file(Path(path))
 
 
 @pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="needs a folder in which nobody can write")
 def test_folders_that_take_no_files() -> None:
     with pytest.raises(UserError, match=r"^/proc/x\.json cannot be written: "):
-        check_writable(Path("/proc/x.json"))
+        check_new_file(Path("/proc/x.json"))

@@ -35,10 +35,10 @@ def check_out(out: Path, inputs: Iterable[Path], model: Path, allowed: str | Non
     own = out.exists() and model.is_dir() and place.is_relative_to(model.resolve())
     if own and place != model.resolve() / (allowed or ""):
         raise UserError(f"--out {out} is a file in the folder of the model; name another file")
-    check_writable(out)
+    check_new_file(out)
 
 
-def check_writable(path: Path) -> None:
+def check_new_file(path: Path) -> None:
     """Checks that a file can be made where its path says, in a folder that may have to be made too.
 
     Raises:

@@ -11,7 +11,7 @@ from autobert_zero.cli.options import Device, file_option
 from autobert_zero.errors import UserError, counted
 from autobert_zero.extras import require
 from autobert_zero.files import write_text
-from autobert_zero.out_file import check_writable, writing
+from autobert_zero.out_file import check_new_file, writing
 from autobert_zero.progress import Bars, log_console, quiet_transformers
 from autobert_zero.streams import STANDARD_STREAM
 
@@ -120,4 +120,4 @@ def _check_files(out: Path | None, picture: Path | None, scored: bool) -> None:
         if path.exists() or not path.absolute().parent.is_dir():
             problem = "exists already" if path.exists() else "is in a folder that does not exist"
             raise UserError(f"{path} {problem}; choose another file")
-        check_writable(path)
+        check_new_file(path)

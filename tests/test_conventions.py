@@ -16,8 +16,9 @@ import typer
 
 from autobert_zero import api
 from autobert_zero.cli import app
-from autobert_zero.cli.app import _strict
+from autobert_zero.files import json_values
 from autobert_zero.finetune.config import FinetuneConfig
+from autobert_zero.finetune.kinds import KINDS
 from autobert_zero.plan import HARDWARE
 from autobert_zero.predict.heads import HEADS
 from autobert_zero.predict.write import FORMATS
@@ -56,7 +57,7 @@ CONVENTION = {
     "finetune": TUNING | {"--task"},
     "glue": TUNING | {"--tasks"},
     "predict": {"--model", "--out", "--device", "--batch-size", "--precision"},
-    "minimal-pairs": {"--model", "--data", "--out", "--device"},
+    "minimal-pairs": {"--model", "--data", "--out", "--device", "--precision"},
     "compare": {"--task", "--data", "--out", "--device", "--batch-size", "--length"},
     "export": {"--out"},
     "describe": {"--layers", "--width", "--heads", "--length", "--batch-size", "--device"},
@@ -168,6 +169,14 @@ def test_old_names_of_options_work() -> None:
     assert tiny.command("plan", "search", "--latency-ms", "no number").err.count("--max-latency-ms")
     assert tiny.command("plan", "search", "--speedup", "no number").err.count("--min-speedup")
     assert not {"--latency-ms", "--speedup"} & set(tiny.command("search", "--help").out.split())
+
+
+def test_the_help_of_finetune_names_every_built_in_task() -> None:
+    """It cannot read the registry, whose import takes seconds."""
+    listed = tiny.command("finetune", "--help").out
+    own = [name for kind, each in KINDS.items() if kind != "texts" for name in each.tasks]
+    assert own
+    assert [name for name in own if name not in listed] == []
 
 
 def test_a_plan_says_of_out_what_is_so() -> None:
@@ -354,7 +363,7 @@ def test_json_is_one_object_on_standard_output(
 def test_numbers_of_libraries_are_numbers() -> None:
     numbers = {"share": np.float32(0.5), "count": np.int64(3), "best": np.bool_(True)}
     numbers |= {"none": np.float64("nan"), "rows": np.arange(2), "loss": torch.tensor(1.5)}
-    plain = _strict(numbers | {"path": Path("a"), 3: (None, 1)})
+    plain = json_values(numbers | {"path": Path("a"), 3: (None, 1)})
     assert json.loads(json.dumps(plain)) == {
         "share": 0.5,
         "count": 3,

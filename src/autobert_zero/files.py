@@ -2,10 +2,11 @@
 
 import errno
 import json
+import math
 import os
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -115,6 +116,19 @@ def read_json(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise UserError(f"{path} is not a JSON object; save or copy it again")
     return content
+
+
+def json_values(value: Any) -> Any:
+    """Plain data that JSON can hold: what is not finite becomes null."""
+    if isinstance(value, Mapping):
+        return {str(key): json_values(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [json_values(each) for each in value]
+    if isinstance(value, float):
+        return float(value) if math.isfinite(value) else None
+    if hasattr(value, "tolist"):  # an array, a tensor, or one number of them
+        return json_values(value.tolist())
+    return value if value is None or isinstance(value, bool | int | str) else str(value)
 
 
 def remove_partial(folder: Path) -> None:

@@ -1,5 +1,6 @@
 """`minimal-pairs` from the command line, on saved models of ours and of `transformers`."""
 
+import errno
 import json
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from autobert_zero.hf import (
     AutoBertZeroForPreTraining,
     AutoBertZeroForSequenceClassification,
 )
+from autobert_zero.minimal_pairs import results as results_module
 from autobert_zero.training import precision
 
 SIZES = {"vocab_size": len(SPECIAL_TOKENS) + len(PIECES)}
@@ -36,8 +38,7 @@ def saved(tmp_path: Path, model: PreTrainedModel) -> Path:
     return folder
 
 
-def test_scores_a_folder_of_transformers(tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(precision, "_cpu_multiplies_bf16", lambda: False)  # exact on every processor
+def test_scores_a_folder_of_transformers(tmp_path: Path, data: Path) -> None:
     folder, out = saved(tmp_path, bert()), tmp_path / "results" / "pairs.json"
     done = tiny.command("minimal-pairs", "--model", folder, "--data", data, "--out", out, "--per-pair")
     assert done.code == 0, done.err
@@ -62,6 +63,18 @@ def test_scores_a_folder_of_ours(tmp_path: Path, data: Path, kind: type) -> None
     assert done.code == 0, done.err
     assert "| all |" in done.out
     assert "PLL-word-l2r" in done.out
+
+
+@pytest.mark.parametrize("fast", [False, True])
+def test_the_number_format_is_recorded(
+    tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch, fast: bool
+) -> None:
+    monkeypatch.setattr(precision, "_cpu_multiplies_bf16", lambda: fast)
+    folder, out = saved(tmp_path, bert()), tmp_path / "pairs.json"
+    for chosen, used in (("bf16", "bf16"), ("auto", "bf16" if fast else "fp32")):
+        given = ("--model", folder, "--data", data, "--out", out, "--precision", chosen)
+        assert tiny.command("minimal-pairs", *given).code == 0
+        assert json.loads(out.read_text())["precision"] == used
 
 
 def test_two_files_are_one_set(tmp_path: Path, data: Path) -> None:
@@ -105,8 +118,43 @@ def test_mistakes_are_one_line(tmp_path: Path, data: Path) -> None:
         (("--model", folder, "--data", data), "line 2: a sentence has 7 tokens, more than the 6 positions"),
         (("--model", folder, "--data", data, "--per-pair"), "--per-pair writes to the file of --out"),
         (("--model", folder, "--data", data, "--out", tmp_path), "is a folder"),
+        (("--model", folder, "--data", data, "--out", data), "is also an input"),
+        (
+            ("--model", folder, "--data", tmp_path, "--out", tmp_path / "new" / "x.json"),
+            f"x.json is in {tmp_path}, a folder of inputs",
+        ),
+        (
+            ("--model", folder, "--data", data, "--out", folder / "config.json"),
+            "config.json is a file in the folder of the model",
+        ),
+        (
+            ("--model", tmp_path / "none", "--data", data, "--out", data / "x.json"),
+            f"x.json cannot be written: {data} is a file, not a folder",
+        ),
     ]:
         done = tiny.command("minimal-pairs", *arguments)
         assert done.code == 2
         assert message in done.err
         assert done.err.count("\n") == 1
+
+
+def test_results_next_to_the_model_are_replaced(tmp_path: Path, data: Path) -> None:
+    folder = saved(tmp_path, bert())
+    out = folder / "minimal_pairs.json"
+    for _ in range(2):
+        assert tiny.command("minimal-pairs", "--model", folder, "--data", data, "--out", out).code == 0
+    assert json.loads(out.read_text())["overall"]["pairs"] == 6
+
+
+def test_results_that_cannot_be_written_are_printed(
+    tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*given: object) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(results_module, "write_text", refuse)
+    out = tmp_path / "pairs.json"
+    done = tiny.command("minimal-pairs", "--model", saved(tmp_path, bert()), "--data", data, "--out", out)
+    assert done.code == 2
+    assert "| all |" in done.out
+    assert f"error: {out} cannot be written: Input/output error" in done.err

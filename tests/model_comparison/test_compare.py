@@ -3,7 +3,7 @@
 import json
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -17,6 +17,7 @@ from tokenizers import Tokenizer
 from autobert_zero.errors import UserError
 from autobert_zero.hf import AutoBertZeroConfig, AutoBertZeroForMaskedLM
 from autobert_zero.hf.encoders import convert_encoder
+from autobert_zero.hf.sentence_pooling import SentencePooling
 from autobert_zero.hf.tokenizer import wrap_tokenizer
 from autobert_zero.model_comparison.engines import INT8, ONNX, PYTORCH, engines
 from autobert_zero.model_comparison.memory import peak_memory
@@ -102,9 +103,11 @@ def plain_vectors(encoder: ComparedEncoder, pooling: str) -> np.ndarray[Any, Any
 
 
 @pytest.mark.parametrize("pooling", ["mean", "cls"])
-def test_spearman_is_that_of_plain_cosines(pooling: str, ours: Path, tmp_path: Path) -> None:
+def test_spearman_is_that_of_plain_cosines(
+    pooling: Literal["mean", "cls"], ours: Path, tmp_path: Path
+) -> None:
     encoder = load_encoder(str(ours))
-    encoder = ComparedEncoder(**{**vars(encoder), "pooling": pooling})
+    encoder = ComparedEncoder(**{**vars(encoder), "pooling": SentencePooling(pooling)})
     (engine,) = engines(encoder, "cpu", (PYTORCH,), tmp_path)
     vectors = plain_vectors(encoder, pooling)
     np.testing.assert_allclose(embed(encoder, engine, TEXTS), vectors, rtol=1e-5, atol=1e-5)
@@ -118,14 +121,10 @@ def test_pooling_of_a_sentence_transformers_folder(ours: Path, tmp_path: Path) -
     folder = tmp_path / "model"
     transformers.AutoModel.from_pretrained(ours).save_pretrained(folder)
     transformers.AutoTokenizer.from_pretrained(ours).save_pretrained(folder)
-    assert load_encoder(str(folder)).pooling == "mean"
+    assert load_encoder(str(folder)).pooling == SentencePooling("mean")
     (folder / "1_Pooling").mkdir()
-    settings = folder / "1_Pooling" / "config.json"
-    settings.write_text(json.dumps({"pooling_mode_cls_token": True, "pooling_mode_mean_tokens": False}))
-    assert load_encoder(str(folder)).pooling == "cls"
-    settings.write_text(json.dumps({"pooling_mode": "max"}))
-    with pytest.raises(UserError, match="pools by max"):
-        load_encoder(str(folder))
+    (folder / "1_Pooling" / "config.json").write_text(json.dumps({"pooling_mode_cls_token": True}))
+    assert load_encoder(str(folder)).pooling == SentencePooling("cls")
 
 
 def test_splits_with_labels(tmp_path: Path) -> None:

@@ -76,3 +76,20 @@ def test_jsonl_and_empty_texts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     array = np.load(out)
     assert np.isnan(array).all(1).tolist() == [True, True, False, True, False]
     np.testing.assert_array_equal(array[2], np.float32(records[2]["embedding"]))
+
+
+def test_the_pooling_of_the_folder(tmp_path: Path) -> None:
+    model = trained.save(tmp_path / "m", AutoBertZeroModel(hf_samples.config()))
+    (model / "1_Pooling").mkdir()
+    (model / "1_Pooling" / "config.json").write_text(json.dumps({"pooling_mode_cls_token": True}))
+    kinds = ("Transformer", "Pooling", "Normalize")
+    modules = [{"path": "1_Pooling" * (kind == "Pooling"), "type": f"models.{kind}"} for kind in kinds]
+    (model / "modules.json").write_text(json.dumps(modules))
+    (tmp_path / "texts.txt").write_text("\n".join(texts(5)))
+    done = tiny.command("predict", "--model", model, "--task", "embed", tmp_path / "texts.txt")
+    assert f"embeddings of width {hf_samples.WIDTH} (cls pooling, scaled to length 1) for" in done.log
+    network, tokenizer = AutoModel.from_pretrained(model), AutoTokenizer.from_pretrained(model)
+    for line, text in zip(done.out.splitlines(), texts(5), strict=True):
+        with torch.no_grad():
+            first = network(**tokenizer(text, return_tensors="pt", truncation=True)).last_hidden_state[0, 0]
+        np.testing.assert_allclose(json.loads(line)["embedding"], first / first.norm(), rtol=0, atol=1e-5)

@@ -88,6 +88,17 @@ def test_other_columns_are_kept(model: Path, tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize("keep", ["label", "all"])
+def test_a_kept_column_with_the_name_of_a_prediction_gets_a_suffix(
+    model: Path, tmp_path: Path, keep: str
+) -> None:
+    (tmp_path / "a.csv").write_text("text,label\ngood film,yes\n")
+    (record,) = predicted("--model", model, "--keep-columns", keep, tmp_path / "a.csv")
+    assert list(record) == ["label_given", "text", "label", "probability", "probabilities"]
+    assert record["label_given"] == "yes"
+    assert record["label"] in CLASSES
+
+
 def test_columns_that_come_late_are_kept(
     model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -120,6 +131,14 @@ def test_pairs_by_two_columns(model: Path, tmp_path: Path) -> None:
     records = predicted("--model", model, "--columns", "one, two", tmp_path / "pairs.csv")
     check(records, by_pipeline(model, [{"text": a, "text_pair": b} for a, b in pairs]))
     assert [(record["one"], record["two"]) for record in records] == pairs
+
+
+def test_half_a_pair_is_not_predicted(model: Path, tmp_path: Path) -> None:
+    rows = [{"a": "good", "b": "bad"}, {"a": "good", "b": None}, {"a": " ", "b": "bad"}]
+    (tmp_path / "pairs.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    done = tiny.command("predict", "--model", model, "--columns", "a,b", tmp_path / "pairs.jsonl")
+    assert [json.loads(line)["label"] is None for line in done.out.splitlines()] == [False, True, True]
+    assert done.log.endswith("3 texts predicted, 2 of them empty, with an empty result\n")
 
 
 def test_several_labels(tmp_path: Path) -> None:
@@ -184,8 +203,12 @@ def test_every_format_of_texts(model: Path, tmp_path: Path, name: str, content: 
 
 @pytest.mark.parametrize(
     ("content", "column"),
-    [("\n".join(TEXTS), "text"), ("".join(json.dumps({"body": t}) + "\n" for t in TEXTS), "body")],
-    ids=["lines", "JSON lines"],
+    [
+        ("\n".join(TEXTS), "text"),
+        ("".join(json.dumps({"body": t}) + "\n" for t in TEXTS), "body"),
+        ("\n \n" + "".join(json.dumps({"body": t}) + "\n" for t in TEXTS), "body"),
+    ],
+    ids=["lines", "JSON lines", "JSON lines after a blank one"],
 )
 def test_standard_input(model: Path, monkeypatch: pytest.MonkeyPatch, content: str, column: str) -> None:
     monkeypatch.setattr("sys.stdin", io.StringIO(content))

@@ -3,15 +3,22 @@
 import csv
 import io
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import hf_samples
+import numpy as np
 import pytest
 import tiny
 import trained
-from transformers import BertForMaskedLM, BertForPreTraining, pipeline
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+from transformers import BertForMaskedLM, BertForPreTraining, PreTrainedTokenizerFast, pipeline
 
+from autobert_zero.finetune.models import Pretrained
 from autobert_zero.hf import AutoBertZeroForMaskedLM, AutoBertZeroForPreTraining
+from autobert_zero.predict.filling import MaskHead
+from autobert_zero.predict.read import Row
 
 TEXTS = ["the [MASK] was good", "it [MASK] a [MASK] .", "[MASK]"]
 MODELS = {
@@ -56,7 +63,50 @@ def test_what_is_filled_in(tmp_path: Path) -> None:
     assert records[3] == {"text": "", "filled": None, "masks": []}
     assert records[4]["filled"].endswith("good " + records[4]["masks"][0][0]["token"] + " [MASK]")
     assert "1 of them longer than 16 tokens and cut, 1 of them empty" in done.log
+    assert done.log.endswith(", 1 mask beyond the maximum length not filled\n")
     table = tiny.command("predict", "--model", model, "--format", "csv", tmp_path / "texts.txt").out
     rows = list(csv.DictReader(io.StringIO(table)))
     assert [row["filled"] for row in rows] == [record["filled"] or "" for record in records]
     assert rows[1]["tokens"] == f"{first} {second}"
+
+
+def word_pieces() -> Tokenizer:
+    made = Tokenizer(models.WordPiece({word: n for n, word in enumerate(PIECES)}, unk_token="[UNK]"))
+    made.pre_tokenizer, made.decoder = pre_tokenizers.BertPreTokenizer(), decoders.WordPiece(cleanup=False)
+    return made
+
+
+def bytes_with_spaces() -> Tokenizer:
+    made = Tokenizer(models.BPE({word: n for n, word in enumerate(PIECES)}, [("Ġ", "x"), ("i", "n")]))
+    made.pre_tokenizer, made.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()
+    return made
+
+
+PIECES = ["[UNK]", "[MASK]", "[CLS]", "x", "##ing", ".", "Ġ", "Ġx", "i", "n", "in"]
+
+
+@pytest.mark.parametrize(
+    ("make", "text", "before", "best", "filled"),
+    [
+        (word_pieces, "x [MASK] x", ["x"], ["##ing"], "xing x"),
+        (word_pieces, "x [MASK] x", ["x"], ["x"], "x x x"),
+        (word_pieces, ".[MASK] x", ["."], ["x"], ".x x"),
+        (word_pieces, "[MASK] x", ["[CLS]"], ["x"], "x x"),
+        (word_pieces, "x [MASK] [MASK].", ["x", "[MASK]"], ["x", "##ing"], "x xing."),
+        (word_pieces, "? [MASK]", ["[UNK]"], ["##ing"], "?ing"),
+        (bytes_with_spaces, "x [MASK].", ["x"], ["Ġx"], "x x."),
+        (bytes_with_spaces, "x[MASK].", ["x"], ["Ġx"], "x x."),
+        (bytes_with_spaces, "x [MASK].", ["x"], ["in"], "xin."),
+        (bytes_with_spaces, "x [MASK].", ["Ġ"], ["in"], "x in."),
+    ],
+)
+def test_tokens_are_joined_as_the_tokenizer_does(
+    make: Callable[[], Tokenizer], text: str, before: list[str], best: list[str], filled: str
+) -> None:
+    names = {"unk_token": "[UNK]", "mask_token": "[MASK]", "cls_token": "[CLS]", "pad_token": "[UNK]"}
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=make(), **names)
+    head = MaskHead(Pretrained("model", hf_samples.config(), tokenizer, None), 1)
+    ids = np.array([[PIECES.index(token)] for token in best])
+    result = (ids, np.full(ids.shape, 0.5), np.array([PIECES.index(token) for token in before]))
+    runner: Any = lambda features, reduce: [result]  # noqa: E731 - in place of a model
+    assert head.predict([Row("", (text,))], runner)[0][0]["filled"] == filled

@@ -4,9 +4,11 @@ import gzip
 import io
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import hf_samples
 import numpy as np
@@ -16,7 +18,12 @@ import torch
 import trained
 from transformers import BertForSequenceClassification, BertLMHeadModel, BertModel
 
-from autobert_zero.hf import AutoBertZeroForMaskedLM, AutoBertZeroForQuestionAnswering, AutoBertZeroModel
+from autobert_zero.hf import (
+    AutoBertZeroForMaskedLM,
+    AutoBertZeroForQuestionAnswering,
+    AutoBertZeroForSequenceClassification,
+    AutoBertZeroModel,
+)
 from autobert_zero.predict.write import FORMATS
 
 
@@ -59,8 +66,11 @@ def refused(*arguments: object) -> str:
             "a.csv",
             "has no column 'id' to keep; there are text, label, labels",
         ),
-        (["--keep-columns", "label"], "a.csv", "the predictions have a column 'label' too; rename it"),
-        (["--keep-columns", "all", "--format", "csv"], "a.csv", "the predictions have a column 'label' too"),
+        (
+            ["--keep-columns", "all", "--format", "csv"],
+            "b.csv",
+            "the predictions have a column 'label' too, and 'label_given' is taken; rename it in the table",
+        ),
         (["--keep-columns", "all"], "texts.txt", "texts.txt: lines of text have no columns to keep"),
         (
             ["--keep-columns", "labels", "--task", "embed", "--out", "a.npy"],
@@ -71,6 +81,7 @@ def refused(*arguments: object) -> str:
 )
 def test_columns_that_cannot_be_kept(models: Path, options: list[str], file: str, message: str) -> None:
     Path("a.csv").write_text("text,label,labels\ngood,1,2\n")
+    Path("b.csv").write_text("text,label,label_given\ngood,1,2\n")
     assert message in refused("--model", models / "classifier", *options, file)
 
 
@@ -100,6 +111,34 @@ def test_columns_that_cannot_be_kept(models: Path, options: list[str], file: str
 )
 def test_tasks(models: Path, name: str, task: str, message: str) -> None:
     assert message in refused("--model", models / name, "--task", task, "texts.txt")
+
+
+def test_a_choice_is_named_once(models: Path) -> None:
+    assert refused("--model", models / "encoder", "--task", "mask", "texts.txt").endswith(
+        "its class is AutoBertZeroModel; use --task embed"
+    )
+
+
+@pytest.mark.parametrize("make", [BertForSequenceClassification, AutoBertZeroForSequenceClassification])
+def test_weights_of_another_size(tmp_path: Path, make: Any) -> None:
+    """With the remedy of a user of the command, not that of a caller of `from_pretrained`."""
+    ours = make is AutoBertZeroForSequenceClassification
+    model = trained.save(tmp_path / "m", make(hf_samples.config() if ours else hf_samples.bert_config()))
+    config = json.loads((model / "config.json").read_text())
+    names = {str(number): f"class {number}" for number in range(7)}
+    (model / "config.json").write_text(json.dumps({**config, "id2label": names, "label2id": {}}))
+    message = refused("--model", model, "texts.txt")
+    assert message.startswith(f"the weights of {model} cannot be read: the size of ")
+    assert message.endswith(" and 1 more tensor is not that of config.json; copy the model's files again")
+
+
+def test_a_folder_without_a_tokenizer(models: Path, folder: Path) -> None:
+    model = folder / "model"
+    shutil.copytree(models / "classifier", model, ignore=shutil.ignore_patterns("tokenizer*"))
+    assert refused("--model", model, "texts.txt") == (
+        f"{model} has no tokenizer that can be read (no tokenizer.json or tokenizer_config.json); export the "
+        "run, or save the tokenizer next to it"
+    )
 
 
 def test_models_that_say_another_class_than_they_are(models: Path, tmp_path: Path) -> None:
@@ -158,7 +197,7 @@ def test_pickles_and_models_that_are_not_there(models: Path, tmp_path: Path) -> 
         ("a.csv", b"text\n", "a.csv has no texts"),
         ("a.csv", b"", "a.csv has no texts"),
         ("a.jsonl", b"\n\n", "a.jsonl has no texts"),
-        ("a.jsonl", b'{"text": "good"}\n{"text": \n', "a.jsonl, line 2: not JSON"),
+        ("a.jsonl", b'{"text": "good"}\n{"text": \n', "line 2: not JSON: Expecting value (column 10)"),
         ("a.jsonl", b'{"text": "good"}\n["bad"]\n', "a.jsonl, line 2: not a JSON object"),
         (
             "a.jsonl",
@@ -189,6 +228,7 @@ def test_inputs(models: Path, name: str, content: bytes | None, message: str) ->
     [
         ("classifier", "txt", b"id,text\n1,good\n", "a.csv, line 2: no column 'txt'; there are id, text"),
         ("classifier", "a,b,c", b"a,b,c\n1,2,3\n", "this task takes 1 or 2 columns, not 3"),
+        ("classifier", "text,text", b"text\ngood\n", "--columns text,text has the column 'text' twice"),
         ("classifier", "text,", b"text\ngood\n", "a column without a name"),
         ("answers", "text", b"text\ngood\n", "this task takes 2 columns, not 1"),
         (
@@ -228,13 +268,56 @@ def test_lines_have_no_columns(models: Path) -> None:
         (("--task", "embed", "--out", "out.csv"), "this task can be written as npy or jsonl, not as csv"),
         (("--out", "."), "--out . is a folder; name a file in it"),
         (("--out", "texts.txt", "--format", "csv"), "--out texts.txt is also an input"),
-        (("--out", "texts.txt/out.csv"), "texts.txt/out.csv cannot be written: "),
+        (
+            ("--out", "texts.txt/new/out.csv"),
+            "texts.txt/new/out.csv cannot be written: texts.txt is a file, not a folder",
+        ),
         (("--top-k", "3"), "--top-k applies to --task mask, not to labels"),
         (("--device", "cuda:77"), "device 'cuda:77' cannot be used"),
     ],
 )
 def test_outputs_and_options(models: Path, options: tuple[str, ...], message: str) -> None:
     assert message in refused("--model", models / "classifier", *options, "texts.txt")
+
+
+def test_files_of_the_model_are_not_overwritten(models: Path) -> None:
+    model = models / "classifier"
+    before = tiny.contents(model)
+    for out in (model / "tokenizer.json", model / ".." / "classifier" / "model.safetensors"):
+        assert refused("--model", model, "--format", "csv", "--out", out, "texts.txt") == (
+            f"--out {out} is a file in the folder of the model; name another file"
+        )
+    assert tiny.contents(model) == before
+
+
+@pytest.mark.parametrize("name", ["classifier", "regression", "masked", "encoder", "answers"])
+def test_numbers_that_are_not_finite(models: Path, folder: Path, name: str) -> None:
+    from safetensors.torch import load_file, save_file
+
+    damaged = folder / name
+    shutil.copytree(models / name, damaged)
+    tensors = load_file(damaged / "model.safetensors")
+    next(each for key, each in tensors.items() if "norm" in key).fill_(torch.nan)
+    save_file(tensors, damaged / "model.safetensors", {"format": "pt"})
+    Path("a.jsonl").write_text('{"text": "good [MASK]", "question": "who", "context": "Anna"}')
+    assert refused("--model", damaged, "--out", "out.jsonl", "a.jsonl") == (
+        "the model computes numbers that are not finite in fp32"
+    )
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        ({0: "bad", 1: "bad"}, "id2label names two classes 'bad'; give each its own name"),
+        ({0: "bad", 2: "good"}, "id2label has names for the classes 0, 2; number them 0 to 1"),
+    ],
+)
+def test_names_of_classes(models: Path, folder: Path, names: dict[int, str], message: str) -> None:
+    model = folder / "model"
+    shutil.copytree(models / "classifier", model)
+    config = json.loads((model / "config.json").read_text())
+    (model / "config.json").write_text(json.dumps({**config, "id2label": names, "label2id": {}}))
+    assert refused("--model", model, "texts.txt") == f"config.json of {model}: {message}"
 
 
 def test_more_tokens_than_there_are(models: Path) -> None:
@@ -303,6 +386,13 @@ def test_json_lines_hold_what_the_terminal_lacks(encoding: str) -> None:
     FORMATS["jsonl"](stream).write([record])
     stream.flush()
     assert json.loads(stream.buffer.getvalue().decode(encoding)) == record
+
+
+def test_kept_numbers_that_json_lacks_are_null(models: Path) -> None:
+    Path("a.jsonl").write_text('{"text": "good film", "weight": NaN}\n')
+    done = tiny.command("predict", "--model", models / "classifier", "--keep-columns", "weight", "a.jsonl")
+    assert done.code == 0, done.err
+    assert '"weight": null' in done.out
 
 
 def test_ctrl_c_leaves_no_file(models: Path, monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:

@@ -33,7 +33,7 @@ def test_words_tags_and_entities(model: Path, tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("Anna  lives in (Paris).\n\nParis lives, it was Anna Anna\nlives\n")
     first, empty, second, third = predicted("--model", model, tmp_path / "a.txt")
     assert first["words"] == ["Anna", "lives", "in", "(", "Paris", ")", "."]
-    assert first["tags"] == ["B-PER", "I-LOC", "O", "O", "B-LOC", "O", "O"]
+    assert first["tags"] == ["B-PER", "B-LOC", "O", "O", "B-LOC", "O", "O"]  # the model says I-LOC
     assert entities(first) == [("PER", "Anna"), ("LOC", "lives"), ("LOC", "Paris")]
     assert empty == {"text": "", "words": [], "tags": [], "entities": []}
     assert entities(second) == [("LOC", "Paris lives"), ("PER", "Anna"), ("PER", "Anna")]
@@ -74,6 +74,15 @@ def test_tables(model: Path, tmp_path: Path) -> None:
         "tags": "B-PER O O B-LOC O",
         "entities": "PER: Anna|LOC: Paris",
     }
+
+
+def test_words_with_spaces_stay_apart_in_tables(model: Path, tmp_path: Path) -> None:
+    words = ["Anna", "New York", "Paris"]
+    (tmp_path / "a.jsonl").write_text(json.dumps({"tokens": words}))
+    done = tiny.command("predict", "--model", model, "--format", "csv", tmp_path / "a.jsonl")
+    (row,) = csv.DictReader(io.StringIO(done.out))
+    assert json.loads(row["words"]) == words
+    assert row["tags"] == "B-PER O B-LOC"
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,6 @@
 
 import inspect
 import json
-import math
 import signal
 import sys
 import traceback
@@ -15,6 +14,7 @@ from typing import Annotated, Any
 import typer
 
 from autobert_zero.errors import UserError
+from autobert_zero.files import json_values
 from autobert_zero.progress import verbosity
 from autobert_zero.signals import interrupting
 from autobert_zero.sources import expanded, in_home
@@ -55,10 +55,13 @@ class Result:
     Attributes:
         text: For people, to print.
         data: The same for programs; `--json` prints it.
+        finish: Called once it is printed, so that it is not lost: writes it to files that may not be
+            writable, or raises the error of a part of the work that failed.
     """
 
     text: str
     data: Mapping[str, Any]
+    finish: Callable[[], None] | None = None
 
 
 _Json = Annotated[
@@ -151,7 +154,9 @@ def command(
                         traceback.print_exc()
                     raise
                 if result is not None:
-                    typer.echo(json.dumps(_strict(result.data), indent=2) if json_ else result.text)
+                    typer.echo(json.dumps(json_values(result.data), indent=2) if json_ else result.text)
+                    if result.finish is not None:
+                        result.finish()
 
         own = [
             inspect.Parameter(each, inspect.Parameter.KEYWORD_ONLY, annotation=kind, default=False)
@@ -191,19 +196,6 @@ def _with_home(value: Any) -> Any:
     if isinstance(value, Path):
         return expanded(value)
     return in_home(value) if isinstance(value, str) else value
-
-
-def _strict(value: Any) -> Any:
-    """Plain data that JSON can hold: what is not finite becomes null."""
-    if isinstance(value, Mapping):
-        return {str(key): _strict(each) for key, each in value.items()}
-    if isinstance(value, list | tuple):
-        return [_strict(each) for each in value]
-    if isinstance(value, float):
-        return float(value) if math.isfinite(value) else None
-    if hasattr(value, "tolist"):  # an array, a tensor, or one number of them
-        return _strict(value.tolist())
-    return value if value is None or isinstance(value, bool | int | str) else str(value)
 
 
 def _print_version(wanted: bool) -> None:

@@ -11,6 +11,7 @@ from autobert_zero.cli.options import Device, file_option
 from autobert_zero.errors import UserError, counted
 from autobert_zero.extras import require
 from autobert_zero.files import write_text
+from autobert_zero.out_file import check_new_file, writing
 from autobert_zero.progress import Bars, log_console, quiet_transformers
 from autobert_zero.streams import STANDARD_STREAM
 
@@ -51,20 +52,7 @@ def compare_command(
     batches = _batches(batch_size)
     if str(out) == STANDARD_STREAM:
         out = None  # it goes there anyway
-    if out is not None and out.suffix not in (".md", ".json"):
-        raise UserError(f"--out {out}: the extension must be .md or .json")
-    if picture is not None:
-        from autobert_zero.report.draw import PICTURE_SUFFIXES
-
-        if not task:
-            raise UserError("--picture shows a score against latency; name a --task")
-        if picture.suffix.lower() not in PICTURE_SUFFIXES:
-            raise UserError(f"--picture {picture}: the extension must be {', '.join(PICTURE_SUFFIXES)}")
-        require("--picture", "draw")
-    for path in (out, picture):
-        if path is not None and (path.exists() or not path.absolute().parent.is_dir()):
-            problem = "exists already" if path.exists() else "is in a folder that does not exist"
-            raise UserError(f"{path} {problem}; choose another file")
+    _check_files(out, picture, bool(task))
     from autobert_zero.announce import machine_line
     from autobert_zero.devices import find_device
     from autobert_zero.model_comparison.run import compare_encoders as run
@@ -93,12 +81,17 @@ def compare_command(
             say=progress.say,
         )
     text, figures = markdown(rows, tasks, length), plain(rows, tasks, length)
-    if out is not None:
-        content = json.dumps(figures, indent=2) if out.suffix.lower() == ".json" else text
-        write_text(out, content + "\n")
-    if picture is not None:
-        draw_comparison(rows, tasks[0], picture)
-    return Result(text, figures)
+
+    def finish() -> None:
+        if out is not None:
+            content = json.dumps(figures, indent=2) if out.suffix.lower() == ".json" else text
+            with writing(out):
+                write_text(out, content + "\n")
+        if picture is not None:
+            with writing(picture):
+                draw_comparison(rows, tasks[0], picture)
+
+    return Result(text, figures, finish)
 
 
 def _batches(text: str) -> list[int]:
@@ -109,3 +102,22 @@ def _batches(text: str) -> list[int]:
     if not sizes or min(sizes) < 1:
         raise UserError(f"--batch-size must be whole numbers from 1, separated by commas, not {text!r}")
     return list(dict.fromkeys(sizes))
+
+
+def _check_files(out: Path | None, picture: Path | None, scored: bool) -> None:
+    """Checks the files to write before anything is measured."""
+    if out is not None and out.suffix not in (".md", ".json"):
+        raise UserError(f"--out {out}: the extension must be .md or .json")
+    if picture is not None:
+        from autobert_zero.report.draw import PICTURE_SUFFIXES
+
+        if not scored:
+            raise UserError("--picture shows a score against latency; name a --task")
+        if picture.suffix.lower() not in PICTURE_SUFFIXES:
+            raise UserError(f"--picture {picture}: the extension must be {', '.join(PICTURE_SUFFIXES)}")
+        require("--picture", "draw")
+    for path in filter(None, (out, picture)):
+        if path.exists() or not path.absolute().parent.is_dir():
+            problem = "exists already" if path.exists() else "is in a folder that does not exist"
+            raise UserError(f"{path} {problem}; choose another file")
+        check_new_file(path)

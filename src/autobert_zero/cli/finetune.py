@@ -39,7 +39,8 @@ def finetune_command(
     task: Annotated[
         list[str],
         typer.Option(
-            help="A GLUE task, squad, squad_v2, or a YAML file of your own; can be given several times."
+            help="A GLUE task, squad, squad_v2, wnut17, conll2003, or a YAML file of your own; can be given "
+            "several times."
         ),
     ],
     out: ResultsFolder,
@@ -112,12 +113,19 @@ def _run_tasks(options: Mapping[str, Any], folders: "Mapping[str, TaskFolder]", 
             (load_task(name, folder.data), out / folder.task if nested else out)
             for name, folder in folders.items()
         ]
-        scores = finetune_all(opened, loaded, settings, progress)
+        scores, failed = finetune_all(opened, loaded, settings, progress)
+
+    def fail() -> None:
+        if failed:
+            raise UserError("; ".join(map(str, failed)))
+
+    if not scores:
+        fail()
     text = score_table(scores)
     if nested:
         write_text(out / SCORE_TABLE, text + "\n")
     tasks = [{**asdict(score), "average": score.average} for score in scores]
-    return Result(f"\n{text}", {"out": out, "tasks": tasks})
+    return Result(f"\n{text}", {"out": out, "tasks": tasks}, fail)
 
 
 class TaskFolder(NamedTuple):

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from autobert_zero.cli.app import USE, Result, command
-from autobert_zero.cli.options import Device, file_option
+from autobert_zero.cli.options import Device, InferencePrecision, file_option
 from autobert_zero.errors import UserError, counted
 from autobert_zero.extras import require
+from autobert_zero.out_file import check_out
 from autobert_zero.progress import Bars, log_console, quiet_transformers
 from autobert_zero.streams import STANDARD_STREAM
 
@@ -46,6 +47,7 @@ def minimal_pairs_command(
         bool, typer.Option("--per-pair", help="Also write the scores of every pair to --out.")
     ] = False,
     device: Device = "auto",
+    precision: InferencePrecision = "fp32",
 ) -> Result:
     """Measure how often a masked language model prefers the grammatical sentence of a pair (BLiMP)."""
     require("minimal-pairs", "hf", "transformers")
@@ -55,13 +57,15 @@ def minimal_pairs_command(
     from autobert_zero.minimal_pairs.measure import TokenisedPairs
     from autobert_zero.minimal_pairs.results import accuracy_table, remarks, write_results
     from autobert_zero.run_folder.digests import weights_digest
+    from autobert_zero.run_folder.names import MINIMAL_PAIRS
     from autobert_zero.training.precision import resolve_precision
 
     if per_pair and out is None:
         raise UserError("--per-pair writes to the file of --out; name one")
-    if out is not None and out.is_dir():
-        raise UserError(f"{out} is a folder; name a JSON file in it with --out")
+    if out is not None:
+        check_out(out, data, Path(model), allowed=MINIMAL_PAIRS)
     target = find_device(device)
+    number_format = resolve_precision(precision, target)
     pairs = read_pairs(data)
     scored = _open(model)
     with Bars(log_console()) as progress:
@@ -69,20 +73,20 @@ def minimal_pairs_command(
         tokenised = TokenisedPairs(pairs, scored.tokenizer, scored.positions, within_word)
         results = tokenised.measure(
             scored.model.to(target),
+            number_format,
             watch=lambda done, total: progress.update("masked sentences", done, total),
         )
     plain = {
         "model": model,
         "weights": weights_digest(Path(model)),
         "data": [str(path) for path in data],
-        "precision": resolve_precision("auto", target),
+        "precision": number_format,
         **results.plain(per_pair),
     }
     if str(out) == STANDARD_STREAM:
         return Result(json.dumps(plain, indent=2), plain)
-    if out is not None:
-        write_results(out, plain)
-    return Result("\n".join([*accuracy_table(plain), "", *remarks(plain)]), plain)
+    text = "\n".join([*accuracy_table(plain), "", *remarks(plain)])
+    return Result(text, plain, None if out is None else lambda: write_results(out, plain))
 
 
 def _open(source: str) -> "ScoredModel":

@@ -71,6 +71,10 @@ ModelSource = Annotated[str, typer.Option(help="Folder of a saved or exported mo
 Layers = Annotated[
     int | None, typer.Option(min=1, help="Number of layers of a named stack (bert, rotary, ...); default: 4.")
 ]
+InferencePrecision = Annotated[
+    Literal["auto", "fp32", "tf32", "bf16", "fp16"],
+    typer.Option(help="fp32 gives the numbers of transformers; auto: the device's fast format."),
+]
 BatchSize = Annotated[int, typer.Option(min=1, help="Sequences in a batch.")]
 
 LearningRates = Annotated[

@@ -2,12 +2,12 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import typer
 
 from autobert_zero.cli.app import USE, command
-from autobert_zero.cli.options import BatchSize, Device, ModelSource, file_option
+from autobert_zero.cli.options import BatchSize, Device, InferencePrecision, ModelSource, file_option
 from autobert_zero.extras import require
 from autobert_zero.progress import Bars, log_console, quiet_transformers
 from autobert_zero.streams import STANDARD_STREAM
@@ -53,10 +53,7 @@ def predict_command(
     ] = None,
     batch_size: BatchSize = 32,
     device: Device = "auto",
-    precision: Annotated[
-        Literal["auto", "fp32", "tf32", "bf16", "fp16"],
-        typer.Option(help="fp32 gives the numbers of transformers; auto: the device's fast format."),
-    ] = "fp32",
+    precision: InferencePrecision = "fp32",
 ) -> None:
     """Use a model: predict labels, scores, tags, answers, masked tokens or embeddings for texts."""
     require("predict", "hf")

@@ -2,14 +2,21 @@
 
 import csv
 import json
-import re
 from collections.abc import Callable, Iterator, Mapping
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from autobert_zero.data.lines import READING_ERRORS, Damage, open_bytes, read_lines, reading_failed
-from autobert_zero.data.tables import LONGEST_FIELD, named_cells, repeated, unique_pairs
+from autobert_zero.data.tables import (
+    LONGEST_FIELD,
+    first_lines,
+    json_problem,
+    named_cells,
+    repeated,
+    separator,
+    unique_pairs,
+)
 from autobert_zero.errors import first_line
 
 CorpusRecord = Mapping[str, Any]
@@ -17,8 +24,6 @@ CorpusRecord = Mapping[str, Any]
 Reader = Callable[[Path, str | None], Iterator[CorpusRecord | Damage]]
 """Reads the records of a file, given a column at least with that column."""
 
-_DELIMITERS = ",;\t|"
-_QUOTED = re.compile('"[^"]*"')
 _ROWS = 1000  # rows of a parquet file that are read at once
 
 
@@ -31,7 +36,8 @@ def json_lines(path: Path, column: str | None) -> Iterator[CorpusRecord | Damage
             try:
                 record = json.loads(line.text, object_pairs_hook=unique_pairs)
             except (ValueError, RecursionError) as error:
-                yield Damage(f"corpus {str(path)!r} cannot be read as json: line {line.number:,}: {error}")
+                place = f"corpus {str(path)!r} cannot be read as json: line {line.number:,}"
+                yield Damage(f"{place}: {json_problem(error)}")
                 continue
             yield _as_record(path, f"line {line.number:,}", record)
 
@@ -80,10 +86,10 @@ def _table(path: Path, tab: str | None) -> Iterator[CorpusRecord | Damage]:
                 yield f"{line.text}\n"
 
     lines = texts()
-    head = _head(lines)
+    head = first_lines(lines)
     rows = csv.reader(
         chain(head, lines),
-        delimiter=tab or _delimiter(head),
+        delimiter=tab or separator(head),
         quoting=csv.QUOTE_NONE if tab else csv.QUOTE_MINIMAL,
         strict=True,
     )
@@ -109,22 +115,6 @@ def _table(path: Path, tab: str | None) -> Iterator[CorpusRecord | Damage]:
             if (name := repeated(names)) is not None:
                 yield Damage(f"corpus {str(path)!r} has two columns {name!r}")
                 return
-
-
-def _head(lines: Iterator[str]) -> list[str]:
-    """The lines up to the first one that is not empty."""
-    head = []
-    for line in lines:
-        head.append(line)
-        if line != "\n":
-            break
-    return head
-
-
-def _delimiter(head: list[str]) -> str:
-    """What separates the columns: the character that the line of their names has most of, outside quotes."""
-    names = _QUOTED.sub("", head[-1]) if head else ""
-    return max(_DELIMITERS, key=names.count)
 
 
 def parquet_file(path: Path, column: str | None) -> Iterator[CorpusRecord | Damage]:

@@ -6,16 +6,20 @@ are plain characters.
 
 import csv
 import json
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from autobert_zero.data.lines import Damage, Line, read_lines
-from autobert_zero.errors import UserError, counted
+from autobert_zero.errors import UserError, counted, first_line
 
 LONGEST_FIELD = 2**31 - 1
 """Maximum characters of a cell; the csv module's default is 128 KiB."""
+
+_SEPARATORS = ",;\t|"
+_QUOTED = re.compile('"[^"]*"')
 
 Example = dict[str, Any]
 Examples = Iterator[tuple[int, Example]]
@@ -36,9 +40,9 @@ def read_json_lines(path: Path, lines: Iterable[str] | None = None) -> Examples:
         if not line.strip():
             continue
         try:
-            example = json.loads(line, object_pairs_hook=unique_pairs)
+            example = json.loads(line.removesuffix("\n"), object_pairs_hook=unique_pairs)
         except ValueError as error:
-            raise UserError(f"{path}, line {number}: not JSON: {error}") from None
+            raise UserError(f"{path}, line {number}: not JSON: {json_problem(error)}") from None
         except RecursionError:
             raise UserError(f"{path}, line {number}: nested too deeply") from None
         if not isinstance(example, dict):
@@ -47,7 +51,7 @@ def read_json_lines(path: Path, lines: Iterable[str] | None = None) -> Examples:
 
 
 def read_csv(path: Path, lines: Iterable[str] | None = None) -> Examples:
-    """Reads a .csv file with a header; quoted cells may hold commas, quotes and line breaks.
+    """Reads a .csv file with a header; quoted cells may hold separators, quotes and line breaks.
 
     Args:
         path: The file.
@@ -56,7 +60,10 @@ def read_csv(path: Path, lines: Iterable[str] | None = None) -> Examples:
     Raises:
         UserError: A row has another number of cells than the header, or a quote is out of place.
     """
-    rows = _numbered_rows(path, csv.reader(_given(lines, path), strict=True))
+    given = iter(_given(lines, path))
+    head = first_lines(given)
+    reader = csv.reader(chain(head, given), delimiter=separator(head), strict=True)
+    rows = _numbered_rows(path, reader)
     return _named_rows(path, next(rows, (1, []))[1], rows, "quote the text")
 
 
@@ -114,9 +121,36 @@ def whole_lines(decoded: Iterable[Line | Damage]) -> Iterator[str]:
 def listed_columns(example: Example) -> str:
     """The columns of an example, for a message about a missing one."""
     columns = ", ".join(map(str, example))
-    separator = next((mark for mark in ";\t,|" if mark in columns), None) if len(example) == 1 else None
-    hint = "" if separator is None else f" (separated by {separator!r}? .csv means commas, .tsv tabs)"
+    mark = next((mark for mark in ";,|" if mark in columns), None) if len(example) == 1 else None
+    hint = "" if mark is None else f" (separated by {mark!r}? .tsv means tabs)"
     return f"there are {columns or 'no columns'}{hint}"
+
+
+def first_lines(lines: Iterator[str]) -> list[str]:
+    """Takes the lines up to the first one that is not blank."""
+    head = []
+    for line in lines:
+        head.append(line)
+        if line.strip():
+            break
+    return head
+
+
+def separator(head: Sequence[str]) -> str:
+    """What separates the columns of a .csv: of `,`, `;`, `|` and tabs that which its header has most of.
+
+    Args:
+        head: Result of `first_lines`; what is in quotes does not count.
+    """
+    names = _QUOTED.sub("", head[-1]) if head else ""
+    return max(_SEPARATORS, key=names.count)
+
+
+def json_problem(error: Exception) -> str:
+    """Why a line is not JSON; the decoder's own message counts lines within the line."""
+    if isinstance(error, json.JSONDecodeError):
+        return f"{error.msg} (column {error.colno})"
+    return first_line(error)
 
 
 def is_unicode(text: str) -> bool:

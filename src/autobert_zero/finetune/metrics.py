@@ -42,7 +42,9 @@ TAG_METRICS = ("f1", "precision", "recall", "accuracy")
 """Metrics of tags. The first three count entities, and need tags that mark some; the last counts words."""
 
 
-def tag_metrics(predictions: Sequence[Sequence[str]], tags: Sequence[Sequence[str]]) -> dict[str, float]:
+def tag_metrics(
+    predictions: Sequence[Sequence[str]], tags: Sequence[Sequence[str]], entities: bool
+) -> dict[str, float]:
     """The metrics of predicted tags; 0 instead of a division by zero.
 
     An entity counts as predicted if its type, first word and last word are right; F1, precision and recall
@@ -51,14 +53,17 @@ def tag_metrics(predictions: Sequence[Sequence[str]], tags: Sequence[Sequence[st
     Args:
         predictions: Tags of the words of each sentence; entities are in an IOB scheme.
         tags: The correct tags.
+        entities: Whether tags mark entities; there is only the accuracy without.
     """
     right = sum(map(str.__eq__, chain(*predictions), chain(*tags)))
+    accuracy = right / sum(map(len, tags))
+    if not entities:
+        return {"accuracy": accuracy}
     precision, recall, f1, _ = precision_recall_fscore_support(
         [list(sentence) for sentence in tags],
         [list(sentence) for sentence in predictions],
         average="micro",
         zero_division=0,
     )
-    words = sum(map(len, tags))
-    values = (float(f1), float(precision), float(recall), right / words)
+    values = (float(f1), float(precision), float(recall), accuracy)
     return dict(zip(TAG_METRICS, values, strict=True))

@@ -1,6 +1,7 @@
 """The model to fine-tune: its source, its tokenizer, and the limits of both."""
 
 import inspect
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -106,6 +107,7 @@ def open_model(source: str) -> Pretrained:
         place,
         f"{source} has no tokenizer that can be read",
         "; export the run, or save the tokenizer next to it",
+        needed=("tokenizer.json", "tokenizer_config.json"),
     )
     skeleton = _skeleton(source, config)
     _check_vocabulary(source, config, tokenizer)
@@ -113,12 +115,20 @@ def open_model(source: str) -> Pretrained:
     return Pretrained(place, config, tokenizer, _positions(config, skeleton))
 
 
-def _from_pretrained(kind: Any, place: str, problem: str, remedy: str = "") -> Any:
-    """Loads a config or a tokenizer, without running custom code or asking about it."""
+def _from_pretrained(
+    kind: Any, place: str, problem: str, remedy: str = "", needed: Sequence[str] = ()
+) -> Any:
+    """Loads a config or a tokenizer, without running custom code or asking about it.
+
+    An error names the `needed` files if a folder has none of them; that of transformers names none.
+    """
     try:
         return kind.from_pretrained(place, trust_remote_code=False)
     except Exception as error:  # transformers raises many kinds, tokenizers bare Exception
-        raise UserError(f"{problem} ({first_line(error)}){remedy}") from None
+        folder = Path(place)
+        lacks = needed and folder.is_dir() and not any((folder / name).is_file() for name in needed)
+        reason = f"no {' or '.join(needed)}" if lacks else first_line(error)
+        raise UserError(f"{problem} ({reason}){remedy}") from None
 
 
 def _skeleton(source: str, config: PreTrainedConfig) -> nn.Module:

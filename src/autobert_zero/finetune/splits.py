@@ -46,7 +46,8 @@ def read_splits(
         if examples is not None:
             yield split, place, examples
         elif split not in test:
-            remedy = "" if split == "train" else ", or name another split under `validation`"
+            own = ", or name other splits under `validation` in a YAML file of your own"
+            remedy = "" if split == "train" else own
             raise UserError(f"{place} is missing; add it{remedy}")
 
 

@@ -18,12 +18,16 @@ from autobert_zero.finetune.models import Pretrained, open_model
 from autobert_zero.finetune.problem import Problem
 from autobert_zero.finetune.results.card import Tuned, finetuned_model_card
 from autobert_zero.finetune.results.scores import Divergence, Score, score_table, trivial_line
-from autobert_zero.finetune.results.summary import summarise, trivial_scores
+from autobert_zero.finetune.results.summary import metrics_on_test, summarise, trivial_scores
 from autobert_zero.finetune.training.folder import FinetuneSetup, check_output_folder, contents, open_folder
 from autobert_zero.finetune.training.sweep import Sweep, poolings_of, trainings
 from autobert_zero.progress import Bars
 from autobert_zero.run_folder import Input
 from autobert_zero.run_folder.names import MODEL_CARD, SCORE, TRIVIAL
+
+
+class AllDivergedError(UserError):
+    """The trainings of a task diverged with every learning rate, so that it has no score."""
 
 
 @dataclass(frozen=True)
@@ -91,10 +95,14 @@ def finetune_task(
         progress: Shows each result.
 
     Raises:
+        AllDivergedError: The trainings with all rates diverged.
         UserError: Model, data or folder cannot be used; nothing was trained then.
     """
     loaded = [(load_task(task, data), out)]
-    return finetune_all(open_model(str(model)), loaded, settings, progress)[0]
+    scores, failed = finetune_all(open_model(str(model)), loaded, settings, progress)
+    if failed:
+        raise failed[0]
+    return scores[0]
 
 
 def finetune_all(
@@ -102,8 +110,11 @@ def finetune_all(
     tasks: Sequence[tuple[LoadedTask, Path]],
     settings: FinetuneConfig,
     progress: Bars,
-) -> list[Score]:
+) -> tuple[list[Score], list[AllDivergedError]]:
     """Fine-tunes on several tasks, each with its folder; all are checked before the first is trained.
+
+    Returns:
+        The scores, and the errors of tasks that have none because every rate diverged.
 
     Raises:
         UserError: Model, data or a folder cannot be used; nothing was trained then.
@@ -118,7 +129,15 @@ def finetune_all(
             problem = task.problem(model.tokenizer, length)
             poolings_of(model, problem, settings)
             problem.load(model.source, **model.changes(None))
-    return [_finetune(model, task, out, settings, progress) for task, out in tasks]
+    scores, failed = [], []
+    for task, out in tasks:
+        try:
+            scores.append(_finetune(model, task, out, settings, progress))
+        except AllDivergedError as error:
+            if len(tasks) > 1:
+                progress.say(str(error))
+            failed.append(error)
+    return scores, failed
 
 
 def _start(model: Pretrained, task: LoadedTask, settings: FinetuneConfig) -> FinetuneSetup:
@@ -148,7 +167,7 @@ def _finetune(
         tried = [sweep.run(settings.seed, rate, poolings[0]) for rate in settings.rates]
         if all(each.diverged for each in tried):
             reasons = "; ".join(f"rate {each.rate:g}: {each.diverged}" for each in tried)
-            raise UserError(
+            raise AllDivergedError(
                 f"task {task.name}, seed {settings.seed}: the training diverged ({reasons}); choose a lower "
                 f"rate. The weights before that step are in {out / 'diverged'}"
             )
@@ -169,7 +188,7 @@ def _finetune(
                 dataset=task.dataset,
                 seed=best.seed,
                 rate=best.rate,
-                metrics=best.metrics,
+                metrics={**best.metrics, **metrics_on_test(problem, best)},
                 table=score_table([score]),
                 train_examples=len(problem.features["train"]),
             )

@@ -15,7 +15,7 @@ from transformers import (
 )
 
 from autobert_zero.errors import UserError
-from autobert_zero.finetune.loading import load_with_report
+from autobert_zero.finetune.loading import check_sizes, load_with_report
 from autobert_zero.finetune.models import open_model
 from autobert_zero.hf import AutoBertZeroForMaskedLM, AutoBertZeroForPreTraining
 from autobert_zero.hf.sources import to_masked_lm
@@ -65,6 +65,7 @@ def open_scored(source: str) -> ScoredModel:
         raise UserError(f"{headless}: models of type {opened.config.model_type} have none")
     try:
         model, info = load_with_report(AutoModelForMaskedLM, opened.source, dtype=torch.float32)
+        check_sizes(source, (name for name, *_ in info["mismatched_keys"]))
     except UserError as error:
         raise UserError(f"{headless} that can be read ({error})") from None
     if info["missing_keys"]:

@@ -9,6 +9,7 @@ from typing import Any
 
 from autobert_zero.errors import UserError
 from autobert_zero.files import write_text
+from autobert_zero.out_file import writing
 from autobert_zero.run_folder.digests import weights_digest
 from autobert_zero.run_folder.names import MINIMAL_PAIRS
 
@@ -187,10 +188,8 @@ def write_results(path: Path, results: Mapping[str, Any]) -> None:
     Raises:
         UserError: The file cannot be written.
     """
-    try:
+    with writing(path):
         write_text(path, json.dumps(results, indent=1) + "\n")
-    except (PermissionError, IsADirectoryError, NotADirectoryError, FileExistsError) as error:
-        raise UserError(f"{path} cannot be written: {error.strerror}; choose another --out") from None
 
 
 def read_results(folder: Path) -> dict[str, Any] | None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import scipy.stats
+import torch
 
 from autobert_zero.errors import UserError, counted
 from autobert_zero.finetune.kinds import find_task
@@ -118,16 +119,9 @@ def embed(
         for row, index in enumerate(chosen):
             batch[row, : len(ids[index])] = ids[index]
             mask[row, : len(ids[index])] = 1
-        pooled = _pool(engine.run(batch, mask), mask, encoder.pooling)
+        states = torch.from_numpy(engine.run(batch, mask)).double()  # (B, n, d)
+        pooled = encoder.pooling(states, torch.from_numpy(mask).bool()).numpy()
         for row, index in enumerate(chosen):
             vectors[index] = pooled[row]
         watch(start + len(chosen), len(order))
     return np.stack(vectors)
-
-
-def _pool(states: Array, mask: Array, pooling: str) -> Array:
-    """(B, n, d) -> (B, d)."""
-    if pooling == "cls":
-        return states[:, 0].astype(np.float64)
-    real = np.where(mask[..., None] == 1, states.astype(np.float64), 0.0)  # (B, n, d)
-    return real.sum(1) / mask.sum(1, keepdims=True)

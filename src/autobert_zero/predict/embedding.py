@@ -1,4 +1,4 @@
-"""Embeds texts as the mean of the last hidden states over all tokens except padding."""
+"""Embeds texts by pooling the last hidden states, as the model's folder says for sentence-transformers."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -9,7 +9,7 @@ from transformers import AutoModel
 
 from autobert_zero.errors import UserError
 from autobert_zero.finetune.models import Pretrained
-from autobert_zero.nn.rows import mean_state
+from autobert_zero.hf.sentence_pooling import sentence_pooling
 from autobert_zero.predict.classify import encode
 from autobert_zero.predict.head import Head, Record, Runner, max_length
 from autobert_zero.predict.read import Row
@@ -22,7 +22,7 @@ class EmbeddingHead(Head):
         model: Any encoder; its head, if it has one, is not used.
 
     Raises:
-        UserError: The model has an encoder and a decoder.
+        UserError: The model has an encoder and a decoder, or its pooling is not known.
     """
 
     auto = AutoModel
@@ -35,17 +35,16 @@ class EmbeddingHead(Head):
             )
         self._model = model
         self._width: int = model.config.hidden_size
-        self.about = f"embeddings of width {self._width}"
+        self._pooling = sentence_pooling(model.source)
+        self.about = f"embeddings of width {self._width} ({self._pooling})"
 
     def predict(self, rows: Sequence[Row], runner: Runner) -> tuple[list[Record], int]:
         features, cut = encode(self._model, rows, max_length(self._model))
-        return [{"embedding": vector} for vector in runner(features, mean_pooled)], cut
+        return [{"embedding": vector} for vector in runner(features, self._pooled)], cut
 
     def empty_record(self, row: Row) -> Record:
         return {"embedding": np.full(self._width, np.nan, dtype=np.float32)}
 
-
-def mean_pooled(output: Any, inputs: Mapping[str, Tensor]) -> Sequence[np.ndarray[Any, Any]]:
-    """Averages the hidden states (B, n, d) over all tokens except padding; returns B vectors (d,)."""
-    means = mean_state(output.last_hidden_state.float(), inputs["attention_mask"].bool())  # (B, d)
-    return list(means.cpu().numpy())
+    def _pooled(self, output: Any, inputs: Mapping[str, Tensor]) -> Sequence[np.ndarray[Any, Any]]:
+        vectors = self._pooling(output.last_hidden_state.float(), inputs["attention_mask"].bool())  # (B, d)
+        return list(vectors.cpu().numpy())

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from transformers import AutoModelForMaskedLM
 
-from autobert_zero.errors import UserError
+from autobert_zero.errors import UserError, counted
 from autobert_zero.finetune.models import Pretrained
 from autobert_zero.predict.classify import encode
 from autobert_zero.predict.head import Head, Record, Runner, max_length, shortest
@@ -41,6 +41,7 @@ class MaskHead(Head):
             )
         self._mask: str = mask
         self._top_k = top_k
+        self._left = 0
         self.about = f"the {top_k} most likely tokens for each {mask}"
 
     def check(self, row: Row) -> None:
@@ -55,6 +56,11 @@ class MaskHead(Head):
         results = runner(features, self._likeliest)
         return [self._record(row.cells[0], *result) for row, result in zip(rows, results, strict=True)], cut
 
+    @property
+    def remark(self) -> str | None:
+        """The number of masks beyond the maximum length, which no prediction fills."""
+        return f"{counted(self._left, 'mask')} beyond the maximum length not filled" if self._left else None
+
     def empty_record(self, row: Row) -> Record:
         return {"filled": None, "masks": []}
 
@@ -67,20 +73,16 @@ class MaskHead(Head):
         }
 
     def _likeliest(self, output: Any, inputs: Mapping[str, Tensor]) -> Sequence[Any]:
-        """The ids and the probabilities of the best tokens of each text: two arrays (masks, k)."""
+        """For each text the ids and the probabilities of the best tokens, (masks, k), and the ids before."""
         masked = inputs["input_ids"] == self._tokenizer.mask_token_id  # (B, n)
         probabilities = torch.softmax(output.logits[masked].float(), -1)  # (masks, v)
         best = probabilities.topk(self._top_k)
+        before = inputs["input_ids"].roll(1, 1)[masked]  # (masks,)
         counts = masked.sum(1).tolist()
-        return list(
-            zip(
-                (ids.cpu().numpy() for ids in best.indices.split(counts)),
-                (values.cpu().numpy() for values in best.values.split(counts)),
-                strict=True,
-            )
-        )
+        parts = (each.split(counts) for each in (best.indices, best.values, before))
+        return [tuple(each.cpu().numpy() for each in text) for text in zip(*parts, strict=True)]
 
-    def _record(self, text: str, ids: Any, probabilities: Any) -> Record:
+    def _record(self, text: str, ids: Any, probabilities: Any, before: Any) -> Record:
         masks = [
             [
                 {"token": self._tokenizer.decode([token]), "probability": probability}
@@ -88,7 +90,26 @@ class MaskHead(Head):
             ]
             for tokens, values in zip(ids, probabilities, strict=True)
         ]
-        filled = text
-        for tokens in masks:  # masks beyond the model's maximum length are not filled
-            filled = filled.replace(self._mask, tokens[0]["token"], 1)
+        filled, *rest = text.split(self._mask)
+        self._left += len(rest) - len(masks)
+        best = self._tokenizer.mask_token_id
+        for place, after in enumerate(rest):
+            if place < len(masks):
+                previous = int(before[place])  # the best token of the mask before, if that is next to it
+                previous = best if previous == self._tokenizer.mask_token_id else previous
+                best = int(ids[place][0])
+                filled = self._appended(filled, previous, best) + after
+            else:
+                filled += self._mask + after
         return {"filled": filled, "masks": masks}
+
+    def _appended(self, text: str, previous: int, token: int) -> str:
+        """A text with a token after it, joined as the tokenizer decodes it after the previous one."""
+        alone = self._tokenizer.decode([token])
+        unknown = self._tokenizer.unk_token_id
+        if alone and (previous == unknown or previous not in self._tokenizer.all_special_ids):
+            start = self._tokenizer.decode([previous])
+            end = self._tokenizer.decode([previous, token]).removeprefix(start)
+            if alone[:1].isspace() or not (end[:1].isspace() or start[-1:].isspace()):
+                return text.rstrip(" ") + end  # the rest of a word, or a token with its own space
+        return text + alone

@@ -9,6 +9,8 @@ import numpy as np
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from autobert_zero.data.tables import repeated
+from autobert_zero.errors import UserError
 from autobert_zero.finetune.features import Features, run_model
 from autobert_zero.finetune.models import Pretrained
 from autobert_zero.predict.read import Row, TaskColumns
@@ -40,13 +42,24 @@ class Runner:
     def __call__(
         self, features: Features, reduce: Callable[[Any, Mapping[str, Tensor]], Sequence[Any]]
     ) -> list[Any]:
-        """Returns the results of `reduce`, one per feature and in their order; see `run_model`."""
+        """Returns the results of `reduce`, one per feature and in their order; see `run_model`.
+
+        Raises:
+            UserError: An output is not finite.
+        """
+
+        def reduce_finite(output: Any, inputs: Mapping[str, Tensor]) -> Sequence[Any]:
+            if not _is_finite(output, inputs["attention_mask"].bool()):
+                remedy = "" if self.precision == "fp32" else "; give --precision fp32"
+                raise UserError(f"the model computes numbers that are not finite in {self.precision}{remedy}")
+            return reduce(output, inputs)
+
         return run_model(
             self.model,
             features,
             self.batch_size,
             self.precision,
-            reduce,
+            reduce_finite,
             _TOKENS,
             lambda done: self.watch(done / len(features)),
         )
@@ -74,6 +87,11 @@ class Head(ABC):
             UserError: The task cannot take the example.
         """
 
+    @property
+    def remark(self) -> str | None:
+        """A remark on all predictions so far, for the last line of the command."""
+        return None
+
     @abstractmethod
     def predict(self, rows: Sequence[Row], runner: Runner) -> tuple[list[Record], int]:
         """Predicts non-empty examples; returns a record for each, and the number of texts that are cut."""
@@ -87,6 +105,22 @@ class Head(ABC):
         return record
 
 
+def _is_finite(output: Any, mask: Tensor) -> bool:
+    """Whether the outputs of a batch are finite, without those of padding, where `mask` (B, n) is False."""
+    for name in ("logits", "start_logits", "end_logits", "last_hidden_state"):
+        values = getattr(output, name, None)
+        if values is None:
+            continue
+        of_tokens = name != "logits" or values.ndim == 3
+        if name.endswith("_logits"):
+            values = values[..., None]  # (B, n, 1), all others are (B, c), (B, n, v) or (B, n, d)
+        low, high = values.aminmax(dim=-1)  # NaN, if there is one
+        finite = low.isfinite() & high.isfinite()
+        if not (finite[mask] if of_tokens else finite).all():
+            return False
+    return True
+
+
 def max_length(model: Pretrained) -> int | None:
     """Maximum number of tokens in a sequence, by the tokenizer and the model; None if there is no limit."""
     limits = [model.tokenizer.model_max_length, model.positions]
@@ -95,9 +129,20 @@ def max_length(model: Pretrained) -> int | None:
 
 
 def class_names(model: Pretrained) -> list[str]:
-    """The names of the classes, in the order of their indices."""
+    """The names of the classes, in the order of their indices.
+
+    Raises:
+        UserError: A class has no name, or two have the same.
+    """
     names: dict[int, str] = model.config.id2label
-    return [names[number] for number in range(len(names))]
+    place = f"config.json of {model.source}: id2label"
+    if sorted(names) != list(range(len(names))):
+        listed = ", ".join(map(str, sorted(names)))
+        raise UserError(f"{place} has names for the classes {listed}; number them 0 to {len(names) - 1}")
+    ordered = [names[number] for number in range(len(names))]
+    if (name := repeated(ordered)) is not None:
+        raise UserError(f"{place} names two classes {name!r}; give each its own name")
+    return ordered
 
 
 def shortest(values: Any) -> list[float]:

@@ -64,7 +64,7 @@ def make_head(model: Pretrained, task: str, top_k: int | None = None) -> Head:
             raise UserError(f"{model.source} {problem}; choose with --task: {', '.join(HEADS)}")
         task = own
     elif task not in ("embed", own) and kind is not None:
-        choices = " or ".join(f"--task {name}" for name in (own, "embed") if name is not None)
+        choices = " or ".join(f"--task {name}" for name in dict.fromkeys((own, "embed")) if name)
         remedy = "" if task == "mask" else "fine-tune it first (autobert-zero finetune), or "
         raise UserError(
             f"{model.source} was not trained for {task}: its class is {kind}; {remedy}use {choices}"

@@ -13,6 +13,7 @@ from autobert_zero.data.lines import decode_lines
 from autobert_zero.data.tables import (
     Example,
     Examples,
+    first_lines,
     read_csv,
     read_json_lines,
     read_tsv,
@@ -77,11 +78,11 @@ def open_input(source: str) -> RowInput:
 
 
 def _open_stdin() -> RowInput:
-    """Opens standard input: JSON lines if its first line is a JSON object, otherwise one text per line."""
+    """Opens standard input: JSON lines if a JSON object comes first, after any blank lines; else texts."""
     lines = whole_lines(decode_lines(stdin_bytes(), str(STDIN)))
-    first = list(islice(lines, 1))
-    lines = chain(first, lines)
-    if first and _is_object(first[0]):
+    head = first_lines(lines)
+    lines = chain(head, lines)
+    if head and _is_object(head[-1]):
         return _sampled(STDIN, True, False, lambda: read_json_lines(STDIN, lines))
     return _sampled(STDIN, False, False, lambda: _lines_as_examples(lines))
 

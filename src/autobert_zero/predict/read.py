@@ -7,7 +7,7 @@ from typing import Any
 
 from autobert_zero.data.columns import SAMPLE, find_column, text_of
 from autobert_zero.data.lines import Damage
-from autobert_zero.data.tables import Example, listed_columns
+from autobert_zero.data.tables import Example, listed_columns, repeated
 from autobert_zero.errors import UserError
 from autobert_zero.predict.inputs import TEXT, RowInput, open_input
 from autobert_zero.streams import STANDARD_STREAM
@@ -34,8 +34,8 @@ class Row:
 
     @property
     def empty(self) -> bool:
-        """Whether the example contains only white space."""
-        return not any(cell.strip() if isinstance(cell, str) else cell for cell in self.cells)
+        """Whether one of the cells is missing or only white space: half a pair cannot be predicted."""
+        return not all(cell.strip() if isinstance(cell, str) else cell for cell in self.cells)
 
 
 @dataclass(frozen=True)
@@ -105,11 +105,8 @@ def open_rows(
         UserError: An input is missing, damaged, empty or in an unknown format, or lacks a column.
     """
     texts = columns.texts
-    if texts is not None and "" in texts:
-        raise UserError(f"--columns {','.join(texts)} has a column without a name")
-    if texts is not None and len(texts) not in task_columns.counts:
-        counts = " or ".join(map(str, task_columns.counts))
-        raise UserError(f"--columns: this task takes {counts} columns, not {len(texts)}")
+    if texts is not None:
+        _check_chosen(texts, task_columns)
     if sources.count(STANDARD_STREAM) > 1:
         raise UserError("standard input can be read only once; give one -")
     inputs = [open_input(source) for source in sources]
@@ -156,6 +153,18 @@ def blocks(rows: Iterator[Row], size: int) -> Iterator[list[Row]]:
     """Yields the examples in order, `size` at a time."""
     while block := list(islice(rows, size)):
         yield block
+
+
+def _check_chosen(texts: Sequence[str], task_columns: TaskColumns) -> None:
+    """Checks the columns of --columns on their own."""
+    listed = f"--columns {','.join(texts)}"
+    if "" in texts:
+        raise UserError(f"{listed} has a column without a name")
+    if (name := repeated(texts)) is not None:
+        raise UserError(f"{listed} has the column {name!r} twice")
+    if len(texts) not in task_columns.counts:
+        counts = " or ".join(map(str, task_columns.counts))
+        raise UserError(f"--columns: this task takes {counts} columns, not {len(texts)}")
 
 
 def _choose(inputs: Sequence[RowInput], task_columns: TaskColumns) -> tuple[str, ...]:

@@ -4,23 +4,29 @@ import json
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from autobert_zero.announce import machine_line
 from autobert_zero.devices import find_device
 from autobert_zero.errors import UserError, counted
+from autobert_zero.files import json_values
 from autobert_zero.finetune.loading import load_trained
 from autobert_zero.finetune.models import open_model
+from autobert_zero.out_file import check_out
 from autobert_zero.predict.head import Head, Record, Runner, max_length
 from autobert_zero.predict.heads import AUTO, architecture, make_head
 from autobert_zero.predict.read import Columns, Row, Rows, blocks, open_rows
-from autobert_zero.predict.write import STDOUT, TABLES, check_out, choose_format, open_writer
+from autobert_zero.predict.write import STDOUT, TABLES, choose_format, open_writer
 from autobert_zero.progress import Bars
 from autobert_zero.streams import reader_gone
 from autobert_zero.training.precision import Precision
 
 _BLOCK = 1024
 """Number of examples that are in memory, and sorted by length, at a time."""
+
+_GIVEN = "_given"
+"""Suffix of a repeated column that has the name of one of the predictions."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +86,7 @@ def predict(
     Raises:
         UserError: The model, an input or the output cannot be used; nothing is written then.
     """
-    check_out(out, sources)
+    check_out(Path(out), map(Path, sources), Path(model))
     device = find_device(inference.device)
     opened = open_model(model)
     head = make_head(opened, task, top_k)
@@ -89,7 +95,8 @@ def predict(
     if columns.kept and file_format == "npy":
         raise UserError("npy holds no other columns; leave out --keep-columns, or choose --format jsonl")
     rows = open_rows(sources, columns, head.task_columns, head.check)
-    _check_kept(head, rows, file_format)
+    shown = rows.columns[: head.task_columns.shown]
+    names = _names_beside((*rows.kept, *shown), head, rows, file_format)
     limit = max_length(opened)
     tokens = "" if limit is None else f", at most {limit:,} tokens each"
     total = "texts" if rows.total is None else counted(rows.total, "text")
@@ -112,45 +119,42 @@ def predict(
             records = _predict_block(head, block, runner, counts)
             if file_format in TABLES:
                 records = [head.flatten(record) for record in records]
-            shown = rows.columns[: head.task_columns.shown]
-            writer.write(
-                [
-                    {
-                        **_as_cells(row.example, rows.kept, file_format),
-                        **dict(zip(shown, row.cells, strict=False)),
-                        **record,
-                    }
-                    for row, record in zip(block, records, strict=True)
-                ]
-            )
+            lines = []
+            for row, record in zip(block, records, strict=True):
+                given = _as_cells(row.example, rows.kept, file_format)
+                given |= zip(shown, row.cells, strict=False)
+                lines.append({names[name]: value for name, value in given.items()} | record)
+            writer.write(lines)
             if out == STDOUT:
                 sys.stdout.flush()
                 if reader_gone(sys.stdout):
                     return
         if not counts.rows:
             raise UserError(f"{', '.join(rows.inputs)} has no texts")
-    progress.say(_summary(counts, limit, out))
+    progress.say(_summary(counts, limit, out, head.remark))
 
 
-def _check_kept(head: Head, rows: Rows, file_format: str) -> None:
-    """Checks that no repeated column has the same name as a column of the predictions.
+def _names_beside(given: Sequence[str], head: Head, rows: Rows, file_format: str) -> dict[str, str]:
+    """The names under which columns of the inputs are repeated: with a suffix where the predictions have one.
 
     Raises:
-        UserError: A column has such a name.
+        UserError: A name with the suffix is taken too.
     """
     record = head.empty_record(Row("", ("",) * len(rows.columns)))
-    names = record if file_format not in TABLES else head.flatten(record)
-    for name in rows.kept:
-        if name in names:
+    taken = record if file_format not in TABLES else head.flatten(record)
+    names = {name: f"{name}{_GIVEN}" if name in taken else name for name in given}
+    for name, beside in names.items():
+        if name != beside and (beside in taken or beside in names):
             raise UserError(
-                f"--keep-columns: the predictions have a column {name!r} too; rename it in the table, or "
-                "leave it out"
+                f"--keep-columns: the predictions have a column {name!r} too, and {beside!r} is taken; "
+                "rename it in the table, or leave it out"
             )
+    return names
 
 
-def _as_cells(example: Mapping[str, Any], names: Sequence[str], file_format: str) -> Mapping[str, Any]:
+def _as_cells(example: Mapping[str, Any], names: Sequence[str], file_format: str) -> dict[str, Any]:
     """The cells of repeated columns: None if the example lacks one; lists and objects as JSON in a table."""
-    kept = {name: example.get(name) for name in names}
+    kept = {name: json_values(example.get(name)) for name in names}
     if file_format not in TABLES:
         return kept
     return {
@@ -170,12 +174,14 @@ def _predict_block(head: Head, block: Sequence[Row], runner: Runner, counts: _Co
     return [head.empty_record(row) if row.empty else next(records) for row in block]
 
 
-def _summary(counts: _Counts, limit: int | None, out: str) -> str:
-    """The last line: the number of predictions, and of texts that were cut or empty."""
+def _summary(counts: _Counts, limit: int | None, out: str, remark: str | None) -> str:
+    """The last line: the number of predictions, and of texts that were cut or empty, and a remark."""
     parts = [f"{counted(counts.rows, 'text')} predicted"]
     if counts.cut:
         parts.append(f"{counts.cut:,} of them longer than {limit:,} tokens and cut")
     if counts.empty:
         parts.append(f"{counts.empty:,} of them empty, with an empty result")
+    if remark is not None:
+        parts.append(remark)
     where = "" if out == STDOUT else f"; results in {out}"
     return ", ".join(parts) + where

@@ -1,6 +1,7 @@
 """Predicts tags of words, such as parts of speech, and the entities that they mark."""
 
 import copy
+import json
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -18,6 +19,9 @@ from autobert_zero.predict.read import Row, TaskColumns
 
 _LENGTH = 512
 """Number of tokens in a window for models without a limit."""
+
+_MARKS = ("B-", "I-")
+"""Prefixes of tags that mark entities."""
 
 _WORD = re.compile(r"(?:\w\.){2,}(?!\w)|[@#]?\w(?:\S*\w)?|[^\w\s]")
 """An abbreviation such as U.S., a word without the punctuation around it, or a punctuation mark."""
@@ -38,6 +42,7 @@ class TagHead(Head):
         self._tokenizer.padding_side = "right"  # padding on the left would shift the words
         self._length = max_length(model) or _LENGTH
         self._names = class_names(model)
+        self._entities = all(name == OUTSIDE or name.startswith(_MARKS) for name in self._names)
         self.about = f"tags {', '.join(self._names)}"
 
     def predict(self, rows: Sequence[Row], runner: Runner) -> tuple[list[Record], int]:
@@ -61,8 +66,8 @@ class TagHead(Head):
 
     def flatten(self, record: Record) -> dict[str, Any]:
         return {
-            "words": " ".join(record["words"]),
-            "tags": " ".join(tag or OUTSIDE for tag in record["tags"]),
+            "words": _as_cell(record["words"]),
+            "tags": _as_cell([tag or OUTSIDE for tag in record["tags"]]),
             "entities": "|".join(f"{entity['type']}: {entity['text']}" for entity in record["entities"]),
         }
 
@@ -73,12 +78,22 @@ class TagHead(Head):
         self, cell: str | list[str], words: Sequence[tuple[str, int]], tags: Sequence[str | None]
     ) -> Record:
         text = cell if isinstance(cell, str) else " ".join(cell)
+        if self._entities:  # a model may continue an entity without a start
+            whole = begin_with_b([tag or OUTSIDE for tag in tags])
+            tags = [tag and begun for tag, begun in zip(tags, whole, strict=True)]
         return {
             "text": text,
             "words": [word for word, _ in words],
             "tags": list(tags),
             "entities": _entities(text, words, [tag or OUTSIDE for tag in tags]),
         }
+
+
+def _as_cell(items: Sequence[str]) -> str:
+    """Joins items by spaces, or writes a JSON list where one has a space itself, so that they stay apart."""
+    if all(item.split() == [item] for item in items):
+        return " ".join(items)
+    return json.dumps(items, ensure_ascii=False)
 
 
 def split_words(cell: str | list[str]) -> list[tuple[str, int]]:
@@ -95,7 +110,7 @@ def split_words(cell: str | list[str]) -> list[tuple[str, int]]:
 def _entities(text: str, words: Sequence[tuple[str, int]], tags: Sequence[str]) -> list[Record]:
     """The entities that IOB tags mark, by the rules of conlleval; other tags mark none."""
     entities: list[Record] = []
-    marks = [tag if tag.startswith(("B-", "I-")) else OUTSIDE for tag in tags]
+    marks = [tag if tag.startswith(_MARKS) else OUTSIDE for tag in tags]
     for (word, start), tag in zip(words, begin_with_b(marks), strict=True):
         end = start + len(word)
         if tag.startswith("B-"):

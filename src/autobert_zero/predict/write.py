@@ -13,7 +13,8 @@ from typing import IO, Any
 import numpy as np
 
 from autobert_zero.errors import UserError
-from autobert_zero.files import no_room, written_whole
+from autobert_zero.files import written_whole
+from autobert_zero.out_file import writing
 from autobert_zero.predict.head import Record, shortest
 
 STDOUT = "-"
@@ -42,11 +43,11 @@ class _JsonLines(Writer):
         self._stream.writelines(self._line(record) for record in records)
 
     def _line(self, record: Record) -> str:
-        line = json.dumps(record, ensure_ascii=False, default=_json_vector) + "\n"
+        line = json.dumps(record, ensure_ascii=False, allow_nan=False, default=_json_vector) + "\n"
         try:
             line.encode(self._encoding)
         except UnicodeEncodeError:  # JSON can escape the character
-            line = json.dumps(record, default=_json_vector) + "\n"
+            line = json.dumps(record, allow_nan=False, default=_json_vector) + "\n"
         return line
 
 
@@ -145,21 +146,6 @@ def choose_format(out: str, chosen: str | None, possible: Sequence[str]) -> str:
     return name
 
 
-def check_out(out: str, sources: Sequence[str]) -> None:
-    """Checks that the output is neither a folder nor an input.
-
-    Raises:
-        UserError: It is one of them.
-    """
-    if out == STDOUT:
-        return
-    path = Path(out)
-    if path.is_dir():
-        raise UserError(f"--out {out} is a folder; name a file in it")
-    if path.exists() and any(path.samefile(source) for source in sources if Path(source).exists()):
-        raise UserError(f"--out {out} is also an input; name another file")
-
-
 @contextmanager
 def open_writer(out: str, file_format: str) -> Iterator[Writer]:
     """Opens the output; a file appears, or replaces an older one, when the block ends without an error.
@@ -174,15 +160,10 @@ def open_writer(out: str, file_format: str) -> Iterator[Writer]:
     if out == STDOUT:
         yield FORMATS[file_format](sys.stdout)
         return
-    try:
-        with written_whole(Path(out)) as partial:
-            text = {"mode": "w", "encoding": "utf-8", "errors": "backslashreplace", "newline": ""}
-            options: Any = {"mode": "wb"} if file_format == "npy" else text
-            with partial.open(**options) as stream:
-                writer = FORMATS[file_format](stream)
-                yield writer
-                writer.close()
-    except OSError as error:
-        if no_room(error):
-            raise
-        raise UserError(f"{out} cannot be written: {error.strerror}") from None
+    with writing(Path(out)), written_whole(Path(out)) as partial:
+        text = {"mode": "w", "encoding": "utf-8", "errors": "backslashreplace", "newline": ""}
+        options: Any = {"mode": "wb"} if file_format == "npy" else text
+        with partial.open(**options) as stream:
+            writer = FORMATS[file_format](stream)
+            yield writer
+            writer.close()

@@ -104,7 +104,7 @@ def test_a_test_file_without_tags(tmp_path: Path) -> None:
         ("a O\nb O\n", 3, 2, "line 1: 2 columns, but the word is in column 3"),
         ("a O\n", -3, None, "line 1: 2 columns, but the word is in column -3"),
         ("a\nb\n", None, None, "line 1: 1 column, so there are no tags"),
-        ("a O\n", None, 3, "line 1: 2 columns, so there are no tags"),
+        ("a O\n", None, 3, "line 1: 2 columns, but the tags are in column 3"),
         ("a O\n", None, 1, "line 1: column 1 cannot hold both the words and the tags"),
         ("a O\n", 2, None, "line 1: column 2 cannot hold both the words and the tags"),
         ("a\tO\nb\t\n", None, None, "line 2: the tag is empty"),
@@ -129,7 +129,7 @@ def test_lines_that_cannot_be(
     [
         ("1\ta\t_\t_\n", True, "line 1: the word has no tag"),
         ("# x\n1\ta\t_\tNOUN\n2\tb\t_\t_\n", False, "line 3: the word has no tag"),
-        ("1\ta\n", True, "line 1: 2 columns, so there are no tags"),
+        ("1\ta\n", True, "line 1: 2 columns, but the tags are in column 4"),
         ("# only\n\n", True, "has no sentences"),
     ],
 )

@@ -15,7 +15,7 @@ from autobert_zero.finetune.tags.task import TAG_TASKS, TagTask
 GOOD = {
     "train.conll": "a O\nb B-A\nc I-A\n\nb B-A\n",
     "dev.conll": "b B-A\n",
-    "test.conll": "c B-B\n",
+    "test.conll": "c B-A\n",
 }
 
 
@@ -41,8 +41,7 @@ def test_splits_and_labels(tmp_path: Path) -> None:
     assert list(data.splits) == ["train", "validation", "test"]
     assert data.labels == ("O", "B-A", "I-A")
     assert data.scheme == "iob2"
-    # The types of the test split are not looked at: what is not learned is not found.
-    assert [list(each.tags or ()) for each in data.splits["test"]] == [["B-B"]]
+    assert [list(each.tags or ()) for each in data.splits["test"]] == [["B-A"]]
 
 
 def test_the_test_split_may_be_missing_or_without_tags(tmp_path: Path) -> None:
@@ -78,7 +77,10 @@ def test_plain_tags(tmp_path: Path) -> None:
     ("contents", "message"),
     [
         ({"train": None}, r"task names: .*train\.conll \(or \.conllu, .*\) is missing; add it"),
-        ({"dev": None}, r"validation\.conll .* is missing; add it, or name another split under `validation`"),
+        (
+            {"dev": None},
+            r"validation\.conll .* is missing; add it, or name other splits under `validation` i",
+        ),
         ({"train": ""}, r"train\.conll has no sentences"),
         ({"dev": "\n\n"}, r"dev\.conll has no sentences"),
         (
@@ -103,6 +105,11 @@ def test_plain_tags(tmp_path: Path) -> None:
             r"every word of .*train\.conll has the tag O, which leaves not",
         ),
         ({"dev": "a O\n"}, r"dev\.conll has no entity: all its tags are O"),
+        (
+            {"test": "a O\n"},
+            r"test\.conll has no entity: all its tags are O; leave the tags out if",
+        ),
+        ({"test": "a O\nb B-C\n"}, r"test\.conll, line 2: the tag 'B-C' does not occur in train"),
     ],
 )
 def test_data_that_cannot_be(tmp_path: Path, contents: dict[str, str | None], message: str) -> None:

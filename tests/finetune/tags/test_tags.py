@@ -1,6 +1,7 @@
 """Tagging: labels and predictions of words, metrics by hand, and a language whose names are easy to find."""
 
 import json
+import warnings
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -149,10 +150,16 @@ def test_what_is_written(tmp_path: Path) -> None:
 def test_metrics_by_hand(
     correct: list[str], predicted: list[str], expected: tuple[float, float, float, float]
 ) -> None:
-    values = tag_metrics([each.split() for each in predicted], [each.split() for each in correct])
+    values = tag_metrics([each.split() for each in predicted], [each.split() for each in correct], True)
     assert values == pytest.approx(
         dict(zip(("f1", "precision", "recall", "accuracy"), expected, strict=True))
     )
+
+
+def test_plain_tags_have_an_accuracy_only() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # seqeval warns of tags that mark no entities
+        assert tag_metrics([["NOUN", "VERB"]], [["NOUN", "NOUN"]], entities=False) == {"accuracy": 1 / 2}
 
 
 NAMES = {"PER": ["Ann", "Bob", "Eve"], "LOC": ["Rome", "Oslo", "York"]}

@@ -1,6 +1,7 @@
 """Trainings that diverge: they are reported, and the others go on."""
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -79,3 +80,27 @@ def test_it_is_an_error_if_all_diverge(
     assert (tmp_path / "diverged" / "model.safetensors").exists()
     diverging()
     assert finetune(model, data, tmp_path, "--rates", "1e-4").code == 0  # the same folder takes other rates
+
+
+def test_other_tasks_go_on_if_all_rates_of_one_diverge(
+    model: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = train.tune
+
+    def tune(loaded: Any, problem: Any, *given: Any) -> Any:
+        if problem.name == "sst2":
+            raise Diverged("the loss is nan at step 1")
+        return real(loaded, problem, *given)
+
+    monkeypatch.setattr(train, "tune", tune)
+    for name in ("sst2", "cola"):
+        (tmp_path / "data" / name).mkdir(parents=True)
+        for path in data.iterdir():
+            shutil.copy(path, tmp_path / "data" / name / path.name)
+    given = ("glue", "--model", model, "--data", tmp_path / "data", "--tasks", "sst2,cola")
+    done = tiny.command(*given, "--out", tmp_path / "out", *OPTIONS)
+    assert done.code == 2
+    assert "| cola |" in done.out
+    assert done.err.splitlines()[-1].startswith("error: task sst2, seed 0: the training diverged (rate 0.001")
+    assert (tmp_path / "out" / "cola" / "score.json").exists()
+    assert "| cola |" in (tmp_path / "out" / "table.md").read_text()

@@ -28,10 +28,10 @@ def finetune(model: Path, data: Path, out: Path, *more: object) -> tiny.Finished
     return tiny.command(*given, *task, *more)
 
 
-def accuracy(folder: Path, data: Path) -> float:
+def accuracy(folder: Path, data: Path, split: str = "validation") -> float:
     """Of the model in a folder, as the pipeline of `transformers` gives its labels by name."""
     classify = transformers.pipeline("text-classification", str(folder))
-    lines = (data / "validation.jsonl").read_text().splitlines()
+    lines = (data / f"{split}.jsonl").read_text().splitlines()
     examples = [json.loads(line) for line in lines]
     said = classify([example["sentence"] for example in examples])
     names = ("negative", "positive")
@@ -64,16 +64,16 @@ def test_the_folder_is_a_model_with_the_score_that_is_reported(tuned: Path, data
     assert accuracy(tuned, data) == best["metrics"]["validation"]["accuracy"]
 
 
-def test_the_card_has_scores_and_settings(tuned: Path, model: Path) -> None:
+def test_the_card_has_scores_and_settings(tuned: Path, model: Path, data: Path) -> None:
     card = ModelCard.load(tuned / "README.md")
     assert card.data.pipeline_tag == "text-classification"
     assert card.data.license == "apache-2.0"
-    (result,) = card.data.eval_results
-    assert (result.dataset_name, result.dataset_split, result.metric_type) == (
-        "sst2",
-        "validation",
-        "accuracy",
-    )
+    results = card.data.eval_results
+    assert [(each.dataset_name, each.dataset_split, each.metric_type) for each in results] == [
+        ("sst2", "validation", "accuracy"),
+        ("sst2", "test", "accuracy"),
+    ]
+    assert results[1].metric_value == round(accuracy(tuned, data, "test"), 4)
     for part in ("| sst2 | accuracy | ", "negative, positive", "256 training examples", "epochs: 1"):
         assert part in card.text
     assert str(model) not in card.content

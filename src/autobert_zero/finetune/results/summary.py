@@ -43,6 +43,12 @@ def trivial_scores(
     return trivial
 
 
+def metrics_on_test(problem: Problem, run: FinetuneResult) -> dict[str, Metrics]:
+    """The metrics of a training on the test splits that have labels."""
+    splits = [split for split in problem.scored if split not in problem.validation]
+    return {split: problem.measure(split, run.predictions[split]) for split in splits}
+
+
 def summarise(
     problem: Problem,
     runs: Sequence[FinetuneResult],
@@ -61,9 +67,8 @@ def summarise(
         pooling: The chosen pooling; None without a choice.
         diverged: The trainings that diverged.
     """
-    test = [split for split in problem.scored if split not in problem.validation]
     measured = [run.metrics for run in runs]
-    tested = [{split: problem.measure(split, run.predictions[split]) for split in test} for run in runs]
+    tested = [metrics_on_test(problem, run) for run in runs]
     constant = {}
     for split in problem.scored:
         values = [run.constant[split] for run in runs if split in run.constant]

@@ -61,7 +61,9 @@ def read_conll(
         tags = [cell.strip() for cell in _cells(path, rows, tag_at, "tag", tag)]
     elif tagged:
         reason = f"{counted(len(first), 'column')}, so there are no tags"
-        if tag_at == at and len(first) > 1:
+        if tag_at >= len(first):
+            reason = f"{counted(len(first), 'column')}, but the tags are in column {tag_at + 1}"
+        elif len(first) > 1:
             reason = f"column {at + 1} cannot hold both the words and the tags"
         raise UserError(f"{path}, line {lines[0]}: {reason}")
     if plus and tags is not None and _UNSPECIFIED in tags:

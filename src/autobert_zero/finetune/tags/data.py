@@ -60,7 +60,7 @@ def load_tags(task: TagTask, folder: Path | None) -> TagData:
 
     Raises:
         UserError: A split is missing or empty, a line is broken, a tag does not belong to the scheme, there
-            is nothing to learn or to evaluate, or a tag of a validation split does not occur in `train`.
+            is nothing to learn or to evaluate, or a tag of a split that is scored does not occur in `train`.
     """
     with naming_task(task.name):
         return _load_tag_splits(task, folder)
@@ -101,10 +101,12 @@ def _check_learnable(task: TagTask, data: TagData) -> None:
     unfit = next((name for name in task.metrics if name not in fitting), None)
     if unfit is not None:
         raise UserError(f"{unfit} is a metric of entities, but the tags mark none; use accuracy")
-    for split in task.validation:
-        sentences = data.splits[split]
-        if data.entities and all(tag == OUTSIDE for each in sentences for tag in each.tags or ()):
-            raise UserError(f"{sentences[0].source} has no entity: all its tags are {OUTSIDE}")
+    for split in filter(data.splits.get, (*task.validation, *task.test)):
+        sentences = [each for each in data.splits[split] if each.tags is not None]
+        occurring = {tag for each in sentences for tag in each.tags or ()}
+        if data.entities and occurring == {OUTSIDE}:
+            remedy = "; leave the tags out if they stand for hidden ones" if split in task.test else ""
+            raise UserError(f"{sentences[0].source} has no entity: all its tags are {OUTSIDE}{remedy}")
         for sentence in sentences:
             for word, tag in enumerate(sentence.tags or ()):
                 if tag not in data.labels:

@@ -101,7 +101,7 @@ class Tagging:
         return self._valid(predictions)
 
     def measure(self, split: str, predictions: list[list[str]]) -> dict[str, float]:
-        measured = tag_metrics(predictions, self._tags[split])
+        measured = tag_metrics(predictions, self._tags[split], self._data.entities)
         return {name: measured[name] for name in self.metrics}
 
     def baselines(self) -> Mapping[str, Mapping[str, Any]]:

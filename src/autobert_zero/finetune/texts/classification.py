@@ -41,6 +41,7 @@ class Classification:
         self.metrics = task.metrics
         self.validation = task.validation
         self.test = tuple(split for split in task.test if split in data)
+        self._names = task.names or task.labels
         self._data = data
         self._labels = {
             split: np.asarray(examples["label"])
@@ -64,7 +65,7 @@ class Classification:
         task = self._task
         head: dict[str, Any] = {"problem_type": "regression", "num_labels": 1}
         if not task.regression:
-            names = task.names or task.labels
+            names = self._names
             head = {
                 "problem_type": "single_label_classification",
                 "id2label": dict(enumerate(names)),
@@ -88,7 +89,7 @@ class Classification:
             spread = max(predictions) - min(predictions)
             same = spread <= _CONSTANT * float(np.ptp(self._labels["train"]))
             return f"{predictions[0]:.3g}" if same else None
-        return self._task.labels[predictions[0]] if len(set(predictions)) == 1 else None
+        return self._names[predictions[0]] if len(set(predictions)) == 1 else None
 
     def write(self, folder: Path, split: str, predictions: list[Any]) -> None:
         write_submission(folder, self._task, split, predictions)

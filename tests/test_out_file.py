@@ -1,0 +1,56 @@
+"""The file of `--out` is checked before any work is done."""
+
+from pathlib import Path
+
+import pytest
+
+from autobert_zero.errors import UserError
+from autobert_zero.out_file import check_new_file, check_out
+
+
+def test_new_and_old_files_are_accepted_and_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "old.json").write_text("old")
+    (tmp_path / "data.csv").write_text("a")
+    for name in ("old.json", "new.json", "new/folder/new.json"):
+        check_out(tmp_path / name, [tmp_path / "data.csv", tmp_path / "none"], tmp_path / "none")
+    check_out(Path("-"), [Path("-")], Path("owner/name"))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["data.csv", "old.json"]
+    assert (tmp_path / "old.json").read_text() == "old"
+
+
+def test_inputs_are_found_under_other_names(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "a.csv").write_text("a")
+    (tmp_path / "link.csv").symlink_to(tmp_path / "data" / "a.csv")
+    (tmp_path / "folder").symlink_to(tmp_path / "data")
+    with pytest.raises(UserError, match="is also an input"):
+        check_out(tmp_path / "link.csv", [tmp_path / "data" / "a.csv"], tmp_path / "none")
+    with pytest.raises(UserError, match=r"is in .*data, a folder of inputs"):
+        check_out(tmp_path / "folder" / "new.json", [tmp_path / "data"], tmp_path / "none")
+
+
+def test_only_the_allowed_file_of_a_model_is_replaced(tmp_path: Path) -> None:
+    (tmp_path / "1_Pooling").mkdir()
+    for name in ("config.json", "results.json", "1_Pooling/config.json"):
+        (tmp_path / name).write_text("{}")
+    check_out(tmp_path / "results.json", [], tmp_path, allowed="results.json")
+    check_out(tmp_path / "new.json", [], tmp_path)
+    for name in ("config.json", "1_Pooling/config.json"):
+        with pytest.raises(UserError, match="is a file in the folder of the model"):
+            check_out(tmp_path / name, [], tmp_path, allowed="results.json")
+    with pytest.raises(UserError, match="is a file in the folder of the model"):
+        check_out(tmp_path / "results.json", [], tmp_path)
+
+
+def test_folders_that_cannot_be_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("file").write_text("")
+    for path in ("file/x.json", "file/new/x.json"):
+        with pytest.raises(UserError, match=f"^{path} cannot be written: file is a file, not a folder$"):
+            check_new_file(Path(path))
+
+
+@pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="needs a folder in which nobody can write")
+def test_folders_that_take_no_files() -> None:
+    with pytest.raises(UserError, match=r"^/proc/x\.json cannot be written: "):
+        check_new_file(Path("/proc/x.json"))

@@ -11,9 +11,9 @@ the losses of the known backbones from scratch at the screening's length, with a
 another seed, and other batches. Prints one JSON object as its last line: for the way that the preset has,
 `kendall_tau` (the mean over seeds of Kendall's tau between the ranking of the known backbones at the end of
 the search and the truth) and `best_known_kept` (whether in every search the truly best of them is among the
-finalists); under `ways`, for both, these by seed, the seconds, and the ranking. A candidate that was
-stopped at a rung ranks by the rung and the score there. `--quick` takes one seed, twelve candidates and a
-tenth of the steps: it shows that both ways run, not how they rank.
+finalists); under `ways`, for both, these by seed, the seconds, and the ranking. No rung stops a known
+backbone. `--quick` takes one seed, twelve candidates and a tenth of the steps: it shows that both ways run,
+not how they rank.
 """
 
 import argparse

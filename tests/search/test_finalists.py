@@ -168,12 +168,14 @@ class Trainer:
     def __init__(self, losses: dict[int, float]) -> None:
         self.losses = losses
         self.workers: set[int] = set()
+        self.trained: list[str] = []
 
     def train(
         self, jobs: Sequence[Job], workers: int, on_step: Any, on_result: Callable[[JobResult], None]
     ) -> None:
         self.workers.add(workers)
         for job in jobs:
+            self.trained.append(job.name)
             loss = self.losses.get(getattr(job.backbone.layers[0], "kernel", 0), 9.0)
             on_result(JobResult(job.name, "complete", selection_loss=loss, val_loss=loss, mlm_accuracy=0.1))
 
@@ -188,7 +190,7 @@ def compared(
     setting: Any = SimpleNamespace(
         config=config,
         space=config.bounds,
-        model=config.model.encoder_config(50, 32),
+        model=config.model.encoder_config(50, config.data.length),
         vocabulary=SimpleNamespace(size=50),
         data=None,
         device="cpu",
@@ -220,3 +222,28 @@ def test_the_workers_of_a_search_train_the_comparison_too(
         resolve(CONFIG, {"final": {"workers": setting}}), [trial(0, -5, -4, -3)], executor, tmp_path, option
     )
     assert executor.workers == {workers}
+
+
+def test_the_screening_is_not_repeated_to_try_its_rate(tmp_path: Path) -> None:
+    """Trial 1 is the winner, and trial 3, of kernel 9, the hybrid of one layer."""
+    config = resolve(CONFIG, {"final": {"learning_rate": 1e-3, "rates": [1e-3, 1e-2]}})
+    trials = [
+        trial(0, -5, -4, -5),
+        trial(1, -5, -4, -3),
+        trial(2, -5, -4, -5),
+        trial(3, -5, -4, -3.5),
+    ]
+    executor = Trainer({5: 3.8, 9: 3.9})
+    summary = compared(config, trials, executor, tmp_path)
+
+    assert len(executor.trained) == len(set(executor.trained))
+    assert {"screening-1", "screening-3"} <= set(executor.trained)
+    tried = {name for name in executor.trained if name.startswith(("rate-best", "rate-hybrid"))}
+    assert tried == {"rate-best-0.01", "rate-hybrid-0.01"}
+    assert summary["best"]["learning_rate"] == summary["hybrid"]["learning_rate"] == 1e-3
+
+    again = Trainer({})
+    resumed = compared(config, trials, again, tmp_path)
+    assert again.trained == []
+    assert resumed["screening"] == summary["screening"]
+    assert resumed["hybrid"]["val_loss"] == summary["hybrid"]["val_loss"] == 3.9

@@ -54,6 +54,12 @@ class Training:
     seed: int
     keep_weights: bool = False
 
+    @property
+    def identity(self) -> tuple[object, ...]:
+        """What decides the result, hashable: equal for the same model up to the names of projections."""
+        key = self.model.backbone.key()
+        return self.model.sizes, key, self.steps, self.learning_rate, self.seed, self.keep_weights
+
 
 class FinalResult(Protocol):
     """The result of a training; see `training.scratch.JobResult`."""

@@ -43,6 +43,7 @@ class Finals:
         self._weights = out / WEIGHTS
         self._progress = progress
         self._board: Board | None = None
+        self._first: dict[tuple[object, ...], str] = {}  # name of the first of equal trainings
         self._results = {path.stem: read_result(path) for path in sorted(self._folder.glob("*.json"))}
         self._speeds: dict[str, float] = {}
         if self._speeds_file.exists():
@@ -98,11 +99,18 @@ class Finals:
         return summary
 
     def train(self, trainings: Sequence[Training]) -> dict[str, JobResult]:
-        """Trains the models whose results are not in the folder yet; results by name."""
+        """Trains the models whose results are not in the folder yet, equal trainings once; results by name.
+
+        A finalist of the screening that is also an opponent, or the winner, is thus not trained again to try
+        the rate of the screening.
+        """
+        first = {
+            training.name: self._first.setdefault(training.identity, training.name) for training in trainings
+        }
         jobs = [
             job_of(self._prepared, training, self._weights)
             for training in trainings
-            if training.name not in self._results
+            if first[training.name] == training.name and training.name not in self._results
         ]
 
         def keep(result: JobResult) -> None:
@@ -116,7 +124,7 @@ class Finals:
         if jobs:
             workers = models_at_once(self._prepared, self._workers)
             self._executor.train(jobs, workers, self._progress.update, keep)
-        return {training.name: self._results[training.name] for training in trainings}
+        return {name: self._results[trained] for name, trained in first.items()}
 
     def speed(self, name: str, model: Model) -> float:
         """Tokens per second that a model trains at alone; measured once."""

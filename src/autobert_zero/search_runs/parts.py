@@ -59,7 +59,7 @@ def search_parts(config: SearchConfig) -> list[TrainingStage]:
     models = 1 + len(opponents(config.bounds))
     if len(final.rates) > 1:
         steps = models * len(final.rates) * final.screening_steps
-        parts.append(part(f"{len(final.rates)} rates of {models} models", steps, final.batch_size))
+        parts.append(part(f"{len(final.rates)} rates of {models} models, at most", steps, final.batch_size))
     parts.append(part(f"{models} models compared", models * final.steps, final.batch_size))
     if final.equal_time:
         parts.append(part("the opponents at equal time", (models - 1) * final.steps, final.batch_size))

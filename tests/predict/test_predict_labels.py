@@ -247,6 +247,29 @@ def test_files_of_results(model: Path, tmp_path: Path, ending: str) -> None:
     assert list(out.parent.iterdir()) == [out]
 
 
+@pytest.mark.parametrize("text", ["a\rb", "a\r\nb", "a\r", 'a,"\n"', "a;b|c"])
+def test_a_table_holds_any_text_and_can_be_predicted_again(model: Path, tmp_path: Path, text: str) -> None:
+    (tmp_path / "a.jsonl").write_text(json.dumps({"text": text, "id": text}) + "\n")
+    given = ("predict", "--model", model, "--keep-columns", "id", "--out")
+    assert tiny.command(*given, tmp_path / "b.csv", tmp_path / "a.jsonl").code == 0
+    with (tmp_path / "b.csv").open(newline="") as stream:
+        header, row, *rest = csv.reader(stream, strict=True)
+    assert (header[:2], row[:2], rest) == (["id", "text"], [text, text], [])
+    done = tiny.command(*given, tmp_path / "c.csv", tmp_path / "b.csv")
+    assert done.code == 0, done.err
+
+
+def test_a_link_is_kept_and_its_target_written(model: Path, tmp_path: Path) -> None:
+    (tmp_path / "texts.txt").write_text("good\n")
+    (tmp_path / "out.csv").symlink_to(tmp_path / "target.csv")
+    assert (
+        tiny.command("predict", "--model", model, "-o", tmp_path / "out.csv", tmp_path / "texts.txt").code
+        == 0
+    )
+    assert (tmp_path / "out.csv").is_symlink()
+    assert (tmp_path / "target.csv").read_text().startswith("text,label")
+
+
 def test_an_older_file_is_replaced(model: Path, tmp_path: Path) -> None:
     (tmp_path / "texts.txt").write_text("good\n")
     (tmp_path / "out.csv").write_text("old")

@@ -213,7 +213,7 @@ def test_pickles_and_models_that_are_not_there(models: Path, tmp_path: Path) -> 
         ("a.tsv", b"id\ttext\n1\tgood\tbad\n", "a.tsv, line 2: 3 columns, not 2"),
         ("a.txt", b"good\nb\xe4d\n", "a.txt is not UTF-8 text; convert it first"),
         ("a.txt", b"good\0\n", "a.txt is binary, not text"),
-        ("a.txt", gzip.compress(b"good", mtime=0), "it is a gzip file; let its name end in .gz"),
+        ("a.txt", gzip.compress(b"good", mtime=0), "it is a gzip file; unpack it, or name it .gz"),
         ("a.txt.gz", b"good", "a.txt.gz ends in .gz but is not a gzip file"),
     ],
 )

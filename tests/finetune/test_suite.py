@@ -74,6 +74,13 @@ def test_trivial_predictors_stand_beside(tuned: Path, data: Path) -> None:
     assert trivial["validation"]["bag of words"]["accuracy"] > 0.95  # one word tells
 
 
+def test_predictions_read_the_column_of_the_task(tuned: Path, tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("text,sentence\nthe play was bad,the film was good\n")
+    done = tiny.command("predict", "--model", tuned, tmp_path / "a.csv")
+    assert done.code == 0, done.err
+    assert list(json.loads(done.out))[:2] == ["sentence", "label"]
+
+
 def test_every_run_is_kept_and_the_best_weights_only(tuned: Path) -> None:
     assert {path.name for path in (tuned / "runs").iterdir()} == {
         *("seed0-rate1e-05.json", "seed0-rate0.01.json", "seed1-rate0.01.json"),

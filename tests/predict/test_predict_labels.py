@@ -133,6 +133,50 @@ def test_pairs_by_two_columns(model: Path, tmp_path: Path) -> None:
     assert [(record["one"], record["two"]) for record in records] == pairs
 
 
+@pytest.mark.parametrize(
+    ("trained_on", "options", "read"),
+    [
+        (["title"], (), ["title"]),
+        (["title"], ("--columns", "body"), ["body"]),
+        (["b", "a"], (), ["b", "a"]),
+        (["b", "a"], ("--columns", "a,title"), ["a", "title"]),
+        (["summary"], (), ["body"]),  # there is none, so it is guessed
+    ],
+)
+def test_the_columns_of_the_training_are_read(
+    tmp_path: Path, trained_on: list[str], options: tuple[str, ...], read: list[str]
+) -> None:
+    model = trained.classifier(tmp_path / "m", *CLASSES, text_columns=trained_on)
+    (tmp_path / "a.csv").write_text("title,body,a,b\ngood,the film was good and the play was bad,it,was\n")
+    (record,) = predicted("--model", model, *options, tmp_path / "a.csv")
+    assert list(record) == [*read, "label", "probability", "probabilities"]
+
+
+@pytest.mark.parametrize(
+    ("trained_on", "options", "message"),
+    [
+        (["title"], ("--columns", "a,b", "a.csv"), "--columns: this model takes 1 column of text, not 2"),
+        (["a", "b"], ("--columns", "a", "a.csv"), "--columns: this model takes 2 columns of text, not 1"),
+        (["a", "c"], ("a.csv",), "a.csv lacks the columns a, c; there are a, b; choose with --columns"),
+        (["a", "b"], ("a.txt",), "a.txt has lines of text, not the columns a, b"),
+    ],
+)
+def test_pairs_and_single_texts_are_not_confused(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    trained_on: list[str],
+    options: tuple[str, ...],
+    message: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    model = trained.classifier(tmp_path / "m", *CLASSES, text_columns=trained_on)
+    Path("a.csv").write_text("a,b\ngood,bad\n")
+    Path("a.txt").write_text("good\n")
+    done = tiny.command("predict", "--model", model, *options)
+    assert (done.code, done.out) == (2, "")
+    assert message in done.err
+
+
 def test_half_a_pair_is_not_predicted(model: Path, tmp_path: Path) -> None:
     rows = [{"a": "good", "b": "bad"}, {"a": "good", "b": None}, {"a": " ", "b": "bad"}]
     (tmp_path / "pairs.jsonl").write_text("\n".join(map(json.dumps, rows)))

@@ -227,10 +227,10 @@ def test_inputs(models: Path, name: str, content: bytes | None, message: str) ->
     ("name", "columns", "content", "message"),
     [
         ("classifier", "txt", b"id,text\n1,good\n", "a.csv, line 2: no column 'txt'; there are id, text"),
-        ("classifier", "a,b,c", b"a,b,c\n1,2,3\n", "this task takes 1 or 2 columns, not 3"),
+        ("classifier", "a,b,c", b"a,b,c\n1,2,3\n", "this model takes 1 or 2 columns of text, not 3"),
         ("classifier", "text,text", b"text\ngood\n", "--columns text,text has the column 'text' twice"),
         ("classifier", "text,", b"text\ngood\n", "a column without a name"),
-        ("answers", "text", b"text\ngood\n", "this task takes 2 columns, not 1"),
+        ("answers", "text", b"text\ngood\n", "this model takes 2 columns of text, not 1"),
         (
             "answers",
             None,

@@ -38,6 +38,7 @@ def tuned(model: Path, data: Path, tmp_path_factory: pytest.TempPathFactory) -> 
     task, trainings, machine = done.log.splitlines()[:3]
     assert task.startswith("task sst2 (train ")
     assert trainings.startswith("3 trainings of at most ")
+    assert trainings.endswith(": 2 learning rates with the first seed, the best of them with 1 more seed")
     assert machine.startswith("device cpu")
     return out
 
@@ -327,6 +328,7 @@ def test_small_sets_get_their_updates(
         done = tiny.command("finetune", *small, "--set", f"patience={patience}", "--out", out)
         assert done.code == 0, done.err
         assert "1 training of at most 40 updates" in done.log
+        assert ": 1 learning rate with the first seed\n" in done.log
         assert steps == [*((number, 40) for number in range(1, reached + 1)), (40, 40)]
 
 

@@ -113,6 +113,9 @@ def encode_texts(
 ) -> tuple[list[dict[str, Any]], int]:
     """Tokenises texts, or pairs of texts.
 
+    A text without any token, such as an empty one without special tokens (GPT-2), becomes one padding token
+    that is not masked, since models compute nothing from nothing.
+
     Args:
         tokenizer: Tokenizer of the model.
         texts: The first or only texts.
@@ -132,7 +135,8 @@ def encode_texts(
     )
     cut = sum(bool(encoding.overflowing) for encoding in encoded.encodings or ())
     rows = [dict(zip(encoded, values, strict=True)) for values in zip(*encoded.values(), strict=True)]
-    return rows, cut
+    filler = {"input_ids": tokenizer.pad_token_id, "attention_mask": 1}
+    return [row if row["input_ids"] else {name: [filler.get(name, 0)] for name in row} for row in rows], cut
 
 
 def feature_batches(features: Features, size: int, seed: int, step: int) -> Iterator[FeatureBatch]:

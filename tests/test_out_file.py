@@ -1,11 +1,12 @@
 """The file of `--out` is checked before any work is done."""
 
+import os
 from pathlib import Path
 
 import pytest
 
 from autobert_zero.errors import UserError
-from autobert_zero.out_file import check_new_file, check_out
+from autobert_zero.out_file import check_new_file, check_out, followed
 
 
 def test_new_and_old_files_are_accepted_and_left_alone(tmp_path: Path) -> None:
@@ -54,3 +55,30 @@ def test_folders_that_cannot_be_made(tmp_path: Path, monkeypatch: pytest.MonkeyP
 def test_folders_that_take_no_files() -> None:
     with pytest.raises(UserError, match=r"^/proc/x\.json cannot be written: "):
         check_new_file(Path("/proc/x.json"))
+
+
+def test_devices_and_pipes_are_not_replaced(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    (tmp_path / "link").symlink_to(pipe)
+    for path in (pipe, tmp_path / "link", Path(os.devnull)):
+        with pytest.raises(UserError, match=r"is not a regular file; .*- for standard output$"):
+            check_out(path, [], tmp_path / "none")
+
+
+def test_the_target_of_a_link_counts_too(tmp_path: Path) -> None:
+    for name in ("model", "data", "other"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "model" / "config.json").write_text("{}")
+    out = tmp_path / "out.json"
+    out.symlink_to(tmp_path / "model" / "config.json")
+    with pytest.raises(UserError, match="is a file in the folder of the model"):
+        check_out(out, [], tmp_path / "model")
+    out.unlink()
+    out.symlink_to(tmp_path / "data" / "new.json")
+    with pytest.raises(UserError, match=r"is in .*data, a folder of inputs"):
+        check_out(out, [tmp_path / "data"], tmp_path / "none")
+    out.unlink()
+    out.symlink_to(tmp_path / "other" / "new.json")
+    check_out(out, [tmp_path / "data"], tmp_path / "model")
+    assert followed(out) == (tmp_path / "other" / "new.json").resolve()

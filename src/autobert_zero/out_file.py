@@ -1,5 +1,6 @@
 """The file of `--out`: checked before any work is done, so that nothing is overwritten or lost."""
 
+import os
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -26,30 +27,38 @@ def check_out(out: Path, inputs: Iterable[Path], model: Path, allowed: str | Non
         return
     if out.is_dir():
         raise UserError(f"--out {out} is a folder; name a file in it")
-    place = out.parent.resolve() / out.name
+    places = {out.parent.resolve() / out.name, Path(os.path.realpath(out))}
     for path in filter(Path.exists, inputs):
         if out.exists() and out.samefile(path):
             raise UserError(f"--out {out} is also an input; name another file")
-        if path.is_dir() and place.is_relative_to(path.resolve()):
+        if path.is_dir() and any(place.is_relative_to(path.resolve()) for place in places):
             raise UserError(f"--out {out} is in {path}, a folder of inputs; name a file elsewhere")
-    own = out.exists() and model.is_dir() and place.is_relative_to(model.resolve())
-    if own and place != model.resolve() / (allowed or ""):
+    folder = model.resolve()
+    own = {place for place in places if place.is_relative_to(folder)} - {folder / (allowed or "")}
+    if own and out.exists() and model.is_dir():
         raise UserError(f"--out {out} is a file in the folder of the model; name another file")
     check_new_file(out)
 
 
 def check_new_file(path: Path) -> None:
-    """Checks that a file can be made where its path says, in a folder that may have to be made too.
+    """Checks that a file can be made or replaced at a path, in a folder that may have to be made too.
 
     Raises:
         UserError: It cannot.
     """
-    folder = next(parent for parent in path.absolute().parents if parent.exists())
+    if path.exists() and not path.is_file():  # a device or a pipe, which a file would replace
+        raise UserError(f"{path} is not a regular file; choose another file, or - for standard output")
+    folder = next(parent for parent in followed(path).absolute().parents if parent.exists())
     if not folder.is_dir():
         shown = next((each for each in path.parents if each.absolute() == folder), folder)
         raise UserError(f"{path} cannot be written: {shown} is a file, not a folder")
     with writing(path), tempfile.TemporaryFile(dir=folder):
         pass
+
+
+def followed(path: Path) -> Path:
+    """The file that a path leads to, so that a link is kept and its target replaced."""
+    return Path(os.path.realpath(path)) if path.is_symlink() else path
 
 
 @contextmanager

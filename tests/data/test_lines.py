@@ -86,7 +86,7 @@ OTHER = {
     "UTF-32": ("hello".encode("utf-32"), "UTF-32", "iconv -f UTF-32 -t UTF-8"),
     "wrong bytes and zeros": (b"a\n\xff\x00\n", "binary", "line 2, byte 3 is zero"),
     "zeros far in": (b"a\n" * 40_000 + b"\0", "binary", "line 40,001, byte 80,000 is zero"),
-    "gzip by another name": (gzip.compress(b"hello", mtime=0), "gzip", "let its name end in .gz"),
+    "gzip by another name": (gzip.compress(b"hello", mtime=0), "gzip", "unpack it, or name it .gz"),
 }
 
 

@@ -38,6 +38,7 @@ def tuned(model: Path, data: Path, tmp_path_factory: pytest.TempPathFactory) -> 
     task, trainings, machine = done.log.splitlines()[:3]
     assert task.startswith("task sst2 (train ")
     assert trainings.startswith("3 trainings of at most ")
+    assert trainings.endswith(": 2 learning rates with the first seed, the best of them with 1 more seed")
     assert machine.startswith("device cpu")
     return out
 
@@ -72,6 +73,13 @@ def test_trivial_predictors_stand_beside(tuned: Path, data: Path) -> None:
         expected = labels(split).count(majority) / len(labels(split))
         assert trivial[split]["majority class"]["accuracy"] == pytest.approx(expected)
     assert trivial["validation"]["bag of words"]["accuracy"] > 0.95  # one word tells
+
+
+def test_predictions_read_the_column_of_the_task(tuned: Path, tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("text,sentence\nthe play was bad,the film was good\n")
+    done = tiny.command("predict", "--model", tuned, tmp_path / "a.csv")
+    assert done.code == 0, done.err
+    assert list(json.loads(done.out))[:2] == ["sentence", "label"]
 
 
 def test_every_run_is_kept_and_the_best_weights_only(tuned: Path) -> None:
@@ -320,6 +328,7 @@ def test_small_sets_get_their_updates(
         done = tiny.command("finetune", *small, "--set", f"patience={patience}", "--out", out)
         assert done.code == 0, done.err
         assert "1 training of at most 40 updates" in done.log
+        assert ": 1 learning rate with the first seed\n" in done.log
         assert steps == [*((number, 40) for number in range(1, reached + 1)), (40, 40)]
 
 

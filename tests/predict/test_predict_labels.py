@@ -133,6 +133,50 @@ def test_pairs_by_two_columns(model: Path, tmp_path: Path) -> None:
     assert [(record["one"], record["two"]) for record in records] == pairs
 
 
+@pytest.mark.parametrize(
+    ("trained_on", "options", "read"),
+    [
+        (["title"], (), ["title"]),
+        (["title"], ("--columns", "body"), ["body"]),
+        (["b", "a"], (), ["b", "a"]),
+        (["b", "a"], ("--columns", "a,title"), ["a", "title"]),
+        (["summary"], (), ["body"]),  # there is none, so it is guessed
+    ],
+)
+def test_the_columns_of_the_training_are_read(
+    tmp_path: Path, trained_on: list[str], options: tuple[str, ...], read: list[str]
+) -> None:
+    model = trained.classifier(tmp_path / "m", *CLASSES, text_columns=trained_on)
+    (tmp_path / "a.csv").write_text("title,body,a,b\ngood,the film was good and the play was bad,it,was\n")
+    (record,) = predicted("--model", model, *options, tmp_path / "a.csv")
+    assert list(record) == [*read, "label", "probability", "probabilities"]
+
+
+@pytest.mark.parametrize(
+    ("trained_on", "options", "message"),
+    [
+        (["title"], ("--columns", "a,b", "a.csv"), "--columns: this model takes 1 column of text, not 2"),
+        (["a", "b"], ("--columns", "a", "a.csv"), "--columns: this model takes 2 columns of text, not 1"),
+        (["a", "c"], ("a.csv",), "a.csv lacks the columns a, c; there are a, b; choose with --columns"),
+        (["a", "b"], ("a.txt",), "a.txt has lines of text, not the columns a, b"),
+    ],
+)
+def test_pairs_and_single_texts_are_not_confused(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    trained_on: list[str],
+    options: tuple[str, ...],
+    message: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    model = trained.classifier(tmp_path / "m", *CLASSES, text_columns=trained_on)
+    Path("a.csv").write_text("a,b\ngood,bad\n")
+    Path("a.txt").write_text("good\n")
+    done = tiny.command("predict", "--model", model, *options)
+    assert (done.code, done.out) == (2, "")
+    assert message in done.err
+
+
 def test_half_a_pair_is_not_predicted(model: Path, tmp_path: Path) -> None:
     rows = [{"a": "good", "b": "bad"}, {"a": "good", "b": None}, {"a": " ", "b": "bad"}]
     (tmp_path / "pairs.jsonl").write_text("\n".join(map(json.dumps, rows)))
@@ -245,6 +289,29 @@ def test_files_of_results(model: Path, tmp_path: Path, ending: str) -> None:
         numbers = [record["probability"], *record["probabilities"].values()]
         assert row == [text, record["label"], *map(str, numbers)]
     assert list(out.parent.iterdir()) == [out]
+
+
+@pytest.mark.parametrize("text", ["a\rb", "a\r\nb", "a\r", 'a,"\n"', "a;b|c"])
+def test_a_table_holds_any_text_and_can_be_predicted_again(model: Path, tmp_path: Path, text: str) -> None:
+    (tmp_path / "a.jsonl").write_text(json.dumps({"text": text, "id": text}) + "\n")
+    given = ("predict", "--model", model, "--keep-columns", "id", "--out")
+    assert tiny.command(*given, tmp_path / "b.csv", tmp_path / "a.jsonl").code == 0
+    with (tmp_path / "b.csv").open(newline="") as stream:
+        header, row, *rest = csv.reader(stream, strict=True)
+    assert (header[:2], row[:2], rest) == (["id", "text"], [text, text], [])
+    done = tiny.command(*given, tmp_path / "c.csv", tmp_path / "b.csv")
+    assert done.code == 0, done.err
+
+
+def test_a_link_is_kept_and_its_target_written(model: Path, tmp_path: Path) -> None:
+    (tmp_path / "texts.txt").write_text("good\n")
+    (tmp_path / "out.csv").symlink_to(tmp_path / "target.csv")
+    assert (
+        tiny.command("predict", "--model", model, "-o", tmp_path / "out.csv", tmp_path / "texts.txt").code
+        == 0
+    )
+    assert (tmp_path / "out.csv").is_symlink()
+    assert (tmp_path / "target.csv").read_text().startswith("text,label")
 
 
 def test_an_older_file_is_replaced(model: Path, tmp_path: Path) -> None:

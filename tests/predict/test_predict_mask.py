@@ -17,6 +17,7 @@ from transformers import BertForMaskedLM, BertForPreTraining, PreTrainedTokenize
 
 from autobert_zero.finetune.models import Pretrained
 from autobert_zero.hf import AutoBertZeroForMaskedLM, AutoBertZeroForPreTraining
+from autobert_zero.predict import filling
 from autobert_zero.predict.filling import MaskHead
 from autobert_zero.predict.read import Row
 
@@ -68,6 +69,24 @@ def test_what_is_filled_in(tmp_path: Path) -> None:
     rows = list(csv.DictReader(io.StringIO(table)))
     assert [row["filled"] for row in rows] == [record["filled"] or "" for record in records]
     assert rows[1]["tokens"] == f"{first} {second}"
+
+
+def test_the_logits_of_a_batch_are_limited(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = trained.save(tmp_path / "m", AutoBertZeroForMaskedLM(hf_samples.config()))
+    (tmp_path / "texts.txt").write_text("\n".join(TEXTS * 4))
+    whole = tiny.command("predict", "--model", model, tmp_path / "texts.txt").out
+    monkeypatch.setattr(filling, "_LOGITS", 8 * hf_samples.VOCABULARY)  # those of eight tokens
+    sizes, likeliest = [], MaskHead._likeliest
+
+    def watched(self: MaskHead, output: Any, inputs: Any) -> Any:
+        sizes.append(inputs["input_ids"].numel())
+        return likeliest(self, output, inputs)
+
+    monkeypatch.setattr(MaskHead, "_likeliest", watched)
+    again = tiny.command("predict", "--model", model, tmp_path / "texts.txt").out
+    assert max(sizes) <= 8
+    for line, before in zip(again.splitlines(), whole.splitlines(), strict=True):
+        assert json.loads(line)["filled"] == json.loads(before)["filled"]
 
 
 def word_pieces() -> Tokenizer:

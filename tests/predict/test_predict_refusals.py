@@ -213,7 +213,7 @@ def test_pickles_and_models_that_are_not_there(models: Path, tmp_path: Path) -> 
         ("a.tsv", b"id\ttext\n1\tgood\tbad\n", "a.tsv, line 2: 3 columns, not 2"),
         ("a.txt", b"good\nb\xe4d\n", "a.txt is not UTF-8 text; convert it first"),
         ("a.txt", b"good\0\n", "a.txt is binary, not text"),
-        ("a.txt", gzip.compress(b"good", mtime=0), "it is a gzip file; let its name end in .gz"),
+        ("a.txt", gzip.compress(b"good", mtime=0), "it is a gzip file; unpack it, or name it .gz"),
         ("a.txt.gz", b"good", "a.txt.gz ends in .gz but is not a gzip file"),
     ],
 )
@@ -227,10 +227,10 @@ def test_inputs(models: Path, name: str, content: bytes | None, message: str) ->
     ("name", "columns", "content", "message"),
     [
         ("classifier", "txt", b"id,text\n1,good\n", "a.csv, line 2: no column 'txt'; there are id, text"),
-        ("classifier", "a,b,c", b"a,b,c\n1,2,3\n", "this task takes 1 or 2 columns, not 3"),
+        ("classifier", "a,b,c", b"a,b,c\n1,2,3\n", "this model takes 1 or 2 columns of text, not 3"),
         ("classifier", "text,text", b"text\ngood\n", "--columns text,text has the column 'text' twice"),
         ("classifier", "text,", b"text\ngood\n", "a column without a name"),
-        ("answers", "text", b"text\ngood\n", "this task takes 2 columns, not 1"),
+        ("answers", "text", b"text\ngood\n", "this model takes 2 columns of text, not 1"),
         (
             "answers",
             None,

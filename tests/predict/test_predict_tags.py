@@ -91,6 +91,13 @@ def test_words_with_spaces_stay_apart_in_tables(model: Path, tmp_path: Path) -> 
         ("It's U.S. law, e.g. in N.Y.", ["It's", "U.S.", "law", ",", "e.g.", "in", "N.Y."]),
         ("@anna #nlp 3.5% (re-do)!", ["@anna", "#nlp", "3.5", "%", "(", "re-do", ")", "!"]),
         ("\u00e9t\u00e9 \u2026", ["\u00e9t\u00e9", "\u2026"]),
+        ("un cafe\u0301, the\u0301.", ["un", "cafe\u0301", ",", "the\u0301", "."]),
+        (
+            "\u0928\u092e\u0938\u094d\u0924\u0947 \u0915\u0940\u0964",
+            ["\u0928\u092e\u0938\u094d\u0924\u0947", "\u0915\u0940", "\u0964"],
+        ),
+        ("\u0e17\u0e35\u0e48 \u2764\ufe0f!", ["\u0e17\u0e35\u0e48", "\u2764\ufe0f", "!"]),
+        ("\u0301a", ["\u0301", "a"]),
     ],
 )
 def test_how_text_is_split(text: str, words: list[str]) -> None:

@@ -42,7 +42,7 @@ def predict_command(
     ] = None,
     columns: Annotated[
         str | None,
-        typer.Option(help="Comma-separated columns of tables that hold the texts; default: by name."),
+        typer.Option(help="Comma-separated columns with the texts; default: as in fine-tuning, or by name."),
     ] = None,
     keep_columns: Annotated[
         str | None,

@@ -153,7 +153,7 @@ def _not_text(name: str, head: bytes, compressed: bool) -> Damage | None:
             f"{name} is binary, not text in UTF-8: it is {encoding}; convert it: iconv -f {encoding} -t UTF-8"
         )
     if head.startswith(_GZIP):
-        what = "compressed twice; unpack it once" if compressed else "a gzip file; let its name end in .gz"
+        what = "compressed twice; unpack it once" if compressed else "a gzip file; unpack it, or name it .gz"
         return Damage(f"{name} is binary, not text: it is {what}")
     return None
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
 
+from autobert_zero.errors import UserError
 from autobert_zero.training.loop import Objective
 from autobert_zero.training.precision import Precision, autocast
 from autobert_zero.training.transfer import moved
@@ -87,6 +88,23 @@ def _stacked(targets: Sequence[Any], length: int) -> Tensor:
     return torch.tensor([each + [NO_LABEL] * (length - len(each)) for each in targets])
 
 
+def room_for_text(tokenizer: PreTrainedTokenizerBase, length: int, texts: int = 1) -> int:
+    """The number of tokens in a sequence besides the special ones, at least one for each text.
+
+    Args:
+        tokenizer: Tokenizer of the model.
+        length: Maximum number of tokens.
+        texts: Number of texts in a sequence, 1 or 2.
+
+    Raises:
+        UserError: There are fewer.
+    """
+    room = length - tokenizer.num_special_tokens_to_add(pair=texts == 2)
+    if room < texts:
+        raise UserError(f"a length of {length} leaves no room for words besides the special tokens; raise it")
+    return room
+
+
 def encode_texts(
     tokenizer: PreTrainedTokenizerBase,
     texts: Sequence[str],
@@ -94,6 +112,9 @@ def encode_texts(
     length: int | None,
 ) -> tuple[list[dict[str, Any]], int]:
     """Tokenises texts, or pairs of texts.
+
+    A text without any token, such as an empty one without special tokens (GPT-2), becomes one padding token
+    that is not masked, since models compute nothing from nothing.
 
     Args:
         tokenizer: Tokenizer of the model.
@@ -103,13 +124,19 @@ def encode_texts(
 
     Returns:
         A feature for each text, and the number of texts that were cut.
+
+    Raises:
+        UserError: The length leaves no room for text.
     """
+    if length is not None:
+        room_for_text(tokenizer, length, 1 if pairs is None else 2)
     encoded = tokenizer(
         list(texts), None if pairs is None else list(pairs), truncation=length is not None, max_length=length
     )
     cut = sum(bool(encoding.overflowing) for encoding in encoded.encodings or ())
     rows = [dict(zip(encoded, values, strict=True)) for values in zip(*encoded.values(), strict=True)]
-    return rows, cut
+    filler = {"input_ids": tokenizer.pad_token_id, "attention_mask": 1}
+    return [row if row["input_ids"] else {name: [filler.get(name, 0)] for name in row} for row in rows], cut
 
 
 def feature_batches(features: Features, size: int, seed: int, step: int) -> Iterator[FeatureBatch]:

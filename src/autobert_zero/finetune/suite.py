@@ -210,14 +210,15 @@ def _first_lines(model: Pretrained, problem: Problem, settings: FinetuneConfig) 
     if settings.pooling == "auto" and not problem.pooled:
         notes.append(f"pooling auto: the model of task {problem.name} does not pool, so nothing is chosen")
     runs = trainings(settings, len(poolings))
-    others = f"poolings {', '.join(map(str, poolings[1:]))} at the best of them, " if poolings[1:] else ""
+    others = f", poolings {', '.join(map(str, poolings[1:]))} at the best of them" if poolings[1:] else ""
+    more = counted(settings.seeds - 1, "more seed")
+    repeated = f", the best of {'all' if others else 'them'} with {more}" if settings.seeds > 1 else ""
     return [
         f"task {problem.name} ({splits} features of at most {settings.length} tokens{cut}), "
         f"model {model.source}",
         *notes,
         f"{counted(runs, 'training')} of at most {counted(settings.updates(train), 'update')} "
         f"with batches of {settings.batch_size}: {counted(len(settings.rates), 'learning rate')} "
-        f"with the first seed, {others}"
-        f"the best of {'all' if others else 'them'} with {settings.seeds - 1} more",
+        f"with the first seed{others}{repeated}",
         machine_line(find_device(settings.device), settings.precision),
     ]

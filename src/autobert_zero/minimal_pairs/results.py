@@ -9,7 +9,7 @@ from typing import Any
 
 from autobert_zero.errors import UserError
 from autobert_zero.files import write_text
-from autobert_zero.out_file import writing
+from autobert_zero.out_file import followed, writing
 from autobert_zero.run_folder.digests import weights_digest
 from autobert_zero.run_folder.names import MINIMAL_PAIRS
 
@@ -189,7 +189,7 @@ def write_results(path: Path, results: Mapping[str, Any]) -> None:
         UserError: The file cannot be written.
     """
     with writing(path):
-        write_text(path, json.dumps(results, indent=1) + "\n")
+        write_text(followed(path), json.dumps(results, indent=1) + "\n")
 
 
 def read_results(folder: Path) -> dict[str, Any] | None:

@@ -9,8 +9,9 @@ from transformers import AutoModelForSequenceClassification
 
 from autobert_zero.finetune.features import Features, encode_texts
 from autobert_zero.finetune.models import Pretrained
+from autobert_zero.finetune.texts.task import TEXT_COLUMNS
 from autobert_zero.predict.head import Head, Record, Runner, class_names, max_length, shortest
-from autobert_zero.predict.read import Row
+from autobert_zero.predict.read import Row, TaskColumns
 
 MULTI_LABEL = "multi_label_classification"
 _THRESHOLD = 0.5
@@ -24,6 +25,14 @@ def encode(model: Pretrained, rows: Sequence[Row], length: int | None) -> tuple[
     return Features(encoded, (), model.tokenizer), cut
 
 
+def trained_columns(model: Pretrained) -> TaskColumns:
+    """The columns that a model was fine-tuned on; any one or two if its config does not name them."""
+    names = getattr(model.config, TEXT_COLUMNS, None)
+    if not isinstance(names, list) or len(names) not in Head.task_columns.counts:
+        return Head.task_columns
+    return TaskColumns(counts=(len(names),), defaults=(tuple(map(str, names)),))
+
+
 class LabelHead(Head):
     """Predicts classes with softmax probabilities, or several labels at once with sigmoid probabilities."""
 
@@ -32,6 +41,7 @@ class LabelHead(Head):
     def __init__(self, model: Pretrained) -> None:
         self._model = model
         self._names = class_names(model)
+        self.task_columns = trained_columns(model)
         self._multiple = model.config.problem_type == MULTI_LABEL
         self.about = f"{'several labels' if self._multiple else 'one label'} of {', '.join(self._names)}"
 
@@ -75,6 +85,7 @@ class ScoreHead(Head):
     def __init__(self, model: Pretrained) -> None:
         self._model = model
         self._names = class_names(model)
+        self.task_columns = trained_columns(model)
         self.about = "a score" if len(self._names) == 1 else f"scores {', '.join(self._names)}"
 
     def predict(self, rows: Sequence[Row], runner: Runner) -> tuple[list[Record], int]:

@@ -10,8 +10,11 @@ from transformers import AutoModelForMaskedLM
 from autobert_zero.errors import UserError, counted
 from autobert_zero.finetune.models import Pretrained
 from autobert_zero.predict.classify import encode
-from autobert_zero.predict.head import Head, Record, Runner, max_length, shortest
+from autobert_zero.predict.head import TOKENS, Head, Record, Runner, max_length, shortest
 from autobert_zero.predict.read import Row, TaskColumns
+
+_LOGITS = 2**26
+"""Maximum number of logits in a batch, 256 MiB: the model computes those of every token."""
 
 
 class MaskHead(Head):
@@ -42,6 +45,7 @@ class MaskHead(Head):
         self._mask: str = mask
         self._top_k = top_k
         self._left = 0
+        self.token_limit = max(1, min(TOKENS, _LOGITS // model.config.vocab_size))
         self.about = f"the {top_k} most likely tokens for each {mask}"
 
     def check(self, row: Row) -> None:

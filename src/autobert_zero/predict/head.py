@@ -19,7 +19,7 @@ from autobert_zero.training.precision import Precision
 Record = dict[str, Any]
 """A prediction as plain data; all records of a task have the same keys."""
 
-_TOKENS = 32 * 512
+TOKENS = 32 * 512
 """Maximum number of tokens in a batch, including padding."""
 
 
@@ -31,12 +31,14 @@ class Runner:
         model: The model, with the head of the task.
         precision: Number format.
         batch_size: Maximum number of sequences in a batch.
+        token_limit: Maximum number of tokens in a batch, including padding.
         watch: Called with the share of the features that is done.
     """
 
     model: PreTrainedModel
     precision: Precision
     batch_size: int
+    token_limit: int = TOKENS
     watch: Callable[[float], None] = lambda share: None
 
     def __call__(
@@ -60,7 +62,7 @@ class Runner:
             self.batch_size,
             self.precision,
             reduce_finite,
-            _TOKENS,
+            self.token_limit,
             lambda done: self.watch(done / len(features)),
         )
 
@@ -72,12 +74,14 @@ class Head(ABC):
         auto: The Auto class that loads the model.
         task_columns: The columns that the task takes.
         formats: The formats in which its records can be written.
+        token_limit: Maximum number of tokens in a batch, including padding.
         about: A description of its predictions, for the first line of the command.
     """
 
     auto: ClassVar[Any]
     task_columns: TaskColumns = TaskColumns(counts=(1, 2))
     formats: tuple[str, ...] = ("jsonl", "csv", "tsv")
+    token_limit: int = TOKENS
     about: str
 
     def check(self, row: Row) -> None:  # noqa: B027 - most tasks take every example

@@ -164,7 +164,8 @@ def _check_chosen(texts: Sequence[str], task_columns: TaskColumns) -> None:
         raise UserError(f"{listed} has the column {name!r} twice")
     if len(texts) not in task_columns.counts:
         counts = " or ".join(map(str, task_columns.counts))
-        raise UserError(f"--columns: this task takes {counts} columns, not {len(texts)}")
+        noun = "column" if task_columns.counts == (1,) else "columns"
+        raise UserError(f"--columns: this model takes {counts} {noun} of text, not {len(texts)}")
 
 
 def _choose(inputs: Sequence[RowInput], task_columns: TaskColumns) -> tuple[str, ...]:

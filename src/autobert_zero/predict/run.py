@@ -115,7 +115,7 @@ def predict(
                 if rows.total is not None:
                     progress.update("texts", counts.rows + int(share * size), rows.total)
 
-            runner = Runner(loaded, inference.precision, inference.batch_size, watch)
+            runner = Runner(loaded, inference.precision, inference.batch_size, head.token_limit, watch)
             records = _predict_block(head, block, runner, counts)
             if file_format in TABLES:
                 records = [head.flatten(record) for record in records]

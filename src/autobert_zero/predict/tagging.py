@@ -3,6 +3,7 @@
 import copy
 import json
 import re
+import unicodedata
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -98,13 +99,25 @@ def _as_cell(items: Sequence[str]) -> str:
 
 def split_words(cell: str | list[str]) -> list[tuple[str, int]]:
     """The words with the indices of their first characters, in a text or in a list joined by spaces."""
+    words: list[tuple[str, int]] = []
     if isinstance(cell, str):
-        return [(match[0], match.start()) for match in _WORD.finditer(cell)]
-    words, start = [], 0
+        for match in _WORD.finditer(cell):
+            word, start = words[-1] if words else ("", 0)
+            if word and start + len(word) == match.start() and _continues(match[0]):
+                words[-1] = word + match[0], start
+            else:
+                words.append((match[0], match.start()))
+        return words
+    start = 0
     for word in cell:
         words.append((word, start))
         start += len(word) + 1
     return words
+
+
+def _continues(character: str) -> bool:
+    """Whether a character belongs to the one before it: an accent, a vowel sign, a joiner."""
+    return len(character) == 1 and unicodedata.category(character) in ("Mn", "Mc", "Me", "Cf")
 
 
 def _entities(text: str, words: Sequence[tuple[str, int]], tags: Sequence[str]) -> list[Record]:

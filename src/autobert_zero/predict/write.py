@@ -14,7 +14,7 @@ import numpy as np
 
 from autobert_zero.errors import UserError
 from autobert_zero.files import written_whole
-from autobert_zero.out_file import writing
+from autobert_zero.out_file import followed, writing
 from autobert_zero.predict.head import Record, shortest
 
 STDOUT = "-"
@@ -64,7 +64,7 @@ class _Table(Writer):
         self._writer = (
             csv.writer(stream, delimiter="\t", lineterminator="\n", quoting=csv.QUOTE_NONE, quotechar=None)
             if tabs
-            else csv.writer(stream, lineterminator="\n")
+            else csv.writer(_LineFeeds(stream))
         )
         self._has_header = False
 
@@ -79,6 +79,19 @@ class _Table(Writer):
         if self._tabs:  # without quotes, a cell cannot hold tabs or line breaks
             cells = [re.sub(r"[\t\r\n]+", " ", cell) if isinstance(cell, str) else cell for cell in cells]
         self._writer.writerow(cells)
+
+
+class _LineFeeds:
+    r"""Ends the rows of a `csv.writer` with line feeds.
+
+    The writer's own end stays `\r\n`: it quotes cells with a carriage return only if its end has one.
+    """
+
+    def __init__(self, stream: IO[Any]) -> None:
+        self._stream = stream
+
+    def write(self, row: str) -> None:
+        self._stream.write(row.removesuffix("\r\n") + "\n")
 
 
 class _Array(Writer):
@@ -160,7 +173,7 @@ def open_writer(out: str, file_format: str) -> Iterator[Writer]:
     if out == STDOUT:
         yield FORMATS[file_format](sys.stdout)
         return
-    with writing(Path(out)), written_whole(Path(out)) as partial:
+    with writing(Path(out)), written_whole(followed(Path(out))) as partial:
         text = {"mode": "w", "encoding": "utf-8", "errors": "backslashreplace", "newline": ""}
         options: Any = {"mode": "wb"} if file_format == "npy" else text
         with partial.open(**options) as stream:

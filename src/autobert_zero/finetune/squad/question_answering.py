@@ -11,7 +11,7 @@ from transformers import AutoModelForQuestionAnswering, PreTrainedModel, PreTrai
 
 from autobert_zero.errors import UserError
 from autobert_zero.files import write_text
-from autobert_zero.finetune.features import Features
+from autobert_zero.finetune.features import Features, room_for_text
 from autobert_zero.finetune.loading import load_with_head
 from autobert_zero.finetune.squad.metrics import squad_metrics
 from autobert_zero.finetune.squad.spans import AnswerSpan, TextWindow, best_span, target_tokens
@@ -32,7 +32,7 @@ class QuestionAnswering:
 
     Raises:
         UserError: The tokenizer does not know the position of a token in the text, or has no token for no
-            answer.
+            answer; or the length leaves no room for text.
     """
 
     outputs: tuple[str, ...] = ("start_logits", "end_logits")
@@ -69,15 +69,15 @@ class QuestionAnswering:
 
     def _encoded(self, split: str) -> Features:
         questions = self._questions[split]
-        special = self._tokenizer.num_special_tokens_to_add(pair=True)
-        limit = (self._length - special) // 2  # a question must leave room for its text
+        room = room_for_text(self._tokenizer, self._length, 2)
+        limit = room // 2  # a question must leave room for its text
         encoded = self._tokenizer(
             [self._cut(each.question, limit) for each in questions],
             [each.context for each in questions],
             truncation="only_second",
             max_length=self._length,
             # Windows have to advance, however little room a question leaves.
-            stride=min(self._length // 4, self._length - special - limit - 1),
+            stride=min(self._length // 4, room - limit - 1),
             return_overflowing_tokens=True,
             return_offsets_mapping=True,
         )

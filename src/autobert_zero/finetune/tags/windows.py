@@ -8,7 +8,7 @@ from itertools import accumulate, pairwise
 from transformers import PreTrainedTokenizerBase
 
 from autobert_zero.errors import UserError
-from autobert_zero.finetune.features import Feature
+from autobert_zero.finetune.features import Feature, room_for_text
 
 
 @dataclass(frozen=True)
@@ -65,9 +65,7 @@ def split_into_windows(
     """
     if not tokenizer.is_fast:
         raise UserError("tags need a fast tokenizer, which knows the place of a token in the text")
-    room = length - tokenizer.num_special_tokens_to_add()
-    if room < 1:
-        raise UserError(f"a length of {length} leaves no room for words besides the special tokens; raise it")
+    room = room_for_text(tokenizer, length)
     if not sentences:
         return Windows([], 0, 0, 0)
     encoded = tokenizer(

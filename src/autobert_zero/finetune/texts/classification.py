@@ -13,7 +13,7 @@ from autobert_zero.finetune.features import Features, encode_texts
 from autobert_zero.finetune.loading import load_with_head
 from autobert_zero.finetune.metrics import METRICS
 from autobert_zero.finetune.texts.submission import write_submission
-from autobert_zero.finetune.texts.task import Task
+from autobert_zero.finetune.texts.task import TEXT_COLUMNS, Task
 
 _CONSTANT = 0.01
 """Predicted values within this share of the labels' range count as constant."""
@@ -71,7 +71,9 @@ class Classification:
                 "id2label": dict(enumerate(names)),
                 "label2id": {name: number for number, name in enumerate(names)},
             }
-        return load_with_head(AutoModelForSequenceClassification, source, **head, **changes)
+        model = load_with_head(AutoModelForSequenceClassification, source, **head, **changes)
+        setattr(model.config, TEXT_COLUMNS, list(task.columns))
+        return model
 
     def decide(self, split: str, outputs: list[list[Any]]) -> list[Any]:
         logits = np.stack(outputs[0])  # (N, c)

@@ -9,6 +9,9 @@ from autobert_zero.finetune.metrics import METRICS, OF_VALUES
 from autobert_zero.finetune.task_file import YamlText, YamlTexts
 from autobert_zero.settings import Section
 
+TEXT_COLUMNS = "text_columns"
+"""Name in a model's config of the columns that it was fine-tuned on, which predictions read by default."""
+
 _LONGEST_NAME = 100
 """Maximum bytes of a name; with a split and an ending it fits the 255 of file systems."""
 

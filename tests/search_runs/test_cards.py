@@ -1,5 +1,6 @@
 """Which GPU a candidate is trained on: one of all cards of this machine, or a share of one of a cluster."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -59,6 +60,32 @@ def test_models_from_scratch_are_spread_too() -> None:
         pool.return_value.run.return_value = iter(())
         scratch.train_all(jobs, 2, mock.Mock(), mock.Mock())
     assert pool.call_args.kwargs == {"cards": ("0", "1")}
+
+
+def test_workers_find_the_memory_of_their_card_free(
+    setting: PreparedSearch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """This process, which measures and scores on the first card, keeps none, nor do those of candidates."""
+    events: list[str] = []
+
+    def pool_of(name: str) -> mock.Mock:
+        def run(*given: Any) -> Iterator[Any]:
+            events.append(f"{name} run")
+            return iter(())
+
+        pool = mock.Mock()
+        pool.run.side_effect = run
+        pool.dismiss.side_effect = lambda: events.append(f"{name} end")
+        return pool
+
+    for module, name in ((executors, "candidates"), (scratch, "models")):
+        monkeypatch.setattr(module, "WorkerPool", mock.Mock(return_value=pool_of(name)))
+        monkeypatch.setattr(module, "release_cached_memory", lambda: events.append("release"))
+    made = make_executor(setting, mock.Mock(), 2)
+    jobs: list[Any] = [mock.Mock(device="cuda")] * 2
+    assert list(made.run([], (), Path(), mock.Mock())) == []
+    made.train(jobs, 2, mock.Mock(), mock.Mock())
+    assert events == ["release", "candidates run", "candidates end", "release", "models run"]
 
 
 @pytest.mark.parametrize(

@@ -95,6 +95,16 @@ def test_a_worker_that_dies_with_nothing_to_do_is_replaced(pool: WorkerPool) -> 
     assert second != first
 
 
+def test_workers_that_are_dismissed_end_and_others_take_later_calls(pool: WorkerPool) -> None:
+    calls = [("pid", Path())] * 2
+    before = {pid for _, pid in pool.run(mixed, calls)}
+    pool.dismiss()
+    assert not any(map(psutil.pid_exists, before))
+    assert before.isdisjoint(pid for _, pid in pool.run(mixed, calls))
+    pool.dismiss()
+    pool.dismiss()
+
+
 def test_a_bug_reaches_the_parent(pool: WorkerPool) -> None:
     with pytest.raises(KeyError, match="a bug") as caught:
         list(pool.run(fail, [()]))

@@ -118,6 +118,11 @@ class WorkerPool:
         for index in sorted(alone):
             yield index, self._alone(function, calls[index], on_progress)
 
+    def dismiss(self) -> None:
+        """Ends the workers, which are idle, and so frees their memory; later calls start others."""
+        for number in list(self._workers):
+            self._forget(number)
+
     def close(self) -> None:
         """Ends the workers, also in the middle of a call."""
         self._open.close()
@@ -180,7 +185,7 @@ class WorkerPool:
         return message
 
     def _forget(self, number: int) -> int:
-        """Forgets a worker that died; returns its exit code."""
+        """Forgets a worker that died, or that ends since it is idle; returns its exit code."""
         worker = self._workers.pop(number)
         self._ready.discard(number)
         worker.connection.close()

@@ -1,5 +1,6 @@
 """Which GPU a candidate is trained on: one of all cards of this machine, or a share of one of a cluster."""
 
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -113,6 +114,27 @@ def test_what_a_task_asks_for(share: float, needs: dict[str, float]) -> None:
     client = object.__new__(cluster._Client)
     client._gpu_share, client._cores = share, 2
     assert client._needs(4) == needs
+
+
+@pytest.mark.parametrize(
+    ("share", "gpus", "options"),
+    [
+        (0.5, [1, 2], {"max_retries": 2, "max_calls": 1}),
+        (1.0, [1, 0, 1], {"max_retries": 2}),
+        (0.0, [8], {"max_retries": 2}),
+    ],
+)
+def test_no_process_of_ray_is_used_again_where_its_next_task_may_get_another_gpu(
+    monkeypatch: pytest.MonkeyPatch, share: float, gpus: list[int], options: dict[str, int]
+) -> None:
+    """With `ray.init(num_gpus=2)` half of the tasks of processes that were used again saw the other GPU."""
+    ray = mock.Mock()
+    ray.nodes.return_value = [{"Resources": {"CPU": 4.0, "GPU": float(number)}} for number in gpus]
+    ray.cluster_resources.return_value = {"GPU": float(sum(gpus))}
+    monkeypatch.setitem(sys.modules, "ray", ray)
+    client = cluster._Client("local", share)
+    assert ray.remote.call_args == mock.call(**options)
+    assert client._cores == 4
 
 
 def test_the_machine_that_starts_a_cluster_needs_no_gpu(corpus_file: Path) -> None:

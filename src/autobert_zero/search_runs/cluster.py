@@ -78,9 +78,13 @@ class _Client:
         _check_answers(address)
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
         self._gpu_share = gpu_share if ray.cluster_resources().get("GPU", 0) > 0 else 0.0
+        resources = [node["Resources"] for node in ray.nodes()]
         # A task that asks for more cores than any node has would wait forever.
-        self._cores = max(1, *(int(node["Resources"].get("CPU", 0)) for node in ray.nodes()))
-        self._task = ray.remote(max_retries=_RETRIES)(_on_node)
+        self._cores = max(1, *(int(each.get("CPU", 0)) for each in resources))
+        # A process stays on the GPU that its first task used, whichever Ray gives to its next.
+        several = self._gpu_share > 0 and any(each.get("GPU", 0) > 1 for each in resources)
+        reuse = {"max_calls": 1} if several else {}
+        self._task = ray.remote(max_retries=_RETRIES, **reuse)(_on_node)
         self._running: dict[Any, int] = {}
 
     def close(self) -> None:

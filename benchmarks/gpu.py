@@ -42,6 +42,17 @@ from autobert_zero.training.loop import Recipe, make_optimizer, train
 
 MODES: tuple[Compile, ...] = ("off", "capture", "default", "reduce-overhead")
 
+CARD_TESTS = (
+    "tests/nn/test_devices.py",
+    "tests/nn/test_fused_convolution.py",
+    "tests/test_estimate.py",
+    "tests/test_find_device.py",
+    "tests/test_measure.py",
+    "tests/training/test_captured_step.py",
+    "tests/training/test_cuda_graphs.py",
+    "tests/training/test_precision.py",
+)
+
 Peak = dict[str, float | None]
 """What the card reaches: operations per second in products, bytes per second in a copy."""
 
@@ -66,13 +77,12 @@ def peaks(bench: Bench, report: Report) -> Peak:
 
 
 def card_tests(bench: Bench, report: Report, peak: Peak) -> None:
-    """The tests of devices, number formats and measurements: their last line."""
-    files = ["tests/test_find_device.py", "tests/training/test_precision.py", "tests/test_estimate.py"]
-    files += ["tests/nn/test_devices.py", "tests/test_measure.py", "tests/training/test_captured_step.py"]
-    files.append("tests/nn/test_fused_convolution.py")
+    """The files with tests that need a card: their last line."""
     chosen = ["-k", "cached_memory"] if bench.quick else []
     report.measure(
-        "tests", "last line", lambda: run_module("pytest", "-q", *files, *chosen).strip().splitlines()[-1]
+        "tests",
+        "last line",
+        lambda: run_module("pytest", "-q", *CARD_TESTS, *chosen).strip().splitlines()[-1],
     )
 
 

@@ -82,7 +82,7 @@ def error_of(text: str) -> Any:
             "CUDA error: no kernel image is available for execution on the device\nmore",
             "this build of PyTorch has no kernels for GeForce GTX 780, only for sm_75 sm_90",
         ),
-        ("CUDA error: invalid device ordinal\nmore", "this machine has 2 CUDA cards, cuda:0 to cuda:1"),
+        ("CUDA error: invalid device ordinal\nmore", "PyTorch sees 2 CUDA cards, cuda:0 to cuda:1; try"),
         ("CUDA error: device-side assert triggered\nmore", "CUDA error: device-side assert triggered"),
     ],
 )
@@ -97,6 +97,13 @@ def test_a_card_that_computes_nothing_is_refused(
     assert str(caught.value).startswith(f"device {shown!r} cannot be used: ")
     assert str(caught.value).endswith(advice)
     assert "\n" not in str(caught.value)
+
+
+def test_a_card_that_is_the_only_one(cards: mock.Mock, monkeypatch: pytest.MonkeyPatch) -> None:
+    cards.return_value.add_.side_effect = error_of("CUDA error: invalid device ordinal\nmore")
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    with pytest.raises(UserError, match=r"used: PyTorch sees 1 CUDA card, cuda:0; try auto or cpu$"):
+        find_device("cuda:9")
 
 
 @pytest.mark.parametrize("works", [False, True])

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import torch
 
 from autobert_zero.cudnn_attention import avoid_cudnn_fault
-from autobert_zero.errors import UserError
+from autobert_zero.errors import UserError, counted
 
 _MEMORY_WORDS = (
     "can't allocate memory",  # PyTorch on a CPU
@@ -75,7 +75,9 @@ def _device_error(error: BaseException) -> str:
         kernels = " ".join(torch.cuda.get_arch_list())
         return f"this build of PyTorch has no kernels for {cards}, only for {kernels}"
     if "invalid device ordinal" in text:
-        return f"this machine has {card_count()} CUDA cards, cuda:0 to cuda:{card_count() - 1}"
+        last = card_count() - 1
+        names = f"cuda:0 to cuda:{last}" if last else "cuda:0"
+        return f"PyTorch sees {counted(card_count(), 'CUDA card')}, {names}"
     return text.splitlines()[0].split(". ")[0] if text else type(error).__name__
 
 

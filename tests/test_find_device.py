@@ -145,7 +145,7 @@ def test_auto_takes_a_card_then_apples_gpu_then_the_cpu(
     [
         (None, "cuda", ("0", "1")),
         ("", "cuda", ("0", "1")),
-        ("5,3", "cuda", ("5", "3")),
+        ("5, 3", "cuda", ("5", "3")),
         ("GPU-a,GPU-b,GPU-absent", "cuda", ("GPU-a", "GPU-b")),
         ("MIG-a,MIG-b,MIG-c", "cuda", ("MIG-a", "MIG-b", "MIG-c")),
         ("5,3", "cuda:1", ()),

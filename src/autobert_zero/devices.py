@@ -95,8 +95,8 @@ def cards_of(device: torch.device) -> tuple[str, ...]:
     """
     if str(device) != "cuda":
         return ()
-    names = [name for name in os.environ.get(VISIBLE_CARDS, "").split(",") if name.strip()]
-    if names and all(name.strip().startswith("MIG-") for name in names):
+    names = [name.strip() for name in os.environ.get(VISIBLE_CARDS, "").split(",") if name.strip()]
+    if names and all(name.startswith("MIG-") for name in names):
         return tuple(names)  # a process sees one slice of a card, however many are named
     return tuple((names or [str(index) for index in range(card_count())])[: card_count()])
 

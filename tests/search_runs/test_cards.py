@@ -109,6 +109,13 @@ def test_a_task_of_ray_has_its_share_as_the_first_card(
     assert ray._inputs[0].device == sent
 
 
+def test_a_task_of_ray_keeps_no_memory_of_its_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    events: list[str] = []
+    monkeypatch.setattr(cluster, "release_cached_memory", lambda: events.append("release"))
+    cluster._on_node(1, events.append, "train")
+    assert events == ["train", "release"]
+
+
 @pytest.mark.parametrize(("share", "needs"), [(0.25, {"num_gpus": 0.25}), (0.0, {"num_cpus": 2})])
 def test_what_a_task_asks_for(share: float, needs: dict[str, float]) -> None:
     client = object.__new__(cluster._Client)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from autobert_zero.devices import threads
+from autobert_zero.devices import release_cached_memory, threads
 from autobert_zero.errors import UserError
 from autobert_zero.training.pool import Report, WorkerDied
 
@@ -177,7 +177,9 @@ _client: _Client | None = None
 def _on_node(number: int, function: Callable[..., Any], *arguments: Any) -> Any:
     """Makes a call on a node."""
     with threads(number):
-        return function(*arguments)
+        result = function(*arguments)
+    release_cached_memory()  # others may compute on the same GPU
+    return result
 
 
 def _check_answers(address: str) -> None:

@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 
-from autobert_zero.devices import VISIBLE_CARDS, make_deterministic
+from autobert_zero.devices import VISIBLE_CARDS, make_deterministic, release_cached_memory
 from autobert_zero.errors import UserError
 from autobert_zero.memory import keep_freed_memory
 from autobert_zero.signals import leave_to_parent
@@ -247,6 +247,7 @@ def _serve(connection: Connection, end: Connection, threads: int | None, determi
         except Exception as error:
             error.add_note(f"In a worker process:\n{traceback.format_exc()}")
             message = (_ERROR, error)
+        release_cached_memory()  # others may compute on the same card
         try:
             connection.send(message)
         except Exception as error:  # what cannot be pickled

@@ -41,6 +41,7 @@ def test_out_of_memory_is_told_apart_from_bugs() -> None:
         "CUDA error: out of memory",
         "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`",
         "CUDA error: CUBLAS_STATUS_NOT_INITIALIZED when calling `cublasCreate(handle)`",
+        "cuDNN error: CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED",
         "MPS backend out of memory (MPS allocated: 1 GB)",
         "HIP out of memory. Tried to allocate 2.00 GiB",
         "level_zero backend failed with error: 39 (UR_RESULT_ERROR_OUT_OF_DEVICE_MEMORY)",

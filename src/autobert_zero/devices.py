@@ -14,7 +14,8 @@ _MEMORY_WORDS = (
     "can't allocate memory",  # PyTorch on a CPU
     "not enough memory: you tried to allocate",  # the same on Windows
     "out of memory",  # drivers of CUDA and ROCm, and Apple's
-    "_STATUS_ALLOC_FAILED",  # cuBLAS and cuDNN
+    "_STATUS_ALLOC_FAILED",  # cuBLAS, and cuDNN before version 9
+    "_ALLOCATION_FAILED",  # cuDNN
     "CUBLAS_STATUS_NOT_INITIALIZED",  # a full card has no room for its workspace
     "OUT_OF_DEVICE_MEMORY",  # Intel's
 )

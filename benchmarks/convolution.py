@@ -204,6 +204,7 @@ def measure_card(quick: bool) -> None:
     }
     for key, compiled in (("cuda", False), ("cuda compiled", True)):
         result[key] = card_grid(device, compiled, quick)
+        print(key, result[key]["choices"], file=sys.stderr, flush=True)  # compiled forms take minutes more
     print(json.dumps(result))
 
 

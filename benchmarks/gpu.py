@@ -1,15 +1,17 @@
 """Measures on a GPU what the package promises of GPUs.
 
-    python benchmarks/gpu.py [--quick] [--seconds 520]
+    python benchmarks/gpu.py [--parts PART ...] [--quick] [--seconds 520]
 
-The tests that need a card; the estimate of `plan` against a run; the light convolution against its memory
-floor; head and loss against their plain form. Then end-to-end training steps (batches, masking, loss, update)
-in the half precision that `auto` gives: BERT at widths 128 and 512 with 131,072 tokens per step, at 32
-sequences of 128 tokens in each mode of `recipe.compile`, and BERT-base, BertForMaskedLM of transformers and
-AutoBERT-Zero-base, all compiled. MFU is the share of the peak that large products in half precision reach on
-the same card. Last the demo search. Each row is printed to stderr when it is measured, and holds its error if
-it fails, which makes the exit code 1; after --seconds the rest is `skipped`. With --quick all of it runs at
-tiny sizes, also on a CPU: such figures say nothing about a card. Prints one JSON object as its last line.
+The parts are `tests` (those that need a card), `plan` (its estimate against a run), `convolution` (against
+its memory floor), `head` (with the loss, against their plain form), `demo` (the search), and end-to-end
+training steps (batches, masking, loss, update) in the half precision that `auto` gives: `base` has BERT-base,
+BertForMaskedLM of transformers and AutoBERT-Zero-base, all compiled, and as MFU the share of the peak that
+large products in half precision reach on the same card; `small` has BERT at widths 128 and 512, with 131,072
+tokens per step, and with 32 sequences of 128 tokens in each mode of `recipe.compile`. Most of the time goes
+into compiling, so one call hardly measures all parts. Each row is printed to stderr when it is measured, and
+holds its error if it fails, which makes the exit code 1; after --seconds the rest is `skipped`. With --quick
+the parts run at tiny sizes, also on a CPU: such figures say nothing about a card. Prints one JSON object as
+its last line.
 """
 
 import argparse
@@ -42,6 +44,17 @@ from autobert_zero.training.loop import Recipe, make_optimizer, train
 
 MODES: tuple[Compile, ...] = ("off", "capture", "default", "reduce-overhead")
 
+CARD_TESTS = (
+    "tests/nn/test_devices.py",
+    "tests/nn/test_fused_convolution.py",
+    "tests/test_estimate.py",
+    "tests/test_find_device.py",
+    "tests/test_measure.py",
+    "tests/training/test_captured_step.py",
+    "tests/training/test_cuda_graphs.py",
+    "tests/training/test_precision.py",
+)
+
 Peak = dict[str, float | None]
 """What the card reaches: operations per second in products, bytes per second in a copy."""
 
@@ -66,13 +79,12 @@ def peaks(bench: Bench, report: Report) -> Peak:
 
 
 def card_tests(bench: Bench, report: Report, peak: Peak) -> None:
-    """The tests of devices, number formats and measurements: their last line."""
-    files = ["tests/test_find_device.py", "tests/training/test_precision.py", "tests/test_estimate.py"]
-    files += ["tests/nn/test_devices.py", "tests/test_measure.py", "tests/training/test_captured_step.py"]
-    files.append("tests/nn/test_fused_convolution.py")
+    """The files with tests that need a card: their last line."""
     chosen = ["-k", "cached_memory"] if bench.quick else []
     report.measure(
-        "tests", "last line", lambda: run_module("pytest", "-q", *files, *chosen).strip().splitlines()[-1]
+        "tests",
+        "last line",
+        lambda: run_module("pytest", "-q", *CARD_TESTS, *chosen).strip().splitlines()[-1],
     )
 
 
@@ -218,12 +230,23 @@ def _demo_search(bench: Bench, mode: str) -> dict[str, float]:
     return {"seconds": seconds, "candidates_per_minute": per_minute}
 
 
-PARTS = card_tests, planned, convolutions, head, small_models, base_models, demo_search
+PARTS: dict[str, Callable[[Bench, Report, Peak], None]] = {
+    "tests": card_tests,
+    "plan": planned,
+    "convolution": convolutions,
+    "head": head,
+    "demo": demo_search,
+    "base": base_models,
+    "small": small_models,
+}
 
 
 def main() -> None:
     """Parses, measures, prints."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument(
+        "--parts", nargs="+", choices=PARTS, default=PARTS, metavar="PART", help=", ".join(PARTS)
+    )
     parser.add_argument("--quick", action="store_true", help="tiny sizes, also on a CPU")
     parser.add_argument("--seconds", type=float, default=520.0, help="after these the rest is skipped")
     options = parser.parse_args()
@@ -234,8 +257,8 @@ def main() -> None:
     bench = Bench(device, QUICK if options.quick else FULL, options.quick)
     report = Report(options.seconds)
     peak = peaks(bench, report)
-    for part in PARTS:
-        part(bench, report, peak)
+    for part in options.parts:
+        PARTS[part](bench, report, peak)
     result = {"device": describe_device(device), "torch": torch.__version__, **report.parts}
     if options.quick:
         result["note"] = "tiny sizes: these figures say nothing about a card"

@@ -171,10 +171,10 @@ def test_an_accelerator_is_measured_for_half_a_second(
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
 def test_a_card_counts_its_memory() -> None:
-    """Of the model: the first product of all also allocates cuBLAS's workspace."""
-    device = find_device("auto")
-    _, small, large = (training_speed(bert(2), SIZES, n, 128, "auto", device, 3) for n in (8, 8, 64))
+    """Of the model: the first product of all also allocates cuBLAS's workspace, which may be 32 MB."""
+    device, sizes = find_device("auto"), EncoderConfig(100, width=256, heads=4)
+    _, small, large = (training_speed(bert(2), sizes, n, 128, "auto", device, 3) for n in (16, 16, 256))
     assert small.memory is not None
     assert large.memory is not None
-    assert 2 * small.memory < large.memory
+    assert 4 * small.memory < large.memory
     assert small.steps >= 3

@@ -1,5 +1,6 @@
 """A device is tried before anything depends on it; what is wrong with one is a line. The cards are fakes."""
 
+import multiprocessing
 import os
 import re
 import warnings
@@ -40,6 +41,7 @@ def test_out_of_memory_is_told_apart_from_bugs() -> None:
         "CUDA error: out of memory",
         "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`",
         "CUDA error: CUBLAS_STATUS_NOT_INITIALIZED when calling `cublasCreate(handle)`",
+        "cuDNN error: CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED",
         "MPS backend out of memory (MPS allocated: 1 GB)",
         "HIP out of memory. Tried to allocate 2.00 GiB",
         "level_zero backend failed with error: 39 (UR_RESULT_ERROR_OUT_OF_DEVICE_MEMORY)",
@@ -81,7 +83,7 @@ def error_of(text: str) -> Any:
             "CUDA error: no kernel image is available for execution on the device\nmore",
             "this build of PyTorch has no kernels for GeForce GTX 780, only for sm_75 sm_90",
         ),
-        ("CUDA error: invalid device ordinal\nmore", "this machine has 2 CUDA cards, cuda:0 to cuda:1"),
+        ("CUDA error: invalid device ordinal\nmore", "PyTorch sees 2 CUDA cards, cuda:0 to cuda:1; try"),
         ("CUDA error: device-side assert triggered\nmore", "CUDA error: device-side assert triggered"),
     ],
 )
@@ -96,6 +98,13 @@ def test_a_card_that_computes_nothing_is_refused(
     assert str(caught.value).startswith(f"device {shown!r} cannot be used: ")
     assert str(caught.value).endswith(advice)
     assert "\n" not in str(caught.value)
+
+
+def test_a_card_that_is_the_only_one(cards: mock.Mock, monkeypatch: pytest.MonkeyPatch) -> None:
+    cards.return_value.add_.side_effect = error_of("CUDA error: invalid device ordinal\nmore")
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    with pytest.raises(UserError, match=r"used: PyTorch sees 1 CUDA card, cuda:0; try auto or cpu$"):
+        find_device("cuda:9")
 
 
 @pytest.mark.parametrize("works", [False, True])
@@ -137,7 +146,7 @@ def test_auto_takes_a_card_then_apples_gpu_then_the_cpu(
     [
         (None, "cuda", ("0", "1")),
         ("", "cuda", ("0", "1")),
-        ("5,3", "cuda", ("5", "3")),
+        ("5, 3", "cuda", ("5", "3")),
         ("GPU-a,GPU-b,GPU-absent", "cuda", ("GPU-a", "GPU-b")),
         ("MIG-a,MIG-b,MIG-c", "cuda", ("MIG-a", "MIG-b", "MIG-c")),
         ("5,3", "cuda:1", ()),
@@ -266,18 +275,24 @@ def test_deterministic_algorithms_train(monkeypatch: pytest.MonkeyPatch) -> None
 gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
 
 
-@gpu
-@pytest.mark.usefixtures("algorithms")
-def test_a_card_repeats_bit_by_bit() -> None:
+def losses_of_two_runs() -> tuple[list[float], list[float]]:
     make_deterministic()
-    assert losses_on(find_device("auto")) == losses_on(find_device("auto"))
+    return losses_on(find_device("auto")), losses_on(find_device("auto"))
+
+
+@gpu
+def test_a_card_repeats_bit_by_bit() -> None:
+    """In a new process: cuBLAS chooses at its first product whether to be deterministic."""
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        first, second = pool.apply(losses_of_two_runs)
+    assert first == second
 
 
 @gpu
 def test_a_card_that_there_is() -> None:
     assert find_device("auto").type == "cuda"
     assert find_device("cuda:0") == torch.device("cuda:0")
-    with pytest.raises(UserError, match=f"this machine has {torch.cuda.device_count()} CUDA cards"):
+    with pytest.raises(UserError, match=f"PyTorch sees {torch.cuda.device_count()} CUDA card"):
         find_device("cuda:77")
 
 

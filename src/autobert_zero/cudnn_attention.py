@@ -1,11 +1,8 @@
 """Switches the attention of cuDNN off where its backward pass may give NaN."""
 
-from collections.abc import Callable
-from typing import TypeVar
-
 import torch
 
-_Function = TypeVar("_Function", bound=Callable[..., object])
+from autobert_zero.tracing import called_while_compiling
 
 _HOPPER = 9
 """Major compute capability of H100 and H200."""
@@ -13,16 +10,7 @@ _FAULT = (2, 11), (2, 14)
 """Releases of PyTorch, from and before, with the fault (pytorch/pytorch#196678)."""
 
 
-def _called_while_compiling(function: _Function) -> _Function:
-    """Lets `torch.compile` call a function where it would trace it.
-
-    As `torch.compiler.assume_constant_result` does, which imports the compiler; that takes a second.
-    """
-    function._dynamo_marked_constant = True  # type: ignore[attr-defined]  # noqa: SLF001 - public only with the import
-    return function
-
-
-@_called_while_compiling
+@called_while_compiling
 def avoid_cudnn_fault(device: torch.device) -> None:
     """Switches cuDNN's attention off, for the whole process, if it has a fault on this device.
 

@@ -8,13 +8,14 @@ from contextlib import contextmanager
 import torch
 
 from autobert_zero.cudnn_attention import avoid_cudnn_fault
-from autobert_zero.errors import UserError
+from autobert_zero.errors import UserError, counted
 
 _MEMORY_WORDS = (
     "can't allocate memory",  # PyTorch on a CPU
     "not enough memory: you tried to allocate",  # the same on Windows
     "out of memory",  # drivers of CUDA and ROCm, and Apple's
-    "_STATUS_ALLOC_FAILED",  # cuBLAS and cuDNN
+    "_STATUS_ALLOC_FAILED",  # cuBLAS, and cuDNN before version 9
+    "_ALLOCATION_FAILED",  # cuDNN
     "CUBLAS_STATUS_NOT_INITIALIZED",  # a full card has no room for its workspace
     "OUT_OF_DEVICE_MEMORY",  # Intel's
 )
@@ -75,7 +76,9 @@ def _device_error(error: BaseException) -> str:
         kernels = " ".join(torch.cuda.get_arch_list())
         return f"this build of PyTorch has no kernels for {cards}, only for {kernels}"
     if "invalid device ordinal" in text:
-        return f"this machine has {card_count()} CUDA cards, cuda:0 to cuda:{card_count() - 1}"
+        last = card_count() - 1
+        names = f"cuda:0 to cuda:{last}" if last else "cuda:0"
+        return f"PyTorch sees {counted(card_count(), 'CUDA card')}, {names}"
     return text.splitlines()[0].split(". ")[0] if text else type(error).__name__
 
 
@@ -93,8 +96,8 @@ def cards_of(device: torch.device) -> tuple[str, ...]:
     """
     if str(device) != "cuda":
         return ()
-    names = [name for name in os.environ.get(VISIBLE_CARDS, "").split(",") if name.strip()]
-    if names and all(name.strip().startswith("MIG-") for name in names):
+    names = [name.strip() for name in os.environ.get(VISIBLE_CARDS, "").split(",") if name.strip()]
+    if names and all(name.startswith("MIG-") for name in names):
         return tuple(names)  # a process sees one slice of a card, however many are named
     return tuple((names or [str(index) for index in range(card_count())])[: card_count()])
 

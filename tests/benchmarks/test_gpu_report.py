@@ -2,8 +2,20 @@
 
 import json
 import time
+from pathlib import Path
 
 import pytest
+
+
+def test_all_files_with_tests_that_need_a_card_are_run_on_one() -> None:
+    from gpu import CARD_TESTS
+    from gpu_report import ROOT
+
+    files = (ROOT / "tests").rglob("test_*.py")
+    needy = {path for path in files if "skipif(not torch.cuda.is_available()" in path.read_text("utf-8")}
+    needy.add(ROOT / "tests/nn/test_fused_convolution.py")  # skipped without a card or Triton's interpreter
+    needy.discard(Path(__file__))
+    assert {ROOT / name for name in CARD_TESTS} == needy
 
 
 def test_other_rows_outlive_one_that_fails(capsys: pytest.CaptureFixture[str]) -> None:

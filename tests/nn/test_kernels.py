@@ -1,6 +1,7 @@
 """Every primitive's kernel against PyTorch."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 import torch
@@ -76,19 +77,46 @@ def test_a_row_is_at_distance_zero_from_itself() -> None:
     torch.testing.assert_close(distances, torch.cdist(a, a), rtol=1e-6, atol=2e-6)
 
 
-def test_distances_of_near_rows_are_right_where_products_round_to_tf32() -> None:
+@pytest.fixture(params=["older", "newer"])
+def tf32(request: pytest.FixtureRequest) -> Iterator[Callable[[bool], None]]:
+    """Turns TF32 on or off by either of PyTorch's switches, which do not know of each other."""
+    backends: Any = torch.backends
+    matmul = backends.cuda.matmul
+    if request.param == "newer" and not hasattr(matmul, "fp32_precision"):
+        pytest.skip("this PyTorch has one switch")
+    matmul.allow_tf32 = False
+
+    def switch(on: bool) -> None:
+        if request.param == "older":
+            matmul.allow_tf32 = on
+        else:
+            matmul.fp32_precision, backends.fp32_precision = "none", "tf32" if on else "ieee"
+
+    yield switch
+    if request.param == "newer":
+        backends.fp32_precision = "none"
+    matmul.allow_tf32 = False
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+def test_distances_of_near_rows_are_right_where_products_round_to_tf32(
+    tf32: Callable[[bool], None], compiled: bool
+) -> None:
     """A CPU never rounds to TF32; but in single precision the difference of the squares is lost too."""
     b = torch.full((1, 1, 5, 4), 100.0)
     a = b.clone()
     a[..., 0] += 2.0**-7
-    before = torch.backends.cuda.matmul.allow_tf32
-    torch.backends.cuda.matmul.allow_tf32 = True
-    try:
-        distances = _call("euclidean", (a, "nd"), (b, "nd"))
-    finally:
-        torch.backends.cuda.matmul.allow_tf32 = before
-    assert distances.dtype == torch.float32
-    torch.testing.assert_close(distances, torch.full((1, 1, 5, 5), 2.0**-7))
+
+    def distances(a: Tensor, b: Tensor) -> Tensor:
+        return _call("euclidean", (a, "nd"), (b, "nd"))
+
+    run = torch.compile(distances, backend="eager", fullgraph=True) if compiled else distances
+    right = torch.full((1, 1, 5, 5), 2.0**-7)
+    for on in (False, True, False):
+        tf32(on)
+        found = run(a, b)
+        assert found.dtype == torch.float32
+        assert torch.allclose(found, right) is on
 
 
 @pytest.mark.parametrize("op", ["cosine", "euclidean", "matmul"])

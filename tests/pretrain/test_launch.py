@@ -8,15 +8,22 @@ import pytest
 import torch
 from accelerate.state import AcceleratorState
 from accelerate.utils import DistributedType
-from torch import distributed
+from torch import distributed, nn
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import fully_shard
 from torch.distributed.fsdp.wrap import size_based_auto_wrap_policy, transformer_auto_wrap_policy
+from torch.distributed.tensor import DTensor
 from torch.nn.parallel import DistributedDataParallel
+from torch.nn.utils import clip_grad_norm_
 
 from autobert_zero.errors import UserError
 from autobert_zero.nn import EncoderConfig, MaskedLM
 from autobert_zero.pretrain import launch
 from autobert_zero.pretrain.launch import launched
 from autobert_zero.space import Backbone
+from autobert_zero.training.loop import Recipe, make_optimizer
+from autobert_zero.training.precision import gradient_scaler
+from autobert_zero.training.update import update_unless
 
 PLACE = ("MASTER_PORT", "RANK", "LOCAL_RANK")
 """What a launcher says of a process, besides the number of them."""
@@ -186,3 +193,31 @@ def test_a_model_that_is_compiled_before_it_is_shared_has_a_graph_for_each_bucke
     finally:
         distributed.destroy_process_group()
     assert len(graphs) > 4
+
+
+@pytest.mark.slow
+def test_an_update_of_divided_weights_can_be_left_out(tmp_path: Path) -> None:
+    """The flag of a card that runs ahead is a plain tensor, the weights are those of FSDP."""
+
+    def whole(tensor: torch.Tensor) -> torch.Tensor:
+        assert isinstance(tensor, DTensor)
+        return tensor.full_tensor().clone()
+
+    distributed.init_process_group("gloo", init_method=f"file://{tmp_path}/store", rank=0, world_size=1)
+    try:
+        model = nn.Linear(4, 4)
+        fully_shard(model, mesh=init_device_mesh("cpu", (1,)))
+        optimizer = make_optimizer(model, Recipe(2, learning_rate=0.1))
+        updates = []
+        for stopped in (0.0, 1.0):
+            model(torch.ones(2, 4)).sum().backward()
+            norm = clip_grad_norm_(model.parameters(), 1.0)
+            scaler = gradient_scaler("fp32", torch.device("cpu"))
+            before = whole(model.weight)
+            update_unless(optimizer, torch.tensor(stopped), whole(norm), None, scaler)
+            updates.append(not torch.equal(whole(model.weight), before))
+            optimizer.zero_grad()
+    finally:
+        distributed.destroy_process_group()
+    assert updates == [True, False]
+    assert {state["step"].item() for state in optimizer.state.values()} == {1.0}

@@ -1,5 +1,7 @@
 """Which GPU a candidate is trained on: one of all cards of this machine, or a share of one of a cluster."""
 
+import sys
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -61,6 +63,32 @@ def test_models_from_scratch_are_spread_too() -> None:
     assert pool.call_args.kwargs == {"cards": ("0", "1")}
 
 
+def test_workers_find_the_memory_of_their_card_free(
+    setting: PreparedSearch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """This process, which measures and scores on the first card, keeps none, nor do those of candidates."""
+    events: list[str] = []
+
+    def pool_of(name: str) -> mock.Mock:
+        def run(*given: Any) -> Iterator[Any]:
+            events.append(f"{name} run")
+            return iter(())
+
+        pool = mock.Mock()
+        pool.run.side_effect = run
+        pool.dismiss.side_effect = lambda: events.append(f"{name} end")
+        return pool
+
+    for module, name in ((executors, "candidates"), (scratch, "models")):
+        monkeypatch.setattr(module, "WorkerPool", mock.Mock(return_value=pool_of(name)))
+        monkeypatch.setattr(module, "release_cached_memory", lambda: events.append("release"))
+    made = make_executor(setting, mock.Mock(), 2)
+    jobs: list[Any] = [mock.Mock(device="cuda")] * 2
+    assert list(made.run([], (), Path(), mock.Mock())) == []
+    made.train(jobs, 2, mock.Mock(), mock.Mock())
+    assert events == ["release", "candidates run", "candidates end", "release", "models run"]
+
+
 @pytest.mark.parametrize(
     ("device", "share", "sent", "asked"),
     [
@@ -81,11 +109,39 @@ def test_a_task_of_ray_has_its_share_as_the_first_card(
     assert ray._inputs[0].device == sent
 
 
+def test_a_task_of_ray_keeps_no_memory_of_its_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    events: list[str] = []
+    monkeypatch.setattr(cluster, "release_cached_memory", lambda: events.append("release"))
+    cluster._on_node(1, events.append, "train")
+    assert events == ["train", "release"]
+
+
 @pytest.mark.parametrize(("share", "needs"), [(0.25, {"num_gpus": 0.25}), (0.0, {"num_cpus": 2})])
 def test_what_a_task_asks_for(share: float, needs: dict[str, float]) -> None:
     client = object.__new__(cluster._Client)
     client._gpu_share, client._cores = share, 2
     assert client._needs(4) == needs
+
+
+@pytest.mark.parametrize(
+    ("share", "gpus", "options"),
+    [
+        (0.5, [1, 2], {"max_retries": 2, "max_calls": 1}),
+        (1.0, [1, 0, 1], {"max_retries": 2}),
+        (0.0, [8], {"max_retries": 2}),
+    ],
+)
+def test_no_process_of_ray_is_used_again_where_its_next_task_may_get_another_gpu(
+    monkeypatch: pytest.MonkeyPatch, share: float, gpus: list[int], options: dict[str, int]
+) -> None:
+    """With `ray.init(num_gpus=2)` half of the tasks of processes that were used again saw the other GPU."""
+    ray = mock.Mock()
+    ray.nodes.return_value = [{"Resources": {"CPU": 4.0, "GPU": float(number)}} for number in gpus]
+    ray.cluster_resources.return_value = {"GPU": float(sum(gpus))}
+    monkeypatch.setitem(sys.modules, "ray", ray)
+    client = cluster._Client("local", share)
+    assert ray.remote.call_args == mock.call(**options)
+    assert client._cores == 4
 
 
 def test_the_machine_that_starts_a_cluster_needs_no_gpu(corpus_file: Path) -> None:

@@ -37,9 +37,24 @@ class Generator:
 
 
 class Card:
-    def __init__(self) -> None:
+    """A card; `ends` tells whether a recording that fails ends its allocation, as from PyTorch 2.13 on."""
+
+    def __init__(self, ends: bool) -> None:
         self.current = self.main = Stream(1)
         self.generators = [Generator(), Generator()]
+        self.pools: set[tuple[int, int]] = set()  # that are allocated from
+        self._ends = ends
+        self._made = 0
+
+    def new_pool(self) -> tuple[int, int]:
+        self._made += 1
+        return (0, self._made)
+
+    def end_allocation(self, card: int, pool: tuple[int, int]) -> None:
+        assert card == 1
+        if pool not in self.pools:
+            raise RuntimeError("endAllocatePool: not currently recording to mempool_id")
+        self.pools.remove(pool)
 
     @contextmanager
     def stream(self, stream: Stream) -> Iterator[None]:
@@ -50,16 +65,25 @@ class Card:
             self.current = before
 
     @contextmanager
-    def graph(self, graph: Any, stream: Stream, capture_error_mode: str) -> Iterator[None]:
-        """As PyTorch's, it restores nothing if the recording fails."""
+    def graph(self, graph: Any, pool: tuple[int, int], stream: Stream, mode: str) -> Iterator[None]:
+        """As PyTorch's, it restores little if the recording fails."""
+        assert mode == "thread_local"
+        assert not self.pools  # it releases cached memory, which fails then
         before, self.current, self.generators[1].recording = self.current, stream, True
-        yield
+        self.pools.add(pool)
+        try:
+            yield
+        except RuntimeError:
+            if self._ends:
+                self.pools.remove(pool)
+            raise
+        self.pools.remove(pool)
         self.current, self.generators[1].recording = before, False
 
 
-@pytest.fixture
-def card() -> Iterator[Card]:
-    made = Card()
+@pytest.fixture(params=[False, True])
+def card(request: pytest.FixtureRequest) -> Iterator[Card]:
+    made = Card(request.param)
     fakes: dict[str, Any] = {
         "CUDAGraph": mock.Mock,
         "Stream": Stream,
@@ -67,10 +91,12 @@ def card() -> Iterator[Card]:
         "current_stream": lambda device: made.current,
         "default_generators": made.generators,
         "graph": made.graph,
+        "graph_pool_handle": made.new_pool,
         "stream": made.stream,
     }
     cuda_graphs._recorded_stream.cache_clear()
-    with mock.patch.multiple(torch.cuda, **fakes):
+    end = mock.patch.object(torch._C, "_cuda_endAllocateToPool", made.end_allocation, create=True)
+    with mock.patch.multiple(torch.cuda, **fakes), end:
         yield made
     cuda_graphs._recorded_stream.cache_clear()
 
@@ -85,6 +111,7 @@ def test_a_failed_recording_leaves_no_trace(card: Card) -> None:
         CudaGraphs(torch.device("cuda:1")).record(fail)
     assert card.current is card.main
     assert not any(each.recording for each in card.generators)
+    assert CudaGraphs(torch.device("cuda:1")).record(lambda: 7)[0] == 7
 
 
 def test_all_recordings_of_a_card_share_a_stream(card: Card) -> None:
@@ -113,6 +140,7 @@ def test_a_card_draws_random_numbers_after_a_failed_recording() -> None:
         graphs.record(lambda: F.dropout(x).sum().item())
     assert torch.cuda.current_stream() == before
     torch.cuda.synchronize()
+    torch.cuda.empty_cache()
     torch.manual_seed(0)
     first = F.dropout(x)
     torch.manual_seed(0)

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import psutil
 import pytest
@@ -93,6 +94,28 @@ def test_a_worker_that_dies_with_nothing_to_do_is_replaced(pool: WorkerPool) -> 
     os.kill(first, signal.SIGKILL)
     ((_, second),) = pool.run(mixed, [("pid", Path())])
     assert second != first
+
+
+def test_workers_that_are_dismissed_end_and_others_take_later_calls(pool: WorkerPool) -> None:
+    calls = [("pid", Path())] * 2
+    before = {pid for _, pid in pool.run(mixed, calls)}
+    pool.dismiss()
+    assert not any(map(psutil.pid_exists, before))
+    assert before.isdisjoint(pid for _, pid in pool.run(mixed, calls))
+    pool.dismiss()
+    pool.dismiss()
+
+
+def watch_releases(path: Path, report: Report) -> bool:
+    """Whether memory was released since the first call."""
+    mock.patch.object(torch.cuda, "empty_cache", path.touch).start()
+    return path.exists()
+
+
+def test_an_idle_worker_keeps_no_memory_of_its_card(tmp_path: Path) -> None:
+    pool = WorkerPool(1)
+    assert list(pool.run(watch_releases, [(tmp_path / "released",)] * 2)) == [(0, False), (1, True)]
+    pool.close()
 
 
 def test_a_bug_reaches_the_parent(pool: WorkerPool) -> None:

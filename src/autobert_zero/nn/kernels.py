@@ -15,6 +15,7 @@ from torch.nn import functional as F
 from autobert_zero.encoder_config import ROTARY_BASE
 from autobert_zero.nn.rotary import rotate
 from autobert_zero.space.types import Type
+from autobert_zero.tf32 import rounds_to_tf32
 
 _EPSILON = 1e-12
 
@@ -106,7 +107,7 @@ def _euclidean(args: Sequence[Tensor], types: Sequence[Type], context: Context) 
     dtype = torch.promote_types(a.dtype, b.dtype)
     # |a|^2 + |b|^2 - 2ab cancels for near rows: never in half precision, and in double where a product in
     # single precision may round to TF32. Apple's GPUs have neither.
-    rounds = torch.backends.cuda.matmul.allow_tf32 and not a.is_mps
+    rounds = rounds_to_tf32() and not a.is_mps
     with torch.autocast(a.device.type, enabled=False):
         wide = torch.promote_types(dtype, torch.float64 if rounds else torch.float32)
         a, b = a.to(wide), b.to(wide)

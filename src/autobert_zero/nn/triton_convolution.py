@@ -14,6 +14,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from autobert_zero.tf32 import rounds_to_tf32
+
 _TILE = 64
 """Tokens T that are computed at once."""
 _CHANNELS = 64
@@ -234,7 +236,6 @@ def _launch(
     heads, size = kernel.shape
     d = given[-1].shape[2] // 2
     real = given[-1] if mask is None else mask.contiguous().view(torch.uint8)  # never read without a mask
-    tf32 = torch.backends.cuda.matmul.allow_tf32
     with torch.cuda.device_of(given[0]):  # Triton launches on the current card
         kernel_[(workers, heads * _head_programs(given[-1], kernel))](
             *given,
@@ -253,7 +254,7 @@ def _launch(
             KIND=_FORMATS[given[-1].dtype]
             if given[-1].is_cuda
             else tl.float32,  # the interpreter multiplies no bf16
-            PRECISION="tf32" if tf32 else "ieee",
+            PRECISION="tf32" if rounds_to_tf32() else "ieee",
             num_warps=_WARPS,
             num_stages=1,
         )

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from autobert_zero.devices import threads
+from autobert_zero.devices import release_cached_memory, threads
 from autobert_zero.errors import UserError
 from autobert_zero.training.pool import Report, WorkerDied
 
@@ -78,9 +78,13 @@ class _Client:
         _check_answers(address)
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
         self._gpu_share = gpu_share if ray.cluster_resources().get("GPU", 0) > 0 else 0.0
+        resources = [node["Resources"] for node in ray.nodes()]
         # A task that asks for more cores than any node has would wait forever.
-        self._cores = max(1, *(int(node["Resources"].get("CPU", 0)) for node in ray.nodes()))
-        self._task = ray.remote(max_retries=_RETRIES)(_on_node)
+        self._cores = max(1, *(int(each.get("CPU", 0)) for each in resources))
+        # A process stays on the GPU that its first task used, whichever Ray gives to its next.
+        several = self._gpu_share > 0 and any(each.get("GPU", 0) > 1 for each in resources)
+        reuse = {"max_calls": 1} if several else {}
+        self._task = ray.remote(max_retries=_RETRIES, **reuse)(_on_node)
         self._running: dict[Any, int] = {}
 
     def close(self) -> None:
@@ -173,7 +177,9 @@ _client: _Client | None = None
 def _on_node(number: int, function: Callable[..., Any], *arguments: Any) -> Any:
     """Makes a call on a node."""
     with threads(number):
-        return function(*arguments)
+        result = function(*arguments)
+    release_cached_memory()  # others may compute on the same GPU
+    return result
 
 
 def _check_answers(address: str) -> None:

@@ -3,18 +3,18 @@
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from autobert_zero.devices import cards_of
+from autobert_zero.devices import cards_of, release_cached_memory
 from autobert_zero.errors import UserError
 from autobert_zero.search.config import SearchConfig
 from autobert_zero.search.trial import Proposal
 from autobert_zero.search_runs.candidate_limits import OnProgress
 from autobert_zero.search_runs.evaluate import ProxyEvaluator
-from autobert_zero.search_runs.executor import Executor
+from autobert_zero.search_runs.executor import Executor, OnResult
 from autobert_zero.search_runs.prepare import PreparedSearch
 from autobert_zero.search_runs.ray_executor import Ray
 from autobert_zero.search_runs.tasks import Done, evaluate_candidate, trained_candidate
 from autobert_zero.training.pool import WorkerPool
-from autobert_zero.training.scratch import default_workers
+from autobert_zero.training.scratch import Job, OnJobStep, default_workers
 
 
 class InProcess(Executor):
@@ -54,9 +54,14 @@ class Processes(Executor):
     def run(
         self, proposals: Sequence[Proposal], thresholds: Sequence[float], snapshot: Path, on_step: OnProgress
     ) -> Iterator[tuple[int, Done]]:
+        release_cached_memory()  # of this process, which has scored models on the card of a worker
         calls = [(*self._inputs, snapshot, proposal, tuple(thresholds)) for proposal in proposals]
         for index, sent in self._pool.run(evaluate_candidate, calls):
             yield index, trained_candidate(sent)
+
+    def train(self, jobs: Sequence[Job], workers: int, on_step: OnJobStep, on_result: OnResult) -> None:
+        self._pool.dismiss()  # those of candidates keep memory that the models need
+        super().train(jobs, workers, on_step, on_result)
 
     def close(self) -> None:
         self._pool.close()

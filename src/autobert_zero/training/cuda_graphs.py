@@ -1,6 +1,7 @@
 """Recording what a function launches on a CUDA card, to replay it with one launch."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from functools import cache
 from typing import TypeVar
 
@@ -35,18 +36,29 @@ class CudaGraphs:
             RuntimeError: The function cannot be recorded, for example because it waits for the card. What
                 follows runs as if it had not been tried.
         """
-        graph = torch.cuda.CUDAGraph()
+        graph, pool = torch.cuda.CUDAGraph(), torch.cuda.graph_pool_handle()
         main = torch.cuda.current_stream(self._stream.device)
-        recording = torch.cuda.graph(graph, stream=self._stream, capture_error_mode="thread_local")
+        recording = torch.cuda.graph(graph, pool, self._stream, "thread_local")
         try:
             with torch.cuda.stream(main), recording:  # a failed recording would leave its stream current
                 result = run()
         except BaseException:
-            # Until PyTorch 2.11 the generator would stay in the state of a recording, in which dropout fails.
-            generator = torch.cuda.default_generators[self._stream.device.index]
-            generator.graphsafe_set_state(generator.clone_state())
+            _end_failed_recording(self._stream.device.index, pool)
             raise
         return result, graph.replay
+
+
+def _end_failed_recording(card: int, pool: tuple[int, int]) -> None:
+    """Ends what older releases of PyTorch leave in the state of a recording that failed."""
+    # Until 2.11 the generator: dropout would fail.
+    generator = torch.cuda.default_generators[card]
+    generator.graphsafe_set_state(generator.clone_state())
+    # Until 2.12 the allocator: releasing cached memory, and so the next recording, would fail. Until 2.7 the
+    # function had another name.
+    names = ("_cuda_endAllocateToPool", "_cuda_endAllocateCurrentStreamToPool")
+    end = next(getattr(torch._C, name) for name in names if hasattr(torch._C, name))  # noqa: SLF001 - no public one
+    with suppress(RuntimeError):  # it is ended already
+        end(card, pool)
 
 
 @cache

@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 
-from autobert_zero.devices import VISIBLE_CARDS, make_deterministic
+from autobert_zero.devices import VISIBLE_CARDS, make_deterministic, release_cached_memory
 from autobert_zero.errors import UserError
 from autobert_zero.memory import keep_freed_memory
 from autobert_zero.signals import leave_to_parent
@@ -118,6 +118,11 @@ class WorkerPool:
         for index in sorted(alone):
             yield index, self._alone(function, calls[index], on_progress)
 
+    def dismiss(self) -> None:
+        """Ends the workers, which are idle, and so frees their memory; later calls start others."""
+        for number in list(self._workers):
+            self._forget(number)
+
     def close(self) -> None:
         """Ends the workers, also in the middle of a call."""
         self._open.close()
@@ -180,7 +185,7 @@ class WorkerPool:
         return message
 
     def _forget(self, number: int) -> int:
-        """Forgets a worker that died; returns its exit code."""
+        """Forgets a worker that died, or that ends since it is idle; returns its exit code."""
         worker = self._workers.pop(number)
         self._ready.discard(number)
         worker.connection.close()
@@ -242,6 +247,7 @@ def _serve(connection: Connection, end: Connection, threads: int | None, determi
         except Exception as error:
             error.add_note(f"In a worker process:\n{traceback.format_exc()}")
             message = (_ERROR, error)
+        release_cached_memory()  # others may compute on the same card
         try:
             connection.send(message)
         except Exception as error:  # what cannot be pickled

@@ -17,7 +17,7 @@ from safetensors.torch import save_file
 from autobert_zero.data.batches import evaluation_batches, training_batches
 from autobert_zero.data.masking import Vocabulary
 from autobert_zero.data.splits import Split, Splits
-from autobert_zero.devices import cards_of, find_device
+from autobert_zero.devices import cards_of, find_device, release_cached_memory
 from autobert_zero.errors import UserError
 from autobert_zero.files import written_whole
 from autobert_zero.nn import EncoderConfig, MaskedLM
@@ -230,6 +230,7 @@ def train_all(
             on_result(train_from_scratch(job, on_step))
         return
     cards = cards_of(torch.device(jobs[0].device))
+    release_cached_memory()  # of this process, which has measured models on the card of a worker
     with closing(WorkerPool(workers, threads_per_job(workers, len(jobs)), cards=cards)) as pool:
         for index, result in pool.run(_train, [(job,) for job in jobs], on_step):
             if isinstance(result, WorkerDied):

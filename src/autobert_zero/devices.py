@@ -53,8 +53,8 @@ def find_device(name: str) -> torch.device:
     except (RuntimeError, AssertionError, ImportError) as error:
         shown = f"auto ({_automatic()})" if name == "auto" else name
         raise UserError(f"device {shown!r} cannot be used: {_device_error(error)}; {advice}") from None
-    for each in told:
-        warnings.warn_explicit(each.message, each.category, each.filename, each.lineno)
+    for warning in told:
+        warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
     avoid_cudnn_fault(device)
     return device
 

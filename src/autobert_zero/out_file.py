@@ -46,7 +46,7 @@ def check_new_file(path: Path) -> None:
     """
     folder = next(parent for parent in path.absolute().parents if parent.exists())
     if not folder.is_dir():
-        shown = next((each for each in path.parents if each.absolute() == folder), folder)
+        shown = next((parent for parent in path.parents if parent.absolute() == folder), folder)
         raise UserError(f"{path} cannot be written: {shown} is a file, not a folder")
     with writing(path), tempfile.TemporaryFile(dir=folder):
         pass

@@ -244,7 +244,7 @@ def _fields(kind: type[BaseModel], prefix: str = "") -> dict[str, FieldInfo]:
     fields = {}
     for name, field in kind.model_fields.items():
         fields[f"{prefix}{name}"] = field
-        for each in (field.annotation, *get_args(field.annotation)):
-            if isinstance(each, type) and issubclass(each, BaseModel):
-                fields |= _fields(each, f"{prefix}{name}.")
+        for type_ in (field.annotation, *get_args(field.annotation)):
+            if isinstance(type_, type) and issubclass(type_, BaseModel):
+                fields |= _fields(type_, f"{prefix}{name}.")
     return fields

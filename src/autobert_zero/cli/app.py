@@ -159,25 +159,25 @@ def command(
                         result.finish()
 
         own = [
-            inspect.Parameter(each, inspect.Parameter.KEYWORD_ONLY, annotation=kind, default=False)
-            for each, kind in (("json_", _Json), ("quiet", _Quiet), ("verbose", _Verbose))
-            if not (prints_records and each == "json_")
+            inspect.Parameter(parameter, inspect.Parameter.KEYWORD_ONLY, annotation=kind, default=False)
+            for parameter, kind in (("json_", _Json), ("quiet", _Quiet), ("verbose", _Verbose))
+            if not (prints_records and parameter == "json_")
         ]
         given = [
-            each.replace(kind=inspect.Parameter.KEYWORD_ONLY)
-            for each in inspect.signature(function).parameters.values()
+            parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)
+            for parameter in inspect.signature(function).parameters.values()
         ]
         own.append(inspect.Parameter("context", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context))
         # Typer reads the signature.
         run.__signature__ = inspect.Signature([*given, *own])  # type: ignore[attr-defined]
-        run.__annotations__ = {each.name: each.annotation for each in (*given, *own)}
+        run.__annotations__ = {parameter.name: parameter.annotation for parameter in (*given, *own)}
         group.command(
             name or function.__name__.removesuffix("_command").replace("_", "-"),
             help=description or function.__doc__,
             rich_help_panel=panel,
             context_settings={"token_normalize_func": lambda token: _ALIASES.get(token, token)},
         )(run)
-        group.registered_commands.sort(key=lambda each: _COMMANDS.index(str(each.name)))
+        group.registered_commands.sort(key=lambda registered: _COMMANDS.index(str(registered.name)))
         return function
 
     return register
@@ -192,7 +192,7 @@ def _from_environment(context: typer.Context, options: Mapping[str, Any]) -> lis
 def _with_home(value: Any) -> Any:
     """The value of an option with `~` expanded: in a path, and in a text that is one which exists."""
     if isinstance(value, list | tuple):
-        return [_with_home(each) for each in value]
+        return [_with_home(item) for item in value]
     if isinstance(value, Path):
         return expanded(value)
     return in_home(value) if isinstance(value, str) else value

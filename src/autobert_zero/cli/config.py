@@ -40,7 +40,7 @@ def config_command(
     from autobert_zero.settings_text import commented_yaml, list_settings
 
     if check is not None:
-        if set_ or list_ or any(each is not None for each in (config, seed, device, preset)):
+        if set_ or list_ or any(value is not None for value in (config, seed, device, preset)):
             raise UserError("--check takes a file and, if you like, what it is the config of; nothing else")
         return _checked(check, kind)
     if kind is None:
@@ -100,16 +100,16 @@ def _checked(file: Path, kind: _Kind | None) -> Result:
     settings = read_yaml(file)
     kinds = _KINDS if kind is None else (kind,)
     errors: dict[_Kind, UserError] = {}
-    for each in kinds:
+    for name in kinds:
         try:
-            _resolved(each, None, file, None, {})
+            _resolved(name, None, file, None, {})
         except UserError as error:
-            errors[each] = error
-    valid = [each for each in kinds if each not in errors]
+            errors[name] = error
+    valid = [name for name in kinds if name not in errors]
     if not valid:
-        known = {each: type(_resolved(each, None, None, None, {})) for each in kinds}
+        known = {name: type(_resolved(name, None, None, None, {})) for name in kinds}
         nearest = max(
-            kinds, key=lambda each: len(merged(known[each], settings).keys() & known[each].model_fields)
+            kinds, key=lambda name: len(merged(known[name], settings).keys() & known[name].model_fields)
         )
         raise UserError(f"{file}, as the config of {nearest}: {errors[nearest]}")
     names = " or ".join(filter(None, [", ".join(valid[:-1]), valid[-1]]))

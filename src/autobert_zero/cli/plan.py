@@ -56,10 +56,10 @@ def _plans(original: Callable[..., Any]) -> Callable[[_Plan], _Plan]:
         planned_options = inspect.signature(original).parameters
         out = _RESUMED if "resume" in planned_options else _UNUSED
         parameters = [
-            own(each.name, annotation=Annotated[Path | None, folder_option(out)], default=None)
-            if each.name == "out"
-            else each.replace(kind=inspect.Parameter.KEYWORD_ONLY)
-            for each in planned_options.values()
+            own(parameter.name, annotation=Annotated[Path | None, folder_option(out)], default=None)
+            if parameter.name == "out"
+            else parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)
+            for parameter in planned_options.values()
         ]
         parameters += [
             own("hardware", annotation=HardwareName, default=None),

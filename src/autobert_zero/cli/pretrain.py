@@ -226,7 +226,7 @@ def _settings_of(run: Path, preset: str) -> dict[str, Any]:
     if kind not in (SEARCH, PRETRAINING):
         return {}
     config: Any = read_search_config(run) if kind is SEARCH else read_pretrain_config(run)
-    data, model = (each.model_dump(mode="json") for each in (config.data, config.model))
+    data, model = (section.model_dump(mode="json") for section in (config.data, config.model))
     sized = preset in SIZED
     left = {"vocab_size"} if sized else set()
     settings = {"data": {name: data[name] for name in CorpusConfig.model_fields if name not in left}}

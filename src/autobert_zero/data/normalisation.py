@@ -61,9 +61,9 @@ class Survey:
         """The counts of the characters after a normalizer, with or without spaces."""
         counts: dict[str, int] = {}
         for character, count in self.counts.items():
-            for each in normalizer.normalize_str(character):
-                if spaces or not each.isspace():
-                    counts[each] = counts.get(each, 0) + count
+            for normalised in normalizer.normalize_str(character):
+                if spaces or not normalised.isspace():
+                    counts[normalised] = counts.get(normalised, 0) + count
         return counts
 
 

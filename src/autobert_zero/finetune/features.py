@@ -84,7 +84,7 @@ def _stacked(targets: Sequence[Any], length: int) -> Tensor:
     """The targets of a batch: (B,), or (B, n) if each token has one."""
     if not isinstance(targets[0], list):
         return torch.tensor(targets)
-    return torch.tensor([each + [NO_LABEL] * (length - len(each)) for each in targets])
+    return torch.tensor([labels + [NO_LABEL] * (length - len(labels)) for labels in targets])
 
 
 def encode_texts(

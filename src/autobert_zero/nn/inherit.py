@@ -34,23 +34,23 @@ def inherit_weights(
         if name in weights and not name.startswith(LAYERS):
             _copy(own, weights[name], name)
     width = model.encoder.config.width
-    for index, (layer, each) in enumerate(zip(model.encoder.layers, plan, strict=True)):
+    for index, (layer, inheritance) in enumerate(zip(model.encoder.layers, plan, strict=True)):
         theirs = {
-            name.removeprefix(f"{LAYERS}{each.source}."): tensor
+            name.removeprefix(f"{LAYERS}{inheritance.source}."): tensor
             for name, tensor in weights.items()
-            if name.startswith(f"{LAYERS}{each.source}.")
+            if name.startswith(f"{LAYERS}{inheritance.source}.")
         }
         for name, own in layer.named_parameters():
-            if each.whole or (each.kernel and name.startswith("convolution.projection.")):
+            if inheritance.whole or (inheritance.kernel and name.startswith("convolution.projection.")):
                 _copy(own, theirs[name], name)
             elif name.startswith(_ALWAYS):
                 _copy(own, _of_any_branch(theirs, name), name)
-            elif name == "convolution.kernel" and each.kernel:
+            elif name == "convolution.kernel" and inheritance.kernel:
                 kernel, size = theirs[name], own.shape[-1]
                 _copy(own, kernel.narrow(-1, (kernel.shape[-1] - size) // 2, size), name)
             elif name.startswith("attention.projection."):
-                mixing, other = model.encoder.backbone.layers[index], source.layers[each.source]
-                for mine, their in each.inputs.items():
+                mixing, other = model.encoder.backbone.layers[index], source.layers[inheritance.source]
+                for mine, their in inheritance.inputs.items():
                     assert isinstance(mixing, Attention)
                     assert isinstance(other, Attention)
                     at, there = mixing.graph.inputs.index(mine), other.graph.inputs.index(their)

@@ -58,7 +58,7 @@ class SearchStart:
     @property
     def settings(self) -> dict[str, Any]:
         """The settings of `PretrainConfig` that follow, by section: sizes and text of the search."""
-        data, model = (each.model_dump(mode="json") for each in (self.config.data, self.config.model))
+        data, model = (section.model_dump(mode="json") for section in (self.config.data, self.config.model))
         return {
             "data": {name: data[name] for name in CorpusConfig.model_fields if name != "tokenizer"},
             "model": {name: model[name] for name in ModelConfig.model_fields},

@@ -129,7 +129,7 @@ def _streamed(
         )
         return PhaseText(train, *halves)
 
-    phases = tuple(phase_text(*each) for each in enumerate(config.phases))
+    phases = tuple(phase_text(*numbered) for numbered in enumerate(config.phases))
     return PretrainingText(
         chosen.tokenizer, vocabulary, phases, (streamed_line(begin, chosen, share),), _corpus_inputs(begin)
     )

@@ -116,11 +116,11 @@ def _costs(run: Run) -> tuple[Sequence[int | None], Sequence[int | None]]:
 
     layers = [[of_layer(layer) for layer in trial.proposal.backbone.layers] for trial in run.trials]
     around = cost.parameters(run.trials[0].proposal.backbone, sizes) - sum(
-        each.parameters for each in layers[0]
+        layer.parameters for layer in layers[0]
     )
     return (
-        [around + sum(each.parameters for each in costs) for costs in layers],
-        [sum(each.flops for each in costs) for costs in layers],
+        [around + sum(layer.parameters for layer in costs) for costs in layers],
+        [sum(layer.flops for layer in costs) for costs in layers],
     )
 
 

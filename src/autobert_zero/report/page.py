@@ -70,13 +70,14 @@ def read_page(folders: Sequence[Path]) -> str:
 def render(runs: Sequence[Run]) -> str:
     """The page of searches as text."""
     comparisons = group_comparable(runs)
-    groups = [each for comparison in comparisons for each in comparison.groups]
+    groups = [group for comparison in comparisons for group in comparison.groups]
     counts = iter(range(len(groups)))
     data: dict[str, Any] = {
         "comparisons": [
-            {"label": each.label, "groups": [next(counts) for _ in each.groups]} for each in comparisons
+            {"label": comparison.label, "groups": [next(counts) for _ in comparison.groups]}
+            for comparison in comparisons
         ],
-        "groups": [asdict(each) for each in groups],
+        "groups": [asdict(group) for group in groups],
         "runs": [],
         "pictures": [],
     }
@@ -90,9 +91,11 @@ def render(runs: Sequence[Run]) -> str:
         data,
         verdict=_verdict(runs, comparisons),
         comparisons=comparisons,
-        several=max(len(each.runs) for each in groups) > 1,
+        several=max(len(group.runs) for group in groups) > 1,
         differences=differing_settings(runs) if len(runs) > 1 else [],
-        labels={name: label for name, label in LABELS.items() if any(name in each.finals for each in groups)},
+        labels={
+            name: label for name, label in LABELS.items() if any(name in group.finals for group in groups)
+        },
         distilled=all(run.config is not None and run.config.distil is not None for run in runs),
         runs=[_facts(run) for run in runs],
     )

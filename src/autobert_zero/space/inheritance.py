@@ -85,18 +85,18 @@ def plan_inheritance(backbone: Backbone, source: Backbone) -> tuple[LayerInherit
 def describe_inheritance(plan: Sequence[LayerInheritance], backbone: Backbone) -> list[str]:
     """One line per layer: the source of its weights, and what is newly initialised."""
     lines = []
-    for number, (each, layer) in enumerate(zip(plan, backbone.layers, strict=True), 1):
-        if each.whole:
+    for number, (inherited, layer) in enumerate(zip(plan, backbone.layers, strict=True), 1):
+        if inherited.whole:
             what = "all weights"
         else:
             parts = ["output projection", "norms", "feed-forward"]
-            if each.inputs:
-                parts.insert(0, "projections of " + ", ".join(each.inputs))
-            if each.kernel:
+            if inherited.inputs:
+                parts.insert(0, "projections of " + ", ".join(inherited.inputs))
+            if inherited.kernel:
                 parts.insert(0, "input projection and kernel")
             what = ", ".join(parts)
-        new = f"; new: {', '.join(each.new)}" if each.new else ""
-        lines.append(f"layer {number}, {layer}: from layer {each.source + 1}: {what}{new}")
+        new = f"; new: {', '.join(inherited.new)}" if inherited.new else ""
+        lines.append(f"layer {number}, {layer}: from layer {inherited.source + 1}: {what}{new}")
     return lines
 
 
@@ -141,8 +141,8 @@ def _matched(own: Mapping[str, str], theirs: Mapping[str, str]) -> dict[str, str
     """Inputs of the same role; where a role has several, of the same letter, then in their order."""
     matched: dict[str, str] = {}
     for role in dict.fromkeys(own.values()):
-        mine = [name for name, each in own.items() if each == role]
-        left = [name for name, each in theirs.items() if each == role]
+        mine = [name for name, own_role in own.items() if own_role == role]
+        left = [name for name, own_role in theirs.items() if own_role == role]
         for name in [name for name in mine if name in left]:
             matched[name] = name
             left.remove(name)
@@ -155,4 +155,4 @@ def _projections(names: Sequence[str]) -> tuple[str, ...]:
 
 
 def _inputs_below(node: Node) -> set[str]:
-    return {each.op for each in node.walk() if each.op in INPUTS}
+    return {operand.op for operand in node.walk() if operand.op in INPUTS}

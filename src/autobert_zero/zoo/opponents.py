@@ -115,7 +115,11 @@ def known_backbones(space: Space) -> dict[str, Backbone]:
     Returns:
         Different backbones by name, all within the space's primitives.
     """
-    built = {name: each.build(space.layers) for name, each in opponents(space).items() if not each.trunk}
+    built = {
+        name: opponent.build(space.layers)
+        for name, opponent in opponents(space).items()
+        if not opponent.trunk
+    }
     built |= {
         f"{name} only": Backbone((layer,) * space.layers)
         for name, layer in known_layers(space.primitives).items()

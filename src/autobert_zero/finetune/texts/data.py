@@ -55,7 +55,7 @@ def load_splits(task: Task, folder: Path | None) -> dict[str, Dataset]:
     with naming_task(task.name):
         classes = _Classes(task)
         read = read_splits(task.validation, task.test, lambda split: _read_text_split(task, folder, split))
-        splits = {split: _split(task, split, place, each, classes) for split, place, each in read}
+        splits = {split: _split(task, split, place, examples, classes) for split, place, examples in read}
         classes.check()
     return splits
 
@@ -88,7 +88,10 @@ def _split(task: Task, split: str, place: str, examples: Placed, classes: "_Clas
     """The checked examples of a split."""
     read = list(examples)
     labelled = split not in task.test or not _all_hidden(task, read)
-    rows = [_checked_example(task, each, where, split if labelled else None, classes) for where, each in read]
+    rows = [
+        _checked_example(task, example, where, split if labelled else None, classes)
+        for where, example in read
+    ]
     if not rows:
         raise UserError(f"{place} has no examples")
     if split == "train" and not any(

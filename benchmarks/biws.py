@@ -147,13 +147,13 @@ def kept(path: Path, make: Callable[[], Any]) -> Any:
     return json.loads(path.read_text(encoding="utf-8"))
 
 
-def from_scratch(setting: PreparedSearch, backbones: list[Backbone], steps: int, folder: Path) -> list[Any]:
+def from_scratch(prepared: PreparedSearch, backbones: list[Backbone], steps: int, folder: Path) -> list[Any]:
     """Validation loss (infinite where it diverged) and seconds of each backbone after the given steps."""
-    final = setting.config.final
+    final = prepared.config.final
     recipe = Recipe(steps, final.batch_size, final.learning_rate)
     files = [folder / f"{backbone.key()}-{steps}.json" for backbone in backbones]
     jobs = [
-        Job(str(file), backbone, setting.model, setting.data, setting.vocabulary, recipe, 0, "cpu")
+        Job(str(file), backbone, prepared.model, prepared.data, prepared.vocabulary, recipe, 0, "cpu")
         for file, backbone in zip(files, backbones, strict=True)
         if not file.exists()
     ]
@@ -171,13 +171,13 @@ def shared(way: Sharing, plan: Plan, seed: int) -> dict[str, Any]:
     """Scores of the checked backbones under weight sharing, and seconds for each; in a worker process."""
     torch.set_num_threads(1)
     config = resolve(SearchConfig(), BASE | {"seed": seed}, {"proxy": way.changes})
-    setting = prepare(config)
-    backbones = sample(setting, plan.checked if way.alone else plan.sharing)
-    evaluator = setting.evaluator()
+    prepared = prepare(config)
+    backbones = sample(prepared, plan.checked if way.alone else plan.sharing)
+    evaluator = prepared.evaluator()
     if way.separate and isinstance(evaluator.bank, WeightBank):
         evaluator.bank = ApartBank(evaluator.bank)
     start = time.perf_counter()
-    evaluator.warm_up(setting.space, lambda done, of, loss: None)
+    evaluator.warm_up(prepared.space, lambda done, of, loss: None)
     order = list(range(len(backbones)))
     Random(seed).shuffle(order)
     for number, place in enumerate(order):
@@ -197,10 +197,10 @@ def shared(way: Sharing, plan: Plan, seed: int) -> dict[str, Any]:
     return {"scores": scores, "seconds": seconds + (time.perf_counter() - start) / len(checked)}
 
 
-def sample(setting: PreparedSearch, count: int) -> list[Backbone]:
+def sample(prepared: PreparedSearch, count: int) -> list[Backbone]:
     """The same backbones in every call; more of them begin with the same ones."""
     random = Random("biws")
-    return [sample_backbone(random, setting.space).canonical() for _ in range(count)]
+    return [sample_backbone(random, prepared.space).canonical() for _ in range(count)]
 
 
 def quality(scores: Sequence[Sequence[float]], wanted: Sequence[float]) -> dict[str, Any]:
@@ -247,10 +247,10 @@ def main() -> None:
     quick = parser.parse_args().quick
     plan = QUICK if quick else FULL
     folder = FOLDER / ("quick" if quick else "full")
-    setting = prepare(resolve(SearchConfig(), BASE))
-    backbones = sample(setting, plan.checked)
+    prepared = prepare(resolve(SearchConfig(), BASE))
+    backbones = sample(prepared, plan.checked)
 
-    true = from_scratch(setting, backbones, plan.truth, folder)
+    true = from_scratch(prepared, backbones, plan.truth, folder)
     good = [place for place, (loss, _) in enumerate(true) if math.isfinite(loss)]
     wanted = [-true[place][0] for place in good]
 
@@ -259,7 +259,7 @@ def main() -> None:
 
     horizons: dict[int, Any] = {}
     for steps in plan.shorter:
-        results = from_scratch(setting, backbones, steps, folder)
+        results = from_scratch(prepared, backbones, steps, folder)
         horizons[steps] = judged([-loss for loss, _ in results]) | {
             "seconds": round(fmean(seconds for _, seconds in results), 3)
         }

@@ -72,22 +72,22 @@ def main() -> None:
 
 def measured(teacher: str, options: argparse.Namespace) -> dict[str, Any]:
     """The figures."""
-    setting = setting_of(teacher, options)
-    evaluator = setting.evaluator()
+    prepared = prepared_search(teacher, options)
+    evaluator = prepared.evaluator()
     start = time.perf_counter()
-    evaluator.warm_up(setting.space, lambda done, total, loss: None)
+    evaluator.warm_up(prepared.space, lambda done, total, loss: None)
     copying = time.perf_counter() - start
-    candidates = candidates_of(setting.within(setting.limits()), options.candidates)
+    candidates = candidates_of(prepared.within(prepared.limits()), options.candidates)
     steps = options.steps // 10 if options.quick else options.steps
     scores, seconds, truths = [], [], []
     for number, backbone in enumerate(candidates):
         outcome, _ = evaluator.evaluate(Proposal(number, backbone, 0))
         scores.append(outcome.score if outcome.score is not None else float("-inf"))
         seconds.append(outcome.seconds)
-        truths.append(distilled_loss(setting, evaluator, backbone, steps))
+        truths.append(distilled_loss(prepared, evaluator, backbone, steps))
         say(f"{number}: score {scores[-1]:.4f}, loss after {steps} steps {truths[-1]:.4f}; {backbone!s}")
     scratch = fmean(
-        scratch_seconds(setting, backbone) for backbone in candidates[: 1 if options.quick else _TIMED]
+        scratch_seconds(prepared, backbone) for backbone in candidates[: 1 if options.quick else _TIMED]
     )
     agreement = correlation(scores, [-loss for loss in truths])
     return {
@@ -107,7 +107,7 @@ def measured(teacher: str, options: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def setting_of(teacher: str, options: argparse.Namespace) -> PreparedSearch:
+def prepared_search(teacher: str, options: argparse.Namespace) -> PreparedSearch:
     """The search whose score is judged."""
     few = {"warmup_steps": 10, "steps": 5, "validation_sequences": 32} if options.quick else {}
     changes = {
@@ -134,34 +134,34 @@ def candidates_of(space: Space, count: int) -> list[CanonicalBackbone]:
 
 
 def distilled_loss(
-    setting: PreparedSearch, evaluator: ProxyEvaluator, backbone: Backbone, steps: int
+    prepared: PreparedSearch, evaluator: ProxyEvaluator, backbone: Backbone, steps: int
 ) -> float:
     """The loss on held-out text after a longer distillation from the shared weights."""
-    config, masking = setting.config, Masking(isolated=True)
-    assert setting.start is not None
+    config, masking = prepared.config, Masking(isolated=True)
+    assert prepared.start is not None
     torch.manual_seed(1)
-    model = MaskedLM(backbone, setting.model).to(setting.device)
+    model = MaskedLM(backbone, prepared.model).to(prepared.device)
     evaluator.bank.inherit(model)
-    goal = setting.start.teacher.goal(len(backbone.layers), config.precision, setting.device)
+    goal = prepared.start.teacher.goal(len(backbone.layers), config.precision, prepared.device)
     student, size = goal.wrap(model), config.proxy.batch_size
-    batches = TrainingBatches(setting.data.train, setting.vocabulary, size, (1, 0), masking)
+    batches = TrainingBatches(prepared.data.train, prepared.vocabulary, size, (1, 0), masking)
     recipe = Recipe(steps, size, config.final.learning_rate, precision=config.precision)
     train(student, batches.starting(0), recipe, goal.objective(), loss_limit=goal.loss_limit)
     held_out = evaluation_batches(
-        setting.data.holdout, setting.vocabulary, 2 * size, config.proxy.validation_sequences, masking
+        prepared.data.holdout, prepared.vocabulary, 2 * size, config.proxy.validation_sequences, masking
     )
     return goal.evaluate(student, held_out, None)["loss"]
 
 
-def scratch_seconds(setting: PreparedSearch, backbone: Backbone) -> float:
+def scratch_seconds(prepared: PreparedSearch, backbone: Backbone) -> float:
     """Seconds that a candidate takes which is trained from new weights and scored by masked tokens.
 
     A tenth of its steps is timed.
     """
     part = _SCRATCH // 10
-    proxy = setting.config.proxy.model_copy(update={"steps": part, "rungs": ()})
-    config = setting.config.model_copy(update={"distil": None, "proxy": proxy})
-    evaluator = replace(setting, config=config, start=None).evaluator()
+    proxy = prepared.config.proxy.model_copy(update={"steps": part, "rungs": ()})
+    config = prepared.config.model_copy(update={"distil": None, "proxy": proxy})
+    evaluator = replace(prepared, config=config, start=None).evaluator()
     outcome, _ = evaluator.evaluate(Proposal(0, backbone.canonical(), 0))
     return outcome.seconds * _SCRATCH / part
 

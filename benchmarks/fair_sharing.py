@@ -63,9 +63,9 @@ def search(
     config: SearchConfig, out: Path, seconds: float | None
 ) -> tuple[PreparedSearch, list[Trial], float]:
     """Runs a search without its comparison, for a number of seconds or for its number of candidates."""
-    setting = prepare(config)
-    evaluator = setting.evaluator()
-    limits = setting.limits()
+    prepared = prepare(config)
+    evaluator = prepared.evaluator()
+    limits = prepared.limits()
     start = time.process_time()
 
     def costs(backbone: Any) -> dict[str, float]:
@@ -75,10 +75,10 @@ def search(
 
     with RunProgress(Console(quiet=True)) as progress:
         trainer = TrainingEvaluator(
-            config.proxy, setting.space, evaluator, InProcess(evaluator), out / "bank", progress
+            config.proxy, prepared.space, evaluator, InProcess(evaluator), out / "bank", progress
         )
         loop = Search(
-            make_strategy(setting.space, config.seed, config.strategy, (), limits.refusal),
+            make_strategy(prepared.space, config.seed, config.strategy, (), limits.refusal),
             trainer,
             History(f"sqlite:///{out / 'study.db'}"),
             costs=costs,
@@ -94,8 +94,8 @@ def search(
         known = [trial for trial in trials if trial.proposal.given]
         scores = evaluator.rescore([trial.proposal.backbone for trial in known])
         rescored = {trial.proposal.number: score for trial, score in zip(known, scores, strict=True)}
-        return setting, [*trials, _echo(trials[-1], rescored)], taken
-    return setting, trials, taken
+        return prepared, [*trials, _echo(trials[-1], rescored)], taken
+    return prepared, trials, taken
 
 
 def _echo(last: Trial, rescored: dict[int, float]) -> Trial:
@@ -106,15 +106,15 @@ def _echo(last: Trial, rescored: dict[int, float]) -> Trial:
 def judged(config: SearchConfig, out: Path, seconds: float | None) -> dict[str, Any]:
     """How the search ranks the known backbones, against their losses from scratch."""
     out.mkdir(parents=True, exist_ok=True)
-    setting, trials, taken = search(config, out, seconds)
-    known = [trial for trial in trials[: len(setting.space.known)] if trial.proposal.given]
+    prepared, trials, taken = search(config, out, seconds)
+    known = [trial for trial in trials[: len(prepared.space.known)] if trial.proposal.given]
     with RunProgress(Console(quiet=True)) as progress:
-        executor = InProcess(setting.evaluator())
-        truths = Finals(setting, out.parent / f"truth-{config.seed}", progress, executor).train(
+        executor = InProcess(prepared.evaluator())
+        truths = Finals(prepared, out.parent / f"truth-{config.seed}", progress, executor).train(
             [
                 Training(
                     trial.proposal.mutations[0].removeprefix("known: "),
-                    Model(trial.proposal.backbone, setting.model),
+                    Model(trial.proposal.backbone, prepared.model),
                     config.final.screening_steps,
                     config.final.learning_rate,
                     config.seed + SEEDS,

@@ -208,7 +208,7 @@ def _demo_search(bench: Bench, mode: str) -> dict[str, float]:
     small += ["strategy.population=2", "strategy.parents=1", "final.finalists=1", "final.steps=2"]
     small += ["final.screening_steps=2", "final.equal_time=false"]
     chosen = [f"compile={mode}", *(small if bench.quick else ())]
-    options = [part for setting in chosen for part in ("--set", setting)]
+    options = [part for prepared in chosen for part in ("--set", prepared)]
     with tempfile.TemporaryDirectory() as folder:
         start = time.perf_counter()
         run_module("autobert_zero.cli", "search", "--preset", "demo", *options, "--out", f"{folder}/run")

@@ -91,10 +91,10 @@ def main() -> None:
     out = options.out or Path("runs/horizon-quick" if options.quick else "runs/horizon")
     with continued_later(), Bars(log_console()) as progress:
         config = resolve(PRESETS["small"](), changes, QUICK if options.quick else {})
-        setting = prepare(config, progress.update)
+        prepared = prepare(config, progress.update)
         found = [find_backbone(source) for source in options.found]
-        table = Table("horizon", setting, out, options.blimp, options.quick)
-        chosen = choose(setting.space, options.backbones, found)
+        table = Table("horizon", prepared, out, options.blimp, options.quick)
+        chosen = choose(prepared.space, options.backbones, found)
         marks = table.marks(options.tokens)
         truth = table.known(chosen, marks) if options.judge else table.train(chosen, marks, options, progress)
         judged = table.judged(chosen, truth, options, progress)
@@ -116,7 +116,7 @@ class Table:
 
     Args:
         benchmark: Whose it is.
-        setting: Data and sizes.
+        prepared: Data and sizes.
         out: Where everything is kept.
         blimp: Minimal pairs.
         quick: Measures on less.
@@ -126,21 +126,21 @@ class Table:
     """
 
     def __init__(
-        self, benchmark: str, setting: PreparedSearch, out: Path, blimp: Path | None, quick: bool = False
+        self, benchmark: str, prepared: PreparedSearch, out: Path, blimp: Path | None, quick: bool = False
     ) -> None:
         evaluated, limit = (64, 134) if quick else (EVALUATED, PAIRS)
-        config = setting.config
-        self.setting, self.out = setting, out
+        config = prepared.config
+        self.prepared, self.out = prepared, out
         pairs = None
         if blimp is not None:
-            tokenizer = wrap_tokenizer(setting.tokenizer, setting.model.length_limit)
+            tokenizer = wrap_tokenizer(prepared.tokenizer, prepared.model.length_limit)
             read = subset(read_pairs([blimp]), limit)
-            pairs = TokenisedPairs(read, tokenizer, setting.model.length_limit)
-        precision = resolve_precision(config.precision, setting.device)
+            pairs = TokenisedPairs(read, tokenizer, prepared.model.length_limit)
+        precision = resolve_precision(config.precision, prepared.device)
         self.measures = Measures(
-            setting.data,
-            setting.vocabulary,
-            str(setting.device),
+            prepared.data,
+            prepared.vocabulary,
+            str(prepared.device),
             precision,
             config.proxy.batch_size,
             evaluated,
@@ -149,9 +149,9 @@ class Table:
         used = versions()
         self.settings = {
             "benchmark": benchmark,
-            "text": setting.corpus.identity,
+            "text": prepared.corpus.identity,
             **config.model.model_dump(),
-            "vocab_size": setting.vocabulary.size,
+            "vocab_size": prepared.vocabulary.size,
             "length": config.data.length,
             "batch_size": config.proxy.batch_size,
             "rate": config.proxy.learning_rate,
@@ -164,19 +164,19 @@ class Table:
 
     def marks(self, tokens: float) -> tuple[int, ...]:
         """Steps of the marks up to a number of tokens, which is the last."""
-        per_step = self.measures.batch_size * self.setting.config.data.length
+        per_step = self.measures.batch_size * self.prepared.config.data.length
         return tuple(max(round(mark / per_step), 8) for mark in (*(m for m in MARKS if m < tokens), tokens))
 
     def ladders(self, chosen: Sequence[Chosen], seed: int, marks: tuple[int, ...]) -> list[Ladder]:
         """The trainings of backbones from a seed."""
-        sizes = self.setting.model
+        sizes = self.prepared.model
         return [
             Ladder(
                 f"{each.backbone.key()}-seed{seed}",
                 partial(MaskedLM, each.backbone, sizes),
                 {"origin": each.origin, "backbone": each.backbone.to_list(), "attentions": each.attentions},
                 seed,
-                self.setting.config.proxy.learning_rate,
+                self.prepared.config.proxy.learning_rate,
                 marks,
                 marks[-1],
             )
@@ -243,7 +243,7 @@ class Table:
                     "origin": each.origin,
                     "backbone": each.backbone.to_list(),
                     "attentions": each.attentions,
-                    "parameters": Model(each.backbone, self.setting.model).parameters,
+                    "parameters": Model(each.backbone, self.prepared.model).parameters,
                     "tokens_per_second": speeds[key],
                     **{
                         f"seed{seed}": {str(reading["tokens"]): _figures(reading) for reading in row.values()}
@@ -268,7 +268,7 @@ class Table:
         kept = Kept(self.out / f"proxies-{steps}", self.settings | {"steps": steps, "seed": SEED})
         rungs = tuple(sorted({max(steps // part, 2) for part in (8, 4, 2, 1)}))
         measures = Measures(
-            **{**vars(self.measures), "evaluated": self.setting.config.proxy.validation_sequences}
+            **{**vars(self.measures), "evaluated": self.prepared.config.proxy.validation_sequences}
         )
         ladders = self.ladders(chosen, SEED, rungs)
         readings = climb_all(ladders, measures, kept, options.workers, progress)
@@ -277,9 +277,9 @@ class Table:
         )
         digest = text_digest(" ".join(backbone.key() for backbone in backbones))[:8]
         makers = {
-            name: partial(shared, way, self.setting, backbones, steps, progress)
+            name: partial(shared, way, self.prepared, backbones, steps, progress)
             for name, way in SHARING.items()
-        } | cheap_ways(self.setting, backbones)
+        } | cheap_ways(self.prepared, backbones)
         for name, make in makers.items():
             file = f"{name.replace(': ', '-').replace(', ', '-').replace(' ', '-')}-{digest}"
             row = kept.find(file)
@@ -295,7 +295,7 @@ class Table:
         known: dict[str, float] = self.kept.find("speeds") or {}
         keys = {each.backbone.key(): each.backbone for each in chosen}
         if not keys.keys() <= known.keys():
-            settings, measures = self.setting, self.measures
+            settings, measures = self.prepared, self.measures
             batch, length = measures.batch_size, settings.config.data.length
             known = known | {
                 key: training_speed(

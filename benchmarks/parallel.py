@@ -53,15 +53,15 @@ def candidates_per_minute(config: SearchConfig, workers: int) -> tuple[float, fl
     Returns:
         Candidates a minute after the first batch, seconds until the first batch, and the scores.
     """
-    setting = prepare(config)
-    evaluator = setting.evaluator()
+    prepared = prepare(config)
+    evaluator = prepared.evaluator()
     with tempfile.TemporaryDirectory() as name:
         out, watch = Path(name), Watch()
-        executor = make_executor(setting, evaluator, workers)
-        strategy = make_strategy(setting.space, config.seed, config.strategy)
+        executor = make_executor(prepared, evaluator, workers)
+        strategy = make_strategy(prepared.space, config.seed, config.strategy)
         history = History(f"sqlite:///{out / 'study.db'}")
         start = time.perf_counter()
-        trainer = TrainingEvaluator(config.proxy, setting.space, evaluator, executor, out / "bank", watch)
+        trainer = TrainingEvaluator(config.proxy, prepared.space, evaluator, executor, out / "bank", watch)
         search = Search(
             strategy,
             trainer,

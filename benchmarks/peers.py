@@ -131,14 +131,14 @@ def trained(
     steps: int,
     rate: float,
     seed: int,
-    setting: PreparedSearch,
+    prepared: PreparedSearch,
     evaluated: int,
 ) -> dict[str, Any]:
     """Trains a model with new weights; the losses on validation and held-out text, None where it diverged."""
     torch.manual_seed(seed)
-    model = build().to(setting.device)
-    batches = training_batches(setting.data.train, setting.vocabulary, BATCH, (seed, 0))
-    objective, limit = language_objective("auto"), guess_limit(setting.vocabulary.size)
+    model = build().to(prepared.device)
+    batches = training_batches(prepared.data.train, prepared.vocabulary, BATCH, (seed, 0))
+    objective, limit = language_objective("auto"), guess_limit(prepared.vocabulary.size)
     try:
         seconds = train(model, batches, Recipe(steps, BATCH, rate), objective, loss_limit=limit)
     except Diverged as error:
@@ -146,30 +146,30 @@ def trained(
 
     def loss(part: Any) -> float:
         return evaluate(
-            model, evaluation_batches(part, setting.vocabulary, 2 * BATCH, evaluated), "auto"
+            model, evaluation_batches(part, prepared.vocabulary, 2 * BATCH, evaluated), "auto"
         ).loss
 
     return {
-        "validation": loss(setting.data.validation),
-        "held_out": loss(setting.data.holdout),
+        "validation": loss(prepared.data.validation),
+        "held_out": loss(prepared.data.holdout),
         "seconds": round(seconds, 1),
     }
 
 
-def speed(build: Callable[[], nn.Module], setting: PreparedSearch, steps: int) -> float:
+def speed(build: Callable[[], nn.Module], prepared: PreparedSearch, steps: int) -> float:
     """Tokens per second of training, in the median step."""
-    model = build().to(setting.device)
+    model = build().to(prepared.device)
     ends: list[float] = []
 
     def note(step: int, loss: float) -> None:
-        if setting.device.type != "cpu":
-            torch.accelerator.synchronize(setting.device)
+        if prepared.device.type != "cpu":
+            torch.accelerator.synchronize(prepared.device)
         ends.append(time.perf_counter())
 
-    batch, length = setting.config.final.batch_size, setting.config.data.length
-    batches: Any = training_batches(setting.data.train, setting.vocabulary, batch, (0, 0))
-    objective: Any = language_objective(setting.config.precision)
-    recipe = Recipe(steps, batch, 1e-6, precision=setting.config.precision)
+    batch, length = prepared.config.final.batch_size, prepared.config.data.length
+    batches: Any = training_batches(prepared.data.train, prepared.vocabulary, batch, (0, 0))
+    objective: Any = language_objective(prepared.config.precision)
+    recipe = Recipe(steps, batch, 1e-6, precision=prepared.config.precision)
     train(model, batches, recipe, objective, note)
     taken = [later - earlier for earlier, later in itertools.pairwise(ends)]
     return batch * length / median(taken)
@@ -190,15 +190,15 @@ def main() -> None:
     evaluated = 64 if quick else 2048
     transformers.logging.set_verbosity_error()
     text = {"corpus": options.corpus, "vocab_size": VOCABULARY, "length": LENGTH}
-    setting = prepare(resolve(SearchConfig(), {"data": text}))
-    vocabulary = setting.vocabulary.size
+    prepared = prepare(resolve(SearchConfig(), {"data": text}))
+    vocabulary = prepared.vocabulary.size
     corpus = options.corpus.rsplit("/", 1)[-1]
     wrapped: dict[str, Callable[[], nn.Module]] = {
         name: partial(build_peer, name, vocabulary) for name in peers(vocabulary)
     }
     try:
         found = None if options.backbone is None else find_backbone(str(options.backbone))
-        settings = {"benchmark": "peers", "corpus": corpus, "text": setting.corpus.identity, "steps": steps}
+        settings = {"benchmark": "peers", "corpus": corpus, "text": prepared.corpus.identity, "steps": steps}
         results = Kept(options.out, settings)
     except UserError as error:
         parser.error(str(error))
@@ -206,7 +206,7 @@ def main() -> None:
 
     def kept(name: str, build: Callable[[], nn.Module], count: int, rate: float, seed: int) -> Any:
         if name not in results:
-            results[name] = trained(build, count, rate, seed, setting, evaluated)
+            results[name] = trained(build, count, rate, seed, prepared, evaluated)
             print(f"{name}: {json.dumps(results[name])}", file=sys.stderr, flush=True)
         return results[name]
 
@@ -223,7 +223,7 @@ def main() -> None:
         weights = sum(weight.numel() for weight in build().parameters())
         rows[name] = {"parameters": weights, "rate": rate, "rates": tries, **result}
     for name, build in contestants.items():
-        rows[name]["tokens_per_second"] = round(speed(build, setting, 3 if quick else 12))
+        rows[name]["tokens_per_second"] = round(speed(build, prepared, 3 if quick else 12))
     figures = {
         "benchmark": "peers",
         "quick": quick,

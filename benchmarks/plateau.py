@@ -57,15 +57,20 @@ def main() -> None:
     steps, seeds = (200, 1) if options.quick else (STEPS, options.seeds)
 
     config = resolve(SearchConfig(), {"data": {"corpus": options.corpus, "vocab_size": 8192}})
-    setting = prepare(config)
+    prepared = prepare(config)
     corpus = options.corpus.rsplit("/", 1)[-1]
     with TemporaryDirectory() as temporary:
-        settings = {"benchmark": "plateau", "corpus": corpus, "text": setting.corpus.identity, "steps": steps}
+        settings = {
+            "benchmark": "plateau",
+            "corpus": corpus,
+            "text": prepared.corpus.identity,
+            "steps": steps,
+        }
         try:
             kept = Kept(options.out or Path(temporary), settings)
         except UserError as error:
             parser.error(str(error))
-        models = trained(setting, kept, steps, seeds, options.workers)
+        models = trained(prepared, kept, steps, seeds, options.workers)
         figures: dict[str, Any] = {
             "benchmark": "plateau",
             "quick": options.quick,
@@ -85,23 +90,23 @@ def main() -> None:
     print(json.dumps({**figures, "runs": runs}))
 
 
-def trained(setting: PreparedSearch, kept: Kept, steps: int, seeds: int, workers: int) -> dict[str, Model]:
+def trained(prepared: PreparedSearch, kept: Kept, steps: int, seeds: int, workers: int) -> dict[str, Model]:
     """Trains what is not kept yet, and returns the models by name."""
-    config = setting.config
+    config = prepared.config
     models = {}
     for name, (backbone, trunk) in STACKS.items():
         sizes = resolve(config, {"model": {"width": WIDTH, **trunk}}).model
-        models[name] = Model(backbone, sizes.encoder_config(setting.vocabulary.size, config.data.length))
+        models[name] = Model(backbone, sizes.encoder_config(prepared.vocabulary.size, config.data.length))
     jobs = [
         Job(
             name=f"{name}-seed{seed}",
             backbone=model.backbone,
             model=model.sizes,
-            data=setting.data,
-            vocabulary=setting.vocabulary,
+            data=prepared.data,
+            vocabulary=prepared.vocabulary,
             recipe=Recipe(steps, BATCH, RATE),
             seed=seed,
-            device=str(setting.device),
+            device=str(prepared.device),
         )
         for seed in range(seeds)
         for name, model in models.items()
@@ -114,7 +119,7 @@ def trained(setting: PreparedSearch, kept: Kept, steps: int, seeds: int, workers
         print(f"{result.name}: {loss}, {result.seconds:.0f} s", file=sys.stderr, flush=True)
 
     if jobs:
-        train_all(jobs, workers or default_workers(setting.device), lambda *progress: None, note)
+        train_all(jobs, workers or default_workers(prepared.device), lambda *progress: None, note)
     return models
 
 

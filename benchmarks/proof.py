@@ -123,8 +123,8 @@ def main() -> None:
         with Bars(log_console()) as progress:
             wide = {"model": {"width": options.width, "layers": len(found[0].layers)}}
             config = resolve(preset, wide, *((QUICK, QUICK_LENGTH) if options.quick else ()))
-            setting = prepare(config, progress.update)
-            proof = Proof(setting, out, options, found, progress)
+            prepared = prepare(config, progress.update)
+            proof = Proof(prepared, out, options, found, progress)
             printed = proof.figures()
     print(json.dumps(printed))
 
@@ -164,7 +164,7 @@ class Proof:
     """The trainings of the proof, and what they show.
 
     Args:
-        setting: Data and sizes.
+        prepared: Data and sizes.
         out: Where everything is kept.
         options: Of the command line.
         found: The winners; the next one with each seed.
@@ -173,15 +173,15 @@ class Proof:
 
     def __init__(
         self,
-        setting: PreparedSearch,
+        prepared: PreparedSearch,
         out: Path,
         options: argparse.Namespace,
         found: Sequence[Backbone],
         progress: Bars,
     ) -> None:
-        self.setting, self.options, self.progress = setting, options, progress
+        self.prepared, self.options, self.progress = prepared, options, progress
         # The rate is each model's own, so it is in the names of the trainings and not in the settings.
-        table = Table("proof", setting, out, options.blimp, options.quick)
+        table = Table("proof", prepared, out, options.blimp, options.quick)
         self.measures, self.kept = table.measures, table.kept
         self.steps = table.marks(options.tokens)[-1]
         self.tasks = out / "tasks"
@@ -190,16 +190,16 @@ class Proof:
 
     def contestants(self, winner: Backbone) -> dict[str, Contestant]:
         """A winner, its opponents at its number of weights, and its peers."""
-        setting = self.setting
-        every = {FOUND_NAME: self.ours(FOUND_NAME, winner, setting.model)}
-        weights = Model(winner, setting.model).parameters
-        for name, opponent in opponents(setting.space).items():
-            sizes = setting.config.model.model_copy(update=dict(opponent.trunk)).encoder_config(
-                setting.vocabulary.size, setting.config.data.length
+        prepared = self.prepared
+        every = {FOUND_NAME: self.ours(FOUND_NAME, winner, prepared.model)}
+        weights = Model(winner, prepared.model).parameters
+        for name, opponent in opponents(prepared.space).items():
+            sizes = prepared.config.model.model_copy(update=dict(opponent.trunk)).encoder_config(
+                prepared.vocabulary.size, prepared.config.data.length
             )
-            model = with_parameters(Model(opponent.build(setting.space.layers), sizes), weights)
+            model = with_parameters(Model(opponent.build(prepared.space.layers), sizes), weights)
             every[name] = self.ours(name, model.backbone, model.sizes)
-        size = setting.vocabulary.size, setting.space.layers, setting.model.width
+        size = prepared.vocabulary.size, prepared.space.layers, prepared.model.width
         for name in peers(*size):
             every[name] = Contestant(name, partial(build_peer, name, *size), {"name": name})
         return every
@@ -221,7 +221,7 @@ class Proof:
         known: dict[str, float] = self.kept.find("speeds") or {}
         if not each.keys() <= known.keys():
             steps = 3 if self.options.quick else 12
-            known = known | {name: speed(one.build, self.setting, steps) for name, one in each.items()}
+            known = known | {name: speed(one.build, self.prepared, steps) for name, one in each.items()}
             self.kept["speeds"] = known
         return known
 
@@ -281,10 +281,10 @@ class Proof:
     def ladder(self, name: str, seed: int, rates: Mapping[str, float]) -> Ladder:
         """The training of a contestant: measured on the way, at equal tokens, and at equal time."""
         marks = {self.steps // 4, self.steps // 2, self.steps, self.equal_time(name, seed)}
-        length = self.setting.config.data.length
+        length = self.prepared.config.data.length
         one = self.contestant(name, seed)
         path = self.tasks / folder(one.name, seed)
-        keep = partial(save, path=path, tokenizer=self.setting.tokenizer.to_str(), length=length)
+        keep = partial(save, path=path, tokenizer=self.prepared.tokenizer.to_str(), length=length)
         rate = rates[one.name if name == FOUND_NAME else name]
         return Ladder(
             f"{one.name}-rate{rate:g}-seed{seed}",
@@ -349,7 +349,7 @@ class Proof:
             "benchmark": "proof",
             "quick": self.options.quick,
             "corpus": self.options.corpus.rstrip("/").rsplit("/", 1)[-1],
-            "tokens": self.steps * self.measures.batch_size * self.setting.config.data.length,
+            "tokens": self.steps * self.measures.batch_size * self.prepared.config.data.length,
             "seeds": self.options.seeds,
             **printed,
             "gaps": every,

@@ -53,13 +53,13 @@ class Losses:
     """Trains backbones from scratch, each once: what is in the file is not trained again.
 
     Args:
-        setting: Data and sizes.
+        prepared: Data and sizes.
         path: The JSON-lines file; lines of another number of steps are left alone.
     """
 
-    def __init__(self, setting: PreparedSearch, path: Path) -> None:
-        self._setting, self._path = setting, path
-        self._validation = evaluation_batches(setting.data.validation, setting.vocabulary, 64, 1024)
+    def __init__(self, prepared: PreparedSearch, path: Path) -> None:
+        self._prepared, self._path = prepared, path
+        self._validation = evaluation_batches(prepared.data.validation, prepared.vocabulary, 64, 1024)
         self._known: dict[tuple[str, int], dict[str, float | None]] = {}
         lines = path.read_text(encoding="utf-8").splitlines(keepends=True) if path.exists() else []
         for line in lines:
@@ -89,12 +89,12 @@ class Losses:
         return math.inf if known["loss"] is None else known["loss"], known["seconds"] or 0.0
 
     def _trained(self, backbone: Backbone, seed: int) -> tuple[float | None, float]:
-        setting, start = self._setting, time.process_time()
+        prepared, start = self._prepared, time.process_time()
         torch.manual_seed(seed)
-        model = MaskedLM(backbone, setting.model)
+        model = MaskedLM(backbone, prepared.model)
         recipe = Recipe(STEPS, BATCH, RATE, precision="fp32")
-        batches = training_batches(setting.data.train, setting.vocabulary, BATCH, (seed, 0))
-        limit = guess_limit(setting.vocabulary.size)
+        batches = training_batches(prepared.data.train, prepared.vocabulary, BATCH, (seed, 0))
+        limit = guess_limit(prepared.vocabulary.size)
         try:
             train(model, batches, recipe, language_objective("fp32"), loss_limit=limit)
         except Diverged:
@@ -126,18 +126,18 @@ def interval(measure: Callable[[NDArray[np.int64]], float], count: int) -> list[
     return [round(float(value), 3) for value in found]
 
 
-def sample(setting: PreparedSearch, count: int) -> list[Backbone]:
+def sample(prepared: PreparedSearch, count: int) -> list[Backbone]:
     """Different random backbones."""
     random, found = Random("zero cost"), dict[str, Backbone]()
     while len(found) < count:
-        backbone = sample_backbone(random, setting.space).canonical()
+        backbone = sample_backbone(random, prepared.space).canonical()
         found.setdefault(backbone.key(), backbone)
     return list(found.values())
 
 
-def compare(setting: PreparedSearch, candidates: Sequence[Backbone], scores: Values) -> dict[str, object]:
+def compare(prepared: PreparedSearch, candidates: Sequence[Backbone], scores: Values) -> dict[str, object]:
     """Measures every proxy on every candidate and ranks by it."""
-    batch = evaluation_batches(setting.data.train, setting.vocabulary, BATCH, BATCH)[0]
+    batch = evaluation_batches(prepared.data.train, prepared.vocabulary, BATCH, BATCH)[0]
     attentions = np.array([sum(isinstance(each, Attention) for each in c.layers) for c in candidates], float)
     taus, within, rhos, seconds, unusable = {}, {}, {}, {}, {}
     by_attentions: dict[str, dict[str, float]] = {
@@ -145,7 +145,7 @@ def compare(setting: PreparedSearch, candidates: Sequence[Backbone], scores: Val
     }
     count = len(candidates)
     for name, proxy in PROXIES.items():
-        measured = Untrained(proxy, setting.model, batch, setting.config.seed)
+        measured = Untrained(proxy, prepared.model, batch, prepared.config.seed)
         start = time.process_time()
         values = np.array([measured(backbone) for backbone in candidates])
         seconds[name] = round((time.process_time() - start) / count, 3)
@@ -176,10 +176,10 @@ def main() -> None:
     parser.add_argument("--cache", type=Path, default=Path("runs/zero_cost.jsonl"))
     arguments = parser.parse_args()
     count, repeated = (20, 0) if arguments.quick else (60, 12)
-    setting = prepare(resolve(SearchConfig(), CONFIG))
+    prepared = prepare(resolve(SearchConfig(), CONFIG))
     arguments.cache.parent.mkdir(parents=True, exist_ok=True)
-    losses = Losses(setting, arguments.cache)
-    candidates = sample(setting, count)
+    losses = Losses(prepared, arguments.cache)
+    candidates = sample(prepared, count)
     trained = []
     for number, backbone in enumerate(candidates, start=1):
         trained.append(losses.of(backbone, 0))
@@ -188,13 +188,13 @@ def main() -> None:
     complete = scores[np.isfinite(scores)]
     result = {
         "benchmark": "zero_cost",
-        **compare(setting, candidates, scores),
+        **compare(prepared, candidates, scores),
         "candidates": count,
         "diverged": count - len(complete),
         "loss_quartiles": [round(float(loss), 3) for loss in np.quantile(-complete, (0, 0.25, 0.5, 0.75, 1))],
-        "layers": setting.space.layers,
-        "width": setting.model.width,
-        "tokens": STEPS * BATCH * setting.config.data.length,
+        "layers": prepared.space.layers,
+        "width": prepared.model.width,
+        "tokens": STEPS * BATCH * prepared.config.data.length,
         "seconds_per_training": round(float(np.mean([seconds for _, seconds in trained])), 2),
     }
     if repeated:

@@ -14,14 +14,14 @@ from autobert_zero.search.trial import Outcome, Status
 from autobert_zero.space import Backbone
 from efficiency.task import SIZES, Task
 
-_setting: Any = None
+_prepared: Any = None
 _task: Any = None
 """What a worker has, set once at its start; see `start_worker`."""
 
 
 def start_worker(task: Task) -> None:
     """Prepares a worker for a task."""
-    global _setting, _task
+    global _prepared, _task
     import signal
 
     import torch
@@ -37,7 +37,7 @@ def start_worker(task: Task) -> None:
         model=SearchModelConfig(layers=task.layers, width=SIZES.width, heads=SIZES.heads),
         space=SpaceConfig(max_ops=task.max_ops),
     )
-    _setting, _task = prepare(config), task
+    _prepared, _task = prepare(config), task
 
 
 def evaluate(layers: Sequence[str], seed: int) -> dict[str, Any]:
@@ -50,10 +50,10 @@ def evaluate(layers: Sequence[str], seed: int) -> dict[str, Any]:
     from autobert_zero.training.loop import Diverged, Recipe, train
 
     start = time.perf_counter()
-    data, vocabulary, task = _setting.data, _setting.vocabulary, _task
+    data, vocabulary, task = _prepared.data, _prepared.vocabulary, _task
     recipe = Recipe(task.steps, task.batch_size, task.learning_rate, precision="fp32")
     torch.manual_seed(seed)
-    model = MaskedLM(Backbone.from_list(layers), _setting.model)
+    model = MaskedLM(Backbone.from_list(layers), _prepared.model)
     loss: float | None = None
     reason = ""
     try:

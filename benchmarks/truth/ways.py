@@ -60,13 +60,13 @@ SHARING = {
 
 
 def shared(
-    way: Sharing, setting: PreparedSearch, backbones: Sequence[Backbone], steps: int, progress: Bars
+    way: Sharing, prepared: PreparedSearch, backbones: Sequence[Backbone], steps: int, progress: Bars
 ) -> Scores:
     """Trains backbones in turn from shared weights, and scores all with the bank at its end.
 
     Args:
         way: What is shared, and how it is warmed up.
-        setting: Data and sizes.
+        prepared: Data and sizes.
         backbones: What is scored; nothing else trains.
         steps: Of an average backbone, its share of the warm-up (a quarter) among them.
         progress: What the user sees.
@@ -83,17 +83,17 @@ def shared(
         "calibration": 0.0,
         "together": 1,
     }
-    config = resolve(setting.config, {"seed": SEED, "proxy": changes})
-    known = tuple(known_backbones(setting.space).items()) if way.all_kinds else ()
-    setting = replace(setting, config=config, space=replace(setting.space, known=known))
+    config = resolve(prepared.config, {"seed": SEED, "proxy": changes})
+    known = tuple(known_backbones(prepared.space).items()) if way.all_kinds else ()
+    prepared = replace(prepared, config=config, space=replace(prepared.space, known=known))
     torch.set_num_threads(1)
-    evaluator = setting.evaluator()
+    evaluator = prepared.evaluator()
     if way.by_role:
         torch.manual_seed(SEED)
-        evaluator.bank = RoleBank(setting.model, setting.space.layers)
-    clock = time.process_time if setting.device.type == "cpu" else time.perf_counter
+        evaluator.bank = RoleBank(prepared.model, prepared.space.layers)
+    clock = time.process_time if prepared.device.type == "cpu" else time.perf_counter
     start = clock()
-    evaluator.warm_up(setting.space, lambda done, total, loss: progress.update("warm-up", done, total))
+    evaluator.warm_up(prepared.space, lambda done, total, loss: progress.update("warm-up", done, total))
     random, number = Random(SEED), 0
     for round_ in range(turns - way.recalibrated):
         for place in random.sample(range(len(backbones)), len(backbones)):
@@ -113,9 +113,9 @@ def shared(
     return Scores(tuple(values), (clock() - start) / len(backbones))
 
 
-def untrained(name: str, setting: PreparedSearch, backbones: Sequence[Backbone]) -> Scores:
+def untrained(name: str, prepared: PreparedSearch, backbones: Sequence[Backbone]) -> Scores:
     """A zero-cost proxy."""
-    measure, start = setting.untrained(name), time.process_time()
+    measure, start = prepared.untrained(name), time.process_time()
     values = tuple(measure(backbone) for backbone in backbones)
     return Scores(values, (time.process_time() - start) / len(backbones))
 
@@ -158,6 +158,6 @@ def _seconds(reading: dict[int, dict[str, Any]], rung: int) -> float:
     return reading[rung]["seconds"] + measured + sum(each.get("seconds_falling", 0.0) for each in before)
 
 
-def cheap_ways(setting: PreparedSearch, backbones: Sequence[Backbone]) -> dict[str, Callable[[], Scores]]:
+def cheap_ways(prepared: PreparedSearch, backbones: Sequence[Backbone]) -> dict[str, Callable[[], Scores]]:
     """The zero-cost proxies by name."""
-    return {f"zero-cost: {name}": partial(untrained, name, setting, backbones) for name in PROXIES}
+    return {f"zero-cost: {name}": partial(untrained, name, prepared, backbones) for name in PROXIES}

@@ -16,23 +16,23 @@ from autobert_zero.space import Backbone
 
 
 @pytest.fixture(scope="module")
-def setting(corpus_file: Path) -> Any:
+def prepared(corpus_file: Path) -> Any:
     return prepare(tiny.modern(corpus_file))
 
 
 @pytest.fixture
-def climbed(setting: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+def climbed(prepared: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     from kept import Kept
     from truth import ladder
 
     monkeypatch.setattr(ladder, "SEGMENT", 4)
-    measures = ladder.Measures(setting.data, setting.vocabulary, "cpu", "fp32", 4, 8)
+    measures = ladder.Measures(prepared.data, prepared.vocabulary, "cpu", "fp32", 4, 8)
     backbones = {"conv": "conv 3\nconv 5", "gated": "P * (previous(Q) + K + next(V))\nconv 3"}
 
     def climb(marks: tuple[int, ...], folder: str = "out", workers: int = 1) -> dict[str, Any]:
         kept = Kept(tmp_path / folder, {"text": "made up"})
         ladders = [
-            ladder.Ladder(name, partial(MaskedLM, Backbone.parse(text), setting.model), {}, 0, 1e-3, marks)
+            ladder.Ladder(name, partial(MaskedLM, Backbone.parse(text), prepared.model), {}, 0, 1e-3, marks)
             for name, text in backbones.items()
         ]
         with Bars(log_console()) as progress:
@@ -90,20 +90,20 @@ def test_workers_change_nothing(climbed: Any) -> None:
 
 
 def test_a_folder_of_other_data_trunk_or_versions_is_refused_by_name(
-    setting: Any, corpus_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    prepared: Any, corpus_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import horizon
 
     def open_with(one: Any) -> None:
         horizon.Table("horizon", one, tmp_path, None)
 
-    open_with(setting)
-    open_with(setting)
+    open_with(prepared)
+    open_with(prepared)
     with pytest.raises(UserError, match="results of norm pre, not post"):
         open_with(prepare(tiny.modern(corpus_file, model={"norm": "post"})))
-    other = replace(setting, corpus=replace(setting.corpus, identity="other"))
-    with pytest.raises(UserError, match=f"results of text {setting.corpus.identity}, not other"):
+    other = replace(prepared, corpus=replace(prepared.corpus, identity="other"))
+    with pytest.raises(UserError, match=f"results of text {prepared.corpus.identity}, not other"):
         open_with(other)
     monkeypatch.setattr(horizon, "versions", lambda: dict.fromkeys(horizon.VERSIONS, "0.1"))
     with pytest.raises(UserError, match=r"torch \S+, not 0.1"):
-        open_with(setting)
+        open_with(prepared)

@@ -136,7 +136,7 @@ def _result(waiting: Mapping[Any, Future[Any]], run: Any) -> Any:
     return waiting[run].result()
 
 
-def kept(path: Path, make: Callable[[], Any]) -> Any:
+def cached(path: Path, make: Callable[[], Any]) -> Any:
     """Plain data of a file, which is made if it is not there."""
     if not path.exists():
         value = make()
@@ -160,7 +160,7 @@ def from_scratch(prepared: PreparedSearch, backbones: list[Backbone], steps: int
 
     def keep(result: Any) -> None:
         loss = math.inf if result.selection_loss is None else result.selection_loss
-        kept(Path(result.name), lambda: [loss, result.seconds])
+        cached(Path(result.name), lambda: [loss, result.seconds])
 
     if jobs:
         train_all(jobs, 2, lambda name, done, of: None, keep)
@@ -271,7 +271,7 @@ def main() -> None:
             for run in runs
             if not files[run].exists()
         }
-        found = {run: kept(files[run], partial(_result, waiting, run)) for run in runs}
+        found = {run: cached(files[run], partial(_result, waiting, run)) for run in runs}
     ways: dict[str, Any] = {}
     for number, name in enumerate(WAYS):
         of_way = [found[number, seed] for seed in range(plan.seeds)]

@@ -20,8 +20,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from kept import Kept
 from minilm import find_teacher, finish, say, score, similar_pairs, tiny_teacher, train
+from result_store import ResultStore
 
 _STILL = 1e-12
 """A learning rate that changes nothing: what is measured after a step of it is what was there before."""
@@ -44,13 +44,13 @@ def run(options: argparse.Namespace, out: Path) -> dict[str, Any]:
     """Trains what is not kept yet, and returns all figures."""
     steps = 10 if options.quick else options.steps
     settings = {"benchmark": "continuing", "steps": steps, "rate": options.rate, "corpus": options.corpus}
-    kept = Kept(out / "results", settings | {"teacher": options.teacher, "quick": options.quick})
+    store = ResultStore(out / "results", settings | {"teacher": options.teacher, "quick": options.quick})
     tiny = options.quick and not options.teacher
     start = tiny_teacher(out / "teacher") if tiny else find_teacher(options.teacher)
     pairs = similar_pairs(options.stsb)
 
     def continued(name: str, count: int, rate: float, teacher: str | None, *more: str) -> None:
-        if name in kept:
+        if name in store:
             return
         given = (
             f"phases=[{{steps: {count}, length: 128, batch_size: 16}}]",
@@ -63,8 +63,8 @@ def run(options: argparse.Namespace, out: Path) -> dict[str, Any]:
         folder = out / name
         summary = train(folder, start=start, corpus=options.corpus, seed=0, settings=given, teacher=teacher)
         loss = summary["holdout_loss" if teacher is None else "holdout_masked_loss"]
-        kept[name] = {"masked_loss": round(loss, 4), "spearman": round(score(folder, pairs), 2)}
-        say(f"{name}: {kept[name]}")
+        store[name] = {"masked_loss": round(loss, 4), "spearman": round(score(folder, pairs), 2)}
+        say(f"{name}: {store[name]}")
 
     continued("before", 1, _STILL, None)
     continued("masked", steps, options.rate, None)
@@ -74,7 +74,7 @@ def run(options: argparse.Namespace, out: Path) -> dict[str, Any]:
         "quick": options.quick,
         "task": f"{pairs.name} {pairs.split}",
         "tokens": steps * 16 * 128,
-        **{name: kept[name] for name in ("before", "masked", "masked_and_own")},
+        **{name: store[name] for name in ("before", "masked", "masked_and_own")},
     }
 
 

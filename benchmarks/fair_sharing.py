@@ -28,7 +28,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import scipy.stats
-from kept import Kept
+from result_store import ResultStore
 from rich.console import Console
 
 from autobert_zero.search.comparison import Model, Training
@@ -158,7 +158,8 @@ def main() -> None:
     corpus_name = options.corpus.rsplit("/", 1)[-1]
     with TemporaryDirectory() as temporary:
         settings = {"size": options.size, "corpus": corpus_name, "quick": options.quick}
-        kept = Kept(options.out or Path(temporary) / "kept", {"benchmark": "fair_sharing", **settings})
+        out = options.out or Path(temporary) / "results"
+        store = ResultStore(out, {"benchmark": "fair_sharing", **settings})
         for seed in seeds:
             seconds = None
             for way in ways:
@@ -173,10 +174,10 @@ def main() -> None:
                     screening = {"screening_steps": final.screening_steps // 10}
                     config = resolve(config, {"proxy": fewer, "final": screening})
                 name = f"{way}-{seed}"
-                if name not in kept:
-                    shutil.rmtree(kept.folder / name, ignore_errors=True)  # of a run that was stopped
-                    kept[name] = judged(config, kept.folder / name, seconds)
-                found = kept[name]
+                if name not in store:
+                    shutil.rmtree(store.folder / name, ignore_errors=True)  # of a run that was stopped
+                    store[name] = judged(config, store.folder / name, seconds)
+                found = store[name]
                 seconds = found["seconds"] if way == "none" else seconds
                 ways[way][seed] = found
                 print(f"{way}, seed {seed}: {json.dumps(found)}", file=sys.stderr, flush=True)

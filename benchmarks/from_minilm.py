@@ -38,8 +38,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from kept import Kept
 from minilm import find_teacher, finish, say, score, similar_pairs, tiny_teacher, train, write_sentences
+from result_store import ResultStore
 
 import autobert_zero as az
 from autobert_zero.cli.backbones import find_backbone
@@ -114,7 +114,7 @@ def run(options: argparse.Namespace, out: Path) -> dict[str, Any]:
         "teacher": options.teacher,
         "corpus": sorted(path.name for path in options.corpus or ()),
     }
-    kept = Kept(out / "results", settings)
+    store = ResultStore(out / "results", settings)
     teacher = (
         tiny_teacher(out / "teacher") if quick and not options.teacher else find_teacher(options.teacher)
     )
@@ -124,13 +124,13 @@ def run(options: argparse.Namespace, out: Path) -> dict[str, Any]:
         write_sentences(options.corpus, corpus, without=(*pairs.first, *pairs.second))
     elif not corpus.exists():
         write_text(corpus, "\n".join(open_corpus("kjv").paragraphs))
-    if "teacher" not in kept:
-        kept["teacher"] = {"spearman": score(teacher, pairs)}
-        say(f"teacher: Spearman {kept['teacher']['spearman']:.2f} on {pairs.name} {pairs.split}")
+    if "teacher" not in store:
+        store["teacher"] = {"spearman": score(teacher, pairs)}
+        say(f"teacher: Spearman {store['teacher']['spearman']:.2f} on {pairs.name} {pairs.split}")
     found = find_found(options, encoder, corpus, out)
-    if "speed" not in kept:
-        kept["speed"] = chosen_depths(found, encoder)
-    speed = kept["speed"]
+    if "speed" not in store:
+        store["speed"] = chosen_depths(found, encoder)
+    speed = store["speed"]
     students = {"found": found} | {
         name: Model(STACKS[name](depth), encoder.sizes) for name, depth in speed["depths"].items()
     }
@@ -138,9 +138,9 @@ def run(options: argparse.Namespace, out: Path) -> dict[str, Any]:
     deadline = time.monotonic() + 60 * options.minutes
     for seed in range(seeds):
         for name, student in students.items():
-            if f"{name}-seed{seed}" not in kept:
+            if f"{name}-seed{seed}" not in store:
                 if name in again:
-                    kept[f"{name}-seed{seed}"] = kept[f"found-seed{seed}"]  # the same student
+                    store[f"{name}-seed{seed}"] = store[f"found-seed{seed}"]  # the same student
                     continue
                 if time.monotonic() > deadline:
                     raise UserError("the minutes are over: give the same call again")
@@ -149,7 +149,7 @@ def run(options: argparse.Namespace, out: Path) -> dict[str, Any]:
                     start = first_layers(encoder, len(student.backbone.layers), out)
                 elif student.sizes.inner != encoder.sizes.inner:
                     start = narrowed(encoder, student.sizes, corpus, out)
-                kept[f"{name}-seed{seed}"] = distilled(
+                store[f"{name}-seed{seed}"] = distilled(
                     out / "students" / f"{name}-seed{seed}",
                     student.backbone,
                     start,
@@ -160,9 +160,9 @@ def run(options: argparse.Namespace, out: Path) -> dict[str, Any]:
                     options,
                     pairs,
                 )
-                say(f"{name}, seed {seed}: {kept[f'{name}-seed{seed}']}")
+                say(f"{name}, seed {seed}: {store[f'{name}-seed{seed}']}")
     own = Model(encoder.backbone, encoder.sizes)
-    return report(kept, students, own, seeds, steps, pairs, quick)
+    return report(store, students, own, seeds, steps, pairs, quick)
 
 
 def same_as(model: Model) -> str:
@@ -296,7 +296,7 @@ def distilled(
 
 
 def report(
-    kept: Kept,
+    store: ResultStore,
     students: dict[str, Model],
     teacher: Model,
     seeds: int,
@@ -305,10 +305,10 @@ def report(
     quick: bool,
 ) -> dict[str, Any]:
     """All figures."""
-    speed = kept["speed"]
+    speed = store["speed"]
     models = {}
     for name, student in {"teacher": teacher, **students}.items():
-        runs = [kept[f"{name}-seed{seed}"] for seed in range(seeds)] if name != "teacher" else []
+        runs = [store[f"{name}-seed{seed}"] for seed in range(seeds)] if name != "teacher" else []
         key = name if name in ("teacher", "found") else f"{name} {len(student.backbone.layers)}"
         time_ = speed["milliseconds"][key]
         models[name] = {
@@ -317,7 +317,7 @@ def report(
             "milliseconds": round(time_, 2),
             "sentences_per_second": round(1000 * BATCH / time_),
             "spearman": round(
-                fmean(run["spearman"] for run in runs) if runs else kept["teacher"]["spearman"], 2
+                fmean(run["spearman"] for run in runs) if runs else store["teacher"]["spearman"], 2
             ),
             "seeds": [round(run["spearman"], 2) for run in runs],
             "cosine": round(fmean(run["holdout_cosine"] for run in runs), 4) if runs else 1.0,

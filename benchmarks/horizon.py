@@ -29,7 +29,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from kept import Kept, continued_later
+from result_store import ResultStore, resumable
 from truth.backbones import Chosen, choose
 from truth.judging import Scores, agreement, as_score, compare, halves
 from truth.ladder import Ladder, Measures, climb_all
@@ -89,7 +89,7 @@ def main() -> None:
         "proxy": {"learning_rate": options.rate},
     }
     out = options.out or Path("runs/horizon-quick" if options.quick else "runs/horizon")
-    with continued_later(), Bars(log_console()) as progress:
+    with resumable(), Bars(log_console()) as progress:
         config = resolve(PRESETS["small"](), changes, QUICK if options.quick else {})
         prepared = prepare(config, progress.update)
         found = [find_backbone(source) for source in options.found]
@@ -160,7 +160,7 @@ class Table:
             "pairs": None if blimp is None else _digest(blimp),
             **{name: used.get(name) for name in VERSIONS},
         }
-        self.kept = Kept(out / "truth", self.settings)
+        self.store = ResultStore(out / "truth", self.settings)
 
     def marks(self, tokens: float) -> tuple[int, ...]:
         """Steps of the marks up to a number of tokens, which is the last."""
@@ -189,7 +189,7 @@ class Table:
         """Trains what is missing of the table; readings by training and mark."""
         twice = [chosen[place] for place in halves([each.attentions for each in chosen])[0]]
         ladders = [*self.ladders(chosen, 0, marks), *self.ladders(twice, 1, marks)]
-        return climb_all(ladders, self.measures, self.kept, options.workers, progress)
+        return climb_all(ladders, self.measures, self.store, options.workers, progress)
 
     def known(self, chosen: Sequence[Chosen], marks: tuple[int, ...]) -> dict[str, dict[int, dict[str, Any]]]:
         """What there is at the marks that all backbones have been trained to.
@@ -201,13 +201,13 @@ class Table:
         for each in chosen:
             for seed in (0, 1):
                 name = f"{each.backbone.key()}-seed{seed}"
-                marked = (self.kept.find(name) or {}).get("marks", {})
+                marked = (self.store.get(name) or {}).get("marks", {})
                 rows[name] = {mark: marked[str(mark)] for mark in marks if str(mark) in marked}
         first = [rows[f"{each.backbone.key()}-seed0"] for each in chosen]
         common = [mark for mark in marks if all(mark in row for row in first)]
         if not common:
             raise UserError(
-                f"{self.kept.folder} has no mark that all {len(chosen)} backbones were trained to"
+                f"{self.store.folder} has no mark that all {len(chosen)} backbones were trained to"
             )
         return {name: {mark: row[mark] for mark in common} for name, row in rows.items() if common[-1] in row}
 
@@ -265,13 +265,13 @@ class Table:
     ) -> dict[str, Scores]:
         """What the proxies say, with a number of steps for each backbone; kept one by one."""
         backbones = [each.backbone for each in chosen]
-        kept = Kept(self.out / f"proxies-{steps}", self.settings | {"steps": steps, "seed": SEED})
+        store = ResultStore(self.out / f"proxies-{steps}", self.settings | {"steps": steps, "seed": SEED})
         rungs = tuple(sorted({max(steps // part, 2) for part in (8, 4, 2, 1)}))
         measures = Measures(
             **{**vars(self.measures), "evaluated": self.prepared.config.proxy.validation_sequences}
         )
         ladders = self.ladders(chosen, SEED, rungs)
-        readings = climb_all(ladders, measures, kept, options.workers, progress)
+        readings = climb_all(ladders, measures, store, options.workers, progress)
         ways = from_scratch(
             [readings[ladder.name] for ladder in ladders], [each.attentions for each in chosen], horizon
         )
@@ -282,17 +282,17 @@ class Table:
         } | cheap_ways(self.prepared, backbones)
         for name, make in makers.items():
             file = f"{name.replace(': ', '-').replace(', ', '-').replace(' ', '-')}-{digest}"
-            row = kept.find(file)
+            row = store.get(file)
             if row is None:
                 progress.say(f"proxy {name}")
                 scores = make()
-                row = kept[file] = {"values": list(scores.values), "seconds": scores.seconds}
+                row = store[file] = {"values": list(scores.values), "seconds": scores.seconds}
             ways[name] = Scores(tuple(row["values"]), row["seconds"])
         return ways
 
     def speeds(self, chosen: Sequence[Chosen]) -> dict[str, float]:
         """Tokens per second of training by key, all measured one after the other where one is missing."""
-        known: dict[str, float] = self.kept.find("speeds") or {}
+        known: dict[str, float] = self.store.get("speeds") or {}
         keys = {each.backbone.key(): each.backbone for each in chosen}
         if not keys.keys() <= known.keys():
             settings, measures = self.prepared, self.measures
@@ -303,7 +303,7 @@ class Table:
                 ).tokens_per_second
                 for key, backbone in keys.items()
             }
-            self.kept["speeds"] = known
+            self.store["speeds"] = known
         return {key: round(known[key]) for key in keys}
 
 

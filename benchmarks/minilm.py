@@ -13,7 +13,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
-from kept import continued_later
+from result_store import resumable
 from transformers import BertConfig, BertModel
 
 from autobert_zero.cli.pretrain import pretrain_settings
@@ -189,7 +189,7 @@ def finish(
     if missing and not options.quick:
         parser.error(f"name --{missing[0]}, or give --quick")
     quiet_transformers()
-    with continued_later(), TemporaryDirectory() as temporary:
+    with resumable(), TemporaryDirectory() as temporary:
         figures = run(options, options.out or Path(temporary))
     print(json.dumps(figures))
 

@@ -26,7 +26,7 @@ from typing import Any
 
 import torch
 import transformers
-from kept import Kept
+from result_store import ResultStore
 from torch import Tensor, nn
 
 from autobert_zero.cli.backbones import find_backbone
@@ -199,7 +199,7 @@ def main() -> None:
     try:
         found = None if options.backbone is None else find_backbone(str(options.backbone))
         settings = {"benchmark": "peers", "corpus": corpus, "text": prepared.corpus.identity, "steps": steps}
-        results = Kept(options.out, settings)
+        results = ResultStore(options.out, settings)
     except UserError as error:
         parser.error(str(error))
     contestants = {**wrapped, **ours(vocabulary, found)}

@@ -21,7 +21,7 @@ from statistics import fmean, stdev
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from kept import Kept
+from result_store import ResultStore
 
 from autobert_zero.errors import UserError
 from autobert_zero.search.comparison import Model
@@ -67,10 +67,10 @@ def main() -> None:
             "steps": steps,
         }
         try:
-            kept = Kept(options.out or Path(temporary), settings)
+            store = ResultStore(options.out or Path(temporary), settings)
         except UserError as error:
             parser.error(str(error))
-        models = trained(prepared, kept, steps, seeds, options.workers)
+        models = train_missing(prepared, store, steps, seeds, options.workers)
         figures: dict[str, Any] = {
             "benchmark": "plateau",
             "quick": options.quick,
@@ -79,7 +79,7 @@ def main() -> None:
         }
         runs = {}
         for name, model in models.items():
-            losses = [kept[f"{name}-seed{seed}"]["val_loss"] for seed in range(seeds)]
+            losses = [store[f"{name}-seed{seed}"]["val_loss"] for seed in range(seeds)]
             whole = [loss for loss in losses if loss is not None]
             figures[name] = round(fmean(whole), 4) if whole else None
             runs[name] = {
@@ -90,8 +90,10 @@ def main() -> None:
     print(json.dumps({**figures, "runs": runs}))
 
 
-def trained(prepared: PreparedSearch, kept: Kept, steps: int, seeds: int, workers: int) -> dict[str, Model]:
-    """Trains what is not kept yet, and returns the models by name."""
+def train_missing(
+    prepared: PreparedSearch, store: ResultStore, steps: int, seeds: int, workers: int
+) -> dict[str, Model]:
+    """Trains the models whose results are missing; returns all models by name."""
     config = prepared.config
     models = {}
     for name, (backbone, trunk) in STACKS.items():
@@ -110,11 +112,11 @@ def trained(prepared: PreparedSearch, kept: Kept, steps: int, seeds: int, worker
         )
         for seed in range(seeds)
         for name, model in models.items()
-        if f"{name}-seed{seed}" not in kept
+        if f"{name}-seed{seed}" not in store
     ]
 
     def note(result: JobResult) -> None:
-        kept[result.name] = result.to_dict() | {"curve": result.curve}
+        store[result.name] = result.to_dict() | {"curve": result.curve}
         loss = result.reason if result.val_loss is None else f"{result.val_loss:.4f}"
         print(f"{result.name}: {loss}, {result.seconds:.0f} s", file=sys.stderr, flush=True)
 

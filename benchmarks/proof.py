@@ -36,8 +36,8 @@ from typing import Any
 from backbones_on_glue import TASKS, figures, folder, scored
 from backbones_on_glue import Setting as Tasks
 from horizon import QUICK, Table
-from kept import continued_later
 from peers import Peer, build_peer, peers, speed
+from result_store import resumable
 from tokenizers import Tokenizer
 from torch import nn
 from truth.backbones import FOUND, check_depths
@@ -110,7 +110,7 @@ def main() -> None:
     quiet_transformers()
     changes: dict[str, Any] = {"precision": options.precision, "data": {"corpus": options.corpus}}
     preset = resolve(PRESETS["small"](), changes)
-    with continued_later():
+    with resumable():
         check_tasks(options.glue, options.wnut)
         if options.searches:
             sources = [str(searched(preset, out, seed)) for seed in range(options.searches)]
@@ -182,7 +182,7 @@ class Proof:
         self.prepared, self.options, self.progress = prepared, options, progress
         # The rate is each model's own, so it is in the names of the trainings and not in the settings.
         table = Table("proof", prepared, out, options.blimp, options.quick)
-        self.measures, self.kept = table.measures, table.kept
+        self.measures, self.store = table.measures, table.store
         self.steps = table.marks(options.tokens)[-1]
         self.tasks = out / "tasks"
         self.rounds = [self.contestants(each) for each in found]
@@ -218,11 +218,11 @@ class Proof:
     def speeds(self) -> dict[str, float]:
         """Tokens per second of training by contestant, all measured one after the other if one is missing."""
         each = {one.name: one for contestants in self.rounds for one in contestants.values()}
-        known: dict[str, float] = self.kept.find("speeds") or {}
+        known: dict[str, float] = self.store.get("speeds") or {}
         if not each.keys() <= known.keys():
             steps = 3 if self.options.quick else 12
             known = known | {name: speed(one.build, self.prepared, steps) for name, one in each.items()}
-            self.kept["speeds"] = known
+            self.store["speeds"] = known
         return known
 
     def rates(self) -> dict[str, float]:
@@ -256,7 +256,7 @@ class Proof:
     def climbed(self, ladders: list[Ladder]) -> dict[str, dict[int, dict[str, Any]]]:
         """What the trainings were measured at, by name."""
         unique = list({ladder.name: ladder for ladder in ladders}.values())
-        return climb_all(unique, self.measures, self.kept, self.options.workers, self.progress)
+        return climb_all(unique, self.measures, self.store, self.options.workers, self.progress)
 
     def trained(self) -> dict[str, dict[int, dict[int, dict[str, Any]]]]:
         """Readings by name, seed and mark; all have the first seed, the strongest have all."""

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from kept import Kept
+from result_store import ResultStore
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
@@ -98,14 +98,14 @@ class Ladder:
 
 
 def climb_all(
-    ladders: Sequence[Ladder], measures: Measures, kept: Kept, workers: int, progress: Bars
+    ladders: Sequence[Ladder], measures: Measures, store: ResultStore, workers: int, progress: Bars
 ) -> dict[str, dict[int, dict[str, Any]]]:
     """Trains what is not kept yet, all to the first mark, then all to the second: what is there is a table.
 
     Returns:
         By the name of each training, its readings by the marks.
     """
-    results: dict[str, dict[str, Any]] = {ladder.name: kept.find(ladder.name) or {} for ladder in ladders}
+    results: dict[str, dict[str, Any]] = {ladder.name: store.get(ladder.name) or {} for ladder in ladders}
     for rung in range(max(len(ladder.marks) for ladder in ladders)):
         due = [
             (ladder, ladder.marks[rung])
@@ -124,11 +124,11 @@ def climb_all(
                 "marks": old | {str(mark): reading},
                 "provenance": provenance(),
             }
-            kept[ladder.name] = results[ladder.name]
+            store[ladder.name] = results[ladder.name]
             loss = reading.get("reason") or f"held-out loss {reading['val_loss']:.4f}"
             progress.say(f"{ladder.name}, {reading['tokens'] / 1e6:.3g} M tokens: {loss}")
 
-        _climb_each(due, measures, kept.folder / "checkpoints", workers, progress, keep)
+        _climb_each(due, measures, store.folder / "checkpoints", workers, progress, keep)
     return {
         ladder.name: {mark: results[ladder.name]["marks"][str(mark)] for mark in ladder.marks}
         for ladder in ladders

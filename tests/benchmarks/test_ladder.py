@@ -22,7 +22,7 @@ def prepared(corpus_file: Path) -> Any:
 
 @pytest.fixture
 def climbed(prepared: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
-    from kept import Kept
+    from result_store import ResultStore
     from truth import ladder
 
     monkeypatch.setattr(ladder, "SEGMENT", 4)
@@ -30,13 +30,13 @@ def climbed(prepared: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> A
     backbones = {"conv": "conv 3\nconv 5", "gated": "P * (previous(Q) + K + next(V))\nconv 3"}
 
     def climb(marks: tuple[int, ...], folder: str = "out", workers: int = 1) -> dict[str, Any]:
-        kept = Kept(tmp_path / folder, {"text": "made up"})
+        store = ResultStore(tmp_path / folder, {"text": "made up"})
         ladders = [
             ladder.Ladder(name, partial(MaskedLM, Backbone.parse(text), prepared.model), {}, 0, 1e-3, marks)
             for name, text in backbones.items()
         ]
         with Bars(log_console()) as progress:
-            found = ladder.climb_all(ladders, measures, kept, workers, progress)
+            found = ladder.climb_all(ladders, measures, store, workers, progress)
         return {name: {mark: _untimed(each) for mark, each in row.items()} for name, row in found.items()}
 
     return climb

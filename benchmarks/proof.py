@@ -35,14 +35,14 @@ from typing import Any
 
 from backbones_on_glue import TASKS, figures, folder, scored
 from backbones_on_glue import Setting as Tasks
-from horizon import QUICK, Table
 from peers import Peer, build_peer, peers, speed
 from result_store import resumable
 from tokenizers import Tokenizer
 from torch import nn
 from truth.backbones import FOUND, check_depths
+from truth.branched_training import BranchedTraining, train_all
 from truth.gaps import at_equal_loss, gaps
-from truth.ladder import Ladder, climb_all
+from truth.table import QUICK, Table
 
 from autobert_zero.cli.backbones import find_backbone
 from autobert_zero.errors import UserError
@@ -68,12 +68,12 @@ QUICK_LENGTH = {"data": {"length": 128}, "proxy": {"batch_size": 2}, "final": {"
 
 @dataclass(frozen=True)
 class Contestant:
-    """A model of the proof.
+    """A model that takes part in the proof.
 
     Attributes:
-        name: Of its files.
-        build: Makes it with new weights; can be sent to another process.
-        about: Plain data for its results.
+        name: Name of its files.
+        build: Makes the model with new weights; can be pickled.
+        about: Description of the model in its results, as plain data.
     """
 
     name: str
@@ -130,7 +130,7 @@ def main() -> None:
 
 
 def check_tasks(glue: Path | None, wnut: Path | None) -> None:
-    """Checks that the data of all tasks are there, before hours of training.
+    """Checks that the folders of all tasks exist, before hours of training.
 
     Raises:
         UserError: A folder is missing.
@@ -161,14 +161,14 @@ def save(model: nn.Module, path: Path, tokenizer: str, length: int) -> None:
 
 
 class Proof:
-    """The trainings of the proof, and what they show.
+    """The trainings of the proof, and the figures that follow from them.
 
     Args:
         prepared: Data and sizes.
-        out: Where everything is kept.
-        options: Of the command line.
-        found: The winners; the next one with each seed.
-        progress: What the user sees.
+        out: Folder for everything that is kept.
+        options: Options of the command line.
+        found: Winners of searches; seed i trains winner i, modulo their number.
+        progress: Progress display.
     """
 
     def __init__(
@@ -182,95 +182,99 @@ class Proof:
         self.prepared, self.options, self.progress = prepared, options, progress
         # The rate is each model's own, so it is in the names of the trainings and not in the settings.
         table = Table("proof", prepared, out, options.blimp, options.quick)
-        self.measures, self.store = table.measures, table.store
+        self.setup, self.store = table.setup, table.store
         self.steps = table.marks(options.tokens)[-1]
         self.tasks = out / "tasks"
-        self.rounds = [self.contestants(each) for each in found]
+        self.rounds = [self.contestants(winner) for winner in found]
         self.others = [name for name in self.rounds[0] if name != FOUND_NAME]
 
     def contestants(self, winner: Backbone) -> dict[str, Contestant]:
-        """A winner, its opponents at its number of weights, and its peers."""
+        """A winner, its opponents with as many parameters, and its peers, by name."""
         prepared = self.prepared
-        every = {FOUND_NAME: self.ours(FOUND_NAME, winner, prepared.model)}
-        weights = Model(winner, prepared.model).parameters
+        contestants = {FOUND_NAME: self.from_backbone(FOUND_NAME, winner, prepared.model)}
+        parameters = Model(winner, prepared.model).parameters
         for name, opponent in opponents(prepared.space).items():
             sizes = prepared.config.model.model_copy(update=dict(opponent.trunk)).encoder_config(
                 prepared.vocabulary.size, prepared.config.data.length
             )
-            model = with_parameters(Model(opponent.build(prepared.space.layers), sizes), weights)
-            every[name] = self.ours(name, model.backbone, model.sizes)
+            model = with_parameters(Model(opponent.build(prepared.space.layers), sizes), parameters)
+            contestants[name] = self.from_backbone(name, model.backbone, model.sizes)
         size = prepared.vocabulary.size, prepared.space.layers, prepared.model.width
         for name in peers(*size):
-            every[name] = Contestant(name, partial(build_peer, name, *size), {"name": name})
-        return every
+            contestants[name] = Contestant(name, partial(build_peer, name, *size), {"name": name})
+        return contestants
 
-    def ours(self, name: str, backbone: Backbone, sizes: Any) -> Contestant:
-        """A backbone as a contestant; its own name tells it from those of other searches."""
+    def from_backbone(self, name: str, backbone: Backbone, sizes: Any) -> Contestant:
+        """A backbone as a contestant, under a file name that is unique among all searches."""
         about = {"name": name, "backbone": backbone.to_list(), "inner": sizes.inner}
-        own = f"{name}-{backbone.key()[:8] if name == FOUND_NAME else sizes.inner}"
-        return Contestant(own, partial(MaskedLM, backbone, sizes), about)
+        file_name = f"{name}-{backbone.key()[:8] if name == FOUND_NAME else sizes.inner}"
+        return Contestant(file_name, partial(MaskedLM, backbone, sizes), about)
 
     def contestant(self, name: str, seed: int) -> Contestant:
-        """The model of that name that is trained from a seed."""
+        """The contestant of that name that is trained with a seed."""
         return self.rounds[seed % len(self.rounds)][name]
 
     @cached_property
     def speeds(self) -> dict[str, float]:
         """Tokens per second of training by contestant, all measured one after the other if one is missing."""
-        each = {one.name: one for contestants in self.rounds for one in contestants.values()}
-        known: dict[str, float] = self.store.get("speeds") or {}
-        if not each.keys() <= known.keys():
+        models = {model.name: model for contestants in self.rounds for model in contestants.values()}
+        speeds: dict[str, float] = self.store.get("speeds") or {}
+        if not models.keys() <= speeds.keys():
             steps = 3 if self.options.quick else 12
-            known = known | {name: speed(one.build, self.prepared, steps) for name, one in each.items()}
-            self.store["speeds"] = known
-        return known
+            speeds = speeds | {
+                name: speed(model.build, self.prepared, steps) for name, model in models.items()
+            }
+            self.store["speeds"] = speeds
+        return speeds
 
     def rates(self) -> dict[str, float]:
-        """The best of the rates at a tenth of the tokens, by validation loss.
+        """The best learning rate of each model at a tenth of the tokens, by validation loss.
 
-        Every winner tries them, and the first one's opponents, since those of the others differ from them in
-        the inner width alone.
+        The rates are tried for every winner and for the opponents of the first one only, since those of the
+        other winners differ from these in the inner width alone.
 
         Returns:
-            By the names of winners as contestants and the plain names of their opponents.
+            The rate by file name for winners, and by plain name for opponents.
         """
         rates = self.options.rates
         winners = {contestants[FOUND_NAME].name: contestants[FOUND_NAME] for contestants in self.rounds}
-        each = {name: self.contestant(name, 0) for name in self.others} | winners
+        models = {name: self.contestant(name, 0) for name in self.others} | winners
         if len(rates) == 1:
-            return dict.fromkeys(each, rates[0])
+            return dict.fromkeys(models, rates[0])
         tenth = max(self.steps // 10, 8)
-        ladders = {
-            (name, rate): Ladder(f"{one.name}-rate{rate:g}", one.build, one.about, RATE_SEED, rate, (tenth,))
-            for name, one in each.items()
+        trainings = {
+            (name, rate): BranchedTraining(
+                f"{model.name}-rate{rate:g}", model.build, model.about, RATE_SEED, rate, (tenth,)
+            )
+            for name, model in models.items()
             for rate in rates
         }
-        readings = self.climbed(list(ladders.values()))
+        readings = self.train_missing(list(trainings.values()))
         return {
             name: best_rate(
-                [(readings[ladders[name, rate].name][tenth].get("selection_loss"), rate) for rate in rates]
+                [(readings[trainings[name, rate].name][tenth].get("selection_loss"), rate) for rate in rates]
             )
-            for name in each
+            for name in models
         }
 
-    def climbed(self, ladders: list[Ladder]) -> dict[str, dict[int, dict[str, Any]]]:
-        """What the trainings were measured at, by name."""
-        unique = list({ladder.name: ladder for ladder in ladders}.values())
-        return climb_all(unique, self.measures, self.store, self.options.workers, self.progress)
+    def train_missing(self, trainings: list[BranchedTraining]) -> dict[str, dict[int, dict[str, Any]]]:
+        """Runs the trainings that are not stored yet; returns the measurements of all by name and mark."""
+        unique = list({training.name: training for training in trainings}.values())
+        return train_all(unique, self.setup, self.store, self.options.workers, self.progress)
 
-    def trained(self) -> dict[str, dict[int, dict[int, dict[str, Any]]]]:
-        """Readings by name, seed and mark; all have the first seed, the strongest have all."""
+    def measurements(self) -> dict[str, dict[int, dict[int, dict[str, Any]]]]:
+        """Measurements by name, seed and mark; all models have the first seed, the strongest have all."""
         rates = self.rates()
 
         def train(names: Sequence[str], seeds: Sequence[int]) -> dict[tuple[str, int], Any]:
-            ladders = {(name, seed): self.ladder(name, seed, rates) for seed in seeds for name in names}
-            readings = self.climbed(list(ladders.values()))
-            return {key: readings[ladder.name] for key, ladder in ladders.items()}
+            trainings = {(name, seed): self.training(name, seed, rates) for seed in seeds for name in names}
+            readings = self.train_missing(list(trainings.values()))
+            return {key: readings[training.name] for key, training in trainings.items()}
 
         first = train([FOUND_NAME, *self.others], [0])
         losses = {name: first[name, 0][self.steps].get("selection_loss") for name in self.others}
-        whole = {name: loss for name, loss in losses.items() if loss is not None}
-        strongest = sorted(whole, key=whole.__getitem__)[:STRONGEST]
+        finite = {name: loss for name, loss in losses.items() if loss is not None}
+        strongest = sorted(finite, key=finite.__getitem__)[:STRONGEST]
         rest = range(1, self.options.seeds)
         rows = first | (train([FOUND_NAME, *strongest], rest) if rest else {})
         return {
@@ -278,36 +282,36 @@ class Proof:
             for name in (FOUND_NAME, *self.others)
         }
 
-    def ladder(self, name: str, seed: int, rates: Mapping[str, float]) -> Ladder:
-        """The training of a contestant: measured on the way, at equal tokens, and at equal time."""
+    def training(self, name: str, seed: int, rates: Mapping[str, float]) -> BranchedTraining:
+        """The training of a contestant, with marks on the way, at equal tokens, and at equal time."""
         marks = {self.steps // 4, self.steps // 2, self.steps, self.equal_time(name, seed)}
         length = self.prepared.config.data.length
-        one = self.contestant(name, seed)
-        path = self.tasks / folder(one.name, seed)
-        keep = partial(save, path=path, tokenizer=self.prepared.tokenizer.to_str(), length=length)
-        rate = rates[one.name if name == FOUND_NAME else name]
-        return Ladder(
-            f"{one.name}-rate{rate:g}-seed{seed}",
-            one.build,
-            one.about,
+        model = self.contestant(name, seed)
+        path = self.tasks / folder(model.name, seed)
+        save_model = partial(save, path=path, tokenizer=self.prepared.tokenizer.to_str(), length=length)
+        rate = rates[model.name if name == FOUND_NAME else name]
+        return BranchedTraining(
+            f"{model.name}-rate{rate:g}-seed{seed}",
+            model.build,
+            model.about,
             seed,
             rate,
             tuple(sorted(marks)),
             self.steps,
-            keep,
+            save_model,
         )
 
     def equal_time(self, name: str, seed: int) -> int:
-        """Steps that a model makes while the winner makes its own."""
-        own, winner = (self.speeds[self.contestant(each, seed).name] for each in (name, FOUND_NAME))
+        """Number of steps of a model in the time that the winner takes for all of its steps."""
+        own, winner = (self.speeds[self.contestant(model, seed).name] for model in (name, FOUND_NAME))
         return max(round(self.steps * own / winner), 8)
 
     def figures(self) -> dict[str, Any]:
-        """What is printed."""
-        rows = self.trained()
+        """The figures to print."""
+        rows = self.measurements()
 
         def figure(name: str, seed: int, kind: str) -> float | None:
-            """Higher is better; None where the training diverged or nothing was measured."""
+            """A figure, the higher the better; None where the training diverged or it was not measured."""
             mark = self.equal_time(name, seed) if kind == "equal_time" else self.steps
             reading = rows[name][seed][mark]
             if kind == "blimp":
@@ -316,7 +320,7 @@ class Proof:
             return None if loss is None else -loss
 
         printed: dict[str, Any] = {}
-        every: dict[str, Any] = {}
+        all_gaps: dict[str, Any] = {}
         for kind, key in (
             ("equal_tokens", "loss_gap_equal_tokens"),
             ("equal_time", "loss_gap_equal_time"),
@@ -327,21 +331,21 @@ class Proof:
                 for name, seeds in rows.items()
             }
             own = values.pop(FOUND_NAME)
-            found = gaps(
+            kind_gaps = gaps(
                 {
-                    name: [own[seed] - value for seed, value in theirs.items() if seed in own]
-                    for name, theirs in values.items()
+                    name: [own[seed] - value for seed, value in by_seed.items() if seed in own]
+                    for name, by_seed in values.items()
                 }
             )
-            every[key] = {name: asdict(gap) for name, gap in found.items()}
-            seeds = max((gap.seeds for gap in found.values()), default=0)
-            # The winner's least gap is the one to the strongest.
+            all_gaps[key] = {name: asdict(gap) for name, gap in kind_gaps.items()}
+            seeds = max((gap.seeds for gap in kind_gaps.values()), default=0)
+            # The strongest opponent is the one with the smallest gap.
             strongest = min(
-                (name for name, gap in found.items() if gap.seeds == seeds),
-                key=lambda name: found[name].mean,
+                (name for name, gap in kind_gaps.items() if gap.seeds == seeds),
+                key=lambda name: kind_gaps[name].mean,
                 default=None,
             )
-            gap = None if strongest is None else found[strongest]
+            gap = None if strongest is None else kind_gaps[strongest]
             printed[key] = gap and gap.mean
             printed |= {f"{key}_low": gap and gap.low, f"{key}_high": gap and gap.high}
             printed[f"{key}_opponent"] = strongest
@@ -349,32 +353,32 @@ class Proof:
             "benchmark": "proof",
             "quick": self.options.quick,
             "corpus": self.options.corpus.rstrip("/").rsplit("/", 1)[-1],
-            "tokens": self.steps * self.measures.batch_size * self.prepared.config.data.length,
+            "tokens": self.steps * self.setup.batch_size * self.prepared.config.data.length,
             "seeds": self.options.seeds,
             **printed,
-            "gaps": every,
+            "gaps": all_gaps,
             "found": [contestants[FOUND_NAME].about["backbone"] for contestants in self.rounds],
             "rows": self.rows(rows),
         }
 
     def rows(self, rows: Mapping[str, dict[int, Any]]) -> dict[str, Any]:
-        """The figures of each model, for the seeds that it has; weights and speed are those of the first."""
-        ours = [reading for seeds in rows.values() for reading in seeds.values() if _uniformity(reading)]
-        worst = max((min(loss for loss, _ in _uniformity(reading)) for reading in ours), default=0.0)
+        """The figures of each model by seed; parameters and speed are those of the first seed."""
+        curves = [_uniformity(marks) for seeds in rows.values() for marks in seeds.values()]
+        worst = max((min(loss for loss, _ in curve) for curve in curves if curve), default=0.0)
         printed: dict[str, Any] = {}
         for name, seeds in rows.items():
             last = {seed: reading[self.steps] for seed, reading in seeds.items()}
             time = {seed: reading[self.equal_time(name, seed)] for seed, reading in seeds.items()}
-            one = self.contestant(name, 0)
+            model = self.contestant(name, 0)
             printed[name] = {
-                "parameters": sum(weight.numel() for weight in one.build().parameters()),
-                "tokens_per_second": round(self.speeds[one.name]),
-                "losses": {seed: each.get("val_loss") for seed, each in last.items()},
-                "losses_equal_time": {seed: each.get("val_loss") for seed, each in time.items()},
-                "blimp": {seed: each.get("minimal_pairs") for seed, each in last.items()},
+                "parameters": sum(weight.numel() for weight in model.build().parameters()),
+                "tokens_per_second": round(self.speeds[model.name]),
+                "losses": {seed: reading.get("val_loss") for seed, reading in last.items()},
+                "losses_equal_time": {seed: reading.get("val_loss") for seed, reading in time.items()},
+                "blimp": {seed: reading.get("minimal_pairs") for seed, reading in last.items()},
                 "uniformity_at_loss": {
                     "loss": worst,
-                    **{str(seed): at_equal_loss(_uniformity(each), worst) for seed, each in seeds.items()},
+                    **{str(seed): at_equal_loss(_uniformity(marks), worst) for seed, marks in seeds.items()},
                 },
                 "tasks": self.fine_tuned(name) if len(seeds) == self.options.seeds else None,
             }
@@ -392,11 +396,11 @@ class Proof:
 
 
 def _uniformity(readings: Mapping[int, dict[str, Any]]) -> list[tuple[float, float]]:
-    """Loss and mean uniformity of the layers at each mark; none of models of `transformers`."""
+    """Loss and mean token uniformity of the layers at each mark; empty for models of `transformers`."""
     return [
-        (each["val_loss"], fmean(each["uniformity"][1:]))
-        for each in readings.values()
-        if "uniformity" in each
+        (reading["val_loss"], fmean(reading["uniformity"][1:]))
+        for reading in readings.values()
+        if "uniformity" in reading
     ]
 
 

@@ -91,7 +91,7 @@ def _read(path: Path, remedy: str) -> Any:
 
 @contextmanager
 def resumable() -> Iterator[None]:
-    """Ends the program with one line: after Ctrl-C or a scheduler's signal with code 130, a mistake with 2."""
+    """Ends the program with one line and exit code 130 after a signal, or 2 after a mistake of the user."""
     with interrupting():
         try:
             yield

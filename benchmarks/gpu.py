@@ -23,7 +23,7 @@ from functools import partial
 from pathlib import Path
 
 import torch
-from gpu_models import FULL, QUICK, Bench, batches_of, ours, step_flops, theirs
+from gpu_models import FULL, QUICK, Bench, batches_of, own_speed, step_flops, transformers_speed
 from gpu_report import Report, ratio, run_module
 from torch import Tensor
 from torch.nn import functional as F
@@ -137,7 +137,7 @@ def head(bench: Bench, report: Report, peak: Peak) -> None:
     (batch, length), sizes = bench.sizes.shapes[0], bench.sizes.base
     tokens = round(MASKED_SHARE * batch * length)
 
-    def ours(hidden: Tensor, weight: Tensor, bias: Tensor, labels: Tensor) -> Tensor:
+    def package_loss(hidden: Tensor, weight: Tensor, bias: Tensor, labels: Tensor) -> Tensor:
         return token_cross_entropy(vocabulary_logits(hidden, weight, bias), labels, tokens)
 
     def plain(hidden: Tensor, weight: Tensor, bias: Tensor, labels: Tensor) -> Tensor:
@@ -151,7 +151,7 @@ def head(bench: Bench, report: Report, peak: Peak) -> None:
         labels = torch.randint(sizes.vocab_size, (tokens,), device=bench.device)
         return bench.seconds_of_call(lambda: torch.autograd.grad(loss(*given, labels), given))
 
-    report.measure("head_seconds", "ours", lambda: seconds(ours))
+    report.measure("head_seconds", "ours", lambda: seconds(package_loss))
     report.measure("head_seconds", "plain", lambda: seconds(plain))
 
 
@@ -161,16 +161,18 @@ def small_models(bench: Bench, report: Report, peak: Peak) -> None:
     for width in (16, 32) if bench.quick else (128, 512):
         sizes = replace(bench.sizes.base, vocab_size=8192, width=width, heads=max(width // 64, 2))
         batch, name = bench.sizes.tokens // length, f"width {width}"
-        own = report.measure("small", f"{name}, bert", partial(ours, bench, backbone, sizes, batch, length))
+        own = report.measure(
+            "small", f"{name}, bert", partial(own_speed, bench, backbone, sizes, batch, length)
+        )
         peer = report.measure(
-            "small", f"{name}, transformers", partial(theirs, bench, sizes, 4, batch, length)
+            "small", f"{name}, transformers", partial(transformers_speed, bench, sizes, 4, batch, length)
         )
         report.add("small", f"{name}, over_transformers", ratio(own, peer))
         for mode in MODES:
             report.measure(
                 "small",
                 f"{name}, 32 sequences, {mode}",
-                partial(ours, bench, backbone, sizes, 32, length, mode),
+                partial(own_speed, bench, backbone, sizes, 32, length, mode),
             )
 
 
@@ -179,16 +181,16 @@ def base_models(bench: Bench, report: Report, peak: Peak) -> None:
     sizes, bert = bench.sizes.base, zoo.bert(bench.sizes.layers)
     for batch, length in bench.sizes.shapes:
         shape = f"{batch} x {length}"
-        own = report.measure("base", f"{shape}, bert", partial(ours, bench, bert, sizes, batch, length))
+        own = report.measure("base", f"{shape}, bert", partial(own_speed, bench, bert, sizes, batch, length))
         peer = report.measure(
             "base",
             f"{shape}, transformers",
-            partial(theirs, bench, sizes, bench.sizes.layers, batch, length),
+            partial(transformers_speed, bench, sizes, bench.sizes.layers, batch, length),
         )
         zero = report.measure(
             "base",
             f"{shape}, autobert_zero",
-            partial(ours, bench, zoo.autobert_zero_base(), sizes, batch, length),
+            partial(own_speed, bench, zoo.autobert_zero_base(), sizes, batch, length),
         )
         share = ratio(own, peak["flops"])
         mfu = None if share is None else share * step_flops(bert, sizes, length)

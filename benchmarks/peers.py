@@ -1,4 +1,4 @@
-"""What others build by hand, from `transformers`, against our opponents and what a search found.
+"""Models of `transformers` that people built by hand against our opponents and a found backbone.
 
     python benchmarks/peers.py --corpus BOOKS --out OUT [--backbone FOUND] [--tokens 20e6] [--quick]
 
@@ -44,24 +44,24 @@ from autobert_zero.training.loop import Diverged, Recipe, train
 from autobert_zero.zoo import gated_convolution, rotary, rotary_hybrid, wide_hybrid
 
 LAYERS, WIDTH, HEADS, VOCABULARY, LENGTH, BATCH = 6, 256, 4, 8192, 128, 16
-WEIGHTS = 7_000_000
+PARAMETERS = 7_000_000
 RATES = (5e-4, 1e-3, 2e-3)
 
 
 class Peer(nn.Module):
-    """A masked language model of `transformers`, called as ours are; predicts the wanted rows only."""
+    """A masked language model of `transformers` with the interface of `MaskedLM`."""
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
         self.model = model
 
     def forward(self, ids: Tensor, rows: Tensor, *rest: Tensor | None) -> Tensor:
-        """(B, n) ids and (m,) rows to (m, vocabulary) logits."""
+        """Predicts the tokens at (m,) positions of (B, n) ids: logits (m, vocabulary)."""
         return self.model(input_ids=ids).logits.flatten(0, 1)[rows]
 
 
 def peers(vocabulary: int, layers: int = LAYERS, width: int = WIDTH) -> dict[str, Callable[[], nn.Module]]:
-    """The models of `transformers`, with new weights."""
+    """Functions that make the models of `transformers` with new weights, by name."""
     sizes = {
         "vocab_size": vocabulary,
         "hidden_size": width,
@@ -102,12 +102,12 @@ def peers(vocabulary: int, layers: int = LAYERS, width: int = WIDTH) -> dict[str
 
 
 def build_peer(name: str, vocabulary: int, layers: int = LAYERS, width: int = WIDTH) -> Peer:
-    """A model of `transformers` by name, with new weights."""
+    """Makes a model of `transformers` with new weights."""
     return Peer(peers(vocabulary, layers, width)[name]())
 
 
-def ours(vocabulary: int, found: Backbone | None) -> dict[str, Callable[[], nn.Module]]:
-    """Our stacks in the modern trunk, their inner width changed to the common number of weights."""
+def own_stacks(vocabulary: int, found: Backbone | None) -> dict[str, Callable[[], nn.Module]]:
+    """Functions that make our stacks in the modern trunk, with about `PARAMETERS` parameters each."""
     sizes = EncoderConfig(
         vocabulary, WIDTH, HEADS, norm="pre", feed_forward_kind="geglu", positions="none", biases=False
     )
@@ -123,10 +123,12 @@ def ours(vocabulary: int, found: Backbone | None) -> dict[str, Callable[[], nn.M
     def build(model: Model) -> Callable[[], nn.Module]:
         return lambda: MaskedLM(model.backbone, model.sizes)
 
-    return {name: build(with_parameters(Model(each, sizes), WEIGHTS)) for name, each in stacks.items()}
+    return {
+        name: build(with_parameters(Model(backbone, sizes), PARAMETERS)) for name, backbone in stacks.items()
+    }
 
 
-def trained(
+def train_and_evaluate(
     build: Callable[[], nn.Module],
     steps: int,
     rate: float,
@@ -134,7 +136,7 @@ def trained(
     prepared: PreparedSearch,
     evaluated: int,
 ) -> dict[str, Any]:
-    """Trains a model with new weights; the losses on validation and held-out text, None where it diverged."""
+    """Trains a new model; returns its losses on validation and held-out text, None if diverged."""
     torch.manual_seed(seed)
     model = build().to(prepared.device)
     batches = training_batches(prepared.data.train, prepared.vocabulary, BATCH, (seed, 0))
@@ -144,9 +146,9 @@ def trained(
     except Diverged as error:
         return {"validation": None, "held_out": None, "reason": str(error)}
 
-    def loss(part: Any) -> float:
+    def loss(split: Any) -> float:
         return evaluate(
-            model, evaluation_batches(part, prepared.vocabulary, 2 * BATCH, evaluated), "auto"
+            model, evaluation_batches(split, prepared.vocabulary, 2 * BATCH, evaluated), "auto"
         ).loss
 
     return {
@@ -157,7 +159,7 @@ def trained(
 
 
 def speed(build: Callable[[], nn.Module], prepared: PreparedSearch, steps: int) -> float:
-    """Tokens per second of training, in the median step."""
+    """Measures the tokens per second of training, by the median step."""
     model = build().to(prepared.device)
     ends: list[float] = []
 
@@ -171,12 +173,12 @@ def speed(build: Callable[[], nn.Module], prepared: PreparedSearch, steps: int) 
     objective: Any = language_objective(prepared.config.precision)
     recipe = Recipe(steps, batch, 1e-6, precision=prepared.config.precision)
     train(model, batches, recipe, objective, note)
-    taken = [later - earlier for earlier, later in itertools.pairwise(ends)]
-    return batch * length / median(taken)
+    seconds = [later - earlier for earlier, later in itertools.pairwise(ends)]
+    return batch * length / median(seconds)
 
 
 def main() -> None:
-    """Trains and measures all of them, and prints the figures."""
+    """Trains and measures all models, and prints the figures."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--corpus", default="kjv", help="as search takes it")
     parser.add_argument("--out", type=Path, required=True, help="folder where results are kept")
@@ -202,24 +204,27 @@ def main() -> None:
         results = ResultStore(options.out, settings)
     except UserError as error:
         parser.error(str(error))
-    contestants = {**wrapped, **ours(vocabulary, found)}
+    contestants = {**wrapped, **own_stacks(vocabulary, found)}
 
-    def kept(name: str, build: Callable[[], nn.Module], count: int, rate: float, seed: int) -> Any:
+    def train_once(name: str, build: Callable[[], nn.Module], count: int, rate: float, seed: int) -> Any:
         if name not in results:
-            results[name] = trained(build, count, rate, seed, prepared, evaluated)
+            results[name] = train_and_evaluate(build, count, rate, seed, prepared, evaluated)
             print(f"{name}: {json.dumps(results[name])}", file=sys.stderr, flush=True)
         return results[name]
 
     rows: dict[str, Any] = {}
     for name, build in contestants.items():
-        own = f"found-{found.key()}" if found is not None and name == "found" else name
+        file_name = f"found-{found.key()}" if found is not None and name == "found" else name
         tries = {}
         if len(rates) > 1:
             tenth = max(steps // 10, 1)
-            tries = {rate: kept(f"{own}-rate{rate:g}", build, tenth, rate, 1)["validation"] for rate in rates}
-        whole = {rate: loss for rate, loss in tries.items() if loss is not None}
-        rate = min(whole, key=whole.__getitem__) if whole else min(rates)
-        result = kept(own, build, steps, rate, 0)
+            tries = {
+                rate: train_once(f"{file_name}-rate{rate:g}", build, tenth, rate, 1)["validation"]
+                for rate in rates
+            }
+        finite = {rate: loss for rate, loss in tries.items() if loss is not None}
+        rate = min(finite, key=finite.__getitem__) if finite else min(rates)
+        result = train_once(file_name, build, steps, rate, 0)
         weights = sum(weight.numel() for weight in build().parameters())
         rows[name] = {"parameters": weights, "rate": rate, "rates": tries, **result}
     for name, build in contestants.items():

@@ -80,11 +80,11 @@ def main() -> None:
         runs = {}
         for name, model in models.items():
             losses = [store[f"{name}-seed{seed}"]["val_loss"] for seed in range(seeds)]
-            whole = [loss for loss in losses if loss is not None]
-            figures[name] = round(fmean(whole), 4) if whole else None
+            finite = [loss for loss in losses if loss is not None]
+            figures[name] = round(fmean(finite), 4) if finite else None
             runs[name] = {
                 "losses": losses,
-                "deviation": round(stdev(whole), 4) if len(whole) > 1 else None,
+                "deviation": round(stdev(finite), 4) if len(finite) > 1 else None,
                 "parameters": model.parameters,
             }
     print(json.dumps({**figures, "runs": runs}))

@@ -33,8 +33,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from backbones_on_glue import TASKS, figures, folder, scored
-from backbones_on_glue import Setting as Tasks
+from backbones_on_glue import TASKS, Study, figures, folder, scored
 from peers import Peer, build_peer, peers, speed
 from result_store import resumable
 from tokenizers import Tokenizer
@@ -390,9 +389,9 @@ class Proof:
         if self.options.glue is None or not (self.tasks / folder(own, 0)).exists():
             return None
         options = self.options
-        tasks = Tasks(options.corpus, options.glue, self.tasks, options.quick, None, options.wnut)
+        study = Study(options.corpus, options.glue, self.tasks, options.quick, None, options.wnut)
         with Bars(log_console()) as progress:
-            return {task: figures(scored(own, 0, task, tasks, progress)) for task in tasks.tasks}
+            return {task: figures(scored(own, 0, task, study, progress)) for task in study.tasks}
 
 
 def _uniformity(readings: Mapping[int, dict[str, Any]]) -> list[tuple[float, float]]:

@@ -26,7 +26,7 @@ from pathlib import Path
 import numpy as np
 from efficiency.evaluations import Evaluations, start_worker
 from efficiency.figures import curves_as_json, draw, summary
-from efficiency.searches import Real
+from efficiency.searches import TrainedSearches
 from efficiency.surrogate import Surrogate, surrogate_curves
 from efficiency.task import FULL, QUICK, SIZES
 
@@ -55,7 +55,7 @@ def main() -> None:
     start_worker(task)  # tokenises once, before the workers do
     known = Evaluations(task, options.folder)
     start = time.monotonic()
-    real = Real(task, plan, known, options.workers, start + 60 * options.budget_minutes)
+    real = TrainedSearches(task, plan, known, options.workers, start + 60 * options.budget_minutes)
     try:
         noise = real.noise()
         print(f"noise {noise}", flush=True)

@@ -38,13 +38,13 @@ def searching(name: str, seed: int, task: Task, plan: Plan) -> Generator[Proposa
     return curve
 
 
-class Real:
+class TrainedSearches:
     """Runs searches side by side; an evaluation that two of them wait for is made once."""
 
     def __init__(self, task: Task, plan: Plan, known: Evaluations, workers: int, until: float) -> None:
         self.task, self.plan, self.known, self.until = task, plan, known, until
         self.pool = ProcessPoolExecutor(workers, get_context("spawn"), start_worker, (task,))
-        self.most = 2 * workers
+        self.max_running = 2 * workers
         self.running: dict[Future[dict[str, Any]], tuple[str, int]] = {}
         self.made = 0
 
@@ -78,7 +78,7 @@ class Real:
         waiting = [(seed, name) for seed in range(self.plan.seeds) for name in STRATEGIES]
         active: dict[tuple[int, str], tuple[Any, Proposal]] = {}
         while (waiting or active) and time.monotonic() < self.until:
-            while waiting and len(self.running) < self.most:
+            while waiting and len(self.running) < self.max_running:
                 run = waiting.pop(0)
                 search = searching(run[1], run[0], self.task, self.plan)
                 self._advance(run, search, next(search), active, done)
@@ -115,9 +115,9 @@ class Real:
         self._request(proposal.backbone, 0)
 
     def _request(self, backbone: Backbone, seed: int) -> None:
-        what = backbone.key(), seed
-        if what not in self.known.records and what not in self.running.values():
-            self.running[self.pool.submit(evaluate, backbone.to_list(), seed)] = what
+        evaluation = backbone.key(), seed
+        if evaluation not in self.known.records and evaluation not in self.running.values():
+            self.running[self.pool.submit(evaluate, backbone.to_list(), seed)] = evaluation
 
     def _await(self) -> None:
         finished, _ = wait(self.running, return_when=FIRST_COMPLETED)

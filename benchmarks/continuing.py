@@ -41,7 +41,7 @@ def main() -> None:
 
 
 def run(options: argparse.Namespace, out: Path) -> dict[str, Any]:
-    """Trains what is not kept yet, and returns all figures."""
+    """Runs the trainings whose results are missing, and returns all figures."""
     steps = 10 if options.quick else options.steps
     settings = {"benchmark": "continuing", "steps": steps, "rate": options.rate, "corpus": options.corpus}
     store = ResultStore(out / "results", settings | {"teacher": options.teacher, "quick": options.quick})
@@ -52,7 +52,7 @@ def run(options: argparse.Namespace, out: Path) -> dict[str, Any]:
     def continued(name: str, count: int, rate: float, teacher: str | None, *more: str) -> None:
         if name in store:
             return
-        given = (
+        changes = (
             f"phases=[{{steps: {count}, length: 128, batch_size: 16}}]",
             f"recipe.learning_rate={rate}",
             "data.isolated=true",
@@ -61,7 +61,7 @@ def run(options: argparse.Namespace, out: Path) -> dict[str, Any]:
             *more,
         )
         folder = out / name
-        summary = train(folder, start=start, corpus=options.corpus, seed=0, settings=given, teacher=teacher)
+        summary = train(folder, start=start, corpus=options.corpus, seed=0, settings=changes, teacher=teacher)
         loss = summary["holdout_loss" if teacher is None else "holdout_masked_loss"]
         store[name] = {"masked_loss": round(loss, 4), "spearman": round(score(folder, pairs), 2)}
         say(f"{name}: {store[name]}")

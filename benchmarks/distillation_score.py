@@ -67,29 +67,29 @@ def main() -> None:
     with TemporaryDirectory() as folder:
         tiny = options.quick and options.teacher is None
         teacher = tiny_teacher(Path(folder)) if tiny else find_teacher(options.teacher)
-        print(json.dumps(measured(teacher, options)))
+        print(json.dumps(measure(teacher, options)))
 
 
-def measured(teacher: str, options: argparse.Namespace) -> dict[str, Any]:
-    """The figures."""
+def measure(teacher: str, options: argparse.Namespace) -> dict[str, Any]:
+    """Scores and distils all candidates, and returns the figures."""
     prepared = prepared_search(teacher, options)
     evaluator = prepared.evaluator()
     start = time.perf_counter()
     evaluator.warm_up(prepared.space, lambda done, total, loss: None)
     copying = time.perf_counter() - start
-    candidates = candidates_of(prepared.within(prepared.limits()), options.candidates)
+    candidates = sample_candidates(prepared.within(prepared.limits()), options.candidates)
     steps = options.steps // 10 if options.quick else options.steps
-    scores, seconds, truths = [], [], []
+    scores, seconds, losses = [], [], []
     for number, backbone in enumerate(candidates):
         outcome, _ = evaluator.evaluate(Proposal(number, backbone, 0))
         scores.append(outcome.score if outcome.score is not None else float("-inf"))
         seconds.append(outcome.seconds)
-        truths.append(distilled_loss(prepared, evaluator, backbone, steps))
-        say(f"{number}: score {scores[-1]:.4f}, loss after {steps} steps {truths[-1]:.4f}; {backbone!s}")
+        losses.append(distilled_loss(prepared, evaluator, backbone, steps))
+        say(f"{number}: score {scores[-1]:.4f}, loss after {steps} steps {losses[-1]:.4f}; {backbone!s}")
     scratch = fmean(
         scratch_seconds(prepared, backbone) for backbone in candidates[: 1 if options.quick else _TIMED]
     )
-    agreement = correlation(scores, [-loss for loss in truths])
+    agreement = correlation(scores, [-loss for loss in losses])
     return {
         "benchmark": "distillation_score",
         "quick": options.quick,
@@ -102,13 +102,13 @@ def measured(teacher: str, options: argparse.Namespace) -> dict[str, Any]:
         "candidates_per_minute": round(60 / fmean(seconds), 2),
         "candidates_per_minute_scratch": round(60 / scratch, 2),
         "scores": [round(score, 5) for score in scores],
-        "losses": [round(loss, 5) for loss in truths],
+        "losses": [round(loss, 5) for loss in losses],
         "backbones": [backbone.to_list() for backbone in candidates],
     }
 
 
 def prepared_search(teacher: str, options: argparse.Namespace) -> PreparedSearch:
-    """The search whose score is judged."""
+    """Prepares the search whose score is judged."""
     few = {"warmup_steps": 10, "steps": 5, "validation_sequences": 32} if options.quick else {}
     changes = {
         "data": {"corpus": options.corpus, "length": options.length},
@@ -119,8 +119,8 @@ def prepared_search(teacher: str, options: argparse.Namespace) -> PreparedSearch
     return prepare(resolve(PRESETS["demo"](), model_settings(teacher), changes))
 
 
-def candidates_of(space: Space, count: int) -> list[CanonicalBackbone]:
-    """Different backbones: the known ones, then mutations of them and random ones in turns."""
+def sample_candidates(space: Space, count: int) -> list[CanonicalBackbone]:
+    """Different backbones: the known ones, then alternately mutations of them and random ones."""
     random = Random(0)
     known = [backbone.canonical() for _, backbone in space.known]
     chosen = {backbone.key(): backbone for backbone in known}
@@ -154,7 +154,7 @@ def distilled_loss(
 
 
 def scratch_seconds(prepared: PreparedSearch, backbone: Backbone) -> float:
-    """Seconds that a candidate takes which is trained from new weights and scored by masked tokens.
+    """Estimates the seconds to train a candidate from new weights and to score it by masked tokens.
 
     A tenth of its steps is timed.
     """

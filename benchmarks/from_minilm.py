@@ -99,7 +99,7 @@ def main() -> None:
 
 
 def run(options: argparse.Namespace, out: Path) -> dict[str, Any]:
-    """Does what is not kept yet, and returns all figures."""
+    """Measures and distils what is missing, and returns all figures."""
     quick, seeds = options.quick, options.seeds or (1 if options.quick else 3)
     tokens = options.tokens or (30_000 if quick else 1_000_000)
     steps = max(tokens // (TEXT_LENGTH * TEXT_BATCH), 1)
@@ -129,7 +129,7 @@ def run(options: argparse.Namespace, out: Path) -> dict[str, Any]:
         say(f"teacher: Spearman {store['teacher']['spearman']:.2f} on {pairs.name} {pairs.split}")
     found = find_found(options, encoder, corpus, out)
     if "speed" not in store:
-        store["speed"] = chosen_depths(found, encoder)
+        store["speed"] = choose_depths(found, encoder)
     speed = store["speed"]
     students = {"found": found} | {
         name: Model(STACKS[name](depth), encoder.sizes) for name, depth in speed["depths"].items()
@@ -165,23 +165,23 @@ def run(options: argparse.Namespace, out: Path) -> dict[str, Any]:
     return report(store, students, own, seeds, steps, pairs, quick)
 
 
-def same_as(model: Model) -> str:
-    """Equal for models that compute the same and take the same time."""
+def layers_key(model: Model) -> str:
+    """A key that is equal for models of the same layers and sizes."""
     return f"{model.backbone.key()} {model.sizes.inner}"
 
 
 def found_again(students: dict[str, Model]) -> list[str]:
     """The opponents that are the found student itself: the same layers and initial weights."""
-    found = same_as(students["found"])
+    found = layers_key(students["found"])
     return [
         name
         for name, student in students.items()
-        if name not in ("found", "first_layers") and same_as(student) == found
+        if name not in ("found", "first_layers") and layers_key(student) == found
     ]
 
 
 def find_found(options: argparse.Namespace, encoder: PretrainedEncoder, corpus: Path, out: Path) -> Model:
-    """The student that is given, or the best of a search from the teacher."""
+    """The student named by the options, or the best of a search from the teacher."""
     if options.found is not None or options.quick:
         found = find_backbone(options.found) if options.found else hybrid(2)
         inner = options.feed_forward or encoder.sizes.inner // (2 if options.quick else 1)
@@ -198,15 +198,15 @@ def find_found(options: argparse.Namespace, encoder: PretrainedEncoder, corpus: 
     return Model(find_backbone(str(folder)), replace(encoder.sizes, feed_forward=inner))
 
 
-def chosen_depths(found: Model, encoder: PretrainedEncoder) -> dict[str, Any]:
-    """Measures all opponents of all depths, and chooses those whose latency is nearest to the found one's."""
+def choose_depths(found: Model, encoder: PretrainedEncoder) -> dict[str, Any]:
+    """Measures opponents of all depths, and chooses the depths whose latency is nearest to the student's."""
     depths = range(1, len(encoder.backbone.layers))
     models = {"teacher": Model(encoder.backbone, encoder.sizes), "found": found} | {
         f"{name} {depth}": Model(STACKS[name](depth), encoder.sizes) for name in STACKS for depth in depths
     }
     # The same layers are measured once, whatever their names.
-    measured = latencies({same_as(model): model for model in models.values()})
-    times = {name: measured[same_as(model)] for name, model in models.items()}
+    measured = latencies({layers_key(model): model for model in models.values()})
+    times = {name: measured[layers_key(model)] for name, model in models.items()}
     chosen = {
         name: min(depths, key=lambda depth: abs(times[f"{name} {depth}"] - times["found"])) for name in STACKS
     }
@@ -223,8 +223,8 @@ def latencies(models: dict[str, Model]) -> dict[str, float]:
 
         @torch.inference_mode()
         def compute(ids: Array, mask: Array) -> Array:
-            given = {"input_ids": torch.from_numpy(ids), "attention_mask": torch.from_numpy(mask)}
-            return np.asarray(model(**given).last_hidden_state)
+            inputs = {"input_ids": torch.from_numpy(ids), "attention_mask": torch.from_numpy(mask)}
+            return np.asarray(model(**inputs).last_hidden_state)
 
         return Engine("PyTorch", 0.0, compute)
 
@@ -238,7 +238,7 @@ def first_layers(encoder: PretrainedEncoder, depth: int, out: Path) -> str:
     if not (folder / "config.json").exists():
         backbone = Backbone(encoder.backbone.layers[:depth])
         model = MaskedLM(backbone, encoder.sizes)
-        # Layers that are not there are not asked for.
+        # Layers beyond the depth are not read from the weights.
         inherit_weights(model, encoder.weights(), backbone, plan_inheritance(backbone, backbone))
         save_start(model, encoder, folder)
     return str(folder)
@@ -304,7 +304,7 @@ def report(
     pairs: Pairs,
     quick: bool,
 ) -> dict[str, Any]:
-    """All figures."""
+    """Collects all figures."""
     speed = store["speed"]
     models = {}
     for name, student in {"teacher": teacher, **students}.items():

@@ -47,7 +47,7 @@ Peak = dict[str, float | None]
 
 
 def peaks(bench: Bench, report: Report) -> Peak:
-    """Measures what the card reaches."""
+    """Measures the card's peak FLOP/s and memory bandwidth."""
     n = bench.sizes.product
 
     def products() -> float:
@@ -66,7 +66,7 @@ def peaks(bench: Bench, report: Report) -> Peak:
 
 
 def card_tests(bench: Bench, report: Report, peak: Peak) -> None:
-    """The tests of devices, number formats and measurements: their last line."""
+    """Runs the tests of devices, number formats and measurements; reports the last line of pytest."""
     files = ["tests/test_find_device.py", "tests/training/test_precision.py", "tests/test_estimate.py"]
     files += ["tests/nn/test_devices.py", "tests/test_measure.py", "tests/training/test_captured_step.py"]
     files.append("tests/nn/test_fused_convolution.py")
@@ -77,7 +77,7 @@ def card_tests(bench: Bench, report: Report, peak: Peak) -> None:
 
 
 def planned(bench: Bench, report: Report, peak: Peak) -> None:
-    """Estimated over measured time and memory of a pre-training of BERT-base."""
+    """Ratios of estimated to measured time and memory, for a pre-training of BERT-base."""
     report.measure("plan", "over a run", lambda: _planned(bench))
 
 
@@ -105,10 +105,10 @@ def _planned(bench: Bench) -> dict[str, float | None]:
 
 
 def convolutions(bench: Bench, report: Report, peak: Peak) -> None:
-    """Forward and backward pass of gate and convolution over the time of their memory traffic.
+    """Ratio of the time of gate and convolution, forward and backward, to that of their memory traffic.
 
-    At the least the projections, two numbers of each channel, are read and the result is written; backward
-    they and the gradient of the result are read, and theirs is written.
+    The forward pass has to read the projections, two numbers per channel, and to write the result; the
+    backward pass has to read the projections and the result's gradient, and to write the projections'.
     """
     (batch, length), sizes = bench.sizes.shapes[0], bench.sizes.base
     numbers, bandwidth = batch * length * sizes.width, peak["bandwidth"]
@@ -132,7 +132,7 @@ def convolutions(bench: Bench, report: Report, peak: Peak) -> None:
 def head(bench: Bench, report: Report, peak: Peak) -> None:
     """Seconds of the product with the vocabulary and of the loss, forward and backward.
 
-    They are compared with their plain form: neither a padded vocabulary nor chunks.
+    The plain form has neither a padded vocabulary nor chunks.
     """
     (batch, length), sizes = bench.sizes.shapes[0], bench.sizes.base
     tokens = round(MASKED_SHARE * batch * length)
@@ -144,12 +144,12 @@ def head(bench: Bench, report: Report, peak: Peak) -> None:
         return F.cross_entropy(F.linear(hidden, weight, bias).float(), labels)
 
     def seconds(loss: Callable[..., Tensor]) -> float:
-        given = [
+        leaves = [
             torch.randn(shape, device=bench.device, dtype=bench.format, requires_grad=True)
             for shape in ((tokens, sizes.width), (sizes.vocab_size, sizes.width), (sizes.vocab_size,))
         ]
         labels = torch.randint(sizes.vocab_size, (tokens,), device=bench.device)
-        return bench.seconds_of_call(lambda: torch.autograd.grad(loss(*given, labels), given))
+        return bench.seconds_of_call(lambda: torch.autograd.grad(loss(*leaves, labels), leaves))
 
     report.measure("head_seconds", "ours", lambda: seconds(package_loss))
     report.measure("head_seconds", "plain", lambda: seconds(plain))
@@ -224,7 +224,7 @@ PARTS = card_tests, planned, convolutions, head, small_models, base_models, demo
 
 
 def main() -> None:
-    """Parses, measures, prints."""
+    """Runs the benchmark and prints the figures."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--quick", action="store_true", help="tiny sizes, also on a CPU")
     parser.add_argument("--seconds", type=float, default=520.0, help="after these the rest is skipped")

@@ -36,8 +36,8 @@ from autobert_zero.settings import resolve
 TOGETHER = 4
 
 
-class Watch(RunProgress):
-    """Notes when each candidate was recorded."""
+class TimedProgress(RunProgress):
+    """Records the time of every candidate."""
 
     def __init__(self) -> None:
         super().__init__(Console(quiet=True))
@@ -51,12 +51,12 @@ def candidates_per_minute(config: SearchConfig, workers: int) -> tuple[float, fl
     """Runs a search.
 
     Returns:
-        Candidates a minute after the first batch, seconds until the first batch, and the scores.
+        Candidates per minute after the first batch, seconds until the first batch, and the scores.
     """
     prepared = prepare(config)
     evaluator = prepared.evaluator()
     with tempfile.TemporaryDirectory() as name:
-        out, watch = Path(name), Watch()
+        out, watch = Path(name), TimedProgress()
         executor = make_executor(prepared, evaluator, workers)
         strategy = make_strategy(prepared.space, config.seed, config.strategy)
         history = History(f"sqlite:///{out / 'study.db'}")

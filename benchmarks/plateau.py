@@ -46,7 +46,7 @@ STACKS: dict[str, tuple[Backbone, dict[str, Any]]] = {
 
 
 def main() -> None:
-    """Trains all of them and prints the figures."""
+    """Trains all stacks and prints the figures."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--corpus", default="kjv", help="as search takes it")
     parser.add_argument("--seeds", type=int, default=3, help="how many")
@@ -115,13 +115,13 @@ def train_missing(
         if f"{name}-seed{seed}" not in store
     ]
 
-    def note(result: JobResult) -> None:
+    def keep(result: JobResult) -> None:
         store[result.name] = result.to_dict() | {"curve": result.curve}
         loss = result.reason if result.val_loss is None else f"{result.val_loss:.4f}"
         print(f"{result.name}: {loss}, {result.seconds:.0f} s", file=sys.stderr, flush=True)
 
     if jobs:
-        train_all(jobs, workers or default_workers(prepared.device), lambda *progress: None, note)
+        train_all(jobs, workers or default_workers(prepared.device), lambda *progress: None, keep)
     return models
 
 

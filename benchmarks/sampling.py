@@ -33,18 +33,18 @@ def candidate(random: Random) -> str:
 
 
 def modern_candidate(random: Random) -> str:
-    """The same in the space of all primitives."""
+    """Samples as `candidate` does, in the space of all primitives."""
     return hash_codes([canonical(sample_graph(random, MAX_OPS, SETS["modern"])).code])
 
 
 def naive_candidate(random: Random) -> str | None:
-    """Grows a graph forward, and returns its key, or None where it is rejected."""
+    """Grows a graph forward, and returns its key, or None if it is rejected."""
     graph = naive_graph(random)
     return hash_codes([canonical(graph).code]) if graph else None
 
 
 def naive_graph(random: Random) -> Graph | None:
-    """Draws a graph by rejection; None where the draw is no graph of the space."""
+    """Draws a graph forward; None if it is not in the space."""
     nodes: list[Node] = list(INPUT_NODES.values())
     for _ in range(random.randint(1, MAX_OPS)):
         primitive = random.choice(LIST)
@@ -60,7 +60,7 @@ def naive_graph(random: Random) -> Graph | None:
 
 
 def timed(draw: Callable[[Random], str | None], random: Random, count: int) -> tuple[list[str], float]:
-    """Draws so often; returns the keys of valid candidates, and the seconds taken."""
+    """Draws `count` candidates; returns the keys of the valid ones, and the seconds taken."""
     start = perf_counter()
     keys = [draw(random) for _ in range(count)]
     return [key for key in keys if key is not None], perf_counter() - start

@@ -35,7 +35,7 @@ CHECK_EVERY = 20
 
 
 class _Reached(Exception):
-    """The model is as good as it was under weight sharing."""
+    """The model has reached the loss that it had under weight sharing."""
 
 
 def seconds_from_scratch(prepared: PreparedSearch, trial: Trial, most_steps: int) -> tuple[float, bool]:
@@ -74,10 +74,10 @@ def seconds_from_scratch(prepared: PreparedSearch, trial: Trial, most_steps: int
 
 
 class Shared(IndependentEvaluator):
-    """Trains candidates from a bank that is warm already, without snapshots.
+    """Trains candidates from a bank that is already warmed up, without snapshots.
 
     Args:
-        evaluator: Holds the bank.
+        evaluator: The evaluator with the bank.
     """
 
     def __init__(self, evaluator: ProxyEvaluator) -> None:

@@ -16,7 +16,7 @@ from efficiency.task import SIZES, Task
 
 _prepared: Any = None
 _task: Any = None
-"""What a worker has, set once at its start; see `start_worker`."""
+"""The worker's prepared search and task; `start_worker` sets them."""
 
 
 def start_worker(task: Task) -> None:
@@ -82,7 +82,7 @@ def evaluate(layers: Sequence[str], seed: int) -> dict[str, Any]:
 
 
 class Evaluations:
-    """All evaluations of a task by backbone key and seed, in a file of one JSON object a line."""
+    """All evaluations of a task by backbone key and seed, kept in a JSON-lines file."""
 
     def __init__(self, task: Task, folder: Path) -> None:
         identity = hashlib.blake2b(repr((task, SIZES)).encode(), digest_size=4).hexdigest()
@@ -90,7 +90,7 @@ class Evaluations:
         self.records: dict[tuple[str, int], dict[str, Any]] = {}
         if self.path.exists():
             lines = self.path.read_text(encoding="utf-8").split("\n")
-            if lines[-1]:  # a kill while the line was written
+            if lines[-1]:  # the process was killed while it wrote the line
                 self.path.write_text("\n".join([*lines[:-1], ""]), encoding="utf-8")
             for line in lines[:-1]:
                 record = json.loads(line)
@@ -103,7 +103,7 @@ class Evaluations:
 
 
 def outcome_of(record: Mapping[str, Any], backbone: Backbone) -> Outcome:
-    """The outcome that a record of an evaluation holds."""
+    """Converts the record of an evaluation to an outcome."""
     costs = {"parameters": float(cost.parameters(backbone, SIZES))}
     if record["loss"] is None:
         return Outcome(Status.DIVERGED, reason=record["reason"], metrics=costs)

@@ -39,7 +39,7 @@ def searching(name: str, seed: int, task: Task, plan: Plan) -> Generator[Proposa
 
 
 class TrainedSearches:
-    """Runs searches side by side; an evaluation that two of them wait for is made once."""
+    """Runs searches concurrently; each evaluation is made once, however many searches wait for it."""
 
     def __init__(self, task: Task, plan: Plan, known: Evaluations, workers: int, until: float) -> None:
         self.task, self.plan, self.known, self.until = task, plan, known, until
@@ -52,7 +52,7 @@ class TrainedSearches:
         self.pool.shutdown(wait=True, cancel_futures=True)
 
     def noise(self) -> dict[str, float]:
-        """How much the score varies with the seed of training, against how much it does with the backbone."""
+        """Standard deviation of the loss over seeds, over backbones, and their ratio."""
         random = Random("noise")
         backbones = [sample_backbone(random, self.task.space).canonical() for _ in range(NOISE_BACKBONES)]
         for backbone in backbones:
@@ -73,7 +73,7 @@ class TrainedSearches:
         return {"sd_seeds": within, "sd_backbones": between, "ratio": within / between}
 
     def curves(self) -> Curves:
-        """Searches seed by seed; those of seeds that all strategies have finished."""
+        """Runs the searches; returns the curves of the seeds that all strategies have finished."""
         done: dict[tuple[int, str], list[float]] = {}
         waiting = [(seed, name) for seed in range(self.plan.seeds) for name in STRATEGIES]
         active: dict[tuple[int, str], tuple[Any, Proposal]] = {}
@@ -88,7 +88,7 @@ class TrainedSearches:
                 if (proposal.backbone.key(), 0) in self.known.records:
                     del active[run]
                     self._advance(run, search, proposal, active, done)
-        while self.running:  # what was begun when the time was up is kept
+        while self.running:  # evaluations that have begun are kept
             self._await()
         complete = [s for s in range(self.plan.seeds) if all((s, name) in done for name in STRATEGIES)]
         if len(complete) < 2:
@@ -103,7 +103,7 @@ class TrainedSearches:
         active: dict[tuple[int, str], tuple[Any, Proposal]],
         done: dict[tuple[int, str], list[float]],
     ) -> None:
-        """Goes on with a search until it needs an evaluation that is not known."""
+        """Advances a search until it needs an evaluation that has not been made."""
         try:
             while record := self.known.records.get((proposal.backbone.key(), 0)):
                 proposal = search.send(outcome_of(record, proposal.backbone))

@@ -88,10 +88,6 @@ def _known(func: Any) -> tuple[str, bool, bool]:
     return func.overloadpacket.__name__, view, any(info is not None for info in infos)
 
 
-def _on_device(tensor: Tensor) -> _Pretended:
-    return tensor if isinstance(tensor, _Pretended) else _Pretended(tensor)
-
-
 class Counts(TorchDispatchMode):
     """Runs operations of the pretended device on the CPU, and counts them.
 

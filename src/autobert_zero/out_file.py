@@ -26,14 +26,14 @@ def check_out(out: Path, inputs: Iterable[Path], model: Path, allowed: str | Non
         return
     if out.is_dir():
         raise UserError(f"--out {out} is a folder; name a file in it")
-    place = out.parent.resolve() / out.name
+    resolved = out.parent.resolve() / out.name
     for path in filter(Path.exists, inputs):
         if out.exists() and out.samefile(path):
             raise UserError(f"--out {out} is also an input; name another file")
-        if path.is_dir() and place.is_relative_to(path.resolve()):
+        if path.is_dir() and resolved.is_relative_to(path.resolve()):
             raise UserError(f"--out {out} is in {path}, a folder of inputs; name a file elsewhere")
-    own = out.exists() and model.is_dir() and place.is_relative_to(model.resolve())
-    if own and place != model.resolve() / (allowed or ""):
+    own = out.exists() and model.is_dir() and resolved.is_relative_to(model.resolve())
+    if own and resolved != model.resolve() / (allowed or ""):
         raise UserError(f"--out {out} is a file in the folder of the model; name another file")
     check_new_file(out)
 

@@ -111,11 +111,11 @@ def _layered(kind: type[C], *layers: Mapping[str, Any]) -> C:
 
 def merged(kind: type[RunConfig], *layers: Mapping[str, Any]) -> dict[str, Any]:
     """Nested settings of a kind of config, later layers laid over earlier ones, sections by today's names."""
-    whole: dict[str, Any] = {}
+    result: dict[str, Any] = {}
     for layer in layers:
         for name, value in deepcopy(layer).items():
-            _lay_over(whole, {kind.RENAMED.get(name, name): value})
-    return whole
+            _lay_over(result, {kind.RENAMED.get(name, name): value})
+    return result
 
 
 def validated(kind: type[S], settings: Mapping[str, Any], source: str) -> S:
@@ -192,22 +192,22 @@ def _lay_over(below: dict[str, Any], above: Mapping[str, Any]) -> None:
 def _one_line(error: ValidationError, kind: type[BaseModel]) -> str:
     """All problems of a config in one line; what only follows from another problem is left out."""
     problems = error.errors()
-    places = [problem["loc"] for problem in problems]
+    paths = [problem["loc"] for problem in problems]
     parts = []
     for problem in problems:
         loc = problem["loc"]
-        place = ".".join(map(str, loc))
+        key = ".".join(map(str, loc))
         if problem["type"] == "extra_forbidden":
-            parts.append(f"unknown key {place}{_suggestion(place, kind)}")
+            parts.append(f"unknown key {key}{_suggestion(key, kind)}")
         elif problem["type"] == "missing":
-            parts.append(f"{place} is missing")
-        elif not any(len(other) > len(loc) and other[: len(loc)] == loc for other in places):
+            parts.append(f"{key} is missing")
+        elif not any(len(other) > len(loc) and other[: len(loc)] == loc for other in paths):
             message = problem["msg"].removeprefix("Value error, ")
             message = f"{message[0].lower()}{message[1:]}"
             for pattern, words in _WORDS.items():
                 message = re.sub(pattern, words, message)
-            colon = "" if message.startswith("must ") or not place else ":"
-            parts.append(f"{place}{colon} {message}".lstrip())
+            colon = "" if message.startswith("must ") or not key else ":"
+            parts.append(f"{key}{colon} {message}".lstrip())
     return "; ".join(parts)
 
 
@@ -218,10 +218,10 @@ _FEW = 10
 """Settings that a message lists, where it names one that there is not."""
 
 
-def _suggestion(place: str, kind: type[BaseModel]) -> str:
+def _suggestion(key: str, kind: type[BaseModel]) -> str:
     """The setting that an unknown key was perhaps meant for: of a similar name, or of another section."""
     # Positions in lists are in the key, and not in the names of settings.
-    key = ".".join(part for part in place.split(".") if not part.isdigit())
+    key = ".".join(part for part in key.split(".") if not part.isdigit())
     names = list(_fields(kind))
     if key in names:  # as --set writes it
         return f"; write it as {key.replace('.', ': {')}: ...{'}' * key.count('.')}"

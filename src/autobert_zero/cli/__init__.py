@@ -67,25 +67,25 @@ def _message(error: Exception) -> str | None:
         return f"{reason}{f' ({path})' if path else ''}; make room, then go on where it stopped"
     if isinstance(error, OSError) and error.errno in _PATHS and path:
         return f"{path} cannot be used: {error.strerror}; choose another path"
-    return _of_device(error) if isinstance(error, RuntimeError | MemoryError) else None
+    return _device_remedy(error) if isinstance(error, RuntimeError | MemoryError) else None
 
 
 def _bug(error: Exception) -> str:
     """An error that was not expected, with the last places in our code."""
     frames = traceback.extract_tb(error.__traceback__)
-    ours = [
+    locations = [
         f"{path.relative_to(_PACKAGE)}:{frame.lineno}"
         for frame in frames
         if (path := Path(frame.filename)).is_relative_to(_PACKAGE)
     ]
-    where = f" ({', '.join(ours[-_PLACES:])})" if ours else ""
+    where = f" ({', '.join(locations[-_PLACES:])})" if locations else ""
     return (
         f"{type(error).__name__}: {first_line(error)}{where}; this is a bug: please report it with its "
         "traceback, which the same command prints with -v"
     )
 
 
-def _of_device(error: Exception) -> str | None:
+def _device_remedy(error: Exception) -> str | None:
     """The remedy for an error of the device; None if there is none."""
     from autobert_zero.devices import out_of_memory
 

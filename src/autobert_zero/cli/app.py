@@ -158,19 +158,23 @@ def command(
                     if result.finish is not None:
                         result.finish()
 
-        own = [
+        common_parameters = [
             inspect.Parameter(parameter, inspect.Parameter.KEYWORD_ONLY, annotation=kind, default=False)
             for parameter, kind in (("json_", _Json), ("quiet", _Quiet), ("verbose", _Verbose))
             if not (prints_records and parameter == "json_")
         ]
-        given = [
+        own_parameters = [
             parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)
             for parameter in inspect.signature(function).parameters.values()
         ]
-        own.append(inspect.Parameter("context", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context))
+        common_parameters.append(
+            inspect.Parameter("context", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)
+        )
         # Typer reads the signature.
-        run.__signature__ = inspect.Signature([*given, *own])  # type: ignore[attr-defined]
-        run.__annotations__ = {parameter.name: parameter.annotation for parameter in (*given, *own)}
+        run.__signature__ = inspect.Signature([*own_parameters, *common_parameters])  # type: ignore[attr-defined]
+        run.__annotations__ = {
+            parameter.name: parameter.annotation for parameter in (*own_parameters, *common_parameters)
+        }
         group.command(
             name or function.__name__.removesuffix("_command").replace("_", "-"),
             help=description or function.__doc__,
@@ -202,8 +206,8 @@ def _print_version(wanted: bool) -> None:
     if wanted:
         from autobert_zero.provenance import commit, version
 
-        of_commit = f" (commit {commit()})" if commit() else ""
-        typer.echo(f"autobert-zero {version()}{of_commit}")
+        suffix = f" (commit {commit()})" if commit() else ""
+        typer.echo(f"autobert-zero {version()}{suffix}")
         raise typer.Exit
 
 

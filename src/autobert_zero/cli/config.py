@@ -42,16 +42,16 @@ def config_command(
     if check is not None:
         if set_ or list_ or any(value is not None for value in (config, seed, device, preset)):
             raise UserError("--check takes a file and, if you like, what it is the config of; nothing else")
-        return _checked(check, kind)
+        return _check_file(check, kind)
     if kind is None:
         raise UserError(f"name what the config is of: {', '.join(_KINDS)}")
     options = given({"seed": seed, "device": device}, "seed", "device")
-    resolved = _resolved(kind, preset, config, set_, options)
+    resolved = _resolve(kind, preset, config, set_, options)
     text = list_settings(resolved) if list_ else commented_yaml(resolved).rstrip("\n")
     return Result(text, resolved.model_dump(mode="json"))
 
 
-def _resolved(
+def _resolve(
     kind: _Kind, preset: str | None, file: Path | None, set_: list[str] | None, options: Mapping[str, Any]
 ) -> "RunConfig":
     from autobert_zero.settings import resolve
@@ -89,7 +89,7 @@ def _presets(kind: _Kind) -> dict[str, Callable[[], "RunConfig"]]:
     return {"demo": FinetuneConfig}
 
 
-def _checked(file: Path, kind: _Kind | None) -> Result:
+def _check_file(file: Path, kind: _Kind | None) -> Result:
     """Checks a file as the config of a kind; None: of any.
 
     Raises:
@@ -102,12 +102,12 @@ def _checked(file: Path, kind: _Kind | None) -> Result:
     errors: dict[_Kind, UserError] = {}
     for name in kinds:
         try:
-            _resolved(name, None, file, None, {})
+            _resolve(name, None, file, None, {})
         except UserError as error:
             errors[name] = error
     valid = [name for name in kinds if name not in errors]
     if not valid:
-        known = {name: type(_resolved(name, None, None, None, {})) for name in kinds}
+        known = {name: type(_resolve(name, None, None, None, {})) for name in kinds}
         nearest = max(
             kinds, key=lambda name: len(merged(known[name], settings).keys() & known[name].model_fields)
         )

@@ -34,13 +34,13 @@ def own_sizes(source: str) -> "EncoderConfig | None":
     except OSError:  # a formula, too long for a file name
         return None
     if (folder / SEARCH.marker).exists():
-        return _of_search(folder)
+        return _search_sizes(folder)
     if (folder / "config.json").exists():
-        return _of_model(folder / "config.json")
-    return _of_pretraining(folder) if (folder / PRETRAINING.marker).exists() else None
+        return _saved_model_sizes(folder / "config.json")
+    return _pretraining_sizes(folder) if (folder / PRETRAINING.marker).exists() else None
 
 
-def _of_search(folder: Path) -> "EncoderConfig | None":
+def _search_sizes(folder: Path) -> "EncoderConfig | None":
     from autobert_zero.search.config import read_search_config
 
     config = read_search_config(folder)
@@ -49,18 +49,18 @@ def _of_search(folder: Path) -> "EncoderConfig | None":
     return config.model.encoder_config(_vocabulary(folder, config.data.vocab_size), config.data.length)
 
 
-def _of_pretraining(folder: Path) -> "EncoderConfig":
+def _pretraining_sizes(folder: Path) -> "EncoderConfig":
     from autobert_zero.pretrain.folder import read_pretrain_config
 
     config = read_pretrain_config(folder)
     return config.sizes(_vocabulary(folder, config.data.vocab_size))
 
 
-def _of_model(path: Path) -> "EncoderConfig":
+def _saved_model_sizes(path: Path) -> "EncoderConfig":
     from autobert_zero.encoder_config import BERT_BASE, HF_NAMES
 
     settings = json.loads(path.read_text("utf-8"))
-    given = {ours: settings[name] for name, ours in HF_NAMES.items() if name in settings}
+    given = {field: settings[name] for name, field in HF_NAMES.items() if name in settings}
     try:
         return replace(BERT_BASE, **given)
     except (TypeError, ValueError) as error:

@@ -52,18 +52,18 @@ def _plans(original: Callable[..., Any]) -> Callable[[_Plan], _Plan]:
             estimated = function(options, hardware, devices)
             return Result(str(estimated), asdict(estimated))
 
-        own = partial(inspect.Parameter, kind=inspect.Parameter.KEYWORD_ONLY)
+        keyword_only = partial(inspect.Parameter, kind=inspect.Parameter.KEYWORD_ONLY)
         planned_options = inspect.signature(original).parameters
         out = _RESUMED if "resume" in planned_options else _UNUSED
         parameters = [
-            own(parameter.name, annotation=Annotated[Path | None, folder_option(out)], default=None)
+            keyword_only(parameter.name, annotation=Annotated[Path | None, folder_option(out)], default=None)
             if parameter.name == "out"
             else parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)
             for parameter in planned_options.values()
         ]
         parameters += [
-            own("hardware", annotation=HardwareName, default=None),
-            own("devices", annotation=Devices, default=1),
+            keyword_only("hardware", annotation=HardwareName, default=None),
+            keyword_only("devices", annotation=Devices, default=1),
         ]
         planned.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
         name = original.__name__.removesuffix("_command")

@@ -98,13 +98,13 @@ def run_training(command: str, options: Mapping[str, Any]) -> Result | None:
     if not resume:
         check_new(out)
     accelerator = launched(resolved.device)
-    follows = accelerator is not None and not accelerator.is_main_process
+    is_follower = accelerator is not None and not accelerator.is_main_process
 
-    with Bars(log_console(), quiet=follows) as progress:
+    with Bars(log_console(), quiet=is_follower) as progress:
         if taken_over:
             progress.say(taken_over)
         summary = run_pretraining(resolved, out, progress)
-    if follows:
+    if is_follower:
         return None
     accuracy = summary.get("holdout_mlm_accuracy", summary.get("holdout_cosine"))
     what = "MLM accuracy" if "holdout_mlm_accuracy" in summary else "cosine to the teacher"

@@ -56,8 +56,8 @@ def bag_of_words(train: Dataset, others: Mapping[str, Dataset], regression: bool
         others: Examples to predict, by name.
         regression: Whether labels are values.
     """
-    places = np.linspace(0, len(train) - 1, min(len(train), _LEARNED_FROM)).astype(int)
-    train = train.select(places)
+    indices = np.linspace(0, len(train) - 1, min(len(train), _LEARNED_FROM)).astype(int)
+    train = train.select(indices)
     labels = np.asarray(train["label"])
     words = _Words(train)
     if words.empty or len(set(labels.tolist())) == 1:  # nothing distinguishes the examples

@@ -213,14 +213,14 @@ def run_model(
     device = next(model.parameters()).device
     results: list[Any] = [None] * len(features)
     done = 0
-    for places in _by_length(features, size, token_limit):
-        given = features.batch(places).inputs
+    for indices in _by_length(features, size, token_limit):
+        given = features.batch(indices).inputs
         inputs = moved(given, device)
         with autocast(precision, device):
             output = model(**{name: inputs[name] for name in without_idle_mask(given, device)})
-        for place, result in zip(places, reduce(output, inputs), strict=True):
-            results[place] = result
-        done += len(places)
+        for index, result in zip(indices, reduce(output, inputs), strict=True):
+            results[index] = result
+        done += len(indices)
         on_batch(done)
     return results
 

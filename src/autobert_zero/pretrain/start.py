@@ -142,18 +142,18 @@ class ModelStart:
 
 
 def _check_sizes(
-    what: str, theirs: EncoderConfig, own: EncoderConfig, layers: tuple[int, int] | None = None
+    what: str, source: EncoderConfig, own: EncoderConfig, layers: tuple[int, int] | None = None
 ) -> None:
     wrong = [
-        f"{name} {their}, not {our}"
-        for name, their, our in (
+        f"{name} {source_value}, not {own_value}"
+        for name, source_value, own_value in (
             *((("layers", *layers),) if layers else ()),
             *(
-                (name, getattr(theirs, name), getattr(own, name))
+                (name, getattr(source, name), getattr(own, name))
                 for name in ("vocab_size", "width", "heads", "inner", *TRUNK)
             ),
         )
-        if their != our
+        if source_value != own_value
     ]
     if wrong:
         raise UserError(f"{what} are of {', '.join(wrong)}" if layers else f"{what} has {', '.join(wrong)}")

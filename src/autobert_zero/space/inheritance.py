@@ -77,8 +77,8 @@ def plan_inheritance(backbone: Backbone, source: Backbone) -> tuple[LayerInherit
             f"choose at most {limit}"
         )
     return tuple(
-        _inherit(layer, source.layers[place], place)
-        for layer, place in zip(backbone.layers, even_places(depth, limit), strict=True)
+        _inherit(layer, source.layers[position], position)
+        for layer, position in zip(backbone.layers, even_places(depth, limit), strict=True)
     )
 
 
@@ -119,35 +119,35 @@ def inputs_by_role(graph: Graph) -> tuple[str, ...]:
     return tuple(chosen[names[name]] for name in graph.inputs)
 
 
-def _inherit(layer: Layer, source: Layer, place: int) -> LayerInheritance:
+def _inherit(layer: Layer, source: Layer, position: int) -> LayerInheritance:
     if layer == source:
-        return LayerInheritance(place, True)
+        return LayerInheritance(position, True)
     if isinstance(layer, Convolution):
         if isinstance(source, Convolution) and layer.kernel <= source.kernel:
-            return LayerInheritance(place, False, kernel=True)
-        return LayerInheritance(place, False, new=("input projection", "kernel"))
+            return LayerInheritance(position, False, kernel=True)
+        return LayerInheritance(position, False, new=("input projection", "kernel"))
     if not isinstance(source, Attention):
-        return LayerInheritance(place, False, new=_projections(layer.graph.inputs))
+        return LayerInheritance(position, False, new=_projections(layer.graph.inputs))
     if layer.canonical_code == source.canonical_code:
         original = {new: own for own, new in canonical_inputs(source.graph).items()}
         inputs = {own: original[new] for own, new in canonical_inputs(layer.graph).items()}
     else:
         inputs = _matched(roles(layer.graph), roles(source.graph))
     missing = [name for name in layer.graph.inputs if name not in inputs]
-    return LayerInheritance(place, False, inputs, new=_projections(missing))
+    return LayerInheritance(position, False, inputs, new=_projections(missing))
 
 
-def _matched(own: Mapping[str, str], theirs: Mapping[str, str]) -> dict[str, str]:
+def _matched(own_roles: Mapping[str, str], source_roles: Mapping[str, str]) -> dict[str, str]:
     """Inputs of the same role; where a role has several, of the same letter, then in their order."""
     matched: dict[str, str] = {}
-    for role in dict.fromkeys(own.values()):
-        mine = [name for name, own_role in own.items() if own_role == role]
-        left = [name for name, own_role in theirs.items() if own_role == role]
-        for name in [name for name in mine if name in left]:
+    for role in dict.fromkeys(own_roles.values()):
+        names = [name for name, own_role in own_roles.items() if own_role == role]
+        left = [name for name, own_role in source_roles.items() if own_role == role]
+        for name in [name for name in names if name in left]:
             matched[name] = name
             left.remove(name)
-        matched |= zip([name for name in mine if name not in matched], left, strict=False)
-    return {name: matched[name] for name in own if name in matched}
+        matched |= zip([name for name in names if name not in matched], left, strict=False)
+    return {name: matched[name] for name in own_roles if name in matched}
 
 
 def _projections(names: Sequence[str]) -> tuple[str, ...]:

@@ -143,7 +143,7 @@ def students(teacher: Backbone, depth: int) -> dict[str, Backbone]:
         The layers of the teacher evenly over its depth; convolutions of 9, 7, 3, ... alternating with them;
         convolutions only.
     """
-    own = [teacher.layers[place] for place in even_places(depth, len(teacher.layers))]
+    own = [teacher.layers[position] for position in even_places(depth, len(teacher.layers))]
     pairs = zip(hybrid(depth).layers, own, strict=True)
     mixed = (by_hand if isinstance(by_hand, Convolution) else layer for by_hand, layer in pairs)
     return {

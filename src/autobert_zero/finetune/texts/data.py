@@ -95,7 +95,7 @@ def _split(task: Task, split: str, place: str, examples: Placed, classes: "_Clas
     if not rows:
         raise UserError(f"{place} has no examples")
     if split == "train" and not any(
-        str(row[ours]).strip() for row in rows for ours in row.keys() - {"label"}
+        str(row[name]).strip() for row in rows for name in row.keys() - {"label"}
     ):
         raise UserError(f"{place} has no text in {' or '.join(map(repr, task.columns))}, only spaces")
     if labelled:
@@ -161,14 +161,14 @@ def _checked_example(
 ) -> Example:
     """An example under our column names, with a number as label; without a label if the split is None."""
     row: Example = {}
-    for column, ours in zip(task.columns, ("text", "pair"), strict=False):
+    for column, name in zip(task.columns, ("text", "pair"), strict=False):
         value = _column_value(task, example, column)
         if not isinstance(value, str):
             instead = "" if value is None else f", but {value!r:.40}"
             raise UserError(f"{where}: no text in column {column!r}{instead}; {listed_columns(example)}")
         if not is_unicode(value):
             raise UserError(f"{where}: column {column!r} has half a character (surrogate)")
-        row[ours] = value
+        row[name] = value
     if split is None:
         return row
     value = _column_value(task, example, task.label)

@@ -212,7 +212,7 @@ def _one_line(error: ValidationError, kind: type[BaseModel]) -> str:
 
 
 _WORDS = {r"\btuple\b": "list", r" or instance of \w+$": " of settings", r" after validation": ""}
-"""What pydantic says in Python's words, as patterns, and in those of a config file."""
+"""Patterns of words in pydantic's messages, and the words of config files that replace them."""
 
 _FEW = 10
 """Settings that a message lists, where it names one that there is not."""

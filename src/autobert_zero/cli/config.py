@@ -72,7 +72,7 @@ def _resolve(
 
 
 def _presets(kind: _Kind) -> dict[str, Callable[[], "RunConfig"]]:
-    """The presets of a command; a pre-training's are of BERT, where no backbone is set."""
+    """The presets of a command by name; those of a pre-training have the backbone of BERT."""
     if kind == "search":
         from autobert_zero.search.presets import PRESETS
 
@@ -90,10 +90,10 @@ def _presets(kind: _Kind) -> dict[str, Callable[[], "RunConfig"]]:
 
 
 def _check_file(file: Path, kind: _Kind | None) -> Result:
-    """Checks a file as the config of a kind; None: of any.
+    """Checks a file as a config of one kind, or of any kind if it is None.
 
     Raises:
-        UserError: It is of none. The message is that of the kind with the most settings in common.
+        UserError: The file is no valid config; the message is that of the most similar kind.
     """
     from autobert_zero.settings import merged, read_yaml
 

@@ -1,4 +1,4 @@
-"""`plan`: the cost of a run. Each command takes the options of the command that it plans."""
+"""`plan`: estimates of the cost of runs. Each command takes the options of the command that it plans."""
 
 import inspect
 from collections.abc import Callable, Mapping
@@ -41,10 +41,10 @@ _Plan = Callable[[Mapping[str, Any], str | None, int], "RunPlan"]
 
 
 def _plans(original: Callable[..., Any]) -> Callable[[_Plan], _Plan]:
-    """Adds a function to `plan` that takes the options of a command as a mapping.
+    """Adds a function as a command of `plan`; it takes the options of the planned command as a mapping.
 
     Args:
-        original: The command that is planned; it names the new command too.
+        original: The planned command, whose name and options the new one has.
     """
 
     def register(function: _Plan) -> _Plan:
@@ -73,7 +73,7 @@ def _plans(original: Callable[..., Any]) -> Callable[[_Plan], _Plan]:
     return register
 
 
-# Help of --out, by whether the command that is planned continues a run with --resume.
+# Help of --out, with and without --resume in the planned command.
 _RESUMED = "With --resume, the run that is planned; nothing is written."
 _UNUSED = "As in the command that is planned; nothing is read or written."
 

@@ -54,7 +54,7 @@ class Vocabulary:
 
 @dataclass(frozen=True)
 class Masking:
-    """How packed sequences become a batch.
+    """Settings of the masking of packed sequences.
 
     Attributes:
         whole_words: Whether to mask all pieces of a word or none.

@@ -22,7 +22,7 @@ SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 
 @dataclass(frozen=True)
 class Spelling:
-    """How a tokenizer spells text.
+    """Settings of a tokenizer's normalisation.
 
     Attributes:
         kind: `wordpiece`, `bpe`, `unigram`, `character`, or `auto`.

@@ -1,4 +1,4 @@
-"""Where the documents of packed sequences lie, so that each can be mixed as if it were alone."""
+"""The layout of documents in packed sequences, so that each is mixed as if it were alone."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

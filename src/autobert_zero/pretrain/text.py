@@ -1,4 +1,4 @@
-"""From a config to batches: tokenizer, training text of each phase, held-out text."""
+"""The text of a pre-training: tokenizer, training batches of each phase, and held-out batches."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -43,7 +43,7 @@ class PretrainingText:
     """The text of a pre-training.
 
     Attributes:
-        tokenizer: Trained or loaded.
+        tokenizer: The tokenizer, trained or loaded.
         vocabulary: Vocabulary of the tokenizer.
         phases: The text of each phase.
         lines: Description of the text, for the first lines of a command.

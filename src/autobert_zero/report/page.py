@@ -23,7 +23,7 @@ from autobert_zero.search.outputs import LABELS, NOISE
 from autobert_zero.urls import hide_passwords
 
 _BEGIN = b"<!doctype html>"
-"""What every page begins with, in lower case."""
+"""The first characters of every page, in lower case."""
 
 
 def write_report(folders: Sequence[Path], out: Path) -> Path:
@@ -164,7 +164,7 @@ def _verdict(runs: Sequence[Run], comparisons: Sequence[Comparison]) -> str:
 
 
 def sentence(group: Group) -> str:
-    """How the found backbones of a group compare with the opponents."""
+    """A sentence that compares the found backbones of a group with the opponents."""
     many = f"{len(group.runs)} runs" if len(group.runs) > 1 else "one run"
     if not group.leads:
         return f"{many.capitalize()}, none with a final comparison."

@@ -164,7 +164,7 @@ def _check_summary(summary: Mapping[str, Any]) -> None:
 
 
 def _goal(config: PretrainConfig, teacher: str | None) -> str:
-    """What is learned: equal if losses can be compared, empty if the weights of a teacher are not known."""
+    """A key of the goal, equal if losses can be compared; empty if the teacher's weights are not known."""
     if config.distil is None:
         return f"masked tokens, {config.data.whole_words=}, {config.data.next_sentence=}"
     losses = config.distil.model_dump(exclude={"teacher", *computing_settings(type(config.distil))})

@@ -115,7 +115,7 @@ def run_diagnosis(
 def _horizon(
     sample: Sequence[Trial], shared: Sequence[float], results: Sequence[JobResult], steps: int
 ) -> dict[str, Any]:
-    """How the shared and the recorded scores of a sample rank it, against training it from scratch.
+    """Compares the rankings of a sample by shared and by recorded scores with training from scratch.
 
     Args:
         sample: The candidates.

@@ -80,10 +80,10 @@ def _as_measured(config: SearchConfig, out: Path) -> SearchConfig:
 def run_inputs(
     prepared: PreparedSearch, out: Path, first: Sequence[Backbone] | None = None
 ) -> dict[str, Input]:
-    """What a run depends on besides the settings of its study; None: the user's backbones are not known.
+    """Inputs of a run besides the settings of its study.
 
-    The settings of the comparison are those that the folder has, where there is a run in it: later versions,
-    which have more settings, find the same.
+    If the folder holds a run, the settings of the comparison are read from there, so that later versions with
+    more settings find the same. Without the user's backbones (None), they are left out.
     """
     tokenizer = prepared.tokenizer.to_str()
     resumed = kind_of(out) is SEARCH

@@ -50,16 +50,15 @@ _ABSOLUTE = {"paths": "absolute"}
 """Context of a validation that makes paths absolute."""
 
 COMPUTING = "computing"
-"""Marks settings of how a run is computed and reported: runs that differ in nothing else do not differ in
-what they measure."""
+"""Marks settings of how a run is computed and reported, which have no effect on what it measures."""
 
 
 class RunConfig(Section):
-    """A whole run, which is a function of its config."""
+    """The config of a run, which determines its result."""
 
     deterministic: Annotated[bool, COMPUTING] = False
-    """Use kernels only that give the same bits in every run: on a GPU too, the run then repeats and resumes
-    exactly on the same kind of card; what it costs there is not measured. On a CPU it does so anyway."""
+    """Use only kernels that give the same bits in every run, so that a run on a GPU repeats and resumes
+    exactly on the same kind of card (the cost is not measured). On a CPU every run does."""
 
     BEFORE: ClassVar[Mapping[str, Any]] = {}
     """Values of newer settings for runs that were started without them."""
@@ -190,7 +189,7 @@ def _lay_over(below: dict[str, Any], above: Mapping[str, Any]) -> None:
 
 
 def _one_line(error: ValidationError, kind: type[BaseModel]) -> str:
-    """All problems of a config in one line; what only follows from another problem is left out."""
+    """All problems of a config in one line, without those that follow from another problem."""
     problems = error.errors()
     paths = [problem["loc"] for problem in problems]
     parts = []
@@ -215,11 +214,11 @@ _WORDS = {r"\btuple\b": "list", r" or instance of \w+$": " of settings", r" afte
 """Patterns of words in pydantic's messages, and the words of config files that replace them."""
 
 _FEW = 10
-"""Settings that a message lists, where it names one that there is not."""
+"""Maximum number of settings that the message about an unknown one lists."""
 
 
 def _suggestion(key: str, kind: type[BaseModel]) -> str:
-    """The setting that an unknown key was perhaps meant for: of a similar name, or of another section."""
+    """A hint at the setting that an unknown key may mean: one of a similar name, or in another section."""
     # Positions in lists are in the key, and not in the names of settings.
     key = ".".join(part for part in key.split(".") if not part.isdigit())
     names = list(_fields(kind))

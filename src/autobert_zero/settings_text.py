@@ -19,7 +19,7 @@ def commented_yaml(config: RunConfig) -> str:
 
 
 def list_settings(config: RunConfig) -> str:
-    """One line per setting: its name as `--set` takes it, its value, and what it means.
+    """Lists the settings, one per line: its name as `--set` takes it, its value, and its meaning.
 
     Settings of a section that is off are commented out.
     """

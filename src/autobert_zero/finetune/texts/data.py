@@ -44,7 +44,7 @@ def load_splits(task: Task, folder: Path | None) -> dict[str, Dataset]:
             validation split is `dev`); None loads from the Hub.
 
     Returns:
-        By name: `train`, those of `task.validation`, and those of `task.test` that there are. The columns
+        The splits by name: `train`, those of `task.validation`, and the existing ones of `task.test`. Columns
         are `text`, `pair` for pairs, and, except in test splits whose labels are hidden, `label`: an integer,
         or a float for a regression.
 

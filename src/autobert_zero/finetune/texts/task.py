@@ -44,7 +44,7 @@ def check_names(task: str, **names: tuple[str, ...]) -> None:
 
     Args:
         task: Name of the task.
-        names: Names by what they name, for messages.
+        names: Names by their kind (such as `split`), for messages.
 
     Raises:
         UserError: One of these does not hold.

@@ -1,4 +1,4 @@
-"""What a model forgets when it is continued on other text, with and without its own embeddings as a goal.
+"""Forgetting of a model that is continued on other text, with and without its own embeddings as a goal.
 
     python benchmarks/continuing.py --corpus BOOKS --stsb GLUE/stsb --out DIR [--teacher DIR]
         [--steps 300] [--rate 1e-4] [--quick]
@@ -9,8 +9,8 @@ masked tokens alone (`masked`), and by masked tokens while it stays close to the
 before and after: loss of masked tokens on held-out text of the corpus, and Spearman's correlation on STS-B.
 MiniLM comes without a head that predicts masked tokens; both begin with the same new one.
 
-`--quick` takes minutes and no package or data: a tiny model with random weights, the embedded corpus and
-made-up pairs, which show that every part runs, and nothing about forgetting.
+`--quick` takes minutes and needs no package or data: a tiny model with random weights, the embedded corpus
+and made-up pairs, which show that every part runs, and nothing about forgetting.
 
 Prints one JSON object as its last line: `before`, `masked` and `masked_and_own`, each with `masked_loss` and
 `spearman`.

@@ -3,17 +3,17 @@
     python benchmarks/distillation_score.py [--teacher MODEL] [--corpus FILE] [--layers 2] [--candidates 16]
         [--steps 300] [--batch-size 16] [--length 64] [--quick]
 
-Candidates are students of one depth: those that a search begins with, and as many mutations of them as random
-ones. Each is scored as in `autobert-zero search --start MODEL`: from the shared weights that began as the
-teacher, after 40 steps, by the distillation loss on validation text. The truth is the loss on held-out text
-after `--steps` steps of a separate distillation from the same weights, with a falling rate, another seed and
-other batches. Without `--teacher` it is all-MiniLM-L6-v2, as in `from_minilm.py`.
+Candidates are students of one depth: those that a search begins with, and equal numbers of mutations of them
+and of random ones. Each is scored as in `autobert-zero search --start MODEL`: from shared weights that began
+as the teacher's, after 40 steps, by the distillation loss on validation text. The truth is the loss on
+held-out text after `--steps` steps of a separate distillation from the same weights, with a decaying rate,
+another seed and other batches. The default teacher is all-MiniLM-L6-v2, as in `from_minilm.py`.
 
 Prints one JSON object as its last line: `kendall_tau` between scores and truths, with a 95 % bootstrap
-interval; `candidates_per_minute` (the seconds of `copying`, once per search, are apart), and
-`candidates_per_minute_scratch`: of students of the same sizes that are trained from new weights on masked
-tokens for the 220 steps of the demo. `--quick` makes a tiny teacher with random weights: it shows that all of
-it runs, not how scores rank.
+interval; `candidates_per_minute`, without `copying_seconds`, which a search spends once; and
+`candidates_per_minute_scratch`, for students of the same sizes that are trained from new weights on masked
+tokens for the 220 steps of the demo. `--quick` makes a tiny teacher with random weights: it shows that every
+part runs, not how scores rank.
 """
 
 import argparse

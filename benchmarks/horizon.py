@@ -1,4 +1,4 @@
-"""The table of truth, and which proxy foresees it: losses of backbones at up to ten times a proxy's tokens.
+"""The table of truth, and the proxy that predicts it best: losses at up to ten times a proxy's tokens.
 
     python benchmarks/horizon.py --corpus TEXT --out OUT [--blimp BLIMP] [--tokens 30e6] [--width 64]
         [--backbones 24] [--found RUN ...] [--workers 1] [--judge] [--quick]
@@ -6,19 +6,20 @@
 Backbones of 4 layers of the modern space, known, found, random and mutated ones, with 0 to 4 attentions that
 see all tokens, are trained from scratch at a constant rate; at 1, 3, 10, 30 ... M tokens, as far as --tokens
 goes, a copy of each takes a short decay branch and is measured: held-out loss and token uniformity, at the
-last mark also the accuracy on 6,700 minimal pairs of BLIMP. Half of the backbones have a second seed. All go
-to one mark before the first goes to the next. OUT/truth holds one file per training and their checkpoints:
-the same call continues where it was stopped, also one with more --tokens or --backbones; a file that is
-missing or half-written is trained again; a folder of other data, another trunk or other versions is refused.
-Then each proxy, with a tenth of the tokens for each backbone (OUT/proxies-TOKENS), is judged by the losses at
-the last mark: shared weights warmed up with convolutions, with all kinds of layers, shared by role, and
-re-calibrated; training from scratch with rungs that continue, halved, and fitted by E + A D^-a; minimal pairs
+last mark also the accuracy on 6,700 minimal pairs of BLIMP. Half of the backbones have a second seed. All
+reach one mark before the first continues to the next. OUT/truth holds one file per training and their
+checkpoints: the same call, also one with more --tokens or --backbones, continues where it was stopped;
+missing and damaged files are made again; a folder of other data, another trunk or other versions is refused.
+Then the losses at the last mark judge the proxies, each of which spends a tenth of the tokens on a backbone
+(OUT/proxies-STEPS): shared weights warmed up with convolutions, with all kinds of layers, shared by role, and
+re-calibrated; training from scratch, with successive halving, and extrapolated by E + A D^-a; minimal pairs
 instead of the loss; zero-cost proxies. `--judge` trains no truth and judges at the last mark that all have.
 Prints one JSON object as its last line: for the proxy that agrees best on half of the backbones,
 `kendall_tau`, `kendall_tau_within` (pairs with equally many attentions that see all tokens), and
-`seconds_per_candidate`, on the other half; `noise_ceiling`, the tau of two seeds of the truth; all `ways`.
-Seconds are of processor time on a CPU. `--quick` trains tiny models for 160 steps, most of which are on the
-plateau of unigram statistics: it shows that everything runs and continues, and nothing of the order.
+`seconds_per_candidate`, on the other half; `noise_ceiling`, the tau of two seeds of the truth; under `ways`
+all proxies. On a CPU, seconds are of processor time. `--quick` trains tiny models for 160 steps, most of
+which end on the plateau of unigram statistics: it shows that everything runs and continues, and nothing of
+the order.
 """
 
 import argparse

@@ -1,10 +1,10 @@
-"""Whether text in any script can be spelled, comes back from its tokens, and can be trained on.
+"""Checks that text in any script can be tokenised, decoded again, and trained on.
 
     python benchmarks/languages.py [--quick]
 
-Small texts in thirteen scripts are made here, out of words of each; in Chinese, Japanese and Korean one line
-of a hundred holds a rare character. Each gets the tokenizer that `auto` chooses, is packed, and a small
-backbone is pre-trained on it for 100 steps (10 with `--quick`). The last line is one JSON object.
+The script makes a small text in each of thirteen scripts; in Chinese, Japanese and Korean one line in a
+hundred has a rare character. Each text is packed with the tokenizer that `auto` chooses, and a small backbone
+is pre-trained on it for 100 steps (10 with `--quick`). The last line is one JSON object.
 """
 
 import argparse

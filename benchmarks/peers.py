@@ -5,12 +5,13 @@
 Masked language models of 6.9 to 7.2 M weights (6 layers of width 256, vocabulary 8,192): ModernBERT,
 DeBERTa-v2 with a convolution of 3, ConvBERT and NomicBERT of `transformers`; rotary attention, its hybrids
 with narrow and wide convolutions, gated convolutions, and the backbone in the file FOUND, in our modern
-trunk. All see the same tokens and masks. Each tries three rates on a tenth of the tokens and goes through
-all of them with its best.
+trunk. All see the same tokens and masks. Each tries three learning rates on a tenth of the tokens, and is
+trained on all of them with its best.
 Each result is kept in OUT as its training ends: the same call continues where it was stopped. Prints one
-JSON object as its last line: under `rows`, for each, weights, rate, held-out loss, and tokens per second
-(measured alone, at the end).
-`--quick` takes 6 steps and one rate: it shows that all build, train and are measured, not their order.
+JSON object as its last line: `rows` has, for each model, its number of weights, rate, held-out loss, and
+tokens per second (measured alone, at the end).
+`--quick` takes 6 steps and one rate: it shows that all models are built, trained and measured, not their
+order.
 """
 
 import argparse

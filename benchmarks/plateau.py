@@ -1,4 +1,4 @@
-"""Who leaves the plateau of unigram statistics, and when: positions, norms and gates at equal tokens.
+"""Which backbones leave the plateau of unigram statistics: positions, norms and gates at equal tokens.
 
     python benchmarks/plateau.py [--corpus BOOKS] [--seeds 3] [--workers 2] [--out DIR] [--quick]
 
@@ -6,11 +6,10 @@ Trains stacks of 4 layers of width 128 from scratch, 2,000 steps of 16 x 128 tok
 2e-3 that falls to 0, with vocabulary 8,192 and without short sequences: BERT as published (post-norm, GELU,
 learned positions), and in the modern trunk (pre-norm, GeGLU, no position table) rotary attention,
 convolutions that alternate with it, gated rotary attention, and two gated convolutions to each rotary
-attention. Every seed gives all of them the same batches. The corpus is the embedded one where none is
-named; the figures of the documentation are of 60 MB of books. Prints one JSON object as its last line: the
-mean held-out losses, and under `runs` each loss with its number of weights. `--quick` takes 200 steps of
-one seed: most are on the plateau that long, so it shows that everything runs and says nothing about the
-order.
+attention. With a seed, all of them see the same batches. The default is the embedded corpus; the figures in
+the documentation are from 60 MB of books. Prints one JSON object as its last line: the mean held-out losses,
+and under `runs` each loss, with the number of weights. `--quick` takes 200 steps of one seed, in which most
+do not leave the plateau: it shows that everything runs and says nothing about the order.
 """
 
 import argparse

@@ -4,15 +4,15 @@
         [--glue GLUE] [--wnut WNUT17] [--tokens 30e6] [--width 128] [--seeds 5] [--workers 1] [--quick]
 
 The winner of each search (of the preset `small`; finished runs, or --searches of its own in OUT/searches) is
-trained from scratch beside the opponents of a search, brought to its number of weights, and ModernBERT,
-DeBERTa-v2, ConvBERT and NomicBERT of `transformers` at its depth and width. Each tries three rates on a tenth
-of the tokens and has its best: a constant one with a short decay branch for each mark (see `horizon.py`). All
-are trained from one seed, then the winner and the three opponents with the lowest validation loss from the
-others; with a seed come the same batches and masks for all, and the next search's winner, whose weights and
-time its opponents have. Speeds are measured one after the other at the beginning: start it while nothing else
-runs.
-Everything is kept in OUT: the same call continues where it was stopped; a file that is missing or
-half-written is made again, a folder of other data, another trunk or other versions is refused.
+trained from scratch, as are the opponents of a search with as many parameters, and ModernBERT, DeBERTa-v2,
+ConvBERT and NomicBERT of `transformers` at its depth and width. Each tries three learning rates on a tenth of
+the tokens and keeps its best, a constant rate with a short decay branch at each mark (see `horizon.py`). All
+are trained with the first seed, the winner and the three opponents with the lowest validation loss with every
+seed. A seed gives the same batches and masks to all, and belongs to the next search's winner, whose number of
+parameters and training time its opponents get. Speeds are measured one after the other at the beginning, so
+start the script while nothing else runs.
+Everything is kept in OUT: the same call continues where it was stopped; missing and damaged files are made
+again; a folder of other data, another trunk or other versions is refused.
 Prints one JSON object as its last line: `loss_gap_equal_tokens` and `loss_gap_equal_time` in nats and
 `blimp_gap` in points, of the winner over the strongest opponent (positive: the winner is better), each with
 `_low` and `_high` of a 95 % interval over paired seeds with Holm's correction over the opponents, and

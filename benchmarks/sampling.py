@@ -1,12 +1,12 @@
-"""How fast the search space gives candidates, against growing graphs forward and rejecting misfits.
+"""Speed of sampling candidates, against growing graphs forward and rejecting invalid ones.
 
     python benchmarks/sampling.py [--quick]
 
-On one core: a candidate is a graph that is valid, sampled, put in canonical form and hashed, as a search
-does to tell whether it is new; in the paper's space and, under `modern`, in that of all primitives. The peer
-is naive: it grows a graph of as many operations from the inputs, each step a primitive of the paper at random
-on nodes at random, and rejects it where shapes do not match, where the output is not (n, d), or where fewer
-than two inputs are used. The last line is one JSON object.
+On one core. Each candidate is a valid graph, which is sampled, put in canonical form and hashed, as a search
+does to tell whether it is new; in the paper's space and, under `modern`, in the space of all primitives. The
+naive peer grows a graph of as many operations from the inputs, each step a random primitive of the paper on
+random nodes, and rejects it if shapes do not match, if the output is not (n, d), or if fewer than two inputs
+are used. The last line is one JSON object.
 """
 
 import argparse

@@ -17,7 +17,7 @@ _FOLDER = Path(__file__).parent / ".autobert"
 
 
 def environment(torch_version: str) -> Path:
-    """Makes the environment if there is none, and returns its Python."""
+    """Creates the environment if it is missing, and returns the path of its Python."""
     python = _FOLDER / "bin" / "python"
     if not (_FOLDER / ".installed").exists():
         subprocess.run([sys.executable, "-m", "venv", _FOLDER], check=True)
@@ -29,7 +29,7 @@ def environment(torch_version: str) -> Path:
 
 
 class Peer:
-    """The server, for a `with` statement."""
+    """The process of the peer, as a context manager."""
 
     def __init__(self, python: Path, threads: int) -> None:
         command = [str(python), __file__, str(threads)]

@@ -71,8 +71,17 @@ QUICK_PAIRS = 670
 
 
 @dataclass(frozen=True)
-class Setting:
-    """What all rows share: the data, the folder for the results, and whether it is done on less work."""
+class Study:
+    """What all rows have in common.
+
+    Attributes:
+        corpus: Text of the pre-trainings.
+        glue: Folder with one sub-folder per task.
+        out: Folder for everything that is kept.
+        quick: Whether to do less work.
+        blimp: File or folder of minimal pairs; None measures none.
+        wnut: Folder of WNUT-17; None leaves the task out.
+    """
 
     corpus: str
     glue: Path
@@ -83,17 +92,17 @@ class Setting:
 
     @property
     def tasks(self) -> tuple[str, ...]:
-        """The tasks whose data are there."""
+        """The tasks to fine-tune on."""
         return (*TASKS, *(() if self.wnut is None else ("wnut17",)))
 
     @cached_property
     def pairs(self) -> list[Pair]:
-        """The minimal pairs; none without a file."""
+        """The minimal pairs; empty without a file."""
         pairs = [] if self.blimp is None else read_pairs([self.blimp])
         return subset(pairs, QUICK_PAIRS) if self.quick else pairs
 
     def data(self, task: str) -> Path:
-        """The folder of a task's files, sampled where that is wanted; made once."""
+        """The folder of a task's files; where only a sample is used, it is written first."""
         if task == "wnut17" and self.wnut is not None:
             return self.wnut
         if not self.quick and task not in SAMPLED:
@@ -105,12 +114,12 @@ class Setting:
                 continue
             lines = source.read_text("utf-8").splitlines(keepends=True)
             limit = QUICK_EXAMPLES if self.quick else EXAMPLES if source.stem == "train" else len(lines)
-            places = np.linspace(0, len(lines) - 1, min(limit, len(lines))).astype(int)
-            write_text(target, "".join(lines[place] for place in places))
+            indices = np.linspace(0, len(lines) - 1, min(limit, len(lines))).astype(int)
+            write_text(target, "".join(lines[index] for index in indices))
         return folder
 
     def task(self, name: str) -> str:
-        """What `finetune` calls a task: MNLI's second validation split need not be there."""
+        """The name of a task, or for MNLI a task file without the second validation split."""
         if name != "mnli":
             return name
         path = self.out / "data" / "mnli.yaml"
@@ -127,82 +136,82 @@ class Setting:
 
 
 def folder(name: str, seed: int) -> str:
-    """Where a pre-training and its tasks are kept."""
+    """The folder name of a pre-training and its tasks."""
     return name if seed == 0 else f"{name}-{seed}"
 
 
-def pretrained(name: str, seed: int, setting: Setting, progress: Bars) -> dict[str, Any]:
-    """The summary of a pre-training, which is done if it is not."""
+def pretrained(name: str, seed: int, study: Study, progress: Bars) -> dict[str, Any]:
+    """The summary of a pre-training, which is run or continued if it is not finished."""
     preset = small_pretraining(BACKBONES[name])
     changes: dict[str, Any] = {
         "seed": seed,
-        "data": {"corpus": setting.corpus},
+        "data": {"corpus": study.corpus},
         "model": {"width": WIDTH},
         "recipe": {"learning_rate": RATE},
     }
-    if setting.quick:
+    if study.quick:
         changes["phases"] = [{**phase.model_dump(), "steps": 150} for phase in preset.phases]
-    return run_pretraining(resolve(preset, changes), setting.out / folder(name, seed), progress)
+    return run_pretraining(resolve(preset, changes), study.out / folder(name, seed), progress)
 
 
-def scored(name: str, seed: int, task: str, setting: Setting, progress: Bars) -> Score:
-    """The score of a pre-trained model on a task, fine-tuned if it is not."""
-    steps = 50 if setting.quick else SST2_STEPS if task == "sst2" else 0
+def scored(name: str, seed: int, task: str, study: Study, progress: Bars) -> Score:
+    """The score of a pre-trained model on a task; the fine-tuning is run if it is not finished."""
+    steps = 50 if study.quick else SST2_STEPS if task == "sst2" else 0
     return finetune_task(
-        setting.out / folder(name, seed),
-        setting.task(task),
-        setting.data(task),
-        setting.out / "glue" / folder(name, seed) / task,
+        study.out / folder(name, seed),
+        study.task(task),
+        study.data(task),
+        study.out / "glue" / folder(name, seed) / task,
         FinetuneConfig(
-            rates=setting.rates,
-            seeds=setting.seeds,
+            rates=study.rates,
+            seeds=study.seeds,
             batch_size=32,
             length=128,
             steps=steps,
-            pooling=None if setting.quick else "auto",
+            pooling=None if study.quick else "auto",
             keep="none",
         ),
         progress,
     )
 
 
-def grammar(model: Path, setting: Setting) -> dict[str, Any] | None:
-    """The accuracy of a pre-trained model on the minimal pairs, measured if it is not."""
-    if not setting.pairs:
+def minimal_pairs(model: Path, study: Study) -> dict[str, Any] | None:
+    """The accuracy of a pre-trained model on the minimal pairs, measured once; None without pairs."""
+    if not study.pairs:
         return None
     path = model / "blimp.json"
     if not path.exists():
         opened = open_scored(str(model))
         opened.model.to(find_device("auto")).eval()
-        pairs = TokenisedPairs(setting.pairs, opened.tokenizer, opened.positions)
+        pairs = TokenisedPairs(study.pairs, opened.tokenizer, opened.positions)
         write_text(path, json.dumps(pairs.measure(opened.model).overall.plain()) + "\n")
     return json.loads(path.read_text("utf-8"))
 
 
-def row(name: str, seed: int, setting: Setting, progress: Bars) -> tuple[dict[str, Any], list[Score]]:
-    """A backbone's figures, and the scores among them. Repeats are for the tasks that say something."""
-    summary = pretrained(name, seed, setting, progress)
-    tasks = setting.tasks if seed == 0 else REPEATED
-    scores = [scored(name, seed, task, setting, progress) for task in tasks]
+def row(name: str, seed: int, study: Study, progress: Bars) -> tuple[dict[str, Any], list[Score]]:
+    """The figures of a backbone, and its scores; seeds after the first run the tasks of `REPEATED` only."""
+    summary = pretrained(name, seed, study, progress)
+    tasks = study.tasks if seed == 0 else REPEATED
+    scores = [scored(name, seed, task, study, progress) for task in tasks]
     return {
         "backbone": BACKBONES[name].to_list(),
         "parameters": summary["parameters"],
         "tokens": summary["tokens"],
         "loss": summary["holdout_loss"],
         "mlm_accuracy": summary["holdout_mlm_accuracy"],
-        "blimp": grammar(setting.out / folder(name, seed), setting),
+        "blimp": minimal_pairs(study.out / folder(name, seed), study),
         "tasks": {score.task: figures(score) for score in scores},
     }, scores
 
 
 def figures(score: Score) -> dict[str, Any]:
-    """What is kept of a task: of validation and, where it has labels, of test."""
+    """The figures of a task: of validation splits and of test splits with labels."""
     names = ("rate", "pooling", "mean", "spread", "test", "test_spread", "constant")
     return {name: getattr(score, name) for name in names}
 
 
 def trivial_rows(scores: list[Score]) -> dict[str, Any]:
-    """The figures of the trivial predictors, each a row as of a backbone: by task, then by split."""
+    """The metrics of the trivial predictors, by predictor, task and split."""
     rows: dict[str, Any] = {}
     for score in scores:
         for split, predictors in score.trivial.items():
@@ -227,7 +236,7 @@ def main() -> None:
         help="300 steps of pre-training, 50 on each task, 2 seeds, 1 rate, 1 pooling, 1,000 examples a split",
     )
     arguments = parser.parse_args()
-    setting = Setting(
+    study = Study(
         arguments.corpus, arguments.glue, arguments.out, arguments.quick, arguments.blimp, arguments.wnut
     )
     quiet_transformers()
@@ -237,7 +246,7 @@ def main() -> None:
         for seed in range(arguments.repeats + 1):
             for name in arguments.only:
                 key = folder(name, seed)
-                rows[key], scores = row(name, seed, setting, progress)
+                rows[key], scores = row(name, seed, study, progress)
                 trivial = trivial or trivial_rows(scores)
                 print(f"\n{key}\n\n{score_table(scores)}")
     print(
@@ -246,8 +255,8 @@ def main() -> None:
                 "benchmark": "backbones_on_glue",
                 "rows": rows,
                 "trivial": trivial,
-                "seeds": setting.seeds,
-                "rates": list(setting.rates),
+                "seeds": study.seeds,
+                "rates": list(study.rates),
             }
         )
     )

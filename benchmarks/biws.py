@@ -53,7 +53,7 @@ BASE = {
         "steps": 20,
         "batch_size": 16,
         "learning_rate": 4e-3,
-        "calibration": 0.0,  # a way of its own below
+        "calibration": 0.0,  # one of the variants below
     },
     "final": {"batch_size": 16, "learning_rate": 4e-3},
 }
@@ -62,7 +62,15 @@ GOOD = 0.6
 
 @dataclass(frozen=True)
 class Plan:
-    """How much is run: candidates whose truth is known, all that share, seeds, steps from scratch."""
+    """The amount of work.
+
+    Attributes:
+        checked: Number of candidates whose truth is known.
+        sharing: Number of candidates that share weights, the checked ones among them.
+        seeds: Number of runs of each variant of weight sharing.
+        truth: Steps of the trainings from scratch that are the truth.
+        shorter: Steps of the shorter trainings from scratch.
+    """
 
     checked: int = 40
     sharing: int = 160
@@ -77,13 +85,13 @@ QUICK = Plan(8, 16, 2, 200, (20, 50))
 
 @dataclass(frozen=True)
 class Sharing:
-    """A way of sharing weights.
+    """A variant of weight sharing.
 
     Attributes:
-        changes: Of the config's `proxy`.
-        recalibrate: Updates of each candidate from the final bank before it is scored, not written back.
-        alone: Only the candidates whose truth is known share weights.
-        separate: Feed-forward blocks and norms are not shared between attentions and convolutions.
+        changes: Changed settings of the section `proxy`.
+        recalibrate: Steps of each candidate from the final bank before it is scored, not written back.
+        alone: Whether only the candidates whose truth is known share weights.
+        separate: Whether attentions and convolutions have their own feed-forward blocks and norms.
     """
 
     changes: dict[str, Any] = field(default_factory=dict)
@@ -92,7 +100,7 @@ class Sharing:
     separate: bool = False
 
 
-WAYS = {
+VARIANTS = {
     "20 steps of 16, warm-up on convolutions": Sharing(),
     "uniform warm-up (fair sampling of both branches)": Sharing({"warmup_attention_share": 0.5}),
     "warm-up four times as long": Sharing({"warmup_steps": 960}),
@@ -103,13 +111,13 @@ WAYS = {
 }
 
 
-class ApartBank(WeightBank):
-    """Holds the feed-forward blocks and norms of convolutions apart from those of attentions."""
+class SeparateBank(WeightBank):
+    """A bank with separate feed-forward blocks and norms for convolutions and attentions."""
 
     def __init__(self, shared: WeightBank) -> None:
         super().__init__(shared.config, shared.layers)
         self.tensors = dict(shared.tensors)
-        for name in [name for name in self.tensors if _of_both(name)]:
+        for name in [name for name in self.tensors if _is_common(name)]:
             self.tensors[f"convolution/{name}"] = self.tensors[name].clone()
         self.moments = {
             key: {name: torch.zeros_like(tensor) for name, tensor in self.tensors.items()}
@@ -120,24 +128,24 @@ class ApartBank(WeightBank):
         self, backbone: Backbone, owned: Mapping[str, Tensor], bank: Mapping[str, Tensor]
     ) -> Iterator[tuple[Tensor, Tensor]]:
         for name, own in owned.items():
-            if _of_both(name) and isinstance(backbone.layers[int(name.split(".")[2])], Convolution):
+            if _is_common(name) and isinstance(backbone.layers[int(name.split(".")[2])], Convolution):
                 yield own, bank[f"convolution/{name}"]
             else:
                 yield from super()._pairs(backbone, {name: own}, bank)
 
 
-def _of_both(name: str) -> bool:
-    """Whether a layer has this tensor, be it an attention or a convolution."""
+def _is_common(name: str) -> bool:
+    """Whether attention layers and convolution layers both have a tensor of this name."""
     return name.startswith("encoder.layers.") and ".attention." not in name and ".convolution." not in name
 
 
 def _result(waiting: Mapping[Any, Future[Any]], run: Any) -> Any:
-    """What a run in another process gives; waits for it."""
+    """Waits for a run in another process, and returns its result."""
     return waiting[run].result()
 
 
-def kept(path: Path, make: Callable[[], Any]) -> Any:
-    """Plain data of a file, which is made if it is not there."""
+def cached(path: Path, make: Callable[[], Any]) -> Any:
+    """Reads plain data from a JSON file, which is written first if it is missing."""
     if not path.exists():
         value = make()
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -147,95 +155,99 @@ def kept(path: Path, make: Callable[[], Any]) -> Any:
     return json.loads(path.read_text(encoding="utf-8"))
 
 
-def from_scratch(setting: PreparedSearch, backbones: list[Backbone], steps: int, folder: Path) -> list[Any]:
-    """Validation loss (infinite where it diverged) and seconds of each backbone after the given steps."""
-    final = setting.config.final
+def from_scratch(prepared: PreparedSearch, backbones: list[Backbone], steps: int, folder: Path) -> list[Any]:
+    """Trains backbones from scratch; returns the validation loss (inf if diverged) and seconds of each."""
+    final = prepared.config.final
     recipe = Recipe(steps, final.batch_size, final.learning_rate)
     files = [folder / f"{backbone.key()}-{steps}.json" for backbone in backbones]
     jobs = [
-        Job(str(file), backbone, setting.model, setting.data, setting.vocabulary, recipe, 0, "cpu")
+        Job(str(file), backbone, prepared.model, prepared.data, prepared.vocabulary, recipe, 0, "cpu")
         for file, backbone in zip(files, backbones, strict=True)
         if not file.exists()
     ]
 
     def keep(result: Any) -> None:
         loss = math.inf if result.selection_loss is None else result.selection_loss
-        kept(Path(result.name), lambda: [loss, result.seconds])
+        cached(Path(result.name), lambda: [loss, result.seconds])
 
     if jobs:
         train_all(jobs, 2, lambda name, done, of: None, keep)
     return [json.loads(file.read_text(encoding="utf-8")) for file in files]
 
 
-def shared(way: Sharing, plan: Plan, seed: int) -> dict[str, Any]:
-    """Scores of the checked backbones under weight sharing, and seconds for each; in a worker process."""
+def shared(variant: Sharing, plan: Plan, seed: int) -> dict[str, Any]:
+    """Scores the checked backbones by weight sharing, with the seconds per candidate; in a worker process."""
     torch.set_num_threads(1)
-    config = resolve(SearchConfig(), BASE | {"seed": seed}, {"proxy": way.changes})
-    setting = prepare(config)
-    backbones = sample(setting, plan.checked if way.alone else plan.sharing)
-    evaluator = setting.evaluator()
-    if way.separate and isinstance(evaluator.bank, WeightBank):
-        evaluator.bank = ApartBank(evaluator.bank)
+    config = resolve(SearchConfig(), BASE | {"seed": seed}, {"proxy": variant.changes})
+    prepared = prepare(config)
+    backbones = sample(prepared, plan.checked if variant.alone else plan.sharing)
+    evaluator = prepared.evaluator()
+    if variant.separate and isinstance(evaluator.bank, WeightBank):
+        evaluator.bank = SeparateBank(evaluator.bank)
     start = time.perf_counter()
-    evaluator.warm_up(setting.space, lambda done, of, loss: None)
+    evaluator.warm_up(prepared.space, lambda done, of, loss: None)
     order = list(range(len(backbones)))
     Random(seed).shuffle(order)
-    for number, place in enumerate(order):
-        _, trained = evaluator.evaluate(Proposal(number, backbones[place].canonical()))
+    for number, index in enumerate(order):
+        _, trained = evaluator.evaluate(Proposal(number, backbones[index].canonical()))
         if trained is not None:
             evaluator.bank.absorb(trained)
     seconds = (time.perf_counter() - start) / len(backbones)
     start = time.perf_counter()
     checked = backbones[: plan.checked]
-    if way.recalibrate:
-        again = prepare(resolve(config, {"proxy": {"steps": way.recalibrate}})).evaluator()
+    if variant.recalibrate:
+        again = prepare(resolve(config, {"proxy": {"steps": variant.recalibrate}})).evaluator()
         again.bank = evaluator.bank
-        outcomes = [again.evaluate(Proposal(1000 + n, each.canonical()))[0] for n, each in enumerate(checked)]
+        outcomes = [
+            again.evaluate(Proposal(number, backbone.canonical()))[0]
+            for number, backbone in enumerate(checked, 1000)
+        ]
         scores = [-1e9 if outcome.score is None else outcome.score for outcome in outcomes]
     else:
         scores = evaluator.rescore(checked)
     return {"scores": scores, "seconds": seconds + (time.perf_counter() - start) / len(checked)}
 
 
-def sample(setting: PreparedSearch, count: int) -> list[Backbone]:
-    """The same backbones in every call; more of them begin with the same ones."""
+def sample(prepared: PreparedSearch, count: int) -> list[Backbone]:
+    """Samples the same backbones in every call; a larger sample begins with the smaller one."""
     random = Random("biws")
-    return [sample_backbone(random, setting.space).canonical() for _ in range(count)]
+    return [sample_backbone(random, prepared.space).canonical() for _ in range(count)]
 
 
-def quality(scores: Sequence[Sequence[float]], wanted: Sequence[float]) -> dict[str, Any]:
+def quality(scores: Sequence[Sequence[float]], truth_scores: Sequence[float]) -> dict[str, Any]:
     """Mean Kendall's tau of several rankings with the truth, its 95 % bootstrap interval over candidates."""
 
-    def mean(places: Any) -> float:
-        truth = np.asarray(wanted)[places]
-        return fmean(float(kendalltau(np.asarray(each)[places], truth).statistic) for each in scores)
+    def mean(indices: Any) -> float:
+        truth = np.asarray(truth_scores)[indices]
+        return fmean(float(kendalltau(np.asarray(ranking)[indices], truth).statistic) for ranking in scores)
 
     random = np.random.default_rng(0)
-    count = len(wanted)
+    count = len(truth_scores)
     drawn = [mean(random.integers(count, size=count)) for _ in range(500)]
     low, high = np.nanquantile(drawn, (0.025, 0.975))
-    each = [round(float(kendalltau(one, wanted).statistic), 3) for one in scores]
+    taus = [round(float(kendalltau(ranking, truth_scores).statistic), 3) for ranking in scores]
     return {
         "tau": round(mean(slice(None)), 3),
         "interval": [round(float(low), 3), round(float(high), 3)],
-        "of_each_seed": each,
+        "of_each_seed": taus,
     }
 
 
 def equal_cost(tau: float, horizons: dict[int, Any]) -> tuple[float, bool]:
-    """Seconds of the training from scratch whose tau is as good, and whether none of those measured was.
+    """Seconds of a training from scratch with the same tau, interpolated in their logarithm.
 
-    Between two horizons tau is taken to rise with the logarithm of the seconds.
+    Returns:
+        The seconds, and whether they are only a lower bound, since no horizon reaches the tau.
     """
     before: tuple[float, float] | None = None
     for row in horizons.values():
-        now = (row["seconds"], row["tau"])
-        if now[1] >= tau:
+        current = (row["seconds"], row["tau"])
+        if current[1] >= tau:
             if before is None:
-                return now[0], False
-            share = (tau - before[1]) / (now[1] - before[1])
-            return before[0] * (now[0] / before[0]) ** share, False
-        before = now
+                return current[0], False
+            share = (tau - before[1]) / (current[1] - before[1])
+            return before[0] * (current[0] / before[0]) ** share, False
+        before = current
     assert before is not None
     return before[0], True
 
@@ -247,61 +259,61 @@ def main() -> None:
     quick = parser.parse_args().quick
     plan = QUICK if quick else FULL
     folder = FOLDER / ("quick" if quick else "full")
-    setting = prepare(resolve(SearchConfig(), BASE))
-    backbones = sample(setting, plan.checked)
+    prepared = prepare(resolve(SearchConfig(), BASE))
+    backbones = sample(prepared, plan.checked)
 
-    true = from_scratch(setting, backbones, plan.truth, folder)
-    good = [place for place, (loss, _) in enumerate(true) if math.isfinite(loss)]
-    wanted = [-true[place][0] for place in good]
+    truth = from_scratch(prepared, backbones, plan.truth, folder)
+    good = [index for index, (loss, _) in enumerate(truth) if math.isfinite(loss)]
+    truth_scores = [-truth[index][0] for index in good]
 
-    def judged(*rankings: Sequence[float]) -> dict[str, Any]:
-        return quality([[scores[place] for place in good] for scores in rankings], wanted)
+    def agreement(*rankings: Sequence[float]) -> dict[str, Any]:
+        return quality([[scores[index] for index in good] for scores in rankings], truth_scores)
 
     horizons: dict[int, Any] = {}
     for steps in plan.shorter:
-        results = from_scratch(setting, backbones, steps, folder)
-        horizons[steps] = judged([-loss for loss, _ in results]) | {
+        results = from_scratch(prepared, backbones, steps, folder)
+        horizons[steps] = agreement([-loss for loss, _ in results]) | {
             "seconds": round(fmean(seconds for _, seconds in results), 3)
         }
-    runs = [(number, seed) for number in range(len(WAYS)) for seed in range(plan.seeds)]
+    runs = [(number, seed) for number in range(len(VARIANTS)) for seed in range(plan.seeds)]
     files = {run: folder / f"way-{run[0]}-{run[1]}.json" for run in runs}
     with ProcessPoolExecutor(2, get_context("spawn")) as pool:
         waiting = {
-            run: pool.submit(shared, list(WAYS.values())[run[0]], plan, run[1])
+            run: pool.submit(shared, list(VARIANTS.values())[run[0]], plan, run[1])
             for run in runs
             if not files[run].exists()
         }
-        found = {run: kept(files[run], partial(_result, waiting, run)) for run in runs}
-    ways: dict[str, Any] = {}
-    for number, name in enumerate(WAYS):
-        of_way = [found[number, seed] for seed in range(plan.seeds)]
-        row = judged(*[each["scores"] for each in of_way])
-        seconds = fmean(each["seconds"] for each in of_way)
+        results_of_runs = {run: cached(files[run], partial(_result, waiting, run)) for run in runs}
+    rows: dict[str, Any] = {}
+    for number, name in enumerate(VARIANTS):
+        seeds_of_variant = [results_of_runs[number, seed] for seed in range(plan.seeds)]
+        row = agreement(*[result["scores"] for result in seeds_of_variant])
+        seconds = fmean(result["seconds"] for result in seeds_of_variant)
         scratch, beyond = equal_cost(row["tau"], horizons)
-        ways[name] = row | {
+        rows[name] = row | {
             "seconds": round(seconds, 3),
             "speedup": round(scratch / seconds, 2),
             "lower_bound": beyond,
         }
-    enough = [name for name in ways if ways[name]["tau"] >= GOOD]
+    enough = [name for name in rows if rows[name]["tau"] >= GOOD]
     best = (
-        max(enough, key=lambda name: ways[name]["speedup"])
+        max(enough, key=lambda name: rows[name]["speedup"])
         if enough
-        else max(ways, key=lambda name: ways[name]["tau"])
+        else max(rows, key=lambda name: rows[name]["tau"])
     )
     attention = [float(sum(hasattr(layer, "graph") for layer in b.layers)) for b in backbones]
     print(
         json.dumps(
             {
                 "benchmark": "biws",
-                "speedup": ways[best]["speedup"],
-                "kendall_tau": ways[best]["tau"],
-                "kendall_tau_interval": ways[best]["interval"],
+                "speedup": rows[best]["speedup"],
+                "kendall_tau": rows[best]["tau"],
+                "kendall_tau_interval": rows[best]["interval"],
                 "best": best,
-                "ways": ways,
+                "ways": rows,
                 "from_scratch": horizons,
-                "fewer_attentions": judged([-number for number in attention]),
-                "seconds_truth": round(fmean(seconds for _, seconds in true), 1),
+                "fewer_attentions": agreement([-number for number in attention]),
+                "seconds_truth": round(fmean(seconds for _, seconds in truth), 1),
                 "candidates": len(good),
                 "candidates_that_share": plan.sharing,
                 "truth_steps": plan.truth,

@@ -1,4 +1,4 @@
-"""What a model forgets when it is continued on other text, with and without its own embeddings as a goal.
+"""Forgetting of a model that is continued on other text, with and without its own embeddings as a goal.
 
     python benchmarks/continuing.py --corpus BOOKS --stsb GLUE/stsb --out DIR [--teacher DIR]
         [--steps 300] [--rate 1e-4] [--quick]
@@ -9,8 +9,8 @@ masked tokens alone (`masked`), and by masked tokens while it stays close to the
 before and after: loss of masked tokens on held-out text of the corpus, and Spearman's correlation on STS-B.
 MiniLM comes without a head that predicts masked tokens; both begin with the same new one.
 
-`--quick` takes minutes and no package or data: a tiny model with random weights, the embedded corpus and
-made-up pairs, which show that every part runs, and nothing about forgetting.
+`--quick` takes minutes and needs no package or data: a tiny model with random weights, the embedded corpus
+and made-up pairs, which show that every part runs, and nothing about forgetting.
 
 Prints one JSON object as its last line: `before`, `masked` and `masked_and_own`, each with `masked_loss` and
 `spearman`.
@@ -20,8 +20,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from kept import Kept
 from minilm import find_teacher, finish, say, score, similar_pairs, tiny_teacher, train
+from result_store import ResultStore
 
 _STILL = 1e-12
 """A learning rate that changes nothing: what is measured after a step of it is what was there before."""
@@ -41,18 +41,18 @@ def main() -> None:
 
 
 def run(options: argparse.Namespace, out: Path) -> dict[str, Any]:
-    """Trains what is not kept yet, and returns all figures."""
+    """Runs the trainings whose results are missing, and returns all figures."""
     steps = 10 if options.quick else options.steps
     settings = {"benchmark": "continuing", "steps": steps, "rate": options.rate, "corpus": options.corpus}
-    kept = Kept(out / "results", settings | {"teacher": options.teacher, "quick": options.quick})
+    store = ResultStore(out / "results", settings | {"teacher": options.teacher, "quick": options.quick})
     tiny = options.quick and not options.teacher
     start = tiny_teacher(out / "teacher") if tiny else find_teacher(options.teacher)
     pairs = similar_pairs(options.stsb)
 
     def continued(name: str, count: int, rate: float, teacher: str | None, *more: str) -> None:
-        if name in kept:
+        if name in store:
             return
-        given = (
+        changes = (
             f"phases=[{{steps: {count}, length: 128, batch_size: 16}}]",
             f"recipe.learning_rate={rate}",
             "data.isolated=true",
@@ -61,10 +61,10 @@ def run(options: argparse.Namespace, out: Path) -> dict[str, Any]:
             *more,
         )
         folder = out / name
-        summary = train(folder, start=start, corpus=options.corpus, seed=0, settings=given, teacher=teacher)
+        summary = train(folder, start=start, corpus=options.corpus, seed=0, settings=changes, teacher=teacher)
         loss = summary["holdout_loss" if teacher is None else "holdout_masked_loss"]
-        kept[name] = {"masked_loss": round(loss, 4), "spearman": round(score(folder, pairs), 2)}
-        say(f"{name}: {kept[name]}")
+        store[name] = {"masked_loss": round(loss, 4), "spearman": round(score(folder, pairs), 2)}
+        say(f"{name}: {store[name]}")
 
     continued("before", 1, _STILL, None)
     continued("masked", steps, options.rate, None)
@@ -74,7 +74,7 @@ def run(options: argparse.Namespace, out: Path) -> dict[str, Any]:
         "quick": options.quick,
         "task": f"{pairs.name} {pairs.split}",
         "tokens": steps * 16 * 128,
-        **{name: kept[name] for name in ("before", "masked", "masked_and_own")},
+        **{name: store[name] for name in ("before", "masked", "masked_and_own")},
     }
 
 

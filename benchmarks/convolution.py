@@ -116,19 +116,19 @@ def timed(algorithm: Callable[[Tensor, Tensor], Tensor], x: Tensor, kernel: Tens
 
 
 def choose(seconds: dict[str, float]) -> str:
-    """The form that a cell calls for."""
+    """The fastest form of a cell, or the default if the gain is too small."""
     best = min(seconds, key=seconds.__getitem__)
     return best if seconds[best] * GAIN < seconds.get(DEFAULT, float("inf")) else DEFAULT
 
 
 def chosen(choices: list[FormChoice], cell: Cell) -> str:
-    """The form that choices give for a cell."""
+    """The form that a list of choices selects for a cell."""
     width, tokens, kernel = cell
-    return next((each.form for each in choices if each.covers(kernel, tokens, width)), DEFAULT)
+    return next((choice.form for choice in choices if choice.covers(kernel, tokens, width)), DEFAULT)
 
 
-def choices_of(cells: dict[Cell, str]) -> list[FormChoice]:
-    """Few choices that give each cell of a grid its form; sizes beyond the grid are as its last."""
+def merge_choices(cells: dict[Cell, str]) -> list[FormChoice]:
+    """Merges the forms of a grid's cells into few choices; sizes beyond the grid are treated as its last."""
     last = [max(values) for values in zip(*cells, strict=True)]
     choices = []
     for cell in sorted(cells):
@@ -144,7 +144,7 @@ def choices_of(cells: dict[Cell, str]) -> list[FormChoice]:
 
 
 def card_seconds(cell: Cell, form: str, device: torch.device, compiled: bool) -> float:
-    """Seconds of gate and convolution, forward and backward."""
+    """Seconds of the forward and backward pass of gate and convolution."""
     width, tokens, size = cell
     torch.manual_seed(0)
     shape = (max(CARD_TOKENS // tokens, 1), tokens, 2 * width)
@@ -161,16 +161,16 @@ def card_seconds(cell: Cell, form: str, device: torch.device, compiled: bool) ->
         expected = CONVOLUTIONS["depthwise"](F.glu(states.detach()[:1].float(), -1), kernel.detach())
         torch.testing.assert_close(got[:1].float(), expected, rtol=0.05, atol=0.05, msg=form)
         return queued_seconds(
-            lambda: void(torch.autograd.grad(run(states, kernel), (states, kernel), above)), device
+            lambda: discard(torch.autograd.grad(run(states, kernel), (states, kernel), above)), device
         )
 
 
-def void(value: object) -> None:
-    """Drops a value."""
+def discard(value: object) -> None:
+    """Discards a value, so that its memory is freed at once."""
 
 
 def card_grid(device: torch.device, compiled: bool, quick: bool) -> dict[str, Any]:
-    """Milliseconds of all forms in all cells, and the choices that follow."""
+    """Milliseconds of all forms in all cells, and the choices derived from them."""
     widths = CARD_WIDTHS[-1:] if compiled or quick else CARD_WIDTHS
     lengths = CARD_LENGTHS[: 1 if quick else 2 if compiled else None]
     times: dict[Cell, dict[str, float]] = {}
@@ -190,7 +190,11 @@ def card_grid(device: torch.device, compiled: bool, quick: bool) -> dict[str, An
         f"d {width} n {tokens} k {size}": {form: round(1e3 * t, 4) for form, t in seconds.items()}
         for (width, tokens, size), seconds in times.items()
     }
-    return {"choices": [repr(each) for each in choices_of(forms)], "milliseconds": rounded, "faults": faults}
+    return {
+        "choices": [repr(each) for each in merge_choices(forms)],
+        "milliseconds": rounded,
+        "faults": faults,
+    }
 
 
 def measure_card(quick: bool) -> None:
@@ -258,7 +262,7 @@ def measure_cpu(quick: bool) -> None:
 
 
 def main() -> None:
-    """Parses, measures, prints."""
+    """Runs the benchmark and prints the figures."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="three kernels, two lengths, fewer rounds")
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")

@@ -39,17 +39,17 @@ TIMES = {"seconds", "search_seconds", "tokens_per_second", "val_loss_equal_time"
 """Times, and what is read off a curve at a time."""
 
 
-def started(config: Path, out: Path) -> subprocess.Popen[bytes]:
-    """Starts the search, or resumes it where it is begun."""
-    begun = (out / "config.yaml").exists()
-    given = ["--resume"] if begun else ["--config", str(config)]
-    command = [sys.executable, "-m", "autobert_zero.cli", "search", "--out", str(out), *given]
+def start_search(config: Path, out: Path) -> subprocess.Popen[bytes]:
+    """Starts the search in a process of its own, or resumes it."""
+    exists = (out / "config.yaml").exists()
+    options = ["--resume"] if exists else ["--config", str(config)]
+    command = [sys.executable, "-m", "autobert_zero.cli", "search", "--out", str(out), *options]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     return subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
 
 
 def newest(out: Path) -> int:
-    """Trials in the newest snapshot; -1 without one."""
+    """Number of trials in the newest snapshot; -1 without one."""
     return max((int(path.stem) for path in (out / "bank").glob("*.safetensors")), default=-1)
 
 
@@ -64,7 +64,7 @@ def _any_partial(folder: Path) -> bool:
 
 
 def kill_when(process: subprocess.Popen[bytes], ready: Callable[[], bool], delay: float) -> bool:
-    """Kills a process some time after a condition holds; returns whether it was alive until then."""
+    """Kills a process `delay` seconds after a condition holds; returns whether it was still alive then."""
     while process.poll() is None and not ready():
         time.sleep(0.0005)
     time.sleep(delay)
@@ -74,58 +74,62 @@ def kill_when(process: subprocess.Popen[bytes], ready: Callable[[], bool], delay
     return alive
 
 
-def essence(out: Path) -> dict[str, Any]:
-    """All that a run found, without times."""
+def outcome(out: Path) -> dict[str, Any]:
+    """The complete outcome of a run, without times."""
     trials = History(f"sqlite:///{out / 'study.db'}").load()
     with (out / "leaderboard.csv").open(encoding="utf-8") as stream:
-        leaderboard = [timeless(row) for row in csv.DictReader(stream)]
+        leaderboard = [without_times(row) for row in csv.DictReader(stream)]
     return {
         "trials": [(t.proposal, t.outcome.status, t.outcome.score, dict(t.rescored)) for t in trials],
         "leaderboard": leaderboard,
-        "summary": timeless(json.loads((out / "summary.json").read_text())),
+        "summary": without_times(json.loads((out / "summary.json").read_text())),
         "bank": {path.name: path.read_bytes() for path in (out / "bank").glob("*.safetensors")},
         "weights": (out / "model.safetensors").read_bytes(),
         "best": (out / "best.txt").read_text(),
     }
 
 
-def timeless(value: Any) -> Any:
-    """Plain data without the times."""
+def without_times(value: Any) -> Any:
+    """Removes the times from plain data."""
     if isinstance(value, dict):
-        return {key: timeless(part) for key, part in value.items() if key not in TIMES}
-    return [timeless(part) for part in value] if isinstance(value, list) else value
+        return {key: without_times(part) for key, part in value.items() if key not in TIMES}
+    return [without_times(part) for part in value] if isinstance(value, list) else value
 
 
 def finish(config: Path, out: Path) -> None:
-    """Lets a run end."""
-    process = started(config, out)
+    """Runs a search to its end."""
+    process = start_search(config, out)
     _, errors = process.communicate()
     if process.returncode:
         raise SystemExit(f"the search ended with {process.returncode}: {errors.decode()}")
 
 
-def killed_often(config: Path, out: Path, kills: int, candidates: int) -> dict[str, int]:
-    """Runs a search and kills it until there were so many kills, then lets it end."""
+def run_with_kills(config: Path, out: Path, kills: int, candidates: int) -> dict[str, int]:
+    """Runs a search, kills it the given number of times, and resumes it to its end.
+
+    Returns:
+        Number of kills by moment, and of damaged snapshots.
+    """
     random, counts = Random(0), {"candidate": 0, "start": 0, "snapshot": 0, "final": 0, "damaged": 0}
     while sum(counts.values()) - counts["damaged"] < kills:
         done = sum(counts.values()) - counts["damaged"]
-        process, before = started(config, out), newest(out)
+        process, before = start_search(config, out), newest(out)
         if before >= candidates:
-            place = "final"
+            moment = "final"
             alive = kill_when(process, lambda: True, random.uniform(2, 12))
         elif done % 5 == 1:
-            place = "start"
+            moment = "start"
             alive = kill_when(process, lambda: True, random.uniform(0, 8))
         elif counts["snapshot"] < 2:
-            place = "snapshot"
+            moment = "snapshot"
             partials = out / "bank"
             alive = kill_when(process, partial(_any_partial, partials), 0)
             alive = alive and any(partials.glob("*.partial"))  # it may have been renamed meanwhile
         else:
-            place = "candidate"
+            moment = "candidate"
             alive = kill_when(process, partial(_newer, out, before), random.uniform(0, 0.5))
-        counts[place] += alive
-        if place == "candidate" and not counts["damaged"] and done > kills // 2:
+        counts[moment] += alive
+        if moment == "candidate" and not counts["damaged"] and done > kills // 2:
             path = max((out / "bank").glob("*.safetensors"))
             path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
             counts["damaged"] = 1
@@ -136,7 +140,7 @@ def killed_often(config: Path, out: Path, kills: int, candidates: int) -> dict[s
 
 
 def fill(file: Path) -> None:
-    """Writes until nothing more fits."""
+    """Writes a file until the disk is full."""
     with file.open("wb", buffering=0) as stream:
         try:
             while stream.write(bytes(4096)):
@@ -145,8 +149,8 @@ def fill(file: Path) -> None:
             return
 
 
-def full_disk(config: Path, folder: Path, wanted: dict[str, Any]) -> bool | None:
-    """Whether a run survives a disk that is full for a while; None where no disk can be mounted."""
+def full_disk(config: Path, folder: Path, expected: dict[str, Any]) -> bool | None:
+    """Whether a run survives a disk that is full for a while; None if no disk can be mounted here."""
     disk = folder / "disk"
     disk.mkdir()
     mounted = subprocess.run(
@@ -155,17 +159,17 @@ def full_disk(config: Path, folder: Path, wanted: dict[str, Any]) -> bool | None
     if mounted.returncode:
         return None
     out, filler = disk / "run", disk / "filler"
-    process = started(config, out)
+    process = start_search(config, out)
     try:
         while newest(out) < 3 and process.poll() is None:
             time.sleep(0.01)
         fill(filler)
         _, errors = process.communicate()
         *_, last = errors.splitlines()
-        told = process.returncode == 2 and last.startswith(b"error:") and b"make room" in last
+        reported = process.returncode == 2 and last.startswith(b"error:") and b"make room" in last
         filler.unlink()
         finish(config, out)
-        return told and essence(out) == wanted
+        return reported and outcome(out) == expected
     finally:
         process.kill()
         process.wait()
@@ -185,14 +189,14 @@ def main() -> None:
         settings = resolve(SearchConfig(), CONFIG, {"proxy": {"candidates": candidates}})
         config.write_text(settings.to_yaml(), encoding="utf-8")
         finish(config, folder / "whole")
-        wanted = essence(folder / "whole")
-        counts = killed_often(config, folder / "killed", kills, candidates)
+        expected = outcome(folder / "whole")
+        counts = run_with_kills(config, folder / "killed", kills, candidates)
         result = {
             "benchmark": "crash",
             "kills": sum(counts.values()) - counts["damaged"],
-            "identical": essence(folder / "killed") == wanted,
+            "identical": outcome(folder / "killed") == expected,
             "kills_by_moment": counts,
-            "full_disk": full_disk(config, folder, wanted),
+            "full_disk": full_disk(config, folder, expected),
             "candidates": candidates,
         }
     print(json.dumps(result))

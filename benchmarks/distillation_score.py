@@ -3,17 +3,17 @@
     python benchmarks/distillation_score.py [--teacher MODEL] [--corpus FILE] [--layers 2] [--candidates 16]
         [--steps 300] [--batch-size 16] [--length 64] [--quick]
 
-Candidates are students of one depth: those that a search begins with, and as many mutations of them as random
-ones. Each is scored as in `autobert-zero search --start MODEL`: from the shared weights that began as the
-teacher, after 40 steps, by the distillation loss on validation text. The truth is the loss on held-out text
-after `--steps` steps of a separate distillation from the same weights, with a falling rate, another seed and
-other batches. Without `--teacher` it is all-MiniLM-L6-v2, as in `from_minilm.py`.
+Candidates are students of one depth: those that a search begins with, and equal numbers of mutations of them
+and of random ones. Each is scored as in `autobert-zero search --start MODEL`: from shared weights that began
+as the teacher's, after 40 steps, by the distillation loss on validation text. The truth is the loss on
+held-out text after `--steps` steps of a separate distillation from the same weights, with a decaying rate,
+another seed and other batches. The default teacher is all-MiniLM-L6-v2, as in `from_minilm.py`.
 
 Prints one JSON object as its last line: `kendall_tau` between scores and truths, with a 95 % bootstrap
-interval; `candidates_per_minute` (the seconds of `copying`, once per search, are apart), and
-`candidates_per_minute_scratch`: of students of the same sizes that are trained from new weights on masked
-tokens for the 220 steps of the demo. `--quick` makes a tiny teacher with random weights: it shows that all of
-it runs, not how scores rank.
+interval; `candidates_per_minute`, without `copying_seconds`, which a search spends once; and
+`candidates_per_minute_scratch`, for students of the same sizes that are trained from new weights on masked
+tokens for the 220 steps of the demo. `--quick` makes a tiny teacher with random weights: it shows that every
+part runs, not how scores rank.
 """
 
 import argparse
@@ -67,29 +67,29 @@ def main() -> None:
     with TemporaryDirectory() as folder:
         tiny = options.quick and options.teacher is None
         teacher = tiny_teacher(Path(folder)) if tiny else find_teacher(options.teacher)
-        print(json.dumps(measured(teacher, options)))
+        print(json.dumps(measure(teacher, options)))
 
 
-def measured(teacher: str, options: argparse.Namespace) -> dict[str, Any]:
-    """The figures."""
-    setting = setting_of(teacher, options)
-    evaluator = setting.evaluator()
+def measure(teacher: str, options: argparse.Namespace) -> dict[str, Any]:
+    """Scores and distils all candidates, and returns the figures."""
+    prepared = prepared_search(teacher, options)
+    evaluator = prepared.evaluator()
     start = time.perf_counter()
-    evaluator.warm_up(setting.space, lambda done, total, loss: None)
+    evaluator.warm_up(prepared.space, lambda done, total, loss: None)
     copying = time.perf_counter() - start
-    candidates = candidates_of(setting.within(setting.limits()), options.candidates)
+    candidates = sample_candidates(prepared.within(prepared.limits()), options.candidates)
     steps = options.steps // 10 if options.quick else options.steps
-    scores, seconds, truths = [], [], []
+    scores, seconds, losses = [], [], []
     for number, backbone in enumerate(candidates):
         outcome, _ = evaluator.evaluate(Proposal(number, backbone, 0))
         scores.append(outcome.score if outcome.score is not None else float("-inf"))
         seconds.append(outcome.seconds)
-        truths.append(distilled_loss(setting, evaluator, backbone, steps))
-        say(f"{number}: score {scores[-1]:.4f}, loss after {steps} steps {truths[-1]:.4f}; {backbone!s}")
+        losses.append(distilled_loss(prepared, evaluator, backbone, steps))
+        say(f"{number}: score {scores[-1]:.4f}, loss after {steps} steps {losses[-1]:.4f}; {backbone!s}")
     scratch = fmean(
-        scratch_seconds(setting, backbone) for backbone in candidates[: 1 if options.quick else _TIMED]
+        scratch_seconds(prepared, backbone) for backbone in candidates[: 1 if options.quick else _TIMED]
     )
-    agreement = correlation(scores, [-loss for loss in truths])
+    agreement = correlation(scores, [-loss for loss in losses])
     return {
         "benchmark": "distillation_score",
         "quick": options.quick,
@@ -102,13 +102,13 @@ def measured(teacher: str, options: argparse.Namespace) -> dict[str, Any]:
         "candidates_per_minute": round(60 / fmean(seconds), 2),
         "candidates_per_minute_scratch": round(60 / scratch, 2),
         "scores": [round(score, 5) for score in scores],
-        "losses": [round(loss, 5) for loss in truths],
+        "losses": [round(loss, 5) for loss in losses],
         "backbones": [backbone.to_list() for backbone in candidates],
     }
 
 
-def setting_of(teacher: str, options: argparse.Namespace) -> PreparedSearch:
-    """The search whose score is judged."""
+def prepared_search(teacher: str, options: argparse.Namespace) -> PreparedSearch:
+    """Prepares the search whose score is judged."""
     few = {"warmup_steps": 10, "steps": 5, "validation_sequences": 32} if options.quick else {}
     changes = {
         "data": {"corpus": options.corpus, "length": options.length},
@@ -119,8 +119,8 @@ def setting_of(teacher: str, options: argparse.Namespace) -> PreparedSearch:
     return prepare(resolve(PRESETS["demo"](), model_settings(teacher), changes))
 
 
-def candidates_of(space: Space, count: int) -> list[CanonicalBackbone]:
-    """Different backbones: the known ones, then mutations of them and random ones in turns."""
+def sample_candidates(space: Space, count: int) -> list[CanonicalBackbone]:
+    """Different backbones: the known ones, then alternately mutations of them and random ones."""
     random = Random(0)
     known = [backbone.canonical() for _, backbone in space.known]
     chosen = {backbone.key(): backbone for backbone in known}
@@ -134,34 +134,34 @@ def candidates_of(space: Space, count: int) -> list[CanonicalBackbone]:
 
 
 def distilled_loss(
-    setting: PreparedSearch, evaluator: ProxyEvaluator, backbone: Backbone, steps: int
+    prepared: PreparedSearch, evaluator: ProxyEvaluator, backbone: Backbone, steps: int
 ) -> float:
     """The loss on held-out text after a longer distillation from the shared weights."""
-    config, masking = setting.config, Masking(isolated=True)
-    assert setting.start is not None
+    config, masking = prepared.config, Masking(isolated=True)
+    assert prepared.start is not None
     torch.manual_seed(1)
-    model = MaskedLM(backbone, setting.model).to(setting.device)
+    model = MaskedLM(backbone, prepared.model).to(prepared.device)
     evaluator.bank.inherit(model)
-    goal = setting.start.teacher.goal(len(backbone.layers), config.precision, setting.device)
+    goal = prepared.start.teacher.goal(len(backbone.layers), config.precision, prepared.device)
     student, size = goal.wrap(model), config.proxy.batch_size
-    batches = TrainingBatches(setting.data.train, setting.vocabulary, size, (1, 0), masking)
+    batches = TrainingBatches(prepared.data.train, prepared.vocabulary, size, (1, 0), masking)
     recipe = Recipe(steps, size, config.final.learning_rate, precision=config.precision)
     train(student, batches.starting(0), recipe, goal.objective(), loss_limit=goal.loss_limit)
     held_out = evaluation_batches(
-        setting.data.holdout, setting.vocabulary, 2 * size, config.proxy.validation_sequences, masking
+        prepared.data.holdout, prepared.vocabulary, 2 * size, config.proxy.validation_sequences, masking
     )
     return goal.evaluate(student, held_out, None)["loss"]
 
 
-def scratch_seconds(setting: PreparedSearch, backbone: Backbone) -> float:
-    """Seconds that a candidate takes which is trained from new weights and scored by masked tokens.
+def scratch_seconds(prepared: PreparedSearch, backbone: Backbone) -> float:
+    """Estimates the seconds to train a candidate from new weights and to score it by masked tokens.
 
     A tenth of its steps is timed.
     """
     part = _SCRATCH // 10
-    proxy = setting.config.proxy.model_copy(update={"steps": part, "rungs": ()})
-    config = setting.config.model_copy(update={"distil": None, "proxy": proxy})
-    evaluator = replace(setting, config=config, start=None).evaluator()
+    proxy = prepared.config.proxy.model_copy(update={"steps": part, "rungs": ()})
+    config = prepared.config.model_copy(update={"distil": None, "proxy": proxy})
+    evaluator = replace(prepared, config=config, start=None).evaluator()
     outcome, _ = evaluator.evaluate(Proposal(0, backbone.canonical(), 0))
     return outcome.seconds * _SCRATCH / part
 

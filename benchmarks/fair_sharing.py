@@ -28,7 +28,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import scipy.stats
-from kept import Kept
+from result_store import ResultStore
 from rich.console import Console
 
 from autobert_zero.search.comparison import Model, Training
@@ -48,11 +48,10 @@ from autobert_zero.search_runs.twins import function_of
 from autobert_zero.settings import resolve
 
 BIWS = {"sharing": "biws", "steps": 40, "batch_size": 32, "rungs": [], "learning_rate": 1e-3, "together": 1}
-"""Shared weights as the demo had them, see docs/search.md."""
-
+"""Shared weights with the settings that the demo once had, see docs/search.md."""
 
 WORST = Standing(0, 0.0)
-"""Of a candidate that diverged or failed."""
+"""Standing of a candidate that diverged or failed."""
 
 
 class OutOfTime(Exception):
@@ -62,10 +61,14 @@ class OutOfTime(Exception):
 def search(
     config: SearchConfig, out: Path, seconds: float | None
 ) -> tuple[PreparedSearch, list[Trial], float]:
-    """Runs a search without its comparison, for a number of seconds or for its number of candidates."""
-    setting = prepare(config)
-    evaluator = setting.evaluator()
-    limits = setting.limits()
+    """Runs a search without its comparison, until it has spent the seconds or trained all candidates.
+
+    Returns:
+        The prepared search; its trials, with the scores at the end of the search; the seconds it took.
+    """
+    prepared = prepare(config)
+    evaluator = prepared.evaluator()
+    limits = prepared.limits()
     start = time.process_time()
 
     def costs(backbone: Any) -> dict[str, float]:
@@ -75,10 +78,10 @@ def search(
 
     with RunProgress(Console(quiet=True)) as progress:
         trainer = TrainingEvaluator(
-            config.proxy, setting.space, evaluator, InProcess(evaluator), out / "bank", progress
+            config.proxy, prepared.space, evaluator, InProcess(evaluator), out / "bank", progress
         )
         loop = Search(
-            make_strategy(setting.space, config.seed, config.strategy, (), limits.refusal),
+            make_strategy(prepared.space, config.seed, config.strategy, (), limits.refusal),
             trainer,
             History(f"sqlite:///{out / 'study.db'}"),
             costs=costs,
@@ -94,27 +97,27 @@ def search(
         known = [trial for trial in trials if trial.proposal.given]
         scores = evaluator.rescore([trial.proposal.backbone for trial in known])
         rescored = {trial.proposal.number: score for trial, score in zip(known, scores, strict=True)}
-        return setting, [*trials, _echo(trials[-1], rescored)], taken
-    return setting, trials, taken
+        return prepared, [*trials, _echo(trials[-1], rescored)], taken
+    return prepared, trials, taken
 
 
 def _echo(last: Trial, rescored: dict[int, float]) -> Trial:
-    """A trial that only carries the scores at the end."""
+    """The last trial again, as a carrier of the scores at the end of the search."""
     return Trial(last.proposal, last.outcome, rescored)
 
 
-def judged(config: SearchConfig, out: Path, seconds: float | None) -> dict[str, Any]:
-    """How the search ranks the known backbones, against their losses from scratch."""
+def compare_with_truth(config: SearchConfig, out: Path, seconds: float | None) -> dict[str, Any]:
+    """Compares a search's ranking of the known backbones with their losses from scratch."""
     out.mkdir(parents=True, exist_ok=True)
-    setting, trials, taken = search(config, out, seconds)
-    known = [trial for trial in trials[: len(setting.space.known)] if trial.proposal.given]
+    prepared, trials, taken = search(config, out, seconds)
+    known = [trial for trial in trials[: len(prepared.space.known)] if trial.proposal.given]
     with RunProgress(Console(quiet=True)) as progress:
-        executor = InProcess(setting.evaluator())
-        truths = Finals(setting, out.parent / f"truth-{config.seed}", progress, executor).train(
+        executor = InProcess(prepared.evaluator())
+        finals = Finals(prepared, out.parent / f"truth-{config.seed}", progress, executor).train(
             [
                 Training(
                     trial.proposal.mutations[0].removeprefix("known: "),
-                    Model(trial.proposal.backbone, setting.model),
+                    Model(trial.proposal.backbone, prepared.model),
                     config.final.screening_steps,
                     config.final.learning_rate,
                     config.seed + SEEDS,
@@ -123,28 +126,28 @@ def judged(config: SearchConfig, out: Path, seconds: float | None) -> dict[str, 
             ]
         )
     names = [trial.proposal.mutations[0].removeprefix("known: ") for trial in known]
-    standing = standings(trials, config.proxy)
-    places = [standing.get(trial.proposal.number, WORST) for trial in known]
-    losses = [truths[name].selection_loss for name in names]
-    whole = [number for number, loss in enumerate(losses) if loss is not None]
-    order = {place: rank for rank, place in enumerate(sorted(set(places)))}
-    ranks = [order[places[number]] for number in whole]
-    tau = scipy.stats.kendalltau(ranks, [-(losses[number] or 0.0) for number in whole]).statistic
-    best = known[min(whole, key=lambda number: losses[number] or 0.0)].proposal.number
+    by_number = standings(trials, config.proxy)
+    reached = [by_number.get(trial.proposal.number, WORST) for trial in known]
+    losses = [finals[name].selection_loss for name in names]
+    finite = [number for number, loss in enumerate(losses) if loss is not None]
+    order = {standing: rank for rank, standing in enumerate(sorted(set(reached)))}
+    ranks = [order[reached[number]] for number in finite]
+    tau = scipy.stats.kendalltau(ranks, [-(losses[number] or 0.0) for number in finite]).statistic
+    best = known[min(finite, key=lambda number: losses[number] or 0.0)].proposal.number
     return {
         "kendall_tau": round(float(tau), 3),
         "best_known_kept": best in choose_finalists(trials, config.proxy, config.final.finalists),
         "candidates": len({trial.proposal.number for trial in trials}),
         "seconds": round(taken, 1),
         "known": {
-            name: {"from_scratch": loss, "steps": place.steps, "score": round(place.score, 4)}
-            for name, loss, place in zip(names, losses, places, strict=True)
+            name: {"from_scratch": loss, "steps": standing.steps, "score": round(standing.score, 4)}
+            for name, loss, standing in zip(names, losses, reached, strict=True)
         },
     }
 
 
 def main() -> None:
-    """Runs both ways for every seed and prints the figures."""
+    """Runs both methods for every seed and prints the figures."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--corpus", default="kjv", help="as search takes it")
     parser.add_argument("--size", choices=("demo", "small"), default="demo", help="whose sizes and budget")
@@ -153,18 +156,19 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="one seed, 12 candidates, a tenth of the steps")
     options = parser.parse_args()
     seeds = range(1 if options.quick else options.seeds)
-    ways: dict[str, dict[int, Any]] = {"none": {}, "biws": {}}
+    methods: dict[str, dict[int, Any]] = {"none": {}, "biws": {}}
     preset = PRESETS[options.size]()
     corpus_name = options.corpus.rsplit("/", 1)[-1]
     with TemporaryDirectory() as temporary:
         settings = {"size": options.size, "corpus": corpus_name, "quick": options.quick}
-        kept = Kept(options.out or Path(temporary) / "kept", {"benchmark": "fair_sharing", **settings})
+        out = options.out or Path(temporary) / "results"
+        store = ResultStore(out, {"benchmark": "fair_sharing", **settings})
         for seed in seeds:
             seconds = None
-            for way in ways:
+            for method in methods:
                 changes: dict[str, Any] = {"seed": seed, "data": {"corpus": options.corpus}}
-                changes["proxy"] = {"together": 1} if way == "none" else {**BIWS, "candidates": 10_000}
-                if options.quick and way == "none":
+                changes["proxy"] = {"together": 1} if method == "none" else {**BIWS, "candidates": 10_000}
+                if options.quick and method == "none":
                     changes["proxy"]["candidates"] = 12
                 config = resolve(preset, changes)
                 if options.quick:
@@ -172,20 +176,20 @@ def main() -> None:
                     fewer = {"steps": max(proxy.steps // 10, 4), "warmup_steps": proxy.warmup_steps // 10}
                     screening = {"screening_steps": final.screening_steps // 10}
                     config = resolve(config, {"proxy": fewer, "final": screening})
-                name = f"{way}-{seed}"
-                if name not in kept:
-                    shutil.rmtree(kept.folder / name, ignore_errors=True)  # of a run that was stopped
-                    kept[name] = judged(config, kept.folder / name, seconds)
-                found = kept[name]
-                seconds = found["seconds"] if way == "none" else seconds
-                ways[way][seed] = found
-                print(f"{way}, seed {seed}: {json.dumps(found)}", file=sys.stderr, flush=True)
+                name = f"{method}-{seed}"
+                if name not in store:
+                    shutil.rmtree(store.folder / name, ignore_errors=True)  # of a run that was stopped
+                    store[name] = compare_with_truth(config, store.folder / name, seconds)
+                result = store[name]
+                seconds = result["seconds"] if method == "none" else seconds
+                methods[method][seed] = result
+                print(f"{method}, seed {seed}: {json.dumps(result)}", file=sys.stderr, flush=True)
 
-    def over_seeds(way: str) -> dict[str, Any]:
-        found = list(ways[way].values())
+    def over_seeds(method: str) -> dict[str, Any]:
+        results = list(methods[method].values())
         return {
-            "kendall_tau": round(fmean(each["kendall_tau"] for each in found), 3),
-            "best_known_kept": all(each["best_known_kept"] for each in found),
+            "kendall_tau": round(fmean(result["kendall_tau"] for result in results), 3),
+            "best_known_kept": all(result["best_known_kept"] for result in results),
         }
 
     figures = {
@@ -194,7 +198,7 @@ def main() -> None:
         "size": options.size,
         "corpus": corpus_name,
         **over_seeds(preset.proxy.sharing),
-        "ways": {way: {**over_seeds(way), "seeds": ways[way]} for way in ways},
+        "ways": {method: {**over_seeds(method), "seeds": methods[method]} for method in methods},
     }
     print(json.dumps(figures))
 

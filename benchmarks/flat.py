@@ -34,8 +34,8 @@ from autobert_zero.space import sample_backbone
 FIRST, WINDOW, WINDOWS = 10, 100, 10
 
 
-class Watch(RunProgress):
-    """Notes time and memory of every candidate."""
+class ResourceProgress(RunProgress):
+    """Records the time and the memory of the process after every candidate."""
 
     def __init__(self) -> None:
         super().__init__(Console(quiet=True))
@@ -63,7 +63,7 @@ def main() -> None:
     )
     space = config.bounds
     toy = ToyEvaluator(sample_backbone(Random("target"), space).canonical())
-    watch = Watch()
+    watch = ResourceProgress()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         strategy = make_strategy(space, config.seed, config.strategy)

@@ -38,8 +38,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from kept import Kept
 from minilm import find_teacher, finish, say, score, similar_pairs, tiny_teacher, train, write_sentences
+from result_store import ResultStore
 
 import autobert_zero as az
 from autobert_zero.cli.backbones import find_backbone
@@ -99,7 +99,7 @@ def main() -> None:
 
 
 def run(options: argparse.Namespace, out: Path) -> dict[str, Any]:
-    """Does what is not kept yet, and returns all figures."""
+    """Measures and distils what is missing, and returns all figures."""
     quick, seeds = options.quick, options.seeds or (1 if options.quick else 3)
     tokens = options.tokens or (30_000 if quick else 1_000_000)
     steps = max(tokens // (TEXT_LENGTH * TEXT_BATCH), 1)
@@ -114,7 +114,7 @@ def run(options: argparse.Namespace, out: Path) -> dict[str, Any]:
         "teacher": options.teacher,
         "corpus": sorted(path.name for path in options.corpus or ()),
     }
-    kept = Kept(out / "results", settings)
+    store = ResultStore(out / "results", settings)
     teacher = (
         tiny_teacher(out / "teacher") if quick and not options.teacher else find_teacher(options.teacher)
     )
@@ -124,13 +124,13 @@ def run(options: argparse.Namespace, out: Path) -> dict[str, Any]:
         write_sentences(options.corpus, corpus, without=(*pairs.first, *pairs.second))
     elif not corpus.exists():
         write_text(corpus, "\n".join(open_corpus("kjv").paragraphs))
-    if "teacher" not in kept:
-        kept["teacher"] = {"spearman": score(teacher, pairs)}
-        say(f"teacher: Spearman {kept['teacher']['spearman']:.2f} on {pairs.name} {pairs.split}")
+    if "teacher" not in store:
+        store["teacher"] = {"spearman": score(teacher, pairs)}
+        say(f"teacher: Spearman {store['teacher']['spearman']:.2f} on {pairs.name} {pairs.split}")
     found = find_found(options, encoder, corpus, out)
-    if "speed" not in kept:
-        kept["speed"] = chosen_depths(found, encoder)
-    speed = kept["speed"]
+    if "speed" not in store:
+        store["speed"] = choose_depths(found, encoder)
+    speed = store["speed"]
     students = {"found": found} | {
         name: Model(STACKS[name](depth), encoder.sizes) for name, depth in speed["depths"].items()
     }
@@ -138,9 +138,9 @@ def run(options: argparse.Namespace, out: Path) -> dict[str, Any]:
     deadline = time.monotonic() + 60 * options.minutes
     for seed in range(seeds):
         for name, student in students.items():
-            if f"{name}-seed{seed}" not in kept:
+            if f"{name}-seed{seed}" not in store:
                 if name in again:
-                    kept[f"{name}-seed{seed}"] = kept[f"found-seed{seed}"]  # the same student
+                    store[f"{name}-seed{seed}"] = store[f"found-seed{seed}"]  # the same student
                     continue
                 if time.monotonic() > deadline:
                     raise UserError("the minutes are over: give the same call again")
@@ -149,7 +149,7 @@ def run(options: argparse.Namespace, out: Path) -> dict[str, Any]:
                     start = first_layers(encoder, len(student.backbone.layers), out)
                 elif student.sizes.inner != encoder.sizes.inner:
                     start = narrowed(encoder, student.sizes, corpus, out)
-                kept[f"{name}-seed{seed}"] = distilled(
+                store[f"{name}-seed{seed}"] = distilled(
                     out / "students" / f"{name}-seed{seed}",
                     student.backbone,
                     start,
@@ -160,28 +160,28 @@ def run(options: argparse.Namespace, out: Path) -> dict[str, Any]:
                     options,
                     pairs,
                 )
-                say(f"{name}, seed {seed}: {kept[f'{name}-seed{seed}']}")
+                say(f"{name}, seed {seed}: {store[f'{name}-seed{seed}']}")
     own = Model(encoder.backbone, encoder.sizes)
-    return report(kept, students, own, seeds, steps, pairs, quick)
+    return report(store, students, own, seeds, steps, pairs, quick)
 
 
-def same_as(model: Model) -> str:
-    """Equal for models that compute the same and take the same time."""
+def layers_key(model: Model) -> str:
+    """A key that is equal for models of the same layers and sizes."""
     return f"{model.backbone.key()} {model.sizes.inner}"
 
 
 def found_again(students: dict[str, Model]) -> list[str]:
     """The opponents that are the found student itself: the same layers and initial weights."""
-    found = same_as(students["found"])
+    found = layers_key(students["found"])
     return [
         name
         for name, student in students.items()
-        if name not in ("found", "first_layers") and same_as(student) == found
+        if name not in ("found", "first_layers") and layers_key(student) == found
     ]
 
 
 def find_found(options: argparse.Namespace, encoder: PretrainedEncoder, corpus: Path, out: Path) -> Model:
-    """The student that is given, or the best of a search from the teacher."""
+    """The student named by the options, or the best of a search from the teacher."""
     if options.found is not None or options.quick:
         found = find_backbone(options.found) if options.found else hybrid(2)
         inner = options.feed_forward or encoder.sizes.inner // (2 if options.quick else 1)
@@ -198,15 +198,15 @@ def find_found(options: argparse.Namespace, encoder: PretrainedEncoder, corpus: 
     return Model(find_backbone(str(folder)), replace(encoder.sizes, feed_forward=inner))
 
 
-def chosen_depths(found: Model, encoder: PretrainedEncoder) -> dict[str, Any]:
-    """Measures all opponents of all depths, and chooses those whose latency is nearest to the found one's."""
+def choose_depths(found: Model, encoder: PretrainedEncoder) -> dict[str, Any]:
+    """Measures opponents of all depths, and chooses the depths whose latency is nearest to the student's."""
     depths = range(1, len(encoder.backbone.layers))
     models = {"teacher": Model(encoder.backbone, encoder.sizes), "found": found} | {
         f"{name} {depth}": Model(STACKS[name](depth), encoder.sizes) for name in STACKS for depth in depths
     }
     # The same layers are measured once, whatever their names.
-    measured = latencies({same_as(model): model for model in models.values()})
-    times = {name: measured[same_as(model)] for name, model in models.items()}
+    measured = latencies({layers_key(model): model for model in models.values()})
+    times = {name: measured[layers_key(model)] for name, model in models.items()}
     chosen = {
         name: min(depths, key=lambda depth: abs(times[f"{name} {depth}"] - times["found"])) for name in STACKS
     }
@@ -223,8 +223,8 @@ def latencies(models: dict[str, Model]) -> dict[str, float]:
 
         @torch.inference_mode()
         def compute(ids: Array, mask: Array) -> Array:
-            given = {"input_ids": torch.from_numpy(ids), "attention_mask": torch.from_numpy(mask)}
-            return np.asarray(model(**given).last_hidden_state)
+            inputs = {"input_ids": torch.from_numpy(ids), "attention_mask": torch.from_numpy(mask)}
+            return np.asarray(model(**inputs).last_hidden_state)
 
         return Engine("PyTorch", 0.0, compute)
 
@@ -238,7 +238,7 @@ def first_layers(encoder: PretrainedEncoder, depth: int, out: Path) -> str:
     if not (folder / "config.json").exists():
         backbone = Backbone(encoder.backbone.layers[:depth])
         model = MaskedLM(backbone, encoder.sizes)
-        # Layers that are not there are not asked for.
+        # Layers beyond the depth are not read from the weights.
         inherit_weights(model, encoder.weights(), backbone, plan_inheritance(backbone, backbone))
         save_start(model, encoder, folder)
     return str(folder)
@@ -296,7 +296,7 @@ def distilled(
 
 
 def report(
-    kept: Kept,
+    store: ResultStore,
     students: dict[str, Model],
     teacher: Model,
     seeds: int,
@@ -304,11 +304,11 @@ def report(
     pairs: Pairs,
     quick: bool,
 ) -> dict[str, Any]:
-    """All figures."""
-    speed = kept["speed"]
+    """Collects all figures."""
+    speed = store["speed"]
     models = {}
     for name, student in {"teacher": teacher, **students}.items():
-        runs = [kept[f"{name}-seed{seed}"] for seed in range(seeds)] if name != "teacher" else []
+        runs = [store[f"{name}-seed{seed}"] for seed in range(seeds)] if name != "teacher" else []
         key = name if name in ("teacher", "found") else f"{name} {len(student.backbone.layers)}"
         time_ = speed["milliseconds"][key]
         models[name] = {
@@ -317,7 +317,7 @@ def report(
             "milliseconds": round(time_, 2),
             "sentences_per_second": round(1000 * BATCH / time_),
             "spearman": round(
-                fmean(run["spearman"] for run in runs) if runs else kept["teacher"]["spearman"], 2
+                fmean(run["spearman"] for run in runs) if runs else store["teacher"]["spearman"], 2
             ),
             "seeds": [round(run["spearman"], 2) for run in runs],
             "cosine": round(fmean(run["holdout_cosine"] for run in runs), 4) if runs else 1.0,

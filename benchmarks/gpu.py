@@ -25,7 +25,7 @@ from functools import partial
 from pathlib import Path
 
 import torch
-from gpu_models import FULL, QUICK, Bench, batches_of, ours, step_flops, theirs
+from gpu_models import FULL, QUICK, Bench, batches_of, own_speed, step_flops, transformers_speed
 from gpu_report import Report, ratio, run_module
 from torch import Tensor
 from torch.nn import functional as F
@@ -60,7 +60,7 @@ Peak = dict[str, float | None]
 
 
 def peaks(bench: Bench, report: Report) -> Peak:
-    """Measures what the card reaches."""
+    """Measures the card's peak FLOP/s and memory bandwidth."""
     n = bench.sizes.product
 
     def products() -> float:
@@ -79,7 +79,7 @@ def peaks(bench: Bench, report: Report) -> Peak:
 
 
 def card_tests(bench: Bench, report: Report, peak: Peak) -> None:
-    """The files with tests that need a card: their last line."""
+    """Runs the files with tests that need a card; reports the last line of pytest."""
     chosen = ["-k", "cached_memory"] if bench.quick else []
     report.measure(
         "tests",
@@ -89,7 +89,7 @@ def card_tests(bench: Bench, report: Report, peak: Peak) -> None:
 
 
 def planned(bench: Bench, report: Report, peak: Peak) -> None:
-    """Estimated over measured time and memory of a pre-training of BERT-base."""
+    """Ratios of estimated to measured time and memory, for a pre-training of BERT-base."""
     report.measure("plan", "over a run", lambda: _planned(bench))
 
 
@@ -117,10 +117,10 @@ def _planned(bench: Bench) -> dict[str, float | None]:
 
 
 def convolutions(bench: Bench, report: Report, peak: Peak) -> None:
-    """Forward and backward pass of gate and convolution over the time of their memory traffic.
+    """Ratio of the time of gate and convolution, forward and backward, to that of their memory traffic.
 
-    At the least the projections, two numbers of each channel, are read and the result is written; backward
-    they and the gradient of the result are read, and theirs is written.
+    The forward pass has to read the projections, two numbers per channel, and to write the result; the
+    backward pass has to read the projections and the result's gradient, and to write the projections'.
     """
     (batch, length), sizes = bench.sizes.shapes[0], bench.sizes.base
     numbers, bandwidth = batch * length * sizes.width, peak["bandwidth"]
@@ -144,26 +144,26 @@ def convolutions(bench: Bench, report: Report, peak: Peak) -> None:
 def head(bench: Bench, report: Report, peak: Peak) -> None:
     """Seconds of the product with the vocabulary and of the loss, forward and backward.
 
-    They are compared with their plain form: neither a padded vocabulary nor chunks.
+    The plain form has neither a padded vocabulary nor chunks.
     """
     (batch, length), sizes = bench.sizes.shapes[0], bench.sizes.base
     tokens = round(MASKED_SHARE * batch * length)
 
-    def ours(hidden: Tensor, weight: Tensor, bias: Tensor, labels: Tensor) -> Tensor:
+    def package_loss(hidden: Tensor, weight: Tensor, bias: Tensor, labels: Tensor) -> Tensor:
         return token_cross_entropy(vocabulary_logits(hidden, weight, bias), labels, tokens)
 
     def plain(hidden: Tensor, weight: Tensor, bias: Tensor, labels: Tensor) -> Tensor:
         return F.cross_entropy(F.linear(hidden, weight, bias).float(), labels)
 
     def seconds(loss: Callable[..., Tensor]) -> float:
-        given = [
+        leaves = [
             torch.randn(shape, device=bench.device, dtype=bench.format, requires_grad=True)
             for shape in ((tokens, sizes.width), (sizes.vocab_size, sizes.width), (sizes.vocab_size,))
         ]
         labels = torch.randint(sizes.vocab_size, (tokens,), device=bench.device)
-        return bench.seconds_of_call(lambda: torch.autograd.grad(loss(*given, labels), given))
+        return bench.seconds_of_call(lambda: torch.autograd.grad(loss(*leaves, labels), leaves))
 
-    report.measure("head_seconds", "ours", lambda: seconds(ours))
+    report.measure("head_seconds", "ours", lambda: seconds(package_loss))
     report.measure("head_seconds", "plain", lambda: seconds(plain))
 
 
@@ -173,16 +173,18 @@ def small_models(bench: Bench, report: Report, peak: Peak) -> None:
     for width in (16, 32) if bench.quick else (128, 512):
         sizes = replace(bench.sizes.base, vocab_size=8192, width=width, heads=max(width // 64, 2))
         batch, name = bench.sizes.tokens // length, f"width {width}"
-        own = report.measure("small", f"{name}, bert", partial(ours, bench, backbone, sizes, batch, length))
+        own = report.measure(
+            "small", f"{name}, bert", partial(own_speed, bench, backbone, sizes, batch, length)
+        )
         peer = report.measure(
-            "small", f"{name}, transformers", partial(theirs, bench, sizes, 4, batch, length)
+            "small", f"{name}, transformers", partial(transformers_speed, bench, sizes, 4, batch, length)
         )
         report.add("small", f"{name}, over_transformers", ratio(own, peer))
         for mode in MODES:
             report.measure(
                 "small",
                 f"{name}, 32 sequences, {mode}",
-                partial(ours, bench, backbone, sizes, 32, length, mode),
+                partial(own_speed, bench, backbone, sizes, 32, length, mode),
             )
 
 
@@ -191,16 +193,16 @@ def base_models(bench: Bench, report: Report, peak: Peak) -> None:
     sizes, bert = bench.sizes.base, zoo.bert(bench.sizes.layers)
     for batch, length in bench.sizes.shapes:
         shape = f"{batch} x {length}"
-        own = report.measure("base", f"{shape}, bert", partial(ours, bench, bert, sizes, batch, length))
+        own = report.measure("base", f"{shape}, bert", partial(own_speed, bench, bert, sizes, batch, length))
         peer = report.measure(
             "base",
             f"{shape}, transformers",
-            partial(theirs, bench, sizes, bench.sizes.layers, batch, length),
+            partial(transformers_speed, bench, sizes, bench.sizes.layers, batch, length),
         )
         zero = report.measure(
             "base",
             f"{shape}, autobert_zero",
-            partial(ours, bench, zoo.autobert_zero_base(), sizes, batch, length),
+            partial(own_speed, bench, zoo.autobert_zero_base(), sizes, batch, length),
         )
         share = ratio(own, peak["flops"])
         mfu = None if share is None else share * step_flops(bert, sizes, length)
@@ -220,7 +222,7 @@ def _demo_search(bench: Bench, mode: str) -> dict[str, float]:
     small += ["strategy.population=2", "strategy.parents=1", "final.finalists=1", "final.steps=2"]
     small += ["final.screening_steps=2", "final.equal_time=false"]
     chosen = [f"compile={mode}", *(small if bench.quick else ())]
-    options = [part for setting in chosen for part in ("--set", setting)]
+    options = [part for prepared in chosen for part in ("--set", prepared)]
     with tempfile.TemporaryDirectory() as folder:
         start = time.perf_counter()
         run_module("autobert_zero.cli", "search", "--preset", "demo", *options, "--out", f"{folder}/run")
@@ -242,7 +244,7 @@ PARTS: dict[str, Callable[[Bench, Report, Peak], None]] = {
 
 
 def main() -> None:
-    """Parses, measures, prints."""
+    """Runs the benchmark and prints the figures."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument(
         "--parts", nargs="+", choices=PARTS, default=PARTS, metavar="PART", help=", ".join(PARTS)

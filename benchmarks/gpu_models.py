@@ -25,15 +25,15 @@ _FORMATS = {"fp32": torch.float32, "tf32": torch.float32, "bf16": torch.bfloat16
 
 @dataclass(frozen=True)
 class Sizes:
-    """What is measured.
+    """Sizes of the measured models and kernels.
 
     Attributes:
         base: Sizes of the base models.
-        layers: Their depth.
-        shapes: Their batches, sequences and tokens in each.
-        tokens: In a batch of the small models.
-        product: Rows of the square products that the peak is measured with.
-        kernels: Sizes of the light convolution.
+        layers: Number of layers of the base models.
+        shapes: Batch shapes (sequences, tokens per sequence) of the base models.
+        tokens: Tokens in a batch of the small models.
+        product: Rows of the square matrices whose product measures the peak.
+        kernels: Kernel sizes of the light convolution.
     """
 
     base: EncoderConfig
@@ -51,7 +51,7 @@ QUICK = Sizes(EncoderConfig(500, 24, 12, max_positions=64), 12, ((2, 16), (2, 32
 
 @dataclass(frozen=True)
 class Bench:
-    """The machine, and what is measured on it."""
+    """A device and the sizes to measure on it, with methods that time calls."""
 
     device: torch.device
     sizes: Sizes
@@ -63,21 +63,21 @@ class Bench:
         return _FORMATS[resolve_precision("auto", self.device)]
 
     def seconds(self, run: Callable[[int], object]) -> float:
-        """Seconds of a step: `run` makes a number of them."""
+        """Seconds of a step; `run(count)` makes that many."""
 
-        def whole(count: int) -> None:
+        def synchronised(count: int) -> None:
             run(count)
             if self.device.type != "cpu":
                 torch.accelerator.synchronize(self.device)
 
         if self.quick:
             start = time.perf_counter()
-            whole(2)
+            synchronised(2)
             return (time.perf_counter() - start) / 2
-        return steady_seconds(whole, FEWEST_STEPS)[0]
+        return steady_seconds(synchronised, FEWEST_STEPS)[0]
 
     def seconds_of_call(self, call: Callable[[], object]) -> float:
-        """Seconds of a call, whose result is dropped at once: many would fill the card."""
+        """Seconds of a call; each result is dropped at once, since many would fill the card."""
 
         def run(count: int) -> None:
             for _ in range(count):
@@ -86,7 +86,7 @@ class Bench:
         return self.seconds(run)
 
     def computing_seconds(self, call: Callable[[], object]) -> float:
-        """Seconds that a device computes for a call; on a card without the time of launches."""
+        """Seconds that a device computes for a call, on a card without the time to launch it."""
 
         def run() -> None:
             call()
@@ -95,14 +95,14 @@ class Bench:
 
 
 def batches_of(batch: int, length: int, vocabulary: int) -> Iterator[MaskedBatch]:
-    """Random text, masked as in pre-training."""
+    """Yields random tokens, masked as in pre-training."""
     random = np.random.default_rng(0)
     while True:
         rows = random.integers(vocabulary, size=(batch, length)).astype(np.uint32)
         yield mask_batch(random, rows, Vocabulary(vocabulary, 0, -1, (-1,)))
 
 
-def ours(
+def own_speed(
     bench: Bench,
     backbone: Backbone,
     sizes: EncoderConfig,
@@ -110,7 +110,7 @@ def ours(
     length: int,
     compile: Compile = "default",
 ) -> float:
-    """Tokens per second of the package's own loop."""
+    """Tokens per second of this package's training loop."""
     torch.manual_seed(0)
     model = MaskedLM(backbone, sizes).to(bench.device)
     if bench.device.type == "cuda" and compiles(compile):
@@ -124,8 +124,8 @@ def ours(
     return batch * length / seconds
 
 
-def theirs(bench: Bench, sizes: EncoderConfig, layers: int, batch: int, length: int) -> float:
-    """Tokens per second of BertForMaskedLM in a plain loop that waits for nothing."""
+def transformers_speed(bench: Bench, sizes: EncoderConfig, layers: int, batch: int, length: int) -> float:
+    """Tokens per second of BertForMaskedLM in a plain loop without synchronisation."""
     from transformers import BertConfig, BertForMaskedLM
 
     torch.manual_seed(0)
@@ -159,6 +159,6 @@ def theirs(bench: Bench, sizes: EncoderConfig, layers: int, batch: int, length: 
 
 
 def step_flops(backbone: Backbone, sizes: EncoderConfig, length: int) -> float:
-    """Operations of an update for a token; the head computes the masked tokens only."""
+    """FLOPs of an update per token; the head computes the masked tokens only."""
     head = 2 * sizes.width * (sizes.vocab_size + sizes.width) * MASKED_SHARE
     return 3 * (cost.flops(backbone, sizes, length) / length + head)

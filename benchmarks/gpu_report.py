@@ -32,7 +32,7 @@ class Report:
         failed: Whether any row failed.
 
     Args:
-        seconds: After these all rows are skipped.
+        seconds: Time limit; rows that would start later are skipped.
     """
 
     def __init__(self, seconds: float) -> None:
@@ -71,16 +71,16 @@ class Report:
 
 
 def ratio(one: float | None, other: float | None) -> float | None:
-    """A quotient; None where a figure is missing."""
+    """The ratio of two figures; None if one is missing."""
     return one / other if one is not None and other else None
 
 
 @contextmanager
 def deadline(seconds: float) -> Iterator[None]:
-    """Interrupts what takes longer.
+    """Interrupts the block if it takes longer than some seconds.
 
     Raises:
-        TimeoutError: It did.
+        TimeoutError: The block took longer.
     """
 
     def interrupt(number: int, frame: object) -> None:
@@ -96,10 +96,10 @@ def deadline(seconds: float) -> Iterator[None]:
 
 
 def run_module(*arguments: str) -> str:
-    """The output of a Python module.
+    """Runs a Python module in a process of its own, and returns its output.
 
     Raises:
-        RuntimeError: It fails; the message is the end of what it printed.
+        RuntimeError: The module failed; the message is the end of its output.
     """
     done = subprocess.run(
         [sys.executable, "-m", *arguments], cwd=ROOT, capture_output=True, text=True, timeout=ROW_SECONDS

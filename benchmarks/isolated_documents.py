@@ -55,7 +55,7 @@ def main() -> None:
                 )
             for round_ in range(rounds + 1):
                 for isolated, (model, batches, recipe, optimizer) in runs.items():
-                    taken = train(
+                    duration = train(
                         model,
                         batches,
                         recipe,
@@ -64,7 +64,7 @@ def main() -> None:
                         steps=range(round_ * steps, (round_ + 1) * steps),
                     )
                     if round_:  # the one before prepares what the rest use
-                        seconds[isolated].append(taken)
+                        seconds[isolated].append(duration)
             ratio = median(a / b for a, b in zip(seconds[True], seconds[False], strict=True))
             result["cost"][f"{name}, {length} tokens"] = round(ratio, 3)
             print(f"{name}, {length} tokens: {ratio:.2f} times the time", file=sys.stderr, flush=True)

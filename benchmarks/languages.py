@@ -1,10 +1,10 @@
-"""Whether text in any script can be spelled, comes back from its tokens, and can be trained on.
+"""Checks that text in any script can be tokenised, decoded again, and trained on.
 
     python benchmarks/languages.py [--quick]
 
-Small texts in thirteen scripts are made here, out of words of each; in Chinese, Japanese and Korean one line
-of a hundred holds a rare character. Each gets the tokenizer that `auto` chooses, is packed, and a small
-backbone is pre-trained on it for 100 steps (10 with `--quick`). The last line is one JSON object.
+The script makes a small text in each of thirteen scripts; in Chinese, Japanese and Korean one line in a
+hundred has a rare character. Each text is packed with the tokenizer that `auto` chooses, and a small backbone
+is pre-trained on it for 100 steps (10 with `--quick`). The last line is one JSON object.
 """
 
 import argparse
@@ -47,7 +47,7 @@ RARE = {"Chinese": range(0x4E00, 0x9FA0), "Japanese": range(0x4E00, 0x9FA0), "Ko
 
 
 def make_text(script: str) -> list[str]:
-    """Lines of words of a script; one in a hundred holds a character that occurs nowhere else."""
+    """Makes lines of words of a script; one line in a hundred has a character that occurs nowhere else."""
     random, words = Random(script), WORDS[script].split()
     join = "" if script in UNSPACED else " "
     lines = [join.join(random.choices(words, k=random.randint(12, 30))) for _ in range(LINES)]
@@ -58,7 +58,7 @@ def make_text(script: str) -> list[str]:
 
 
 def measure(script: str, folder: Path, steps: int) -> dict[str, object]:
-    """What one script's text becomes."""
+    """Measures tokenizer and pre-training on the text of one script."""
     lines = make_text(script)
     path = folder / f"{script}.txt"
     path.write_text("\n".join(lines), encoding="utf-8")
@@ -92,7 +92,7 @@ def measure(script: str, folder: Path, steps: int) -> dict[str, object]:
 
 
 def plain(text: str, folded: bool) -> str:
-    """A text as it should come back: WordPiece folds case and does not keep spaces."""
+    """A text as decoding should return it: WordPiece folds case and does not keep spaces."""
     text = unicodedata.normalize("NFC", text)
     return "".join(text.split()).lower() if folded else text
 

@@ -13,7 +13,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
-from kept import continued_later
+from result_store import resumable
 from transformers import BertConfig, BertModel
 
 from autobert_zero.cli.pretrain import pretrain_settings
@@ -37,14 +37,14 @@ _TRAINING_FILES = ("train.txt", "train.txt.gz", "train.jsonl")
 """Names of the files that hold a folder's text; others, such as train.tsv, have columns."""
 
 
-def find_teacher(given: str | None) -> str:
-    """The folder of the teacher: the one that is given, or that of the installed package.
+def find_teacher(source: str | None) -> str:
+    """Finds the folder of the teacher: the given one, or that of the installed package.
 
     Raises:
-        UserError: There is neither.
+        UserError: No folder is given, and the package is not installed.
     """
-    if given is not None:
-        return given
+    if source is not None:
+        return source
     spec = find_spec(PACKAGE)
     if spec is None or spec.origin is None:
         raise UserError(
@@ -55,7 +55,7 @@ def find_teacher(given: str | None) -> str:
 
 
 def tiny_teacher(folder: Path, layers: int = 4) -> str:
-    """A BERT of width 32 with random weights, whose tokenizer is trained on the embedded corpus."""
+    """Saves a BERT of width 32 with random weights, and a tokenizer trained on the embedded corpus."""
     if not (folder / "config.json").exists():
         tokenizer = train_kind(open_corpus("kjv"), 2048)[0]
         torch.manual_seed(0)
@@ -76,9 +76,9 @@ def write_sentences(sources: Sequence[Path], out: Path, without: Iterable[str] =
 
     Args:
         sources: Files, or folders whose files `train.txt`, `train.txt.gz` and `train.jsonl` are read, in
-            subfolders too. Lines of text are divided into sentences; of records all texts are taken.
-        out: The file; one that is there stays.
-        without: Sentences that are left out, such as those of a test.
+            subfolders too. Lines of text are split into sentences; of records, every text is taken.
+        out: The file; an existing one is left unchanged.
+        without: Sentences to leave out, such as those of a test set.
 
     Raises:
         UserError: A source holds no text.
@@ -117,7 +117,7 @@ def _sentences(path: Path) -> Iterator[str]:
 
 
 def similar_pairs(folder: Path | None) -> Pairs:
-    """STS-B from a folder, or made-up pairs: beginnings of lines with some words replaced."""
+    """Loads STS-B from a folder, or makes pairs of the first words of lines, with some words replaced."""
     if folder is not None:
         return load_pairs("stsb", folder)
     random, lines = Random(0), [line.split()[:10] for line in open_corpus("kjv").paragraphs[:200]]
@@ -125,15 +125,15 @@ def similar_pairs(folder: Path | None) -> Pairs:
     pairs = []
     for line in lines:
         replaced = random.randrange(len(line) + 1)
-        places = set(random.sample(range(len(line)), replaced))
-        other = [random.choice(words) if place in places else word for place, word in enumerate(line)]
+        indices = set(random.sample(range(len(line)), replaced))
+        other = [random.choice(words) if index in indices else word for index, word in enumerate(line)]
         pairs.append((" ".join(line), " ".join(other), 1 - replaced / len(line)))
     first, second, scores = zip(*pairs, strict=True)
     return Pairs("made-up pairs", "all", first, second, scores)
 
 
 def score(folder: str | Path, pairs: Pairs) -> float:
-    """Spearman's correlation of cosine similarities, in points."""
+    """Spearman's correlation of a model's cosine similarities with the labels, in points."""
     encoder = load_encoder(str(folder))
     with TemporaryDirectory() as temporary:
         (engine,) = engines(encoder, "auto", (PYTORCH,), Path(temporary))
@@ -180,16 +180,16 @@ def finish(
     """Runs a benchmark in its folder, a temporary one without --out, and prints the figures.
 
     Args:
-        parser: Prints what is wrong and ends the program.
-        options: What it parsed.
-        needed: Options that a run without --quick needs.
-        run: Returns the figures.
+        parser: The parser, for messages about missing options.
+        options: The parsed options.
+        needed: Names of the options that a run without --quick needs.
+        run: Runs the benchmark with options and folder, and returns the figures.
     """
     missing = [name for name in needed if getattr(options, name) is None]
     if missing and not options.quick:
         parser.error(f"name --{missing[0]}, or give --quick")
     quiet_transformers()
-    with continued_later(), TemporaryDirectory() as temporary:
+    with resumable(), TemporaryDirectory() as temporary:
         figures = run(options, options.out or Path(temporary))
     print(json.dumps(figures))
 

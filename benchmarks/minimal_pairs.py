@@ -42,26 +42,26 @@ from autobert_zero.minimal_pairs.models import ScoredModel, open_scored
 from autobert_zero.nn import EncoderConfig, MaskedLM
 
 Scores = NDArray[np.float64]
-Way = Callable[[], Scores]
+Method = Callable[[], Scores]
 """Scores all sentences."""
 
 WORDS = 8
 
 
 def made_up_pairs(count: int) -> list[Pair]:
-    """Beginnings of lines of the embedded corpus, and the same with two neighbouring words exchanged."""
+    """Makes pairs of the first words of lines, and the same with two neighbouring words swapped."""
     random, pairs = Random(0), []
     for line in open_corpus("kjv").paragraphs:
         words = line.split()[:WORDS]
-        place = random.randrange(WORDS - 1)
-        if len(words) == WORDS and words[place] != words[place + 1]:
-            swapped = [*words[:place], words[place + 1], words[place], *words[place + 2 :]]
+        index = random.randrange(WORDS - 1)
+        if len(words) == WORDS and words[index] != words[index + 1]:
+            swapped = [*words[:index], words[index + 1], words[index], *words[index + 2 :]]
             pairs.append(Pair(" ".join(words), " ".join(swapped), "exchanged words"))
     return subset(pairs, count)
 
 
 def random_model() -> ScoredModel:
-    """The hybrid with 1.9 M random weights."""
+    """Makes the hybrid with 1.9 M random weights."""
     length = 128
     tokenizer = train_kind(open_corpus("kjv"), 8192)[0]
     torch.manual_seed(0)
@@ -72,45 +72,47 @@ def random_model() -> ScoredModel:
 
 @torch.inference_mode()
 def token_loop(scored: ScoredModel, texts: Sequence[str], at_once: bool = False) -> Scores:
-    """The plain loop over sentences and their tokens.
+    """Scores sentences by the plain loop over their tokens.
 
     Args:
         scored: The model.
         texts: The sentences.
-        at_once: Whether all masked copies of a sentence are one batch.
+        at_once: Whether the masked copies of a sentence are one batch, or each is a batch of its own.
     """
     scores = np.zeros(len(texts))
     model: Any = scored.model
     device = next(model.parameters()).device
     for number, text in enumerate(texts):
         ids = scored.tokenizer(text, return_tensors="pt")["input_ids"].to(device)  # (1, n)
-        places = torch.arange(1, ids.shape[1] - 1, device=device)  # between [CLS] and [SEP]
-        copies = ids.repeat(len(places), 1)  # (n - 2, n)
-        copies[torch.arange(len(places)), places] = scored.tokenizer.mask_token_id
-        batches = [slice(None)] if at_once else [slice(row, row + 1) for row in range(len(places))]
+        positions = torch.arange(1, ids.shape[1] - 1, device=device)  # between [CLS] and [SEP]
+        copies = ids.repeat(len(positions), 1)  # (n - 2, n)
+        copies[torch.arange(len(positions)), positions] = scored.tokenizer.mask_token_id
+        batches = [slice(None)] if at_once else [slice(row, row + 1) for row in range(len(positions))]
         for rows in batches:
             logits = model(input_ids=copies[rows]).logits  # (b, n, v)
-            chosen = logits[torch.arange(len(logits)), places[rows]].log_softmax(-1)  # (b, v)
-            scores[number] += chosen.gather(1, ids[0, places[rows], None]).sum().item()
+            chosen = logits[torch.arange(len(logits)), positions[rows]].log_softmax(-1)  # (b, v)
+            scores[number] += chosen.gather(1, ids[0, positions[rows], None]).sum().item()
     return scores
 
 
 def grouped(scored: ScoredModel, pairs: Sequence[Pair], precision: Any, within_word: bool = False) -> Scores:
-    """Our scores, of the good and the bad sentence of each pair in turn."""
+    """Scores sentences with this package: the good and the bad sentence of each pair, alternately."""
     tokenised = TokenisedPairs(pairs, scored.tokenizer, scored.positions, within_word)
     results = tokenised.measure(scored.model, precision)
     return np.array([score for pair in results.pairs for score in (pair.good, pair.bad)])
 
 
-def play(ways: dict[str, Way], rounds: int) -> tuple[dict[str, list[float]], dict[str, Scores]]:
-    """Seconds and scores of each way; a round before the timed ones prepares what the rest use."""
-    seconds: dict[str, list[float]] = {name: [] for name in ways}
+def measure_in_rounds(
+    methods: dict[str, Method], rounds: int
+) -> tuple[dict[str, list[float]], dict[str, Scores]]:
+    """Seconds of each method in each round, in random order, after a warm-up round; and its scores."""
+    seconds: dict[str, list[float]] = {name: [] for name in methods}
     scores: dict[str, Scores] = {}
     random = Random(0)
     for round_ in range(rounds + 1):
-        for name in random.sample(list(ways), len(ways)):
+        for name in random.sample(list(methods), len(methods)):
             start = time.perf_counter()
-            scores[name] = ways[name]()
+            scores[name] = methods[name]()
             if round_:
                 seconds[name].append(time.perf_counter() - start)
     return seconds, scores
@@ -132,13 +134,13 @@ def main() -> None:
     scored.model.eval()
     timed = subset(pairs, count)
     texts = [text for pair in timed for text in (pair.good, pair.bad)]
-    ways: dict[str, Way] = {
+    methods: dict[str, Method] = {
         "ours": lambda: grouped(scored, timed, "fp32"),
         "bf16": lambda: grouped(scored, timed, "bf16"),
         "token_loop": lambda: token_loop(scored, texts),
         "sentence_loop": lambda: token_loop(scored, texts, at_once=True),
     }
-    seconds, scores = play(ways, rounds)
+    seconds, scores = measure_in_rounds(methods, rounds)
     for name, values in seconds.items():
         print(f"{name}: {len(texts) / median(values):,.0f} sentences/s", file=sys.stderr)
     exact, low = (scores[name].reshape(-1, 2) for name in ("ours", "bf16"))  # (pairs, good and bad)
@@ -162,7 +164,7 @@ def main() -> None:
 
 
 def ratio(seconds: dict[str, list[float]], other: str) -> float:
-    """How many times as fast as the other way ours is: the median over the rounds."""
+    """Speed of this package relative to another method: the median over the rounds."""
     return median(b / a for a, b in zip(seconds["ours"], seconds[other], strict=True))
 
 

@@ -48,7 +48,7 @@ from autobert_zero.space import Attention, Backbone
 from autobert_zero.training.precision import resolve_precision
 
 VOCABULARY = 30522
-MOST_TOKENS = 2048
+MAX_TOKENS = 2048
 BATCHES = {128: 8, 512: 2, 2048: 1}
 PRECISIONS = ("fp32", "bf16")
 MODES = ("forward", "training")
@@ -56,18 +56,18 @@ MODES = ("forward", "training")
 Contestants = Mapping[str, Callable[[Case], float]]
 
 
-def ours(name: str, dropout: float = 0.0) -> AutoBertZeroModel:
-    """A model of the zoo, without pooler."""
-    config = from_zoo(name, max_position_embeddings=MOST_TOKENS, hidden_dropout_prob=dropout)
+def zoo_model(name: str, dropout: float = 0.0) -> AutoBertZeroModel:
+    """Makes a model of the zoo, without pooler."""
+    config = from_zoo(name, max_position_embeddings=MAX_TOKENS, hidden_dropout_prob=dropout)
     return AutoBertZeroModel(config, add_pooling_layer=False)
 
 
-def berts(hidden_dropout: float = 0.0, map_dropout: float = 0.0) -> BertModel:
-    """BERT-base of transformers, with its fused attention."""
+def transformers_bert(hidden_dropout: float = 0.0, map_dropout: float = 0.0) -> BertModel:
+    """Makes BERT-base of transformers, with fused attention."""
     config = BertConfig(
         hidden_dropout_prob=hidden_dropout,
         attention_probs_dropout_prob=map_dropout,
-        max_position_embeddings=MOST_TOKENS,
+        max_position_embeddings=MAX_TOKENS,
         attn_implementation="sdpa",
     )
     return BertModel(config, add_pooling_layer=False)
@@ -86,12 +86,12 @@ def runner(model: nn.Module) -> Callable[[Case], float]:
     return lambda case: timed(model, lambda ids: model(input_ids=ids)[0], case, VOCABULARY)
 
 
-def play(contestants: Contestants, case: Case, rounds: int) -> dict[str, list[float]]:
-    """Seconds of each contestant in each round; a round before them prepares what the rest use."""
+def measure_in_rounds(contestants: Contestants, case: Case, rounds: int) -> dict[str, list[float]]:
+    """Seconds of each contestant in each round, in random order, after a warm-up round."""
     times: dict[str, list[float]] = {name: [] for name in contestants}
     random = Random(case.name)
     for round_ in range(rounds + 1):
-        # Who comes after whom matters by some per cent.
+        # The order matters by a few per cent.
         for name in random.sample(list(contestants), len(contestants)):
             seconds = contestants[name](case)
             if round_:
@@ -101,16 +101,16 @@ def play(contestants: Contestants, case: Case, rounds: int) -> dict[str, list[fl
     return times
 
 
-def ratio(times: Mapping[str, list[float]], ours: str, theirs: str) -> float:
-    """How many times as fast ours is."""
-    return round(median(b / a for a, b in zip(times[ours], times[theirs], strict=True)), 3)
+def ratio(times: Mapping[str, list[float]], model: str, reference: str) -> float:
+    """Speed of a model relative to a reference: the median over the rounds."""
+    return round(median(b / a for a, b in zip(times[model], times[reference], strict=True)), 3)
 
 
 def rotary_ratios(rounds: int) -> dict[str, Any]:
-    """What rotary positions cost at width 256, and ModernBERT's time over ours at the same sizes."""
+    """Relative cost of rotary positions at width 256, and ModernBERT's time over ours at the same sizes."""
     sizes = EncoderConfig(8192, 256, 4, max_positions=128)
     modern = replace(sizes, norm="pre", feed_forward_kind="geglu", positions="none", biases=False)
-    theirs = ModernBertConfig(
+    modernbert = ModernBertConfig(
         vocab_size=sizes.vocab_size,
         hidden_size=sizes.width,
         intermediate_size=modern.inner,
@@ -132,15 +132,20 @@ def rotary_ratios(rounds: int) -> dict[str, Any]:
         "plain": model(zoo.bert(6), sizes),
         "rotary": model(zoo.rotary(6), sizes),
         "modern": model(zoo.rotary(6), modern),
-        "ModernBERT": ModernBertModel(theirs),
+        "ModernBERT": ModernBertModel(modernbert),
     }
     contestants = {
-        name: lambda case, each=each: timed(each, lambda ids: each(input_ids=ids)[0], case, sizes.vocab_size)
-        for name, each in models.items()
+        name: lambda case, encoder=encoder: timed(
+            encoder, lambda ids: encoder(input_ids=ids)[0], case, sizes.vocab_size
+        )
+        for name, encoder in models.items()
     }
     fast = resolve_precision("auto", torch.device("cpu"))
-    precisions = [each for each in PRECISIONS if each in ("fp32", fast)]
-    times = {name: play(contestants, Case(16, 128, name, "training"), rounds) for name in precisions}
+    precisions = [precision for precision in PRECISIONS if precision in ("fp32", fast)]
+    times = {
+        precision: measure_in_rounds(contestants, Case(16, 128, precision, "training"), rounds)
+        for precision in precisions
+    }
     costs = {name: round(1 / ratio(values, "rotary", "plain"), 3) for name, values in times.items()}
     against = {name: ratio(values, "modern", "ModernBERT") for name, values in times.items()}
     return {
@@ -151,7 +156,7 @@ def rotary_ratios(rounds: int) -> dict[str, Any]:
 
 
 def peak_flops(precision: str) -> float:
-    """Operations a second of the best of several matrix products of BERT's shapes."""
+    """FLOP/s of the fastest of several matrix products with BERT's shapes."""
     dtype = torch.bfloat16 if precision == "bf16" else torch.float32
     best = 0.0
     for rows, inner, columns in (
@@ -169,16 +174,20 @@ def peak_flops(precision: str) -> float:
 
 
 def flops(backbone: Backbone, case: Case) -> float:
-    """Operations of a case; a backward pass has twice those of a forward pass."""
-    sizes = EncoderConfig(VOCABULARY, 768, 12, max_positions=MOST_TOKENS)
+    """FLOPs of a case; a backward pass has twice those of a forward pass."""
+    sizes = EncoderConfig(VOCABULARY, 768, 12, max_positions=MAX_TOKENS)
     return cost.flops(backbone, sizes, case.tokens) * case.batch * (3 if case.mode == "training" else 1)
 
 
 def graph_ratios(tokens: int, batch: int, rounds: int) -> dict[str, dict[str, float]]:
-    """Compiled against interpreted attention graphs, without projections, by mode and precision."""
+    """Speed of compiled relative to interpreted attention graphs, without projections.
+
+    Returns:
+        The ratio by layer, then by mode and precision.
+    """
     layers = [layer for layer in zoo.autobert_zero_base().layers if isinstance(layer, Attention)]
     layers += [zoo.bert(1).layers[0], zoo.efficient_attention(1).layers[0]]  # type: ignore[list-item]
-    found: dict[str, dict[str, float]] = {}
+    result: dict[str, dict[str, float]] = {}
     for layer in dict.fromkeys(layers):
         programs: dict[str, Compiled | Interpreter] = {
             "compiled": Compiled(layer.graph),
@@ -193,43 +202,48 @@ def graph_ratios(tokens: int, batch: int, rounds: int) -> dict[str, dict[str, fl
                         seconds = graph_seconds(program, layer.graph.inputs, case)
                         if round_:
                             times[name].append(seconds)
-                each = ratio(times, "compiled", "interpreted")
-                found.setdefault(str(layer), {})[f"{mode} {precision}"] = each
-    return found
+                by_case = result.setdefault(str(layer), {})
+                by_case[f"{mode} {precision}"] = ratio(times, "compiled", "interpreted")
+    return result
 
 
 def graph_seconds(program: Compiled | Interpreter, names: tuple[str, ...], case: Case) -> float:
-    """Seconds of one run on new tensors as they leave the projection: (B, H, n, d_h), strided."""
+    """Seconds of one run on random tensors with the strides of a projection's output, (B, H, n, d_h)."""
     dtype = torch.bfloat16 if case.precision == "bf16" else torch.float32
     training = case.mode == "training"
     inputs = {
         name: torch.randn(case.batch, case.tokens, 12, 64).to(dtype).transpose(1, 2).requires_grad_(training)
         for name in names
     }
-    toward = torch.randn(case.batch, 12, case.tokens, 64).to(dtype)
+    gradient = torch.randn(case.batch, 12, case.tokens, 64).to(dtype)
     with torch.autocast("cpu", torch.bfloat16, enabled=case.precision == "bf16"):
         start = time.perf_counter()
         output = program(inputs, Context(64, None))
     if training:
-        output.backward(toward)
+        output.backward(gradient)
     return time.perf_counter() - start
 
 
-def growth(most: int, rounds: int) -> tuple[float, dict[int, float]]:
-    """The exponent with which the linear-attention backbone's forward time grows with the length."""
-    lengths = [most >> shift for shift in (3, 2, 1, 0)]
-    config = from_zoo("linear-attention", max_position_embeddings=most, hidden_dropout_prob=0.0)
+def growth(longest: int, rounds: int) -> tuple[float, dict[int, float]]:
+    """Exponent with which the forward time of the linear-attention backbone grows with the length.
+
+    Returns:
+        The exponent, and the seconds by length.
+    """
+    lengths = [longest >> shift for shift in (3, 2, 1, 0)]
+    config = from_zoo("linear-attention", max_position_embeddings=longest, hidden_dropout_prob=0.0)
     run = runner(AutoBertZeroModel(config, add_pooling_layer=False))
     seconds = {}
     for tokens in lengths:
         case = Case(1, tokens, "fp32", "forward")
-        seconds[tokens] = median(play({"linear-attention": run}, case, rounds)["linear-attention"])
+        times = measure_in_rounds({"linear-attention": run}, case, rounds)
+        seconds[tokens] = median(times["linear-attention"])
     slope, _ = linear_regression([math.log(n) for n in lengths], [math.log(seconds[n]) for n in lengths])
     return round(slope, 3), {n: round(value, 4) for n, value in seconds.items()}
 
 
 def shares(run: Callable[[Case], float], case: Case) -> dict[str, float]:
-    """What a pass spends its time on: the largest shares by operation."""
+    """The operations that take most of a pass, with their shares of its time."""
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profiled:
         run(case)
     spent = {row.key: row.self_cpu_time_total for row in profiled.key_averages()}
@@ -239,7 +253,7 @@ def shares(run: Callable[[Case], float], case: Case) -> dict[str, float]:
 
 
 def main() -> None:
-    """Plays all cases and prints the figures."""
+    """Measures all cases and prints the figures."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="less work: up to 512 tokens, no autobert")
     parser.add_argument("--only", choices=["rotary"], help="measure a part alone")
@@ -255,10 +269,10 @@ def main() -> None:
     threads = torch.get_num_threads()
     torch.manual_seed(0)
     peaks = {precision: peak_flops(precision) for precision in PRECISIONS}
-    models = {"bert": ours("bert-base"), "zero": ours("autobert-zero-base")}
+    models = {"bert": zoo_model("bert-base"), "zero": zoo_model("autobert-zero-base")}
     contestants: dict[str, Callable[[Case], float]] = {name: runner(model) for name, model in models.items()}
-    contestants["transformers"] = runner(berts())
-    contestants["interpreted"] = runner(interpreted(ours("autobert-zero-base")))
+    contestants["transformers"] = runner(transformers_bert())
+    contestants["interpreted"] = runner(interpreted(zoo_model("autobert-zero-base")))
 
     times: dict[Case, dict[str, list[float]]] = {}
     with ExitStack() as stack:
@@ -270,10 +284,10 @@ def main() -> None:
             for precision in PRECISIONS:
                 for mode in MODES:
                     case = Case(batch, tokens, precision, mode)
-                    playing = dict(contestants)
+                    measured = dict(contestants)
                     if (tokens, mode) != (512, "training"):
-                        del playing["interpreted"]
-                    times[case] = play(playing, case, rounds if tokens < 2048 else 3)
+                        del measured["interpreted"]
+                    times[case] = measure_in_rounds(measured, case, rounds if tokens < 2048 else 3)
 
     pairs = {
         "bert_vs_transformers": ("bert", "transformers"),
@@ -287,21 +301,21 @@ def main() -> None:
     }
 
     def in_best_precision(key: str, tokens: int) -> float | None:
-        """Of forward and backward, in the precision in which the other is faster."""
-        theirs = pairs[key][1]
+        """The ratio of training speeds in the precision in which the reference is faster."""
+        reference = pairs[key][1]
         fitting = [
             case
             for case, values in times.items()
-            if (case.tokens, case.mode) == (tokens, "training") and theirs in values
+            if (case.tokens, case.mode) == (tokens, "training") and reference in values
         ]
         if not fitting:
             return None
-        return cases[key][min(fitting, key=lambda case: median(times[case][theirs])).name]
+        return cases[key][min(fitting, key=lambda case: median(times[case][reference])).name]
 
     graphs = graph_ratios(512, 1 if quick else 2, rounds)
     exponent, seconds = growth(2048 if quick else 8192, 1 if quick else 3)
     published = [
-        graphs[str(each)] for each in dict.fromkeys(zoo.autobert_zero_base().layers) if str(each) in graphs
+        graphs[str(layer)] for layer in dict.fromkeys(zoo.autobert_zero_base().layers) if str(layer) in graphs
     ]
     backbones = {"bert": zoo.bert(12), "transformers": zoo.bert(12), "zero": zoo.autobert_zero_base()}
     result: dict[str, Any] = {
@@ -313,7 +327,7 @@ def main() -> None:
         "zero_vs_bert_512": in_best_precision("zero_vs_bert", 512),
         "zero_vs_autobert": in_best_precision("zero_vs_autobert", 512),
         "zero_vs_autobert_2048": in_best_precision("zero_vs_autobert", 2048),
-        "compiled_vs_interpreter": median(value for each in published for value in each.values()),
+        "compiled_vs_interpreter": median(value for by_case in published for value in by_case.values()),
         "compiled_vs_interpreter_model": min(cases["compiled_vs_interpreter_model"].values()),
         "linear_growth_exponent": exponent,
         "peak_fraction": {
@@ -328,7 +342,7 @@ def main() -> None:
         "graphs": graphs,
         "linear_attention_seconds": seconds,
         "milliseconds": {
-            case.name: {name: round(median(each) * 1e3, 1) for name, each in values.items()}
+            case.name: {name: round(median(seconds) * 1e3, 1) for name, seconds in values.items()}
             for case, values in times.items()
         },
     }
@@ -340,19 +354,19 @@ def main() -> None:
     }
     # Dropout of 0.1 on both sides, on hidden states; and transformers' default, on its maps too.
     dropped = {
-        "bert": runner(ours("bert-base", 0.1)),
-        "zero": runner(ours("autobert-zero-base", 0.1)),
-        "transformers": runner(berts(0.1)),
-        "transformers, maps too": runner(berts(0.1, 0.1)),
+        "bert": runner(zoo_model("bert-base", 0.1)),
+        "zero": runner(zoo_model("autobert-zero-base", 0.1)),
+        "transformers": runner(transformers_bert(0.1)),
+        "transformers, maps too": runner(transformers_bert(0.1, 0.1)),
     }
     result["dropout"] = {}
     for precision in PRECISIONS:
         case = Case(2 if quick else 8, 128, precision, "training")
-        values = play(dropped, case, rounds)
+        values = measure_in_rounds(dropped, case, rounds)
         result["dropout"][case.name] = {
-            f"{mine} vs {theirs}": ratio(values, mine, theirs)
-            for mine in ("bert", "zero")
-            for theirs in ("transformers", "transformers, maps too")
+            f"{name} vs {reference}": ratio(values, name, reference)
+            for name in ("bert", "zero")
+            for reference in ("transformers", "transformers, maps too")
         }
     print(json.dumps(result))
 

@@ -80,15 +80,15 @@ def saved_bytes(layer: nn.Module, tokens: int) -> int:
 
 
 def outcome(attempt: Callable[[], Any]) -> str:
-    """What a call gives, or the error that it ends with."""
+    """The result of a call, or its error, as text."""
     try:
         return str(attempt())
-    except Exception as error:  # every kind is an answer here
+    except Exception as error:  # any error is a result here
         return f"{type(error).__name__}: {str(error).splitlines()[0]}"
 
 
-def theirs(lengths: tuple[int, int]) -> dict[str, Any]:
-    """The checks on autobert 0.0.2."""
+def check_autobert(lengths: tuple[int, int]) -> dict[str, Any]:
+    """Runs the checks on autobert 0.0.2."""
     from autobert import AutoBertConfig, AutoBertForMultipleChoice, AutoBertModel
     from autobert.module.attn_layer import get_attention_class
     from autobert.module.conv_layer import LightConvEncoderLayer
@@ -127,7 +127,7 @@ def theirs(lengths: tuple[int, int]) -> dict[str, Any]:
         "attentions_that_leak": sum(
             _leaks(randomised(kind(config))) for kind in dict.fromkeys(get_attention_class)
         ),
-        "residual": _residual_theirs(layer),
+        "residual": _autobert_residual(layer),
         "kernel_sums": float(layer.conv.weight.sum(-1).abs().sub(1).abs().max()),
         "mask_as_second_argument": "taken as token types" if same else "taken as the mask",
         "multiple_choice_2x3x7": outcome(lambda: scores(2, 3, 7)),
@@ -147,12 +147,12 @@ def _leaks(attention: nn.Module) -> bool:
     other = x.clone()
     other[:, REAL:] += 1
     with torch.no_grad():
-        a, b = (attention(each, mask)[0][:, :REAL] for each in (x, other))
+        a, b = (attention(states, mask)[0][:, :REAL] for states in (x, other))
     return not torch.allclose(a, b)
 
 
-def _residual_theirs(layer: Any) -> dict[str, float]:
-    """How far the layer's output is from LN(r + FFN(r)), as it should be, and from LN(2 r + FFN(r))."""
+def _autobert_residual(layer: Any) -> dict[str, float]:
+    """Distances of the layer's output from LN(r + FFN(r)), which is right, and from LN(2 r + FFN(r))."""
     x = torch.randn(1, TOKENS, 64)
     seen: dict[str, Tensor] = {}
     hooks = [
@@ -174,14 +174,14 @@ def _distances(result: Tensor, residual: Tensor, ffn: Tensor, norm: nn.Module) -
 
 
 def _exponent(layer: nn.Module, lengths: tuple[int, int]) -> float:
-    """By how much a convolution layer's memory grows with the length: 1 is linear, 2 is quadratic."""
+    """Exponent with which a layer's memory grows with the length: 1 is linear, 2 is quadratic."""
     short, long = lengths
     growth = saved_bytes(layer, long) / saved_bytes(layer, short)
     return math.log(growth) / math.log(long / short)
 
 
-def ours(lengths: tuple[int, int]) -> dict[str, Any]:
-    """The same checks on ours."""
+def check_own(lengths: tuple[int, int]) -> dict[str, Any]:
+    """Runs the same checks on this package."""
     from autobert_zero import hf, zoo
     from autobert_zero.encoder_config import EncoderConfig
     from autobert_zero.nn.attention import GraphAttention
@@ -202,10 +202,10 @@ def ours(lengths: tuple[int, int]) -> dict[str, Any]:
     layer.feed_forward.register_forward_hook(lambda m, given, out: seen.update(ffn=out))
     with torch.no_grad():
         result = layer(x, None)
-    graphs = [each.graph for each in zoo.autobert_zero_base().layers if isinstance(each, Attention)]
+    graphs = [layer.graph for layer in zoo.autobert_zero_base().layers if isinstance(layer, Attention)]
 
     class Leaky(nn.Module):
-        """An attention as `_leaks` calls it."""
+        """Adapts an attention to the interface that `_leaks` expects."""
 
         def __init__(self, attention: nn.Module) -> None:
             super().__init__()
@@ -215,7 +215,7 @@ def ours(lengths: tuple[int, int]) -> dict[str, Any]:
             return (self.attention(x, mask.bool()),)
 
     def depth(layers: int) -> int:
-        backbone = [str(each) for each in (zoo.autobert_zero_base().layers * 2)[:layers]]
+        backbone = [str(layer) for layer in (zoo.autobert_zero_base().layers * 2)[:layers]]
         return len(hf.AutoBertZeroModel(hf.AutoBertZeroConfig(backbone=backbone, **SIZES)).layers)
 
     def scores(batch: int, count: int, tokens: int) -> list[int]:
@@ -252,12 +252,13 @@ def main() -> None:
     python = environment(torch.__version__.split("+")[0])
     command = [str(python), __file__, THEIRS, sys.executable, *map(str, lengths)]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
-    found: Mapping[str, Any] = {"theirs": json.loads(done.stdout.splitlines()[-1]), "ours": ours(lengths)}
-    print(json.dumps({"benchmark": "old_implementation", "quick": quick, **found}))
+    theirs: Mapping[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    results = {"theirs": theirs, "ours": check_own(lengths)}
+    print(json.dumps({"benchmark": "old_implementation", "quick": quick, **results}))
 
 
 if __name__ == "__main__":
     if sys.argv[1:2] == [THEIRS]:
-        print(json.dumps(theirs((int(sys.argv[3]), int(sys.argv[4])))))
+        print(json.dumps(check_autobert((int(sys.argv[3]), int(sys.argv[4])))))
     else:
         main()

@@ -36,8 +36,8 @@ from autobert_zero.settings import resolve
 TOGETHER = 4
 
 
-class Watch(RunProgress):
-    """Notes when each candidate was recorded."""
+class TimedProgress(RunProgress):
+    """Records the time of every candidate."""
 
     def __init__(self) -> None:
         super().__init__(Console(quiet=True))
@@ -51,17 +51,17 @@ def candidates_per_minute(config: SearchConfig, workers: int) -> tuple[float, fl
     """Runs a search.
 
     Returns:
-        Candidates a minute after the first batch, seconds until the first batch, and the scores.
+        Candidates per minute after the first batch, seconds until the first batch, and the scores.
     """
-    setting = prepare(config)
-    evaluator = setting.evaluator()
+    prepared = prepare(config)
+    evaluator = prepared.evaluator()
     with tempfile.TemporaryDirectory() as name:
-        out, watch = Path(name), Watch()
-        executor = make_executor(setting, evaluator, workers)
-        strategy = make_strategy(setting.space, config.seed, config.strategy)
+        out, watch = Path(name), TimedProgress()
+        executor = make_executor(prepared, evaluator, workers)
+        strategy = make_strategy(prepared.space, config.seed, config.strategy)
         history = History(f"sqlite:///{out / 'study.db'}")
         start = time.perf_counter()
-        trainer = TrainingEvaluator(config.proxy, setting.space, evaluator, executor, out / "bank", watch)
+        trainer = TrainingEvaluator(config.proxy, prepared.space, evaluator, executor, out / "bank", watch)
         search = Search(
             strategy,
             trainer,

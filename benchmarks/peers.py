@@ -1,16 +1,17 @@
-"""What others build by hand, from `transformers`, against our opponents and what a search found.
+"""Models of `transformers` that people built by hand against our opponents and a found backbone.
 
     python benchmarks/peers.py --corpus BOOKS --out OUT [--backbone FOUND] [--tokens 20e6] [--quick]
 
 Masked language models of 6.9 to 7.2 M weights (6 layers of width 256, vocabulary 8,192): ModernBERT,
 DeBERTa-v2 with a convolution of 3, ConvBERT and NomicBERT of `transformers`; rotary attention, its hybrids
 with narrow and wide convolutions, gated convolutions, and the backbone in the file FOUND, in our modern
-trunk. All see the same tokens and masks. Each tries three rates on a tenth of the tokens and goes through
-all of them with its best.
+trunk. All see the same tokens and masks. Each tries three learning rates on a tenth of the tokens, and is
+trained on all of them with its best.
 Each result is kept in OUT as its training ends: the same call continues where it was stopped. Prints one
-JSON object as its last line: under `rows`, for each, weights, rate, held-out loss, and tokens per second
-(measured alone, at the end).
-`--quick` takes 6 steps and one rate: it shows that all build, train and are measured, not their order.
+JSON object as its last line: `rows` has, for each model, its number of weights, rate, held-out loss, and
+tokens per second (measured alone, at the end).
+`--quick` takes 6 steps and one rate: it shows that all models are built, trained and measured, not their
+order.
 """
 
 import argparse
@@ -26,7 +27,7 @@ from typing import Any
 
 import torch
 import transformers
-from kept import Kept
+from result_store import ResultStore
 from torch import Tensor, nn
 
 from autobert_zero.cli.backbones import find_backbone
@@ -44,24 +45,24 @@ from autobert_zero.training.loop import Diverged, Recipe, train
 from autobert_zero.zoo import gated_convolution, rotary, rotary_hybrid, wide_hybrid
 
 LAYERS, WIDTH, HEADS, VOCABULARY, LENGTH, BATCH = 6, 256, 4, 8192, 128, 16
-WEIGHTS = 7_000_000
+PARAMETERS = 7_000_000
 RATES = (5e-4, 1e-3, 2e-3)
 
 
 class Peer(nn.Module):
-    """A masked language model of `transformers`, called as ours are; predicts the wanted rows only."""
+    """A masked language model of `transformers` with the interface of `MaskedLM`."""
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
         self.model = model
 
     def forward(self, ids: Tensor, rows: Tensor, *rest: Tensor | None) -> Tensor:
-        """(B, n) ids and (m,) rows to (m, vocabulary) logits."""
+        """Predicts the tokens at (m,) positions of (B, n) ids: logits (m, vocabulary)."""
         return self.model(input_ids=ids).logits.flatten(0, 1)[rows]
 
 
 def peers(vocabulary: int, layers: int = LAYERS, width: int = WIDTH) -> dict[str, Callable[[], nn.Module]]:
-    """The models of `transformers`, with new weights."""
+    """Functions that make the models of `transformers` with new weights, by name."""
     sizes = {
         "vocab_size": vocabulary,
         "hidden_size": width,
@@ -102,12 +103,12 @@ def peers(vocabulary: int, layers: int = LAYERS, width: int = WIDTH) -> dict[str
 
 
 def build_peer(name: str, vocabulary: int, layers: int = LAYERS, width: int = WIDTH) -> Peer:
-    """A model of `transformers` by name, with new weights."""
+    """Makes a model of `transformers` with new weights."""
     return Peer(peers(vocabulary, layers, width)[name]())
 
 
-def ours(vocabulary: int, found: Backbone | None) -> dict[str, Callable[[], nn.Module]]:
-    """Our stacks in the modern trunk, their inner width changed to the common number of weights."""
+def own_stacks(vocabulary: int, found: Backbone | None) -> dict[str, Callable[[], nn.Module]]:
+    """Functions that make our stacks in the modern trunk, with about `PARAMETERS` parameters each."""
     sizes = EncoderConfig(
         vocabulary, WIDTH, HEADS, norm="pre", feed_forward_kind="geglu", positions="none", biases=False
     )
@@ -123,60 +124,62 @@ def ours(vocabulary: int, found: Backbone | None) -> dict[str, Callable[[], nn.M
     def build(model: Model) -> Callable[[], nn.Module]:
         return lambda: MaskedLM(model.backbone, model.sizes)
 
-    return {name: build(with_parameters(Model(each, sizes), WEIGHTS)) for name, each in stacks.items()}
+    return {
+        name: build(with_parameters(Model(backbone, sizes), PARAMETERS)) for name, backbone in stacks.items()
+    }
 
 
-def trained(
+def train_and_evaluate(
     build: Callable[[], nn.Module],
     steps: int,
     rate: float,
     seed: int,
-    setting: PreparedSearch,
+    prepared: PreparedSearch,
     evaluated: int,
 ) -> dict[str, Any]:
-    """Trains a model with new weights; the losses on validation and held-out text, None where it diverged."""
+    """Trains a new model; returns its losses on validation and held-out text, None if diverged."""
     torch.manual_seed(seed)
-    model = build().to(setting.device)
-    batches = training_batches(setting.data.train, setting.vocabulary, BATCH, (seed, 0))
-    objective, limit = language_objective("auto"), guess_limit(setting.vocabulary.size)
+    model = build().to(prepared.device)
+    batches = training_batches(prepared.data.train, prepared.vocabulary, BATCH, (seed, 0))
+    objective, limit = language_objective("auto"), guess_limit(prepared.vocabulary.size)
     try:
         seconds = train(model, batches, Recipe(steps, BATCH, rate), objective, loss_limit=limit)
     except Diverged as error:
         return {"validation": None, "held_out": None, "reason": str(error)}
 
-    def loss(part: Any) -> float:
+    def loss(split: Any) -> float:
         return evaluate(
-            model, evaluation_batches(part, setting.vocabulary, 2 * BATCH, evaluated), "auto"
+            model, evaluation_batches(split, prepared.vocabulary, 2 * BATCH, evaluated), "auto"
         ).loss
 
     return {
-        "validation": loss(setting.data.validation),
-        "held_out": loss(setting.data.holdout),
+        "validation": loss(prepared.data.validation),
+        "held_out": loss(prepared.data.holdout),
         "seconds": round(seconds, 1),
     }
 
 
-def speed(build: Callable[[], nn.Module], setting: PreparedSearch, steps: int) -> float:
-    """Tokens per second of training, in the median step."""
-    model = build().to(setting.device)
+def speed(build: Callable[[], nn.Module], prepared: PreparedSearch, steps: int) -> float:
+    """Measures the tokens per second of training, by the median step."""
+    model = build().to(prepared.device)
     ends: list[float] = []
 
     def note(step: int, loss: float) -> None:
-        if setting.device.type != "cpu":
-            torch.accelerator.synchronize(setting.device)
+        if prepared.device.type != "cpu":
+            torch.accelerator.synchronize(prepared.device)
         ends.append(time.perf_counter())
 
-    batch, length = setting.config.final.batch_size, setting.config.data.length
-    batches: Any = training_batches(setting.data.train, setting.vocabulary, batch, (0, 0))
-    objective: Any = language_objective(setting.config.precision)
-    recipe = Recipe(steps, batch, 1e-6, precision=setting.config.precision)
+    batch, length = prepared.config.final.batch_size, prepared.config.data.length
+    batches: Any = training_batches(prepared.data.train, prepared.vocabulary, batch, (0, 0))
+    objective: Any = language_objective(prepared.config.precision)
+    recipe = Recipe(steps, batch, 1e-6, precision=prepared.config.precision)
     train(model, batches, recipe, objective, note)
-    taken = [later - earlier for earlier, later in itertools.pairwise(ends)]
-    return batch * length / median(taken)
+    seconds = [later - earlier for earlier, later in itertools.pairwise(ends)]
+    return batch * length / median(seconds)
 
 
 def main() -> None:
-    """Trains and measures all of them, and prints the figures."""
+    """Trains and measures all models, and prints the figures."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--corpus", default="kjv", help="as search takes it")
     parser.add_argument("--out", type=Path, required=True, help="folder where results are kept")
@@ -190,40 +193,43 @@ def main() -> None:
     evaluated = 64 if quick else 2048
     transformers.logging.set_verbosity_error()
     text = {"corpus": options.corpus, "vocab_size": VOCABULARY, "length": LENGTH}
-    setting = prepare(resolve(SearchConfig(), {"data": text}))
-    vocabulary = setting.vocabulary.size
+    prepared = prepare(resolve(SearchConfig(), {"data": text}))
+    vocabulary = prepared.vocabulary.size
     corpus = options.corpus.rsplit("/", 1)[-1]
     wrapped: dict[str, Callable[[], nn.Module]] = {
         name: partial(build_peer, name, vocabulary) for name in peers(vocabulary)
     }
     try:
         found = None if options.backbone is None else find_backbone(str(options.backbone))
-        settings = {"benchmark": "peers", "corpus": corpus, "text": setting.corpus.identity, "steps": steps}
-        results = Kept(options.out, settings)
+        settings = {"benchmark": "peers", "corpus": corpus, "text": prepared.corpus.identity, "steps": steps}
+        results = ResultStore(options.out, settings)
     except UserError as error:
         parser.error(str(error))
-    contestants = {**wrapped, **ours(vocabulary, found)}
+    contestants = {**wrapped, **own_stacks(vocabulary, found)}
 
-    def kept(name: str, build: Callable[[], nn.Module], count: int, rate: float, seed: int) -> Any:
+    def train_once(name: str, build: Callable[[], nn.Module], count: int, rate: float, seed: int) -> Any:
         if name not in results:
-            results[name] = trained(build, count, rate, seed, setting, evaluated)
+            results[name] = train_and_evaluate(build, count, rate, seed, prepared, evaluated)
             print(f"{name}: {json.dumps(results[name])}", file=sys.stderr, flush=True)
         return results[name]
 
     rows: dict[str, Any] = {}
     for name, build in contestants.items():
-        own = f"found-{found.key()}" if found is not None and name == "found" else name
+        file_name = f"found-{found.key()}" if found is not None and name == "found" else name
         tries = {}
         if len(rates) > 1:
             tenth = max(steps // 10, 1)
-            tries = {rate: kept(f"{own}-rate{rate:g}", build, tenth, rate, 1)["validation"] for rate in rates}
-        whole = {rate: loss for rate, loss in tries.items() if loss is not None}
-        rate = min(whole, key=whole.__getitem__) if whole else min(rates)
-        result = kept(own, build, steps, rate, 0)
+            tries = {
+                rate: train_once(f"{file_name}-rate{rate:g}", build, tenth, rate, 1)["validation"]
+                for rate in rates
+            }
+        finite = {rate: loss for rate, loss in tries.items() if loss is not None}
+        rate = min(finite, key=finite.__getitem__) if finite else min(rates)
+        result = train_once(file_name, build, steps, rate, 0)
         weights = sum(weight.numel() for weight in build().parameters())
         rows[name] = {"parameters": weights, "rate": rate, "rates": tries, **result}
     for name, build in contestants.items():
-        rows[name]["tokens_per_second"] = round(speed(build, setting, 3 if quick else 12))
+        rows[name]["tokens_per_second"] = round(speed(build, prepared, 3 if quick else 12))
     figures = {
         "benchmark": "peers",
         "quick": quick,

@@ -1,4 +1,4 @@
-"""Who leaves the plateau of unigram statistics, and when: positions, norms and gates at equal tokens.
+"""Which backbones leave the plateau of unigram statistics: positions, norms and gates at equal tokens.
 
     python benchmarks/plateau.py [--corpus BOOKS] [--seeds 3] [--workers 2] [--out DIR] [--quick]
 
@@ -6,11 +6,10 @@ Trains stacks of 4 layers of width 128 from scratch, 2,000 steps of 16 x 128 tok
 2e-3 that falls to 0, with vocabulary 8,192 and without short sequences: BERT as published (post-norm, GELU,
 learned positions), and in the modern trunk (pre-norm, GeGLU, no position table) rotary attention,
 convolutions that alternate with it, gated rotary attention, and two gated convolutions to each rotary
-attention. Every seed gives all of them the same batches. The corpus is the embedded one where none is
-named; the figures of the documentation are of 60 MB of books. Prints one JSON object as its last line: the
-mean held-out losses, and under `runs` each loss with its number of weights. `--quick` takes 200 steps of
-one seed: most are on the plateau that long, so it shows that everything runs and says nothing about the
-order.
+attention. With a seed, all of them see the same batches. The default is the embedded corpus; the figures in
+the documentation are from 60 MB of books. Prints one JSON object as its last line: the mean held-out losses,
+and under `runs` each loss, with the number of weights. `--quick` takes 200 steps of one seed, in which most
+do not leave the plateau: it shows that everything runs and says nothing about the order.
 """
 
 import argparse
@@ -21,7 +20,7 @@ from statistics import fmean, stdev
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from kept import Kept
+from result_store import ResultStore
 
 from autobert_zero.errors import UserError
 from autobert_zero.search.comparison import Model
@@ -46,7 +45,7 @@ STACKS: dict[str, tuple[Backbone, dict[str, Any]]] = {
 
 
 def main() -> None:
-    """Trains all of them and prints the figures."""
+    """Trains all stacks and prints the figures."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--corpus", default="kjv", help="as search takes it")
     parser.add_argument("--seeds", type=int, default=3, help="how many")
@@ -57,15 +56,20 @@ def main() -> None:
     steps, seeds = (200, 1) if options.quick else (STEPS, options.seeds)
 
     config = resolve(SearchConfig(), {"data": {"corpus": options.corpus, "vocab_size": 8192}})
-    setting = prepare(config)
+    prepared = prepare(config)
     corpus = options.corpus.rsplit("/", 1)[-1]
     with TemporaryDirectory() as temporary:
-        settings = {"benchmark": "plateau", "corpus": corpus, "text": setting.corpus.identity, "steps": steps}
+        settings = {
+            "benchmark": "plateau",
+            "corpus": corpus,
+            "text": prepared.corpus.identity,
+            "steps": steps,
+        }
         try:
-            kept = Kept(options.out or Path(temporary), settings)
+            store = ResultStore(options.out or Path(temporary), settings)
         except UserError as error:
             parser.error(str(error))
-        models = trained(setting, kept, steps, seeds, options.workers)
+        models = train_missing(prepared, store, steps, seeds, options.workers)
         figures: dict[str, Any] = {
             "benchmark": "plateau",
             "quick": options.quick,
@@ -74,47 +78,49 @@ def main() -> None:
         }
         runs = {}
         for name, model in models.items():
-            losses = [kept[f"{name}-seed{seed}"]["val_loss"] for seed in range(seeds)]
-            whole = [loss for loss in losses if loss is not None]
-            figures[name] = round(fmean(whole), 4) if whole else None
+            losses = [store[f"{name}-seed{seed}"]["val_loss"] for seed in range(seeds)]
+            finite = [loss for loss in losses if loss is not None]
+            figures[name] = round(fmean(finite), 4) if finite else None
             runs[name] = {
                 "losses": losses,
-                "deviation": round(stdev(whole), 4) if len(whole) > 1 else None,
+                "deviation": round(stdev(finite), 4) if len(finite) > 1 else None,
                 "parameters": model.parameters,
             }
     print(json.dumps({**figures, "runs": runs}))
 
 
-def trained(setting: PreparedSearch, kept: Kept, steps: int, seeds: int, workers: int) -> dict[str, Model]:
-    """Trains what is not kept yet, and returns the models by name."""
-    config = setting.config
+def train_missing(
+    prepared: PreparedSearch, store: ResultStore, steps: int, seeds: int, workers: int
+) -> dict[str, Model]:
+    """Trains the models whose results are missing; returns all models by name."""
+    config = prepared.config
     models = {}
     for name, (backbone, trunk) in STACKS.items():
         sizes = resolve(config, {"model": {"width": WIDTH, **trunk}}).model
-        models[name] = Model(backbone, sizes.encoder_config(setting.vocabulary.size, config.data.length))
+        models[name] = Model(backbone, sizes.encoder_config(prepared.vocabulary.size, config.data.length))
     jobs = [
         Job(
             name=f"{name}-seed{seed}",
             backbone=model.backbone,
             model=model.sizes,
-            data=setting.data,
-            vocabulary=setting.vocabulary,
+            data=prepared.data,
+            vocabulary=prepared.vocabulary,
             recipe=Recipe(steps, BATCH, RATE),
             seed=seed,
-            device=str(setting.device),
+            device=str(prepared.device),
         )
         for seed in range(seeds)
         for name, model in models.items()
-        if f"{name}-seed{seed}" not in kept
+        if f"{name}-seed{seed}" not in store
     ]
 
-    def note(result: JobResult) -> None:
-        kept[result.name] = result.to_dict() | {"curve": result.curve}
+    def keep(result: JobResult) -> None:
+        store[result.name] = result.to_dict() | {"curve": result.curve}
         loss = result.reason if result.val_loss is None else f"{result.val_loss:.4f}"
         print(f"{result.name}: {loss}, {result.seconds:.0f} s", file=sys.stderr, flush=True)
 
     if jobs:
-        train_all(jobs, workers or default_workers(setting.device), lambda *progress: None, note)
+        train_all(jobs, workers or default_workers(prepared.device), lambda *progress: None, keep)
     return models
 
 

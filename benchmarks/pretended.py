@@ -52,7 +52,7 @@ _SINGLE = {
 
 
 class _Pretended(Tensor):
-    """A tensor on the pretended device; `held` has its values."""
+    """A tensor on the pretended device, whose values are in `held`."""
 
     held: Tensor
 
@@ -70,7 +70,7 @@ class _Pretended(Tensor):
         return made
 
     def tolist(self) -> Any:
-        """Waits, as that of a device's tensor; PyTorch refuses it for subclasses."""
+        """Copies the values to the host, which waits; PyTorch refuses `tolist` of subclasses."""
         return self.to("cpu").tolist()
 
     @classmethod
@@ -82,86 +82,90 @@ class _Pretended(Tensor):
 
 @cache
 def _known(func: Any) -> tuple[str, bool, bool]:
-    """The name of an operation, whether it is a view, and whether its results share memory at all."""
-    infos = [each.alias_info for each in func._schema.returns]  # noqa: SLF001 - the one source of what is a view
+    """The name of an operation, whether it is a view, and whether a result shares memory with an argument."""
+    infos = [returned.alias_info for returned in func._schema.returns]  # noqa: SLF001 - only the schema tells views
     view = bool(infos) and all(info is not None and not info.is_write for info in infos)
     return func.overloadpacket.__name__, view, any(info is not None for info in infos)
-
-
-def _there(tensor: Tensor) -> _Pretended:
-    return tensor if isinstance(tensor, _Pretended) else _Pretended(tensor)
 
 
 class Counts(TorchDispatchMode):
     """Runs operations of the pretended device on the CPU, and counts them.
 
     Attributes:
-        launches: Operations by name that would start kernels; views and allocations are none.
-        waits: Operations by name for which the host would wait.
+        launches: Number of operations that would launch a kernel, by name; views and allocations do not.
+        waits: Number of operations for which the host would wait, by name.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.launches: Counter[str] = Counter()
         self.waits: Counter[str] = Counter()
-        self._pinned: dict[int, Tensor] = {}  # kept, since memory that is freed is used again
+        self._pinned: dict[int, Tensor] = {}  # keeps the memory, which would be reused if it was freed
 
     def clear(self) -> None:
-        """Starts to count anew."""
+        """Resets the counts."""
         self.launches.clear()
         self.waits.clear()
 
     def is_pinned(self, tensor: Tensor) -> bool:
-        """Whether `pin` made it."""
+        """Whether a tensor was made by `pin`."""
         return tensor.untyped_storage().data_ptr() in self._pinned
 
     def pin(self, tensor: Tensor) -> Tensor:
-        """A copy from which the device reads while the host goes on."""
+        """Copies a tensor to pinned memory, which the device reads while the host runs ahead."""
         copy = tensor.clone()
         self._pinned[copy.untyped_storage().data_ptr()] = copy
         return copy
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        given = dict(kwargs or {})
+        options = dict(kwargs or {})
         name, view, aliases = _known(func)
-        there = [each for each in tree_leaves((args, given)) if isinstance(each, _Pretended)]
-        device = given.get("device")
-        onto = bool(there) if device is None else torch.device(device).type == DEVICE.type
+        on_device = [value for value in tree_leaves((args, options)) if isinstance(value, _Pretended)]
+        device = options.get("device")
+        to_device = bool(on_device) if device is None else torch.device(device).type == DEVICE.type
         if device is not None:
-            given["device"] = _CPU
-        if there or onto:
-            self._count(name, view, args, given, onto, bool(there))
-        plain_args, plain = tree_map_only(_Pretended, lambda each: each.held, (args, given))
+            options["device"] = _CPU
+        if on_device or to_device:
+            self._count(name, view, args, options, to_device, bool(on_device))
+        plain_args, plain = tree_map_only(_Pretended, lambda value: value.held, (args, options))
         plain.pop("pin_memory", None)
         out = func(*plain_args, **plain)
-        if not onto:
+        if not to_device:
             return out
         out = tree_map_only(
-            Tensor, lambda each: each if isinstance(each, _Pretended) else _Pretended(each), out
+            Tensor, lambda value: value if isinstance(value, _Pretended) else _Pretended(value), out
         )
         return return_and_correct_aliasing(func, args, dict(kwargs or {}), out) if aliases else out
 
     def _count(
-        self, name: str, view: bool, args: Sequence[Any], given: Mapping[str, Any], onto: bool, there: bool
+        self,
+        name: str,
+        view: bool,
+        args: Sequence[Any],
+        options: Mapping[str, Any],
+        to_device: bool,
+        on_device: bool,
     ) -> None:
         if view or name in _NO_KERNEL:
             return
         if name in ("_to_copy", "copy_"):
             source = args[-1] if name == "copy_" else args[0]
-            crosses = not there or not onto or (name == "copy_" and not isinstance(source, _Pretended))
-            if crosses and not self._goes_on(source, args, given):
+            crosses = (
+                not on_device or not to_device or (name == "copy_" and not isinstance(source, _Pretended))
+            )
+            if crosses and not self._runs_ahead(source, args, options):
                 self.waits[name] += 1
         elif name in _WAITING or (name == "index" and _booleans(args[1])):
             self.waits[name] += 1
         self.launches[name] += 1
 
-    def _goes_on(self, source: Tensor, args: Sequence[Any], given: Mapping[str, Any]) -> bool:
-        """Whether a copy between the host and the device lets the host go on."""
+    def _runs_ahead(self, source: Tensor, args: Sequence[Any], options: Mapping[str, Any]) -> bool:
+        """Whether the host runs ahead during a copy between the host and the device."""
         if isinstance(source, _Pretended):
             return False  # the host needs the values
         small = source.numel() == 0
-        asked = bool(given.get("non_blocking")) or (len(args) > 2 and bool(args[2]))
-        return small or (asked and self.is_pinned(source))
+        asynchronous = bool(options.get("non_blocking")) or (len(args) > 2 and bool(args[2]))
+        return small or (asynchronous and self.is_pinned(source))
 
 
 class _Autocast(TorchFunctionMode):
@@ -216,7 +220,7 @@ def _attention(
     is_causal: bool = False,
     scale: float | None = None,
 ) -> Tensor:
-    """One fused operation in each direction, as a GPU has it, in the format that autocast would choose."""
+    """Attention as one fused operation per direction, as on a GPU, in the format that autocast chooses."""
     dtype = min((query.dtype, key.dtype, value.dtype), key=lambda each: each.itemsize)
     query, key, value = query.to(dtype), key.to(dtype), value.to(dtype)
     if attn_mask is not None:
@@ -230,7 +234,7 @@ def _attention(
 
 @contextmanager
 def pretended_device() -> Iterator[Counts]:
-    """Within it `DEVICE` computes; yields what counts."""
+    """Lets `DEVICE` compute within the block; yields the counts."""
     counts = Counts()
 
     def autocast(device_type: str, dtype: torch.dtype | None = None, **options: Any) -> Any:

@@ -55,13 +55,13 @@ from autobert_zero.training.loop import Recipe, make_optimizer, train
 from autobert_zero.training.precision import Precision, resolve_precision
 
 LAYERS, LENGTH, VOCABULARY = 4, 128, 8192
-WARM = 2
+WARMUP_STEPS = 2
 """Steps before the clock starts."""
 
 
 @dataclass(frozen=True)
 class Size:
-    """What is trained."""
+    """Sizes of the models, their batch size and the number of timed steps."""
 
     name: str
     width: int
@@ -71,8 +71,15 @@ class Size:
 
 
 @dataclass(frozen=True)
-class Round:
-    """What a contestant does when it is its turn."""
+class Setup:
+    """What all contestants train with.
+
+    Attributes:
+        size: Sizes of the model.
+        rows: File of the sequences.
+        precision: Number format.
+        dropout: Dropout probability.
+    """
 
     size: Size
     rows: Path
@@ -84,18 +91,18 @@ SIZES = (Size("tiny", 128, 4, 32, 12), Size("small", 512, 8, 16, 6))
 
 
 def tokenizer() -> PreTrainedTokenizerFast:
-    """One with a vocabulary of the size that is wanted; nothing is tokenised by it."""
+    """Makes a tokenizer with `VOCABULARY` tokens; no text is tokenised."""
     from tokenizers import Tokenizer, models
 
     names = [*SPECIAL_TOKENS, *(f"word{number}" for number in range(VOCABULARY - len(SPECIAL_TOKENS)))]
     vocabulary = {name: number for number, name in enumerate(names)}
-    made = Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]"))
-    made.add_special_tokens(list(SPECIAL_TOKENS))
-    return wrap_tokenizer(made, LENGTH)
+    built = Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]"))
+    built.add_special_tokens(list(SPECIAL_TOKENS))
+    return wrap_tokenizer(built, LENGTH)
 
 
 def sequences(folder: Path, count: int) -> Path:
-    """Random sequences `[CLS] ... [SEP]` in a file."""
+    """Writes random sequences `[CLS] ... [SEP]` to a file, and returns its path."""
     rows = np.random.default_rng(0).integers(5, VOCABULARY, (count, LENGTH)).astype(np.uint16)
     rows[:, 0], rows[:, -1] = 2, 3
     np.save(folder / "rows.npy", rows)
@@ -103,22 +110,22 @@ def sequences(folder: Path, count: int) -> Path:
 
 
 class Stopwatch(TrainerCallback):
-    """Times the steps of a Trainer after the first ones."""
+    """Times the steps of a Trainer after its first `WARMUP_STEPS`."""
 
     seconds = 0.0
     _start = 0.0
 
     def on_step_begin(self, args: Any, state: Any, control: Any, **more: Any) -> None:
-        if state.global_step == WARM:
+        if state.global_step == WARMUP_STEPS:
             self._start = time.perf_counter()
 
     def on_step_end(self, args: Any, state: Any, control: Any, **more: Any) -> None:
         self.seconds = time.perf_counter() - self._start
 
 
-def theirs(given: Round) -> Callable[[], float]:
-    """Tokens per second of the Trainer."""
-    size = given.size
+def trainer_run(setup: Setup) -> Callable[[], float]:
+    """Makes a function that trains with the Trainer and returns tokens per second."""
+    size = setup.size
     model = BertForMaskedLM(
         BertConfig(
             vocab_size=VOCABULARY,
@@ -127,11 +134,11 @@ def theirs(given: Round) -> Callable[[], float]:
             num_attention_heads=size.heads,
             intermediate_size=4 * size.width,
             max_position_embeddings=LENGTH,
-            hidden_dropout_prob=given.dropout,
-            attention_probs_dropout_prob=given.dropout,
+            hidden_dropout_prob=setup.dropout,
+            attention_probs_dropout_prob=setup.dropout,
         )
     )
-    data = [{"input_ids": row.tolist()} for row in np.load(given.rows)]
+    data = [{"input_ids": row.tolist()} for row in np.load(setup.rows)]
     collator = DataCollatorForLanguageModeling(tokenizer(), mlm_probability=0.15)
 
     def run() -> float:
@@ -139,10 +146,10 @@ def theirs(given: Round) -> Callable[[], float]:
         with tempfile.TemporaryDirectory() as folder:
             arguments = TrainingArguments(
                 output_dir=folder,
-                max_steps=size.steps + WARM,
+                max_steps=size.steps + WARMUP_STEPS,
                 per_device_train_batch_size=size.batch,
                 learning_rate=1e-4,
-                bf16=given.precision == "bf16",
+                bf16=setup.precision == "bf16",
                 use_cpu=True,
                 report_to=[],
                 save_strategy="no",
@@ -161,21 +168,21 @@ def theirs(given: Round) -> Callable[[], float]:
     return run
 
 
-def ours(backbone: Backbone, given: Round) -> Callable[[], float]:
-    """Tokens per second of our loop."""
-    size, precision = given.size, given.precision
-    sizes = EncoderConfig(VOCABULARY, size.width, size.heads, max_positions=LENGTH, dropout=given.dropout)
+def own_run(backbone: Backbone, setup: Setup) -> Callable[[], float]:
+    """Makes a function that trains with our loop and returns tokens per second."""
+    size, precision = setup.size, setup.precision
+    sizes = EncoderConfig(VOCABULARY, size.width, size.heads, max_positions=LENGTH, dropout=setup.dropout)
     model = MaskedLM(backbone, sizes)
-    part = Split(given.rows, np.arange(len(np.load(given.rows))))
+    split = Split(setup.rows, np.arange(len(np.load(setup.rows))))
     vocabulary = Vocabulary(VOCABULARY, 4, 3, (0, 2, 3))
-    recipe = Recipe(size.steps + WARM, size.batch, 1e-4, precision=precision)
+    recipe = Recipe(size.steps + WARMUP_STEPS, size.batch, 1e-4, precision=precision)
 
     def run() -> float:
-        batches = TrainingBatches(part, vocabulary, size.batch, (0,)).starting(0)
+        batches = TrainingBatches(split, vocabulary, size.batch, (0,)).starting(0)
         objective, optimizer = language_objective(precision), make_optimizer(model, recipe)
-        train(model, batches, recipe, objective, optimizer=optimizer, steps=range(WARM))
-        rest = range(WARM, WARM + size.steps)
-        seconds = train(model, batches, recipe, objective, optimizer=optimizer, steps=rest, seed=0)
+        train(model, batches, recipe, objective, optimizer=optimizer, steps=range(WARMUP_STEPS))
+        timed = range(WARMUP_STEPS, WARMUP_STEPS + size.steps)
+        seconds = train(model, batches, recipe, objective, optimizer=optimizer, steps=timed, seed=0)
         return size.batch * LENGTH * size.steps / seconds
 
     return run
@@ -187,51 +194,51 @@ def published() -> Backbone:
     return Backbone((*layers[:2], *layers[-2:]))
 
 
-CONTESTANTS: dict[str, Callable[[Round], Callable[[], float]]] = {
-    "bert": lambda given: ours(zoo.bert(LAYERS), given),
-    "zero": lambda given: ours(published(), given),
-    "trainer": theirs,
-    "trainer_kept": theirs,
+CONTESTANTS: dict[str, Callable[[Setup], Callable[[], float]]] = {
+    "bert": lambda setup: own_run(zoo.bert(LAYERS), setup),
+    "zero": lambda setup: own_run(published(), setup),
+    "trainer": trainer_run,
+    "trainer_kept": trainer_run,
 }
 
 
 @lru_cache(maxsize=1)
-def contestant(name: str, given: Round) -> Callable[[], float]:
-    """Built once, in the process that is its own."""
+def build_contestant(name: str, setup: Setup) -> Callable[[], float]:
+    """Builds a contestant, once in each process."""
     torch.manual_seed(0)
     if name != "trainer":
         keep_freed_memory()
-    return CONTESTANTS[name](given)
+    return CONTESTANTS[name](setup)
 
 
-def play(name: str, given: Round) -> float:
-    """Tokens per second of a turn."""
-    return contestant(name, given)()
+def run_once(name: str, setup: Setup) -> float:
+    """Tokens per second of a contestant in one round."""
+    return build_contestant(name, setup)()
 
 
-def tournament(given: Round, rounds: int) -> dict[str, list[float]]:
-    """Tokens per second of each, in each round."""
+def measure_in_rounds(setup: Setup, rounds: int) -> dict[str, list[float]]:
+    """Tokens per second of each contestant in each round, in random order, each in its own process."""
     speeds: dict[str, list[float]] = {name: [] for name in CONTESTANTS}
     with ExitStack() as stack:
         spawn = multiprocessing.get_context("spawn")
         pools = {name: stack.enter_context(ProcessPoolExecutor(1, spawn)) for name in CONTESTANTS}
         for round_ in range(rounds):
             for name in Random(round_).sample(list(CONTESTANTS), len(CONTESTANTS)):
-                speeds[name].append(pools[name].submit(play, name, given).result())
+                speeds[name].append(pools[name].submit(run_once, name, setup).result())
     return speeds
 
 
 def flops_per_token(backbone: Backbone, size: Size) -> float:
-    """Operations of an update for one token, as BERT does them: a head over the masked 15 % of tokens."""
+    """FLOPs of an update per token, as BERT's: with a head over the masked 15 % of tokens."""
     sizes = EncoderConfig(VOCABULARY, size.width, size.heads, max_positions=LENGTH)
     head = 0.15 * 2 * size.width * (VOCABULARY + size.width)
-    # The last layer's feed-forward block and the projection before it are for the masked tokens only.
+    # The last layer computes its feed-forward block and the projection before it for masked tokens only.
     spared = 0.85 * 2 * (2 * 4 + 1) * size.width**2
     return 3 * (cost.flops(backbone, sizes, LENGTH) / LENGTH + head - spared)
 
 
-def peak(precision: Precision) -> float:
-    """Operations a second of the best of several matrix products."""
+def peak_flops(precision: Precision) -> float:
+    """FLOP/s of the fastest of several matrix products."""
     best, dtype = 0.0, torch.bfloat16 if precision == "bf16" else torch.float32
     for rows, inner, columns in ((4096, 512, 2048), (2048, 2048, 2048), (4096, 1024, 1024)):
         a, b = torch.randn(rows, inner, dtype=dtype), torch.randn(inner, columns, dtype=dtype)
@@ -243,13 +250,13 @@ def peak(precision: Precision) -> float:
 
 
 def ratio(speeds: dict[str, list[float]], one: str, other: str) -> tuple[float, float, float]:
-    """How many times as fast one is as the other: median over the rounds, least, most."""
+    """Speed of one contestant relative to another: median, minimum and maximum over the rounds."""
     ratios = [a / b for a, b in zip(speeds[one], speeds[other], strict=True)]
     return round(median(ratios), 3), round(min(ratios), 3), round(max(ratios), 3)
 
 
 def main() -> None:
-    """Plays all sizes and prints the figures."""
+    """Measures all sizes and prints the figures."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="2 rounds instead of 5")
     parser.add_argument("--precision", choices=("auto", "fp32", "bf16"), default="auto")
@@ -264,12 +271,12 @@ def main() -> None:
         "threads": torch.get_num_threads(),
         "precision": precision,
     }
-    best = peak(precision)
+    best = peak_flops(precision)
     with tempfile.TemporaryDirectory() as folder:
         rows = sequences(Path(folder), 1024)
         for size in SIZES:
             for dropout in (0.0, 0.1):
-                speeds = tournament(Round(size, rows, precision, dropout), rounds)
+                speeds = measure_in_rounds(Setup(size, rows, precision, dropout), rounds)
                 shown = {name: round(median(values)) for name, values in speeds.items()}
                 print(f"{size.name}, dropout {dropout}: {shown} tokens/s", file=sys.stderr, flush=True)
                 key = "" if dropout == 0 else "_dropout"

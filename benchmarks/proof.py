@@ -4,15 +4,15 @@
         [--glue GLUE] [--wnut WNUT17] [--tokens 30e6] [--width 128] [--seeds 5] [--workers 1] [--quick]
 
 The winner of each search (of the preset `small`; finished runs, or --searches of its own in OUT/searches) is
-trained from scratch beside the opponents of a search, brought to its number of weights, and ModernBERT,
-DeBERTa-v2, ConvBERT and NomicBERT of `transformers` at its depth and width. Each tries three rates on a tenth
-of the tokens and has its best: a constant one with a short decay branch for each mark (see `horizon.py`). All
-are trained from one seed, then the winner and the three opponents with the lowest validation loss from the
-others; with a seed come the same batches and masks for all, and the next search's winner, whose weights and
-time its opponents have. Speeds are measured one after the other at the beginning: start it while nothing else
-runs.
-Everything is kept in OUT: the same call continues where it was stopped; a file that is missing or
-half-written is made again, a folder of other data, another trunk or other versions is refused.
+trained from scratch, as are the opponents of a search with as many parameters, and ModernBERT, DeBERTa-v2,
+ConvBERT and NomicBERT of `transformers` at its depth and width. Each tries three learning rates on a tenth of
+the tokens and keeps its best, a constant rate with a short decay branch at each mark (see `horizon.py`). All
+are trained with the first seed, the winner and the three opponents with the lowest validation loss with every
+seed. A seed gives the same batches and masks to all, and belongs to the next search's winner, whose number of
+parameters and training time its opponents get. Speeds are measured one after the other at the beginning, so
+start the script while nothing else runs.
+Everything is kept in OUT: the same call continues where it was stopped; missing and damaged files are made
+again; a folder of other data, another trunk or other versions is refused.
 Prints one JSON object as its last line: `loss_gap_equal_tokens` and `loss_gap_equal_time` in nats and
 `blimp_gap` in points, of the winner over the strongest opponent (positive: the winner is better), each with
 `_low` and `_high` of a 95 % interval over paired seeds with Holm's correction over the opponents, and
@@ -21,64 +21,35 @@ phenomenon, the mean token uniformity of the layers at equal loss, and with --gl
 the tasks that the first seed's model was fine-tuned on.
 `--quick` trains tiny models of two seeds for 160 steps, without rates, for found backbones of earlier
 searches: it shows that everything runs and continues, and nothing of who is better.
-The file is long because one call runs all of its parts.
 """
 
 import argparse
 import json
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from functools import cached_property, partial
+from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from backbones_on_glue import TASKS, figures, folder, scored
-from backbones_on_glue import Setting as Tasks
-from horizon import QUICK, Table
-from kept import continued_later
-from peers import Peer, build_peer, peers, speed
-from tokenizers import Tokenizer
-from torch import nn
+from backbones_on_glue import TASKS
+from result_store import resumable
 from truth.backbones import FOUND, check_depths
+from truth.contest import FOUND_NAME, Proof
 from truth.gaps import at_equal_loss, gaps
-from truth.ladder import Ladder, climb_all
+from truth.table import QUICK
 
 from autobert_zero.cli.backbones import find_backbone
 from autobert_zero.errors import UserError
-from autobert_zero.hf import from_masked_lm
-from autobert_zero.hf.tokenizer import wrap_tokenizer
-from autobert_zero.nn import MaskedLM
 from autobert_zero.progress import Bars, log_console, quiet_transformers
-from autobert_zero.search.comparison import Model, best_rate, with_parameters
 from autobert_zero.search.presets import PRESETS
 from autobert_zero.search.progress import RunProgress
-from autobert_zero.search_runs.prepare import PreparedSearch, prepare
+from autobert_zero.search_runs.prepare import prepare
 from autobert_zero.search_runs.run import run_search
 from autobert_zero.settings import resolve
 from autobert_zero.space import Backbone
-from autobert_zero.zoo import opponents
 
-FOUND_NAME = "found"
-STRONGEST = 3
-RATE_SEED = 10_000
 QUICK_LENGTH = {"data": {"length": 128}, "proxy": {"batch_size": 2}, "final": {"batch_size": 2}}
 """Tasks have texts of up to 128 tokens."""
-
-
-@dataclass(frozen=True)
-class Contestant:
-    """A model of the proof.
-
-    Attributes:
-        name: Of its files.
-        build: Makes it with new weights; can be sent to another process.
-        about: Plain data for its results.
-    """
-
-    name: str
-    build: Callable[[], nn.Module]
-    about: dict[str, Any]
 
 
 def main() -> None:
@@ -110,7 +81,7 @@ def main() -> None:
     quiet_transformers()
     changes: dict[str, Any] = {"precision": options.precision, "data": {"corpus": options.corpus}}
     preset = resolve(PRESETS["small"](), changes)
-    with continued_later():
+    with resumable():
         check_tasks(options.glue, options.wnut)
         if options.searches:
             sources = [str(searched(preset, out, seed)) for seed in range(options.searches)]
@@ -123,14 +94,14 @@ def main() -> None:
         with Bars(log_console()) as progress:
             wide = {"model": {"width": options.width, "layers": len(found[0].layers)}}
             config = resolve(preset, wide, *((QUICK, QUICK_LENGTH) if options.quick else ()))
-            setting = prepare(config, progress.update)
-            proof = Proof(setting, out, options, found, progress)
-            printed = proof.figures()
+            prepared = prepare(config, progress.update)
+            proof = Proof(prepared, out, options, found, progress)
+            printed = figures(proof)
     print(json.dumps(printed))
 
 
 def check_tasks(glue: Path | None, wnut: Path | None) -> None:
-    """Checks that the data of all tasks are there, before hours of training.
+    """Checks that the folders of all tasks exist, before hours of training.
 
     Raises:
         UserError: A folder is missing.
@@ -151,252 +122,92 @@ def searched(preset: Any, out: Path, seed: int) -> Path:
     return run
 
 
-def save(model: nn.Module, path: Path, tokenizer: str, length: int) -> None:
-    """Saves a trained model for `transformers`, with its tokenizer."""
-    saved: Any = model.model if isinstance(model, Peer) else None
-    if isinstance(model, MaskedLM):
-        saved = from_masked_lm(model)
-    saved.save_pretrained(path)
-    wrap_tokenizer(Tokenizer.from_str(tokenizer), length).save_pretrained(path)
+def figures(proof: Proof) -> dict[str, Any]:
+    """The figures to print."""
+    rows = proof.measurements()
 
+    def figure(name: str, seed: int, kind: str) -> float | None:
+        """A figure, the higher the better; None where the training diverged or it was not measured."""
+        mark = proof.equal_time(name, seed) if kind == "equal_time" else proof.steps
+        reading = rows[name][seed][mark]
+        if kind == "blimp":
+            return 100 * reading["minimal_pairs"]["all"] if "minimal_pairs" in reading else None
+        loss = reading.get("val_loss")
+        return None if loss is None else -loss
 
-class Proof:
-    """The trainings of the proof, and what they show.
-
-    Args:
-        setting: Data and sizes.
-        out: Where everything is kept.
-        options: Of the command line.
-        found: The winners; the next one with each seed.
-        progress: What the user sees.
-    """
-
-    def __init__(
-        self,
-        setting: PreparedSearch,
-        out: Path,
-        options: argparse.Namespace,
-        found: Sequence[Backbone],
-        progress: Bars,
-    ) -> None:
-        self.setting, self.options, self.progress = setting, options, progress
-        # The rate is each model's own, so it is in the names of the trainings and not in the settings.
-        table = Table("proof", setting, out, options.blimp, options.quick)
-        self.measures, self.kept = table.measures, table.kept
-        self.steps = table.marks(options.tokens)[-1]
-        self.tasks = out / "tasks"
-        self.rounds = [self.contestants(each) for each in found]
-        self.others = [name for name in self.rounds[0] if name != FOUND_NAME]
-
-    def contestants(self, winner: Backbone) -> dict[str, Contestant]:
-        """A winner, its opponents at its number of weights, and its peers."""
-        setting = self.setting
-        every = {FOUND_NAME: self.ours(FOUND_NAME, winner, setting.model)}
-        weights = Model(winner, setting.model).parameters
-        for name, opponent in opponents(setting.space).items():
-            sizes = setting.config.model.model_copy(update=dict(opponent.trunk)).encoder_config(
-                setting.vocabulary.size, setting.config.data.length
-            )
-            model = with_parameters(Model(opponent.build(setting.space.layers), sizes), weights)
-            every[name] = self.ours(name, model.backbone, model.sizes)
-        size = setting.vocabulary.size, setting.space.layers, setting.model.width
-        for name in peers(*size):
-            every[name] = Contestant(name, partial(build_peer, name, *size), {"name": name})
-        return every
-
-    def ours(self, name: str, backbone: Backbone, sizes: Any) -> Contestant:
-        """A backbone as a contestant; its own name tells it from those of other searches."""
-        about = {"name": name, "backbone": backbone.to_list(), "inner": sizes.inner}
-        own = f"{name}-{backbone.key()[:8] if name == FOUND_NAME else sizes.inner}"
-        return Contestant(own, partial(MaskedLM, backbone, sizes), about)
-
-    def contestant(self, name: str, seed: int) -> Contestant:
-        """The model of that name that is trained from a seed."""
-        return self.rounds[seed % len(self.rounds)][name]
-
-    @cached_property
-    def speeds(self) -> dict[str, float]:
-        """Tokens per second of training by contestant, all measured one after the other if one is missing."""
-        each = {one.name: one for contestants in self.rounds for one in contestants.values()}
-        known: dict[str, float] = self.kept.find("speeds") or {}
-        if not each.keys() <= known.keys():
-            steps = 3 if self.options.quick else 12
-            known = known | {name: speed(one.build, self.setting, steps) for name, one in each.items()}
-            self.kept["speeds"] = known
-        return known
-
-    def rates(self) -> dict[str, float]:
-        """The best of the rates at a tenth of the tokens, by validation loss.
-
-        Every winner tries them, and the first one's opponents, since those of the others differ from them in
-        the inner width alone.
-
-        Returns:
-            By the names of winners as contestants and the plain names of their opponents.
-        """
-        rates = self.options.rates
-        winners = {contestants[FOUND_NAME].name: contestants[FOUND_NAME] for contestants in self.rounds}
-        each = {name: self.contestant(name, 0) for name in self.others} | winners
-        if len(rates) == 1:
-            return dict.fromkeys(each, rates[0])
-        tenth = max(self.steps // 10, 8)
-        ladders = {
-            (name, rate): Ladder(f"{one.name}-rate{rate:g}", one.build, one.about, RATE_SEED, rate, (tenth,))
-            for name, one in each.items()
-            for rate in rates
+    printed: dict[str, Any] = {}
+    all_gaps: dict[str, Any] = {}
+    for kind, key in (
+        ("equal_tokens", "loss_gap_equal_tokens"),
+        ("equal_time", "loss_gap_equal_time"),
+        ("blimp", "blimp_gap"),
+    ):
+        values = {
+            name: {seed: value for seed in seeds if (value := figure(name, seed, kind)) is not None}
+            for name, seeds in rows.items()
         }
-        readings = self.climbed(list(ladders.values()))
-        return {
-            name: best_rate(
-                [(readings[ladders[name, rate].name][tenth].get("selection_loss"), rate) for rate in rates]
-            )
-            for name in each
-        }
-
-    def climbed(self, ladders: list[Ladder]) -> dict[str, dict[int, dict[str, Any]]]:
-        """What the trainings were measured at, by name."""
-        unique = list({ladder.name: ladder for ladder in ladders}.values())
-        return climb_all(unique, self.measures, self.kept, self.options.workers, self.progress)
-
-    def trained(self) -> dict[str, dict[int, dict[int, dict[str, Any]]]]:
-        """Readings by name, seed and mark; all have the first seed, the strongest have all."""
-        rates = self.rates()
-
-        def train(names: Sequence[str], seeds: Sequence[int]) -> dict[tuple[str, int], Any]:
-            ladders = {(name, seed): self.ladder(name, seed, rates) for seed in seeds for name in names}
-            readings = self.climbed(list(ladders.values()))
-            return {key: readings[ladder.name] for key, ladder in ladders.items()}
-
-        first = train([FOUND_NAME, *self.others], [0])
-        losses = {name: first[name, 0][self.steps].get("selection_loss") for name in self.others}
-        whole = {name: loss for name, loss in losses.items() if loss is not None}
-        strongest = sorted(whole, key=whole.__getitem__)[:STRONGEST]
-        rest = range(1, self.options.seeds)
-        rows = first | (train([FOUND_NAME, *strongest], rest) if rest else {})
-        return {
-            name: {seed: reading for (own, seed), reading in rows.items() if own == name}
-            for name in (FOUND_NAME, *self.others)
-        }
-
-    def ladder(self, name: str, seed: int, rates: Mapping[str, float]) -> Ladder:
-        """The training of a contestant: measured on the way, at equal tokens, and at equal time."""
-        marks = {self.steps // 4, self.steps // 2, self.steps, self.equal_time(name, seed)}
-        length = self.setting.config.data.length
-        one = self.contestant(name, seed)
-        path = self.tasks / folder(one.name, seed)
-        keep = partial(save, path=path, tokenizer=self.setting.tokenizer.to_str(), length=length)
-        rate = rates[one.name if name == FOUND_NAME else name]
-        return Ladder(
-            f"{one.name}-rate{rate:g}-seed{seed}",
-            one.build,
-            one.about,
-            seed,
-            rate,
-            tuple(sorted(marks)),
-            self.steps,
-            keep,
+        own = values.pop(FOUND_NAME)
+        kind_gaps = gaps(
+            {
+                name: [own[seed] - value for seed, value in by_seed.items() if seed in own]
+                for name, by_seed in values.items()
+            }
         )
+        all_gaps[key] = {name: asdict(gap) for name, gap in kind_gaps.items()}
+        seeds = max((gap.seeds for gap in kind_gaps.values()), default=0)
+        # The strongest opponent is the one with the smallest gap.
+        strongest = min(
+            (name for name, gap in kind_gaps.items() if gap.seeds == seeds),
+            key=lambda name: kind_gaps[name].mean,
+            default=None,
+        )
+        gap = None if strongest is None else kind_gaps[strongest]
+        printed[key] = gap and gap.mean
+        printed |= {f"{key}_low": gap and gap.low, f"{key}_high": gap and gap.high}
+        printed[f"{key}_opponent"] = strongest
+    return {
+        "benchmark": "proof",
+        "quick": proof.options.quick,
+        "corpus": proof.options.corpus.rstrip("/").rsplit("/", 1)[-1],
+        "tokens": proof.steps * proof.setup.batch_size * proof.prepared.config.data.length,
+        "seeds": proof.options.seeds,
+        **printed,
+        "gaps": all_gaps,
+        "found": [contestants[FOUND_NAME].about["backbone"] for contestants in proof.rounds],
+        "rows": model_rows(proof, rows),
+    }
 
-    def equal_time(self, name: str, seed: int) -> int:
-        """Steps that a model makes while the winner makes its own."""
-        own, winner = (self.speeds[self.contestant(each, seed).name] for each in (name, FOUND_NAME))
-        return max(round(self.steps * own / winner), 8)
 
-    def figures(self) -> dict[str, Any]:
-        """What is printed."""
-        rows = self.trained()
-
-        def figure(name: str, seed: int, kind: str) -> float | None:
-            """Higher is better; None where the training diverged or nothing was measured."""
-            mark = self.equal_time(name, seed) if kind == "equal_time" else self.steps
-            reading = rows[name][seed][mark]
-            if kind == "blimp":
-                return 100 * reading["minimal_pairs"]["all"] if "minimal_pairs" in reading else None
-            loss = reading.get("val_loss")
-            return None if loss is None else -loss
-
-        printed: dict[str, Any] = {}
-        every: dict[str, Any] = {}
-        for kind, key in (
-            ("equal_tokens", "loss_gap_equal_tokens"),
-            ("equal_time", "loss_gap_equal_time"),
-            ("blimp", "blimp_gap"),
-        ):
-            values = {
-                name: {seed: value for seed in seeds if (value := figure(name, seed, kind)) is not None}
-                for name, seeds in rows.items()
-            }
-            own = values.pop(FOUND_NAME)
-            found = gaps(
-                {
-                    name: [own[seed] - value for seed, value in theirs.items() if seed in own]
-                    for name, theirs in values.items()
-                }
-            )
-            every[key] = {name: asdict(gap) for name, gap in found.items()}
-            seeds = max((gap.seeds for gap in found.values()), default=0)
-            # The winner's least gap is the one to the strongest.
-            strongest = min(
-                (name for name, gap in found.items() if gap.seeds == seeds),
-                key=lambda name: found[name].mean,
-                default=None,
-            )
-            gap = None if strongest is None else found[strongest]
-            printed[key] = gap and gap.mean
-            printed |= {f"{key}_low": gap and gap.low, f"{key}_high": gap and gap.high}
-            printed[f"{key}_opponent"] = strongest
-        return {
-            "benchmark": "proof",
-            "quick": self.options.quick,
-            "corpus": self.options.corpus.rstrip("/").rsplit("/", 1)[-1],
-            "tokens": self.steps * self.measures.batch_size * self.setting.config.data.length,
-            "seeds": self.options.seeds,
-            **printed,
-            "gaps": every,
-            "found": [contestants[FOUND_NAME].about["backbone"] for contestants in self.rounds],
-            "rows": self.rows(rows),
+def model_rows(proof: Proof, rows: Mapping[str, dict[int, Any]]) -> dict[str, Any]:
+    """The figures of each model by seed; parameters and speed are those of the first seed."""
+    curves = [_uniformity(marks) for seeds in rows.values() for marks in seeds.values()]
+    worst = max((min(loss for loss, _ in curve) for curve in curves if curve), default=0.0)
+    printed: dict[str, Any] = {}
+    for name, seeds in rows.items():
+        last = {seed: reading[proof.steps] for seed, reading in seeds.items()}
+        time = {seed: reading[proof.equal_time(name, seed)] for seed, reading in seeds.items()}
+        model = proof.contestant(name, 0)
+        printed[name] = {
+            "parameters": sum(weight.numel() for weight in model.build().parameters()),
+            "tokens_per_second": round(proof.speeds[model.name]),
+            "losses": {seed: reading.get("val_loss") for seed, reading in last.items()},
+            "losses_equal_time": {seed: reading.get("val_loss") for seed, reading in time.items()},
+            "blimp": {seed: reading.get("minimal_pairs") for seed, reading in last.items()},
+            "uniformity_at_loss": {
+                "loss": worst,
+                **{str(seed): at_equal_loss(_uniformity(marks), worst) for seed, marks in seeds.items()},
+            },
+            "tasks": proof.fine_tuned(name) if len(seeds) == proof.options.seeds else None,
         }
-
-    def rows(self, rows: Mapping[str, dict[int, Any]]) -> dict[str, Any]:
-        """The figures of each model, for the seeds that it has; weights and speed are those of the first."""
-        ours = [reading for seeds in rows.values() for reading in seeds.values() if _uniformity(reading)]
-        worst = max((min(loss for loss, _ in _uniformity(reading)) for reading in ours), default=0.0)
-        printed: dict[str, Any] = {}
-        for name, seeds in rows.items():
-            last = {seed: reading[self.steps] for seed, reading in seeds.items()}
-            time = {seed: reading[self.equal_time(name, seed)] for seed, reading in seeds.items()}
-            one = self.contestant(name, 0)
-            printed[name] = {
-                "parameters": sum(weight.numel() for weight in one.build().parameters()),
-                "tokens_per_second": round(self.speeds[one.name]),
-                "losses": {seed: each.get("val_loss") for seed, each in last.items()},
-                "losses_equal_time": {seed: each.get("val_loss") for seed, each in time.items()},
-                "blimp": {seed: each.get("minimal_pairs") for seed, each in last.items()},
-                "uniformity_at_loss": {
-                    "loss": worst,
-                    **{str(seed): at_equal_loss(_uniformity(each), worst) for seed, each in seeds.items()},
-                },
-                "tasks": self.fine_tuned(name) if len(seeds) == self.options.seeds else None,
-            }
-        return printed
-
-    def fine_tuned(self, name: str) -> dict[str, Any] | None:
-        """Scores of the first seed's model on the tasks; None where it diverged, or there are no tasks."""
-        own = self.contestant(name, 0).name
-        if self.options.glue is None or not (self.tasks / folder(own, 0)).exists():
-            return None
-        options = self.options
-        tasks = Tasks(options.corpus, options.glue, self.tasks, options.quick, None, options.wnut)
-        with Bars(log_console()) as progress:
-            return {task: figures(scored(own, 0, task, tasks, progress)) for task in tasks.tasks}
+    return printed
 
 
 def _uniformity(readings: Mapping[int, dict[str, Any]]) -> list[tuple[float, float]]:
-    """Loss and mean uniformity of the layers at each mark; none of models of `transformers`."""
+    """Loss and mean token uniformity of the layers at each mark; empty for models of `transformers`."""
     return [
-        (each["val_loss"], fmean(each["uniformity"][1:]))
-        for each in readings.values()
-        if "uniformity" in each
+        (reading["val_loss"], fmean(reading["uniformity"][1:]))
+        for reading in readings.values()
+        if "uniformity" in reading
     ]
 
 

@@ -38,17 +38,17 @@ def record(folder: Path, candidates: int) -> float:
     )
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "config.yaml").write_text(config.to_yaml(), encoding="utf-8")
-    history, space = Timed(folder), config.bounds
+    history, space = TimedHistory(folder), config.bounds
     strategy = make_strategy(space, config.seed, config.strategy)
-    Search(strategy, Luck(space), history).run(candidates)
+    Search(strategy, DivergingToy(space), history).run(candidates)
     return history.seconds
 
 
-class Timed(History):
-    """A history that times what it records.
+class TimedHistory(History):
+    """A history that measures the seconds it takes to record trials.
 
     Args:
-        folder: Of the run.
+        folder: The run folder.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -63,11 +63,11 @@ class Timed(History):
             print(f"{len(self)} recorded, {self.seconds / len(self) * 1e3:.1f} ms each", flush=True)
 
 
-class Luck(ToyEvaluator):
-    """A toy in which some candidates diverge.
+class DivergingToy(ToyEvaluator):
+    """A toy evaluator with which some candidates diverge.
 
     Args:
-        space: The bounds.
+        space: The search space.
     """
 
     def __init__(self, space: Space) -> None:
@@ -75,19 +75,19 @@ class Luck(ToyEvaluator):
         self._random = Random(0)
 
     def outcome(self, proposal: Proposal) -> Outcome:
-        luck = self._random
-        if luck.random() < DIVERGED:
-            reason = f"loss is nan at step {luck.randrange(1, 40)}"
+        random = self._random
+        if random.random() < DIVERGED:
+            reason = f"loss is nan at step {random.randrange(1, 40)}"
             return Outcome(Status.DIVERGED, reason=reason, seconds=0.4)
         scored = super().outcome(proposal)
-        return Outcome(scored.status, scored.score, seconds=luck.uniform(4, 6))
+        return Outcome(scored.status, scored.score, seconds=random.uniform(4, 6))
 
     def rescore(self, contenders: Sequence[Trial], trials: Sequence[Trial]) -> dict[int, float]:
         return {trial.proposal.number: trial.outcome.score or 0.0 for trial in contenders}
 
 
 def main() -> None:
-    """Records the run, unless it is there, and times its report."""
+    """Records the run, unless it exists, and times its report."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--quick", action="store_true", help="1,000 candidates")
     parser.add_argument("--run", type=Path, help="run folder to keep, or one that was kept")

@@ -1,12 +1,12 @@
-"""How fast the search space gives candidates, against growing graphs forward and rejecting misfits.
+"""Speed of sampling candidates, against growing graphs forward and rejecting invalid ones.
 
     python benchmarks/sampling.py [--quick]
 
-On one core: a candidate is a graph that is valid, sampled, put in canonical form and hashed, as a search
-does to tell whether it is new; in the paper's space and, under `modern`, in that of all primitives. The peer
-is naive: it grows a graph of as many operations from the inputs, each step a primitive of the paper at random
-on nodes at random, and rejects it where shapes do not match, where the output is not (n, d), or where fewer
-than two inputs are used. The last line is one JSON object.
+On one core. Each candidate is a valid graph, which is sampled, put in canonical form and hashed, as a search
+does to tell whether it is new; in the paper's space and, under `modern`, in the space of all primitives. The
+naive peer grows a graph of as many operations from the inputs, each step a random primitive of the paper on
+random nodes, and rejects it if shapes do not match, if the output is not (n, d), or if fewer than two inputs
+are used. The last line is one JSON object.
 """
 
 import argparse
@@ -33,18 +33,18 @@ def candidate(random: Random) -> str:
 
 
 def modern_candidate(random: Random) -> str:
-    """The same in the space of all primitives."""
+    """Samples as `candidate` does, in the space of all primitives."""
     return hash_codes([canonical(sample_graph(random, MAX_OPS, SETS["modern"])).code])
 
 
 def naive_candidate(random: Random) -> str | None:
-    """Grows a graph forward, and returns its key, or None where it is rejected."""
+    """Grows a graph forward, and returns its key, or None if it is rejected."""
     graph = naive_graph(random)
     return hash_codes([canonical(graph).code]) if graph else None
 
 
 def naive_graph(random: Random) -> Graph | None:
-    """Draws a graph by rejection; None where the draw is no graph of the space."""
+    """Draws a graph forward; None if it is not in the space."""
     nodes: list[Node] = list(INPUT_NODES.values())
     for _ in range(random.randint(1, MAX_OPS)):
         primitive = random.choice(LIST)
@@ -60,7 +60,7 @@ def naive_graph(random: Random) -> Graph | None:
 
 
 def timed(draw: Callable[[Random], str | None], random: Random, count: int) -> tuple[list[str], float]:
-    """Draws so often; returns the keys of valid candidates, and the seconds taken."""
+    """Draws `count` candidates; returns the keys of the valid ones, and the seconds taken."""
     start = perf_counter()
     keys = [draw(random) for _ in range(count)]
     return [key for key in keys if key is not None], perf_counter() - start

@@ -35,24 +35,24 @@ CHECK_EVERY = 20
 
 
 class _Reached(Exception):
-    """The model is as good as it was under weight sharing."""
+    """The model has reached the loss that it had under weight sharing."""
 
 
-def seconds_from_scratch(setting: PreparedSearch, trial: Trial, most_steps: int) -> tuple[float, bool]:
+def seconds_from_scratch(prepared: PreparedSearch, trial: Trial, most_steps: int) -> tuple[float, bool]:
     """Trains from scratch to the trial's loss.
 
     Returns:
         Seconds of training, without the checks of the loss, and whether the loss was reached.
     """
-    proxy, target = setting.config.proxy, trial.outcome.metrics["val_loss"]
-    torch.manual_seed(setting.config.seed)
-    model = MaskedLM(trial.proposal.backbone, setting.model)
+    proxy, target = prepared.config.proxy, trial.outcome.metrics["val_loss"]
+    torch.manual_seed(prepared.config.seed)
+    model = MaskedLM(trial.proposal.backbone, prepared.model)
     validation = evaluation_batches(
-        setting.data.validation, setting.vocabulary, 2 * proxy.batch_size, proxy.validation_sequences
+        prepared.data.validation, prepared.vocabulary, 2 * proxy.batch_size, proxy.validation_sequences
     )
     # The rate decays over the largest number of steps, so it is near its peak where the loss is reached.
     recipe = Recipe(most_steps, proxy.batch_size, proxy.learning_rate, warmup=0.02)
-    batches = training_batches(setting.data.train, setting.vocabulary, proxy.batch_size, (1, 1))
+    batches = training_batches(prepared.data.train, prepared.vocabulary, proxy.batch_size, (1, 1))
     start, checking = time.perf_counter(), 0.0
 
     def check(step: int, _: float) -> None:
@@ -74,10 +74,10 @@ def seconds_from_scratch(setting: PreparedSearch, trial: Trial, most_steps: int)
 
 
 class Shared(IndependentEvaluator):
-    """Trains candidates from a bank that is warm already, without snapshots.
+    """Trains candidates from a bank that is already warmed up, without snapshots.
 
     Args:
-        evaluator: Holds the bank.
+        evaluator: The evaluator with the bank.
     """
 
     def __init__(self, evaluator: ProxyEvaluator) -> None:
@@ -104,19 +104,19 @@ def main() -> None:
     quick = parser.parse_args().quick
     candidates, compared, most_steps = (12, 3, 600) if quick else (40, 10, 2000)
     config = resolve(demo(), {"proxy": {"candidates": candidates}})
-    setting = prepare(config)
-    evaluator = setting.evaluator()
-    strategy = make_strategy(setting.space, config.seed, config.strategy)
+    prepared = prepare(config)
+    evaluator = prepared.evaluator()
+    strategy = make_strategy(prepared.space, config.seed, config.strategy)
 
     start = time.perf_counter()
-    evaluator.warm_up(setting.space, lambda done, total, loss: None)
+    evaluator.warm_up(prepared.space, lambda done, total, loss: None)
     warmup = time.perf_counter() - start
     trials = Search(strategy, Shared(evaluator), MemoryHistory()).run(candidates)
     shared = (time.perf_counter() - start) / candidates
 
     complete = [trial for trial in trials if trial.outcome.score is not None]
     sample = [complete[index] for index in spread(len(complete), compared)]
-    scratch = [seconds_from_scratch(setting, trial, most_steps) for trial in sample]
+    scratch = [seconds_from_scratch(prepared, trial, most_steps) for trial in sample]
     print(
         json.dumps(
             {

@@ -4,17 +4,17 @@
 
 An evaluation trains a tiny masked language model from scratch (three layers of width 32, the embedded
 corpus), so no score drifts; the score is the negative loss on validation text. It is a function of the
-backbone, hence kept in a file that only grows: the script continues where it was stopped. Strategies are
-paired: with the same seed they begin with the same random backbones.
+backbone, so each evaluation is kept in a file and made only once: the script continues where it was stopped.
+Strategies are paired: with the same seed they begin with the same random backbones.
 
-Then a model of these evaluations (gradient boosting or a forest, whichever predicts left-out backbones
-better) takes the place of training for many more seeds. What it predicts is checked by cross-validation.
+Then a surrogate of these evaluations (gradient boosting or a forest, whichever predicts left-out backbones
+better) replaces training for many more seeds. Its predictions are checked by cross-validation.
 
-Prints one JSON object as its last line. `evaluations_to_random_best`: evaluations until a strategy has
-reached what random search of the same seed ends with, over the number of evaluations, mean over seeds. A
-seed that never does counts as 1, so the mean is a lower bound where `reached` is below 1; random search
-itself gets there half-way on average, by definition. The `pareto` strategy spends part of its evaluations
-on small backbones.
+Prints one JSON object as its last line. `evaluations_to_random_best` is the share of its evaluations that a
+strategy needs to reach the final best score of random search with the same seed, averaged over seeds. A seed
+that never reaches it counts as 1, so the mean is a lower bound if `reached` is below 1; random search itself
+reaches it half-way on average, by definition. The `pareto` strategy spends part of its evaluations on small
+backbones.
 """
 
 import argparse
@@ -26,7 +26,7 @@ from pathlib import Path
 import numpy as np
 from efficiency.evaluations import Evaluations, start_worker
 from efficiency.figures import curves_as_json, draw, summary
-from efficiency.searches import Real
+from efficiency.searches import TrainedSearches
 from efficiency.surrogate import Surrogate, surrogate_curves
 from efficiency.task import FULL, QUICK, SIZES
 
@@ -55,7 +55,7 @@ def main() -> None:
     start_worker(task)  # tokenises once, before the workers do
     known = Evaluations(task, options.folder)
     start = time.monotonic()
-    real = Real(task, plan, known, options.workers, start + 60 * options.budget_minutes)
+    real = TrainedSearches(task, plan, known, options.workers, start + 60 * options.budget_minutes)
     try:
         noise = real.noise()
         print(f"noise {noise}", flush=True)

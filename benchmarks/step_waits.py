@@ -46,13 +46,13 @@ TINY = Size(16, 2, 64, 4, 8)
 
 @dataclass(frozen=True)
 class Count:
-    """What was counted.
+    """The counts of a training.
 
     Attributes:
-        waits: Per step.
-        launches: In one step.
-        places: Operations that waited in all steps, by name.
-        operations: The launches by name, the most frequent first.
+        waits: Mean number of waits for the device per step.
+        launches: Number of operations launched per step.
+        places: Number of waits in all steps, by operation.
+        operations: Launches per step by operation, the most frequent first.
     """
 
     waits: float
@@ -62,7 +62,7 @@ class Count:
 
 
 def random_batches(size: Size, masking: Masking) -> Iterator[MaskedBatch]:
-    """Random tokens; documents end anywhere."""
+    """Yields random sequences, in which a document ends after a third."""
     random = np.random.default_rng(0)
     vocabulary = Vocabulary(size.vocabulary, 4, 3, (0, 2, 3))
     while True:
@@ -72,7 +72,7 @@ def random_batches(size: Size, masking: Masking) -> Iterator[MaskedBatch]:
 
 
 def count(backbone: Backbone, size: Size, masking: Masking | None = None) -> Count:
-    """Trains a model with new weights, and counts."""
+    """Trains a model with new weights on the pretended device, and counts waits and launches."""
     torch.manual_seed(0)
     config = EncoderConfig(size.vocabulary, size.width, size.heads, max_positions=size.length)
     recipe = Recipe(STEPS + 1, size.batch, 1e-4, precision="bf16")
@@ -97,7 +97,7 @@ def count(backbone: Backbone, size: Size, masking: Masking | None = None) -> Cou
 
 
 def cases(layers: int) -> dict[str, tuple[Backbone, Masking]]:
-    """What is counted; the first is the one of the top-level figures."""
+    """The models and maskings to count, by name; the top-level figures are those of the first."""
     zero = zoo.autobert_zero_base().layers
     kernels = ("conv 9", "conv 7", "conv 3", "conv 9")
     return {
@@ -122,8 +122,8 @@ def main() -> None:
         results[name] = count(backbone, size, masking)
         print(f"{name}: {results[name].waits:g} waits, {results[name].launches} launches a step", flush=True)
     bert = results["bert"]
-    given: dict[str, Any] = {"waits": bert.waits, "launches": bert.launches, "size": asdict(size)}
-    print(json.dumps({**given, "cases": {name: asdict(each) for name, each in results.items()}}))
+    headline: dict[str, Any] = {"waits": bert.waits, "launches": bert.launches, "size": asdict(size)}
+    print(json.dumps({**headline, "cases": {name: asdict(result) for name, result in results.items()}}))
 
 
 if __name__ == "__main__":

@@ -11,13 +11,13 @@ from torch import Tensor, nn
 
 @dataclass(frozen=True)
 class Case:
-    """What is timed.
+    """A batch and a mode to time.
 
     Attributes:
-        batch: Sequences.
-        tokens: In each; no padding.
+        batch: Number of sequences.
+        tokens: Tokens per sequence, without padding.
         precision: `fp32`, or `bf16` for autocast.
-        mode: `forward` (evaluation), or `training`: a forward and a backward pass.
+        mode: `forward` (in evaluation mode), or `training`: a forward and a backward pass.
     """
 
     batch: int

@@ -2,7 +2,7 @@
 
     python benchmarks/toy_search.py [--quick]
 
-Same number of evaluations and paired seeds; the target backbone of each seed is sampled anew. Prints one
+Both have the same number of evaluations and the same seeds, each with its own target backbone. Prints one
 JSON object as its last line; `wins_of_20` counts the seeds in which OP-NAS found the better backbone.
 """
 

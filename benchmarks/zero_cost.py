@@ -50,33 +50,37 @@ CONFIG = {
 
 
 class Losses:
-    """Trains backbones from scratch, each once: what is in the file is not trained again.
+    """Losses of backbones trained from scratch, kept in a file so that none is trained twice.
 
     Args:
-        setting: Data and sizes.
-        path: The JSON-lines file; lines of another number of steps are left alone.
+        prepared: Data and sizes.
+        path: The JSON-lines file; lines with another number of steps are ignored.
     """
 
-    def __init__(self, setting: PreparedSearch, path: Path) -> None:
-        self._setting, self._path = setting, path
-        self._validation = evaluation_batches(setting.data.validation, setting.vocabulary, 64, 1024)
+    def __init__(self, prepared: PreparedSearch, path: Path) -> None:
+        self._prepared, self._path = prepared, path
+        self._validation = evaluation_batches(prepared.data.validation, prepared.vocabulary, 64, 1024)
         self._known: dict[tuple[str, int], dict[str, float | None]] = {}
         lines = path.read_text(encoding="utf-8").splitlines(keepends=True) if path.exists() else []
         for line in lines:
-            if line.endswith("\n"):  # a kill leaves half a line
+            if line.endswith("\n"):  # a killed process may leave half a line
                 row = json.loads(line)
                 if row["steps"] == STEPS:
                     self._known[row["key"], row["seed"]] = row
         if lines and not lines[-1].endswith("\n"):
             path.write_text("".join(lines[:-1]), encoding="utf-8")
 
-    def of(self, backbone: Backbone, seed: int) -> tuple[float, float]:
-        """The loss on validation text, infinite where training diverged, and the seconds it took."""
-        place = (backbone.key(), seed)
-        if place not in self._known:
+    def train(self, backbone: Backbone, seed: int) -> tuple[float, float]:
+        """Trains a backbone unless it is in the file.
+
+        Returns:
+            The validation loss, infinite if the training diverged, and its seconds.
+        """
+        key = (backbone.key(), seed)
+        if key not in self._known:
             loss, seconds = self._trained(backbone, seed)
             row: dict[str, object] = {
-                "key": place[0],
+                "key": key[0],
                 "seed": seed,
                 "steps": STEPS,
                 "loss": loss,
@@ -84,17 +88,17 @@ class Losses:
             }
             with self._path.open("a", encoding="utf-8") as stream:
                 stream.write(json.dumps(row | {"backbone": backbone.to_list()}) + "\n")
-            self._known[place] = {"loss": loss, "seconds": seconds}
-        known = self._known[place]
-        return math.inf if known["loss"] is None else known["loss"], known["seconds"] or 0.0
+            self._known[key] = {"loss": loss, "seconds": seconds}
+        record = self._known[key]
+        return math.inf if record["loss"] is None else record["loss"], record["seconds"] or 0.0
 
     def _trained(self, backbone: Backbone, seed: int) -> tuple[float | None, float]:
-        setting, start = self._setting, time.process_time()
+        prepared, start = self._prepared, time.process_time()
         torch.manual_seed(seed)
-        model = MaskedLM(backbone, setting.model)
+        model = MaskedLM(backbone, prepared.model)
         recipe = Recipe(STEPS, BATCH, RATE, precision="fp32")
-        batches = training_batches(setting.data.train, setting.vocabulary, BATCH, (seed, 0))
-        limit = guess_limit(setting.vocabulary.size)
+        batches = training_batches(prepared.data.train, prepared.vocabulary, BATCH, (seed, 0))
+        limit = guess_limit(prepared.vocabulary.size)
         try:
             train(model, batches, recipe, language_objective("fp32"), loss_limit=limit)
         except Diverged:
@@ -107,13 +111,13 @@ Values = NDArray[np.float64]
 
 
 def kendall(a: Values, b: Values, groups: Values | None = None) -> float:
-    """Kendall's tau-b, over all pairs or within groups; 0 where one of them is constant: it ranks nothing."""
+    """Kendall's tau-b, over all pairs or within groups; 0 if one ranking is constant."""
     tau = kendall_tau(a.tolist(), b.tolist(), None if groups is None else groups.tolist())
     return 0.0 if math.isnan(tau) else tau
 
 
 def spearman(a: Values, b: Values) -> float:
-    """Spearman's rho; 0 where one of them is constant."""
+    """Spearman's rho; 0 if one ranking is constant."""
     rho = float(spearmanr(a, b).statistic)
     return 0.0 if math.isnan(rho) else rho
 
@@ -122,30 +126,32 @@ def interval(measure: Callable[[NDArray[np.int64]], float], count: int) -> list[
     """The measure of all candidates, and the 95 % percentile interval over resampled ones."""
     random = np.random.default_rng(0)
     resampled = [measure(random.integers(count, size=count)) for _ in range(RESAMPLES)]
-    found = (measure(np.arange(count)), *np.quantile(resampled, (0.025, 0.975)))
-    return [round(float(value), 3) for value in found]
+    result = (measure(np.arange(count)), *np.quantile(resampled, (0.025, 0.975)))
+    return [round(float(value), 3) for value in result]
 
 
-def sample(setting: PreparedSearch, count: int) -> list[Backbone]:
-    """Different random backbones."""
-    random, found = Random("zero cost"), dict[str, Backbone]()
-    while len(found) < count:
-        backbone = sample_backbone(random, setting.space).canonical()
-        found.setdefault(backbone.key(), backbone)
-    return list(found.values())
+def sample(prepared: PreparedSearch, count: int) -> list[Backbone]:
+    """Samples different random backbones, the same ones in every call."""
+    random, distinct = Random("zero cost"), dict[str, Backbone]()
+    while len(distinct) < count:
+        backbone = sample_backbone(random, prepared.space).canonical()
+        distinct.setdefault(backbone.key(), backbone)
+    return list(distinct.values())
 
 
-def compare(setting: PreparedSearch, candidates: Sequence[Backbone], scores: Values) -> dict[str, object]:
+def compare(prepared: PreparedSearch, candidates: Sequence[Backbone], scores: Values) -> dict[str, object]:
     """Measures every proxy on every candidate and ranks by it."""
-    batch = evaluation_batches(setting.data.train, setting.vocabulary, BATCH, BATCH)[0]
-    attentions = np.array([sum(isinstance(each, Attention) for each in c.layers) for c in candidates], float)
+    batch = evaluation_batches(prepared.data.train, prepared.vocabulary, BATCH, BATCH)[0]
+    attentions = np.array(
+        [sum(isinstance(layer, Attention) for layer in backbone.layers) for backbone in candidates], float
+    )
     taus, within, rhos, seconds, unusable = {}, {}, {}, {}, {}
     by_attentions: dict[str, dict[str, float]] = {
         f"{number:.0f} of {int((attentions == number).sum())}": {} for number in np.unique(attentions)
     }
     count = len(candidates)
     for name, proxy in PROXIES.items():
-        measured = Untrained(proxy, setting.model, batch, setting.config.seed)
+        measured = Untrained(proxy, prepared.model, batch, prepared.config.seed)
         start = time.process_time()
         values = np.array([measured(backbone) for backbone in candidates])
         seconds[name] = round((time.process_time() - start) / count, 3)
@@ -176,29 +182,30 @@ def main() -> None:
     parser.add_argument("--cache", type=Path, default=Path("runs/zero_cost.jsonl"))
     arguments = parser.parse_args()
     count, repeated = (20, 0) if arguments.quick else (60, 12)
-    setting = prepare(resolve(SearchConfig(), CONFIG))
+    prepared = prepare(resolve(SearchConfig(), CONFIG))
     arguments.cache.parent.mkdir(parents=True, exist_ok=True)
-    losses = Losses(setting, arguments.cache)
-    candidates = sample(setting, count)
+    losses = Losses(prepared, arguments.cache)
+    candidates = sample(prepared, count)
     trained = []
     for number, backbone in enumerate(candidates, start=1):
-        trained.append(losses.of(backbone, 0))
+        trained.append(losses.train(backbone, 0))
         print(f"{number}/{count} loss {trained[-1][0]:.3f} in {trained[-1][1]:.1f} s", flush=True)
     scores = -np.array([loss for loss, _ in trained]).round(RESOLUTION)
     complete = scores[np.isfinite(scores)]
     result = {
         "benchmark": "zero_cost",
-        **compare(setting, candidates, scores),
+        **compare(prepared, candidates, scores),
         "candidates": count,
         "diverged": count - len(complete),
         "loss_quartiles": [round(float(loss), 3) for loss in np.quantile(-complete, (0, 0.25, 0.5, 0.75, 1))],
-        "layers": setting.space.layers,
-        "width": setting.model.width,
-        "tokens": STEPS * BATCH * setting.config.data.length,
+        "layers": prepared.space.layers,
+        "width": prepared.model.width,
+        "tokens": STEPS * BATCH * prepared.config.data.length,
         "seconds_per_training": round(float(np.mean([seconds for _, seconds in trained])), 2),
     }
     if repeated:
-        again = -np.array([losses.of(each, 1)[0] for each in candidates[:repeated]]).round(RESOLUTION)
+        second = [losses.train(backbone, 1)[0] for backbone in candidates[:repeated]]
+        again = -np.array(second).round(RESOLUTION)
         result["between_seeds"] = interval(lambda chosen: kendall(scores[chosen], again[chosen]), repeated)
     print(json.dumps(result))
 

@@ -185,6 +185,11 @@ class TestDescribe:
         assert "(d_model 12, 3 heads)" in changed
         assert changed.endswith("trunk: feed forward kind geglu, positions none\n")
 
+    def test_a_stack_has_nothing_to_do_with_a_folder_of_its_name(self, folder: Path) -> None:
+        (folder / "bert").mkdir()
+        (folder / "bert" / "config.json").write_text('{"hidden_size": 24, "num_attention_heads": 2}')
+        assert "(d_model 768, 12 heads)" in tiny.command("describe", "bert").out
+
     @pytest.mark.parametrize(
         ("formula", "message"),
         [

@@ -14,14 +14,14 @@ from autobert_zero.search.trial import Outcome, Status
 from autobert_zero.space import Backbone
 from efficiency.task import SIZES, Task
 
-_setting: Any = None
+_prepared: Any = None
 _task: Any = None
-"""What a worker has, set once at its start; see `start_worker`."""
+"""The worker's prepared search and task; `start_worker` sets them."""
 
 
 def start_worker(task: Task) -> None:
     """Prepares a worker for a task."""
-    global _setting, _task
+    global _prepared, _task
     import signal
 
     import torch
@@ -37,7 +37,7 @@ def start_worker(task: Task) -> None:
         model=SearchModelConfig(layers=task.layers, width=SIZES.width, heads=SIZES.heads),
         space=SpaceConfig(max_ops=task.max_ops),
     )
-    _setting, _task = prepare(config), task
+    _prepared, _task = prepare(config), task
 
 
 def evaluate(layers: Sequence[str], seed: int) -> dict[str, Any]:
@@ -50,10 +50,10 @@ def evaluate(layers: Sequence[str], seed: int) -> dict[str, Any]:
     from autobert_zero.training.loop import Diverged, Recipe, train
 
     start = time.perf_counter()
-    data, vocabulary, task = _setting.data, _setting.vocabulary, _task
+    data, vocabulary, task = _prepared.data, _prepared.vocabulary, _task
     recipe = Recipe(task.steps, task.batch_size, task.learning_rate, precision="fp32")
     torch.manual_seed(seed)
-    model = MaskedLM(Backbone.from_list(layers), _setting.model)
+    model = MaskedLM(Backbone.from_list(layers), _prepared.model)
     loss: float | None = None
     reason = ""
     try:
@@ -82,7 +82,7 @@ def evaluate(layers: Sequence[str], seed: int) -> dict[str, Any]:
 
 
 class Evaluations:
-    """All evaluations of a task by backbone key and seed, in a file of one JSON object a line."""
+    """All evaluations of a task by backbone key and seed, kept in a JSON-lines file."""
 
     def __init__(self, task: Task, folder: Path) -> None:
         identity = hashlib.blake2b(repr((task, SIZES)).encode(), digest_size=4).hexdigest()
@@ -90,7 +90,7 @@ class Evaluations:
         self.records: dict[tuple[str, int], dict[str, Any]] = {}
         if self.path.exists():
             lines = self.path.read_text(encoding="utf-8").split("\n")
-            if lines[-1]:  # a kill while the line was written
+            if lines[-1]:  # the process was killed while it wrote the line
                 self.path.write_text("\n".join([*lines[:-1], ""]), encoding="utf-8")
             for line in lines[:-1]:
                 record = json.loads(line)
@@ -103,7 +103,7 @@ class Evaluations:
 
 
 def outcome_of(record: Mapping[str, Any], backbone: Backbone) -> Outcome:
-    """The outcome that a record of an evaluation holds."""
+    """Converts the record of an evaluation to an outcome."""
     costs = {"parameters": float(cost.parameters(backbone, SIZES))}
     if record["loss"] is None:
         return Outcome(Status.DIVERGED, reason=record["reason"], metrics=costs)

@@ -1,4 +1,4 @@
-"""What curves of best scores say, in figures and as a picture."""
+"""Statistics and a picture of curves of best scores."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -21,7 +21,7 @@ def interval(values: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[
 
 
 def summary(curves: Curves) -> dict[str, Any]:
-    """What the curves of paired seeds say."""
+    """Statistics of the curves of paired seeds."""
     from scipy.stats import wilcoxon
 
     seeds, evaluations = curves["random"].shape
@@ -70,7 +70,7 @@ def curves_as_json(curves: Curves) -> dict[str, Any]:
 
 
 def draw(kinds: Mapping[str, Curves], path: Path) -> None:
-    """Best so far with 95 % intervals, a panel for each kind of evaluation."""
+    """Draws the best score so far with 95 % intervals, one panel per kind of evaluation."""
     import matplotlib
 
     matplotlib.use("Agg")

@@ -38,13 +38,13 @@ def searching(name: str, seed: int, task: Task, plan: Plan) -> Generator[Proposa
     return curve
 
 
-class Real:
-    """Runs searches side by side; an evaluation that two of them wait for is made once."""
+class TrainedSearches:
+    """Runs searches concurrently; each evaluation is made once, however many searches wait for it."""
 
     def __init__(self, task: Task, plan: Plan, known: Evaluations, workers: int, until: float) -> None:
         self.task, self.plan, self.known, self.until = task, plan, known, until
         self.pool = ProcessPoolExecutor(workers, get_context("spawn"), start_worker, (task,))
-        self.most = 2 * workers
+        self.max_running = 2 * workers
         self.running: dict[Future[dict[str, Any]], tuple[str, int]] = {}
         self.made = 0
 
@@ -52,7 +52,7 @@ class Real:
         self.pool.shutdown(wait=True, cancel_futures=True)
 
     def noise(self) -> dict[str, float]:
-        """How much the score varies with the seed of training, against how much it does with the backbone."""
+        """Standard deviation of the loss over seeds, over backbones, and their ratio."""
         random = Random("noise")
         backbones = [sample_backbone(random, self.task.space).canonical() for _ in range(NOISE_BACKBONES)]
         for backbone in backbones:
@@ -73,12 +73,12 @@ class Real:
         return {"sd_seeds": within, "sd_backbones": between, "ratio": within / between}
 
     def curves(self) -> Curves:
-        """Searches seed by seed; those of seeds that all strategies have finished."""
+        """Runs the searches; returns the curves of the seeds that all strategies have finished."""
         done: dict[tuple[int, str], list[float]] = {}
         waiting = [(seed, name) for seed in range(self.plan.seeds) for name in STRATEGIES]
         active: dict[tuple[int, str], tuple[Any, Proposal]] = {}
         while (waiting or active) and time.monotonic() < self.until:
-            while waiting and len(self.running) < self.most:
+            while waiting and len(self.running) < self.max_running:
                 run = waiting.pop(0)
                 search = searching(run[1], run[0], self.task, self.plan)
                 self._advance(run, search, next(search), active, done)
@@ -88,7 +88,7 @@ class Real:
                 if (proposal.backbone.key(), 0) in self.known.records:
                     del active[run]
                     self._advance(run, search, proposal, active, done)
-        while self.running:  # what was begun when the time was up is kept
+        while self.running:  # evaluations that have begun are kept
             self._await()
         complete = [s for s in range(self.plan.seeds) if all((s, name) in done for name in STRATEGIES)]
         if len(complete) < 2:
@@ -103,7 +103,7 @@ class Real:
         active: dict[tuple[int, str], tuple[Any, Proposal]],
         done: dict[tuple[int, str], list[float]],
     ) -> None:
-        """Goes on with a search until it needs an evaluation that is not known."""
+        """Advances a search until it needs an evaluation that has not been made."""
         try:
             while record := self.known.records.get((proposal.backbone.key(), 0)):
                 proposal = search.send(outcome_of(record, proposal.backbone))
@@ -115,9 +115,9 @@ class Real:
         self._request(proposal.backbone, 0)
 
     def _request(self, backbone: Backbone, seed: int) -> None:
-        what = backbone.key(), seed
-        if what not in self.known.records and what not in self.running.values():
-            self.running[self.pool.submit(evaluate, backbone.to_list(), seed)] = what
+        evaluation = backbone.key(), seed
+        if evaluation not in self.known.records and evaluation not in self.running.values():
+            self.running[self.pool.submit(evaluate, backbone.to_list(), seed)] = evaluation
 
     def _await(self) -> None:
         finished, _ = wait(self.running, return_when=FIRST_COMPLETED)

@@ -18,7 +18,7 @@ from efficiency.task import Plan, Task
 
 
 def features(backbone: Backbone) -> list[float]:
-    """By position: kind, kernel, counts of symbols, size, inputs, softmax over tokens, mixing; and totals."""
+    """Features of each layer (kind, kernel, symbols, size, inputs, softmax, mixing), and totals."""
     rows, mixing, attentions = [], 0.0, 0.0
     for layer in backbone.layers:
         chosen = symbols(layer)
@@ -39,7 +39,7 @@ def features(backbone: Backbone) -> list[float]:
 
 
 class Surrogate:
-    """A regression on evaluations; what it predicts takes the place of training."""
+    """A regression on evaluations, whose predictions replace trainings."""
 
     def __init__(self, records: Sequence[Mapping[str, Any]], folds: int) -> None:
         from scipy.stats import kendalltau, spearmanr
@@ -68,7 +68,7 @@ class Surrogate:
             "r2": float(r2_score(y, predicted[self.name])),
             "spearman": float(spearmanr(y, predicted[self.name]).statistic),
             "kendall": float(kendalltau(y, predicted[self.name]).statistic),
-            "r2_of_the_other": float(min(r2_score(y, each) for each in predicted.values())),
+            "r2_of_the_other": float(min(r2_score(y, predictions) for predictions in predicted.values())),
         }
         self.model = clone(models[self.name]).fit(x, y)
         self._scores: dict[str, float] = {}

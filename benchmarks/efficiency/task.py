@@ -1,4 +1,4 @@
-"""What an evaluation is, and how many are made."""
+"""The task of an evaluation, and the number of evaluations."""
 
 from dataclasses import dataclass
 
@@ -7,20 +7,20 @@ from autobert_zero.search.config import StrategyConfig
 from autobert_zero.space import Space
 
 SIZES = EncoderConfig(vocab_size=256, width=32, heads=2, max_positions=64)
-"""Pieces of a letter or two: with these the local order is learned within seconds, so that scores differ."""
+"""With tokens of a letter or two, the local order is learned within seconds, so that scores differ."""
 
 
 @dataclass(frozen=True)
 class Task:
-    """What an evaluation is; another task has another file of evaluations.
+    """A training from scratch that scores a backbone; each task has its own file of evaluations.
 
     Attributes:
-        steps: Updates from scratch.
+        steps: Number of updates.
         batch_size: Sequences in a batch.
-        learning_rate: Peak.
-        validation: Sequences that the score is measured on.
-        layers: Depth.
-        max_ops: Largest attention.
+        learning_rate: Peak learning rate.
+        validation: Number of sequences to measure the score on.
+        layers: Number of layers.
+        max_ops: Maximum number of operations in an attention.
     """
 
     steps: int = 300

@@ -1,1 +1,1 @@
-"""What `horizon.py` and `proof.py` share: trainings to marks, backbones, proxies and statistics."""
+"""Modules shared by `horizon.py` and `proof.py`: trainings, backbones, proxies and statistics."""

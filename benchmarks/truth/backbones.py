@@ -1,4 +1,4 @@
-"""Which backbones are in the table of truth: known, found, random and mutated, over all attention counts."""
+"""The backbones of the table of truth: known, found, random and mutated, over all attention counts."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -28,12 +28,12 @@ _MUTATIONS = 2
 
 
 @dataclass(frozen=True)
-class Chosen:
+class TableBackbone:
     """A backbone of the table.
 
     Attributes:
         origin: `known: NAME`, `found`, `random` or `mutated`.
-        backbone: In canonical form.
+        backbone: The backbone, in canonical form.
     """
 
     origin: str
@@ -41,23 +41,23 @@ class Chosen:
 
     @property
     def attentions(self) -> int:
-        """Its layers in which a token may see all others."""
+        """Number of layers in which a token may attend to all others."""
         return self.backbone.global_attentions
 
 
-def choose(space: Space, count: int, found: Sequence[Backbone] = ()) -> list[Chosen]:
+def choose_backbones(space: Space, count: int, found: Sequence[Backbone] = ()) -> list[TableBackbone]:
     """Chooses backbones that compute different functions, the same ones in every call.
 
-    Known and found ones come first, a share of each attention count; the others are random or mutated from
-    known ones, in turn, until each count has its share.
+    Every attention count gets an equal share. Winners of searches and known backbones fill it first; random
+    and mutated backbones, drawn alternately, fill the rest.
 
     Args:
-        space: Its depth bounds the number of attentions.
-        count: How many.
-        found: Winners of the user's searches, which come before all.
+        space: The search space; its depth is the maximum attention count.
+        count: Number of backbones.
+        found: Winners of the user's searches, which come first.
 
     Raises:
-        UserError: One of them has another depth than the space.
+        UserError: A winner has another depth than the space.
     """
     check_depths(found, space.layers)
     given = [
@@ -66,34 +66,32 @@ def choose(space: Space, count: int, found: Sequence[Backbone] = ()) -> list[Cho
         *(("found", Backbone.from_list(layers)) for layers in FOUND if len(layers) == space.layers),
     ]
     counts = range(space.layers + 1)
-    shares = Counter(place % len(counts) for place in range(count))
+    remaining = Counter(index % len(counts) for index in range(count))
     seen: set[str] = set()
-    chosen: list[Chosen] = []
+    chosen: list[TableBackbone] = []
 
-    def take(origin: str, backbone: Backbone, attentions: int | None = None) -> bool:
+    def add(origin: str, backbone: Backbone, attentions: int | None = None) -> None:
         backbone = backbone.canonical()
         number, function = backbone.global_attentions, function_of(backbone)
-        if function in seen or not shares[number] or attentions not in (None, number):
-            return False
-        seen.add(function)
-        shares[number] -= 1
-        chosen.append(Chosen(origin, backbone))
-        return True
+        if function not in seen and remaining[number] and attentions in (None, number):
+            seen.add(function)
+            remaining[number] -= 1
+            chosen.append(TableBackbone(origin, backbone))
 
     for origin, backbone in given:
-        take(origin, backbone)
-    drawn = _drawn(space)
+        add(origin, backbone)
+    draws = _draws(space)
     for attentions in counts:
-        while shares[attentions]:
-            take(*next(drawn), attentions)
+        while remaining[attentions]:
+            add(*next(draws), attentions)
     return chosen
 
 
 def check_depths(found: Sequence[Backbone], layers: int) -> None:
-    """Checks that winners of searches can be compared.
+    """Checks that the winners of searches have the given number of layers.
 
     Raises:
-        UserError: One of them has another depth.
+        UserError: A winner has another number of layers.
     """
     for backbone in found:
         if len(backbone.layers) != layers:
@@ -103,8 +101,8 @@ def check_depths(found: Sequence[Backbone], layers: int) -> None:
             )
 
 
-def _drawn(space: Space) -> Iterator[tuple[str, Backbone]]:
-    """Random backbones and mutated ones, without end."""
+def _draws(space: Space) -> Iterator[tuple[str, Backbone]]:
+    """Yields random and mutated backbones alternately, each with its origin, without end."""
     random = Random("table of truth")
     known = known_backbones(space)
     space = replace(space, known=tuple(known.items()))

@@ -13,14 +13,14 @@ ALPHA = 0.05
 
 @dataclass(frozen=True)
 class Gap:
-    """How far the winner is ahead of an opponent, over paired seeds.
+    """The lead of the winner over an opponent, over paired seeds.
 
     Attributes:
-        mean: Positive where the winner is better.
-        low: Lower end of the interval, corrected for the number of opponents; None with less than two seeds.
-        high: Upper end.
-        p: Of Student's paired t, two-sided, corrected by Holm's method.
-        seeds: How many pairs.
+        mean: Mean difference; positive where the winner is better.
+        low: Lower end of the interval, corrected for the number of opponents; None with fewer than two seeds.
+        high: Upper end of the interval.
+        p: Two-sided p-value of Student's paired t-test, corrected by Holm's method.
+        seeds: Number of pairs.
     """
 
     mean: float
@@ -38,33 +38,33 @@ def gaps(differences: Mapping[str, Sequence[float]]) -> dict[str, Gap]:
     excludes 0 exactly where the method rejects.
 
     Args:
-        differences: By opponent, for each paired seed how far the winner is ahead.
+        differences: The winner's lead at each paired seed, by opponent.
     """
     tested = {name: values for name, values in differences.items() if len(values) > 1}
-    raw = {name: _p(values) for name, values in tested.items()}
-    order = sorted(raw, key=raw.__getitem__)
-    found = {
+    p_values = {name: _p_value(values) for name, values in tested.items()}
+    order = sorted(p_values, key=p_values.__getitem__)
+    result = {
         name: Gap(fmean(values), None, None, None, len(values))
         for name, values in differences.items()
         if values
     }
     divisor, corrected, rejecting = len(order), 0.0, True
-    for place, name in enumerate(order):
+    for index, name in enumerate(order):
         if rejecting:
-            divisor = len(order) - place
-        corrected = max(corrected, min(raw[name] * (len(order) - place), 1.0))
-        rejecting = rejecting and raw[name] <= ALPHA / divisor
+            divisor = len(order) - index
+        corrected = max(corrected, min(p_values[name] * (len(order) - index), 1.0))
+        rejecting = rejecting and p_values[name] <= ALPHA / divisor
         values = tested[name]
         half = (
             float(student.ppf(1 - ALPHA / divisor / 2, len(values) - 1)) * stdev(values) / sqrt(len(values))
         )
         mean = fmean(values)
-        found[name] = Gap(mean, mean - half, mean + half, corrected, len(values))
-    return found
+        result[name] = Gap(mean, mean - half, mean + half, corrected, len(values))
+    return result
 
 
-def _p(values: Sequence[float]) -> float:
-    """Of Student's t, two-sided, that the mean is 0; 0 or 1 where all values are the same."""
+def _p_value(values: Sequence[float]) -> float:
+    """Two-sided p-value of Student's t-test that the mean is 0; 0 or 1 where all values are equal."""
     spread = stdev(values)
     if not spread:
         return float(fmean(values) == 0)
@@ -73,11 +73,11 @@ def _p(values: Sequence[float]) -> float:
 
 
 def at_equal_loss(readings: Sequence[tuple[float, float]], loss: float) -> float | None:
-    """A figure of a training at a loss, between the marks in a straight line.
+    """Interpolates a figure of a training linearly at a loss; None if no two marks enclose that loss.
 
     Args:
         readings: Loss and figure at each mark.
-        loss: Where it is wanted; None is returned where the training did not pass it.
+        loss: Loss at which to interpolate.
     """
     rows = sorted(readings)
     if not rows or not rows[0][0] <= loss <= rows[-1][0]:

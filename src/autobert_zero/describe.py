@@ -20,7 +20,7 @@ def describe_backbone(
     length: int,
     measured: Mapping[Layer, cost.Measured] | None = None,
 ) -> str:
-    """Describes every layer: canonical form, types of all nodes, what it compiles to, and what it costs.
+    """Describes every layer: canonical form, types of all nodes, compiled steps and cost.
 
     Args:
         backbone: Any backbone.

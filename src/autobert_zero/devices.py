@@ -49,13 +49,13 @@ def find_device(name: str) -> torch.device:
         device = torch.device(_automatic() if name == "auto" else name)
         if device.type == "meta":
             raise RuntimeError("it computes nothing")
-        with warnings.catch_warnings(record=True) as told:  # PyTorch says in a page why a card is too old
+        with warnings.catch_warnings(record=True) as caught:  # PyTorch says in a page why a card is too old
             torch.zeros(1, device=device).add_(1).item()
     except (RuntimeError, AssertionError, ImportError) as error:
         shown = f"auto ({_automatic()})" if name == "auto" else name
         raise UserError(f"device {shown!r} cannot be used: {_device_error(error)}; {advice}") from None
-    for each in told:
-        warnings.warn_explicit(each.message, each.category, each.filename, each.lineno)
+    for warning in caught:
+        warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
     avoid_cudnn_fault(device)
     return device
 

@@ -32,9 +32,9 @@ SQLite calls it an I/O error where a file may not grow.
 def no_room(error: BaseException) -> bool:
     """Whether an error, or its cause, says that a disk, a quota or the limit of a file's size is reached."""
     return any(
-        getattr(each, "errno", None) in _FULL or any(text in str(each).lower() for text in _FULL_TEXTS)
-        for each in (error, error.__cause__)
-        if each is not None
+        getattr(cause, "errno", None) in _FULL or any(text in str(cause).lower() for text in _FULL_TEXTS)
+        for cause in (error, error.__cause__)
+        if cause is not None
     )
 
 
@@ -121,9 +121,9 @@ def read_json(path: Path) -> dict[str, Any]:
 def json_values(value: Any) -> Any:
     """Plain data that JSON can hold: what is not finite becomes null."""
     if isinstance(value, Mapping):
-        return {str(key): json_values(each) for key, each in value.items()}
+        return {str(key): json_values(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [json_values(each) for each in value]
+        return [json_values(item) for item in value]
     if isinstance(value, float):
         return float(value) if math.isfinite(value) else None
     if hasattr(value, "tolist"):  # an array, a tensor, or one number of them

@@ -1,4 +1,4 @@
-"""The C library's allocator, told to keep what training frees."""
+"""Sets the C library's allocator to keep the memory that training frees."""
 
 import ctypes
 
@@ -15,7 +15,7 @@ def keep_freed_memory() -> bool:
     process stays as large as it has been at its largest.
 
     Returns:
-        Whether the C library could be told; only glibc (most of Linux) can.
+        Whether the setting took effect, which it does with glibc only (most of Linux).
     """
     try:
         mallopt = ctypes.CDLL(None).mallopt

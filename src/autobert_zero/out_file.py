@@ -50,7 +50,7 @@ def check_new_file(path: Path) -> None:
         raise UserError(f"{path} is not a regular file; choose another file, or - for standard output")
     folder = next(parent for parent in followed(path).absolute().parents if parent.exists())
     if not folder.is_dir():
-        shown = next((each for each in path.parents if each.absolute() == folder), folder)
+        shown = next((parent for parent in path.parents if parent.absolute() == folder), folder)
         raise UserError(f"{path} cannot be written: {shown} is a file, not a folder")
     with writing(path), tempfile.TemporaryFile(dir=folder):
         pass

@@ -51,8 +51,8 @@ class Hardware:
 
 
 HARDWARE = {
-    each.name: each
-    for each in (
+    hardware.name: hardware
+    for hardware in (
         Hardware("t4", 8.1e12, 65e12, False, 0.30),
         Hardware("v100", 15.7e12, 125e12, False, 0.35),
         Hardware("rtx3090", 35.6e12, 71e12, True, 0.40),
@@ -154,13 +154,13 @@ def plan(
     measured: list[StageEstimate] | list[None] = [None] * len(parts)
     if hardware is None:
         measured = estimate_stages(parts, sizes, precision, device)
-        seconds = [each.seconds / devices for each in measured]
-        steps = min(each.speed.steps for each in measured)
+        seconds = [stage.seconds / devices for stage in measured]
+        steps = min(stage.speed.steps for stage in measured)
         basis = f"from {steps} steps measured on {describe_device(device)}{uncompiled(parts)}"
     else:
         chosen = HARDWARE[hardware]
         number_format, peak = chosen.peak(precision)
-        seconds = [each / (peak * chosen.utilisation * devices) for each in flops]
+        seconds = [stage_flops / (peak * chosen.utilisation * devices) for stage_flops in flops]
         basis = (
             f"assuming {devices} x {hardware}: {chosen.utilisation:.0%} of a peak of "
             f"{peak / 1e12:,.1f} TFLOP/s in {number_format}"

@@ -50,16 +50,15 @@ _ABSOLUTE = {"paths": "absolute"}
 """Context of a validation that makes paths absolute."""
 
 COMPUTING = "computing"
-"""Marks settings of how a run is computed and reported: runs that differ in nothing else do not differ in
-what they measure."""
+"""Marks settings of how a run is computed and reported, which have no effect on what it measures."""
 
 
 class RunConfig(Section):
-    """A whole run, which is a function of its config."""
+    """The config of a run, which determines its result."""
 
     deterministic: Annotated[bool, COMPUTING] = False
-    """Use kernels only that give the same bits in every run: on a GPU too, the run then repeats and resumes
-    exactly on the same kind of card; what it costs there is not measured. On a CPU it does so anyway."""
+    """Use only kernels that give the same bits in every run, so that a run on a GPU repeats and resumes
+    exactly on the same kind of card (the cost is not measured). On a CPU every run does."""
 
     BEFORE: ClassVar[Mapping[str, Any]] = {}
     """Values of newer settings for runs that were started without them."""
@@ -111,11 +110,11 @@ def _layered(kind: type[C], *layers: Mapping[str, Any]) -> C:
 
 def merged(kind: type[RunConfig], *layers: Mapping[str, Any]) -> dict[str, Any]:
     """Nested settings of a kind of config, later layers laid over earlier ones, sections by today's names."""
-    whole: dict[str, Any] = {}
+    result: dict[str, Any] = {}
     for layer in layers:
         for name, value in deepcopy(layer).items():
-            _lay_over(whole, {kind.RENAMED.get(name, name): value})
-    return whole
+            _lay_over(result, {kind.RENAMED.get(name, name): value})
+    return result
 
 
 def validated(kind: type[S], settings: Mapping[str, Any], source: str) -> S:
@@ -190,38 +189,38 @@ def _lay_over(below: dict[str, Any], above: Mapping[str, Any]) -> None:
 
 
 def _one_line(error: ValidationError, kind: type[BaseModel]) -> str:
-    """All problems of a config in one line; what only follows from another problem is left out."""
+    """All problems of a config in one line, without those that follow from another problem."""
     problems = error.errors()
-    places = [problem["loc"] for problem in problems]
+    paths = [problem["loc"] for problem in problems]
     parts = []
     for problem in problems:
         loc = problem["loc"]
-        place = ".".join(map(str, loc))
+        key = ".".join(map(str, loc))
         if problem["type"] == "extra_forbidden":
-            parts.append(f"unknown key {place}{_suggestion(place, kind)}")
+            parts.append(f"unknown key {key}{_suggestion(key, kind)}")
         elif problem["type"] == "missing":
-            parts.append(f"{place} is missing")
-        elif not any(len(other) > len(loc) and other[: len(loc)] == loc for other in places):
+            parts.append(f"{key} is missing")
+        elif not any(len(other) > len(loc) and other[: len(loc)] == loc for other in paths):
             message = problem["msg"].removeprefix("Value error, ")
             message = f"{message[0].lower()}{message[1:]}"
             for pattern, words in _WORDS.items():
                 message = re.sub(pattern, words, message)
-            colon = "" if message.startswith("must ") or not place else ":"
-            parts.append(f"{place}{colon} {message}".lstrip())
+            colon = "" if message.startswith("must ") or not key else ":"
+            parts.append(f"{key}{colon} {message}".lstrip())
     return "; ".join(parts)
 
 
 _WORDS = {r"\btuple\b": "list", r" or instance of \w+$": " of settings", r" after validation": ""}
-"""What pydantic says in Python's words, as patterns, and in those of a config file."""
+"""Patterns of words in pydantic's messages, and the words of config files that replace them."""
 
 _FEW = 10
-"""Settings that a message lists, where it names one that there is not."""
+"""Maximum number of settings that the message about an unknown one lists."""
 
 
-def _suggestion(place: str, kind: type[BaseModel]) -> str:
-    """The setting that an unknown key was perhaps meant for: of a similar name, or of another section."""
+def _suggestion(key: str, kind: type[BaseModel]) -> str:
+    """A hint at the setting that an unknown key may mean: one of a similar name, or in another section."""
     # Positions in lists are in the key, and not in the names of settings.
-    key = ".".join(part for part in place.split(".") if not part.isdigit())
+    key = ".".join(part for part in key.split(".") if not part.isdigit())
     names = list(_fields(kind))
     if key in names:  # as --set writes it
         return f"; write it as {key.replace('.', ': {')}: ...{'}' * key.count('.')}"
@@ -244,7 +243,7 @@ def _fields(kind: type[BaseModel], prefix: str = "") -> dict[str, FieldInfo]:
     fields = {}
     for name, field in kind.model_fields.items():
         fields[f"{prefix}{name}"] = field
-        for each in (field.annotation, *get_args(field.annotation)):
-            if isinstance(each, type) and issubclass(each, BaseModel):
-                fields |= _fields(each, f"{prefix}{name}.")
+        for type_ in (field.annotation, *get_args(field.annotation)):
+            if isinstance(type_, type) and issubclass(type_, BaseModel):
+                fields |= _fields(type_, f"{prefix}{name}.")
     return fields

@@ -19,7 +19,7 @@ def commented_yaml(config: RunConfig) -> str:
 
 
 def list_settings(config: RunConfig) -> str:
-    """One line per setting: its name as `--set` takes it, its value, and what it means.
+    """Lists the settings, one per line: its name as `--set` takes it, its value, and its meaning.
 
     Settings of a section that is off are commented out.
     """
@@ -49,11 +49,11 @@ def _listed_settings(section: Section, prefix: str) -> Iterator[tuple[str, str, 
             yield from _listed_settings(value, f"{prefix}{name}.")
         else:
             yield f"{prefix}{name}", _flow(_plain_value(section, name)), _about(field)
-            kind = next((each for each in get_args(field.annotation) if _is_section(each)), None)
+            kind = next((type_ for type_ in get_args(field.annotation) if _is_section(type_)), None)
             if value is None and kind is not None:
-                for inner, each in kind.model_fields.items():
-                    default = "" if each.is_required() else _flow(each.default)
-                    yield f"# {prefix}{name}.{inner}", default, _about(each)
+                for inner, inner_field in kind.model_fields.items():
+                    default = "" if inner_field.is_required() else _flow(inner_field.default)
+                    yield f"# {prefix}{name}.{inner}", default, _about(inner_field)
 
 
 def _is_section(kind: Any) -> bool:
@@ -62,7 +62,7 @@ def _is_section(kind: Any) -> bool:
 
 def _about(field: FieldInfo) -> str:
     """The meaning of a setting, and its allowed values."""
-    allowed = [str(each) for each in _choices(field.annotation)]
+    allowed = [str(choice) for choice in _choices(field.annotation)]
     signs = {"ge": ">=", "gt": ">", "le": "<=", "lt": "<"}
     allowed += [
         f"{sign} {getattr(bound, name)}"
@@ -77,7 +77,7 @@ def _about(field: FieldInfo) -> str:
 def _choices(annotation: Any) -> tuple[Any, ...]:
     if get_origin(annotation) is Literal:
         return get_args(annotation)
-    return next((found for each in get_args(annotation) if (found := _choices(each))), ())
+    return next((found for argument in get_args(annotation) if (found := _choices(argument))), ())
 
 
 def _first_line(section: Section) -> str:
@@ -99,4 +99,4 @@ def _yaml_setting(name: str, value: Any) -> str:
     line = f"{name}: {_flow(value)}"
     if len(line) <= _WIDTH or not isinstance(value, list):
         return line
-    return "\n".join([f"{name}:", *(f"- {_flow(each)}" for each in value)])
+    return "\n".join([f"{name}:", *(f"- {_flow(item)}" for item in value)])

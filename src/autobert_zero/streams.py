@@ -12,18 +12,18 @@ from typing import IO, Any, TextIO
 from autobert_zero.errors import UserError
 
 STANDARD_STREAM = "-"
-"""Stands for standard input where a file is read, and for standard output where one is written."""
+"""Name that stands for standard input as a file to read, and for standard output as a file to write."""
 
 STDIN = Path("standard input")
 """The standard input in messages."""
 
 _NOBODY_READS = {errno.EPIPE, errno.EIO}
-"""Errors of a pipe whose reader is gone, and of a closed terminal."""
+"""Error numbers of a pipe without a reader, and of a closed terminal."""
 
 
 @contextmanager
 def lasting_streams() -> Iterator[None]:
-    """Lets the block go on when nobody reads what it prints any more: that is no reason to lose work."""
+    """Lets the block continue when the reader of its output is gone, so that no work is lost."""
     before = sys.stdout, sys.stderr
     sys.stdout, sys.stderr = _lasting(sys.stdout), _lasting(sys.stderr)
     try:
@@ -33,7 +33,7 @@ def lasting_streams() -> Iterator[None]:
 
 
 def reader_gone(stream: Any) -> bool:
-    """Whether what is written to the stream is dropped, since nobody reads it any more."""
+    """Whether output to the stream is discarded, since its reader is gone."""
     return isinstance(stream, _Lasting) and stream.dropped
 
 
@@ -46,25 +46,25 @@ def stdin_bytes() -> IO[bytes]:
     if sys.stdin is None:
         raise UserError("standard input is closed; name a file")
     stream: Any = getattr(sys.stdin, "buffer", None) or io.BufferedReader(
-        io.BytesIO(sys.stdin.read().encode())  # a stream of text in its place has no bytes
+        io.BytesIO(sys.stdin.read().encode())  # a text stream that replaces it has no bytes
     )
     return stream
 
 
 def _lasting(stream: TextIO | None) -> Any:
-    """A lasting stream; None, Python's value for a closed stream, accepts prints as it is."""
+    """Wraps a stream; None, Python's value for a closed stream, accepts prints as it is."""
     return None if stream is None else _Lasting(stream)
 
 
 class _Lasting:
-    """A text stream that drops what nobody reads any more, and escapes what its encoding lacks."""
+    """A text stream that discards output without a reader, and escapes characters its encoding lacks."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
         self.dropped = False
 
     def write(self, text: str) -> int:
-        """Writes, or drops the text; what the stream's encoding lacks is escaped."""
+        """Writes or discards the text, with characters escaped that the encoding lacks."""
         try:
             return self._stream.write(text)
         except UnicodeEncodeError as error:
@@ -74,12 +74,12 @@ class _Lasting:
             return len(text)
 
     def writelines(self, lines: Iterable[str]) -> None:
-        """Writes, or drops, each of the texts."""
+        """Writes or discards each of the texts."""
         for line in lines:
             self.write(line)
 
     def flush(self) -> None:
-        """Flushes, or drops what is not written yet."""
+        """Flushes or discards the buffered output."""
         try:
             self._stream.flush()
         except OSError as error:
@@ -89,7 +89,7 @@ class _Lasting:
         return getattr(self._stream, name)
 
     def _drop(self, error: OSError) -> None:
-        """Directs the stream to where all is dropped; what it has in store would fail at the end else."""
+        """Redirects the stream to the null device; its buffered output would otherwise fail at exit."""
         if error.errno not in _NOBODY_READS:
             raise error
         self.dropped = True

@@ -24,9 +24,9 @@ def test_a_form_must_be_clearly_faster(bench: ModuleType) -> None:
 def test_few_choices_give_each_cell_its_form(bench: ModuleType) -> None:
     grid = [(width, tokens, k) for width in (128, 768) for tokens in (128, 512) for k in (3, 9, 65)]
     cells = dict.fromkeys(grid, "banded_product")
-    assert bench.choices_of(cells) == []
+    assert bench.merge_choices(cells) == []
     cells = dict.fromkeys(grid, "triton")
-    assert bench.choices_of(cells) == [bench.FormChoice("triton")]
+    assert bench.merge_choices(cells) == [bench.FormChoice("triton")]
     # Long sequences, and wide short ones with a small kernel.
     cells = {
         cell: "triton"
@@ -36,7 +36,7 @@ def test_few_choices_give_each_cell_its_form(bench: ModuleType) -> None:
         else "banded_product"
         for cell in grid
     }
-    choices = bench.choices_of(cells)
+    choices = bench.merge_choices(cells)
     assert {cell: bench.chosen(choices, cell) for cell in grid} == cells
     assert len(choices) < len(grid) / 2
     assert bench.chosen(choices, (1024, 4096, 129)) == "triton"  # as the largest that was measured

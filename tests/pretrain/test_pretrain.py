@@ -1,5 +1,6 @@
 """Pre-training through the command line: learned, loaded, stopped, killed, continued, refused."""
 
+import inspect
 import json
 import shutil
 import signal
@@ -19,7 +20,8 @@ from nn_samples import positions_of
 from runs import HYBRID, arguments, figures, same, weights
 from safetensors.torch import load_file, save_file
 
-from autobert_zero.cli.pretrain import pretrain_settings
+from autobert_zero import zoo
+from autobert_zero.cli.pretrain import pretrain_command, pretrain_settings
 from autobert_zero.data.batches import TrainingBatches
 from autobert_zero.data.masking import MaskedBatch
 from autobert_zero.errors import UserError
@@ -30,6 +32,7 @@ from autobert_zero.pretrain import training
 from autobert_zero.pretrain.config import PretrainConfig
 from autobert_zero.pretrain.folder import read_pretrain_config, settings_input
 from autobert_zero.pretrain.log import read_log
+from autobert_zero.pretrain.presets import demo_pretraining
 from autobert_zero.run_folder import read_record
 from autobert_zero.search.config import read_search_config
 from autobert_zero.settings import resolve
@@ -307,6 +310,16 @@ def test_the_backbone_of_a_run_brings_what_it_was_found_with(
         assert corpus is None or config.data.corpus == corpus
         assert done.log.count(f"as in {run}: data.corpus") == 1
         assert "data.vocab_size 200, model.width 16, model.heads 2" in done.log
+
+
+def test_a_stack_takes_nothing_over_from_a_folder_of_its_name(
+    finished_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "bert").symlink_to(finished_run)
+    monkeypatch.chdir(tmp_path)
+    options = dict.fromkeys(inspect.signature(pretrain_command).parameters) | {"preset": "demo"}
+    config = pretrain_settings(options | {"backbone": "bert"})
+    assert config == demo_pretraining(zoo.bert(4))
 
 
 @pytest.mark.parametrize(

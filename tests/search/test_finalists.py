@@ -187,7 +187,7 @@ def compared(
     config: SearchConfig, trials: list[Trial], executor: Any, out: Path, workers: int = 0
 ) -> dict[str, Any]:
     """The comparison at the end of a search."""
-    setting: Any = SimpleNamespace(
+    prepared: Any = SimpleNamespace(
         config=config,
         space=config.bounds,
         model=config.model.encoder_config(50, config.data.length),
@@ -196,7 +196,7 @@ def compared(
         device="cpu",
     )
     with RunProgress(Console(quiet=True)) as progress:
-        return Finals(setting, out, progress, executor, workers).run(trials)
+        return Finals(prepared, out, progress, executor, workers).run(trials)
 
 
 def test_a_search_reports_a_given_backbone_that_a_rung_stopped_where_it_is_the_best(tmp_path: Path) -> None:

@@ -100,14 +100,14 @@ def test_a_backbone_is_ranked_once_in_canonical_form() -> None:
 
 @pytest.mark.parametrize("proxy", PROXIES)
 def test_what_the_config_names_ranks(corpus_file: Path, proxy: str) -> None:
-    setting = prepare(tiny.config(corpus_file, prefilter={"proxy": proxy}))
-    rank = setting.untrained(proxy)
+    prepared = prepare(tiny.config(corpus_file, prefilter={"proxy": proxy}))
+    rank = prepared.untrained(proxy)
     random = Random(0)
-    values = {rank(sample_backbone(random, setting.space)) for _ in range(6)}
+    values = {rank(sample_backbone(random, prepared.space)) for _ in range(6)}
     assert len(values) > 1
-    prefilter = setting.prefilter()
+    prefilter = prepared.prefilter()
     assert prefilter is not None
-    drawn = [sample_backbone(random, setting.space).canonical() for _ in range(4)]
+    drawn = [sample_backbone(random, prepared.space).canonical() for _ in range(4)]
     waiting = iter(drawn)
     best, _ = prefilter.best_of(lambda random: (next(waiting), ()), lambda each: True)(random)
     assert rank(best) == max(map(rank, drawn))

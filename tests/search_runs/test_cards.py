@@ -20,7 +20,7 @@ from autobert_zero.training import scratch
 
 
 @pytest.fixture
-def setting(corpus_file: Path) -> PreparedSearch:
+def prepared(corpus_file: Path) -> PreparedSearch:
     made = prepare.prepare(tiny.config(corpus_file, device="cpu", proxy={"together": 8}))
     return replace(made, device=torch.device("cuda"))
 
@@ -38,19 +38,19 @@ def cards(monkeypatch: pytest.MonkeyPatch) -> None:
     ("workers", "share", "expected"), [(0, 1.0, 2), (0, 0.5, 4), (0, 0.1, 8), (3, 1.0, 3)]
 )
 def test_workers_are_spread_over_all_cards(
-    setting: PreparedSearch, workers: int, share: float, expected: int
+    prepared: PreparedSearch, workers: int, share: float, expected: int
 ) -> None:
-    config = setting.config.model_copy(update={"gpu_share": share})
+    config = prepared.config.model_copy(update={"gpu_share": share})
     with mock.patch.object(executors, "WorkerPool") as pool:
-        made = make_executor(replace(setting, config=config), mock.Mock(), workers)
+        made = make_executor(replace(prepared, config=config), mock.Mock(), workers)
     assert isinstance(made, Processes)
     assert pool.call_args == mock.call(expected, cards=("0", "1"))
 
 
 @pytest.mark.usefixtures("cards")
-def test_a_card_that_is_named_is_the_only_one(setting: PreparedSearch) -> None:
+def test_a_card_that_is_named_is_the_only_one(prepared: PreparedSearch) -> None:
     with mock.patch.object(executors, "WorkerPool") as pool:
-        make_executor(replace(setting, device=torch.device("cuda:1")), mock.Mock(), 2)
+        make_executor(replace(prepared, device=torch.device("cuda:1")), mock.Mock(), 2)
     assert pool.call_args == mock.call(2, cards=())
 
 
@@ -99,9 +99,9 @@ def test_workers_find_the_memory_of_their_card_free(
     ],
 )
 def test_a_task_of_ray_has_its_share_as_the_first_card(
-    setting: PreparedSearch, device: str, share: float, sent: str, asked: float
+    prepared: PreparedSearch, device: str, share: float, sent: str, asked: float
 ) -> None:
-    config = setting.config.model_copy(update={"device": device, "gpu_share": share})
+    config = prepared.config.model_copy(update={"device": device, "gpu_share": share})
     with mock.patch.object(ray_executor, "require"), mock.patch.object(ray_executor, "WorkerPool") as pool:
         pool.return_value.run.side_effect = lambda function, calls: iter([(0, None)])
         ray = Ray(config, "local")
@@ -150,9 +150,9 @@ def test_the_machine_that_starts_a_cluster_needs_no_gpu(corpus_file: Path) -> No
     config = tiny.config(corpus_file, device="cuda:1", precision="tf32")
     with pytest.raises(UserError, match="device 'cuda:1' cannot be used"):
         prepare.prepare(config)
-    setting = prepare.prepare(config, remote=True)
-    assert setting.device == torch.device("cpu")
-    assert setting.announcement("ray://head:10001")[-1] == (
+    prepared = prepare.prepare(config, remote=True)
+    assert prepared.device == torch.device("cpu")
+    assert prepared.announcement("ray://head:10001")[-1] == (
         "trained on the Ray cluster ray://head:10001; precision tf32"
     )
     with pytest.raises(UserError, match="device 'cuda:1' cannot be used"):  # latency is measured here

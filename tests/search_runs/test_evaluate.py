@@ -37,13 +37,13 @@ OTHER = Backbone.parse("cosine(Q, K) @ P\nconv 31").canonical()
 
 
 @pytest.fixture(scope="module")
-def setting(corpus_file: Path) -> PreparedSearch:
+def prepared(corpus_file: Path) -> PreparedSearch:
     return prepare(tiny.config(corpus_file))
 
 
 @pytest.fixture
-def evaluator(setting: PreparedSearch) -> ProxyEvaluator:
-    return setting.evaluator()
+def evaluator(prepared: PreparedSearch) -> ProxyEvaluator:
+    return prepared.evaluator()
 
 
 def bank_of(evaluator: ProxyEvaluator) -> WeightBank:
@@ -89,14 +89,14 @@ def test_evaluating_leaves_the_bank_alone(evaluator: ProxyEvaluator) -> None:
     assert all(torch.equal(tensor, same_again.weights[name]) for name, tensor in trained.weights.items())
 
 
-def with_proxy(setting: PreparedSearch, **changes: Any) -> ProxyEvaluator:
-    config = setting.config.model_copy(update={"proxy": setting.config.proxy.model_copy(update=changes)})
-    return replace(setting, config=config).evaluator()
+def with_proxy(prepared: PreparedSearch, **changes: Any) -> ProxyEvaluator:
+    config = prepared.config.model_copy(update={"proxy": prepared.config.proxy.model_copy(update=changes)})
+    return replace(prepared, config=config).evaluator()
 
 
-def test_without_sharing_a_score_depends_on_nothing_trained_before(setting: PreparedSearch) -> None:
-    alone, later = (with_proxy(setting, sharing="none", learning_rate=0.01) for _ in range(2))
-    later.warm_up(setting.space, lambda done, of, loss: pytest.fail("there is nothing to warm up"))
+def test_without_sharing_a_score_depends_on_nothing_trained_before(prepared: PreparedSearch) -> None:
+    alone, later = (with_proxy(prepared, sharing="none", learning_rate=0.01) for _ in range(2))
+    later.warm_up(prepared.space, lambda done, of, loss: pytest.fail("there is nothing to warm up"))
     for number, backbone in enumerate((OTHER, HYBRID, OTHER)):
         outcome, trained = later.evaluate(Proposal(number, backbone))
         assert trained is None
@@ -104,20 +104,20 @@ def test_without_sharing_a_score_depends_on_nothing_trained_before(setting: Prep
     assert set(later.bank.state()) == {"updates"}
 
 
-def test_without_sharing_snapshots_hold_no_weights(setting: PreparedSearch, tmp_path: Path) -> None:
-    evaluator = with_proxy(setting, sharing="none")
+def test_without_sharing_snapshots_hold_no_weights(prepared: PreparedSearch, tmp_path: Path) -> None:
+    evaluator = with_proxy(prepared, sharing="none")
     save_snapshot(evaluator.bank, tmp_path, 3)
     assert restore_snapshot(evaluator.bank, tmp_path, 3) == 3
-    save_snapshot(with_proxy(setting).bank, tmp_path, 4)
+    save_snapshot(with_proxy(prepared).bank, tmp_path, 4)
     with pytest.raises(UserError, match="this search shares none"):
         restore_snapshot(evaluator.bank, tmp_path, 4)
 
 
 def test_rungs_change_nothing_for_a_candidate_that_passes(
-    evaluator: ProxyEvaluator, setting: PreparedSearch
+    evaluator: ProxyEvaluator, prepared: PreparedSearch
 ) -> None:
     """Training in pieces is training in one go, dropout included."""
-    climbing = with_proxy(setting, rungs=(0.34, 0.67))
+    climbing = with_proxy(prepared, rungs=(0.34, 0.67))
     whole, pieces = absorbed(evaluator, Proposal(0, HYBRID)), absorbed(climbing, Proposal(0, HYBRID))
     assert pieces.score == whole.score
     assert not changed(climbing, copied(evaluator))
@@ -126,8 +126,8 @@ def test_rungs_change_nothing_for_a_candidate_that_passes(
     assert len({pieces.metrics["rung 1"], pieces.metrics["rung 2"], whole.score}) == 3
 
 
-def test_a_candidate_below_a_bar_is_stopped_there(setting: PreparedSearch) -> None:
-    climbing = with_proxy(setting, rungs=(0.34, 0.67))
+def test_a_candidate_below_a_bar_is_stopped_there(prepared: PreparedSearch) -> None:
+    climbing = with_proxy(prepared, rungs=(0.34, 0.67))
     steps: list[int] = []
     outcome, trained = climbing.evaluate(
         Proposal(0, HYBRID), (-1e9, 0.0), lambda done, *_: steps.append(done)
@@ -138,8 +138,8 @@ def test_a_candidate_below_a_bar_is_stopped_there(setting: PreparedSearch) -> No
     assert trained is not None
 
 
-def test_no_rung_stops_a_backbone_that_the_search_was_given(setting: PreparedSearch) -> None:
-    climbing = with_proxy(setting, rungs=(0.34, 0.67))
+def test_no_rung_stops_a_backbone_that_the_search_was_given(prepared: PreparedSearch) -> None:
+    climbing = with_proxy(prepared, rungs=(0.34, 0.67))
     for origin in (GIVEN, f"{KNOWN}: hybrid"):
         outcome, _ = climbing.evaluate(Proposal(0, HYBRID, mutations=(origin,)), (0.0, 0.0))
         assert outcome.status is Status.COMPLETE
@@ -147,22 +147,22 @@ def test_no_rung_stops_a_backbone_that_the_search_was_given(setting: PreparedSea
 
 
 def test_a_candidate_over_the_memory_limit_is_not_trained(
-    setting: PreparedSearch, monkeypatch: pytest.MonkeyPatch
+    prepared: PreparedSearch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    needed = training_memory(HYBRID, setting.model, 4, 16) / 1e9
-    assert absorbed(with_proxy(setting, max_memory_gb=needed * 1.01), Proposal(0, HYBRID)).score is not None
+    needed = training_memory(HYBRID, prepared.model, 4, 16) / 1e9
+    assert absorbed(with_proxy(prepared, max_memory_gb=needed * 1.01), Proposal(0, HYBRID)).score is not None
     monkeypatch.delattr(module, "train")
-    outcome = absorbed(with_proxy(setting, max_memory_gb=needed * 0.99), Proposal(0, HYBRID))
+    outcome = absorbed(with_proxy(prepared, max_memory_gb=needed * 0.99), Proposal(0, HYBRID))
     assert outcome.status is Status.FAILED
     assert outcome.reason == f"would take {needed:.3g} GB of memory, more than {needed * 0.99:.3g}"
 
 
 @pytest.mark.parametrize(("taken", "status"), [(2.5, Status.FAILED), (1.5, Status.COMPLETE)])
 def test_a_card_measures_the_memory_of_a_candidate(
-    setting: PreparedSearch, monkeypatch: pytest.MonkeyPatch, taken: float, status: Status
+    prepared: PreparedSearch, monkeypatch: pytest.MonkeyPatch, taken: float, status: Status
 ) -> None:
     """The card is a fake, on which a gigabyte is taken before."""
-    evaluator = with_proxy(setting, max_memory_gb=2.0)
+    evaluator = with_proxy(prepared, max_memory_gb=2.0)
     monkeypatch.setattr(evaluator, "_device", torch.device("cuda"))
     monkeypatch.setattr(evaluator, "_new", lambda backbone: MaskedLM(backbone, evaluator.model))
     monkeypatch.setattr(torch.cuda, "memory_allocated", lambda device: 10**9)
@@ -177,9 +177,9 @@ def test_a_card_measures_the_memory_of_a_candidate(
 
 
 def test_the_memory_of_a_teacher_is_no_candidates(
-    setting: PreparedSearch, monkeypatch: pytest.MonkeyPatch
+    prepared: PreparedSearch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    evaluator, events = with_proxy(setting, max_memory_gb=2.0), list[str]()
+    evaluator, events = with_proxy(prepared, max_memory_gb=2.0), list[str]()
     model = SimpleNamespace(to=lambda device: events.append("teacher moved"))
     monkeypatch.setattr(evaluator, "_start", SimpleNamespace(teacher=SimpleNamespace(model=model)))
     monkeypatch.setattr(torch.cuda, "memory_allocated", lambda device: events.append("measured"))
@@ -188,8 +188,8 @@ def test_the_memory_of_a_teacher_is_no_candidates(
     assert events == ["teacher moved", "measured"]
 
 
-def test_a_candidate_over_the_time_limit_is_stopped(setting: PreparedSearch) -> None:
-    hurried = with_proxy(setting, max_seconds=1e-9)
+def test_a_candidate_over_the_time_limit_is_stopped(prepared: PreparedSearch) -> None:
+    hurried = with_proxy(prepared, max_seconds=1e-9)
     before = copied(hurried)
     outcome = absorbed(hurried, Proposal(0, HYBRID))
     assert outcome.status is Status.FAILED
@@ -220,21 +220,21 @@ def test_the_score_is_that_of_the_weights_written_back(evaluator: ProxyEvaluator
     assert evaluator.rescore([HYBRID]) == [outcome.score]
 
 
-def test_a_function_of_snapshot_and_number(evaluator: ProxyEvaluator, setting: PreparedSearch) -> None:
+def test_a_function_of_snapshot_and_number(evaluator: ProxyEvaluator, prepared: PreparedSearch) -> None:
     """With dropout, and whatever random numbers were drawn meanwhile."""
-    assert setting.model.dropout > 0
-    again = setting.evaluator()
+    assert prepared.model.dropout > 0
+    again = prepared.evaluator()
     first = absorbed(evaluator, Proposal(7, HYBRID))
     torch.rand(13)
     again.rescore([OTHER, HYBRID])
     assert timeless(absorbed(again, Proposal(7, HYBRID))) == timeless(first)
     assert not changed(again, copied(evaluator))
-    other = setting.evaluator()
+    other = prepared.evaluator()
     assert timeless(absorbed(other, Proposal(8, HYBRID))) != timeless(first)
 
 
 def test_saved_and_restored_bit_by_bit(
-    evaluator: ProxyEvaluator, setting: PreparedSearch, tmp_path: Path
+    evaluator: ProxyEvaluator, prepared: PreparedSearch, tmp_path: Path
 ) -> None:
     absorbed(evaluator, Proposal(0, HYBRID))
     save_snapshot(evaluator.bank, tmp_path, 1)
@@ -244,7 +244,7 @@ def test_saved_and_restored_bit_by_bit(
     restore_snapshot(evaluator.bank, tmp_path, 1)
     assert not changed(evaluator, kept)
     assert timeless(absorbed(evaluator, Proposal(1, OTHER))) == timeless(first)
-    fresh = setting.evaluator()
+    fresh = prepared.evaluator()
     restore_snapshot(fresh.bank, tmp_path, 1)
     assert timeless(absorbed(fresh, Proposal(1, OTHER))) == timeless(first)
     assert not changed(fresh, copied(evaluator))
@@ -527,23 +527,23 @@ def test_rescoring_trains_nothing(evaluator: ProxyEvaluator) -> None:
 
 @pytest.mark.parametrize(("share", "idle"), [(0.0, ".attention."), (1.0, ".convolution.")])
 def test_the_warm_up_has_its_own_share_of_attentions(corpus_file: Path, share: float, idle: str) -> None:
-    setting = prepare(tiny.config(corpus_file, proxy={"warmup_attention_share": share}))
-    evaluator = setting.evaluator()
+    prepared = prepare(tiny.config(corpus_file, proxy={"warmup_attention_share": share}))
+    evaluator = prepared.evaluator()
     before = copied(evaluator)
-    evaluator.warm_up(setting.space, lambda *rest: None)
+    evaluator.warm_up(prepared.space, lambda *rest: None)
     touched = changed(evaluator, before)
     assert any(".feed_forward." in name for name in touched)
     assert not any(idle in name for name in touched)
 
 
-def test_warm_up_is_a_function_of_the_seed(evaluator: ProxyEvaluator, setting: PreparedSearch) -> None:
+def test_warm_up_is_a_function_of_the_seed(evaluator: ProxyEvaluator, prepared: PreparedSearch) -> None:
     before = copied(evaluator)
     steps: list[tuple[int, int]] = []
-    evaluator.warm_up(setting.space, lambda done, of, loss: steps.append((done, of)))
+    evaluator.warm_up(prepared.space, lambda done, of, loss: steps.append((done, of)))
     assert steps == [(done, 14) for done in range(1, 15)]  # a segment of ten and one of four
     assert changed(evaluator, before)
-    again = setting.evaluator()
-    again.warm_up(setting.space, lambda *rest: None)
+    again = prepared.evaluator()
+    again.warm_up(prepared.space, lambda *rest: None)
     assert not changed(again, copied(evaluator))
 
 
@@ -553,19 +553,19 @@ def test_a_warm_up_in_a_known_space_trains_known_attentions_and_kernels_alike(co
     attentions = len(config.bounds.known_attentions)
     kinds = attentions + len(KERNEL_SIZES)
     config = config.model_copy(update={"proxy": config.proxy.model_copy(update={"warmup_steps": 10 * kinds})})
-    setting = prepare(config)
-    evaluator = setting.evaluator()
-    evaluator.warm_up(setting.space, lambda *rest: None)
+    prepared = prepare(config)
+    evaluator = prepared.evaluator()
+    evaluator.warm_up(prepared.space, lambda *rest: None)
     for row in bank_of(evaluator).practice.tolist():
         practice = dict(zip(BRANCHES, row, strict=True))
         assert practice["output"] == practice["Q"] == 10 * attentions
         assert [practice[f"conv {kernel}"] for kernel in KERNEL_SIZES] == [70, 60, 50, 40, 30, 20, 10]
 
 
-def test_a_candidate_whose_branches_were_not_trained_is_calibrated(setting: PreparedSearch) -> None:
+def test_a_candidate_whose_branches_were_not_trained_is_calibrated(prepared: PreparedSearch) -> None:
     """A warm-up of convolutions: an attention has all extra steps, a convolution has none."""
-    evaluator = with_proxy(setting, calibration=1.0, warmup_attention_share=0.0, rungs=(0.5,))
-    evaluator.warm_up(setting.space, lambda *rest: None)
+    evaluator = with_proxy(prepared, calibration=1.0, warmup_attention_share=0.0, rungs=(0.5,))
+    evaluator.warm_up(prepared.space, lambda *rest: None)
     updates = bank_of(evaluator).updates
     steps: list[tuple[int, int]] = []
     attention, trained = evaluator.evaluate(
@@ -579,30 +579,30 @@ def test_a_candidate_whose_branches_were_not_trained_is_calibrated(setting: Prep
     assert {name for name in attention.metrics if name.startswith("rung")} == {"rung 2"}
     convolution, _ = evaluator.evaluate(Proposal(1, Backbone.parse("conv 3\nconv 3").canonical()))
     assert "calibration" not in convolution.metrics
-    off, _ = with_calibration_off(evaluator, setting)
+    off, _ = with_calibration_off(evaluator, prepared)
     assert "calibration" not in off.metrics
 
 
-def with_calibration_off(evaluator: ProxyEvaluator, setting: PreparedSearch) -> tuple[Outcome, Any]:
-    other = with_proxy(setting, calibration=0.0)
+def with_calibration_off(evaluator: ProxyEvaluator, prepared: PreparedSearch) -> tuple[Outcome, Any]:
+    other = with_proxy(prepared, calibration=0.0)
     other.bank.load_state(evaluator.bank.state())
     return other.evaluate(Proposal(0, HYBRID))
 
 
 def test_warm_up_may_be_skipped(corpus_file: Path) -> None:
-    setting = prepare(tiny.config(corpus_file, proxy={"warmup_steps": 0}))
-    evaluator = setting.evaluator()
+    prepared = prepare(tiny.config(corpus_file, proxy={"warmup_steps": 0}))
+    evaluator = prepared.evaluator()
     before = copied(evaluator)
-    evaluator.warm_up(setting.space, lambda *rest: None)
+    evaluator.warm_up(prepared.space, lambda *rest: None)
     assert not changed(evaluator, before)
 
 
 def test_divergence_in_the_warm_up_is_survived(
-    evaluator: ProxyEvaluator, setting: PreparedSearch, monkeypatch: pytest.MonkeyPatch
+    evaluator: ProxyEvaluator, prepared: PreparedSearch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = copied(evaluator)
     monkeypatch.setattr(module, "train", diverging)
-    evaluator.warm_up(setting.space, lambda *rest: None)
+    evaluator.warm_up(prepared.space, lambda *rest: None)
     assert not changed(evaluator, before)
 
 

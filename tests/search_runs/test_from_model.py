@@ -157,7 +157,7 @@ def test_only_what_the_teacher_lacks_learns_to_copy_its_layers(
     tokenizer = Tokenizer.from_file(str(teacher / "tokenizer.json"))
     settings = DistilConfig(teacher=str(teacher))
     loaded = load_teacher(encoder, settings, tokenizer, 16, encoder.sizes.width)
-    setting = prepare(from_teacher(teacher, corpus_file))
+    prepared = prepare(from_teacher(teacher, corpus_file))
     bank, before = bank_of(encoder), bank_of(encoder)
     losses: list[float] = []
     numbers = count()
@@ -165,7 +165,7 @@ def test_only_what_the_teacher_lacks_learns_to_copy_its_layers(
     def draw(random: Random) -> Layer:  # each kind on every second step of all four positions
         return Convolution(5) if next(numbers) // 4 % 2 else Backbone.parse(GATED).layers[0]
 
-    batches = TrainingBatches(setting.data.train, setting.vocabulary, 8, (0,), Masking(isolated=True))
+    batches = TrainingBatches(prepared.data.train, prepared.vocabulary, 8, (0,), Masking(isolated=True))
     recipe = Recipe(24, 8, 1e-2, precision="fp32")
     device = torch.device("cpu")
     copy_layers(

@@ -121,16 +121,16 @@ def outcomes(executor: Any, snapshot: Path) -> dict[int, Any]:
 
 
 @pytest.fixture
-def setting(corpus_file: Path) -> PreparedSearch:
+def prepared(corpus_file: Path) -> PreparedSearch:
     return prepare(together(corpus_file, steps=40))
 
 
-def test_a_worker_that_dies_is_replaced(setting: PreparedSearch, tmp_path: Path) -> None:
-    evaluator = setting.evaluator()
+def test_a_worker_that_dies_is_replaced(prepared: PreparedSearch, tmp_path: Path) -> None:
+    evaluator = prepared.evaluator()
     save_snapshot(evaluator.bank, tmp_path, 0)
     snapshot = tmp_path / "00000000.safetensors"
     wanted = outcomes(InProcess(evaluator), snapshot)
-    pool = Processes(setting.config, 2)
+    pool = Processes(prepared.config, 2)
     killed = []
 
     def kill_one() -> None:
@@ -151,13 +151,13 @@ def test_a_worker_that_dies_is_replaced(setting: PreparedSearch, tmp_path: Path)
 
 @pytest.mark.slow
 def test_a_worker_that_dies_while_another_starts_is_replaced(
-    setting: PreparedSearch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    prepared: PreparedSearch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    evaluator = setting.evaluator()
+    evaluator = prepared.evaluator()
     save_snapshot(evaluator.bank, tmp_path, 0)
     snapshot = tmp_path / "00000000.safetensors"
     wanted = outcomes(InProcess(evaluator), snapshot)
-    pool = Processes(setting.config, 2)
+    pool = Processes(prepared.config, 2)
     launched = vars(Popen)["_launch"]
     started: list[Any] = []
 
@@ -177,13 +177,13 @@ def test_a_worker_that_dies_while_another_starts_is_replaced(
 
 
 def test_an_error_of_the_system_is_not_taken_for_a_death(
-    setting: PreparedSearch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    prepared: PreparedSearch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def no_room(*rest: Any) -> None:
         raise OSError(errno.EAGAIN, "no room for another process")
 
     monkeypatch.setattr(Popen, "_launch", no_room)
-    pool = Processes(setting.config, 2)
+    pool = Processes(prepared.config, 2)
     try:
         with pytest.raises(OSError, match="no room for another process"):
             outcomes(pool, tmp_path / "00000000.safetensors")
@@ -198,11 +198,11 @@ def die(report: Any) -> None:
 
 @pytest.mark.slow
 def test_a_candidate_that_kills_every_worker_fails_alone(
-    setting: PreparedSearch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    prepared: PreparedSearch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    evaluator = setting.evaluator()
+    evaluator = prepared.evaluator()
     save_snapshot(evaluator.bank, tmp_path, 0)
-    pool = Processes(setting.config, 2)
+    pool = Processes(prepared.config, 2)
     real = pool._pool._start
 
     def deadly(number: int, function: Any, arguments: tuple[Any, ...]) -> Any:

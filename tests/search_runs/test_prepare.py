@@ -15,12 +15,16 @@ from autobert_zero.search_runs.prepare import prepare
 
 
 def test_sizes_are_those_of_the_config(corpus_file: Path) -> None:
-    setting = prepare(tiny.config(corpus_file, model={"feed_forward": 20}))
-    assert (setting.model.width, setting.model.heads, setting.model.inner) == (16, 2, 20)
-    assert (setting.model.max_positions, setting.model.vocab_size, setting.vocabulary.size) == (16, 200, 200)
-    assert (setting.space.layers, setting.space.max_ops) == (2, 5)
-    assert str(setting.device) == "cpu"
-    assert setting.data.train.take(slice(0, 1)).shape == (1, 16)
+    prepared = prepare(tiny.config(corpus_file, model={"feed_forward": 20}))
+    assert (prepared.model.width, prepared.model.heads, prepared.model.inner) == (16, 2, 20)
+    assert (prepared.model.max_positions, prepared.model.vocab_size, prepared.vocabulary.size) == (
+        16,
+        200,
+        200,
+    )
+    assert (prepared.space.layers, prepared.space.max_ops) == (2, 5)
+    assert str(prepared.device) == "cpu"
+    assert prepared.data.train.take(slice(0, 1)).shape == (1, 16)
 
 
 def test_data_is_prepared_once(cache: Path, corpus_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -70,12 +74,12 @@ def test_every_batch_that_is_accepted_can_be_filled(corpus_file: Path) -> None:
     for batch in range(150, 230):
         config = tiny.config(corpus_file, final={"batch_size": batch})
         try:
-            setting = prepare(config)
+            prepared = prepare(config)
         except CorpusError:
             refused.append(batch)
         else:
             assert not refused
-            next(training_batches(setting.data.train, setting.vocabulary, batch, (0,)))
+            next(training_batches(prepared.data.train, prepared.vocabulary, batch, (0,)))
     assert refused
 
 

@@ -31,21 +31,21 @@ BACKBONES = ["conv 5\nsoftmax(scale(Q @ K.T)) @ V", "cosine(Q, K) @ P\nconv 31",
 
 
 @pytest.fixture
-def setting(corpus_file: Path) -> PreparedSearch:
+def prepared(corpus_file: Path) -> PreparedSearch:
     config = tiny.config(corpus_file)
     return prepare(config.model_copy(update={"proxy": config.proxy.model_copy(update={"together": 3})}))
 
 
 @pytest.fixture
-def cluster(setting: PreparedSearch) -> Iterator[Ray]:
+def cluster(prepared: PreparedSearch) -> Iterator[Ray]:
     pytest.importorskip("ray", reason="Ray is not installed")
-    executor = Ray(setting.config, "local")
+    executor = Ray(prepared.config, "local")
     yield executor
     executor.close()
 
 
-def test_tasks_find_what_this_process_finds(setting: PreparedSearch, cluster: Ray, tmp_path: Path) -> None:
-    evaluator = setting.evaluator()
+def test_tasks_find_what_this_process_finds(prepared: PreparedSearch, cluster: Ray, tmp_path: Path) -> None:
+    evaluator = prepared.evaluator()
     save_snapshot(evaluator.bank, tmp_path, 0)
     proposals = [Proposal(number, Backbone.parse(text).canonical()) for number, text in enumerate(BACKBONES)]
 
@@ -186,11 +186,11 @@ def cluster_without_the_package(tmp_path: Path) -> Iterator[str]:
 
 
 def test_a_cluster_without_our_package(
-    setting: PreparedSearch, cluster_without_the_package: str, tmp_path: Path
+    prepared: PreparedSearch, cluster_without_the_package: str, tmp_path: Path
 ) -> None:
-    evaluator = setting.evaluator()
+    evaluator = prepared.evaluator()
     save_snapshot(evaluator.bank, tmp_path, 0)
-    executor = Ray(setting.config, cluster_without_the_package)
+    executor = Ray(prepared.config, cluster_without_the_package)
     try:
         proposals = [Proposal(0, Backbone.parse(BACKBONES[0]).canonical())]
         with pytest.raises(UserError, match="cannot import autobert_zero; install this version"):

@@ -144,22 +144,22 @@ def test_the_best_backbone_is_in_both_files(finished_run: Path) -> None:
 
 
 def test_the_weights_load_and_have_the_reported_loss(finished_run: Path) -> None:
-    setting = prepare(resolve(SearchConfig(), read_yaml(finished_run / "config.yaml")))
+    prepared = prepare(resolve(SearchConfig(), read_yaml(finished_run / "config.yaml")))
     best = summary(finished_run)["best"]
-    model = MaskedLM(Backbone.from_list(best["backbone"]), setting.model)
+    model = MaskedLM(Backbone.from_list(best["backbone"]), prepared.model)
     model.load_state_dict(load_file(finished_run / "model.safetensors"))
-    result = evaluate(model, evaluation_batches(setting.data.holdout, setting.vocabulary, 8, 4096), "auto")
+    result = evaluate(model, evaluation_batches(prepared.data.holdout, prepared.vocabulary, 8, 4096), "auto")
     assert result.loss == pytest.approx(best["val_loss"], rel=1e-5)
     assert result.accuracy == best["mlm_accuracy"]
     assert best["parameters"] == sum(parameter.numel() for parameter in model.parameters())
-    assert best["flops"] == cost.flops(model.encoder.backbone, setting.model, 16)
+    assert best["flops"] == cost.flops(model.encoder.backbone, prepared.model, 16)
 
 
 def test_the_tokenizer_is_that_of_the_data(finished_run: Path) -> None:
     tokenizer = Tokenizer.from_file(str(finished_run / "tokenizer.json"))
-    setting = prepare(resolve(SearchConfig(), read_yaml(finished_run / "config.yaml")))
-    assert tokenizer.to_str() == setting.tokenizer.to_str()
-    assert Vocabulary.of(tokenizer).size == setting.model.vocab_size == 200
+    prepared = prepare(resolve(SearchConfig(), read_yaml(finished_run / "config.yaml")))
+    assert tokenizer.to_str() == prepared.tokenizer.to_str()
+    assert Vocabulary.of(tokenizer).size == prepared.model.vocab_size == 200
 
 
 def test_rounds_are_rescored(finished_run: Path) -> None:

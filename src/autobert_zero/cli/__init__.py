@@ -1,4 +1,4 @@
-"""The command line: parse, make a config, one call. Heavy imports are inside the commands."""
+"""The command line. Each command parses options, makes a config and makes one call; it imports lazily."""
 
 import errno
 import sys
@@ -30,16 +30,16 @@ from autobert_zero.streams import lasting_streams
 
 _PACKAGE = Path(__file__).parents[1]
 _PLACES = 3
-"""Number of places in our code that the message of a bug names."""
+"""Maximum number of code locations in the message of a bug."""
 
 _PATHS = {errno.ENAMETOOLONG, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.ELOOP, errno.EROFS}
-"""Errors of any use of a path that a user names, including the check whether it exists."""
+"""Error numbers of paths that cannot be used, even to check whether they exist."""
 
 
 def main() -> None:
-    """Runs the command line: every error is one message.
+    """Runs the command line, and turns every error into one message.
 
-    The exit code of a mistake, an unusable path or a full disk is 2, that of a bug 1.
+    The exit code is 2 for a mistake of the user, an unusable path or a full disk, and 1 for a bug.
     """
     keep_freed_memory()
     with lasting_streams(), exit_when_stopped(lambda: "nothing was done yet: give the same call again"):
@@ -56,7 +56,7 @@ def _run_app() -> None:
 
 
 def _message(error: Exception) -> str | None:
-    """The message that replaces a traceback; None if the error is a bug of ours."""
+    """The message that replaces the traceback; None if the error is a bug in this package."""
     if isinstance(error, UserError):
         return str(error)
     if isinstance(error, ModuleNotFoundError):
@@ -67,26 +67,26 @@ def _message(error: Exception) -> str | None:
         return f"{reason}{f' ({path})' if path else ''}; make room, then go on where it stopped"
     if isinstance(error, OSError) and error.errno in _PATHS and path:
         return f"{path} cannot be used: {error.strerror}; choose another path"
-    return _of_device(error) if isinstance(error, RuntimeError | MemoryError) else None
+    return _device_remedy(error) if isinstance(error, RuntimeError | MemoryError) else None
 
 
 def _bug(error: Exception) -> str:
-    """An error that was not expected, with the last places in our code."""
+    """The message of an unexpected error, with the last locations in this package."""
     frames = traceback.extract_tb(error.__traceback__)
-    ours = [
+    locations = [
         f"{path.relative_to(_PACKAGE)}:{frame.lineno}"
         for frame in frames
         if (path := Path(frame.filename)).is_relative_to(_PACKAGE)
     ]
-    where = f" ({', '.join(ours[-_PLACES:])})" if ours else ""
+    where = f" ({', '.join(locations[-_PLACES:])})" if locations else ""
     return (
         f"{type(error).__name__}: {first_line(error)}{where}; this is a bug: please report it with its "
         "traceback, which the same command prints with -v"
     )
 
 
-def _of_device(error: Exception) -> str | None:
-    """The remedy for an error of the device; None if there is none."""
+def _device_remedy(error: Exception) -> str | None:
+    """The message of a full or incapable device; None for other errors."""
     from autobert_zero.devices import out_of_memory
 
     if out_of_memory(error):

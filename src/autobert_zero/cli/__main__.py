@@ -1,4 +1,4 @@
-"""`python -m autobert_zero.cli`: what scripts from before `python -m autobert_zero` call."""
+"""Entry point of `python -m autobert_zero.cli`, an older form of `python -m autobert_zero`."""
 
 from autobert_zero.cli import main
 

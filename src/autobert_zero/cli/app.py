@@ -1,4 +1,4 @@
-"""The application, to which every file of commands adds its own, and what all commands have in common."""
+"""The Typer application, the decorator that adds commands to it, and options of all commands."""
 
 import inspect
 import json
@@ -53,10 +53,10 @@ class Result:
     """The result of a command.
 
     Attributes:
-        text: For people, to print.
-        data: The same for programs; `--json` prints it.
-        finish: Called once it is printed, so that it is not lost: writes it to files that may not be
-            writable, or raises the error of a part of the work that failed.
+        text: The result for people, to print.
+        data: The result for programs, which `--json` prints.
+        finish: Called after printing, so that the result is not lost if it fails: writes files, or raises the
+            error of a part of the work.
     """
 
     text: str
@@ -85,7 +85,7 @@ def exit_when_stopped(how: Callable[[], str | None]) -> Iterator[None]:
     """Turns a signal that stops the block into one line and exit code 130.
 
     Args:
-        how: Returns how to go on; called after the stop. None: nothing is printed.
+        how: Tells how to go on; called after the stop. If it returns None, nothing is printed.
     """
     with interrupting() as sent:
         try:
@@ -104,12 +104,12 @@ def exit_when_stopped(how: Callable[[], str | None]) -> Iterator[None]:
 
 
 def _call_again(options: Mapping[str, Any]) -> str:
-    """How to go on after a command that keeps nothing when it is stopped."""
+    """Tells how to go on after a command that keeps nothing when it is stopped."""
     return "no result was written: give the same call again"
 
 
 def call_continues(options: Mapping[str, Any]) -> str:
-    """How to go on after a command that keeps what it has done, and skips it when it is called again."""
+    """Tells how to go on after a command that skips finished work when it is called again."""
     return "the same call continues"
 
 
@@ -127,19 +127,19 @@ def command(
     Ctrl-C, and a scheduler's signals, end it with one line that says how to go on, and exit code 130.
 
     Args:
-        panel: Group of commands that lists it.
-        name: Name of the command; None: that of the function, without `_command`.
-        group: Application that it is added to.
-        description: Description for the help; None: the docstring of the function.
-        prints_records: Whether it prints records itself one by one, so that it has no `--json`.
-        stopped: Returns how to continue after a stop, from the options; None: another process prints it.
+        panel: Group of commands in the help.
+        name: Name of the command; None takes that of the function, without `_command`.
+        group: Application to which the command is added.
+        description: Description for the help; None takes the docstring of the function.
+        prints_records: Whether the command prints records itself, one by one, so that it has no `--json`.
+        stopped: Tells how to continue after a stop, from the options; if it returns None, nothing is printed.
     """
 
     def register(function: Callable[..., Result | None]) -> Callable[..., Result | None]:
         def run(
             context: typer.Context, quiet: bool, verbose: bool, json_: bool = False, **options: Any
         ) -> None:
-            if "config" in options:  # they count after the file, see `common.settings_of`
+            if "config" in options:  # `common.settings_of` reads the variables
                 options |= dict.fromkeys(_from_environment(context, options))
             options = {name: _with_home(value) for name, value in options.items()}
             if json_ and str(options.get("out")) == STANDARD_STREAM:
@@ -158,41 +158,45 @@ def command(
                     if result.finish is not None:
                         result.finish()
 
-        own = [
-            inspect.Parameter(each, inspect.Parameter.KEYWORD_ONLY, annotation=kind, default=False)
-            for each, kind in (("json_", _Json), ("quiet", _Quiet), ("verbose", _Verbose))
-            if not (prints_records and each == "json_")
+        common_parameters = [
+            inspect.Parameter(parameter, inspect.Parameter.KEYWORD_ONLY, annotation=kind, default=False)
+            for parameter, kind in (("json_", _Json), ("quiet", _Quiet), ("verbose", _Verbose))
+            if not (prints_records and parameter == "json_")
         ]
-        given = [
-            each.replace(kind=inspect.Parameter.KEYWORD_ONLY)
-            for each in inspect.signature(function).parameters.values()
+        own_parameters = [
+            parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)
+            for parameter in inspect.signature(function).parameters.values()
         ]
-        own.append(inspect.Parameter("context", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context))
+        common_parameters.append(
+            inspect.Parameter("context", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)
+        )
         # Typer reads the signature.
-        run.__signature__ = inspect.Signature([*given, *own])  # type: ignore[attr-defined]
-        run.__annotations__ = {each.name: each.annotation for each in (*given, *own)}
+        run.__signature__ = inspect.Signature([*own_parameters, *common_parameters])  # type: ignore[attr-defined]
+        run.__annotations__ = {
+            parameter.name: parameter.annotation for parameter in (*own_parameters, *common_parameters)
+        }
         group.command(
             name or function.__name__.removesuffix("_command").replace("_", "-"),
             help=description or function.__doc__,
             rich_help_panel=panel,
             context_settings={"token_normalize_func": lambda token: _ALIASES.get(token, token)},
         )(run)
-        group.registered_commands.sort(key=lambda each: _COMMANDS.index(str(each.name)))
+        group.registered_commands.sort(key=lambda registered: _COMMANDS.index(str(registered.name)))
         return function
 
     return register
 
 
 def _from_environment(context: typer.Context, options: Mapping[str, Any]) -> list[str]:
-    """The options that environment variables gave."""
+    """The names of options whose values come from environment variables."""
     sources = {name: context.get_parameter_source(name) for name in options}
     return [name for name, source in sources.items() if source is not None and source.name == "ENVIRONMENT"]
 
 
 def _with_home(value: Any) -> Any:
-    """The value of an option with `~` expanded: in a path, and in a text that is one which exists."""
+    """Expands `~` in the value of an option: in paths, and in texts that are existing paths."""
     if isinstance(value, list | tuple):
-        return [_with_home(each) for each in value]
+        return [_with_home(item) for item in value]
     if isinstance(value, Path):
         return expanded(value)
     return in_home(value) if isinstance(value, str) else value
@@ -202,8 +206,8 @@ def _print_version(wanted: bool) -> None:
     if wanted:
         from autobert_zero.provenance import commit, version
 
-        of_commit = f" (commit {commit()})" if commit() else ""
-        typer.echo(f"autobert-zero {version()}{of_commit}")
+        suffix = f" (commit {commit()})" if commit() else ""
+        typer.echo(f"autobert-zero {version()}{suffix}")
         raise typer.Exit
 
 

@@ -48,8 +48,22 @@ def find_backbone(source: str, layers: int | None = None, purpose: str = "") -> 
     return _in_folder(path) if path.is_dir() else _parse(_read_text_file(path), str(path))
 
 
+def named_folder(source: str) -> Path | None:
+    """The folder of a run or a model that `find_backbone` reads for a source; None if it reads none.
+
+    Raises:
+        UserError: The path cannot be accessed.
+    """
+    from autobert_zero.zoo import STACKS, ZOO
+
+    if source in STACKS or source in ZOO or source == STANDARD_STREAM:
+        return None
+    path = _existing(source)
+    return path if path is not None and path.is_dir() else None
+
+
 def _existing(source: str) -> Path | None:
-    """The path where there is one; a formula can be too long for a file name."""
+    """The path, if it exists; a formula can be too long for a file name."""
     if not source.strip():
         return None
     try:

@@ -1,4 +1,4 @@
-"""`cache`: what is kept between runs, and what it takes on the disk."""
+"""`cache`: lists or clears the files that are kept between runs."""
 
 from datetime import datetime
 from typing import Annotated
@@ -15,7 +15,7 @@ def cache_command(
         bool, typer.Option("--clear", help="Delete everything in it; later runs compute it again.")
     ] = False,
 ) -> Result:
-    """List or clear what runs keep: tokenizers, tokenised texts and teachers' embeddings."""
+    """List or clear the files that runs keep: tokenizers, tokenised texts and teachers' embeddings."""
     from autobert_zero.data.cache import cache_entries, cache_folder, remove
 
     files, lines = cache_entries(), []

@@ -1,4 +1,4 @@
-"""Helpers that several commands share."""
+"""Settings, presets and resuming, for several commands."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -18,7 +18,7 @@ P = TypeVar("P")
 
 
 def find_preset(presets: Mapping[str, P], name: str) -> P:
-    """The preset of a name.
+    """Finds a preset by name.
 
     Raises:
         UserError: There is none.
@@ -31,10 +31,10 @@ def find_preset(presets: Mapping[str, P], name: str) -> P:
 def settings_of(
     kind: "type[RunConfig]", config: Path | None, set_: Sequence[str] | None, options: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """The settings that the user gave, by section.
+    """Merges the settings that the user gave, by section.
 
-    Those of environment variables, of the file, of options and of --set, later ones over earlier ones. A file
-    that holds every setting leaves to the environment what is `auto` or null in it.
+    Later sources override earlier ones: the file, environment variables, options, --set. A variable counts
+    only where the file has no value, `auto` or null.
 
     Args:
         kind: Kind of config.
@@ -54,13 +54,13 @@ def settings_of(
 
 
 def teacher_of(settings: Mapping[str, Any]) -> str | None:
-    """The model to learn from that the settings name; None if they name none."""
+    """The teacher named in settings; None if there is none."""
     distil = settings.get("distil")
     return _source_name(distil.get("teacher")) if isinstance(distil, dict) else None
 
 
 def start_of(settings: Mapping[str, Any]) -> str | None:
-    """The model or search to start from that the settings name; None if they name none."""
+    """The model or search to start from named in settings; None if there is none."""
     return _source_name(settings.get("start"))
 
 
@@ -69,7 +69,7 @@ def _source_name(value: Any) -> str | None:
 
 
 def given(options: Mapping[str, Any], *names: str) -> dict[str, Any]:
-    """The named options that the user gave."""
+    """Those of the named options that the user gave."""
     return {name: options[name] for name in names if options.get(name) not in (None, [], ())}
 
 
@@ -79,10 +79,10 @@ def settings_given(options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def check_resumed(options: Mapping[str, Any]) -> None:
-    """Checks that the folder, and nothing else but who does the work, is given to a resumed run.
+    """Checks that a resumed run is given its folder, and no options except those of its workers.
 
     Raises:
-        UserError: Something else is, or no folder.
+        UserError: Another option is given, or no folder.
     """
     changed = given(options, *(options.keys() - {"out", "resume", "workers", "ray", "preset"}))
     if changed or options["preset"] != "demo":
@@ -92,7 +92,7 @@ def check_resumed(options: Mapping[str, Any]) -> None:
 
 
 def how_to_resume(command: str, out: Path) -> str:
-    """How to continue a run in a folder that was stopped, for the line about the stop.
+    """Tells how to continue a stopped run, for the line about the stop.
 
     Args:
         command: Command that continues it.
@@ -106,7 +106,7 @@ def how_to_resume(command: str, out: Path) -> str:
 
 
 def parse_rates(text: str) -> list[float]:
-    """Reads learning rates with commas between them.
+    """Parses comma-separated learning rates.
 
     Raises:
         UserError: One is not a number.

@@ -33,7 +33,7 @@ def compare_command(
         Path | None, typer.Option(help="Folder with the files of the tasks; default: from the Hub.")
     ] = None,
     length: Annotated[int, typer.Option(min=1, help="Tokens in a sequence.")] = 128,
-    batch_size: Annotated[str, typer.Option(help="Sequences in a batch, separated by commas.")] = "1,32",
+    batch_size: Annotated[str, typer.Option(help="Batch sizes, separated by commas.")] = "1,32",
     onnx: Annotated[bool, typer.Option("--onnx/--no-onnx", help="Measure ONNX Runtime too.")] = True,
     int8: Annotated[
         bool, typer.Option("--int8", help="Measure ONNX Runtime with 8-bit weights too.")

@@ -40,18 +40,18 @@ def config_command(
     from autobert_zero.settings_text import commented_yaml, list_settings
 
     if check is not None:
-        if set_ or list_ or any(each is not None for each in (config, seed, device, preset)):
+        if set_ or list_ or any(value is not None for value in (config, seed, device, preset)):
             raise UserError("--check takes a file and, if you like, what it is the config of; nothing else")
-        return _checked(check, kind)
+        return _check_file(check, kind)
     if kind is None:
         raise UserError(f"name what the config is of: {', '.join(_KINDS)}")
     options = given({"seed": seed, "device": device}, "seed", "device")
-    resolved = _resolved(kind, preset, config, set_, options)
+    resolved = _resolve(kind, preset, config, set_, options)
     text = list_settings(resolved) if list_ else commented_yaml(resolved).rstrip("\n")
     return Result(text, resolved.model_dump(mode="json"))
 
 
-def _resolved(
+def _resolve(
     kind: _Kind, preset: str | None, file: Path | None, set_: list[str] | None, options: Mapping[str, Any]
 ) -> "RunConfig":
     from autobert_zero.settings import resolve
@@ -72,7 +72,7 @@ def _resolved(
 
 
 def _presets(kind: _Kind) -> dict[str, Callable[[], "RunConfig"]]:
-    """The presets of a command; a pre-training's are of BERT, where no backbone is set."""
+    """The presets of a command by name; those of a pre-training have the backbone of BERT."""
     if kind == "search":
         from autobert_zero.search.presets import PRESETS
 
@@ -89,27 +89,27 @@ def _presets(kind: _Kind) -> dict[str, Callable[[], "RunConfig"]]:
     return {"demo": FinetuneConfig}
 
 
-def _checked(file: Path, kind: _Kind | None) -> Result:
-    """Checks a file as the config of a kind; None: of any.
+def _check_file(file: Path, kind: _Kind | None) -> Result:
+    """Checks a file as a config of one kind, or of any kind if it is None.
 
     Raises:
-        UserError: It is of none. The message is that of the kind with the most settings in common.
+        UserError: The file is no valid config; the message is that of the most similar kind.
     """
     from autobert_zero.settings import merged, read_yaml
 
     settings = read_yaml(file)
     kinds = _KINDS if kind is None else (kind,)
     errors: dict[_Kind, UserError] = {}
-    for each in kinds:
+    for name in kinds:
         try:
-            _resolved(each, None, file, None, {})
+            _resolve(name, None, file, None, {})
         except UserError as error:
-            errors[each] = error
-    valid = [each for each in kinds if each not in errors]
+            errors[name] = error
+    valid = [name for name in kinds if name not in errors]
     if not valid:
-        known = {each: type(_resolved(each, None, None, None, {})) for each in kinds}
+        known = {name: type(_resolve(name, None, None, None, {})) for name in kinds}
         nearest = max(
-            kinds, key=lambda each: len(merged(known[each], settings).keys() & known[each].model_fields)
+            kinds, key=lambda name: len(merged(known[name], settings).keys() & known[name].model_fields)
         )
         raise UserError(f"{file}, as the config of {nearest}: {errors[nearest]}")
     names = " or ".join(filter(None, [", ".join(valid[:-1]), valid[-1]]))

@@ -90,14 +90,14 @@ def glue_command(
     pooling: Pooling = None,
     keep: KeptWeights = None,
 ) -> Result:
-    """Fine-tune a model on every GLUE task that there is, and print the table with the average."""
+    """Fine-tune a model on every available GLUE task, and print the table with the average."""
     options = locals()
     require("glue", "finetune")
     return _run_tasks(options, task_folders(glue_tasks(tasks, data), data, nested=True), nested=True)
 
 
 def _run_tasks(options: Mapping[str, Any], folders: "Mapping[str, TaskFolder]", nested: bool) -> Result:
-    """Fine-tunes on tasks; `nested`: each task has a folder of its own in `--out`."""
+    """Fine-tunes on tasks; if `nested`, each has a sub-folder of `--out`."""
     quiet_transformers()
     from autobert_zero.finetune.models import open_model
     from autobert_zero.finetune.results.scores import score_table
@@ -108,7 +108,7 @@ def _run_tasks(options: Mapping[str, Any], folders: "Mapping[str, TaskFolder]", 
     out: Path = options["out"]
     with Bars(log_console()) as progress:
         opened = open_model(options["model"])
-        # All are read and checked before anything is trained: the last may be the broken one.
+        # All tasks are read and checked before the first is trained, since the last may be broken.
         loaded = [
             (load_task(name, folder.data), out / folder.task if nested else out)
             for name, folder in folders.items()
@@ -129,7 +129,7 @@ def _run_tasks(options: Mapping[str, Any], folders: "Mapping[str, TaskFolder]", 
 
 
 class TaskFolder(NamedTuple):
-    """Name of a task, and the folder of its data; None: the Hub."""
+    """The name of a task, and the folder of its data; None stands for the Hub."""
 
     task: str
     data: Path | None
@@ -144,7 +144,7 @@ def task_folders(names: Sequence[str], data: Path | None, nested: bool) -> dict[
         nested: Whether each task has a sub-folder in it.
 
     Raises:
-        UserError: There is no such task, or two have one name.
+        UserError: A task is unknown, or two have the same name.
     """
     from autobert_zero.finetune.kinds import find_task
 
@@ -159,7 +159,7 @@ def task_folders(names: Sequence[str], data: Path | None, nested: bool) -> dict[
 
 
 def glue_tasks(tasks: str | None, data: Path | None) -> list[str]:
-    """The tasks of `glue`: those that are named, or all of GLUE that are in the folder.
+    """The tasks of `glue`: the named ones, or all of GLUE with a sub-folder of the data.
 
     Raises:
         UserError: There are none, or a name is empty.

@@ -1,46 +1,43 @@
-"""The sizes and the trunk of a run or a model that a command names, for `describe`."""
+"""The sizes and the trunk of a run or a model, for `describe`."""
 
 import json
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from autobert_zero.cli.backbones import named_folder
 from autobert_zero.errors import UserError
-from autobert_zero.sources import expanded
 
 if TYPE_CHECKING:
     from autobert_zero.encoder_config import EncoderConfig
 
 
 def own_sizes(source: str) -> "EncoderConfig | None":
-    """Finds the sizes that the models of a folder have.
+    """Finds the sizes of the models of a run, or of a saved model.
 
     Args:
-        source: As `find_backbone` takes it.
+        source: Source of a backbone, as `find_backbone` takes it.
 
     Returns:
-        The sizes of a search's candidates, of a pre-training, or of a saved model; None for everything else,
-        and for a search from a model, whose layers have the widths of their places there.
+        Sizes of a search's candidates, of a pre-training, or of a saved model. None for other sources, and
+        for a search from a model, whose feed-forward blocks have widths of their own.
 
     Raises:
         UserError: A config cannot be read.
     """
     from autobert_zero.run_folder import PRETRAINING, SEARCH
 
-    try:
-        folder = expanded(source)
-        if not source.strip() or not folder.is_dir():
-            return None
-    except OSError:  # a formula, too long for a file name
+    folder = named_folder(source)
+    if folder is None:
         return None
     if (folder / SEARCH.marker).exists():
-        return _of_search(folder)
+        return _search_sizes(folder)
     if (folder / "config.json").exists():
-        return _of_model(folder / "config.json")
-    return _of_pretraining(folder) if (folder / PRETRAINING.marker).exists() else None
+        return _saved_model_sizes(folder / "config.json")
+    return _pretraining_sizes(folder) if (folder / PRETRAINING.marker).exists() else None
 
 
-def _of_search(folder: Path) -> "EncoderConfig | None":
+def _search_sizes(folder: Path) -> "EncoderConfig | None":
     from autobert_zero.search.config import read_search_config
 
     config = read_search_config(folder)
@@ -49,18 +46,18 @@ def _of_search(folder: Path) -> "EncoderConfig | None":
     return config.model.encoder_config(_vocabulary(folder, config.data.vocab_size), config.data.length)
 
 
-def _of_pretraining(folder: Path) -> "EncoderConfig":
+def _pretraining_sizes(folder: Path) -> "EncoderConfig":
     from autobert_zero.pretrain.folder import read_pretrain_config
 
     config = read_pretrain_config(folder)
     return config.sizes(_vocabulary(folder, config.data.vocab_size))
 
 
-def _of_model(path: Path) -> "EncoderConfig":
+def _saved_model_sizes(path: Path) -> "EncoderConfig":
     from autobert_zero.encoder_config import BERT_BASE, HF_NAMES
 
     settings = json.loads(path.read_text("utf-8"))
-    given = {ours: settings[name] for name, ours in HF_NAMES.items() if name in settings}
+    given = {field: settings[name] for name, field in HF_NAMES.items() if name in settings}
     try:
         return replace(BERT_BASE, **given)
     except (TypeError, ValueError) as error:
@@ -68,7 +65,7 @@ def _of_model(path: Path) -> "EncoderConfig":
 
 
 def _vocabulary(folder: Path, default: int) -> int:
-    """Number of tokens of a run's tokenizer; before it is made, of the config."""
+    """Number of tokens of a run's tokenizer, or the default before the run has one."""
     from tokenizers import Tokenizer
 
     from autobert_zero.run_folder.names import TOKENIZER

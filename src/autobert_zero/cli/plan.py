@@ -1,4 +1,4 @@
-"""`plan`: the cost of a run. Each command takes the options of the command that it plans."""
+"""`plan`: estimates of the cost of runs. Each command takes the options of the command that it plans."""
 
 import inspect
 from collections.abc import Callable, Mapping
@@ -41,10 +41,10 @@ _Plan = Callable[[Mapping[str, Any], str | None, int], "RunPlan"]
 
 
 def _plans(original: Callable[..., Any]) -> Callable[[_Plan], _Plan]:
-    """Adds a function to `plan` that takes the options of a command as a mapping.
+    """Adds a function as a command of `plan`; it takes the options of the planned command as a mapping.
 
     Args:
-        original: The command that is planned; it names the new command too.
+        original: The planned command, whose name and options the new one has.
     """
 
     def register(function: _Plan) -> _Plan:
@@ -52,18 +52,18 @@ def _plans(original: Callable[..., Any]) -> Callable[[_Plan], _Plan]:
             estimated = function(options, hardware, devices)
             return Result(str(estimated), asdict(estimated))
 
-        own = partial(inspect.Parameter, kind=inspect.Parameter.KEYWORD_ONLY)
+        keyword_only = partial(inspect.Parameter, kind=inspect.Parameter.KEYWORD_ONLY)
         planned_options = inspect.signature(original).parameters
         out = _RESUMED if "resume" in planned_options else _UNUSED
         parameters = [
-            own(each.name, annotation=Annotated[Path | None, folder_option(out)], default=None)
-            if each.name == "out"
-            else each.replace(kind=inspect.Parameter.KEYWORD_ONLY)
-            for each in planned_options.values()
+            keyword_only(parameter.name, annotation=Annotated[Path | None, folder_option(out)], default=None)
+            if parameter.name == "out"
+            else parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)
+            for parameter in planned_options.values()
         ]
         parameters += [
-            own("hardware", annotation=HardwareName, default=None),
-            own("devices", annotation=Devices, default=1),
+            keyword_only("hardware", annotation=HardwareName, default=None),
+            keyword_only("devices", annotation=Devices, default=1),
         ]
         planned.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
         name = original.__name__.removesuffix("_command")
@@ -73,7 +73,7 @@ def _plans(original: Callable[..., Any]) -> Callable[[_Plan], _Plan]:
     return register
 
 
-# Help of --out, by whether the command that is planned continues a run with --resume.
+# Help of --out, with and without --resume in the planned command.
 _RESUMED = "With --resume, the run that is planned; nothing is written."
 _UNUSED = "As in the command that is planned; nothing is read or written."
 

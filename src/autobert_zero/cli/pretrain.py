@@ -9,7 +9,7 @@ import typer
 
 from autobert_zero.cli.app import TRAINING, Result, command
 from autobert_zero.cli.backbones import HELP as BACKBONE
-from autobert_zero.cli.backbones import find_backbone
+from autobert_zero.cli.backbones import find_backbone, named_folder
 from autobert_zero.cli.common import (
     check_resumed,
     find_preset,
@@ -43,14 +43,14 @@ if TYPE_CHECKING:
 
 
 _RANKS = ("RANK", "PMI_RANK", "OMPI_COMM_WORLD_RANK", "MV2_COMM_WORLD_RANK")
-"""Where torchrun, `accelerate launch` and the kinds of mpirun write which of their processes this one is."""
+"""Environment variables with the rank of this process, from torchrun, `accelerate launch` and mpirun."""
 
 DISTILLED_RATE = 1e-3
-"""Peak rate of a distillation that starts from weights: that of a preset is for new ones."""
+"""Peak learning rate of a distillation that starts from weights; those of presets are for new weights."""
 
 
 def how_to_go_on(options: Mapping[str, Any]) -> str | None:
-    """How to go on after a stop; None: another one of several processes prints it."""
+    """How to go on after a stop; None in all processes but the first."""
     ranks = (os.environ.get(name, "") for name in _RANKS)
     return how_to_resume("pretrain", options["out"]) if set(ranks) <= {"", "0"} else None
 
@@ -81,11 +81,14 @@ def pretrain_command(
 
 
 def run_training(command: str, options: Mapping[str, Any]) -> Result | None:
-    """Trains by masked tokens, or by a teacher; the result is the first process's.
+    """Pre-trains or distils a model.
 
     Args:
         command: `pretrain` or `distil`.
         options: Options of the command, by name.
+
+    Returns:
+        The result in the first process, None in all others.
     """
     out, resume = options["out"], options["resume"]
     require(command, "pretrain", "transformers", "tensorboard")
@@ -98,13 +101,13 @@ def run_training(command: str, options: Mapping[str, Any]) -> Result | None:
     if not resume:
         check_new(out)
     accelerator = launched(resolved.device)
-    follows = accelerator is not None and not accelerator.is_main_process
+    is_follower = accelerator is not None and not accelerator.is_main_process
 
-    with Bars(log_console(), quiet=follows) as progress:
+    with Bars(log_console(), quiet=is_follower) as progress:
         if taken_over:
             progress.say(taken_over)
         summary = run_pretraining(resolved, out, progress)
-    if follows:
+    if is_follower:
         return None
     accuracy = summary.get("holdout_mlm_accuracy", summary.get("holdout_cosine"))
     what = "MLM accuracy" if "holdout_mlm_accuracy" in summary else "cosine to the teacher"
@@ -117,21 +120,24 @@ def run_training(command: str, options: Mapping[str, Any]) -> Result | None:
 
 
 def pretrain_settings(options: Mapping[str, Any], command: str = "plan") -> "PretrainConfig":
-    """The config: that of a continued training, or that of the options."""
+    """The config of the training that is resumed, or the one that the options make."""
     return resolved_pretraining(options, command)[0]
 
 
 def resolved_pretraining(options: Mapping[str, Any], command: str) -> "tuple[PretrainConfig, str]":
-    """The config, and a line about what is taken over from what the options name; empty: nothing.
+    """Makes the config of a training.
 
-    What a command needs may be named by an option, in the file of --config or with --set.
+    Backbone, start and teacher may be named by options, in the file of --config or with --set.
 
     Args:
         options: Options of the command, by name.
-        command: `pretrain`, `distil`, or `plan`, which without a backbone takes BERT's.
+        command: `pretrain`, `distil`, or `plan`, which takes BERT without a backbone.
+
+    Returns:
+        The config, and a line about the settings that it takes over from a run or a model; empty if none.
 
     Raises:
-        UserError: An option cannot be used, or what the command needs is not named.
+        UserError: An option cannot be used, or the backbone or the teacher is missing.
     """
     from autobert_zero.pretrain.config import PretrainConfig
     from autobert_zero.pretrain.folder import read_pretrain_config
@@ -168,20 +174,21 @@ def resolved_pretraining(options: Mapping[str, Any], command: str) -> "tuple[Pre
 
 
 def _inherited(start: str | None, backbone: str | None, options: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings of what a training starts from, or of the run that --backbone names.
+    """Settings that a training takes over from its start, or from the run of --backbone.
 
-    A training that starts from weights has to have their sizes. Another one takes over what the backbone was
-    found with, except for the sizes where the preset is one of certain sizes. How a corpus is read is not
-    taken over where another one is given.
+    A training that starts from weights has to have their sizes. Without a start, text and sizes of the run
+    are taken over, the sizes only if the preset has none of its own. The way to read a corpus is not taken
+    over if another corpus is given.
     """
+    run = None if backbone is None else named_folder(backbone)
     if start is not None:
         from autobert_zero.pretrain.start import open_start
 
         settings = open_start(start).settings
-        if backbone is not None and "feed_forward" in settings["model"]:
-            _check_width(Path(backbone), start, settings["model"]["feed_forward"])
+        if run is not None and "feed_forward" in settings["model"]:
+            _check_width(run, start, settings["model"]["feed_forward"])
     else:
-        settings = _settings_of(Path(backbone), options["preset"]) if backbone else {}
+        settings = {} if run is None else _settings_of(run, options["preset"])
     if options["corpus"] and "data" in settings:
         left = ("corpus", "text_column", "document")
         settings["data"] = {name: value for name, value in settings["data"].items() if name not in left}
@@ -189,12 +196,12 @@ def _inherited(start: str | None, backbone: str | None, options: Mapping[str, An
 
 
 def _check_width(run: Path, start: str, inner: int) -> None:
-    """Checks that layers which a search found with narrower feed-forward blocks are not given wider ones."""
+    """Checks that layers found with narrow feed-forward blocks are not combined with wider ones."""
     from autobert_zero.run_folder import SEARCH, kind_of
     from autobert_zero.run_folder.names import BEST
     from autobert_zero.search.config import read_search_config
 
-    if not _is_folder(run) or kind_of(run) is not SEARCH:
+    if kind_of(run) is not SEARCH:
         return
     config = read_search_config(run)
     if config.space.narrow and config.model.feed_forward < inner:
@@ -205,7 +212,7 @@ def _check_width(run: Path, start: str, inner: int) -> None:
 
 
 def _chosen_backbone(start: str | None, layers: int | None) -> "Backbone":
-    """The backbone of what the training starts from; without any BERT's."""
+    """The backbone of the model to start from; BERT's without one."""
     if start is not None:
         from autobert_zero.pretrain.start import open_start
 
@@ -215,18 +222,18 @@ def _chosen_backbone(start: str | None, layers: int | None) -> "Backbone":
 
 
 def _settings_of(run: Path, preset: str) -> dict[str, Any]:
-    """Text and sizes of a run of ours, without the sizes for a preset that has its own."""
+    """Text and sizes of a search or a pre-training; no sizes for a preset that has its own."""
     from autobert_zero.pretrain.folder import read_pretrain_config
     from autobert_zero.pretrain.presets import SIZED
     from autobert_zero.run_folder import PRETRAINING, SEARCH, kind_of
     from autobert_zero.search.config import read_search_config
     from autobert_zero.shared_config import CorpusConfig, ModelConfig
 
-    kind = kind_of(run) if _is_folder(run) else None
+    kind = kind_of(run)
     if kind not in (SEARCH, PRETRAINING):
         return {}
     config: Any = read_search_config(run) if kind is SEARCH else read_pretrain_config(run)
-    data, model = (each.model_dump(mode="json") for each in (config.data, config.model))
+    data, model = (section.model_dump(mode="json") for section in (config.data, config.model))
     sized = preset in SIZED
     left = {"vocab_size"} if sized else set()
     settings = {"data": {name: data[name] for name in CorpusConfig.model_fields if name not in left}}
@@ -235,15 +242,8 @@ def _settings_of(run: Path, preset: str) -> dict[str, Any]:
     return settings
 
 
-def _is_folder(path: Path) -> bool:
-    try:
-        return path.is_dir()
-    except OSError:  # a formula too long for a file name
-        return False
-
-
 def _inherited_line(run: str, settings: Mapping[str, Any], config: "PretrainConfig") -> str:
-    """A line about what is taken over from a run, and what is not."""
+    """A line about the settings that are taken over from a run, and those that differ."""
     used = config.model_dump(mode="json")
     same, other = [], []
     for section in ("data", "model"):
@@ -257,4 +257,4 @@ def _inherited_line(run: str, settings: Mapping[str, Any], config: "PretrainConf
 
 
 _SHOWN = ("corpus", "vocab_size", "width", "heads")
-"""Settings that are named where a run's are taken over; the rest is named where it differs."""
+"""Settings that the line always names; others are named only if they differ."""

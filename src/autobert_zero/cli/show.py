@@ -94,7 +94,7 @@ def zoo_command(
     from autobert_zero.zoo import ZOO, find, list_zoo
 
     if name is None:
-        return Result(list_zoo(), {each: entry.plain() for each, entry in ZOO.items()})
+        return Result(list_zoo(), {key: entry.plain() for key, entry in ZOO.items()})
     entry = find(name)
     return Result(str(entry.backbone), entry.plain())
 
@@ -124,6 +124,6 @@ def export_command(
     formats = tuple(name for name, wanted in (("torch", program), ("onnx", onnx)) if wanted)
     with log_console().status("reading the model") as status:
         programs = write(source, new, formats, status.update, sentence_embeddings)
-    lines = [f"{each.file}: differs from PyTorch by at most {each.difference:.1e}" for each in programs]
+    lines = [f"{copy.file}: differs from PyTorch by at most {copy.difference:.1e}" for copy in programs]
     lines.append(f"everything is in {new}; it loads with trust_remote_code=True")
-    return Result("\n".join(lines), {"out": new, "programs": [asdict(each) for each in programs]})
+    return Result("\n".join(lines), {"out": new, "programs": [asdict(copy) for copy in programs]})

@@ -1,4 +1,4 @@
-"""The column of records with the text: the user's choice, or a guess where there is no doubt."""
+"""The text column of records: the user's choice, or a guess if it is beyond doubt."""
 
 import re
 from collections.abc import Sequence

@@ -162,11 +162,11 @@ def _read_file(
         yield from _documents(lines, document)
         return
     reader, place = READERS[kind], f"corpus {str(path)!r}"
-    records = (each for each in reader(path, None) if not isinstance(each, Damage))
+    records = (record for record in reader(path, None) if not isinstance(record, Damage))
     sample = list(islice(records, SAMPLE))
     # A chosen column may begin further on.
-    if sample and chosen is not None and not any(isinstance(each.get(chosen), str) for each in sample):
-        sample += islice((each for each in records if isinstance(each.get(chosen), str)), 1)
+    if sample and chosen is not None and not any(isinstance(record.get(chosen), str) for record in sample):
+        sample += islice((record for record in records if isinstance(record.get(chosen), str)), 1)
     try:
         column = text_column(place, sample, chosen, taken) if sample else "text"
     except CorpusError as error:

@@ -1,4 +1,4 @@
-"""Which files of a folder belong to a corpus, and which are skipped."""
+"""The files of a folder that belong to a corpus, and those that are skipped."""
 
 import os
 from collections import Counter

@@ -54,7 +54,7 @@ class Vocabulary:
 
 @dataclass(frozen=True)
 class Masking:
-    """How packed sequences become a batch.
+    """Settings of the masking of packed sequences.
 
     Attributes:
         whole_words: Whether to mask all pieces of a word or none.
@@ -101,7 +101,8 @@ class MaskedBatch:
         inside = (self.rows >= start * tokens) & (self.rows < stop * tokens)
         rows, labels = self.rows[inside] - start * tokens, self.labels[inside]
         rest = (
-            None if each is None else each[start:stop] for each in (self.segments, self.order, self.starts)
+            None if tensor is None else tensor[start:stop]
+            for tensor in (self.segments, self.order, self.starts)
         )
         return MaskedBatch(self.ids[start:stop], rows, labels, *rest)
 
@@ -157,7 +158,7 @@ def mask_batch(
     flat[positions[kind < 0.8]] = vocabulary.mask
     swapped = positions[kind >= 0.9]
     flat[swapped] = random.integers(vocabulary.size, size=len(swapped))
-    tensors = (None if each is None else torch.from_numpy(each) for each in (segments, order, starts))
+    tensors = (None if array is None else torch.from_numpy(array) for array in (segments, order, starts))
     return MaskedBatch(*map(torch.from_numpy, (ids, positions, labels)), *tensors)
 
 

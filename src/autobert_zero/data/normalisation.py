@@ -22,7 +22,7 @@ SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 
 @dataclass(frozen=True)
 class Spelling:
-    """How a tokenizer spells text.
+    """Settings of a tokenizer's normalisation.
 
     Attributes:
         kind: `wordpiece`, `bpe`, `unigram`, `character`, or `auto`.
@@ -61,9 +61,9 @@ class Survey:
         """The counts of the characters after a normalizer, with or without spaces."""
         counts: dict[str, int] = {}
         for character, count in self.counts.items():
-            for each in normalizer.normalize_str(character):
-                if spaces or not each.isspace():
-                    counts[each] = counts.get(each, 0) + count
+            for normalised in normalizer.normalize_str(character):
+                if spaces or not normalised.isspace():
+                    counts[normalised] = counts.get(normalised, 0) + count
         return counts
 
 

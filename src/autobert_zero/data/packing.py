@@ -17,7 +17,7 @@ from autobert_zero.errors import counted
 
 _SAMPLED = 16_384
 _SPACES = (" ", "\u2581", "\u0120")
-"""How character, SentencePiece and byte-level tokenizers spell a space."""
+"""Spellings of a space in character, SentencePiece and byte-level tokenizers."""
 
 CONTINUES = 1 << 31
 """Bit that marks a packed token that continues a word."""
@@ -187,7 +187,7 @@ def tokenise_batches(
 
 
 def _continues(ids: Sequence[int], words: Sequence[int | None], starts: frozenset[int]) -> NDArray[np.bool_]:
-    """Which tokens, from the second on, continue the word of the previous token."""
+    """A mask of the tokens, from the second on, that continue the word of the previous token."""
     same = (
         word is not None and word == before and token not in starts
         for token, word, before in zip(ids[1:], words[1:], words, strict=False)

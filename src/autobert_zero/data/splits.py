@@ -69,7 +69,7 @@ def split(path: Path) -> Splits:
     """
     count = len(opened(path))
     block = min(max(count // (20 * _HELD_OUT_EVERY), 1), _LONGEST_BLOCK)
-    place = np.arange(count) // block % _HELD_OUT_EVERY
-    validation, holdout = place == _HELD_OUT_EVERY // 2, place == _HELD_OUT_EVERY - 1
+    position = np.arange(count) // block % _HELD_OUT_EVERY
+    validation, holdout = position == _HELD_OUT_EVERY // 2, position == _HELD_OUT_EVERY - 1
     chosen = (~(validation | holdout), validation, holdout)
     return Splits(*(Split(path, np.flatnonzero(where)) for where in chosen))

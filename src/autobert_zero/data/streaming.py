@@ -157,12 +157,12 @@ def first_block(source: str | CorpusConfig, block: int = BLOCK) -> Corpus:
     text = CorpusConfig(corpus=source) if isinstance(source, str) else source
     opened = open_parts(text, streaming=True)
     texts = list(islice(_documents_after(text, opened, 0), block))
-    blank = sum(not each or each.isspace() for each in texts)
+    blank = sum(not document or document.isspace() for document in texts)
     if blank == len(texts):
         raise empty(name_of(text))
     digest = hashlib.blake2b(repr([file.stat().st_size for file in opened.files]).encode(), digest_size=16)
-    for each in texts:
-        encoded = each.encode()
+    for document in texts:
+        encoded = document.encode()
         digest.update(b"%d\n%b" % (len(encoded), encoded))
     account = opened.account(text, len(texts), sum(map(len, texts)), blank)
     return Corpus(
@@ -207,21 +207,21 @@ def stream_documents(text: CorpusConfig, skip: int) -> Iterator[str]:
 def _documents_after(text: CorpusConfig, opened: Parts, skip: int) -> Iterator[str]:
     number = damaged = 0
     for part in opened.parts:
-        for each in part():
-            if isinstance(each, Damage):
+        for document in part():
+            if isinstance(document, Damage):
                 damaged += 1
                 if damaged <= _LOGGED:
-                    _LOG.warning("skipped: %s", each)
+                    _LOG.warning("skipped: %s", document)
                 if damaged > max(_TOLERATED, number // 100):
                     raise CorpusError(
                         f"corpus {name_of(text)!r}: {damaged:,} records cannot be read, {number:,} can; "
-                        f"the last that cannot: {each}"
+                        f"the last that cannot: {document}"
                     )
-                last = each
+                last = document
             else:
                 number += 1
                 if number > skip:
-                    yield each
+                    yield document
     if damaged and not number:
         raise CorpusError(last.message)
     if damaged > _LOGGED:

@@ -137,7 +137,7 @@ def first_lines(lines: Iterator[str]) -> list[str]:
 
 
 def separator(head: Sequence[str]) -> str:
-    """What separates the columns of a .csv: of `,`, `;`, `|` and tabs that which its header has most of.
+    """Detects the separator of a .csv: the most frequent of `,`, `;`, `|` and tab in its header.
 
     Args:
         head: Result of `first_lines`; what is in quotes does not count.

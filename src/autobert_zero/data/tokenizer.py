@@ -78,7 +78,7 @@ def _place(settings: CorpusConfig, corpus: Corpus) -> Path:
     # All modules that training uses.
     recipe = f"{corpus.identity}\n{settings.vocab_size}\n{_spelling(settings)}"
     sources = (kinds, normalisation, wordpiece, byte_level, characters)
-    return cache_path(recipe, ".tokenizer.json", __file__, *(str(each.__file__) for each in sources))
+    return cache_path(recipe, ".tokenizer.json", __file__, *(str(module.__file__) for module in sources))
 
 
 def _spelling(settings: CorpusConfig) -> Spelling:

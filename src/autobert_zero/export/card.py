@@ -29,7 +29,7 @@ def model_card(
         sentence_embeddings: Pooling of the folder as a sentence-transformers model; None if it is not one.
     """
     model, config = source.model, source.model.config
-    auto = next(auto.__name__ for auto, ours in MODELS.items() if type(model) is ours)
+    auto = next(auto.__name__ for auto, model_class in MODELS.items() if type(model) is model_class)
     task = "sentence-similarity" if sentence_embeddings else PIPELINES.get(auto)
     head = [
         "---",

@@ -58,10 +58,10 @@ def export(
         check_sentence_embeddings(opened, sentence_embeddings)
     out = out.resolve()
     # An empty folder may be a mount, which can be neither removed nor replaced, so it is filled.
-    whole = out / _PARTIAL if out.exists() else out
+    target = out / _PARTIAL if out.exists() else out
     with ExitStack() as stack:
         try:
-            partial = stack.enter_context(folder_written_whole(whole))
+            partial = stack.enter_context(folder_written_whole(target))
         except OSError as error:
             raise UserError(f"{out} cannot be made: {error.strerror}; choose another folder") from None
         watch("weights and code")
@@ -78,10 +78,10 @@ def export(
             write_results(partial / MINIMAL_PAIRS, results)
         if out.exists() and list(out.iterdir()) != [partial]:
             raise UserError(f"{out} was filled by another program; choose another folder")
-    if whole != out:
-        for path in whole.iterdir():
+    if target != out:
+        for path in target.iterdir():
             path.replace(out / path.name)
-        whole.rmdir()
+        target.rmdir()
     return written
 
 

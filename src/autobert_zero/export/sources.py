@@ -188,5 +188,5 @@ def _report_damage(path: Path, part: str = "") -> Iterator[None]:
         raise
     except Exception as error:
         reason = f"{error} is missing" if isinstance(error, KeyError) else str(error) or type(error).__name__
-        place = f"{part} in {path}" if part else str(path)
-        raise UserError(f"{place} is damaged: {reason.splitlines()[0]}") from error
+        subject = f"{part} in {path}" if part else str(path)
+        raise UserError(f"{subject} is damaged: {reason.splitlines()[0]}") from error

@@ -56,16 +56,16 @@ def bag_of_words(train: Dataset, others: Mapping[str, Dataset], regression: bool
         others: Examples to predict, by name.
         regression: Whether labels are values.
     """
-    places = np.linspace(0, len(train) - 1, min(len(train), _LEARNED_FROM)).astype(int)
-    train = train.select(places)
+    indices = np.linspace(0, len(train) - 1, min(len(train), _LEARNED_FROM)).astype(int)
+    train = train.select(indices)
     labels = np.asarray(train["label"])
     words = _Words(train)
     if words.empty or len(set(labels.tolist())) == 1:  # nothing distinguishes the examples
         value = float(labels.mean()) if regression else most_frequent(labels.tolist())
-        return {name: [value] * len(each) for name, each in others.items()}
+        return {name: [value] * len(examples) for name, examples in others.items()}
     model = Ridge(alpha=_STRENGTH) if regression else LogisticRegression(C=_STRENGTH, max_iter=1000)
     model.fit(words.features(train), labels)
-    return {name: list(model.predict(words.features(each)).tolist()) for name, each in others.items()}
+    return {name: list(model.predict(words.features(examples)).tolist()) for name, examples in others.items()}
 
 
 class _Words:
@@ -142,10 +142,10 @@ def tag_baselines(
     usual = {word: most_frequent(its_tags) for word, its_tags in by_word.items()}
     return {
         "majority tag": {
-            split: [[majority] * len(sentence) for sentence in each] for split, each in sentences.items()
+            split: [[majority] * len(sentence) for sentence in rows] for split, rows in sentences.items()
         },
         "tag per word": {
-            split: [[usual.get(word, majority) for word in sentence] for sentence in each]
-            for split, each in sentences.items()
+            split: [[usual.get(word, majority) for word in sentence] for sentence in rows]
+            for split, rows in sentences.items()
         },
     }

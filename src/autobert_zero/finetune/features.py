@@ -85,7 +85,7 @@ def _stacked(targets: Sequence[Any], length: int) -> Tensor:
     """The targets of a batch: (B,), or (B, n) if each token has one."""
     if not isinstance(targets[0], list):
         return torch.tensor(targets)
-    return torch.tensor([each + [NO_LABEL] * (length - len(each)) for each in targets])
+    return torch.tensor([labels + [NO_LABEL] * (length - len(labels)) for labels in targets])
 
 
 def room_for_text(tokenizer: PreTrainedTokenizerBase, length: int, texts: int = 1) -> int:
@@ -240,14 +240,14 @@ def run_model(
     device = next(model.parameters()).device
     results: list[Any] = [None] * len(features)
     done = 0
-    for places in _by_length(features, size, token_limit):
-        given = features.batch(places).inputs
+    for indices in _by_length(features, size, token_limit):
+        given = features.batch(indices).inputs
         inputs = moved(given, device)
         with autocast(precision, device):
             output = model(**{name: inputs[name] for name in without_idle_mask(given, device)})
-        for place, result in zip(places, reduce(output, inputs), strict=True):
-            results[place] = result
-        done += len(places)
+        for index, result in zip(indices, reduce(output, inputs), strict=True):
+            results[index] = result
+        done += len(indices)
         on_batch(done)
     return results
 

@@ -117,7 +117,7 @@ def _find(name: str) -> tuple[Kind, AnyTask]:
     for kind in KINDS.values():
         if name in kind.tasks:
             return kind, kind.tasks[name]
-    known = {_letters_only(each): each for kind in KINDS.values() for each in kind.tasks}
+    known = {_letters_only(task): task for kind in KINDS.values() for task in kind.tasks}
     close = get_close_matches(_letters_only(name), known, 1)
     hint = f"; did you mean {known[close[0]]}?" if close else ""
     raise UserError(
@@ -134,7 +134,7 @@ def _read_task(path: Path) -> tuple[Kind, AnyTask]:
     """Reads a user's task; every value is text as it is written, such as `no` and `01`."""
     content = read_yaml(path, "task", words=True)
     name = content.pop("kind", _USUAL)
-    parsers = {each: kind.parse for each, kind in KINDS.items() if kind.parse is not None}
+    parsers = {kind_name: kind.parse for kind_name, kind in KINDS.items() if kind.parse is not None}
     if not isinstance(name, str) or name not in parsers:
         raise UserError(f"{path}: kind must be one of {', '.join(parsers)}, not {name}")
     return KINDS[name], parsers[name](path, content)

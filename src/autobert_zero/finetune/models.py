@@ -68,7 +68,7 @@ class Pretrained:
         if asked != "auto":
             return (asked,)
         usual = getattr(self.config, "classifier_pooling", None)
-        return (usual,) if usual is None else (usual, *(each for each in POOLINGS if each != usual))
+        return (usual,) if usual is None else (usual, *(pooling for pooling in POOLINGS if pooling != usual))
 
     def pooling(self, chosen: str | None) -> str | None:
         """The pooling of a classifier: the chosen one, or that of its config; None without a choice."""

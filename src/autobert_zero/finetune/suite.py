@@ -165,8 +165,8 @@ def _finetune(
             metric = problem.metrics[0]
             progress.say(f"trivial on {problem.validation[0]}, {metric}: {trivial_line(first, metric)}")
         tried = [sweep.run(settings.seed, rate, poolings[0]) for rate in settings.rates]
-        if all(each.diverged for each in tried):
-            reasons = "; ".join(f"rate {each.rate:g}: {each.diverged}" for each in tried)
+        if all(run.diverged for run in tried):
+            reasons = "; ".join(f"rate {run.rate:g}: {run.diverged}" for run in tried)
             raise AllDivergedError(
                 f"task {task.name}, seed {settings.seed}: the training diverged ({reasons}); choose a lower "
                 f"rate. The weights before that step are in {out / 'diverged'}"
@@ -176,9 +176,9 @@ def _finetune(
         chosen = max(tried, key=sweep.merit)
         seeds = range(settings.seed + 1, settings.seed + settings.seeds)
         others = [sweep.run(seed, rate, chosen.pooling) for seed in seeds]
-        runs, best = sweep.keep_best([chosen, *(each for each in others if not each.diverged)])
+        runs, best = sweep.keep_best([chosen, *(run for run in others if not run.diverged)])
         pooling = model.pooling(chosen.pooling) if problem.pooled else None
-        diverged = Counter((each.rate, each.pooling) for each in (*tried, *others) if each.diverged)
+        diverged = Counter((run.rate, run.pooling) for run in (*tried, *others) if run.diverged)
         left_out = [Divergence(*which, seeds=count) for which, count in diverged.items()]
         score = summarise(problem, runs, best, trivial, pooling, left_out)
         if settings.keep != "none":

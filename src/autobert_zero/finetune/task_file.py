@@ -25,10 +25,10 @@ def as_text(value: Any) -> str:
 
 
 def _text_list(value: Any, info: ValidationInfo) -> Any:
-    if not isinstance(value, list) or not all(isinstance(each, str) for each in value):
+    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
         initial = str(info.field_name)[0]
         raise ValueError(f"must be a list of texts, for example [{initial}1, {initial}2]")
-    return [as_text(each) for each in value]
+    return [as_text(item) for item in value]
 
 
 YamlText = Annotated[str, BeforeValidator(as_text)]

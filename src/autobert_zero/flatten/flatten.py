@@ -9,65 +9,65 @@ import ast
 import re
 from collections.abc import Iterator, Sequence
 
-from autobert_zero.flatten.modules import ParsedModule, Place, parse_module
+from autobert_zero.flatten.modules import ParsedModule, Symbol, parse_module
 from autobert_zero.flatten.references import Reference, references
 
 
-def flatten(wanted: Sequence[Place], header: str) -> str:
+def flatten(wanted: Sequence[Symbol], header: str) -> str:
     """Writes one file with the wanted definitions and all that they need of this package.
 
     Args:
-        wanted: What the file must define.
-        header: Its docstring.
+        wanted: Symbols that the file must define.
+        header: Docstring of the file.
 
     Returns:
-        The source. Imports of other packages are kept, those of this package are gone.
+        The source, with imports of other packages only.
 
     Raises:
         ValueError: A module does something that cannot be copied, such as a call at its top level.
     """
     needed = _needed(wanted)
     modules = _in_order_of_imports([module for module, _ in needed])
-    places = [
+    symbols = [
         (module, name)
         for module in modules
         for name in parse_module(module).definitions
         if (module, name) in needed
     ]
-    imports = {line for module, _, reference in _uses(places) if (line := _outer(module, reference))}
-    names = _flat_names(places, {line.split()[-1] for line in imports})
+    imports = {line for module, _, reference in _uses(symbols) if (line := _outer(module, reference))}
+    names = _flat_names(symbols, {line.split()[-1] for line in imports})
 
     parts = []
     for module in modules:
         source = parse_module(module)
-        statements = dict.fromkeys(source.definitions[name] for origin, name in places if origin == module)
+        statements = dict.fromkeys(source.definitions[name] for origin, name in symbols if origin == module)
         parts.append(f"# {module}: {source.summary}")
         parts += [_copied(module, statement, names) for statement in statements]
     top = [f'"""{header}"""', "from __future__ import annotations", "\n".join(_grouped(imports))]
     return "\n\n".join(top) + "\n\n\n" + "\n\n\n".join(parts) + "\n"
 
 
-def _needed(wanted: Sequence[Place]) -> set[Place]:
-    """The wanted places and all of this package that they refer to, directly or not."""
-    needed: set[Place] = set()
-    pending = [_origin(*place) for place in wanted]
+def _needed(wanted: Sequence[Symbol]) -> set[Symbol]:
+    """The wanted symbols and all of this package that they refer to, directly or not."""
+    needed: set[Symbol] = set()
+    pending = [_origin(*symbol) for symbol in wanted]
     while pending:
-        place = pending.pop()
-        if place not in needed:
-            needed.add(place)
-            pending += [target for _, target, _ in _uses([place]) if target is not None]
+        symbol = pending.pop()
+        if symbol not in needed:
+            needed.add(symbol)
+            pending += [target for _, target, _ in _uses([symbol]) if target is not None]
     return needed
 
 
-def _uses(places: Sequence[Place]) -> Iterator[tuple[str, Place | None, Reference]]:
-    """What definitions refer to: their module, the place if it is in this package, and where it is named."""
-    for module, name in places:
+def _uses(symbols: Sequence[Symbol]) -> Iterator[tuple[str, Symbol | None, Reference]]:
+    """Yields the references of definitions: the module of each, its target if in this package, and itself."""
+    for module, name in symbols:
         for reference in references(parse_module(module).definitions[name]):
             yield module, _target(module, reference), reference
 
 
-def _target(module: str, reference: Reference) -> Place | None:
-    """The place that a reference means; None if it is not in this package."""
+def _target(module: str, reference: Reference) -> Symbol | None:
+    """The definition that a reference means; None if it is not in this package."""
     source = parse_module(module)
     if reference.name in source.definitions:
         return module, reference.name
@@ -78,13 +78,17 @@ def _target(module: str, reference: Reference) -> Place | None:
 
 
 def _attribute(reference: Reference) -> ast.Attribute:
-    """What is taken of a module."""
+    """The attribute of a module that a reference reads.
+
+    Raises:
+        ValueError: The module itself is used as a value.
+    """
     if reference.attribute is None:
         raise ValueError(f"line {reference.node.lineno}: the module {reference.name} is used as a value")
     return reference.attribute
 
 
-def _origin(module: str, name: str) -> Place:
+def _origin(module: str, name: str) -> Symbol:
     """Follows a name through the modules that pass it on to the one that defines it."""
     source = parse_module(module)
     if name in source.definitions:
@@ -110,10 +114,10 @@ def _grouped(imports: set[str]) -> list[str]:
     return plain + [f"{start}import {', '.join(names)}" for start, names in groups.items()]
 
 
-def _flat_names(places: Sequence[Place], taken: set[str]) -> dict[Place, str]:
-    """A name for every place, all different."""
-    names: dict[Place, str] = {}
-    for module, name in places:
+def _flat_names(symbols: Sequence[Symbol], taken: set[str]) -> dict[Symbol, str]:
+    """A name for every symbol, all different."""
+    names: dict[Symbol, str] = {}
+    for module, name in symbols:
         suffix = module.rsplit(".", 1)[-1]
         flat = name if name not in taken else f"{name}_{suffix.upper() if name.isupper() else suffix}"
         taken.add(flat)
@@ -121,7 +125,7 @@ def _flat_names(places: Sequence[Place], taken: set[str]) -> dict[Place, str]:
     return names
 
 
-def _copied(module: str, statement: ast.stmt, names: dict[Place, str]) -> str:
+def _copied(module: str, statement: ast.stmt, names: dict[Symbol, str]) -> str:
     """The source of a definition with its comments, its references by their flat names."""
     source = parse_module(module)
     first, last = _extent(source, statement)
@@ -142,8 +146,8 @@ def _copied(module: str, statement: ast.stmt, names: dict[Place, str]) -> str:
     text = [line.decode() for line in lines]
     if isinstance(statement, ast.FunctionDef | ast.ClassDef):
         flat = names[module, statement.name]
-        place = statement.lineno - 1
-        text[place] = re.sub(rf"^(def|class) {statement.name}\b", rf"\1 {flat}", text[place])
+        index = statement.lineno - 1
+        text[index] = re.sub(rf"^(def|class) {statement.name}\b", rf"\1 {flat}", text[index])
     return "\n".join(text[first:last])
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 _PACKAGE = "autobert_zero"
 
-Place = tuple[str, str]
+Symbol = tuple[str, str]
 """A module and a name that it defines at its top level."""
 
 
@@ -21,7 +21,7 @@ class ParsedModule:
         lines: Its source.
         summary: First line of its docstring.
         definitions: Name to the statement that defines it; several names may have the same.
-        own: Local name to the place in this package that it was imported from; for a module, the name is "".
+        own: Local name to the symbol in this package that it was imported from; for a module, the name is "".
         outer: Local name to the line that imports it from elsewhere.
     """
 
@@ -29,7 +29,7 @@ class ParsedModule:
     lines: tuple[str, ...]
     summary: str
     definitions: dict[str, ast.stmt]
-    own: dict[str, Place]
+    own: dict[str, Symbol]
     outer: dict[str, str]
 
 
@@ -42,7 +42,7 @@ def parse_module(module: str) -> ParsedModule:
     text = Path(spec.origin).read_text(encoding="utf-8")
     tree = ast.parse(text)
     definitions: dict[str, ast.stmt] = {}
-    own: dict[str, Place] = {}
+    own: dict[str, Symbol] = {}
     outer: dict[str, str] = {}
     for statement in tree.body:
         match statement:
@@ -68,8 +68,8 @@ def parse_module(module: str) -> ParsedModule:
     return ParsedModule(module, tuple(text.splitlines()), summary, definitions, own, outer)
 
 
-def _imported(module: str, name: str) -> Place:
-    """The place of `from module import name`, where name may be a module."""
+def _imported(module: str, name: str) -> Symbol:
+    """The symbol of `from module import name`, where name may be a module."""
     inner = f"{module}.{name}"
     try:
         is_module = importlib.util.find_spec(inner) is not None

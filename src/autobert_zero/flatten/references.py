@@ -1,4 +1,4 @@
-"""What a definition takes from its module's top level."""
+"""References of a definition to names at the top level of its module."""
 
 import ast
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ _Scope = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
 
 @dataclass(frozen=True)
 class Reference:
-    """A place in the source that names something of the module.
+    """An expression in the source that names something of the module.
 
     Attributes:
         name: The module-level name.

@@ -3,7 +3,7 @@
 from functools import cache
 
 from autobert_zero.flatten.flatten import flatten
-from autobert_zero.flatten.modules import Place
+from autobert_zero.flatten.modules import Symbol
 from autobert_zero.hf.auto import MODELS
 from autobert_zero.hf.configuration import AutoBertZeroConfig
 
@@ -20,7 +20,7 @@ AUTO_MAP = {
 @cache
 def flat_code() -> str:
     """Generates the module: the configuration, all models and everything they use from this package."""
-    classes: list[Place] = [
+    classes: list[Symbol] = [
         (kind.__module__, kind.__name__) for kind in (AutoBertZeroConfig, *MODELS.values())
     ]
     header = (

@@ -185,7 +185,7 @@ class AutoBertZeroConfig(PreTrainedConfig):
                 "heads; choose a multiple of num_attention_heads"
             )
         try:
-            return EncoderConfig(**{ours: getattr(self, name) for name, ours in HF_NAMES.items()})
+            return EncoderConfig(**{field: getattr(self, name) for name, field in HF_NAMES.items()})
         except (ValueError, TypeError) as error:
             raise UserError(f"config: {error}") from None
 
@@ -198,7 +198,7 @@ class AutoBertZeroConfig(PreTrainedConfig):
             sizes: Sizes and trunk.
             changes: Settings that replace them, under Hugging Face's names.
         """
-        named = {name: getattr(sizes, ours) for name, ours in HF_NAMES.items()}
+        named = {name: getattr(sizes, field) for name, field in HF_NAMES.items()}
         named["intermediate_size"] = sizes.inner
         return cls(backbone=backbone.to_list(), **named | changes)
 

@@ -53,24 +53,24 @@ def from_modernbert(
         UserError: It is not a ModernBERT, has local attention, or computes something else that our trunk
             does not.
     """
-    theirs = source if isinstance(source, ModernBertPreTrainedModel) else _load_modernbert(str(source))
+    original = source if isinstance(source, ModernBertPreTrainedModel) else _load_modernbert(str(source))
     kinds: dict[str, type[AutoBertZeroPreTrainedModel]] = {
         "ModernBertModel": AutoBertZeroModel,
         "ModernBertForMaskedLM": AutoBertZeroForMaskedLM,
     }
-    kind = kinds.get(type(theirs).__name__)
+    kind = kinds.get(type(original).__name__)
     if kind is None:
         raise UserError(
-            f"{type(theirs).__name__} has no counterpart; only {', '.join(kinds)} can be converted"
+            f"{type(original).__name__} has no counterpart; only {', '.join(kinds)} can be converted"
         )
-    config = modernbert_config(theirs.config, kind is AutoBertZeroForMaskedLM)
+    config = modernbert_config(original.config, kind is AutoBertZeroForMaskedLM)
     model = AutoBertZeroModel(config, False) if kind is AutoBertZeroModel else AutoBertZeroForMaskedLM(config)
-    state = {renamed(name, _RENAMED): tensor for name, tensor in theirs.state_dict().items()}
+    state = {renamed(name, _RENAMED): tensor for name, tensor in original.state_dict().items()}
     segments = f"{'' if kind is AutoBertZeroModel else 'encoder.'}embeddings.segment.weight"
     state[segments] = torch.zeros(config.type_vocab_size, config.hidden_size)
     if kind is AutoBertZeroForMaskedLM:
         state["bias"] = state["decoder.bias"]
-    model.to(theirs.dtype).load_state_dict(state)
+    model.to(original.dtype).load_state_dict(state)
     return model.eval()
 
 

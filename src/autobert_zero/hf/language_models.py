@@ -96,7 +96,7 @@ class AutoBertZeroForMaskedLM(_LanguageModel):
 
 @dataclass
 class AutoBertZeroForPreTrainingOutput(ModelOutput):
-    """What `AutoBertZeroForPreTraining` returns.
+    """Output of `AutoBertZeroForPreTraining`.
 
     Attributes:
         loss: Sum of the losses whose labels were given.

@@ -1,4 +1,4 @@
-"""How a model embeds texts: the pooling that its folder sets for sentence-transformers, or the mean."""
+"""The pooling that embeds texts: the one set for sentence-transformers in a model's folder, or the mean."""
 
 import json
 from dataclasses import dataclass

@@ -116,15 +116,15 @@ class Results:
         data: dict[str, Any] = {
             "method": self.method,
             "overall": self.overall.plain(),
-            "mean_of_paradigms": fmean(each.share for each in paradigms.values()),
+            "mean_of_paradigms": fmean(result.share for result in paradigms.values()),
             "identical_pairs": sum(pair.identical for pair in self.pairs),
             "unknown_share": self.unknown_share,
             "pairs_with_unknown": sum(pair.unknown for pair in self.pairs),
-            "fields": {name: each.plain() for name, each in self.by("field").items()},
-            "phenomena": {name: each.plain() for name, each in self.by("phenomenon").items()},
+            "fields": {name: result.plain() for name, result in self.by("field").items()},
+            "phenomena": {name: result.plain() for name, result in self.by("phenomenon").items()},
             "paradigms": {
-                name: {"phenomenon": kinds[name][0], "field": kinds[name][1], **each.plain()}
-                for name, each in paradigms.items()
+                name: {"phenomenon": kinds[name][0], "field": kinds[name][1], **result.plain()}
+                for name, result in paradigms.items()
             },
         }
         if per_pair:

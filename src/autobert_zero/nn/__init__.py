@@ -1,4 +1,4 @@
-"""How a backbone computes: graphs and convolutions as PyTorch modules, and the weights they share."""
+"""PyTorch modules of backbones: attention graphs, convolutions, encoders, heads, and shared weights."""
 
 import autobert_zero.nn.fused_convolution  # noqa: F401 - it registers its form
 from autobert_zero.encoder_config import EncoderConfig

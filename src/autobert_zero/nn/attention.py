@@ -97,7 +97,7 @@ class GraphAttention(nn.Module):
         # (B, n, inputs, H, d_h)
         projected = self.projection(x).view(batch, tokens, len(self.inputs), self.heads, -1)
         # Split before it is transposed: the gradients are then gathered in the layout of the projection.
-        split = [each.transpose(1, 2) for each in projected.unbind(2)]  # each (B, H, n, d_h)
+        split = [projection.transpose(1, 2) for projection in projected.unbind(2)]  # each (B, H, n, d_h)
         return dict(zip(self.inputs, split, strict=True))
 
     def _context(self, x: Tensor, mask: Tensor | None, positions: Tensor | None) -> Context:

@@ -233,7 +233,7 @@ class NoSharing:
         """Keeps nothing."""
 
     def state(self) -> dict[str, Tensor]:
-        """What a snapshot holds: no weights."""
+        """An empty state: a bank without weights has nothing to save."""
         return {"updates": torch.tensor(0)}
 
     def load_state(self, state: Mapping[str, Tensor]) -> None:

@@ -1,4 +1,4 @@
-"""Where the documents of packed sequences lie, so that each can be mixed as if it were alone."""
+"""The layout of documents in packed sequences, so that each is mixed as if it were alone."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -108,7 +108,7 @@ def layout(starts: Tensor, fixed: bool = False) -> tuple[Tensor, Documents]:
         real = place < lengths[chosen, None]  # (documents, longest)
         index = first[chosen, None] + place * real  # (documents, longest)
         spare = max(_LEAST_DOCUMENTS - len(real), 0) if fixed else 0
-        index, real = (F.pad(each, (0, 0, 0, spare)) for each in (index, real))
+        index, real = (F.pad(tensor, (0, 0, 0, spare)) for tensor in (index, real))
         filled.append(real.flatten())  # (documents * longest,)
         if spare:  # a row without any real place would be NaN
             real = real.clone()

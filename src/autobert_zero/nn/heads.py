@@ -44,7 +44,7 @@ class Pooler(nn.Module):
         Returns:
             (B, w).
         """
-        summaries = [hidden[:, 0] if each == "cls" else mean_state(hidden, mask) for each in self.pooling]
+        summaries = [hidden[:, 0] if kind == "cls" else mean_state(hidden, mask) for kind in self.pooling]
         return torch.cat([torch.tanh(self.dense(summary)) for summary in summaries], dim=-1)
 
 

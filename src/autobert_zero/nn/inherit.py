@@ -34,36 +34,39 @@ def inherit_weights(
         if name in weights and not name.startswith(LAYERS):
             _copy(own, weights[name], name)
     width = model.encoder.config.width
-    for index, (layer, each) in enumerate(zip(model.encoder.layers, plan, strict=True)):
-        theirs = {
-            name.removeprefix(f"{LAYERS}{each.source}."): tensor
+    for index, (layer, inheritance) in enumerate(zip(model.encoder.layers, plan, strict=True)):
+        layer_weights = {
+            name.removeprefix(f"{LAYERS}{inheritance.source}."): tensor
             for name, tensor in weights.items()
-            if name.startswith(f"{LAYERS}{each.source}.")
+            if name.startswith(f"{LAYERS}{inheritance.source}.")
         }
         for name, own in layer.named_parameters():
-            if each.whole or (each.kernel and name.startswith("convolution.projection.")):
-                _copy(own, theirs[name], name)
+            if inheritance.whole or (inheritance.kernel and name.startswith("convolution.projection.")):
+                _copy(own, layer_weights[name], name)
             elif name.startswith(_ALWAYS):
-                _copy(own, _of_any_branch(theirs, name), name)
-            elif name == "convolution.kernel" and each.kernel:
-                kernel, size = theirs[name], own.shape[-1]
+                _copy(own, _tensor_of_either_branch(layer_weights, name), name)
+            elif name == "convolution.kernel" and inheritance.kernel:
+                kernel, size = layer_weights[name], own.shape[-1]
                 _copy(own, kernel.narrow(-1, (kernel.shape[-1] - size) // 2, size), name)
             elif name.startswith("attention.projection."):
-                mixing, other = model.encoder.backbone.layers[index], source.layers[each.source]
-                for mine, their in each.inputs.items():
+                mixing, other = model.encoder.backbone.layers[index], source.layers[inheritance.source]
+                for letter, source_letter in inheritance.inputs.items():
                     assert isinstance(mixing, Attention)
                     assert isinstance(other, Attention)
-                    at, there = mixing.graph.inputs.index(mine), other.graph.inputs.index(their)
-                    block = theirs[name].narrow(0, there * width, width)
-                    _copy(own.narrow(0, at * width, width), block, name)
+                    offset, source_offset = (
+                        mixing.graph.inputs.index(letter),
+                        other.graph.inputs.index(source_letter),
+                    )
+                    block = layer_weights[name].narrow(0, source_offset * width, width)
+                    _copy(own.narrow(0, offset * width, width), block, name)
 
 
-def _of_any_branch(theirs: Mapping[str, Tensor], name: str) -> Tensor:
+def _tensor_of_either_branch(layer_weights: Mapping[str, Tensor], name: str) -> Tensor:
     """A tensor of a layer, whose output projection is named after its branch."""
     branch, dot, rest = name.partition(".")
-    if name in theirs or branch not in ("attention", "convolution"):
-        return theirs[name]
-    return theirs[("convolution" if branch == "attention" else "attention") + dot + rest]
+    if name in layer_weights or branch not in ("attention", "convolution"):
+        return layer_weights[name]
+    return layer_weights[("convolution" if branch == "attention" else "attention") + dot + rest]
 
 
 def _copy(own: Tensor, other: Tensor, name: str) -> None:

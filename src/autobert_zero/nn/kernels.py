@@ -1,4 +1,4 @@
-"""What each primitive computes on padded batches, one kernel per primitive, under the same name.
+"""Kernels: the computation of each primitive on padded batches, under the name of the primitive.
 
 Axes: B batch, H heads, n tokens, d_h head dimension. A value of symbolic type (r, c) is a tensor
 (B, H, r, c). Padding is exact because whatever reduces over the token axis masks it, and nothing else
@@ -22,7 +22,7 @@ _EPSILON = 1e-12
 
 @dataclass(frozen=True)
 class Context:
-    """What kernels need besides their operands.
+    """Inputs of kernels besides their operands.
 
     Attributes:
         head_dim: d_h, for `scale` and `amplify`.

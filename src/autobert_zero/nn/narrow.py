@@ -44,9 +44,9 @@ def narrow_feed_forward(
         (2 inner, d), and `down` to (d, inner).
     """
     narrowed = dict(weights)
-    for index, each in enumerate(units):
+    for index, layer_units in enumerate(units):
         block = f"{LAYERS}{index}.feed_forward"
-        down, mean, error = weights[f"{block}.down.weight"], each.mean, each.variance
+        down, mean, error = weights[f"{block}.down.weight"], layer_units.mean, layer_units.variance
         if not sizes.biases:
             error = error + mean**2
         kept = (error * down.double().pow(2).sum(0)).topk(inner).indices.sort().values  # (inner,)

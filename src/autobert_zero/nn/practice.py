@@ -1,4 +1,4 @@
-"""How many updates each branch of the shared weights has had, by layer position."""
+"""The number of updates of each branch of the shared weights, by layer position."""
 
 from collections.abc import Sequence
 
@@ -42,7 +42,7 @@ def practised(backbones: Sequence[Backbone], updates: Sequence[int], layers: int
 
 
 def shortfall(practice: Tensor, backbone: Backbone) -> float:
-    """How much less a backbone's branches were trained than others at the same positions, in [0, 1].
+    """The shortfall in training of a backbone's branches against others at their positions, in [0, 1].
 
     The mean over its layers. A layer counts as trained as the least trained of its branches. Its shortfall is
     1 without any update, and falls to 0 at half of the updates of the most trained branch at its position; it

@@ -31,7 +31,7 @@ class Trained:
 
     @staticmethod
     def of(model: MaskedLM, optimizer: torch.optim.Optimizer | None = None) -> "Trained":
-        """What a model and its Adam hold; the memory is shared with them."""
+        """The weights of a model and the moments of its Adam, which share memory with them."""
         parameters = dict(model.named_parameters())
         weights = {name: parameter.detach() for name, parameter in parameters.items()}
         if optimizer is None:

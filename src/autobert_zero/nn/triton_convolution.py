@@ -31,7 +31,7 @@ _PROGRAMS = 4
 def _inside(
     real: tl.tensor, sequence: tl.tensor, tokens: tl.tensor, n: int, MASKED: tl.constexpr
 ) -> tl.tensor:
-    """Which tokens of a sequence exist and are no padding."""
+    """A mask of the tokens that exist and are not padding."""
     inside = (tokens >= 0) & (tokens < n)
     if MASKED:
         inside = inside & (tl.load(real + sequence * n + tokens, mask=inside, other=0) != 0)

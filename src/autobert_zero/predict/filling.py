@@ -83,8 +83,8 @@ class MaskHead(Head):
         best = probabilities.topk(self._top_k)
         before = inputs["input_ids"].roll(1, 1)[masked]  # (masks,)
         counts = masked.sum(1).tolist()
-        parts = (each.split(counts) for each in (best.indices, best.values, before))
-        return [tuple(each.cpu().numpy() for each in text) for text in zip(*parts, strict=True)]
+        parts = (tensor.split(counts) for tensor in (best.indices, best.values, before))
+        return [tuple(tensor.cpu().numpy() for tensor in text) for text in zip(*parts, strict=True)]
 
     def _record(self, text: str, ids: Any, probabilities: Any, before: Any) -> Record:
         masks = [

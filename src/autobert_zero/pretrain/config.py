@@ -47,7 +47,7 @@ class PretrainModelConfig(ModelConfig):
 
 
 class RecipeConfig(Section):
-    """How the weights are updated."""
+    """The optimiser and its schedule."""
 
     learning_rate: float = Field(3e-3, gt=0, lt=1)
     """Peak, after the warm-up; over all phases it falls linearly to 0."""
@@ -67,7 +67,7 @@ class RecipeConfig(Section):
 
 
 class ReportConfig(Section):
-    """How often, in steps."""
+    """Intervals of logs, evaluations and checkpoints, in steps."""
 
     log_every: int = Field(50, ge=1)
     """A line in metrics.jsonl and TensorBoard."""

@@ -1,4 +1,4 @@
-"""Several processes that train one model: how many a launcher started, and Accelerate's setup."""
+"""Setup of Accelerate for training in several processes that a launcher started."""
 
 import os
 from typing import TYPE_CHECKING
@@ -15,11 +15,11 @@ if TYPE_CHECKING:
     from accelerate import Accelerator
 
 _COUNTS = ("WORLD_SIZE", "PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE")
-"""Where torchrun, `accelerate launch` and implementations of mpirun give the number of processes."""
+"""Environment variables with the number of processes, from torchrun, `accelerate launch` and mpirun."""
 
 
 def launched(device: str) -> "Accelerator | None":
-    """Accelerate's view of the processes; None for a single process.
+    """Sets Accelerate up; returns None for a single process.
 
     Args:
         device: Device as `find_device` takes it; on CPUs the processes communicate by gloo.
@@ -53,7 +53,7 @@ def launched(device: str) -> "Accelerator | None":
                 DistributedDataParallelKwargs(gradient_as_bucket_view=True),
             ],
         )
-    except (ValueError, KeyError, OSError, RuntimeError) as error:  # what is missing, each in its own way
+    except (ValueError, KeyError, OSError, RuntimeError) as error:  # the type depends on what is missing
         raise UserError(
             f"the environment says that {count} processes were started, but this one cannot join them "
             f"({first_line(error)}); start them with {_torchrun(count)}, or unset {', '.join(_counts())}"

@@ -1,4 +1,4 @@
-"""The figures of a training: one JSON object per line, and TensorBoard's events."""
+"""The log of a training: figures as JSON lines and as TensorBoard events."""
 
 import json
 import time
@@ -13,11 +13,11 @@ from autobert_zero.run_folder.names import METRICS_LOG, TENSORBOARD
 
 
 class Log:
-    """Appends figures.
+    """Appends figures to the log.
 
     Args:
         folder: Folder of the training.
-        step: Number of steps done; lines of later steps, which a killed run left, are dropped.
+        step: Number of steps done; lines of later steps, left by a killed run, are removed.
     """
 
     def __init__(self, folder: Path, step: int) -> None:
@@ -100,12 +100,12 @@ class Meter:
 
 
 def read_log(folder: Path) -> list[dict[str, float]]:
-    """All figures, in order."""
+    """Reads all figures, in order."""
     return [json.loads(line) for line in (folder / METRICS_LOG).read_text("utf-8").splitlines()]
 
 
 def logged(figures: Mapping[str, float]) -> dict[str, float]:
-    """Figures on validation text under their names in the log."""
+    """Renames figures on validation text to their names in the log."""
     return {"validation_loss" if name == "loss" else name: value for name, value in figures.items()}
 
 
@@ -115,7 +115,7 @@ def in_words(figures: Mapping[str, float]) -> str:
 
 
 def _step(line: str) -> float:
-    """The step of a line; a line cut by a kill belongs to none."""
+    """The step of a line; infinite for an incomplete line, left by a killed run."""
     try:
         return float(json.loads(line)["step"])
     except ValueError:

@@ -101,7 +101,7 @@ def run_pretraining(config: PretrainConfig, out: Path, progress: Reporter) -> di
 
 
 def _inputs(text: PretrainingText) -> dict[str, Input]:
-    """The inputs of a training besides its config."""
+    """The inputs of a run besides its config and its goal."""
     vocabulary = json.dumps(
         sorted(text.tokenizer.get_vocab().items())
     )  # all that a finished model keeps of it
@@ -185,7 +185,7 @@ def known_tokenizer(config: PretrainConfig, resumed: Path | None) -> Tokenizer |
         resumed: Folder of the run that is resumed, if any.
 
     Returns:
-        The tokenizer; None if the section `text` decides.
+        The tokenizer; None if the section `data` decides.
     """
     if resumed is not None:
         return load_tokenizer(str(resumed / TOKENIZER))

@@ -27,7 +27,7 @@ _POSITIONS = "encoder.embeddings.position.weight"
 
 
 def open_start(source: str) -> "SearchStart | ModelStart":
-    """Opens what a training starts from: the folder of a search, or a model.
+    """Opens the start of a training: the folder of a search, or a model.
 
     Args:
         source: A folder, or the name of a model on the Hub.
@@ -37,7 +37,7 @@ def open_start(source: str) -> "SearchStart | ModelStart":
     """
     if kind_of(Path(source)) is not SEARCH:
         return ModelStart(open_encoder(source))
-    if read_search_config(Path(source)).distil is not None:  # its winner is a whole model
+    if read_search_config(Path(source)).distil is not None:  # its winner has weights of its own
         read_winner(Path(source))
         return ModelStart(open_encoder(str(Path(source) / FINALS)))
     return SearchStart(Path(source))
@@ -47,7 +47,7 @@ class SearchStart:
     """The shared weights of a search, which hold weights for every backbone."""
 
     backbone = None
-    """The backbone of the weights: they serve any."""
+    """None, since the weights serve every backbone."""
 
     def __init__(self, run: Path) -> None:
         self.run = run
@@ -57,8 +57,8 @@ class SearchStart:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """The settings of `PretrainConfig` that follow, by section: sizes and text of the search."""
-        data, model = (each.model_dump(mode="json") for each in (self.config.data, self.config.model))
+        """The settings of `PretrainConfig` that the search determines, by section: sizes and text."""
+        data, model = (section.model_dump(mode="json") for section in (self.config.data, self.config.model))
         return {
             "data": {name: data[name] for name in CorpusConfig.model_fields if name != "tokenizer"},
             "model": {name: model[name] for name in ModelConfig.model_fields},
@@ -69,7 +69,7 @@ class SearchStart:
         return load_tokenizer(str(self.run / TOKENIZER))
 
     def lines(self, backbone: Backbone) -> list[str]:
-        """What a backbone inherits, for the first lines of a command: every layer."""
+        """A description of the inherited weights, for the first lines of a command."""
         return [f"weights: every layer from the shared weights of the search in {self.run}"]
 
     def give(self, model: MaskedLM) -> None:
@@ -91,7 +91,7 @@ class SearchStart:
         bank = WeightBank(sizes, depth)
         try:
             bank.load_state(load_file(snapshots[-1]))
-        except Exception as error:  # safetensors has its own kinds for each damage
+        except Exception as error:  # safetensors raises several types
             raise UserError(f"the shared weights {snapshots[-1]} cannot be used: {error}") from error
         candidate = MaskedLM(model.encoder.backbone, sizes)
         bank.inherit(candidate)
@@ -110,7 +110,7 @@ class ModelStart:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """The settings of `PretrainConfig` that follow, by section: the sizes of the model."""
+        """The settings of `PretrainConfig` that the model determines, by section: its sizes."""
         sizes = asdict(self.encoder.sizes) | {"feed_forward": self.encoder.sizes.inner}
         names = {*ModelConfig.model_fields, "vocab_size", "max_positions"} - {"dropout"}
         return {"model": {name: sizes[name] for name in sizes if name in names}}
@@ -120,7 +120,7 @@ class ModelStart:
         return load_tokenizer(self.encoder.source)
 
     def lines(self, backbone: Backbone) -> list[str]:
-        """What each layer inherits, and whether the head is new, for the first lines of a command."""
+        """A description of the inherited weights, layer by layer, for the first lines of a command."""
         plan = plan_inheritance(backbone, self.encoder.backbone)
         head = "its" if self.encoder.has_head else "new: the model has none"
         start = f"weights from {self.encoder.source}; embeddings: its; masked-language-model head: {head}"
@@ -142,18 +142,18 @@ class ModelStart:
 
 
 def _check_sizes(
-    what: str, theirs: EncoderConfig, own: EncoderConfig, layers: tuple[int, int] | None = None
+    what: str, source: EncoderConfig, own: EncoderConfig, layers: tuple[int, int] | None = None
 ) -> None:
     wrong = [
-        f"{name} {their}, not {our}"
-        for name, their, our in (
+        f"{name} {source_value}, not {own_value}"
+        for name, source_value, own_value in (
             *((("layers", *layers),) if layers else ()),
             *(
-                (name, getattr(theirs, name), getattr(own, name))
+                (name, getattr(source, name), getattr(own, name))
                 for name in ("vocab_size", "width", "heads", "inner", *TRUNK)
             ),
         )
-        if their != our
+        if source_value != own_value
     ]
     if wrong:
         raise UserError(f"{what} are of {', '.join(wrong)}" if layers else f"{what} has {', '.join(wrong)}")

@@ -1,4 +1,4 @@
-"""From a config to batches: tokenizer, training text of each phase, held-out text."""
+"""The text of a pre-training: tokenizer, training batches of each phase, and held-out batches."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -43,7 +43,7 @@ class PretrainingText:
     """The text of a pre-training.
 
     Attributes:
-        tokenizer: Trained or loaded.
+        tokenizer: The tokenizer, trained or loaded.
         vocabulary: Vocabulary of the tokenizer.
         phases: The text of each phase.
         lines: Description of the text, for the first lines of a command.
@@ -129,7 +129,7 @@ def _streamed(
         )
         return PhaseText(train, *halves)
 
-    phases = tuple(phase_text(*each) for each in enumerate(config.phases))
+    phases = tuple(phase_text(*numbered) for numbered in enumerate(config.phases))
     return PretrainingText(
         chosen.tokenizer, vocabulary, phases, (streamed_line(begin, chosen, share),), _corpus_inputs(begin)
     )

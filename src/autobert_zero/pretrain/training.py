@@ -45,7 +45,7 @@ _Asked = Callable[[], int | None]
 
 
 class PretrainingRun:
-    """The state of a pre-training while it runs."""
+    """A running pre-training."""
 
     def __init__(
         self,
@@ -172,7 +172,7 @@ class PretrainingRun:
         return result
 
     def _due(self, step: int) -> bool:
-        """Whether to log, evaluate or save after a step that is not the last of its phase."""
+        """Whether a step within a phase is followed by a log line, an evaluation or a checkpoint."""
         report = self.config.report
         every = report.log_every, report.evaluate_every, report.checkpoint_every
         return any(step % number == 0 for number in every)
@@ -201,7 +201,7 @@ class PretrainingRun:
         return result
 
     def _agreed(self, asked: int | None) -> int | None:
-        """The signal that any process got, so that all stop after the same step."""
+        """The signal that any of the processes received, so that all stop after the same step."""
         if self.accelerator is None:
             return asked
         sent = torch.tensor([asked or 0], device=self.accelerator.device)
@@ -236,7 +236,7 @@ class PretrainingRun:
 
 
 def recipe_of(config: PretrainConfig) -> Recipe:
-    """The training loop's recipe of a pre-training."""
+    """Converts a config to the recipe of the training loop."""
     recipe = config.recipe
     return Recipe(
         steps=config.steps,

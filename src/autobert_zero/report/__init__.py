@@ -1,1 +1,1 @@
-"""What people look at: the HTML report of runs, and pictures of backbones."""
+"""Presentation: the HTML report of runs, and pictures of backbones."""

@@ -39,7 +39,7 @@ def attach_pictures(run: Path, count: int = _BEST) -> int:
     storage = storage_of(run, config)
     best = ranked(read_trials(storage, config.study))[:count]
     study = optuna.load_study(study_name=config.study, storage=open_storage(storage))
-    known = {each.filename: each.artifact_id for each in get_all_artifact_meta(study)}
+    known = {artifact.filename: artifact.artifact_id for artifact in get_all_artifact_meta(study)}
     wanted = {f"candidate-{trial.proposal.number}.svg": trial.proposal.backbone for trial in best}
     folder = run / ARTIFACTS
     folder.mkdir(exist_ok=True)

@@ -105,8 +105,12 @@ def group_comparable(runs: Sequence[Run]) -> list[Comparison]:
     """
     settings = _all_settings(runs)
     members: dict[str, list[int]] = {}
-    for index, each in enumerate(settings):
-        key = f"run {index}" if each is None else str([each[name] for name in sorted(each) if _decides(name)])
+    for index, run_settings in enumerate(settings):
+        key = (
+            f"run {index}"
+            if run_settings is None
+            else str([run_settings[name] for name in sorted(run_settings) if _decides(name)])
+        )
         members.setdefault(key, []).append(index)
     labels = _labels(runs, settings, list(members.values()), _decides) if len(members) > 1 else [""]
     return [
@@ -118,9 +122,9 @@ def group_comparable(runs: Sequence[Run]) -> list[Comparison]:
 def differing_settings(runs: Sequence[Run]) -> list[tuple[str, list[str]]]:
     """The settings in which runs differ, with the value of each run; empty for a run without a config."""
     settings = _all_settings(runs)
-    known = [each for each in settings if each is not None]
+    known = [run_settings for run_settings in settings if run_settings is not None]
     return [
-        (name, ["" if each is None else str(each.get(name, "")) for each in settings])
+        (name, ["" if run_settings is None else str(run_settings.get(name, "")) for run_settings in settings])
         for name in _differing(known)
     ]
 
@@ -130,8 +134,12 @@ def _groups(
 ) -> list[Group]:
     members: dict[str, list[int]] = {}
     for index in indices:
-        each = settings[index]
-        key = f"run {index}" if each is None else str(sorted(each.items(), key=lambda item: item[0]))
+        run_settings = settings[index]
+        key = (
+            f"run {index}"
+            if run_settings is None
+            else str(sorted(run_settings.items(), key=lambda item: item[0]))
+        )
         members.setdefault(key, []).append(index)
     labels = _labels(runs, settings, list(members.values()), lambda name: True)
     if len(members) == 1 and len(runs) > 1 and len(indices) > 1:
@@ -147,10 +155,10 @@ def _labels(
 ) -> list[str]:
     """Names parts by the settings in which they differ, if those are few, else by their runs."""
     first = [settings[indices[0]] for indices in members]
-    known = [each for each in first if each is not None]
+    known = [run_settings for run_settings in first if run_settings is not None]
     names = [name for name in _differing(known) if counts(name)]
     if 0 < len(names) <= _NAMED and len(known) == len(first):
-        return [", ".join(f"{name}={_short(each[name])}" for name in names) for each in known]
+        return [", ".join(f"{name}={_short(run_settings[name])}" for name in names) for run_settings in known]
     return [
         runs[indices[0]].name + (f" and {len(indices) - 1} more" if len(indices) > 1 else "")
         for indices in members
@@ -164,8 +172,8 @@ def _short(value: Any) -> str:
 
 
 def _differing(settings: Sequence[Mapping[str, Any]]) -> list[str]:
-    names = dict.fromkeys(name for each in settings for name in each)
-    return [name for name in names if len({str(each.get(name)) for each in settings}) > 1]
+    names = dict.fromkeys(name for run_settings in settings for name in run_settings)
+    return [name for name in names if len({str(run_settings.get(name)) for run_settings in settings}) > 1]
 
 
 def _decides(name: str) -> bool:
@@ -184,12 +192,14 @@ def _all_settings(runs: Sequence[Run]) -> list[dict[str, Any] | None]:
         ("distil.teacher", [run.teacher for run in runs]),
     ):
         having = [
-            (each, digest) for each, digest in zip(settings, digests, strict=True) if each and name in each
+            (run_settings, digest)
+            for run_settings, digest in zip(settings, digests, strict=True)
+            if run_settings and name in run_settings
         ]
         if all(digest for _, digest in having):
             names: dict[str, str] = {}
-            for each, digest in having:
-                each[name] = names.setdefault(digest, f"{each[name]} ({digest[:12]})")
+            for run_settings, digest in having:
+                run_settings[name] = names.setdefault(digest, f"{run_settings[name]} ({digest[:12]})")
     return settings
 
 

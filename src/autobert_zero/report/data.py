@@ -111,16 +111,16 @@ def _costs(run: Run) -> tuple[Sequence[int | None], Sequence[int | None]]:
     length = config.data.length
 
     @cache
-    def of_layer(layer: Layer) -> cost.LayerCost:
+    def layer_cost(layer: Layer) -> cost.LayerCost:
         return cost.layer_cost(layer, sizes, length)
 
-    layers = [[of_layer(layer) for layer in trial.proposal.backbone.layers] for trial in run.trials]
+    layers = [[layer_cost(layer) for layer in trial.proposal.backbone.layers] for trial in run.trials]
     around = cost.parameters(run.trials[0].proposal.backbone, sizes) - sum(
-        each.parameters for each in layers[0]
+        layer.parameters for layer in layers[0]
     )
     return (
-        [around + sum(each.parameters for each in costs) for costs in layers],
-        [sum(each.flops for each in costs) for costs in layers],
+        [around + sum(layer.parameters for layer in costs) for costs in layers],
+        [sum(layer.flops for layer in costs) for costs in layers],
     )
 
 

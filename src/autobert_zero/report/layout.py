@@ -157,19 +157,20 @@ def _ordered(layers: list[list[str]], links: _Links, widths: Mapping[str, float]
         downward = sweep % 2 == 0
         neighbours = down if downward else up
         layers = [list(layer) for layer in layers]
-        places = {name: float(place) for layer in layers for place, name in enumerate(layer)}
+        positions = {name: float(position) for layer in layers for position, name in enumerate(layer)}
         for layer in layers if downward else reversed(layers):
             # Every fourth sweep reverses ties: a way out of a local minimum.
             if sweep % 4 == 3:
                 layer.reverse()
             wanted = {
-                name: sum(places[other] + share for other, share in neighbours[name]) / len(neighbours[name])
+                name: sum(positions[other] + share for other, share in neighbours[name])
+                / len(neighbours[name])
                 if neighbours[name]
-                else places[name]
+                else positions[name]
                 for name in layer
             }
             layer.sort(key=wanted.__getitem__)
-            places.update({name: float(place) for place, name in enumerate(layer)})
+            positions.update({name: float(position) for position, name in enumerate(layer)})
         crossings = _crossings(layers, links, widths)
         if crossings < fewest:
             best, fewest = layers, crossings
@@ -179,11 +180,11 @@ def _ordered(layers: list[list[str]], links: _Links, widths: Mapping[str, float]
 
 
 def _crossings(layers: Sequence[Sequence[str]], links: _Links, widths: Mapping[str, float]) -> int:
-    places = {name: place for layer in layers for place, name in enumerate(layer)}
+    positions = {name: position for layer in layers for position, name in enumerate(layer)}
     ranks = {name: rank for rank, layer in enumerate(layers) for name in layer}
     between = defaultdict(list)
     for tail, head, offset in links:
-        between[ranks[tail]].append((places[tail], places[head] + offset / widths[head]))
+        between[ranks[tail]].append((positions[tail], positions[head] + offset / widths[head]))
     return sum(
         (a[0] - b[0]) * (a[1] - b[1]) < 0
         for ends in between.values()
@@ -202,10 +203,10 @@ def _abscissas(layers: list[list[str]], links: _Links, widths: Mapping[str, floa
         pulls[head].append((tail, -offset, weight))
     x = {}
     for layer in layers:
-        place = 0.0
+        left = 0.0
         for name in layer:
-            x[name] = place + widths[name] / 2
-            place += widths[name] + BESIDE
+            x[name] = left + widths[name] / 2
+            left += widths[name] + BESIDE
     for sweep in range(_SWEEPS * 2):
         for layer in layers if sweep % 2 == 0 else reversed(layers):
             wanted, weights = [], []

@@ -23,7 +23,7 @@ from autobert_zero.search.outputs import LABELS, NOISE
 from autobert_zero.urls import hide_passwords
 
 _BEGIN = b"<!doctype html>"
-"""What every page begins with, in lower case."""
+"""The first characters of every page, in lower case."""
 
 
 def write_report(folders: Sequence[Path], out: Path) -> Path:
@@ -70,13 +70,14 @@ def read_page(folders: Sequence[Path]) -> str:
 def render(runs: Sequence[Run]) -> str:
     """The page of searches as text."""
     comparisons = group_comparable(runs)
-    groups = [each for comparison in comparisons for each in comparison.groups]
+    groups = [group for comparison in comparisons for group in comparison.groups]
     counts = iter(range(len(groups)))
     data: dict[str, Any] = {
         "comparisons": [
-            {"label": each.label, "groups": [next(counts) for _ in each.groups]} for each in comparisons
+            {"label": comparison.label, "groups": [next(counts) for _ in comparison.groups]}
+            for comparison in comparisons
         ],
-        "groups": [asdict(each) for each in groups],
+        "groups": [asdict(group) for group in groups],
         "runs": [],
         "pictures": [],
     }
@@ -90,9 +91,11 @@ def render(runs: Sequence[Run]) -> str:
         data,
         verdict=_verdict(runs, comparisons),
         comparisons=comparisons,
-        several=max(len(each.runs) for each in groups) > 1,
+        several=max(len(group.runs) for group in groups) > 1,
         differences=differing_settings(runs) if len(runs) > 1 else [],
-        labels={name: label for name, label in LABELS.items() if any(name in each.finals for each in groups)},
+        labels={
+            name: label for name, label in LABELS.items() if any(name in group.finals for group in groups)
+        },
         distilled=all(run.config is not None and run.config.distil is not None for run in runs),
         runs=[_facts(run) for run in runs],
     )
@@ -161,7 +164,7 @@ def _verdict(runs: Sequence[Run], comparisons: Sequence[Comparison]) -> str:
 
 
 def sentence(group: Group) -> str:
-    """How the found backbones of a group compare with the opponents."""
+    """A sentence that compares the found backbones of a group with the opponents."""
     many = f"{len(group.runs)} runs" if len(group.runs) > 1 else "one run"
     if not group.leads:
         return f"{many.capitalize()}, none with a final comparison."

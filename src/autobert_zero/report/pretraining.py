@@ -67,7 +67,7 @@ class Pretraining:
     @property
     def steps(self) -> int:
         """The last step in the log."""
-        return int(max((each["step"] for each in self.figures), default=0))
+        return int(max((row["step"] for row in self.figures), default=0))
 
     @property
     def remarks(self) -> list[str]:
@@ -103,7 +103,7 @@ def read_pretraining(folder: Path) -> Pretraining:
     start = record.sessions[0] if record else {}
     versions = ", ".join(f"{name} {version}" for name, version in start.get("versions", {}).items())
     commit = f"; commit {start['commit'][:12]}" if start.get("commit") else ""
-    identities = {what: each.identity for what, each in record.inputs.items()} if record else {}
+    identities = {what: recorded.identity for what, recorded in record.inputs.items()} if record else {}
     corpus = "" if config is None else config.data.corpus
     text = identities.get("text", "")
     return Pretraining(
@@ -118,7 +118,7 @@ def read_pretraining(folder: Path) -> Pretraining:
         corpus=(corpus if isinstance(corpus, str) else ", ".join(corpus))
         + (f" (digest {text[:12]})" if text else ""),
         config=_config_text(folder),
-        commands=[each["command"] for each in record.sessions if each["command"]] if record else (),
+        commands=[session["command"] for session in record.sessions if session["command"]] if record else (),
         versions=versions + commit,
         fine_tunings=fine_tunings(folder),
         minimal_pairs=reported_pairs(folder, missing),
@@ -164,7 +164,7 @@ def _check_summary(summary: Mapping[str, Any]) -> None:
 
 
 def _goal(config: PretrainConfig, teacher: str | None) -> str:
-    """What is learned: equal if losses can be compared, empty if the weights of a teacher are not known."""
+    """A key of the goal, equal if losses can be compared; empty if the teacher's weights are not known."""
     if config.distil is None:
         return f"masked tokens, {config.data.whole_words=}, {config.data.next_sentence=}"
     losses = config.distil.model_dump(exclude={"teacher", *computing_settings(type(config.distil))})

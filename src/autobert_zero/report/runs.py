@@ -116,7 +116,7 @@ def read_reported_run(folder: Path) -> Run:
     trials = _trials(folder, config, missing)
     summary = _summary(folder, missing)
     start = reported_start(folder, "whether the run was on the text of other runs is not known", missing)
-    identities = {what: each.identity for what, each in start.inputs.items()} if start else {}
+    identities = {what: recorded.identity for what, recorded in start.inputs.items()} if start else {}
     return Run(
         name=folder.resolve().name,
         config=config,

@@ -152,7 +152,7 @@ class Scene:
 
 
 HALO = 7.0
-"""How far a halo reaches beyond what it surrounds, in pixels."""
+"""Margin of a halo around the boxes that it encloses, in pixels."""
 
 OUTLINE = 1.2
 """Width of a halo's outline."""

@@ -16,7 +16,7 @@ _MODEL = (
 
 
 def digest_of(files: Iterable[Path]) -> str:
-    """A digest of files: of their names and what they hold, in the given order."""
+    """A digest of the names and the contents of files, in the given order."""
     whole = hashlib.sha256()
     for path in files:
         whole.update(path.name.encode())

@@ -66,7 +66,7 @@ def read_record(folder: Path) -> RunRecord | None:
     path = folder / RECORD
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-        inputs = {str(what): Input(**each) for what, each in content["inputs"].items()}
+        inputs = {str(what): Input(**recorded) for what, recorded in content["inputs"].items()}
         sessions = tuple({**session} for session in content["sessions"])
         record = RunRecord(str(content["kind"]), int(content["format"]), inputs, sessions)
         assert record.code
@@ -161,7 +161,7 @@ def _write_record(folder: Path, record: RunRecord) -> None:
     content = {
         "kind": record.kind,
         "format": record.format,
-        "inputs": {what: asdict(each) for what, each in record.inputs.items()},
+        "inputs": {what: asdict(recorded) for what, recorded in record.inputs.items()},
         "sessions": list(record.sessions),
     }
     write_text(folder / RECORD, json.dumps(content, indent=2) + "\n")

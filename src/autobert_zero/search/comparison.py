@@ -157,8 +157,8 @@ def compare_models(
 
 def lowest(losses: Mapping[str, float | None]) -> str | None:
     """The name with the lowest loss; None if all diverged."""
-    whole = {name: loss for name, loss in losses.items() if loss is not None}
-    return min(whole, key=whole.__getitem__) if whole else None
+    finite = {name: loss for name, loss in losses.items() if loss is not None}
+    return min(finite, key=finite.__getitem__) if finite else None
 
 
 def best_rates(models: Mapping[str, Model], final: FinalConfig, seed: int, train: Train) -> dict[str, float]:
@@ -178,8 +178,8 @@ def best_rates(models: Mapping[str, Model], final: FinalConfig, seed: int, train
 
 def best_rate(tried: list[tuple[float | None, float]]) -> float:
     """The rate with the lowest loss; the lowest rate if all diverged."""
-    whole = [(loss, rate) for loss, rate in tried if loss is not None]
-    return min(whole)[1] if whole else min(rate for _, rate in tried)
+    finite = [(loss, rate) for loss, rate in tried if loss is not None]
+    return min(finite)[1] if finite else min(rate for _, rate in tried)
 
 
 def _at_equal_time(

@@ -62,7 +62,7 @@ class SpaceConfig(Section):
 
 
 class StrategyConfig(Section):
-    """How candidates are proposed."""
+    """The strategy that proposes candidates."""
 
     name: str = "op-nas"
     """`op-nas`, `op-nas-paper`, `random`, `regularised-evolution`, `evolution`, `reinforce`, `tpe` or

@@ -21,7 +21,7 @@ class Rotation:
 
     def __init__(self, space: Space, random: Random) -> None:
         sampled = (None,) if space.attention_share else ()
-        known = (each.canonical() for each in warmup_layers(space))
+        known = (backbone.canonical() for backbone in warmup_layers(space))
         self.kinds: tuple[Layer | None, ...] = (*known, *sampled)
         self.steps = [Counter[Layer | None]() for _ in range(space.layers)]
         self._space = space

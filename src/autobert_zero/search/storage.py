@@ -163,17 +163,17 @@ def persistently(work: Callable[[], T], storage: Storage, say: Callable[[str], N
 def _temporary(error: BaseException, storage: Storage) -> bool:
     """Whether an error may pass: an unreachable server, or a database that another process has locked."""
     causes: list[BaseException] = []
-    cause: BaseException | None = error
-    while cause is not None and cause not in causes:
-        causes.append(cause)
-        cause = cause.__cause__ or cause.__context__
+    current: BaseException | None = error
+    while current is not None and current not in causes:
+        causes.append(current)
+        current = current.__cause__ or current.__context__
     if isinstance(storage, Path) or storage.startswith(("sqlite", _JOURNAL)):
         # All other errors of a file's database are about the file: full, damaged, gone.
-        return any(isinstance(each, OperationalError) and "locked" in str(each) for each in causes)
+        return any(isinstance(cause, OperationalError) and "locked" in str(cause) for cause in causes)
     network = (OperationalError, InterfaceError, ConnectionError, TimeoutError)
     return any(
-        isinstance(each, network) or (type(each).__module__ or "").startswith("redis.exceptions")
-        for each in causes
+        isinstance(cause, network) or (type(cause).__module__ or "").startswith("redis.exceptions")
+        for cause in causes
     )
 
 

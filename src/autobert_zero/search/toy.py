@@ -21,18 +21,18 @@ class ToyEvaluator(IndependentEvaluator):
     def outcome(self, proposal: Proposal) -> Outcome:
         """The mean resemblance of the layers, in [0, 1]."""
         pairs = zip(proposal.backbone.layers, self.target.layers, strict=True)
-        likeness = [_likeness(own, wanted) for own, wanted in pairs]
+        likeness = [_likeness(own, target) for own, target in pairs]
         return Outcome(Status.COMPLETE, sum(likeness) / len(likeness))
 
 
-def _likeness(own: Layer, wanted: Layer) -> float:
-    if own == wanted:
+def _likeness(own: Layer, target: Layer) -> float:
+    if own == target:
         return 1.0
-    if type(own) is not type(wanted):
+    if type(own) is not type(target):
         return 0.0
-    if isinstance(own, Attention) and isinstance(wanted, Attention):
+    if isinstance(own, Attention) and isinstance(target, Attention):
         # The Jaccard index of the multisets of sub-expressions.
-        mine = Counter(node.code for node in own.graph.root.walk())
-        theirs = Counter(node.code for node in wanted.graph.root.walk())
-        return 0.2 + 0.8 * (mine & theirs).total() / (mine | theirs).total()
+        own_parts = Counter(node.code for node in own.graph.root.walk())
+        target_parts = Counter(node.code for node in target.graph.root.walk())
+        return 0.2 + 0.8 * (own_parts & target_parts).total() / (own_parts | target_parts).total()
     return 0.5

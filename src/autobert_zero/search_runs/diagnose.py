@@ -115,7 +115,7 @@ def run_diagnosis(
 def _horizon(
     sample: Sequence[Trial], shared: Sequence[float], results: Sequence[JobResult], steps: int
 ) -> dict[str, Any]:
-    """How the shared and the recorded scores of a sample rank it, against training it from scratch.
+    """Compares the rankings of a sample by shared and by recorded scores with training from scratch.
 
     Args:
         sample: The candidates.
@@ -126,22 +126,22 @@ def _horizon(
     Raises:
         UserError: Too few of the trainings did not diverge.
     """
-    whole = [index for index, result in enumerate(results) if result.selection_loss is not None]
-    if len(whole) < _FEWEST:
-        raise UserError(f"only {len(whole)} of {len(results)} candidates did not diverge from scratch")
-    scratch = [-(results[index].selection_loss or 0.0) for index in whole]
-    now = [shared[index] for index in whole]
-    recorded = [sample[index].outcome.score or 0.0 for index in whole]
-    attentions = [sample[index].proposal.backbone.global_attentions for index in whole]
+    finite = [index for index, result in enumerate(results) if result.selection_loss is not None]
+    if len(finite) < _FEWEST:
+        raise UserError(f"only {len(finite)} of {len(results)} candidates did not diverge from scratch")
+    scratch = [-(results[index].selection_loss or 0.0) for index in finite]
+    now = [shared[index] for index in finite]
+    recorded = [sample[index].outcome.score or 0.0 for index in finite]
+    attentions = [sample[index].proposal.backbone.global_attentions for index in finite]
     return {
         "steps": steps,
-        "tokens": results[whole[0]].tokens,
-        "candidates": len(whole),
+        "tokens": results[finite[0]].tokens,
+        "candidates": len(finite),
         "shared_vs_scratch": _correlation_data(correlation(now, scratch)),
         "shared_vs_scratch_within": _correlation_data(correlation(now, scratch, attentions)),
         "recorded_vs_scratch": _correlation_data(correlation(recorded, scratch)),
-        "seconds_scratch": fmean(results[index].seconds for index in whole),
-        "losses": {str(sample[index].proposal.number): results[index].selection_loss for index in whole},
+        "seconds_scratch": fmean(results[index].seconds for index in finite),
+        "losses": {str(sample[index].proposal.number): results[index].selection_loss for index in finite},
     }
 
 

@@ -179,7 +179,7 @@ class ProxyEvaluator:
         return round(self._proxy.calibration * self._proxy.steps * shortfall(self.bank.practice, backbone))
 
     def _learned(self, model: MaskedLM, optimizer: torch.optim.Optimizer) -> Trained | None:
-        """What the bank is to absorb; None if no weights are shared."""
+        """The trained weights for the bank to absorb; None if no weights are shared."""
         return Trained.of(model, optimizer) if self._shares else None
 
     def _memory(self, backbone: Backbone) -> int:

@@ -80,10 +80,10 @@ def _as_measured(config: SearchConfig, out: Path) -> SearchConfig:
 def run_inputs(
     prepared: PreparedSearch, out: Path, first: Sequence[Backbone] | None = None
 ) -> dict[str, Input]:
-    """What a run depends on besides the settings of its study; None: the user's backbones are not known.
+    """Inputs of a run besides the settings of its study.
 
-    The settings of the comparison are those that the folder has, where there is a run in it: later versions,
-    which have more settings, find the same.
+    If the folder holds a run, the settings of the comparison are read from there, so that later versions with
+    more settings find the same. Without the user's backbones (None), they are left out.
     """
     tokenizer = prepared.tokenizer.to_str()
     resumed = kind_of(out) is SEARCH
@@ -116,7 +116,7 @@ def check_same(config: SearchConfig, first: Sequence[Backbone], out: Path) -> Se
     """Checks that a folder holds the given run; returns the backbones that it was started with."""
     known, given = read_run_start(out)
     configs = known, _as_measured(config, out)
-    same, meant = (each.absolute().model_dump(mode="json") for each in configs)
+    same, meant = (settings.absolute().model_dump(mode="json") for settings in configs)
     if config.space.narrow and known.space.narrow:  # the run has chosen its width
         meant["model"]["feed_forward"] = same["model"]["feed_forward"]
     if other := settings_that_differ(same, meant):
@@ -124,7 +124,7 @@ def check_same(config: SearchConfig, first: Sequence[Backbone], out: Path) -> Se
             f"{out} holds a search with another {', '.join(other)}; a resumed run keeps its config: choose "
             "another --out"
         )
-    if first and [each.key() for each in first] != [each.key() for each in given]:
+    if first and [backbone.key() for backbone in first] != [backbone.key() for backbone in given]:
         raise RunError(
             f"{out} holds a search with other seed backbones, {len(given)} of them; give none to resume it, "
             "or choose another --out"

@@ -40,19 +40,19 @@ def correlation(
         groups: Group of each candidate, if only pairs within a group are compared; None: all pairs are.
     """
     a, b = _signs(one, groups), _signs(other, groups)
-    whole = _tau(a, b)
-    if isnan(whole):
+    overall = _tau(a, b)
+    if isnan(overall):
         return None
-    random, places = Random(0), range(len(one))
+    random, indices = Random(0), range(len(one))
     taus: list[float] = []
     while len(taus) < _RESAMPLES:
-        drawn = random.choices(places, k=len(one))
-        chosen = np.ix_(drawn, drawn)
-        tau = _tau(a[chosen], b[chosen])
+        resample = random.choices(indices, k=len(one))
+        pairs = np.ix_(resample, resample)
+        tau = _tau(a[pairs], b[pairs])
         if not isnan(tau):
             taus.append(tau)
     taus.sort()
-    return Correlation(whole, taus[round(0.025 * _RESAMPLES)], taus[round(0.975 * _RESAMPLES) - 1])
+    return Correlation(overall, taus[round(0.025 * _RESAMPLES)], taus[round(0.975 * _RESAMPLES) - 1])
 
 
 def kendall_tau(

@@ -95,7 +95,7 @@ def run_search(
             if latencies is not None:
                 latencies.keep(out / LATENCIES)
             if widths:
-                write_text(out / WIDTHS, json.dumps([asdict(each) for each in widths], indent=2) + "\n")
+                write_text(out / WIDTHS, json.dumps([asdict(width) for width in widths], indent=2) + "\n")
             write_start_files(prepared, out, first)
 
         with open_run(out, SEARCH, run_inputs(prepared, out, first), write_start, progress.say):

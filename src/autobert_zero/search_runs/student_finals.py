@@ -146,7 +146,9 @@ class StudentFinals:
 
     def _train(self, weights: Weights) -> Train:
         """Distils students that start with some weights."""
-        return lambda trainings: {each.name: self._trainer.run(each, weights) for each in trainings}
+        return lambda trainings: {
+            training.name: self._trainer.run(training, weights) for training in trainings
+        }
 
     def _distilled(self, name: str, model: Model, seed: int) -> dict[str, Any]:
         """A model of the comparison at its best rate, and the rate."""

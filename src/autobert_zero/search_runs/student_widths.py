@@ -59,10 +59,10 @@ def choose_width(
         return prepared.with_inner(widths[0]), []
     if len(tried) > 1:
         tried = [
-            _distilled(prepared.with_inner(each.inner), _student(prepared, each.layers), progress)
-            for each in tried
+            _distilled(prepared.with_inner(width.inner), _student(prepared, width.layers), progress)
+            for width in tried
         ]
-    best = min(tried, key=lambda each: float("inf") if each.loss is None else each.loss)
+    best = min(tried, key=lambda width: float("inf") if width.loss is None else width.loss)
     return prepared.with_inner(best.inner), tried
 
 

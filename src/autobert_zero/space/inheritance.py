@@ -77,26 +77,26 @@ def plan_inheritance(backbone: Backbone, source: Backbone) -> tuple[LayerInherit
             f"choose at most {limit}"
         )
     return tuple(
-        _inherit(layer, source.layers[place], place)
-        for layer, place in zip(backbone.layers, even_places(depth, limit), strict=True)
+        _inherit(layer, source.layers[position], position)
+        for layer, position in zip(backbone.layers, even_places(depth, limit), strict=True)
     )
 
 
 def describe_inheritance(plan: Sequence[LayerInheritance], backbone: Backbone) -> list[str]:
     """One line per layer: the source of its weights, and what is newly initialised."""
     lines = []
-    for number, (each, layer) in enumerate(zip(plan, backbone.layers, strict=True), 1):
-        if each.whole:
+    for number, (inherited, layer) in enumerate(zip(plan, backbone.layers, strict=True), 1):
+        if inherited.whole:
             what = "all weights"
         else:
             parts = ["output projection", "norms", "feed-forward"]
-            if each.inputs:
-                parts.insert(0, "projections of " + ", ".join(each.inputs))
-            if each.kernel:
+            if inherited.inputs:
+                parts.insert(0, "projections of " + ", ".join(inherited.inputs))
+            if inherited.kernel:
                 parts.insert(0, "input projection and kernel")
             what = ", ".join(parts)
-        new = f"; new: {', '.join(each.new)}" if each.new else ""
-        lines.append(f"layer {number}, {layer}: from layer {each.source + 1}: {what}{new}")
+        new = f"; new: {', '.join(inherited.new)}" if inherited.new else ""
+        lines.append(f"layer {number}, {layer}: from layer {inherited.source + 1}: {what}{new}")
     return lines
 
 
@@ -119,35 +119,35 @@ def inputs_by_role(graph: Graph) -> tuple[str, ...]:
     return tuple(chosen[names[name]] for name in graph.inputs)
 
 
-def _inherit(layer: Layer, source: Layer, place: int) -> LayerInheritance:
+def _inherit(layer: Layer, source: Layer, position: int) -> LayerInheritance:
     if layer == source:
-        return LayerInheritance(place, True)
+        return LayerInheritance(position, True)
     if isinstance(layer, Convolution):
         if isinstance(source, Convolution) and layer.kernel <= source.kernel:
-            return LayerInheritance(place, False, kernel=True)
-        return LayerInheritance(place, False, new=("input projection", "kernel"))
+            return LayerInheritance(position, False, kernel=True)
+        return LayerInheritance(position, False, new=("input projection", "kernel"))
     if not isinstance(source, Attention):
-        return LayerInheritance(place, False, new=_projections(layer.graph.inputs))
+        return LayerInheritance(position, False, new=_projections(layer.graph.inputs))
     if layer.canonical_code == source.canonical_code:
         original = {new: own for own, new in canonical_inputs(source.graph).items()}
         inputs = {own: original[new] for own, new in canonical_inputs(layer.graph).items()}
     else:
         inputs = _matched(roles(layer.graph), roles(source.graph))
     missing = [name for name in layer.graph.inputs if name not in inputs]
-    return LayerInheritance(place, False, inputs, new=_projections(missing))
+    return LayerInheritance(position, False, inputs, new=_projections(missing))
 
 
-def _matched(own: Mapping[str, str], theirs: Mapping[str, str]) -> dict[str, str]:
+def _matched(own_roles: Mapping[str, str], source_roles: Mapping[str, str]) -> dict[str, str]:
     """Inputs of the same role; where a role has several, of the same letter, then in their order."""
     matched: dict[str, str] = {}
-    for role in dict.fromkeys(own.values()):
-        mine = [name for name, each in own.items() if each == role]
-        left = [name for name, each in theirs.items() if each == role]
-        for name in [name for name in mine if name in left]:
+    for role in dict.fromkeys(own_roles.values()):
+        names = [name for name, own_role in own_roles.items() if own_role == role]
+        left = [name for name, own_role in source_roles.items() if own_role == role]
+        for name in [name for name in names if name in left]:
             matched[name] = name
             left.remove(name)
-        matched |= zip([name for name in mine if name not in matched], left, strict=False)
-    return {name: matched[name] for name in own if name in matched}
+        matched |= zip([name for name in names if name not in matched], left, strict=False)
+    return {name: matched[name] for name in own_roles if name in matched}
 
 
 def _projections(names: Sequence[str]) -> tuple[str, ...]:
@@ -155,4 +155,4 @@ def _projections(names: Sequence[str]) -> tuple[str, ...]:
 
 
 def _inputs_below(node: Node) -> set[str]:
-    return {each.op for each in node.walk() if each.op in INPUTS}
+    return {operand.op for operand in node.walk() if operand.op in INPUTS}

@@ -1,4 +1,4 @@
-"""How closely a student agrees with its teacher on held-out text."""
+"""Agreement of a student with its teacher on held-out text."""
 
 import math
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ from autobert_zero.training.texts import SHORTEST
 
 @dataclass(frozen=True)
 class Agreement:
-    """How closely a student agrees with its teacher.
+    """Agreement of a student with its teacher.
 
     Attributes:
         loss: Weighted sum of the losses.

@@ -130,15 +130,15 @@ def newest_checkpoint(folder: Path, say: Callable[[str], None]) -> Checkpoint | 
         UserError: There are checkpoints, but none can be read.
     """
     damaged = []
-    for place in checkpoints(folder):
+    for path in checkpoints(folder):
         try:
-            about = json.loads((place / _ABOUT).read_text(encoding="utf-8"))
+            about = json.loads((path / _ABOUT).read_text(encoding="utf-8"))
             return Checkpoint(
-                about.pop("step"), load_file(place / _MODEL), load_file(place / _OPTIMIZER), about
+                about.pop("step"), load_file(path / _MODEL), load_file(path / _OPTIMIZER), about
             )
         except (OSError, SafetensorError, ValueError, KeyError, AttributeError) as error:
-            damaged.append(place)
-            say(f"the checkpoint {place} is damaged ({error}); taking the one before it")
+            damaged.append(path)
+            say(f"the checkpoint {path} is damaged ({error}); taking the one before it")
     if damaged:
         raise UserError(f"every checkpoint in {folder} is damaged; start another run")
     return None

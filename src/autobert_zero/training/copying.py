@@ -83,7 +83,7 @@ def copy_layers(
                 drawn = _draw_new(bank, position, draw, random)
                 if drawn is not None:
                     weights = bank.layer_weights(*drawn, position, {**fixed, **leaves})
-                    inputs = [(each[position], each[position + 1]) for each in states]
+                    inputs = [(text_states[position], text_states[position + 1]) for text_states in states]
                     losses.append(
                         _copying_loss(drawn[0], weights, inputs, [mask for _, mask in texts]) / tokens
                     )

@@ -101,7 +101,7 @@ class Student(nn.Module):
         views = []
         for ids, mask in texts:
             view = view_of(self.model.encoder, ids, mask, every)
-            layers = [self._projected(f"layer{index}", each) for index, each in enumerate(view.layers)]
+            layers = [self._projected(f"layer{index}", states) for index, states in enumerate(view.layers)]
             views.append(View(self._projected("embedding", view.pooled), view.last, layers))
         if masked is None:
             return views, None

@@ -21,7 +21,7 @@ def relative_error(student: Tensor, teacher: Tensor) -> Tensor:
 def state_error(student: Tensor, teacher: Tensor, mask: Tensor) -> Tensor:
     """The relative squared error of states (T, n, d), in single precision, summed over real tokens (T, n)."""
     # States of padding are unspecified, so they are replaced: at 0 they have no error and no gradient.
-    ours, theirs = (each.float().masked_fill(~mask[..., None], 0.0) for each in (student, teacher))
+    ours, theirs = (states.float().masked_fill(~mask[..., None], 0.0) for states in (student, teacher))
     return relative_error(ours, theirs)
 
 

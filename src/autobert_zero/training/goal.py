@@ -1,4 +1,4 @@
-"""What a training minimises and reports: masked tokens, or the distance to a teacher."""
+"""Goals: the objective of a training and its figures, for masked tokens or for a teacher."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -118,7 +118,7 @@ class Distil:
 
 
 Goal = MaskedTokens | Distil
-"""What a training minimises."""
+"""A goal of a training."""
 
 
 @dataclass(frozen=True)

@@ -43,7 +43,7 @@ def _is_plain(model: nn.Module) -> bool:
 def is_compiled(model: nn.Module) -> bool:
     """Whether `Module.compile` was called on a model, which DDP may have wrapped since."""
     inner = getattr(model, "module", model)
-    return any(getattr(each, "_compiled_call_impl", None) is not None for each in (model, inner))
+    return any(getattr(module, "_compiled_call_impl", None) is not None for module in (model, inner))
 
 
 def _linear_weights(model: nn.Module) -> dict[str, Tensor]:

@@ -44,17 +44,17 @@ def measure_inner_units(
     blocks = [module for module in encoder.modules() if isinstance(module, FeedForward)]  # layer by layer
     sums = [_Sums(encoder.config.inner) for _ in blocks]
     with ExitStack() as hooks:
-        for block, each in zip(blocks, sums, strict=True):
-            hooks.enter_context(block.down.register_forward_pre_hook(each.add))
+        for block, layer_sums in zip(blocks, sums, strict=True):
+            hooks.enter_context(block.down.register_forward_pre_hook(layer_sums.add))
         for batch in batches:
             for group in texts_of(batch, beginning) or [first_sequence(batch)]:
                 mask = group.mask.to(device)
-                for each in sums:
-                    each.mask = mask
+                for layer_sums in sums:
+                    layer_sums.mask = mask
                 tokens += int(mask.sum())
                 encoder(group.ids.to(device), mask)
     units = []
-    for each in sums:
-        mean = each.first / tokens
-        units.append(InnerUnits(mean, each.second / tokens - mean.square()))
+    for layer_sums in sums:
+        mean = layer_sums.first / tokens
+        units.append(InnerUnits(mean, layer_sums.second / tokens - mean.square()))
     return units

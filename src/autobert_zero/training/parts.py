@@ -48,7 +48,7 @@ def own_parts(
                 "parts"
             )
         own = [batch.part(place * share, (place + 1) * share) for place in range(first, first + parts)]
-        return batch, [pinned(each) for each in own] if runs_ahead(device) else own
+        return batch, [pinned(part) for part in own] if runs_ahead(device) else own
 
     ready = map(prepare, batches)
     yield from ahead(ready) if runs_ahead(device) else ready

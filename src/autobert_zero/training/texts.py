@@ -68,8 +68,8 @@ def texts_of(batch: MaskedBatch, beginning: int) -> list[Texts]:
         rows = ids.flatten()[tokens].view(real.shape)  # (documents, longest)
         begun = rows[:, 0] == beginning
         rows, mask = (
-            torch.cat([front, each], dim=1)
-            for front, each in ((torch.full_like(rows[:, :1], beginning), rows), (real[:, :1], real))
+            torch.cat([front, rest], dim=1)
+            for front, rest in ((torch.full_like(rows[:, :1], beginning), rows), (real[:, :1], real))
         )
         # Where the document has its own [CLS], everything moves one place to the left.
         rows = torch.where(begun[:, None], rows.roll(-1, 1), rows)

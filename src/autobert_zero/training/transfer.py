@@ -61,8 +61,8 @@ def pinned(values: T) -> T:
 
 def _side_by_side(tensors: list[Tensor]) -> Iterator[Tensor]:
     """The same numbers as flat tensors in one block of pinned memory."""
-    memory = torch.cat([each.flatten() for each in tensors]).pin_memory()  # (all numbers,)
-    return iter(memory.split([each.numel() for each in tensors]))
+    memory = torch.cat([tensor.flatten() for tensor in tensors]).pin_memory()  # (all numbers,)
+    return iter(memory.split([tensor.numel() for tensor in tensors]))
 
 
 def _pinned(tensor: Tensor) -> Tensor:

@@ -115,7 +115,11 @@ def known_backbones(space: Space) -> dict[str, Backbone]:
     Returns:
         Different backbones by name, all within the space's primitives.
     """
-    built = {name: each.build(space.layers) for name, each in opponents(space).items() if not each.trunk}
+    built = {
+        name: opponent.build(space.layers)
+        for name, opponent in opponents(space).items()
+        if not opponent.trunk
+    }
     built |= {
         f"{name} only": Backbone((layer,) * space.layers)
         for name, layer in known_layers(space.primitives).items()
@@ -139,7 +143,7 @@ def students(teacher: Backbone, depth: int) -> dict[str, Backbone]:
         The layers of the teacher evenly over its depth; convolutions of 9, 7, 3, ... alternating with them;
         convolutions only.
     """
-    own = [teacher.layers[place] for place in even_places(depth, len(teacher.layers))]
+    own = [teacher.layers[position] for position in even_places(depth, len(teacher.layers))]
     pairs = zip(hybrid(depth).layers, own, strict=True)
     mixed = (by_hand if isinstance(by_hand, Convolution) else layer for by_hand, layer in pairs)
     return {

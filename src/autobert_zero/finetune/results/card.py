@@ -58,7 +58,7 @@ def finetuned_model_card(
     """
     local = Path(base.source).exists()
     base_name = Path(base.source).resolve().name if local else base.source
-    ours = isinstance(config, AutoBertZeroConfig)
+    is_own = isinstance(config, AutoBertZeroConfig)
     kind = (config.architectures or [""])[0]
     auto = f"AutoModel{kind[kind.find('For') :]}" if "For" in kind else "AutoModel"
     pipeline = PIPELINES.get(auto)
@@ -82,7 +82,7 @@ def finetuned_model_card(
         library_name="transformers",
         license=_license(base),
         pipeline_tag=pipeline,
-        tags=["autobert-zero"] if ours else None,
+        tags=["autobert-zero"] if is_own else None,
     )
     labels = ", ".join(config.id2label[number] for number in sorted(config.id2label or {}))
     lines = [
@@ -118,7 +118,7 @@ def finetuned_model_card(
         "autobert-zero predict --model FOLDER texts.txt",
         "```",
         "",
-        *_program(auto, pipeline, ours),
+        *_program(auto, pipeline, is_own),
     ]
     if kind.endswith("ForSequenceClassification") and config.problem_type != "regression":
         lines += [f"Labels, in the order of the logits: {labels}.", ""]
@@ -127,9 +127,11 @@ def finetuned_model_card(
     return "\n".join(lines) + "\n"
 
 
-def _program(auto: str, pipeline: str | None, ours: bool) -> list[str]:
+def _program(auto: str, pipeline: str | None, is_own: bool) -> list[str]:
     """Example code that uses the model."""
-    register = ["", "import autobert_zero.hf  # the Auto classes know the model from here on"] if ours else []
+    register = (
+        ["", "import autobert_zero.hf  # the Auto classes know the model from here on"] if is_own else []
+    )
     if pipeline in _IN_TRANSFORMERS:
         first = "from transformers import pipeline"
         call = [f'model = pipeline("{pipeline}", "FOLDER", truncation=True)', 'print(model("A text."))']

@@ -108,9 +108,10 @@ def _score_rows(score: Score) -> Iterator[list[str]]:
                 shown += " (constant)" if split in score.constant else ""
                 row += [shown, trivial_line(score.trivial.get(split, {}), metric)]
             yield [*row, str(score.seeds), f"{score.rate:g}", score.pooling or ""]
-    for each in score.diverged:
+    for divergence in score.diverged:
         blank = [""] * 3
-        yield [score.task, "", "diverged", *blank, str(each.seeds), f"{each.rate:g}", each.pooling or ""]
+        count, rate, pooling = str(divergence.seeds), f"{divergence.rate:g}", divergence.pooling or ""
+        yield [score.task, "", "diverged", *blank, count, rate, pooling]
 
 
 def _paired(validation: list[str], test: list[str]) -> Iterator[tuple[str | None, str | None]]:
@@ -118,7 +119,8 @@ def _paired(validation: list[str], test: list[str]) -> Iterator[tuple[str | None
     left = list(test)
     for split in validation:
         alone = len(validation) == len(test) == 1
-        match = next((each for each in left if alone or _split_suffix(each) == _split_suffix(split)), None)
+        suffix = _split_suffix(split)
+        match = next((name for name in left if alone or _split_suffix(name) == suffix), None)
         if match is not None:
             left.remove(match)
         yield split, match

@@ -26,7 +26,7 @@ def trivial_scores(
     Raises:
         UserError: The file is damaged.
     """
-    identities = {what: each.identity for what, each in inputs.items()}
+    identities = {what: recorded.identity for what, recorded in inputs.items()}
     if path.exists():
         try:
             kept = json.loads(path.read_text(encoding="utf-8"))
@@ -95,7 +95,7 @@ def _over(
 ) -> dict[str, dict[str, float]]:
     """Summarises the metrics of several runs, by split."""
     return {
-        split: {name: summary([each[split][name] for each in measured]) for name in metrics}
+        split: {name: summary([run[split][name] for run in measured]) for name in metrics}
         for split, metrics in measured[0].items()
     }
 

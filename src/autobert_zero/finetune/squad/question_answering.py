@@ -72,8 +72,8 @@ class QuestionAnswering:
         room = room_for_text(self._tokenizer, self._length, 2)
         limit = room // 2  # a question must leave room for its text
         encoded = self._tokenizer(
-            [self._cut(each.question, limit) for each in questions],
-            [each.context for each in questions],
+            [self._cut(question.question, limit) for question in questions],
+            [question.context for question in questions],
             truncation="only_second",
             max_length=self._length,
             # Windows have to advance, however little room a question leaves.
@@ -136,7 +136,7 @@ class QuestionAnswering:
         return squad_metrics(self._questions[split], predictions)
 
     def baselines(self) -> Mapping[str, Mapping[str, Any]]:
-        empty = {split: {each.key: "" for each in self._questions[split]} for split in self.scored}
+        empty = {split: {question.key: "" for question in self._questions[split]} for split in self.scored}
         return {"no answer": empty} if self._task.unanswerable else {}
 
     def constant(self, predictions: dict[str, str]) -> str | None:

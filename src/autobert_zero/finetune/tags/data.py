@@ -102,8 +102,8 @@ def _check_learnable(task: TagTask, data: TagData) -> None:
     if unfit is not None:
         raise UserError(f"{unfit} is a metric of entities, but the tags mark none; use accuracy")
     for split in filter(data.splits.get, (*task.validation, *task.test)):
-        sentences = [each for each in data.splits[split] if each.tags is not None]
-        occurring = {tag for each in sentences for tag in each.tags or ()}
+        sentences = [sentence for sentence in data.splits[split] if sentence.tags is not None]
+        occurring = {tag for sentence in sentences for tag in sentence.tags or ()}
         if data.entities and occurring == {OUTSIDE}:
             remedy = "; leave the tags out if they stand for hidden ones" if split in task.test else ""
             raise UserError(f"{sentences[0].source} has no entity: all its tags are {OUTSIDE}{remedy}")
@@ -123,7 +123,7 @@ def _read_tag_split(
     if folder is None:
         return _sentences_from_hub(task, split)
     stems = (split, *_STEMS.get(split, ()))
-    names = [f"{stem}.{each}" for stem in stems for each in _ENDINGS]
+    names = [f"{stem}.{extension}" for stem in stems for extension in _ENDINGS]
     names += [task.files[split]] if split in task.files else []
     names += [path.name.removesuffix(".gz") for stem in stems for path in folder.glob(f"*-{stem}.conllu*")]
     path = split_file(folder, split, names)

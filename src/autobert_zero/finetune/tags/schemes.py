@@ -56,10 +56,10 @@ def convert(sentence: TaggedSentence, scheme: Scheme) -> Sequence[str] | None:
     for word, tag in enumerate(tags):
         prefix, _, kind = tag.partition("-")
         if tag != OUTSIDE and not (kind and _BILOU.get(prefix, prefix) in known):
+            forms = ", ".join(f"{form}-TYPE" for form in known)
             raise UserError(
-                f"{sentence.place(word)}: the tag {tag!r} is none of {scheme.upper()}, which has O, "
-                f"{', '.join(f'{each}-TYPE' for each in known)}; correct it, or write `scheme: plain` in a "
-                "task file if the tags mark no entities"
+                f"{sentence.place(word)}: the tag {tag!r} is none of {scheme.upper()}, which has O, {forms}; "
+                "correct it, or write `scheme: plain` in a task file if the tags mark no entities"
             )
     if scheme == "bioes":
         return _from_bioes(sentence, tags)

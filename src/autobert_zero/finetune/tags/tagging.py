@@ -48,9 +48,11 @@ class Tagging:
         self.validation = task.validation
         self.test = tuple(split for split in task.test if split in data.splits)
         self._data = data
-        self._words = {split: [each.words for each in sentences] for split, sentences in data.splits.items()}
+        self._words = {
+            split: [sentence.words for sentence in sentences] for split, sentences in data.splits.items()
+        }
         self._tags = {
-            split: [each.tags for each in sentences if each.tags is not None]
+            split: [sentence.tags for sentence in sentences if sentence.tags is not None]
             for split, sentences in data.splits.items()
         }
         self.scored = tuple(split for split in (*self.validation, *self.test) if self._tags[split])
@@ -60,7 +62,7 @@ class Tagging:
         made = {split: split_into_windows(tokenizer, words, length) for split, words in self._words.items()}
         if not made["train"].windows:
             raise UserError(f"task {task.name}: the tokenizer makes nothing of any word of train")
-        self._windows = {split: each.windows for split, each in made.items()}
+        self._windows = {split: split_windows.windows for split, split_windows in made.items()}
         self.features: Mapping[str, Features] = {
             "train": Features(self._labelled(), ("labels",), tokenizer)
         } | {
@@ -141,7 +143,7 @@ def describe_windows(made: Sequence[Windows], usual: str) -> list[str]:
         made: The windows.
         usual: Tag of words without tokens.
     """
-    long, cut, empty = (sum(getattr(each, name) for each in made) for name in ("long", "cut", "empty"))
+    long, cut, empty = (sum(getattr(windows, name) for windows in made) for name in ("long", "cut", "empty"))
     lines = {
         f"sentences longer than a window, read in several so that every word is predicted: {long:,}": long,
         f"words longer than a window, cut: {cut:,}": cut,

@@ -79,7 +79,7 @@ def split_into_windows(
     for number, words in enumerate(sentences):
         names = [name for name in tokenizer.model_input_names if name in encoded]
         inputs = {name: encoded[name][number] for name in names}
-        inside = [place for place, part in enumerate(encoded.sequence_ids(number)) if part is not None]
+        inside = [index for index, part in enumerate(encoded.sequence_ids(number)) if part is not None]
         begin, end = (inside[0], inside[-1] + 1) if inside else (0, 0)
         firsts = _first_tokens(words, encoded["offset_mapping"][number], inside)
         order = list(firsts)  # of the words that have tokens
@@ -162,9 +162,9 @@ def _first_tokens(
     """
     ends = [total - 1 for total in accumulate(len(word) + 1 for word in words)]
     firsts: dict[int, int] = {}
-    for place in inside:
-        begin, stop = offsets[place]
+    for index in inside:
+        begin, stop = offsets[index]
         word = bisect_right(ends, begin)  # a token may begin with the space before its word
         if stop > begin and word < len(words) and stop > ends[word] - len(words[word]):
-            firsts.setdefault(word, place)
+            firsts.setdefault(word, index)
     return firsts

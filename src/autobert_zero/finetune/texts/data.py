@@ -44,7 +44,7 @@ def load_splits(task: Task, folder: Path | None) -> dict[str, Dataset]:
             validation split is `dev`); None loads from the Hub.
 
     Returns:
-        By name: `train`, those of `task.validation`, and those of `task.test` that there are. The columns
+        The splits by name: `train`, those of `task.validation`, and the existing ones of `task.test`. Columns
         are `text`, `pair` for pairs, and, except in test splits whose labels are hidden, `label`: an integer,
         or a float for a regression.
 
@@ -55,7 +55,7 @@ def load_splits(task: Task, folder: Path | None) -> dict[str, Dataset]:
     with naming_task(task.name):
         classes = _Classes(task)
         read = read_splits(task.validation, task.test, lambda split: _read_text_split(task, folder, split))
-        splits = {split: _split(task, split, place, each, classes) for split, place, each in read}
+        splits = {split: _split(task, split, place, examples, classes) for split, place, examples in read}
         classes.check()
     return splits
 
@@ -88,11 +88,14 @@ def _split(task: Task, split: str, place: str, examples: Placed, classes: "_Clas
     """The checked examples of a split."""
     read = list(examples)
     labelled = split not in task.test or not _all_hidden(task, read)
-    rows = [_checked_example(task, each, where, split if labelled else None, classes) for where, each in read]
+    rows = [
+        _checked_example(task, example, where, split if labelled else None, classes)
+        for where, example in read
+    ]
     if not rows:
         raise UserError(f"{place} has no examples")
     if split == "train" and not any(
-        str(row[ours]).strip() for row in rows for ours in row.keys() - {"label"}
+        str(row[name]).strip() for row in rows for name in row.keys() - {"label"}
     ):
         raise UserError(f"{place} has no text in {' or '.join(map(repr, task.columns))}, only spaces")
     if labelled:
@@ -158,14 +161,14 @@ def _checked_example(
 ) -> Example:
     """An example under our column names, with a number as label; without a label if the split is None."""
     row: Example = {}
-    for column, ours in zip(task.columns, ("text", "pair"), strict=False):
+    for column, name in zip(task.columns, ("text", "pair"), strict=False):
         value = _column_value(task, example, column)
         if not isinstance(value, str):
             instead = "" if value is None else f", but {value!r:.40}"
             raise UserError(f"{where}: no text in column {column!r}{instead}; {listed_columns(example)}")
         if not is_unicode(value):
             raise UserError(f"{where}: column {column!r} has half a character (surrogate)")
-        row[ours] = value
+        row[name] = value
     if split is None:
         return row
     value = _column_value(task, example, task.label)

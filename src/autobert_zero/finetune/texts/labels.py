@@ -43,7 +43,7 @@ def class_number(names: Sequence[str], value: Any) -> ClassNumber | None:
         return None
     numbers = [exact_number(name) for name in names]
     if any(number is not None for number in numbers):
-        return _only([place for place, number in enumerate(numbers) if number == given])
+        return _only([index for index, number in enumerate(numbers) if number == given])
     if 0 <= given < len(names) and given == int(given):
         return ClassNumber(int(given), counted=True)
     return None
@@ -74,5 +74,5 @@ def _boolean(value: Any) -> str | None:
     return word if isinstance(value, bool | str) and word in ("true", "false") else None
 
 
-def _only(places: list[int]) -> ClassNumber | None:
-    return ClassNumber(places[0]) if len(places) == 1 else None
+def _only(numbers: list[int]) -> ClassNumber | None:
+    return ClassNumber(numbers[0]) if len(numbers) == 1 else None

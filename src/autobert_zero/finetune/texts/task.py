@@ -32,9 +32,9 @@ def check_splits(name: str, validation: tuple[str, ...], test: tuple[str, ...]) 
         UserError: A name cannot be a file name, or a split has two roles or none.
     """
     for what, names in (("the name", (name,)), ("a split", (*validation, *test))):
-        for each in names:
-            if not is_file_name(each):
-                raise UserError(f"task {name!r}: {what} must do as the name of a file, not {each!r}")
+        for checked in names:
+            if not is_file_name(checked):
+                raise UserError(f"task {name!r}: {what} must do as the name of a file, not {checked!r}")
     if not validation or set(validation) & {"train", *test}:
         raise UserError(
             f"task {name}: validation must be one or more splits other than train and test splits"
@@ -47,7 +47,7 @@ def check_names(task: str, **names: tuple[str, ...]) -> None:
 
     Args:
         task: Name of the task.
-        names: Names by what they name, for messages.
+        names: Names by their kind (such as `split`), for messages.
 
     Raises:
         UserError: One of these does not hold.

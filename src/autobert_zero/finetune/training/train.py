@@ -155,7 +155,7 @@ def tune(
         for split in dict.fromkeys((*problem.validation, *problem.test))
     }
     measured = {split: problem.measure(split, predicted[split]) for split in problem.validation}
-    constants = {split: problem.constant(each) for split, each in predicted.items()}
+    constants = {split: problem.constant(predictions) for split, predictions in predicted.items()}
     on_step(steps, steps, 0.0)  # it may have stopped early
     return FinetuneResult(
         seed,

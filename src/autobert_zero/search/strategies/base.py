@@ -1,4 +1,4 @@
-"""The protocol of strategies, and what they have in common."""
+"""The protocol of strategies, and their common base."""
 
 import sys
 from collections.abc import Callable, Mapping, Sequence

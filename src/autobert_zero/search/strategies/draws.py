@@ -23,7 +23,7 @@ def best_of(
 
     def best(random: Random) -> tuple[Backbone, tuple[str, ...]]:
         drawn = [draw(random) for _ in range(draws)]
-        eligible_ones = [each for each in drawn if eligible(each[0])]
-        return max(eligible_ones, key=lambda each: value(each[0]), default=drawn[0])
+        eligible_ones = [candidate for candidate in drawn if eligible(candidate[0])]
+        return max(eligible_ones, key=lambda candidate: value(candidate[0]), default=drawn[0])
 
     return best

@@ -52,5 +52,5 @@ def nsga2_order(points: Sequence[Point]) -> list[int]:
     order: list[int] = []
     for front in fronts(points):
         distances = crowding([points[index] for index in front])
-        order += [index for _, index in sorted(zip((-each for each in distances), front, strict=True))]
+        order += [index for _, index in sorted(zip((-d for d in distances), front, strict=True))]
     return order

@@ -62,9 +62,9 @@ class ByFronts:
     def merits(self, trials: Sequence[Trial]) -> list[float]:
         points = [point(trial, _score_of(trial), self._objectives) for trial in trials]
         merits = [0.0] * len(points)
-        for place, front in enumerate(fronts(points)):
+        for rank, front in enumerate(fronts(points)):
             for index in front:
-                merits[index] = -float(place)
+                merits[index] = -float(rank)
         return merits
 
     def join(self, trials: Sequence[Trial]) -> None:

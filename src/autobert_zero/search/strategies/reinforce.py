@@ -25,7 +25,7 @@ MOMENTUM = 0.95
 _PRIOR_LAYERS = 2000
 
 ChoiceContext = tuple[str, tuple[str, int]]
-"""What the policy sees of a choice: the wanted type, and the symbol above with the operand's position."""
+"""The state of a choice: the wanted type, the symbol of the parent node, and the operand's position."""
 
 
 class LegalChoice(NamedTuple):
@@ -77,7 +77,7 @@ class Reinforce(StrategyBase):
         return derive(self.space, choose), ()
 
     def _advantage(self, score: float | None) -> float:
-        """How much better than the moving average, in moving deviations; then updates the averages."""
+        """The standardised advantage of a score over the moving average, which is updated afterwards."""
         if score is None:
             return -1.0
         if self._mean is None:

@@ -17,15 +17,15 @@ from autobert_zero.signals import interrupting
 _SETTINGS = "settings.json"
 
 
-class Kept:
-    """Results by name, in a folder that belongs to one set of settings.
+class ResultStore:
+    """Results by name, as JSON files in a folder that belongs to one set of settings.
 
     Attributes:
-        folder: Where they are kept.
+        folder: The folder.
 
     Args:
-        folder: Where they are kept; made if it is missing.
-        settings: What all results depend on, as plain data (corpus, steps, ...).
+        folder: The folder; it is created if it is missing.
+        settings: Settings that all results depend on, as plain data (corpus, steps, ...).
 
     Raises:
         UserError: The folder holds results of other settings, or other files, or is being written into.
@@ -57,22 +57,22 @@ class Kept:
         return self._path(name).exists()
 
     def __getitem__(self, name: str) -> Any:
-        """The result of that name.
+        """Reads the result of that name.
 
         Raises:
             UserError: Its file is damaged.
         """
         return _read(self._path(name), "delete it to measure it again")
 
-    def find(self, name: str) -> Any | None:
-        """The result of that name; None where there is none, or half of one: it is to be made again."""
+    def get(self, name: str) -> Any | None:
+        """The result of that name; None if it is missing or its file is damaged, so that it is made again."""
         try:
             return self[name]
         except (FileNotFoundError, UserError):
             return None
 
     def __setitem__(self, name: str, result: dict[str, Any]) -> None:
-        """Writes a result (plain data, with names) whole."""
+        """Writes a result, which JSON can hold, in one atomic step."""
         write_text(self._path(name), json.dumps(result) + "\n")
 
     def _path(self, name: str) -> Path:
@@ -90,8 +90,8 @@ def _read(path: Path, remedy: str) -> Any:
 
 
 @contextmanager
-def continued_later() -> Iterator[None]:
-    """Turns Ctrl-C, and a scheduler's signals, into one line and exit code 130; user mistakes into code 2."""
+def resumable() -> Iterator[None]:
+    """Ends the program with one line and exit code 130 after a signal, or 2 after a mistake of the user."""
     with interrupting():
         try:
             yield

@@ -77,12 +77,12 @@ def test_the_number_format_is_recorded(
         assert json.loads(out.read_text())["precision"] == used
 
 
-def test_two_files_are_one_set(tmp_path: Path, data: Path) -> None:
+@pytest.mark.parametrize("second", [["--data"], []])
+def test_two_files_are_one_set(tmp_path: Path, data: Path, second: list[str]) -> None:
     (tmp_path / "own.csv").write_text("good,bad\nthe cat runs,the cat run\n")
     folder, out = saved(tmp_path, bert()), tmp_path / "pairs.json"
-    done = tiny.command(
-        *("minimal-pairs", "--model", folder, "--data", data, "--data", tmp_path / "own.csv", "--out", out)
-    )
+    files = (data, *second, tmp_path / "own.csv")
+    done = tiny.command("minimal-pairs", "--model", folder, "--data", *files, "--out", out)
     assert done.code == 0, done.err
     assert json.loads(out.read_text())["paradigms"].keys() == {"own", "p0", "p1"}
 

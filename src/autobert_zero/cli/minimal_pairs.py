@@ -29,6 +29,10 @@ def minimal_pairs_command(
             help="BLiMP's jsonl files or their folder, or csv or tsv files; can be given several times."
         ),
     ],
+    more: Annotated[
+        list[Path] | None,
+        typer.Argument(metavar="[FILE]...", help="Further files of --data, as in --data blimp/*.jsonl."),
+    ] = None,
     out: Annotated[
         Path | None,
         file_option(
@@ -60,13 +64,14 @@ def minimal_pairs_command(
     from autobert_zero.run_folder.names import MINIMAL_PAIRS
     from autobert_zero.training.precision import resolve_precision
 
+    files = [*data, *(more or ())]
     if per_pair and out is None:
         raise UserError("--per-pair writes to the file of --out; name one")
     if out is not None:
-        check_out(out, data, Path(model), allowed=MINIMAL_PAIRS)
+        check_out(out, files, Path(model), allowed=MINIMAL_PAIRS)
     target = find_device(device)
     number_format = resolve_precision(precision, target)
-    pairs = read_pairs(data)
+    pairs = read_pairs(files)
     scored = _open(model)
     with Bars(log_console()) as progress:
         progress.say(f"{counted(len(pairs), 'pair')}; model {scored.name}")
@@ -79,7 +84,7 @@ def minimal_pairs_command(
     plain = {
         "model": model,
         "weights": weights_digest(Path(model)),
-        "data": [str(path) for path in data],
+        "data": [str(path) for path in files],
         "precision": number_format,
         **results.plain(per_pair),
     }

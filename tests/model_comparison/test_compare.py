@@ -230,7 +230,7 @@ def test_table_json_and_picture(tmp_path: Path) -> None:
     pairs = load_pairs("stsb", task_folder(tmp_path / "stsb", [1.0, 2.0, 3.0]))
     lines = markdown(ROWS, [pairs], 32).splitlines()
     assert lines[2] == "| a | PyTorch | 1,000 | 4.0 | 2.00 | 4.00 | 2,000 | 1.00 | 10 | 50.00 |"
-    assert lines[3] == "| b | ONNX Runtime | 500 | 2.0 | 1.00 | 2.00 | 4,000 | 2.00 |  | 45.00 |"
+    assert lines[3] == "| b | ONNX Runtime | 500 | 2.0 | 1.00 | 2.00 | 4,000 | 2.00 | | 45.00 |"
     assert plain(ROWS, [pairs], 32)["rows"][1]["sentences_per_second"] == 4000.0
     draw_comparison(ROWS, pairs, tmp_path / "picture.svg")
     assert (

@@ -126,7 +126,7 @@ def test_the_summary_shows_every_model(losses: tuple[float | None, ...]) -> None
         ("found", "BERT", "the hand-made hybrid", "convolutions only"), losses, strict=True
     ):
         shown = (
-            f"| {name} | {loss:.4f} |  | 0.2500 | 1,234 | 5.0 | 1,000 |" if loss else f"| {name} | diverged: "
+            f"| {name} | {loss:.4f} | | 0.2500 | 1,234 | 5.0 | 1,000 |" if loss else f"| {name} | diverged: "
         )
         assert shown in text
     assert "9 candidates (8 complete, 1 diverged) in 12 s of search" in text

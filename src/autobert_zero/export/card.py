@@ -9,6 +9,7 @@ from autobert_zero.export.sources import SourceModel
 from autobert_zero.export.training_notes import training_notes
 from autobert_zero.hf import AutoBertZeroConfig
 from autobert_zero.hf.auto import MODELS, PIPELINES
+from autobert_zero.markdown import table
 from autobert_zero.minimal_pairs.results import accuracy_table, remarks
 
 
@@ -97,7 +98,7 @@ def _sizes(config: AutoBertZeroConfig, parameters: int) -> list[str]:
         (f"forward pass, {tokens} tokens", f"{cost.flops(backbone, sizes, tokens) / 1e9:,.3f} GFLOPs"),
         ("backbone key", f"`{backbone.key()}`"),
     ]
-    return ["| size | |", "|---|---|", *(f"| {name} | {value} |" for name, value in rows)]
+    return table(["size", ""], rows)
 
 
 def _sentences_section(source: SourceModel, pooling: str) -> list[str]:
@@ -124,13 +125,14 @@ def _sentences_section(source: SourceModel, pooling: str) -> list[str]:
 def _files_section(programs: Sequence[Program]) -> list[str]:
     if not programs:
         return []
-    lines = ["## Programs", "", "| file | outputs | largest difference from PyTorch |", "|---|---|---|"]
-    for program in programs:
-        outputs = ", ".join(f"`{name}`" for name in program.outputs)
-        lines.append(f"| `{program.file}` | {outputs} | {program.difference:.1e} |")
+    rows = [
+        [f"`{program.file}`", ", ".join(f"`{name}`" for name in program.outputs), f"{program.difference:.1e}"]
+        for program in programs
+    ]
     shapes = ", ".join(f"{batch} x {tokens}" for batch, tokens in programs[0].shapes)
     return [
-        *lines,
+        *("## Programs", ""),
+        *table(["file", "outputs", "largest difference from PyTorch"], rows),
         "",
         "Inputs: `input_ids`, `attention_mask` and `token_type_ids`, integers of shape (batch, tokens), with "
         f"any batch size and any supported length. Checked at {shapes}, with padding; the difference is "

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from autobert_zero.export.sources import SourceModel
+from autobert_zero.markdown import metric_table
 from autobert_zero.search.outputs import comparison_table
 
 
@@ -80,11 +81,5 @@ def _finetuned_notes(score: dict[str, Any]) -> list[str]:
         f"Fine-tuned on {score['task']}, peak learning rate {score['rate']:g}; these are the weights of the "
         f"best seed on the validation split. Mean over all seeds ({score['seeds']}):",
         "",
-        "| split | metric | mean |",
-        "|---|---|---|",
-        *(
-            f"| {split} | {metric} | {value:.4f} |"
-            for split, metrics in score["mean"].items()
-            for metric, value in metrics.items()
-        ),
+        *metric_table("mean", score["mean"]),
     ]

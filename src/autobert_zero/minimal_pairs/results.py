@@ -9,6 +9,7 @@ from typing import Any
 
 from autobert_zero.errors import UserError
 from autobert_zero.files import write_text
+from autobert_zero.markdown import table
 from autobert_zero.out_file import followed, writing
 from autobert_zero.run_folder.digests import weights_digest
 from autobert_zero.run_folder.names import MINIMAL_PAIRS
@@ -149,7 +150,7 @@ def accuracy_table(results: Mapping[str, Any], paradigms: bool = True) -> list[s
         results: Results from `Results.plain` or `read_results`.
         paradigms: Whether to include a row for each paradigm.
     """
-    lines = ["| pairs | accuracy | 95 % interval | number | ties |", "|---|---|---|---|---|"]
+    rows = []
     groups = [("phenomenon ", results["phenomena"]), ("field ", results["fields"])]
     if paradigms:
         by_phenomenon = sorted(
@@ -157,8 +158,9 @@ def accuracy_table(results: Mapping[str, Any], paradigms: bool = True) -> list[s
         )
         groups.insert(0, ("", dict(by_phenomenon)))
     for kind, group in groups:
-        lines += [_row(f"{kind}{name}", values) for name, values in group.items()]
-    return [*lines, _row("all", results["overall"])]
+        rows += [_row(f"{kind}{name}", values) for name, values in group.items()]
+    header = ["pairs", "accuracy", "95 % interval", "number", "ties"]
+    return table(header, [*rows, _row("all", results["overall"])])
 
 
 def remarks(results: Mapping[str, Any]) -> list[str]:
@@ -213,7 +215,7 @@ def read_results(folder: Path) -> dict[str, Any] | None:
     return results
 
 
-def _row(name: str, values: Mapping[str, Any]) -> str:
+def _row(name: str, values: Mapping[str, Any]) -> list[str]:
     low, high = (f"{100 * bound:.1f}" for bound in values["interval"])
     share = f"{100 * values['accuracy']:.1f}"
-    return f"| {name} | {share} | {low} to {high} | {values['pairs']:,} | {values['ties']:,} |"
+    return [name, share, f"{low} to {high}", f"{values['pairs']:,}", f"{values['ties']:,}"]

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from autobert_zero.markdown import table
 from autobert_zero.model_comparison.run import ComparisonRow
 from autobert_zero.model_comparison.similarity import Pairs
 
@@ -17,7 +18,7 @@ def markdown(rows: Sequence[ComparisonRow], tasks: Sequence[Pairs], length: int)
         *("sentences/s", "relative speed", "peak MB"),
         *(f"{pairs.name} {pairs.split}" for pairs in tasks),
     ]
-    lines = ["| " + " | ".join(columns) + " |", "|" + "---|" * len(columns)]
+    table_rows = []
     for row in rows:
         speed = row.sentences_per_second()
         cells = [
@@ -27,11 +28,11 @@ def markdown(rows: Sequence[ComparisonRow], tasks: Sequence[Pairs], length: int)
             "" if row.memory is None else f"{row.memory:,.0f}",
             *(f"{row.scores[pairs.name]:.2f}" for pairs in tasks),
         ]
-        lines.append("| " + " | ".join(cells) + " |")
+        table_rows.append(cells)
     notes = [f"Sequences of {length} tokens without padding; medians of runs that alternate between rows."]
     if tasks:
         notes.append("Scores: Spearman's correlation of cosine similarities with the labels, in points.")
-    return "\n".join([*lines, "", " ".join(notes)])
+    return "\n".join([*table(columns, table_rows), "", " ".join(notes)])
 
 
 def plain(rows: Sequence[ComparisonRow], tasks: Sequence[Pairs], length: int) -> dict[str, Any]:

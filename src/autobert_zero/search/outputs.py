@@ -10,6 +10,7 @@ from autobert_zero import cost
 from autobert_zero.encoder_config import EncoderConfig
 from autobert_zero.errors import UserError, counted
 from autobert_zero.files import read_json, write_text, written_whole
+from autobert_zero.markdown import table
 from autobert_zero.run_folder.names import BEST, SUMMARY, SUMMARY_TABLE
 from autobert_zero.search.ranking import newest_scores, ranked
 from autobert_zero.search.student_outputs import (
@@ -200,43 +201,46 @@ def summary_markdown(summary: Mapping[str, Any]) -> str:
         "",
         screening,
         "",
-        "| trial | score | screening loss |",
-        "|---|---|---|",
     ]
+    screened = []
     for row in summary["screening"]:
         loss = _decimal(row["selection_loss"]) or row["status"]
         stopped = row.get("stopped_after")
         score = f"{row['score']:.4f}" + (f" (stopped after {counted(stopped, 'step')})" if stopped else "")
-        lines.append(f"| {row['trial']} | {score} | {loss} |")
-    return "\n".join(lines) + "\n"
+        screened.append([str(row["trial"]), score, loss])
+    return "\n".join([*lines, *table(["trial", "score", "screening loss"], screened)]) + "\n"
 
 
 def comparison_table(summary: Mapping[str, Any]) -> list[str]:
     """The found backbone and its opponents as lines of a Markdown table."""
     if "teacher" in summary:
         return student_table(summary, LABELS)
-    lines = [
-        "| backbone | held-out loss | at equal time | accuracy | parameters | MFLOPs / sequence | tokens/s |",
-        "|---|---|---|---|---|---|---|",
-    ]
+    rows = []
     for name in compared(summary):
         row, label = summary[name], LABELS[name]
         if row["status"] != "complete":
-            lines.append(f"| {label} | {row['status']}: {row['reason']} | | | {row['parameters']:,} | | |")
+            rows.append(
+                [label, f"{row['status']}: {row['reason']}", "", "", f"{row['parameters']:,}", "", ""]
+            )
             continue
         timed = row.get("val_loss_equal_time")
-        lines.append(
-            f"| {label} | {row['val_loss']:.4f} | {'' if timed is None else f'{timed:.4f}'} "
-            f"| {row['mlm_accuracy']:.4f} | {row['parameters']:,} "
-            f"| {row['flops'] / 1e6:.1f} | {row['tokens_per_second']:,.0f} |"
+        rows.append(
+            [
+                *(label, f"{row['val_loss']:.4f}", "" if timed is None else f"{timed:.4f}"),
+                *(f"{row['mlm_accuracy']:.4f}", f"{row['parameters']:,}"),
+                *(f"{row['flops'] / 1e6:.1f}", f"{row['tokens_per_second']:,.0f}"),
+            ]
         )
     equal = summary.get("equal_weights")
     if equal is not None and equal["status"] == "complete":
-        lines.append(
-            f"| {LABELS[equal['opponent']]}, as many weights as found | {equal['val_loss']:.4f} | "
-            f"| {equal['mlm_accuracy']:.4f} | {equal['parameters']:,} | | |"
-        )
-    return lines
+        label = f"{LABELS[equal['opponent']]}, as many weights as found"
+        accuracy, parameters = f"{equal['mlm_accuracy']:.4f}", f"{equal['parameters']:,}"
+        rows.append([label, f"{equal['val_loss']:.4f}", "", accuracy, parameters, "", ""])
+    header = [
+        *("backbone", "held-out loss", "at equal time", "accuracy", "parameters", "MFLOPs / sequence"),
+        "tokens/s",
+    ]
+    return table(header, rows)
 
 
 def _decimal(value: float | None) -> str:

@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from autobert_zero.markdown import table
+
 NARROW_LAYERS = "narrow-layers"
 """The model's layers with the feed-forward blocks that the search chose."""
 
@@ -65,24 +67,31 @@ def student_verdict(summary: Mapping[str, Any], labels: Mapping[str, str]) -> st
 def student_table(summary: Mapping[str, Any], labels: Mapping[str, str]) -> list[str]:
     """The teacher, the found student and its opponents as lines of a Markdown table."""
     teacher = summary["teacher"]
-    lines = [
-        "| model | distillation loss | cosine | ms of the layers | speedup | parameters | layers "
-        "| feed-forward |",
-        "|---|---|---|---|---|---|---|---|",
-        f"| {teacher['model']} | | | {teacher['latency_ms']:.3g} | 1 | {teacher['parameters']:,} "
-        f"| {len(teacher['backbone'])} | {teacher.get('feed_forward', '')} |",
-    ]
+    rows = [[teacher["model"], "", "", *_costs(teacher | {"speedup": None})]]
     for name in (name for name in labels if name in summary):
         row = summary[name]
-        costs = f"{row['latency_ms']:.3g} | {row['speedup']:.2f} | {row['parameters']:,}"
         slower = "" if row["within_latency"] else " (too slow)"
         near = "" if row["cosine"] is None else f"{row['cosine']:.4f}"
         loss = (
             f"{row['val_loss']:.4f}" if row["status"] == "complete" else f"{row['status']}: {row['reason']}"
         )
-        shape = f"{len(row['backbone'])} | {row.get('feed_forward', '')}"
-        lines.append(f"| {labels[name]}{slower} | {loss} | {near} | {costs} | {shape} |")
-    return lines
+        rows.append([f"{labels[name]}{slower}", loss, near, *_costs(row)])
+    header = [
+        *("model", "distillation loss", "cosine", "ms of the layers", "speedup", "parameters", "layers"),
+        "feed-forward",
+    ]
+    return table(header, rows)
+
+
+def _costs(row: Mapping[str, Any]) -> list[str]:
+    """Milliseconds, speedup, parameters, layers and width of the feed-forward blocks."""
+    return [
+        f"{row['latency_ms']:.3g}",
+        "1" if row["speedup"] is None else f"{row['speedup']:.2f}",
+        f"{row['parameters']:,}",
+        str(len(row["backbone"])),
+        str(row.get("feed_forward", "")),
+    ]
 
 
 def student_notes(summary: Mapping[str, Any]) -> tuple[str, str]:

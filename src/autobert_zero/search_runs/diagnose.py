@@ -11,6 +11,7 @@ from autobert_zero.announce import estimate_line, machine_line, model_line
 from autobert_zero.errors import UserError
 from autobert_zero.estimate import TrainingStage
 from autobert_zero.files import write_text
+from autobert_zero.markdown import table
 from autobert_zero.progress import Bars
 from autobert_zero.run_folder.names import BANK, DIAGNOSED, DIAGNOSIS
 from autobert_zero.search.comparison import Model, Training
@@ -148,18 +149,14 @@ def _horizon(
 def diagnosis_report(diagnosis: dict[str, Any]) -> str:
     """A diagnosis as text."""
     near, far = diagnosis["horizons"]
-    columns = ("shared_vs_scratch", "shared_vs_scratch_within", "recorded_vs_scratch")
+    header = [
+        *("tokens from scratch", "candidates", "bank as it is now", "within equal attention counts"),
+        *("as recorded", "seconds per candidate"),
+    ]
     lines = [
         "Kendall's tau (95 % interval), shared weights against training from scratch:",
         "",
-        "| tokens from scratch | candidates | bank as it is now | within equal attention counts "
-        "| as recorded | seconds per candidate |",
-        "|---|---|---|---|---|---|",
-    ]
-    for row in (near, far):
-        cells = " | ".join(_tau_text(row[key]) for key in columns)
-        lines.append(f"| {row['tokens']:,} | {row['candidates']} | {cells} | {row['seconds_scratch']:.1f} |")
-    lines += [
+        *table(header, [_horizon_row(near), _horizon_row(far)]),
         "",
         "Attention counts are of layers in which a token may see all others.",
         f"The two horizons agree with each other: {_tau_text(diagnosis['between_horizons'])}. "
@@ -169,6 +166,15 @@ def diagnosis_report(diagnosis: dict[str, Any]) -> str:
         diagnosis_verdict(diagnosis),
     ]
     return "\n".join(lines)
+
+
+def _horizon_row(row: dict[str, Any]) -> list[str]:
+    correlations = ("shared_vs_scratch", "shared_vs_scratch_within", "recorded_vs_scratch")
+    return [
+        *(f"{row['tokens']:,}", str(row["candidates"])),
+        *(_tau_text(row[name]) for name in correlations),
+        f"{row['seconds_scratch']:.1f}",
+    ]
 
 
 def diagnosis_verdict(diagnosis: dict[str, Any]) -> str:

@@ -14,6 +14,7 @@ from autobert_zero.finetune.config import FinetuneConfig
 from autobert_zero.finetune.models import Pretrained
 from autobert_zero.hf import AutoBertZeroConfig
 from autobert_zero.hf.auto import PIPELINES
+from autobert_zero.markdown import metric_table
 from autobert_zero.run_folder.names import MODEL_CARD
 
 _IN_TRANSFORMERS = {"text-classification", "token-classification"}
@@ -100,13 +101,7 @@ def finetuned_model_card(
         "",
         "These weights (the best of all seeds on the first validation split):",
         "",
-        "| split | metric | value |",
-        "|---|---|---|",
-        *(
-            f"| {split} | {metric} | {value:.4f} |"
-            for split, metrics in tuned.metrics.items()
-            for metric, value in metrics.items()
-        ),
+        *metric_table("value", tuned.metrics),
         "",
         "All seeds, in points:",
         "",

@@ -4,6 +4,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import fmean
 
+from autobert_zero.markdown import table
+
 Metrics = Mapping[str, float]
 """Metrics by name."""
 
@@ -77,8 +79,7 @@ def score_table(scores: Sequence[Score]) -> str:
         average = fmean(score.average for score in scores)
         rows.append([f"average of {len(scores)} tasks", "", f"{100 * average:.1f}", *[""] * 6])
     kept = [n for n, name in enumerate(_COLUMNS) if any(row[n] for row in rows)]
-    lines = [_markdown_row([_COLUMNS[n] for n in kept]), f"|{'---|' * len(kept)}"]
-    lines += [_markdown_row([row[n] for n in kept]) for row in rows]
+    lines = table([_COLUMNS[n] for n in kept], [[row[n] for n in kept] for row in rows])
     remarks = [remark for score in scores for remark in _remarks(score)]
     if any(score.seeds == 1 for score in scores):
         remarks.append("One seed: how much another seed would give is not known; do not rank models by it.")
@@ -148,7 +149,3 @@ def _remarks(score: Score) -> Iterator[str]:
                 f"{score.task}: on {split} the model ({metric} {100 * value:.1f}) is not better than "
                 f"{trivial_line(better, metric)}."
             )
-
-
-def _markdown_row(cells: Sequence[str]) -> str:
-    return "".join(f"| {cell} " if cell else "| " for cell in cells) + "|"

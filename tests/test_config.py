@@ -246,6 +246,20 @@ def test_local_paths_of_a_pretraining_are_absolute(tmp_path: Path, monkeypatch: 
     assert (config.start, config.data.corpus) == (str(tmp_path / "run"), str(tmp_path / "books"))
 
 
+@pytest.mark.parametrize(
+    ("primitives", "says"),
+    [
+        (3, r"space\.primitives: write paper, modern, or a list of primitives, not 3$"),
+        ([3], r"space\.primitives: write paper, modern, or a list of primitives, not \[3\]$"),
+        ({"a": 1}, r"space\.primitives: write paper, modern, or a list of primitives, not \{'a': 1\}$"),
+        (["modern"], r"space\.primitives: modern is a set of primitives: write modern, not a list$"),
+    ],
+)
+def test_what_is_no_set_of_primitives_is_refused(primitives: object, says: str) -> None:
+    with pytest.raises(ConfigError, match=says):
+        resolve(SearchConfig(), {"space": {"primitives": primitives}})
+
+
 @pytest.mark.parametrize("primitives", ["modern", ["matmul", "transpose", "rotary"]])
 def test_a_space_with_rotary_needs_an_even_head_dimension(primitives: str | list[str]) -> None:
     odd = {"model": {"width": 18, "heads": 6}}

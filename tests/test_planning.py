@@ -1,6 +1,7 @@
 """What a run will take: sums by hand, and through the command line."""
 
 import re
+from itertools import pairwise
 
 import pytest
 import tiny
@@ -33,6 +34,16 @@ def test_the_tokens_of_a_search_from_new_weights_by_hand() -> None:
     final = (3 + 2) * 100 + 2 * models * 100 + models * 300 + (models - 1) * 300 + 300
     sequences = (candidates + final) * 16
     assert sum(part.tokens for part in search_parts(config)) == sequences * 128
+
+
+def test_backbones_of_the_user_are_trained_in_full_and_may_be_finalists() -> None:
+    config = resolve(demo(), {"strategy": {"known": False}, "proxy": {"candidates": 20}})
+    tokens = [sum(part.tokens for part in search_parts(config, seeds)) for seeds in range(4)]
+    more = [(one - other) / (16 * 128) for other, one in pairwise(tokens)]
+    whole = 220 - (110 + 110 / 2)  # half of the others stop halfway
+    assert more == [whole + 110, whole + 110, whole]  # the two best are screened
+    text = tiny.command("plan", "search", "--hardware", "t4", "--seed-backbone", "bert", "--preset", "paper")
+    assert "9 finalists, at most" in text.out
 
 
 def test_the_tokens_of_a_search_with_shared_weights_by_hand() -> None:

@@ -82,6 +82,13 @@ def test_angles_of_positions_are_those_of_the_index() -> None:
     torch.testing.assert_close(_turned(_turned(x), -torch.arange(90)[None]), x)
 
 
+def test_a_large_position_takes_no_large_table() -> None:
+    """One up to it would take 64 GB."""
+    x, near = tensors_of(1, 3, 4)["Q"], torch.arange(3)[None]
+    scores = [_turned(x, positions) @ _turned(x, positions).mT for positions in (near, near + 10**9)]
+    torch.testing.assert_close(*scores, rtol=1e-5, atol=1e-5)
+
+
 @pytest.mark.parametrize("tokens", [1, 2, 5])
 def test_shifts_by_hand(tokens: int) -> None:
     x = tensors_of(2, tokens, 3)["Q"]

@@ -105,6 +105,18 @@ def test_a_modern_comparison_tells_of_equal_time_and_equal_weights() -> None:
     assert "| gated convolutions, as many weights as found | 2.9500 |" in text
 
 
+def test_the_verdict_names_another_opponent_that_is_the_strongest_at_equal_time() -> None:
+    """A lead over an opponent that is slow says nothing of the others."""
+    rows = summary(3.0, 5.0, 3.25, 3.125)
+    rows["gated-convolution"] = result(2.9) | {"val_loss_equal_time": 3.2}
+    rows["convolution"]["val_loss_equal_time"] = 3.02
+    assert verdict(rows).startswith(
+        "Against its strongest opponent, gated convolutions, the found backbone has a held-out loss 0.100 "
+        "nats higher at equal tokens and 0.200 nats lower at equal time. At equal time its strongest "
+        "opponent is convolutions only: 0.020 nats lower. The found backbone beats BERT by 2"
+    )
+
+
 def test_the_verdict_says_that_an_opponent_was_found_again() -> None:
     rows = summary(3.0, 3.5, 3.25, 3.0) | {"found_again": ["convolution"]}
     assert verdict(rows).startswith(

@@ -47,7 +47,10 @@ def test_a_study_of_another_search_is_refused(settings_file: Path, tmp_path: Pat
     changed = ("--seed", 1, "--set", "model.width=32", "--set", "space.max_ops=4")
     done = tiny.command(*given, *changed, "--out", tmp_path / "other")
     assert (done.code, done.err.count("\n")) == (2, 1)
-    assert "is of a search with another model.width, seed, space.max_ops; choose another name" in done.err
+    assert (
+        "is of a search with another model.width (16 there, 32 here), seed (0 there, 1 here), space.max_ops "
+        "(5 there, 4 here); choose another name with --set study=NAME\n"
+    ) in done.err
     same = tiny.command(*given, "--out", tmp_path / "third")
     assert (same.code, same.err.count("\n")) == (2, 1)
     assert "resume the run in its own folder" in same.err

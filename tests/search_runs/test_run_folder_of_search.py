@@ -106,6 +106,21 @@ def test_a_corpus_that_moved_is_named_in_the_config(stopped_run: Path, stopped: 
     assert done.code == 0, done.err
 
 
+def test_an_edited_trunk_is_refused_and_both_trunks_named(stopped: Path) -> None:
+    config = yaml.safe_load((stopped / "config.yaml").read_text())
+    config["model"] |= {"norm": "pre", "biases": False}
+    (stopped / "config.yaml").write_text(yaml.safe_dump(config))
+    before = tiny.contents(stopped)
+    done = resumed(stopped)
+    assert (done.code, done.err.count("\n")) == (2, 1)
+    assert (
+        "is of a search with another model.biases (true there, false here), "
+        "model.norm (post there, pre here); "
+        f"put {stopped / 'config.yaml'} back as it was, or start another run\n"
+    ) in done.err
+    assert tiny.contents(stopped) == before
+
+
 @pytest.mark.parametrize(("setting", "value"), [("steps", 5), ("learning_rate", 0.5), ("rates", [1e-3])])
 def test_an_edited_comparison_is_refused(stopped: Path, setting: str, value: object) -> None:
     """Some models would be trained in one way, and those after the stop in another."""
@@ -208,9 +223,8 @@ def test_other_seed_backbones_and_settings_are_refused(stopped: Path) -> None:
     with RunProgress(Console(quiet=True)) as progress:
         with pytest.raises(RunError, match="holds a search with other seed backbones, 0 of them"):
             run_search(config, stopped, progress, [Backbone.parse("conv 3\nconv 5")])
-        with pytest.raises(
-            RunError, match=r"holds a search with another proxy\.steps, seed; a resumed run keeps"
-        ):
+        says = r"another proxy\.steps \(3 there, 9 here\), seed \(0 there, 1 here\); a resumed run keeps"
+        with pytest.raises(RunError, match=says):
             run_search(resolve(config, {"seed": 1, "proxy": {"steps": 9}}), stopped, progress)
     assert tiny.contents(stopped) == before
 

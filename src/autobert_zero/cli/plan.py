@@ -85,13 +85,13 @@ def plan_search(options: Mapping[str, Any], hardware: str | None, devices: int) 
     from autobert_zero.search_runs.parts import search_parts
     from autobert_zero.search_runs.start_model import open_start_model
 
-    config, _ = search_settings(options)
+    config, first = search_settings(options)
     if config.distil is None:
         sizes = config.model.encoder_config(_vocabulary_size(config.data), config.data.length)
     else:
         sizes = open_start_model(config.distil.teacher).sizes
     device = _measured_on(config.device, hardware)
-    return plan(search_parts(config), sizes, hardware, devices, config.precision, device)
+    return plan(search_parts(config, len(first)), sizes, hardware, devices, config.precision, device)
 
 
 @_plans(pretrain_command)

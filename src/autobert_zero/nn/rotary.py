@@ -20,6 +20,9 @@ from torch import Tensor
 _SHORTEST = 64
 """Positions of the smallest table that is kept."""
 
+_LONGEST = 65536
+"""Positions of the largest table that is kept where positions are given: a single one may be any number."""
+
 
 def rotate(xs: Sequence[Tensor], positions: Tensor | None, base: float) -> tuple[Tensor, ...]:
     """Turns the channels of values of one shape by the angles of their positions.
@@ -44,8 +47,8 @@ def rotate(xs: Sequence[Tensor], positions: Tensor | None, base: float) -> tuple
 def _angles(x: Tensor, positions: Tensor | None, base: float) -> tuple[Tensor, Tensor]:
     """[cos, cos] and [-sin, sin] for values (B, n, H, d_h), with broadcast axes of size 1 or left out.
 
-    Tables are kept and used again, except in exported or compiled programs, for fake tensors, and where the
-    host would have to wait for the largest position.
+    Tables are kept and used again, except in exported or compiled programs, for fake tensors, for positions
+    far beyond any text, and where the host would have to wait for the largest position.
     """
     tokens, heads, width = x.shape[1:]
     eager = type(x) is Tensor and not torch.compiler.is_compiling()
@@ -56,7 +59,7 @@ def _angles(x: Tensor, positions: Tensor | None, base: float) -> tuple[Tensor, T
         return _computed(torch.arange(tokens, device=x.device), width, base, x.dtype)
     if eager and x.device.type == "cpu":
         least, largest = (int(end) for end in positions.aminmax())
-        if least >= 0:
+        if least >= 0 and largest < _LONGEST:
             cos, sin = _kept(_rounded_up(largest + 1), 1, width, base, x.dtype, x.device)
             return cos[positions], sin[positions]
     return _computed(positions, width, base, x.dtype)

@@ -51,7 +51,10 @@ class SpaceConfig(Section):
 
     @field_validator("primitives", mode="before")
     @classmethod
-    def _nothing_is_no_set(cls, value: object) -> object:
+    def _names_or_a_set(cls, value: object) -> object:
+        listed = isinstance(value, list | tuple) and all(isinstance(name, str) for name in value)
+        if value is not None and not isinstance(value, str) and not listed:
+            raise ValueError(f"write paper, modern, or a list of primitives, not {value!r}")
         return "" if value is None else value
 
     @field_validator("primitives")

@@ -27,9 +27,12 @@ from autobert_zero.search.storage import (
 )
 from autobert_zero.search.trial import Trial
 from autobert_zero.settings import saved_config
-from autobert_zero.urls import hide_password
+from autobert_zero.urls import hide_password, hide_passwords
 
 STUDY = "autobert-zero"
+ANOTHER_NAME = "choose another name with --set study=NAME"
+"""What to do if a new search has the name of a study of another search."""
+
 _IDENTITY = "identity"
 
 
@@ -58,6 +61,7 @@ class History:
         identity: Settings that the trials depend on; stored with a new study, else compared.
         costs: Metrics of the trials that the search minimises in addition to maximising the score.
         say: Called with a line for the user if the storage does not answer.
+        remedy: What to do if the study belongs to a search with other settings.
 
     Raises:
         StorageError: There is no room for it.
@@ -71,6 +75,7 @@ class History:
         identity: Mapping[str, Any] | None = None,
         costs: Sequence[str] = (),
         say: Callable[[str], None] = lambda line: None,
+        remedy: str = ANOTHER_NAME,
     ) -> None:
         self._storage = storage
         self._say = say
@@ -101,7 +106,7 @@ class History:
         elif own is not None and (other := _other_settings(own, identity)):
             raise HistoryError(
                 f"the study {study!r} in {shown(storage)} is of a search with another {', '.join(other)}; "
-                "choose another name with --set study=NAME"
+                f"{remedy}"
             )
         persistently(self._name_values, storage, say)
 
@@ -163,22 +168,23 @@ def _other_settings(own: Mapping[str, Any], identity: Mapping[str, Any]) -> list
     return names
 
 
-def _listed(choice: str | list[str]) -> str:
-    return choice if isinstance(choice, str) else ", ".join(map(str, choice)) or "none"
+def _shown_value(value: Any) -> str:
+    if isinstance(value, list):
+        return ", ".join(map(_shown_value, value)) or "none"
+    if isinstance(value, bool):
+        return str(value).lower()
+    return "none" if value is None else hide_passwords(str(value))
 
 
 def settings_that_differ(one: Mapping[str, Any], other: Mapping[str, Any], place: str = "") -> list[str]:
-    """Names of the settings that differ, as `section.name`; with both values if those are names."""
+    """The settings that differ, as `section.name (VALUE there, VALUE here)`."""
     names = []
     for key in one.keys() | other.keys():
         mine, theirs = one.get(key), other.get(key)
         if isinstance(mine, Mapping) and isinstance(theirs, Mapping):
             names += settings_that_differ(mine, theirs, f"{place}{key}.")
         elif mine != theirs:
-            sides = ""
-            if isinstance(mine, str | list) and isinstance(theirs, str | list):
-                sides = f" ({_listed(mine)} there, {_listed(theirs)} here)"
-            names.append(f"{place}{key}{sides}")
+            names.append(f"{place}{key} ({_shown_value(mine)} there, {_shown_value(theirs)} here)")
     return sorted(names)
 
 

@@ -136,13 +136,17 @@ def verdict(summary: Mapping[str, Any]) -> str:
 
 
 def _against_the_strongest(summary: Mapping[str, Any], gains: Mapping[str, float]) -> str:
-    """The comparison of the found backbone with the opponent that has the lowest loss."""
+    """Compares the found backbone with the strongest opponent, at equal tokens and at equal time."""
     name = min(gains, key=gains.__getitem__)
     text = f"Against its strongest opponent, {LABELS[name]}, the found backbone has a held-out loss "
     text += f"{_lead(gains[name])} at equal tokens"
-    timed = summary[name].get("val_loss_equal_time")
-    if timed is not None:
-        text += f" and {_lead(timed - summary['best']['val_loss'])} at equal time"
+    losses = {other: summary[other].get("val_loss_equal_time") for other in gains}
+    timed = {other: loss - summary["best"]["val_loss"] for other, loss in losses.items() if loss is not None}
+    if name in timed:
+        text += f" and {_lead(timed[name])} at equal time"
+    ahead = min(timed, key=timed.__getitem__, default=name)
+    if ahead != name:
+        text += f". At equal time its strongest opponent is {LABELS[ahead]}: {_lead(timed[ahead])}"
     return text + "."
 
 

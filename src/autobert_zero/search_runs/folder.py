@@ -22,7 +22,7 @@ from autobert_zero.run_folder import (
 from autobert_zero.run_folder.digests import settings_digest, text_digest
 from autobert_zero.run_folder.names import BANK, SEED_BACKBONES, STUDY_FILE, TOKENIZER, snapshots_of
 from autobert_zero.search.config import SearchConfig, read_search_config
-from autobert_zero.search.history import History, settings_that_differ, storage_of
+from autobert_zero.search.history import ANOTHER_NAME, History, settings_that_differ, storage_of
 from autobert_zero.search.strategies.pareto import COSTS
 from autobert_zero.search_runs.prepare import PreparedSearch, prepare
 from autobert_zero.settings import read_yaml
@@ -161,7 +161,12 @@ def history_of(
         raise RunError(f"{study} is missing or empty, the run cannot be resumed; start another")
     weighed = config.strategy.objectives if config.strategy.name == "pareto" else ()
     costs = [COSTS[name] for name in weighed if name != "score"]
-    history = History(storage_of(out, config), config.study, identity(prepared), costs, say)
+    remedy = (
+        f"put {out / SEARCH.marker} back as it was, or start another run"
+        if kind_of(out) is SEARCH
+        else ANOTHER_NAME
+    )
+    history = History(storage_of(out, config), config.study, identity(prepared), costs, say, remedy)
     if len(history) and not begun:
         raise RunError(
             f"the study {config.study!r} has trials, but {out} has no snapshot that belongs to them; resume "

@@ -20,10 +20,15 @@ _STUDENTS = 7
 """Maximum number of models in the comparison of a search from a model."""
 
 
-def search_parts(config: SearchConfig) -> list[TrainingStage]:
-    """The parts of a search, with BERT's backbone as the candidates: most cost less."""
+def search_parts(config: SearchConfig, seeds: int = 0) -> list[TrainingStage]:
+    """The parts of a search, with BERT's backbone as the candidates: most cost less.
+
+    Args:
+        config: Config of the search.
+        seeds: Number of backbones that the user gives it.
+    """
     if config.distil is not None:
-        return _student_parts(config)
+        return _student_parts(config, seeds)
     proxy, final, length = config.proxy, config.final, config.data.length
     stand_in = bert(config.model.layers)
 
@@ -34,7 +39,7 @@ def search_parts(config: SearchConfig) -> list[TrainingStage]:
     if proxy.warmup_steps and proxy.sharing == "biws":
         parts.append(part("warm-up of the shared weights", proxy.warmup_steps, proxy.batch_size))
     # No rung stops the backbones that a search begins with.
-    given = min(len(config.bounds.known), proxy.candidates)
+    given = min(len(config.bounds.known) + seeds, proxy.candidates)
     steps = round((proxy.candidates - given) * _expected_steps(proxy)) + given * proxy.steps
     parts.append(part(counted(proxy.candidates, "candidate"), steps, proxy.batch_size))
     if proxy.sharing == "biws":
@@ -51,11 +56,8 @@ def search_parts(config: SearchConfig) -> list[TrainingStage]:
         tasks = proxy.tasks
         parts.append(part("their tasks, at most", scored * len(tasks.names) * tasks.steps, tasks.batch_size))
     finalists = final.finalists + min(given, GIVEN_FINALISTS)
-    parts.append(
-        part(
-            f"{counted(finalists, 'finalist')}, at most", finalists * final.screening_steps, final.batch_size
-        )
-    )
+    steps = finalists * final.screening_steps
+    parts.append(part(f"{counted(finalists, 'finalist')}, at most", steps, final.batch_size))
     models = 1 + len(opponents(config.bounds))
     if len(final.rates) > 1:
         steps = models * len(final.rates) * final.screening_steps
@@ -67,7 +69,7 @@ def search_parts(config: SearchConfig) -> list[TrainingStage]:
     return parts
 
 
-def _student_parts(config: SearchConfig) -> list[TrainingStage]:
+def _student_parts(config: SearchConfig, seeds: int) -> list[TrainingStage]:
     """The parts of a search from a model, without the computations of the model itself."""
     proxy, final, depth = config.proxy, config.final, config.model.layers
     student = bert(math.ceil(depth / max(config.limits.min_speedup or 1.0, 1.0)))
@@ -86,8 +88,11 @@ def _student_parts(config: SearchConfig) -> list[TrainingStage]:
         parts.insert(0, part(name, student, steps, proxy.batch_size))
     steps = round(proxy.candidates * _expected_steps(proxy))
     parts.append(part(counted(proxy.candidates, "candidate"), student, steps, proxy.batch_size))
-    steps = final.finalists * final.screening_steps
-    parts.append(part(counted(final.finalists, "finalist"), student, steps, final.batch_size))
+    # Which students are known depends on the limits.
+    given = GIVEN_FINALISTS if config.strategy.known else min(seeds, GIVEN_FINALISTS)
+    finalists = final.finalists + given
+    steps = finalists * final.screening_steps
+    parts.append(part(f"{counted(finalists, 'finalist')}, at most", student, steps, final.batch_size))
     if len(final.rates) > 1:
         steps = _STUDENTS * len(final.rates) * final.screening_steps
         parts.append(

@@ -69,11 +69,12 @@ class PreparedSearch:
     text: str
     start: StartModel | None = None
 
-    def announcement(self, ray: str | None = None) -> list[str]:
+    def announcement(self, ray: str | None = None, seeds: int = 0) -> list[str]:
         """The first lines of a search: text, models, strategy, device, and how long it will take.
 
         Args:
             ray: Address of the cluster that does the training; None: this machine.
+            seeds: Number of backbones that the user gives.
         """
         config, precision = self.config, self.config.precision
         batch = f"{config.limits.latency_batch} x {config.limits.latency_length} tokens"
@@ -97,7 +98,7 @@ class PreparedSearch:
             *lines,
             machine_line(self.device, precision),
             *latency,
-            estimate_line(search_parts(config), self.model, precision, self.device),
+            estimate_line(search_parts(config, seeds), self.model, precision, self.device),
         ]
 
     def latencies(self, path: Path | None = None) -> LatencyTable | None:

@@ -115,7 +115,8 @@ def run_search(
             resuming = (
                 f"resuming after {len(trials)} of {config.proxy.candidates} candidates" if trials else ""
             )
-            for line in (*prepared.announcement(ray), foreign_operations(prepared.space, first), resuming):
+            announcement = prepared.announcement(ray, len(first))
+            for line in (*announcement, foreign_operations(prepared.space, first), resuming):
                 if line:
                     progress.say(line)
             board = open_board(out)

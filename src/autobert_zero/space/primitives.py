@@ -127,6 +127,8 @@ def choose_primitives(chosen: str | Sequence[str]) -> tuple[str, ...]:
             raise SpaceError(f"no set of primitives is called {chosen!r}; write {sets}, or {hint}{meant}")
         return SETS[chosen]
     for name in chosen:
+        if name in SETS:
+            raise SpaceError(f"{name} is a set of primitives: write {name}, not a list")
         if name not in PRIMITIVES:
             raise SpaceError(unknown_name("primitive", name, PRIMITIVES))
     return tuple([name for name in PRIMITIVES if name in chosen])

@@ -28,7 +28,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import scipy.stats
-from result_store import ResultStore
+from result_store import ResultStore, resumable
 from rich.console import Console
 
 from autobert_zero.search.comparison import Model, Training
@@ -158,11 +158,15 @@ def main() -> None:
     seeds = range(1 if options.quick else options.seeds)
     methods: dict[str, dict[int, Any]] = {"none": {}, "biws": {}}
     preset = PRESETS[options.size]()
-    corpus_name = options.corpus.rsplit("/", 1)[-1]
-    with TemporaryDirectory() as temporary:
-        settings = {"size": options.size, "corpus": corpus_name, "quick": options.quick}
-        out = options.out or Path(temporary) / "results"
-        store = ResultStore(out, {"benchmark": "fair_sharing", **settings})
+    corpus_name = Path(options.corpus).name
+    with resumable(), TemporaryDirectory() as temporary:
+        settings = {
+            "benchmark": "fair_sharing",
+            "quick": options.quick,
+            "text": prepare(resolve(preset, {"data": {"corpus": options.corpus}})).corpus.identity,
+            **preset.model_dump(mode="json", exclude={"data": {"corpus"}, "seed": True}),
+        }
+        store = ResultStore(options.out or Path(temporary) / "results", settings)
         for seed in seeds:
             seconds = None
             for method in methods:

@@ -90,7 +90,7 @@ def main() -> None:
             {
                 "benchmark": "horizon",
                 "quick": options.quick,
-                "corpus": options.corpus.rstrip("/").rsplit("/", 1)[-1],
+                "corpus": Path(options.corpus).name,
                 "width": config.model.width,
                 **results,
             }

@@ -195,7 +195,7 @@ def main() -> None:
     text = {"corpus": options.corpus, "vocab_size": VOCABULARY, "length": LENGTH}
     prepared = prepare(resolve(SearchConfig(), {"data": text}))
     vocabulary = prepared.vocabulary.size
-    corpus = options.corpus.rsplit("/", 1)[-1]
+    corpus = Path(options.corpus).name
     wrapped: dict[str, Callable[[], nn.Module]] = {
         name: partial(build_peer, name, vocabulary) for name in peers(vocabulary)
     }

@@ -57,7 +57,7 @@ def main() -> None:
 
     config = resolve(SearchConfig(), {"data": {"corpus": options.corpus, "vocab_size": 8192}})
     prepared = prepare(config)
-    corpus = options.corpus.rsplit("/", 1)[-1]
+    corpus = Path(options.corpus).name
     with TemporaryDirectory() as temporary:
         settings = {
             "benchmark": "plateau",

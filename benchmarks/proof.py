@@ -168,7 +168,7 @@ def figures(proof: Proof) -> dict[str, Any]:
     return {
         "benchmark": "proof",
         "quick": proof.options.quick,
-        "corpus": proof.options.corpus.rstrip("/").rsplit("/", 1)[-1],
+        "corpus": Path(proof.options.corpus).name,
         "tokens": proof.steps * proof.setup.batch_size * proof.prepared.config.data.length,
         "seeds": proof.options.seeds,
         **printed,

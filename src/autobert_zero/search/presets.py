@@ -24,7 +24,7 @@ def demo() -> SearchConfig:
         proxy=ProxyConfig(
             sharing="none",
             candidates=24,
-            steps=220,
+            steps=180,
             rungs=(0.5,),
             batch_size=16,
             learning_rate=3e-3,
@@ -32,8 +32,8 @@ def demo() -> SearchConfig:
         ),
         final=FinalConfig(
             finalists=3,
-            screening_steps=220,  # after 110, half of the known backbones are on the plateau
-            steps=300,
+            screening_steps=180,  # after 110, half of the known backbones are on the plateau
+            steps=270,
             learning_rate=4e-3,  # one of the rates, so that it is not tried again
             rates=(2e-3, 4e-3, 8e-3),
         ),

@@ -35,7 +35,7 @@ def result(loss: float | None, reason: str = "") -> dict[str, Any]:
         "mlm_accuracy": None if loss is None else 0.25,
         "parameters": 1234,
         "flops": 5_000_000,
-        "tokens": 0 if loss is None else 4096,
+        "tokens": 0 if loss is None else 4_000_000,
         "tokens_per_second": 0.0 if loss is None else 1000.0,
     }
 
@@ -90,6 +90,15 @@ def summary(
 )
 def test_the_verdict_names_winner_and_margin(losses: tuple[float | None, ...], expected: str) -> None:
     assert verdict(summary(*losses)) == expected
+
+
+def test_short_trainings_have_more_noise() -> None:
+    rows = summary(3.0, 3.5, 3.25, 3.125)
+    for name in ("best", "bert", "hybrid", "convolution"):
+        rows[name]["tokens"] = 600_000
+    text = verdict(rows)
+    assert "beats BERT by 0.500 nats, the hand-made hybrid by 0.250 nats. One seed" in text
+    assert "apart from convolutions only (+0.125). One seed: differences below 0.15 nats are" in text
 
 
 def test_a_modern_comparison_tells_of_equal_time_and_equal_weights() -> None:

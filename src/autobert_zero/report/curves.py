@@ -11,6 +11,7 @@ from scipy.special import stdtrit
 
 from autobert_zero.report.runs import Run
 from autobert_zero.search.config import SearchConfig
+from autobert_zero.search.outputs import noise
 from autobert_zero.search.trial import Trial
 from autobert_zero.settings import computing_settings
 
@@ -68,6 +69,8 @@ class Group:
         counts: Numbers of candidates at which the curve is given, up to the shortest run.
         curve: The best score so far at each of those.
         distilled: Whether the losses are distances to a teacher, not nats.
+        noise: Difference of two losses that is within the noise of one seed; 0 for distances to a teacher,
+            where it is not known.
     """
 
     label: str
@@ -77,6 +80,7 @@ class Group:
     counts: list[int]
     curve: list[Interval]
     distilled: bool
+    noise: float
 
 
 def best_so_far(trials: Sequence[Trial]) -> list[float]:
@@ -224,6 +228,9 @@ def _group(label: str, indices: list[int], runs: Sequence[Run]) -> Group:
     columns = min(_POINTS, shortest)
     counts = [round((column + 1) * shortest / columns) for column in range(columns)]
     counts = [count for count in counts if all(curve[count - 1] > -inf for curve in curves)]
+    config = runs[indices[0]].config
+    distilled = config is not None and config.distil is not None
+    tokens = min(runs[index].finals.get("best", {}).get("tokens", 0) for index in indices)
     return Group(
         label=label,
         runs=indices,
@@ -231,7 +238,8 @@ def _group(label: str, indices: list[int], runs: Sequence[Run]) -> Group:
         leads={name: interval(values) for name, values in leads.items()},
         counts=counts,
         curve=[interval([curve[count - 1] for curve in curves]) for count in counts],
-        distilled=(config := runs[indices[0]].config) is not None and config.distil is not None,
+        distilled=distilled,
+        noise=0.0 if distilled else noise(tokens),
     )
 
 

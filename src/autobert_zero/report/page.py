@@ -2,7 +2,7 @@
 
 import json
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from importlib.resources import files
 from pathlib import Path
@@ -19,7 +19,7 @@ from autobert_zero.report.pretraining import Pretraining, comparable, pretrainin
 from autobert_zero.report.runs import ReportError, Run, read_reported_run
 from autobert_zero.report.training_charts import charts
 from autobert_zero.run_folder.names import SEARCH
-from autobert_zero.search.outputs import LABELS, NOISE
+from autobert_zero.search.outputs import LABELS
 from autobert_zero.urls import hide_passwords
 
 _BEGIN = b"<!doctype html>"
@@ -169,19 +169,19 @@ def sentence(group: Group) -> str:
     if not group.leads:
         return f"{many.capitalize()}, none with a final comparison."
     found = "found student" if group.distilled else "found backbone"
-    return f"Over {many} the {found} {_standing(group.leads, group.distilled)}."
+    return f"Over {many} the {found} {_standing(group)}."
 
 
-def _standing(leads: Mapping[str, Interval], distilled: bool) -> str:
+def _standing(group: Group) -> str:
     """The opponents that the found backbone beats or loses to, beyond the interval or the noise of one seed.
 
     For distillation losses the noise of one seed is not known.
     """
-    unit = " in distillation loss" if distilled else " nats"
+    unit = " in distillation loss" if group.distilled else " nats"
     kinds: dict[str, list[str]] = {"beats": [], "is not told apart from": [], "is beaten by": []}
-    for opponent, lead in leads.items():
-        noise = lead.half if lead.half is not None else 0.0 if distilled else NOISE
-        if abs(lead.mean) < noise:
+    for opponent, lead in group.leads.items():
+        limit = group.noise if lead.half is None else lead.half
+        if abs(lead.mean) < limit:
             kinds["is not told apart from"].append(f"{LABELS[opponent]} ({_interval(lead)}{unit})")
         else:
             by = _interval(Interval(abs(lead.mean), lead.half))

@@ -64,7 +64,7 @@ def test_models_from_scratch_are_spread_too() -> None:
 
 
 def test_workers_find_the_memory_of_their_card_free(
-    setting: PreparedSearch, monkeypatch: pytest.MonkeyPatch
+    prepared: PreparedSearch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """This process, which measures and scores on the first card, keeps none, nor do those of candidates."""
     events: list[str] = []
@@ -82,7 +82,7 @@ def test_workers_find_the_memory_of_their_card_free(
     for module, name in ((executors, "candidates"), (scratch, "models")):
         monkeypatch.setattr(module, "WorkerPool", mock.Mock(return_value=pool_of(name)))
         monkeypatch.setattr(module, "release_cached_memory", lambda: events.append("release"))
-    made = make_executor(setting, mock.Mock(), 2)
+    made = make_executor(prepared, mock.Mock(), 2)
     jobs: list[Any] = [mock.Mock(device="cuda")] * 2
     assert list(made.run([], (), Path(), mock.Mock())) == []
     made.train(jobs, 2, mock.Mock(), mock.Mock())

@@ -40,8 +40,8 @@ def test_backbones_of_the_user_are_trained_in_full_and_may_be_finalists() -> Non
     config = resolve(demo(), {"strategy": {"known": False}, "proxy": {"candidates": 20}})
     tokens = [sum(part.tokens for part in search_parts(config, seeds)) for seeds in range(4)]
     more = [(one - other) / (16 * 128) for other, one in pairwise(tokens)]
-    whole = 220 - (110 + 110 / 2)  # half of the others stop halfway
-    assert more == [whole + 110, whole + 110, whole]  # the two best are screened
+    whole = 180 - (90 + 90 / 2)  # half of the others stop halfway
+    assert more == [whole + 180, whole + 180, whole]  # the two best are screened
     text = tiny.command("plan", "search", "--hardware", "t4", "--seed-backbone", "bert", "--preset", "paper")
     assert "9 finalists, at most" in text.out
 

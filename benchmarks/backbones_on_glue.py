@@ -1,4 +1,4 @@
-"""Five backbones of one depth and width, pre-trained with one recipe, then fine-tuned on tasks of GLUE.
+"""Backbones of one depth and width, pre-trained with one recipe, then fine-tuned on tasks of GLUE.
 
     python benchmarks/backbones_on_glue.py --corpus BOOKS --glue GLUE --out OUT [--blimp BLIMP]
         [--wnut WNUT17] [--repeats 1] [--quick]
@@ -7,14 +7,15 @@ BOOKS is tens of megabytes of text; GLUE holds a folder of `.jsonl` files for ea
 glue` takes them; BLIMP is a file or folder of minimal pairs, WNUT17 the folder of the task of that name. Test
 splits that have labels (the official one of STS-B) are scored beside validation. Of more than 10,000 training
 examples of MNLI and QQP 10,000 are taken, spread over all; of MNLI the matched validation split.
-The backbones: BERT; the hand-made hybrid; convolutions only; the first and the last two layers of the
-published AutoBERT-Zero-base; the best that our search found with the small preset. 4 layers, width 128,
-otherwise the small preset of pre-training: 30.3 M tokens each, the first 4.1 M in sequences of 16 tokens,
-the rest of 128. Every task: the rates with the first seed, the poolings at the best of them, the best of all
-with the other seeds. Beside the backbones, the trivial predictors of each task. Each repeat pre-trains the
-backbone with another seed, for the spread of the loss and of two tasks over pre-trainings. What is in OUT
-already is read, not trained again: the script continues where it was stopped. Prints the table of each
-backbone, and one JSON object as its last line.
+The backbones in BERT's trunk: BERT; the hand-made hybrid; convolutions only; the first and the last two
+layers of the published AutoBERT-Zero-base; what the preset small found in the paper's space. In the modern
+trunk: rotary attention, and what the preset small finds in the modern space. 4 layers, width 128, otherwise
+the small preset of pre-training: 30.3 M tokens each, the first 4.1 M in sequences of 16 tokens, the rest of
+128. Every task: the rates with the first seed, the poolings at the best of them, the best of all with the
+other seeds. Beside the backbones, the trivial predictors of each task. Each repeat pre-trains the backbone
+with another seed, for the spread of the loss and of two tasks over pre-trainings. What is in OUT already is
+read, not trained again: the script continues where it was stopped. Prints the table of each backbone, and one
+JSON object as its last line.
 The file is long because one call runs all of its parts.
 """
 
@@ -42,16 +43,21 @@ from autobert_zero.progress import Bars, quiet_transformers
 from autobert_zero.settings import resolve
 from autobert_zero.space import Backbone
 from autobert_zero.zoo import STACKS, ZOO
+from autobert_zero.zoo.opponents import MODERN_TRUNK
 
 DEPTH, WIDTH = 4, 128
 RATE = 2e-3
 """Of pre-training: the one of 1e-3, 2e-3 and 3e-3 that is best for BERT. The others have no choice."""
 PUBLISHED = ZOO["autobert-zero-base"].backbone.layers
 BACKBONES = {
-    **{name: STACKS[name](DEPTH) for name in ("bert", "hybrid", "convolution")},
+    **{
+        name: STACKS[name](DEPTH) for name in ("bert", "hybrid", "convolution", "rotary", "gated-convolution")
+    },
     "published": Backbone((*PUBLISHED[:2], *PUBLISHED[-2:])),
     "found": Backbone.parse("conv 5\nconv 15\nconv 31\nconv 3"),
 }
+MODERN = ("rotary", "gated-convolution")
+"""Backbones that are trained in the modern trunk."""
 TASKS = ("cola", "sst2", "mrpc", "rte", "stsb", "qqp", "mnli")
 REPEATED = ("cola", "sst2")
 """Tasks of the repeats."""
@@ -146,7 +152,7 @@ def pretrained(name: str, seed: int, study: Study, progress: Bars) -> dict[str, 
     changes: dict[str, Any] = {
         "seed": seed,
         "data": {"corpus": study.corpus},
-        "model": {"width": WIDTH},
+        "model": {"width": WIDTH, **(MODERN_TRUNK if name in MODERN else {})},
         "recipe": {"learning_rate": RATE},
     }
     if study.quick:

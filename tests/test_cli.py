@@ -16,6 +16,7 @@ import tiny
 
 import autobert_zero
 from autobert_zero.hf import AutoBertZeroConfig, AutoBertZeroForMaskedLM
+from autobert_zero.zoo.opponents import MODERN_TRUNK
 
 # Largest value: 12 heads of 128 x 128 are less than 128 x 3,072 in the feed-forward block.
 # FLOPs by hand: projections 603,979,776, products 50,331,648, scale 196,608, softmax 983,040 and
@@ -172,9 +173,10 @@ class TestDescribe:
 
     def test_sizes_and_trunk_of_a_model(self, folder: Path) -> None:
         """Its own, unless an option names others."""
-        trunk = {"norm": "pre", "feed_forward_kind": "geglu", "positions": "none", "biases": False}
         sizes = {"hidden_size": 24, "num_attention_heads": 3, "vocab_size": 90, "intermediate_size": 40}
-        model = AutoBertZeroForMaskedLM(AutoBertZeroConfig(backbone=["conv 65", "Q + K"], **sizes, **trunk))
+        model = AutoBertZeroForMaskedLM(
+            AutoBertZeroConfig(backbone=["conv 65", "Q + K"], **sizes, **MODERN_TRUNK)
+        )
         model.config.save_pretrained(folder / "model")
         out = tiny.command("describe", "model").out
         assert "d = 8 per head (d_model 24, 3 heads)" in out

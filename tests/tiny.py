@@ -17,6 +17,7 @@ from autobert_zero.data.kinds import train_kind
 from autobert_zero.data.normalisation import Spelling
 from autobert_zero.search.config import SearchConfig
 from autobert_zero.settings import resolve
+from autobert_zero.zoo.opponents import MODERN_TRUNK
 
 
 def paragraphs(count: int, seed: int = 0) -> list[str]:
@@ -69,7 +70,7 @@ def modern(corpus: Path, **changes: object) -> SearchConfig:
         config(corpus),
         {
             "space": {"primitives": "modern"},
-            "model": {"norm": "pre", "feed_forward_kind": "geglu", "positions": "none", "biases": False},
+            "model": MODERN_TRUNK,
             "strategy": {"known": True, "population": 10},
             "proxy": {"sharing": "none", "rungs": [0.5], "candidates": 13, "steps": 4},
             "final": {"rates": [1e-3, 1e-2], "equal_time": True},

@@ -22,7 +22,7 @@ from autobert_zero.export import export
 from autobert_zero.export.sentences import sentence_length
 from autobert_zero.export.sources import open_source
 from autobert_zero.hf.tokenizer import wrap_tokenizer
-from autobert_zero.zoo.opponents import GATED_CONVOLUTION, GATED_ROTARY
+from autobert_zero.zoo.opponents import GATED_CONVOLUTION, GATED_ROTARY, MODERN_TRUNK
 
 TEXTS = [
     "the cat sat on the mat",
@@ -31,11 +31,10 @@ TEXTS = [
     "",
     "the dog and the cat ran on and on and sat on a mat",
 ]
-MODERN = {"norm": "pre", "feed_forward_kind": "geglu", "positions": "none", "biases": False}
 BACKBONES: dict[str, tuple[list[str], dict[str, Any]]] = {
     "paper": (hf_samples.MIXED, {}),
     "convolution": (["conv 3", "conv 5"], {}),
-    "modern": ([GATED_ROTARY, GATED_CONVOLUTION, "conv 5"], MODERN),
+    "modern": ([GATED_ROTARY, GATED_CONVOLUTION, "conv 5"], MODERN_TRUNK),
 }
 
 WITHOUT_THE_PACKAGE = """

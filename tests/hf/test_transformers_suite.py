@@ -7,6 +7,7 @@ import pytest
 from nn_samples import backbone_of
 
 from autobert_zero import zoo
+from autobert_zero.zoo.opponents import MODERN_TRUNK
 
 LEFT_OUT = {
     "test_model_weights_reload_no_missing_tied_weights": (
@@ -33,10 +34,7 @@ BACKBONES: dict[str, tuple[list[str], dict[str, Any]]] = {
     "linear attention": (zoo.efficient_attention(2).to_list(), {}),
     "published": (zoo.autobert_zero_base().to_list()[:2], {}),
     "random": (backbone_of(4, 2).to_list(), {}),
-    "random, modern": (
-        backbone_of(7, 2).to_list(),
-        {"norm": "pre", "feed_forward_kind": "geglu", "positions": "none", "biases": False},
-    ),
+    "random, modern": (backbone_of(7, 2).to_list(), MODERN_TRUNK),
 }
 
 

@@ -44,11 +44,10 @@ from autobert_zero.space.inheritance import even_places, inputs_by_role
 from autobert_zero.training.copying import copy_layers
 from autobert_zero.training.loop import Recipe
 from autobert_zero.zoo import students
-from autobert_zero.zoo.opponents import BERTS_TRUNK, GATED_CONVOLUTION
+from autobert_zero.zoo.opponents import BERTS_TRUNK, GATED_CONVOLUTION, MODERN_TRUNK
 
 STANDARD = "softmax(scale(Q @ K.T)) @ V"
 GATED = f"{STANDARD} * sigmoid(P)"
-MODERN_TRUNK = {"norm": "pre", "feed_forward_kind": "geglu", "positions": "none", "biases": False}
 SETTINGS = {
     "data.length": 16,
     "proxy.candidates": 6,

@@ -10,15 +10,15 @@ from autobert_zero.search.config import (
     StrategyConfig,
 )
 from autobert_zero.search.training_config import FinalConfig, ProxyConfig
+from autobert_zero.zoo.opponents import MODERN_TRUNK
 
 _MODERN_SPACE = SpaceConfig(primitives="modern")
-_MODERN_TRUNK = {"norm": "pre", "feed_forward_kind": "geglu", "positions": "none", "biases": False}
 
 
 def demo() -> SearchConfig:
     """The preset of `make search`: the whole system in about ten minutes on two cores."""
     return SearchConfig(
-        model=SearchModelConfig(**_MODERN_TRUNK),
+        model=SearchModelConfig(**MODERN_TRUNK),
         space=_MODERN_SPACE,
         strategy=StrategyConfig(known=True, population=10),
         proxy=ProxyConfig(
@@ -44,7 +44,7 @@ def small() -> SearchConfig:
     """Two to three hours on two cores, for a corpus of tens of megabytes."""
     return SearchConfig(
         data=SearchDataConfig(vocab_size=8192),
-        model=SearchModelConfig(**_MODERN_TRUNK),
+        model=SearchModelConfig(**MODERN_TRUNK),
         space=_MODERN_SPACE,
         strategy=StrategyConfig(known=True, population=20, parents=5),
         proxy=ProxyConfig(

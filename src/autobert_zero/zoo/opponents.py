@@ -31,6 +31,8 @@ _UNORDERED = {"standard attention": STANDARD, "linear attention": LINEAR}
 
 BERTS_TRUNK = {"norm": "post", "feed_forward_kind": "gelu", "positions": "learned", "biases": True}
 """Settings of `EncoderConfig` that BERT was published with."""
+MODERN_TRUNK = {"norm": "pre", "feed_forward_kind": "geglu", "positions": "none", "biases": False}
+"""Those of the modern presets: the trunk of ModernBERT, without a limit to the length."""
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ from autobert_zero.export.training_notes import training_notes
 from autobert_zero.hf.auto import MODELS
 from autobert_zero.report import draw
 from autobert_zero.space import Backbone
-from autobert_zero.zoo.opponents import GATED_CONVOLUTION, GATED_ROTARY
+from autobert_zero.zoo.opponents import GATED_CONVOLUTION, GATED_ROTARY, MODERN_TRUNK
 
 
 @pytest.fixture(scope="module")
@@ -197,6 +197,16 @@ def test_convolutions_of_long_sequences_are_exported(kernel: int, tmp_path: Path
     assert all((5, 512) in program.shapes for program in written)
 
 
+@pytest.mark.parametrize("limit", [1, 2])
+def test_models_of_very_short_sequences_are_exported(limit: int, tmp_path: Path) -> None:
+    """Programs have a dimension of tokens only where more than one size is possible."""
+    config = hf_samples.config(["conv 3"], max_position_embeddings=limit)
+    hf_samples.randomise(hf.AutoBertZeroForMaskedLM(config)).save_pretrained(tmp_path / "saved")
+    written = export(tmp_path / "saved", tmp_path / "out")
+    assert [program.file for program in written] == ["model.pt2", "model.onnx"]
+    assert all((5, limit) in program.shapes for program in written)
+
+
 def test_an_empty_folder_is_filled_where_it_is(tmp_path: Path) -> None:
     """It may be a mount, which cannot be replaced, or be reached through a link, which stays."""
     saved(tmp_path / "saved", hf.AutoBertZeroModel)
@@ -217,13 +227,7 @@ def test_an_empty_folder_is_filled_where_it_is(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_the_modern_primitives_and_trunk_are_exported(tmp_path: Path) -> None:
     """At lengths beyond the training's, as programs and as the code in the folder."""
-    config = hf_samples.config(
-        [GATED_ROTARY, GATED_CONVOLUTION, "conv 5"],
-        norm="pre",
-        feed_forward_kind="geglu",
-        positions="none",
-        biases=False,
-    )
+    config = hf_samples.config([GATED_ROTARY, GATED_CONVOLUTION, "conv 5"], **MODERN_TRUNK)
     model = hf_samples.randomise(hf.AutoBertZeroForMaskedLM(config))
     model.save_pretrained(tmp_path / "saved")
     written = export(tmp_path / "saved", tmp_path / "out")

@@ -75,9 +75,11 @@ def write_programs(
     # Without a limit, the programs are checked beyond the length of the training.
     longest = limit or 4 * model.config.max_position_embeddings
     choices = isinstance(model, AutoBertZeroForMultipleChoice)
-    names = ("batch", "choices", "tokens") if choices else ("batch", "tokens")
+    names = dict(enumerate(("batch", "choices", "tokens") if choices else ("batch", "tokens")))
+    if limit == 1:  # torch.export refuses a dimension with a single possible size
+        names.popitem()
     bounds = {"tokens": limit}
-    axes = {axis: torch.export.Dim(name, min=1, max=bounds.get(name)) for axis, name in enumerate(names)}
+    axes = {axis: torch.export.Dim(name, min=1, max=bounds.get(name)) for axis, name in names.items()}
     shapes = ((1, 1), (1, longest), (2, min(longest, 7)), (3, longest // 2 + 1), (5, longest))
     batches = [_batch(model.config, batch, tokens, choices) for batch, tokens in shapes]
     with torch.no_grad():
@@ -88,7 +90,7 @@ def write_programs(
         for name in formats:
             watch(f"{name} program")
             file, write = _WRITERS[name]
-            run = write(program, folder / file, outputs, dict(enumerate(names)))
+            run = write(program, folder / file, outputs, names)
             yield Program(file, outputs, _largest_difference(file, wrapped, run, batches), shapes)
 
 

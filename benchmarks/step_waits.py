@@ -2,7 +2,7 @@
 
     python benchmarks/step_waits.py [--quick]
 
-A step of the product's loop runs on a pretended accelerator (`pretended.py`): on the CPU, with the branches
+A step of the product's loop runs on a fake accelerator (`fake_accelerator.py`): on the CPU, with the branches
 that a GPU takes, in bf16. Views are not counted, casts of autocast are. `waits` is the mean over ten
 steps and `launches` the number in one, of BERT at width 128 with 4 layers and any number of sequences of 128
 tokens; `cases` has both for other models, with the operations by name. With --quick the models are tiny.
@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from pretended import DEVICE, pretended_device
+from fake_accelerator import DEVICE, fake_device
 
 from autobert_zero import zoo
 from autobert_zero.data.masking import MaskedBatch, Masking, Vocabulary, mask_batch
@@ -72,12 +72,12 @@ def random_batches(size: Size, masking: Masking) -> Iterator[MaskedBatch]:
 
 
 def count(backbone: Backbone, size: Size, masking: Masking | None = None) -> Count:
-    """Trains a model with new weights on the pretended device, and counts waits and launches."""
+    """Trains a model with new weights on the fake device, and counts waits and launches."""
     torch.manual_seed(0)
     config = EncoderConfig(size.vocabulary, size.width, size.heads, max_positions=size.length)
     recipe = Recipe(STEPS + 1, size.batch, 1e-4, precision="bf16")
     batches = random_batches(size, masking or Masking())
-    with pretended_device() as counts, torch.autograd.set_multithreading_enabled(False):
+    with fake_device() as counts, torch.autograd.set_multithreading_enabled(False):
         model = MaskedLM(backbone, config).to(DEVICE)
         objective, optimizer = language_objective("bf16"), make_optimizer(model, recipe)
 

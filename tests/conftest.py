@@ -79,7 +79,7 @@ def finished_run(tmp_path_factory: pytest.TempPathFactory, settings_file: Path) 
 
 
 @pytest.fixture
-def pretended(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    """The benchmarks' pretended accelerator."""
+def fake_accelerator(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """The benchmarks' fake accelerator."""
     monkeypatch.syspath_prepend(Path(__file__).parents[1] / "benchmarks")
-    return importlib.import_module("pretended")
+    return importlib.import_module("fake_accelerator")

@@ -7,7 +7,7 @@ import pytest
 LAUNCHES = {"bert": 133, "hybrid": 149, "autobert_zero": 158, "convolutions": 165, "bert_isolated": 201}
 
 
-def test_it_counts_what_a_step_launches(pretended: ModuleType) -> None:
+def test_it_counts_what_a_step_launches(fake_accelerator: ModuleType) -> None:
     import step_waits
 
     backbone, masking = step_waits.cases(2)["bert"]
@@ -19,7 +19,7 @@ def test_it_counts_what_a_step_launches(pretended: ModuleType) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", LAUNCHES)
-def test_no_model_waits(pretended: ModuleType, name: str) -> None:
+def test_no_model_waits(fake_accelerator: ModuleType, name: str) -> None:
     import step_waits
 
     backbone, masking = step_waits.cases(2)[name]

@@ -351,24 +351,24 @@ def test_the_mean_is_that_of_counted_users_bit_by_bit(numbers: list[int]) -> Non
     assert all(torch.equal(tensor, expected[name]) for name, tensor in bank.tensors.items())
 
 
-def test_a_bank_on_a_device_neither_waits_nor_copies_for_a_candidate(pretended: ModuleType) -> None:
+def test_a_bank_on_a_device_neither_waits_nor_copies_for_a_candidate(fake_accelerator: ModuleType) -> None:
     backbone = backbone_of(11, LAYERS)
-    with pretended.pretended_device() as counts, torch.autograd.set_multithreading_enabled(False):
-        bank = WeightBank(SMALL, LAYERS, pretended.DEVICE)
-        model = MaskedLM(backbone, SMALL).to(pretended.DEVICE)
+    with fake_accelerator.fake_device() as counts, torch.autograd.set_multithreading_enabled(False):
+        bank = WeightBank(SMALL, LAYERS, fake_accelerator.DEVICE)
+        model = MaskedLM(backbone, SMALL).to(fake_accelerator.DEVICE)
         optimizer = torch.optim.AdamW(model.parameters(), lr=0.01, fused=True)
         counts.clear()
         bank.inherit(model, optimizer)
         assert counts.waits.total() == 0
         assert counts.launches.total() <= 2
-        ids = torch.randint(SMALL.vocab_size, (2, 8)).to(pretended.DEVICE)
-        model(ids, torch.arange(16, device=pretended.DEVICE)).square().sum().backward()
+        ids = torch.randint(SMALL.vocab_size, (2, 8)).to(fake_accelerator.DEVICE)
+        model(ids, torch.arange(16, device=fake_accelerator.DEVICE)).square().sum().backward()
         optimizer.step()
         counts.clear()
         bank.absorb(Trained.of(model, optimizer))
         assert counts.waits.total() == 1  # how many updates there were
         assert bank.updates == 1
-        heir = MaskedLM(backbone, SMALL).to(pretended.DEVICE)
+        heir = MaskedLM(backbone, SMALL).to(fake_accelerator.DEVICE)
         bank.inherit(heir)
         for own, theirs in zip(heir.parameters(), model.parameters(), strict=True):
             assert torch.equal(own.to("cpu"), theirs.to("cpu"))

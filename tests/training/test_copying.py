@@ -128,14 +128,14 @@ def test_losses_that_are_no_numbers_in_all_layers_are_divergence(
         copied(steps)
 
 
-def test_a_device_that_runs_ahead_is_read_late(pretended: ModuleType) -> None:
+def test_a_device_that_runs_ahead_is_read_late(fake_accelerator: ModuleType) -> None:
     _, expected = copied(LATE + 2)
     losses: list[float] = []
-    with pretended.pretended_device() as counts, torch.autograd.set_multithreading_enabled(False):
-        learned_from, bank = teacher(pretended.DEVICE)
+    with fake_accelerator.fake_device() as counts, torch.autograd.set_multithreading_enabled(False):
+        learned_from, bank = teacher(fake_accelerator.DEVICE)
         recipe = Recipe(LATE + 2, 4, 3e-2, precision="fp32")
         seen: Any = lambda done, total, loss: losses.append(loss)  # noqa: E731
         counts.clear()
-        copy_layers(bank, learned_from, batches(), recipe, convolution, 0, pretended.DEVICE, seen)
+        copy_layers(bank, learned_from, batches(), recipe, convolution, 0, fake_accelerator.DEVICE, seen)
         assert counts.waits.total() <= len(bank.new) + 2  # the masks are copied there, once
     assert losses == pytest.approx(expected, rel=1e-5)

@@ -27,20 +27,20 @@ def gradients(model: MaskedLM, logits: Tensor) -> dict[str, Tensor]:
 
 @pytest.mark.parametrize("norm", ["post", "pre"])
 def test_numbers_are_those_of_autocast(
-    pretended: ModuleType, monkeypatch: pytest.MonkeyPatch, norm: str
+    fake_accelerator: ModuleType, monkeypatch: pytest.MonkeyPatch, norm: str
 ) -> None:
     torch.manual_seed(0)
     ids, rows = torch.randint(24, (2, 8)), torch.tensor([1, 5, 9])
-    with pretended.pretended_device() as counts:
-        model = MaskedLM(BACKBONE, EncoderConfig(**{**vars(SIZES), "norm": norm})).to(pretended.DEVICE)
-        given = ids.to(pretended.DEVICE), rows.to(pretended.DEVICE)
+    with fake_accelerator.fake_device() as counts:
+        model = MaskedLM(BACKBONE, EncoderConfig(**{**vars(SIZES), "norm": norm})).to(fake_accelerator.DEVICE)
+        given = ids.to(fake_accelerator.DEVICE), rows.to(fake_accelerator.DEVICE)
         counts.clear()
         logits = half_weights.run(model, "bf16", *given)
         ours, launches = gradients(model, logits), counts.launches.total()
         assert all(type(p) is type(model.bias) for p in model.parameters())  # none is left replaced
         monkeypatch.setattr(layers, "fork", lambda x: (x, x))
         counts.clear()
-        with autocast("bf16", pretended.DEVICE):
+        with autocast("bf16", fake_accelerator.DEVICE):
             plain = model(*given)
         theirs = gradients(model, plain)
         assert launches < counts.launches.total() - 20
@@ -103,12 +103,12 @@ def test_which_models_are_cast_as_a_whole(
     assert len(whole) == casts
 
 
-def test_layers_that_are_computed_again_see_the_same_weights(pretended: ModuleType) -> None:
+def test_layers_that_are_computed_again_see_the_same_weights(fake_accelerator: ModuleType) -> None:
     torch.manual_seed(0)
     ids, rows = torch.randint(24, (2, 8)), torch.tensor([1])
-    with pretended.pretended_device():
-        model = MaskedLM(BACKBONE, SIZES).to(pretended.DEVICE)
-        given = ids.to(pretended.DEVICE), rows.to(pretended.DEVICE)
+    with fake_accelerator.fake_device():
+        model = MaskedLM(BACKBONE, SIZES).to(fake_accelerator.DEVICE)
+        given = ids.to(fake_accelerator.DEVICE), rows.to(fake_accelerator.DEVICE)
         once = gradients(model, half_weights.run(model, "bf16", *given))
         model.encoder.checkpointing = True
         twice = gradients(model, half_weights.run(model, "bf16", *given))

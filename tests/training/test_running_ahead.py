@@ -72,12 +72,12 @@ def state(model: MaskedLM, optimizer: Any) -> list[torch.Tensor]:
     return [each.to("cpu") for each in own]
 
 
-def test_it_learns_what_a_cpu_learns(pretended: ModuleType) -> None:
+def test_it_learns_what_a_cpu_learns(fake_accelerator: ModuleType) -> None:
     """Its batches are divided into parts."""
     *there, losses = trained("cpu", LATE + 1, parts=2)
-    with pretended.pretended_device() as counts:
+    with fake_accelerator.fake_device() as counts:
         counts.clear()
-        *here, same = trained(pretended.DEVICE, LATE + 1, parts=2)
+        *here, same = trained(fake_accelerator.DEVICE, LATE + 1, parts=2)
         copies_to_the_device = len(list(here[0].parameters()))
         assert counts.waits.total() <= copies_to_the_device + 2
         assert same == pytest.approx(losses, rel=1e-6)
@@ -89,7 +89,7 @@ def test_it_learns_what_a_cpu_learns(pretended: ModuleType) -> None:
 @pytest.mark.parametrize(
     ("what", "step"), [("gradient", 0), ("loss", 3), ("gradient", LATE - 1), ("loss", LATE), ("limit", 11)]
 )
-def test_what_diverges_is_left_as_it_was_before(pretended: ModuleType, what: str, step: int) -> None:
+def test_what_diverges_is_left_as_it_was_before(fake_accelerator: ModuleType, what: str, step: int) -> None:
     """And is reported as on a CPU, though the host learns of it some steps later."""
 
     def bad(model: Any, part: MaskedBatch, whole: MaskedBatch) -> torch.Tensor:
@@ -104,8 +104,8 @@ def test_what_diverges_is_left_as_it_was_before(pretended: ModuleType, what: str
     options = {"hook": bad, "loss_limit": 2 * math.log(24)}
     *there, losses = trained("cpu", 30, batches=batches(step), **options)
     assert len(losses) == step + 1
-    with pretended.pretended_device():
-        *here, same = trained(pretended.DEVICE, 30, batches=batches(step), **options)
+    with fake_accelerator.fake_device():
+        *here, same = trained(fake_accelerator.DEVICE, 30, batches=batches(step), **options)
         assert same[:-1] == pytest.approx(losses[:-1], rel=1e-6)
         assert here[1].error.split()[:2] == there[1].error.split()[:2]
         assert f"at step {step + 1}" in here[1].error
@@ -113,7 +113,7 @@ def test_what_diverges_is_left_as_it_was_before(pretended: ModuleType, what: str
             torch.testing.assert_close(own, other, rtol=1e-4, atol=1e-6)
 
 
-def test_the_state_is_shown_when_it_is_that_of_the_step(pretended: ModuleType) -> None:
+def test_the_state_is_shown_when_it_is_that_of_the_step(fake_accelerator: ModuleType) -> None:
     settled: list[int] = []
     seen: list[int] = []
 
@@ -121,9 +121,9 @@ def test_the_state_is_shown_when_it_is_that_of_the_step(pretended: ModuleType) -
         settled.append(done)
         seen.append(len(losses))
 
-    with pretended.pretended_device():
+    with fake_accelerator.fake_device():
         torch.manual_seed(0)
-        model = MaskedLM(BACKBONE, SIZES).to(pretended.DEVICE)
+        model = MaskedLM(BACKBONE, SIZES).to(fake_accelerator.DEVICE)
         losses: list[float] = []
         with torch.autograd.set_multithreading_enabled(False):
             train(
@@ -137,13 +137,13 @@ def test_the_state_is_shown_when_it_is_that_of_the_step(pretended: ModuleType) -
     assert seen == [3, 13, 22]
 
 
-def test_an_error_of_the_text_comes_after_the_steps_before_it(pretended: ModuleType) -> None:
+def test_an_error_of_the_text_comes_after_the_steps_before_it(fake_accelerator: ModuleType) -> None:
     def broken() -> Iterator[MaskedBatch]:
         yield from islice(batches(), 3)
         raise OSError("the text is gone")
 
-    with pretended.pretended_device():
-        model = MaskedLM(BACKBONE, SIZES).to(pretended.DEVICE)
+    with fake_accelerator.fake_device():
+        model = MaskedLM(BACKBONE, SIZES).to(fake_accelerator.DEVICE)
         done: list[int] = []
         with torch.autograd.set_multithreading_enabled(False), pytest.raises(OSError, match="is gone"):
             train(
@@ -154,12 +154,12 @@ def test_an_error_of_the_text_comes_after_the_steps_before_it(pretended: ModuleT
     assert not any(thread.name.startswith("batches") for thread in threading.enumerate())
 
 
-def test_an_evaluation_waits_twice(pretended: ModuleType) -> None:
+def test_an_evaluation_waits_twice(fake_accelerator: ModuleType) -> None:
     torch.manual_seed(0)
     model, held_out = MaskedLM(BACKBONE, SIZES), list(islice(batches(), 5))
     expected = evaluate(model, held_out, "fp32")
-    with pretended.pretended_device() as counts:
-        model.to(pretended.DEVICE)
+    with fake_accelerator.fake_device() as counts:
+        model.to(fake_accelerator.DEVICE)
         counts.clear()
         assert evaluate(model, held_out, "fp32") == expected
         assert counts.waits.total() == 2
@@ -183,12 +183,12 @@ def test_a_thread_is_one_ahead_and_ends() -> None:
     assert list(ahead(iter("abc"))) == ["a", "b", "c"]
 
 
-def test_what_holds_tensors_is_copied_whole(pretended: ModuleType) -> None:
+def test_what_holds_tensors_is_copied_whole(fake_accelerator: ModuleType) -> None:
     batch = next(batches())
-    with pretended.pretended_device() as counts:
+    with fake_accelerator.fake_device() as counts:
         ready = pinned({"a": [batch, 3], "b": (batch.ids, None)})
         counts.clear()
-        there = moved(ready, pretended.DEVICE)
+        there = moved(ready, fake_accelerator.DEVICE)
         assert counts.launches["_to_copy"] == 1  # all of them lie side by side
         assert counts.waits.total() == 0
         assert there["a"][1] == 3

@@ -1,4 +1,4 @@
-"""A pretended accelerator: tensors that say they are on another device, computed on the CPU and counted.
+"""A fake accelerator: tensors that say they are on another device, computed on the CPU and counted.
 
 Code takes the branches of a GPU on them (`is_cpu` is false), gradients and optimisers work, and values are
 real. What it counts is what the host does: operations it launches, and moments at which it would wait for the
@@ -51,14 +51,14 @@ _SINGLE = {
 """What autocast computes in half and in single precision on CUDA, as far as models use it."""
 
 
-class _Pretended(Tensor):
-    """A tensor on the pretended device, whose values are in `held`."""
+class _FakeTensor(Tensor):
+    """A tensor on the fake device, whose values are in `held`."""
 
     held: Tensor
 
     @staticmethod
-    def __new__(cls, inner: Tensor) -> "_Pretended":
-        made: _Pretended = Tensor._make_wrapper_subclass(  # noqa: SLF001 - as PyTorch's docs show
+    def __new__(cls, inner: Tensor) -> "_FakeTensor":
+        made: _FakeTensor = Tensor._make_wrapper_subclass(  # noqa: SLF001 - as PyTorch's docs show
             cls,
             inner.size(),
             strides=inner.stride(),
@@ -77,7 +77,7 @@ class _Pretended(Tensor):
     def __torch_dispatch__(  # type: ignore[override]
         cls, func: Any, types: Any, args: Any = (), kwargs: Any = None
     ) -> Any:
-        raise RuntimeError(f"{func} outside of `pretended_device`")
+        raise RuntimeError(f"{func} outside of `fake_device`")
 
 
 @cache
@@ -89,7 +89,7 @@ def _known(func: Any) -> tuple[str, bool, bool]:
 
 
 class Counts(TorchDispatchMode):
-    """Runs operations of the pretended device on the CPU, and counts them.
+    """Runs operations of the fake device on the CPU, and counts them.
 
     Attributes:
         launches: Number of operations that would launch a kernel, by name; views and allocations do not.
@@ -120,20 +120,20 @@ class Counts(TorchDispatchMode):
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         options = dict(kwargs or {})
         name, view, aliases = _known(func)
-        on_device = [value for value in tree_leaves((args, options)) if isinstance(value, _Pretended)]
+        on_device = [value for value in tree_leaves((args, options)) if isinstance(value, _FakeTensor)]
         device = options.get("device")
         to_device = bool(on_device) if device is None else torch.device(device).type == DEVICE.type
         if device is not None:
             options["device"] = _CPU
         if on_device or to_device:
             self._count(name, view, args, options, to_device, bool(on_device))
-        plain_args, plain = tree_map_only(_Pretended, lambda value: value.held, (args, options))
+        plain_args, plain = tree_map_only(_FakeTensor, lambda value: value.held, (args, options))
         plain.pop("pin_memory", None)
         out = func(*plain_args, **plain)
         if not to_device:
             return out
         out = tree_map_only(
-            Tensor, lambda value: value if isinstance(value, _Pretended) else _Pretended(value), out
+            Tensor, lambda value: value if isinstance(value, _FakeTensor) else _FakeTensor(value), out
         )
         return return_and_correct_aliasing(func, args, dict(kwargs or {}), out) if aliases else out
 
@@ -151,7 +151,7 @@ class Counts(TorchDispatchMode):
         if name in ("_to_copy", "copy_"):
             source = args[-1] if name == "copy_" else args[0]
             crosses = (
-                not on_device or not to_device or (name == "copy_" and not isinstance(source, _Pretended))
+                not on_device or not to_device or (name == "copy_" and not isinstance(source, _FakeTensor))
             )
             if crosses and not self._runs_ahead(source, args, options):
                 self.waits[name] += 1
@@ -161,7 +161,7 @@ class Counts(TorchDispatchMode):
 
     def _runs_ahead(self, source: Tensor, args: Sequence[Any], options: Mapping[str, Any]) -> bool:
         """Whether the host runs ahead during a copy between the host and the device."""
-        if isinstance(source, _Pretended):
+        if isinstance(source, _FakeTensor):
             return False  # the host needs the values
         small = source.numel() == 0
         asynchronous = bool(options.get("non_blocking")) or (len(args) > 2 and bool(args[2]))
@@ -233,7 +233,7 @@ def _attention(
 
 
 @contextmanager
-def pretended_device() -> Iterator[Counts]:
+def fake_device() -> Iterator[Counts]:
     """Lets `DEVICE` compute within the block; yields the counts."""
     counts = Counts()
 
@@ -269,8 +269,8 @@ def pretended_device() -> Iterator[Counts]:
         ):
             stack.enter_context(mock.patch.object(target, name, value))
         supported: list[Any] = _foreach_supported_types
-        supported.append(_Pretended)
-        stack.callback(supported.remove, _Pretended)
+        supported.append(_FakeTensor)
+        stack.callback(supported.remove, _FakeTensor)
         stack.enter_context(counts)
         yield counts
 

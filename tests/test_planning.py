@@ -12,11 +12,11 @@ from autobert_zero.encoder_config import EncoderConfig
 from autobert_zero.estimate import TrainingStage
 from autobert_zero.measure import training_memory
 from autobert_zero.plan import plan
-from autobert_zero.pretrain.parts import pretrain_parts
 from autobert_zero.pretrain.presets import base_pretraining
+from autobert_zero.pretrain.stages import pretrain_stages
 from autobert_zero.progress import duration
 from autobert_zero.search.presets import demo, paper
-from autobert_zero.search_runs.parts import search_parts
+from autobert_zero.search_runs.stages import search_stages
 from autobert_zero.settings import resolve
 from autobert_zero.zoo import bert
 
@@ -33,12 +33,12 @@ def test_the_tokens_of_a_search_from_new_weights_by_hand() -> None:
     models = 7  # the found one and six opponents
     final = (3 + 2) * 100 + 2 * models * 100 + models * 300 + (models - 1) * 300 + 300
     sequences = (candidates + final) * 16
-    assert sum(part.tokens for part in search_parts(config)) == sequences * 128
+    assert sum(stage.tokens for stage in search_stages(config)) == sequences * 128
 
 
 def test_backbones_of_the_user_are_trained_in_full_and_may_be_finalists() -> None:
     config = resolve(demo(), {"strategy": {"known": False}, "proxy": {"candidates": 20}})
-    tokens = [sum(part.tokens for part in search_parts(config, seeds)) for seeds in range(4)]
+    tokens = [sum(stage.tokens for stage in search_stages(config, seeds)) for seeds in range(4)]
     more = [(one - other) / (16 * 128) for other, one in pairwise(tokens)]
     whole = 180 - (90 + 90 / 2)  # half of the others stop halfway
     assert more == [whole + 180, whole + 180, whole]  # the two best are screened
@@ -51,13 +51,14 @@ def test_the_tokens_of_a_search_with_shared_weights_by_hand() -> None:
     proxy, final = config.proxy, config.final
     sequences = (proxy.warmup_steps + proxy.candidates * proxy.steps) * proxy.batch_size
     steps = final.finalists * final.screening_steps + (4 + 3 + 1) * final.steps
-    assert sum(part.tokens for part in search_parts(config)) == (sequences + steps * final.batch_size) * 128
+    sequences += steps * final.batch_size
+    assert sum(stage.tokens for stage in search_stages(config)) == sequences * 128
 
 
 def test_the_tokens_of_two_phases_by_hand() -> None:
     config = base_pretraining(bert(12))
-    assert [part.tokens for part in pretrain_parts(config)] == [900_000 * 256 * 128, 100_000 * 256 * 512]
-    assert config.tokens == sum(part.tokens for part in pretrain_parts(config))
+    assert [stage.tokens for stage in pretrain_stages(config)] == [900_000 * 256 * 128, 100_000 * 256 * 512]
+    assert config.tokens == sum(stage.tokens for stage in pretrain_stages(config))
 
 
 @pytest.mark.parametrize(
@@ -125,11 +126,11 @@ def test_fine_tuning_has_no_language_head() -> None:
     assert whole - cost.parameters(backbone, sizes, with_head=False) == head
     memory = [training_memory(backbone, sizes, 4, 16, with_head) for with_head in (True, False)]
     assert memory[0] - memory[1] == pytest.approx(16 * head + 4 * 2 * 4 * 0.15 * 16 * 1000, rel=1e-3)
-    parts = [TrainingStage("", backbone, 16, 4, 100, with_head) for with_head in (True, False)]
-    texts = [str(plan([part], sizes, "t4", 1, "fp32", torch.device("cpu"))) for part in parts]
+    stages = [TrainingStage("", backbone, 16, 4, 100, with_head) for with_head in (True, False)]
+    texts = [str(plan([stage], sizes, "t4", 1, "fp32", torch.device("cpu"))) for stage in stages]
     assert texts[0].startswith(f"{whole:,} parameters")
     assert texts[1].startswith(f"{whole - head:,} parameters")
-    assert str(plan(parts[1:], sizes, None, 1, "fp32", torch.device("cpu"))).count("measured") == 1
+    assert str(plan(stages[1:], sizes, None, 1, "fp32", torch.device("cpu"))).count("measured") == 1
 
 
 def test_unknown_names() -> None:

@@ -18,7 +18,7 @@ from autobert_zero.training.precision import Precision, resolve_precision
 def text_line(corpus: Corpus, data: PreparedSplits, chosen: ChosenTokenizer) -> str:
     """The prepared text: what was read, tokens, sequences of each split, tokenizer, unknown tokens."""
     splits = data.splits
-    counts = [len(part) for part in (splits.train, splits.validation, splits.holdout)]
+    counts = [len(stage) for stage in (splits.train, splits.validation, splits.holdout)]
     length = splits.train.take(slice(0, 1)).shape[1]
     return (
         f"corpus {corpus.name}: {counted(len(corpus.paragraphs), 'document')}, "
@@ -57,16 +57,16 @@ def model_line(layers: int, sizes: EncoderConfig) -> str:
 
 
 def estimate_line(
-    parts: Sequence[TrainingStage], sizes: EncoderConfig, precision: Precision, device: torch.device
+    stages: Sequence[TrainingStage], sizes: EncoderConfig, precision: Precision, device: torch.device
 ) -> str:
     """The estimated time of the trainings, from a few measured steps."""
-    stages = estimate_stages(parts, sizes, precision, device)
-    seconds = sum(stage.seconds for stage in stages)
-    steps = min(stage.speed.steps for stage in stages)
-    memory = max((stage.speed.memory or 0) for stage in stages)
+    estimates = estimate_stages(stages, sizes, precision, device)
+    seconds = sum(estimate.seconds for estimate in estimates)
+    steps = min(estimate.speed.steps for estimate in estimates)
+    memory = max((estimate.speed.memory or 0) for estimate in estimates)
     needed = f", {memory / 1e9:.2f} GB of memory" if memory else ""
-    tokens = sum(part.tokens for part in parts)
+    tokens = sum(stage.tokens for stage in stages)
     return (
         f"estimate: {tokens:,} tokens, about {duration(seconds)} of training{needed} "
-        f"({steps} steps measured here{uncompiled(parts)})"
+        f"({steps} steps measured here{uncompiled(stages)})"
     )

@@ -24,7 +24,7 @@ _MEASURED_TOKENS = 2048
 
 @dataclass(frozen=True)
 class TrainingStage:
-    """A part of a run in which all batches are alike.
+    """A stage of a run, in which all batches are alike.
 
     Attributes:
         name: Name of the stage.
@@ -69,11 +69,11 @@ class StageEstimate:
 
 
 def estimate_stages(
-    parts: Sequence[TrainingStage], sizes: EncoderConfig, precision: Precision, device: torch.device
+    stages: Sequence[TrainingStage], sizes: EncoderConfig, precision: Precision, device: torch.device
 ) -> list[StageEstimate]:
-    """Measures a few steps of each kind of part: captured where the run's are, but never compiled.
+    """Measures a few steps of each kind of stage: captured where the run's are, but never compiled.
 
-    An accelerator is measured with the part's own batch, halved as long as it does not fit: with a small one
+    An accelerator is measured with the stage's own batch, halved as long as it does not fit: with a small one
     it would wait for launches.
 
     Returns:
@@ -85,40 +85,40 @@ def estimate_stages(
     """
     measured: dict[tuple[Backbone, int, int, bool, bool, Compile], tuple[int, TrainingSpeed]] = {}
     estimates = []
-    for part in parts:
-        batch = part.batch
+    for stage in stages:
+        batch = stage.batch
         if device.type == "cpu":
-            batch = max(min(batch, _MEASURED_TOKENS // part.length), 1)
-        key = (part.backbone, batch, part.length, part.with_head, part.checkpointing, part.compile)
+            batch = max(min(batch, _MEASURED_TOKENS // stage.length), 1)
+        key = (stage.backbone, batch, stage.length, stage.with_head, stage.checkpointing, stage.compile)
         if key not in measured:
-            measured[key] = _largest_measured(part, batch, sizes, precision, device)
+            measured[key] = _largest_measured(stage, batch, sizes, precision, device)
         size, speed = measured[key]
-        estimates.append(StageEstimate(part.tokens / speed.tokens_per_second, size, speed))
+        estimates.append(StageEstimate(stage.tokens / speed.tokens_per_second, size, speed))
     return estimates
 
 
-def uncompiled(parts: Sequence[TrainingStage]) -> str:
+def uncompiled(stages: Sequence[TrainingStage]) -> str:
     """The end of a line about measured steps: that the run will compile what was measured as it is."""
-    return ", not compiled" if any(compiles(part.compile) for part in parts) else ""
+    return ", not compiled" if any(compiles(stage.compile) for stage in stages) else ""
 
 
 def _largest_measured(
-    part: TrainingStage, batch: int, sizes: EncoderConfig, precision: Precision, device: torch.device
+    stage: TrainingStage, batch: int, sizes: EncoderConfig, precision: Precision, device: torch.device
 ) -> tuple[int, TrainingSpeed]:
     """The speed with a batch, or with the largest of its halves that fits, and that batch."""
     while True:
         try:
             return batch, training_speed(
-                part.backbone,
+                stage.backbone,
                 sizes,
                 batch,
-                part.length,
+                stage.length,
                 precision,
                 device,
                 _MEASURED_STEPS,
-                part.with_head,
-                part.checkpointing,
-                "capture" if captures(part.compile) else "off",
+                stage.with_head,
+                stage.checkpointing,
+                "capture" if captures(stage.compile) else "off",
             )
         except Diverged as error:
             raise UserError(

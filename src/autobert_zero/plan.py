@@ -66,10 +66,10 @@ HARDWARE = {
 
 @dataclass(frozen=True)
 class StagePlan:
-    """The estimated cost of a part of a run.
+    """The estimated cost of a stage of a run.
 
     Attributes:
-        name: Name of the part.
+        name: Name of the stage.
         tokens: Tokens that it processes.
         batch_size: Sequences in a batch.
         length: Tokens in a sequence.
@@ -109,7 +109,7 @@ class RunPlan:
 
     Attributes:
         parameters: Weights of the largest model.
-        stages: Parts of the run.
+        stages: Stages of the run.
         seconds: Total seconds.
         device_hours: Total device-hours.
         basis: Basis of the times, in words.
@@ -128,7 +128,7 @@ class RunPlan:
 
 
 def plan(
-    parts: list[TrainingStage],
+    stages: list[TrainingStage],
     sizes: EncoderConfig,
     hardware: str | None,
     devices: int,
@@ -138,7 +138,7 @@ def plan(
     """Estimates the cost of a run.
 
     Args:
-        parts: The parts of the run.
+        stages: The stages of the run.
         sizes: Sizes of the models.
         hardware: A name of `HARDWARE`; None measures a few steps here.
         devices: Number of devices, assumed to share the work without loss.
@@ -150,13 +150,13 @@ def plan(
     """
     if hardware is not None and hardware not in HARDWARE:
         raise UserError(unknown_name("hardware", hardware, HARDWARE))
-    flops = [part.sequences * _training_flops(part, sizes) for part in parts]
-    measured: list[StageEstimate] | list[None] = [None] * len(parts)
+    flops = [stage.sequences * _training_flops(stage, sizes) for stage in stages]
+    measured: list[StageEstimate] | list[None] = [None] * len(stages)
     if hardware is None:
-        measured = estimate_stages(parts, sizes, precision, device)
+        measured = estimate_stages(stages, sizes, precision, device)
         seconds = [stage.seconds / devices for stage in measured]
         steps = min(stage.speed.steps for stage in measured)
-        basis = f"from {steps} steps measured on {describe_device(device)}{uncompiled(parts)}"
+        basis = f"from {steps} steps measured on {describe_device(device)}{uncompiled(stages)}"
     else:
         chosen = HARDWARE[hardware]
         number_format, peak = chosen.peak(precision)
@@ -165,29 +165,29 @@ def plan(
             f"assuming {devices} x {hardware}: {chosen.utilisation:.0%} of a peak of "
             f"{peak / 1e12:,.1f} TFLOP/s in {number_format}"
         )
-    stages = tuple(
+    planned = tuple(
         StagePlan(
-            part.name,
-            part.tokens,
-            part.batch,
-            part.length,
+            stage.name,
+            stage.tokens,
+            stage.batch,
+            stage.length,
             operations,
             training_memory(
-                part.backbone, sizes, part.batch, part.length, part.with_head, part.checkpointing
+                stage.backbone, sizes, stage.batch, stage.length, stage.with_head, stage.checkpointing
             ),
             time,
             None if estimate is None else estimate.speed.memory,
             None if estimate is None else estimate.batch,
         )
-        for part, operations, time, estimate in zip(parts, flops, seconds, measured, strict=True)
+        for stage, operations, time, estimate in zip(stages, flops, seconds, measured, strict=True)
     )
-    weights = max(cost.parameters(part.backbone, sizes, part.with_head) for part in parts)
+    weights = max(cost.parameters(stage.backbone, sizes, stage.with_head) for stage in stages)
     total = sum(seconds)
-    return RunPlan(weights, stages, total, total * devices / 3600, basis)
+    return RunPlan(weights, planned, total, total * devices / 3600, basis)
 
 
-def _training_flops(part: TrainingStage, sizes: EncoderConfig) -> float:
+def _training_flops(stage: TrainingStage, sizes: EncoderConfig) -> float:
     """Operations of an update for one sequence: a backward pass takes twice a forward pass."""
-    head = 2 * sizes.width * (sizes.vocab_size + sizes.width) * MASKED_SHARE * part.length
-    layers = cost.flops(part.backbone, sizes, part.length)
-    return (4 if part.checkpointing else 3) * layers + 3 * part.with_head * head
+    head = 2 * sizes.width * (sizes.vocab_size + sizes.width) * MASKED_SHARE * stage.length
+    layers = cost.flops(stage.backbone, sizes, stage.length)
+    return (4 if stage.checkpointing else 3) * layers + 3 * stage.with_head * head

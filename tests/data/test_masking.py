@@ -188,8 +188,8 @@ def test_a_cut_batch_predicts_the_same_tokens_at_the_same_places() -> None:
     assert torch.equal(short.ids.flatten(), batch.ids.flatten())
     assert torch.equal(short.rows, batch.rows)
     # The parts of the cut batch are those of the whole: 5 short sequences are a long one.
-    assert torch.equal(short.part(5, 10).rows, batch.part(1, 2).rows)
-    assert torch.equal(short.part(5, 10).labels, batch.part(1, 2).labels)
+    assert torch.equal(short.slice(5, 10).rows, batch.slice(1, 2).rows)
+    assert torch.equal(short.slice(5, 10).labels, batch.slice(1, 2).labels)
 
 
 def test_batches_that_have_bounds_of_their_own_are_not_cut() -> None:

@@ -5,7 +5,7 @@ import json
 import logging
 import threading
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import asdict, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -84,13 +84,19 @@ def test_a_stream_goes_on_at_every_place_with_the_same_batches(tmp_path: Path) -
     known = []
     for batch in islice(batches.starting(0), 60):  # two passes and more
         known.append((batch, replace(batches.place)))
-    assert {place.turn for _, place in known} >= {0, 1}
+    assert {place.epoch for _, place in known} >= {0, 1}
     for step in (0, 7, 31, 59):
         batches.place = known[step][1]
         again = next(batches.starting(step))
         assert torch.equal(again.ids, known[step][0].ids)
         assert torch.equal(again.labels, known[step][0].labels)
         assert batches.place == known[step][1]
+
+
+def test_a_checkpoint_keeps_the_place() -> None:
+    place = StreamPosition(3, 5, 70)
+    assert StreamPosition.restored(asdict(place)) == place
+    assert StreamPosition.restored({"turn": 3, "block": 5, "step": 70}) == place, "an old checkpoint"
 
 
 def test_an_error_of_a_block_comes_after_the_batches_before_it(

@@ -13,7 +13,7 @@ from autobert_zero.minimal_pairs.measure import TokenisedPairs
 from autobert_zero.minimal_pairs.proxy import PairScores
 from autobert_zero.nn import EncoderConfig, MaskedLM
 from autobert_zero.search.history import History
-from autobert_zero.search_runs.parts import search_parts
+from autobert_zero.search_runs.stages import search_stages
 from autobert_zero.settings import ConfigError
 from autobert_zero.space import Backbone
 from autobert_zero.training.loop import Diverged
@@ -56,9 +56,9 @@ def test_a_score_without_data_is_refused(corpus_file: Path) -> None:
 def test_a_plan_counts_the_pairs(corpus_file: Path) -> None:
     chosen = {"data": "pairs.jsonl", "pairs": 10}
     config = tiny.config(corpus_file, proxy={"score": "minimal_pairs", "minimal_pairs": chosen})
-    parts = {part.name: part for part in search_parts(config)}
+    stages = {stage.name: stage for stage in search_stages(config)}
     scored = config.proxy.candidates * (1 + 2 * config.strategy.parents)
-    assert parts["their minimal pairs, at most"].tokens == scored * 10 * 2 * 12 // 3 * 12
+    assert stages["their minimal pairs, at most"].tokens == scored * 10 * 2 * 12 // 3 * 12
 
 
 @pytest.mark.slow

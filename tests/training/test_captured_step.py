@@ -46,7 +46,9 @@ def trained(
     """All weights and state of the optimiser, the losses, and how it diverged."""
     torch.manual_seed(0)
     model = kind(BACKBONE, SIZES).to(device)
-    recipe = OnDevice(40, 4, 1e-2, precision="fp32", parts=options.pop("parts", 1), compile="capture")
+    recipe = OnDevice(
+        40, 4, 1e-2, precision="fp32", accumulation=options.pop("accumulation", 1), compile="capture"
+    )
     optimizer = make_optimizer(model, recipe)
     losses: list[float] = []
     source, objective = (
@@ -87,11 +89,13 @@ def same(first: Any, second: Any) -> bool:
     return first[1:] == second[1:] and all(map(torch.equal, first[0], second[0]))
 
 
-@pytest.mark.parametrize(("kind", "parts"), [(MaskedLM, 2), (PreTraining, 1)])
-def test_it_is_the_same_bit_by_bit(ahead: pytest.MonkeyPatch, kind: type[MaskedLM], parts: int) -> None:
+@pytest.mark.parametrize(("kind", "accumulation"), [(MaskedLM, 2), (PreTraining, 1)])
+def test_it_is_the_same_bit_by_bit(
+    ahead: pytest.MonkeyPatch, kind: type[MaskedLM], accumulation: int
+) -> None:
     """With dropout, warm-up and decay of the rate, clipping and accumulation."""
     masking, graphs = Masking(next_sentence=kind is PreTraining), TapeGraphs()
-    options: dict[str, Any] = {"kind": kind, "parts": parts}
+    options: dict[str, Any] = {"kind": kind, "accumulation": accumulation}
     expected = trained(14, batches=batches(masking), **options)
     assert len(set(expected[1])) == 14
     assert same(captured(ahead, graphs, 14, batches=batches(masking), **options), expected)
@@ -114,10 +118,10 @@ def test_a_step_is_recorded_on_the_memory_that_it_has_run_on() -> None:
     """Other memory, for example views in one block, would be compiled again within the recording."""
     seen: list[int] = []
 
-    def step(whole: torch.Tensor, parts: Sequence[torch.Tensor]) -> torch.Tensor:
-        assert parts[0] is whole
-        seen.append(whole.data_ptr())
-        return whole.sum()
+    def step(batch: torch.Tensor, micro_batches: Sequence[torch.Tensor]) -> torch.Tensor:
+        assert micro_batches[0] is batch
+        seen.append(batch.data_ptr())
+        return batch.sum()
 
     graphs = TapeGraphs()
     run = CapturedStep(step, graphs, CPU, lambda: None)
@@ -159,9 +163,12 @@ def test_what_diverges_is_left_as_it_was_before(ahead: pytest.MonkeyPatch, bad: 
                 segments=torch.full_like(batch.ids, scale, dtype=torch.float32),
             )
 
-    def objective(model: Any, part: MaskedBatch, whole: MaskedBatch) -> torch.Tensor:
-        assert part.segments is not None
-        return F.cross_entropy(model(part.ids, part.rows), part.labels) * part.segments.mean()
+    def objective(model: Any, micro_batch: MaskedBatch, batch: MaskedBatch) -> torch.Tensor:
+        assert micro_batch.segments is not None
+        return (
+            F.cross_entropy(model(micro_batch.ids, micro_batch.rows), micro_batch.labels)
+            * micro_batch.segments.mean()
+        )
 
     options: dict[str, Any] = {"objective": objective, "loss_limit": 2 * math.log(24)}
     expected = trained(20, batches=broken(), **options)
@@ -187,8 +194,8 @@ def test_who_is_captured() -> None:
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA card")
-@pytest.mark.parametrize("parts", [1, 2])
-def test_a_card_replays_what_it_computes(parts: int, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("accumulation", [1, 2])
+def test_a_card_replays_what_it_computes(accumulation: int, monkeypatch: pytest.MonkeyPatch) -> None:
     device = torch.device("cuda")
     replays: list[int] = []
     real = torch.cuda.CUDAGraph.replay
@@ -200,9 +207,9 @@ def test_a_card_replays_what_it_computes(parts: int, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(torch.cuda.CUDAGraph, "replay", replay)
     with monkeypatch.context() as patch:
         patch.setattr(loop, "graphs_for", lambda *arguments: None)
-        expected = trained(20, device=device, parts=parts)
+        expected = trained(20, device=device, accumulation=accumulation)
     assert not replays
-    state, losses, error = trained(20, device=device, parts=parts)
+    state, losses, error = trained(20, device=device, accumulation=accumulation)
     assert len(replays) == 17
     assert error == ""
     assert losses == pytest.approx(expected[1], rel=1e-4)
@@ -214,8 +221,8 @@ def test_a_card_replays_what_it_computes(parts: int, monkeypatch: pytest.MonkeyP
 def test_a_card_goes_on_where_a_step_waits_for_it() -> None:
     plain = language_objective("fp32")
 
-    def waiting(model: Any, part: MaskedBatch, whole: MaskedBatch) -> torch.Tensor:
-        loss = plain(model, part, whole)
+    def waiting(model: Any, micro_batch: MaskedBatch, batch: MaskedBatch) -> torch.Tensor:
+        loss = plain(model, micro_batch, batch)
         return loss * (1.0 if loss.item() > 0 else 0.5)
 
     device = torch.device("cuda")

@@ -191,7 +191,7 @@ def test_all_that_is_trained_gets_a_gradient(name: str, norm: Norm) -> None:
     objective = loss_of({name: 1.0}, teacher)
     learner = Student(MaskedLM(Backbone.from_list([BERT, "conv 3"]), config), 8, objective.distillation)
     batch = packed([*ROWS, *SHORT])
-    for part, counts in ((batch, True), (batch.part(len(ROWS), len(batch)), name in ("logits", "masked"))):
+    for part, counts in ((batch, True), (batch.slice(len(ROWS), len(batch)), name in ("logits", "masked"))):
         learner.zero_grad()
         loss = objective(learner, part, batch)
         loss.backward()
@@ -238,7 +238,7 @@ def test_parts_add_up_to_the_whole(name: str) -> None:
     learner = Student(student, 8, objective.distillation).eval()
     batch = packed(ROWS)
     whole = objective(learner, batch, batch)
-    halves = objective(learner, batch.part(0, 2), batch) + objective(learner, batch.part(2, 4), batch)
+    halves = objective(learner, batch.slice(0, 2), batch) + objective(learner, batch.slice(2, 4), batch)
     assert whole.item() > 0
     torch.testing.assert_close(halves, whole, rtol=1e-5, atol=1e-6)
 
@@ -292,7 +292,7 @@ def test_kept_embeddings_are_those_of_whole_batches_and_the_same_from_the_disk(
         embeddings = keep_embeddings(teacher.encoder, "digest", CLS, "fp32", limit)
         objective = replace(plain, embeddings=embeddings)
         losses.append(objective(learner, batch, batch).item())
-        halves = [objective(learner, batch.part(start, start + 2), batch) for start in (0, 2)]
+        halves = [objective(learner, batch.slice(start, start + 2), batch) for start in (0, 2)]
         torch.testing.assert_close(sum(halves), torch.tensor(losses[-1]), rtol=1e-5, atol=1e-6)
     assert losses[0] == losses[1] == losses[2]
     assert losses[0] == pytest.approx(plain(learner, batch, batch).item(), rel=1e-5)

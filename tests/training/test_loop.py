@@ -80,8 +80,8 @@ def test_the_rate_without_warm_up_and_of_one_step() -> None:
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"steps": 0}, "steps, batch_size and parts must be at least 1"),
-        ({"batch_size": 0}, "steps, batch_size and parts must be at least 1"),
+        ({"steps": 0}, "steps, batch_size and accumulation must be at least 1"),
+        ({"batch_size": 0}, "steps, batch_size and accumulation must be at least 1"),
         ({"learning_rate": 0.0}, "learning_rate must be between 0 and 1"),
         ({"learning_rate": 1.0}, "learning_rate must be between 0 and 1"),
         ({"warmup": 1.0}, "warmup must be a share of the steps"),
@@ -276,23 +276,27 @@ def test_training_takes_the_batches_in_order(text: Splits) -> None:
         assert torch.equal(own.ids, expected.ids)
 
 
-@pytest.mark.parametrize("parts", [1, 2, 4])
-def test_parts_of_a_batch_give_the_update_of_the_whole(text: Splits, parts: int) -> None:
-    """Also where the parts have unlike numbers of tokens to predict, as whole words make them."""
+@pytest.mark.parametrize("accumulation", [1, 2, 4])
+def test_micro_batches_give_the_update_of_the_batch(text: Splits, accumulation: int) -> None:
+    """Also where they have unlike numbers of tokens to predict, as whole words make them."""
     masking = Masking(whole_words=True)
     stream = TrainingBatches(text.train, VOCABULARY, 8, (0,), masking)
     whole, divided = model().double(), model().double()
     objective = language_objective("fp32")
-    for learner, count in ((whole, 1), (divided, parts)):
-        given = dataclasses.replace(recipe(3), parts=count)
+    for learner, count in ((whole, 1), (divided, accumulation)):
+        given = dataclasses.replace(recipe(3), accumulation=count)
         train_any(learner, stream.starting(0), given, objective)
     for one, other in zip(whole.parameters(), divided.parameters(), strict=True):
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
 
 
 def test_a_batch_that_cannot_be_divided(text: Splits) -> None:
-    with pytest.raises(ValueError, match="8 cannot be divided evenly over 1 processes with 3 parts"):
-        train_any(model(), batches(text), dataclasses.replace(recipe(3), parts=3), language_objective("fp32"))
+    with pytest.raises(
+        ValueError, match="8 cannot be divided evenly over 1 processes with 3 micro-batches each"
+    ):
+        train_any(
+            model(), batches(text), dataclasses.replace(recipe(3), accumulation=3), language_objective("fp32")
+        )
 
 
 def test_steps_can_be_continued_with_the_same_dropout(text: Splits) -> None:

@@ -114,14 +114,14 @@ class Number:
     def __len__(self) -> int:
         return 1
 
-    def part(self, start: int, stop: int) -> "Number":
+    def slice(self, start: int, stop: int) -> "Number":
         return self
 
 
-def gradient(model: torch.nn.Module, part: Number, whole: Number) -> Tensor:
+def gradient(model: torch.nn.Module, micro_batch: Number, batch: Number) -> Tensor:
     """The loss: in half precision, so that what is scaled may overflow."""
     (weight,) = model.parameters()
-    return (weight.half() * part.value).sum().float()
+    return (weight.half() * micro_batch.value).sum().float()
 
 
 def steps_of(

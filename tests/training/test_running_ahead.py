@@ -37,18 +37,18 @@ def batches(bad_from: int | None = None) -> Iterator[MaskedBatch]:
         )
 
 
-def objective(model: Any, part: MaskedBatch, whole: MaskedBatch) -> torch.Tensor:
+def objective(model: Any, micro_batch: MaskedBatch, batch: MaskedBatch) -> torch.Tensor:
     """The loss of masked tokens, by one algorithm wherever it is computed."""
-    there = moved(part, next(model.parameters()).device)
+    there = moved(micro_batch, next(model.parameters()).device)
     logits = model(there.ids, there.rows)
-    return F.cross_entropy(logits, there.labels, reduction="sum") / len(whole.labels)
+    return F.cross_entropy(logits, there.labels, reduction="sum") / len(batch.labels)
 
 
 def trained(device: Any, steps: int, hook: Any = None, **options: Any) -> tuple[MaskedLM, Any, list[float]]:
     """A model after some steps, its optimiser, and what `on_step` was told."""
     torch.manual_seed(0)
     model = MaskedLM(BACKBONE, SIZES).to(device)
-    recipe = Recipe(100, 4, 1e-2, precision="fp32", parts=options.pop("parts", 1))
+    recipe = Recipe(100, 4, 1e-2, precision="fp32", accumulation=options.pop("accumulation", 1))
     optimizer = make_optimizer(model, recipe)
     losses: list[float] = []
     with torch.autograd.set_multithreading_enabled(False):
@@ -73,11 +73,11 @@ def state(model: MaskedLM, optimizer: Any) -> list[torch.Tensor]:
 
 
 def test_it_learns_what_a_cpu_learns(fake_accelerator: ModuleType) -> None:
-    """Its batches are divided into parts."""
-    *there, losses = trained("cpu", LATE + 1, parts=2)
+    """Its batches are divided into micro-batches."""
+    *there, losses = trained("cpu", LATE + 1, accumulation=2)
     with fake_accelerator.fake_device() as counts:
         counts.clear()
-        *here, same = trained(fake_accelerator.DEVICE, LATE + 1, parts=2)
+        *here, same = trained(fake_accelerator.DEVICE, LATE + 1, accumulation=2)
         copies_to_the_device = len(list(here[0].parameters()))
         assert counts.waits.total() <= copies_to_the_device + 2
         assert same == pytest.approx(losses, rel=1e-6)
@@ -92,9 +92,9 @@ def test_it_learns_what_a_cpu_learns(fake_accelerator: ModuleType) -> None:
 def test_what_diverges_is_left_as_it_was_before(fake_accelerator: ModuleType, what: str, step: int) -> None:
     """And is reported as on a CPU, though the host learns of it some steps later."""
 
-    def bad(model: Any, part: MaskedBatch, whole: MaskedBatch) -> torch.Tensor:
-        loss = objective(model, part, whole)
-        if not bool((whole.labels == 0).all()):
+    def bad(model: Any, micro_batch: MaskedBatch, batch: MaskedBatch) -> torch.Tensor:
+        loss = objective(model, micro_batch, batch)
+        if not bool((batch.labels == 0).all()):
             return loss
         if what == "gradient":
             loss.register_hook(lambda gradient: gradient * math.inf)

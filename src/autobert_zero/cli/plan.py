@@ -82,7 +82,7 @@ _UNUSED = "As in the command that is planned; nothing is read or written."
 def plan_search(options: Mapping[str, Any], hardware: str | None, devices: int) -> "RunPlan":
     """Estimate what a search takes, with the comparison at its end."""
     from autobert_zero.plan import plan
-    from autobert_zero.search_runs.parts import search_parts
+    from autobert_zero.search_runs.stages import search_stages
     from autobert_zero.search_runs.start_model import open_start_model
 
     config, first = search_settings(options)
@@ -91,7 +91,7 @@ def plan_search(options: Mapping[str, Any], hardware: str | None, devices: int) 
     else:
         sizes = open_start_model(config.distil.teacher).sizes
     device = _measured_on(config.device, hardware)
-    return plan(search_parts(config, len(first)), sizes, hardware, devices, config.precision, device)
+    return plan(search_stages(config, len(first)), sizes, hardware, devices, config.precision, device)
 
 
 @_plans(pretrain_command)
@@ -109,7 +109,7 @@ def plan_distil(options: Mapping[str, Any], hardware: str | None, devices: int) 
 def _plan_pretraining(config: "PretrainConfig", hardware: str | None, devices: int) -> "RunPlan":
     """Estimates what the training of a config takes."""
     from autobert_zero.plan import plan
-    from autobert_zero.pretrain.parts import pretrain_parts
+    from autobert_zero.pretrain.stages import pretrain_stages
 
     if config.start is None and config.distil is None:
         vocabulary_size = _vocabulary_size(config.data)
@@ -121,7 +121,7 @@ def _plan_pretraining(config: "PretrainConfig", hardware: str | None, devices: i
         vocabulary_size = tokenizer.get_vocab_size()
     sizes = config.sizes(vocabulary_size)
     device = _measured_on(config.device, hardware)
-    return plan(pretrain_parts(config, devices), sizes, hardware, devices, config.precision, device)
+    return plan(pretrain_stages(config, devices), sizes, hardware, devices, config.precision, device)
 
 
 @_plans(finetune_command)
@@ -165,7 +165,7 @@ def _plan_tasks(
     chosen = finetune_settings(options)
     length = model.length(chosen.length)
     backbone = settings.parse_backbone()
-    parts = []
+    stages = []
     for name, folder in folders.items():
         problem = make_problem(name, folder.data, model.tokenizer, length)
         train = problem.features["train"]
@@ -174,9 +174,9 @@ def _plan_tasks(
         per_epoch = -(-len(train) // chosen.batch_size)
         sequences = round(runs * chosen.updates(len(train)) * len(train) / per_epoch)
         what = f"{'' if len(folders) == 1 else f'{folder.task}: '}{counted(runs, 'training')}"
-        parts.append(TrainingStage(what, backbone, usual, chosen.batch_size, sequences, with_head=False))
+        stages.append(TrainingStage(what, backbone, usual, chosen.batch_size, sequences, with_head=False))
     device = _measured_on(chosen.device, hardware)
-    return plan(parts, sizes, hardware, devices, chosen.precision, device)
+    return plan(stages, sizes, hardware, devices, chosen.precision, device)
 
 
 def _vocabulary_size(text: Any) -> int:

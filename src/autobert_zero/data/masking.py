@@ -95,8 +95,8 @@ class MaskedBatch:
     def __len__(self) -> int:
         return len(self.ids)
 
-    def part(self, start: int, stop: int) -> "MaskedBatch":
-        """Some of the sequences."""
+    def slice(self, start: int, stop: int) -> "MaskedBatch":
+        """The sequences from `start` up to, but not including, `stop`."""
         tokens = self.ids.shape[1]
         inside = (self.rows >= start * tokens) & (self.rows < stop * tokens)
         rows, labels = self.rows[inside] - start * tokens, self.labels[inside]

@@ -41,14 +41,19 @@ class StreamPosition:
     """The position of a training in the stream.
 
     Attributes:
-        turn: Number of the epoch. (Checkpoints store these names.)
+        epoch: Number of the pass over the corpus, from 0.
         block: Number of the block in the epoch; block 0 is held out.
         step: The step whose batch was the first of the block.
     """
 
-    turn: int = 0
+    epoch: int = 0
     block: int = 1
     step: int = 0
+
+    @classmethod
+    def restored(cls, state: dict[str, int]) -> "StreamPosition":
+        """The position that a checkpoint holds; old ones call the epoch `turn`."""
+        return cls(state["epoch"] if "epoch" in state else state["turn"], state["block"], state["step"])
 
 
 class StreamingBatches:
@@ -107,7 +112,7 @@ class StreamingBatches:
                 place, rows = coming.result()
                 # The first batch of a block does not start the next one: it may be the only one needed.
                 begun = False
-                order = np.random.default_rng((*self._seed, place.turn, place.block)).permutation(len(rows))
+                order = np.random.default_rng((*self._seed, place.epoch, place.block)).permutation(len(rows))
                 for start in range(0, len(rows) - self._size + 1, self._size):
                     now = place.step + start // self._size
                     if now < step:
@@ -135,14 +140,14 @@ class StreamingBatches:
                 rows = tokenise_together(texts, self._tokenizer, self._length, self._words)
                 enough = enough or len(rows) >= self._size
                 yield place, rows
-                place = StreamPosition(place.turn, place.block + 1, place.step + len(rows) // self._size)
+                place = StreamPosition(place.epoch, place.block + 1, place.step + len(rows) // self._size)
             if whole and not enough:
                 raise CorpusError(
                     f"corpus {name_of(self._source)!r} has not enough text after its first {self._block:,} "
                     f"paragraphs for one batch of {self._size} x {self._length} tokens; train without "
                     "streaming"
                 )
-            place = StreamPosition(place.turn + 1, 1, place.step)
+            place = StreamPosition(place.epoch + 1, 1, place.step)
 
 
 def first_block(source: str | CorpusConfig, block: int = BLOCK) -> Corpus:

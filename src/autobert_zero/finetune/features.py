@@ -72,8 +72,8 @@ class FeatureBatch:
     def __len__(self) -> int:
         return len(self.inputs["input_ids"])
 
-    def part(self, start: int, stop: int) -> "FeatureBatch":
-        """Some of the sequences."""
+    def slice(self, start: int, stop: int) -> "FeatureBatch":
+        """The sequences from `start` up to, but not including, `stop`."""
         inputs, targets = (
             {name: tensor[start:stop] for name, tensor in tensors.items()}
             for tensors in (self.inputs, self.targets)
@@ -167,12 +167,12 @@ def feature_batches(features: Features, size: int, seed: int, step: int) -> Iter
 def task_objective(precision: Precision) -> Objective[FeatureBatch]:
     """The loss of a model of `transformers`: the mean over the sequences of a batch."""
 
-    def objective(model: nn.Module, part: FeatureBatch, whole: FeatureBatch) -> Tensor:
+    def objective(model: nn.Module, micro_batch: FeatureBatch, batch: FeatureBatch) -> Tensor:
         device = next(model.parameters()).device
-        given = moved(without_idle_mask(part.inputs, device) | part.targets, device)
+        given = moved(without_idle_mask(micro_batch.inputs, device) | micro_batch.targets, device)
         with autocast(precision, device):
             loss: Tensor = model(**given).loss
-        return loss.float() * (len(part) / len(whole))
+        return loss.float() * (len(micro_batch) / len(batch))
 
     return objective
 

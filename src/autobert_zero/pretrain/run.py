@@ -23,7 +23,7 @@ from autobert_zero.pretrain.folder import read_summary, settings_input
 from autobert_zero.pretrain.goal import make_goal
 from autobert_zero.pretrain.launch import launched
 from autobert_zero.pretrain.model import from_scratch, new_model
-from autobert_zero.pretrain.parts import pretrain_parts
+from autobert_zero.pretrain.stages import pretrain_stages
 from autobert_zero.pretrain.start import open_start
 from autobert_zero.pretrain.text import PretrainingText, open_text
 from autobert_zero.pretrain.training import PretrainingRun
@@ -135,7 +135,7 @@ def _announcement(
         return [*lines, f"{processes} processes; {config.tokens:,} tokens"]
     if config.distil is not None:  # the teacher's share is not estimated
         return [*lines, f"{config.tokens:,} tokens"]
-    return [*lines, estimate_line(pretrain_parts(config), sizes, config.precision, device)]
+    return [*lines, estimate_line(pretrain_stages(config), sizes, config.precision, device)]
 
 
 @contextmanager

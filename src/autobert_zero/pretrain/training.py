@@ -106,7 +106,7 @@ class PretrainingRun:
             if self.step < end:
                 # Other batches than those of a stream are functions of the step.
                 if place is not None and begin < self.step and isinstance(text.train, StreamingBatches):
-                    text.train.place = StreamPosition(**place)
+                    text.train.place = StreamPosition.restored(place)
                 result = self._phase(phase, text, begin, log, asked)
             begin = end
         return result or self._measure(self.text.phases[-1].validation)
@@ -245,6 +245,6 @@ def recipe_of(config: PretrainConfig) -> Recipe:
         weight_decay=recipe.weight_decay,
         clip=recipe.clip,
         precision=config.precision,
-        parts=recipe.accumulation,
+        accumulation=recipe.accumulation,
         compile="off" if config.steps_differ else recipe.compile,
     )

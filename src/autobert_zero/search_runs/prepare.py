@@ -24,8 +24,8 @@ from autobert_zero.search.limits import Costs, Limits
 from autobert_zero.search.strategies import Prefilter
 from autobert_zero.search_runs.evaluate import ProxyEvaluator
 from autobert_zero.search_runs.latency import LatencyTable, with_latency_batch
-from autobert_zero.search_runs.parts import search_parts
 from autobert_zero.search_runs.scoring import Scorer, other_scores
+from autobert_zero.search_runs.stages import search_stages
 from autobert_zero.search_runs.start_model import StartModel, load_start_model, open_start_model
 from autobert_zero.space import Space
 from autobert_zero.training.capture import capture_refusal, captures
@@ -98,7 +98,7 @@ class PreparedSearch:
             *lines,
             machine_line(self.device, precision),
             *latency,
-            estimate_line(search_parts(config, seeds), self.model, precision, self.device),
+            estimate_line(search_stages(config, seeds), self.model, precision, self.device),
         ]
 
     def latencies(self, path: Path | None = None) -> LatencyTable | None:

@@ -77,9 +77,9 @@ class CapturedStep(Generic[B]):
     cannot be recorded runs normally from then on, with a warning.
 
     Args:
-        step: From a batch and its parts to a result on the device. Everything else that it reads and writes,
-            such as weights, the optimiser's state and the learning rate, has to keep its memory. It may read
-            only shapes of the batch, unless the batch is its single part.
+        step: From a batch and its micro-batches to a result on the device. Everything else that it reads and
+            writes, such as weights, the optimiser's state and the learning rate, has to keep its memory. It
+            may read only shapes of the batch, unless the batch is its only micro-batch.
         graphs: The recorder.
         device: Device of the model.
         reset: Cleans up after a failed recording.
@@ -101,21 +101,21 @@ class CapturedStep(Generic[B]):
         self._alike_steps = 0
         self._recorded: _Recorded[B] | None = None
 
-    def __call__(self, whole: B, parts: Sequence[B]) -> Tensor:
+    def __call__(self, batch: B, micro_batches: Sequence[B]) -> Tensor:
         """Runs a step; the caller owns the result."""
         if self._failed:
-            return self._graphs.aside(partial(self._step, whole, parts))
-        shapes = _shapes(whole, parts)
+            return self._graphs.aside(partial(self._step, batch, micro_batches))
+        shapes = _shapes(batch, micro_batches)
         if self._recorded is not None and shapes == self._recorded.inputs.shapes:
             self._next = None
-            self._recorded.inputs.fill(parts, self._device)
+            self._recorded.inputs.fill(micro_batches, self._device)
             return self._recorded.replayed()
         if self._next is None or shapes != self._next.shapes:
-            self._next, self._alike_steps = _Inputs.like(whole, parts, self._device), 0
+            self._next, self._alike_steps = _Inputs.like(batch, micro_batches, self._device), 0
         else:
-            self._next.fill(parts, self._device)
+            self._next.fill(micro_batches, self._device)
         self._alike_steps += 1
-        run = partial(self._step, self._next.whole, self._next.parts)
+        run = partial(self._step, self._next.batch, self._next.micro_batches)
         if self._alike_steps <= _WARM_UP:
             return self._graphs.aside(run)
         self._recorded = None  # frees the memory of the previous graph
@@ -136,8 +136,8 @@ class CapturedStep(Generic[B]):
 _Shapes = list[tuple[torch.Size, torch.dtype]]
 
 
-def _shapes(whole: object, parts: Sequence[object]) -> _Shapes:
-    return [(tensor.shape, tensor.dtype) for tensor in tensors_in([whole, *parts])]
+def _shapes(batch: object, micro_batches: Sequence[object]) -> _Shapes:
+    return [(tensor.shape, tensor.dtype) for tensor in tensors_in([batch, *micro_batches])]
 
 
 @dataclass(frozen=True)
@@ -145,18 +145,18 @@ class _Inputs(Generic[B]):
     """A batch in memory of its own on the device, which later batches are copied into."""
 
     shapes: _Shapes
-    whole: B
-    parts: Sequence[B]
+    batch: B
+    micro_batches: Sequence[B]
 
     @classmethod
-    def like(cls, whole: B, parts: Sequence[B], device: torch.device) -> "_Inputs[B]":
-        own = [each_tensor(part, Tensor.clone) for part in moved(list(parts), device)]
-        only = len(parts) == 1 and parts[0] is whole
-        return cls(_shapes(whole, parts), own[0] if only else whole, own)
+    def like(cls, batch: B, micro_batches: Sequence[B], device: torch.device) -> "_Inputs[B]":
+        own = [each_tensor(micro_batch, Tensor.clone) for micro_batch in moved(list(micro_batches), device)]
+        only = len(micro_batches) == 1 and micro_batches[0] is batch
+        return cls(_shapes(batch, micro_batches), own[0] if only else batch, own)
 
-    def fill(self, parts: Sequence[B], device: torch.device) -> None:
+    def fill(self, micro_batches: Sequence[B], device: torch.device) -> None:
         # First to the device without waiting, as in a normal step, then to where the graph reads.
-        torch._foreach_copy_(tensors_in(self.parts), tensors_in(moved(list(parts), device)))
+        torch._foreach_copy_(tensors_in(self.micro_batches), tensors_in(moved(list(micro_batches), device)))
 
 
 @dataclass(frozen=True)

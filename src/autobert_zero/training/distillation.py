@@ -128,35 +128,35 @@ class DistillationLoss:
     precision: Precision
     embeddings: TeacherEmbeddings | None = None
 
-    def __call__(self, student: nn.Module, part: MaskedBatch, whole: MaskedBatch) -> Tensor:
-        """The share of a part of a batch in the loss of the whole batch."""
+    def __call__(self, student: nn.Module, micro_batch: MaskedBatch, batch: MaskedBatch) -> Tensor:
+        """The share of a micro-batch in the loss of the whole batch."""
         weights = self.distillation.weights
-        losses, _ = self.compare(student, part, whole)
+        losses, _ = self.compare(student, micro_batch, batch)
         return torch.stack([weights[name] * value for name, value in losses.items()]).sum()
 
     def compare(
-        self, student: nn.Module, part: MaskedBatch, whole: MaskedBatch
+        self, student: nn.Module, micro_batch: MaskedBatch, batch: MaskedBatch
     ) -> tuple[dict[str, Tensor], list[tuple[Tensor, Tensor]]]:
-        """Runs student and teacher on a part of a batch.
+        """Runs student and teacher on a micro-batch.
 
         Returns:
-            The part's share of each loss that has a weight, 0 where there is nothing to compare; and the
-            student's and the teacher's embeddings (T, d) of each group of texts.
+            The micro-batch's share of each loss that has a weight, 0 where there is nothing to compare; and
+            the student's and the teacher's embeddings (T, d) of each group of texts.
         """
         weights, beginning = self.distillation.weights, self.distillation.beginning
         device = next(student.parameters()).device
         every = bool(weights["hidden"])
-        all_texts = texts_of(whole, beginning) if self.distillation.compares_texts else []
-        own = all_texts if part is whole or not all_texts else texts_of(part, beginning)
+        all_texts = texts_of(batch, beginning) if self.distillation.compares_texts else []
+        own = all_texts if micro_batch is batch or not all_texts else texts_of(micro_batch, beginning)
         empty = self.distillation.compares_texts and not own
         if empty:  # the other processes wait for gradients: compute some that do not count
-            own = [first_sequence(part)]
+            own = [first_sequence(micro_batch)]
         texts = moved([(group.ids, group.mask) for group in own], device)
-        masked = _masked(part, device) if self.distillation.settings.trains_head else None
-        labels = moved(part.labels, device)
+        masked = _masked(micro_batch, device) if self.distillation.settings.trains_head else None
+        labels = moved(micro_batch.labels, device)
         with autocast(self.precision, device):
             with torch.no_grad():
-                theirs = self._views(part, own, texts, every)
+                theirs = self._views(micro_batch, own, texts, every)
                 wanted = self.teacher(*_arguments(masked)) if masked and weights["logits"] else None
             ours, logits = student(texts, every, masked)
         losses = {name: torch.zeros((), device=device) for name in LOSSES if weights[name]}
@@ -165,7 +165,7 @@ class DistillationLoss:
             for name, value in self._text_losses(mine, its, mask, counts).items():
                 losses[name] += value * 0.0 if empty else value
         if logits is not None:
-            count = max(len(whole.labels), 1)
+            count = max(len(batch.labels), 1)
             if "masked" in losses:
                 losses["masked"] += F.cross_entropy(logits.float(), labels, reduction="sum") / count
             if wanted is not None:
@@ -176,11 +176,11 @@ class DistillationLoss:
         return losses, [(mine.pooled, its.pooled) for mine, its in views]
 
     def _views(
-        self, part: MaskedBatch, groups: list[Texts], texts: list[tuple[Tensor, Tensor]], every: bool
+        self, micro_batch: MaskedBatch, groups: list[Texts], texts: list[tuple[Tensor, Tensor]], every: bool
     ) -> list[View]:
         """The teacher's views of texts."""
         if self.embeddings is not None and groups:
-            known = self.embeddings.embed(part)  # (texts of the part, d)
+            known = self.embeddings.embed(micro_batch)  # (texts of the micro-batch, d)
             return [View(known[group.places], torch.empty(0), []) for group in groups]
         return [view_of(self.teacher.encoder, ids, mask, every) for ids, mask in texts]
 

@@ -40,12 +40,12 @@ class Evaluation:
 def language_objective(precision: Precision) -> Objective[MaskedBatch]:
     """BERT's loss: the mean over the masked tokens, plus, with segments, the mean over the pairs."""
 
-    def objective(model: nn.Module, part: MaskedBatch, whole: MaskedBatch) -> Tensor:
-        logits, order, labels, wanted = _predict(model, part, precision)
+    def objective(model: nn.Module, micro_batch: MaskedBatch, batch: MaskedBatch) -> Tensor:
+        logits, order, labels, wanted = _predict(model, micro_batch, precision)
         # A batch may have nothing to predict: its loss is 0.
-        loss = token_cross_entropy(logits, labels, max(len(whole.labels), 1))
+        loss = token_cross_entropy(logits, labels, max(len(batch.labels), 1))
         if order is not None and wanted is not None:
-            loss = loss + F.cross_entropy(order.float(), wanted, reduction="sum") / len(whole)
+            loss = loss + F.cross_entropy(order.float(), wanted, reduction="sum") / len(batch)
         return loss
 
     return objective
@@ -113,9 +113,9 @@ def _share(batch: MaskedBatch, accelerator: "Accelerator | None") -> MaskedBatch
     rank, processes = accelerator.process_index, accelerator.num_processes
     start, stop = len(batch) * rank // processes, len(batch) * (rank + 1) // processes
     if start == stop:
-        first = batch.part(0, 1)
+        first = batch.slice(0, 1)
         return replace(first, rows=first.rows[:0], labels=first.labels[:0], order=None)
-    return batch.part(start, stop)
+    return batch.slice(start, stop)
 
 
 def _predict(

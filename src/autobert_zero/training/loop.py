@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from autobert_zero.shared_config import Compile
 from autobert_zero.training.capture import CapturedStep, graphs_for
-from autobert_zero.training.parts import B, own_parts
+from autobert_zero.training.micro_batches import B, own_micro_batches
 from autobert_zero.training.precision import Precision, gradient_scaler
 from autobert_zero.training.readings import LATE, Readings
 from autobert_zero.training.readings import Diverged as Diverged
@@ -36,15 +36,15 @@ class Recipe:
 
     Attributes:
         steps: Number of updates.
-        batch_size: B, sequences in a batch, over all processes and parts.
+        batch_size: B, sequences in a batch, over all processes and micro-batches.
         learning_rate: Peak learning rate, after the warm-up.
         warmup: Share of the steps in which the rate rises.
         decay: Whether the rate falls linearly to 0 after the warm-up; else it stays.
         weight_decay: AdamW's, on matrices only.
         clip: Maximum norm of the gradient.
         precision: Number format of the forward pass.
-        parts: Number of parts in which a process's share of a batch is computed, one after the other
-            (accumulation): less memory, the same update.
+        accumulation: Number of micro-batches that a process computes one after the other before each update:
+            less memory, the same update.
         compile: Whether steps are captured, where the device can; compiling the model is up to the caller.
     """
 
@@ -56,14 +56,14 @@ class Recipe:
     weight_decay: float = 0.01
     clip: float = 1.0
     precision: Precision = "auto"
-    parts: int = 1
+    accumulation: int = 1
     compile: Compile = "off"
 
     def __post_init__(self) -> None:
-        if self.steps < 1 or self.batch_size < 1 or self.parts < 1:
+        if self.steps < 1 or self.batch_size < 1 or self.accumulation < 1:
             raise ValueError(
-                "steps, batch_size and parts must be at least 1, not "
-                f"{self.steps}, {self.batch_size} and {self.parts}"
+                "steps, batch_size and accumulation must be at least 1, not "
+                f"{self.steps}, {self.batch_size} and {self.accumulation}"
             )
         if not 0 < self.learning_rate < 1:
             raise ValueError(f"learning_rate must be between 0 and 1, not {self.learning_rate}")
@@ -80,8 +80,8 @@ class Recipe:
 
 
 Objective = Callable[[nn.Module, B, B], Tensor]
-"""From a model, a part of a batch and the whole batch to the part's share of the loss. The loss is a mean
-over the whole batch, however it is divided over processes and parts."""
+"""From a model, a micro-batch and its batch to the micro-batch's share of the loss. The loss is a mean over
+the batch, however it is divided over processes and micro-batches."""
 
 OnStep = Callable[[int, float], None]
 """Called for every step, in order, with the number of steps done and the loss; up to `LATE` steps late where
@@ -146,9 +146,9 @@ def train(  # noqa: PLR0913 - the one loop that all trainings share
     readings = Readings(loss_limit, recipe.steps // 10 + 1, device)
     seen = on_step or (lambda done, loss: None)
 
-    def compute(whole: B, parts: Sequence[B]) -> Tensor:
+    def compute(batch: B, micro_batches: Sequence[B]) -> Tensor:
         """Computes the gradient, and changes the weights where the host does not decide whether to."""
-        loss = _add_gradients(model, whole, parts, objective, scaler, accelerator)
+        loss = _add_gradients(model, batch, micro_batches, objective, scaler, accelerator)
         scaler.unscale_(optimizer)
         norm = clipped_norm(model, recipe.clip, accelerator, late)
         row = readings.judge(loss, judged_norm(norm, scaler), decide=late)
@@ -164,17 +164,19 @@ def train(  # noqa: PLR0913 - the one loop that all trainings share
     model.train()
     start = time.perf_counter()
     with (
-        closing(own_parts(islice(batches, len(steps)), recipe.parts, device, accelerator)) as prepared,
+        closing(
+            own_micro_batches(islice(batches, len(steps)), recipe.accumulation, device, accelerator)
+        ) as prepared,
         rate_on_host(optimizer) if graphs is None else rate_on_device(optimizer, device) as set_rate,
     ):
         try:
-            for step, (whole, parts) in zip(steps, prepared, strict=True):
+            for step, (batch, micro_batches) in zip(steps, prepared, strict=True):
                 set_rate(recipe.rate(step))
                 if seed is not None:
                     rank = accelerator.process_index if accelerator else 0
                     torch.manual_seed(((seed << 32) + (step << 12) + rank) % (1 << 63))
                 readings.begin(step)
-                readings.add(step, make_step(whole, parts))
+                readings.add(step, make_step(batch, micro_batches))
                 if not late:
                     readings.read()
                     scaler.step(optimizer)
@@ -193,19 +195,19 @@ def train(  # noqa: PLR0913 - the one loop that all trainings share
 def _add_gradients(
     model: nn.Module,
     batch: B,
-    parts: Sequence[B],
+    micro_batches: Sequence[B],
     objective: "Objective[B]",
     scaler: torch.amp.GradScaler,
     accelerator: "Accelerator | None",
 ) -> Tensor:
-    """Backward passes over this process's parts of a batch; returns the loss of the whole batch."""
+    """Backward passes over this process's micro-batches; returns the loss of the whole batch."""
     processes = accelerator.num_processes if accelerator else 1
     losses = []
-    for number, part in enumerate(parts, start=1):
-        # Gradients are exchanged once a step, with the last part.
-        quiet = accelerator.no_sync(model) if accelerator and number < len(parts) else nullcontext()
+    for number, micro_batch in enumerate(micro_batches, start=1):
+        # Gradients are exchanged once a step, with the last one.
+        quiet = accelerator.no_sync(model) if accelerator and number < len(micro_batches) else nullcontext()
         with quiet:
-            value = objective(model, part, batch)
+            value = objective(model, micro_batch, batch)
             # Processes' gradients are averaged; the loss is the sum of their shares.
             scaler.scale(value * processes if processes > 1 else value).backward()
         losses.append(value.detach())

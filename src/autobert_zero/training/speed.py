@@ -135,13 +135,13 @@ def steady_seconds(run: Callable[[int], None], steps: int) -> tuple[float, int]:
         steps = math.ceil(steps * min(1.2 * _LEAST_SECONDS / max(seconds, 1e-6), _GROWTH))
 
 
-def _states(model: nn.Module, part: MaskedBatch, whole: MaskedBatch, precision: Precision) -> Tensor:
+def _states(model: nn.Module, micro_batch: MaskedBatch, batch: MaskedBatch, precision: Precision) -> Tensor:
     """A loss of the encoder alone."""
     device = next(model.parameters()).device
     with autocast(precision, device):
         encoder = model.get_submodule("encoder")
-        states: Tensor = encoder(moved(part.ids, device))  # (B, n, d)
-    return states.float().square().mean() * len(part) / len(whole)
+        states: Tensor = encoder(moved(micro_batch.ids, device))  # (B, n, d)
+    return states.float().square().mean() * len(micro_batch) / len(batch)
 
 
 def _random_batches(batch: int, length: int, vocabulary: int) -> Iterator[MaskedBatch]:

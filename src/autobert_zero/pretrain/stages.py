@@ -4,8 +4,8 @@ from autobert_zero.estimate import TrainingStage
 from autobert_zero.pretrain.config import PretrainConfig
 
 
-def pretrain_parts(config: PretrainConfig, devices: int = 1) -> list[TrainingStage]:
-    """The phases of a pre-training, with the part of a batch that one of several devices computes at once."""
+def pretrain_stages(config: PretrainConfig, devices: int = 1) -> list[TrainingStage]:
+    """The phases of a pre-training, with the sequences that one of several devices computes at once."""
     return [
         TrainingStage(
             f"phase {number}",

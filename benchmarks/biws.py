@@ -171,7 +171,7 @@ def from_scratch(prepared: PreparedSearch, backbones: list[Backbone], steps: int
         cached(Path(result.name), lambda: [loss, result.seconds])
 
     if jobs:
-        train_all(jobs, 2, lambda name, done, of: None, keep)
+        train_all(jobs, 2, lambda name, done, total: None, keep)
     return [json.loads(file.read_text(encoding="utf-8")) for file in files]
 
 
@@ -185,7 +185,7 @@ def shared(variant: Sharing, plan: Plan, seed: int) -> dict[str, Any]:
     if variant.separate and isinstance(evaluator.bank, WeightBank):
         evaluator.bank = SeparateBank(evaluator.bank)
     start = time.perf_counter()
-    evaluator.warm_up(prepared.space, lambda done, of, loss: None)
+    evaluator.warm_up(prepared.space, lambda done, total, loss: None)
     order = list(range(len(backbones)))
     Random(seed).shuffle(order)
     for number, index in enumerate(order):

@@ -15,11 +15,11 @@ from autobert_zero.devices import release_cached_memory
 
 ROOT = Path(__file__).parents[1]
 ROW_SECONDS = 120.0
-"""Most seconds of a row: a model that takes longer to compile is given up."""
+"""Maximum seconds of a row: a model that takes longer to compile is given up."""
 _LEAST_SECONDS = 5.0
 """With less time left, no row is begun."""
 _SHOWN = 1000
-"""Most characters of an error."""
+"""Maximum characters of an error."""
 
 V = TypeVar("V")
 

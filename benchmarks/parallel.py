@@ -106,7 +106,7 @@ def main() -> None:
                 "against_two_threads": round(
                     median(t / s for s, t in zip(rates["threads"], rates["two"], strict=True)), 3
                 ),
-                "candidates_per_minute": {name: round(median(of), 2) for name, of in rates.items()},
+                "candidates_per_minute": {name: round(median(values), 2) for name, values in rates.items()},
                 "start_seconds": round(median(starts), 1),
                 "same_scores": same,
                 "candidates": candidates,

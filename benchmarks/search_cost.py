@@ -38,7 +38,7 @@ class _Reached(Exception):
     """The model has reached the loss that it had under weight sharing."""
 
 
-def seconds_from_scratch(prepared: PreparedSearch, trial: Trial, most_steps: int) -> tuple[float, bool]:
+def seconds_from_scratch(prepared: PreparedSearch, trial: Trial, max_steps: int) -> tuple[float, bool]:
     """Trains from scratch to the trial's loss.
 
     Returns:
@@ -51,7 +51,7 @@ def seconds_from_scratch(prepared: PreparedSearch, trial: Trial, most_steps: int
         prepared.data.validation, prepared.vocabulary, 2 * proxy.batch_size, proxy.validation_sequences
     )
     # The rate decays over the largest number of steps, so it is near its peak where the loss is reached.
-    recipe = Recipe(most_steps, proxy.batch_size, proxy.learning_rate, warmup=0.02)
+    recipe = Recipe(max_steps, proxy.batch_size, proxy.learning_rate, warmup=0.02)
     batches = training_batches(prepared.data.train, prepared.vocabulary, proxy.batch_size, (1, 1))
     start, checking = time.perf_counter(), 0.0
 
@@ -102,7 +102,7 @@ def main() -> None:
         "--quick", action="store_true", help="12 candidates instead of 40, 3 of them compared"
     )
     quick = parser.parse_args().quick
-    candidates, compared, most_steps = (12, 3, 600) if quick else (40, 10, 2000)
+    candidates, compared, max_steps = (12, 3, 600) if quick else (40, 10, 2000)
     config = resolve(demo(), {"proxy": {"candidates": candidates}})
     prepared = prepare(config)
     evaluator = prepared.evaluator()
@@ -116,7 +116,7 @@ def main() -> None:
 
     complete = [trial for trial in trials if trial.outcome.score is not None]
     sample = [complete[index] for index in spread(len(complete), compared)]
-    scratch = [seconds_from_scratch(prepared, trial, most_steps) for trial in sample]
+    scratch = [seconds_from_scratch(prepared, trial, max_steps) for trial in sample]
     print(
         json.dumps(
             {

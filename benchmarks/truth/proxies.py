@@ -127,7 +127,7 @@ def scores_from_scratch(
     """The scores of all proxies that need one training from scratch per backbone, measured at rungs.
 
     Args:
-        readings: Measurements of each backbone by rung, see `train_to_marks`.
+        readings: Measurements of each backbone by rung, see `branched_training.train_all`.
         groups: Attention count of each backbone.
         horizon: Tokens of the truth, for the fit.
 

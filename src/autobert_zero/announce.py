@@ -18,7 +18,7 @@ from autobert_zero.training.precision import Precision, resolve_precision
 def text_line(corpus: Corpus, data: PreparedSplits, chosen: ChosenTokenizer) -> str:
     """The prepared text: what was read, tokens, sequences of each split, tokenizer, unknown tokens."""
     splits = data.splits
-    counts = [len(stage) for stage in (splits.train, splits.validation, splits.holdout)]
+    counts = [len(split) for split in (splits.train, splits.validation, splits.holdout)]
     length = splits.train.take(slice(0, 1)).shape[1]
     return (
         f"corpus {corpus.name}: {counted(len(corpus.paragraphs), 'document')}, "

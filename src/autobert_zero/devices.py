@@ -103,7 +103,7 @@ def cards_of(device: torch.device) -> tuple[str, ...]:
 
 
 def make_deterministic() -> None:
-    """Lets this process use only kernels that give the same bits in every run; call it before any product."""
+    """Restricts this process to kernels that give the same bits in every run; call it before any product."""
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.use_deterministic_algorithms(True)
     torch.backends.cudnn.benchmark = False
@@ -127,10 +127,10 @@ def describe_device(device: torch.device) -> str:
 
 
 @contextmanager
-def threads(number: int | None) -> Iterator[None]:
+def threads(count: int | None) -> Iterator[None]:
     """Lets PyTorch compute with the given number of threads on the CPU; None leaves it as it is."""
     before = torch.get_num_threads()
-    torch.set_num_threads(number or before)
+    torch.set_num_threads(count or before)
     try:
         yield
     finally:

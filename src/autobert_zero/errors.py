@@ -28,6 +28,6 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> str:
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """The end of such a message: the known name that is nearest; empty if none is near."""
+    """A hint at the closest known name, to end a message with; empty if none is close."""
     close = get_close_matches(name, list(known), n=1)
     return f" (did you mean {close[0]}?)" if close else ""

@@ -7,12 +7,12 @@ _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
 
 
 def keep_freed_memory() -> bool:
-    """Lets this process keep freed memory for its next allocations instead of handing it back.
+    """Makes this process keep freed memory for its next allocations instead of handing it back.
 
     Every step of training allocates the same large tensors as the one before. By default glibc takes each
     from the system and returns it, and the system zeroes its pages when they are first touched, which
     costs a tenth of a step on a CPU and more with fast products (docs/benchmarks.md). The price: the
-    process stays as large as it has been at its largest.
+    process never shrinks below its peak.
 
     Returns:
         Whether the setting took effect, which it does with glibc only (most of Linux).

@@ -174,9 +174,9 @@ class Bars:
 
 
 def quiet_transformers() -> None:
-    """Keeps it from listing, for every run, that the head is new and the old head is not used.
+    """Silences transformers' messages about new and unused heads.
 
-    Where a user asked for the libraries' messages, it does not; see `verbosity`.
+    Does nothing if the user asked for the libraries' messages, see `verbosity`.
     """
     if _VERBOSITY.get() > 0:
         return

@@ -1,4 +1,4 @@
-"""With which code, command and packages something was made."""
+"""Provenance: the code, command and package versions that made a result."""
 
 import json
 import platform
@@ -57,7 +57,7 @@ def versions() -> dict[str, str]:
 
 
 def provenance() -> dict[str, Any]:
-    """When, with which code and by which command something is made now, as plain data for JSON.
+    """The provenance of what is made now, as plain data for JSON: time, commit, command and versions.
 
     Passwords in URLs of the command are left out.
     """

@@ -234,7 +234,7 @@ def _suggestion(key: str, kind: type[BaseModel]) -> str:
 
 
 def computing_settings(kind: type[BaseModel]) -> set[str]:
-    """The names of the settings of where and how a run is computed, with dots between."""
+    """The dotted names of the settings that only affect how a run is computed, see `COMPUTING`."""
     return {name for name, field in _fields(kind).items() if COMPUTING in field.metadata}
 
 

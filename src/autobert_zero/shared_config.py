@@ -14,11 +14,14 @@ multiplies it, fp16 (with a scaled loss) on a CUDA card without bf16, else fp32.
 are rounded to TF32, for CUDA cards from Ampere on."""
 
 
-_OF_SWITCH = {True: "default", False: "off"}  # what was a switch in earlier configs
+COMPARED_BY_TEXT = "a teacher is compared with text by text, so the shapes of batches change"
+"""Why steps with a teacher cannot be captured."""
+
+_FROM_BOOLEAN = {True: "default", False: "off"}  # what was a switch in earlier configs
 
 Compile = Annotated[
     Literal["off", "default", "reduce-overhead", "capture"],
-    BeforeValidator(lambda mode: _OF_SWITCH[mode] if isinstance(mode, bool) else mode),
+    BeforeValidator(lambda mode: _FROM_BOOLEAN[mode] if isinstance(mode, bool) else mode),
 ]
 """How the steps of a training are compiled. `capture`: a step is recorded as a CUDA graph and
 replayed with one launch, which takes milliseconds. `default`: `torch.compile` compiles the model, which takes
@@ -91,7 +94,8 @@ class ModelConfig(Section):
     heads: int = Field(4, ge=1)
     """Heads H of attentions and convolutions; divides the width."""
     feed_forward: int = Field(0, ge=0)
-    """Inner width of the feed-forward block; 0 means 4 d."""
+    """Inner width of the feed-forward block; 0 means 4 d, or two thirds of that with `geglu`, which then has
+    the same number of weights."""
     dropout: float = Field(0.0, ge=0, lt=1)
     """Off by default: short pre-training does not overfit."""
     norm: Norm = "post"

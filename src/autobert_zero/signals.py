@@ -37,8 +37,8 @@ def interrupting() -> Iterator[Callable[[], int | None]]:
     clean-up. Ctrl-C always interrupts. Does nothing outside the main thread.
 
     Yields:
-        What returns the signal that interrupted the block, or None: libraries raise errors of their own where
-        they are interrupted, as pydantic does while it builds a class.
+        A function that returns the signal that interrupted the block, or None: libraries raise errors of
+        their own where they are interrupted, as pydantic does while it builds a class.
     """
     sent: int | None = None
 
@@ -64,7 +64,7 @@ def requests(patient: bool = False) -> Iterator[Callable[[], int | None]]:
             terminal has sent to every process already.
 
     Yields:
-        What returns the signal that asked to stop, or None.
+        A function that returns the signal that asked to stop, or None.
     """
     asked: int | None = None
 

@@ -38,7 +38,7 @@ def find_local(
     configuration: bool = False,
     remedy: str = "check the path, or name a repository on the Hub",
 ) -> Path | None:
-    """Finds a source on this disk, or decides that it is a name on the Hub. Asks nobody.
+    """Finds a source on this disk, or decides that it is a name on the Hub. Makes no network request.
 
     Args:
         source: A path, `name` or `owner/name`.
@@ -106,7 +106,7 @@ def absolute(source: str) -> str:
 
 
 def check_hub(name: str, what: str, kind: Literal["model", "dataset"]) -> None:
-    """Asks the Hub once whether it has a repository; one that was downloaded before is not asked for.
+    """Checks with one request that the Hub has a repository; skipped if it was downloaded before.
 
     The libraries that download try again and again, for half a minute, before they give up.
 

@@ -1,4 +1,4 @@
-"""What `torch.compile` does with functions that depend on the process, not on tensors."""
+"""Marks functions that `torch.compile` calls while compiling instead of tracing them."""
 
 from collections.abc import Callable
 from typing import TypeVar

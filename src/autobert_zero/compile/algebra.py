@@ -230,7 +230,7 @@ def _is_low_rank(x: Expression) -> bool:
 
 
 def _product(a: Expression, b: Expression) -> Expression:
-    """a @ b, or the transpose of b.T @ a.T: the same one of the two for both."""
+    """a @ b, written as itself or as (b.T @ a.T).T, whichever makes equal products have equal text."""
     type_ = a.type[0] + b.type[1]
     text = f"{_factor_text(a)} @ {_factor_text(b)}"
     mirror = f"{_factor_text(transposed(b))} @ {_factor_text(transposed(a))}"

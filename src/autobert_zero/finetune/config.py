@@ -36,7 +36,8 @@ class FinetuneConfig(RunConfig):
     patience: int = Field(3, ge=1)
     """Evaluations without a better result after which a training stops."""
     evaluations: int = Field(1, ge=1)
-    """Evaluations in an epoch; ten times as many in all where `min_updates` counts and not the epochs."""
+    """Evaluations per epoch; ten times as many in total where `min_updates` makes a training longer than its
+    epochs."""
     weight_decay: float = Field(0.01, ge=0)
     """AdamW's, on matrices only."""
     warmup: float = Field(0.1, ge=0, lt=1)

@@ -7,7 +7,14 @@ from pydantic import Field, field_validator, model_validator
 from autobert_zero.encoder_config import EncoderConfig
 from autobert_zero.errors import UserError
 from autobert_zero.settings import COMPUTING, RunConfig, Section, Source
-from autobert_zero.shared_config import Compile, CorpusConfig, DistilConfig, ModelConfig, Precision
+from autobert_zero.shared_config import (
+    COMPARED_BY_TEXT,
+    Compile,
+    CorpusConfig,
+    DistilConfig,
+    ModelConfig,
+    Precision,
+)
 from autobert_zero.space import Backbone
 
 
@@ -50,7 +57,7 @@ class RecipeConfig(Section):
     """The optimiser and its schedule."""
 
     learning_rate: float = Field(3e-3, gt=0, lt=1)
-    """Peak, after the warm-up; over all phases it falls linearly to 0."""
+    """Peak learning rate, reached after the warm-up; it then falls linearly to 0 over all phases."""
     warmup: float = Field(0.1, ge=0, lt=1)
     """Share of all steps in which the rate rises."""
     weight_decay: float = Field(0.01, ge=0)
@@ -58,7 +65,7 @@ class RecipeConfig(Section):
     clip: float = Field(1.0, gt=0)
     """Largest norm of the gradient."""
     accumulation: Annotated[int, COMPUTING] = Field(1, ge=1)
-    """Parts that each process's share of a batch is computed in, one after the other."""
+    """Micro-batches that each process computes one after the other before each update."""
     gradient_checkpointing: Annotated[bool, COMPUTING] = False
     """Keep the inputs of layers only and compute the rest again: less memory, a third more operations."""
     compile: Annotated[Compile, COMPUTING] = "off"
@@ -70,11 +77,11 @@ class ReportConfig(Section):
     """Intervals of logs, evaluations and checkpoints, in steps."""
 
     log_every: int = Field(50, ge=1)
-    """A line in metrics.jsonl and TensorBoard."""
+    """Steps between two lines of metrics.jsonl and TensorBoard."""
     evaluate_every: int = Field(1000, ge=1)
-    """Loss and accuracy on validation text."""
+    """Steps between two evaluations on validation text."""
     checkpoint_every: int = Field(1000, ge=1)
-    """What --resume continues from."""
+    """Steps between two checkpoints, from which --resume continues."""
     evaluated_sequences: int = Field(2048, ge=1)
     """Maximum sequences of held-out text that an evaluation takes."""
 
@@ -146,7 +153,7 @@ class PretrainConfig(RunConfig):
     def steps_differ(self) -> str | None:
         """Why steps cannot be captured, since they differ too much; None if they can."""
         reasons = {
-            "a teacher is learned from text by text": self.distil is not None,
+            COMPARED_BY_TEXT: self.distil is not None,
             "isolated documents change the shapes of batches": self.data.isolated,
             "whole words change the number of masked tokens": self.data.whole_words,
             "recipe.gradient_checkpointing computes layers again": self.recipe.gradient_checkpointing,

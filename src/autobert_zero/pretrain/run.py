@@ -168,9 +168,9 @@ def _memory_errors_explained(out: Path) -> Iterator[None]:
 
 def _check_shares(config: PretrainConfig, accelerator: "Accelerator | None") -> None:
     processes = accelerator.num_processes if accelerator else 1
-    parts = processes * config.recipe.accumulation
+    micro_batches = processes * config.recipe.accumulation
     for phase in config.phases:
-        if phase.batch_size % parts:
+        if phase.batch_size % micro_batches:
             raise UserError(
                 f"a batch_size of {phase.batch_size} cannot be divided evenly over {processes} processes "
                 f"with recipe.accumulation {config.recipe.accumulation}"

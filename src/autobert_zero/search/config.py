@@ -104,10 +104,10 @@ class LimitsConfig(Section):
     """In a search from a model, the minimum speed-up of a candidate's layers over the model's, measured in
     the same way."""
     latency_batch: int | None = Field(None, ge=1)
-    """Number of sequences in the batch that latency is measured with; None: 64 on a GPU, which takes as long
-    for one, and 1 on a CPU."""
+    """Number of sequences in the batch that latency is measured with; None: 64 on a GPU, where a single
+    sequence takes as long, and 1 on a CPU."""
     latency_length: int = Field(128, ge=1)
-    """Number of tokens in each of them."""
+    """Tokens in each sequence that latency is measured with."""
     latency_precision: Precision | None = None
     """Number format that latency is measured in; None: that of the run."""
 

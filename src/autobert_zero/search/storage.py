@@ -46,7 +46,7 @@ def cause_of(error: BaseException, storage: Storage) -> str:
 
 
 def check_room(error: BaseException, storage: Storage) -> None:
-    """Says so where an error is about a storage that cannot grow.
+    """Turns an error about a full disk, a quota or a file's size into a message that says what to do.
 
     Raises:
         StorageError: A disk, a quota or the limit of a file's size is reached.

@@ -54,7 +54,7 @@ class ProxyConfig(Section):
     steps earlier, and take embeddings and feed-forward blocks with them."""
     calibration: float = Field(0.5, ge=0, le=4)
     """Extra updates, as a share of `steps`, for a candidate whose shared weights were not trained at all;
-    proportionally fewer otherwise, and none from half of the training of the most trained weights on."""
+    fewer the more they were trained, and none once they have half the updates of the most trained weights."""
     train_again: int = Field(16, ge=0)
     """Number of candidates after which possible parents, and the backbones that the search was given, are
     trained again before they are compared, since the shared weights have moved; 0: they are only scored."""

@@ -27,6 +27,7 @@ from autobert_zero.search_runs.latency import LatencyTable, with_latency_batch
 from autobert_zero.search_runs.scoring import Scorer, other_scores
 from autobert_zero.search_runs.stages import search_stages
 from autobert_zero.search_runs.start_model import StartModel, load_start_model, open_start_model
+from autobert_zero.shared_config import COMPARED_BY_TEXT
 from autobert_zero.space import Space
 from autobert_zero.training.capture import capture_refusal, captures
 from autobert_zero.training.precision import resolve_precision
@@ -35,10 +36,11 @@ from autobert_zero.zoo import known_backbones
 _MEASURED = 16
 """Sequences that a zero-cost proxy is measured on."""
 
+_NARROWING_BATCH = 16
+"""Sequences in a batch of the text on which inner units are chosen."""
+
 _NARROWED_ON = 64
 """Sequences on which the inner units of narrower feed-forward blocks are chosen."""
-
-_CHANGING = "a teacher is learned from text by text"
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,7 @@ class PreparedSearch:
 
     Attributes:
         config: Config of the search.
-        corpus: The current corpus.
+        corpus: Digest and name of the corpus.
         tokenizer: The trained or loaded tokenizer.
         data: The tokenised corpus, split.
         vocabulary: Vocabulary of the tokenizer.
@@ -86,12 +88,9 @@ class PreparedSearch:
             f"strategy {config.strategy.name}: {counted(config.proxy.candidates, 'candidate')} "
             f"of {config.proxy.steps} steps each; seed {config.seed}",
         ]
-        if (
-            ray is None
-            and captures(config.compile)
-            and (reason := _CHANGING if self.start is not None else capture_refusal(self.device, precision))
-        ):
-            lines.append(f"steps are not captured: {reason}")
+        refusal = COMPARED_BY_TEXT if self.start is not None else capture_refusal(self.device, precision)
+        if ray is None and captures(config.compile) and refusal is not None:
+            lines.append(f"steps are not captured: {refusal}")
         if ray is not None:
             return [*lines, f"trained on the Ray cluster {ray}; precision {precision}"]
         return [
@@ -146,7 +145,7 @@ class PreparedSearch:
         if inner == self.model.inner:
             return self
         text = evaluation_batches(
-            self.data.train, self.vocabulary, _MEASURED, _NARROWED_ON, self.start.masking
+            self.data.train, self.vocabulary, _NARROWING_BATCH, _NARROWED_ON, self.start.masking
         )
         narrow = {"model": self.config.model.model_copy(update={"feed_forward": inner})}
         return replace(

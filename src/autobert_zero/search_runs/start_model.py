@@ -55,7 +55,7 @@ class StartModel:
     narrowed: Mapping[str, Tensor] | None = None
 
     masking: ClassVar = Masking(isolated=True)
-    """A teacher is learned from text by text."""
+    """A teacher is compared with text by text."""
 
     @property
     def sizes(self) -> EncoderConfig:

@@ -57,14 +57,14 @@ class Table:
 
     Attributes:
         primitives: Names of the primitives, in the order of `PRIMITIVES`.
-        operands: For each type, the primitives that result in it and on what.
-        least: The fewest operations of an expression, by its type and whether it uses several inputs; inf:
-            there is none.
+        rules: For each type, the primitives that result in it, each with the types of its operands.
+        least: The fewest operations of an expression, by its type and whether it uses several inputs; inf
+            where there is none.
     """
 
     def __init__(self, primitives: tuple[str, ...]) -> None:
         self.primitives = primitives
-        self.operands: dict[Type, list[tuple[str, tuple[Type, ...]]]] = {
+        self.rules: dict[Type, list[tuple[str, tuple[Type, ...]]]] = {
             wanted: [
                 (op, operands)
                 for op in primitives
@@ -119,7 +119,7 @@ class Table:
         if state not in self._ways:
             wanted, size, inputs = state
             ways = []
-            for op, operands in self.operands[wanted]:
+            for op, operands in self.rules[wanted]:
                 if len(operands) == 1:
                     smaller = (operands[0], size - 1, inputs)
                     ways.append(_Production(op, (smaller,), False, self._count(smaller)))
@@ -157,7 +157,7 @@ class Table:
         least[types.ND, False] = 0
         while True:
             before = dict(least)
-            for wanted, ways in self.operands.items():
+            for wanted, ways in self.rules.items():
                 for _, operands in ways:
                     size = 1 + sum([least[operand, False] for operand in operands])
                     least[wanted, False] = min(least[wanted, False], size)

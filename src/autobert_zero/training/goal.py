@@ -41,7 +41,7 @@ class MaskedTokens:
     Attributes:
         inputs: Inputs of the training besides config and text, for the record of a run.
         lines: What is learned, for the first lines of a command.
-        loss_limit: A loss above it is divergence.
+        loss_limit: A loss above it counts as divergence.
     """
 
     def __init__(self, vocabulary: Vocabulary, precision: Precision) -> None:

@@ -123,7 +123,7 @@ def train(  # noqa: PLR0913 - the one loop that all trainings share
         scaler: A used scaler of `gradient_scaler` to continue with; None starts a new one. In fp16 it skips
             the update of a step whose gradient overflows.
         steps: Steps of the recipe to run; None means all.
-        loss_limit: A loss above it after the first tenth of the recipe is divergence.
+        loss_limit: A loss above it after the first tenth of the recipe counts as divergence.
         seed: Makes the random numbers of a step (dropout) a function of it, the step and the process, so
             that training can be continued anywhere. None leaves PyTorch's generator alone.
         accelerator: Divides batches over processes; None for a single process.

@@ -18,7 +18,7 @@ _FIRST_SCALE = 2.0**12
 _GROWTH_INTERVAL = 500
 """Steps without an overflow after which the loss scale doubles."""
 SMALLEST_SCALE = 1.0
-"""Loss scale at which an overflow is divergence."""
+"""Loss scale at which an overflow counts as divergence."""
 
 
 def resolve_precision(precision: Precision, device: torch.device) -> Precision:

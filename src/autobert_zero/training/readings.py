@@ -22,7 +22,7 @@ class Readings:
             optimiser that gets it as `found_inf` keeps the weights from before that step.
 
     Args:
-        loss_limit: A loss above it is divergence.
+        loss_limit: A loss above it counts as divergence.
         lenient: Number of first steps for which the limit does not hold.
         device: Device of the model.
     """

@@ -109,9 +109,9 @@ def training_speed(  # noqa: PLR0913 - all that a speed depends on
 
 
 def steady_seconds(run: Callable[[int], None], steps: int) -> tuple[float, int]:
-    """Times a step of an accelerator: what twice as many steps take longer, over their number.
+    """Times a step of an accelerator: the time of 2 N steps minus that of N steps, over N.
 
-    So what each run costs once, as the recording of its steps does, is left out.
+    So costs that each run has once, such as recording a CUDA graph, cancel out.
 
     Args:
         run: Runs the given number of steps and waits for the last.

@@ -33,7 +33,8 @@ def check_strategy(space: Space, config: StrategyConfig, first: Sequence[Backbon
     """Checks a strategy's arguments.
 
     Raises:
-        UserError: The name is unknown, or a backbone has another depth than the space.
+        UserError: The name is unknown, a backbone has another depth than the space, or the strategy searches
+            a single depth and the space has several.
     """
     if config.name not in STRATEGIES:
         raise UserError(unknown_name("strategy", config.name, STRATEGIES))
@@ -73,7 +74,8 @@ def make_strategy(
     """Makes the strategy that the config names; see `StrategyBase` for the arguments.
 
     Raises:
-        UserError: The name is unknown, or a backbone has another depth than the space.
+        UserError: The name is unknown, a backbone has another depth than the space, or the strategy searches
+            a single depth and the space has several.
     """
     check_strategy(space, config, first)
     return STRATEGIES[config.name](space, seed, config, first, refusal)

@@ -55,16 +55,19 @@ def band(x: Tensor, kernel: Tensor) -> Tensor:
     """One dense (n, n) band matrix per head."""
     tokens, size = x.shape[1], kernel.shape[1]
     span = tokens + size - 1
-    rows = F.pad(kernel, (0, tokens)).repeat(1, tokens)[:, : tokens * span].view(HEADS, tokens, span)
+    rows = F.pad(kernel, (0, tokens)).repeat(1, tokens)[:, : tokens * span]
+    rows = rows.view(HEADS, tokens, span)  # (H, n, span)
     matrix = rows[:, :, size // 2 : size // 2 + tokens]
-    return torch.einsum("hts,bshc->bthc", matrix, x.unflatten(2, (HEADS, -1))).flatten(2)
+    heads = x.unflatten(2, (HEADS, -1))  # (B, n, H, d_h)
+    return torch.einsum("hts,bshc->bthc", matrix, heads).flatten(2)  # (B, n, d)
 
 
 def unfold(x: Tensor, kernel: Tensor) -> Tensor:
     """Windows of the sequence times the kernel."""
     size = kernel.shape[1]
-    windows = F.pad(x, (0, 0, size // 2, size // 2)).unfold(1, size, 1).unflatten(2, (HEADS, -1))
-    return torch.einsum("bthck,hk->bthc", windows, kernel).flatten(2)
+    windows = F.pad(x, (0, 0, size // 2, size // 2)).unfold(1, size, 1)  # (B, n, d, k)
+    windows = windows.unflatten(2, (HEADS, -1))  # (B, n, H, d_h, k)
+    return torch.einsum("bthck,hk->bthc", windows, kernel).flatten(2)  # (B, n, d)
 
 
 def fft(x: Tensor, kernel: Tensor) -> Tensor:

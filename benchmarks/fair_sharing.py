@@ -41,7 +41,7 @@ from autobert_zero.search.progress import RunProgress
 from autobert_zero.search.strategies import make_strategy
 from autobert_zero.search.trial import Trial
 from autobert_zero.search_runs.evaluator import TrainingEvaluator
-from autobert_zero.search_runs.executors import InProcess
+from autobert_zero.search_runs.executors import InProcessExecutor
 from autobert_zero.search_runs.finals import Finals
 from autobert_zero.search_runs.prepare import PreparedSearch, prepare
 from autobert_zero.search_runs.twins import function_of
@@ -78,7 +78,7 @@ def search(
 
     with RunProgress(Console(quiet=True)) as progress:
         trainer = TrainingEvaluator(
-            config.proxy, prepared.space, evaluator, InProcess(evaluator), out / "bank", progress
+            config.proxy, prepared.space, evaluator, InProcessExecutor(evaluator), out / "bank", progress
         )
         loop = Search(
             make_strategy(prepared.space, config.seed, config.strategy, (), limits.refusal),
@@ -112,7 +112,7 @@ def compare_with_truth(config: SearchConfig, out: Path, seconds: float | None) -
     prepared, trials, taken = search(config, out, seconds)
     known = [trial for trial in trials[: len(prepared.space.known)] if trial.proposal.given]
     with RunProgress(Console(quiet=True)) as progress:
-        executor = InProcess(prepared.evaluator())
+        executor = InProcessExecutor(prepared.evaluator())
         finals = Finals(prepared, out.parent / f"truth-{config.seed}", progress, executor).train(
             [
                 Training(

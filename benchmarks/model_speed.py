@@ -46,6 +46,7 @@ from autobert_zero.nn.interpreter import Interpreter
 from autobert_zero.nn.kernels import Context
 from autobert_zero.space import Attention, Backbone
 from autobert_zero.training.precision import resolve_precision
+from autobert_zero.zoo.opponents import MODERN_TRUNK
 
 VOCABULARY = 30522
 MAX_TOKENS = 2048
@@ -109,7 +110,7 @@ def ratio(times: Mapping[str, list[float]], model: str, reference: str) -> float
 def rotary_ratios(rounds: int) -> dict[str, Any]:
     """Relative cost of rotary positions at width 256, and ModernBERT's time over ours at the same sizes."""
     sizes = EncoderConfig(8192, 256, 4, max_positions=128)
-    modern = replace(sizes, norm="pre", feed_forward_kind="geglu", positions="none", biases=False)
+    modern = replace(sizes, **MODERN_TRUNK)
     modernbert = ModernBertConfig(
         vocab_size=sizes.vocab_size,
         hidden_size=sizes.width,

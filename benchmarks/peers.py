@@ -43,6 +43,7 @@ from autobert_zero.space import Backbone
 from autobert_zero.training.language import evaluate, guess_limit, language_objective
 from autobert_zero.training.loop import Diverged, Recipe, train
 from autobert_zero.zoo import gated_convolution, rotary, rotary_hybrid, wide_hybrid
+from autobert_zero.zoo.opponents import MODERN_TRUNK
 
 LAYERS, WIDTH, HEADS, VOCABULARY, LENGTH, BATCH = 6, 256, 4, 8192, 128, 16
 PARAMETERS = 7_000_000
@@ -109,9 +110,7 @@ def build_peer(name: str, vocabulary: int, layers: int = LAYERS, width: int = WI
 
 def own_stacks(vocabulary: int, found: Backbone | None) -> dict[str, Callable[[], nn.Module]]:
     """Functions that make our stacks in the modern trunk, with about `PARAMETERS` parameters each."""
-    sizes = EncoderConfig(
-        vocabulary, WIDTH, HEADS, norm="pre", feed_forward_kind="geglu", positions="none", biases=False
-    )
+    sizes = EncoderConfig(vocabulary, WIDTH, HEADS, **MODERN_TRUNK)
     stacks = {
         "rotary": rotary(LAYERS),
         "hybrid": rotary_hybrid(LAYERS),

@@ -31,11 +31,11 @@ from autobert_zero.space import Backbone
 from autobert_zero.training.loop import Recipe
 from autobert_zero.training.scratch import Job, JobResult, default_workers, train_all
 from autobert_zero.zoo import bert, gated_convolution, rotary, rotary_hybrid
-from autobert_zero.zoo.opponents import BERTS_TRUNK, GATED_ROTARY, MODERN_TRUNK
+from autobert_zero.zoo.opponents import BERT_TRUNK, GATED_ROTARY, MODERN_TRUNK
 
 LAYERS, WIDTH, BATCH, STEPS, RATE = 4, 128, 16, 2000, 2e-3
 STACKS: dict[str, tuple[Backbone, dict[str, Any]]] = {
-    "bert": (bert(LAYERS), BERTS_TRUNK),
+    "bert": (bert(LAYERS), BERT_TRUNK),
     "rotary": (rotary(LAYERS), MODERN_TRUNK),
     "hybrid_rotary": (rotary_hybrid(LAYERS), MODERN_TRUNK),
     "gated_rotary": (Backbone.from_list([GATED_ROTARY] * LAYERS), MODERN_TRUNK),

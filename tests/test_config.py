@@ -140,7 +140,7 @@ def test_old_runs_go_on_as_they_began() -> None:
     before = {"proxy": {"calibration": 0, "train_again": 0}, "limits": {"latency_batch": 1}}
     assert saved_config(SearchConfig, {"seed": 3}) == resolve(SearchConfig(), {"seed": 3, **before})
     assert saved_config(SearchConfig, {"proxy": {"calibration": 0.25}}).proxy.calibration == 0.25
-    assert before == SearchConfig.BEFORE
+    assert before == SearchConfig.LEGACY_DEFAULTS
     assert saved_config(FinetuneConfig, {}).min_updates == 0
     assert saved_config(PretrainConfig, {"backbone": ["conv 3"]}).recipe.accumulation == 1
     with pytest.raises(ConfigError, match="config: backbone is missing"):

@@ -4,7 +4,7 @@ import pytest
 
 from autobert_zero.space import SETS, Attention, Backbone, Convolution, Space
 from autobert_zero.zoo import STACKS, known_backbones, known_layers, opponents
-from autobert_zero.zoo.opponents import BERTS_TRUNK, GATED_CONVOLUTION, ROTARY
+from autobert_zero.zoo.opponents import BERT_TRUNK, GATED_CONVOLUTION, ROTARY
 
 PAPER, MODERN = (Space(4, primitives=SETS[name]) for name in ("paper", "modern"))
 
@@ -22,7 +22,7 @@ def test_opponents_of_the_papers_space_are_those_of_before() -> None:
 def test_opponents_of_the_modern_space() -> None:
     found = opponents(MODERN)
     assert list(found) == ["bert", "rotary", "hybrid", "wide-hybrid", "gated-convolution", "convolution"]
-    assert found["bert"].trunk == BERTS_TRUNK
+    assert found["bert"].trunk == BERT_TRUNK
     assert found["wide-hybrid"].build(4).to_list() == ["conv 15", ROTARY, "conv 31", ROTARY]
     assert found["gated-convolution"].build(4).to_list() == [
         *(GATED_CONVOLUTION, GATED_CONVOLUTION, ROTARY, GATED_CONVOLUTION),
@@ -56,7 +56,7 @@ def test_known_layers_of_a_space_of_chosen_primitives() -> None:
 @pytest.mark.parametrize("space", [PAPER, MODERN, SHIFTS])
 def test_bert_is_as_published_in_every_space(space: Space) -> None:
     """Without its positions, its attention could not know the order of tokens in another trunk."""
-    assert opponents(space)["bert"].trunk == BERTS_TRUNK
+    assert opponents(space)["bert"].trunk == BERT_TRUNK
 
 
 def test_known_layers_of_the_paper_have_no_new_primitive() -> None:

@@ -10,7 +10,7 @@ import typer
 
 from autobert_zero import cli
 from autobert_zero.cli.app import Result, call_continues, command, exit_when_stopped
-from autobert_zero.signals import Stopped, interrupting, leave_to_parent, requests
+from autobert_zero.signals import Stopped, interrupting, leave_to_parent, stop_requests
 
 SENT = [signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGXCPU]
 ALL = [signal.SIGINT, *SENT]
@@ -109,7 +109,7 @@ def test_a_second_signal_does_not_interrupt_the_clean_up() -> None:
 def test_what_is_ignored_stays_ignored() -> None:
     """As SIGHUP is under nohup."""
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    with interrupting(), requests() as asked:
+    with interrupting(), stop_requests() as asked:
         signal.raise_signal(signal.SIGHUP)
         assert asked() is None
     assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
@@ -117,7 +117,7 @@ def test_what_is_ignored_stays_ignored() -> None:
 
 @pytest.mark.parametrize("number", ALL)
 def test_a_request_waits_to_be_answered(number: signal.Signals) -> None:
-    with requests() as asked:
+    with stop_requests() as asked:
         assert asked() is None
         signal.raise_signal(number)
         signal.raise_signal(signal.SIGTERM)
@@ -127,7 +127,7 @@ def test_a_request_waits_to_be_answered(number: signal.Signals) -> None:
 
 
 def test_several_processes_are_patient() -> None:
-    with requests(patient=True) as asked:
+    with stop_requests(patient=True) as asked:
         signal.raise_signal(signal.SIGINT)
         signal.raise_signal(signal.SIGINT)
         assert asked() == signal.SIGINT
@@ -137,7 +137,7 @@ def test_outside_the_main_thread_nothing_is_installed() -> None:
     answers: list[object] = []
 
     def work() -> None:
-        with interrupting(), requests() as asked:
+        with interrupting(), stop_requests() as asked:
             answers.append(asked())
 
     thread = threading.Thread(target=work)

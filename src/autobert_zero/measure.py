@@ -54,12 +54,12 @@ def measure_layer(
     """Medians of a layer with random weights, on `batch` sequences of `tokens` tokens each."""
     module = _random_layer(layer, config, device).train()
     x = torch.randn(batch, tokens, config.width, device=device, requires_grad=True)
-    toward = torch.randn_like(x)
+    grad_output = torch.randn_like(x)
 
     def training() -> None:
         with autocast(precision, device):
             output = module(x, None)
-        output.backward(toward.to(output.dtype))
+        output.backward(grad_output.to(output.dtype))
 
     with autocast(precision, device):
         kept = _saved_bytes(module, x)

@@ -60,7 +60,7 @@ class RunConfig(Section):
     """Use only kernels that give the same bits in every run, so that a run on a GPU repeats and resumes
     exactly on the same kind of card (the cost is not measured). On a CPU every run does."""
 
-    BEFORE: ClassVar[Mapping[str, Any]] = {}
+    LEGACY_DEFAULTS: ClassVar[Mapping[str, Any]] = {}
     """Values of newer settings for runs that were started without them."""
     RENAMED: ClassVar[Mapping[str, str]] = {}
     """Sections that had another name in earlier versions: the earlier name to today's."""
@@ -101,7 +101,7 @@ def saved_config(kind: type[C], settings: Mapping[str, Any]) -> C:
     Raises:
         ConfigError: The settings cannot be used, see `resolve`.
     """
-    return _layered(kind, kind.BEFORE, settings)
+    return _layered(kind, kind.LEGACY_DEFAULTS, settings)
 
 
 def _layered(kind: type[C], *layers: Mapping[str, Any]) -> C:

@@ -53,7 +53,7 @@ def interrupting() -> Iterator[Callable[[], int | None]]:
 
 
 @contextmanager
-def requests(patient: bool = False) -> Iterator[Callable[[], int | None]]:
+def stop_requests(patient: bool = False) -> Iterator[Callable[[], int | None]]:
     """Collects the signals, Ctrl-C among them, so that a training can stop between two steps.
 
     After the first one, Ctrl-C interrupts at once, and the others change nothing. Does nothing outside the

@@ -16,7 +16,7 @@ from autobert_zero.flatten.flatten import flatten
 from autobert_zero.flatten.references import references
 from autobert_zero.nn.attention import GraphAttention
 from autobert_zero.nn.compiler import Compiled
-from autobert_zero.space import Attention, Backbone, parse_formula
+from autobert_zero.space import Attention, Backbone
 
 GRAPH_ATTENTION = ("autobert_zero.nn.attention", "GraphAttention")
 
@@ -121,14 +121,13 @@ def test_what_cannot_be_copied_is_refused() -> None:
 def test_a_method_called_like_a_function_is_not_renamed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """`describe` is a method, and a function whose name is taken."""
+    """`canonical` is a method, and a function whose name is taken."""
     name_all = flatten_module._flat_names
     monkeypatch.setattr(
-        flatten_module, "_flat_names", lambda places, taken: name_all(places, taken | {"describe"})
+        flatten_module, "_flat_names", lambda places, taken: name_all(places, taken | {"canonical"})
     )
-    wanted = [("autobert_zero.nn.compiler", "Compiled"), ("autobert_zero.space", "parse_formula")]
-    source = flatten(wanted, "")
-    assert "def describe_plan(" in source
+    source = flatten([("autobert_zero.space", "Backbone")], "")
+    assert "def canonical_canonical(" in source
     module = loaded(source, tmp_path / "flat_m.py")
-    text = "softmax(scale(Q @ K.T)) @ V"
-    assert module.Compiled(module.parse_formula(text)).describe() == Compiled(parse_formula(text)).describe()
+    text = "conv 3\n(K + Q) * V"
+    assert module.Backbone.parse(text).canonical().to_list() == Backbone.parse(text).canonical().to_list()

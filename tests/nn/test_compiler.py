@@ -10,7 +10,7 @@ from nn_samples import PUBLISHED, SMALL, graph_of, mask_of, padded_at_either_end
 from torch import Tensor
 
 from autobert_zero import cudnn_attention
-from autobert_zero.compile.planner import make_plan
+from autobert_zero.compile import describe_plan, make_plan
 from autobert_zero.nn import compiler
 from autobert_zero.nn.attention import GraphAttention
 from autobert_zero.nn.compiler import OPERATIONS, Compiled
@@ -92,7 +92,7 @@ def _assert_equal(graph: Graph, inputs: dict[str, Tensor], mask: Tensor | None) 
     ):
         assert got.isfinite().all()
         slack = 1e-9 * max(1.0, float(reference.abs().max())) + 10 * float((reference - other).abs().max())
-        assert float((reference - got).abs().max()) <= slack, Compiled(graph).describe()
+        assert float((reference - got).abs().max()) <= slack, describe_plan(make_plan(graph))
 
 
 def test_a_row_too_short_for_a_direction_is_as_short_as_it_is_scaled() -> None:
@@ -274,10 +274,10 @@ def test_torch_compile_takes_the_whole_layer_as_one_graph(formula: str, backend:
         expected, got = attention(x, mask), compiled(x, mask)
         torch.testing.assert_close(got, expected)
         parameters = list(attention.parameters())
-        toward = torch.randn_like(expected)
+        grad_output = torch.randn_like(expected)
         for a, b in zip(
-            torch.autograd.grad(got, parameters, toward),
-            torch.autograd.grad(expected, parameters, toward),
+            torch.autograd.grad(got, parameters, grad_output),
+            torch.autograd.grad(expected, parameters, grad_output),
             strict=True,
         ):
             torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5)

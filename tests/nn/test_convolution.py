@@ -39,12 +39,12 @@ def test_all_algorithms_are_the_depth_wise_convolution(
     generator = torch.Generator().manual_seed(seed)
     x = torch.randn(2, tokens, 2 * heads, generator=generator, dtype=torch.float64, requires_grad=True)
     weight = torch.randn(heads, kernel, generator=generator, dtype=torch.float64, requires_grad=True)
-    toward = torch.randn(x.shape, generator=generator, dtype=torch.float64)
+    grad_output = torch.randn(x.shape, generator=generator, dtype=torch.float64)
     expected, got = _reference(x, weight), algorithm(x, weight)
     torch.testing.assert_close(got, expected)
     for ours, theirs in zip(
-        torch.autograd.grad(got, (x, weight), toward),
-        torch.autograd.grad(expected, (x, weight), toward),
+        torch.autograd.grad(got, (x, weight), grad_output),
+        torch.autograd.grad(expected, (x, weight), grad_output),
         strict=True,
     ):
         torch.testing.assert_close(ours, theirs)

@@ -101,7 +101,7 @@ def test_the_units_that_stay_by_table(sizes: EncoderConfig, kept: list[int], bia
 @pytest.mark.parametrize("sizes", [BERTS, MODERN])
 def test_units_are_measured_text_by_text(sizes: EncoderConfig) -> None:
     """As when each text is computed alone, after [CLS] and without padding."""
-    source, beginning = model(sizes), 2
+    source, cls_id = model(sizes), 2
     inputs: list[list[torch.Tensor]] = [[], []]
 
     def keep(into: list[torch.Tensor]) -> Any:
@@ -114,12 +114,12 @@ def test_units_are_measured_text_by_text(sizes: EncoderConfig) -> None:
     ]
     for row, cut in zip(given.ids, (6, 9), strict=True):
         for text in (row[:cut], row[cut:]):
-            ids = torch.cat([torch.tensor([beginning]), text])[None]
+            ids = torch.cat([torch.tensor([cls_id]), text])[None]
             with torch.no_grad():
                 source.encoder(ids)
     for hook in hooks:
         hook.remove()
-    for each, into in zip(measure_inner_units(source, [given], beginning, CPU), inputs, strict=True):
+    for each, into in zip(measure_inner_units(source, [given], cls_id, CPU), inputs, strict=True):
         expected = torch.cat(into)
         torch.testing.assert_close(each.mean, expected.mean(0), rtol=1e-5, atol=1e-7)
         torch.testing.assert_close(each.variance, expected.var(0, correction=0), rtol=1e-4, atol=1e-7)

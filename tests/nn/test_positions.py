@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from nn_samples import SMALL, mask_of, padded_at_either_end, positions_of, seeds, tensors_of
 from torch import Tensor
 
+from autobert_zero.compile import describe_plan, make_plan
 from autobert_zero.nn import rotary
 from autobert_zero.nn.attention import GraphAttention
 from autobert_zero.nn.compiler import Compiled
@@ -168,13 +169,13 @@ def test_the_encoder_passes_positions_on() -> None:
 
 
 def test_rotary_attention_runs_fused() -> None:
-    plan = Compiled(parse_formula(ROTARY)).describe()
+    plan = describe_plan(make_plan(parse_formula(ROTARY)))
     assert plan.splitlines() == [
         "v1 (n, d) = rotary(Q)",
         "v2 (n, d) = rotary(K)",
         "v3 (n, d) = sdpa(v1, v2, V; scale 1/sqrt(d_h))",
     ]
-    cosine = Compiled(parse_formula("softmax(amplify(cosine(rotary(Q), rotary(K)))) @ V")).describe()
+    cosine = describe_plan(make_plan(parse_formula("softmax(amplify(cosine(rotary(Q), rotary(K)))) @ V")))
     assert cosine.splitlines()[-1] == "v5 (n, d) = sdpa(v2, v4, V; scale sqrt(d_h))"
 
 

@@ -13,9 +13,9 @@ import torch
 
 from autobert_zero.errors import UserError
 from autobert_zero.search_runs import cluster, executors, prepare, ray_executor
-from autobert_zero.search_runs.executors import Processes, make_executor
+from autobert_zero.search_runs.executors import ProcessExecutor, make_executor
 from autobert_zero.search_runs.prepare import PreparedSearch
-from autobert_zero.search_runs.ray_executor import Ray
+from autobert_zero.search_runs.ray_executor import RayExecutor
 from autobert_zero.training import scratch
 
 
@@ -43,7 +43,7 @@ def test_workers_are_spread_over_all_cards(
     config = prepared.config.model_copy(update={"gpu_share": share})
     with mock.patch.object(executors, "WorkerPool") as pool:
         made = make_executor(replace(prepared, config=config), mock.Mock(), workers)
-    assert isinstance(made, Processes)
+    assert isinstance(made, ProcessExecutor)
     assert pool.call_args == mock.call(expected, cards=("0", "1"))
 
 
@@ -104,7 +104,7 @@ def test_a_task_of_ray_has_its_share_as_the_first_card(
     config = prepared.config.model_copy(update={"device": device, "gpu_share": share})
     with mock.patch.object(ray_executor, "require"), mock.patch.object(ray_executor, "WorkerPool") as pool:
         pool.return_value.run.side_effect = lambda function, calls: iter([(0, None)])
-        ray = Ray(config, "local")
+        ray = RayExecutor(config, "local")
     assert pool.return_value.run.call_args == mock.call(cluster.connect, [("local", asked)])
     assert ray._inputs[0].device == sent
 

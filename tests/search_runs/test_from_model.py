@@ -44,7 +44,7 @@ from autobert_zero.space.inheritance import even_places, inputs_by_role
 from autobert_zero.training.copying import copy_layers
 from autobert_zero.training.loop import Recipe
 from autobert_zero.zoo import students
-from autobert_zero.zoo.opponents import BERTS_TRUNK, GATED_CONVOLUTION, MODERN_TRUNK
+from autobert_zero.zoo.opponents import BERT_TRUNK, GATED_CONVOLUTION, MODERN_TRUNK
 
 STANDARD = "softmax(scale(Q @ K.T)) @ V"
 GATED = f"{STANDARD} * sigmoid(P)"
@@ -99,7 +99,7 @@ def test_a_student_of_the_teachers_layers_computes_what_the_teacher_does(
 
 
 @pytest.mark.parametrize("form", [Backbone.canonical, lambda backbone: backbone], ids=["canonical", "own"])
-@pytest.mark.parametrize("trunk", [BERTS_TRUNK, MODERN_TRUNK])
+@pytest.mark.parametrize("trunk", [BERT_TRUNK, MODERN_TRUNK])
 def test_a_teacher_of_any_layers_and_trunk_is_its_own_student(
     trunk: dict[str, Any], form: Callable[[Backbone], Backbone]
 ) -> None:

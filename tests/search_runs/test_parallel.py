@@ -18,7 +18,7 @@ from autobert_zero.search.history import History
 from autobert_zero.search.trial import Proposal, Status
 from autobert_zero.search_runs import snapshots
 from autobert_zero.search_runs.evaluate import ProxyEvaluator
-from autobert_zero.search_runs.executors import InProcess, Processes
+from autobert_zero.search_runs.executors import InProcessExecutor, ProcessExecutor
 from autobert_zero.search_runs.prepare import PreparedSearch, prepare
 from autobert_zero.search_runs.snapshots import save_snapshot
 from autobert_zero.space import Backbone
@@ -129,8 +129,8 @@ def test_a_worker_that_dies_is_replaced(prepared: PreparedSearch, tmp_path: Path
     evaluator = prepared.evaluator()
     save_snapshot(evaluator.bank, tmp_path, 0)
     snapshot = tmp_path / "00000000.safetensors"
-    wanted = outcomes(InProcess(evaluator), snapshot)
-    pool = Processes(prepared.config, 2)
+    wanted = outcomes(InProcessExecutor(evaluator), snapshot)
+    pool = ProcessExecutor(prepared.config, 2)
     killed = []
 
     def kill_one() -> None:
@@ -156,8 +156,8 @@ def test_a_worker_that_dies_while_another_starts_is_replaced(
     evaluator = prepared.evaluator()
     save_snapshot(evaluator.bank, tmp_path, 0)
     snapshot = tmp_path / "00000000.safetensors"
-    wanted = outcomes(InProcess(evaluator), snapshot)
-    pool = Processes(prepared.config, 2)
+    wanted = outcomes(InProcessExecutor(evaluator), snapshot)
+    pool = ProcessExecutor(prepared.config, 2)
     launched = vars(Popen)["_launch"]
     started: list[Any] = []
 
@@ -183,7 +183,7 @@ def test_an_error_of_the_system_is_not_taken_for_a_death(
         raise OSError(errno.EAGAIN, "no room for another process")
 
     monkeypatch.setattr(Popen, "_launch", no_room)
-    pool = Processes(prepared.config, 2)
+    pool = ProcessExecutor(prepared.config, 2)
     try:
         with pytest.raises(OSError, match="no room for another process"):
             outcomes(pool, tmp_path / "00000000.safetensors")
@@ -202,7 +202,7 @@ def test_a_candidate_that_kills_every_worker_fails_alone(
 ) -> None:
     evaluator = prepared.evaluator()
     save_snapshot(evaluator.bank, tmp_path, 0)
-    pool = Processes(prepared.config, 2)
+    pool = ProcessExecutor(prepared.config, 2)
     real = pool._pool._start
 
     def deadly(number: int, function: Any, arguments: tuple[Any, ...]) -> Any:

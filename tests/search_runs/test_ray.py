@@ -20,9 +20,9 @@ import tiny
 from autobert_zero.errors import UserError
 from autobert_zero.search.history import History
 from autobert_zero.search.trial import Proposal
-from autobert_zero.search_runs.executors import InProcess
+from autobert_zero.search_runs.executors import InProcessExecutor
 from autobert_zero.search_runs.prepare import PreparedSearch, prepare
-from autobert_zero.search_runs.ray_executor import Ray
+from autobert_zero.search_runs.ray_executor import RayExecutor
 from autobert_zero.search_runs.snapshots import save_snapshot
 from autobert_zero.space import Backbone
 
@@ -37,14 +37,16 @@ def prepared(corpus_file: Path) -> PreparedSearch:
 
 
 @pytest.fixture
-def cluster(prepared: PreparedSearch) -> Iterator[Ray]:
+def cluster(prepared: PreparedSearch) -> Iterator[RayExecutor]:
     pytest.importorskip("ray", reason="Ray is not installed")
-    executor = Ray(prepared.config, "local")
+    executor = RayExecutor(prepared.config, "local")
     yield executor
     executor.close()
 
 
-def test_tasks_find_what_this_process_finds(prepared: PreparedSearch, cluster: Ray, tmp_path: Path) -> None:
+def test_tasks_find_what_this_process_finds(
+    prepared: PreparedSearch, cluster: RayExecutor, tmp_path: Path
+) -> None:
     evaluator = prepared.evaluator()
     save_snapshot(evaluator.bank, tmp_path, 0)
     proposals = [Proposal(number, Backbone.parse(text).canonical()) for number, text in enumerate(BACKBONES)]
@@ -56,7 +58,7 @@ def test_tasks_find_what_this_process_finds(prepared: PreparedSearch, cluster: R
             for place, (outcome, trained) in run
         }
 
-    assert found(cluster) == found(InProcess(evaluator))
+    assert found(cluster) == found(InProcessExecutor(evaluator))
 
 
 def test_a_cluster_that_cannot_be_reached(settings_file: Path, tmp_path: Path) -> None:
@@ -190,7 +192,7 @@ def test_a_cluster_without_our_package(
 ) -> None:
     evaluator = prepared.evaluator()
     save_snapshot(evaluator.bank, tmp_path, 0)
-    executor = Ray(prepared.config, cluster_without_the_package)
+    executor = RayExecutor(prepared.config, cluster_without_the_package)
     try:
         proposals = [Proposal(0, Backbone.parse(BACKBONES[0]).canonical())]
         with pytest.raises(UserError, match="cannot import autobert_zero; install this version"):

@@ -25,7 +25,7 @@ from autobert_zero.training.distillation_losses import state_error
 from autobert_zero.training.goal import Teacher
 from autobert_zero.training.loop import Recipe
 from autobert_zero.training.precision import Precision
-from autobert_zero.training.readings import LATE, Diverged
+from autobert_zero.training.readings import MAX_STEPS_AHEAD, Diverged
 
 SIZES = EncoderConfig(vocab_size=24, width=8, heads=2, max_positions=8)
 ATTENTIONS = Backbone.from_list(["softmax(scale(Q @ K.T)) @ V"] * 3)
@@ -119,21 +119,21 @@ def test_a_layer_whose_loss_is_no_number_leaves_the_others_as_they_are(
     assert all(map(math.isfinite, losses))
 
 
-@pytest.mark.parametrize("steps", [3, LATE + 5])
+@pytest.mark.parametrize("steps", [3, MAX_STEPS_AHEAD + 5])
 def test_losses_that_are_no_numbers_in_all_layers_are_divergence(
     steps: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     broken(monkeypatch, 3)
-    with pytest.raises(Diverged, match=f"no loss of a layer is finite at step {min(steps, LATE)}"):
+    with pytest.raises(Diverged, match=f"no loss of a layer is finite at step {min(steps, MAX_STEPS_AHEAD)}"):
         copied(steps)
 
 
 def test_a_device_that_runs_ahead_is_read_late(fake_accelerator: ModuleType) -> None:
-    _, expected = copied(LATE + 2)
+    _, expected = copied(MAX_STEPS_AHEAD + 2)
     losses: list[float] = []
     with fake_accelerator.fake_device() as counts, torch.autograd.set_multithreading_enabled(False):
         learned_from, bank = teacher(fake_accelerator.DEVICE)
-        recipe = Recipe(LATE + 2, 4, 3e-2, precision="fp32")
+        recipe = Recipe(MAX_STEPS_AHEAD + 2, 4, 3e-2, precision="fp32")
         seen: Any = lambda done, total, loss: losses.append(loss)  # noqa: E731
         counts.clear()
         copy_layers(bank, learned_from, batches(), recipe, convolution, 0, fake_accelerator.DEVICE, seen)

@@ -17,7 +17,7 @@ from autobert_zero.nn import EncoderConfig, MaskedLM
 from autobert_zero.space import Backbone
 from autobert_zero.training.language import evaluate, language_objective
 from autobert_zero.training.loop import Diverged, Recipe, make_optimizer, train
-from autobert_zero.training.readings import LATE
+from autobert_zero.training.readings import MAX_STEPS_AHEAD
 from autobert_zero.training.transfer import ahead, moved, pinned
 
 SIZES = EncoderConfig(vocab_size=24, width=8, heads=2, max_positions=8)
@@ -74,10 +74,10 @@ def state(model: MaskedLM, optimizer: Any) -> list[torch.Tensor]:
 
 def test_it_learns_what_a_cpu_learns(fake_accelerator: ModuleType) -> None:
     """Its batches are divided into micro-batches."""
-    *there, losses = trained("cpu", LATE + 1, accumulation=2)
+    *there, losses = trained("cpu", MAX_STEPS_AHEAD + 1, accumulation=2)
     with fake_accelerator.fake_device() as counts:
         counts.clear()
-        *here, same = trained(fake_accelerator.DEVICE, LATE + 1, accumulation=2)
+        *here, same = trained(fake_accelerator.DEVICE, MAX_STEPS_AHEAD + 1, accumulation=2)
         copies_to_the_device = len(list(here[0].parameters()))
         assert counts.waits.total() <= copies_to_the_device + 2
         assert same == pytest.approx(losses, rel=1e-6)
@@ -87,7 +87,14 @@ def test_it_learns_what_a_cpu_learns(fake_accelerator: ModuleType) -> None:
 
 
 @pytest.mark.parametrize(
-    ("what", "step"), [("gradient", 0), ("loss", 3), ("gradient", LATE - 1), ("loss", LATE), ("limit", 11)]
+    ("what", "step"),
+    [
+        ("gradient", 0),
+        ("loss", 3),
+        ("gradient", MAX_STEPS_AHEAD - 1),
+        ("loss", MAX_STEPS_AHEAD),
+        ("limit", 11),
+    ],
 )
 def test_what_diverges_is_left_as_it_was_before(fake_accelerator: ModuleType, what: str, step: int) -> None:
     """And is reported as on a CPU, though the host learns of it some steps later."""

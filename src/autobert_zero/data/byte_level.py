@@ -26,7 +26,11 @@ signs, each with the space before. (GPT-2's expression cuts words of Hindi and T
 def train_bpe(
     corpus: Corpus, surveyed: Survey, vocab_size: int, watch: Watch, spelling: Spelling
 ) -> Tokenizer:
-    """BPE: merges of bytes, which can spell every text."""
+    """BPE: merges of bytes, which can spell every text.
+
+    Raises:
+        TokenizerError: The vocabulary is too small for all bytes.
+    """
     tokenizer = _byte_level(models.BPE(), vocab_size, spelling)
     trainer = trainers.BpeTrainer(
         vocab_size=vocab_size,
@@ -45,6 +49,9 @@ def train_unigram(
 
     The library's trainer sums in the order of a hash map, so that the last digits of scores differ between
     processes. Scores are rounded and sorted, and the last tenth of the pieces, where ties decide, is dropped.
+
+    Raises:
+        TokenizerError: The vocabulary is too small for all bytes.
     """
     tokenizer = _byte_level(models.Unigram(), vocab_size, spelling)
     trainer = trainers.UnigramTrainer(

@@ -103,7 +103,7 @@ def _has_tokens(corpus: Corpus, tokenizer: Tokenizer) -> bool:
 
 
 def check_unknown(corpus: Corpus, tokenizer: Tokenizer, sequences: Sequences) -> None:
-    """Refuses text that a tokenizer cannot spell.
+    """Refuses text, (N, n) token ids, that a tokenizer cannot spell.
 
     Raises:
         CorpusError: More than a tenth of the tokens are `[UNK]`.
@@ -119,7 +119,7 @@ def check_unknown(corpus: Corpus, tokenizer: Tokenizer, sequences: Sequences) ->
 
 
 def unknown_share(sequences: Sequences, tokenizer: Tokenizer) -> float:
-    """The share of `[UNK]` among the tokens of text, in up to 16,384 sequences spread over all."""
+    """The share of `[UNK]` among the tokens of text (N, n), in up to 16,384 sequences spread over all."""
     sample = sequences[spread(len(sequences), _SAMPLED)].astype(np.int64) & ~CONTINUES
     vocabulary = tokenizer.get_vocab()
     bounds = np.isin(sample, [vocabulary[token] for token in ("[PAD]", "[CLS]", "[SEP]")])

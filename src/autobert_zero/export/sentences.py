@@ -6,15 +6,13 @@ from typing import Any
 
 from autobert_zero.errors import UserError
 from autobert_zero.export.sources import SourceModel
+from autobert_zero.hf.sentence_pooling import POOLING_SETTINGS
 
 # These names work in all versions of the library; versions before 5.4 know no others.
 _MODULES = (
     ("", "sentence_transformers.models.Transformer"),
     ("1_Pooling", "sentence_transformers.models.Pooling"),
 )
-
-_POOLINGS = {"mean": "pooling_mode_mean_tokens", "cls": "pooling_mode_cls_token"}
-"""The library's setting for each pooling."""
 
 
 def check_sentence_embeddings(source: SourceModel, pooling: str) -> None:
@@ -23,8 +21,9 @@ def check_sentence_embeddings(source: SourceModel, pooling: str) -> None:
     Raises:
         UserError: The pooling is unknown, or the model has no tokenizer.
     """
-    if pooling not in _POOLINGS:
-        raise UserError(f"sentence embeddings are pooled by {' or '.join(_POOLINGS)}, not by {pooling!r}")
+    if pooling not in POOLING_SETTINGS:
+        known = " or ".join(POOLING_SETTINGS)
+        raise UserError(f"sentence embeddings are pooled by {known}, not by {pooling!r}")
     if source.tokenizer is None:
         raise UserError(
             f"{source.name} has no tokenizer, which sentence embeddings need; save it in the same folder"
@@ -60,7 +59,7 @@ def write_sentence_embeddings(source: SourceModel, folder: Path, pooling: str) -
         },
         "1_Pooling/config.json": {
             "word_embedding_dimension": source.model.config.hidden_size,
-            **{setting: name == pooling for name, setting in _POOLINGS.items()},
+            **{setting: name == pooling for name, setting in POOLING_SETTINGS.items()},
             "include_prompt": True,
         },
     }

@@ -17,7 +17,7 @@ _EVALUATIONS = 10
 class FinetuneConfig(RunConfig):
     """How to fine-tune."""
 
-    BEFORE: ClassVar = {"min_updates": 0}
+    LEGACY_DEFAULTS: ClassVar = {"min_updates": 0}
 
     seed: int = Field(0, ge=0, lt=2**30)
     """The first seed, with which the rates are tried."""

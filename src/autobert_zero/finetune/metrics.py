@@ -24,7 +24,7 @@ def _correlation(function: Callable[[Values, Values], tuple[float, float]]) -> M
     return metric
 
 
-OF_VALUES = ("pearson", "spearman")
+REGRESSION_METRICS = ("pearson", "spearman")
 """Metrics of regressions; the others are of classes."""
 
 METRICS: dict[str, Metric] = {

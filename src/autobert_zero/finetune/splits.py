@@ -18,7 +18,11 @@ T = TypeVar("T")
 
 @contextmanager
 def naming_task(name: str) -> Iterator[None]:
-    """Prefixes the message of a `UserError` with the name of a task."""
+    """Prefixes the message of a `UserError` with the name of a task.
+
+    Raises:
+        UserError: The block raises one.
+    """
     try:
         yield
     except UserError as error:

@@ -35,7 +35,11 @@ class ParsedModule:
 
 @cache
 def parse_module(module: str) -> ParsedModule:
-    """Parses a module of this package."""
+    """Parses a module of this package.
+
+    Raises:
+        ValueError: The module has statements other than imports and definitions.
+    """
     spec = importlib.util.find_spec(module)
     assert spec is not None
     assert spec.origin is not None

@@ -14,6 +14,7 @@ from autobert_zero.hf.configuration import AutoBertZeroConfig
 from autobert_zero.hf.foreign import load_whole, read_config, renamed
 from autobert_zero.hf.modeling import AutoBertZeroModel
 from autobert_zero.hf.pretrained import AutoBertZeroPreTrainedModel
+from autobert_zero.zoo import bert
 
 _BY_BERT = {model.__name__.replace("AutoBertZero", "Bert"): model for model in MODELS.values()}
 
@@ -111,7 +112,7 @@ def bert_config(config: BertConfig) -> AutoBertZeroConfig:
         *("type_vocab_size", "hidden_dropout_prob", "classifier_dropout", "layer_norm_eps", "problem_type"),
     )
     return AutoBertZeroConfig(
-        backbone=["softmax(scale(Q @ K.T)) @ V"] * config.num_hidden_layers,
+        backbone=bert(config.num_hidden_layers),
         **{name: getattr(config, name) for name in kept},
     )
 

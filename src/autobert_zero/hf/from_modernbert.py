@@ -12,6 +12,7 @@ from autobert_zero.hf.language_models import AutoBertZeroForMaskedLM
 from autobert_zero.hf.modeling import AutoBertZeroModel
 from autobert_zero.hf.pretrained import AutoBertZeroPreTrainedModel
 from autobert_zero.zoo import rotary
+from autobert_zero.zoo.opponents import MODERN_TRUNK
 
 _RENAMED = {
     r"^model\.": "encoder.",
@@ -119,10 +120,7 @@ def modernbert_config(config: ModernBertConfig, with_head: bool = True) -> AutoB
         backbone=rotary(config.num_hidden_layers),
         hidden_dropout_prob=config.mlp_dropout,
         layer_norm_eps=config.norm_eps,
-        norm="pre",
-        feed_forward_kind="geglu",
-        positions="none",
-        biases=biases["norm_bias"],
+        **(MODERN_TRUNK | {"biases": biases["norm_bias"]}),
         rotary_base=rope["rope_theta"],
         **{name: getattr(config, name) for name in kept},
     )

@@ -147,7 +147,11 @@ def save_code(config: PreTrainedConfig, folder: Path, code: Callable[[], str]) -
 
 @contextmanager
 def report_damage(source: str) -> Iterator[None]:
-    """Turns errors of safetensors into a `UserError`."""
+    """Turns errors of safetensors into one line.
+
+    Raises:
+        UserError: The weights are damaged.
+    """
     try:
         yield
     except SafetensorError as error:

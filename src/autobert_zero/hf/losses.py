@@ -38,6 +38,12 @@ def classification_loss(logits: Tensor, labels: Tensor, problem: str | None) -> 
         labels: (B,) or (B, c).
         problem: `regression`, `single_label_classification` or `multi_label_classification`. None infers it:
             regression for one class, single labels for integers, several labels otherwise.
+
+    Returns:
+        A scalar.
+
+    Raises:
+        UserError: The type of problem is unknown.
     """
     if problem is None:
         if logits.shape[1] == 1:

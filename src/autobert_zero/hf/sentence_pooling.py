@@ -16,7 +16,7 @@ _MODULES = "modules.json"
 _FOLDER = "1_Pooling"
 """Folder of the pooling's config where modules.json names no other."""
 
-_SETTINGS = {"cls": "pooling_mode_cls_token", "mean": "pooling_mode_mean_tokens"}
+POOLING_SETTINGS = {"cls": "pooling_mode_cls_token", "mean": "pooling_mode_mean_tokens"}
 """The library's setting for each pooling; its newer versions have the one setting `pooling_mode`."""
 
 
@@ -82,7 +82,7 @@ def _mode(path: str, settings: Any) -> Literal["mean", "cls"]:
     if settings is None:
         return "mean"
     try:
-        chosen = [mode for mode, name in _SETTINGS.items() if settings.get(name)]
+        chosen = [mode for mode, name in POOLING_SETTINGS.items() if settings.get(name)]
         chosen = chosen or [settings["pooling_mode"]]
     except (KeyError, AttributeError) as error:
         raise _damaged(path, error) from None

@@ -84,6 +84,9 @@ def make_predictor(model: MaskedLM | PreTrainedModel, precision: Precision) -> P
         model: The model, on its device. Ours computes the last layer and the head at the chosen positions
             only, as in training; other models compute only the head there.
         precision: Number format of the encoder; see `Predictor`.
+
+    Returns:
+        The function; it raises a `UserError` if the model does not keep one state per token.
     """
     if isinstance(model, AutoBertZeroForMaskedLM | AutoBertZeroForPreTraining) and has_tied_head(model):
         model = to_masked_lm(model)

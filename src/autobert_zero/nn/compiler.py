@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from autobert_zero.compile.plan import PlanStep, describe_plan
+from autobert_zero.compile.plan import PlanStep
 from autobert_zero.compile.planner import make_plan
 from autobert_zero.cudnn_attention import avoid_cudnn_fault
 from autobert_zero.nn.kernels import KERNELS, Context, unit_vectors, zero_padding
@@ -67,10 +67,6 @@ class Compiled:
             else:
                 values.append(KERNELS[step.op](args, types, unmasked if step.op in _MASKED else context))
         return values[self.plan.output]
-
-    def describe(self) -> str:
-        """One line per step, with the type of what it computes."""
-        return describe_plan(self.plan)
 
 
 Operation = Callable[[PlanStep, Sequence[Tensor], Context], Tensor]

@@ -61,9 +61,9 @@ class _LayOut(torch.autograd.Function):
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, above: Tensor) -> tuple[Tensor, None, None]:
+    def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor, None, None]:
         (places,) = ctx.saved_tensors
-        return above.index_select(0, places), None, None
+        return grad_output.index_select(0, places), None, None
 
 
 class _Pack(torch.autograd.Function):
@@ -76,9 +76,9 @@ class _Pack(torch.autograd.Function):
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, above: Tensor) -> tuple[Tensor, None, None, None]:
+    def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor, None, None, None]:
         tokens, real = ctx.saved_tensors
-        return above.index_select(0, tokens).masked_fill_(~real[:, None], 0.0), None, None, None
+        return grad_output.index_select(0, tokens).masked_fill_(~real[:, None], 0.0), None, None, None
 
 
 def layout(starts: Tensor, fixed: bool = False) -> tuple[Tensor, Documents]:

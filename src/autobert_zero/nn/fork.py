@@ -7,7 +7,7 @@ from torch import Tensor
 
 
 def fork(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Returns a tensor to keep, and the same for a product.
+    """Returns a tensor of any shape to keep, and the same for a product.
 
     Off the CPU under autocast the second is the half-precision copy that the product would make; the two
     gradients are then added as they come, without a copy of the second in single precision.

@@ -28,13 +28,15 @@ def fused_gated_convolution(projected: Tensor, kernel: Tensor, mask: Tensor | No
 @torch.library.custom_op(
     "autobert_zero::gated_convolution_backward",
     mutates_args=(),
-    schema="(Tensor slope, Tensor projected, Tensor kernel, Tensor? mask) -> (Tensor, Tensor)",
+    schema="(Tensor grad_output, Tensor projected, Tensor kernel, Tensor? mask) -> (Tensor, Tensor)",
 )
-def _backward(slope: Tensor, projected: Tensor, kernel: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
+def _backward(
+    grad_output: Tensor, projected: Tensor, kernel: Tensor, mask: Tensor | None
+) -> tuple[Tensor, Tensor]:
     """The gradients of (B, n, 2 d) states and (H, k) taps."""
     from autobert_zero.nn import triton_convolution
 
-    return triton_convolution.backward(slope, projected, kernel, mask)
+    return triton_convolution.backward(grad_output, projected, kernel, mask)
 
 
 @fused_gated_convolution.register_fake
@@ -44,8 +46,8 @@ def _fake_result(projected: Tensor, kernel: Tensor, mask: Tensor | None) -> Tens
 
 
 @_backward.register_fake
-def _fake_slopes(
-    slope: Tensor, projected: Tensor, kernel: Tensor, mask: Tensor | None
+def _fake_gradients(
+    grad_output: Tensor, projected: Tensor, kernel: Tensor, mask: Tensor | None
 ) -> tuple[Tensor, Tensor]:
     return projected.new_empty(projected.shape), kernel.new_empty(kernel.shape)
 
@@ -54,8 +56,8 @@ def _keep(ctx: Any, inputs: tuple[Tensor, Tensor, Tensor | None], output: Tensor
     ctx.save_for_backward(*inputs)
 
 
-def _gradients(ctx: Any, slope: Tensor) -> tuple[Tensor, Tensor, None]:
-    return *_backward(slope, *ctx.saved_tensors), None
+def _gradients(ctx: Any, grad_output: Tensor) -> tuple[Tensor, Tensor, None]:
+    return *_backward(grad_output, *ctx.saved_tensors), None
 
 
 fused_gated_convolution.register_autograd(_gradients, setup_context=_keep)

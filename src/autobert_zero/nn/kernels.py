@@ -89,7 +89,10 @@ def _matmul(args: Sequence[Tensor], types: Sequence[Type], context: Context) -> 
 
 
 def unit_vectors(x: Tensor, dim: int) -> Tensor:
-    """Divides vectors by their lengths; those of length 0, as shifts and padding leave them, stay 0."""
+    """Divides the vectors along `dim` of a tensor of any shape by their lengths.
+
+    Vectors of length 0, which shifts and padding leave, stay 0.
+    """
     # In fp16 the usual 1e-12 is 0, which makes 0 / 0 of them.
     return F.normalize(x, dim=dim, eps=max(_EPSILON, torch.finfo(x.dtype).tiny))
 

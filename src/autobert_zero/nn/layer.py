@@ -22,6 +22,7 @@ class FeedForward(nn.Module):
         self.down = nn.Linear(config.inner, config.width, bias=config.biases)
 
     def forward(self, x: Tensor) -> Tensor:
+        """(..., d) to the same shape."""
         if not self.gated:
             return self.down(F.gelu(self.up(x)))
         x, gate = self.up(x).chunk(2, dim=-1)

@@ -47,6 +47,10 @@ def shortfall(practice: Tensor, backbone: Backbone) -> float:
     The mean over its layers. A layer counts as trained as the least trained of its branches. Its shortfall is
     1 without any update, and falls to 0 at half of the updates of the most trained branch at its position; it
     is 0 where nothing was trained.
+
+    Args:
+        practice: Updates of each branch, (layers, branches).
+        backbone: The backbone.
     """
     short = []
     for row, layer in zip(practice.tolist(), backbone.layers, strict=True):

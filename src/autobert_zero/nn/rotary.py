@@ -104,5 +104,5 @@ class _Rotate(torch.autograd.Function):
         ctx.save_for_backward(cos, sin)
 
     @staticmethod
-    def backward(ctx: Any, *above: Tensor) -> tuple[Tensor | None, ...]:
-        return None, None, None, *_Rotate.apply(*ctx.saved_tensors, -ctx.sign, *above)
+    def backward(ctx: Any, *grad_output: Tensor) -> tuple[Tensor | None, ...]:
+        return None, None, None, *_Rotate.apply(*ctx.saved_tensors, -ctx.sign, *grad_output)

@@ -108,8 +108,8 @@ def _forward_kernel(
 
 
 @triton.jit
-def _slope(
-    slope: tl.tensor,
+def _load_gradient(
+    grad_output: tl.tensor,
     sequence: tl.tensor,
     tokens: tl.tensor,
     channels: tl.tensor,
@@ -120,7 +120,7 @@ def _slope(
 ) -> tl.tensor:
     """The gradient of the result at some tokens; 0 outside of the sequence."""
     tokens = tokens[:, None]
-    place = slope + (sequence * n + tokens) * d + channels[None, :]
+    place = grad_output + (sequence * n + tokens) * d + channels[None, :]
     return tl.load(place, mask=(tokens >= 0) & (tokens < n) & own, other=0.0).to(KIND)
 
 
@@ -135,7 +135,7 @@ def _store_taps(
 
 @triton.jit
 def _backward_kernel(
-    slope: tl.tensor,
+    grad_output: tl.tensor,
     projected: tl.tensor,
     kernel: tl.tensor,
     real: tl.tensor,
@@ -171,11 +171,11 @@ def _backward_kernel(
     tiles = tl.cdiv(n, T)
     for job in range(tl.program_id(0), tiles * sequences, tl.num_programs(0)):
         sequence, start = (job // tiles).to(tl.int64), (job % tiles) * T
-        above = _slope(slope, sequence, start + t, channels, own, n, d, KIND)
-        back = tl.dot(middle, above, input_precision=PRECISION)
-        around = _slope(slope, sequence, start - M + m, channels, own, n, d, KIND)
+        gradient = _load_gradient(grad_output, sequence, start + t, channels, own, n, d, KIND)
+        back = tl.dot(middle, gradient, input_precision=PRECISION)
+        around = _load_gradient(grad_output, sequence, start - M + m, channels, own, n, d, KIND)
         back = tl.dot(before, around, back, input_precision=PRECISION)
-        around = _slope(slope, sequence, start + T + m, channels, own, n, d, KIND)
+        around = _load_gradient(grad_output, sequence, start + T + m, channels, own, n, d, KIND)
         back = tl.dot(after, around, back, input_precision=PRECISION)
 
         inside = _inside(real, sequence, start + t, n, MASKED)[:, None] & own
@@ -188,15 +188,15 @@ def _backward_kernel(
         tl.store(place + d, back * value * gate * (1 - gate), mask=exists)
 
         gated = tl.trans((value * gate).to(KIND))
-        with_middle = tl.dot(above, gated, with_middle, input_precision=PRECISION)
+        with_middle = tl.dot(gradient, gated, with_middle, input_precision=PRECISION)
         inside = _inside(real, sequence, start - M + m, n, MASKED)[:, None] & own
         value, gate = _gated(projected, sequence, start - M + m, channels, inside, n, d)
         gated = tl.trans((value * gate).to(KIND))
-        with_before = tl.dot(above, gated, with_before, input_precision=PRECISION)
+        with_before = tl.dot(gradient, gated, with_before, input_precision=PRECISION)
         inside = _inside(real, sequence, start + T + m, n, MASKED)[:, None] & own
         value, gate = _gated(projected, sequence, start + T + m, channels, inside, n, d)
         gated = tl.trans((value * gate).to(KIND))
-        with_after = tl.dot(above, gated, with_after, input_precision=PRECISION)
+        with_after = tl.dot(gradient, gated, with_after, input_precision=PRECISION)
     partial += (tl.program_id(0) * tl.num_programs(1) + tl.program_id(1)) * (T * K)
     _store_taps(partial, with_middle, t, t[None, :] - t[:, None], K)
     _store_taps(partial, with_before, t, m[None, :] - M - t[:, None], K)
@@ -211,7 +211,9 @@ def forward(projected: Tensor, kernel: Tensor, mask: Tensor | None) -> Tensor:
     return mixed
 
 
-def backward(slope: Tensor, projected: Tensor, kernel: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
+def backward(
+    grad_output: Tensor, projected: Tensor, kernel: Tensor, mask: Tensor | None
+) -> tuple[Tensor, Tensor]:
     """From the gradient (B, n, d) of the result, those of the states (B, n, 2 d) and of the taps (H, k)."""
     projected = projected.contiguous()
     states, workers = torch.empty_like(projected), _workers(projected, kernel)
@@ -219,7 +221,7 @@ def backward(slope: Tensor, projected: Tensor, kernel: Tensor, mask: Tensor | No
     partial = projected.new_empty(
         workers, heads, _head_programs(projected, kernel), _TILE, size, dtype=torch.float32
     )
-    given = (slope.to(projected.dtype).contiguous(), projected)
+    given = (grad_output.to(projected.dtype).contiguous(), projected)
     _launch(_backward_kernel, workers, given, kernel, mask, (states, partial))
     return states, partial.sum((0, 2, 3)).to(kernel.dtype)
 

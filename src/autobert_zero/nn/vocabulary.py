@@ -71,7 +71,7 @@ def cross_entropy(logits: Tensor, labels: Tensor, count: int | None = None) -> T
 
 
 def precise(logits: Tensor) -> Tensor:
-    """Logits in single precision where they are in half: a loss in bf16 has two to three digits."""
+    """Makes logits of any shape in half precision single: a loss in bf16 has two to three digits."""
     return logits.float() if logits.dtype in (torch.bfloat16, torch.float16) else logits
 
 
@@ -98,17 +98,17 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, above: Tensor) -> tuple[Tensor, None]:
+    def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor, None]:
         logits, labels = ctx.saved_tensors
-        rows, slope = _chunk_rows(logits), torch.empty_like(logits)
+        rows, grad_logits = _chunk_rows(logits), torch.empty_like(logits)
         for part, wanted, target in zip(
-            logits.split(rows), labels[:, None].split(rows), slope.split(rows), strict=True
+            logits.split(rows), labels[:, None].split(rows), grad_logits.split(rows), strict=True
         ):
             # d loss / d logit = probability - 1 at the label, probability elsewhere; 0 without a label.
             probabilities = torch.softmax(part, 1, dtype=_softmax_format(logits))
             probabilities.scatter_add_(1, wanted.clamp_min(0), probabilities.new_full(wanted.shape, -1.0))
-            torch.mul(probabilities, above * (wanted >= 0), out=target)
-        return slope, None
+            torch.mul(probabilities, grad_output * (wanted >= 0), out=target)
+        return grad_logits, None
 
 
 def _softmax_format(logits: Tensor) -> torch.dtype:

@@ -77,6 +77,7 @@ def load_teacher(
     digest = hashlib.blake2b(digest_size=16)
     for name in sorted(weights):
         digest.update(name.encode())
-        digest.update(weights[name].detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
-    beginning = tokenizer.get_vocab()["[CLS]"]
-    return Teacher(settings.teacher, teacher, digest.hexdigest(), beginning, settings)
+        content = weights[name].detach().cpu().contiguous().view(torch.uint8)  # bytes along the last axis
+        digest.update(content.numpy().tobytes())
+    cls_id = tokenizer.get_vocab()["[CLS]"]
+    return Teacher(settings.teacher, teacher, digest.hexdigest(), cls_id, settings)

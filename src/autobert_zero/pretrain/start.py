@@ -44,7 +44,14 @@ def open_start(source: str) -> "SearchStart | ModelStart":
 
 
 class SearchStart:
-    """The shared weights of a search, which hold weights for every backbone."""
+    """The shared weights of a search, which hold weights for every backbone.
+
+    Args:
+        run: The run folder.
+
+    Raises:
+        UserError: The search shared no weights.
+    """
 
     backbone = None
     """None, since the weights serve every backbone."""

@@ -21,7 +21,7 @@ from autobert_zero.pretrain.model import from_scratch, new_model, save_model
 from autobert_zero.pretrain.text import Batches, PhaseText, PretrainingText
 from autobert_zero.progress import Reporter
 from autobert_zero.run_folder.names import CHECKPOINTS, DIVERGED, SUMMARY
-from autobert_zero.signals import Stopped, requests
+from autobert_zero.signals import Stopped, stop_requests
 from autobert_zero.training.capture import compiles
 from autobert_zero.training.checkpoint import (
     CheckpointError,
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 _SCALER = "scaler"
 
-_Asked = Callable[[], int | None]
+_StopSignal = Callable[[], int | None]
 """Returns the signal that asked for a stop."""
 
 
@@ -87,10 +87,10 @@ class PretrainingRun:
                 self.scaler.load_state_dict(resumed.about[_SCALER])
             self.progress.say(f"resuming after {self.step:,} of {self.config.steps:,} steps")
         with (
-            requests(patient=self.accelerator is not None) as asked,
+            stop_requests(patient=self.accelerator is not None) as stop_signal,
             Log(self.out, self.step) if self.leads else nullcontext() as log,
         ):
-            last = self._phases(resumed.about.get("place") if resumed else None, log, asked)
+            last = self._phases(resumed.about.get("place") if resumed else None, log, stop_signal)
         held_out = self._measure(self.text.phases[-1].holdout)
         weights = self.goal.weights(model_weights(self.model))
         summary = self._summary(last, held_out)
@@ -99,7 +99,7 @@ class PretrainingRun:
             write_text(self.out / SUMMARY, json.dumps(summary, indent=2) + "\n")
         return summary
 
-    def _phases(self, place: dict[str, int] | None, log: Log | None, asked: _Asked) -> Figures:
+    def _phases(self, place: dict[str, int] | None, log: Log | None, stop_signal: _StopSignal) -> Figures:
         begin, result = 0, None
         for phase, text in zip(self.config.phases, self.text.phases, strict=True):
             end = begin + phase.steps
@@ -107,12 +107,12 @@ class PretrainingRun:
                 # Other batches than those of a stream are functions of the step.
                 if place is not None and begin < self.step and isinstance(text.train, StreamingBatches):
                     text.train.place = StreamPosition.restored(place)
-                result = self._phase(phase, text, begin, log, asked)
+                result = self._phase(phase, text, begin, log, stop_signal)
             begin = end
         return result or self._measure(self.text.phases[-1].validation)
 
     def _phase(
-        self, phase: PhaseConfig, text: PhaseText, begin: int, log: Log | None, asked: _Asked
+        self, phase: PhaseConfig, text: PhaseText, begin: int, log: Log | None, stop_signal: _StopSignal
     ) -> Figures:
         """Trains the remaining steps of a phase whose first step is `begin`."""
         config, report = self.config, self.config.report
@@ -133,7 +133,7 @@ class PretrainingRun:
         def on_settled(step: int) -> None:
             nonlocal result
             with self.meter.paused():
-                result = self._settle(step, step == steps.stop, text, log, asked) or result
+                result = self._settle(step, step == steps.stop, text, log, stop_signal) or result
 
         if compiles(config.recipe.compile):
             torch.compiler.reset()  # or another length would compile with dynamic shapes
@@ -178,7 +178,7 @@ class PretrainingRun:
         return any(step % number == 0 for number in every)
 
     def _settle(
-        self, step: int, last: bool, text: PhaseText, log: Log | None, asked: _Asked
+        self, step: int, last: bool, text: PhaseText, log: Log | None, stop_signal: _StopSignal
     ) -> Figures | None:
         """Evaluates, saves and stops after a step, if due.
 
@@ -191,7 +191,7 @@ class PretrainingRun:
             self.model.train()
             if log is not None:
                 log.write(step, **logged(result))
-        stopped = self._agreed(asked())
+        stopped = self._agreed(stop_signal())
         if last or step % config.report.checkpoint_every == 0 or stopped is not None:
             self._save(self.out / CHECKPOINTS, text.train)
         if result is not None:  # saved before it is printed
@@ -200,11 +200,11 @@ class PretrainingRun:
             raise Stopped(stopped)
         return result
 
-    def _agreed(self, asked: int | None) -> int | None:
+    def _agreed(self, stop_signal: int | None) -> int | None:
         """The signal that any of the processes received, so that all stop after the same step."""
         if self.accelerator is None:
-            return asked
-        sent = torch.tensor([asked or 0], device=self.accelerator.device)
+            return stop_signal
+        sent = torch.tensor([stop_signal or 0], device=self.accelerator.device)
         return int(self.accelerator.gather(sent).max()) or None
 
     def _measure(self, batches: Sequence[MaskedBatch]) -> Figures:

@@ -17,14 +17,14 @@ from autobert_zero.training.language import language_objective
 @on_a_copy
 def grad_norm(model: MaskedLM, batch: MaskedBatch) -> float:
     """Sum over the matrices of the Euclidean norm of the loss's gradient (Abdelfattah et al. 2021)."""
-    return sum(slope.norm().item() for slope in _slopes(model, batch))
+    return sum(gradient.norm().item() for gradient in _gradients(model, batch))
 
 
 @on_a_copy
 def snip(model: MaskedLM, batch: MaskedBatch) -> float:
     """Sum over the weights of |weight * gradient of the loss| (SNIP, Lee et al. 2019)."""
-    pairs = zip(_matrices(model), _slopes(model, batch), strict=True)
-    return sum((matrix * slope).abs().sum().item() for matrix, slope in pairs)
+    pairs = zip(_matrices(model), _gradients(model, batch), strict=True)
+    return sum((matrix * gradient).abs().sum().item() for matrix, gradient in pairs)
 
 
 @on_a_copy
@@ -45,12 +45,12 @@ def synflow(model: MaskedLM, batch: MaskedBatch) -> float:
         layer.mixing_norm = layer.output_norm = nn.Identity()
     x = run_layers(model.encoder.layers, x)
     matrices = _matrices(model.encoder)
-    slopes = torch.autograd.grad(x.sum(), matrices)
-    flow = sum((matrix * slope).abs().sum() for matrix, slope in zip(matrices, slopes, strict=True))
+    gradients = torch.autograd.grad(x.sum(), matrices)
+    flow = sum((matrix * gradient).abs().sum() for matrix, gradient in zip(matrices, gradients, strict=True))
     return torch.as_tensor(flow).log().item()
 
 
-def _slopes(model: MaskedLM, batch: MaskedBatch) -> tuple[Tensor, ...]:
+def _gradients(model: MaskedLM, batch: MaskedBatch) -> tuple[Tensor, ...]:
     """Gradients of the masked tokens' loss with respect to `_matrices`."""
     loss = language_objective("fp32")(model, batch, batch)
     return torch.autograd.grad(loss, _matrices(model))

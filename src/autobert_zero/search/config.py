@@ -131,7 +131,10 @@ def _storage(url: str, info: ValidationInfo) -> str:
 class SearchConfig(RunConfig):
     """The config of a search, which is a function of it."""
 
-    BEFORE: ClassVar = {"proxy": {"calibration": 0, "train_again": 0}, "limits": {"latency_batch": 1}}
+    LEGACY_DEFAULTS: ClassVar = {
+        "proxy": {"calibration": 0, "train_again": 0},
+        "limits": {"latency_batch": 1},
+    }
 
     seed: int = Field(0, ge=0, lt=SEEDS)
     """Random seed."""

@@ -15,13 +15,16 @@ class OverLimit(Exception):
     """A candidate takes more time or memory than it may."""
 
 
-def advanced(on_step: OnProgress, before: int, total: int) -> OnStep:
-    """Passes on the progress of a part as progress of the whole."""
+def offset_progress(on_step: OnProgress, before: int, total: int) -> OnStep:
+    """Reports the steps of one rung as steps of the whole training, of which `before` were done earlier."""
     return lambda step, loss: on_step(before + step, total, loss)
 
 
 def within_time(limit: float | None, start: float, on_step: OnProgress) -> OnProgress:
-    """Stops a candidate after a number of seconds from `start` (of `time.perf_counter`); None: never."""
+    """Stops a candidate after a number of seconds from `start` (of `time.perf_counter`); None: never.
+
+    The returned function raises `OverLimit`.
+    """
     if limit is None:
         return on_step
 
@@ -34,7 +37,10 @@ def within_time(limit: float | None, start: float, on_step: OnProgress) -> OnPro
 
 
 def within_memory(limit: float, device: torch.device, on_step: OnProgress) -> OnProgress:
-    """Stops a candidate that takes more gigabytes of a card, which counts what its own kernels allocate."""
+    """Stops a candidate that takes more gigabytes of a card, which counts what its own kernels allocate.
+
+    The returned function raises `OverLimit`.
+    """
     before = torch.cuda.memory_allocated(device)
     torch.cuda.reset_peak_memory_stats(device)
 

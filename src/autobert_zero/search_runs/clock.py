@@ -14,6 +14,9 @@ class Clock:
     Args:
         path: File of the seconds of each phase.
         start: When the current session started, by `time.perf_counter`.
+
+    Raises:
+        RunError: The file is damaged.
     """
 
     def __init__(self, path: Path, start: float) -> None:

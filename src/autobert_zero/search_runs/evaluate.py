@@ -22,7 +22,7 @@ from autobert_zero.search.trial import Outcome, Proposal, Status
 from autobert_zero.search_runs.candidate_limits import (
     OnProgress,
     OverLimit,
-    advanced,
+    offset_progress,
     within_memory,
     within_time,
 )
@@ -88,7 +88,7 @@ class ProxyEvaluator:
             recipe = self._recipe(min(_WARMUP_SEGMENT, steps - start), warmup=0.0 if start else 0.9)
             model, optimizer = self._inherited(drawn, recipe)
             try:
-                self._train(model, batches, recipe, advanced(on_step, start, steps), optimizer)
+                self._train(model, batches, recipe, offset_progress(on_step, start, steps), optimizer)
             except Diverged:
                 continue  # a random backbone may; its weights are dropped as a candidate's would be
             self.bank.absorb(Trained.of(model, optimizer))
@@ -129,7 +129,7 @@ class ProxyEvaluator:
             return ended(Status.FAILED, f"would take {needed:.3g} GB of memory, more than {limit:.3g}")
         extra = self._calibration(proposal.backbone)
         on_step = within_time(self._proxy.max_seconds, start, on_step)
-        watch = advanced(on_step, 0, extra + self._proxy.steps)
+        watch = offset_progress(on_step, 0, extra + self._proxy.steps)
         with threads(1 if self._proxy.together > 1 and self._device.type == "cpu" else None):
             try:
                 passed = () if proposal.given else thresholds

@@ -11,13 +11,13 @@ from autobert_zero.search_runs.candidate_limits import OnProgress
 from autobert_zero.search_runs.evaluate import ProxyEvaluator
 from autobert_zero.search_runs.executor import Executor, OnResult
 from autobert_zero.search_runs.prepare import PreparedSearch
-from autobert_zero.search_runs.ray_executor import Ray
+from autobert_zero.search_runs.ray_executor import RayExecutor
 from autobert_zero.search_runs.tasks import Done, evaluate_candidate, trained_candidate
 from autobert_zero.training.pool import WorkerPool
 from autobert_zero.training.scratch import Job, OnJobStep, default_workers
 
 
-class InProcess(Executor):
+class InProcessExecutor(Executor):
     """Trains candidates one after the other, in this process."""
 
     reads_snapshots = False
@@ -35,7 +35,7 @@ class InProcess(Executor):
         pass
 
 
-class Processes(Executor):
+class ProcessExecutor(Executor):
     """Trains several candidates at once; a process that dies is replaced and its candidate trained again.
 
     Args:
@@ -85,13 +85,13 @@ def make_executor(
     together = prepared.config.proxy.together
     config, tokenizer = prepared.config, prepared.tokenizer.to_str()
     if ray is not None:
-        return Ray(config, ray, tokenizer)
+        return RayExecutor(config, ray, tokenizer)
     workers = workers or min(together, default_workers(prepared.device, config.gpu_share))
     if workers == 1:
-        return InProcess(evaluator)
+        return InProcessExecutor(evaluator)
     if together == 1:
         raise UserError(
             "proxy.together is 1: each candidate starts from the weights that the one before it left, so "
             "there is nothing to do in parallel; start a run with --set proxy.together=4, or use one worker"
         )
-    return Processes(config, workers, tokenizer, cards_of(prepared.device))
+    return ProcessExecutor(config, workers, tokenizer, cards_of(prepared.device))

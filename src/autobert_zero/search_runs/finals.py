@@ -30,6 +30,9 @@ class Finals:
         progress: Shows the progress.
         executor: Trains the models.
         workers: Number of models trained at once, see `models_at_once`.
+
+    Raises:
+        UserError: A result or the file of speeds is damaged.
     """
 
     def __init__(

@@ -113,7 +113,11 @@ def _seeds_text(first: Sequence[Backbone]) -> str:
 
 
 def check_same(config: SearchConfig, first: Sequence[Backbone], out: Path) -> Sequence[Backbone]:
-    """Checks that a folder holds the given run; returns the backbones that it was started with."""
+    """Checks that a folder holds the given run; returns the backbones that it was started with.
+
+    Raises:
+        RunError: Its config or its seed backbones are others.
+    """
     known, given = read_run_start(out)
     configs = known, _as_measured(config, out)
     same, meant = (settings.absolute().model_dump(mode="json") for settings in configs)

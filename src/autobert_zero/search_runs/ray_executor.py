@@ -26,7 +26,7 @@ from autobert_zero.training.pool import WorkerDied, WorkerPool
 from autobert_zero.training.scratch import Job, OnJobStep, threads_per_job
 
 
-class Ray(Executor):
+class RayExecutor(Executor):
     """Does everything as tasks of a Ray cluster, whose nodes have this package and can read the corpus.
 
     A task whose worker or node dies is done again.
@@ -46,7 +46,7 @@ class Ray(Executor):
         anywhere = "cuda" if config.device.startswith("cuda") else config.device
         self._config, self._inputs = config, (config.model_copy(update={"device": anywhere}), tokenizer)
         self._address = address
-        self._pool = WorkerPool(1, deaths=0)
+        self._pool = WorkerPool(1, max_deaths=0)
         self._answers = True  # while no call was interrupted
         try:
             self._call(cluster.connect, address, 0.0 if config.device == "cpu" else config.gpu_share)

@@ -20,7 +20,7 @@ from autobert_zero.training.loop import Diverged
 OtherScores = Callable[[MaskedLM, int], dict[str, float]]
 """Returns the scores of a model by name, of tasks for example, for a seed; leaves the weights unchanged."""
 
-_OF_TEXT = ("loss", "accuracy")
+_TEXT_SCORES = ("loss", "accuracy")
 """Scores that are measured on held-out text."""
 
 
@@ -50,16 +50,20 @@ class Scorer:
     _goals: dict[int, Goal] = field(default_factory=dict, init=False, repr=False)
 
     def score(self, model: MaskedLM, with_loss: bool) -> tuple[float, dict[str, float]]:
-        """The score of a model as it is, and its metrics; with the loss among them if it is asked for."""
+        """The score of a model as it is, and its metrics; with the loss among them if it is asked for.
+
+        Raises:
+            Diverged: The loss is not finite.
+        """
         kind, metrics = self.config.proxy.score, {}
-        if with_loss or kind in _OF_TEXT:
+        if with_loss or kind in _TEXT_SCORES:
             goal = self.goal(model.encoder.backbone)
             figures = goal.evaluate(goal.wrap(model), self.validation, None)
             loss = figures.pop("loss")
             if not isfinite(loss):
                 raise Diverged(f"validation loss is {loss}")
             metrics = {"val_loss": loss, **figures}
-            if kind in _OF_TEXT:
+            if kind in _TEXT_SCORES:
                 return (-loss if kind == "loss" else metrics["mlm_accuracy"]), metrics
         assert self.others is not None
         scores = self.others(model, self.config.seed)

@@ -78,9 +78,9 @@ def _host_copy(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         names.setdefault((tensor.device, tensor.dtype), []).append(name)
     copy: dict[str, Tensor] = {}
     for same in names.values():
-        flat = torch.cat([state[name].flatten() for name in same]).cpu()
-        parts = flat.split([state[name].numel() for name in same])
-        copy |= {name: part.view_as(state[name]) for name, part in zip(same, parts, strict=True)}
+        flat = torch.cat([state[name].flatten() for name in same]).cpu()  # (numbers of all tensors,)
+        for name, part in zip(same, flat.split([state[name].numel() for name in same]), strict=True):
+            copy[name] = part.view_as(state[name])  # in its own shape
     return copy
 
 

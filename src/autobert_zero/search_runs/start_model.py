@@ -75,7 +75,7 @@ class StartModel:
             batches: Text on which the inner units that matter most are chosen.
             device: Device to compute on.
         """
-        units = measure_inner_units(self.teacher.model, batches, self.teacher.beginning, device)
+        units = measure_inner_units(self.teacher.model, batches, self.teacher.cls_id, device)
         return replace(self, narrowed=narrow_feed_forward(self.weights, self.sizes, units, inner))
 
     def copy_layers(
@@ -87,7 +87,11 @@ class StartModel:
         device: torch.device,
         on_step: OnProgress,
     ) -> None:
-        """Trains the branches of a bank that the model lacks to copy its layers; see `training.copying`."""
+        """Trains the branches of a bank that the model lacks to copy its layers; see `training.copying`.
+
+        Raises:
+            UserError: The training diverged.
+        """
         steps, batch = config.proxy.warmup_steps, config.proxy.batch_size
         if not steps:
             return

@@ -19,7 +19,7 @@ from autobert_zero.training.distillation_losses import state_error
 from autobert_zero.training.goal import Teacher
 from autobert_zero.training.loop import Recipe
 from autobert_zero.training.precision import autocast, gradient_scaler
-from autobert_zero.training.readings import LATE, Diverged
+from autobert_zero.training.readings import MAX_STEPS_AHEAD, Diverged
 from autobert_zero.training.texts import first_sequence, texts_of
 from autobert_zero.training.transfer import moved, runs_ahead
 
@@ -55,10 +55,10 @@ def copy_layers(
         seed: Seed of the draws.
         device: Device to train on.
         on_step: Called with the steps done, all steps, and the mean loss over the positions (NaN without
-            any); up to `LATE` steps late where the device runs ahead of the host.
+            any); up to `MAX_STEPS_AHEAD` steps late where the device runs ahead of the host.
 
     Raises:
-        Diverged: In `LATE` consecutive steps no position had a finite loss.
+        Diverged: In `MAX_STEPS_AHEAD` consecutive steps no position had a finite loss.
     """
     random = Random(f"{seed} copying")
     model = teacher.model.to(device)
@@ -73,7 +73,7 @@ def copy_layers(
         for group in optimizer.param_groups:
             group["lr"] = recipe.rate(done - 1)
         batch = next(batches)
-        groups = texts_of(batch, teacher.beginning) or [first_sequence(batch)]
+        groups = texts_of(batch, teacher.cls_id) or [first_sequence(batch)]
         tokens = sum(int(group.mask.sum()) for group in groups)
         texts = moved([(group.ids, group.mask) for group in groups], device)
         losses = []
@@ -97,11 +97,11 @@ def copy_layers(
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
         unread.append(row.detach())
-        if runs_ahead(device) and len(unread) < LATE and done < recipe.steps:
+        if runs_ahead(device) and len(unread) < MAX_STEPS_AHEAD and done < recipe.steps:
             continue
         for step, (mean, measured) in enumerate(_mean_losses(unread), start=done + 1 - len(unread)):
             failures = failures + 1 if measured and math.isnan(mean) else 0
-            if failures == min(LATE, recipe.steps):
+            if failures == min(MAX_STEPS_AHEAD, recipe.steps):
                 raise Diverged(f"no loss of a layer is finite at step {step}")
             on_step(step, recipe.steps, mean)
         unread.clear()

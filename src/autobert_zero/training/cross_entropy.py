@@ -37,10 +37,10 @@ class _CrossEntropy(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, logits: Tensor, labels: Tensor, count: int) -> Tensor:
         rows = max(_CHUNK // logits.shape[1], 1)
-        slope = torch.empty_like(logits)
+        grad_logits = torch.empty_like(logits)
         total = torch.zeros((), dtype=torch.float32)
         for part, wanted, target in zip(
-            logits.split(rows), labels[:, None].split(rows), slope.split(rows), strict=True
+            logits.split(rows), labels[:, None].split(rows), grad_logits.split(rows), strict=True
         ):
             logarithms = torch.log_softmax(part, 1, dtype=torch.float32)
             total -= logarithms.gather(1, wanted).sum()
@@ -49,11 +49,13 @@ class _CrossEntropy(torch.autograd.Function):
             probabilities.scatter_add_(1, wanted, probabilities.new_full(wanted.shape, -1.0))
             torch.div(probabilities, count, out=probabilities)
             target.copy_(probabilities)
-        ctx.save_for_backward(slope)
+        ctx.save_for_backward(grad_logits)
         return total / count
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, above: Tensor) -> tuple[Tensor, None, None]:
-        (slope,) = ctx.saved_tensors
-        return slope if above.item() == 1 else slope * above.to(slope.dtype), None, None
+    def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor, None, None]:
+        (grad_logits,) = ctx.saved_tensors
+        if grad_output.item() != 1:
+            grad_logits = grad_logits * grad_output.to(grad_logits.dtype)
+        return grad_logits, None, None

@@ -35,12 +35,12 @@ class Distillation:
     Attributes:
         settings: Weights of the losses, and how states and predictions are compared.
         layers: For each layer of the student, the index of the teacher's layer that it is compared with.
-        beginning: Id of `[CLS]`, which begins every text.
+        cls_id: Id of `[CLS]`, which begins every text.
     """
 
     settings: DistilConfig
     layers: tuple[int, ...]
-    beginning: int
+    cls_id: int
 
     @property
     def weights(self) -> Mapping[str, float]:
@@ -143,11 +143,11 @@ class DistillationLoss:
             The micro-batch's share of each loss that has a weight, 0 where there is nothing to compare; and
             the student's and the teacher's embeddings (T, d) of each group of texts.
         """
-        weights, beginning = self.distillation.weights, self.distillation.beginning
+        weights, cls_id = self.distillation.weights, self.distillation.cls_id
         device = next(student.parameters()).device
         every = bool(weights["hidden"])
-        all_texts = texts_of(batch, beginning) if self.distillation.compares_texts else []
-        own = all_texts if micro_batch is batch or not all_texts else texts_of(micro_batch, beginning)
+        all_texts = texts_of(batch, cls_id) if self.distillation.compares_texts else []
+        own = all_texts if micro_batch is batch or not all_texts else texts_of(micro_batch, cls_id)
         empty = self.distillation.compares_texts and not own
         if empty:  # the other processes wait for gradients: compute some that do not count
             own = [first_sequence(micro_batch)]

@@ -39,7 +39,7 @@ def relation_loss(student: Tensor, teacher: Tensor, mask: Tensor, heads: int) ->
     """
     ours, theirs = (_relations(states, mask, heads) for states in (student, teacher))  # (T, h, n, n)
     divergence = F.kl_div(ours, theirs, reduction="none", log_target=True)
-    inside = (mask[:, None, :, None] & mask[:, None, None, :]).expand_as(divergence)
+    inside = (mask[:, None, :, None] & mask[:, None, None, :]).expand_as(divergence)  # (T, h, n, n)
     return divergence.masked_fill(~inside, 0.0).sum() / heads
 
 

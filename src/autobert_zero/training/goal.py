@@ -129,14 +129,14 @@ class Teacher:
         name: Its name, as the user wrote it.
         model: The model in evaluation mode, without gradients.
         digest: Digest of its weights.
-        beginning: Id of `[CLS]`, which begins every text.
+        cls_id: Id of `[CLS]`, which begins every text.
         settings: What students learn.
     """
 
     name: str
     model: MaskedLM
     digest: str
-    beginning: int
+    cls_id: int
     settings: DistilConfig
 
     @property
@@ -164,7 +164,7 @@ class Teacher:
             f"; layers {', '.join(str(place + 1) for place in places)} of it" if settings.hidden else ""
         )
         parameters = sum(parameter.numel() for parameter in self.model.parameters())
-        distillation = Distillation(settings, places, self.beginning)
+        distillation = Distillation(settings, places, self.cls_id)
         return Distil(
             {"teacher": self.input},
             [
@@ -182,7 +182,7 @@ class Teacher:
         if device.type != "cpu" or not settings.embedding or settings.hidden or settings.relations:
             return None
         limit = int(settings.kept_gigabytes * 1e9)
-        return keep_embeddings(self.model.encoder, self.digest, self.beginning, precision, limit)
+        return keep_embeddings(self.model.encoder, self.digest, self.cls_id, precision, limit)
 
     def _kept_lines(self, embeddings: TeacherEmbeddings | None) -> list[str]:
         if not self.settings.embedding:

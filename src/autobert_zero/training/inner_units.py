@@ -30,14 +30,14 @@ class _Sums:
 
 @torch.no_grad()
 def measure_inner_units(
-    model: MaskedLM, batches: Iterable[MaskedBatch], beginning: int, device: torch.device
+    model: MaskedLM, batches: Iterable[MaskedBatch], cls_id: int, device: torch.device
 ) -> list[InnerUnits]:
     """Measures the activations in every layer, in single precision.
 
     Args:
         model: The model in evaluation mode; it is moved to the device.
         batches: Masked batches, whose original texts the model reads.
-        beginning: Id of `[CLS]`, which begins every text.
+        cls_id: Id of `[CLS]`, which begins every text.
         device: Device to compute on.
     """
     encoder, tokens = model.to(device).encoder, 0
@@ -47,7 +47,7 @@ def measure_inner_units(
         for block, layer_sums in zip(blocks, sums, strict=True):
             hooks.enter_context(block.down.register_forward_pre_hook(layer_sums.add))
         for batch in batches:
-            for group in texts_of(batch, beginning) or [first_sequence(batch)]:
+            for group in texts_of(batch, cls_id) or [first_sequence(batch)]:
                 mask = group.mask.to(device)
                 for layer_sums in sums:
                     layer_sums.mask = mask

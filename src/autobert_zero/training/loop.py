@@ -15,7 +15,7 @@ from autobert_zero.shared_config import Compile
 from autobert_zero.training.capture import CapturedStep, graphs_for
 from autobert_zero.training.micro_batches import B, own_micro_batches
 from autobert_zero.training.precision import Precision, gradient_scaler
-from autobert_zero.training.readings import LATE, Readings
+from autobert_zero.training.readings import MAX_STEPS_AHEAD, Readings
 from autobert_zero.training.readings import Diverged as Diverged
 from autobert_zero.training.transfer import runs_ahead
 from autobert_zero.training.update import (
@@ -84,12 +84,12 @@ Objective = Callable[[nn.Module, B, B], Tensor]
 the batch, however it is divided over processes and micro-batches."""
 
 OnStep = Callable[[int, float], None]
-"""Called for every step, in order, with the number of steps done and the loss; up to `LATE` steps late where
-the device runs ahead of the host."""
+"""Called for every step, in order, with the number of steps done and the loss; up to `MAX_STEPS_AHEAD` steps
+late where the device runs ahead of the host."""
 
 OnSettled = Callable[[int], None]
 """Called with the number of steps done when the model's state is that after them and `OnStep` has seen them
-all: after every step, or at least every `LATE` steps where the device runs ahead."""
+all: after every step, or at least every `MAX_STEPS_AHEAD` steps where the device runs ahead."""
 
 
 def train(  # noqa: PLR0913 - the one loop that all trainings share
@@ -110,8 +110,9 @@ def train(  # noqa: PLR0913 - the one loop that all trainings share
 ) -> float:
     """Trains a model in place.
 
-    On a device that runs ahead the host waits for it only once in `LATE` steps: batches are prepared and
-    copied ahead, and after a step that diverged no later one changes anything until the host notices.
+    On a device that runs ahead the host waits for it only once in `MAX_STEPS_AHEAD` steps: batches are
+    prepared and copied ahead, and after a step that diverged no later one changes anything until the host
+    notices.
 
     Args:
         model: The model on its device; with an accelerator, prepared by it.
@@ -142,7 +143,7 @@ def train(  # noqa: PLR0913 - the one loop that all trainings share
     scaler = scaler or gradient_scaler(recipe.precision, device)
     steps = range(recipe.steps) if steps is None else steps
     # Only a fused optimiser can leave an update out without a word of the host (as GradScaler asks too).
-    late = runs_ahead(device) and getattr(optimizer, "_step_supports_amp_scaling", False)
+    deferred = runs_ahead(device) and getattr(optimizer, "_step_supports_amp_scaling", False)
     readings = Readings(loss_limit, recipe.steps // 10 + 1, device)
     seen = on_step or (lambda done, loss: None)
 
@@ -150,15 +151,15 @@ def train(  # noqa: PLR0913 - the one loop that all trainings share
         """Computes the gradient, and changes the weights where the host does not decide whether to."""
         loss = _add_gradients(model, batch, micro_batches, objective, scaler, accelerator)
         scaler.unscale_(optimizer)
-        norm = clipped_norm(model, recipe.clip, accelerator, late)
-        row = readings.judge(loss, judged_norm(norm, scaler), decide=late)
-        if late:
+        norm = clipped_norm(model, recipe.clip, accelerator, deferred)
+        row = readings.judge(loss, judged_norm(norm, scaler), decide=deferred)
+        if deferred:
             scale = None if accelerator else (norm / recipe.clip).clamp(min=1)
             update_unless(optimizer, readings.stopped, norm, scale, scaler)
             optimizer.zero_grad(set_to_none=True)
         return row
 
-    alone = late and accelerator is None
+    alone = deferred and accelerator is None
     graphs = graphs_for(recipe.compile, device, recipe.precision, len(steps)) if alone else None
     make_step = compute if graphs is None else CapturedStep(compute, graphs, device, optimizer.zero_grad)
     model.train()
@@ -177,13 +178,13 @@ def train(  # noqa: PLR0913 - the one loop that all trainings share
                     torch.manual_seed(((seed << 32) + (step << 12) + rank) % (1 << 63))
                 readings.begin(step)
                 readings.add(step, make_step(batch, micro_batches))
-                if not late:
+                if not deferred:
                     readings.read()
                     scaler.step(optimizer)
                     optimizer.zero_grad(set_to_none=True)
                 scaler.update()
                 done = step + 1
-                if not late or len(readings) == LATE or done == steps.stop or due(done):
+                if not deferred or len(readings) == MAX_STEPS_AHEAD or done == steps.stop or due(done):
                     readings.report(seen)
                     on_settled(done)
         except Exception:

@@ -53,19 +53,19 @@ class WorkerPool:
         threads: Number of PyTorch's threads in each; None for PyTorch's default.
         cards: Values of `CUDA_VISIBLE_DEVICES`, of which worker i gets the (i modulo their number)th and sees
             it as `cuda:0`. If empty, all workers see what this process sees.
-        deaths: Number of deaths of its worker, while no other call runs, after which a call has failed; with
-            0 no call is repeated.
+        max_deaths: Number of deaths of its worker, while no other call runs, after which a call has failed;
+            with 0 no call is repeated.
     """
 
     def __init__(
-        self, workers: int, threads: int | None = None, deaths: int = 2, cards: Sequence[str] = ()
+        self, workers: int, threads: int | None = None, max_deaths: int = 2, cards: Sequence[str] = ()
     ) -> None:
         self._context = multiprocessing.get_context("spawn")
         # Workers end with this pipe, which closes when the pool is closed and when its process dies. Setting
         # an event instead would wait for a worker that died while it waited for the event.
         self._end, self._open = self._context.Pipe(duplex=False)
         self._threads = threads
-        self._deaths = deaths
+        self._max_deaths = max_deaths
         self._cards = cards
         self._number = workers
         self._workers: dict[int, _Worker] = {}  # started when there is something to do
@@ -134,14 +134,14 @@ class WorkerPool:
     def _alone(
         self, function: Callable[..., Any], arguments: tuple[Any, ...], on_progress: Callable[..., None]
     ) -> Any:
-        for _ in range(self._deaths):
+        for _ in range(self._max_deaths):
             self._start(0, function, arguments)
             while (message := self._message(0)) is not None:
                 if message[0] == _PROGRESS:
                     on_progress(*message[1])
                 elif message[0] != _STARTED:
                     return _returned(message)
-        return WorkerDied(f"its worker died {self._deaths} times; it may need more memory than there is")
+        return WorkerDied(f"its worker died {self._max_deaths} times; it may need more memory than there is")
 
     def _start(self, number: int, function: Callable[..., Any], arguments: tuple[Any, ...]) -> Connection:
         """Sends a call to a worker; starts a new worker if there is none or it died while idle."""

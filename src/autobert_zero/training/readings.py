@@ -6,7 +6,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-LATE = 10
+MAX_STEPS_AHEAD = 10
 """Maximum number of steps that a device runs ahead of what the host has read."""
 
 
@@ -23,13 +23,13 @@ class Readings:
 
     Args:
         loss_limit: A loss above it counts as divergence.
-        lenient: Number of first steps for which the limit does not hold.
+        grace_steps: Number of first steps for which the limit does not hold.
         device: Device of the model.
     """
 
-    def __init__(self, loss_limit: float, lenient: int, device: torch.device) -> None:
+    def __init__(self, loss_limit: float, grace_steps: int, device: torch.device) -> None:
         largest = torch.finfo(torch.float32).max
-        self._lenient = lenient
+        self._grace_steps = grace_steps
         self._strict = False
         # Rounded as on the device, so that host and device decide alike.
         self._limit = torch.tensor(min(loss_limit, largest), dtype=torch.float32).item()
@@ -45,7 +45,7 @@ class Readings:
 
     def begin(self, step: int) -> None:
         """Sets the limits for a step, counted from 0, before it is computed."""
-        if step >= self._lenient and not self._strict:
+        if step >= self._grace_steps and not self._strict:
             self._limits[0].fill_(self._limit)
             self._strict = True
 
@@ -83,7 +83,7 @@ class Readings:
         for step, (loss, norm, _) in zip(steps, torch.stack(rows).tolist(), strict=True):
             if not math.isfinite(loss):
                 raise Diverged(f"loss is {loss} at step {step + 1}")
-            if loss > self._limit and step >= self._lenient:
+            if loss > self._limit and step >= self._grace_steps:
                 raise Diverged(f"loss {loss:.1f} at step {step + 1} is more than twice a uniform guess's")
             if not math.isfinite(norm):
                 raise Diverged(f"gradient is {norm} at step {step + 1}")

@@ -27,13 +27,13 @@ class TeacherEmbeddings:
 
     Attributes:
         encoder: The teacher's encoder in evaluation mode.
-        beginning: Id of `[CLS]`, put before texts that lack it.
+        cls_id: Id of `[CLS]`, put before texts that lack it.
         precision: Number format of the forward passes.
         kept: The cache of embeddings.
     """
 
     encoder: Encoder
-    beginning: int
+    cls_id: int
     precision: Precision
     kept: KeptVectors
 
@@ -54,11 +54,11 @@ class TeacherEmbeddings:
     @torch.no_grad()
     def _compute(self, ids: NDArray[np.int64], starts: NDArray[np.bool_]) -> Vectors:
         """Embeds the texts of one sequence (n,); returns (texts, d)."""
-        missing = np.flatnonzero(starts & (ids != self.beginning))
+        missing = np.flatnonzero(starts & (ids != self.cls_id))
         begins = starts.copy()
         begins[missing] = False  # the inserted [CLS] begins the text
         begins = np.insert(begins, missing, True)
-        given = torch.from_numpy(np.insert(ids, missing, self.beginning))[None]  # (1, n + missing)
+        given = torch.from_numpy(np.insert(ids, missing, self.cls_id))[None]  # (1, n + missing)
         positions, documents = layout(torch.from_numpy(begins)[None])
         with autocast(self.precision, torch.device("cpu")):
             states = self.encoder(given, None, None, positions, documents)[0].float()  # (n + missing, d)
@@ -68,14 +68,14 @@ class TeacherEmbeddings:
 
 
 def keep_embeddings(
-    encoder: Encoder, digest: str, beginning: int, precision: Precision, limit: int
+    encoder: Encoder, digest: str, cls_id: int, precision: Precision, limit: int
 ) -> TeacherEmbeddings:
     """Opens the cached embeddings of a teacher.
 
     Args:
         encoder: The teacher's encoder, on the CPU.
         digest: Digest of its weights.
-        beginning: Id of `[CLS]`.
+        cls_id: Id of `[CLS]`.
         precision: Number format of the forward passes.
         limit: Maximum bytes of all embeddings in the cache, including those that all processes add.
 
@@ -91,7 +91,7 @@ def keep_embeddings(
     processes = distributed.get_world_size() if distributed.is_initialized() else 1
     stem = cache_path("\n".join(map(str, how)), "", __file__, *FILES)
     kept = KeptVectors(stem, encoder.config.width, limit, processes)
-    return TeacherEmbeddings(encoder, beginning, precision, kept)
+    return TeacherEmbeddings(encoder, cls_id, precision, kept)
 
 
 def unmasked(batch: MaskedBatch) -> Tensor:

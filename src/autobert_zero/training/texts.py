@@ -46,12 +46,12 @@ class View:
     layers: list[Tensor]
 
 
-def texts_of(batch: MaskedBatch, beginning: int) -> list[Texts]:
+def texts_of(batch: MaskedBatch, cls_id: int) -> list[Texts]:
     """The original texts of a masked batch.
 
     Args:
         batch: Packed sequences; a text is a document if they are isolated, else a sequence.
-        beginning: Id of `[CLS]`, put before documents that lack it.
+        cls_id: Id of `[CLS]`, put before documents that lack it.
 
     Returns:
         Groups of similar lengths; texts are padded to at most twice the shortest, except in the first group.
@@ -66,10 +66,10 @@ def texts_of(batch: MaskedBatch, beginning: int) -> list[Texts]:
         tokens = documents.tokens[first : first + real.numel()]
         first += real.numel()
         rows = ids.flatten()[tokens].view(real.shape)  # (documents, longest)
-        begun = rows[:, 0] == beginning
+        begun = rows[:, 0] == cls_id
         rows, mask = (
             torch.cat([front, rest], dim=1)
-            for front, rest in ((torch.full_like(rows[:, :1], beginning), rows), (real[:, :1], real))
+            for front, rest in ((torch.full_like(rows[:, :1], cls_id), rows), (real[:, :1], real))
         )
         # Where the document has its own [CLS], everything moves one place to the left.
         rows = torch.where(begun[:, None], rows.roll(-1, 1), rows)

@@ -49,7 +49,7 @@ def rate_on_device(
 
 
 def judged_norm(norm: Tensor, scaler: torch.amp.GradScaler) -> Tensor:
-    """The norm, or 0 while the loss scale of fp16 can still fall: an overflow is no divergence yet."""
+    """The norm, a scalar; 0 while the loss scale of fp16 can fall: an overflow is no divergence yet."""
     if not scaler.is_enabled():
         return norm
     return torch.where(scaler.scale(torch.ones_like(norm)) > SMALLEST_SCALE, torch.zeros_like(norm), norm)
@@ -66,9 +66,9 @@ def update_unless(
 
     Args:
         optimizer: A fused one, which reads a scale and a flag on the device, as GradScaler sets them.
-        stopped: 1 if the weights must not change, else 0.
-        norm: Norm of the gradient.
-        scale: Divisor of the gradient; None if it is clipped already.
+        stopped: Scalar: 1 if the weights must not change, else 0.
+        norm: Scalar: norm of the gradient.
+        scale: Scalar: divisor of the gradient; None if it is clipped already.
         scaler: Loss scaler of fp16.
     """
     if scaler.is_enabled():
@@ -80,9 +80,11 @@ def update_unless(
         del optimizer.found_inf, optimizer.grad_scale  # type: ignore[attr-defined]
 
 
-def clipped_norm(model: nn.Module, limit: float, accelerator: "Accelerator | None", late: bool) -> Tensor:
-    """The norm of the gradient, which is clipped to the limit here unless the update does it."""
-    if late and accelerator is None:
+def clipped_norm(
+    model: nn.Module, limit: float, accelerator: "Accelerator | None", clips_in_update: bool
+) -> Tensor:
+    """The norm of the gradient, a scalar; clips it to the limit unless the update does."""
+    if clips_in_update and accelerator is None:
         return get_total_norm([p.grad for p in model.parameters() if p.grad is not None])
     clip: Callable[..., Tensor] = accelerator.clip_grad_norm_ if accelerator else clip_grad_norm_
     norm = clip(model.parameters(), limit)

@@ -21,17 +21,27 @@ NORMALISED_ROTARY = "softmax(amplify(cosine(rotary(Q), rotary(K)))) @ V"
 GATED_CONVOLUTION = "P * (previous(Q) + K + next(V))"
 """A gated convolution over three tokens whose taps are full matrices, after LFM2 (Liquid AI 2025)."""
 
-_ORDERED = {
+_POSITION_AWARE = {
     "rotary attention": ROTARY,
     "gated rotary attention": GATED_ROTARY,
     "normalised rotary attention": NORMALISED_ROTARY,
     "gated convolution": GATED_CONVOLUTION,
 }
-_UNORDERED = {"standard attention": STANDARD, "linear attention": LINEAR}
+_POSITION_FREE = {"standard attention": STANDARD, "linear attention": LINEAR}
 
-BERTS_TRUNK = {"norm": "post", "feed_forward_kind": "gelu", "positions": "learned", "biases": True}
+BERT_TRUNK: dict[str, Any] = {
+    "norm": "post",
+    "feed_forward_kind": "gelu",
+    "positions": "learned",
+    "biases": True,
+}
 """Settings of `EncoderConfig` that BERT was published with."""
-MODERN_TRUNK = {"norm": "pre", "feed_forward_kind": "geglu", "positions": "none", "biases": False}
+MODERN_TRUNK: dict[str, Any] = {
+    "norm": "pre",
+    "feed_forward_kind": "geglu",
+    "positions": "none",
+    "biases": False,
+}
 """Those of the modern presets: the trunk of ModernBERT, without a limit to the length."""
 
 
@@ -53,7 +63,7 @@ def known_layers(primitives: tuple[str, ...]) -> dict[str, Attention]:
 
     Where `rotary` is among them, attentions that do not know the order of tokens by themselves are left out.
     """
-    formulas = _ORDERED if "rotary" in primitives else _ORDERED | _UNORDERED
+    formulas = _POSITION_AWARE if "rotary" in primitives else _POSITION_AWARE | _POSITION_FREE
     layers = {name: attention(formula) for name, formula in formulas.items()}
     allowed = set(primitives)
     return {name: layer for name, layer in layers.items() if layer.operations <= allowed}
@@ -97,12 +107,12 @@ def opponents(space: Space) -> dict[str, Opponent]:
     """The opponents of a search's winner; they use rotary attention if the space has it."""
     if "rotary" not in space.primitives:
         return {
-            "bert": Opponent(bert, BERTS_TRUNK),
+            "bert": Opponent(bert, BERT_TRUNK),
             "hybrid": Opponent(hybrid),
             "convolution": Opponent(convolution),
         }
     return {
-        "bert": Opponent(bert, BERTS_TRUNK),
+        "bert": Opponent(bert, BERT_TRUNK),
         "rotary": Opponent(rotary),
         "hybrid": Opponent(rotary_hybrid),
         "wide-hybrid": Opponent(wide_hybrid),

@@ -32,6 +32,9 @@ class TagTask:
         hub: Dataset and configuration on the Hub, the latter empty if there is no choice; None for a task
             with local files only.
         files: Names of the benchmark's own files by split.
+
+    Raises:
+        UserError: A name or a combination of settings is invalid.
     """
 
     name: str

@@ -178,7 +178,7 @@ def _checked_example(
             raise UserError(f"{where}: no label; {remedy}")
         what = "label" if task.label in example else f"column {task.label!r}"
         raise UserError(f"{where}: no {what}; {listed_columns(example)}")
-    row["label"] = _value(task, value, where) if task.regression else classes.number(value, split, where)
+    row["label"] = _value(value, where) if task.regression else classes.number(value, split, where)
     return row
 
 
@@ -187,7 +187,7 @@ def _column_value(task: Task, example: Example, column: str) -> Any:
     return next((example[name] for name in (column, *aliases) if name in example), None)
 
 
-def _value(task: Task, value: Any, where: str) -> float:
+def _value(value: Any, where: str) -> float:
     number = finite_value(value)
     if number is None:
         raise UserError(f"{where}: label {value!r} is not a number")

@@ -8,7 +8,11 @@ from autobert_zero.finetune.texts.task import Task
 
 
 class SimilarityTask(Task):
-    """Pairs of texts with a value of their similarity; no model is trained on them."""
+    """Pairs of texts with a value of their similarity; no model is trained on them.
+
+    Raises:
+        UserError: There are not two columns of text, or as for `Task`.
+    """
 
     def __post_init__(self) -> None:
         super().__post_init__()

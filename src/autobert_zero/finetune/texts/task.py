@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from autobert_zero.errors import UserError, counted
-from autobert_zero.finetune.metrics import METRICS, OF_VALUES
+from autobert_zero.finetune.metrics import METRICS, REGRESSION_METRICS
 from autobert_zero.finetune.task_file import YamlText, YamlTexts
 from autobert_zero.settings import Section
 
@@ -77,6 +77,9 @@ class Task:
         elsewhere: Dataset, configuration and split on the Hub, for splits that are not in `hub`.
         submission: File names of the test predictions, one per test split.
         names: Class names of the fine-tuned model, if `labels` are numbers; empty to use `labels`.
+
+    Raises:
+        UserError: A name or a combination of settings is invalid.
     """
 
     name: str
@@ -113,7 +116,7 @@ class Task:
     def _fits(self, metric: str) -> bool:
         if metric == "f1":
             return len(self.labels) == 2
-        return self.regression == (metric in OF_VALUES)
+        return self.regression == (metric in REGRESSION_METRICS)
 
     def folder(self, data: Path) -> Path:
         """The folder of its files in a folder of tasks: its name, or that of GLUE's archive."""

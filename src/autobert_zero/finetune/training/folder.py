@@ -29,10 +29,10 @@ _READ_BEFORE = {".safetensors", ".bin", ".json", ".jsonl", ".csv", ".tsv", ".yam
 _COLUMNS = {".conll", ".conllu", ".conllup", ".bio", ".iob", ".iob2"}
 """Files in column formats, see `tags.data`."""
 
-_OF_BENCHMARKS = {".train", ".testa", ".testb", ".annotated"}
+_BENCHMARK_ENDINGS = {".train", ".testa", ".testb", ".annotated"}
 """Files of CoNLL-2003 and WNUT-17 under their own names."""
 
-_READ = _READ_BEFORE | {".txt", ".model"} | _COLUMNS | _OF_BENCHMARKS
+_READ = _READ_BEFORE | {".txt", ".model"} | _COLUMNS | _BENCHMARK_ENDINGS
 """Endings of input files, including vocabularies of tokenizers without a tokenizer.json."""
 
 _FREE = {"keep", "rates", "seed", "seeds"}
@@ -64,7 +64,7 @@ def check_output_folder(out: Path, start: FinetuneSetup) -> None:
     try:
         before = json.loads(path.read_text(encoding="utf-8"))
         settings = {
-            **FinetuneConfig.BEFORE,
+            **FinetuneConfig.LEGACY_DEFAULTS,
             **before["settings"],
             "task": before["task"],
             "length": before["length"],

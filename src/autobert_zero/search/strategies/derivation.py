@@ -37,10 +37,7 @@ def _symbol(op: str, operands: Sequence[Type]) -> str:
 
 _EVERYTHING = table_of(tuple(PRIMITIVES))
 _BY_AXIS = {
-    op
-    for ways in _EVERYTHING.operands.values()
-    for op, _ in ways
-    if sum(other == op for other, _ in ways) > 1
+    op for ways in _EVERYTHING.rules.values() for op, _ in ways if sum(other == op for other, _ in ways) > 1
 }
 
 
@@ -49,7 +46,7 @@ def expansions(primitives: tuple[str, ...]) -> dict[Type, dict[str, tuple[str, t
     """For each type, by symbol: the primitive that results in it and the types of its operands."""
     return {
         wanted: {_symbol(op, operands): (op, operands) for op, operands in ways}
-        for wanted, ways in table_of(primitives).operands.items()
+        for wanted, ways in table_of(primitives).rules.items()
     }
 
 
@@ -57,7 +54,7 @@ SYMBOLS: tuple[str, ...] = tuple(
     dict.fromkeys(
         [
             *INPUTS,
-            *(_symbol(op, operands) for ways in _EVERYTHING.operands.values() for op, operands in ways),
+            *(_symbol(op, operands) for ways in _EVERYTHING.rules.values() for op, operands in ways),
         ]
     )
 )

@@ -190,7 +190,7 @@ def minimal_pairs(model: Path, study: Study) -> dict[str, Any] | None:
         opened = open_scored(str(model))
         opened.model.to(find_device("auto")).eval()
         pairs = TokenisedPairs(study.pairs, opened.tokenizer, opened.positions)
-        write_text(path, json.dumps(pairs.measure(opened.model).overall.plain()) + "\n")
+        write_text(path, json.dumps(pairs.measure(opened.model).overall.to_dict()) + "\n")
     return json.loads(path.read_text("utf-8"))
 
 

@@ -34,7 +34,7 @@ from autobert_zero.data.batches import TrainingBatches, evaluation_batches
 from autobert_zero.data.masking import Masking
 from autobert_zero.nn import MaskedLM
 from autobert_zero.search.presets import PRESETS
-from autobert_zero.search.strategies.rounds import mutated
+from autobert_zero.search.strategies.rounds import mutate_backbone
 from autobert_zero.search.trial import Proposal
 from autobert_zero.search_runs.evaluate import ProxyEvaluator
 from autobert_zero.search_runs.prepare import PreparedSearch, prepare
@@ -126,7 +126,7 @@ def sample_candidates(space: Space, count: int) -> list[CanonicalBackbone]:
     chosen = {backbone.key(): backbone for backbone in known}
     while len(chosen) < count:
         if len(chosen) % 2:
-            drawn, _ = mutated(random.choice(known), space, lambda position: draw_uniformly, random)
+            drawn, _ = mutate_backbone(random.choice(known), space, lambda position: draw_uniformly, random)
         else:
             drawn = sample_backbone(random, space)
         chosen.setdefault(drawn.canonical().key(), drawn.canonical())
@@ -146,7 +146,7 @@ def distilled_loss(
     student, size = goal.wrap(model), config.proxy.batch_size
     batches = TrainingBatches(prepared.data.train, prepared.vocabulary, size, (1, 0), masking)
     recipe = Recipe(steps, size, config.final.learning_rate, precision=config.precision)
-    train(student, batches.starting(0), recipe, goal.objective(), loss_limit=goal.loss_limit)
+    train(student, batches.batches_from(0), recipe, goal.objective(), loss_limit=goal.loss_limit)
     held_out = evaluation_batches(
         prepared.data.holdout, prepared.vocabulary, 2 * size, config.proxy.validation_sequences, masking
     )

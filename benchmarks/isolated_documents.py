@@ -51,7 +51,7 @@ def main() -> None:
                 model = new_model(config, text.vocabulary.size)
                 recipe = recipe_of(config)
                 runs[isolated] = (
-                    *(model, text.phases[0].train.starting(0), recipe, make_optimizer(model, recipe)),
+                    *(model, text.phases[0].train.batches_from(0), recipe, make_optimizer(model, recipe)),
                 )
             for round_ in range(rounds + 1):
                 for isolated, (model, batches, recipe, optimizer) in runs.items():

@@ -178,7 +178,7 @@ def own_run(backbone: Backbone, setup: Setup) -> Callable[[], float]:
     recipe = Recipe(size.steps + WARMUP_STEPS, size.batch, 1e-4, precision=precision)
 
     def run() -> float:
-        batches = TrainingBatches(split, vocabulary, size.batch, (0,)).starting(0)
+        batches = TrainingBatches(split, vocabulary, size.batch, (0,)).batches_from(0)
         objective, optimizer = language_objective(precision), make_optimizer(model, recipe)
         train(model, batches, recipe, objective, optimizer=optimizer, steps=range(WARMUP_STEPS))
         timed = range(WARMUP_STEPS, WARMUP_STEPS + size.steps)

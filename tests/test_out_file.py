@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from autobert_zero.errors import UserError
-from autobert_zero.out_file import check_new_file, check_out, followed
+from autobert_zero.out_file import check_new_file, check_out, resolve_link
 
 
 def test_new_and_old_files_are_accepted_and_left_alone(tmp_path: Path) -> None:
@@ -81,4 +81,4 @@ def test_the_target_of_a_link_counts_too(tmp_path: Path) -> None:
     out.unlink()
     out.symlink_to(tmp_path / "other" / "new.json")
     check_out(out, [tmp_path / "data"], tmp_path / "model")
-    assert followed(out) == (tmp_path / "other" / "new.json").resolve()
+    assert resolve_link(out) == (tmp_path / "other" / "new.json").resolve()

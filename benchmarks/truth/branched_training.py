@@ -190,7 +190,7 @@ def train_to_mark(
             stop, start = min(done + CHECKPOINT_EVERY, branch_start), clock()
             run(
                 model,
-                batches.starting(done),
+                batches.batches_from(done),
                 recipe,
                 on_step=watch,
                 optimizer=optimizer,
@@ -204,7 +204,7 @@ def train_to_mark(
             mark - branch_start, setup.batch_size, training.rate, warmup=0, precision=setup.precision
         )
         on_step = partial(watch, before=done)
-        run(model, batches.starting(done), decay, on_step=on_step, optimizer=optimizer)
+        run(model, batches.batches_from(done), decay, on_step=on_step, optimizer=optimizer)
         decay_seconds = clock() - start
         measured = {"seconds": seconds + decay_seconds, "seconds_falling": decay_seconds}
         measured |= evaluate_losses(model, setup, clock)

@@ -48,7 +48,7 @@ def check_new_file(path: Path) -> None:
     """
     if path.exists() and not path.is_file():  # a device or a pipe, which a file would replace
         raise UserError(f"{path} is not a regular file; choose another file, or - for standard output")
-    folder = next(parent for parent in followed(path).absolute().parents if parent.exists())
+    folder = next(parent for parent in resolve_link(path).absolute().parents if parent.exists())
     if not folder.is_dir():
         shown = next((parent for parent in path.parents if parent.absolute() == folder), folder)
         raise UserError(f"{path} cannot be written: {shown} is a file, not a folder")
@@ -56,7 +56,7 @@ def check_new_file(path: Path) -> None:
         pass
 
 
-def followed(path: Path) -> Path:
+def resolve_link(path: Path) -> Path:
     """The file that a path leads to, so that a link is kept and its target replaced."""
     return Path(os.path.realpath(path)) if path.is_symlink() else path
 

@@ -306,7 +306,7 @@ def test_a_batch_of_one_meets_other_sequences(tmp_path: Path) -> None:
     vocabulary = dataclasses.replace(VOCABULARY, size=5000)
     masking = Masking(next_sentence=True)
     streams = (
-        list(islice(TrainingBatches(part, vocabulary, 1, (0,), masking).starting(0), 200)),
+        list(islice(TrainingBatches(part, vocabulary, 1, (0,), masking).batches_from(0), 200)),
         evaluation_batches(part, vocabulary, 1, 40, masking),
         evaluation_batches(part, vocabulary, 13, 40, masking)[-1:],  # 40 = 3 * 13 + 1
     )

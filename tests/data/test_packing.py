@@ -14,7 +14,7 @@ from autobert_zero.data import packing
 from autobert_zero.data.corpus import Corpus, CorpusError
 from autobert_zero.data.normalisation import Spelling
 from autobert_zero.data.packing import pack, unknown_share
-from autobert_zero.data.splits import Split, opened, split, spread
+from autobert_zero.data.splits import Split, open_sequences, split, spread
 
 LENGTH = 16
 CORPUS = Corpus("tiny", "tiny 0", ["", *tiny.paragraphs(150), "", "", "one more"])
@@ -140,7 +140,7 @@ def test_the_cached_file_is_used_again(
 def test_a_damaged_file_is_made_again(cache: Path, tokenizer: Tokenizer, content: str) -> None:
     path = pack(CORPUS, tokenizer, LENGTH, 1)
     whole = path.read_bytes()
-    np.testing.assert_array_equal(opened(path), np.load(path))
+    np.testing.assert_array_equal(open_sequences(path), np.load(path))
     if content == "half":
         path.write_bytes(whole[: len(whole) // 2])
     elif content == "other":
@@ -149,7 +149,7 @@ def test_a_damaged_file_is_made_again(cache: Path, tokenizer: Tokenizer, content
         path.write_text(content)
     assert pack(CORPUS, tokenizer, LENGTH, 1) == path
     assert path.read_bytes() == whole
-    assert opened(path).tolist() == np.load(path).tolist()
+    assert open_sequences(path).tolist() == np.load(path).tolist()
 
 
 @pytest.mark.parametrize("cached", [False, True])

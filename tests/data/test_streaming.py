@@ -44,7 +44,7 @@ def test_too_little_text_after_the_first_block_is_said(tmp_path: Path, count: in
         str(path), tokenizer, Vocabulary.of(tokenizer), 16, 64, (0,), Masking(), block=20
     )
     with pytest.raises(CorpusError, match="has not enough text after its first 20 paragraphs"):
-        next(batches.starting(0))
+        next(batches.batches_from(0))
 
 
 def blocks_of_twenty(path: Path, paragraphs: int = 100) -> StreamingBatches:
@@ -68,12 +68,12 @@ def test_a_block_is_tokenised_ahead_by_a_thread_that_ends(
         return tokenise_together(*given)
 
     monkeypatch.setattr(streaming, "tokenise_together", tokenise)
-    values = batches.starting(0)
+    values = batches.batches_from(0)
     next(values)
     assert len(begun) == 1  # a caller of one batch pays for one block
     next(values)
     assert second.wait(60)  # while the first block has batches left
-    assert batches.place.block == 1
+    assert batches.position.block == 1
     values.close()  # type: ignore[attr-defined]
     assert {name.split("_")[0] for name in begun} == {"blocks"}
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("blocks")]
@@ -82,15 +82,15 @@ def test_a_block_is_tokenised_ahead_by_a_thread_that_ends(
 def test_a_stream_goes_on_at_every_place_with_the_same_batches(tmp_path: Path) -> None:
     batches = blocks_of_twenty(tmp_path / "corpus.txt")
     known = []
-    for batch in islice(batches.starting(0), 60):  # two passes and more
-        known.append((batch, replace(batches.place)))
+    for batch in islice(batches.batches_from(0), 60):  # two passes and more
+        known.append((batch, replace(batches.position)))
     assert {place.epoch for _, place in known} >= {0, 1}
     for step in (0, 7, 31, 59):
-        batches.place = known[step][1]
-        again = next(batches.starting(step))
+        batches.position = known[step][1]
+        again = next(batches.batches_from(step))
         assert torch.equal(again.ids, known[step][0].ids)
         assert torch.equal(again.labels, known[step][0].labels)
-        assert batches.place == known[step][1]
+        assert batches.position == known[step][1]
 
 
 def test_a_checkpoint_keeps_the_place() -> None:
@@ -103,7 +103,7 @@ def test_an_error_of_a_block_comes_after_the_batches_before_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     batches = blocks_of_twenty(tmp_path / "corpus.txt")
-    first = [batch for batch in islice(batches.starting(0), 40) if batches.place == StreamPosition()]
+    first = [batch for batch in islice(batches.batches_from(0), 40) if batches.position == StreamPosition()]
     calls = iter(range(100))
 
     def tokenise(*given: Any) -> Any:
@@ -112,10 +112,10 @@ def test_an_error_of_a_block_comes_after_the_batches_before_it(
         return tokenise_together(*given)
 
     monkeypatch.setattr(streaming, "tokenise_together", tokenise)
-    batches.place = StreamPosition()
+    batches.position = StreamPosition()
     seen: list[Any] = []
     with pytest.raises(CorpusError, match="is gone"):
-        seen.extend(batches.starting(0))
+        seen.extend(batches.batches_from(0))
     assert len(seen) == len(first) > 1
 
 

@@ -19,7 +19,7 @@ from autobert_zero.finetune.texts.glue import TASKS
 from autobert_zero.finetune.texts.submission import write_submission
 from autobert_zero.finetune.texts.task import Task
 from autobert_zero.finetune.training import sweep
-from autobert_zero.finetune.training.folder import contents
+from autobert_zero.finetune.training.folder import content_digest
 from autobert_zero.finetune.training.train import FinetuneResult, finetune_once
 from autobert_zero.hf import AutoBertZeroForMaskedLM
 
@@ -158,7 +158,7 @@ def test_records_of_the_run_that_made_the_model_do_not_count(
     (tmp_path / "model" / "run.json").write_text("{}")
     monkeypatch.setattr(sweep, "finetune_once", None)
     record = json.loads((tuned / "run.json").read_text())
-    record["inputs"]["model"]["identity"] = contents(tmp_path / "model")
+    record["inputs"]["model"]["identity"] = content_digest(tmp_path / "model")
     (tmp_path / "old" / "run.json").write_text(json.dumps(record))
     for out in (tuned, tmp_path / "old"):
         done = tiny.command(*arguments(tmp_path / "model", data, out))
@@ -180,7 +180,7 @@ def test_a_folder_without_a_record_goes_on(
     about = json.loads((old / "finetune.json").read_text())
     about["model"] = str(model)
     about["settings"]["length"] = 128
-    about["contents"] = {"model": contents(model), "data": contents(data), "task": None}
+    about["contents"] = {"model": content_digest(model), "data": content_digest(data), "task": None}
     (old / "finetune.json").write_text(json.dumps(about))
     monkeypatch.setattr(sweep, "finetune_once", None)
     done = tiny.command(*arguments(model, data, old))

@@ -65,7 +65,7 @@ def curve(backbone: Backbone, folder: Path) -> list[float]:
     text = easy.written(folder / "rows.npy")
     model = MaskedLM(backbone, EncoderConfig(vocab_size=easy.SIZE, width=16, heads=2, max_positions=16))
     losses: list[float] = []
-    batches = TrainingBatches(text.train, easy.VOCABULARY, 8, (0,)).starting(0)
+    batches = TrainingBatches(text.train, easy.VOCABULARY, 8, (0,)).batches_from(0)
     train(model, batches, RECIPE, language_objective("fp32"), lambda step, loss: losses.append(loss), seed=0)
     return losses
 

@@ -51,49 +51,49 @@ def test_intervals_are_wilsons(pairs: int, share: float) -> None:
 
 
 def test_plain_data_has_everything() -> None:
-    plain = RESULTS.plain(per_pair=True)
-    assert plain["overall"]["accuracy"] == 0.5
-    assert plain["mean_of_paradigms"] == 0.5
-    assert plain["identical_pairs"] == plain["pairs_with_unknown"] == 1
-    assert plain["paradigms"]["b"] == {
+    figures = RESULTS.to_dict(per_pair=True)
+    assert figures["overall"]["accuracy"] == 0.5
+    assert figures["mean_of_paradigms"] == 0.5
+    assert figures["identical_pairs"] == figures["pairs_with_unknown"] == 1
+    assert figures["paradigms"]["b"] == {
         "phenomenon": "agreement",
         "field": "morphology",
-        **Accuracy(1, 0, 1).plain(),
+        **Accuracy(1, 0, 1).to_dict(),
     }
-    assert plain["pairs"][1] == {"paradigm": "a", "good": -3.0, "bad": -2.0}
-    assert "pairs" not in RESULTS.plain()
+    assert figures["pairs"][1] == {"paradigm": "a", "good": -3.0, "bad": -2.0}
+    assert "pairs" not in RESULTS.to_dict()
 
 
 def test_a_table_in_points() -> None:
-    rows = accuracy_table(RESULTS.plain())
+    rows = accuracy_table(RESULTS.to_dict())
     assert [row.split(" | ")[0] for row in rows[2:]] == [
         *("| c", "| a", "| b", "| phenomenon agreement", "| field morphology", "| field syntax", "| all"),
     ]
     assert rows[-1] == "| all | 50.0 | 15.0 to 85.0 | 4 | 1 |"
-    assert len(accuracy_table(RESULTS.plain(), paradigms=False)) == len(rows) - 3
+    assert len(accuracy_table(RESULTS.to_dict(), paradigms=False)) == len(rows) - 3
 
 
 def test_remarks_name_what_makes_figures_doubtful() -> None:
-    told = " ".join(remarks(RESULTS.plain()))
+    told = " ".join(remarks(RESULTS.to_dict()))
     assert "1 tie is counted as wrong" in told
     assert "1 of them" in told
     assert "12.50% of the tokens are unknown" in told
-    assert len(remarks(Results("PLL", PAIRS[:2], 0.0).plain())) == 1
+    assert len(remarks(Results("PLL", PAIRS[:2], 0.0).to_dict())) == 1
 
 
 def test_results_beside_a_model(tmp_path: Path) -> None:
     assert read_results(tmp_path) is None
-    plain = RESULTS.plain()
-    write_results(tmp_path / MINIMAL_PAIRS, plain)
-    assert read_results(tmp_path) == plain
+    figures = RESULTS.to_dict()
+    write_results(tmp_path / MINIMAL_PAIRS, figures)
+    assert read_results(tmp_path) == figures
     (tmp_path / "model.safetensors").write_bytes(b"a")
-    measured = {**plain, "weights": weights_digest(tmp_path)}
+    measured = {**figures, "weights": weights_digest(tmp_path)}
     write_results(tmp_path / MINIMAL_PAIRS, measured)
     assert read_results(tmp_path) == measured
     (tmp_path / "model.safetensors").write_bytes(b"b")
     with pytest.raises(UserError, match="belongs to other weights than those next to it; measure again"):
         read_results(tmp_path)
-    for damage in ("{", "[]", json.dumps({**plain, "overall": {}})):
+    for damage in ("{", "[]", json.dumps({**figures, "overall": {}})):
         (tmp_path / MINIMAL_PAIRS).write_text(damage)
         with pytest.raises(UserError, match="is damaged"):
             read_results(tmp_path)
@@ -102,4 +102,4 @@ def test_results_beside_a_model(tmp_path: Path) -> None:
 def test_a_file_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="cannot be written"):
-        write_results(tmp_path / "file" / "results.json", RESULTS.plain())
+        write_results(tmp_path / "file" / "results.json", RESULTS.to_dict())

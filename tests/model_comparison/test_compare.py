@@ -25,7 +25,7 @@ from autobert_zero.model_comparison.models import ComparedEncoder, load_encoder
 from autobert_zero.model_comparison.run import ComparisonRow
 from autobert_zero.model_comparison.similarity import embed, load_pairs, spearman
 from autobert_zero.model_comparison.speed import measure_latency
-from autobert_zero.model_comparison.table import draw_comparison, markdown, plain
+from autobert_zero.model_comparison.table import comparison_dict, draw_comparison, markdown
 
 TEXTS = tiny.paragraphs(7, seed=3)
 
@@ -231,7 +231,7 @@ def test_table_json_and_picture(tmp_path: Path) -> None:
     lines = markdown(ROWS, [pairs], 32).splitlines()
     assert lines[2] == "| a | PyTorch | 1,000 | 4.0 | 2.00 | 4.00 | 2,000 | 1.00 | 10 | 50.00 |"
     assert lines[3] == "| b | ONNX Runtime | 500 | 2.0 | 1.00 | 2.00 | 4,000 | 2.00 | | 45.00 |"
-    assert plain(ROWS, [pairs], 32)["rows"][1]["sentences_per_second"] == 4000.0
+    assert comparison_dict(ROWS, [pairs], 32)["rows"][1]["sentences_per_second"] == 4000.0
     draw_comparison(ROWS, pairs, tmp_path / "picture.svg")
     assert (
         "stsb test, Spearman" in (tmp_path / "picture.svg").read_text()

@@ -19,7 +19,7 @@ from torch.nn.utils import clip_grad_norm_
 from autobert_zero.errors import UserError
 from autobert_zero.nn import EncoderConfig, MaskedLM
 from autobert_zero.pretrain import launch
-from autobert_zero.pretrain.launch import launched
+from autobert_zero.pretrain.launch import set_up_accelerator
 from autobert_zero.space import Backbone
 from autobert_zero.training.loop import Recipe, make_optimizer
 from autobert_zero.training.precision import gradient_scaler
@@ -46,24 +46,24 @@ def _no_launcher(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_one_process(monkeypatch: pytest.MonkeyPatch, value: str | None) -> None:
     if value is not None:
         monkeypatch.setenv("WORLD_SIZE", value)
-    assert launched("cpu") is None
+    assert set_up_accelerator("cpu") is None
 
 
 @pytest.mark.parametrize("value", ["two", "-1", "0", "1.5"])
 def test_a_number_of_processes_that_is_none(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
     monkeypatch.setenv("WORLD_SIZE", value)
     with pytest.raises(UserError, match=r"WORLD_SIZE is .+ not a number of processes"):
-        launched("cpu")
+        set_up_accelerator("cpu")
 
 
 @pytest.mark.parametrize("value", ["True", "False"])
 def test_a_launcher_that_started_one_of_several(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
     """`accelerate launch --num_processes 2`, with and without --cpu, leaves these, and no WORLD_SIZE."""
     monkeypatch.setenv("ACCELERATE_USE_CPU", value)
-    assert launched("cpu") is None
+    assert set_up_accelerator("cpu") is None
     monkeypatch.setenv("MASTER_ADDR", "127.0.0.1")
     with pytest.raises(UserError, match="started one process where several were asked for"):
-        launched("cpu")
+        set_up_accelerator("cpu")
 
 
 @pytest.mark.parametrize("name", ["WORLD_SIZE", "PMI_SIZE", "OMPI_COMM_WORLD_SIZE"])
@@ -77,7 +77,7 @@ def test_accelerate_has_to_see_every_process(monkeypatch: pytest.MonkeyPatch, na
     monkeypatch.setattr(accelerate, "Accelerator", alone)
     monkeypatch.setenv(name, "2")
     with pytest.raises(UserError, match="2 processes were started, but Accelerate sees 1 on device 'cpu'"):
-        launched("cpu")
+        set_up_accelerator("cpu")
     assert given["cpu"] is True
 
 
@@ -98,7 +98,7 @@ def test_processes_that_no_launcher_started(
         monkeypatch.setenv(name, value)
     try:
         with pytest.raises(UserError, match=f"cannot join them .*{cause}.* or unset WORLD_SIZE"):
-            launched("cpu")
+            set_up_accelerator("cpu")
     finally:
         AcceleratorState._reset_state(reset_partial_state=True)
 
@@ -131,7 +131,7 @@ def test_each_process_opens_its_own_card_first(
     monkeypatch.setenv("WORLD_SIZE", "2")
     if rank is not None:
         monkeypatch.setenv("LOCAL_RANK", rank)
-    assert launched(device) is alone
+    assert set_up_accelerator(device) is alone
     assert opened == expected
 
 
@@ -154,7 +154,7 @@ def test_what_a_training_cannot_use(
     )
     monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(UserError, match=message):
-        launched("cpu")
+        set_up_accelerator("cpu")
 
 
 @pytest.mark.parametrize("policy", [None, transformer_auto_wrap_policy, size_based_auto_wrap_policy])
@@ -167,7 +167,7 @@ def test_weights_are_divided_by_layers_where_the_config_names_no_other_way(
     )
     monkeypatch.setattr(accelerate, "Accelerator", lambda **options: made)
     monkeypatch.setenv("WORLD_SIZE", "2")
-    assert launched("cpu") is made
+    assert set_up_accelerator("cpu") is made
     assert plugin.auto_wrap_policy is (policy or transformer_auto_wrap_policy)
     assert plugin.transformer_cls_names_to_wrap == (["Other"] if policy else ["EncoderLayer"])
 

@@ -197,7 +197,7 @@ def test_full_memory_is_one_line(
 def test_text_that_cannot_be_read_on_costs_no_step(
     whole: Path, corpus_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = TrainingBatches.starting
+    real = TrainingBatches.batches_from
 
     def broken(self: TrainingBatches, step: int) -> Iterator[MaskedBatch]:
         for number, batch in enumerate(real(self, step)):
@@ -207,7 +207,7 @@ def test_text_that_cannot_be_read_on_costs_no_step(
 
     out = tmp_path / "out"
     with monkeypatch.context() as patch:
-        patch.setattr(TrainingBatches, "starting", broken)
+        patch.setattr(TrainingBatches, "batches_from", broken)
         done = tiny.command(*arguments(corpus_file, out))
     assert (done.code, done.err) == (2, "error: the connection was lost\n")
     assert (out / "checkpoints" / "00000005").is_dir()

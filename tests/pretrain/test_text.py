@@ -40,7 +40,7 @@ def test_words_are_masked_whole(corpus_file: Path, streamed: bool, kind: str) ->
     names = {number: piece for piece, number in text.tokenizer.get_vocab().items()}
     phase = text.phases[0]
     seen = 0
-    for batch in (*islice(phase.train.starting(0), 10), *phase.validation, *phase.holdout):
+    for batch in (*islice(phase.train.batches_from(0), 10), *phase.validation, *phase.holdout):
         masked = set(batch.rows.tolist())
         tokens = batch.ids.reshape(-1).scatter(0, batch.rows, batch.labels).tolist()
         assert max(tokens) < text.vocabulary.size
@@ -55,7 +55,7 @@ def test_words_are_masked_whole(corpus_file: Path, streamed: bool, kind: str) ->
 
 def test_segments_of_batches_of_one_meet_others(corpus_file: Path, streamed: bool) -> None:
     text = opened(corpus_file, streaming=streamed, next_sentence=True)
-    batches = islice(text.phases[0].train.starting(0), 60)
+    batches = islice(text.phases[0].train.batches_from(0), 60)
     orders = torch.cat([batch.order for batch in batches if batch.order is not None])
     assert len(orders) == 60
     assert 0.2 < orders.float().mean() < 0.8

@@ -12,7 +12,7 @@ from toy_runs import LAYERS, toy_config, toy_run, toy_trials
 
 from autobert_zero import cost
 from autobert_zero.report.curves import best_so_far, differing_settings, group_comparable, interval
-from autobert_zero.report.data import candidates, failures, run_data, saved
+from autobert_zero.report.data import candidates, failures, run_data, saved_evaluations
 from autobert_zero.report.frequencies import frequencies
 from autobert_zero.report.lineage import gains, lineage
 from autobert_zero.report.page import sentence
@@ -306,7 +306,7 @@ def test_failures_are_put_together_by_reason() -> None:
 
 
 def test_what_the_caches_saved_is_counted() -> None:
-    assert saved(()) == {"draws": None, "reused": None}
+    assert saved_evaluations(()) == {"draws": None, "reused": None}
     twin = Outcome(Status.COMPLETE, 1.0, same_as=0)
     trials = [Trial(Proposal(0, A, repeats=3), Outcome(Status.COMPLETE, 1.0)), Trial(Proposal(1, A), twin)]
-    assert saved(trials) == {"draws": 3, "reused": 1}
+    assert saved_evaluations(trials) == {"draws": 3, "reused": 1}

@@ -204,7 +204,7 @@ def test_a_child_is_judged_by_its_canonical_form(monkeypatch: pytest.MonkeyPatch
     hollow, real = Backbone.parse("-(-Q) + K"), Backbone.parse("softsign(Q) + K")
     assert priority_of(strategy).promise(hollow) > priority_of(strategy).promise(real)
     children = cycle([hollow, real])
-    monkeypatch.setattr(rounds, "mutated", lambda *rest: (next(children), ("a mutation",)))
+    monkeypatch.setattr(rounds, "mutate_backbone", lambda *rest: (next(children), ("a mutation",)))
     assert strategy.children_of(real)(Random(0))[0] == real
 
 

@@ -170,7 +170,7 @@ def test_only_what_the_teacher_lacks_learns_to_copy_its_layers(
     copy_layers(
         bank,
         loaded,
-        batches.starting(0),
+        batches.batches_from(0),
         recipe,
         draw,
         0,

@@ -285,7 +285,7 @@ def test_micro_batches_give_the_update_of_the_batch(text: Splits, accumulation: 
     objective = language_objective("fp32")
     for learner, count in ((whole, 1), (divided, accumulation)):
         given = dataclasses.replace(recipe(3), accumulation=count)
-        train_any(learner, stream.starting(0), given, objective)
+        train_any(learner, stream.batches_from(0), given, objective)
     for one, other in zip(whole.parameters(), divided.parameters(), strict=True):
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
 
@@ -311,7 +311,7 @@ def test_steps_can_be_continued_with_the_same_dropout(text: Splits) -> None:
             torch.manual_seed(piece.start)  # whatever happened in between
             train_any(
                 learner,
-                stream.starting(piece.start),
+                stream.batches_from(piece.start),
                 recipe(6),
                 language_objective("fp32"),
                 optimizer=optimizer,

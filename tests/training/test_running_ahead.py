@@ -18,7 +18,7 @@ from autobert_zero.space import Backbone
 from autobert_zero.training.language import evaluate, language_objective
 from autobert_zero.training.loop import Diverged, Recipe, make_optimizer, train
 from autobert_zero.training.readings import MAX_STEPS_AHEAD
-from autobert_zero.training.transfer import ahead, moved, pinned
+from autobert_zero.training.transfer import pin, prefetch, to_device
 
 SIZES = EncoderConfig(vocab_size=24, width=8, heads=2, max_positions=8)
 BACKBONE = Backbone.parse("conv 3")
@@ -39,7 +39,7 @@ def batches(bad_from: int | None = None) -> Iterator[MaskedBatch]:
 
 def objective(model: Any, micro_batch: MaskedBatch, batch: MaskedBatch) -> torch.Tensor:
     """The loss of masked tokens, by one algorithm wherever it is computed."""
-    there = moved(micro_batch, next(model.parameters()).device)
+    there = to_device(micro_batch, next(model.parameters()).device)
     logits = model(there.ids, there.rows)
     return F.cross_entropy(logits, there.labels, reduction="sum") / len(batch.labels)
 
@@ -181,21 +181,21 @@ def test_a_thread_is_one_ahead_and_ends() -> None:
             yield number
 
     source = numbers()
-    values = ahead(source)
+    values = prefetch(source)
     assert next(values) == 0
     assert next(values) == 1
     values.close()  # type: ignore[attr-defined]
     assert taken == [0, 1, 2]  # whatever the timing
     assert list(source) == [3, 4]
-    assert list(ahead(iter("abc"))) == ["a", "b", "c"]
+    assert list(prefetch(iter("abc"))) == ["a", "b", "c"]
 
 
 def test_what_holds_tensors_is_copied_whole(fake_accelerator: ModuleType) -> None:
     batch = next(batches())
     with fake_accelerator.fake_device() as counts:
-        ready = pinned({"a": [batch, 3], "b": (batch.ids, None)})
+        ready = pin({"a": [batch, 3], "b": (batch.ids, None)})
         counts.clear()
-        there = moved(ready, fake_accelerator.DEVICE)
+        there = to_device(ready, fake_accelerator.DEVICE)
         assert counts.launches["_to_copy"] == 1  # all of them lie side by side
         assert counts.waits.total() == 0
         assert there["a"][1] == 3

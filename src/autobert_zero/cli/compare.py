@@ -57,7 +57,7 @@ def compare_command(
     from autobert_zero.devices import find_device
     from autobert_zero.model_comparison.run import compare_encoders as run
     from autobert_zero.model_comparison.similarity import load_pairs
-    from autobert_zero.model_comparison.table import draw_comparison, markdown, plain
+    from autobert_zero.model_comparison.table import comparison_dict, draw_comparison, markdown
 
     tasks = [load_pairs(name, data) for name in dict.fromkeys(task or [])]
     with Bars(log_console()) as progress:
@@ -80,7 +80,7 @@ def compare_command(
             progress=progress.update,
             say=progress.say,
         )
-    text, figures = markdown(rows, tasks, length), plain(rows, tasks, length)
+    text, figures = markdown(rows, tasks, length), comparison_dict(rows, tasks, length)
 
     def finish() -> None:
         if out is not None:

@@ -86,7 +86,7 @@ def minimal_pairs_command(
         "weights": weights_digest(Path(model)),
         "data": [str(path) for path in files],
         "precision": number_format,
-        **results.plain(per_pair),
+        **results.to_dict(per_pair),
     }
     if str(out) == STANDARD_STREAM:
         return Result(json.dumps(plain, indent=2), plain)

@@ -93,14 +93,14 @@ def run_training(command: str, options: Mapping[str, Any]) -> Result | None:
     out, resume = options["out"], options["resume"]
     require(command, "pretrain", "transformers", "tensorboard")
     quiet_transformers()
-    from autobert_zero.pretrain.launch import launched
+    from autobert_zero.pretrain.launch import set_up_accelerator
     from autobert_zero.pretrain.run import run_pretraining
     from autobert_zero.run_folder import check_new
 
     resolved, taken_over = resolved_pretraining(options, command)
     if not resume:
         check_new(out)
-    accelerator = launched(resolved.device)
+    accelerator = set_up_accelerator(resolved.device)
     is_follower = accelerator is not None and not accelerator.is_main_process
 
     with Bars(log_console(), quiet=is_follower) as progress:

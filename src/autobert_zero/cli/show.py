@@ -94,9 +94,9 @@ def zoo_command(
     from autobert_zero.zoo import ZOO, find, list_zoo
 
     if name is None:
-        return Result(list_zoo(), {key: entry.plain() for key, entry in ZOO.items()})
+        return Result(list_zoo(), {key: entry.to_dict() for key, entry in ZOO.items()})
     entry = find(name)
-    return Result(str(entry.backbone), entry.plain())
+    return Result(str(entry.backbone), entry.to_dict())
 
 
 @command(USE)

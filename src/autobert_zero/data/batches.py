@@ -43,7 +43,7 @@ class TrainingBatches:
         self._seed = seed
         self._masking = masking
 
-    def starting(self, step: int) -> Iterator[MaskedBatch]:
+    def batches_from(self, step: int) -> Iterator[MaskedBatch]:
         """Yields the batches from a step on, counted from 0."""
         per_epoch = len(self._part) // self._size
         order, current = np.empty(0, dtype=np.int64), -1
@@ -64,7 +64,7 @@ def training_batches(
     part: Split, vocabulary: Vocabulary, batch_size: int, seed: tuple[int, ...]
 ) -> Iterator[MaskedBatch]:
     """The batches of `TrainingBatches` from the first step on."""
-    return TrainingBatches(part, vocabulary, batch_size, seed).starting(0)
+    return TrainingBatches(part, vocabulary, batch_size, seed).batches_from(0)
 
 
 def evaluation_batches(

@@ -81,7 +81,7 @@ def read_cached(path: Path, read: Callable[[Path], T]) -> T | None:
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
-        raise unusable(path.parent, error) from None
+        raise unusable_cache_error(path.parent, error) from None
     try:
         return read(path)
     except Exception:  # truncated or overwritten; each library has its own exceptions
@@ -99,7 +99,7 @@ def write_cached(path: Path) -> Iterator[Path]:
         with written_whole(path) as partial:
             yield partial
     except OSError as error:
-        raise unusable(path.parent, error) from error
+        raise unusable_cache_error(path.parent, error) from error
 
 
 def check_writable() -> None:
@@ -112,7 +112,7 @@ def check_writable() -> None:
     try:
         exists = next(path for path in (folder, *folder.parents) if path.exists())
     except OSError as error:
-        raise unusable(folder, error) from None
+        raise unusable_cache_error(folder, error) from None
     if not exists.is_dir():
         raise CacheError(f"the cache {folder} cannot be used: {exists} is a file; set {VARIABLE} to a folder")
     if not os.access(exists, os.W_OK | os.X_OK):
@@ -152,7 +152,7 @@ def cache_entries() -> list[CacheEntry]:
                 status = path.stat()
                 entries.append(CacheEntry(path, kind, status.st_size, status.st_mtime))
     except OSError as error:
-        raise unusable(folder, error) from None
+        raise unusable_cache_error(folder, error) from None
     return sorted(entries, key=lambda entry: (entry.modified, entry.path.name))
 
 
@@ -165,10 +165,10 @@ def remove(entry: CacheEntry) -> None:
     try:
         entry.path.unlink(missing_ok=True)
     except OSError as error:
-        raise unusable(entry.path.parent, error) from None
+        raise unusable_cache_error(entry.path.parent, error) from None
 
 
-def unusable(folder: Path, error: OSError) -> CacheError:
+def unusable_cache_error(folder: Path, error: OSError) -> CacheError:
     """The error for a cache that the system does not let us read or write."""
     reason = error.strerror or str(error)
     return CacheError(

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
 
-from autobert_zero.data.documents import Account, empty, name_of, open_parts
+from autobert_zero.data.documents import CorpusStatistics, empty_corpus_error, name_of, open_documents
 from autobert_zero.data.lines import CorpusError as CorpusError
 from autobert_zero.data.lines import Damage, DocumentReader
 from autobert_zero.shared_config import CorpusConfig
@@ -37,7 +37,7 @@ class Corpus:
     name: str
     identity: str
     paragraphs: Sequence[str]
-    account: Account = field(default_factory=Account)
+    account: CorpusStatistics = field(default_factory=CorpusStatistics)
     files_digest: str = ""
 
     def batches(self, watch: Watch, size: int = 2000) -> Iterator[list[str]]:
@@ -68,7 +68,7 @@ def open_corpus(source: str | CorpusConfig) -> Corpus:
         CorpusError: The corpus is missing, empty, damaged, not UTF-8, or has no obvious column of text.
     """
     text = CorpusConfig(corpus=source) if isinstance(source, str) else source
-    opened = open_parts(text, streaming=False)
+    opened = open_documents(text, streaming=False)
     paragraphs = _Paragraphs(opened.parts)
     identity, documents, characters, blank = paragraphs.read_all(name_of(text))
     account = opened.account(text, documents, characters, blank)
@@ -98,7 +98,7 @@ class _Paragraphs(Sequence[str]):
             characters += len(text)
             blank += not text or text.isspace()
         if blank == documents:
-            raise empty(name)
+            raise empty_corpus_error(name)
         self._length = documents
         return self._identity, documents, characters, blank
 

@@ -25,7 +25,7 @@ Document = Literal["line", "paragraph", "file"]
 
 
 @dataclass(frozen=True)
-class Account:
+class CorpusStatistics:
     """Statistics of what was read of a corpus, for the first lines of a command.
 
     Attributes:
@@ -68,7 +68,7 @@ def name_of(text: CorpusConfig) -> str:
 
 
 @dataclass
-class Parts:
+class DocumentSource:
     """A corpus that is opened but not read.
 
     Attributes:
@@ -83,20 +83,20 @@ class Parts:
     files: list[Path] = field(default_factory=list)
     skipped: Counter[str] = field(default_factory=Counter)
 
-    def account(self, text: CorpusConfig, documents: int, characters: int, blank: int) -> Account:
+    def account(self, text: CorpusConfig, documents: int, characters: int, blank: int) -> CorpusStatistics:
         """The statistics, given the numbers of documents, characters and blank documents."""
         columns = tuple(self.columns)
         guessed = bool(columns) and text.text_column is None
-        return Account(documents, characters, len(self.files), columns, guessed, blank, self.skipped)
+        return CorpusStatistics(documents, characters, len(self.files), columns, guessed, blank, self.skipped)
 
 
-def open_parts(text: CorpusConfig, streaming: bool) -> Parts:
+def open_documents(text: CorpusConfig, streaming: bool) -> DocumentSource:
     """Finds the files and datasets of a corpus.
 
     Raises:
         CorpusError: One of them is missing or has no files of text.
     """
-    opened = Parts()
+    opened = DocumentSource()
     records = False
     for name in (text.corpus,) if isinstance(text.corpus, str) else text.corpus:
         if not name.strip():
@@ -133,7 +133,7 @@ def _local_files(name: str, path: Path, skipped: Counter[str]) -> Sequence[Path]
         files = text_files(path)
         skipped.update(files.skipped)
         if not files.paths and files.skipped["empty"]:
-            raise empty(name)
+            raise empty_corpus_error(name)
         if files.paths:
             return files.paths
     elif not path.is_file():
@@ -202,6 +202,6 @@ def _documents(lines: Iterable[str | Damage], document: Document) -> Iterator[st
         yield joined()
 
 
-def empty(name: str) -> CorpusError:
+def empty_corpus_error(name: str) -> CorpusError:
     """The error for a corpus without text."""
     return CorpusError(f"corpus {name!r} is empty; it needs text, one paragraph per line or record")

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from autobert_zero.data.cache import cache_entries, unusable
+from autobert_zero.data.cache import cache_entries, unusable_cache_error
 
 _LOG = logging.getLogger(__name__)
 
@@ -55,7 +55,7 @@ class KeptVectors:
                 except FileNotFoundError:  # deleted meanwhile
                     continue
                 except OSError as error:
-                    raise unusable(stem.parent, error) from error
+                    raise unusable_cache_error(stem.parent, error) from error
         self._own: Path | None = None
 
     def __len__(self) -> int:

@@ -12,7 +12,7 @@ from tokenizers import Tokenizer
 from autobert_zero.data.cache import cache_path, check_writable, read_cached, write_cached
 from autobert_zero.data.corpus import Corpus, Watch, unwatched
 from autobert_zero.data.lines import CorpusError
-from autobert_zero.data.splits import Sequences, opened, spread
+from autobert_zero.data.splits import Sequences, open_sequences, spread
 from autobert_zero.errors import counted
 
 _SAMPLED = 16_384
@@ -63,7 +63,7 @@ def pack(
         _check_sequences(corpus, tokenizer, sequences, at_least)
         with write_cached(path) as file, file.open("wb") as stream:
             np.save(stream, sequences)
-        opened.cache_clear()  # of a file that was damaged
+        open_sequences.cache_clear()  # of a file that was damaged
     else:
         _check_sequences(corpus, tokenizer, sequences, at_least)
     return path

@@ -9,7 +9,7 @@ from tokenizers import Tokenizer
 from autobert_zero.data.corpus import Corpus, open_corpus
 from autobert_zero.data.masking import Masking, Vocabulary
 from autobert_zero.data.packing import pack, unknown_share
-from autobert_zero.data.splits import Splits, opened, split
+from autobert_zero.data.splits import Splits, open_sequences, split
 from autobert_zero.data.tokenizer import ChosenTokenizer, choose_tokenizer, keep_tokenizer
 from autobert_zero.shared_config import CorpusConfig
 
@@ -74,7 +74,7 @@ def prepare_text(
     for length, batch_size in sizes:
         at_least = _sequences_for(batch_size)
         path = pack(corpus, chosen.tokenizer, length, at_least, partial(progress, "tokenising"), words)
-        lengths.append(PreparedSplits(split(path), unknown_share(opened(path), chosen.tokenizer)))
+        lengths.append(PreparedSplits(split(path), unknown_share(open_sequences(path), chosen.tokenizer)))
     keep_tokenizer(chosen, settings, corpus)
     return PreparedText(corpus, chosen, tuple(lengths))
 

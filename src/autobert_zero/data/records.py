@@ -10,10 +10,10 @@ from typing import Any
 from autobert_zero.data.lines import READING_ERRORS, Damage, open_bytes, read_lines, reading_failed
 from autobert_zero.data.tables import (
     LONGEST_FIELD,
+    first_duplicate,
     first_lines,
     json_problem,
     named_cells,
-    repeated,
     separator,
     unique_pairs,
 )
@@ -112,7 +112,7 @@ def _table(path: Path, tab: str | None) -> Iterator[CorpusRecord | Damage]:
             yield record or Damage(f"{place}: {len(row)} fields, not {len(names)}")
         elif row:
             names = row
-            if (name := repeated(names)) is not None:
+            if (name := first_duplicate(names)) is not None:
                 yield Damage(f"corpus {str(path)!r} has two columns {name!r}")
                 return
 
@@ -129,7 +129,7 @@ def parquet_file(path: Path, column: str | None) -> Iterator[CorpusRecord | Dama
         return
     with file:
         known = file.schema_arrow.names
-        if (name := repeated(known)) is not None:
+        if (name := first_duplicate(known)) is not None:
             yield Damage(f"corpus {str(path)!r} has two columns {name!r}")
             return
         columns = None if column is None else [name for name in (column,) if name in known]

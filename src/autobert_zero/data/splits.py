@@ -32,7 +32,7 @@ class Split:
 
     def take(self, indices: NDArray[np.int64] | slice) -> Sequences:
         """The sequences at these indices of the split, (len(indices), n)."""
-        return np.asarray(opened(self.path)[self.rows[indices]])
+        return np.asarray(open_sequences(self.path)[self.rows[indices]])
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Splits:
 
 
 @cache
-def opened(path: Path) -> Sequences:
+def open_sequences(path: Path) -> Sequences:
     """The (N, n) token ids of a file, memory-mapped."""
     return np.load(path, mmap_mode="r")
 
@@ -67,7 +67,7 @@ def split(path: Path) -> Splits:
 
     The end of the corpus would be another book; single sequences would continue the training text.
     """
-    count = len(opened(path))
+    count = len(open_sequences(path))
     block = min(max(count // (20 * _HELD_OUT_EVERY), 1), _LONGEST_BLOCK)
     position = np.arange(count) // block % _HELD_OUT_EVERY
     validation, holdout = position == _HELD_OUT_EVERY // 2, position == _HELD_OUT_EVERY - 1

@@ -12,7 +12,7 @@ import numpy as np
 from tokenizers import Tokenizer
 
 from autobert_zero.data.corpus import Corpus
-from autobert_zero.data.documents import Parts, empty, name_of, open_parts
+from autobert_zero.data.documents import DocumentSource, empty_corpus_error, name_of, open_documents
 from autobert_zero.data.lines import CorpusError, Damage
 from autobert_zero.data.masking import MaskedBatch, Masking, Vocabulary, mask_batch
 from autobert_zero.data.packing import tokenise_batches
@@ -63,7 +63,7 @@ class StreamingBatches:
     after its last full batch is dropped.
 
     Attributes:
-        place: Position of the last batch that was yielded; checkpoints keep it, so that a resumed training
+        position: Position of the last batch that was yielded; checkpoints keep it, so that a resumed training
             does not tokenise earlier blocks again.
 
     Args:
@@ -97,15 +97,15 @@ class StreamingBatches:
         self._masking = masking
         self._words = masking.needs_marks(vocabulary)
         self._block = block
-        self.place = StreamPosition()
+        self.position = StreamPosition()
 
-    def starting(self, step: int) -> Iterator[MaskedBatch]:
-        """Yields the batches from a step on, which `place` must not be beyond.
+    def batches_from(self, step: int) -> Iterator[MaskedBatch]:
+        """Yields the batches from a step on; `position` must not be past that step.
 
         A thread tokenises the next block while batches of the current one are in use; when the generator is
         closed, it finishes its block.
         """
-        blocks = self._blocks(self.place)
+        blocks = self._blocks(self.position)
         with ThreadPoolExecutor(1, "blocks") as thread:
             coming = thread.submit(next, blocks)
             while True:
@@ -118,7 +118,7 @@ class StreamingBatches:
                     if now < step:
                         continue
                     random = np.random.default_rng((*self._seed, now))
-                    self.place = place
+                    self.position = place
                     batch = rows[order[start : start + self._size]]
                     spare = rows[order[(start + self._size) % len(rows)]] if len(rows) > 1 else None
                     yield mask_batch(random, batch, self._vocabulary, self._masking, spare)
@@ -160,11 +160,11 @@ def first_block(source: str | CorpusConfig, block: int = BLOCK) -> Corpus:
         CorpusError: The corpus has no text.
     """
     text = CorpusConfig(corpus=source) if isinstance(source, str) else source
-    opened = open_parts(text, streaming=True)
+    opened = open_documents(text, streaming=True)
     texts = list(islice(_documents_after(text, opened, 0), block))
     blank = sum(not document or document.isspace() for document in texts)
     if blank == len(texts):
-        raise empty(name_of(text))
+        raise empty_corpus_error(name_of(text))
     digest = hashlib.blake2b(repr([file.stat().st_size for file in opened.files]).encode(), digest_size=16)
     for document in texts:
         encoded = document.encode()
@@ -206,10 +206,10 @@ def stream_documents(text: CorpusConfig, skip: int) -> Iterator[str]:
     Raises:
         CorpusError: The corpus is missing, unreadable, or more than a hundredth of it is damaged.
     """
-    return _documents_after(text, open_parts(text, streaming=True), skip)
+    return _documents_after(text, open_documents(text, streaming=True), skip)
 
 
-def _documents_after(text: CorpusConfig, opened: Parts, skip: int) -> Iterator[str]:
+def _documents_after(text: CorpusConfig, opened: DocumentSource, skip: int) -> Iterator[str]:
     number = damaged = 0
     for part in opened.parts:
         for document in part():

@@ -171,7 +171,7 @@ def unique_pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return content
 
 
-def repeated(names: Sequence[str]) -> str | None:
+def first_duplicate(names: Sequence[str]) -> str | None:
     """The first name that several columns have; columns without a name do not count."""
     return next((name for name in names if name and names.count(name) > 1), None)
 
@@ -203,7 +203,7 @@ def _named_rows(
     path: Path, names: Sequence[str], rows: Iterator[tuple[int, list[str]]], remedy: str
 ) -> Examples:
     """The rows as dictionaries by column."""
-    if (name := repeated(names)) is not None:
+    if (name := first_duplicate(names)) is not None:
         raise UserError(f"{path} has two columns {name!r}")
     for line, row in rows:
         example = named_cells(names, row)

@@ -12,7 +12,7 @@ from transformers import PreTrainedTokenizerBase
 from autobert_zero.errors import UserError
 from autobert_zero.training.loop import Objective
 from autobert_zero.training.precision import Precision, autocast
-from autobert_zero.training.transfer import moved
+from autobert_zero.training.transfer import to_device
 
 _POOL = 50
 """Number of batches that are sorted by length together, to reduce padding."""
@@ -169,7 +169,7 @@ def task_objective(precision: Precision) -> Objective[FeatureBatch]:
 
     def objective(model: nn.Module, micro_batch: FeatureBatch, batch: FeatureBatch) -> Tensor:
         device = next(model.parameters()).device
-        given = moved(without_idle_mask(micro_batch.inputs, device) | micro_batch.targets, device)
+        given = to_device(without_idle_mask(micro_batch.inputs, device) | micro_batch.targets, device)
         with autocast(precision, device):
             loss: Tensor = model(**given).loss
         return loss.float() * (len(micro_batch) / len(batch))
@@ -242,7 +242,7 @@ def run_model(
     done = 0
     for indices in _by_length(features, size, token_limit):
         given = features.batch(indices).inputs
-        inputs = moved(given, device)
+        inputs = to_device(given, device)
         with autocast(precision, device):
             output = model(**{name: inputs[name] for name in without_idle_mask(given, device)})
         for index, result in zip(indices, reduce(output, inputs), strict=True):

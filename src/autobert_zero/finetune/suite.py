@@ -19,7 +19,12 @@ from autobert_zero.finetune.problem import Problem
 from autobert_zero.finetune.results.card import Tuned, finetuned_model_card
 from autobert_zero.finetune.results.scores import Divergence, Score, score_table, trivial_line
 from autobert_zero.finetune.results.summary import metrics_on_test, summarise, trivial_scores
-from autobert_zero.finetune.training.folder import FinetuneSetup, check_output_folder, contents, open_folder
+from autobert_zero.finetune.training.folder import (
+    FinetuneSetup,
+    check_output_folder,
+    content_digest,
+    open_folder,
+)
 from autobert_zero.finetune.training.sweep import Sweep, poolings_of, trainings
 from autobert_zero.progress import Bars
 from autobert_zero.run_folder import Input
@@ -61,7 +66,7 @@ def load_task(name: str, data: Path | None) -> LoadedTask:
     inputs = {
         what: Input(digest, str(source))
         for what, source in sources.items()
-        if source is not None and (digest := contents(source)) is not None
+        if source is not None and (digest := content_digest(source)) is not None
     }
     task, problem = load_problem(name, data)
     hub = getattr(find_task(name), "hub", None) if data is None else None  # a name, or a name and a part

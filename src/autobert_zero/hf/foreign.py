@@ -73,7 +73,7 @@ def load_whole(kind: Any, source: str) -> Any:
     return model
 
 
-def renamed(name: str, names: Mapping[str, str]) -> str:
+def rename_tensor(name: str, names: Mapping[str, str]) -> str:
     """Applies substitutions (patterns with their replacements) to a tensor's name, one after the other."""
     for pattern, replacement in names.items():
         name = re.sub(pattern, replacement, name)

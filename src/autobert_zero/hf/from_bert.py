@@ -11,7 +11,7 @@ from transformers import BertConfig, BertPreTrainedModel
 from autobert_zero.errors import UserError
 from autobert_zero.hf.auto import MODELS
 from autobert_zero.hf.configuration import AutoBertZeroConfig
-from autobert_zero.hf.foreign import load_whole, read_config, renamed
+from autobert_zero.hf.foreign import load_whole, read_config, rename_tensor
 from autobert_zero.hf.modeling import AutoBertZeroModel
 from autobert_zero.hf.pretrained import AutoBertZeroPreTrainedModel
 from autobert_zero.zoo import bert
@@ -121,7 +121,7 @@ def _renamed(state: dict[str, Tensor]) -> Iterator[tuple[str, Tensor]]:
     """Yields the parameters under our names, with stacked projections."""
     stacks: dict[str, dict[str, Tensor]] = {}
     for name, tensor in state.items():
-        name = renamed(name, _RENAMED)
+        name = rename_tensor(name, _RENAMED)
         before, projection, after = name.partition(".projection.")
         if projection:
             part, kind = after.split(".")

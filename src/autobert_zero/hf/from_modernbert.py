@@ -7,7 +7,7 @@ from transformers import ModernBertConfig, ModernBertForMaskedLM, ModernBertMode
 
 from autobert_zero.errors import UserError
 from autobert_zero.hf.configuration import AutoBertZeroConfig
-from autobert_zero.hf.foreign import load_whole, read_config, renamed
+from autobert_zero.hf.foreign import load_whole, read_config, rename_tensor
 from autobert_zero.hf.language_models import AutoBertZeroForMaskedLM
 from autobert_zero.hf.modeling import AutoBertZeroModel
 from autobert_zero.hf.pretrained import AutoBertZeroPreTrainedModel
@@ -66,7 +66,7 @@ def from_modernbert(
         )
     config = modernbert_config(original.config, kind is AutoBertZeroForMaskedLM)
     model = AutoBertZeroModel(config, False) if kind is AutoBertZeroModel else AutoBertZeroForMaskedLM(config)
-    state = {renamed(name, _RENAMED): tensor for name, tensor in original.state_dict().items()}
+    state = {rename_tensor(name, _RENAMED): tensor for name, tensor in original.state_dict().items()}
     segments = f"{'' if kind is AutoBertZeroModel else 'encoder.'}embeddings.segment.weight"
     state[segments] = torch.zeros(config.type_vocab_size, config.hidden_size)
     if kind is AutoBertZeroForMaskedLM:

@@ -10,7 +10,7 @@ from typing import Any
 from autobert_zero.errors import UserError
 from autobert_zero.files import write_text
 from autobert_zero.markdown import table
-from autobert_zero.out_file import followed, writing
+from autobert_zero.out_file import resolve_link, writing
 from autobert_zero.run_folder.digests import weights_digest
 from autobert_zero.run_folder.names import MINIMAL_PAIRS
 
@@ -44,7 +44,7 @@ class Accuracy:
         bounds = binomtest(self.correct, self.pairs).proportion_ci(_CONFIDENCE, method="wilson")
         return float(bounds.low), float(bounds.high)
 
-    def plain(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """The accuracy as plain data."""
         return {
             "accuracy": self.share,
@@ -106,7 +106,7 @@ class Results:
                 members.setdefault(name, []).append(pair)
         return {name: accuracy(members[name]) for name in sorted(members)}
 
-    def plain(self, per_pair: bool = False) -> dict[str, Any]:
+    def to_dict(self, per_pair: bool = False) -> dict[str, Any]:
         """The results as plain data.
 
         Args:
@@ -116,15 +116,15 @@ class Results:
         kinds = {pair.paradigm: (pair.phenomenon, pair.field) for pair in self.pairs}
         data: dict[str, Any] = {
             "method": self.method,
-            "overall": self.overall.plain(),
+            "overall": self.overall.to_dict(),
             "mean_of_paradigms": fmean(result.share for result in paradigms.values()),
             "identical_pairs": sum(pair.identical for pair in self.pairs),
             "unknown_share": self.unknown_share,
             "pairs_with_unknown": sum(pair.unknown for pair in self.pairs),
-            "fields": {name: result.plain() for name, result in self.by("field").items()},
-            "phenomena": {name: result.plain() for name, result in self.by("phenomenon").items()},
+            "fields": {name: result.to_dict() for name, result in self.by("field").items()},
+            "phenomena": {name: result.to_dict() for name, result in self.by("phenomenon").items()},
             "paradigms": {
-                name: {"phenomenon": kinds[name][0], "field": kinds[name][1], **result.plain()}
+                name: {"phenomenon": kinds[name][0], "field": kinds[name][1], **result.to_dict()}
                 for name, result in paradigms.items()
             },
         }
@@ -191,7 +191,7 @@ def write_results(path: Path, results: Mapping[str, Any]) -> None:
         UserError: The file cannot be written.
     """
     with writing(path):
-        write_text(followed(path), json.dumps(results, indent=1) + "\n")
+        write_text(resolve_link(path), json.dumps(results, indent=1) + "\n")
 
 
 def read_results(folder: Path) -> dict[str, Any] | None:

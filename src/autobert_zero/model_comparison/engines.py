@@ -49,7 +49,7 @@ def engines(encoder: ComparedEncoder, device: str, names: Sequence[str], folder:
         UserError: The device does not exist.
     """
     if PYTORCH in names:
-        yield Engine(PYTORCH, 4 * encoder.parameters / 1e6, pytorch(encoder, device))
+        yield Engine(PYTORCH, 4 * encoder.parameters / 1e6, run_with_pytorch(encoder, device))
     if ONNX not in names and INT8 not in names:
         return
     model = convert_encoder(encoder.model)
@@ -59,13 +59,13 @@ def engines(encoder: ComparedEncoder, device: str, names: Sequence[str], folder:
     list(write_programs(model, folder, ("onnx",), lambda step: None))
     path = folder / "model.onnx"
     if ONNX in names:
-        yield Engine(ONNX, _megabytes(folder), onnx(path))
+        yield Engine(ONNX, _megabytes(folder), run_with_onnx(path))
     if INT8 in names:
         quantised = quantise(path)
-        yield Engine(INT8, _megabytes(quantised.parent), onnx(quantised))
+        yield Engine(INT8, _megabytes(quantised.parent), run_with_onnx(quantised))
 
 
-def pytorch(encoder: ComparedEncoder, device: str) -> Callable[[Array, Array], Array]:
+def run_with_pytorch(encoder: ComparedEncoder, device: str) -> Callable[[Array, Array], Array]:
     """Runs an encoder with PyTorch, in single precision."""
     target = find_device(device)
     model: Any = encoder.model.to(target)
@@ -80,7 +80,7 @@ def pytorch(encoder: ComparedEncoder, device: str) -> Callable[[Array, Array], A
     return run
 
 
-def onnx(path: Path) -> Callable[[Array, Array], Array]:
+def run_with_onnx(path: Path) -> Callable[[Array, Array], Array]:
     """Runs an ONNX file with ONNX Runtime on the CPU."""
     import onnxruntime
 

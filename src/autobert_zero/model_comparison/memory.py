@@ -32,12 +32,12 @@ def _peak(name: str, file: Path | None, batch: int, length: int, vocabulary: int
     ids = np.random.default_rng(0).integers(0, vocabulary, (batch, length))
     if file is None:
         before = _resident()
-        run = engines.pytorch(load_encoder(name), "cpu")
+        run = engines.run_with_pytorch(load_encoder(name), "cpu")
     else:
         import onnxruntime  # noqa: F401  # the library itself does not count
 
         before = _resident()
-        run = engines.onnx(file)
+        run = engines.run_with_onnx(file)
     run(ids, np.ones_like(ids))
     return _resident() - before
 

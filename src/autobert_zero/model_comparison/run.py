@@ -45,7 +45,7 @@ class ComparisonRow:
         """Sentences per second with the fastest size of batch."""
         return max(1000 * batch / time for batch, time in self.milliseconds.items())
 
-    def plain(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """The row as plain data, for JSON."""
         return {**asdict(self), "sentences_per_second": self.sentences_per_second()}
 

@@ -35,12 +35,12 @@ def markdown(rows: Sequence[ComparisonRow], tasks: Sequence[Pairs], length: int)
     return "\n".join([*table(columns, table_rows), "", " ".join(notes)])
 
 
-def plain(rows: Sequence[ComparisonRow], tasks: Sequence[Pairs], length: int) -> dict[str, Any]:
+def comparison_dict(rows: Sequence[ComparisonRow], tasks: Sequence[Pairs], length: int) -> dict[str, Any]:
     """The comparison as plain data, for JSON."""
     return {
         "length": length,
         "splits": {pairs.name: pairs.split for pairs in tasks},
-        "rows": [row.plain() for row in rows],
+        "rows": [row.to_dict() for row in rows],
     }
 
 

@@ -133,18 +133,18 @@ def _sigmoid(args: Sequence[Tensor], types: Sequence[Type], context: Context) ->
 
 
 def _previous(args: Sequence[Tensor], types: Sequence[Type], context: Context) -> Tensor:
-    return shifted(zero_padding(args[0], types[0], 0, context.mask), 1, context.positions)
+    return shift_tokens(zero_padding(args[0], types[0], 0, context.mask), 1, context.positions)
 
 
 def _next(args: Sequence[Tensor], types: Sequence[Type], context: Context) -> Tensor:
-    return shifted(zero_padding(args[0], types[0], 0, context.mask), -1, context.positions)
+    return shift_tokens(zero_padding(args[0], types[0], 0, context.mask), -1, context.positions)
 
 
 def _amplify(args: Sequence[Tensor], types: Sequence[Type], context: Context) -> Tensor:
     return args[0] * context.head_dim**0.5
 
 
-def shifted(x: Tensor, offset: int, positions: Tensor | None) -> Tensor:
+def shift_tokens(x: Tensor, offset: int, positions: Tensor | None) -> Tensor:
     """The row of the token `offset` positions before; 0 where there is none.
 
     Args:

@@ -9,7 +9,7 @@ import numpy as np
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from autobert_zero.data.tables import repeated
+from autobert_zero.data.tables import first_duplicate
 from autobert_zero.errors import UserError
 from autobert_zero.finetune.features import Features, run_model
 from autobert_zero.finetune.models import Pretrained
@@ -144,7 +144,7 @@ def class_names(model: Pretrained) -> list[str]:
         listed = ", ".join(map(str, sorted(names)))
         raise UserError(f"{place} has names for the classes {listed}; number them 0 to {len(names) - 1}")
     ordered = [names[number] for number in range(len(names))]
-    if (name := repeated(ordered)) is not None:
+    if (name := first_duplicate(ordered)) is not None:
         raise UserError(f"{place} names two classes {name!r}; give each its own name")
     return ordered
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from autobert_zero.data.columns import SAMPLE, find_column, text_of
 from autobert_zero.data.lines import Damage
-from autobert_zero.data.tables import Example, listed_columns, repeated
+from autobert_zero.data.tables import Example, first_duplicate, listed_columns
 from autobert_zero.errors import UserError
 from autobert_zero.predict.inputs import TEXT, RowInput, open_input
 from autobert_zero.streams import STANDARD_STREAM
@@ -160,7 +160,7 @@ def _check_chosen(texts: Sequence[str], task_columns: TaskColumns) -> None:
     listed = f"--columns {','.join(texts)}"
     if "" in texts:
         raise UserError(f"{listed} has a column without a name")
-    if (name := repeated(texts)) is not None:
+    if (name := first_duplicate(texts)) is not None:
         raise UserError(f"{listed} has the column {name!r} twice")
     if len(texts) not in task_columns.counts:
         counts = " or ".join(map(str, task_columns.counts))

@@ -6,7 +6,7 @@ from typing import Any
 from autobert_zero.errors import UserError
 from autobert_zero.files import read_json
 from autobert_zero.pretrain.config import PretrainConfig
-from autobert_zero.run_folder import PRETRAINING, Input, check_run, kind_of, unreadable
+from autobert_zero.run_folder import PRETRAINING, Input, check_run, kind_of, unreadable_file_error
 from autobert_zero.run_folder.digests import settings_digest
 from autobert_zero.run_folder.names import SUMMARY
 from autobert_zero.settings import computing_settings, read_yaml, saved_config
@@ -30,7 +30,7 @@ def read_pretrain_config(out: Path) -> PretrainConfig:
     try:
         return saved_config(PretrainConfig, read_yaml(path))
     except UserError as error:
-        raise unreadable(path, error) from None
+        raise unreadable_file_error(path, error) from None
 
 
 def read_summary(out: Path) -> dict[str, Any] | None:

@@ -18,7 +18,7 @@ _COUNTS = ("WORLD_SIZE", "PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZ
 """Environment variables with the number of processes, from torchrun, `accelerate launch` and mpirun."""
 
 
-def launched(device: str) -> "Accelerator | None":
+def set_up_accelerator(device: str) -> "Accelerator | None":
     """Sets Accelerate up; returns None for a single process.
 
     Args:

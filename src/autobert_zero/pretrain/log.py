@@ -104,14 +104,14 @@ def read_log(folder: Path) -> list[dict[str, float]]:
     return [json.loads(line) for line in (folder / METRICS_LOG).read_text("utf-8").splitlines()]
 
 
-def logged(figures: Mapping[str, float]) -> dict[str, float]:
+def log_names(figures: Mapping[str, float]) -> dict[str, float]:
     """Renames figures on validation text to their names in the log."""
     return {"validation_loss" if name == "loss" else name: value for name, value in figures.items()}
 
 
-def in_words(figures: Mapping[str, float]) -> str:
+def describe_figures(figures: Mapping[str, float]) -> str:
     """Figures on validation text as one line."""
-    return ", ".join(f"{name.replace('_', ' ')} {value:.4f}" for name, value in logged(figures).items())
+    return ", ".join(f"{name.replace('_', ' ')} {value:.4f}" for name, value in log_names(figures).items())
 
 
 def _step(line: str) -> float:

@@ -34,7 +34,7 @@ def new_model(config: PretrainConfig, vocabulary: int) -> MaskedLM:
     return model
 
 
-def from_scratch(config: PretrainConfig) -> PretrainConfig:
+def without_start(config: PretrainConfig) -> PretrainConfig:
     """The same config with new weights only."""
     return config.model_copy(update={"start": None})
 
@@ -49,7 +49,7 @@ def save_model(config: PretrainConfig, weights: dict[str, Tensor], tokenizer: To
         out: Folder to write to.
     """
     vocabulary = len(weights["encoder.embeddings.token.weight"])
-    model = new_model(from_scratch(config), vocabulary)
+    model = new_model(without_start(config), vocabulary)
     model.load_state_dict(weights)
     saved = from_masked_lm(model, pad_token_id=tokenizer.token_to_id("[PAD]"))
     if config.distil is None or config.distil.trains_head:

@@ -21,14 +21,14 @@ from autobert_zero.nn import MaskedLM
 from autobert_zero.pretrain.config import PretrainConfig
 from autobert_zero.pretrain.folder import read_summary, settings_input
 from autobert_zero.pretrain.goal import make_goal
-from autobert_zero.pretrain.launch import launched
-from autobert_zero.pretrain.model import from_scratch, new_model
+from autobert_zero.pretrain.launch import set_up_accelerator
+from autobert_zero.pretrain.model import new_model, without_start
 from autobert_zero.pretrain.stages import pretrain_stages
 from autobert_zero.pretrain.start import open_start
 from autobert_zero.pretrain.text import PretrainingText, open_text
 from autobert_zero.pretrain.training import PretrainingRun
 from autobert_zero.progress import Reporter
-from autobert_zero.run_folder import PRETRAINING, Input, begun, check_inputs, open_run
+from autobert_zero.run_folder import PRETRAINING, Input, check_inputs, holds_run, open_run
 from autobert_zero.run_folder.digests import text_digest
 from autobert_zero.run_folder.names import CHECKPOINTS, METRICS_LOG, TENSORBOARD, TOKENIZER
 from autobert_zero.training.capture import capture_refusal, captures
@@ -58,7 +58,7 @@ def run_pretraining(config: PretrainConfig, out: Path, progress: Reporter) -> di
     """
     if config.deterministic:
         make_deterministic()
-    accelerator = launched(config.device)
+    accelerator = set_up_accelerator(config.device)
     leads = accelerator is None or accelerator.is_main_process
     device = accelerator.device if accelerator else find_device(config.device)
     number_format(config.precision, device)  # refuses a format that the device lacks
@@ -68,7 +68,7 @@ def run_pretraining(config: PretrainConfig, out: Path, progress: Reporter) -> di
         check_inputs(out, settings)
         progress.say(f"{out} is finished already")
         return done
-    resumed = begun(out, PRETRAINING)
+    resumed = holds_run(out, PRETRAINING)
     if resumed:
         check_inputs(out, settings)
     tokenizer = known_tokenizer(config, out if resumed else None)
@@ -82,7 +82,7 @@ def run_pretraining(config: PretrainConfig, out: Path, progress: Reporter) -> di
         text = open_text(config, progress.update, tokenizer, check)
     with _memory_errors_explained(out):
         # A resumed training has its weights from a checkpoint; what it started from may be gone.
-        fresh = from_scratch(config) if checkpoints(out / CHECKPOINTS) else config
+        fresh = without_start(config) if checkpoints(out / CHECKPOINTS) else config
         model = new_model(fresh, text.vocabulary.size).to(device)
         if not resumed:
             _draw_first(text)  # in every process, so that all fail alike
@@ -202,4 +202,4 @@ def _draw_first(text: PretrainingText) -> None:
     """
     for phase in text.phases:
         if isinstance(phase.train, StreamingBatches):
-            next(phase.train.starting(0))
+            next(phase.train.batches_from(0))

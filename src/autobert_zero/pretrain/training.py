@@ -16,8 +16,8 @@ from autobert_zero.errors import UserError
 from autobert_zero.files import write_text
 from autobert_zero.nn import MaskedLM
 from autobert_zero.pretrain.config import PhaseConfig, PretrainConfig
-from autobert_zero.pretrain.log import Log, Meter, in_words, logged
-from autobert_zero.pretrain.model import from_scratch, new_model, save_model
+from autobert_zero.pretrain.log import Log, Meter, describe_figures, log_names
+from autobert_zero.pretrain.model import new_model, save_model, without_start
 from autobert_zero.pretrain.text import Batches, PhaseText, PretrainingText
 from autobert_zero.progress import Reporter
 from autobert_zero.run_folder.names import CHECKPOINTS, DIVERGED, SUMMARY
@@ -106,7 +106,7 @@ class PretrainingRun:
             if self.step < end:
                 # Other batches than those of a stream are functions of the step.
                 if place is not None and begin < self.step and isinstance(text.train, StreamingBatches):
-                    text.train.place = StreamPosition.restored(place)
+                    text.train.position = StreamPosition.restored(place)
                 result = self._phase(phase, text, begin, log, stop_signal)
             begin = end
         return result or self._measure(self.text.phases[-1].validation)
@@ -141,7 +141,7 @@ class PretrainingRun:
         try:
             train(
                 self.model,
-                text.train.starting(steps.start - begin),
+                text.train.batches_from(steps.start - begin),
                 self.recipe,
                 self.goal.objective(),
                 on_step,
@@ -190,12 +190,12 @@ class PretrainingRun:
             result = self._measure(text.validation)
             self.model.train()
             if log is not None:
-                log.write(step, **logged(result))
+                log.write(step, **log_names(result))
         stopped = self._agreed(stop_signal())
         if last or step % config.report.checkpoint_every == 0 or stopped is not None:
             self._save(self.out / CHECKPOINTS, text.train)
         if result is not None:  # saved before it is printed
-            self.progress.say(f"step {step:,} of {config.steps:,}: {in_words(result)}")
+            self.progress.say(f"step {step:,} of {config.steps:,}: {describe_figures(result)}")
         if stopped is not None:
             raise Stopped(stopped)
         return result
@@ -215,12 +215,12 @@ class PretrainingRun:
         if self.scaler.is_enabled():
             about[_SCALER] = self.scaler.state_dict()
         if isinstance(batches, StreamingBatches):
-            about["place"] = asdict(batches.place)
+            about["place"] = asdict(batches.position)
         save_checkpoint(folder, self.step, self.model, self.optimizer, about, self.accelerator)
 
     def _summary(self, last: Figures, held_out: Figures) -> dict[str, Any]:
         config = self.config
-        counted = new_model(from_scratch(config), self.text.vocabulary.size)
+        counted = new_model(without_start(config), self.text.vocabulary.size)
         return {
             "backbone": list(config.backbone),
             "parameters": sum(p.numel() for p in counted.parameters()),

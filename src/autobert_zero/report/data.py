@@ -143,7 +143,7 @@ def baselines(run: Run) -> list[Json]:
     ]
 
 
-def drawn(run: Run, axes: Sequence[Json]) -> list[int]:
+def pictured_candidates(run: Run, axes: Sequence[Json]) -> list[int]:
     """Numbers of the candidates that get a picture: the best, the Pareto fronts, the winner's ancestors."""
     best = [trial.proposal.number for trial in ranked(run.trials)[:_PICTURES]]
     winner = run.winner
@@ -173,7 +173,7 @@ def failures(trials: Sequence[Trial]) -> list[Json]:
     ]
 
 
-def saved(trials: Sequence[Trial]) -> Json:
+def saved_evaluations(trials: Sequence[Trial]) -> Json:
     """Numbers of evaluations that were saved; None if the history does not hold them."""
     return {
         "draws": sum(trial.proposal.repeats for trial in trials) if trials else None,

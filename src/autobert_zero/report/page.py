@@ -12,7 +12,7 @@ from jinja2 import Environment, PackageLoader
 
 from autobert_zero.minimal_pairs.results import remarks
 from autobert_zero.report.curves import Comparison, Group, Interval, differing_settings, group_comparable
-from autobert_zero.report.data import drawn, failures, run_data, saved, statuses
+from autobert_zero.report.data import failures, pictured_candidates, run_data, saved_evaluations, statuses
 from autobert_zero.report.draw import svg
 from autobert_zero.report.lineage import lineage
 from autobert_zero.report.pretraining import Pretraining, comparable, pretrainings
@@ -83,7 +83,7 @@ def render(runs: Sequence[Run]) -> str:
     }
     for run in runs:
         data["runs"].append(run_data(run))
-        numbers = drawn(run, data["runs"][-1]["axes"])
+        numbers = pictured_candidates(run, data["runs"][-1]["axes"])
         data["pictures"].append({str(n): svg(run.trials[n].proposal.backbone) for n in numbers})
     return _page(
         "report",
@@ -126,7 +126,7 @@ def _page(kind: str, named: Sequence[Run] | Sequence[Pretraining], data: Any, **
         style=_asset("report.css"),
         charts=_asset("charts.js"),
         script=_asset(f"{kind}.js"),
-        data=embedded(data),
+        data=script_json(data),
         **values,
     )
 
@@ -135,7 +135,7 @@ def _asset(name: str) -> str:
     return (files("autobert_zero.report") / "assets" / name).read_text(encoding="utf-8")
 
 
-def embedded(data: Any) -> str:
+def script_json(data: Any) -> str:
     """JSON that cannot end the script element around it."""
     return (
         json.dumps(data, separators=(",", ":"), allow_nan=False)
@@ -196,7 +196,7 @@ def _facts(run: Run) -> dict[str, Any]:
         "statuses": statuses(run.trials),
         "steps": [] if run.winner is None else lineage(run.trials, run.winner),
         "failures": failures(run.trials),
-        "saved": saved(run.trials),
+        "saved": saved_evaluations(run.trials),
         "config": hide_passwords(run.config.to_yaml()) if run.config else None,
         "command": _command(run),
         "versions": (run.summary or {}).get("versions"),

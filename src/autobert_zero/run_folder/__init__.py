@@ -5,7 +5,7 @@ continues runs.
 """
 
 from autobert_zero.run_folder.names import FINETUNING, PRETRAINING, SEARCH, RunKind, kind_of
-from autobert_zero.run_folder.opening import begun, check_new, check_run, open_run
+from autobert_zero.run_folder.opening import check_new, check_run, holds_run, open_run
 from autobert_zero.run_folder.record import (
     Input,
     RunError,
@@ -13,7 +13,7 @@ from autobert_zero.run_folder.record import (
     check_inputs,
     read_record,
     started_by_this_code,
-    unreadable,
+    unreadable_file_error,
 )
 
 __all__ = [
@@ -24,13 +24,13 @@ __all__ = [
     "RunError",
     "RunKind",
     "RunRecord",
-    "begun",
     "check_inputs",
     "check_new",
     "check_run",
+    "holds_run",
     "kind_of",
     "open_run",
     "read_record",
     "started_by_this_code",
-    "unreadable",
+    "unreadable_file_error",
 ]

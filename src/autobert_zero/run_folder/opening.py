@@ -45,7 +45,7 @@ def check_run(folder: Path, kind: RunKind) -> None:
     raise RunError(f"{folder} holds no {kind.name} (no {kind.marker}); {what}")
 
 
-def begun(folder: Path, kind: RunKind) -> bool:
+def holds_run(folder: Path, kind: RunKind) -> bool:
     """Whether a folder holds a run of a kind that would be continued; False where one would be started.
 
     Raises:
@@ -78,7 +78,7 @@ def open_run(
         RunError: The folder holds something else, the run was started on other inputs or by other code, or
             another process writes into it; the folder is as it was then.
     """
-    started = begun(folder, kind)
+    started = holds_run(folder, kind)
     if started:
         check_inputs(folder, inputs)
     try:
@@ -86,7 +86,7 @@ def open_run(
     except OSError as error:
         raise RunError(f"{folder} cannot be made: {error.strerror}; choose another --out") from None
     with _only_writer(folder):
-        if begun(folder, kind) != started:
+        if holds_run(folder, kind) != started:
             raise RunError(f"another process has written into {folder}; choose another --out")
         remove_partial(folder)
         if started:

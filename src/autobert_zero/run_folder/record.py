@@ -112,7 +112,7 @@ def started_by_this_code(folder: Path) -> bool:
     return record is not None and record.code == _code(provenance())
 
 
-def unreadable(path: Path, error: object) -> RunError:
+def unreadable_file_error(path: Path, error: object) -> RunError:
     """The error about a file in a run folder that cannot be read: another version wrote it, or it is damaged.
 
     Args:

@@ -8,7 +8,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
 
 from autobert_zero.errors import UserError
-from autobert_zero.run_folder import SEARCH, unreadable
+from autobert_zero.run_folder import SEARCH, unreadable_file_error
 from autobert_zero.search.training_config import FinalConfig, ProxyConfig
 from autobert_zero.settings import COMPUTING, RunConfig, Section, read_yaml, saved_config
 from autobert_zero.shared_config import Compile, CorpusConfig, DistilConfig, ModelConfig, Precision
@@ -232,4 +232,4 @@ def read_search_config(run: Path) -> SearchConfig:
     try:
         return saved_config(SearchConfig, read_yaml(path))
     except UserError as error:
-        raise unreadable(path, error) from None
+        raise unreadable_file_error(path, error) from None

@@ -248,4 +248,4 @@ class ProxyEvaluator:
     def _batches(self, stream: int) -> Iterator[MaskedBatch]:
         seed, size = (self._seed, stream), self._proxy.batch_size
         masking = None if self._start is None else self._start.masking
-        return TrainingBatches(self._data.train, self._scorer.vocabulary, size, seed, masking).starting(0)
+        return TrainingBatches(self._data.train, self._scorer.vocabulary, size, seed, masking).batches_from(0)

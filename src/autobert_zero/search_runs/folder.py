@@ -17,7 +17,7 @@ from autobert_zero.run_folder import (
     check_run,
     kind_of,
     started_by_this_code,
-    unreadable,
+    unreadable_file_error,
 )
 from autobert_zero.run_folder.digests import settings_digest, text_digest
 from autobert_zero.run_folder.names import BANK, SEED_BACKBONES, STUDY_FILE, TOKENIZER, snapshots_of
@@ -42,12 +42,12 @@ def read_run_start(out: Path) -> tuple[SearchConfig, list[Backbone]]:
     path = out / SEARCH.marker
     config = read_search_config(out)
     if config.model_dump(mode="json") != read_yaml(path) and started_by_this_code(out):
-        raise unreadable(path, "a setting is missing")
+        raise unreadable_file_error(path, "a setting is missing")
     path = out / SEED_BACKBONES
     try:
         first = [Backbone.from_list(layers) for layers in json.loads(path.read_text("utf-8"))]
     except (OSError, ValueError, TypeError) as error:
-        raise unreadable(path, error) from None
+        raise unreadable_file_error(path, error) from None
     return config, first
 
 

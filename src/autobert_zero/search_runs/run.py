@@ -11,7 +11,7 @@ from typing import Any
 
 from autobert_zero.files import write_text
 from autobert_zero.provenance import versions
-from autobert_zero.run_folder import SEARCH, begun, open_run
+from autobert_zero.run_folder import SEARCH, holds_run, open_run
 from autobert_zero.run_folder.names import BANK, BEST, LATENCIES, LEADERBOARD, TIMES, WIDTHS
 from autobert_zero.search.board import open_board
 from autobert_zero.search.config import SearchConfig
@@ -67,7 +67,7 @@ def run_search(
         KeyboardInterrupt: Stopped by the user; the folder can be resumed.
     """
     start = time.perf_counter()
-    resumed, widths = begun(out, SEARCH), list[Width]()
+    resumed, widths = holds_run(out, SEARCH), list[Width]()
     remote = ray is not None
     if resumed:
         first = check_same(config, first, out)

@@ -49,7 +49,7 @@ def evaluate_candidate(
     thresholds: tuple[float, ...],
     report: Report = lambda *values: None,
 ) -> tuple[Outcome, Any]:
-    """Trains and scores a candidate; the returned weights are arrays, see `received`."""
+    """Trains and scores a candidate; the returned weights are arrays, see `to_tensors`."""
     evaluator = _evaluator(config, tokenizer)
     load_snapshot(evaluator.bank, snapshot)
     outcome, trained = evaluator.evaluate(proposal, thresholds)
@@ -122,7 +122,7 @@ def _sent(trained: Trained) -> Trained:
     return _converted(trained, lambda tensor: tensor.detach().cpu().numpy())
 
 
-def received(trained: Trained) -> Trained:
+def to_tensors(trained: Trained) -> Trained:
     """Converts the arrays of a candidate back to tensors."""
     return _converted(trained, torch.tensor)
 
@@ -143,4 +143,4 @@ def trained_candidate(sent: tuple[Outcome, Any] | WorkerDied) -> Done:
     if isinstance(sent, WorkerDied):
         return Outcome(Status.FAILED, reason=sent.reason), None
     outcome, trained = sent
-    return outcome, None if trained is None else received(trained)
+    return outcome, None if trained is None else to_tensors(trained)

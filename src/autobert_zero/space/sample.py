@@ -98,7 +98,7 @@ def sample_node(
     """
     table = table_of(primitives)
     sizes = table.sizes(wanted, max_size)
-    return table.grow(random, (wanted, random.choice(sizes), ANY)) if sizes else None
+    return table.sample(random, (wanted, random.choice(sizes), ANY)) if sizes else None
 
 
 def sample_graph(random: Random, max_ops: int, primitives: tuple[str, ...] = PAPER) -> Graph:
@@ -111,7 +111,7 @@ def sample_graph(random: Random, max_ops: int, primitives: tuple[str, ...] = PAP
     """
     table = table_of(primitives)
     size = random.choice(table.graph_sizes(max_ops))
-    return Graph(table.grow(random, (types.ND, size, SEVERAL)))
+    return Graph(table.sample(random, (types.ND, size, SEVERAL)))
 
 
 def sample_layer(random: Random, space: Space) -> Layer:

@@ -75,25 +75,25 @@ class Table:
         }
         self._ways: dict[_State, list[_Production]] = {}
         self._counts: dict[_State, int] = {}
-        self._wheels: dict[_State, tuple[list[_Production], list[float]]] = {}
+        self._shares: dict[_State, tuple[list[_Production], list[float]]] = {}
         self._sizes: dict[tuple[Type, int, str], list[int]] = {}
         self.least = self._least_sizes()
 
-    def grow(self, random: Random, state: _State, inputs: Sequence[Node] = _ALL_INPUTS) -> Node:
+    def sample(self, random: Random, state: _State, inputs: Sequence[Node] = _ALL_INPUTS) -> Node:
         """Samples an expression of a state, each as likely as another."""
         wanted, size, _ = state
         if size == 0:
             return inputs[int(random.random() * len(inputs))]
-        ways, edges = self._wheels.get(state) or self._wheel(state)
+        ways, edges = self._shares.get(state) or self._cumulative_shares(state)
         op, operands, names_inputs, _ = ways[bisect(edges, random.random())]
         if names_inputs:
             pairs = zip(operands, random.sample(inputs, 2), strict=True)
             args = [
-                self.grow(random, operand, (name,) if operand[2] == GIVEN else inputs)
+                self.sample(random, operand, (name,) if operand[2] == GIVEN else inputs)
                 for operand, name in pairs
             ]
         else:
-            args = [self.grow(random, operand, inputs) for operand in operands]
+            args = [self.sample(random, operand, inputs) for operand in operands]
         return Node(op, tuple(args), wanted)
 
     def graph_sizes(self, max_ops: int) -> list[int]:
@@ -141,12 +141,12 @@ class Table:
             self._counts[state] = sum([way.weight for way in self._productions(state)])
         return self._counts[state]
 
-    def _wheel(self, state: _State) -> tuple[list[_Production], list[float]]:
+    def _cumulative_shares(self, state: _State) -> tuple[list[_Production], list[float]]:
         """The productions of a state, and where the share of each but the last ends."""
         ways, total = self._productions(state), self._count(state)
         # Shares of exact integers: the counts outgrow floats, their ratios do not.
         wheel = ways, [edge / total for edge in accumulate([way.weight for way in ways])][:-1]
-        self._wheels[state] = wheel
+        self._shares[state] = wheel
         return wheel
 
     def _least_sizes(self) -> dict[tuple[Type, bool], float]:

@@ -13,7 +13,7 @@ from autobert_zero.errors import first_line
 from autobert_zero.shared_config import Compile
 from autobert_zero.training.cuda_graphs import CudaGraphs
 from autobert_zero.training.precision import Precision, resolve_precision
-from autobert_zero.training.transfer import each_tensor, moved, tensors_in
+from autobert_zero.training.transfer import map_tensors, tensors_in, to_device
 
 _WARM_UP = 3
 """Steps that run normally before one is recorded: they create the optimiser's state and choose kernels."""
@@ -150,13 +150,15 @@ class _Inputs(Generic[B]):
 
     @classmethod
     def like(cls, batch: B, micro_batches: Sequence[B], device: torch.device) -> "_Inputs[B]":
-        own = [each_tensor(micro_batch, Tensor.clone) for micro_batch in moved(list(micro_batches), device)]
+        copies = to_device(list(micro_batches), device)
+        own = [map_tensors(micro_batch, Tensor.clone) for micro_batch in copies]
         only = len(micro_batches) == 1 and micro_batches[0] is batch
         return cls(_shapes(batch, micro_batches), own[0] if only else batch, own)
 
     def fill(self, micro_batches: Sequence[B], device: torch.device) -> None:
         # First to the device without waiting, as in a normal step, then to where the graph reads.
-        torch._foreach_copy_(tensors_in(self.micro_batches), tensors_in(moved(list(micro_batches), device)))
+        copies = to_device(list(micro_batches), device)
+        torch._foreach_copy_(tensors_in(self.micro_batches), tensors_in(copies))
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from autobert_zero.training.loop import Recipe
 from autobert_zero.training.precision import autocast, gradient_scaler
 from autobert_zero.training.readings import MAX_STEPS_AHEAD, Diverged
 from autobert_zero.training.texts import first_sequence, texts_of
-from autobert_zero.training.transfer import moved, runs_ahead
+from autobert_zero.training.transfer import runs_ahead, to_device
 
 _DRAWS = 8
 """Maximum draws of a layer before a position is left out of a step."""
@@ -75,7 +75,7 @@ def copy_layers(
         batch = next(batches)
         groups = texts_of(batch, teacher.cls_id) or [first_sequence(batch)]
         tokens = sum(int(group.mask.sum()) for group in groups)
-        texts = moved([(group.ids, group.mask) for group in groups], device)
+        texts = to_device([(group.ids, group.mask) for group in groups], device)
         losses = []
         with autocast(recipe.precision, device):
             states = [_teacher_states(model, ids, mask) for ids, mask in texts]

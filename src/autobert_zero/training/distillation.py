@@ -25,7 +25,7 @@ from autobert_zero.training.distillation_losses import (
 from autobert_zero.training.precision import Precision, autocast
 from autobert_zero.training.teacher import TeacherEmbeddings
 from autobert_zero.training.texts import Texts, View, first_sequence, texts_of, view_of
-from autobert_zero.training.transfer import moved
+from autobert_zero.training.transfer import to_device
 
 
 @dataclass(frozen=True)
@@ -151,9 +151,9 @@ class DistillationLoss:
         empty = self.distillation.compares_texts and not own
         if empty:  # the other processes wait for gradients: compute some that do not count
             own = [first_sequence(micro_batch)]
-        texts = moved([(group.ids, group.mask) for group in own], device)
+        texts = to_device([(group.ids, group.mask) for group in own], device)
         masked = _masked(micro_batch, device) if self.distillation.settings.trains_head else None
-        labels = moved(micro_batch.labels, device)
+        labels = to_device(micro_batch.labels, device)
         with autocast(self.precision, device):
             with torch.no_grad():
                 theirs = self._views(micro_batch, own, texts, every)
@@ -207,7 +207,7 @@ class DistillationLoss:
 
 def _masked(batch: MaskedBatch, device: torch.device) -> Masked:
     positions, documents = (None, None) if batch.starts is None else layout(batch.starts)
-    return moved((batch.ids, batch.rows, positions, documents), device)
+    return to_device((batch.ids, batch.rows, positions, documents), device)
 
 
 def _arguments(masked: Masked) -> tuple[Tensor, Tensor, None, None, Tensor | None, Documents | None]:

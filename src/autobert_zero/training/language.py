@@ -16,7 +16,7 @@ from autobert_zero.training.cross_entropy import token_cross_entropy
 from autobert_zero.training.half_weights import is_compiled, run
 from autobert_zero.training.loop import Objective
 from autobert_zero.training.precision import Precision
-from autobert_zero.training.transfer import moved
+from autobert_zero.training.transfer import to_device
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -126,11 +126,11 @@ def _predict(
     positions = documents = None
     if batch.starts is not None:
         fixed = is_compiled(model)
-        positions, documents = moved(layout(batch.starts, fixed), device)
+        positions, documents = to_device(layout(batch.starts, fixed), device)
         if fixed:
             mark_counts(documents)
     # All copies before the model runs: one after it would wait for it.
-    batch = moved(replace(batch, starts=None), device)
+    batch = to_device(replace(batch, starts=None), device)
     output = run(model, precision, batch.ids, batch.rows, None, batch.segments, positions, documents)
     logits, order = output if isinstance(output, tuple) else (output, None)
     return logits, order, batch.labels, batch.order

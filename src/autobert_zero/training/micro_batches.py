@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Protocol, Self, TypeVar
 
 import torch
 
-from autobert_zero.training.transfer import ahead, pinned, runs_ahead
+from autobert_zero.training.transfer import pin, prefetch, runs_ahead
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -39,7 +39,7 @@ def own_micro_batches(
 
     def prepare(batch: B) -> tuple[B, list[B]]:
         if processes * accumulation == 1:
-            batch = pinned(batch) if runs_ahead(device) else batch
+            batch = pin(batch) if runs_ahead(device) else batch
             return batch, [batch]
         share, rest = divmod(len(batch), processes * accumulation)
         if rest:
@@ -49,7 +49,7 @@ def own_micro_batches(
             )
         starts = range(first * share, (first + accumulation) * share, share)
         own = [batch.slice(start, start + share) for start in starts]
-        return batch, [pinned(micro_batch) for micro_batch in own] if runs_ahead(device) else own
+        return batch, [pin(micro_batch) for micro_batch in own] if runs_ahead(device) else own
 
     ready = map(prepare, batches)
-    yield from ahead(ready) if runs_ahead(device) else ready
+    yield from prefetch(ready) if runs_ahead(device) else ready

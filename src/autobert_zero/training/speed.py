@@ -21,7 +21,7 @@ from autobert_zero.training.compiling import compile_model
 from autobert_zero.training.language import language_objective
 from autobert_zero.training.loop import Recipe, make_optimizer, train
 from autobert_zero.training.precision import Precision, autocast, gradient_scaler
-from autobert_zero.training.transfer import moved
+from autobert_zero.training.transfer import to_device
 
 _WARM_UP_STEPS = 5
 _LEAST_SECONDS = 0.5
@@ -140,7 +140,7 @@ def _states(model: nn.Module, micro_batch: MaskedBatch, batch: MaskedBatch, prec
     device = next(model.parameters()).device
     with autocast(precision, device):
         encoder = model.get_submodule("encoder")
-        states: Tensor = encoder(moved(micro_batch.ids, device))  # (B, n, d)
+        states: Tensor = encoder(to_device(micro_batch.ids, device))  # (B, n, d)
     return states.float().square().mean() * len(micro_batch) / len(batch)
 
 

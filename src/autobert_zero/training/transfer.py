@@ -21,14 +21,14 @@ def runs_ahead(device: torch.device) -> bool:
     return device.type not in _WAIT_FOR
 
 
-def moved(values: T, device: torch.device) -> T:
-    """Copies tensors, or containers of them (see `each_tensor`), to a device.
+def to_device(values: T, device: torch.device) -> T:
+    """Copies tensors, or containers of them (see `map_tensors`), to a device.
 
     Where the device runs ahead, copies start from pinned memory and the host does not wait; tensors that
-    `pinned` placed side by side are one copy.
+    `pin` placed side by side are one copy.
     """
     if not runs_ahead(device):
-        return each_tensor(values, lambda tensor: tensor.to(device))
+        return map_tensors(values, lambda tensor: tensor.to(device))
     copies: dict[tuple[int, torch.dtype], Tensor] = {}
 
     def move(tensor: Tensor) -> Tensor:
@@ -41,10 +41,10 @@ def moved(values: T, device: torch.device) -> T:
             copies[key] = whole.to(device, non_blocking=True)
         return copies[key].as_strided(tensor.shape, tensor.stride(), tensor.storage_offset())
 
-    return each_tensor(values, move)
+    return map_tensors(values, move)
 
 
-def pinned(values: T) -> T:
+def pin(values: T) -> T:
     """Copies tensors, or containers of them, into memory that a device reads while the host goes on.
 
     Tensors of one format are placed side by side.
@@ -56,7 +56,7 @@ def pinned(values: T) -> T:
         tensors.setdefault(tensor.dtype, []).append(tensor)
     parts = {dtype: _side_by_side(same) for dtype, same in tensors.items()}
     # Each in its own shape again.
-    return each_tensor(values, lambda tensor: next(parts[tensor.dtype]).view(tensor.shape))
+    return map_tensors(values, lambda tensor: next(parts[tensor.dtype]).view(tensor.shape))
 
 
 def _side_by_side(tensors: list[Tensor]) -> Iterator[Tensor]:
@@ -70,35 +70,35 @@ def _pinned(tensor: Tensor) -> Tensor:
     return tensor.pin_memory() if can and not tensor.is_pinned() else tensor
 
 
-def each_tensor(values: T, change: Callable[[Tensor], Tensor]) -> T:
+def map_tensors(values: T, change: Callable[[Tensor], Tensor]) -> T:
     """Applies a function to the tensors in dataclasses, dicts, tuples and lists; other values are kept."""
     result: Any = values
     if isinstance(values, Tensor):
         result = change(values)
     elif is_dataclass(values) and not isinstance(values, type):
         result = replace(
-            values, **{f.name: each_tensor(getattr(values, f.name), change) for f in fields(values)}
+            values, **{f.name: map_tensors(getattr(values, f.name), change) for f in fields(values)}
         )
     elif isinstance(values, dict):
-        result = {name: each_tensor(value, change) for name, value in values.items()}
+        result = {name: map_tensors(value, change) for name, value in values.items()}
     elif isinstance(values, tuple | list):
-        result = type(values)(each_tensor(value, change) for value in values)
+        result = type(values)(map_tensors(value, change) for value in values)
     return cast(T, result)
 
 
 def tensors_in(values: object) -> list[Tensor]:
-    """The tensors that `each_tensor` visits, in its order."""
+    """The tensors that `map_tensors` visits, in its order."""
     tensors: list[Tensor] = []
 
     def collect(tensor: Tensor) -> Tensor:
         tensors.append(tensor)
         return tensor
 
-    each_tensor(values, collect)
+    map_tensors(values, collect)
     return tensors
 
 
-def ahead(values: Iterator[T]) -> Iterator[T]:
+def prefetch(values: Iterator[T]) -> Iterator[T]:
     """Yields the same values; a thread computes the next one while the current one is in use.
 
     When the generator is closed, the thread has computed one value more than were yielded.

@@ -24,7 +24,7 @@ class Entry:
     sizes: EncoderConfig
     source: str
 
-    def plain(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """The entry as plain data."""
         return {
             "backbone": self.backbone.to_list(),

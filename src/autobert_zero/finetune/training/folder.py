@@ -14,12 +14,12 @@ from autobert_zero.finetune.config import FinetuneConfig
 from autobert_zero.run_folder import (
     FINETUNING,
     Input,
-    begun,
     check_inputs,
+    holds_run,
     kind_of,
     open_run,
     read_record,
-    unreadable,
+    unreadable_file_error,
 )
 from autobert_zero.run_folder.digests import digest_of
 
@@ -58,7 +58,7 @@ def check_output_folder(out: Path, start: FinetuneSetup) -> None:
     Raises:
         UserError: Neither holds.
     """
-    if not begun(out, FINETUNING):
+    if not holds_run(out, FINETUNING):
         return
     path = out / FINETUNING.marker
     try:
@@ -71,7 +71,7 @@ def check_output_folder(out: Path, start: FinetuneSetup) -> None:
         }
         digests = {what: before["contents"][what] for what in before.get("contents", {})}
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise unreadable(path, repr(error)) from None
+        raise unreadable_file_error(path, repr(error)) from None
     other = [
         f"{name} {value!r}, not {start.settings[name]!r}"
         for name, value in settings.items()
@@ -79,7 +79,7 @@ def check_output_folder(out: Path, start: FinetuneSetup) -> None:
     ]
     for what, digest in digests.items():  # of folders from before there was run.json
         now = start.inputs.get(what)
-        if digest is not None and (now is None or digest != contents(Path(now.name), _READ_BEFORE)):
+        if digest is not None and (now is None or digest != content_digest(Path(now.name), _READ_BEFORE)):
             other.append(f"another {what}" if what != "data" else "other data")
     if other:
         raise UserError(f"{out} holds a fine-tuning with {'; '.join(other)}: choose another --out")
@@ -109,12 +109,12 @@ def _as_recorded(out: Path, start: FinetuneSetup) -> Mapping[str, Input]:
     record = read_record(out) if kind_of(out) is FINETUNING else None
     before = None if record is None else record.inputs.get("model")
     model = start.inputs.get("model")
-    if before is not None and model is not None and before.identity == contents(Path(model.name)):
+    if before is not None and model is not None and before.identity == content_digest(Path(model.name)):
         return {**start.inputs, "model": before}
     return start.inputs
 
 
-def contents(source: Path, endings: set[str] = _READ) -> str | None:
+def content_digest(source: Path, endings: set[str] = _READ) -> str | None:
     """A digest of the files of a model, data or task; None if it is not on this disk."""
     if not source.exists():
         return None

@@ -106,7 +106,7 @@ class Rounds(StrategyBase):
 
     def children_of(self, parent: Backbone) -> DrawBackbone:
         """Draws children of a backbone."""
-        draw = partial(mutated, parent, self.space, self._operation_draw)
+        draw = partial(mutate_backbone, parent, self.space, self._operation_draw)
         if self.priority is None or self._draws == 1:
             return draw
         return best_of(self._draws, draw, self._eligible, partial(_promise, self.priority))
@@ -142,7 +142,7 @@ class Rounds(StrategyBase):
         }
 
 
-def mutated(
+def mutate_backbone(
     parent: Backbone, space: Space, operation_draw: Callable[[int], DrawOperation], random: Random
 ) -> tuple[Backbone, tuple[str, ...]]:
     """A random inter-layer mutation, then an intra-layer mutation with the given draw of operations."""

@@ -43,7 +43,7 @@ from autobert_zero.progress import Bars, quiet_transformers
 from autobert_zero.settings import resolve
 from autobert_zero.space import Backbone
 from autobert_zero.zoo import STACKS, ZOO
-from autobert_zero.zoo.opponents import MODERN_TRUNK
+from autobert_zero.zoo.trunks import MODERN_TRUNK
 
 DEPTH, WIDTH = 4, 128
 RATE = 2e-3

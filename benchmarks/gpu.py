@@ -25,7 +25,7 @@ from functools import partial
 from pathlib import Path
 
 import torch
-from gpu_models import FULL, QUICK, Bench, batches_of, own_speed, step_flops, transformers_speed
+from gpu_models import FULL, QUICK, Bench, own_speed, step_flops, transformers_speed
 from gpu_report import Report, ratio, run_module
 from torch import Tensor
 from torch.nn import functional as F
@@ -41,6 +41,7 @@ from autobert_zero.shared_config import Compile
 from autobert_zero.training.cross_entropy import token_cross_entropy
 from autobert_zero.training.language import language_objective
 from autobert_zero.training.loop import Recipe, make_optimizer, train
+from autobert_zero.training.speed import random_batches
 
 MODES: tuple[Compile, ...] = ("off", "capture", "default", "reduce-overhead")
 
@@ -106,7 +107,7 @@ def _planned(bench: Bench) -> dict[str, float | None]:
         before = torch.cuda.memory_allocated(bench.device)
     model = MaskedLM(backbone, sizes).to(bench.device)
     recipe = Recipe(1, batch, 1e-4, warmup=0, decay=False)
-    optimizer, batches = make_optimizer(model, recipe), batches_of(batch, length, sizes.vocab_size)
+    optimizer, batches = make_optimizer(model, recipe), random_batches(batch, length, sizes.vocab_size)
     objective = language_objective("auto")
     run = bench.seconds(
         lambda count: train(model, batches, recipe, objective, None, optimizer, steps=range(count))

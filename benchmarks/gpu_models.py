@@ -1,14 +1,13 @@
 """The models that `gpu.py` measures, and how it times them."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 
 from autobert_zero import cost
-from autobert_zero.data.masking import MASKED_SHARE, MaskedBatch, Vocabulary, mask_batch
+from autobert_zero.data.masking import MASKED_SHARE
 from autobert_zero.measure import queued_seconds
 from autobert_zero.nn import EncoderConfig, MaskedLM
 from autobert_zero.shared_config import Compile
@@ -18,7 +17,7 @@ from autobert_zero.training.compiling import compile_model
 from autobert_zero.training.language import language_objective
 from autobert_zero.training.loop import Recipe, make_optimizer, train
 from autobert_zero.training.precision import autocast, resolve_precision
-from autobert_zero.training.speed import steady_seconds
+from autobert_zero.training.speed import random_batches, steady_seconds
 
 _FORMATS = {"fp32": torch.float32, "tf32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -94,14 +93,6 @@ class Bench:
         return queued_seconds(run, self.device) if self.device.type == "cuda" else self.seconds_of_call(call)
 
 
-def batches_of(batch: int, length: int, vocabulary: int) -> Iterator[MaskedBatch]:
-    """Yields random tokens, masked as in pre-training."""
-    random = np.random.default_rng(0)
-    while True:
-        rows = random.integers(vocabulary, size=(batch, length)).astype(np.uint32)
-        yield mask_batch(random, rows, Vocabulary(vocabulary, 0, -1, (-1,)))
-
-
 def own_speed(
     bench: Bench,
     backbone: Backbone,
@@ -117,7 +108,7 @@ def own_speed(
         compile_model(model)
     recipe = Recipe(1, batch, 1e-4, warmup=0, decay=False, precision="auto", compile=compile)
     optimizer, objective = make_optimizer(model, recipe), language_objective("auto")
-    batches = batches_of(batch, length, sizes.vocab_size)
+    batches = random_batches(batch, length, sizes.vocab_size)
     seconds = bench.seconds(
         lambda count: train(model, batches, recipe, objective, None, optimizer, steps=range(count))
     )

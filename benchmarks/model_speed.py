@@ -46,7 +46,7 @@ from autobert_zero.nn.interpreter import Interpreter
 from autobert_zero.nn.kernels import Context
 from autobert_zero.space import Attention, Backbone
 from autobert_zero.training.precision import resolve_precision
-from autobert_zero.zoo.opponents import MODERN_TRUNK
+from autobert_zero.zoo.trunks import MODERN_TRUNK
 
 VOCABULARY = 30522
 MAX_TOKENS = 2048

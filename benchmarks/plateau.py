@@ -31,7 +31,8 @@ from autobert_zero.space import Backbone
 from autobert_zero.training.loop import Recipe
 from autobert_zero.training.scratch import Job, JobResult, default_workers, train_all
 from autobert_zero.zoo import bert, gated_convolution, rotary, rotary_hybrid
-from autobert_zero.zoo.opponents import BERT_TRUNK, GATED_ROTARY, MODERN_TRUNK
+from autobert_zero.zoo.layers import GATED_ROTARY
+from autobert_zero.zoo.trunks import BERT_TRUNK, MODERN_TRUNK
 
 LAYERS, WIDTH, BATCH, STEPS, RATE = 4, 128, 16, 2000, 2e-3
 STACKS: dict[str, tuple[Backbone, dict[str, Any]]] = {

@@ -16,7 +16,7 @@ import tiny
 
 import autobert_zero
 from autobert_zero.hf import AutoBertZeroConfig, AutoBertZeroForMaskedLM
-from autobert_zero.zoo.opponents import MODERN_TRUNK
+from autobert_zero.zoo.trunks import MODERN_TRUNK
 
 # Largest value: 12 heads of 128 x 128 are less than 128 x 3,072 in the feed-forward block.
 # FLOPs by hand: projections 603,979,776, products 50,331,648, scale 196,608, softmax 983,040 and

@@ -431,7 +431,7 @@ class TestResults:
     ) -> None:
         """Without -v every error is one line, a bug too; a bug says where it arose and what to do."""
         if error is not None:
-            monkeypatch.setattr("autobert_zero.cli.show.find_backbone", Mock(side_effect=error))
+            monkeypatch.setattr("autobert_zero.cli.describe.find_backbone", Mock(side_effect=error))
         for options, shown in (((), 0), (("-v",), 1)):
             done = tiny.command("describe", "relu(Q) + K", *options)
             assert done.code == code
@@ -441,7 +441,7 @@ class TestResults:
             assert ("this is a bug" in done.err) == (code == 1)
 
     def test_verbose_shows_no_traceback_of_a_stop(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("autobert_zero.cli.show.find_backbone", Mock(side_effect=typer.Exit(130)))
+        monkeypatch.setattr("autobert_zero.cli.describe.find_backbone", Mock(side_effect=typer.Exit(130)))
         done = tiny.command("describe", "Q + K", "-v")
         assert (done.code, done.err, done.log) == (130, "", "")
 

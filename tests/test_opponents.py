@@ -4,7 +4,8 @@ import pytest
 
 from autobert_zero.space import SETS, Attention, Backbone, Convolution, Space
 from autobert_zero.zoo import STACKS, known_backbones, known_layers, opponents
-from autobert_zero.zoo.opponents import BERT_TRUNK, GATED_CONVOLUTION, ROTARY
+from autobert_zero.zoo.layers import GATED_CONVOLUTION, ROTARY
+from autobert_zero.zoo.trunks import BERT_TRUNK
 
 PAPER, MODERN = (Space(4, primitives=SETS[name]) for name in ("paper", "modern"))
 

@@ -17,7 +17,7 @@ from autobert_zero.data.kinds import train_kind
 from autobert_zero.data.normalisation import Spelling
 from autobert_zero.search.config import SearchConfig
 from autobert_zero.settings import resolve
-from autobert_zero.zoo.opponents import MODERN_TRUNK
+from autobert_zero.zoo.trunks import MODERN_TRUNK
 
 
 def paragraphs(count: int, seed: int = 0) -> list[str]:

@@ -11,7 +11,7 @@ from autobert_zero.search_runs.twins import function_of
 from autobert_zero.space import Backbone, Space, sample_backbone
 from autobert_zero.space.mutate import draw_uniformly, mutate_attention, mutate_layer_type
 from autobert_zero.zoo import known_backbones
-from autobert_zero.zoo.opponents import GATED_CONVOLUTION
+from autobert_zero.zoo.layers import GATED_CONVOLUTION
 
 FOUND = (
     (GATED_CONVOLUTION, "(Q + previous(K) + -next(V)) * P", "conv 15", GATED_CONVOLUTION),

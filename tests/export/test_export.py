@@ -26,7 +26,8 @@ from autobert_zero.export.training_notes import training_notes
 from autobert_zero.hf.auto import MODELS
 from autobert_zero.report import draw
 from autobert_zero.space import Backbone
-from autobert_zero.zoo.opponents import GATED_CONVOLUTION, GATED_ROTARY, MODERN_TRUNK
+from autobert_zero.zoo.layers import GATED_CONVOLUTION, GATED_ROTARY
+from autobert_zero.zoo.trunks import MODERN_TRUNK
 
 
 @pytest.fixture(scope="module")

@@ -22,7 +22,8 @@ from autobert_zero.export import export
 from autobert_zero.export.sentences import sentence_length
 from autobert_zero.export.sources import open_source
 from autobert_zero.hf.tokenizer import wrap_tokenizer
-from autobert_zero.zoo.opponents import GATED_CONVOLUTION, GATED_ROTARY, MODERN_TRUNK
+from autobert_zero.zoo.layers import GATED_CONVOLUTION, GATED_ROTARY
+from autobert_zero.zoo.trunks import MODERN_TRUNK
 
 TEXTS = [
     "the cat sat on the mat",

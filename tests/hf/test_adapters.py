@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from autobert_zero import hf
 from autobert_zero.hf import AutoBertZeroForMaskedLM
-from autobert_zero.zoo.opponents import GATED_CONVOLUTION, GATED_ROTARY
+from autobert_zero.zoo.layers import GATED_CONVOLUTION, GATED_ROTARY
 
 pytestmark = pytest.mark.slow  # importing peft takes seconds
 

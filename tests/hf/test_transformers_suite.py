@@ -7,7 +7,7 @@ import pytest
 from nn_samples import backbone_of
 
 from autobert_zero import zoo
-from autobert_zero.zoo.opponents import MODERN_TRUNK
+from autobert_zero.zoo.trunks import MODERN_TRUNK
 
 LEFT_OUT = {
     "test_model_weights_reload_no_missing_tied_weights": (

@@ -44,7 +44,8 @@ from autobert_zero.space.inheritance import even_places, inputs_by_role
 from autobert_zero.training.copying import copy_layers
 from autobert_zero.training.loop import Recipe
 from autobert_zero.zoo import students
-from autobert_zero.zoo.opponents import BERT_TRUNK, GATED_CONVOLUTION, MODERN_TRUNK
+from autobert_zero.zoo.layers import GATED_CONVOLUTION
+from autobert_zero.zoo.trunks import BERT_TRUNK, MODERN_TRUNK
 
 STANDARD = "softmax(scale(Q @ K.T)) @ V"
 GATED = f"{STANDARD} * sigmoid(P)"

@@ -27,7 +27,7 @@ from autobert_zero.search_runs.student_finals import StudentFinals
 from autobert_zero.search_runs.student_training import Distilled, StudentTrainer, Weights
 from autobert_zero.settings import resolve
 from autobert_zero.space import Backbone
-from autobert_zero.zoo.opponents import GATED_CONVOLUTION
+from autobert_zero.zoo.layers import GATED_CONVOLUTION
 
 SIZES = EncoderConfig(vocab_size=20, width=16, heads=2, max_positions=16)
 TEACHER = Backbone.parse("\n".join([GATED_CONVOLUTION, "softmax(scale(K @ P.T)) @ Q", "conv 3", "conv 5"]))

@@ -9,9 +9,11 @@ from autobert_zero.cli import (  # noqa: F401 - each adds its commands to the ap
     cache,
     compare,
     config,
+    describe,
     diagnose,
     distil,
     draw,
+    export,
     finetune,
     minimal_pairs,
     plan,
@@ -19,7 +21,7 @@ from autobert_zero.cli import (  # noqa: F401 - each adds its commands to the ap
     pretrain,
     report,
     search,
-    show,
+    zoo,
 )
 from autobert_zero.cli.app import app, exit_when_stopped
 from autobert_zero.errors import UserError, first_line

@@ -158,6 +158,20 @@ def is_unicode(text: str) -> bool:
     return text.isascii() or not any("\ud800" <= character <= "\udfff" for character in text)
 
 
+def check_unicode(text: str, what: str) -> None:
+    """Checks that a text can be encoded.
+
+    Args:
+        text: The text.
+        what: Name of the text, with its place, to begin the message with.
+
+    Raises:
+        UserError: It holds half a character.
+    """
+    if not is_unicode(text):
+        raise UserError(f"{what} has half a character (surrogate)")
+
+
 def unique_pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """A JSON object from its pairs.
 

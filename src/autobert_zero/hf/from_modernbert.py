@@ -12,7 +12,7 @@ from autobert_zero.hf.language_models import AutoBertZeroForMaskedLM
 from autobert_zero.hf.modeling import AutoBertZeroModel
 from autobert_zero.hf.pretrained import AutoBertZeroPreTrainedModel
 from autobert_zero.zoo import rotary
-from autobert_zero.zoo.opponents import MODERN_TRUNK
+from autobert_zero.zoo.trunks import MODERN_TRUNK
 
 _RENAMED = {
     r"^model\.": "encoder.",

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from autobert_zero.data.splits import spread
-from autobert_zero.data.tables import Example, Examples, is_unicode, read_csv, read_json_lines, read_tsv
+from autobert_zero.data.tables import Example, Examples, check_unicode, read_csv, read_json_lines, read_tsv
 from autobert_zero.errors import UserError
 
 GOOD, BAD = "sentence_good", "sentence_bad"
@@ -110,7 +110,8 @@ def _sentence(example: Example, column: str, place: str) -> str:
     value = example[names[0]]
     if not isinstance(value, str) or not value.strip():
         raise UserError(f"{place}: the pair has no sentence in {names[0]!r}, but {value!r:.40}")
-    return _whole_characters(value, names[0], place)
+    check_unicode(value, f"{place}: {names[0]!r}")
+    return value
 
 
 def _optional_label(example: Mapping[str, Any], column: str, place: str) -> str | None:
@@ -119,10 +120,5 @@ def _optional_label(example: Mapping[str, Any], column: str, place: str) -> str 
         return None
     if not isinstance(value, str):
         raise UserError(f"{place}: {column!r} must be a name, not {value!r:.40}")
-    return _whole_characters(value, column, place)
-
-
-def _whole_characters(text: str, column: str, place: str) -> str:
-    if not is_unicode(text):
-        raise UserError(f"{place}: {column!r} has half a character (surrogate)")
-    return text
+    check_unicode(value, f"{place}: {column!r}")
+    return value

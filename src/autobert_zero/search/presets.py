@@ -10,7 +10,7 @@ from autobert_zero.search.config import (
     StrategyConfig,
 )
 from autobert_zero.search.training_config import FinalConfig, ProxyConfig
-from autobert_zero.zoo.opponents import MODERN_TRUNK
+from autobert_zero.zoo.trunks import MODERN_TRUNK
 
 _MODERN_SPACE = SpaceConfig(primitives="modern")
 

@@ -88,7 +88,7 @@ def training_speed(  # noqa: PLR0913 - all that a speed depends on
         model.encoder.checkpointing = checkpointing
         if compiles(compile):
             compile_model(model)
-        batches = _random_batches(batch, length, sizes.vocab_size)
+        batches = random_batches(batch, length, sizes.vocab_size)
         objective = language_objective(precision) if with_head else partial(_states, precision=precision)
         if device.type == "cpu":
             ends: list[float] = []
@@ -144,7 +144,8 @@ def _states(model: nn.Module, micro_batch: MaskedBatch, batch: MaskedBatch, prec
     return states.float().square().mean() * len(micro_batch) / len(batch)
 
 
-def _random_batches(batch: int, length: int, vocabulary: int) -> Iterator[MaskedBatch]:
+def random_batches(batch: int, length: int, vocabulary: int) -> Iterator[MaskedBatch]:
+    """Yields batches of random tokens, masked as in pre-training."""
     random = np.random.default_rng(0)
     while True:
         rows = random.integers(vocabulary, size=(batch, length)).astype(np.uint32)

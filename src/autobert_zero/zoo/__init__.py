@@ -1,28 +1,24 @@
 """Published and reference backbones, with their sizes and sources."""
 
 from autobert_zero.zoo.backbones import (
-    STANDARD,
     attention_only,
     autobert_zero_base,
-    bert,
-    convolution,
     convolution_only,
     efficient_attention,
-    hybrid,
     lite_transformer,
 )
 from autobert_zero.zoo.entries import ZOO, Entry, find
+from autobert_zero.zoo.layers import STANDARD, known_layers
 from autobert_zero.zoo.listing import list_zoo
-from autobert_zero.zoo.opponents import (
+from autobert_zero.zoo.opponents import Opponent, known_backbones, opponents, students
+from autobert_zero.zoo.stacks import (
     STACKS,
-    Opponent,
+    bert,
+    convolution,
     gated_convolution,
-    known_backbones,
-    known_layers,
-    opponents,
+    hybrid,
     rotary,
     rotary_hybrid,
-    students,
     wide_hybrid,
 )
 

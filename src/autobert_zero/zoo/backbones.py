@@ -1,15 +1,10 @@
-"""Published and reference backbones, as literals with their source."""
+"""Published backbones, as literals with their source."""
 
-from collections.abc import Iterator
-from itertools import chain, cycle, islice, repeat
+from itertools import chain, repeat
 
-from autobert_zero.space import Attention, Backbone, Convolution, parse_formula
-
-STANDARD = "softmax(scale(Q @ K.T)) @ V"
-"""Scaled dot-product attention (Vaswani et al. 2017), the only layer of BERT."""
-
-LINEAR = "softmax(Q) @ (softmax(K.T) @ V)"
-"""Linear attention (Shen et al. 2021)."""
+from autobert_zero.space import Attention, Backbone, Convolution
+from autobert_zero.zoo.layers import LINEAR, attention
+from autobert_zero.zoo.stacks import alternating
 
 _AUTOBERT_ZERO_BASE = """\
 conv 65
@@ -64,33 +59,6 @@ def efficient_attention(layers: int) -> Backbone:
     return Backbone((attention(LINEAR),) * layers)
 
 
-def bert(layers: int) -> Backbone:
-    """Standard attention in every layer."""
-    return Backbone((attention(STANDARD),) * layers)
-
-
-def hybrid(layers: int) -> Backbone:
-    """The hand-made opponent: convolutions of 9, 7, 3, ... alternate with standard attention."""
-    return alternating(layers, cycle((9, 7, 3)))
-
-
-def convolution(layers: int) -> Backbone:
-    """Convolutions only, of 9, 7, 3, ..."""
-    return Backbone(tuple(Convolution(kernel) for kernel in islice(cycle((9, 7, 3)), layers)))
-
-
 def _each_twice(kind: type[Attention] | type[Convolution]) -> Backbone:
     chosen = [layer for layer in autobert_zero_base().layers if isinstance(layer, kind)]
     return Backbone(tuple(layer for layer in chosen for _ in range(2)))
-
-
-def alternating(layers: int, kernels: Iterator[int], formula: str = STANDARD) -> Backbone:
-    """Convolutions of these kernels alternate with one attention, the convolutions first."""
-    return Backbone(
-        tuple(attention(formula) if index % 2 else Convolution(next(kernels)) for index in range(layers))
-    )
-
-
-def attention(formula: str) -> Attention:
-    """The attention layer of a formula."""
-    return Attention(parse_formula(formula))

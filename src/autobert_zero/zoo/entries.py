@@ -7,7 +7,7 @@ from autobert_zero import cost
 from autobert_zero.encoder_config import EncoderConfig
 from autobert_zero.errors import UserError, unknown_name
 from autobert_zero.space import Backbone
-from autobert_zero.zoo import backbones
+from autobert_zero.zoo import backbones, stacks
 
 
 @dataclass(frozen=True)
@@ -46,12 +46,12 @@ _GAO = "Gao et al. 2022, AutoBERT-Zero"
 _BASE = backbones.autobert_zero_base()
 
 ZOO: dict[str, Entry] = {
-    "bert-tiny": Entry(backbones.bert(2), _bert_sizes(128), _TURC),
-    "bert-mini": Entry(backbones.bert(4), _bert_sizes(256), _TURC),
-    "bert-small": Entry(backbones.bert(4), _bert_sizes(512), _TURC),
-    "bert-medium": Entry(backbones.bert(8), _bert_sizes(512), _TURC),
-    "bert-base": Entry(backbones.bert(12), _bert_sizes(768), _DEVLIN),
-    "bert-large": Entry(backbones.bert(24), _bert_sizes(1024), _DEVLIN),
+    "bert-tiny": Entry(stacks.bert(2), _bert_sizes(128), _TURC),
+    "bert-mini": Entry(stacks.bert(4), _bert_sizes(256), _TURC),
+    "bert-small": Entry(stacks.bert(4), _bert_sizes(512), _TURC),
+    "bert-medium": Entry(stacks.bert(8), _bert_sizes(512), _TURC),
+    "bert-base": Entry(stacks.bert(12), _bert_sizes(768), _DEVLIN),
+    "bert-large": Entry(stacks.bert(24), _bert_sizes(1024), _DEVLIN),
     "autobert-zero-small": Entry(_BASE, _bert_sizes(256), f"{_GAO}; the layers of base, narrower"),
     "autobert-zero-base": Entry(_BASE, _bert_sizes(768), _GAO),
     "autobert-zero-large": Entry(

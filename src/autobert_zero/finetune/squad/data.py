@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from autobert_zero.data.tables import is_unicode, read_whole_lines, unique_pairs
+from autobert_zero.data.tables import check_unicode, read_whole_lines, unique_pairs
 from autobert_zero.errors import UserError
 from autobert_zero.finetune.splits import hub_split, naming_task, split_file
 from autobert_zero.finetune.squad.task import Question, Squad
@@ -55,8 +55,7 @@ def _question(task: Squad, place: str, record: Mapping[str, Any]) -> Question:
     pairs = tuple(zip(answers["text"], answers["answer_start"], strict=True))
     if not all(isinstance(text, str) for text in (record["question"], context, *answers["text"])):
         raise UserError(f"{place}: question, context or answer is not text")
-    if not all(map(is_unicode, (record["question"], context))):
-        raise UserError(f"{place}: question or context has half a character (surrogate)")
+    check_unicode(record["question"] + context, f"{place}: question or context")
     for text, begin in pairs:
         if type(begin) is not int or not 0 <= begin < len(context) or not text:
             raise UserError(

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from autobert_zero.data.folder import ending
-from autobert_zero.data.tables import Example, is_unicode, read_json_lines
+from autobert_zero.data.tables import Example, check_unicode, read_json_lines
 from autobert_zero.errors import UserError, counted
 from autobert_zero.finetune.metrics import TAG_METRICS
 from autobert_zero.finetune.splits import hub_split, naming_task, numbered, read_splits, split_file
@@ -208,8 +208,5 @@ def _words_of(example: Example, column: str, place: str) -> list[str]:
             raise UserError(f"{place}, word {number}: {value!r} in {column!r} is not text")
         if set(value) & {"\t", "\n", "\r"}:
             raise UserError(f"{place}, word {number}: {value!r} in {column!r} has a tab or a line break")
-        if not is_unicode(value):
-            raise UserError(
-                f"{place}, word {number}: {value!r} in {column!r} has half a character (surrogate)"
-            )
+        check_unicode(value, f"{place}, word {number}: {value!r} in {column!r}")
     return values

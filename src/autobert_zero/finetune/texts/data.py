@@ -7,7 +7,14 @@ from typing import Any
 from datasets import Dataset
 
 from autobert_zero.data.folder import ending
-from autobert_zero.data.tables import Example, is_unicode, listed_columns, read_csv, read_json_lines, read_tsv
+from autobert_zero.data.tables import (
+    Example,
+    check_unicode,
+    listed_columns,
+    read_csv,
+    read_json_lines,
+    read_tsv,
+)
 from autobert_zero.errors import UserError
 from autobert_zero.finetune.splits import hub_split, naming_task, numbered, read_splits, split_file
 from autobert_zero.finetune.texts.labels import class_number, exact_number, finite_value
@@ -166,8 +173,7 @@ def _checked_example(
         if not isinstance(value, str):
             instead = "" if value is None else f", but {value!r:.40}"
             raise UserError(f"{where}: no text in column {column!r}{instead}; {listed_columns(example)}")
-        if not is_unicode(value):
-            raise UserError(f"{where}: column {column!r} has half a character (surrogate)")
+        check_unicode(value, f"{where}: column {column!r}")
         row[name] = value
     if split is None:
         return row

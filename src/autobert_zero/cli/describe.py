@@ -1,18 +1,15 @@
-"""`describe`, `zoo` and `export`: what takes no training."""
+"""`describe`: what a backbone computes, and what it costs."""
 
-from dataclasses import asdict, replace
-from pathlib import Path
+from dataclasses import replace
 from typing import Annotated, Any, Literal
 
 import typer
 
-from autobert_zero.cli.app import BACKBONES, USE, Result, command
+from autobert_zero.cli.app import BACKBONES, Result, command
 from autobert_zero.cli.backbones import HELP as BACKBONE
 from autobert_zero.cli.backbones import find_backbone
-from autobert_zero.cli.options import BatchSize, Device, Layers, folder_option
+from autobert_zero.cli.options import BatchSize, Device, Layers
 from autobert_zero.errors import UserError
-from autobert_zero.extras import require
-from autobert_zero.progress import log_console
 
 _OWN = "Default: that of the run or model, else {}."
 
@@ -84,46 +81,3 @@ def describe_command(
         number_format = resolve_precision("auto", where)
         text += f"\n({batch_size} x {length} tokens on {describe_device(where)}, {number_format})"
     return Result(text, plain_backbone(read, sizes, length, measured))
-
-
-@command(BACKBONES)
-def zoo_command(
-    name: Annotated[str | None, typer.Argument(help="Print this one's backbone, one layer per line.")] = None,
-) -> Result:
-    """List the known backbones, or print one."""
-    from autobert_zero.zoo import ZOO, find, list_zoo
-
-    if name is None:
-        return Result(list_zoo(), {key: entry.to_dict() for key, entry in ZOO.items()})
-    entry = find(name)
-    return Result(str(entry.backbone), entry.to_dict())
-
-
-@command(USE)
-def export_command(
-    source: Annotated[Path, typer.Argument(help="A finished run, or a folder of save_pretrained.")],
-    folder: Annotated[Path | None, typer.Argument(hidden=True)] = None,
-    out: Annotated[Path | None, folder_option("New folder for the exported model.")] = None,
-    onnx: Annotated[bool, typer.Option(help="Write model.onnx, checked with onnxruntime.")] = True,
-    program: Annotated[bool, typer.Option(help="Write model.pt2, a torch.export program.")] = True,
-    sentence_embeddings: Annotated[
-        Literal["mean", "cls"] | None,
-        typer.Option(help="Let sentence-transformers load the folder, with this pooling of the tokens."),
-    ] = None,
-) -> Result:
-    """Write a model so that it can be used without this package."""
-    if (out is None) == (folder is None):
-        raise UserError("name one new folder for the exported model: export MODEL --out FOLDER")
-    new = out or folder
-    assert new is not None
-    require("export", "export", "transformers", "matplotlib")
-    from autobert_zero.export import export as write
-    from autobert_zero.progress import quiet_transformers
-
-    quiet_transformers()
-    formats = tuple(name for name, wanted in (("torch", program), ("onnx", onnx)) if wanted)
-    with log_console().status("reading the model") as status:
-        programs = write(source, new, formats, status.update, sentence_embeddings)
-    lines = [f"{copy.file}: differs from PyTorch by at most {copy.difference:.1e}" for copy in programs]
-    lines.append(f"everything is in {new}; it loads with trust_remote_code=True")
-    return Result("\n".join(lines), {"out": new, "programs": [asdict(copy) for copy in programs]})

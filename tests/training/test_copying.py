@@ -22,10 +22,10 @@ from autobert_zero.space import Backbone, Convolution, Layer
 from autobert_zero.training import copying
 from autobert_zero.training.copying import copy_layers
 from autobert_zero.training.distillation_losses import state_error
-from autobert_zero.training.goal import Teacher
 from autobert_zero.training.loop import Recipe
 from autobert_zero.training.precision import Precision
 from autobert_zero.training.readings import MAX_STEPS_AHEAD, Diverged
+from autobert_zero.training.teacher import Teacher
 
 SIZES = EncoderConfig(vocab_size=24, width=8, heads=2, max_positions=8)
 ATTENTIONS = Backbone.from_list(["softmax(scale(Q @ K.T)) @ V"] * 3)

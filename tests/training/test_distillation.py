@@ -12,10 +12,10 @@ from autobert_zero.data.masking import MaskedBatch
 from autobert_zero.encoder_config import EncoderConfig, Norm
 from autobert_zero.errors import UserError
 from autobert_zero.nn import Encoder, MaskedLM
-from autobert_zero.nn.code import FILES
+from autobert_zero.nn.source_files import SOURCE_FILES
 from autobert_zero.shared_config import LOSSES, DistilConfig
 from autobert_zero.space import Backbone
-from autobert_zero.training import teacher as teachers
+from autobert_zero.training import teacher_embeddings
 from autobert_zero.training.agreement import agreement_on
 from autobert_zero.training.distillation import Distillation, DistillationLoss, Student
 from autobert_zero.training.distillation_losses import (
@@ -27,7 +27,7 @@ from autobert_zero.training.distillation_losses import (
 )
 from autobert_zero.training.loop import Recipe, train
 from autobert_zero.training.precision import Precision, resolve_precision
-from autobert_zero.training.teacher import keep_embeddings
+from autobert_zero.training.teacher_embeddings import keep_embeddings
 from autobert_zero.training.texts import texts_of
 
 CLS, SEP, MASK = 1, 2, 3
@@ -320,10 +320,10 @@ def test_what_is_kept_is_of_one_computation(tmp_path: Path, monkeypatch: pytest.
     assert known(MaskedLM(teacher.backbone, config).encoder) == 0
     changed = tmp_path / "kernels.py"
     changed.write_text("another version")
-    monkeypatch.setattr(teachers, "FILES", (*FILES[:-1], str(changed)))
+    monkeypatch.setattr(teacher_embeddings, "SOURCE_FILES", (*SOURCE_FILES[:-1], str(changed)))
     assert known() == 0
 
 
 def test_the_code_of_an_embedding_is_that_of_the_layers() -> None:
-    names = {"/".join(Path(file).parts[-2:]) for file in FILES}
+    names = {"/".join(Path(file).parts[-2:]) for file in SOURCE_FILES}
     assert {"nn/encoder.py", "nn/convolution.py", "nn/documents.py", "compile/planner.py"} <= names

@@ -14,7 +14,8 @@ from autobert_zero.nn.inherit import inherit_weights
 from autobert_zero.pretrain.config import PretrainConfig
 from autobert_zero.shared_config import DistilConfig
 from autobert_zero.space.inheritance import plan_inheritance
-from autobert_zero.training.goal import Goal, MaskedTokens, Teacher
+from autobert_zero.training.goal import Goal, MaskedTokens
+from autobert_zero.training.teacher import Teacher
 
 
 def make_goal(config: PretrainConfig, tokenizer: Tokenizer, device: torch.device) -> Goal:

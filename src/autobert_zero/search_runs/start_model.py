@@ -23,9 +23,9 @@ from autobert_zero.search_runs.candidate_limits import OnProgress
 from autobert_zero.shared_config import ModelConfig
 from autobert_zero.space import KERNEL_SIZES, Attention, Backbone, Convolution, Layer, Space, sample_graph
 from autobert_zero.training.copying import copy_layers
-from autobert_zero.training.goal import Teacher
 from autobert_zero.training.inner_units import measure_inner_units
 from autobert_zero.training.loop import Diverged, Recipe
+from autobert_zero.training.teacher import Teacher
 from autobert_zero.zoo import known_layers, students
 
 if TYPE_CHECKING:

@@ -16,10 +16,10 @@ from autobert_zero.nn.layer import EncoderLayer
 from autobert_zero.nn.teacher_bank import TeacherBank
 from autobert_zero.space import Layer
 from autobert_zero.training.distillation_losses import state_error
-from autobert_zero.training.goal import Teacher
 from autobert_zero.training.loop import Recipe
 from autobert_zero.training.precision import autocast, gradient_scaler
 from autobert_zero.training.readings import MAX_STEPS_AHEAD, Diverged
+from autobert_zero.training.teacher import Teacher
 from autobert_zero.training.texts import first_sequence, texts_of
 from autobert_zero.training.transfer import runs_ahead, to_device
 

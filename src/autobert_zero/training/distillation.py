@@ -23,7 +23,7 @@ from autobert_zero.training.distillation_losses import (
     state_error,
 )
 from autobert_zero.training.precision import Precision, autocast
-from autobert_zero.training.teacher import TeacherEmbeddings
+from autobert_zero.training.teacher_embeddings import TeacherEmbeddings
 from autobert_zero.training.texts import Texts, View, first_sequence, texts_of, view_of
 from autobert_zero.training.transfer import to_device
 

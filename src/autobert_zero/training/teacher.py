@@ -1,110 +1,92 @@
-"""Embeddings of a teacher, computed one packed sequence at a time, so that they can be cached.
+"""A teacher: a pre-trained model that students learn from."""
 
-So the embeddings of a sequence do not depend on its batch and have the same bits whether they were cached or
-not. On a CPU that is as fast as whole batches.
-"""
-
-import hashlib
 from dataclasses import dataclass
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
-from torch import Tensor, distributed
 
-from autobert_zero.data.cache import cache_path
-from autobert_zero.data.kept_vectors import KeptVectors, Vectors
-from autobert_zero.data.masking import MaskedBatch
-from autobert_zero.nn.code import FILES
-from autobert_zero.nn.documents import layout
-from autobert_zero.nn.encoder import Encoder
-from autobert_zero.training.precision import Precision, autocast, resolve_precision
+from autobert_zero.data.cache import cache_folder
+from autobert_zero.errors import counted
+from autobert_zero.nn import MaskedLM
+from autobert_zero.run_folder import Input
+from autobert_zero.shared_config import DistilConfig
+from autobert_zero.space.inheritance import even_places
+from autobert_zero.training.distillation import Distillation, DistillationLoss
+from autobert_zero.training.goal import Distil
+from autobert_zero.training.precision import Precision
+from autobert_zero.training.teacher_embeddings import TeacherEmbeddings, keep_embeddings
 
 
 @dataclass(frozen=True)
-class TeacherEmbeddings:
-    """Embeddings of texts of packed sequences, on the CPU.
+class Teacher:
+    """A pre-trained model that students learn from.
 
     Attributes:
-        encoder: The teacher's encoder in evaluation mode.
-        cls_id: Id of `[CLS]`, put before texts that lack it.
-        precision: Number format of the forward passes.
-        kept: The cache of embeddings.
-    """
-
-    encoder: Encoder
-    cls_id: int
-    precision: Precision
-    kept: KeptVectors
-
-    def embed(self, batch: MaskedBatch) -> Tensor:
-        """The mean last states of all texts of a batch, (texts, d), in order."""
-        starts = text_starts(batch)
-        rows = zip(unmasked(batch).numpy(), starts.numpy(), strict=True)
-        return torch.cat([torch.from_numpy(self._row(ids, begins)) for ids, begins in rows])
-
-    def _row(self, ids: NDArray[np.int64], starts: NDArray[np.bool_]) -> Vectors:
-        key = hashlib.blake2b(ids.tobytes() + starts.tobytes(), digest_size=16).digest()
-        vectors = self.kept.get(key)
-        if vectors is None:
-            vectors = self._compute(ids, starts)
-            self.kept.add(key, vectors)
-        return vectors
-
-    @torch.no_grad()
-    def _compute(self, ids: NDArray[np.int64], starts: NDArray[np.bool_]) -> Vectors:
-        """Embeds the texts of one sequence (n,); returns (texts, d)."""
-        missing = np.flatnonzero(starts & (ids != self.cls_id))
-        begins = starts.copy()
-        begins[missing] = False  # the inserted [CLS] begins the text
-        begins = np.insert(begins, missing, True)
-        given = torch.from_numpy(np.insert(ids, missing, self.cls_id))[None]  # (1, n + missing)
-        positions, documents = layout(torch.from_numpy(begins)[None])
-        with autocast(self.precision, torch.device("cpu")):
-            states = self.encoder(given, None, None, positions, documents)[0].float()  # (n + missing, d)
-        lengths = np.diff(np.flatnonzero(begins), append=len(begins)).tolist()
-        result: Vectors = torch.stack([text.mean(0) for text in states.split(lengths)]).numpy()
-        return result
-
-
-def keep_embeddings(
-    encoder: Encoder, digest: str, cls_id: int, precision: Precision, limit: int
-) -> TeacherEmbeddings:
-    """Opens the cached embeddings of a teacher.
-
-    Args:
-        encoder: The teacher's encoder, on the CPU.
+        name: Its name, as the user wrote it.
+        model: The model in evaluation mode, without gradients.
         digest: Digest of its weights.
-        cls_id: Id of `[CLS]`.
-        precision: Number format of the forward passes.
-        limit: Maximum bytes of all embeddings in the cache, including those that all processes add.
-
-    Raises:
-        CacheError: The cache may not be read.
+        cls_id: Id of `[CLS]`, which begins every text.
+        settings: What students learn.
     """
-    precision = resolve_precision(precision, torch.device("cpu"))
-    # Everything that the bits of a vector depend on, besides the code that computes them.
-    how = (
-        *(digest, "\n".join(encoder.backbone.to_list()), encoder.config, precision),
-        *(torch.get_num_threads(), torch.__version__, torch.backends.cpu.get_cpu_capability()),
-    )
-    processes = distributed.get_world_size() if distributed.is_initialized() else 1
-    stem = cache_path("\n".join(map(str, how)), "", __file__, *FILES)
-    kept = KeptVectors(stem, encoder.config.width, limit, processes)
-    return TeacherEmbeddings(encoder, cls_id, precision, kept)
 
+    name: str
+    model: MaskedLM
+    digest: str
+    cls_id: int
+    settings: DistilConfig
 
-def unmasked(batch: MaskedBatch) -> Tensor:
-    """The original ids (B, n) of a masked batch."""
-    ids = batch.ids.flatten().clone()  # (B * n,)
-    ids[batch.rows] = batch.labels
-    return ids.view(batch.ids.shape)  # (B, n)
+    @property
+    def input(self) -> Input:
+        """The teacher, for the record of a run."""
+        return Input(self.digest, self.name)
 
+    def goal(self, depth: int, precision: Precision, device: torch.device) -> Distil:
+        """The distance to the teacher.
 
-def text_starts(batch: MaskedBatch) -> Tensor:
-    """Booleans (B, n), True where a text begins: a document if they are isolated, else a sequence."""
-    if batch.starts is not None:
-        return batch.starts
-    starts = torch.zeros_like(batch.ids, dtype=torch.bool)
-    starts[:, 0] = True
-    return starts
+        Args:
+            depth: Layers of the student.
+            precision: Number format of the forward passes.
+            device: Where the student is trained; embeddings are kept on disk on a CPU only.
+
+        Raises:
+            CacheError: The cache may not be read.
+        """
+        settings, sizes = self.settings, self.model.encoder.config
+        embeddings = self._kept_embeddings(precision, device)
+        limit = len(self.model.encoder.layers)
+        places = even_places(depth, limit)
+        named = ", ".join(f"{name} {weight:g}" for name, weight in settings.weights.items() if weight)
+        compared = (
+            f"; layers {', '.join(str(place + 1) for place in places)} of it" if settings.hidden else ""
+        )
+        parameters = sum(parameter.numel() for parameter in self.model.parameters())
+        distillation = Distillation(settings, places, self.cls_id)
+        return Distil(
+            {"teacher": self.input},
+            [
+                f"teacher {self.name}: {counted(limit, 'layer')}, width {sizes.width}, "
+                f"{parameters:,} parameters; losses: {named}{compared}",
+                *self._kept_lines(embeddings),
+            ],
+            DistillationLoss(self.model, distillation, precision, embeddings),
+            sizes.width,
+        )
+
+    def _kept_embeddings(self, precision: Precision, device: torch.device) -> TeacherEmbeddings | None:
+        """The embeddings that are kept, where that is cheaper; states of tokens would take far more room."""
+        settings = self.settings
+        if device.type != "cpu" or not settings.embedding or settings.hidden or settings.relations:
+            return None
+        limit = int(settings.kept_gigabytes * 1e9)
+        return keep_embeddings(self.model.encoder, self.digest, self.cls_id, precision, limit)
+
+    def _kept_lines(self, embeddings: TeacherEmbeddings | None) -> list[str]:
+        if not self.settings.embedding:
+            return []
+        if embeddings is None:
+            where = "on a CPU, where embeddings are the only states that are compared"
+            return [f"embeddings of the teacher: computed in every step (they are kept {where})"]
+        limit, full = self.settings.kept_gigabytes, "" if embeddings.kept.room > 0 else "; no room for more"
+        return [
+            f"embeddings of the teacher: kept in {cache_folder()}, up to {limit:g} GB; "
+            f"{len(embeddings.kept):,} sequences are there{full}"
+        ]

@@ -9,7 +9,6 @@ from autobert_zero.data.masking import MaskedBatch
 from autobert_zero.nn.documents import layout
 from autobert_zero.nn.encoder import Encoder, run_layers
 from autobert_zero.nn.rows import mean_state
-from autobert_zero.training.teacher import unmasked
 
 SHORTEST = 4
 """Minimum tokens of a text that is compared, special tokens included: remainders of packing are no texts."""
@@ -44,6 +43,22 @@ class View:
     pooled: Tensor
     last: Tensor
     layers: list[Tensor]
+
+
+def unmasked(batch: MaskedBatch) -> Tensor:
+    """The original ids (B, n) of a masked batch."""
+    ids = batch.ids.flatten().clone()  # (B * n,)
+    ids[batch.rows] = batch.labels
+    return ids.view(batch.ids.shape)  # (B, n)
+
+
+def text_starts(batch: MaskedBatch) -> Tensor:
+    """Booleans (B, n), True where a text begins: a document if they are isolated, else a sequence."""
+    if batch.starts is not None:
+        return batch.starts
+    starts = torch.zeros_like(batch.ids, dtype=torch.bool)
+    starts[:, 0] = True
+    return starts
 
 
 def texts_of(batch: MaskedBatch, cls_id: int) -> list[Texts]:

@@ -1,10 +1,10 @@
-"""The files of the code that decides, down to the last bits, what a model computes."""
+"""Source files on which the exact output of a model depends, for the keys of caches."""
 
 from pathlib import Path
 
 from autobert_zero import compile as compiler
 
-FILES = tuple(
+SOURCE_FILES = tuple(
     str(file)
     for folder in (Path(__file__).parent, Path(str(compiler.__file__)).parent)
     for file in sorted(folder.glob("*.py"))

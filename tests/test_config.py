@@ -297,7 +297,7 @@ def test_how_steps_are_made_faster() -> None:
         ({"data": {"isolated": True}}, "isolated documents change the shapes"),
         ({"data": {"whole_words": True}}, "whole words change the number"),
         ({"recipe": {"gradient_checkpointing": True}}, "computes layers again"),
-        ({"distil": {"teacher": "bert-base-uncased"}}, "a teacher is learned"),
+        ({"distil": {"teacher": "bert-base-uncased"}}, "a teacher is compared"),
     ],
 )
 def test_which_pre_trainings_cannot_be_captured(change: dict[str, Any], reason: str | None) -> None:

@@ -119,7 +119,7 @@ def test_bad_input_is_one_line_and_changes_nothing(tmp_path: Path) -> None:
     done = tiny.command("export", folder, tmp_path / "out", "--sentence-embeddings", "mean")
     assert (done.code, done.err.count("\n")) == (2, 1)
     assert "has no tokenizer, which sentence embeddings need" in done.err
-    with pytest.raises(UserError, match="pooled by mean or cls, not by 'max'"):
+    with pytest.raises(UserError, match="pooled by cls or mean, not by 'max'"):
         export(folder, tmp_path / "out", (), sentence_embeddings="max")
     assert tiny.contents(tmp_path) == before
 

@@ -14,8 +14,8 @@ from toy_runs import Page, toy_config, toy_run
 from autobert_zero.report.page import render
 from autobert_zero.report.runs import Run, read_reported_run
 from autobert_zero.search.history import read_trials
-from autobert_zero.search.outputs import verdict
 from autobert_zero.search.ranking import newest_scores, ranked
+from autobert_zero.search.summary_text import verdict
 from autobert_zero.search.trial import Outcome, Proposal, Status, Trial
 from autobert_zero.settings import resolve
 from autobert_zero.space import Backbone

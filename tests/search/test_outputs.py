@@ -10,14 +10,8 @@ import pytest
 from autobert_zero import cost
 from autobert_zero.encoder_config import EncoderConfig
 from autobert_zero.errors import UserError
-from autobert_zero.search.outputs import (
-    read_winner,
-    summary_markdown,
-    verdict,
-    write_backbone,
-    write_leaderboard,
-    write_summary,
-)
+from autobert_zero.search.outputs import read_winner, write_backbone, write_leaderboard, write_summary
+from autobert_zero.search.summary_text import summary_markdown, verdict
 from autobert_zero.search.trial import Outcome, Proposal, Status, Trial
 from autobert_zero.space import Backbone
 

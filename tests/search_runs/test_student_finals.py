@@ -18,9 +18,9 @@ from autobert_zero.nn.teacher_bank import TeacherBank
 from autobert_zero.search.comparison import Training
 from autobert_zero.search.config import LimitsConfig, SearchConfig
 from autobert_zero.search.limits import Costs, Limits
-from autobert_zero.search.outputs import LABELS
 from autobert_zero.search.progress import RunProgress
 from autobert_zero.search.student_outputs import student_table, student_verdict
+from autobert_zero.search.summary_text import LABELS
 from autobert_zero.search.trial import Outcome, Proposal, Status, Trial
 from autobert_zero.search_runs.start_model import StartModel
 from autobert_zero.search_runs.student_finals import StudentFinals

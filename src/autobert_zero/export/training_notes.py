@@ -5,7 +5,7 @@ from typing import Any
 
 from autobert_zero.export.sources import SourceModel
 from autobert_zero.markdown import metric_table
-from autobert_zero.search.outputs import comparison_table
+from autobert_zero.search.summary_text import comparison_table
 
 
 def training_notes(source: SourceModel) -> list[str]:

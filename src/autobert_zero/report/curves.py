@@ -11,7 +11,7 @@ from scipy.special import stdtrit
 
 from autobert_zero.report.runs import Run
 from autobert_zero.search.config import SearchConfig
-from autobert_zero.search.outputs import noise
+from autobert_zero.search.summary_text import noise
 from autobert_zero.search.trial import Trial
 from autobert_zero.settings import computing_settings
 

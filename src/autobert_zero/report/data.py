@@ -13,8 +13,8 @@ from autobert_zero.report.lineage import lineage
 from autobert_zero.report.pareto import front
 from autobert_zero.report.runs import Run
 from autobert_zero.report.timeline import timeline
-from autobert_zero.search.outputs import LABELS
 from autobert_zero.search.ranking import newest_scores, ranked
+from autobert_zero.search.summary_text import LABELS
 from autobert_zero.search.trial import Trial
 from autobert_zero.space import LAYER_KINDS, Layer
 

@@ -19,7 +19,7 @@ from autobert_zero.report.pretraining import Pretraining, comparable, pretrainin
 from autobert_zero.report.runs import ReportError, Run, read_reported_run
 from autobert_zero.report.training_charts import charts
 from autobert_zero.run_folder.names import SEARCH
-from autobert_zero.search.outputs import LABELS
+from autobert_zero.search.summary_text import LABELS
 from autobert_zero.urls import hide_passwords
 
 _BEGIN = b"<!doctype html>"

@@ -23,8 +23,8 @@ from autobert_zero.run_folder.names import (
 from autobert_zero.search.config import SearchConfig, read_search_config
 from autobert_zero.search.history import STUDY, read_trials
 from autobert_zero.search.optuna_trials import HistoryError
-from autobert_zero.search.outputs import LABELS, compared, verdict
 from autobert_zero.search.ranking import newest_scores, ranked
+from autobert_zero.search.summary_text import LABELS, compared, verdict
 from autobert_zero.search.trial import Outcome, Proposal, Status, Trial
 from autobert_zero.space import Backbone, CanonicalBackbone
 

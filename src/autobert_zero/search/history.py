@@ -11,10 +11,10 @@ import optuna
 from optuna.study import StudyDirection
 from sqlalchemy import URL
 
-from autobert_zero.errors import UserError
 from autobert_zero.run_folder.names import STUDY_FILE
 from autobert_zero.search.config import SearchConfig
 from autobert_zero.search.optuna_trials import HistoryError, from_optuna, to_optuna
+from autobert_zero.search.settings_difference import other_settings
 from autobert_zero.search.storage import (
     Storage,
     StorageError,
@@ -26,8 +26,7 @@ from autobert_zero.search.storage import (
     shown,
 )
 from autobert_zero.search.trial import Trial
-from autobert_zero.settings import saved_config
-from autobert_zero.urls import hide_password, hide_passwords
+from autobert_zero.urls import hide_password
 
 STUDY = "autobert-zero"
 ANOTHER_NAME = "choose another name with --set study=NAME"
@@ -103,7 +102,7 @@ class History:
         if own is None and not self._length:
             kept = dict(identity)
             persistently(lambda: self._study.set_user_attr(_IDENTITY, kept), storage, say)
-        elif own is not None and (other := _other_settings(own, identity)):
+        elif own is not None and (other := other_settings(own, identity)):
             raise HistoryError(
                 f"the study {study!r} in {shown(storage)} is of a search with another {', '.join(other)}; "
                 f"{remedy}"
@@ -150,42 +149,6 @@ class History:
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             if self._study.metric_names is None:
                 self._study.set_metric_names(["score", *self._costs])
-
-
-def _other_settings(own: Mapping[str, Any], identity: Mapping[str, Any]) -> list[str]:
-    """Names of the settings in which a study's identity differs from a search's."""
-    own, identity = dict(own), dict(identity)
-    known, text = own.pop("text", None), identity.pop("text", None)
-    try:
-        completed = saved_config(SearchConfig, own).absolute().model_dump(mode="json")
-        own = {key: completed[key] for key in identity}  # with the settings that are newer than the study
-    except UserError:
-        pass  # it has settings that no longer exist, which differ
-    names = settings_that_differ(own, identity)
-    if known is not None and text is not None:
-        # The text itself says more than the path that it had.
-        names = [name for name in names if name.split()[0] != "data.corpus"] + ["text"] * (known != text)
-    return names
-
-
-def _shown_value(value: Any) -> str:
-    if isinstance(value, list):
-        return ", ".join(map(_shown_value, value)) or "none"
-    if isinstance(value, bool):
-        return str(value).lower()
-    return "none" if value is None else hide_passwords(str(value))
-
-
-def settings_that_differ(one: Mapping[str, Any], other: Mapping[str, Any], place: str = "") -> list[str]:
-    """The settings that differ, as `section.name (VALUE there, VALUE here)`."""
-    names = []
-    for key in one.keys() | other.keys():
-        mine, theirs = one.get(key), other.get(key)
-        if isinstance(mine, Mapping) and isinstance(theirs, Mapping):
-            names += settings_that_differ(mine, theirs, f"{place}{key}.")
-        elif mine != theirs:
-            names.append(f"{place}{key} ({_shown_value(mine)} there, {_shown_value(theirs)} here)")
-    return sorted(names)
 
 
 def read_trials(storage: Storage, name: str = STUDY) -> list[Trial]:

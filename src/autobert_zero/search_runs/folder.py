@@ -22,7 +22,8 @@ from autobert_zero.run_folder import (
 from autobert_zero.run_folder.digests import settings_digest, text_digest
 from autobert_zero.run_folder.names import BANK, SEED_BACKBONES, STUDY_FILE, TOKENIZER, snapshots_of
 from autobert_zero.search.config import SearchConfig, read_search_config
-from autobert_zero.search.history import ANOTHER_NAME, History, settings_that_differ, storage_of
+from autobert_zero.search.history import ANOTHER_NAME, History, storage_of
+from autobert_zero.search.settings_difference import settings_that_differ
 from autobert_zero.search.strategies.pareto import COSTS
 from autobert_zero.search_runs.prepare import PreparedSearch, prepare
 from autobert_zero.settings import read_yaml

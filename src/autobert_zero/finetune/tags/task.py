@@ -12,8 +12,8 @@ from autobert_zero.errors import UserError
 from autobert_zero.finetune.metrics import TAG_METRICS
 from autobert_zero.finetune.tags.conll import Column
 from autobert_zero.finetune.tags.schemes import SCHEMES, Scheme
+from autobert_zero.finetune.task_checks import check_names, check_splits
 from autobert_zero.finetune.task_file import YamlText, YamlTexts, as_text
-from autobert_zero.finetune.texts.task import check_names, check_splits
 from autobert_zero.settings import Section
 
 

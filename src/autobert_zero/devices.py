@@ -13,6 +13,7 @@ from autobert_zero.errors import UserError, counted
 _MEMORY_WORDS = (
     "can't allocate memory",  # PyTorch on a CPU
     "not enough memory: you tried to allocate",  # the same on Windows
+    "Storage size calculation overflowed",  # more bytes than a number can count
     "out of memory",  # drivers of CUDA and ROCm, and Apple's
     "_STATUS_ALLOC_FAILED",  # cuBLAS, and cuDNN before version 9
     "_ALLOCATION_FAILED",  # cuDNN

@@ -14,6 +14,7 @@ import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError, ValidationInfo, field_validator
 from pydantic.fields import FieldInfo
 
+from autobert_zero.bounds import LARGEST_SIZE
 from autobert_zero.errors import UserError
 from autobert_zero.sources import EMBEDDED, absolute, in_home
 from autobert_zero.strict_yaml import parse_yaml
@@ -35,6 +36,14 @@ class Section(BaseModel):
         field = cls.model_fields[str(info.field_name)].annotation
         if isinstance(value, bool) and {int, float} & {field, *get_args(field)}:
             raise ValueError(f"input should be a number, not {str(value).lower()}")
+        return value
+
+    @field_validator("*", mode="after")
+    @classmethod
+    def _no_number_beyond_all_sizes(cls, value: Any) -> Any:
+        """Refuses whole numbers that no library takes as a size."""
+        if isinstance(value, int) and value > LARGEST_SIZE:
+            raise ValueError(f"input should be less than or equal to {LARGEST_SIZE}")
         return value
 
 

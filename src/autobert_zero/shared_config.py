@@ -4,6 +4,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
 
+from autobert_zero.bounds import MAX_VOCABULARY
 from autobert_zero.encoder_config import ROTARY_BASE, EncoderConfig, FeedForwardKind, Norm, Positions
 from autobert_zero.settings import COMPUTING, Section, Source
 from autobert_zero.sources import EMBEDDED
@@ -50,7 +51,7 @@ class CorpusConfig(Section):
     record is always one document."""
     tokenizer: Source | None = None
     """A tokenizer.json, a folder with one, or a name on the Hub; None: one is trained on the corpus."""
-    vocab_size: int = Field(4096, ge=64)
+    vocab_size: int = Field(4096, ge=64, le=MAX_VOCABULARY)
     """Size of the trained vocabulary."""
     tokenizer_kind: Literal["auto", "wordpiece", "bpe", "unigram", "character"] = "auto"
     """Kind of the trained tokenizer; `bpe` and `unigram` are of bytes. `auto` looks at the text: WordPiece

@@ -111,12 +111,15 @@ def test_what_is_damaged_is_made_again(cache: Path) -> None:
 def test_the_command(cache: Path) -> None:
     assert tiny.command("cache").out == f"0 files, 0.0 MB in {cache}\n"
     cache.mkdir()
-    for name in ("a.npy", "b.tokenizer.json", "a.npy.0123.partial", "mine.txt"):
+    a, b = "a" * 32, "b" * 32
+    partial = f"{a}.npy.0123456789abcdef.partial"
+    mine = {"mine.txt", "embeddings.npy", "my.tokenizer.json", "download.partial", f"{a}.npy.partial"}
+    for name in (f"{a}.npy", f"{b}.tokenizer.json", partial, *mine):
         (cache / name).write_bytes(bytes(2_000_000))
     listed = tiny.command("cache").out
     assert listed.splitlines()[-1] == f"3 files, 6.0 MB in {cache}"
-    for kind, name in (("sequences", "a.npy"), ("tokenizer", "b.tok"), ("unfinished", "a.npy.0123.partial")):
+    for kind, name in (("sequences", f"{a}.npy"), ("tokenizer", b), ("unfinished", partial)):
         assert any(kind in line and name in line and "2.0 MB" in line for line in listed.splitlines())
     assert len(cache_entries()) == 3
     assert tiny.command("cache", "--clear").out == f"cleared: 3 files, 6.0 MB in {cache}\n"
-    assert [path.name for path in cache.iterdir()] == ["mine.txt"]
+    assert {path.name for path in cache.iterdir()} == mine

@@ -86,6 +86,17 @@ def test_several_corpora(tmp_path: Path) -> None:
         open_corpus(CorpusConfig(corpus=(*names, str(tmp_path / "missing"))))
 
 
+def test_what_is_named_twice_is_read_once(tmp_path: Path) -> None:
+    """Else a text would be both trained on and held out."""
+    write(tmp_path / "one", **{"a.txt": "one", "b.txt": "two"})
+    (tmp_path / "link.txt").symlink_to(tmp_path / "one" / "b.txt")
+    names = (tmp_path / "one", tmp_path / "one" / "a.txt", tmp_path / "link.txt", tmp_path / "one")
+    corpus = open_corpus(CorpusConfig(corpus=tuple(map(str, names))))
+    assert list(corpus.paragraphs) == ["one", "two"]
+    assert corpus.account.files == 2
+    assert str(corpus.account).endswith("; skipped: 3 given twice")
+
+
 def test_several_options(tmp_path: Path) -> None:
     for name in ("a.txt", "b.txt"):
         (tmp_path / name).write_text("\n".join(tiny.paragraphs(80, seed=ord(name[0]))))

@@ -123,6 +123,18 @@ def test_the_same_call_continues(
     assert all("finetune --model" in session["command"] for session in sessions)
 
 
+def test_other_files_beside_the_data_and_another_device_change_nothing(
+    tuned: Path, model: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(data, tmp_path / "data")
+    shutil.copytree(tuned, tmp_path / "out")
+    for name in ("notes.txt", "predictions.csv", "config.json"):
+        (tmp_path / "data" / name).write_text("unrelated")
+    monkeypatch.setattr(sweep, "finetune_once", None)
+    done = tiny.command(*arguments(model, tmp_path / "data", tmp_path / "out"), "--device", "auto")
+    assert done.code == 0, done.err
+
+
 def test_other_data_or_another_model_is_not_answered_from_old_runs(
     tuned: Path, model: Path, data: Path, tmp_path: Path
 ) -> None:

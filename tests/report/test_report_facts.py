@@ -271,15 +271,31 @@ def test_a_strategy_of_the_users_own_has_no_timeline() -> None:
 
 
 def test_leads_are_paired() -> None:
-    def finished(best: float, bert: float) -> Run:
+    def finished(best: float, bert: float, seed: int) -> Run:
         finals = {
             name: {"status": "complete", "val_loss": loss} for name, loss in (("best", best), ("bert", bert))
         }
-        return Run("r", toy_config(), trials=FAMILY, finals=finals)
+        return Run("r", toy_config(seed=seed), trials=FAMILY, finals=finals)
 
-    ((found,),) = (each.groups for each in group_comparable([finished(4.0, 5.0), finished(3.0, 5.0)]))
+    runs = [finished(4.0, 5.0, 0), finished(3.0, 5.0, 1)]
+    ((found,),) = (each.groups for each in group_comparable(runs))
     assert found.finals["best"] == interval([4.0, 3.0])
     assert found.leads == {"bert": interval([1.0, 2.0])}
+    assert sentence(found).startswith("Over 2 runs the found backbone")
+
+
+def test_a_repeated_run_is_no_further_seed() -> None:
+    """Its result is the same, so that an interval over both would be far too narrow."""
+    finals = {
+        name: {"status": "complete", "val_loss": loss} for name, loss in (("best", 4.0), ("bert", 4.001))
+    }
+    one = Run("r", toy_config(), trials=FAMILY, finals=finals)
+    ((found,),) = (each.groups for each in group_comparable([replace(one, finals={}), one, one]))
+    assert (found.runs, found.seeds) == ([0, 1, 2], 1)
+    assert found.leads["bert"].half is None
+    assert sentence(found) == (
+        "Over 3 runs with 1 different seed the found backbone is not told apart from BERT (0.001 nats)."
+    )
 
 
 def test_costs_are_those_of_the_cost_model() -> None:

@@ -301,7 +301,9 @@ def test_models_trained_before_the_end_are_shown(damaged: Path) -> None:
 
 def test_command(finished_run: Path, tmp_path: Path) -> None:
     out = tmp_path / "new" / "page.html"
-    done = tiny.command("report", finished_run, finished_run, "-o", out)
+    other = tmp_path / "other"
+    shutil.copytree(finished_run, other)
+    done = tiny.command("report", finished_run, other, finished_run, "-o", out)
     assert done.code == 0, done.err
     assert done.out.startswith(f"{out}: 0.")
     assert len(Page(out.read_text(encoding="utf-8")).data["runs"]) == 2

@@ -108,6 +108,18 @@ def test_a_modern_comparison_tells_of_equal_time_and_equal_weights() -> None:
     assert "| gated convolutions, as many weights as found | 2.9500 |" in text
 
 
+def test_without_a_comparison_at_equal_time_nothing_is_said_of_it() -> None:
+    rows = summary(3.0, 5.0, 3.25, 3.5)
+    rows["best"]["val_loss_equal_time"] = 3.0
+    rows["equal_weights"] = result(2.95) | {"opponent": "hybrid"}
+    text = summary_markdown(rows)
+    assert "equal time" not in text
+    assert "| the hand-made hybrid | 3.2500 | 0.2500 | 1,234 | 5.0 | 1,000 |" in text
+    assert "| the hand-made hybrid, as many weights as found | 2.9500 | 0.2500 | 1,234 | | |" in text
+    rows["hybrid"]["val_loss_equal_time"] = 3.5
+    assert "at equal time each opponent had as long as the found backbone." in summary_markdown(rows)
+
+
 def test_the_verdict_names_another_opponent_that_is_the_strongest_at_equal_time() -> None:
     """A lead over an opponent that is slow says nothing of the others."""
     rows = summary(3.0, 5.0, 3.25, 3.125)
@@ -141,7 +153,7 @@ def test_the_summary_shows_every_model(losses: tuple[float | None, ...]) -> None
         ("found", "BERT", "the hand-made hybrid", "convolutions only"), losses, strict=True
     ):
         shown = (
-            f"| {name} | {loss:.4f} | | 0.2500 | 1,234 | 5.0 | 1,000 |" if loss else f"| {name} | diverged: "
+            f"| {name} | {loss:.4f} | 0.2500 | 1,234 | 5.0 | 1,000 |" if loss else f"| {name} | diverged: "
         )
         assert shown in text
     assert "9 candidates (8 complete, 1 diverged) in 12 s of search" in text

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from autobert_zero.bounds import LARGEST_SIZE
 from autobert_zero.cli.app import USE, Result, command
 from autobert_zero.cli.options import Device, file_option
 from autobert_zero.errors import UserError, counted
@@ -32,7 +33,7 @@ def compare_command(
     data: Annotated[
         Path | None, typer.Option(help="Folder with the files of the tasks; default: from the Hub.")
     ] = None,
-    length: Annotated[int, typer.Option(min=1, help="Tokens in a sequence.")] = 128,
+    length: Annotated[int, typer.Option(min=1, max=LARGEST_SIZE, help="Tokens in a sequence.")] = 128,
     batch_size: Annotated[str, typer.Option(help="Batch sizes, separated by commas.")] = "1,32",
     onnx: Annotated[bool, typer.Option("--onnx/--no-onnx", help="Measure ONNX Runtime too.")] = True,
     int8: Annotated[

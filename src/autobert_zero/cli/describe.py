@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from autobert_zero.bounds import LARGEST_SIZE
 from autobert_zero.cli.app import BACKBONES, Result, command
 from autobert_zero.cli.backbones import HELP as BACKBONE
 from autobert_zero.cli.backbones import find_backbone
@@ -18,14 +19,21 @@ _OWN = "Default: that of the run or model, else {}."
 def describe_command(
     backbone: Annotated[str, typer.Argument(help=BACKBONE)],
     layers: Layers = None,
-    width: Annotated[int | None, typer.Option(min=1, help=f"Hidden size d. {_OWN.format(768)}")] = None,
-    heads: Annotated[int | None, typer.Option(min=1, help=f"Heads H. {_OWN.format(12)}")] = None,
+    width: Annotated[
+        int | None, typer.Option(min=1, max=LARGEST_SIZE, help=f"Hidden size d. {_OWN.format(768)}")
+    ] = None,
+    heads: Annotated[
+        int | None, typer.Option(min=1, max=LARGEST_SIZE, help=f"Heads H. {_OWN.format(12)}")
+    ] = None,
     length: Annotated[
         int | None,
-        typer.Option(min=1, help="Tokens in a sequence. Default: 128, or as many as the model takes."),
+        typer.Option(
+            min=1, max=LARGEST_SIZE, help="Tokens in a sequence. Default: 128, or as many as the model takes."
+        ),
     ] = None,
     vocab_size: Annotated[
-        int | None, typer.Option(min=1, help=f"Tokens in the vocabulary. {_OWN.format('30,522')}")
+        int | None,
+        typer.Option(min=1, max=LARGEST_SIZE, help=f"Tokens in the vocabulary. {_OWN.format('30,522')}"),
     ] = None,
     norm: Annotated[
         Literal["post", "pre"] | None, typer.Option(help=f"Place of layer norms. {_OWN.format('post')}")

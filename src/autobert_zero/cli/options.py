@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from autobert_zero.bounds import LARGEST_SIZE, MAX_LAYERS
 from autobert_zero.errors import UserError
 from autobert_zero.streams import STANDARD_STREAM
 
@@ -69,13 +70,16 @@ Workers = Annotated[
 
 ModelSource = Annotated[str, typer.Option(help="Folder of a saved or exported model, or a Hub name.")]
 Layers = Annotated[
-    int | None, typer.Option(min=1, help="Number of layers of a named stack (bert, rotary, ...); default: 4.")
+    int | None,
+    typer.Option(
+        min=1, max=MAX_LAYERS, help="Number of layers of a named stack (bert, rotary, ...); default: 4."
+    ),
 ]
 InferencePrecision = Annotated[
     Literal["auto", "fp32", "tf32", "bf16", "fp16"],
     typer.Option(help="fp32 gives the numbers of transformers; auto: the device's fast format."),
 ]
-BatchSize = Annotated[int, typer.Option(min=1, help="Sequences in a batch.")]
+BatchSize = Annotated[int, typer.Option(min=1, max=LARGEST_SIZE, help="Sequences in a batch.")]
 
 LearningRates = Annotated[
     str | None,

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,6 +25,9 @@ ENTRY_KINDS = {
     ".partial": "unfinished",
 }
 """Contents of its files by their endings."""
+
+_OWN_NAME = re.compile(r"[0-9a-f]{32}(\.npy|\.tokenizer\.json|\.vectors)(?:\.[0-9a-f]{16}(\.partial))?")
+"""The names that `cache_path` and `written_whole` make; the folder may hold files of the user's."""
 
 
 class CacheError(UserError, OSError):
@@ -147,9 +151,10 @@ def cache_entries() -> list[CacheEntry]:
     folder, entries = cache_folder(), []
     try:
         for path in folder.iterdir() if folder.exists() else ():
-            kind = next((kind for ending, kind in ENTRY_KINDS.items() if path.name.endswith(ending)), None)
-            if kind is not None and path.is_file():
+            name = _OWN_NAME.fullmatch(path.name)
+            if name is not None and path.is_file():
                 status = path.stat()
+                kind = ENTRY_KINDS[name[2] or name[1]]
                 entries.append(CacheEntry(path, kind, status.st_size, status.st_mtime))
     except OSError as error:
         raise unusable_cache_error(folder, error) from None

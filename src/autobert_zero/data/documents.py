@@ -19,6 +19,8 @@ from autobert_zero.shared_config import CorpusConfig
 from autobert_zero.sources import EMBEDDED, find_local
 
 _NAME_ONE = "name a file, a folder, or a dataset on the Hub"
+_REPEATED = "given twice"
+"""Why a file is skipped whose text would be both trained on and held out."""
 
 
 Document = Literal["line", "paragraph", "file"]
@@ -91,16 +93,21 @@ class DocumentSource:
 
 
 def open_documents(text: CorpusConfig, streaming: bool) -> DocumentSource:
-    """Finds the files and datasets of a corpus.
+    """Finds the files and datasets of a corpus; one that is named twice is read once.
 
     Raises:
         CorpusError: One of them is missing or has no files of text.
     """
     opened = DocumentSource()
     records = False
+    known: set[str | Path] = set()
     for name in (text.corpus,) if isinstance(text.corpus, str) else text.corpus:
         if not name.strip():
             raise CorpusError(f"the name of the corpus is empty; {_NAME_ONE}")
+        if name in known:
+            opened.skipped[_REPEATED] += 1
+            continue
+        known.add(name)
         if name == EMBEDDED:
             if streaming:
                 raise CorpusError("the embedded corpus is small: it is not streamed")
@@ -115,6 +122,10 @@ def open_documents(text: CorpusConfig, streaming: bool) -> DocumentSource:
             records = True
             continue
         for file in _local_files(name, path, opened.skipped):
+            if file.resolve() in known:
+                opened.skipped[_REPEATED] += 1
+                continue
+            known.add(file.resolve())
             opened.files.append(file)
             opened.parts.append(partial(_read_file, file, text.document, text.text_column, opened.columns))
             records = records or ending(file) not in PROSE

@@ -1,11 +1,11 @@
 """The config of a fine-tuning: all settings with their defaults and bounds."""
 
 import math
-from typing import ClassVar, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field
 
-from autobert_zero.settings import RunConfig
+from autobert_zero.settings import COMPUTING, RunConfig
 from autobert_zero.shared_config import Precision, Rates
 
 _EPOCHS = 3
@@ -44,7 +44,7 @@ class FinetuneConfig(RunConfig):
     """Share of the steps in which the rate rises."""
     precision: Precision = "auto"
     """Number format: `auto` (the fast one of the device), `fp32`, `tf32`, `bf16` or `fp16`."""
-    device: str = "auto"
+    device: Annotated[str, COMPUTING] = "auto"
     """`auto` (a GPU if there is one), `cpu`, `cuda`, `cuda:1`, `mps`."""
     steps: int = Field(0, ge=0)
     """Maximum updates; 0: the epochs decide."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -14,6 +15,8 @@ _CONVERTED = "refs/convert/parquet"
 """The revision with the Hub's own conversion of a dataset that needs code to be read."""
 
 T = TypeVar("T")
+
+_FOUND: ContextVar[list[Path]] = ContextVar("files of splits")
 
 
 @contextmanager
@@ -55,6 +58,17 @@ def read_splits(
             raise UserError(f"{place} is missing; add it{remedy}")
 
 
+@contextmanager
+def recording_files() -> Iterator[list[Path]]:
+    """Yields a list of the files that `split_file` finds in the block."""
+    files: list[Path] = []
+    token = _FOUND.set(files)
+    try:
+        yield files
+    finally:
+        _FOUND.reset(token)
+
+
 def split_file(folder: Path, split: str, names: Iterable[str]) -> Path | None:
     """Finds the file of a split among its possible names; None if there is none.
 
@@ -74,7 +88,11 @@ def split_file(folder: Path, split: str, names: Iterable[str]) -> Path | None:
     if len(present) > 1:
         names = " and ".join(path.name for path in present)
         raise UserError(f"{folder} has {names} for the split {split}; keep one of them")
-    return present[0] if present else None
+    if not present:
+        return None
+    if (found := _FOUND.get(None)) is not None:
+        found.append(present[0])
+    return present[0]
 
 
 def hub_split(dataset: str, configuration: str | None, split: str) -> tuple[str, Dataset | None]:

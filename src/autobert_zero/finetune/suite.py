@@ -19,6 +19,7 @@ from autobert_zero.finetune.problem import Problem
 from autobert_zero.finetune.results.card import Tuned, finetuned_model_card
 from autobert_zero.finetune.results.scores import Divergence, Score, score_table, trivial_line
 from autobert_zero.finetune.results.summary import metrics_on_test, summarise, trivial_scores
+from autobert_zero.finetune.splits import recording_files
 from autobert_zero.finetune.training.folder import (
     FinetuneSetup,
     check_output_folder,
@@ -28,6 +29,7 @@ from autobert_zero.finetune.training.folder import (
 from autobert_zero.finetune.training.sweep import Sweep, poolings_of, trainings
 from autobert_zero.progress import Bars
 from autobert_zero.run_folder import Input
+from autobert_zero.run_folder.digests import digest_of
 from autobert_zero.run_folder.names import MODEL_CARD, SCORE, TRIVIAL
 
 
@@ -62,13 +64,11 @@ def load_task(name: str, data: Path | None) -> LoadedTask:
     Raises:
         UserError: There is no such task, or its data cannot be used.
     """
-    sources = {"data": data, "task": Path(name) if is_task_file(name) else None}
-    inputs = {
-        what: Input(digest, str(source))
-        for what, source in sources.items()
-        if source is not None and (digest := content_digest(source)) is not None
-    }
-    task, problem = load_problem(name, data)
+    with recording_files() as files:
+        task, problem = load_problem(name, data)
+    inputs = {} if data is None else {"data": Input(digest_of(files), str(data))}
+    if is_task_file(name) and (digest := content_digest(Path(name))) is not None:
+        inputs["task"] = Input(digest, name)
     hub = getattr(find_task(name), "hub", None) if data is None else None  # a name, or a name and a part
     return LoadedTask(task, inputs, problem, hub[0] if isinstance(hub, tuple) else hub)
 

@@ -33,7 +33,7 @@ def check_splits(name: str, validation: tuple[str, ...], test: tuple[str, ...]) 
 
 
 def check_names(task: str, **names: tuple[str, ...]) -> None:
-    """Checks that names of a task are not empty and not repeated.
+    """Checks that names of a task are not empty, not repeated, and fit a table of text.
 
     Args:
         task: Name of the task.
@@ -48,3 +48,6 @@ def check_names(task: str, **names: tuple[str, ...]) -> None:
             raise UserError(f"task {task}: a {what} is there twice: {repeated}")
         if "" in given:
             raise UserError(f"task {task}: a {what} is empty")
+        broken = next((name for name in given if set(name) & {"\t", "\n", "\r"}), None)
+        if broken is not None:
+            raise UserError(f"task {task}: the {what} {broken!r} has a tab or a line break")

@@ -44,7 +44,7 @@ class Pair:
 
 
 def read_pairs(sources: Sequence[Path]) -> list[Pair]:
-    """Reads pairs from files and folders.
+    """Reads pairs from files and folders; a file that is named twice is read once.
 
     Args:
         sources: Files (`.jsonl`, `.csv`, `.tsv`, each also with `.gz`) and folders of such files. The
@@ -55,7 +55,8 @@ def read_pairs(sources: Sequence[Path]) -> list[Pair]:
         UserError: A file or folder is missing or holds no pairs, a column is missing, or a side of a pair is
             missing or empty; the message names the file and the line.
     """
-    return [pair for source in sources for path in _pair_files(source) for pair in _read_pairs(path)]
+    files = {path.resolve(): path for source in sources for path in _pair_files(source)}
+    return [pair for path in files.values() for pair in _read_pairs(path)]
 
 
 def subset(pairs: Sequence[Pair], limit: int) -> list[Pair]:

@@ -4,6 +4,7 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field, field_validator, model_validator
 
+from autobert_zero.bounds import MAX_VOCABULARY
 from autobert_zero.encoder_config import EncoderConfig
 from autobert_zero.errors import UserError
 from autobert_zero.settings import COMPUTING, RunConfig, Section, Source
@@ -21,7 +22,7 @@ from autobert_zero.space import Backbone
 class PretrainDataConfig(CorpusConfig):
     """The text of a pre-training, and how it becomes batches."""
 
-    vocab_size: int = Field(8192, ge=64)
+    vocab_size: int = Field(8192, ge=64, le=MAX_VOCABULARY)
     """Size of the trained vocabulary."""
     streaming: bool = False
     """Read the corpus while training, in one pass after the other, instead of preparing all of it first."""
@@ -47,7 +48,7 @@ class PhaseConfig(Section):
 class PretrainModelConfig(ModelConfig):
     """Sizes and trunk of the model; a model that the training starts from gives its own."""
 
-    vocab_size: int = Field(0, ge=0)
+    vocab_size: int = Field(0, ge=0, le=MAX_VOCABULARY)
     """Rows of the token embedding; 0: as many as the tokenizer has tokens."""
     max_positions: int = Field(0, ge=0)
     """Learned positions; 0: as many as the longest phase has tokens."""

@@ -64,6 +64,8 @@ class Group:
     Attributes:
         label: The settings in which they differ from other groups, or the name of a single run.
         runs: Indices of the runs.
+        seeds: Number of different seeds among them. Figures are over one run of each: a run that repeats
+            another says nothing about chance.
         finals: For each model of the comparison, the loss on held-out text, in nats, over the finished runs.
         leads: For each opponent, its loss minus that of the found backbone, run by run.
         counts: Numbers of candidates at which the curve is given, up to the shortest run.
@@ -75,6 +77,7 @@ class Group:
 
     label: str
     runs: list[int]
+    seeds: int
     finals: dict[str, Interval]
     leads: dict[str, Interval]
     counts: list[int]
@@ -215,7 +218,8 @@ def _settings(config: SearchConfig) -> dict[str, Any]:
 def _group(label: str, indices: list[int], runs: Sequence[Run]) -> Group:
     losses: dict[str, list[float]] = {}
     leads: dict[str, list[float]] = {}
-    for index in indices:
+    counted = _one_of_each_seed(indices, runs)
+    for index in counted:
         best = _held_out_loss(runs[index].finals.get("best"))
         for name, row in runs[index].finals.items():
             loss = _held_out_loss(row)
@@ -223,7 +227,7 @@ def _group(label: str, indices: list[int], runs: Sequence[Run]) -> Group:
                 losses.setdefault(name, []).append(loss)
                 if name != "best" and best is not None:
                     leads.setdefault(name, []).append(loss - best)
-    curves = [best_so_far(runs[index].trials) for index in indices]
+    curves = [best_so_far(runs[index].trials) for index in counted]
     shortest = min(map(len, curves))
     columns = min(_POINTS, shortest)
     counts = [round((column + 1) * shortest / columns) for column in range(columns)]
@@ -234,6 +238,7 @@ def _group(label: str, indices: list[int], runs: Sequence[Run]) -> Group:
     return Group(
         label=label,
         runs=indices,
+        seeds=len(counted),
         finals={name: interval(values) for name, values in losses.items()},
         leads={name: interval(values) for name, values in leads.items()},
         counts=counts,
@@ -241,6 +246,17 @@ def _group(label: str, indices: list[int], runs: Sequence[Run]) -> Group:
         distilled=distilled,
         noise=0.0 if distilled else noise(tokens),
     )
+
+
+def _one_of_each_seed(indices: Sequence[int], runs: Sequence[Run]) -> list[int]:
+    """One run of each seed, a finished one if there is any."""
+    chosen: dict[int | None, int] = {}
+    for index in indices:
+        config = runs[index].config
+        seed = None if config is None else config.seed
+        if seed not in chosen or (runs[index].finals and not runs[chosen[seed]].finals):
+            chosen[seed] = index
+    return sorted(chosen.values())
 
 
 def _held_out_loss(row: Mapping[str, Any] | None) -> float | None:

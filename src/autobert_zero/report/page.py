@@ -10,6 +10,7 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader
 
+from autobert_zero.errors import counted
 from autobert_zero.minimal_pairs.results import remarks
 from autobert_zero.report.curves import Comparison, Group, Interval, differing_settings, group_comparable
 from autobert_zero.report.data import failures, pictured_candidates, run_data, saved_evaluations, statuses
@@ -56,11 +57,12 @@ def _first_bytes(file: Path) -> bytes:
 
 
 def read_page(folders: Sequence[Path]) -> str:
-    """The page of one run or of several, as text.
+    """The page of one run or of several, as text; a run that is named twice is shown once.
 
     Raises:
         ReportError: A folder holds no run.
     """
+    folders = list({folder.resolve(): folder for folder in reversed(folders)}.values())[::-1]
     trainings = pretrainings(folders)
     if trainings is not None:
         return render_pretrainings(trainings)
@@ -166,6 +168,8 @@ def _verdict(runs: Sequence[Run], comparisons: Sequence[Comparison]) -> str:
 def sentence(group: Group) -> str:
     """A sentence that compares the found backbones of a group with the opponents."""
     many = f"{len(group.runs)} runs" if len(group.runs) > 1 else "one run"
+    if group.seeds < len(group.runs):
+        many += f" with {counted(group.seeds, 'different seed')}"
     if not group.leads:
         return f"{many.capitalize()}, none with a final comparison."
     found = "found student" if group.distilled else "found backbone"

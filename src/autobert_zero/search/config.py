@@ -7,11 +7,18 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
 
+from autobert_zero.bounds import MAX_LAYERS
 from autobert_zero.errors import UserError
 from autobert_zero.run_folder import SEARCH, unreadable_file_error
 from autobert_zero.search.training_config import FinalConfig, ProxyConfig
 from autobert_zero.settings import COMPUTING, RunConfig, Section, read_yaml, saved_config
-from autobert_zero.shared_config import Compile, CorpusConfig, DistilConfig, ModelConfig, Precision
+from autobert_zero.shared_config import (
+    Compile,
+    CorpusConfig,
+    DistilConfig,
+    ModelConfig,
+    Precision,
+)
 from autobert_zero.space import SETS, Space, check_head_dim, choose_primitives
 from autobert_zero.zoo import known_backbones
 
@@ -29,7 +36,7 @@ class SearchDataConfig(CorpusConfig):
 class SearchModelConfig(ModelConfig):
     """Sizes and trunk that all candidates share."""
 
-    layers: int = Field(4, ge=1)
+    layers: int = Field(4, ge=1, le=MAX_LAYERS)
     """Depth L of the backbone."""
 
 

@@ -28,10 +28,13 @@ LABELS = {
 _NOTES = (
     "All were trained from scratch at the same depth, width, tokens and batches; the loss is measured on "
     "held-out text that neither the search nor the choice of the winner has seen. The speed is that of "
-    "training, measured alone; at equal time each opponent had as long as the found backbone.",
+    "training, measured alone",
     "Screening of the finalists, from scratch, chosen by validation loss:",
 )
 """Notes on how the comparison was made, and on how finalists were chosen."""
+
+
+_EQUAL_TIME = "at equal time each opponent had as long as the found backbone"
 
 
 def noise(tokens: int) -> float:
@@ -106,7 +109,11 @@ def compared(summary: Mapping[str, Any]) -> list[str]:
 
 def summary_markdown(summary: Mapping[str, Any]) -> str:
     """The summary as Markdown."""
-    how, screening = _NOTES if "teacher" not in summary else student_notes(summary)
+    if "teacher" in summary:
+        how, screening = student_notes(summary)
+    else:
+        how, screening = _NOTES
+        how += f"; {_EQUAL_TIME}." if _has_equal_time(summary) else "."
     lines = [
         "# Search summary",
         "",
@@ -143,18 +150,17 @@ def comparison_table(summary: Mapping[str, Any]) -> list[str]:
     """The found backbone and its opponents as lines of a Markdown table."""
     if "teacher" in summary:
         return student_table(summary, LABELS)
-    rows = []
+    timed, rows = _has_equal_time(summary), []
     for name in compared(summary):
         row, label = summary[name], LABELS[name]
         if row["status"] != "complete":
-            rows.append(
-                [label, f"{row['status']}: {row['reason']}", "", "", f"{row['parameters']:,}", "", ""]
-            )
+            reason = f"{row['status']}: {row['reason']}"
+            rows.append([label, reason, *[""] * timed, "", f"{row['parameters']:,}", "", ""])
             continue
-        timed = row.get("val_loss_equal_time")
+        loss = row.get("val_loss_equal_time")
         rows.append(
             [
-                *(label, f"{row['val_loss']:.4f}", "" if timed is None else f"{timed:.4f}"),
+                *(label, f"{row['val_loss']:.4f}", *["" if loss is None else f"{loss:.4f}"] * timed),
                 *(f"{row['mlm_accuracy']:.4f}", f"{row['parameters']:,}"),
                 *(f"{row['flops'] / 1e6:.1f}", f"{row['tokens_per_second']:,.0f}"),
             ]
@@ -163,12 +169,15 @@ def comparison_table(summary: Mapping[str, Any]) -> list[str]:
     if equal is not None and equal["status"] == "complete":
         label = f"{LABELS[equal['opponent']]}, as many weights as found"
         accuracy, parameters = f"{equal['mlm_accuracy']:.4f}", f"{equal['parameters']:,}"
-        rows.append([label, f"{equal['val_loss']:.4f}", "", accuracy, parameters, "", ""])
-    header = [
-        *("backbone", "held-out loss", "at equal time", "accuracy", "parameters", "MFLOPs / sequence"),
-        "tokens/s",
-    ]
-    return table(header, rows)
+        rows.append([label, f"{equal['val_loss']:.4f}", *[""] * timed, accuracy, parameters, "", ""])
+    header = ["backbone", "held-out loss", *["at equal time"] * timed, "accuracy", "parameters"]
+    return table([*header, "MFLOPs / sequence", "tokens/s"], rows)
+
+
+def _has_equal_time(summary: Mapping[str, Any]) -> bool:
+    """Whether an opponent was also trained for as long as the found backbone."""
+    opponents = compared(summary)[1:]
+    return any(summary[name].get("val_loss_equal_time") is not None for name in opponents)
 
 
 def decimal(value: float | None) -> str:

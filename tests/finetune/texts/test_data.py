@@ -348,6 +348,7 @@ def write_split(folder: Path, split: str, labels: tuple[object, ...]) -> None:
         ("value", "validation", (0, 0, 0), r"validation\.jsonl: all 3 labels are 0.0, so no correlation"),
         ("value", "test", (0, 0, 0), r"leave the column out if they stand for hidden labels"),
         ("value", "test", (0, 1, "x"), r"test\.jsonl, line 3: label 'x' is not a number"),
+        ("value", "test", (0, 1, -1e300), r"test\.jsonl, line 3: label -1e\+300 is too large to be learned"),
     ],
 )
 def test_labels_that_cannot_be_scored(

@@ -88,6 +88,7 @@ def test_a_task_of_ones_own(tmp_path: Path) -> None:
         ("columns: [a]\nmetrics: [pearson]\ntest: ['..']", "a split must do as the name of a file"),
         ("columns: [a]\nmetrics: [pearson]\nvalidation: ['']", "a split must do as the name of a file"),
         ('columns: [a]\nmetrics: [pearson]\ntest: ["a\\0"]', "a split must do as the name of a file"),
+        ('columns: [a]\nlabels: [b, "c\\td"]\nmetrics: [accuracy]', r"the label 'c\\td' has a tab or a line"),
     ],
 )
 def test_tasks_that_cannot_be(tmp_path: Path, text: str, message: str) -> None:

@@ -37,6 +37,8 @@ _STEMS = {
     "ax": "diagnostic",
 }
 _ENDINGS = ("jsonl", "csv", "tsv")
+_LARGEST_VALUE = 1e18
+"""Largest label of a regression whose squared error is finite in single precision."""
 
 Placed = Iterable[tuple[str, Example]]
 """Examples, each with its place: file and line, or its number on the Hub."""
@@ -197,6 +199,8 @@ def _value(value: Any, where: str) -> float:
     number = finite_value(value)
     if number is None:
         raise UserError(f"{where}: label {value!r} is not a number")
+    if abs(number) > _LARGEST_VALUE:
+        raise UserError(f"{where}: label {value!r} is too large to be learned; scale the labels")
     return number
 
 

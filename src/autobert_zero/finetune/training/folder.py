@@ -22,6 +22,7 @@ from autobert_zero.run_folder import (
     unreadable_file_error,
 )
 from autobert_zero.run_folder.digests import digest_of
+from autobert_zero.settings import computing_settings
 
 _READ_BEFORE = {".safetensors", ".bin", ".json", ".jsonl", ".csv", ".tsv", ".yaml", ".yml"}
 """Endings of input files in folders from before inputs were recorded."""
@@ -35,7 +36,7 @@ _BENCHMARK_ENDINGS = {".train", ".testa", ".testb", ".annotated"}
 _READ = _READ_BEFORE | {".txt", ".model"} | _COLUMNS | _BENCHMARK_ENDINGS
 """Endings of input files, including vocabularies of tokenizers without a tokenizer.json."""
 
-_FREE = {"keep", "rates", "seed", "seeds"}
+_FREE = {"keep", "rates", "seed", "seeds"} | computing_settings(FinetuneConfig)
 """Settings that may change when a fine-tuning is continued: no single training depends on them."""
 
 
@@ -105,13 +106,15 @@ def open_folder(out: Path, start: FinetuneSetup, say: Callable[[str], None]) -> 
 
 
 def _as_recorded(out: Path, start: FinetuneSetup) -> Mapping[str, Input]:
-    """The inputs, with the recorded digest of the model if it is of an earlier, wider kind."""
+    """The inputs, with the recorded digests of model and data where they are of an earlier, wider kind."""
     record = read_record(out) if kind_of(out) is FINETUNING else None
-    before = None if record is None else record.inputs.get("model")
-    model = start.inputs.get("model")
-    if before is not None and model is not None and before.identity == content_digest(Path(model.name)):
-        return {**start.inputs, "model": before}
-    return start.inputs
+    recorded = {} if record is None else record.inputs
+    return {
+        what: before
+        if (before := recorded.get(what)) is not None and before.identity == content_digest(Path(now.name))
+        else now
+        for what, now in start.inputs.items()
+    }
 
 
 def content_digest(source: Path, endings: set[str] = _READ) -> str | None:

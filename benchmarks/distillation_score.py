@@ -36,8 +36,8 @@ from autobert_zero.nn import MaskedLM
 from autobert_zero.search.presets import PRESETS
 from autobert_zero.search.strategies.rounds import mutate_backbone
 from autobert_zero.search.trial import Proposal
-from autobert_zero.search_runs.evaluate import ProxyEvaluator
 from autobert_zero.search_runs.prepare import PreparedSearch, prepare
+from autobert_zero.search_runs.proxy_evaluator import ProxyEvaluator
 from autobert_zero.search_runs.rank_correlation import correlation
 from autobert_zero.search_runs.start_model import model_settings
 from autobert_zero.settings import resolve

@@ -40,10 +40,10 @@ from autobert_zero.search.presets import PRESETS
 from autobert_zero.search.progress import RunProgress
 from autobert_zero.search.strategies import make_strategy
 from autobert_zero.search.trial import Trial
-from autobert_zero.search_runs.evaluator import TrainingEvaluator
 from autobert_zero.search_runs.executors import InProcessExecutor
 from autobert_zero.search_runs.finals import Finals
 from autobert_zero.search_runs.prepare import PreparedSearch, prepare
+from autobert_zero.search_runs.training_evaluator import TrainingEvaluator
 from autobert_zero.search_runs.twins import function_of
 from autobert_zero.settings import resolve
 

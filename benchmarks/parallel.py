@@ -27,9 +27,9 @@ from autobert_zero.search.presets import demo
 from autobert_zero.search.progress import RunProgress
 from autobert_zero.search.strategies import make_strategy
 from autobert_zero.search.trial import Trial
-from autobert_zero.search_runs.evaluator import TrainingEvaluator
 from autobert_zero.search_runs.executors import make_executor
 from autobert_zero.search_runs.prepare import prepare
+from autobert_zero.search_runs.training_evaluator import TrainingEvaluator
 from autobert_zero.search_runs.twins import function_of
 from autobert_zero.settings import resolve
 

@@ -25,8 +25,8 @@ from autobert_zero.search.loop import MemoryHistory, Search
 from autobert_zero.search.presets import demo
 from autobert_zero.search.strategies import make_strategy
 from autobert_zero.search.trial import Outcome, Proposal, Trial
-from autobert_zero.search_runs.evaluate import ProxyEvaluator
 from autobert_zero.search_runs.prepare import PreparedSearch, prepare
+from autobert_zero.search_runs.proxy_evaluator import ProxyEvaluator
 from autobert_zero.settings import resolve
 from autobert_zero.training.language import evaluate, language_objective
 from autobert_zero.training.loop import Recipe, train

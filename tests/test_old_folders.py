@@ -108,7 +108,7 @@ def test_a_bank_goes_on(config: SearchConfig) -> None:
     bank = WeightBank(config.model.encoder_config(80, config.data.length), config.model.layers)
     bank.load_state(state)
     assert bank.updates == 26  # 14 of the warm-up, 3 of each of four candidates
-    assert not bank.practice.any()  # it was not counted
+    assert not bank.update_counts.any()  # it was not counted
     assert all(torch.equal(bank.state()[name], tensor) for name, tensor in state.items())
 
 

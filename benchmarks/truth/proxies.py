@@ -15,8 +15,8 @@ from autobert_zero.nn import WeightBank
 from autobert_zero.progress import Bars
 from autobert_zero.proxies import PROXIES
 from autobert_zero.search.trial import Proposal
-from autobert_zero.search_runs.evaluate import WORST
 from autobert_zero.search_runs.prepare import PreparedSearch
+from autobert_zero.search_runs.proxy_evaluator import WORST
 from autobert_zero.settings import resolve
 from autobert_zero.space import Backbone, Graph
 from autobert_zero.space.inheritance import inputs_by_role

@@ -15,7 +15,7 @@ from autobert_zero.finetune.config import FinetuneConfig
 from autobert_zero.finetune.proxy import TaskScores
 from autobert_zero.nn import EncoderConfig, MaskedLM
 from autobert_zero.search.history import History
-from autobert_zero.search_runs.evaluate import ProxyEvaluator
+from autobert_zero.search_runs.proxy_evaluator import ProxyEvaluator
 from autobert_zero.space import Backbone
 
 WORDS = ["good", "bad", "film", "play", "the"]

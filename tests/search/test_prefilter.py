@@ -17,8 +17,8 @@ from autobert_zero.search.loop import MemoryHistory, Search
 from autobert_zero.search.strategies import STRATEGIES, Prefilter, SpaceExhausted, Strategy, make_strategy
 from autobert_zero.search.toy import ToyEvaluator
 from autobert_zero.search.trial import Trial
-from autobert_zero.search_runs.evaluate import ProxyEvaluator
 from autobert_zero.search_runs.prepare import prepare
+from autobert_zero.search_runs.proxy_evaluator import ProxyEvaluator
 from autobert_zero.space import Backbone, Space, sample_backbone
 
 SPACE = Space(layers=3, max_ops=6)

@@ -235,7 +235,7 @@ def _is_root() -> bool:
 @pytest.mark.slow
 def test_a_real_server(server: str, finished_run: Path, settings_file: Path, tmp_path: Path) -> None:
     """A search that is stopped and resumed, with its history in PostgreSQL."""
-    from autobert_zero.search_runs.evaluate import ProxyEvaluator
+    from autobert_zero.search_runs.proxy_evaluator import ProxyEvaluator
 
     out, given = tmp_path / "run", ("--storage", server, "--set", "study=team-1")
     real, calls = ProxyEvaluator.evaluate, iter(range(99))

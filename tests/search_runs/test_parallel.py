@@ -17,9 +17,9 @@ import tiny
 from autobert_zero.search.history import History
 from autobert_zero.search.trial import Proposal, Status
 from autobert_zero.search_runs import snapshots
-from autobert_zero.search_runs.evaluate import ProxyEvaluator
 from autobert_zero.search_runs.executors import InProcessExecutor, ProcessExecutor
 from autobert_zero.search_runs.prepare import PreparedSearch, prepare
+from autobert_zero.search_runs.proxy_evaluator import ProxyEvaluator
 from autobert_zero.search_runs.snapshots import save_snapshot
 from autobert_zero.space import Backbone
 

@@ -26,10 +26,9 @@ from autobert_zero.data.masking import Vocabulary
 from autobert_zero.nn import MaskedLM
 from autobert_zero.search.config import SearchConfig
 from autobert_zero.search.history import History
-from autobert_zero.search_runs import evaluate as evaluation
-from autobert_zero.search_runs import run, snapshots
-from autobert_zero.search_runs.evaluate import ProxyEvaluator
+from autobert_zero.search_runs import proxy_evaluator, run, snapshots
 from autobert_zero.search_runs.prepare import prepare
+from autobert_zero.search_runs.proxy_evaluator import ProxyEvaluator
 from autobert_zero.search_runs.snapshots import SnapshotWriter
 from autobert_zero.settings import read_yaml, resolve
 from autobert_zero.space import Backbone
@@ -215,7 +214,7 @@ def stopping(function: Callable[..., Any], calls: Iterator[int], at: int) -> Cal
 STOPS = [
     pytest.param(owner, name, at, id=f"{what} {at}", marks=[pytest.mark.slow] if place else [])
     for what, owner, name, calls in (
-        ("segment of the warm-up", evaluation, "train", (1, 0)),
+        ("segment of the warm-up", proxy_evaluator, "train", (1, 0)),
         ("candidate", ProxyEvaluator, "evaluate", (5, 8, 0, 1, 4)),
         ("re-scoring of parents", ProxyEvaluator, "rescore", (6,)),
         ("writing of a snapshot", snapshots, "save_file", (5, 0)),
@@ -291,7 +290,7 @@ def test_resuming_a_finished_run_changes_nothing(
 ) -> None:
     out = tmp_path / "whole"
     subprocess.run(["cp", "-r", finished_run, out], check=True)
-    for owner, name in ((evaluation, "train"), (scratch, "train")):
+    for owner, name in ((proxy_evaluator, "train"), (scratch, "train")):
         monkeypatch.delattr(owner, name)
     assert tiny.command("search", "--resume", "--out", out).code == 0
     assert essence(out) == essence(finished_run)
@@ -322,7 +321,7 @@ def test_candidates_that_fail_are_recorded_and_the_search_goes_on(
             raise error
         return train(*args, **options)
 
-    monkeypatch.setattr(evaluation, "train", unlucky)
+    monkeypatch.setattr(proxy_evaluator, "train", unlucky)
     out = tmp_path / "run"
     done = tiny.command("search", "--config", settings_file, "--out", out)
     assert done.code == 0
@@ -345,7 +344,7 @@ def test_a_search_in_which_everything_fails(
     def diverge(*args: Any, **options: Any) -> float:
         raise Diverged("loss is nan at step 1")
 
-    monkeypatch.setattr(evaluation, "train", diverge)
+    monkeypatch.setattr(proxy_evaluator, "train", diverge)
     out = tmp_path / "run"
     done = tiny.command("search", "--config", settings_file, "--out", out)
     assert (done.code, done.err.count("\n")) == (2, 1)

@@ -16,7 +16,7 @@ from autobert_zero.search.config import SearchConfig, read_search_config
 from autobert_zero.search.history import History
 from autobert_zero.search.progress import RunProgress
 from autobert_zero.search_runs import folder
-from autobert_zero.search_runs.evaluate import ProxyEvaluator
+from autobert_zero.search_runs.proxy_evaluator import ProxyEvaluator
 from autobert_zero.search_runs.run import run_search
 from autobert_zero.settings import read_yaml, resolve
 from autobert_zero.space import KERNEL_SIZES, PAPER, Backbone

@@ -17,8 +17,8 @@ from torch import Tensor
 
 from autobert_zero.encoder_config import TRUNK, EncoderConfig
 from autobert_zero.nn.heads import MaskedLM
-from autobert_zero.nn.practice import no_practice, practised
 from autobert_zero.nn.trained import MOMENTS, Trained
+from autobert_zero.nn.update_counts import merged_counts, zero_counts
 from autobert_zero.space import INPUTS, KERNEL_SIZES, Attention, Backbone, Convolution, Graph, parse_formula
 
 _WIDEST = Attention(parse_formula(" + ".join(INPUTS)))
@@ -55,8 +55,8 @@ class WeightBank:
         tensors: Name to tensor; the names are those of `MaskedLM`'s parameters.
         moments: Adam's running means of gradients and of their squares, each by the same names.
         updates: Number of updates of the weights, by which Adam corrects the bias of its running means.
-        practice: Updates of each branch by layer position, (layers, branches), see `nn.practice`; 0 after
-            loading a bank that did not count them.
+        update_counts: Updates of each branch by layer position, (layers, branches), see
+            `nn.update_counts`; 0 after loading a bank that did not count them.
         layers: Depth of the candidates.
         device: Device of the weights.
 
@@ -81,7 +81,7 @@ class WeightBank:
             key: {name: torch.zeros_like(tensor) for name, tensor in self.tensors.items()} for key in MOMENTS
         }
         self.updates = 0
-        self.practice = no_practice(layers)
+        self.update_counts = zero_counts(layers)
 
     @torch.no_grad()
     def inherit(self, model: MaskedLM, optimizer: torch.optim.Optimizer | None = None) -> None:
@@ -134,13 +134,13 @@ class WeightBank:
                 torch._foreach_copy_(targets, sources)
         backbones = [one.backbone for one in trained]
         steps = [one.updates - self.updates for one in trained]
-        self.practice = self.practice + practised(backbones, steps, self.layers)
+        self.update_counts = self.update_counts + merged_counts(backbones, steps, self.layers)
         self.updates = max([self.updates, *(one.updates for one in trained)])
 
     def state(self) -> dict[str, Tensor]:
         """Everything as tensors with unique names, for a file; the weights' memory is shared."""
         moments = {f"{key}/{name}": tensor for key in MOMENTS for name, tensor in self.moments[key].items()}
-        counts = {"updates": torch.tensor(self.updates), "practice": self.practice}
+        counts = {"updates": torch.tensor(self.updates), "practice": self.update_counts}
         return self.tensors | moments | counts
 
     def load_state(self, state: Mapping[str, Tensor]) -> None:
@@ -149,14 +149,14 @@ class WeightBank:
         Raises:
             ValueError: It is of a bank of other sizes.
         """
-        state = {"practice": no_practice(self.layers), **state}
+        state = {"practice": zero_counts(self.layers), **state}
         self._check_shapes(state)
         self.tensors = {name: state[name].to(self.device) for name in self.tensors}
         self.moments = {
             key: {name: state[f"{key}/{name}"].to(self.device) for name in self.tensors} for key in MOMENTS
         }
         self.updates = int(state["updates"])
-        self.practice = state["practice"]
+        self.update_counts = state["practice"]
 
     def _check_shapes(self, state: Mapping[str, Tensor]) -> None:
         shapes = {name: tensor.shape for name, tensor in state.items()}

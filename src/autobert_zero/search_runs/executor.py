@@ -12,8 +12,8 @@ from autobert_zero.nn import EncoderConfig
 from autobert_zero.progress import Bars
 from autobert_zero.search.trial import Proposal
 from autobert_zero.search_runs.candidate_limits import OnProgress
-from autobert_zero.search_runs.evaluate import ProxyEvaluator
 from autobert_zero.search_runs.prepare import PreparedSearch
+from autobert_zero.search_runs.proxy_evaluator import ProxyEvaluator
 from autobert_zero.search_runs.tasks import Done, speed_in
 from autobert_zero.space import Backbone, Space
 from autobert_zero.training.scratch import Job, JobResult, OnJobStep, train_all

@@ -8,9 +8,9 @@ from autobert_zero.errors import UserError
 from autobert_zero.search.config import SearchConfig
 from autobert_zero.search.trial import Proposal
 from autobert_zero.search_runs.candidate_limits import OnProgress
-from autobert_zero.search_runs.evaluate import ProxyEvaluator
 from autobert_zero.search_runs.executor import Executor, OnResult
 from autobert_zero.search_runs.prepare import PreparedSearch
+from autobert_zero.search_runs.proxy_evaluator import ProxyEvaluator
 from autobert_zero.search_runs.ray_executor import RayExecutor
 from autobert_zero.search_runs.tasks import Done, evaluate_candidate, trained_candidate
 from autobert_zero.training.pool import WorkerPool

@@ -22,8 +22,8 @@ from autobert_zero.run_folder import Input
 from autobert_zero.search.config import SearchConfig
 from autobert_zero.search.limits import Costs, Limits
 from autobert_zero.search.strategies import Prefilter
-from autobert_zero.search_runs.evaluate import ProxyEvaluator
 from autobert_zero.search_runs.latency import LatencyTable, with_latency_batch
+from autobert_zero.search_runs.proxy_evaluator import ProxyEvaluator
 from autobert_zero.search_runs.scoring import Scorer, other_scores
 from autobert_zero.search_runs.stages import search_stages
 from autobert_zero.search_runs.start_model import StartModel, load_start_model, open_start_model

@@ -15,10 +15,10 @@ from autobert_zero.search.config import SearchConfig
 from autobert_zero.search.trial import Proposal
 from autobert_zero.search_runs import cluster, tasks
 from autobert_zero.search_runs.candidate_limits import OnProgress
-from autobert_zero.search_runs.evaluate import ProxyEvaluator
 from autobert_zero.search_runs.executor import Executor, OnResult
 from autobert_zero.search_runs.jobs import training_of
 from autobert_zero.search_runs.prepare import PreparedSearch
+from autobert_zero.search_runs.proxy_evaluator import ProxyEvaluator
 from autobert_zero.search_runs.snapshots import load_snapshot
 from autobert_zero.search_runs.tasks import Done, trained_candidate
 from autobert_zero.space import Backbone, Space

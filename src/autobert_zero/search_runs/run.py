@@ -21,7 +21,6 @@ from autobert_zero.search.progress import RunProgress
 from autobert_zero.search.strategies import check_strategy, foreign_operations, make_strategy
 from autobert_zero.search.trial import Trial
 from autobert_zero.search_runs.clock import Clock
-from autobert_zero.search_runs.evaluator import TrainingEvaluator
 from autobert_zero.search_runs.executors import make_executor
 from autobert_zero.search_runs.finals import Finals
 from autobert_zero.search_runs.folder import (
@@ -36,6 +35,7 @@ from autobert_zero.search_runs.prepare import PreparedSearch, prepare
 from autobert_zero.search_runs.student_evaluator import StudentEvaluator
 from autobert_zero.search_runs.student_finals import StudentFinals
 from autobert_zero.search_runs.student_widths import Width, choose_width
+from autobert_zero.search_runs.training_evaluator import TrainingEvaluator
 from autobert_zero.search_runs.twins import function_of
 from autobert_zero.space import Backbone, check_head_dim
 

@@ -8,8 +8,8 @@ from pathlib import Path
 from autobert_zero.files import write_text
 from autobert_zero.run_folder import RunError
 from autobert_zero.search.trial import Proposal, Trial
-from autobert_zero.search_runs.evaluator import TrainingEvaluator
 from autobert_zero.search_runs.tasks import Done
+from autobert_zero.search_runs.training_evaluator import TrainingEvaluator
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,8 @@ from autobert_zero.search.finalists import screen
 from autobert_zero.search.limits import ROUNDING, Limits
 from autobert_zero.search.student_outputs import NARROW_LAYERS
 from autobert_zero.search.trial import Trial
-from autobert_zero.search_runs.evaluate import ProxyEvaluator
 from autobert_zero.search_runs.prepare import PreparedSearch
+from autobert_zero.search_runs.proxy_evaluator import ProxyEvaluator
 from autobert_zero.search_runs.student_training import StudentTrainer, Weights
 from autobert_zero.space import Backbone
 from autobert_zero.zoo import students

@@ -17,9 +17,9 @@ from autobert_zero.run_folder.names import WEIGHTS
 from autobert_zero.search.comparison import Training
 from autobert_zero.search.config import SearchConfig
 from autobert_zero.search.trial import Outcome, Proposal, Status
-from autobert_zero.search_runs.evaluate import ProxyEvaluator
 from autobert_zero.search_runs.jobs import job_of
 from autobert_zero.search_runs.prepare import PreparedSearch, prepare
+from autobert_zero.search_runs.proxy_evaluator import ProxyEvaluator
 from autobert_zero.search_runs.snapshots import load_snapshot
 from autobert_zero.space import Backbone, Space
 from autobert_zero.training.pool import Report, WorkerDied

@@ -14,9 +14,9 @@ from autobert_zero.devices import out_of_memory, release_cached_memory, threads
 from autobert_zero.errors import first_line
 from autobert_zero.measure import training_memory
 from autobert_zero.nn import EncoderConfig, MaskedLM, NoSharing, Trained, WeightBank
-from autobert_zero.nn.practice import shortfall
 from autobert_zero.nn.teacher_bank import TeacherBank
-from autobert_zero.search.practice import Rotation
+from autobert_zero.nn.update_counts import shortfall
+from autobert_zero.search.fair_sharing import Rotation
 from autobert_zero.search.rungs import rung_metric, rung_steps
 from autobert_zero.search.trial import Outcome, Proposal, Status
 from autobert_zero.search_runs.candidate_limits import (
@@ -176,7 +176,9 @@ class ProxyEvaluator:
         """Number of extra steps for a candidate whose branches were trained less than others."""
         if not (self._shares and isinstance(self.bank, WeightBank)):
             return 0
-        return round(self._proxy.calibration * self._proxy.steps * shortfall(self.bank.practice, backbone))
+        return round(
+            self._proxy.calibration * self._proxy.steps * shortfall(self.bank.update_counts, backbone)
+        )
 
     def _learned(self, model: MaskedLM, optimizer: torch.optim.Optimizer) -> Trained | None:
         """The trained weights for the bank to absorb; None if no weights are shared."""

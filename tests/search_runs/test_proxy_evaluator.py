@@ -18,12 +18,11 @@ from torch import Tensor
 from autobert_zero.errors import UserError
 from autobert_zero.measure import training_memory
 from autobert_zero.nn import MaskedLM, WeightBank
-from autobert_zero.nn.practice import BRANCHES
+from autobert_zero.nn.update_counts import BRANCHES
 from autobert_zero.search.trial import GIVEN, KNOWN, Outcome, Proposal, Status
-from autobert_zero.search_runs import evaluate as module
-from autobert_zero.search_runs import snapshots
-from autobert_zero.search_runs.evaluate import ProxyEvaluator
+from autobert_zero.search_runs import proxy_evaluator, snapshots
 from autobert_zero.search_runs.prepare import PreparedSearch, prepare
+from autobert_zero.search_runs.proxy_evaluator import ProxyEvaluator
 from autobert_zero.search_runs.snapshots import SnapshotWriter, restore_snapshot, save_snapshot
 from autobert_zero.shared_config import Compile
 from autobert_zero.space import KERNEL_SIZES, Backbone
@@ -151,7 +150,7 @@ def test_a_candidate_over_the_memory_limit_is_not_trained(
 ) -> None:
     needed = training_memory(HYBRID, prepared.model, 4, 16) / 1e9
     assert absorbed(with_proxy(prepared, max_memory_gb=needed * 1.01), Proposal(0, HYBRID)).score is not None
-    monkeypatch.delattr(module, "train")
+    monkeypatch.delattr(proxy_evaluator, "train")
     outcome = absorbed(with_proxy(prepared, max_memory_gb=needed * 0.99), Proposal(0, HYBRID))
     assert outcome.status is Status.FAILED
     assert outcome.reason == f"would take {needed:.3g} GB of memory, more than {needed * 0.99:.3g}"
@@ -453,7 +452,7 @@ def test_a_diverged_candidate_writes_nothing_back(
     evaluator: ProxyEvaluator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = copied(evaluator)
-    monkeypatch.setattr(module, "train", diverging)
+    monkeypatch.setattr(proxy_evaluator, "train", diverging)
     outcome = absorbed(evaluator, Proposal(0, HYBRID))
     assert (outcome.status, outcome.score, outcome.reason) == (Status.DIVERGED, None, "loss is nan at step 4")
     assert outcome.seconds > 0
@@ -498,7 +497,7 @@ def test_a_candidate_too_large_for_the_memory_fails(
         raise error
 
     before = copied(evaluator)
-    monkeypatch.setattr(module, "train", refuse)
+    monkeypatch.setattr(proxy_evaluator, "train", refuse)
     outcome = absorbed(evaluator, Proposal(0, HYBRID))
     assert (outcome.status, outcome.score) == (Status.FAILED, None)
     assert outcome.reason.startswith("out of memory: ")
@@ -510,7 +509,7 @@ def test_a_bug_is_not_caught(evaluator: ProxyEvaluator, monkeypatch: pytest.Monk
     def buggy(*rest: object, **options: object) -> None:
         raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
 
-    monkeypatch.setattr(module, "train", buggy)
+    monkeypatch.setattr(proxy_evaluator, "train", buggy)
     with pytest.raises(RuntimeError, match="mat1 and mat2"):
         absorbed(evaluator, Proposal(0, HYBRID))
 
@@ -556,10 +555,10 @@ def test_a_warm_up_in_a_known_space_trains_known_attentions_and_kernels_alike(co
     prepared = prepare(config)
     evaluator = prepared.evaluator()
     evaluator.warm_up(prepared.space, lambda *rest: None)
-    for row in bank_of(evaluator).practice.tolist():
-        practice = dict(zip(BRANCHES, row, strict=True))
-        assert practice["output"] == practice["Q"] == 10 * attentions
-        assert [practice[f"conv {kernel}"] for kernel in KERNEL_SIZES] == [70, 60, 50, 40, 30, 20, 10]
+    for row in bank_of(evaluator).update_counts.tolist():
+        counts = dict(zip(BRANCHES, row, strict=True))
+        assert counts["output"] == counts["Q"] == 10 * attentions
+        assert [counts[f"conv {kernel}"] for kernel in KERNEL_SIZES] == [70, 60, 50, 40, 30, 20, 10]
 
 
 def test_a_candidate_whose_branches_were_not_trained_is_calibrated(prepared: PreparedSearch) -> None:
@@ -601,7 +600,7 @@ def test_divergence_in_the_warm_up_is_survived(
     evaluator: ProxyEvaluator, prepared: PreparedSearch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = copied(evaluator)
-    monkeypatch.setattr(module, "train", diverging)
+    monkeypatch.setattr(proxy_evaluator, "train", diverging)
     evaluator.warm_up(prepared.space, lambda *rest: None)
     assert not changed(evaluator, before)
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autobert_zero.search.config import SearchConfig
-from autobert_zero.search.practice import Rotation, due
+from autobert_zero.search.fair_sharing import Rotation, due_for_retraining
 from autobert_zero.search.trial import KNOWN, Outcome, Proposal, Status, Trial
 from autobert_zero.settings import resolve
 from autobert_zero.space import KERNEL_SIZES, Attention, Backbone, Convolution, Space
@@ -116,6 +116,6 @@ def trial(number: int, known: bool = False, rescored: Sequence[int] = (), pruned
     ],
 )
 def test_due(case: str, trials: list[Trial], contenders: list[int], numbers: list[int]) -> None:
-    found = due(trials, [trials[number] for number in contenders], after=4)
+    found = due_for_retraining(trials, [trials[number] for number in contenders], after=4)
     assert [each.proposal.number for each in found] == numbers, case
-    assert due(trials, [trials[number] for number in contenders], after=0) == []
+    assert due_for_retraining(trials, [trials[number] for number in contenders], after=0) == []

@@ -51,7 +51,7 @@ def warmup_layers(space: Space) -> list[Layer]:
     return [*space.known_attentions, *(Convolution(kernel) for kernel in KERNEL_SIZES)]
 
 
-def due(trials: Sequence[Trial], contenders: Sequence[Trial], after: int) -> list[Trial]:
+def due_for_retraining(trials: Sequence[Trial], contenders: Sequence[Trial], after: int) -> list[Trial]:
     """The candidates to train again before parents are chosen, because the bank has moved far since.
 
     Earlier trainings of this kind are not recorded: they follow from the history by this rule.

@@ -22,18 +22,18 @@ def branches_of(layer: Layer) -> tuple[str, ...]:
     return tuple(f"conv {kernel}" for kernel in KERNEL_SIZES if kernel <= layer.kernel)
 
 
-def no_practice(layers: int) -> Tensor:
+def zero_counts(layers: int) -> Tensor:
     """The table of untrained weights: zeros (layers, branches)."""
     return torch.zeros(layers, len(BRANCHES), dtype=torch.int64)
 
 
-def practised(backbones: Sequence[Backbone], updates: Sequence[int], layers: int) -> Tensor:
+def merged_counts(backbones: Sequence[Backbone], updates: Sequence[int], layers: int) -> Tensor:
     """The updates of candidates that are merged, as a table (layers, branches).
 
     Merging takes the mean of a branch over its users, which moves it about as far as one of them does: so a
     branch counts the updates of the user that trained longest.
     """
-    table = no_practice(layers)
+    table = zero_counts(layers)
     for backbone, count in zip(backbones, updates, strict=True):
         for row, layer in zip(table, backbone.layers, strict=True):
             places = [_PLACES[name] for name in branches_of(layer)]
@@ -41,7 +41,7 @@ def practised(backbones: Sequence[Backbone], updates: Sequence[int], layers: int
     return table
 
 
-def shortfall(practice: Tensor, backbone: Backbone) -> float:
+def shortfall(counts: Tensor, backbone: Backbone) -> float:
     """The shortfall in training of a backbone's branches against others at their positions, in [0, 1].
 
     The mean over its layers. A layer counts as trained as the least trained of its branches. Its shortfall is
@@ -49,11 +49,11 @@ def shortfall(practice: Tensor, backbone: Backbone) -> float:
     is 0 where nothing was trained.
 
     Args:
-        practice: Updates of each branch, (layers, branches).
+        counts: Updates of each branch, (layers, branches).
         backbone: The backbone.
     """
     short = []
-    for row, layer in zip(practice.tolist(), backbone.layers, strict=True):
+    for row, layer in zip(counts.tolist(), backbone.layers, strict=True):
         least, most = min(row[_PLACES[name]] for name in branches_of(layer)), max(row)
         short.append(max(1 - 2 * least / most, 0.0) if most else 0.0)
     return sum(short) / len(short)

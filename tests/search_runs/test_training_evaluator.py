@@ -18,9 +18,9 @@ from autobert_zero.search.progress import RunProgress
 from autobert_zero.search.strategies import make_strategy
 from autobert_zero.search.training_config import ProxyConfig
 from autobert_zero.search.trial import KNOWN, Outcome, Proposal, Status, Trial
-from autobert_zero.search_runs.evaluate import WORST
-from autobert_zero.search_runs.evaluator import TrainingEvaluator
+from autobert_zero.search_runs.proxy_evaluator import WORST
 from autobert_zero.search_runs.student_evaluator import StudentEvaluator
+from autobert_zero.search_runs.training_evaluator import TrainingEvaluator
 from autobert_zero.space import KERNEL_SIZES, Backbone, Convolution, Space
 
 DIVERGES = Convolution(KERNEL_SIZES[-1])

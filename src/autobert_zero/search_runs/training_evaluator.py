@@ -7,13 +7,13 @@ from pathlib import Path
 from autobert_zero.nn import Trained
 from autobert_zero.progress import Bars
 from autobert_zero.run_folder.names import snapshots_of
+from autobert_zero.search.fair_sharing import due_for_retraining
 from autobert_zero.search.halving import promotion_thresholds
-from autobert_zero.search.practice import due
 from autobert_zero.search.rungs import rung_steps
 from autobert_zero.search.training_config import ProxyConfig
 from autobert_zero.search.trial import Outcome, Proposal, Status, Trial
-from autobert_zero.search_runs.evaluate import WORST, ProxyEvaluator
 from autobert_zero.search_runs.executor import Executor, run_candidates
+from autobert_zero.search_runs.proxy_evaluator import WORST, ProxyEvaluator
 from autobert_zero.search_runs.snapshots import (
     SnapshotWriter,
     restore_snapshot,
@@ -69,7 +69,7 @@ class TrainingEvaluator:
         """
         if self.proxy.sharing == "none":
             return {}
-        again = due(trials, contenders, self.proxy.train_again)
+        again = due_for_retraining(trials, contenders, self.proxy.train_again)
         numbers = {trial.proposal.number for trial in again}
         stale = [trial for trial in contenders if trial.proposal.number not in numbers]
         scores = self.executor.rescore(

@@ -45,9 +45,28 @@ def test_a_bag_of_words_is_the_pipeline_of_scikit_learn() -> None:
     assert got == model.predict(weights.transform(new)).tolist()
 
 
+@pytest.mark.parametrize(
+    ("filler", "signs"), [("的电影我看过", "好坏"), ("えいがをみたノデ", "良悪"), ("หนงฉกตมาเ", "ดจ")]
+)
+def test_a_character_tells_in_scripts_without_spaces(filler: str, signs: str) -> None:
+    random = np.random.default_rng(0)
+    labels = random.integers(0, 2, 60)
+    texts = []
+    for label in labels:
+        characters = list(random.choice(list(filler), 9))
+        characters.insert(random.integers(9), signs[label])
+        texts.append("".join(characters))
+    train = Dataset.from_dict({"text": texts[:40], "label": labels[:40]})
+    got = bag_of_words(train, {"new": Dataset.from_dict({"text": texts[40:]})}, False)["new"]
+    assert np.mean(np.equal(got, labels[40:])) > 0.9
+
+
 def test_overlap_by_hand() -> None:
     assert overlap("A dog runs .", "a dog") == (0.5, 0.5, 1.0, 0.5)
     assert overlap("", "a") == (0.0, 0.0, 0.0, 0.0)
+    assert overlap("हिन्दी नमक", "हिन्दी दिन") == (1 / 3, 0.5, 0.5, 1.0)
+    assert overlap("我在北京 ab", "北京ab") == (0.6, 0.6, 1.0, 0.6)
+    assert overlap("ที่นี่", "ที่") == (0.5, 0.5, 1.0, 0.5)
 
 
 def test_pairs_are_told_apart_by_their_overlap() -> None:

@@ -12,11 +12,12 @@ from autobert_zero.data.normalisation import (
     TokenizerError,
     plain_normalizer,
 )
+from autobert_zero.data.scripts import MARKS
 
 SMALLEST_BYTE_LEVEL = len(SPECIAL_TOKENS) + 256
 
 _PIECES = (
-    r" ?\p{L}[\p{L}\p{M}\x{200c}\x{200d}]*| ?\p{N}[\p{N}\p{M}]*"
+    rf" ?\p{{L}}[\p{{L}}{MARKS}]*| ?\p{{N}}[\p{{N}}\p{{M}}]*"
     r"| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
 )
 """Byte-level merges do not cross these pieces: letters with their vowel signs and joiners, digits, or other

@@ -7,12 +7,13 @@ import unicodedata
 from collections.abc import Callable
 from dataclasses import replace
 
-from tokenizers import Tokenizer
+from tokenizers import Regex, Tokenizer, normalizers
 
 from autobert_zero.data.byte_level import SMALLEST_BYTE_LEVEL, train_bpe, train_unigram
 from autobert_zero.data.characters import train_characters
 from autobert_zero.data.corpus import Corpus, Watch, unwatched
 from autobert_zero.data.normalisation import Spelling, Survey, survey
+from autobert_zero.data.scripts import UNSPACED
 from autobert_zero.data.wordpiece import choose_alphabet, train_wordpiece, wordpiece_normalizer
 
 _UNKNOWN_SHARE = 0.001
@@ -27,18 +28,13 @@ _LONG_RUN = 30
 _SMALL_ALPHABET = 32
 """Maximum number of different characters in a text of symbols, such as nucleotides or amino acids."""
 
-_UNSPACED = (
-    *("CJK ", "HIRAGANA ", "KATAKANA ", "THAI ", "LAO ", "KHMER ", "MYANMAR ", "TIBETAN ", "YI "),
-    *("JAVANESE ", "BALINESE ", "TAI ", "NEW TAI "),
-)
-"""Starts of the Unicode names of letters of scripts without spaces between words."""
+_ONLY_UNSPACED = normalizers.Replace(Regex(f"[^{UNSPACED}]"), "")
 
 
 def choose_kind(surveyed: Survey, vocab_size: int, spelling: Spelling) -> tuple[str, str]:
     """The kind of tokenizer that suits a text, and why."""
-    letters = {c: n for c, n in surveyed.counts.items() if unicodedata.category(c)[0] in "LMN"}
-    unspaced = sum(n for c, n in letters.items() if unicodedata.name(c, "").startswith(_UNSPACED))
-    share = unspaced / max(sum(letters.values()), 1)
+    letters = sum(n for c, n in surveyed.counts.items() if unicodedata.category(c)[0] in "LMN")
+    share = sum(surveyed.through(_ONLY_UNSPACED).values()) / max(letters, 1)
     shown = {c: n for c, n in surveyed.counts.items() if not c.isspace()}
     run = sum(shown.values()) / max(surveyed.words, 1)
     folded = {c.lower() for c in shown}

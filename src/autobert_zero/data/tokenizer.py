@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tokenizers import Tokenizer
 
-from autobert_zero.data import byte_level, characters, kinds, normalisation, wordpiece
+from autobert_zero.data import byte_level, characters, kinds, normalisation, scripts, wordpiece
 from autobert_zero.data.cache import cache_path, check_writable, read_cached, write_cached
 from autobert_zero.data.corpus import Corpus, Watch, unwatched
 from autobert_zero.data.kinds import train_kind
@@ -77,7 +77,7 @@ def _read_chosen(path: Path) -> ChosenTokenizer:
 def _place(settings: CorpusConfig, corpus: Corpus) -> Path:
     # All modules that training uses.
     recipe = f"{corpus.identity}\n{settings.vocab_size}\n{_spelling(settings)}"
-    sources = (kinds, normalisation, wordpiece, byte_level, characters)
+    sources = (kinds, normalisation, scripts, wordpiece, byte_level, characters)
     return cache_path(recipe, ".tokenizer.json", __file__, *(str(module.__file__) for module in sources))
 
 

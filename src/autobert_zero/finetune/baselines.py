@@ -1,6 +1,5 @@
 """Trivial predictors that ignore words or word order, as a comparison for fine-tuned models."""
 
-import re
 from collections import Counter
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
@@ -10,9 +9,13 @@ from datasets import Dataset
 from scipy import sparse
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression, Ridge
+from tokenizers import Regex
+from tokenizers.pre_tokenizers import Split
 
-_TOKEN = r"\w+|[^\w\s]"
-"""A word, also of one character, or a punctuation mark."""
+from autobert_zero.data.scripts import MARKS, SPACED, UNSPACED
+
+_TOKEN = Split(Regex(rf"{UNSPACED}[{MARKS}]*|{SPACED}[{SPACED}{MARKS}]*|\S"), "removed", invert=True)
+"""Finds words, also of one character, characters of scripts without spaces, and punctuation marks."""
 
 _LEARNED_FROM = 50_000
 """Maximum training examples of a bag of words, spread over all, so that it takes seconds."""
@@ -81,9 +84,13 @@ class _Words:
     def __init__(self, train: Dataset) -> None:
         self._pairs = "pair" in train.column_names
         texts = [*train["text"], *(train["pair"] if self._pairs else ())]
-        self.empty = not any(re.search(_TOKEN, text) for text in texts)
+        self.empty = not any(map(_tokens, texts))
         self._weights = TfidfVectorizer(
-            ngram_range=(1, 2), token_pattern=_TOKEN, sublinear_tf=True, max_features=_FEATURES
+            tokenizer=_tokens,
+            token_pattern=None,
+            ngram_range=(1, 2),
+            sublinear_tf=True,
+            max_features=_FEATURES,
         )
         if not self.empty:
             self._weights.fit(texts)
@@ -99,6 +106,10 @@ class _Words:
         return sparse.csr_matrix(sparse.hstack([first, second, cosine, np.asarray(shares)]))
 
 
+def _tokens(text: str) -> list[str]:
+    return [token for token, _ in _TOKEN.pre_tokenize_str(text)]
+
+
 def overlap(first: str, second: str) -> tuple[float, float, float, float]:
     """The overlap of two texts.
 
@@ -106,7 +117,7 @@ def overlap(first: str, second: str) -> tuple[float, float, float, float]:
         The share of the common words among all words, among those of the first text, and among those of the
         second; and the ratio of the shorter to the longer number of words. 0 if a text is empty.
     """
-    one, two = (re.findall(_TOKEN, text.lower()) for text in (first, second))
+    one, two = (_tokens(text.lower()) for text in (first, second))
     both = len(set(one) & set(two))
     return (
         both / max(len(set(one) | set(two)), 1),

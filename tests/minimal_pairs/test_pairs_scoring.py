@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from pairs_samples import PIECES, SENTENCES, bert, loop_score, pairs, tokenizer
+from tokenizers import Tokenizer, models, normalizers
 from torch import Tensor
 from transformers import RobertaConfig, RobertaForMaskedLM
 
@@ -17,6 +18,7 @@ from autobert_zero.hf import (
     from_masked_lm,
 )
 from autobert_zero.hf.sources import to_masked_lm
+from autobert_zero.hf.tokenizer import wrap_tokenizer
 from autobert_zero.minimal_pairs.data import Pair
 from autobert_zero.minimal_pairs.measure import NotFiniteError, TokenisedPairs
 from autobert_zero.minimal_pairs.models import make_predictor
@@ -100,6 +102,19 @@ def test_the_switch_hides_the_rest_of_a_word_only() -> None:
 
 def word_numbers(text: str) -> list[int]:
     return [word for word in tokenizer()(text).word_ids() if word is not None]
+
+
+@pytest.mark.parametrize("space", [" ", "\u2581"])
+def test_a_space_begins_a_word_where_the_tokenizer_does_not_split(space: str) -> None:
+    vocabulary = {piece: number for number, piece in enumerate([*SPECIAL_TOKENS, *"abcd", space])}
+    made = Tokenizer(models.BPE(vocabulary, []))
+    made.normalizer = normalizers.Replace(" ", space)
+    (sentence,) = tokenise_sentences(["aab bba cd"], ["here"], wrap_tokenizer(made, 32), True)
+    assert len(sentence.ids) == 12
+    lengths = np.unique(sentence.words, return_counts=True)[1]
+    assert lengths.tolist() == [2, 3, 4, 3]  # [CLS] and [SEP]; aab; space and bba; space and cd
+    assert sentence.words[[0, -1]].tolist() == [-1, -1]
+    assert (np.diff(sentence.words[1:-1]) >= 0).all()
 
 
 def test_computed_by_hand() -> None:
@@ -204,8 +219,6 @@ def test_too_many_tokens_and_none() -> None:
 
 def stripping() -> object:
     """A tokenizer that drops characters of no width, as BERT's does."""
-    from tokenizers import normalizers
-
     tokens = tokenizer()
     tokens.backend_tokenizer.normalizer = normalizers.BertNormalizer()
     return tokens

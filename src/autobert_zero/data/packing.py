@@ -1,7 +1,7 @@
 """Packs a corpus into sequences of token ids of one length, in a memory-mapped file."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -166,15 +166,14 @@ def tokenise_batches(
     kind = np.uint32 if words or max(vocabulary.values()) >= 1 << 16 else np.uint16
     encoder = _text_only(tokenizer)
     encode = encoder.encode_batch if words else encoder.encode_batch_fast  # the fast one returns no words
-    # Many tokenizers do not split at spaces, but mark the space at the start of a word's first piece.
-    starts = frozenset(number for piece, number in vocabulary.items() if piece.startswith(_SPACES))
+    starts = tokens_with_space(vocabulary)
     parts = []
     for batch in batches:
         for encoding in encode(batch, add_special_tokens=False):
             if ids := encoding.ids:
                 packed = np.array([*ids, sep], dtype=np.int64)
                 if words:
-                    packed[1:-1] |= CONTINUES * _continues(ids, encoding.word_ids, starts)
+                    packed[1:-1] |= CONTINUES * continues_word(ids, encoding.word_ids, starts)
                 parts.append(packed.astype(kind))
     stream = np.concatenate(parts) if parts else np.empty(0, dtype=kind)
     body = length - 2
@@ -186,8 +185,24 @@ def tokenise_batches(
     return sequences
 
 
-def _continues(ids: Sequence[int], words: Sequence[int | None], starts: frozenset[int]) -> NDArray[np.bool_]:
-    """A mask of the tokens, from the second on, that continue the word of the previous token."""
+def tokens_with_space(vocabulary: Mapping[str, int]) -> frozenset[int]:
+    """The tokens that begin with a space.
+
+    They begin a word: many tokenizers do not split at spaces, but mark the space at a word's first piece.
+    """
+    return frozenset(number for piece, number in vocabulary.items() if piece.startswith(_SPACES))
+
+
+def continues_word(
+    ids: Sequence[int], words: Sequence[int | None], starts: frozenset[int]
+) -> NDArray[np.bool_]:
+    """A mask of the tokens, from the second on, that continue the word of the previous token.
+
+    Args:
+        ids: n token ids.
+        words: The piece of the text, as the tokenizer splits it, of each token; None at special tokens.
+        starts: Result of `tokens_with_space`.
+    """
     same = (
         word is not None and word == before and token not in starts
         for token, word, before in zip(ids[1:], words[1:], words, strict=False)

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from transformers import PreTrainedTokenizerBase
 
+from autobert_zero.data.packing import continues_word, tokens_with_space
 from autobert_zero.errors import UserError
 
 _CHUNK = 4096
@@ -49,6 +50,7 @@ def tokenise_sentences(
             f"the tokenizer of {tokenizer.name_or_path} does not report which tokens form a word: leave "
             "--within-word out"
         )
+    starts = tokens_with_space(tokenizer.get_vocab())
     sentences = []
     for start in range(0, len(texts), _CHUNK):
         encoded = tokenizer(list(texts[start : start + _CHUNK]), return_special_tokens_mask=True)
@@ -58,7 +60,8 @@ def tokenise_sentences(
             scored = ~np.array(special, dtype=bool)
             words = np.arange(len(ids))
             if within_word:
-                words = np.array([-1 if word is None else word for word in encoded.word_ids(index)])
+                begins = ~continues_word(ids, encoded.word_ids(index), starts)
+                words = np.append(0, np.cumsum(begins))
             sentence = TokenisedSentence(np.array(ids), np.where(scored, words, -1))
             _check_sentence(sentence, texts[start + index], places[start + index], tokenizer.mask_token_id)
             sentences.append(sentence)

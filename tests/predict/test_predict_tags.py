@@ -65,6 +65,17 @@ def test_tags_that_mark_no_entities(tmp_path: Path) -> None:
     assert (record["tags"], record["entities"]) == (["NOUN", "VERB", "O"], [])
 
 
+@pytest.mark.parametrize("end_and_single", ["ES", "LU"])
+def test_entities_of_other_schemes(tmp_path: Path, end_and_single: str) -> None:
+    end, single = end_and_single
+    tags = {"Anna": "B-PER", "lives": f"{end}-PER", "Paris": f"{single}-LOC"}
+    model = trained.tagger(tmp_path / "m", tags)
+    (tmp_path / "a.txt").write_text("the Anna lives in Paris Paris\n")
+    (record,) = predicted("--model", model, tmp_path / "a.txt")
+    assert record["tags"] == ["O", "B-PER", f"{end}-PER", "O", f"{single}-LOC", f"{single}-LOC"]
+    assert entities(record) == [("PER", "Anna lives"), ("LOC", "Paris"), ("LOC", "Paris")]
+
+
 def test_tables(model: Path, tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("id,sentence\n1,Anna was in Paris.\n")
     done = tiny.command("predict", "--model", model, "--format", "csv", tmp_path / "a.csv")

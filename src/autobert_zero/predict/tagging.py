@@ -13,16 +13,13 @@ from transformers import AutoModelForTokenClassification
 
 from autobert_zero.finetune.features import Features
 from autobert_zero.finetune.models import Pretrained
-from autobert_zero.finetune.tags.schemes import OUTSIDE, begin_with_b
+from autobert_zero.finetune.tags.schemes import OUTSIDE, begin_with_b, convert_predicted, mark_entities
 from autobert_zero.finetune.tags.windows import split_into_windows
 from autobert_zero.predict.head import Head, Record, Runner, class_names, max_length
 from autobert_zero.predict.read import Row, TaskColumns
 
 _LENGTH = 512
 """Number of tokens in a window for models without a limit."""
-
-_MARKS = ("B-", "I-")
-"""Prefixes of tags that mark entities."""
 
 _WORD = re.compile(r"(?:\w\.){2,}(?!\w)|[@#]?\w(?:\S*\w)?|[^\w\s]")
 """An abbreviation such as U.S., a word without the punctuation around it, or a punctuation mark."""
@@ -43,7 +40,8 @@ class TagHead(Head):
         self._tokenizer.padding_side = "right"  # padding on the left would shift the words
         self._length = max_length(model) or _LENGTH
         self._names = class_names(model)
-        self._entities = all(name == OUTSIDE or name.startswith(_MARKS) for name in self._names)
+        self._entities = mark_entities(self._names)
+        self._iob = all(name == OUTSIDE or name.startswith(("B-", "I-")) for name in self._names)
         self.about = f"tags {', '.join(self._names)}"
 
     def predict(self, rows: Sequence[Row], runner: Runner) -> tuple[list[Record], int]:
@@ -79,14 +77,14 @@ class TagHead(Head):
         self, cell: str | list[str], words: Sequence[tuple[str, int]], tags: Sequence[str | None]
     ) -> Record:
         text = cell if isinstance(cell, str) else " ".join(cell)
-        if self._entities:  # a model may continue an entity without a start
+        if self._iob:  # a model may continue an entity without a start
             whole = begin_with_b([tag or OUTSIDE for tag in tags])
             tags = [tag and begun for tag, begun in zip(tags, whole, strict=True)]
         return {
             "text": text,
             "words": [word for word, _ in words],
             "tags": list(tags),
-            "entities": _entities(text, words, [tag or OUTSIDE for tag in tags]),
+            "entities": _entities(text, words, [tag or OUTSIDE for tag in tags]) if self._entities else [],
         }
 
 
@@ -121,10 +119,9 @@ def _continues(character: str) -> bool:
 
 
 def _entities(text: str, words: Sequence[tuple[str, int]], tags: Sequence[str]) -> list[Record]:
-    """The entities that IOB tags mark, by the rules of conlleval; other tags mark none."""
+    """The entities that tags of any scheme mark, by the rules of conlleval."""
     entities: list[Record] = []
-    marks = [tag if tag.startswith(_MARKS) else OUTSIDE for tag in tags]
-    for (word, start), tag in zip(words, begin_with_b(marks), strict=True):
+    for (word, start), tag in zip(words, convert_predicted(tags), strict=True):
         end = start + len(word)
         if tag.startswith("B-"):
             entities.append({"type": tag[2:], "text": "", "start": start, "end": end})

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from seqeval.metrics.sequence_labeling import get_entities
 
 from autobert_zero.errors import UserError
-from autobert_zero.finetune.tags.schemes import Scheme, begin_with_b, convert, recognise
+from autobert_zero.finetune.tags.schemes import Scheme, begin_with_b, convert, convert_predicted, recognise
 from autobert_zero.finetune.tags.sentences import TaggedSentence
 
 
@@ -134,3 +134,20 @@ def test_predictions_keep_the_entities_that_conlleval_counts(tags: list[str]) ->
     assert get_entities(repaired) == get_entities(tags)
     assert begin_with_b(repaired) == repaired
     assert convert(sentence(" ".join(repaired)), "iob2") == repaired
+
+
+@given(
+    st.lists(
+        st.sampled_from(["O", *(f"{p}-{kind}" for p in "BIES" for kind in "AB")]), min_size=1, max_size=12
+    )
+)
+def test_predictions_of_every_scheme_keep_the_entities_that_conlleval_counts(tags: list[str]) -> None:
+    converted = convert_predicted(tags)
+    assert get_entities(converted) == get_entities(tags)
+    assert convert(sentence(" ".join(converted)), "iob2") == converted
+    bilou = [tag.replace("E-", "L-").replace("S-", "U-") for tag in tags]
+    assert convert_predicted(bilou) == converted
+
+
+def test_predicted_tags_that_mark_nothing_are_outside() -> None:
+    assert convert_predicted(["NOUN", "I-A", "X-A", "B", "E-A"]) == ["O", "B-A", "O", "O", "B-A"]

@@ -6,7 +6,7 @@ same type, and `I-TYPE` elsewhere. BIOES marks the last word of an entity with `
 word with `S-TYPE`; BILOU is the same with `L` and `U`. All are converted to IOB2.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Literal, get_args
 
 from autobert_zero.errors import UserError
@@ -26,21 +26,30 @@ _PREFIXES = {"iob1": ("B", "I"), "iob2": ("B", "I"), "bioes": ("B", "I", "E", "S
 def recognise(sentences: Sequence[TaggedSentence]) -> Scheme:
     """Recognises the scheme of the tags.
 
-    Tags are plain if none starts with `B-` or `I-` (or, if some are `O`, with `S-` or `U-`). They are BIOES
-    if some start with `E-`, `S-`, `L-` or `U-`; IOB1 if every entity starts with `I-` unless it follows one
+    Tags are plain if they mark no entities, see `mark_entities`. They are BIOES if some start with `E-`,
+    `S-`, `L-` or `U-`; IOB1 if every entity starts with `I-` unless it follows one
     of its type; else IOB2.
 
     Args:
         sentences: Sentences of all splits; those without tags are ignored.
     """
     tags = {tag for sentence in sentences for tag in sentence.tags or ()}
-    prefixes = {tag[0] for tag in tags if tag[1:2] == "-"}
-    if not prefixes & {"B", "I"} and not (OUTSIDE in tags and prefixes & {"S", "U"}):
+    if not mark_entities(tags):
         return "plain"
-    if prefixes & {"E", "S", "L", "U"}:
+    if _prefixes(tags) & {"E", "S", "L", "U"}:
         return "bioes"
     begins = {tag[0] for sentence in sentences for _, tag in _starts(sentence.tags or ())}
     return "iob1" if begins == {"I"} else "iob2"
+
+
+def mark_entities(tags: Collection[str]) -> bool:
+    """Whether any of the tags start with `B-` or `I-` or, if some are `O`, with `S-` or `U-`."""
+    prefixes = _prefixes(tags)
+    return bool(prefixes & {"B", "I"} or (OUTSIDE in tags and prefixes & {"S", "U"}))
+
+
+def _prefixes(tags: Collection[str]) -> set[str]:
+    return {tag[0] for tag in tags if tag[1:2] == "-"}
 
 
 def convert(sentence: TaggedSentence, scheme: Scheme) -> Sequence[str] | None:
@@ -83,6 +92,25 @@ def begin_with_b(tags: Sequence[str]) -> list[str]:
     for word, tag in _starts(tags):
         converted[word] = f"B{tag[1:]}"
     return converted
+
+
+def convert_predicted(tags: Sequence[str]) -> list[str]:
+    """Converts a model's tags of any scheme that marks entities to IOB2.
+
+    Tags that mark no entity become `O`. The entities are those that conlleval counts: after the end of one,
+    the next begins.
+    """
+    converted = []
+    ended = False
+    for tag in tags:
+        prefix, _, kind = tag.partition("-")
+        prefix = _BILOU.get(prefix, prefix)
+        if kind and prefix in _PREFIXES["bioes"]:
+            converted.append(f"{'B' if ended or prefix in ('B', 'S') else 'I'}-{kind}")
+        else:
+            converted.append(OUTSIDE)
+        ended = prefix in ("E", "S")
+    return begin_with_b(converted)
 
 
 def _starts(tags: Sequence[str]) -> Iterator[tuple[int, str]]:

@@ -65,9 +65,8 @@ def test_tags_that_mark_no_entities(tmp_path: Path) -> None:
     assert (record["tags"], record["entities"]) == (["NOUN", "VERB", "O"], [])
 
 
-@pytest.mark.parametrize("end_and_single", ["ES", "LU"])
-def test_entities_of_other_schemes(tmp_path: Path, end_and_single: str) -> None:
-    end, single = end_and_single
+@pytest.mark.parametrize(("end", "single"), ["ES", "LU"])
+def test_entities_of_other_schemes(tmp_path: Path, end: str, single: str) -> None:
     tags = {"Anna": "B-PER", "lives": f"{end}-PER", "Paris": f"{single}-LOC"}
     model = trained.tagger(tmp_path / "m", tags)
     (tmp_path / "a.txt").write_text("the Anna lives in Paris Paris\n")
@@ -109,6 +108,16 @@ def test_words_with_spaces_stay_apart_in_tables(model: Path, tmp_path: Path) -> 
         ),
         ("\u0e17\u0e35\u0e48 \u2764\ufe0f!", ["\u0e17\u0e35\u0e48", "\u2764\ufe0f", "!"]),
         ("\u0301a", ["\u0301", "a"]),
+        ("don't e-mail U.S.A, 3.5", ["don't", "e-mail", "U.S.A", ",", "3.5"]),
+        ("我在北京。他在上海", list("我在北京。他在上海")),
+        ("東京（日本）です、2024年", [*"東京（日本）です、", "2024", "年"]),
+        ("安娜·Anna的iPhone，コーヒー", [*"安娜·", "Anna", "的", "iPhone", *"，コーヒー"]),
+        (
+            "Anna—Paris、Rome・１．５（ＡＢ）",
+            ["Anna", "—", "Paris", "、", "Rome", "・", "１．５", "（", "ＡＢ", "）"],
+        ),
+        ("ที่นี่๒๕๖๗ ကို", ["ที่", "นี่", "๒๕๖๗", "ကို"]),
+        ("葛\U000e0100城 안녕하세요!", ["葛\U000e0100", "城", "안녕하세요", "!"]),
     ],
 )
 def test_how_text_is_split(text: str, words: list[str]) -> None:

@@ -2,15 +2,16 @@
 
 import copy
 import json
-import re
-import unicodedata
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
+from tokenizers import Regex
+from tokenizers.pre_tokenizers import Split
 from torch import Tensor
 from transformers import AutoModelForTokenClassification
 
+from autobert_zero.data.scripts import MARKS, SPACED, UNSPACED
 from autobert_zero.finetune.features import Features
 from autobert_zero.finetune.models import Pretrained
 from autobert_zero.finetune.tags.schemes import OUTSIDE, begin_with_b, convert_predicted, mark_entities
@@ -21,15 +22,31 @@ from autobert_zero.predict.read import Row, TaskColumns
 _LENGTH = 512
 """Number of tokens in a window for models without a limit."""
 
-_WORD = re.compile(r"(?:\w\.){2,}(?!\w)|[@#]?\w(?:\S*\w)?|[^\w\s]")
-"""An abbreviation such as U.S., a word without the punctuation around it, or a punctuation mark."""
+_DASHES = r"\x{2012}-\x{2015}\x{2E3A}\x{2E3B}"
+
+_CJK_PUNCTUATION = (
+    r"[\p{InCJK_Symbols_and_Punctuation}\p{InKatakana}\p{InVertical_Forms}\p{InCJK_Compatibility_Forms}"
+    r"\p{InSmall_Form_Variants}\p{InHalfwidth_and_Fullwidth_Forms}&&[\p{P}\p{S}]&&[^＇．－]]"
+)
+"""Without the wide apostrophe, full stop and hyphen, which stand inside words like the narrow ones."""
+
+_INSIDE = rf"[^\s{_DASHES}{_CJK_PUNCTUATION}{UNSPACED}]"
+
+_WORD = Split(
+    Regex(rf"(?:(?:{SPACED}\.){{2,}}(?!{SPACED})|[@#]?{SPACED}(?:{_INSIDE}*{SPACED})?|\S)[{MARKS}\p{{Cf}}]*"),
+    "removed",
+    invert=True,
+)
+"""Finds abbreviations such as U.S., words without the punctuation around them, characters of scripts without
+spaces, and punctuation marks, each with the signs that belong to it."""
 
 
 class TagHead(Head):
     """Predicts the tag of each word of a text, and the entities.
 
-    A text is split into words at spaces and punctuation; a list of words is used unchanged. Long texts are
-    read in windows, as in fine-tuning.
+    A text is split into words at spaces, and punctuation around them is split off; in scripts without spaces
+    each character is a word. A list of words is used unchanged. Long texts are read in windows, as in
+    fine-tuning.
     """
 
     auto = AutoModelForTokenClassification
@@ -97,25 +114,14 @@ def _as_cell(items: Sequence[str]) -> str:
 
 def split_words(cell: str | list[str]) -> list[tuple[str, int]]:
     """The words with the indices of their first characters, in a text or in a list joined by spaces."""
-    words: list[tuple[str, int]] = []
     if isinstance(cell, str):
-        for match in _WORD.finditer(cell):
-            word, start = words[-1] if words else ("", 0)
-            if word and start + len(word) == match.start() and _continues(match[0]):
-                words[-1] = word + match[0], start
-            else:
-                words.append((match[0], match.start()))
-        return words
+        return [(word, start) for word, (start, _) in _WORD.pre_tokenize_str(cell)]
+    words: list[tuple[str, int]] = []
     start = 0
     for word in cell:
         words.append((word, start))
         start += len(word) + 1
     return words
-
-
-def _continues(character: str) -> bool:
-    """Whether a character belongs to the one before it: an accent, a vowel sign, a joiner."""
-    return len(character) == 1 and unicodedata.category(character) in ("Mn", "Mc", "Me", "Cf")
 
 
 def _entities(text: str, words: Sequence[tuple[str, int]], tags: Sequence[str]) -> list[Record]:

@@ -27,8 +27,7 @@ def recognise(sentences: Sequence[TaggedSentence]) -> Scheme:
     """Recognises the scheme of the tags.
 
     Tags are plain if they mark no entities, see `mark_entities`. They are BIOES if some start with `E-`,
-    `S-`, `L-` or `U-`; IOB1 if every entity starts with `I-` unless it follows one
-    of its type; else IOB2.
+    `S-`, `L-` or `U-`; IOB1 if every entity starts with `I-` unless it follows one of its type; else IOB2.
 
     Args:
         sentences: Sentences of all splits; those without tags are ignored.

@@ -1,6 +1,9 @@
 """Comparisons of tiny encoders: engines agree, scores equal plain formulas, tables hold what was measured."""
 
 import json
+import multiprocessing
+import threading
+import time
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
@@ -218,6 +221,21 @@ def test_latencies_are_medians_of_turns(monkeypatch: pytest.MonkeyPatch) -> None
 @pytest.mark.slow
 def test_memory_is_measured_in_a_process_of_its_own(ours: Path) -> None:
     assert 0 < peak_memory(str(ours), None, 2, 8, 50) < 2000
+
+
+def test_a_killed_process_ends_the_measurement_of_memory() -> None:
+    others = multiprocessing.active_children()
+
+    def kill() -> None:
+        while not (started := [child for child in multiprocessing.active_children() if child not in others]):
+            time.sleep(0.01)
+        started[0].kill()
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    with pytest.raises(UserError, match=r"^bert: .* 32 x 128 tokens was killed.*smaller --batch-size"):
+        peak_memory("bert", None, 32, 128, 50)
+    killer.join()
 
 
 ROWS = [

@@ -1,10 +1,13 @@
 """Measures the peak memory of an encoder in a new process, since memory is never returned completely."""
 
 import multiprocessing
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 import numpy as np
 
+from autobert_zero.errors import UserError
 from autobert_zero.model_comparison import engines
 from autobert_zero.model_comparison.models import load_encoder
 from autobert_zero.progress import quiet_transformers
@@ -22,9 +25,19 @@ def peak_memory(name: str, file: Path | None, batch: int, length: int, vocabular
 
     Returns:
         Megabytes.
+
+    Raises:
+        UserError: The process was killed, as by a system whose memory runs out.
     """
-    with multiprocessing.get_context("spawn").Pool(1) as pool:
-        return pool.apply(_peak, (name, file, batch, length, vocabulary))
+    # Not a worker of `training.pool`, which keeps freed memory: its peak would be higher than a user's.
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as executor:
+        try:
+            return executor.submit(_peak, name, file, batch, length, vocabulary).result()
+        except BrokenProcessPool:
+            raise UserError(
+                f"{name}: the process that measured its memory with {batch} x {length} tokens was killed, "
+                "perhaps because memory ran out; choose a smaller --batch-size or --length"
+            ) from None
 
 
 def _peak(name: str, file: Path | None, batch: int, length: int, vocabulary: int) -> float:

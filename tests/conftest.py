@@ -5,8 +5,10 @@ Caches are in a temporary folder and the Hub is out of reach: the tests need not
 
 import importlib
 import os
+import resource
 import signal
 import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 
@@ -76,6 +78,14 @@ def finished_run(tmp_path_factory: pytest.TempPathFactory, settings_file: Path) 
     out = tmp_path_factory.mktemp("runs") / "whole"
     assert tiny.command("search", "--config", settings_file, "--out", out).code == 0
     return out
+
+
+@pytest.fixture
+def no_room() -> Iterator[Callable[[int], None]]:
+    """Limits the size of the files that this process writes, as `ulimit -f` does."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    yield lambda size: resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 @pytest.fixture

@@ -110,6 +110,7 @@ MAY_IMPORT = {
         "search",
         "compile",
         "minimal_pairs",
+        "out_file",
         "pretrain",
     },
     "flatten": set(),

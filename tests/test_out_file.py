@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from autobert_zero.errors import UserError
-from autobert_zero.out_file import check_new_file, check_out, resolve_link
+from autobert_zero.out_file import check_new_file, check_out, replacing, resolve_link
 
 
 def test_new_and_old_files_are_accepted_and_left_alone(tmp_path: Path) -> None:
@@ -64,6 +64,41 @@ def test_devices_and_pipes_are_not_replaced(tmp_path: Path) -> None:
     for path in (pipe, tmp_path / "link", Path(os.devnull)):
         with pytest.raises(UserError, match=r"is not a regular file; .*- for standard output$"):
             check_out(path, [], tmp_path / "none")
+
+
+def test_a_file_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
+    (tmp_path / "old.txt").write_text("old")
+    link = tmp_path / "link.txt"
+    link.symlink_to("old.txt")
+
+    def fail() -> None:
+        with replacing(link) as new:
+            new.write_text("ne")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fail()
+    assert link.read_text() == "old"
+    for path in (link, tmp_path / "made" / "new.txt"):
+        with replacing(path) as new:
+            new.write_text("new")
+        assert path.read_text() == "new"
+    assert link.is_symlink()
+    assert {path.name for path in tmp_path.iterdir()} == {"old.txt", "link.txt", "made"}
+
+
+def test_a_device_is_written_itself() -> None:
+    with replacing(Path(os.devnull)) as device:
+        assert device == Path(os.devnull)
+
+
+def test_a_file_below_a_file_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with (
+        pytest.raises(UserError, match=r"x\.txt cannot be written: .*file is a file, not a folder$"),
+        replacing(tmp_path / "file" / "x.txt"),
+    ):
+        pass
 
 
 def test_the_target_of_a_link_counts_too(tmp_path: Path) -> None:

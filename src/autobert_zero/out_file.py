@@ -1,4 +1,4 @@
-"""The file of `--out`: checked before any work is done, so that nothing is overwritten or lost."""
+"""The file of `--out`: checked before any work is done, and written whole, so that nothing is lost."""
 
 import os
 import tempfile
@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from autobert_zero.errors import UserError, first_line
-from autobert_zero.files import no_room
+from autobert_zero.files import no_room, written_whole
 from autobert_zero.streams import STANDARD_STREAM
 
 
@@ -48,12 +48,39 @@ def check_new_file(path: Path) -> None:
     """
     if path.exists() and not path.is_file():  # a device or a pipe, which a file would replace
         raise UserError(f"{path} is not a regular file; choose another file, or - for standard output")
+    with writing(path), tempfile.TemporaryFile(dir=_find_folder(path)):
+        pass
+
+
+def _find_folder(path: Path) -> Path:
+    """The folder of a file, or the one in which that has to be made.
+
+    Raises:
+        UserError: It is a file.
+    """
     folder = next(parent for parent in resolve_link(path).absolute().parents if parent.exists())
     if not folder.is_dir():
         shown = next((parent for parent in path.parents if parent.absolute() == folder), folder)
         raise UserError(f"{path} cannot be written: {shown} is a file, not a folder")
-    with writing(path), tempfile.TemporaryFile(dir=folder):
-        pass
+    return folder
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Yields a file to write, which takes the place of `path`, or of a link's target, if the block ends well.
+
+    A device or a pipe is yielded itself. A folder that is missing is made.
+
+    Raises:
+        UserError: The file cannot be written.
+    """
+    with writing(path):
+        if path.exists() and not path.is_file():
+            yield path
+            return
+        _find_folder(path)
+        with written_whole(resolve_link(path)) as partial:
+            yield partial
 
 
 def resolve_link(path: Path) -> Path:

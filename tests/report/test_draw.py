@@ -4,6 +4,7 @@ import io
 import sys
 import xml.etree.ElementTree as ElementTree
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import combinations
 from pathlib import Path
@@ -18,7 +19,7 @@ from matplotlib.backends.backend_agg import RendererAgg
 from matplotlib.font_manager import FontProperties
 
 from autobert_zero.compile import fused_nodes
-from autobert_zero.report.draw import scene, svg
+from autobert_zero.report.draw import PICTURE_SUFFIXES, scene, svg
 from autobert_zero.report.layout import Edge, Placement, layered
 from autobert_zero.report.scene import Box, Curve, Scene, ShapeGroup, text_width
 from autobert_zero.space import INPUTS, PRIMITIVES, Attention, Backbone, Space, sample_backbone
@@ -254,6 +255,20 @@ def test_the_command_writes_every_format(tmp_path: Path) -> None:
     assert (tmp_path / "again.pdf").read_bytes() == (tmp_path / "picture.pdf").read_bytes()
 
 
+@pytest.mark.parametrize("suffix", PICTURE_SUFFIXES)
+def test_an_old_picture_outlives_a_full_disk(
+    suffix: str, tmp_path: Path, no_room: Callable[[int], None]
+) -> None:
+    picture = tmp_path / f"picture{suffix}"
+    picture.write_bytes(b"old")
+    no_room(1000)
+    done = tiny.command("draw", "bert-tiny", "-o", picture)
+    assert done.code == 2
+    assert f"({picture}); make room" in done.err
+    assert picture.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [picture]
+
+
 def test_standard_input_and_output(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("sys.stdin", io.StringIO("conv 3\nQ + K\n"))
@@ -286,7 +301,10 @@ def test_mistakes_are_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         (("bert", "-o", tmp_path / "a.gif"), "has the suffix '.gif'; a picture ends in .svg, .png, .pdf"),
         (("bert", "-o", tmp_path / "a"), "has the suffix ''"),
         (("bert", "-o", tmp_path / "a.PNG"), ".png needs matplotlib: pip install 'autobert-zero[draw]'"),
-        (("bert", "-o", tmp_path / "none" / "a.svg"), "cannot be written: No such file or directory"),
+        (
+            ("bert", "-o", tmp_path / "none" / "a.svg"),
+            "is in a folder that does not exist",
+        ),
         (("softmax(Q", "-o", tmp_path / "a.svg"), "not a formula"),
     ):
         done = tiny.command("draw", *arguments)

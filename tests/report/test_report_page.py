@@ -349,4 +349,23 @@ def test_a_file_that_is_no_report_is_not_written_over(name: str, finished_run: P
 def test_a_file_that_cannot_be_written_is_one_line(finished_run: Path, tmp_path: Path) -> None:
     done = tiny.command("report", finished_run, "-o", tmp_path)
     assert done.code == 2
-    assert done.err.startswith(f"error: {tmp_path} cannot be written")
+    assert done.err == f"error: {tmp_path} cannot be written: Is a directory; choose another file\n"
+    file = tmp_path / "file"
+    file.touch()
+    for path in (file / "page.html", file / "new" / "page.html"):
+        done = tiny.command("report", finished_run, "-o", path)
+        message = f"error: {path} cannot be written: {file} is a file, not a folder\n"
+        assert (done.code, done.err) == (2, message)
+
+
+def test_an_old_report_outlives_a_full_disk(
+    finished_run: Path, tmp_path: Path, no_room: Callable[[int], None]
+) -> None:
+    page = tmp_path / "page.html"
+    page.write_bytes(b"<!doctype html>")
+    no_room(1000)
+    done = tiny.command("report", finished_run, "-o", page)
+    assert done.code == 2
+    assert f"({page}); make room" in done.err
+    assert page.read_bytes() == b"<!doctype html>"
+    assert list(tmp_path.iterdir()) == [page]

@@ -1,9 +1,8 @@
 """The history: exact, in order, and an ordinary Optuna study."""
 
-import resource
 import shutil
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import optuna
@@ -211,14 +210,6 @@ def test_a_database_that_lost_its_end_gets_a_clear_error(written: str, tmp_path:
     file.write_bytes(file.read_bytes()[:40_000])
     with pytest.raises(HistoryError, match="cannot be reached or read"):
         History(written)
-
-
-@pytest.fixture
-def no_room() -> Iterator[Callable[[int], None]]:
-    """Limits the size of the files that this process writes, as `ulimit -f` does."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    yield lambda size: resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
-    resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 def test_a_study_that_cannot_be_made_is_named_with_the_remedy(

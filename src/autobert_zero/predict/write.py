@@ -13,8 +13,7 @@ from typing import IO, Any
 import numpy as np
 
 from autobert_zero.errors import UserError
-from autobert_zero.files import written_whole
-from autobert_zero.out_file import resolve_link, writing
+from autobert_zero.out_file import replacing
 from autobert_zero.predict.head import Record, shortest
 
 STDOUT = "-"
@@ -173,10 +172,10 @@ def open_writer(out: str, file_format: str) -> Iterator[Writer]:
     if out == STDOUT:
         yield FORMATS[file_format](sys.stdout)
         return
-    with writing(Path(out)), written_whole(resolve_link(Path(out))) as partial:
+    with replacing(Path(out)) as new:
         text = {"mode": "w", "encoding": "utf-8", "errors": "backslashreplace", "newline": ""}
         options: Any = {"mode": "wb"} if file_format == "npy" else text
-        with partial.open(**options) as stream:
+        with new.open(**options) as stream:
             writer = FORMATS[file_format](stream)
             yield writer
             writer.close()

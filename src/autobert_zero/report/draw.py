@@ -8,6 +8,7 @@ from textwrap import wrap
 
 from autobert_zero.errors import UserError, counted
 from autobert_zero.extras import require
+from autobert_zero.out_file import replacing
 from autobert_zero.report.column import attention_names, draw_column, equal_runs, layer_numbers
 from autobert_zero.report.panel import GraphPanel
 from autobert_zero.report.scene import MARGIN, SMALL_SIZE, TEXT_SIZE, Box, Halo, Scene, ShapeGroup, Text
@@ -30,7 +31,8 @@ def write(backbone: Backbone, path: Path) -> None:
     """Draws a backbone into a file, whose extension, one of `PICTURE_SUFFIXES`, selects the format.
 
     Raises:
-        UserError: The extension is another, the package for it is missing, or the file cannot be written.
+        UserError: The extension is another, the package for it is missing, or the folder is, or the file
+            cannot be written.
     """
     suffix = path.suffix.lower()
     if suffix not in PICTURE_SUFFIXES:
@@ -39,15 +41,19 @@ def write(backbone: Backbone, path: Path) -> None:
         )
     if suffix != ".svg":
         require(suffix, "draw")
-    try:
-        if suffix == ".svg":
-            path.write_text(svg(backbone), encoding="utf-8")
-        else:
-            from autobert_zero.report.figure import save
+    if not path.absolute().parent.exists():
+        raise UserError(f"{path} is in a folder that does not exist; choose another file")
+    with replacing(path) as new:
+        new.write_bytes(_picture(backbone, suffix))
 
-            save(scene(backbone), path)
-    except OSError as error:
-        raise UserError(f"{path} cannot be written: {error.strerror}") from None
+
+def _picture(backbone: Backbone, suffix: str) -> bytes:
+    """The content of a picture's file."""
+    if suffix == ".svg":
+        return svg(backbone).encode()
+    from autobert_zero.report.figure import render_figure
+
+    return render_figure(scene(backbone), suffix.removeprefix("."))
 
 
 def scene(backbone: Backbone) -> Scene:

@@ -1,7 +1,7 @@
-"""Writes a scene as PNG or PDF with matplotlib: in the light colours, with the fonts that it brings."""
+"""Draws a scene as PNG or PDF with matplotlib: in the light colours, with the fonts that it brings."""
 
 from collections.abc import Iterable
-from pathlib import Path as File
+from io import BytesIO
 
 from matplotlib import rc_context
 from matplotlib.artist import Artist
@@ -19,12 +19,8 @@ _POINT = 72 / _INCH  # a pixel in points
 _SHARPNESS = 2  # pixels of a PNG per pixel of the scene
 
 
-def save(scene: Scene, path: File) -> None:
-    """Writes a scene into a `.png` or `.pdf` file; text in a PDF stays text.
-
-    Raises:
-        OSError: The file cannot be written.
-    """
+def render_figure(scene: Scene, file_format: str) -> bytes:
+    """Draws a scene as the content of a file, whose format is `png` or `pdf`; text in a PDF stays text."""
     figure = Figure((scene.width / _INCH, scene.height / _INCH), facecolor=COLOURS["paper"][0])
     FigureCanvasAgg(figure)
     axes = figure.add_axes((0.0, 0.0, 1.0, 1.0))
@@ -37,9 +33,11 @@ def save(scene: Scene, path: File) -> None:
         artist.set_zorder(order)
         axes.add_artist(artist)
     # With a date every file would differ.
-    metadata = {"Title": scene.title} | ({"CreationDate": None} if path.suffix.lower() == ".pdf" else {})
+    metadata = {"Title": scene.title} | ({"CreationDate": None} if file_format == "pdf" else {})
+    content = BytesIO()  # on a full disk, what draws a PDF fails with an error that hides the cause
     with rc_context({"pdf.fonttype": 42}):
-        figure.savefig(path, dpi=_INCH * _SHARPNESS, metadata=metadata)
+        figure.savefig(content, format=file_format, dpi=_INCH * _SHARPNESS, metadata=metadata)
+    return content.getvalue()
 
 
 def _artists(shape: Shape) -> Iterable[Artist]:

@@ -12,6 +12,7 @@ from jinja2 import Environment, PackageLoader
 
 from autobert_zero.errors import counted
 from autobert_zero.minimal_pairs.results import remarks
+from autobert_zero.out_file import replacing
 from autobert_zero.report.curves import Comparison, Group, Interval, differing_settings, group_comparable
 from autobert_zero.report.data import failures, pictured_candidates, run_data, saved_evaluations, statuses
 from autobert_zero.report.draw import svg
@@ -38,16 +39,14 @@ def write_report(folders: Sequence[Path], out: Path) -> Path:
         The file.
 
     Raises:
-        ReportError: A folder holds no run, or the file cannot be written or holds no report.
+        ReportError: A folder holds no run, or the file holds no report.
+        UserError: The file cannot be written.
     """
     html = read_page(folders)
-    try:
+    with replacing(out) as new:
         if out.is_file() and _first_bytes(out) not in (b"", _BEGIN):
             raise ReportError(f"{out} is a file other than a report; choose another -o")
-        out.parent.mkdir(parents=True, exist_ok=True)
-        out.write_text(html, encoding="utf-8")
-    except OSError as error:
-        raise ReportError(f"{out} cannot be written: {error.strerror}; choose another -o") from None
+        new.write_text(html, encoding="utf-8")
     return out
 
 

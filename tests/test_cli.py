@@ -256,6 +256,26 @@ class TestDescribe:
         best.write_text("")
         assert refused("describe", "run").startswith("run/best.txt: a backbone has at least one layer")
 
+    def test_a_damaged_tokenizer(self, finished_run: Path) -> None:
+        shutil.copytree(finished_run, "run")
+        for content in (b"", b"{}", b"\xff"):
+            Path("run/tokenizer.json").write_bytes(content)
+            assert refused("describe", "run").startswith("tokenizer 'run/tokenizer.json' cannot be loaded: ")
+
+    def test_a_damaged_config_of_a_model(self, folder: Path) -> None:
+        """The backbone may be another file's."""
+        (folder / "model").mkdir()
+        (folder / "model" / "best.txt").write_text("Q + K")
+        path = folder / "model" / "config.json"
+        for content, message in (
+            (b"", " is not JSON"),
+            (b"\xff", " is not JSON"),
+            (b"[]", " is not a JSON object"),
+            (b'{"hidden_size": null}', ": "),
+        ):
+            path.write_bytes(content)
+            assert refused("describe", "model").startswith(f"model/config.json{message}")
+
     def test_heads_that_do_not_divide_the_width(self) -> None:
         message = refused("describe", "Q + K", "--width", 10, "--heads", 3)
         assert message == "width 10 is not divisible by 3 heads; choose a multiple of the heads"

@@ -1,12 +1,12 @@
 """The sizes and the trunk of a run or a model, for `describe`."""
 
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from autobert_zero.cli.backbones import named_folder
 from autobert_zero.errors import UserError
+from autobert_zero.files import read_json
 
 if TYPE_CHECKING:
     from autobert_zero.encoder_config import EncoderConfig
@@ -23,7 +23,7 @@ def own_sizes(source: str) -> "EncoderConfig | None":
         for a search from a model, whose feed-forward blocks have widths of their own.
 
     Raises:
-        UserError: A config cannot be read.
+        UserError: A config or a tokenizer cannot be read.
     """
     from autobert_zero.run_folder import PRETRAINING, SEARCH
 
@@ -56,7 +56,7 @@ def _pretraining_sizes(folder: Path) -> "EncoderConfig":
 def _saved_model_sizes(path: Path) -> "EncoderConfig":
     from autobert_zero.encoder_config import BERT_BASE, HF_NAMES
 
-    settings = json.loads(path.read_text("utf-8"))
+    settings = read_json(path)
     given = {field: settings[name] for name, field in HF_NAMES.items() if name in settings}
     try:
         return replace(BERT_BASE, **given)
@@ -66,9 +66,8 @@ def _saved_model_sizes(path: Path) -> "EncoderConfig":
 
 def _vocabulary(folder: Path, default: int) -> int:
     """Number of tokens of a run's tokenizer, or the default before the run has one."""
-    from tokenizers import Tokenizer
-
+    from autobert_zero.data.tokenizer import load_tokenizer
     from autobert_zero.run_folder.names import TOKENIZER
 
     path = folder / TOKENIZER
-    return int(Tokenizer.from_file(str(path)).get_vocab_size()) if path.exists() else default
+    return int(load_tokenizer(str(path)).get_vocab_size()) if path.exists() else default

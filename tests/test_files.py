@@ -4,6 +4,7 @@ import errno
 import os
 import sqlite3
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,15 @@ from safetensors import SafetensorError
 from safetensors.torch import save_file
 
 from autobert_zero import cli
-from autobert_zero.files import follow_umask, no_room, remove_partial, write_text, written_whole
+from autobert_zero.errors import UserError
+from autobert_zero.files import (
+    follow_umask,
+    no_room,
+    read_dataclass,
+    remove_partial,
+    write_text,
+    written_whole,
+)
 
 
 def rights(path: Path) -> int:
@@ -41,6 +50,36 @@ def test_a_file_is_whole_or_as_it_was(tmp_path: Path) -> None:
     write_text(path, "three")
     assert path.read_text() == "three"
     assert [each.name for each in path.parent.iterdir()] == ["file.txt"]
+
+
+@dataclass(frozen=True)
+class Measured:
+    name: str
+    losses: dict[str, float]
+    seconds: float | None = None
+
+
+def test_a_dataclass_is_read_with_its_types(tmp_path: Path) -> None:
+    path = tmp_path / "file.json"
+    path.write_text('{"name": "a", "losses": {"test": 1}}')
+    assert read_dataclass(Measured, path, "delete it") == Measured("a", {"test": 1.0})
+    for damage, reason in (
+        (b"", "Invalid JSON"),
+        (b"\xff", "Invalid JSON"),
+        (b"[" * 100_000, "Invalid JSON"),
+        (b"[1]", "Input should be an object"),
+        (b'{"losses": {}}', "name: "),
+        (b'{"name": null, "losses": {}}', "name: "),
+        (b'{"name": "a", "losses": {"test": null}}', "losses.test: "),
+        (b'{"name": "a", "losses": {"test": "1"}}', "losses.test: "),
+        (b'{"name": "a", "losses": {}, "seconds": true}', "seconds: "),
+    ):
+        path.write_bytes(damage)
+        with pytest.raises(UserError) as error:
+            read_dataclass(Measured, path, "delete it")
+        assert str(error.value).startswith(f"{path} is damaged ({reason}")
+        assert str(error.value).endswith("); delete it")
+        assert "\n" not in str(error.value)
 
 
 def test_two_writers_of_one_file_do_not_meet(tmp_path: Path) -> None:

@@ -9,9 +9,11 @@ import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from autobert_zero.errors import UserError
+
+_T = TypeVar("_T")
 
 _PARTIAL = ".partial"
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
@@ -116,6 +118,29 @@ def read_json(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise UserError(f"{path} is not a JSON object; save or copy it again")
     return content
+
+
+def read_dataclass(kind: type[_T], path: Path, remedy: str) -> _T:
+    """Reads the fields of a dataclass from JSON, in which every value must have its type.
+
+    Args:
+        kind: The dataclass.
+        path: The file.
+        remedy: What to do about a damaged file, for example `delete it to train it again`.
+
+    Raises:
+        UserError: The file is damaged.
+    """
+    from pydantic import TypeAdapter, ValidationError
+
+    try:
+        return TypeAdapter(kind).validate_json(path.read_bytes(), strict=True)
+    except OSError as error:
+        reason = error.strerror
+    except ValidationError as error:
+        problem = error.errors()[0]
+        reason = ": ".join(filter(None, (".".join(map(str, problem["loc"])), problem["msg"])))
+    raise UserError(f"{path} is damaged ({reason}); {remedy}")
 
 
 def json_values(value: Any) -> Any:

@@ -234,10 +234,50 @@ def test_trivial_scores_are_kept_with_what_they_depend_on(
         done = tiny.command(*arguments(model, data, out))
         assert done.code == 0, done.err
         assert json.loads(path.read_text()) == before
-    path.write_text("{")
-    done = tiny.command(*arguments(model, data, out))
-    assert (done.code, done.err.count("\n")) == (2, 1)
-    assert "trivial.json is damaged" in done.err
+    for damage in ("{", json.dumps({**before, "metrics": {"validation": {"majority class": None}}})):
+        path.write_text(damage)
+        done = tiny.command(*arguments(model, data, out))
+        assert (done.code, done.err.count("\n")) == (2, 1)
+        assert "trivial.json is damaged" in done.err
+
+
+def test_a_damaged_result_of_a_training_is_named(
+    tuned: Path, model: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out"
+    shutil.copytree(tuned, out)
+    monkeypatch.setattr(sweep, "finetune_once", None)
+    path = out / "runs" / "seed0-rate0.01.json"
+    before = json.loads(path.read_text())
+    for damage in (
+        {"metrics": {"validation": {"accuracy": None}}},
+        {"metrics": {"validation": {"accuracy": "0.5"}}},
+        {"metrics": {}},
+        {"seconds": None},
+        {"predictions": {"test": [None]}},
+        {"predictions": {}},
+        {"weights": 3},
+    ):
+        path.write_text(json.dumps(before | damage))
+        done = tiny.command(*arguments(model, data, out))
+        assert (done.code, done.err.count("\n")) == (2, 1), done.err
+        assert f"{path} is damaged (" in done.err
+        assert done.err.endswith("; delete it to train it again\n")
+    path.unlink()
+    path.mkdir()
+    assert f"{path} is damaged (Is a directory)" in tiny.command(*arguments(model, data, out)).err
+
+
+def test_a_damaged_model_is_trained_again(tuned: Path, model: Path, data: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    for damage in ("", "{}"):
+        shutil.copytree(tuned, out, dirs_exist_ok=True)
+        (out / "config.json").write_text(damage)
+        done = tiny.command(*arguments(model, data, out))
+        assert done.code == 0, done.err
+        assert done.log.count("its weights are not in") == 1
+        for name in ("config.json", "model.safetensors"):
+            assert (out / name).read_bytes() == (tuned / name).read_bytes()
 
 
 def test_a_half_made_folder_is_started_again(model: Path, data: Path, tmp_path: Path) -> None:

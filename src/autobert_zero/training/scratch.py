@@ -1,6 +1,5 @@
 """Trains backbones from scratch, several at once: the honest comparison at the end of a search."""
 
-import json
 import math
 import os
 from collections.abc import Callable, Sequence
@@ -19,7 +18,7 @@ from autobert_zero.data.masking import Vocabulary
 from autobert_zero.data.splits import Split, Splits
 from autobert_zero.devices import cards_of, find_device, release_cached_memory
 from autobert_zero.errors import UserError
-from autobert_zero.files import written_whole
+from autobert_zero.files import read_dataclass, written_whole
 from autobert_zero.nn import EncoderConfig, MaskedLM
 from autobert_zero.space import Backbone
 from autobert_zero.training.capture import compiles
@@ -114,10 +113,7 @@ def read_result(path: Path) -> JobResult:
     Raises:
         UserError: The file is damaged.
     """
-    try:
-        return JobResult(**json.loads(path.read_text(encoding="utf-8")))
-    except (ValueError, TypeError) as error:
-        raise UserError(f"{path} is damaged ({error}); delete it to train it again") from None
+    return read_dataclass(JobResult, path, "delete it to train it again")
 
 
 OnJobStep = Callable[[str, int, int], None]

@@ -2,15 +2,31 @@
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean, stdev
 
-from autobert_zero.errors import UserError
-from autobert_zero.files import write_text
+from autobert_zero.files import read_dataclass, write_text
 from autobert_zero.finetune.problem import Problem
 from autobert_zero.finetune.results.scores import Divergence, Metrics, Score
 from autobert_zero.finetune.training.train import FinetuneResult
 from autobert_zero.run_folder import Input
+
+
+@dataclass(frozen=True)
+class _KeptTrivial:
+    """Content of the file of trivial scores: the inputs, and metrics by split, then by predictor."""
+
+    inputs: dict[str, str]
+    metrics: dict[str, dict[str, dict[str, float]]]
+
+
+def _covers(trivial: Mapping[str, Mapping[str, Metrics]], problem: Problem) -> bool:
+    """Whether trivial scores hold every metric of every split that a task scores."""
+    predictors = [values for split in problem.scored for values in trivial.get(split, {}).values()]
+    return set(problem.scored) <= trivial.keys() and all(
+        set(problem.metrics) <= metrics.keys() for metrics in predictors
+    )
 
 
 def trivial_scores(
@@ -28,12 +44,9 @@ def trivial_scores(
     """
     identities = {what: recorded.identity for what, recorded in inputs.items()}
     if path.exists():
-        try:
-            kept = json.loads(path.read_text(encoding="utf-8"))
-            if kept["inputs"] == identities:
-                return dict(kept["metrics"])
-        except (ValueError, KeyError, TypeError) as error:
-            raise UserError(f"{path} is damaged ({error!r}); delete it to compute it again") from None
+        kept = read_dataclass(_KeptTrivial, path, "delete it to compute it again")
+        if kept.inputs == identities and _covers(kept.metrics, problem):
+            return kept.metrics
     predicted = problem.baselines()
     trivial: dict[str, dict[str, Metrics]] = {
         split: {name: problem.measure(split, splits[split]) for name, splits in predicted.items()}

@@ -10,7 +10,7 @@ from pathlib import Path
 from transformers import PreTrainedModel
 
 from autobert_zero.errors import UserError
-from autobert_zero.files import write_text
+from autobert_zero.files import read_dataclass, write_text
 from autobert_zero.finetune.config import FinetuneConfig
 from autobert_zero.finetune.models import Pretrained
 from autobert_zero.finetune.problem import Problem
@@ -62,9 +62,7 @@ class Sweep:
         path = self._path(seed, rate, pooling)
         file = path.with_name(f"{path.name}.json")
         done = (
-            replace(_read_result(file), pooling=pooling)
-            if file.exists()
-            else self._train(seed, rate, pooling)
+            replace(self._read(file), pooling=pooling) if file.exists() else self._train(seed, rate, pooling)
         )
         if self._settings.keep == "all" and not done.diverged and not self._has_weights(done):
             done = self._train_again(done)
@@ -72,6 +70,22 @@ class Sweep:
             if self._best is not None and self._settings.keep == "best":
                 shutil.rmtree(self._path_of(self._best), ignore_errors=True)
             self._best = done
+        return done
+
+    def _read(self, file: Path) -> FinetuneResult:
+        """The result of an earlier training.
+
+        Raises:
+            UserError: The file is damaged.
+        """
+        remedy = "delete it to train it again"
+        done = read_dataclass(FinetuneResult, file, remedy)
+        if done.diverged is None:
+            measured = (done.metrics.get(split, {}) for split in self._problem.validation)
+            if not all(set(self._problem.metrics) <= metrics.keys() for metrics in measured):
+                raise UserError(f"{file} is damaged (it lacks metrics); {remedy}")
+            if not set(self._problem.test) <= done.predictions.keys():
+                raise UserError(f"{file} is damaged (it lacks predictions); {remedy}")
         return done
 
     def keep_best(self, runs: Sequence[FinetuneResult]) -> tuple[list[FinetuneResult], FinetuneResult]:
@@ -179,10 +193,3 @@ def poolings_of(model: Pretrained, problem: Problem, settings: FinetuneConfig) -
 def trainings(settings: FinetuneConfig, poolings: int) -> int:
     """Number of trainings on a task: all rates, the other poolings at the best rate, the other seeds."""
     return len(settings.rates) + poolings - 1 + settings.seeds - 1
-
-
-def _read_result(path: Path) -> FinetuneResult:
-    try:
-        return FinetuneResult(**json.loads(path.read_text(encoding="utf-8")))
-    except (ValueError, TypeError) as error:
-        raise UserError(f"{path} is damaged ({error}); delete it to train it again") from None

@@ -20,6 +20,9 @@ from autobert_zero.finetune.problem import Problem
 from autobert_zero.training.loop import Diverged, Recipe, make_optimizer, train
 from autobert_zero.training.precision import gradient_scaler
 
+PlainPredictions = list[int | float] | list[list[str]] | dict[str, str]
+"""Predictions of a split as plain data: a class or value per text, tags per sentence, or answers by key."""
+
 
 @dataclass(frozen=True)
 class FinetuneResult:
@@ -30,7 +33,7 @@ class FinetuneResult:
         rate: Peak learning rate.
         metrics: Metrics of the weights that are best by the first split's first metric, by validation split,
             then by metric.
-        predictions: Predictions by test split, as plain data.
+        predictions: Predictions by test split.
         seconds: Time of training, with its evaluations.
         weights: Digest of its weights, see `saved_weights`; None if they were not written.
         pooling: The chosen pooling of the classifier; None for that of the model.
@@ -41,7 +44,7 @@ class FinetuneResult:
     seed: int
     rate: float
     metrics: dict[str, dict[str, float]]
-    predictions: dict[str, Any]
+    predictions: dict[str, PlainPredictions]
     seconds: float
     weights: str | None = None
     pooling: str | None = None

@@ -8,7 +8,7 @@ from safetensors import SafetensorError
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from autobert_zero.errors import UserError
-from autobert_zero.files import folder_written_whole, written_whole
+from autobert_zero.files import folder_written_whole, read_json, written_whole
 from autobert_zero.run_folder.digests import model_files, weights_digest
 from autobert_zero.run_folder.names import MODEL_CARD, TRAININGS
 
@@ -16,8 +16,12 @@ _WEIGHTS = "*.safetensors"
 
 
 def saved_weights(folder: Path) -> str | None:
-    """A digest of the weights in a folder; None without a model."""
-    return weights_digest(folder) if (folder / "config.json").is_file() else None
+    """A digest of the weights in a folder; None without a model, or where its config is damaged."""
+    try:
+        whole = "model_type" in read_json(folder / "config.json")
+    except UserError:
+        return None
+    return weights_digest(folder) if whole else None
 
 
 def write_weights(

@@ -227,7 +227,28 @@ def test_an_incompatible_version_is_refused(out: Path) -> None:
     assert tiny.contents(out) == before
 
 
-@pytest.mark.parametrize("damage", ["", "[]", "{", '{"kind": "run"}', '{"inputs": {}, "sessions": [1]}'])
+SESSION = {"commit": None, "command": "search", "versions": {"autobert-zero": "1"}}
+DAMAGED_RECORDS = [
+    *("", "[]", "{", '{"kind": "run"}', '{"inputs": {}, "sessions": [1]}'),
+    *(
+        json.dumps({"kind": "run", "format": 1, "inputs": {}, "sessions": sessions})
+        for sessions in (
+            [],
+            [None],
+            [{}],
+            [SESSION | {"versions": {}}],
+            [SESSION | {"versions": ["1"]}],
+            [SESSION | {"versions": {"autobert-zero": None}}],
+            [SESSION | {"commit": 5}],
+            [SESSION, SESSION | {"command": ["search"]}],
+        )
+    ),
+    json.dumps({"kind": "run", "format": 1, "inputs": {"text": {"identity": 3}}, "sessions": [SESSION]}),
+    json.dumps({"kind": "run", "format": "1", "inputs": {}, "sessions": [SESSION]}),
+]
+
+
+@pytest.mark.parametrize("damage", DAMAGED_RECORDS)
 def test_a_damaged_record(out: Path, damage: str) -> None:
     start(out)
     (out / RECORD).write_text(damage)

@@ -7,14 +7,16 @@ from pathlib import Path
 from typing import Any
 
 from autobert_zero.errors import UserError
-from autobert_zero.files import write_text
+from autobert_zero.files import read_dataclass, write_text
 from autobert_zero.provenance import provenance
 from autobert_zero.run_folder.names import RECORD, RunKind
+
+_PACKAGE = "autobert-zero"
 
 _FORMAT = 1
 """Increased whenever older code cannot continue the runs of this code, or this code older runs."""
 
-_BEFORE_RECORDS = {"time": None, "commit": None, "command": None, "versions": {"autobert-zero": "unknown"}}
+_BEFORE_RECORDS = {"time": None, "commit": None, "command": None, "versions": {_PACKAGE: "unknown"}}
 """Stands for the start of a run that has no record of it."""
 
 
@@ -64,19 +66,27 @@ def read_record(folder: Path) -> RunRecord | None:
         RunError: It is damaged.
     """
     path = folder / RECORD
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        inputs = {str(what): Input(**recorded) for what, recorded in content["inputs"].items()}
-        sessions = tuple({**session} for session in content["sessions"])
-        record = RunRecord(str(content["kind"]), int(content["format"]), inputs, sessions)
-        assert record.code
-    except FileNotFoundError:
+    if not path.exists():
         return None
-    except (OSError, ValueError, TypeError, KeyError, AttributeError, IndexError) as error:
-        raise RunError(
-            f"{path} is damaged ({error}); delete it, only the record of how the run was started is lost"
-        ) from None
+    remedy = "delete it, only the record of how the run was started is lost"
+    try:
+        record = read_dataclass(RunRecord, path, remedy)
+    except UserError as error:
+        raise RunError(str(error)) from None
+    if not record.sessions or not all(map(_is_session, record.sessions)):
+        raise RunError(f"{path} is damaged (a session lacks its commit, command or versions); {remedy}")
     return record
+
+
+def _is_session(session: Mapping[str, Any]) -> bool:
+    """Whether a session has what messages and reports show; a commit or a command may be None."""
+    versions, texts = session.get("versions"), [session.get(name, ...) for name in ("commit", "command")]
+    return (
+        isinstance(versions, Mapping)
+        and _PACKAGE in versions
+        and all(isinstance(version, str) for version in versions.values())
+        and all(text is None or isinstance(text, str) for text in texts)
+    )
 
 
 def check_inputs(folder: Path, inputs: Mapping[str, Input]) -> RunRecord | None:
@@ -129,7 +139,7 @@ def unreadable_file_error(path: Path, error: object) -> RunError:
 
 
 def _code(session: Mapping[str, Any]) -> tuple[Any, Any]:
-    return session["versions"]["autobert-zero"], session["commit"]
+    return session["versions"][_PACKAGE], session["commit"]
 
 
 def _name(code: tuple[Any, Any]) -> str:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -163,6 +164,38 @@ def test_the_card_of_a_pre_training(tmp_path: Path) -> None:
     (tmp_path / "saved" / "summary.json").write_text("{}")
     with pytest.raises(UserError, match=r"summary\.json is damaged: it lacks steps, tokens"):
         export(tmp_path / "saved", tmp_path / "again", ())
+
+
+def test_a_damaged_summary_of_a_search_is_named(run: Path, tmp_path: Path) -> None:
+    damaged = tmp_path / "damaged"
+    shutil.copytree(run, damaged)
+    summary = json.loads((run / "summary.json").read_text())
+    for damage in (
+        {"best": {**summary["best"], "val_loss": None}},
+        {"bert": None},
+        {"bert": {"status": "complete"}},
+        {"search_seconds": "long"},
+    ):
+        (damaged / "summary.json").write_text(json.dumps(summary | damage))
+        with pytest.raises(UserError, match=rf"^{damaged}/summary\.json is damaged: "):
+            export(damaged, tmp_path / "out", ())
+        assert not (tmp_path / "out").exists()
+
+
+def test_a_damaged_score_of_a_fine_tuning_is_named(tmp_path: Path) -> None:
+    saved(tmp_path / "saved", hf.AutoBertZeroForSequenceClassification)
+    (tmp_path / "saved" / "finetune.json").touch()
+    score = {"task": "sst2", "rate": 1e-3, "seeds": 1, "mean": {"validation": {"accuracy": 0.5}}}
+    for damage in (
+        {"rate": None},
+        {"rate": "fast"},
+        {"mean": {"validation": None}},
+        {"mean": {"validation": {"accuracy": None}}},
+    ):
+        (tmp_path / "saved" / "score.json").write_text(json.dumps(score | damage))
+        with pytest.raises(UserError, match=r"score\.json is damaged: "):
+            export(tmp_path / "saved", tmp_path / "out", ())
+        assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("how", ["save_pretrained", pytest.param("Trainer", marks=pytest.mark.slow)])

@@ -9,6 +9,7 @@ from autobert_zero.export.card import model_card
 from autobert_zero.export.programs import Program, require_onnx, write_programs
 from autobert_zero.export.sentences import check_sentence_embeddings, write_sentence_embeddings
 from autobert_zero.export.sources import SourceModel, open_source
+from autobert_zero.export.training_notes import check_notes
 from autobert_zero.files import folder_written_whole
 from autobert_zero.hf.code import AUTO_MAP, CODE
 from autobert_zero.minimal_pairs.results import write_results
@@ -54,6 +55,7 @@ def export(
     if "onnx" in programs:
         require_onnx()
     opened = open_source(source)
+    check_notes(opened, source)
     if sentence_embeddings is not None:
         check_sentence_embeddings(opened, sentence_embeddings)
     out = out.resolve()

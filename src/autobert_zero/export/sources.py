@@ -91,11 +91,11 @@ def _from_run(folder: Path) -> SourceModel:
             settings=config.model_dump(),
             minimal_pairs=read_results(folder),
         )
-    with _report_damage(folder / TOKENIZER):
+    with reading(folder / TOKENIZER):
         tokenizer = Tokenizer.from_file(str(folder / TOKENIZER))
         vocabulary = Vocabulary.of(tokenizer).size
     model = MaskedLM(winner, config.model.encoder_config(vocabulary, config.data.length))
-    with _report_damage(folder / WEIGHTS):
+    with reading(folder / WEIGHTS):
         model.load_state_dict(load_file(folder / WEIGHTS))
     return SourceModel(
         name=folder.resolve().name,
@@ -117,7 +117,7 @@ def _from_model(folder: Path) -> SourceModel:
     name = architectures[0] if isinstance(architectures, list) else architectures
     if not isinstance(name, str) or name not in classes:
         raise UserError(f"{folder} holds a {name}; only {', '.join(classes)} can be exported")
-    with _report_damage(folder):
+    with reading(folder):
         model, info = classes[name].from_pretrained(folder, output_loading_info=True)
         if name == AutoBertZeroModel.__name__ and _only_pooler(info["missing_keys"]):
             # Saved without a pooler, as a distilled encoder is.
@@ -175,12 +175,12 @@ def _tokenizer(folder: Path) -> PreTrainedTokenizerBase | None:
     """The tokenizer in a model's folder; None if there is none."""
     if not any((folder / name).exists() for name in (TOKENIZER, "tokenizer_config.json", "vocab.txt")):
         return None
-    with _report_damage(folder, "the tokenizer"):
+    with reading(folder, "the tokenizer"):
         return AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
 
 
 @contextmanager
-def _report_damage(path: Path, part: str = "") -> Iterator[None]:
+def reading(path: Path, part: str = "") -> Iterator[None]:
     """Turns any error while a file or folder is read into a `UserError`; libraries raise many types."""
     try:
         yield

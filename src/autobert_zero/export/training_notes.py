@@ -1,11 +1,23 @@
 """Describes on a model's card how it was trained."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
-from autobert_zero.export.sources import SourceModel
+from autobert_zero.export.sources import SourceModel, reading
 from autobert_zero.markdown import metric_table
+from autobert_zero.run_folder.names import SCORE, SUMMARY
 from autobert_zero.search.summary_text import comparison_table
+
+
+def check_notes(source: SourceModel, folder: Path) -> None:
+    """Checks that the training of the model in a folder can be described.
+
+    Raises:
+        UserError: The file with its figures is damaged.
+    """
+    with reading(folder / (SUMMARY if source.score is None else SCORE)):
+        training_notes(source)
 
 
 def training_notes(source: SourceModel) -> list[str]:

@@ -134,6 +134,27 @@ def test_a_damaged_checkpoint_falls_back(whole: Path, corpus_file: Path, tmp_pat
     assert "every checkpoint" in tiny.command("pretrain", "--out", out, "--resume").err
 
 
+def test_a_damaged_summary_is_named_and_can_be_made_again(whole: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    shutil.copytree(whole, out)
+    path = out / "summary.json"
+    before = json.loads(path.read_text())
+    for damage, message in (
+        ("{}", "is damaged (holdout_loss is missing); delete it and --resume"),
+        (json.dumps(before | {"seconds": None}), "is damaged (seconds is None); delete it and --resume"),
+        (json.dumps(before | {"tokens": "many"}), "is damaged (tokens is 'many'); delete it and --resume"),
+        (json.dumps(before | {"holdout_mlm_accuracy": None}), "is damaged (holdout_mlm_accuracy is None)"),
+        ("[]", "is not a JSON object"),
+    ):
+        path.write_text(damage)
+        done = tiny.command("pretrain", "--out", out, "--resume")
+        assert (done.code, done.err.count("\n")) == (2, 1)
+        assert f"{path} {message}" in done.err
+    path.unlink()
+    assert tiny.command("pretrain", "--out", out, "--resume").code == 0
+    assert json.loads(path.read_text())["holdout_loss"] == before["holdout_loss"]
+
+
 def test_a_full_disk_leaves_the_checkpoint_before_it(
     whole: Path, corpus_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,5 +1,7 @@
 """The folder of a pre-training: its config and, once it is finished, its summary."""
 
+import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,15 @@ _FREE = computing_settings(PretrainConfig) | {
 }
 """Settings that may differ where a training is continued: of how it is computed and reported, and paths of
 what is compared by its content. Earlier versions wrote the section `data` as `text`."""
+
+
+_NEEDED = ("holdout_loss", "tokens", "seconds")
+_FIGURES = (
+    *_NEEDED,
+    *("holdout_mlm_accuracy", "holdout_cosine", "validation_loss"),
+    *("parameters", "tokens_per_second", "seed"),
+)
+"""Figures of a summary that commands and reports show."""
 
 
 def read_pretrain_config(out: Path) -> PretrainConfig:
@@ -42,7 +53,24 @@ def read_summary(out: Path) -> dict[str, Any] | None:
     path = out / SUMMARY
     if not path.exists() or kind_of(out) is not PRETRAINING or not any(out.glob("model*.safetensors")):
         return None
-    return read_json(path)
+    summary = read_json(path)
+    try:
+        check_figures(summary)
+    except ValueError as error:
+        raise UserError(f"{path} is damaged ({error}); delete it and --resume") from None
+    return summary
+
+
+def check_figures(summary: Mapping[str, Any]) -> None:
+    """Checks the figures of a summary; older summaries lack some.
+
+    Raises:
+        ValueError: One is no finite number, or is missing although every summary has it.
+    """
+    for name in _FIGURES:
+        value = summary.get(name, None if name in _NEEDED else 0)
+        if not (isinstance(value, int | float) and math.isfinite(value)):
+            raise ValueError(f"{name} is {value!r}" if name in summary else f"{name} is missing")
 
 
 def settings_input(config: PretrainConfig, out: Path) -> Input:

@@ -10,7 +10,7 @@ from typing import Any
 from autobert_zero.errors import UserError, counted
 from autobert_zero.minimal_pairs.results import remarks
 from autobert_zero.pretrain.config import PretrainConfig
-from autobert_zero.pretrain.folder import read_pretrain_config
+from autobert_zero.pretrain.folder import check_figures, read_pretrain_config
 from autobert_zero.report.fine_tunings import FineTuning, fine_tunings
 from autobert_zero.report.reading import reported_pairs, reported_start, reported_summary
 from autobert_zero.run_folder import PRETRAINING, kind_of
@@ -20,10 +20,6 @@ from autobert_zero.space import Backbone
 from autobert_zero.urls import hide_passwords
 
 _Figures = Mapping[str, float]
-
-_NEEDED = ("holdout_loss", "tokens")
-_FIGURES = (*_NEEDED, "validation_loss", "parameters", "tokens_per_second", "seconds", "seed")
-"""Figures of a summary that the page shows; older summaries lack some."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +88,7 @@ def read_pretraining(folder: Path) -> Pretraining:
     config = _pretrain_config(folder, missing)
     summary = reported_summary(
         folder,
-        _check_summary,
+        check_figures,
         "the training is not finished",
         "the figures at the end are not known",
         missing,
@@ -153,14 +149,6 @@ def _config_text(folder: Path) -> str:
         return hide_passwords((folder / PRETRAINING.marker).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return ""
-
-
-def _check_summary(summary: Mapping[str, Any]) -> None:
-    """Raises a `ValueError` if the page could not show a figure of the summary."""
-    for name in _FIGURES:
-        value = summary[name] if name in _NEEDED else summary.get(name, 0)
-        if not (isinstance(value, int | float) and math.isfinite(value)):
-            raise ValueError(f"{name} is {value!r}")
 
 
 def _goal(config: PretrainConfig, teacher: str | None) -> str:

@@ -227,21 +227,22 @@ def test_an_incompatible_version_is_refused(out: Path) -> None:
     assert tiny.contents(out) == before
 
 
-SESSION = {"commit": None, "command": "search", "versions": {"autobert-zero": "1"}}
+SESSION: dict[str, Any] = {"commit": None, "command": "search", "versions": {"autobert-zero": "1"}}
+DAMAGED_SESSIONS: tuple[list[Any], ...] = (
+    [],
+    [None],
+    [{}],
+    [SESSION | {"versions": {}}],
+    [SESSION | {"versions": ["1"]}],
+    [SESSION | {"versions": {"autobert-zero": None}}],
+    [SESSION | {"commit": 5}],
+    [SESSION, SESSION | {"command": ["search"]}],
+)
 DAMAGED_RECORDS = [
     *("", "[]", "{", '{"kind": "run"}', '{"inputs": {}, "sessions": [1]}'),
     *(
         json.dumps({"kind": "run", "format": 1, "inputs": {}, "sessions": sessions})
-        for sessions in (
-            [],
-            [None],
-            [{}],
-            [SESSION | {"versions": {}}],
-            [SESSION | {"versions": ["1"]}],
-            [SESSION | {"versions": {"autobert-zero": None}}],
-            [SESSION | {"commit": 5}],
-            [SESSION, SESSION | {"command": ["search"]}],
-        )
+        for sessions in DAMAGED_SESSIONS
     ),
     json.dumps({"kind": "run", "format": 1, "inputs": {"text": {"identity": 3}}, "sessions": [SESSION]}),
     json.dumps({"kind": "run", "format": "1", "inputs": {}, "sessions": [SESSION]}),

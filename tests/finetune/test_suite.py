@@ -249,7 +249,7 @@ def test_a_damaged_result_of_a_training_is_named(
     monkeypatch.setattr(sweep, "finetune_once", None)
     path = out / "runs" / "seed0-rate0.01.json"
     before = json.loads(path.read_text())
-    for damage in (
+    damages: tuple[dict[str, Any], ...] = (
         {"metrics": {"validation": {"accuracy": None}}},
         {"metrics": {"validation": {"accuracy": "0.5"}}},
         {"metrics": {}},
@@ -257,7 +257,8 @@ def test_a_damaged_result_of_a_training_is_named(
         {"predictions": {"test": [None]}},
         {"predictions": {}},
         {"weights": 3},
-    ):
+    )
+    for damage in damages:
         path.write_text(json.dumps(before | damage))
         done = tiny.command(*arguments(model, data, out))
         assert (done.code, done.err.count("\n")) == (2, 1), done.err

@@ -26,8 +26,10 @@ ENTRY_KINDS = {
 }
 """Contents of its files by their endings."""
 
-_OWN_NAME = re.compile(r"[0-9a-f]{32}(\.npy|\.tokenizer\.json|\.vectors)(?:\.[0-9a-f]{16}(\.partial))?")
-"""The names that `cache_path` and `written_whole` make; the folder may hold files of the user's."""
+_OWN_NAME = re.compile(
+    r"[0-9a-f]{32}(?:-\d+-\d+)?(\.npy|\.tokenizer\.json|\.vectors)(?:\.[0-9a-f]{16}(\.partial))?"
+)
+"""The names that `cache_path`, `KeptVectors` and `written_whole` make; other files may be the user's."""
 
 
 class CacheError(UserError, OSError):

@@ -27,7 +27,8 @@ ENTRY_KINDS = {
 """Contents of its files by their endings."""
 
 _OWN_NAME = re.compile(
-    r"[0-9a-f]{32}(?:-\d+-\d+)?(\.npy|\.tokenizer\.json|\.vectors)(?:\.[0-9a-f]{16}(\.partial))?"
+    r"[0-9a-f]{32}(?:-\d+-\d+)?(\.npy|\.tokenizer\.json|\.vectors)"
+    r"(?:\.[0-9a-f]{16}(\.partial))?"
 )
 """The names that `cache_path`, `KeptVectors` and `written_whole` make; other files may be the user's."""
 

@@ -8,8 +8,10 @@ import sys
 from pathlib import Path
 from random import Random
 
+import numpy as np
 import pytest
 import tiny
+import yaml
 
 import autobert_zero as az
 from autobert_zero import api
@@ -97,6 +99,20 @@ def test_a_setting_that_does_not_exist_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="name a backbone"):
         az.pretrain(tmp_path / "model")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_values_of_settings_arrive_as_they_are() -> None:
+    """Emoji, what looks like an escape, paths, and numbers of NumPy."""
+    values = ["/tmp/\U0001f600/a.txt", "\\ud83d\\ude00 \u2028", Path("a"), np.int64(3), [1e-3, None, True]]
+    read = [yaml.safe_load(line.partition("=")[2]) for line in api._assignments(dict(enumerate(values)))]
+    assert read == [*values[:2], "a", 3, [1e-3, None, True]]
+    with pytest.raises(UserError, match="a setting must be a number, a text or a list, not object"):
+        api._assignments({"seed": object()})
+
+
+def test_a_depth_is_refused_where_there_is_one() -> None:
+    with pytest.raises(UserError, match="a backbone has a depth of its own"):
+        az.draw(HYBRID, layers=7)
 
 
 def test_a_picture_is_drawn_of_backbones_and_names(tmp_path: Path) -> None:

@@ -6,15 +6,21 @@ folder that `resume=True`, or for a fine-tuning the same call, continues.
 """
 
 import json
+import os
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from autobert_zero.errors import UserError
 from autobert_zero.sources import expanded, in_home
 from autobert_zero.space import Backbone
 
 if TYPE_CHECKING:
     from autobert_zero.finetune.results.scores import Score
+
+_SURROGATES = re.compile(r"\\ud[89ab][0-9a-f]{2}\\ud[c-f][0-9a-f]{2}")
+"""An escape of JSON for a character beyond the first 65,536."""
 
 
 def search(
@@ -24,7 +30,7 @@ def search(
     corpus: str | Path | None = None,
     seed: int | None = None,
     settings: Mapping[str, Any] | None = None,
-    seed_backbones: Sequence[Backbone | str] = (),
+    seed_backbones: Backbone | str | Sequence[Backbone | str] = (),
     start: str | Path | None = None,
     max_latency_ms: float | None = None,
     min_speedup: float | None = None,
@@ -40,7 +46,7 @@ def search(
         corpus: A file, a folder, or a dataset on the Hub; None: the preset's.
         seed: Random seed; None: the preset's.
         settings: Any further settings, by their dotted names.
-        seed_backbones: Proposed before any other.
+        seed_backbones: One or more backbones, proposed before any other.
         start: A model to search from, whose students the candidates are: a folder or a name on the Hub.
         max_latency_ms: Maximum latency of a candidate's layers, measured here; None: no limit.
         min_speedup: Minimum speed-up of a candidate's layers over those of `start`.
@@ -65,7 +71,8 @@ def search(
     options = _options(folder, preset, corpus, seed, settings, resume)
     options |= {"max_params": None, "max_latency_ms": max_latency_ms, "min_speedup": min_speedup}
     options |= {"start": _in_home(start), "storage": None}
-    config, first = search_settings(options | {"seed_backbone": [*map(str, seed_backbones)]})
+    given = (seed_backbones,) if isinstance(seed_backbones, Backbone | str) else seed_backbones
+    config, first = search_settings(options | {"seed_backbone": [*map(str, given)]})
     if not resume:
         check_new(folder)
     with RunProgress(log_console(), quiet) as progress:
@@ -133,7 +140,7 @@ def finetune(
     out: str | Path,
     *,
     data: str | Path | None = None,
-    rates: Sequence[float] = (3e-4, 1e-3, 3e-3),
+    rates: float | Sequence[float] = (3e-4, 1e-3, 3e-3),
     seeds: int = 3,
     settings: Mapping[str, Any] | None = None,
     quiet: bool = False,
@@ -145,7 +152,7 @@ def finetune(
         task: A task of GLUE, `squad`, `squad_v2`, or a YAML file.
         out: Folder for results and predictions; the same call continues what was stopped in it.
         data: Folder with the task's files; None: from the Hub.
-        rates: Learning rates.
+        rates: One or more learning rates.
         seeds: Number of seeds.
         settings: Any settings of the fine-tuning, for example `{"epochs": 5}`.
         quiet: Whether to show no progress.
@@ -165,7 +172,7 @@ def finetune(
     from autobert_zero.finetune.suite import finetune_task as run
     from autobert_zero.settings import resolve
 
-    given = {"rates": list(rates), "seeds": seeds}
+    given = {"rates": [rates] if isinstance(rates, float | int) else list(rates), "seeds": seeds}
     chosen = resolve(FinetuneConfig(), settings_of(FinetuneConfig, None, _assignments(settings), given))
     folder = None if data is None else expanded(data)
     with Bars(log_console(), quiet) as progress:
@@ -189,6 +196,8 @@ def draw(backbone: Backbone | str | Path, out: str | Path | None = None, *, laye
     from autobert_zero.cli.backbones import find_backbone
     from autobert_zero.report import draw as drawing
 
+    if isinstance(backbone, Backbone) and layers is not None:
+        raise UserError("a backbone has a depth of its own: leave layers out")
     drawn = backbone if isinstance(backbone, Backbone) else find_backbone(str(backbone), layers)
     if out is not None:
         drawing.write(drawn, expanded(out))
@@ -221,4 +230,27 @@ def _in_home(source: Backbone | str | Path | None) -> str | None:
 
 def _assignments(settings: Mapping[str, Any] | None) -> list[str]:
     """Settings as `--set` takes them."""
-    return [f"{name}={json.dumps(value)}" for name, value in (settings or {}).items()]
+    return [f"{name}={_yaml(value)}" for name, value in (settings or {}).items()]
+
+
+def _yaml(value: Any) -> str:
+    """A value as YAML, which has another escape than JSON for characters such as emoji."""
+
+    def code_point(pair: re.Match[str]) -> str:
+        character: str = json.loads('"' + pair[0] + '"')
+        return f"\\U{ord(character):08x}"
+
+    return _SURROGATES.sub(code_point, json.dumps(value, default=_plain))
+
+
+def _plain(value: Any) -> Any:
+    """A path or a number of NumPy as JSON has it.
+
+    Raises:
+        UserError: It is something else.
+    """
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    if hasattr(value, "item"):
+        return value.item()
+    raise UserError(f"a setting must be a number, a text or a list, not {type(value).__name__}")

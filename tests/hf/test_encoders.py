@@ -57,6 +57,15 @@ def test_the_weights_compute_the_same(model: Any, head: bool, tmp_path: Path) ->
             torch.testing.assert_close(logits, theirs(ids).logits.flatten(0, 1), rtol=1e-5, atol=1e-4)
 
 
+def test_a_head_that_is_not_tied_to_the_embeddings_is_not_taken(tmp_path: Path) -> None:
+    """Ours predicts with the embeddings: it would be another head under the same name."""
+    for tied in (True, False):
+        transformers.BertForMaskedLM(bert_config(tie_word_embeddings=tied)).save_pretrained(
+            tmp_path / str(tied)
+        )
+        assert open_encoder(str(tmp_path / str(tied))).has_head == tied
+
+
 def test_another_type_is_refused(tmp_path: Path) -> None:
     sizes = {"vocab_size": 50, "hidden_size": 16, "num_attention_heads": 2, "num_hidden_layers": 1}
     transformers.RobertaModel(transformers.RobertaConfig(**sizes, intermediate_size=24)).save_pretrained(

@@ -126,6 +126,12 @@ def test_biases_of_a_head_that_is_not_there_do_not_count() -> None:
         from_modernbert(modernbert(classifier_bias=True))
 
 
+def test_other_heads_are_refused_in_a_folder_too(tmp_path: Path) -> None:
+    modernbert(transformers.ModernBertForSequenceClassification).save_pretrained(tmp_path)
+    with pytest.raises(UserError, match="ModernBertForSequenceClassification has no counterpart"):
+        from_modernbert(str(tmp_path))
+
+
 def test_other_heads_are_refused() -> None:
     with pytest.raises(UserError, match="ModernBertForTokenClassification has no counterpart"):
         from_modernbert(modernbert(transformers.ModernBertForTokenClassification))

@@ -20,6 +20,7 @@ from hf_samples import (
 )
 from nn_samples import layers_of
 from torch import nn
+from torch.func import functional_call, grad, vmap
 
 from autobert_zero.errors import UserError
 from autobert_zero.hf import (
@@ -33,6 +34,7 @@ from autobert_zero.hf import (
 from autobert_zero.hf.configuration import POOLINGS
 from autobert_zero.nn import Encoder, MaskedLM
 from autobert_zero.nn.convolution import LightConvolution
+from autobert_zero.zoo.layers import ROTARY
 
 PoolingHead = type[AutoBertZeroForSequenceClassification] | type[AutoBertZeroForMultipleChoice]
 
@@ -297,6 +299,41 @@ def test_padding_may_hold_what_is_not_finite(model: AutoBertZeroModel, junk: flo
 
 
 @torch.no_grad()
+def test_a_classifier_reads_the_first_real_token_where_padding_is_on_the_left() -> None:
+    model = randomise(AutoBertZeroForSequenceClassification(config(num_labels=3)))
+    ids = torch.randint(5, VOCABULARY, (2, 7), generator=torch.Generator().manual_seed(0))
+    padded = torch.cat([torch.zeros(2, 4, dtype=torch.long), ids], dim=1)
+    mask = (torch.arange(11) >= 4).long().expand(2, 11)
+    positions = (torch.arange(11) - 4).clamp_min(0).expand(2, 11)
+    logits = model(padded, mask, position_ids=positions).logits
+    torch.testing.assert_close(logits, model(ids).logits)
+
+
+@torch.no_grad()
+def test_a_traced_model_computes_the_same_at_other_lengths() -> None:
+    model = randomise(AutoBertZeroForMaskedLM(config([ROTARY, "conv 3"], return_dict=False)))
+    first, other = (torch.arange(2 * n).reshape(2, n) % VOCABULARY for n in (6, 9))  # (2, n)
+    traced = torch.jit.trace(model, (first,))
+    torch.testing.assert_close(traced(other)[0], model(other)[0])
+
+
+def test_gradients_of_single_sequences() -> None:
+    """By `torch.func.vmap`, as differential privacy needs them."""
+    model = randomise(AutoBertZeroForMaskedLM(config([ROTARY])))
+    weights = dict(model.named_parameters())
+    ids = torch.arange(12).reshape(2, 6) % VOCABULARY  # (2, n)
+
+    def loss(given: dict[str, torch.Tensor], row: torch.Tensor) -> torch.Tensor:
+        return functional_call(model, given, (row[None],)).logits.square().sum()
+
+    together = vmap(grad(loss), in_dims=(None, 0))(weights, ids)
+    for index, row in enumerate(ids):
+        alone = grad(loss)(weights, row)
+        for name, gradient in alone.items():
+            torch.testing.assert_close(together[name][index], gradient, rtol=1e-4, atol=1e-5)
+
+
+@torch.no_grad()
 def test_the_mean_of_an_empty_row_is_finite() -> None:
     model = randomise(AutoBertZeroModel(config(classifier_pooling="mean")))
     inputs = batch()
@@ -365,12 +402,21 @@ def test_resizing_the_vocabulary() -> None:
 
 
 @torch.no_grad()
+def test_a_resized_decoder_of_its_own_is_saved_whole(tmp_path: Path) -> None:
+    model = randomise(AutoBertZeroForMaskedLM(config(tie_word_embeddings=False)))
+    model.resize_token_embeddings(VOCABULARY + 7)
+    model.save_pretrained(tmp_path)
+    again, info = AutoBertZeroForMaskedLM.from_pretrained(tmp_path, output_loading_info=True)
+    assert not info["missing_keys"]
+    assert torch.equal(again(**batch()).logits, model(**batch()).logits)
+
+
+@torch.no_grad()
 def test_other_output_embeddings_bring_their_bias() -> None:
     model = randomise(AutoBertZeroForMaskedLM(config(tie_word_embeddings=False)))
     other = randomise(nn.Linear(WIDTH, VOCABULARY), seed=1)
     model.set_output_embeddings(other)
     assert model.get_output_embeddings() is other
-    assert model.bias is other.bias
     hidden = model.norm(nn.functional.gelu(model.transform(model.encoder(**batch()).last_hidden_state)))
     torch.testing.assert_close(model(**batch()).logits, other(hidden))
 

@@ -6,7 +6,7 @@ from random import Random
 import pytest
 
 from autobert_zero.search.config import StrategyConfig
-from autobert_zero.search.strategies import rounds
+from autobert_zero.search.strategies import make_strategy, rounds
 from autobert_zero.search.strategies.op_nas import DRAWS, op_nas, paper_op_nas
 from autobert_zero.search.strategies.priority import OperationPriority
 from autobert_zero.search.strategies.rounds import Rounds
@@ -222,3 +222,14 @@ def test_kernels_follow_priority() -> None:
         return sum(str(child.layers[0]) == "conv 65" for child in children) / len(children)
 
     assert share(1.0) > 2 * share(-1.0)
+
+
+@pytest.mark.parametrize("name", ["op-nas", "evolution", "pareto"])
+def test_a_parent_without_new_children_ends_no_search(name: str) -> None:
+    """An attention in a space of one layer has seven neighbours of another kind, and few of its own."""
+    strategy = make_strategy(Space(1), 0, StrategyConfig(name=name, population=10, parents=3))
+    for number in range(120):
+        proposal = strategy.ask()
+        assert proposal.number == number
+        score = Random(proposal.backbone.key()).random()
+        strategy.tell(Trial(proposal, Outcome(Status.COMPLETE, score)))

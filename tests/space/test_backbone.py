@@ -70,6 +70,8 @@ KERNEL = "a convolution has a kernel of one of 3, 5, 7, 9, 15, 31, 65, not"
         ("conv -3", f"line 1: {KERNEL} -3"),
         ("\nconv", "line 2: write a convolution as `conv 9`, not 'conv'"),
         ("conv 3 5", "line 1: write a convolution as `conv 9`, not 'conv 3 5'"),
+        ("conv 1_5", "line 1: write a convolution as `conv 9`, not 'conv 1_5'"),
+        ("conv \uff19", "line 1: write a convolution as `conv 9`"),
         ("conv x", "line 1: write a convolution as `conv 9`, not 'conv x'"),
         ("conv " + "9" * 5000, "line 1: write a convolution as `conv 9`"),
         ("conv9", "line 1: unknown name 'conv9'"),

@@ -35,7 +35,7 @@ def find_backbone(source: str, layers: int | None = None, purpose: str = "") -> 
     from autobert_zero.zoo import STACKS, ZOO
 
     if source in STACKS:
-        return STACKS[source](layers or 4)
+        return STACKS[source](4 if layers is None else layers)
     if layers is not None:
         raise UserError(f"--layers is for {', '.join(STACKS)}; other backbones have their own depth")
     if source in ZOO:

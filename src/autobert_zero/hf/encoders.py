@@ -109,6 +109,7 @@ def open_encoder(source: str) -> PretrainedEncoder:
         raise UserError(f"{source}: {error}") from None
     names = config.architectures or []
     head = any(name.endswith(("ForMaskedLM", "ForPreTraining")) for name in names)
+    head = head and ours.tie_word_embeddings  # ours predicts with the embeddings
     return PretrainedEncoder(place, ours.parse_backbone(), ours.encoder_config(), head)
 
 

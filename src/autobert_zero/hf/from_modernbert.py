@@ -79,9 +79,11 @@ def _load_modernbert(source: str) -> ModernBertPreTrainedModel:
     config = read_config(source)
     if config.model_type != "modernbert":
         raise UserError(f"{source} holds a model of type {config.model_type}, not modernbert")
-    masked = "ModernBertForMaskedLM" in (config.architectures or [])
-    kind = ModernBertForMaskedLM if masked else ModernBertModel
-    model: ModernBertPreTrainedModel = load_whole(kind, source)
+    name = (config.architectures or ["ModernBertModel"])[0]
+    kinds = {kind.__name__: kind for kind in (ModernBertModel, ModernBertForMaskedLM)}
+    if name not in kinds:
+        raise UserError(f"{source}: {name} has no counterpart; only {', '.join(kinds)} can be converted")
+    model: ModernBertPreTrainedModel = load_whole(kinds[name], source)
     return model
 
 

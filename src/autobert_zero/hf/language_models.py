@@ -51,7 +51,9 @@ class _LanguageModel(AutoBertZeroPreTrainedModel):
 
     def set_output_embeddings(self, new_embeddings: nn.Linear) -> None:
         self.decoder = new_embeddings
-        self.bias = new_embeddings.bias
+        # Two names of one tensor would be saved once; without tied embeddings, loading does not join them.
+        tied = self.config.tie_word_embeddings
+        self.bias = new_embeddings.bias if tied else nn.Parameter(torch.zeros_like(new_embeddings.bias))
 
     def predict(self, hidden: Tensor) -> Tensor:
         """(B, n, d) -> (B, n, v) logits."""

@@ -18,6 +18,7 @@ from transformers.modeling_outputs import (
 )
 from transformers.utils import can_return_tuple
 
+from autobert_zero.errors import UserError
 from autobert_zero.hf.configuration import AutoBertZeroConfig
 from autobert_zero.hf.losses import classification_loss, span_loss, token_loss
 from autobert_zero.hf.modeling import AutoBertZeroModel
@@ -134,7 +135,10 @@ class AutoBertZeroForMultipleChoice(_Classifier):
             choices in place of B.
         """
         given = (input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds)
-        choices = next(tensor.shape[1] for tensor in (input_ids, inputs_embeds) if tensor is not None)
+        texts = input_ids if inputs_embeds is None else inputs_embeds
+        if texts is None:
+            raise UserError("give either input_ids or inputs_embeds")
+        choices = texts.shape[1]
         inputs = [None if tensor is None else tensor.flatten(0, 1) for tensor in given]  # (B * choices, n)
         outputs = self.encoder(*inputs, return_dict=True, **extras)
         # (B * choices, 1) -> (B, choices)

@@ -51,7 +51,8 @@ def _angles(x: Tensor, positions: Tensor | None, base: float) -> tuple[Tensor, T
     far beyond any text, and where the host would have to wait for the largest position.
     """
     tokens, heads, width = x.shape[1:]
-    eager = type(x) is Tensor and not torch.compiler.is_compiling()
+    recording = torch.compiler.is_compiling() or torch.jit.is_tracing()  # type: ignore[attr-defined]
+    eager = type(x) is Tensor and not recording
     if positions is None:
         if eager:
             cos, sin = _kept(_rounded_up(tokens), heads, width, base, x.dtype, x.device)
@@ -92,6 +93,8 @@ def _kept(
 
 class _Rotate(torch.autograd.Function):
     """The rotation, or with the sign -1 its inverse, which is its gradient: no value has to be kept."""
+
+    generate_vmap_rule = True
 
     @staticmethod
     def forward(cos: Tensor, sin: Tensor, sign: int, *xs: Tensor) -> tuple[Tensor, ...]:

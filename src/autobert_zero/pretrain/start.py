@@ -129,7 +129,7 @@ class ModelStart:
     def lines(self, backbone: Backbone) -> list[str]:
         """A description of the inherited weights, layer by layer, for the first lines of a command."""
         plan = plan_inheritance(backbone, self.encoder.backbone)
-        head = "its" if self.encoder.has_head else "new: the model has none"
+        head = "its" if self.encoder.has_head else "new: the model has none that is tied to its embeddings"
         start = f"weights from {self.encoder.source}; embeddings: its; masked-language-model head: {head}"
         return [start, *describe_inheritance(plan, backbone)]
 

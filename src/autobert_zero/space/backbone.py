@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -19,6 +20,8 @@ KERNEL_SIZES: tuple[int, ...] = (3, 5, 7, 9, 15, 31, 65)
 
 LAYER_KINDS: tuple[str, ...] = ("attention", *(f"conv {kernel}" for kernel in KERNEL_SIZES))
 """The kinds of layers: one for all attentions, and one for each kernel size."""
+
+_KERNEL = re.compile("-?[0-9]{1,9}")
 
 _REDUCING = ("matmul", "cosine", "euclidean", "softmax")
 """Operations that reduce over the columns of their first operand."""
@@ -78,7 +81,7 @@ class Convolution:
     kernel: int
 
     def __post_init__(self) -> None:
-        if self.kernel not in KERNEL_SIZES:
+        if type(self.kernel) is not int or self.kernel not in KERNEL_SIZES:
             sizes = ", ".join(map(str, KERNEL_SIZES))
             raise SpaceError(f"a convolution has a kernel of one of {sizes}, not {self.kernel}")
 
@@ -122,11 +125,9 @@ def parse_layer(text: str) -> Layer:
     """
     words = text.split()
     if words and words[0] == "conv":
-        try:
-            (kernel,) = map(int, words[1:])
-        except ValueError:
-            raise SpaceError(f"write a convolution as `conv 9`, not {text.strip()[:60]!r}") from None
-        return Convolution(kernel)
+        if len(words) != 2 or not _KERNEL.fullmatch(words[1]):
+            raise SpaceError(f"write a convolution as `conv 9`, not {text.strip()[:60]!r}")
+        return Convolution(int(words[1]))
     return Attention(parse_formula(text.strip()))
 
 

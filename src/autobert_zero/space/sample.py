@@ -46,6 +46,8 @@ class Space:
     def __post_init__(self) -> None:
         if self.layers < 1:
             raise SpaceError(f"a backbone must have at least one layer, not {self.layers}")
+        if self.min_layers < 0:
+            raise SpaceError(f"the least depth must be at least 0, not {self.min_layers}")
         if self.min_layers > self.layers:
             raise SpaceError(f"the least depth {self.min_layers} is above the greatest, {self.layers}")
         if not 1 <= self.max_ops <= 64:

@@ -140,21 +140,25 @@ class StrategyBase(Strategy):
         """Draws until the backbone is new and not refused.
 
         Raises:
-            SpaceExhausted: `ATTEMPTS` draws were known already, or `REJECTIONS` draws were refused.
+            SpaceExhausted: `ATTEMPTS` draws, and as many samples of the space, were known already, or
+                `REJECTIONS` draws were refused.
         """
         number = self._next
         random = Random(f"{self._seed} proposal {number}")
         repeats = rejected = 0
+        attempts = ATTEMPTS
         reason: str | None = None
         if self.prefilter is not None:
             draw = self.prefilter.best_of(draw, self._eligible)
-        while repeats < ATTEMPTS and rejected < REJECTIONS:
+        while repeats < attempts and rejected < REJECTIONS:
             given = number < len(self._first) and not repeats
             drawn, mutations = self._given(number) if given else draw(random)
             backbone = drawn.canonical()
             key = backbone.key()
             if key in self._known:
                 repeats += 1
+                if repeats == ATTEMPTS:  # a parent may have few children
+                    draw, parent, attempts = self.sampled, None, 2 * ATTEMPTS
             elif not given and (reason := self._refusal(backbone)):
                 rejected += 1
             else:
@@ -165,4 +169,4 @@ class StrategyBase(Strategy):
                 )
         if rejected == REJECTIONS:
             raise SpaceExhausted(f"{REJECTIONS:,} draws were over a limit; the last had {reason}")
-        raise SpaceExhausted(f"no new backbone in {ATTEMPTS} draws; the space is used up")
+        raise SpaceExhausted(f"no new backbone in {attempts} draws; the space is used up")

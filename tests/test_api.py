@@ -104,7 +104,10 @@ def test_a_setting_that_does_not_exist_is_refused(tmp_path: Path) -> None:
 def test_values_of_settings_arrive_as_they_are() -> None:
     """Emoji, what looks like an escape, paths, and numbers of NumPy."""
     values = ["/tmp/\U0001f600/a.txt", "\\ud83d\\ude00 \u2028", Path("a"), np.int64(3), [1e-3, None, True]]
-    read = [yaml.safe_load(line.partition("=")[2]) for line in api._assignments(dict(enumerate(values)))]
+    read = [
+        yaml.safe_load(line.partition("=")[2])
+        for line in api._assignments(dict(zip("abcde", values, strict=True)))
+    ]
     assert read == [*values[:2], "a", 3, [1e-3, None, True]]
     with pytest.raises(UserError, match="a setting must be a number, a text or a list, not object"):
         api._assignments({"seed": object()})

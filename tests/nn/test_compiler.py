@@ -95,6 +95,18 @@ def _assert_equal(graph: Graph, inputs: dict[str, Tensor], mask: Tensor | None) 
         assert float((reference - got).abs().max()) <= slack, describe_plan(make_plan(graph))
 
 
+def test_nested_products_of_sums_are_not_multiplied_out_without_end() -> None:
+    """Each level would double the plan's text: 26 of them took all memory."""
+    formula = "V"
+    for _ in range(26):
+        formula = f"(Q @ K.T + P @ V.T) @ ({formula})"
+    graph = parse_formula(formula)
+    assert len(make_plan(graph).steps) < 200
+    generator = torch.Generator().manual_seed(0)
+    inputs = {name: torch.randn(1, 2, 5, 4, generator=generator, dtype=torch.float64) / 6 for name in "QKVP"}
+    _assert_equal(graph, inputs, None)
+
+
 def test_a_row_too_short_for_a_direction_is_as_short_as_it_is_scaled() -> None:
     """A cosine takes rows shorter than 1e-12 as they are, so the factor of a scaled operand counts."""
     graph = parse_formula("cosine(Q, scale(K)) @ V")

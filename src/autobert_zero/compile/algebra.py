@@ -21,6 +21,9 @@ from functools import reduce
 from autobert_zero.space import PRIMITIVES, Graph, Node
 from autobert_zero.space.types import Type, swap
 
+_LONGEST_REPEATED = 10_000
+"""Maximum characters of the factor of a sum that is multiplied out: nested ones double the text each time."""
+
 
 @dataclass(frozen=True)
 class Scalar:
@@ -202,7 +205,7 @@ def _distributed_product(a: Term, b: Term) -> Term:
     if type_ == "nd" and a.expr.type == "nn":
         addends = addends_of(a)
         low_rank = [addend for addend in addends if _is_low_rank(addend.expr)]
-        if low_rank and len(addends) > 1:
+        if low_rank and len(addends) > 1 and len(b.expr.text) <= _LONGEST_REPEATED:
             others = [addend for addend in addends if not _is_low_rank(addend.expr)]
             left = [*low_rank, reduce(_sum, others)] if others else low_rank
             return reduce(_sum, [Term(x.scalar * b.scalar, _product(x.expr, b.expr)) for x in left])

@@ -294,7 +294,7 @@ def test_a_repeated_run_is_no_further_seed() -> None:
     assert (found.runs, found.seeds) == ([0, 1, 2], 1)
     assert found.leads["bert"].half is None
     assert sentence(found) == (
-        "Over 3 runs with 1 different seed the found backbone is not told apart from BERT (0.001 nats)."
+        "Over 3 runs with the same seed the found backbone is not told apart from BERT (0.001 nats)."
     )
 
 

@@ -299,6 +299,18 @@ def test_models_trained_before_the_end_are_shown(damaged: Path) -> None:
     assert set(read_reported_run(damaged).finals) == {"best", "hybrid", "convolution"}
 
 
+@pytest.mark.parametrize(
+    ("sharing", "words"),
+    [(["biws"], " under shared weights."), (["none"], " from new weights."), (["biws", "none"], ".")],
+)
+def test_the_page_says_with_which_weights_candidates_were_trained(sharing: list[str], words: str) -> None:
+    one = toy_run(10)
+    assert one.config is not None
+    changed = {"biws": {}, "none": {"sharing": "none", "warmup_steps": 0}}
+    runs = [replace(one, config=resolve(one.config, {"proxy": changed[kind]})) for kind in sharing]
+    assert f"Candidates are scored after a short training{words} Dashed" in " ".join(render(runs).split())
+
+
 def test_command(finished_run: Path, tmp_path: Path) -> None:
     out = tmp_path / "new" / "page.html"
     other = tmp_path / "other"

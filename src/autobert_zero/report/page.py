@@ -92,7 +92,8 @@ def render(runs: Sequence[Run]) -> str:
         data,
         verdict=_verdict(runs, comparisons),
         comparisons=comparisons,
-        several=max(len(group.runs) for group in groups) > 1,
+        several=max(group.seeds for group in groups) > 1,
+        weights=_weights(runs),
         differences=differing_settings(runs) if len(runs) > 1 else [],
         labels={
             name: label for name, label in LABELS.items() if any(name in group.finals for group in groups)
@@ -164,11 +165,19 @@ def _verdict(runs: Sequence[Run], comparisons: Sequence[Comparison]) -> str:
     return sentence(groups[0])
 
 
+def _weights(runs: Sequence[Run]) -> str:
+    """With which weights candidates were trained, for a sentence; empty if runs differ or do not say."""
+    shared = {None if run.config is None else run.config.proxy.sharing != "none" for run in runs}
+    if shared == {True}:
+        return " under shared weights"
+    return " from new weights" if shared == {False} else ""
+
+
 def sentence(group: Group) -> str:
     """A sentence that compares the found backbones of a group with the opponents."""
     many = f"{len(group.runs)} runs" if len(group.runs) > 1 else "one run"
     if group.seeds < len(group.runs):
-        many += f" with {counted(group.seeds, 'different seed')}"
+        many += f" with {counted(group.seeds, 'different seed') if group.seeds > 1 else 'the same seed'}"
     if not group.leads:
         return f"{many.capitalize()}, none with a final comparison."
     found = "found student" if group.distilled else "found backbone"

@@ -299,17 +299,6 @@ def test_padding_may_hold_what_is_not_finite(model: AutoBertZeroModel, junk: flo
 
 
 @torch.no_grad()
-def test_a_classifier_reads_the_first_real_token_where_padding_is_on_the_left() -> None:
-    model = randomise(AutoBertZeroForSequenceClassification(config(num_labels=3)))
-    ids = torch.randint(5, VOCABULARY, (2, 7), generator=torch.Generator().manual_seed(0))
-    padded = torch.cat([torch.zeros(2, 4, dtype=torch.long), ids], dim=1)
-    mask = (torch.arange(11) >= 4).long().expand(2, 11)
-    positions = (torch.arange(11) - 4).clamp_min(0).expand(2, 11)
-    logits = model(padded, mask, position_ids=positions).logits
-    torch.testing.assert_close(logits, model(ids).logits)
-
-
-@torch.no_grad()
 def test_a_traced_model_computes_the_same_at_other_lengths() -> None:
     model = randomise(AutoBertZeroForMaskedLM(config([ROTARY, "conv 3"], return_dict=False)))
     first, other = (torch.arange(2 * n).reshape(2, n) % VOCABULARY for n in (6, 9))  # (2, n)

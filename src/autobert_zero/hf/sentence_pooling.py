@@ -10,7 +10,7 @@ from torch import Tensor
 from transformers.utils import cached_file
 
 from autobert_zero.errors import UserError
-from autobert_zero.nn.rows import first_state, mean_state
+from autobert_zero.nn.rows import mean_state
 
 _MODULES = "modules.json"
 _FOLDER = "1_Pooling"
@@ -45,7 +45,11 @@ class SentencePooling:
         Returns:
             (B, d).
         """
-        vectors = first_state(states, mask) if self.mode == "cls" else mean_state(states, mask)
+        if self.mode == "cls":
+            first = mask.int().argmax(1)  # not 0 where padding is on the left
+            vectors = states[torch.arange(len(states), device=states.device), first]
+        else:
+            vectors = mean_state(states, mask)
         return torch.nn.functional.normalize(vectors, dim=-1) if self.normalised else vectors
 
 

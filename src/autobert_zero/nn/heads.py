@@ -8,7 +8,7 @@ from autobert_zero.encoder_config import EncoderConfig
 from autobert_zero.nn.documents import Documents
 from autobert_zero.nn.encoder import Encoder, initialise
 from autobert_zero.nn.layer import layer_norm
-from autobert_zero.nn.rows import first_state, mean_state
+from autobert_zero.nn.rows import mean_state
 from autobert_zero.nn.vocabulary import vocabulary_logits
 from autobert_zero.space import Backbone
 
@@ -44,8 +44,7 @@ class Pooler(nn.Module):
         Returns:
             (B, w).
         """
-        states = {"cls": first_state, "mean": mean_state}
-        summaries = [states[kind](hidden, mask) for kind in self.pooling]
+        summaries = [hidden[:, 0] if kind == "cls" else mean_state(hidden, mask) for kind in self.pooling]
         return torch.cat([torch.tanh(self.dense(summary)) for summary in summaries], dim=-1)
 
 

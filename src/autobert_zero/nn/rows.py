@@ -1,6 +1,5 @@
-"""States of a batch: those of chosen tokens, of the first real one, and the mean over all real ones."""
+"""States of a batch: those of chosen tokens, and the mean over the real tokens."""
 
-import torch
 from torch import Tensor
 
 
@@ -15,21 +14,6 @@ def select_rows(x: Tensor, rows: Tensor | None) -> Tensor:
         (m, d), or (B, n, d) where all are picked.
     """
     return x if rows is None else x.flatten(0, 1).index_select(0, rows)  # (m, d)
-
-
-def first_state(states: Tensor, mask: Tensor | None) -> Tensor:
-    """The state of the first real token, which is not the first of all where padding is on the left.
-
-    Args:
-        states: (B, n, d).
-        mask: (B, n) booleans, True at real tokens; None where there is no padding.
-
-    Returns:
-        (B, d).
-    """
-    if mask is None:
-        return states[:, 0]
-    return states[torch.arange(len(states), device=states.device), mask.int().argmax(1)]
 
 
 def mean_state(states: Tensor, mask: Tensor | None) -> Tensor:

@@ -6,8 +6,8 @@ folder that `resume=True`, or for a fine-tuning the same call, continues.
 """
 
 import json
+import math
 import os
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,9 +18,6 @@ from autobert_zero.space import Backbone
 
 if TYPE_CHECKING:
     from autobert_zero.finetune.results.scores import Score
-
-_SURROGATES = re.compile(r"\\ud[89ab][0-9a-f]{2}\\ud[c-f][0-9a-f]{2}")
-"""An escape of JSON for a character beyond the first 65,536."""
 
 
 def search(
@@ -230,17 +227,15 @@ def _in_home(source: Backbone | str | Path | None) -> str | None:
 
 def _assignments(settings: Mapping[str, Any] | None) -> list[str]:
     """Settings as `--set` takes them."""
-    return [f"{name}={_yaml(value)}" for name, value in (settings or {}).items()]
+    import yaml
 
-
-def _yaml(value: Any) -> str:
-    """A value as YAML, which has another escape than JSON for characters such as emoji."""
-
-    def code_point(pair: re.Match[str]) -> str:
-        character: str = json.loads('"' + pair[0] + '"')
-        return f"\\U{ord(character):08x}"
-
-    return _SURROGATES.sub(code_point, json.dumps(value, default=_plain))
+    plain = json.loads(json.dumps(dict(settings or {}), default=_plain))
+    assignments = []
+    for name, value in plain.items():
+        # In a list, so that a single value has no end mark.
+        text: str = yaml.safe_dump([value], default_flow_style=True, width=math.inf)
+        assignments.append(f"{name}={text.strip()[1:-1]}")
+    return assignments
 
 
 def _plain(value: Any) -> Any:

@@ -241,6 +241,16 @@ def test_models_of_very_short_sequences_are_exported(limit: int, tmp_path: Path)
     assert all((5, limit) in program.shapes for program in written)
 
 
+@pytest.mark.parametrize("setting", ["output_hidden_states", "output_attentions"])
+def test_what_a_config_asks_for_beside_the_result_is_not_in_the_program(setting: str, tmp_path: Path) -> None:
+    saved = tmp_path / "saved"
+    hf_samples.randomise(hf.AutoBertZeroForMaskedLM(hf_samples.config(["conv 3"]))).save_pretrained(saved)
+    settings = json.loads((saved / "config.json").read_text())
+    (saved / "config.json").write_text(json.dumps({**settings, setting: True}))
+    (program,) = export(saved, tmp_path / "out", ("torch",))
+    assert program.outputs == ("logits",)
+
+
 def test_an_empty_folder_is_filled_where_it_is(tmp_path: Path) -> None:
     """It may be a mount, which cannot be replaced, or be reached through a link, which stays."""
     saved(tmp_path / "saved", hf.AutoBertZeroModel)

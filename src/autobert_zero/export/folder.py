@@ -90,6 +90,8 @@ def export(
 def _write_model(source: SourceModel, folder: Path) -> None:
     model = source.model
     model.config.auto_map = AUTO_MAP
+    # Programs return single tensors, and `transformers` saves no config that asks for maps.
+    model.config.output_hidden_states = model.config.output_attentions = False
     model.save_pretrained(folder)
     if source.tokenizer is not None:
         source.tokenizer.save_pretrained(folder)

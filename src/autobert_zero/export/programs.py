@@ -70,7 +70,6 @@ def write_programs(
     if not formats:
         return
     model = copy.deepcopy(model).float().cpu().eval()
-    model.config.output_hidden_states = model.config.output_attentions = False  # programs return tensors only
     wrapped = _Positional(model).eval()
     limit = model.config.encoder_config().length_limit
     # Without a limit, the programs are checked beyond the length of the training.
